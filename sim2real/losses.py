@@ -1,0 +1,125 @@
+"""What the networks are trained for: the adversarial game, and terms of the generators' loss.
+
+All losses are computed in float32, whatever the networks computed in.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sim2real.networks.blocks import choose
+
+Scores = Tensor | Sequence[Tensor]
+"""What a discriminator returns: one tensor of scores (N, ...), or several."""
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """The two sides of an adversarial loss.
+
+    Where a discriminator returns several tensors of scores, each is judged on its own (the mean over its scores) and
+    the losses are added up with the discriminator's ``score_weights``, 1 each if it has none.
+
+    Attributes:
+        on_real: What a discriminator loses by scores of real images, elementwise.
+        on_fake: What it loses by scores of fake images.
+        on_fooled: What a generator loses by scores of its fakes.
+    """
+
+    on_real: Callable[[Tensor], Tensor]
+    on_fake: Callable[[Tensor], Tensor]
+    on_fooled: Callable[[Tensor], Tensor]
+
+    def discriminator(self, real: Scores, fake: Scores, weights: Sequence[float] | None = None) -> Tensor:
+        """The discriminator's loss: that on real images plus that on fake ones; a scalar."""
+        return _total(self.on_real, real, weights) + _total(self.on_fake, fake, weights)
+
+    def generator(self, fake: Scores, weights: Sequence[float] | None = None) -> Tensor:
+        """The generator's loss, from the discriminator's scores of its fakes; a scalar."""
+        return _total(self.on_fooled, fake, weights)
+
+
+def _total(loss: Callable[[Tensor], Tensor], scores: Scores, weights: Sequence[float] | None) -> Tensor:
+    tensors = [scores] if isinstance(scores, Tensor) else scores
+    terms = [loss(tensor.float()).mean() for tensor in tensors]
+    weighted = [weight * term for weight, term in zip(weights or [1.0] * len(terms), terms, strict=True)]
+    return torch.stack(weighted).sum()
+
+
+_ADVERSARIAL = {
+    # least squares, Mao et al. 2017
+    "lsgan": Adversarial(lambda s: (s - 1).square(), lambda s: s.square(), lambda s: (s - 1).square()),
+    # cross entropy of sigmoid(score), Goodfellow et al. 2014, with the generator's non-saturating loss
+    "bce": Adversarial(lambda s: functional.softplus(-s), functional.softplus, lambda s: functional.softplus(-s)),
+    # hinge, Lim and Ye 2017
+    "hinge": Adversarial(lambda s: (1 - s).relu(), lambda s: (1 + s).relu(), lambda s: -s),
+}
+
+
+def adversarial(name: str) -> Adversarial:
+    """The adversarial loss of that name: ``"lsgan"``, ``"bce"`` (on logits) or ``"hinge"``.
+
+    Raises:
+        SettingsError: There is no such loss.
+    """
+    return choose("losses.adversarial", name, _ADVERSARIAL)
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """The images of one training step, (N, C, H, W) in [-1, 1], that a term of the generators' loss may use.
+
+    Attributes:
+        sim: Simulated images.
+        real: Real images; nothing pairs them with the simulated ones.
+        fake_real: ``G_sim2real(sim)``.
+        fake_sim: ``G_real2sim(real)``.
+        cycled_sim: ``G_real2sim(fake_real)``.
+        cycled_real: ``G_sim2real(fake_sim)``.
+        identity_sim: ``G_real2sim(sim)``, computed only where a loss has ``needs_identity = True``.
+        identity_real: ``G_sim2real(real)``, likewise.
+    """
+
+    sim: Tensor
+    real: Tensor
+    fake_real: Tensor
+    fake_sim: Tensor
+    cycled_sim: Tensor
+    cycled_real: Tensor
+    identity_sim: Tensor | None = None
+    identity_real: Tensor | None = None
+
+
+class CycleLoss:
+    """Mean absolute difference of images from where their cycle ends, summed over both domains (Zhu et al. 2017)."""
+
+    def __call__(self, images: LossInputs) -> Tensor:
+        """A scalar, at least 0."""
+        return _l1(images.cycled_sim, images.sim) + _l1(images.cycled_real, images.real)
+
+
+class IdentityLoss:
+    """Mean absolute change that a generator makes to images of its own output domain, summed over both domains.
+
+    It keeps colours (Taigman et al. 2017, Zhu et al. 2017).
+    """
+
+    needs_identity: ClassVar[bool] = True
+
+    def __call__(self, images: LossInputs) -> Tensor:
+        """A scalar, at least 0.
+
+        Raises:
+            ValueError: The identity images were not computed.
+        """
+        if images.identity_sim is None or images.identity_real is None:
+            raise ValueError("the identity loss was given no identity images")
+        return _l1(images.identity_sim, images.sim) + _l1(images.identity_real, images.real)
+
+
+def _l1(images: Tensor, target: Tensor) -> Tensor:
+    return functional.l1_loss(images.float(), target.float())

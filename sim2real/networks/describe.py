@@ -1,0 +1,91 @@
+"""What a network consists of: its layers in the order in which they run, with their output shapes."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network, as it ran.
+
+    Attributes:
+        name: Where it stands in the network, e.g. ``"layers.down1.conv"``.
+        kind: What it is, e.g. ``"Conv2d 4x4 s2 p1"``: kernel, stride, padding.
+        output_shape: Of one image, without the batch: (C, H, W), or (C,).
+        parameters: How many numbers it learns; 0 where they were counted in an earlier layer.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
+    """The layers of a network in the order in which they run.
+
+    A copy of the network runs on the meta device: instantly, and without memory for its maps.
+
+    Args:
+        network: Any module that takes one tensor.
+        *input_shape: Shape of one image without the batch: C, H, W.
+    """
+    layers: list[Layer] = []
+    counted: set[nn.Parameter] = set()
+
+    def watch(name: str, twin: nn.Module) -> None:
+        original = network.get_submodule(name)
+
+        def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            fresh = set(original.parameters()) - counted
+            counted.update(fresh)
+            size = sum(parameter.numel() for parameter in fresh)
+            layers.append(Layer(name, _kind(original), tuple(output.shape[1:]), size))
+
+        twin.register_forward_hook(record)
+
+    twin = copy.deepcopy(network).to("meta")
+    for name, layer in _layers("", twin):
+        watch(name, layer)
+    with torch.no_grad():
+        twin(torch.empty(1, *input_shape, device="meta"))
+    return layers
+
+
+def _layers(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that are not merely made of others."""
+    children = dict(module.named_children())
+    owns_parameters = any(True for _ in module.parameters(recurse=False)) or parametrize.is_parametrized(module)
+    if owns_parameters or not children:
+        yield name, module
+        return
+    for child_name, child in children.items():
+        yield from _layers(f"{name}.{child_name}".lstrip("."), child)
+
+
+def _kind(module: nn.Module) -> str:
+    kind = type(module).__name__.removeprefix("Parametrized")
+    match module:
+        case nn.Conv2d() | nn.ConvTranspose2d():
+            kernel = "x".join(map(str, module.kernel_size))
+            padding = f"p{_side(module.padding)}"
+            if module.padding_mode != "zeros":
+                padding += f" {module.padding_mode}"
+            if any(module.output_padding):
+                padding += f" op{_side(module.output_padding)}"
+            return f"{kind} {kernel} s{_side(module.stride)} {padding}"
+        case nn.Linear():
+            return f"{kind} {module.in_features} to {module.out_features}"
+        case nn.LeakyReLU():
+            return f"{kind} {module.negative_slope:g}"
+    return kind
+
+
+def _side(extent: tuple[int, ...] | str) -> str:
+    """One number where both sides have the same."""
+    return str(extent[0]) if len(set(extent)) == 1 else "x".join(map(str, extent))

@@ -1,0 +1,193 @@
+"""Critics of one domain: images (N, C, H, W) in the attribute ``value_range`` -> scores, high for what looks real."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from sim2real.errors import SettingsError
+from sim2real.networks.blocks import NormName, PaddingName, check_counts, choose, stage
+
+
+def _add_downsampling(
+    network: nn.Sequential, in_channels: int, image_size: tuple[int, int], channels: Sequence[int], norm: NormName
+) -> tuple[int, int]:
+    """Add 4x4 convolutions of stride 2 with ReLU; returns the size (H, W) of the map that they end in.
+
+    The first has no norm; nor has one whose map is a single pixel, which a norm would blank out.
+    """
+    height, width = image_size
+    before = in_channels
+    for index, after in enumerate(channels, 1):
+        height, width = height // 2, width // 2
+        normed = index > 1 and height * width > 1
+        conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm == "none")
+        network.add_module(f"down{index}", stage(conv, after, norm if normed else "none", "relu"))
+        before = after
+    return height, width
+
+
+def _check_size(name: str, image_size: tuple[int, int], smallest: int) -> None:
+    if min(image_size) < smallest:
+        height, width = image_size
+        raise SettingsError(
+            f"the {name} discriminator needs images of at least {smallest}x{smallest} pixels, not {width}x{height}: "
+            "raise data.size or choose another one"
+        )
+
+
+class Patch(nn.Sequential):
+    """Judges cells of 16x16 px, each by a field of 78 px around it: (N, C, H, W) -> (N, 1, H/16, W/16).
+
+    The patch discriminator of towardsautonomy/CycleGAN_improved (2020), 2,760,192 parameters. With ``norm="batch",
+    last_kernel=4`` that of jscriptcoder/CycleGANs, 2,765,568 parameters, whose map is one cell smaller each way.
+    Convolutions have a bias only where there is no norm.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: (H, W) of the images in training; others of about that size work too.
+        width: Channels after the first stage; doubled by each of the next three.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        last_kernel: Side of the last convolution, 3 or 4.
+        value_range: What the images' values lie in.
+
+    Raises:
+        SettingsError: The images are too small for it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: tuple[int, int],
+        *,
+        width: int = 64,
+        norm: NormName = "instance",
+        last_kernel: int = 3,
+        value_range: Sequence[float] = (-1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        check_counts(width=width, last_kernel=last_kernel)
+        _check_size("patch", image_size, 16 * max(1, last_kernel - 2))
+        low, high = value_range
+        self.value_range = (low, high)
+        channels = [width, 2 * width, 4 * width, 8 * width]
+        _add_downsampling(self, in_channels, image_size, channels, norm)
+        self.add_module("score", nn.Conv2d(8 * width, 1, last_kernel, padding=1, bias=norm == "none"))
+
+
+class Global(nn.Sequential):
+    """Judges the whole image: (N, C, H, W) -> (N, 1).
+
+    The global discriminator of towardsautonomy/CycleGAN_improved (2020), 5,966,977 parameters at 1024x256. The original
+    exists for that size alone; this one halves the map until its shorter side is one pixel, for any size.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: (H, W) of every image that it is given.
+        width: Channels after the first stage, doubled up to four times this; also those of the hidden linear layer.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        value_range: What the images' values lie in.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: tuple[int, int],
+        *,
+        width: int = 64,
+        norm: NormName = "instance",
+        value_range: Sequence[float] = (-1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        check_counts(width=width)
+        _check_size("global", image_size, 2)
+        low, high = value_range
+        self.value_range = (low, high)
+        stages = min(image_size).bit_length() - 1
+        channels = [width * min(2**index, 4) for index in range(stages)]
+        map_height, map_width = _add_downsampling(self, in_channels, image_size, channels, norm)
+        self.add_module("flatten", nn.Flatten())
+        self.add_module("hidden", nn.Linear(channels[-1] * map_height * map_width, width))
+        self.add_module("activation", nn.ReLU(inplace=True))
+        self.add_module("score", nn.Linear(width, 1))
+
+
+class Combined(nn.Module):
+    """``Patch`` and ``Global`` on the same images; the adversarial losses of both are added.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: (H, W) of every image that it is given.
+        width: Channels after the first stage of either.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        value_range: What the images' values lie in.
+        score_weights: Weights of the patch's and the global loss.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: tuple[int, int],
+        *,
+        width: int = 64,
+        norm: NormName = "instance",
+        value_range: Sequence[float] = (-1.0, 1.0),
+        score_weights: Sequence[float] = (1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        patch_weight, global_weight = score_weights
+        self.score_weights = (float(patch_weight), float(global_weight))
+        self.patch = Patch(in_channels, image_size, width=width, norm=norm, value_range=value_range)
+        self.whole = Global(in_channels, image_size, width=width, norm=norm, value_range=value_range)
+        self.value_range = self.patch.value_range
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, in_channels, H, W) -> scores (N, 1, h, w) of the patches and (N, 1) of the whole."""
+        return self.patch(images), self.whole(images)
+
+
+class PatchGAN70(nn.Sequential):
+    """The 70x70 PatchGAN of pix2pix and CycleGAN (Isola et al. 2017): (N, C, H, W) -> (N, 1, H/8 - 2, W/8 - 2).
+
+    Five 4x4 convolutions with bias, three of them of stride 2, InstanceNorm but in the first and last, LeakyReLU(0.2);
+    2,764,737 parameters. giakou4/gans ends it with a sigmoid and pads by reflection.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: (H, W) of the images in training; others work too.
+        width: Channels after the first convolution; doubled by each of the next three.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        padding: ``"zeros"`` or ``"reflect"``.
+        sigmoid: End with a probability instead of an unbounded score.
+
+    Raises:
+        SettingsError: The images are too small for it.
+    """
+
+    value_range = (-1.0, 1.0)
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: tuple[int, int],
+        *,
+        width: int = 64,
+        norm: NormName = "instance",
+        padding: PaddingName = "zeros",
+        sigmoid: bool = False,
+    ) -> None:
+        super().__init__()
+        check_counts(width=width)
+        _check_size("patchgan70", image_size, 24)
+        choose("padding", padding, {"zeros": None, "reflect": None})
+
+        def conv(before: int, after: int, stride: int) -> nn.Conv2d:
+            return nn.Conv2d(before, after, 4, stride=stride, padding=1, padding_mode=padding)
+
+        self.add_module("down1", stage(conv(in_channels, width, 2), width, "none", "leaky_relu"))
+        for index, stride in ((2, 2), (3, 2), (4, 1)):
+            name = f"down{index}" if stride == 2 else "flat"
+            self.add_module(name, stage(conv(width, 2 * width, stride), 2 * width, norm, "leaky_relu"))
+            width *= 2
+        self.add_module("score", conv(width, 1, 1))
+        if sigmoid:
+            self.add_module("sigmoid", nn.Sigmoid())

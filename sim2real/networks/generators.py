@@ -1,0 +1,184 @@
+"""Networks that translate images: (N, C, H, W) -> (N, C, H, W) in the attribute ``value_range``."""
+
+from collections import OrderedDict
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sim2real.errors import SettingsError
+from sim2real.networks.blocks import (
+    ActivationName,
+    NormName,
+    ResidualBlock,
+    ZeroConv2d,
+    ZeroConvTranspose2d,
+    check_counts,
+    choose,
+    stage,
+)
+
+OutputName = Literal["tanh", "half_tanh", "clamped_tanh", "residual"]
+
+
+class HalfTanh(nn.Module):
+    """``0.5 * tanh(x)``: values in (-0.5, 0.5), with a gradient everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return 0.5 * torch.tanh(x)
+
+
+class ClampedTanh(nn.Module):
+    """``tanh(x)`` cut off at -0.5 and 0.5, where the gradient ends: for parity with published weights only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        return torch.tanh(x).clamp(-0.5, 0.5)
+
+
+_OUTPUTS: dict[str, tuple[type[nn.Module], tuple[float, float]]] = {
+    "tanh": (nn.Tanh, (-1.0, 1.0)),
+    "half_tanh": (HalfTanh, (-0.5, 0.5)),
+    "clamped_tanh": (ClampedTanh, (-0.5, 0.5)),
+    "residual": (nn.Identity, (-1.0, 1.0)),
+}
+
+
+class Generator(nn.Sequential):
+    """What the generators here share: the end of the network, its range, and images smaller than two strides.
+
+    ``output`` is ``"tanh"``, in [-1, 1]; ``"half_tanh"``, in [-0.5, 0.5]; ``"clamped_tanh"``, the same range by cutting
+    off; or ``"residual"``: the network computes what is added to its input, nothing at the start of training (the last
+    convolution begins at 0), and may overshoot [-1, 1] a little.
+
+    Attributes:
+        stride: H and W of the images must be multiples of it.
+        value_range: Least and greatest value of the images that go in and come out.
+    """
+
+    value_range: tuple[float, float]
+
+    def __init__(self, layers: dict[str, nn.Module], *, output: OutputName, stride: int) -> None:
+        end, self.value_range = choose("output", output, _OUTPUTS)
+        super().__init__(OrderedDict(layers, output=end()))
+        self.residual = output == "residual"
+        self.stride = stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, H, W), in ``value_range``."""
+        height, width = images.shape[-2:]
+        smallest = 2 * self.stride  # a map of one pixel can neither be normalised nor reflected
+        if height >= smallest and width >= smallest:
+            return self._translate(images)
+        edges = (0, max(0, smallest - width), 0, max(0, smallest - height))
+        return self._translate(functional.pad(images, edges, mode="replicate"))[..., :height, :width]
+
+    def _translate(self, images: Tensor) -> Tensor:
+        result = images
+        for layer in self:
+            result = layer(result)
+        return images + result if self.residual else result
+
+
+def _is_residual(output: OutputName, in_channels: int, out_channels: int) -> bool:
+    if output == "residual" and in_channels != out_channels:
+        raise SettingsError(f'output = "residual" needs images of {in_channels} channels out as in, not {out_channels}')
+    return output == "residual"
+
+
+class EncoderDecoder(Generator):
+    """4x4 convolutions of stride 2 down, residual blocks, transposed ones up; no skips from one side to the other.
+
+    The defaults are the generator of towardsautonomy/CycleGAN_improved (2020), 5,773,312 parameters, but for its
+    ``output="clamped_tanh"``. ``stages=3, blocks=6, norm="batch", activation="relu", output="tanh"`` is that of
+    jscriptcoder/CycleGANs, 8,402,176 parameters. Convolutions have a bias only where there is no norm.
+
+    Args:
+        in_channels: Channels of the images that go in.
+        out_channels: Channels of the images that come out.
+        width: Channels after the first stage; each next one doubles them, up to four times this.
+        stages: Convolutions down, and as many up; the stride is ``2 ** stages``.
+        blocks: Residual blocks between them.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        activation: ``"leaky_relu"`` (slope 0.2) or ``"relu"``.
+        output: See ``Generator``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        *,
+        width: int = 64,
+        stages: int = 4,
+        blocks: int = 2,
+        norm: NormName = "instance",
+        activation: ActivationName = "leaky_relu",
+        output: OutputName = "half_tanh",
+    ) -> None:
+        check_counts(width=width, stages=stages, blocks=blocks)
+        last = ZeroConvTranspose2d if _is_residual(output, in_channels, out_channels) else nn.ConvTranspose2d
+        bias = norm == "none"
+        layers: dict[str, nn.Module] = {}
+        channels = [width * min(2**index, 4) for index in range(stages)]
+        before = in_channels
+        for index, after in enumerate(channels, 1):
+            conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=bias)
+            layers[f"down{index}"] = stage(conv, after, norm, activation)
+            before = after
+        for index in range(1, blocks + 1):
+            layers[f"block{index}"] = ResidualBlock(before, norm=norm, activation=activation, bias=bias)
+        for index, after in enumerate(channels[-2::-1], 1):
+            up = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=bias)
+            layers[f"up{index}"] = stage(up, after, norm, activation)
+            before = after
+        layers[f"up{stages}"] = last(before, out_channels, 4, stride=2, padding=1, bias=bias)
+        super().__init__(layers, output=output, stride=2**stages)
+
+
+class ResNet(Generator):
+    """The ResNet generator of the reference CycleGAN (Zhu et al. 2017, junyanz/pytorch-CycleGAN-and-pix2pix).
+
+    A 7x7 convolution, two of stride 2 down, residual blocks with reflect padding, two transposed ones up, a 7x7
+    convolution; every convolution has a bias. 9 blocks, for 256x256, have 11,378,179 parameters and a receptive field
+    of 169 px; 6 blocks, for 128x128, have 7,837,699. The stride is 4.
+
+    Args:
+        in_channels: Channels of the images that go in.
+        out_channels: Channels of the images that come out.
+        width: Channels after the first convolution; doubled by each one down.
+        blocks: Residual blocks.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        output: See ``Generator``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        *,
+        width: int = 64,
+        blocks: int = 9,
+        norm: NormName = "instance",
+        output: OutputName = "tanh",
+    ) -> None:
+        check_counts(width=width, blocks=blocks)
+        last = ZeroConv2d if _is_residual(output, in_channels, out_channels) else nn.Conv2d
+        layers: dict[str, nn.Module] = {}
+        conv: nn.Module = nn.Conv2d(in_channels, width, 7, padding=3, padding_mode="reflect")
+        layers["first"] = stage(conv, width, norm, "relu")
+        for index in (1, 2):
+            conv = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+            width *= 2
+            layers[f"down{index}"] = stage(conv, width, norm, "relu")
+        for index in range(1, blocks + 1):
+            block = ResidualBlock(width, norm=norm, activation="relu", bias=True, padding="reflect")
+            layers[f"block{index}"] = block
+        for index in (1, 2):
+            conv = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
+            width //= 2
+            layers[f"up{index}"] = stage(conv, width, norm, "relu")
+        layers["last"] = last(width, out_channels, 7, padding=3, padding_mode="reflect")
+        super().__init__(layers, output=output, stride=4)
