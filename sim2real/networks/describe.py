@@ -87,5 +87,7 @@ def _kind(module: nn.Module) -> str:
 
 
 def _side(extent: tuple[int, ...] | str) -> str:
-    """One number where both sides have the same."""
+    """One number where both sides have the same; "same" and "valid" paddings as they are."""
+    if isinstance(extent, str):
+        return extent
     return str(extent[0]) if len(set(extent)) == 1 else "x".join(map(str, extent))

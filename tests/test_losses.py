@@ -1,0 +1,107 @@
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sim2real.errors import SettingsError
+from sim2real.losses import CycleLoss, IdentityLoss, LossInputs, adversarial
+
+SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
+
+
+@pytest.mark.parametrize(
+    ("name", "real", "fake", "fooled"),
+    [
+        ("lsgan", [4, 1, 0.25, 1], [1, 0, 0.25, 4], [4, 1, 0.25, 1]),
+        (
+            "bce",
+            [-math.log(1 / (1 + math.exp(-s))) for s in (-1, 0, 0.5, 2)],
+            [-math.log(1 - 1 / (1 + math.exp(-s))) for s in (-1, 0, 0.5, 2)],
+            [-math.log(1 / (1 + math.exp(-s))) for s in (-1, 0, 0.5, 2)],
+        ),
+        ("hinge", [2, 1, 0.5, 0], [0, 1, 1.5, 3], [1, 0, -0.5, -2]),
+    ],
+)
+def test_adversarial_losses_by_hand(name: str, real: list[float], fake: list[float], fooled: list[float]) -> None:
+    loss = adversarial(name)
+    assert loss.discriminator(SCORES, SCORES).item() == pytest.approx(sum(real) / 4 + sum(fake) / 4)
+    assert loss.generator(SCORES).item() == pytest.approx(sum(fooled) / 4)
+
+
+def test_bce_is_torchs_on_logits() -> None:
+    scores = torch.randn(3, 1, 4, 5) * 5
+    bce = nn.BCEWithLogitsLoss()
+    ones, zeros = torch.ones_like(scores), torch.zeros_like(scores)
+    loss = adversarial("bce")
+    torch.testing.assert_close(loss.discriminator(scores, -scores), bce(scores, ones) + bce(-scores, zeros))
+    torch.testing.assert_close(loss.generator(scores), bce(scores, ones))
+
+
+@pytest.mark.parametrize("name", ["lsgan", "bce", "hinge"])
+def test_the_two_sides_pull_scores_apart(name: str) -> None:
+    loss = adversarial(name)
+    real, fake = torch.zeros(2, 1, requires_grad=True), torch.full((2, 1), 0.5, requires_grad=True)
+    of_real, of_fake = torch.autograd.grad(loss.discriminator(real, fake), [real, fake])
+    assert (of_real < 0).all(), "a discriminator step raises the scores of real images"
+    assert (of_fake > 0).all(), "and lowers those of fakes"
+    (of_fooled,) = torch.autograd.grad(loss.generator(fake), [fake])
+    assert (of_fooled < 0).all(), "a generator step raises the scores of its fakes"
+
+
+@pytest.mark.parametrize("name", ["lsgan", "bce", "hinge"])
+@pytest.mark.parametrize("container", [tuple, list])
+def test_several_scores_are_judged_apart_and_added(
+    name: str, container: Callable[[list[Tensor]], Sequence[Tensor]]
+) -> None:
+    loss = adversarial(name)
+    patch, whole = torch.randn(2, 1, 4, 4), torch.randn(2, 1)
+    both = container([patch, whole])
+    torch.testing.assert_close(loss.generator(both), loss.generator(patch) + loss.generator(whole))
+    torch.testing.assert_close(
+        loss.discriminator(both, both, weights=(1.0, 0.25)),
+        loss.discriminator(patch, patch) + 0.25 * loss.discriminator(whole, whole),
+    )
+
+
+def test_weights_must_fit_the_scores() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        adversarial("lsgan").generator((SCORES, SCORES), weights=(1.0,))
+
+
+@pytest.mark.parametrize("name", ["lsgan", "bce", "hinge"])
+def test_losses_of_half_precision_scores_are_computed_in_full(name: str) -> None:
+    scores = torch.full((1, 1, 64, 64), 300.0, dtype=torch.float16)  # its square is beyond float16
+    loss = adversarial(name)
+    for value in (loss.discriminator(scores, scores), loss.generator(scores)):
+        assert value.dtype == torch.float32
+        assert value.isfinite()
+
+
+def test_an_unknown_adversarial_loss_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"losses\.adversarial = 'wgan' is not one of lsgan, bce, hinge"):
+        adversarial("wgan")
+
+
+def images(**values: float) -> LossInputs:
+    """One-pixel images of these grey values."""
+    names = ["sim", "real", "fake_real", "fake_sim", "cycled_sim", "cycled_real"]
+    greys = dict.fromkeys(names, 0.0) | values
+    return LossInputs(**{name: torch.full((2, 3, 1, 1), grey) for name, grey in greys.items()})
+
+
+def test_cycle_adds_the_mean_differences_of_both_domains() -> None:
+    assert CycleLoss()(images(sim=0.5, cycled_sim=0.25, real=-1.0, cycled_real=0.5)).item() == pytest.approx(1.75)
+    assert CycleLoss()(images(sim=0.3, cycled_sim=0.3)).item() == 0
+
+
+def test_identity_adds_the_mean_changes_of_both_domains() -> None:
+    step = images(sim=0.5, identity_sim=0.25, real=-1.0, identity_real=0.5)
+    assert IdentityLoss()(step).item() == pytest.approx(1.75)
+
+
+def test_identity_says_when_its_images_are_missing() -> None:
+    assert IdentityLoss.needs_identity
+    with pytest.raises(ValueError, match="no identity images"):
+        IdentityLoss()(images())
