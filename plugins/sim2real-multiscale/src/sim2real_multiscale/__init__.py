@@ -1,0 +1,1 @@
+"""A multi-scale PatchGAN with spectral normalisation for sim2real."""

@@ -1,0 +1,118 @@
+"""The command line: one short file per command; the only room that prints.
+
+Commands are registered like every other component and imported when they are called: ``sim2real --help`` stays quick.
+"""
+
+import signal
+import sys
+from difflib import get_close_matches
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from sim2real.errors import PluginError, Sim2RealError
+
+if TYPE_CHECKING:
+    from sim2real.registry import Entry
+
+_COMPLETION_OPTIONS: Final = ("install_completion", "show_completion")  # the program has them, not each command
+
+
+class CommandGroup(TyperGroup):
+    """The commands of the registry: mere names with summaries, imported one by one when they are called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002  click's or Typer's own context, by version
+        """Names in the order of registration."""
+        return list(_commands())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002  as above
+        """What help and shell completion say of a command, without importing it."""
+        entry = _commands().get(cmd_name)
+        return entry and TyperCommand(cmd_name, help=entry.summary)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  as above
+        """Import the command that is called; suggest the nearest where there is none of that name."""
+        from sim2real.registry import registry
+
+        if not ctx.resilient_parsing and args[0] != "plugins":
+            _report_failures()
+        name, *rest = args
+        entry = _commands().get(name) or ctx.fail(_no_such_command(name))
+        if message := registry().clashes.get(("commands", name)):
+            raise PluginError(message)
+        return name, _imported(entry), rest
+
+
+def _commands() -> "dict[str, Entry]":
+    from sim2real.registry import registry
+
+    return {entry.name: entry for entry in registry().offers if entry.kind == "commands"}
+
+
+def _no_such_command(name: str) -> str:
+    near = get_close_matches(name, _commands())
+    return f"No such command '{name}'." + (f" Did you mean {' or '.join(near)}?" if near else "")
+
+
+def _imported(entry: "Entry") -> Any:  # noqa: ANN401  click's or Typer's own command, by version
+    target = entry.load()
+    if not isinstance(target, typer.Typer):
+        single = typer.Typer()
+        single.command()(target)
+        target = single
+    command = typer.main.get_command(target)
+    command.name = entry.name
+    command.params = [option for option in command.params if option.name not in _COMPLETION_OPTIONS]
+    return command
+
+
+def _report_failures() -> None:
+    from sim2real.registry import registry
+
+    for failure in registry().failures:
+        print(f"warning: plugin '{failure.plugin}' is left out: {failure.error}", file=sys.stderr)
+
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turn a labelled simulation dataset into a real-looking one, with every label still true.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from sim2real.registry import registry
+
+        print(f"sim2real {registry().plugins[0].version}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the program: 0 done, 1 a one-line error, 2 wrong usage, 130 interrupted, 143 told to end."""
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        app()
+    except Sim2RealError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(143)

@@ -1,0 +1,100 @@
+"""``sim2real plugins``: what is installed, whether all of it can be imported, and a new one to start from."""
+
+import json
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim2real.errors import PluginError
+from sim2real.registry import KINDS, Entry, Plugin, registry
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+command = typer.Typer()
+
+
+@command.callback(invoke_without_command=True)
+def plugins(context: typer.Context, as_json: Json = False) -> None:
+    """List the installed plugins and what they offer; check them; scaffold a new one."""
+    if context.invoked_subcommand is None:
+        list_plugins(as_json)
+    elif as_json:
+        context.fail(f"--json goes behind '{context.invoked_subcommand}'")
+
+
+@command.command("list")
+def list_plugins(as_json: Json = False) -> None:
+    """List the installed plugins and what they offer; also those that are left out, and why."""
+    found = registry()
+    if as_json:
+        listing = {
+            "plugins": [asdict(plugin) | {"provides": _provides(plugin)} for plugin in found.plugins],
+            "failures": [asdict(failure) for failure in found.failures],
+            "disabled": [asdict(plugin) for plugin in found.disabled],
+            "clashes": list(found.clashes.values()),
+        }
+        print(json.dumps(listing, indent=2))
+    else:
+        for plugin in found.plugins:
+            print(f"{plugin.name} ({plugin.distribution} {plugin.version})")
+            for kind, names in _provides(plugin).items():
+                print(f"  {kind:<14}  {', '.join(names)}")
+        for failure in found.failures:
+            print(f"left out: {failure.plugin} ({failure.distribution}): {failure.error}")
+        for plugin in found.disabled:
+            print(f"disabled: {plugin.name} ({plugin.distribution} {plugin.version})")
+    if found.clashes:
+        raise PluginError("; ".join(found.clashes.values()))
+
+
+@command.command()
+def check(as_json: Json = False) -> None:
+    """Import everything that the plugins offer; exit 1 if anything cannot be used."""
+    found = registry()
+    problems = [f"plugin '{failure.plugin}' is left out: {failure.error}" for failure in found.failures]
+    problems += found.clashes.values()
+    problems += [problem for entry in found.offers if (problem := _problem(entry))]
+    if as_json:
+        print(json.dumps({"checked": len(found.offers), "failures": problems}, indent=2))
+    else:
+        for problem in problems:
+            print(problem)
+        print(f"{len(found.offers)} components of {len(found.plugins)} plugins checked, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(1)
+
+
+@command.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What users will write, e.g. spectral; the package is sim2real-NAME.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where to make the package's folder.")] = Path(),
+) -> None:
+    """Write a plugin package to start from: one small discriminator, with its tests."""
+    from sim2real.scaffold import write_plugin
+
+    package = write_plugin(name, folder)
+    print(f"{package} is written; next:")
+    print(f"  pip install -e {package}")
+    print(f"  pytest {package}")
+    print(f"  sim2real train SIM REAL --set discriminator.name={package.name.removeprefix('sim2real-')}")
+
+
+def _provides(plugin: Plugin) -> dict[str, list[str]]:
+    offers = [entry for entry in registry().offers if entry.owner == plugin.name]
+    provided = {kind: [entry.name for entry in offers if entry.kind == kind] for kind in KINDS}
+    return {kind: names for kind, names in provided.items() if names}
+
+
+def _problem(entry: Entry) -> str | None:
+    try:
+        loaded = entry.load()
+        if entry.kind == "recipes":
+            tomllib.loads(loaded)
+    except PluginError as error:
+        return str(error)
+    except tomllib.TOMLDecodeError as error:
+        return f"recipe '{entry.name}' of plugin '{entry.owner}' is no TOML: {error}"
+    return None

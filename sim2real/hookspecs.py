@@ -1,0 +1,100 @@
+"""The plugin contract: one hook per kind of component, all of one shape.
+
+A plugin is a module named by an entry point of the group ``sim2real``. It implements any of the hooks below
+with ``@sim2real.hookimpl`` and offers components by name and import path. Nothing is imported until it is used,
+so a plugin module is quick to import: keep torch and the like in the modules that its targets name.
+"""
+
+from typing import Protocol
+
+import pluggy
+
+PROJECT = "sim2real"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Register(Protocol):
+    """Offers one component of the hook's kind."""
+
+    def __call__(self, name: str, target: str, *, summary: str) -> None:
+        """Offer a component.
+
+        Args:
+            name: What users write, lower case with hyphens, e.g. ``"multiscale"``.
+            target: Where it stands, ``"package.module:attribute"``; for a recipe ``"package:file.toml"``.
+            summary: One line that the listings show.
+
+        Raises:
+            PluginError: The name or the target is not of that form.
+        """
+
+
+@hookspec
+def register_generators(register: Register) -> None:
+    """Offer networks that translate images: ``target(in_channels, out_channels, **options)`` -> ``nn.Module``.
+
+    Forward (N, C, H, W) -> (N, C, H, W), for H and W that are multiples of the attribute ``stride: int`` (1 if absent).
+    Values of input and output lie in the attribute ``value_range: tuple[float, float]`` ((-1, 1) if absent).
+    """
+
+
+@hookspec
+def register_discriminators(register: Register) -> None:
+    """Offer critics of one domain: ``target(in_channels, image_size, **options)`` -> ``nn.Module``.
+
+    ``image_size`` is (H, W). Forward (N, C, H, W) in ``value_range`` ((-1, 1) if absent) -> a tensor of scores of any
+    shape (N, ...), or a tuple of such tensors, each judged by the adversarial loss on its own and added up with the
+    attribute ``score_weights: tuple[float, ...]`` (all 1 if absent).
+    """
+
+
+@hookspec
+def register_losses(register: Register) -> None:
+    """Offer terms of the generators' loss: ``target(**options)`` -> ``callable(LossInputs)`` -> scalar tensor.
+
+    The recipe's ``[losses]`` names it with its weight. ``sim2real.losses.LossInputs`` holds the images of a step.
+    """
+
+
+@hookspec
+def register_methods(register: Register) -> None:
+    """Offer training methods: ``target(networks, settings, **options)`` -> an object with ``step(batch)``.
+
+    ``sim2real.methods.base.Method`` is the protocol; a method does no input or output and prints nothing.
+    """
+
+
+@hookspec
+def register_datasets(register: Register) -> None:
+    """Offer dataset layouts: ``target`` is a class that keeps ``sim2real.datasets.base.Adapter``.
+
+    Installed plugins are asked before what ships with sim2real whether they recognise a folder.
+    """
+
+
+@hookspec
+def register_metrics(register: Register) -> None:
+    """Offer measures of image sets: ``target(**options)`` -> ``callable(before, after, real)`` -> ``dict[str, float]``.
+
+    Each argument is a sequence of RGB uint8 arrays (H, W, 3); ``before`` and ``after`` are the same frames, in order.
+    """
+
+
+@hookspec
+def register_engines(register: Register) -> None:
+    """Offer what runs a trained generator during conversion: ``target(generator, settings)`` -> an ``Engine``.
+
+    ``sim2real.engines.base.Engine`` is the protocol: RGB uint8 batches (N, H, W, 3) in, the same out.
+    """
+
+
+@hookspec
+def register_recipes(register: Register) -> None:
+    """Offer named settings for training: ``target`` is ``"package:file.toml"``, of the schema of sim2real.toml."""
+
+
+@hookspec
+def register_commands(register: Register) -> None:
+    """Offer commands of the program: ``target`` is a function with Typer annotations, or a ``typer.Typer``."""

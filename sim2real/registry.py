@@ -1,0 +1,250 @@
+"""Finds plugins, lists what they offer, and turns a name into the object it stands for.
+
+Nothing that a plugin offers is imported before it is asked for, and no plugin takes the program down: one that fails
+to load is kept as a :class:`Failure` and left out.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.resources
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final
+
+import pluggy
+
+from sim2real import hookspecs
+from sim2real.errors import PluginError, SettingsError, UnknownNameError
+
+GROUP: Final = "sim2real"
+BUILTIN: Final = "sim2real"
+DISABLE_VARIABLE: Final = "SIM2REAL_DISABLE_PLUGINS"
+KINDS: Final = tuple(name.removeprefix("register_") for name in vars(hookspecs) if name.startswith("register_"))
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[\w./-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One offered component: its kind and name, where it stands, and the plugin that offers it."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str
+    owner: str
+
+    def load(self) -> Any:  # noqa: ANN401  what a target is depends on its kind
+        """Import the target; a recipe's is its text.
+
+        Raises:
+            PluginError: The target cannot be imported.
+        """
+        module_name, attribute = self.target.split(":")
+        try:
+            if attribute.endswith(".toml"):
+                return importlib.resources.files(module_name).joinpath(attribute).read_text("utf-8")
+            return attrgetter(attribute)(importlib.import_module(module_name))
+        except (Exception, SystemExit) as error:
+            message = (
+                f"{_noun(self.kind)} '{self.name}' of plugin '{self.owner}' cannot be loaded from "
+                f"{self.target}: {_one_line(error)}"
+            )
+            raise PluginError(message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One plugin: the name of its entry point, and the installed distribution that it came with."""
+
+    name: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A plugin that was left out, and the exception that it failed with."""
+
+    plugin: str
+    distribution: str
+    error: str
+
+
+class Registry:
+    """Everything that is on offer, by kind and name.
+
+    Attributes:
+        plugins: The plugins that were loaded, the built-in one first.
+        failures: The plugins that were left out because they failed.
+        disabled: The plugins that were left out because the user said so.
+        offers: All that was offered, in the order of the plugins, a name that is offered twice twice.
+        clashes: One line per kind and name that is offered twice.
+    """
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self.failures: list[Failure] = []
+        self.disabled: list[Plugin] = []
+        self.offers: list[Entry] = []
+        self.clashes: dict[tuple[str, str], str] = {}
+        self._owners: dict[tuple[str, str], Entry] = {}
+
+    def entries(self, kind: str) -> list[Entry]:
+        """What is on offer of one kind: the built-in ones in the order of their table, then the plugins'.
+
+        Raises:
+            PluginError: Two plugins offer one name.
+        """
+        for (clash_kind, _), message in self.clashes.items():
+            if clash_kind == kind:
+                raise PluginError(message)
+        return [entry for entry in self.offers if entry.kind == kind]
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The entry of that name.
+
+        Raises:
+            UnknownNameError: There is none; the message suggests the nearest names.
+            PluginError: Two plugins offer one name of that kind.
+        """
+        entries = {entry.name: entry for entry in self.entries(kind)}
+        if name in entries:
+            return entries[name]
+        near = difflib.get_close_matches(name.lower(), entries, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(entries) or 'none'}"
+        raise UnknownNameError(f"no {_noun(kind)} is called '{name}'; {hint}")
+
+    def load(self, kind: str, name: str) -> Any:  # noqa: ANN401  what a target is depends on its kind
+        """Import the object that a name stands for.
+
+        Raises:
+            UnknownNameError: There is none.
+            PluginError: It cannot be imported.
+        """
+        return self.entry(kind, name).load()
+
+    def create(self, kind: str, name: str, *args: object, options: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401  as above
+        """Call a component's constructor with its options.
+
+        Args:
+            kind: The kind of component.
+            name: Its registered name.
+            args: What every component of the kind is given.
+            options: The user's keyword arguments.
+            place: Where the options were set, for messages, e.g. ``"discriminator.options"``.
+
+        Raises:
+            SettingsError: An option that the component does not take; the message lists the accepted ones.
+            UnknownNameError: There is no such component.
+            PluginError: It cannot be imported.
+        """
+        target = self.load(kind, name)
+        accepted = accepted_options(target)
+        for option in options:
+            if accepted is not None and option not in accepted:
+                near = difflib.get_close_matches(option, accepted, n=1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                message = (
+                    f"{place}.{option}: '{name}' takes no such option; {hint}accepted: {', '.join(accepted) or 'none'}"
+                )
+                raise SettingsError(message)
+        return target(*args, **options)
+
+    def add(self, plugin: object, info: Plugin) -> None:
+        """Take in what a plugin offers, all of it or nothing.
+
+        Raises:
+            Exception: Whatever the plugin raises; PluginError where it misses the contract.
+        """
+        offered: list[Entry] = []
+        for kind, offer in _hooks(plugin):
+            offer(_registrar(kind, info.name, offered))
+        for entry in offered:
+            first = self._owners.setdefault((entry.kind, entry.name), entry)
+            if first is not entry:
+                self.clashes[entry.kind, entry.name] = (
+                    f"the {_noun(entry.kind)} '{entry.name}' is offered twice, by plugin '{first.owner}' and by plugin "
+                    f"'{info.name}' of {info.distribution}; uninstall one, or set {DISABLE_VARIABLE}={info.name}"
+                )
+        self.plugins.append(info)
+        self.offers += offered
+
+
+def accepted_options(target: Callable[..., object]) -> list[str] | None:
+    """The keyword-only arguments of a component's constructor, or None when it takes any."""
+    parameters = inspect.signature(target).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register], None]]]:
+    """The hooks that a plugin implements, checked against the contract by pluggy, with their kinds."""
+    hooks = {f"register_{kind}": kind for kind in KINDS}
+    marked = {name for name in dir(plugin) if hasattr(getattr(plugin, name, None), f"{hookspecs.PROJECT}_impl")}
+    for name in sorted(marked - hooks.keys()):
+        near = difflib.get_close_matches(name, hooks, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"hooks: {', '.join(hooks)}"
+        raise PluginError(f"no hook is called {name}; {hint}")
+    for name in hooks.keys() & set(dir(plugin)) - marked:
+        raise PluginError(f"{name} is not marked with @sim2real.hookimpl")
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+    for name, kind in hooks.items():
+        for implementation in getattr(manager.hook, name).get_hookimpls():
+            yield kind, implementation.function
+
+
+def _registrar(kind: str, owner: str, into: list[Entry]) -> hookspecs.Register:
+    def register(name: str, target: str, *, summary: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise PluginError(f"'{name}' is no name for a {_noun(kind)}: lower-case letters, digits, '.', '_' and '-'")
+        if not _TARGET.fullmatch(target):
+            raise PluginError(f"'{target}' is no target for '{name}': write package.module:attribute")
+        into.append(Entry(kind, name, target, summary, owner))
+
+    return register
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this process: what ships, then every installed plugin, one by one, the broken ones left out."""
+    found = Registry()
+    found.add(importlib.import_module("sim2real.builtins"), Plugin(BUILTIN, "sim2real", _version("sim2real")))
+    unwanted = {name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",")}
+    points = importlib.metadata.entry_points(group=GROUP)
+    for point in sorted(points, key=lambda point: point.name):
+        distribution = point.dist.name if point.dist else "unknown"
+        info = Plugin(point.name, distribution, point.dist.version if point.dist else "unknown")
+        if unwanted & {info.name, info.distribution}:
+            found.disabled.append(info)
+            continue
+        try:
+            found.add(point.load(), info)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a plugin fails with, the program goes on
+            found.failures.append(Failure(info.name, info.distribution, _one_line(error)))
+    return found
+
+
+def _noun(kind: str) -> str:
+    return "loss" if kind == "losses" else kind.removesuffix("s")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
