@@ -1,0 +1,78 @@
+"""The pinhole camera: intrinsics that scale with the image, a rigid pose, and the rays through the pixel centres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+#: Virtual KITTI 2: focal length 725.0087 px at a width of 1242 px, right camera 0.532725 m to the right.
+FOCAL_PER_WIDTH = 725.0087 / 1242
+BASELINE = 0.532725
+
+
+def rotation_y(angle: float) -> Floats:
+    """Rotation matrix about the y axis (down), as KITTI's `rotation_y` turns an object."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+
+
+def rotation_x(angle: float) -> Floats:
+    """Rotation matrix about the x axis (right)."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
+
+
+def rotation_z(angle: float) -> Floats:
+    """Rotation matrix about the z axis (forward)."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera in the world; x is right, y down, z forward, units are metres.
+
+    Attributes:
+        width: image width in pixels.
+        height: image height in pixels.
+        rotation: (3, 3), turns world directions into camera directions.
+        centre: (3,), where the camera stands in the world.
+    """
+
+    width: int
+    height: int
+    rotation: Floats
+    centre: Floats
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels, the same for both axes."""
+        return FOCAL_PER_WIDTH * self.width
+
+    @property
+    def principal(self) -> tuple[float, float]:
+        """Principal point (cx, cy) in pixels: the middle of the image, pixel centres being whole numbers."""
+        return (self.width - 1) / 2, (self.height - 1) / 2
+
+    @property
+    def extrinsic(self) -> Floats:
+        """(4, 4) world-to-camera matrix."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.rotation
+        matrix[:3, 3] = -self.rotation @ self.centre
+        return matrix
+
+    def rays(self) -> tuple[Floats, Floats]:
+        """Directions (x, y, 1) through the pixel centres, as a row x of shape (1, W) and a column y of shape (H, 1)."""
+        cx, cy = self.principal
+        x = (np.arange(self.width) - cx) / self.focal
+        y = (np.arange(self.height) - cy) / self.focal
+        return x[None, :], y[:, None]
+
+    def moved_right(self, distance: float) -> Camera:
+        """The same camera, `distance` metres to its own right."""
+        return Camera(self.width, self.height, self.rotation, self.centre + distance * self.rotation[0])

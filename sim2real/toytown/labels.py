@@ -1,0 +1,199 @@
+"""Labels from hits: depth, optical flow, scene flow and boxes, and the 16-bit codes of Virtual KITTI 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.toytown.camera import Camera, Floats, rotation_y
+from sim2real.toytown.raycast import NEAR, SKY, Hits, extent, silhouette
+from sim2real.toytown.shapes import Body
+from sim2real.toytown.traffic import Placed
+
+Codes = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How the points that the pixels see move until another frame.
+
+    Attributes:
+        flow: (H, W, 2), pixels, u to the right and v down.
+        scene_flow: (H, W, 3), metres: the point in the other frame's camera less the point in this one's.
+        valid: (H, W), false for the sky and for what is behind the camera in the other frame.
+    """
+
+    flow: Floats
+    scene_flow: Floats
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A row of bbox.txt: the pixels that are seen of a vehicle.
+
+    Attributes:
+        left, top, right, bottom: the first and last columns and rows, all inside.
+        number_pixels: how many are seen.
+        truncation_ratio: share of the silhouette outside the image.
+        occupancy_ratio: share of the silhouette in the image that nothing stands before.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    number_pixels: int
+    truncation_ratio: float
+    occupancy_ratio: float
+
+
+@dataclass(frozen=True)
+class ObjectPose:
+    """Where a vehicle is for one camera; positions are those of the middle of its bottom face.
+
+    Rotations are (y, x, z) angles: the object's axes turned by R = R_y(y) R_x(x) R_z(z), with x to its front, y down.
+    """
+
+    alpha: float
+    size: tuple[float, float, float]
+    world: tuple[float, float, float]
+    world_rotation: tuple[float, float, float]
+    camera: tuple[float, float, float]
+    camera_rotation: tuple[float, float, float]
+
+
+def motion(hits: Hits, camera: Camera, other: Camera, moved: Mapping[int, tuple[Body, Body]]) -> Motion:
+    """Follow each point that is seen to another frame.
+
+    Args:
+        hits: what the camera sees.
+        camera: the camera of this frame.
+        other: the camera of the other frame.
+        moved: for the vehicles that move, by track id: the body in this frame and in the other.
+    """
+    x, y = camera.rays()
+    inverse = hits.inverse
+    static = _transfer(camera, other, None)
+    ahead = _carry(static, x, y, inverse)
+    instance = hits.faces["instance"][hits.face]
+    for track_id, bodies in moved.items():
+        mask = instance == track_id
+        if not mask.any():
+            continue
+        rows, columns = np.nonzero(mask)
+        turn, shift = _transfer(camera, other, bodies)
+        rays = np.stack([x[0, columns], y[rows, 0], np.ones(len(rows))])
+        ahead[:, rows, columns] = turn @ rays + shift[:, None] * inverse[rows, columns]
+    seen = hits.face != SKY
+    valid = seen & (ahead[2] > NEAR * inverse)
+    scale = np.where(valid, ahead[2], 1.0)
+    depth = 1 / np.where(seen, inverse, 1.0)
+    flow = np.stack([(ahead[0] / scale - x) * camera.focal, (ahead[1] / scale - y) * camera.focal], axis=-1)
+    scene = np.stack([(ahead[0] - x) * depth, (ahead[1] - y) * depth, (ahead[2] - 1) * depth], axis=-1)
+    flow[~valid], scene[~valid] = 0.0, 0.0
+    return Motion(flow, scene, valid)
+
+
+def _transfer(camera: Camera, other: Camera, bodies: tuple[Body, Body] | None) -> tuple[Floats, Floats]:
+    """Rotation (3, 3) and shift (3,) that take camera coordinates to the other camera's, on a moving body or a still one."""
+    turn, shift = camera.rotation.T, camera.centre
+    if bodies:
+        before, after = bodies
+        carry = after.rotation @ before.rotation.T
+        turn, shift = carry @ turn, carry @ (shift - before.position) + after.position
+    return other.rotation @ turn, other.rotation @ (shift - other.centre)
+
+
+def _carry(transfer: tuple[Floats, Floats], x: Floats, y: Floats, inverse: Floats) -> Floats:
+    """(3, H, W): points in the other camera, times their inverse depth in this one."""
+    turn, shift = transfer
+    return np.stack([row[0] * x + (row[1] * y + row[2]) + by * inverse for row, by in zip(turn, shift, strict=True)])
+
+
+def measure_boxes(hits: Hits, camera: Camera, vehicles: Mapping[int, Placed]) -> dict[int, Box]:
+    """The box of every vehicle of which at least one pixel is seen, by track id in rising order."""
+    instance = hits.faces["instance"][hits.face]
+    boxes = {}
+    for track_id in np.unique(instance[instance >= 0]).tolist():
+        rows, columns = np.nonzero(instance == track_id)
+        body = vehicles[track_id].body
+        left, top, right, bottom = rect = extent(camera, body)
+        whole = silhouette(camera, body, rect)
+        inside = whole[max(0, -top) : camera.height - top, max(0, -left) : camera.width - left]
+        boxes[track_id] = Box(
+            int(columns.min()),
+            int(rows.min()),
+            int(columns.max()),
+            int(rows.max()),
+            len(rows),
+            1 - np.count_nonzero(inside) / np.count_nonzero(whole),
+            len(rows) / np.count_nonzero(inside),
+        )
+    return boxes
+
+
+def object_pose(camera: Camera, placed: Placed) -> ObjectPose:
+    """The row of pose.txt of a vehicle."""
+    body, model = placed.body, placed.vehicle.model
+    turn = camera.rotation @ rotation_y(body.yaw)
+    x, y, z = (camera.rotation @ (body.position - camera.centre)).tolist()
+    angle_x = float(np.arcsin(np.clip(-turn[1, 2], -1, 1)))
+    angle_y = float(np.arctan2(turn[0, 2], turn[2, 2]))
+    angle_z = float(np.arctan2(turn[1, 0], turn[1, 1]))
+    return ObjectPose(
+        wrap(angle_y - float(np.arctan2(x, z))),
+        (model.width, model.height, model.length),
+        (body.x, 0.0, body.z),
+        (wrap(body.yaw), 0.0, 0.0),
+        (x, y, z),
+        (angle_y, angle_x, angle_z),
+    )
+
+
+def wrap(angle: float) -> float:
+    """The angle in [-pi, pi)."""
+    return float((angle + np.pi) % (2 * np.pi) - np.pi)
+
+
+def encode_depth(hits: Hits) -> Codes:
+    """(H, W) depth in centimetres; the sky is 65535."""
+    seen = hits.face != SKY
+    return np.where(seen, np.rint(100 / np.where(seen, hits.inverse, 1.0)), 65535).astype(np.uint16)
+
+
+def encode_flow(flow: Floats, valid: NDArray[np.bool_]) -> Codes:
+    """(H, W, 3): R and G hold u / (W - 1) and v / (H - 1) from [-1, 1] in 16 bits, B is 65535 where valid, else all is 0.
+
+    A flow of more than the image's own size cannot be coded and becomes invalid.
+    """
+    height, width = valid.shape
+    share = flow / (width - 1, height - 1)
+    valid = valid & (np.abs(share) <= 1).all(axis=-1)
+    code = np.zeros((height, width, 3), np.uint16)
+    code[..., :2] = np.where(valid[..., None], np.rint((share + 1) * 32767.5), 0)
+    code[..., 2] = np.where(valid, 65535, 0)
+    return code
+
+
+def decode_flow(code: Codes) -> tuple[Floats, NDArray[np.bool_]]:
+    """Flow in pixels (H, W, 2), 0 where invalid, and where it is valid (H, W)."""
+    height, width = code.shape[:2]
+    valid = code[..., 2] > 0
+    flow = (code[..., :2] / 32767.5 - 1) * (width - 1, height - 1)
+    return np.where(valid[..., None], flow, 0.0), valid
+
+
+def encode_scene_flow(scene_flow: Floats, valid: NDArray[np.bool_]) -> Codes:
+    """(H, W, 3): x, y, z from [-10, 10] metres in 16 bits; (0, 0, 0) for the sky and what moves farther than that."""
+    valid = valid & (np.abs(scene_flow) <= 10).all(axis=-1)
+    return np.where(valid[..., None], np.rint((scene_flow / 10 + 1) * 32767.5), 0).astype(np.uint16)
+
+
+def decode_scene_flow(code: Codes) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scene flow in metres (H, W, 3), 0 where there is none, and where there is some (H, W)."""
+    valid = code.any(axis=-1)
+    return np.where(valid[..., None], (code / 32767.5 - 1) * 10, 0.0), valid

@@ -1,0 +1,208 @@
+"""What every pixel sees, by exact ray casting.
+
+Along the ray (x, y, 1) through a pixel, depth is the ray's parameter and its inverse is an affine function of x and y
+for every plane. So a convex solid is the least of its front planes' functions where that exceeds the greatest of its
+back planes', a z-buffer of inverse depths keeps the greatest value, and no pixel needs a division.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.toytown.camera import Camera, Floats
+from sim2real.toytown.shapes import FACE, Body, Convex, Ellipsoid, Label, Part
+
+FAR = 600.0  # metres; beyond it is sky, as in an engine with a far plane
+NEAR = 0.05
+SKY, GROUND = 0, 1  # the first two rows of the table of faces
+
+Faces = np.ndarray[tuple[int], np.dtype[np.void]]
+Rect = tuple[int, int, int, int]  # left, top, right, bottom; the last two are outside
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What the pixels see.
+
+    Attributes:
+        inverse: (H, W), 1 / depth in 1/metres, 0 for the sky; depth is measured to the camera plane.
+        face: (H, W), index into `faces`.
+        faces: (F,), table of `sim2real.toytown.shapes.FACE` rows; row 0 is the sky, row 1 the ground.
+    """
+
+    inverse: Floats
+    face: NDArray[np.int32]
+    faces: Faces
+
+
+@dataclass(frozen=True)
+class _View:
+    """The camera as a body sees it."""
+
+    origin: Floats  # (3,), the camera's centre in the body's axes
+    turn: Floats  # (3, 3), camera directions into the body's axes
+
+    @classmethod
+    def of(cls, camera: Camera, body: Body) -> _View:
+        into_body = body.rotation.T
+        return cls(into_body @ (camera.centre - body.position), into_body @ camera.rotation.T)
+
+
+def cast(camera: Camera, bodies: Sequence[Body]) -> Hits:
+    """See the ground, the sky and the bodies through the camera."""
+    x, y = camera.rays()
+    down = camera.rotation[:, 1]  # how fast each ray of the camera's axes falls
+    inverse = (down[0] * x + down[1] * y + down[2]) / -camera.centre[1]
+    face = np.where(inverse > 1 / FAR, np.int32(GROUND), np.int32(SKY))
+    inverse[face == SKY] = 0.0
+    first = np.zeros(2, FACE)
+    first["label"] = Label.Sky, Label.Terrain
+    first["instance"] = -1
+    first["normal"][GROUND] = 0, -1, 0
+    first["axis"] = 1
+    first["place"][:, 2] = 1
+    tables, count = [first], 2
+    for body, index, rect, nearest in _in_sight(camera, bodies):
+        left, top, right, bottom = rect
+        window = (slice(top, bottom), slice(left, right))
+        seen = inverse[window]
+        if seen.min() > nearest:
+            continue
+        part = body.parts[index]
+        value, which = _meet(part, _View.of(camera, body), x[:, left:right], y[top:bottom], seen)
+        hit = value > seen
+        if hit.any():
+            seen[hit] = value[hit]
+            face[window][hit] = which[hit] + count
+            rows = body.faces[index]
+            tables.append(rows)
+            count += len(rows)
+    return Hits(inverse, face, np.concatenate(tables))
+
+
+def silhouette(camera: Camera, body: Body, rect: Rect) -> NDArray[np.bool_]:
+    """Where the body would be seen if nothing stood before it; `rect` may reach beyond the image."""
+    left, top, right, bottom = rect
+    cx, cy = camera.principal
+    x = ((np.arange(left, right) - cx) / camera.focal)[None, :]
+    y = ((np.arange(top, bottom) - cy) / camera.focal)[:, None]
+    nothing = np.zeros((bottom - top, right - left))
+    mask = np.zeros(nothing.shape, np.bool_)
+    for part in body.parts:
+        mask |= _meet(part, _View.of(camera, body), x, y, nothing)[0] > 0
+    return mask
+
+
+def extent(camera: Camera, body: Body) -> Rect:
+    """A rectangle, in pixels, around the whole body, cut off one image size outside the image."""
+    rects, _ = project(camera, body.corners, margin=1.0)
+    left, top = rects[:, :2].min(axis=0)
+    right, bottom = rects[:, 2:].max(axis=0)
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _in_sight(camera: Camera, bodies: Sequence[Body]) -> Iterator[tuple[Body, int, Rect, float]]:
+    """The parts in the image, nearest first, each with its rectangle and the greatest inverse depth it may have."""
+    if not bodies:
+        return
+    owners = [(body, index) for body in bodies for index in range(len(body.parts))]
+    rects, nearest = project(camera, np.concatenate([body.corners for body in bodies]), margin=0.0)
+    visible = (rects[:, 0] < rects[:, 2]) & (rects[:, 1] < rects[:, 3]) & (nearest > 0)
+    order = np.argsort(-nearest, kind="stable")
+    for at in order[visible[order]].tolist():
+        left, top, right, bottom = rects[at].tolist()
+        yield *owners[at], (left, top, right, bottom), float(nearest[at])
+
+
+def project(camera: Camera, corners: Floats, margin: float) -> tuple[NDArray[np.int64], Floats]:
+    """Rectangles (P, 4) around the boxes with these corners (P, 8, 3), and their greatest inverse depths (P,).
+
+    A box that reaches behind the camera gets the whole image; one that is all behind it gets inverse depth 0.
+    """
+    points = (corners - camera.centre) @ camera.rotation.T
+    depth = points[..., 2]
+    size = np.array([camera.width, camera.height])
+    low, high = -margin * size, (1 + margin) * size
+    pixels = points[..., :2] / np.maximum(depth, NEAR)[..., None] * camera.focal + camera.principal
+    first = np.clip(np.floor(pixels.min(axis=1)), low, high)
+    last = np.clip(np.ceil(pixels.max(axis=1)) + 1, low, high)
+    crossing = depth.min(axis=1) < NEAR
+    first[crossing], last[crossing] = low, high
+    inverse = np.where(depth.max(axis=1) < NEAR, 0.0, 1 / np.maximum(depth.min(axis=1), NEAR))
+    return np.concatenate([first, last], axis=1).astype(np.int64), inverse
+
+
+def _meet(part: Part, view: _View, x: Floats, y: Floats, seen: Floats) -> tuple[Floats, NDArray[np.int32]]:
+    """Inverse depth of the part, 0 where the ray misses it, and the index of its face; both (H, W).
+
+    Only where the part is nearer than `seen` are the results of any use.
+    """
+    value, which = _convex(part, view, x, y) if isinstance(part, Convex) else _ellipsoid(part, view, x, y)
+    if part.leaf:
+        rows, columns = np.nonzero(value > seen)
+        depth = 1 / value[rows, columns]
+        across, down = x[0, columns] * depth, y[rows, 0] * depth
+        point = view.origin[:, None] + view.turn @ np.stack([across, down, depth])
+        gap = _cells(np.floor(point / part.leaf).astype(np.int64)) < _GAPS
+        value[rows[gap], columns[gap]] = 0.0
+    return value, which
+
+
+_GAPS = 0.42 * 2**32
+
+
+def _cells(cell: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """A well-mixed number for every cell (3, N) of space."""
+    x, y, z = cell.astype(np.uint32)
+    mixed = x * np.uint32(0x8DA6B343) ^ y * np.uint32(0xD8163841) ^ z * np.uint32(0xCB1AB31F)
+    mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
+    mixed = (mixed ^ (mixed >> np.uint32(12))) * np.uint32(0x297A2D39)
+    return mixed ^ (mixed >> np.uint32(15))
+
+
+def _convex(part: Convex, view: _View, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.int32]]:
+    room = part.offsets - part.normals @ view.origin  # how far inside each half-space the camera is
+    front = np.flatnonzero(room < -1e-9)
+    back = np.flatnonzero(room > 1e-9)
+    if not len(front):
+        return np.zeros((y.size, x.size)), np.zeros((y.size, x.size), np.int32)
+    slope = part.normals @ view.turn / np.where(np.abs(room) > 1e-9, room, 1.0)[:, None]
+
+    def inverse(plane: int) -> Floats:
+        a, b, c = slope[plane]
+        return a * x + (b * y + c)
+
+    enter = inverse(front[0])
+    which = np.full(enter.shape, front[0], np.int32)
+    for plane in front[1:]:
+        other = inverse(plane)
+        which[other < enter] = plane
+        np.minimum(enter, other, out=enter)
+    leave = np.zeros_like(enter)
+    for plane in back:
+        np.maximum(leave, inverse(plane), out=leave)
+    enter[enter <= leave] = 0.0
+    return enter, which
+
+
+def _ellipsoid(part: Ellipsoid, view: _View, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.int32]]:
+    origin = (view.origin - part.centre) / part.radii
+    turn = view.turn / part.radii[:, None]
+    outside = origin @ origin - 1
+    which = np.zeros((y.size, x.size), np.int32)
+    if outside <= 0:
+        return np.zeros(which.shape), which
+    along = origin @ turn
+    square = turn.T @ turn
+    half = along[0] * x + (along[1] * y + along[2])
+    length = (square[0, 0] * x + 2 * square[0, 2]) * x + (
+        2 * square[0, 1] * x * y + (square[1, 1] * y + 2 * square[1, 2]) * y + square[2, 2]
+    )
+    inside = half * half - outside * length
+    value = (np.sqrt(np.maximum(inside, 0)) - half) / outside
+    value[(inside <= 0) | (half >= 0)] = 0.0
+    return value, which

@@ -1,0 +1,133 @@
+"""One frame of the town: what a camera sees at a time, with all its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.toytown import labels, looks
+from sim2real.toytown.camera import BASELINE, Camera, rotation_x, rotation_y, rotation_z
+from sim2real.toytown.raycast import cast
+from sim2real.toytown.shapes import Body
+from sim2real.toytown.street import BLOCK, Street
+from sim2real.toytown.surface import surface
+from sim2real.toytown.town import build_block
+from sim2real.toytown.traffic import CAMERA_LANE, Placed, camera_progress, traffic, vehicle_in
+
+Look = Literal["sim", "real"]
+LOOKS: tuple[Look, ...] = ("sim", "real")
+AHEAD, BEHIND = 320.0, 24.0  # metres of the street that are built
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rendered frame; arrays are (H, W, ...).
+
+    Attributes:
+        camera: the camera that sees it.
+        rgb: (H, W, 3) uint8.
+        depth: (H, W) uint16, centimetres to the camera plane, 65535 for the sky.
+        classes: (H, W) uint8, `sim2real.toytown.shapes.Label`.
+        instances: (H, W) uint8, track id + 1, 0 for none.
+        forward: motion to the next frame, None if it was not asked for.
+        backward: motion to the frame before, None if it was not asked for.
+        boxes: by track id, all vehicles of which a pixel is seen.
+        vehicles: by track id, all vehicles nearby.
+    """
+
+    camera: Camera
+    rgb: NDArray[np.uint8]
+    depth: NDArray[np.uint16]
+    classes: NDArray[np.uint8]
+    instances: NDArray[np.uint8]
+    forward: labels.Motion | None
+    backward: labels.Motion | None
+    boxes: dict[int, labels.Box]
+    vehicles: dict[int, Placed]
+
+
+def camera_at(street: Street, time: int, index: int, size: tuple[int, int]) -> Camera:
+    """Camera 0 (left) or 1 (right) at a frame; `size` is (W, H)."""
+    x, z, heading = street.place(camera_progress(street, time), CAMERA_LANE + 0.12 * float(np.sin(time / 31)))
+    pitch = 0.004 * np.sin(time / 3.1) + 0.003 * np.sin(time / 7.7)
+    turn = rotation_z(0.004 * np.sin(time / 5.3)) @ rotation_x(pitch) @ rotation_y(-heading - 0.01 * np.sin(time / 23))
+    height = 1.68 + 0.012 * np.sin(time / 2.3)
+    left = Camera(*size, turn, np.array([x, -height, z]))
+    return left.moved_right(BASELINE * index)
+
+
+def render_frame(
+    time: int,
+    *,
+    look: Look = "sim",
+    size: tuple[int, int] = (1242, 375),
+    seed: int = 0,
+    scene: int = 1,
+    camera: int = 0,
+    forward: bool = True,
+    backward: bool = True,
+    boxes: bool = True,
+) -> Frame:
+    """Render one frame in memory.
+
+    Args:
+        time: number of the frame, from 0; the drive has no end.
+        look: "sim" or "real".
+        size: (W, H) in pixels.
+        seed: with `scene`, decides the street and everything in it.
+        scene: number of the scene.
+        camera: 0 (left) or 1 (right).
+        forward: whether the motion to the next frame is wanted.
+        backward: whether the motion to the frame before is wanted.
+        boxes: whether the vehicles' boxes are wanted.
+    """
+    street = Street(seed, scene)
+    eye = camera_at(street, time, camera, size)
+    vehicles = {placed.vehicle.track_id: placed for placed in _nearby(street, time)}
+    hits = cast(eye, [*_still(street, time), *(placed.body for placed in vehicles.values())])
+    seen = surface(eye, street, hits)
+
+    def motion_to(other: int) -> labels.Motion:
+        moved = {
+            key: (placed.body, _body_at(street, placed, other))
+            for key, placed in vehicles.items()
+            if placed.lane.is_moving
+        }
+        return labels.motion(hits, eye, camera_at(street, other, camera, size), moved)
+
+    return Frame(
+        eye,
+        looks.sim(seen)
+        if look == "sim"
+        else looks.real(
+            seen, eye, [*_still(street, time), *(p.body for p in vehicles.values())], (seed, scene, time, camera)
+        ),
+        labels.encode_depth(hits),
+        seen.label,
+        (seen.instance + 1).astype(np.uint8),
+        motion_to(time + 1) if forward else None,
+        motion_to(time - 1) if backward else None,
+        labels.measure_boxes(hits, eye, vehicles) if boxes else {},
+        vehicles,
+    )
+
+
+def _still(street: Street, time: int) -> list[Body]:
+    along = camera_progress(street, time)
+    blocks = range(int((along - BEHIND) // BLOCK), int((along + AHEAD) // BLOCK) + 1)
+    return list(chain.from_iterable(build_block(street, block) for block in blocks))
+
+
+def _nearby(street: Street, time: int) -> list[Placed]:
+    along = camera_progress(street, time)
+    return list(traffic(street, time, along - BEHIND, along + AHEAD))
+
+
+def _body_at(street: Street, placed: Placed, time: int) -> Body:
+    other = vehicle_in(street, placed.lane, placed.slot, time)
+    assert other is not None  # the slots of moving lanes are filled or empty for ever
+    return other.body

@@ -1,0 +1,148 @@
+"""What the pixels see, as shading needs it: materials, normals and places, still without a look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.toytown.camera import Camera
+from sim2real.toytown.raycast import GROUND, SKY, Hits
+from sim2real.toytown.shapes import Label, Material
+from sim2real.toytown.street import Street
+
+Floats32 = NDArray[np.float32]
+ROAD = (Material.ASPHALT, Material.MARKING)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The surfaces that the pixels see.
+
+    Attributes:
+        material: (H, W), `Material`.
+        label: (H, W), `Label`.
+        instance: (H, W), track ids, -1 for none.
+        tint: (H, W, 3), the object's own colour, in [0, 1].
+        normal: (H, W, 3), in the world.
+        point: (H, W, 3), metres, in the world; 0 for the sky.
+        texture: (H, W, 2), metres on the surface, along and down.
+        depth: (H, W), metres; `inf` for the sky.
+        ray: (H, W, 3), the direction of sight in the world, of length one.
+    """
+
+    material: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    instance: NDArray[np.int16]
+    tint: Floats32
+    normal: Floats32
+    point: Floats32
+    texture: Floats32
+    depth: Floats32
+    ray: Floats32
+
+
+def ground_points(camera: Camera, hits: Hits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """World x and z of the pixels that see the ground, in reading order."""
+    x, y = camera.rays()
+    rows, columns = np.nonzero(hits.face == GROUND)
+    depth = 1 / hits.inverse[rows, columns]
+    directions = np.stack([x[0, columns] * depth, y[rows, 0] * depth, depth])
+    turn = camera.rotation.T
+    return turn[0] @ directions + camera.centre[0], turn[2] @ directions + camera.centre[2]
+
+
+def surface(camera: Camera, street: Street, hits: Hits) -> Surface:
+    """Describe what was hit."""
+    x, y = camera.rays()
+    ground, sky = hits.face == GROUND, hits.face == SKY
+    faces = hits.faces
+    material = faces["material"][hits.face]
+    material[ground] = street.ground(*ground_points(camera, hits))
+    label = faces["label"][hits.face]
+    label[ground & np.isin(material, ROAD)] = Label.Road
+
+    direction = np.stack([np.broadcast_to(a, ground.shape) for a in (x, y, np.ones(1))], axis=-1)
+    direction = direction @ camera.rotation
+    with np.errstate(divide="ignore"):
+        depth = 1 / hits.inverse
+    point = camera.centre + direction * np.where(sky, 0, depth)[..., None]
+    px, pz, cos, sin = np.moveaxis(faces["place"][hits.face], -1, 0)
+    dx, dz = point[..., 0] - px, point[..., 2] - pz
+    local_x, local_y, local_z = cos * dx - sin * dz, point[..., 1], sin * dx + cos * dz
+
+    axis = faces["axis"][hits.face]
+    texture = np.stack(
+        [np.where(axis == 0, local_z, local_x), np.where(axis == 1, local_z, local_y)], axis=-1, dtype=np.float32
+    )
+    normal = faces["normal"][hits.face]
+    round_ = axis == 3
+    rows = faces[hits.face[round_]]
+    out = (np.stack([local_x[round_], local_y[round_], local_z[round_]], axis=1) - rows["centre"]) / rows["radii"] ** 2
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    c, s = cos[round_], sin[round_]
+    normal[round_] = np.stack([c * out[:, 0] + s * out[:, 2], out[:, 1], c * out[:, 2] - s * out[:, 0]], axis=1)
+    texture[round_, 0] += 0.7 * local_z[round_]
+
+    _patterns(material, faces["grid"][hits.face], texture, axis)
+    return Surface(
+        material,
+        label,
+        faces["instance"][hits.face],
+        faces["tint"][hits.face],
+        normal,
+        point.astype(np.float32),
+        texture,
+        depth.astype(np.float32),
+        (direction / np.linalg.norm(direction, axis=-1, keepdims=True)).astype(np.float32),
+    )
+
+
+def _patterns(material: NDArray[np.uint8], grid: Floats32, texture: Floats32, axis: NDArray[np.uint8]) -> None:
+    """Cut windows into walls, lamps and plates into cars, pillars into car windows, hubs into wheels, rims into signs."""
+
+    def at(of: Material) -> tuple[NDArray[np.bool_], Floats32, Floats32, Floats32, Floats32]:
+        mask = (material == of) & (axis != 1)
+        along, down = texture[mask].T
+        pitch, rise = grid[mask].T
+        return mask, along, -down, pitch, rise
+
+    mask, along, up, pitch, rise = at(Material.WALL)
+    across, above = along / pitch % 1.0, up / rise % 1.0
+    pane = (np.abs(across - 0.5) < 0.23) & (np.abs(above - 0.53) < 0.25)
+    frame = (np.abs(across - 0.5) < 0.28) & (np.abs(above - 0.53) < 0.30)
+    material[mask] = np.select([pane, frame], [np.uint8(Material.WINDOW), np.uint8(Material.WHITE)], Material.WALL)
+
+    for of, lamp in ((Material.CAR_FRONT, Material.WHITE_LAMP), (Material.CAR_REAR, Material.RED_LAMP)):
+        mask, along, up, width, waist = at(of)
+        side, height = np.abs(along) / width, up / waist
+        choices = [
+            (side > 0.31) & (side < 0.46) & (height > 0.55) & (height < 0.8),
+            (side < 0.15) & (height > 0.42) & (height < 0.56),
+            height < 0.4,
+            (side < 0.28) & (height > 0.6) & (height < 0.75) & (of is Material.CAR_FRONT),
+        ]
+        made_of = (lamp, Material.WHITE, Material.DARK, Material.DARK)
+        material[mask] = np.select(choices, [np.uint8(m) for m in made_of], Material.PAINT)
+
+    mask, along, up, pitch, height = at(Material.GLASS)
+    pillar = (axis[mask] == 2) & (np.abs(along / pitch % 1.0 - 0.5) > 0.45)
+    material[mask] = np.where(pillar | (up > height - 0.09), np.uint8(Material.PAINT), Material.GLASS)
+
+    mask, along, up, middle, radius = at(Material.TYRE)
+    material[mask] = np.where(
+        np.hypot(along - middle, up - radius) < 0.62 * radius, np.uint8(Material.METAL), Material.TYRE
+    )
+
+    mask, along, up, kind, _ = at(Material.SIGN)
+    inner = np.select(
+        [kind == 0, kind == 1, kind == 2],
+        [
+            np.hypot(along, up - 2.5) < 0.24,
+            (up < 2.72) & (up > 2.38) & (np.abs(along) < 0.58 * (2.83 - up)),
+            np.hypot(along, up - 2.5) < 0.16,
+        ],
+        (np.abs(along) + np.abs(up - 2.55) > 0.34),
+    )
+    material[mask] = np.where(inner, np.uint8(Material.WHITE), Material.PAINT)
