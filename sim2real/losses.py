@@ -94,7 +94,7 @@ class LossInputs:
     identity_real: Tensor | None = None
 
 
-class CycleLoss:
+class Cycle:
     """Mean absolute difference of images from where their cycle ends, summed over both domains (Zhu et al. 2017)."""
 
     def __call__(self, images: LossInputs) -> Tensor:
@@ -102,7 +102,7 @@ class CycleLoss:
         return _l1(images.cycled_sim, images.sim) + _l1(images.cycled_real, images.real)
 
 
-class IdentityLoss:
+class Identity:
     """Mean absolute change that a generator makes to images of its own output domain, summed over both domains.
 
     It keeps colours (Taigman et al. 2017, Zhu et al. 2017).

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sim2real.errors import SettingsError
-from sim2real.losses import CycleLoss, IdentityLoss, LossInputs, adversarial
+from sim2real.losses import Cycle, Identity, LossInputs, adversarial
 
 SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
 
@@ -92,16 +92,16 @@ def images(**values: float) -> LossInputs:
 
 
 def test_cycle_adds_the_mean_differences_of_both_domains() -> None:
-    assert CycleLoss()(images(sim=0.5, cycled_sim=0.25, real=-1.0, cycled_real=0.5)).item() == pytest.approx(1.75)
-    assert CycleLoss()(images(sim=0.3, cycled_sim=0.3)).item() == 0
+    assert Cycle()(images(sim=0.5, cycled_sim=0.25, real=-1.0, cycled_real=0.5)).item() == pytest.approx(1.75)
+    assert Cycle()(images(sim=0.3, cycled_sim=0.3)).item() == 0
 
 
 def test_identity_adds_the_mean_changes_of_both_domains() -> None:
     step = images(sim=0.5, identity_sim=0.25, real=-1.0, identity_real=0.5)
-    assert IdentityLoss()(step).item() == pytest.approx(1.75)
+    assert Identity()(step).item() == pytest.approx(1.75)
 
 
 def test_identity_says_when_its_images_are_missing() -> None:
-    assert IdentityLoss.needs_identity
+    assert Identity.needs_identity
     with pytest.raises(ValueError, match="no identity images"):
-        IdentityLoss()(images())
+        Identity()(images())

@@ -1,7 +1,7 @@
 """What the networks are built of, and how their weights begin."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from torch import Tensor, nn
@@ -36,6 +36,18 @@ def check_counts(**options: int) -> None:
     for option, value in options.items():
         if not isinstance(value, int) or value < 1:
             raise SettingsError(f"{option} = {value!r} must be a whole number of at least 1")
+
+
+def pair(option: str, value: Sequence[float]) -> tuple[float, float]:
+    """Two numbers, as a recipe lists them.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    match value:
+        case [float() | int() as first, float() | int() as second]:
+            return float(first), float(second)
+    raise SettingsError(f"{option} = {value!r} must be two numbers")
 
 
 def stage(conv: nn.Module, channels: int, norm: NormName, activation: ActivationName | None) -> nn.Sequential:

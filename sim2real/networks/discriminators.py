@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from sim2real.errors import SettingsError
-from sim2real.networks.blocks import NormName, PaddingName, check_counts, choose, stage
+from sim2real.networks.blocks import NormName, PaddingName, check_counts, choose, pair, stage
 
 
 def _add_downsampling(
@@ -67,8 +67,7 @@ class Patch(nn.Sequential):
         super().__init__()
         check_counts(width=width, last_kernel=last_kernel)
         _check_size("patch", image_size, 16 * max(1, last_kernel - 2))
-        low, high = value_range
-        self.value_range = (low, high)
+        self.value_range = pair("value_range", value_range)
         channels = [width, 2 * width, 4 * width, 8 * width]
         _add_downsampling(self, in_channels, image_size, channels, norm)
         self.add_module("score", nn.Conv2d(8 * width, 1, last_kernel, padding=1, bias=norm == "none"))
@@ -100,8 +99,7 @@ class Global(nn.Sequential):
         super().__init__()
         check_counts(width=width)
         _check_size("global", image_size, 2)
-        low, high = value_range
-        self.value_range = (low, high)
+        self.value_range = pair("value_range", value_range)
         stages = min(image_size).bit_length() - 1
         channels = [width * min(2**index, 4) for index in range(stages)]
         map_height, map_width = _add_downsampling(self, in_channels, image_size, channels, norm)
@@ -134,8 +132,7 @@ class Combined(nn.Module):
         score_weights: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
-        patch_weight, global_weight = score_weights
-        self.score_weights = (float(patch_weight), float(global_weight))
+        self.score_weights = pair("score_weights", score_weights)
         self.patch = Patch(in_channels, image_size, width=width, norm=norm, value_range=value_range)
         self.whole = Global(in_channels, image_size, width=width, norm=norm, value_range=value_range)
         self.value_range = self.patch.value_range

@@ -128,6 +128,8 @@ def test_patchgan70_from_its_smallest_size_on(size: tuple[int, int], padding: Pa
         (Combined, (8, 8), {}, "at least 16x16"),
         (PatchGAN70, (64, 64), {"padding": "same"}, "padding = 'same' is not one of zeros, reflect"),
         (Patch, (64, 64), {"width": -1}, "width = -1"),
+        (Patch, (64, 64), {"value_range": [0.5]}, r"value_range = \[0\.5\] must be two numbers"),
+        (Combined, (64, 64), {"score_weights": 1.0}, r"score_weights = 1\.0 must be two numbers"),
     ],
 )
 def test_sizes_and_options_that_cannot_work_are_refused(
