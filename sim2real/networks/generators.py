@@ -95,6 +95,9 @@ class EncoderDecoder(Generator):
     ``output="clamped_tanh"``. ``stages=3, blocks=6, norm="batch", activation="relu", output="tanh"`` is that of
     jscriptcoder/CycleGANs, 8,402,176 parameters. Convolutions have a bias only where there is no norm.
 
+    A pixel sees up to 109 px each way with the defaults, how far depends on its place modulo the stride; instance norm
+    adds the statistics of the whole image.
+
     Args:
         in_channels: Channels of the images that go in.
         out_channels: Channels of the images that come out.

@@ -1,7 +1,6 @@
 """The networks of the five published systems, built from the options in their recipes, to the number."""
 
 import tomllib
-from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -10,15 +9,10 @@ import torch
 from torch import nn
 
 from sim2real.networks import describe
-from sim2real.networks.discriminators import Combined, Patch, PatchGAN70
-from sim2real.networks.generators import EncoderDecoder, Generator, ResNet
+from sim2real.networks.discriminators import Combined
+from sim2real.networks.generators import Generator, ResNet
+from sim2real.registry import registry
 
-GENERATORS: dict[str, Callable[..., Generator]] = {"encoder-decoder": EncoderDecoder, "resnet": ResNet}
-DISCRIMINATORS: dict[str, Callable[..., Combined | Patch | PatchGAN70]] = {
-    "combined": Combined,
-    "patch": Patch,
-    "patchgan70": PatchGAN70,
-}
 RECIPES = ["vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan"]
 
 
@@ -27,18 +21,24 @@ def recipe(name: str) -> dict[str, Any]:
 
 
 def generator(name: str) -> Generator:
-    settings = recipe(name)["generator"]
-    with torch.device("meta"):
-        return GENERATORS[settings["name"]](**settings["options"])
+    network = build("generator", name)
+    assert isinstance(network, Generator)
+    return network
 
 
-def discriminator(name: str) -> Combined | Patch | PatchGAN70:
-    settings = recipe(name)
-    width, height = settings["data"]["size"]
+def discriminator(name: str) -> nn.Module:
+    _, height, width = input_shape(name)
+    return build("discriminator", name, 3, (height, width))
+
+
+def build(kind: str, recipe_name: str, *sizes: object) -> nn.Module:
+    """The network of a recipe, without memory for its weights."""
+    component = recipe(recipe_name)[kind]
     with torch.device("meta"):
-        return DISCRIMINATORS[settings["discriminator"]["name"]](
-            3, (height, width), **settings["discriminator"]["options"]
+        network: nn.Module = registry().create(
+            f"{kind}s", component["name"], *sizes, options=component["options"], place=f"{kind}.options"
         )
+    return network
 
 
 def parameters(network: nn.Module) -> int:
