@@ -207,7 +207,7 @@ def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register],
 def _registrar(kind: str, owner: str, into: list[Entry]) -> hookspecs.Register:
     def register(name: str, target: str, *, summary: str) -> None:
         if not _NAME.fullmatch(name):
-            raise PluginError(f"'{name}' is no name for a {_noun(kind)}: lower-case letters, digits, '.', '_' and '-'")
+            raise PluginError(f"'{name}' is no {_noun(kind)} name: lower-case letters, digits, '.', '_' and '-'")
         if not _TARGET.fullmatch(target):
             raise PluginError(f"'{target}' is no target for '{name}': write package.module:attribute")
         into.append(Entry(kind, name, target, summary, owner))

@@ -1,0 +1,50 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``sim2real ARGS`` as a user would; ``path`` is put before the import path, ``env`` over the environment."""
+
+    def run(
+        *args: object, path: Path | None = None, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        places = [str(place) for place in (path, ROOT, os.environ.get("PYTHONPATH")) if place]
+        settings = {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+        command = [sys.executable, "-m", "sim2real", *map(str, args)]
+        return subprocess.run(
+            command, env={**os.environ, **settings, **(env or {})}, cwd=cwd, capture_output=True, text=True, timeout=250
+        )
+
+    return run
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder of installed packages, to be given to ``cli`` as ``path``."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def install(site: Path) -> Callable[..., None]:
+    """Install a plugin in ``site``: a module, and a distribution with an entry point that names it."""
+
+    def write(name: str, source: str | None) -> None:
+        module = f"plugin_{name}"
+        if source is not None:
+            (site / f"{module}.py").write_text(source)
+        info = site / f"acme_{name}-1.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: acme-{name}\nVersion: 1.5\n")
+        (info / "entry_points.txt").write_text(f"[sim2real]\n{name} = {module}\n")
+
+    return write

@@ -1,0 +1,152 @@
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from sim2real.registry import registry
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"numpy", "torch", "torchvision", "cv2", "albumentations", "pydantic", "lightning", "PIL"}
+MISBEHAVING = dedent("""
+    import os, signal, sys, time
+    import sim2real
+
+    def mistake():
+        raise sim2real.Sim2RealError("the cat\\nsat on it; move it")
+
+    def bug():
+        raise ZeroDivisionError("oops")
+
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    def told_to_end():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            print("saved")
+""")
+OFFER = dedent("""
+    import sim2real
+
+    @sim2real.hookimpl
+    def register_commands(register):
+        for name in ("mistake", "bug", "interrupted", "told_to_end"):
+            register(name, f"misbehaving:{name}", summary="exits in its way")
+""")
+
+
+BY_TYPER = {"pydantic"}  # with which Typer 0.29 and later parses options, `--help` alone aside
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (None, set()),
+        (["--help"], set()),
+        (["--version"], set()),
+        (["plugins", "--json"], BY_TYPER),
+        (["datasets"], BY_TYPER),
+        *(([entry.name, "--help"], BY_TYPER) for entry in registry().entries("commands")),
+    ],
+    ids=str,
+)
+def test_looking_around_imports_nothing_heavy(arguments, allowed):
+    call = "" if arguments is None else "from sim2real.cli import main; main()"
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print("HEAVY", sorted({HEAVY - allowed} & sys.modules.keys()), file=sys.stderr))
+sys.argv = ["sim2real", *{arguments or []}]
+import sim2real
+{call}
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stderr == "HEAVY []\n"
+
+
+def test_the_version_is_that_of_the_project(cli):
+    done = cli("--version")
+    assert done.returncode == 0
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert done.stdout.strip() in {f"sim2real {version}", "sim2real not installed"}
+
+
+def test_help_lists_every_command_with_its_summary(cli):
+    done = cli("--help")
+    assert done.returncode == 0
+    for entry in registry().entries("commands"):
+        assert f" {entry.name} " in done.stdout
+    assert "is a conversion complete and are its labels untouched?" in done.stdout
+    assert cli("-h").stdout == done.stdout
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("inspct", "inspect"), ("trian", "train"), ("dataset", "datasets")])
+def test_a_mistyped_command_suggests_the_nearest(cli, wrong, right):
+    done = cli(wrong)
+    assert done.returncode == 2
+    assert f"No such command '{wrong}'. Did you mean {right}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["qqqqq"], ["--colour"], ["datasets", "--colour"], ["plugins", "chek"], ["toytown"]]
+)
+def test_wrong_usage_exits_2_and_says_so_on_stderr(cli, arguments):
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Usage" in done.stderr
+
+
+@pytest.fixture
+def misbehaving(install, site):
+    install("misbehaving", OFFER)
+    (site / "misbehaving.py").write_text(MISBEHAVING)
+    return site
+
+
+def test_a_mistake_of_the_user_is_one_line(cli, misbehaving):
+    done = cli("mistake", path=misbehaving)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: the cat sat on it; move it\n")
+
+
+def test_a_bug_keeps_its_traceback(cli, misbehaving):
+    done = cli("bug", path=misbehaving)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ZeroDivisionError: oops" in done.stderr
+
+
+def test_interrupting_exits_130(cli, misbehaving):
+    done = cli("interrupted", path=misbehaving)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
+def test_being_told_to_end_unwinds_and_exits_143(cli, misbehaving):
+    done = cli("told_to_end", path=misbehaving)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "saved\n")
+
+
+def test_shell_completion_offers_commands_and_options_without_warnings(cli, install, site):
+    install("raises", "raise RuntimeError('boom')")
+
+    def complete(line):
+        place = line.count(" ")
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(place), "_SIM2REAL_COMPLETE": "complete_bash"}
+        code = "import sys; sys.argv = ['sim2real']; from sim2real.cli import main; main()"
+        env = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", **words}
+        return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+
+    commands = complete("sim2real ")
+    assert {"train", "convert", "inspect"} <= set(commands.stdout.split())
+    assert commands.stderr == ""
+    assert "--json" in complete("sim2real datasets --").stdout.split()

@@ -1,0 +1,268 @@
+import json
+import sys
+import tomllib
+from textwrap import dedent
+
+import pytest
+
+from sim2real import hookimpl
+from sim2real.errors import PluginError, SettingsError, UnknownNameError
+from sim2real.registry import Plugin, Registry, registry
+
+BUILT_IN = [entry for entry in registry().offers if entry.owner == "sim2real"]
+
+
+def offering(*lines: str, hook: str = "discriminators", argument: str = "register") -> str:
+    body = "\n    ".join(lines)
+    return f"import sim2real\n\n@sim2real.hookimpl\ndef register_{hook}({argument}):\n    {body}\n"
+
+
+def critic(name: str, target: str = "collections:OrderedDict") -> str:
+    return f"register({name!r}, {target!r}, summary='a critic')"
+
+
+BROKEN = {
+    "raises": ("raise RuntimeError('no licence\\nserver')", "RuntimeError: no licence server"),
+    "missing": (None, "ModuleNotFoundError: No module named 'plugin_missing'"),
+    "exits": ("import sys; sys.exit(7)", "SystemExit: 7"),
+    "misspelt": (
+        offering(critic("x"), hook="discriminator"),
+        "PluginError: no hook is called register_discriminator; did you mean register_discriminators?",
+    ),
+    "unmarked": (
+        "def register_discriminators(register): pass",
+        "PluginError: register_discriminators is not marked with @sim2real.hookimpl",
+    ),
+    "argument": (offering("pass", argument="registry"), "registry"),
+    "shouts": (offering(critic("ok"), critic("SHOUT")), "PluginError: 'SHOUT' is no discriminator name"),
+    "targetless": (offering(critic("x", "no colon")), "PluginError: 'no colon' is no target for 'x'"),
+    "fails": (offering("1 / 0"), "ZeroDivisionError: division by zero"),
+}
+
+
+@pytest.fixture
+def broken_site(install, site):
+    for name, (source, _) in BROKEN.items():
+        install(name, source)
+    install("good", offering(critic("good-critic")))
+    return site
+
+
+def test_broken_plugins_are_left_out_one_by_one_and_shown_with_their_exceptions(cli, broken_site):
+    done = cli("plugins", "--json", path=broken_site)
+    assert done.returncode == 0, done.stderr
+    listing = json.loads(done.stdout)
+    failures = {failure["plugin"]: failure for failure in listing["failures"]}
+    assert failures.keys() == BROKEN.keys()
+    for name, (_, error) in BROKEN.items():
+        assert error in failures[name]["error"]
+        assert "\n" not in failures[name]["error"]
+        assert failures[name]["distribution"] == f"acme-{name}"
+    provided = {plugin["name"]: plugin["provides"] for plugin in listing["plugins"]}
+    assert provided["good"] == {"discriminators": ["good-critic"]}
+    assert "patch" in provided["sim2real"]["discriminators"]
+    assert not provided.keys() & BROKEN.keys()
+
+    table = cli("plugins", path=broken_site)
+    assert table.returncode == 0
+    assert "left out: raises (acme-raises): RuntimeError: no licence server" in table.stdout
+    assert "good (acme-good 1.5)" in table.stdout
+
+
+def test_other_commands_report_broken_plugins_and_go_on(cli, broken_site):
+    done = cli("datasets", "--json", path=broken_site)
+    assert done.returncode == 0, done.stderr
+    assert "vkitti2" in [dataset["name"] for dataset in json.loads(done.stdout)]
+    assert "warning: plugin 'raises' is left out: RuntimeError: no licence server" in done.stderr
+    assert len(done.stderr.splitlines()) == len(BROKEN)
+
+
+def test_check_imports_every_target_and_names_the_failures(cli, install, site):
+    install("hollow", offering(critic("hollow", "no_such_package.networks:Critic"), critic("fine")))
+    install("stopping", offering(critic("stopping", "stopping_network:Critic")))
+    (site / "stopping_network.py").write_text("raise SystemExit(0)")
+    install("wordy", offering(critic("settings", "wordy_recipes:bad.toml"), hook="recipes"))
+    (site / "wordy_recipes").mkdir()
+    (site / "wordy_recipes" / "bad.toml").write_text("sim = [")
+    install("raises", "raise RuntimeError('boom')")
+    done = cli("plugins", "check", "--json", path=site)
+    assert done.returncode == 1
+    problems = "\n".join(json.loads(done.stdout)["failures"])
+    assert "discriminator 'hollow' of plugin 'hollow' cannot be loaded from no_such_package.networks:Critic" in problems
+    assert "discriminator 'stopping' of plugin 'stopping' cannot be loaded" in problems
+    assert "recipe 'settings' of plugin 'wordy' is no TOML" in problems
+    assert "plugin 'raises' is left out: RuntimeError: boom" in problems
+    assert "'fine'" not in problems
+
+    assert "cannot be loaded from no_such_package.networks:Critic" in cli("plugins", "check", path=site).stdout
+
+
+def test_a_name_offered_twice_is_an_error_that_names_both_owners_when_its_kind_is_used(cli, install, site):
+    install("first", offering(critic("twin"), hook="datasets"))
+    install("second", offering(critic("twin"), hook="datasets"))
+    used = cli("datasets", path=site)
+    assert used.returncode == 1
+    [line] = used.stderr.splitlines()
+    assert line.startswith("error: the dataset 'twin' is offered twice")
+    assert "'first'" in line
+    assert "'second' of acme-second" in line
+
+    listed = cli("plugins", path=site)
+    assert listed.returncode == 1
+    assert "first (acme-first 1.5)\n  datasets        twin\n" in listed.stdout
+    assert "second (acme-second 1.5)\n  datasets        twin\n" in listed.stdout
+    assert listed.stderr == used.stderr
+
+    in_json = cli("plugins", "--json", path=site)
+    assert in_json.returncode == 1
+    assert [plugin["provides"] for plugin in json.loads(in_json.stdout)["plugins"][1:]] == [{"datasets": ["twin"]}] * 2
+    assert cli("plugins", "check", path=site).returncode == 1
+
+
+def test_a_plugin_cannot_take_the_place_of_what_ships(cli, install, site):
+    install("thief", offering(critic("images", "json:loads"), hook="datasets"))
+    done = cli("datasets", path=site)
+    assert done.returncode == 1
+    assert "by plugin 'sim2real' and by plugin 'thief'" in done.stderr
+    assert cli("datasets", path=site, env={"SIM2REAL_DISABLE_PLUGINS": "thief"}).returncode == 0
+
+
+def test_a_clash_of_commands_leaves_the_other_commands_alone(cli, install, site):
+    install("thief", offering(critic("train"), hook="commands"))
+    assert "offered twice" in cli("train", path=site).stderr
+    assert cli("--help", path=site).returncode == 0
+    assert cli("datasets", path=site).returncode == 0
+    assert cli("plugins", path=site).returncode == 1
+
+
+@pytest.mark.parametrize("disabled", ["raises,good", "acme-good, acme-raises"])
+def test_disabled_plugins_are_not_even_imported(cli, install, site, disabled):
+    install("raises", "raise RuntimeError('boom')")
+    install("good", offering(critic("good-critic")))
+    install("other", offering(critic("other-critic")))
+    done = cli("plugins", "--json", path=site, env={"SIM2REAL_DISABLE_PLUGINS": disabled})
+    assert done.returncode == 0
+    listing = json.loads(done.stdout)
+    assert listing["failures"] == []
+    names = {plugin["name"] for plugin in listing["plugins"]}
+    assert "other" in names
+    assert not names & {"raises", "good"}
+    assert {plugin["name"] for plugin in listing["disabled"]} == {"raises", "good"}
+
+
+def test_plugin_commands_are_commands_of_the_program(cli, install, site):
+    lines = [critic("greet", "greetings:greet"), critic("tools", "greetings:app")]
+    install("commands", offering(*lines, hook="commands"))
+    (site / "greetings.py").write_text(
+        dedent("""
+        import typer
+
+        def greet(name: str, loud: bool = False):
+            "Say hello."
+            print(f"hello {name}" + "!" * loud)
+
+        app = typer.Typer()
+
+        @app.command()
+        def hammer(): print("bang")
+
+        @app.command()
+        def saw(): print("zzz")
+        """)
+    )
+    assert cli("greet", "Ada", "--loud", path=site).stdout == "hello Ada!\n"
+    assert cli("tools", "saw", path=site).stdout == "zzz\n"
+    help_text = cli("tools", "--help", path=site)
+    assert "hammer" in help_text.stdout
+    assert "completion" not in help_text.stdout
+    assert "a critic" in cli("--help", path=site).stdout
+    assert cli("greet", path=site).returncode == 2
+
+
+@pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: f"{entry.kind}-{entry.name}")
+def test_everything_that_ships_can_be_loaded(entry):
+    loaded = entry.load()
+    if entry.kind == "recipes":
+        assert tomllib.loads(loaded)
+    elif entry.kind != "commands":
+        assert callable(loaded)
+    assert entry.summary
+    assert "\n" not in entry.summary
+
+
+def test_what_ships_has_no_clash():
+    assert registry().plugins[0].name == "sim2real"
+    assert len({(entry.kind, entry.name) for entry in BUILT_IN}) == len(BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "right"),
+    [
+        ("discriminators", "comined", "combined"),
+        ("datasets", "VKITTI2", "vkitti2"),
+        ("recipes", "monet", "monet2photo"),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(kind, wrong, right):
+    with pytest.raises(UnknownNameError, match=f"no {kind[:-1]} is called '{wrong}'; did you mean .*{right}"):
+        registry().entry(kind, wrong)
+
+
+def test_a_name_like_no_other_gets_the_list():
+    with pytest.raises(UnknownNameError, match="no loss is called 'zzzz'; known: cycle, identity"):
+        registry().entry("losses", "zzzz")
+
+
+KENNEL = """
+class Dog:
+    def __init__(self, size, *, colour="brown", tail=1):
+        self.described = (size, colour, tail)
+
+class AnyDog:
+    def __init__(self, size, **traits):
+        self.described = (size, traits)
+"""
+
+
+class Kennel:
+    @hookimpl
+    def register_engines(self, register):
+        register("dog", "kennel:Dog", summary="takes two options")
+        register("any-dog", "kennel:AnyDog", summary="takes any option")
+
+
+class HalfGood:
+    @hookimpl
+    def register_engines(self, register):
+        register("cat", "kennel:Dog", summary="fine")
+        register("Bad Name", "kennel:Dog", summary="not fine")
+
+
+@pytest.fixture
+def kennel(tmp_path, monkeypatch):
+    (tmp_path / "kennel.py").write_text(KENNEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "kennel", raising=False)
+    found = Registry()
+    found.add(Kennel(), Plugin("kennel", "acme-kennel", "1"))
+    return found
+
+
+def test_options_are_the_keyword_only_arguments_of_the_constructor(kennel):
+    dog = kennel.create("engines", "dog", 3, options={"tail": 0}, place="engine.options")
+    assert dog.described == (3, "brown", 0)
+    free = kennel.create("engines", "any-dog", 3, options={"mood": "good"}, place="engine.options")
+    assert free.described == (3, {"mood": "good"})
+
+
+@pytest.mark.parametrize("option", ["color", "size"])
+def test_an_option_that_is_not_taken_is_refused_with_the_accepted_names(kennel, option):
+    with pytest.raises(SettingsError, match=f"^engine.options.{option}: 'dog' takes no such option; .*colour, tail$"):
+        kennel.create("engines", "dog", 3, options={option: "red"}, place="engine.options")
+
+
+def test_a_plugin_that_misses_the_contract_leaves_nothing_behind(kennel):
+    with pytest.raises(PluginError, match="'Bad Name' is no engine name"):
+        kennel.add(HalfGood(), Plugin("half", "acme-half", "1"))
+    assert [entry.name for entry in kennel.entries("engines")] == ["dog", "any-dog"]
+    assert [plugin.name for plugin in kennel.plugins] == ["kennel"]
