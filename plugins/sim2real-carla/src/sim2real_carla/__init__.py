@@ -1,0 +1,1 @@
+"""CARLA recordings of carla_garage as a dataset of sim2real."""
