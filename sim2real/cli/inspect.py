@@ -1,0 +1,103 @@
+"""``sim2real inspect``: what a dataset is."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from sim2real.datasets import Dataset
+
+SAMPLE: Final = 500  # images, spread over all frames, of which the headers are read for the sizes
+
+
+def command(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The dataset's folder.")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take it for this layout (see `sim2real datasets`).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What a dataset is: layout and why, frames, sizes, roles of its files, kinds of labels, warnings."""
+    import json
+
+    from sim2real.datasets import open_dataset
+
+    facts = _facts(open_dataset(source, dataset))
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    else:
+        _print(facts)
+
+
+def _facts(dataset: "Dataset") -> dict[str, Any]:
+    """All that is known of a dataset without decoding an image."""
+    counted: dict[str, Counter[str]] = {name: Counter() for name in ("sequences", "labels", "sides", "splits")}
+    images, example = [], None
+    for frame in dataset.frames():
+        example = example or frame
+        images.append(frame.image)
+        counted["sequences"][frame.sequence] += 1
+        counted["labels"].update(frame.labels.keys())
+        counted["sides"][frame.side or ""] += 1
+        counted["splits"][frame.split or ""] += 1
+    sizes, unreadable = _sizes(dataset.root, images)
+    return {
+        "root": str(dataset.root),
+        "dataset": dataset.name,
+        "rule": dataset.match.rule,
+        "frames": len(images),
+        "sequences": len(counted["sequences"]),
+        "sizes": sizes,
+        "roles": dataset.roles(),
+        "labels": dict(counted["labels"]),
+        "sides": {side: count for side, count in counted["sides"].items() if side},
+        "splits": {split: count for split, count in counted["splits"].items() if split},
+        "example": {"image": example.image, "labels": dict(example.labels)} if example else None,
+        "warnings": [*dataset.warnings(), *unreadable],
+    }
+
+
+def _sizes(root: Path, images: list[str]) -> tuple[dict[str, int], list[str]]:
+    """The sizes WxH of a sample of the images with their counts, the most frequent first, and what cannot be read."""
+    from sim2real.errors import ImageError
+    from sim2real.imageio import read_header
+
+    sizes: Counter[str] = Counter()
+    unreadable = []
+    for image in images[:: len(images) // SAMPLE + 1]:
+        try:
+            header = read_header(root / image)
+        except ImageError as error:
+            unreadable.append(str(error))
+        else:
+            sizes[f"{header.width}x{header.height}"] += 1
+    return dict(sizes.most_common()), unreadable
+
+
+def _print(facts: dict[str, Any]) -> None:
+    sampled = sum(facts["sizes"].values())
+    rows = {
+        "dataset": facts["dataset"],
+        "rule": facts["rule"],
+        "frames": f"{facts['frames']} in {facts['sequences']} sequences",
+        "sizes": _counts(facts["sizes"]) + (f", of {sampled} looked at" if sampled < facts["frames"] else ""),
+        "roles": _counts(facts["roles"]),
+        "labels": _counts(facts["labels"]) or "none",
+        "sides": _counts(facts["sides"]),
+        "splits": _counts(facts["splits"]),
+    }
+    if facts["example"]:
+        labels = [f"\n  {kind:<19} {path}" for kind, path in facts["example"]["labels"].items()]
+        rows["example"] = facts["example"]["image"] + "".join(labels)
+    print(facts["root"])
+    for name, text in rows.items():
+        if text:
+            print(f"{name:<10}{text}")
+    for warning in facts["warnings"]:
+        print(f"warning   {warning}")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)

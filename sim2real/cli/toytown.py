@@ -1,0 +1,57 @@
+"""``sim2real toytown``: render a small labelled dataset."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim2real.errors import Sim2RealError
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to be made.")],
+    look: Annotated[str, typer.Option(help="sim (flat and clean, as a game) or real (as a camera).")] = "sim",
+    frames: Annotated[int, typer.Option(help="Frames in each sequence.")] = 32,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of the images, in pixels.")] = "1242x375",
+    seed: Annotated[int, typer.Option(help="Decides streets, houses and vehicles.")] = 0,
+    sequences: Annotated[int, typer.Option(help="Scenes, each a street of its own.")] = 1,
+    cameras: Annotated[str, typer.Option(help="0 (left), 1 (right) or 0,1.")] = "0,1",
+    labels: Annotated[bool, typer.Option(help="Depth, segmentation, flow, boxes, poses ... beside the images.")] = True,
+    archives: Annotated[bool, typer.Option("--archives", help="An outer folder for each archive of VKITTI 2.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes that render; one per CPU unless told.")] = None,
+) -> None:
+    """Render a small street world in the layout of Virtual KITTI 2, with all of its labels."""
+    import os
+    from functools import partial
+
+    from sim2real.cli.console import progress
+    from sim2real.toytown import render_dataset
+
+    with progress("images") as report:
+        images = render_dataset(
+            folder,
+            look=look,
+            frames=frames,
+            size=_size(size),
+            seed=seed,
+            sequences=sequences,
+            cameras=_cameras(cameras),
+            labels=labels,
+            archives=archives,
+            workers=workers or os.cpu_count() or 1,
+            progress=partial(report, "rendering"),
+        )
+    print(f"{folder}: {images} images of {size}, look {look}{'' if labels else ', without labels'}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdigit() and height.isdigit()):
+        raise Sim2RealError(f"--size {text}: write width and height in pixels, e.g. 640x192")
+    return int(width), int(height)
+
+
+def _cameras(text: str) -> tuple[int, ...]:
+    if not all(camera.strip().isdigit() for camera in text.split(",")):
+        raise Sim2RealError(f"--cameras {text}: write 0, 1 or 0,1")
+    return tuple(map(int, text.split(",")))
