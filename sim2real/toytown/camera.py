@@ -1,13 +1,13 @@
 """The pinhole camera: intrinsics that scale with the image, a rigid pose, and the rays through the pixel centres."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Rect = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are outside
 
 #: Virtual KITTI 2: focal length 725.0087 px at a width of 1242 px, right camera 0.532725 m to the right.
 FOCAL_PER_WIDTH = 725.0087 / 1242
@@ -66,13 +66,18 @@ class Camera:
         matrix[:3, 3] = -self.rotation @ self.centre
         return matrix
 
-    def rays(self) -> tuple[Floats, Floats]:
-        """Directions (x, y, 1) through the pixel centres, as a row x of shape (1, W) and a column y of shape (H, 1)."""
+    def rays(self, rect: Rect | None = None) -> tuple[Floats, Floats]:
+        """Directions (x, y, 1) through the pixel centres, as a row x of shape (1, W) and a column y of shape (H, 1).
+
+        Args:
+            rect: the pixels, which may lie outside the image; the whole image if not given.
+        """
+        left, top, right, bottom = rect or (0, 0, self.width, self.height)
         cx, cy = self.principal
-        x = (np.arange(self.width) - cx) / self.focal
-        y = (np.arange(self.height) - cy) / self.focal
+        x = (np.arange(left, right, dtype=np.float64) - cx) / np.float64(self.focal)
+        y = (np.arange(top, bottom, dtype=np.float64) - cy) / np.float64(self.focal)
         return x[None, :], y[:, None]
 
-    def moved_right(self, distance: float) -> Camera:
+    def moved_right(self, distance: float) -> Self:
         """The same camera, `distance` metres to its own right."""
-        return Camera(self.width, self.height, self.rotation, self.centre + distance * self.rotation[0])
+        return type(self)(self.width, self.height, self.rotation, self.centre + distance * self.rotation[0])

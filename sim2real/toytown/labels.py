@@ -1,7 +1,5 @@
 """Labels from hits: depth, optical flow, scene flow and boxes, and the 16-bit codes of Virtual KITTI 2."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -99,7 +97,7 @@ def motion(hits: Hits, camera: Camera, other: Camera, moved: Mapping[int, tuple[
 
 
 def _transfer(camera: Camera, other: Camera, bodies: tuple[Body, Body] | None) -> tuple[Floats, Floats]:
-    """Rotation (3, 3) and shift (3,) that take camera coordinates to the other camera's, on a moving body or a still one."""
+    """Rotation (3, 3) and shift (3,) from the camera's coordinates to the other's, on a moving body or a still one."""
     turn, shift = camera.rotation.T, camera.centre
     if bodies:
         before, after = bodies
@@ -121,7 +119,8 @@ def measure_boxes(hits: Hits, camera: Camera, vehicles: Mapping[int, Placed]) ->
     for track_id in np.unique(instance[instance >= 0]).tolist():
         rows, columns = np.nonzero(instance == track_id)
         body = vehicles[track_id].body
-        left, top, right, bottom = rect = extent(camera, body)
+        rect = extent(camera, body)
+        left, top = rect[:2]
         whole = silhouette(camera, body, rect)
         inside = whole[max(0, -top) : camera.height - top, max(0, -left) : camera.width - left]
         boxes[track_id] = Box(
@@ -166,7 +165,7 @@ def encode_depth(hits: Hits) -> Codes:
 
 
 def encode_flow(flow: Floats, valid: NDArray[np.bool_]) -> Codes:
-    """(H, W, 3): R and G hold u / (W - 1) and v / (H - 1) from [-1, 1] in 16 bits, B is 65535 where valid, else all is 0.
+    """(H, W, 3): R, G are u / (W - 1), v / (H - 1) from [-1, 1] in 16 bits, B is 65535 if valid; else all are 0.
 
     A flow of more than the image's own size cannot be coded and becomes invalid.
     """
@@ -195,5 +194,5 @@ def encode_scene_flow(scene_flow: Floats, valid: NDArray[np.bool_]) -> Codes:
 
 def decode_scene_flow(code: Codes) -> tuple[Floats, NDArray[np.bool_]]:
     """Scene flow in metres (H, W, 3), 0 where there is none, and where there is some (H, W)."""
-    valid = code.any(axis=-1)
+    valid = np.asarray(code.any(axis=-1))
     return np.where(valid[..., None], (code / 32767.5 - 1) * 10, 0.0), valid

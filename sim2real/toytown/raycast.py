@@ -5,15 +5,14 @@ for every plane. So a convex solid is the least of its front planes' functions w
 back planes', a z-buffer of inverse depths keeps the greatest value, and no pixel needs a division.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.camera import Camera, Floats
+from sim2real.toytown.camera import Camera, Floats, Rect
 from sim2real.toytown.shapes import FACE, Body, Convex, Ellipsoid, Label, Part
 
 FAR = 600.0  # metres; beyond it is sky, as in an engine with a far plane
@@ -21,7 +20,6 @@ NEAR = 0.05
 SKY, GROUND = 0, 1  # the first two rows of the table of faces
 
 Faces = np.ndarray[tuple[int], np.dtype[np.void]]
-Rect = tuple[int, int, int, int]  # left, top, right, bottom; the last two are outside
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class _View:
     turn: Floats  # (3, 3), camera directions into the body's axes
 
     @classmethod
-    def of(cls, camera: Camera, body: Body) -> _View:
+    def of(cls, camera: Camera, body: Body) -> Self:
         into_body = body.rotation.T
         return cls(into_body @ (camera.centre - body.position), into_body @ camera.rotation.T)
 
@@ -86,12 +84,9 @@ def cast(camera: Camera, bodies: Sequence[Body]) -> Hits:
 
 def silhouette(camera: Camera, body: Body, rect: Rect) -> NDArray[np.bool_]:
     """Where the body would be seen if nothing stood before it; `rect` may reach beyond the image."""
-    left, top, right, bottom = rect
-    cx, cy = camera.principal
-    x = ((np.arange(left, right) - cx) / camera.focal)[None, :]
-    y = ((np.arange(top, bottom) - cy) / camera.focal)[:, None]
-    nothing = np.zeros((bottom - top, right - left))
-    mask = np.zeros(nothing.shape, np.bool_)
+    x, y = camera.rays(rect)
+    nothing = np.zeros((y.size, x.size))
+    mask = nothing > 0
     for part in body.parts:
         mask |= _meet(part, _View.of(camera, body), x, y, nothing)[0] > 0
     return mask
@@ -141,14 +136,20 @@ def _meet(part: Part, view: _View, x: Floats, y: Floats, seen: Floats) -> tuple[
 
     Only where the part is nearer than `seen` are the results of any use.
     """
-    value, which = _convex(part, view, x, y) if isinstance(part, Convex) else _ellipsoid(part, view, x, y)
+    if isinstance(part, Convex):
+        value, which = _convex(part, view, x, y)
+        behind = np.zeros_like(value)
+    else:
+        value, behind = _ellipsoid(part, view, x, y)
+        which = np.zeros(value.shape, np.int32)
     if part.leaf:
-        rows, columns = np.nonzero(value > seen)
-        depth = 1 / value[rows, columns]
-        across, down = x[0, columns] * depth, y[rows, 0] * depth
-        point = view.origin[:, None] + view.turn @ np.stack([across, down, depth])
-        gap = _cells(np.floor(point / part.leaf).astype(np.int64)) < _GAPS
-        value[rows[gap], columns[gap]] = 0.0
+        for wall in (value, behind):  # through a gap in the foliage, the far side may be seen
+            rows, columns = np.nonzero(wall > seen)
+            depth = 1 / wall[rows, columns]
+            point = view.origin[:, None] + view.turn @ np.stack([x[0, columns] * depth, y[rows, 0] * depth, depth])
+            gap = _cells(np.floor(point / part.leaf).astype(np.int64)) < _GAPS
+            wall[rows[gap], columns[gap]] = 0.0
+        np.maximum(value, behind, out=value)
     return value, which
 
 
@@ -161,20 +162,20 @@ def _cells(cell: NDArray[np.int64]) -> NDArray[np.uint32]:
     mixed = x * np.uint32(0x8DA6B343) ^ y * np.uint32(0xD8163841) ^ z * np.uint32(0xCB1AB31F)
     mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
     mixed = (mixed ^ (mixed >> np.uint32(12))) * np.uint32(0x297A2D39)
-    return mixed ^ (mixed >> np.uint32(15))
+    return np.asarray(mixed ^ (mixed >> np.uint32(15)))
 
 
 def _convex(part: Convex, view: _View, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.int32]]:
     room = part.offsets - part.normals @ view.origin  # how far inside each half-space the camera is
-    front = np.flatnonzero(room < -1e-9)
-    back = np.flatnonzero(room > 1e-9)
-    if not len(front):
+    front = np.flatnonzero(room < -1e-9).tolist()
+    back = np.flatnonzero(room > 1e-9).tolist()
+    if not front:
         return np.zeros((y.size, x.size)), np.zeros((y.size, x.size), np.int32)
     slope = part.normals @ view.turn / np.where(np.abs(room) > 1e-9, room, 1.0)[:, None]
 
     def inverse(plane: int) -> Floats:
         a, b, c = slope[plane]
-        return a * x + (b * y + c)
+        return np.asarray(a * x + (b * y + c))
 
     enter = inverse(front[0])
     which = np.full(enter.shape, front[0], np.int32)
@@ -189,13 +190,13 @@ def _convex(part: Convex, view: _View, x: Floats, y: Floats) -> tuple[Floats, ND
     return enter, which
 
 
-def _ellipsoid(part: Ellipsoid, view: _View, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.int32]]:
+def _ellipsoid(part: Ellipsoid, view: _View, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Inverse depths of the near and the far wall."""
     origin = (view.origin - part.centre) / part.radii
     turn = view.turn / part.radii[:, None]
     outside = origin @ origin - 1
-    which = np.zeros((y.size, x.size), np.int32)
     if outside <= 0:
-        return np.zeros(which.shape), which
+        return np.zeros((y.size, x.size)), np.zeros((y.size, x.size))
     along = origin @ turn
     square = turn.T @ turn
     half = along[0] * x + (along[1] * y + along[2])
@@ -203,6 +204,8 @@ def _ellipsoid(part: Ellipsoid, view: _View, x: Floats, y: Floats) -> tuple[Floa
         2 * square[0, 1] * x * y + (square[1, 1] * y + 2 * square[1, 2]) * y + square[2, 2]
     )
     inside = half * half - outside * length
-    value = (np.sqrt(np.maximum(inside, 0)) - half) / outside
-    value[(inside <= 0) | (half >= 0)] = 0.0
-    return value, which
+    missed = (inside <= 0) | (half >= 0)
+    root = np.sqrt(np.maximum(inside, 0))
+    near, far = (root - half) / outside, (-root - half) / outside
+    near[missed], far[missed] = 0.0, 0.0
+    return near, far

@@ -1,7 +1,5 @@
 """One frame of the town: what a camera sees at a time, with all its labels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -9,14 +7,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown import labels, looks
+from sim2real.toytown import labels
 from sim2real.toytown.camera import BASELINE, Camera, rotation_x, rotation_y, rotation_z
+from sim2real.toytown.look_real import real
+from sim2real.toytown.look_sim import sim
 from sim2real.toytown.raycast import cast
 from sim2real.toytown.shapes import Body
 from sim2real.toytown.street import BLOCK, Street
 from sim2real.toytown.surface import surface
 from sim2real.toytown.town import build_block
-from sim2real.toytown.traffic import CAMERA_LANE, Placed, camera_progress, traffic, vehicle_in
+from sim2real.toytown.traffic import CAMERA_LANE, Placed, camera_progress, traffic
 
 Look = Literal["sim", "real"]
 LOOKS: tuple[Look, ...] = ("sim", "real")
@@ -88,24 +88,17 @@ def render_frame(
     street = Street(seed, scene)
     eye = camera_at(street, time, camera, size)
     vehicles = {placed.vehicle.track_id: placed for placed in _nearby(street, time)}
-    hits = cast(eye, [*_still(street, time), *(placed.body for placed in vehicles.values())])
+    bodies = [*_still(street, time), *(placed.body for placed in vehicles.values())]
+    hits = cast(eye, bodies)
     seen = surface(eye, street, hits)
 
     def motion_to(other: int) -> labels.Motion:
-        moved = {
-            key: (placed.body, _body_at(street, placed, other))
-            for key, placed in vehicles.items()
-            if placed.lane.is_moving
-        }
+        moved = {key: (placed.body, placed.at(other)) for key, placed in vehicles.items() if placed.lane.is_moving}
         return labels.motion(hits, eye, camera_at(street, other, camera, size), moved)
 
     return Frame(
         eye,
-        looks.sim(seen)
-        if look == "sim"
-        else looks.real(
-            seen, eye, [*_still(street, time), *(p.body for p in vehicles.values())], (seed, scene, time, camera)
-        ),
+        sim(seen) if look == "sim" else real(seen, eye, bodies, (seed, scene, time, camera)),
         labels.encode_depth(hits),
         seen.label,
         (seen.instance + 1).astype(np.uint8),
@@ -125,9 +118,3 @@ def _still(street: Street, time: int) -> list[Body]:
 def _nearby(street: Street, time: int) -> list[Placed]:
     along = camera_progress(street, time)
     return list(traffic(street, time, along - BEHIND, along + AHEAD))
-
-
-def _body_at(street: Street, placed: Placed, time: int) -> Body:
-    other = vehicle_in(street, placed.lane, placed.slot, time)
-    assert other is not None  # the slots of moving lanes are filled or empty for ever
-    return other.body

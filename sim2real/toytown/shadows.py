@@ -1,7 +1,5 @@
 """Cast shadows: which of the points that are seen have something between them and the sun."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,43 +8,55 @@ from numpy.typing import NDArray
 from sim2real.toytown.camera import Camera, Floats
 from sim2real.toytown.raycast import project
 from sim2real.toytown.shapes import Body, Convex, Part
-from sim2real.toytown.surface import Surface
+from sim2real.toytown.surface import Floats32
 
-REACH = 110.0  # metres; what is farther away casts no shadow
+REACH = 80.0  # metres; what is farther away casts no shadow
 
 
-def sunlit(seen: Surface, camera: Camera, bodies: Sequence[Body], sun: Floats) -> NDArray[np.bool_]:
-    """(H, W): whether the sun, in the direction `sun` (3,), reaches the points."""
-    lit = np.isfinite(seen.depth) & (seen.normal @ sun.astype(np.float32) > 0)
+def reached(
+    points: Floats32, open_: NDArray[np.bool_], camera: Camera, bodies: Sequence[Body], source: Floats
+) -> NDArray[np.bool_]:
+    """Which points a far light reaches.
+
+    Args:
+        points: (h, w, 3), seen by pixels spread evenly over the image.
+        open_: (h, w), the points to be asked about; the others are taken for dark.
+        camera: the camera that sees them.
+        bodies: all that may stand in the way.
+        source: (3,), direction of the light.
+    """
+    lit = open_.copy()
+    size = (camera.width, camera.height)
     near = [body for body in bodies if np.hypot(body.x - camera.centre[0], body.z - camera.centre[2]) < REACH]
     owners = [(body, part) for body in near for part in body.parts]
     if not owners:
         return lit
     corners = np.concatenate([body.corners for body in near])
-    feet = corners - corners[..., 1:2] / sun[1] * sun  # the corners' shadows on the ground
+    feet = corners - corners[..., 1:2] / source[1] * source  # the corners' shadows on the ground
     rects, reach = project(camera, np.concatenate([corners, feet], axis=1), margin=0.0)
-    for (body, part), (left, top, right, bottom), inverse in zip(owners, rects.tolist(), reach.tolist(), strict=True):
+    rows, columns = lit.shape
+    rects = np.concatenate([rects[:, :2] * (columns, rows) // size, -(-rects[:, 2:] * (columns, rows) // size)], axis=1)
+    in_sight = (rects[:, 0] < rects[:, 2]) & (rects[:, 1] < rects[:, 3]) & (reach > 0)
+    for at in np.flatnonzero(in_sight).tolist():
+        (body, part), (left, top, right, bottom) = owners[at], rects[at].tolist()
         window = (slice(top, bottom), slice(left, right))
         todo = lit[window]
-        if left >= right or top >= bottom or inverse <= 0 or not todo.any():
-            continue
-        points = (seen.point[window][todo] - body.position) @ body.rotation
-        lit[window][todo] = ~_blocked(part, points, body.rotation.T @ sun)
+        if todo.any():
+            local = body.rotation.T @ (points[window][todo] - body.position).T
+            lit[window][todo] = ~_blocked(part, local, body.rotation.T @ source)
     return lit
 
 
-def _blocked(part: Part, points: Floats, sun: Floats) -> NDArray[np.bool_]:
-    """Whether the part stands between the points (N, 3) and the sun, in the body's axes."""
+def _blocked(part: Part, points: Floats, light: Floats) -> NDArray[np.bool_]:
+    """Whether the part stands between the points (3, N) and the light in the direction (3,), in the body's axes."""
     if isinstance(part, Convex):
-        slope = part.normals @ sun
-        room = part.offsets - points @ part.normals.T
-        steep = np.where(np.abs(slope) < 1e-9, 1e-9, slope)
-        where = room / steep
-        enter = np.where(slope < 0, where, -np.inf).max(axis=1)
-        leave = np.where(slope < 0, np.inf, where).min(axis=1)
-        return (leave > np.maximum(enter, 0.03)) & (enter > -0.03)
-    origin = (points - part.centre) / part.radii
-    toward = sun / part.radii
-    half, square = origin @ toward, toward @ toward
-    inside = half * half - square * ((origin * origin).sum(axis=1) - 1)
-    return (inside > 0) & (-half > np.sqrt(np.maximum(inside, 0)))
+        slope = part.normals @ light
+        slope[np.abs(slope) < 1e-9] = 1e-9
+        where = (part.offsets[:, None] - part.normals @ points) / slope[:, None]
+        enter, leave = where[slope < 0].max(axis=0), where[slope > 0].min(axis=0)
+        return np.asarray((leave > enter) & (enter > -0.03) & (leave > 0.03))
+    origin = (points - part.centre[:, None]) / part.radii[:, None]
+    toward = light / part.radii
+    half = toward @ origin
+    inside = half * half - (toward @ toward) * ((origin * origin).sum(axis=0) - 1)
+    return np.asarray((inside > 0) & (half < 0) & (half * half > inside))

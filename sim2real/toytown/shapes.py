@@ -3,8 +3,6 @@
 Every body has its own axes: x is its length, y points down, z is its width, and the ground is y = 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,6 +15,7 @@ import numpy as np
 from sim2real.toytown.camera import Floats, rotation_y
 
 RGB = tuple[float, float, float]
+Span = tuple[float, float]
 
 
 class Label(IntEnum):
@@ -59,13 +58,12 @@ class Material(IntEnum):
     CAR_FRONT = 14
     CAR_REAR = 15
     SIGN = 16
-    SIGNAL = 17
-    WINDOW = 18
-    WHITE_LAMP = 19
-    RED_LAMP = 20
-    GREEN_LAMP = 21
-    DARK = 22
-    WHITE = 23
+    WINDOW = 17
+    WHITE_LAMP = 18
+    RED_LAMP = 19
+    GREEN_LAMP = 20
+    DARK = 21
+    WHITE = 22
 
 
 #: One row per face of every body in a frame: all that shading and labelling must know about a hit.
@@ -106,7 +104,7 @@ class Convex:
     offsets: Floats
     materials: tuple[Material, ...]
     corners: Floats
-    grid: tuple[float, float] = (1.0, 1.0)
+    grid: Span = (1.0, 1.0)
     leaf: float = 0.0
 
 
@@ -124,7 +122,7 @@ class Ellipsoid:
     @cached_property
     def corners(self) -> Floats:
         """(8, 3), the box around it."""
-        return self.centre + self.radii * _CUBE
+        return np.asarray(self.centre + self.radii * _CUBE)
 
 
 Part = Convex | Ellipsoid
@@ -180,23 +178,21 @@ class Body:
 
 
 def prism(
-    label: Label,
-    tint: RGB,
-    profile: Sequence[tuple[float, float]],
+    what: tuple[Label, RGB],
+    profile: Sequence[Span],
     along: Literal["x", "y", "z"],
-    span: tuple[float, float],
+    span: Span,
     sides: Material | Sequence[Material],
-    caps: Material | tuple[Material, Material] | None = None,
     *,
-    grid: tuple[float, float] = (1.0, 1.0),
+    caps: Material | tuple[Material, Material] | None = None,
+    grid: Span = (1.0, 1.0),
     leaf: float = 0.0,
     lean: float = 0.0,
 ) -> Convex:
     """Extrude a convex polygon.
 
     Args:
-        label: class.
-        tint: colour.
+        what: class and colour.
         profile: corners of the polygon in the two other axes, in the order x, y, z.
         along: axis of extrusion.
         span: where the extrusion begins and ends on that axis.
@@ -207,56 +203,53 @@ def prism(
         lean: how far the caps lean inwards per metre of height (along z only).
     """
     axis = "xyz".index(along)
-    first, second = (other for other in range(3) if other != axis)
+    others = [other for other in range(3) if other != axis]
     points = np.array(profile, dtype=np.float64)
     edges = np.roll(points, -1, axis=0) - points
-    flat = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
-    flat *= np.sign(((points - points.mean(axis=0)) * flat).sum(axis=1, keepdims=True))
-    count = len(points)
-    normals = np.zeros((count + 2, 3))
-    normals[:count, first], normals[:count, second] = flat[:, 0], flat[:, 1]
-    normals[count, axis], normals[count + 1, axis] = -1.0, 1.0
-    foot = points[:, 1].max()
-    offsets = np.concatenate([(points * flat).sum(axis=1), [-span[0], span[1]]])
+    outward = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
+    outward *= np.sign(((points - points.mean(axis=0)) * outward).sum(axis=1, keepdims=True))
+    normals = np.zeros((len(points) + 2, 3))
+    normals[:-2, others] = outward
+    normals[-2:, axis] = -1.0, 1.0
+    offsets = np.concatenate([(points * outward).sum(axis=1), [-span[0], span[1]]])
     if lean:
-        normals[count:, 1] = -lean
-        offsets[count:] -= lean * foot
-        normals[count:] /= np.hypot(1, lean)
-        offsets[count:] /= np.hypot(1, lean)
-    each = (sides,) * count if isinstance(sides, Material) else tuple(sides)
+        normals[-2:, 1] = -lean
+        offsets[-2:] -= lean * points[:, 1].max()
+        normals[-2:] /= np.hypot(1, lean)
+        offsets[-2:] /= np.hypot(1, lean)
+    each = (sides,) * len(points) if isinstance(sides, Material) else tuple(sides)
     ends = (each[0], each[0]) if caps is None else (caps, caps) if isinstance(caps, Material) else caps
     low, high = np.empty(3), np.empty(3)
-    low[[first, second]], high[[first, second]] = points.min(axis=0), points.max(axis=0)
+    low[others], high[others] = points.min(axis=0), points.max(axis=0)
     low[axis], high[axis] = span
     corners = (low + high) / 2 + (high - low) / 2 * _CUBE
-    return Convex(label, tint, normals, offsets, each + ends, corners, grid, leaf)
+    return Convex(*what, normals, offsets, each + ends, corners, grid, leaf)
 
 
 def box(
-    label: Label,
-    tint: RGB,
-    x: tuple[float, float],
-    y: tuple[float, float],
-    z: tuple[float, float],
+    what: tuple[Label, RGB],
+    x: Span,
+    y: Span,
+    z: Span,
     material: Material,
     *,
     top: Material | None = None,
     caps: tuple[Material, Material] | None = None,
-    grid: tuple[float, float] = (1.0, 1.0),
+    grid: Span = (1.0, 1.0),
     leaf: float = 0.0,
 ) -> Convex:
     """A box between two corners; y points down, so y[0] is its top. `caps` are the faces at x[0] and x[1]."""
     profile = [(y[0], z[0]), (y[0], z[1]), (y[1], z[1]), (y[1], z[0])]
     sides = (top or material, material, material, material)
-    return prism(label, tint, profile, "x", x, sides, caps or material, grid=grid, leaf=leaf)
+    return prism(what, profile, "x", x, sides, caps=caps or material, grid=grid, leaf=leaf)
 
 
-def polygon(radius: float, corners: int, centre: tuple[float, float] = (0.0, 0.0)) -> list[tuple[float, float]]:
+def polygon(radius: float, corners: int, centre: Span = (0.0, 0.0)) -> list[Span]:
     """The corners of a regular polygon."""
     angles = 2 * np.pi * (np.arange(corners) + 0.5) / corners
     return [(centre[0] + radius * float(np.cos(a)), centre[1] + radius * float(np.sin(a))) for a in angles]
 
 
-def post(label: Label, tint: RGB, radius: float, height: float, material: Material, corners: int = 8) -> Convex:
+def post(what: tuple[Label, RGB], radius: float, height: float, material: Material) -> Convex:
     """An upright post on the origin."""
-    return prism(label, tint, polygon(radius, corners), "y", (-height, 0.0), material)
+    return prism(what, polygon(radius, 8), "y", (-height, 0.0), material)

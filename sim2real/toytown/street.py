@@ -4,8 +4,6 @@ The street runs along the world's z axis for ever and swings gently in x. Everyt
 seed and of the place alone, so any stretch can be built without the stretches before it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
@@ -62,8 +60,8 @@ class Street:
         return x, slope
 
     def place(self, z: float, lateral: float) -> tuple[float, float, float]:
-        """World x, z and heading (radians from the z axis towards x) of a point `lateral` metres right of the middle."""
-        middle, slope = self.middle(np.float64(z))
+        """World x, z and heading (from the z axis towards x, radians) `lateral` metres right of the middle at z."""
+        middle, slope = self.middle(np.array(z))
         heading = float(np.arctan(slope))
         return float(middle) + lateral * np.cos(heading), z - lateral * np.sin(heading), heading
 

@@ -1,7 +1,5 @@
 """What the pixels see, as shading needs it: materials, normals and places, still without a look."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +11,7 @@ from sim2real.toytown.shapes import Label, Material
 from sim2real.toytown.street import Street
 
 Floats32 = NDArray[np.float32]
+Image = NDArray[np.uint8]
 ROAD = (Material.ASPHALT, Material.MARKING)
 
 
@@ -80,10 +79,10 @@ def surface(camera: Camera, street: Street, hits: Hits) -> Surface:
     round_ = axis == 3
     rows = faces[hits.face[round_]]
     out = (np.stack([local_x[round_], local_y[round_], local_z[round_]], axis=1) - rows["centre"]) / rows["radii"] ** 2
+    texture[round_, 0] = np.arctan2(out[:, 2], out[:, 0]) * rows["radii"][:, 0]
     out /= np.linalg.norm(out, axis=1, keepdims=True)
     c, s = cos[round_], sin[round_]
     normal[round_] = np.stack([c * out[:, 0] + s * out[:, 2], out[:, 1], c * out[:, 2] - s * out[:, 0]], axis=1)
-    texture[round_, 0] += 0.7 * local_z[round_]
 
     _patterns(material, faces["grid"][hits.face], texture, axis)
     return Surface(
@@ -100,7 +99,7 @@ def surface(camera: Camera, street: Street, hits: Hits) -> Surface:
 
 
 def _patterns(material: NDArray[np.uint8], grid: Floats32, texture: Floats32, axis: NDArray[np.uint8]) -> None:
-    """Cut windows into walls, lamps and plates into cars, pillars into car windows, hubs into wheels, rims into signs."""
+    """Windows on walls, lamps and plates on cars, pillars between their panes, hubs on wheels, figures on signs."""
 
     def at(of: Material) -> tuple[NDArray[np.bool_], Floats32, Floats32, Floats32, Floats32]:
         mask = (material == of) & (axis != 1)
@@ -136,13 +135,12 @@ def _patterns(material: NDArray[np.uint8], grid: Floats32, texture: Floats32, ax
     )
 
     mask, along, up, kind, _ = at(Material.SIGN)
-    inner = np.select(
-        [kind == 0, kind == 1, kind == 2],
-        [
-            np.hypot(along, up - 2.5) < 0.24,
-            (up < 2.72) & (up > 2.38) & (np.abs(along) < 0.58 * (2.83 - up)),
-            np.hypot(along, up - 2.5) < 0.16,
-        ],
-        (np.abs(along) + np.abs(up - 2.55) > 0.34),
-    )
-    material[mask] = np.where(inner, np.uint8(Material.WHITE), Material.PAINT)
+    side = np.abs(along)
+    within = [
+        np.hypot(side, up - 2.5) < 0.24,
+        (up > 2.38) & (up < 2.72) & (side < 0.58 * (2.83 - up)),
+        np.hypot(side, up - 2.5) < 0.16,
+        side + np.abs(up - 2.55) > 0.34,
+    ]
+    white = np.select([kind == each for each in range(len(within))], within)
+    material[mask] = np.where(white, np.uint8(Material.WHITE), Material.PAINT)

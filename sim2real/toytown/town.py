@@ -1,7 +1,5 @@
 """What stands beside the street, block by block: houses, trees, hedges, poles, signs, traffic lights, guard rails."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -26,6 +24,8 @@ BARK: RGB = (0.36, 0.26, 0.18)
 STEEL: RGB = (0.55, 0.57, 0.60)
 SIGN_RED, SIGN_BLUE, SIGN_YELLOW = (0.85, 0.08, 0.08), (0.08, 0.25, 0.75), (0.95, 0.75, 0.08)
 CONCRETE: RGB = (0.60, 0.60, 0.58)
+POLE = (Label.Pole, STEEL)
+RAIL = (Label.GuardRail, STEEL)
 
 
 @lru_cache(maxsize=256)
@@ -65,6 +65,11 @@ class _Builder:
         )
         return float(red), float(green), float(blue)
 
+    def shade(self, tint: RGB) -> RGB:
+        """The same colour, a little lighter or darker."""
+        factor = self.between(0.8, 1.15)
+        return tint[0] * factor, tint[1] * factor, tint[2] * factor
+
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
 
@@ -79,14 +84,28 @@ class _Builder:
         else:
             length = self.between(16.0, 19.8)
             height = 3.1 * int(self.rng.integers(3, 7)) + 0.8
-            yield self.house(side, BLOCK / 2, 10.6 + self.between(0, 0.8), length, 12.0, height, gable=self.chance(0.6))
+            yield self.house(
+                side,
+                BLOCK / 2,
+                10.6 + self.between(0, 0.8),
+                length=length,
+                depth=12.0,
+                height=height,
+                gable=self.chance(0.6),
+            )
         if self.chance(0.55):
             yield self.tree(self.between(2, 18), side * self.between(7.2, 7.9), self.between(5.5, 8.0))
 
     def suburb(self, side: int) -> Iterator[Body]:
         length, height = self.between(9.0, 13.0), 2.9 * int(self.rng.integers(1, 3)) + 0.6
         yield self.house(
-            side, self.between(8, 12), self.between(12.5, 16.0), length, 9.0, height, gable=self.chance(0.85)
+            side,
+            self.between(8, 12),
+            self.between(12.5, 16.0),
+            length=length,
+            depth=9.0,
+            height=height,
+            gable=self.chance(0.85),
         )
         if self.chance(0.7):
             yield self.hedge(side * 8.7, 0.4, self.between(6.0, 12.0), self.between(0.9, 1.7))
@@ -107,19 +126,18 @@ class _Builder:
     def corner(self, side: int) -> Iterator[Body]:
         along = BLOCK / 2 - side * (CROSSING + 3.9)  # where the traffic of this side has to stop
         state = (Material.RED_LAMP, Material.GREEN_LAMP)[int(self.rng.integers(2))]
-        head = box(Label.TrafficLight, (0.1, 0.1, 0.1), (-0.16, 0.16), (-3.6, -2.6), (-0.17, 0.17), Material.DARK)
+        head = box((Label.TrafficLight, (0.1, 0.1, 0.1)), (-0.16, 0.16), (-3.6, -2.6), (-0.17, 0.17), Material.DARK)
         where = -2.78 if state is Material.GREEN_LAMP else -3.42
         facing = -0.2 * side
         lamp = prism(
-            Label.TrafficLight,
-            (1, 1, 1),
+            (Label.TrafficLight, (1, 1, 1)),
             polygon(0.12, 8, (where, 0.0)),
             "x",
             (min(0, facing), max(0, facing)),
             Material.DARK,
-            state,
+            caps=state,
         )
-        yield self.put(along, side * (self.half + 0.7), post(Label.Pole, STEEL, 0.07, 3.7, Material.METAL), head, lamp)
+        yield self.put(along, side * (self.half + 0.7), post(POLE, 0.07, 3.7, Material.METAL), head, lamp)
         for end in (0.3, BLOCK - 0.3):
             if self.chance(0.5):
                 yield self.tree(end, side * self.between(12, 15), self.between(5, 8))
@@ -136,27 +154,36 @@ class _Builder:
             yield self.put(
                 self.between(3, 17) if not self.crossing else 18.5,
                 side * (self.half + 1.6),
-                box(Label.Misc, tint, (-size, size), (-1.15, 0.0), (-0.22, 0.22), Material.METAL),
+                box((Label.Misc, tint), (-size, size), (-1.15, 0.0), (-0.22, 0.22), Material.METAL),
             )
 
     def backdrop(self, side: int) -> Iterator[Body]:
         """Far trees and houses that close the view beside the street."""
-        for along in (4.0, 14.0):
-            lateral = side * self.between(34, 62)
+        for along in (3.0, 10.0, 17.0):
+            lateral = self.between(34, 60)
             if self.zone is Zone.TOWN and self.chance(0.5):
-                yield self.house(side, along, abs(lateral), 10.0, 8.0, self.between(6, 16), gable=self.chance(0.5))
+                yield self.house(
+                    side, along, lateral, length=10.0, depth=8.0, height=self.between(6, 16), gable=self.chance(0.5)
+                )
             else:
-                height = self.between(7, 13)
-                width = self.between(4.5, 8)
-                radii = np.array([width, height / 2, width])
-                crown = Ellipsoid(Label.Tree, self.pick(GREENS), np.array([0, -height / 2, 0]), radii, leaf=0.55)
-                core = Ellipsoid(Label.Tree, self.pick(GREENS), np.array([0, -height / 2, 0]), radii * 0.86)
-                yield self.put(along, lateral, crown, core)
+                tint, height, width = self.pick(GREENS), self.between(7, 15), self.between(4.0, 7.0)
+                middle, radii = np.array([0, -0.42 * height, 0]), np.array([width, height / 2, width])
+                leaves = (
+                    Ellipsoid(
+                        Label.Tree,
+                        self.shade(tint),
+                        middle + radii * self.rng.normal(0, 0.5, 3),
+                        radii * self.between(0.4, 0.7),
+                        leaf=0.4,
+                    )
+                    for _ in range(4)
+                )
+                yield self.put(along, side * lateral, Ellipsoid(Label.Tree, tint, middle, radii * 0.85), *leaves)
 
     # single things
 
     def house(
-        self, side: int, along: float, front: float, length: float, depth: float, height: float, *, gable: bool
+        self, side: int, along: float, front: float, *, length: float, depth: float, height: float, gable: bool
     ) -> Body:
         """A house whose front stands `front` metres from the middle of the street."""
         wall, roof = self.pick(WALLS), self.pick(ROOFS)
@@ -164,23 +191,22 @@ class _Builder:
         grid = (pitch, 3.1 if self.zone is Zone.TOWN else 2.9)
         x, z = (-length / 2, length / 2), (-depth / 2, depth / 2)
         parts: list[Part] = [
-            box(Label.Building, wall, x, (-height, 0.0), z, Material.WALL, top=Material.ROOF, grid=grid),
+            box((Label.Building, wall), x, (-height, 0.0), z, Material.WALL, top=Material.ROOF, grid=grid),
         ]
         if gable:
             eaves, rise = depth / 2 + 0.5, depth * self.between(0.28, 0.45)
             profile = [(-height + 0.05, -eaves), (-height + 0.05, eaves), (-height - rise, 0.0)]
             over = (x[0] - 0.3, x[1] + 0.3)
-            parts.append(prism(Label.Building, roof, profile, "x", over, Material.ROOF))
+            parts.append(prism((Label.Building, roof), profile, "x", over, Material.ROOF))
             if self.chance(0.7):
                 spot = self.between(-length / 4, length / 4)
                 top = -height - rise - 0.6
                 parts.append(
-                    box(Label.Building, ROOFS[0], (spot, spot + 0.7), (top, -height), (0.6, 1.3), Material.ROOF)
+                    box((Label.Building, ROOFS[0]), (spot, spot + 0.7), (top, -height), (0.6, 1.3), Material.ROOF)
                 )
         else:
             rim = box(
-                Label.Building,
-                CONCRETE,
+                (Label.Building, CONCRETE),
                 (x[0] - 0.15, x[1] + 0.15),
                 (-height - 0.45, -height),
                 (z[0] - 0.15, z[1] + 0.15),
@@ -190,17 +216,21 @@ class _Builder:
         return self.put(along, side * (front + depth / 2), *parts)
 
     def tree(self, along: float, lateral: float, height: float) -> Body:
+        """A trunk, a solid core of a crown, and leafy clumps around it."""
         tint = self.pick(GREENS)
-        trunk = height * self.between(0.28, 0.4)
-        parts: list[Part] = [post(Label.Tree, BARK, 0.03 * height, trunk + 0.8, Material.BARK)]
-        spread = (height - trunk) * self.between(0.34, 0.48)
-        for _ in range(int(self.rng.integers(4, 7))):
-            offset = self.rng.normal(0, 0.42, 3) * (spread, 0.3 * (height - trunk), spread)
-            centre = np.array([0, -(trunk + height) / 2, 0]) + offset
-            radii = np.array([spread, 0.8 * spread, spread]) * self.rng.uniform(0.55, 0.9, 3)
-            shade = tuple(float(c) for c in np.clip(np.array(tint) * self.between(0.85, 1.15), 0, 1))
-            parts.append(Ellipsoid(Label.Tree, (shade[0], shade[1], shade[2]), centre, radii, leaf=0.2))
-            parts.append(Ellipsoid(Label.Tree, (shade[0], shade[1], shade[2]), centre, radii * 0.78, leaf=0.0))
+        bare = height * self.between(0.22, 0.36)
+        middle = np.array([0, -(bare + height) / 2, 0])
+        half = (height - bare) / 2
+        crown = half * np.array([spread := self.between(0.6, 1.0), 1.0, spread])
+        parts: list[Part] = [
+            post((Label.Tree, BARK), 0.018 * height + 0.03, bare + 0.4 * half, Material.BARK),
+            Ellipsoid(Label.Tree, tint, middle, 0.74 * crown),
+        ]
+        for _ in range(int(self.rng.integers(9, 14))):
+            direction = self.rng.normal(0, 1, 3)
+            centre = middle + 0.68 * crown * direction / np.linalg.norm(direction)
+            radii = half * self.rng.uniform(0.26, 0.48, 3)
+            parts.append(Ellipsoid(Label.Tree, self.shade(tint), centre, radii, leaf=0.17))
         return self.put(along, lateral, *parts)
 
     def grove(self, side: int, near: float, far: float, count: int) -> Iterator[Body]:
@@ -210,9 +240,9 @@ class _Builder:
     def hedge(self, lateral: float, start: float, length: float, height: float) -> Body:
         tint = self.pick(GREENS)
         half = length / 2
-        outer = box(Label.Vegetation, tint, (-half, half), (-height, 0), (-0.45, 0.45), Material.FOLIAGE, leaf=0.1)
+        outer = box((Label.Vegetation, tint), (-half, half), (-height, 0), (-0.45, 0.45), Material.FOLIAGE, leaf=0.1)
         inner = box(
-            Label.Vegetation, tint, (0.08 - half, half - 0.08), (0.08 - height, 0), (-0.37, 0.37), Material.FOLIAGE
+            (Label.Vegetation, tint), (0.08 - half, half - 0.08), (0.08 - height, 0), (-0.37, 0.37), Material.FOLIAGE
         )
         return self.put(start + half, lateral, outer, inner)
 
@@ -220,15 +250,24 @@ class _Builder:
         tint, size = self.pick(GREENS), self.between(0.6, 1.4)
         radii = size * np.array([1.1, 0.9, 1.0])
         centre = np.array([0, -0.6 * size, 0])
-        outer = Ellipsoid(Label.Vegetation, tint, centre, radii, leaf=0.13)
-        return self.put(along, lateral, outer, Ellipsoid(Label.Vegetation, tint, centre, radii * 0.82))
+        leaves = (
+            Ellipsoid(
+                Label.Vegetation,
+                self.shade(tint),
+                centre + radii * self.rng.normal(0, 0.35, 3),
+                radii * self.between(0.45, 0.65),
+                leaf=0.09,
+            )
+            for _ in range(5)
+        )
+        return self.put(along, lateral, Ellipsoid(Label.Vegetation, tint, centre, radii * 0.75), *leaves)
 
     def lamp_post(self, along: float, lateral: float, side: int) -> Body:
-        mast = post(Label.Pole, STEEL, 0.085, 7.6, Material.METAL)
+        mast = post(POLE, 0.085, 7.6, Material.METAL)
         reach = (0.0, 1.7) if side > 0 else (-1.7, 0.0)  # the body's z axis points left
-        arm = box(Label.Pole, STEEL, (-0.05, 0.05), (-7.6, -7.5), reach, Material.METAL)
+        arm = box(POLE, (-0.05, 0.05), (-7.6, -7.5), reach, Material.METAL)
         tip = (1.3, 2.0) if side > 0 else (-2.0, -1.3)
-        head = box(Label.Pole, STEEL, (-0.14, 0.14), (-7.66, -7.5), tip, Material.METAL)
+        head = box(POLE, (-0.14, 0.14), (-7.66, -7.5), tip, Material.METAL)
         return self.put(along, lateral, mast, arm, head)
 
     def sign(self, along: float, lateral: float, side: int) -> Body:
@@ -241,14 +280,13 @@ class _Builder:
         )[kind]
         face = (Material.SIGN, Material.METAL) if side > 0 else (Material.METAL, Material.SIGN)
         where = (-0.08, -0.05) if side > 0 else (0.05, 0.08)
-        board = prism(Label.TrafficSign, tint, outline, "x", where, Material.METAL, face, grid=(float(kind), 1.0))
-        return self.put(along, lateral, post(Label.Pole, STEEL, 0.04, 2.95, Material.METAL), board)
+        board = prism(
+            (Label.TrafficSign, tint), outline, "x", where, Material.METAL, caps=face, grid=(float(kind), 1.0)
+        )
+        return self.put(along, lateral, post(POLE, 0.04, 2.95, Material.METAL), board)
 
     def rail(self, along: float, side: int) -> Body:
         half = BLOCK / 4 + 0.05
-        beam = box(Label.GuardRail, STEEL, (-half, half), (-0.78, -0.46), (-0.04, 0.04), Material.METAL)
-        posts = (
-            box(Label.GuardRail, STEEL, (x, x + 0.1), (-0.7, 0.0), (-0.12, -0.04), Material.METAL)
-            for x in (-half / 2, half / 2)
-        )
+        beam = box(RAIL, (-half, half), (-0.78, -0.46), (-0.04, 0.04), Material.METAL)
+        posts = (box(RAIL, (x, x + 0.1), (-0.7, 0.0), (-0.12, -0.04), Material.METAL) for x in (-half / 2, half / 2))
         return self.put(along + half, side * (self.half + 0.9), beam, *posts)

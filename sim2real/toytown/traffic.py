@@ -1,16 +1,15 @@
 """The cars, vans and trucks: what they look like and where they are at any time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from sim2real.toytown.shapes import RGB, Body, Label, Material, Part, box, polygon, prism
 from sim2real.toytown.street import BLOCK, LANE, Street, Zone
 
+START = 1000.0  # where the camera begins, metres along the street
 CAMERA_SPEED = 0.9  # metres a frame: about 32 km/h at 10 frames a second
 CAMERA_LANE = LANE / 2
 
@@ -86,16 +85,6 @@ class Lane:
         return self.speed != 0
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A vehicle somewhere at some time, in the slot of a lane."""
-
-    vehicle: Vehicle
-    body: Body
-    lane: Lane
-    slot: int
-
-
 _ANY = (0.2, 0.2, 0.15, 0.12, 0.08, 0.08, 0.07, 0.1)
 _PARKED = (0.25, 0.2, 0.15, 0.13, 0.1, 0.1, 0.07, 0.0)
 LANES = (
@@ -111,42 +100,78 @@ def vehicle(street: Street, track_id: int) -> Vehicle:
     """The vehicle with this track id, which looks the same whenever it is met."""
     lane = max((lane for lane in LANES if lane.first_id <= track_id), key=lambda lane: lane.first_id)
     rng = street.rng(4, track_id)
-    model = MODELS[rng.choice(len(MODELS), p=lane.models)]
+    model = MODELS[int(rng.choice(len(MODELS), p=lane.models))]
     colour = rng.choice(tuple(COLOURS), p=(0.2, 0.2, 0.17, 0.16, 0.1, 0.1, 0.04, 0.03))
     return Vehicle(track_id, model, str(colour))
 
 
 def camera_progress(street: Street, time: int) -> float:
     """The z of the camera car at a frame."""
-    return 1000.0 + CAMERA_SPEED * time + 1.5 * float(np.sin(time / 19 + street.scene))
+    return START + CAMERA_SPEED * time + 1.5 * float(np.sin(time / 19 + street.scene))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A vehicle in its slot of a lane, at some time.
+
+    Attributes:
+        street: the street.
+        lane: the lane.
+        slot: number of the slot.
+        time: the frame.
+    """
+
+    street: Street
+    lane: Lane
+    slot: int
+    time: int
+
+    @cached_property
+    def vehicle(self) -> Vehicle:
+        """What stands there."""
+        return vehicle(self.street, self.lane.first_id + self.slot % self.lane.pool)
+
+    @cached_property
+    def body(self) -> Body:
+        """The vehicle's body where it is now."""
+        return self.at(self.time)
+
+    def at(self, time: int) -> Body:
+        """The vehicle's body where it is at another frame."""
+        x, z, heading = self.street.place(self.along(time), self.lane.lateral)
+        yaw = heading - np.pi / 2 + (np.pi if self.lane.direction < 0 else 0.0)
+        car = self.vehicle
+        return Body(x, z, yaw, _parts(car.model, COLOURS[car.colour]), car.track_id)
+
+    def along(self, time: int) -> float:
+        """How far along the street it is at a frame."""
+        _, offset, phase = self._chances
+        along = START + self.lane.speed * time + self.slot * self.lane.spacing + self.lane.jitter * offset
+        return along + (1.2 * float(np.sin(time / 13 + phase)) if self.lane.is_moving else 0.0)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the slot is taken; slot 0 of our own lane is the camera's."""
+        if self._chances[0] > self.lane.density or (self.lane.index == 0 and self.slot == 0):
+            return False
+        return self.lane.is_moving or _may_park(self.street, self.along(0))
+
+    @cached_property
+    def _chances(self) -> tuple[float, float, float]:
+        """A number in [0, 1], one in [-1, 1] and an angle."""
+        rng = self.street.rng(5, self.lane.index, self.slot % 2**31)
+        return float(rng.random()), float(rng.uniform(-1, 1)), float(rng.uniform(0, 2 * np.pi))
 
 
 def traffic(street: Street, time: int, near: float, far: float) -> Iterator[Placed]:
     """All vehicles between z = `near` and z = `far` at a frame."""
     for lane in LANES:
-        start = 1000.0 + lane.speed * time
+        start = START + lane.speed * time
         first, last = int(np.floor((near - start) / lane.spacing)), int(np.ceil((far - start) / lane.spacing))
         for slot in range(first, last + 1):
-            placed = vehicle_in(street, lane, slot, time)
-            if placed and near <= placed.body.z <= far:
+            placed = Placed(street, lane, slot, time)
+            if placed.exists and near <= placed.along(time) <= far:
                 yield placed
-
-
-def vehicle_in(street: Street, lane: Lane, slot: int, time: int) -> Placed | None:
-    """The vehicle in a slot of a lane at a frame, None if the slot is empty."""
-    rng = street.rng(5, lane.index, slot % 2**31)
-    jitter, phase = rng.uniform(-lane.jitter, lane.jitter), rng.uniform(0, 2 * np.pi)
-    if rng.random() > lane.density or (lane.index == 0 and slot == 0):  # slot 0 of our own lane is the camera's
-        return None
-    along = 1000.0 + lane.speed * time + slot * lane.spacing + float(jitter)
-    if lane.is_moving:
-        along += 1.2 * float(np.sin(time / 13 + phase))
-    elif not _may_park(street, along):
-        return None
-    car = vehicle(street, lane.first_id + slot % lane.pool)
-    x, z, heading = street.place(along, lane.lateral)
-    yaw = heading - np.pi / 2 + (np.pi if lane.direction < 0 else 0.0)
-    return Placed(car, Body(x, z, yaw, _parts(car.model, COLOURS[car.colour]), car.track_id), lane, slot)
 
 
 def _may_park(street: Street, z: float) -> bool:
@@ -164,6 +189,7 @@ def _parts(model: Model, tint: RGB) -> tuple[Part, ...]:
 def _car(model: Model, tint: RGB) -> Iterator[Part]:
     """A body with bevelled ends, a cabin whose sides lean inwards, and four wheels; x points to the front."""
     rear, front, half = -model.length / 2, model.length / 2, model.width / 2
+    what = (model.label, tint)
     low, waist, roof = -0.24, -model.waist, -model.height
     profile = [
         (rear, low),
@@ -175,7 +201,7 @@ def _car(model: Model, tint: RGB) -> Iterator[Part]:
     ]
     paint = Material.PAINT
     sides = (Material.DARK, Material.CAR_FRONT, paint, paint, paint, Material.CAR_REAR)
-    yield prism(model.label, tint, profile, "z", (-half, half), sides, paint, grid=(model.width, model.waist))
+    yield prism(what, profile, "z", (-half, half), sides, caps=paint, grid=(model.width, model.waist))
     base_front, base_rear = front - model.bonnet * model.length, rear + model.boot * model.length + 0.05
     slope = 0.75 if model.label is Label.Car else 0.45
     cabin = [
@@ -186,13 +212,12 @@ def _car(model: Model, tint: RGB) -> Iterator[Part]:
     ]
     glass = Material.GLASS
     yield prism(
-        model.label,
-        tint,
+        what,
         cabin,
         "z",
         (0.04 - half, half - 0.04),
         (paint, glass, paint, glass),
-        glass,
+        caps=glass,
         lean=0.28 if model.label is Label.Car else 0.12,
         grid=(model.length / 3.4, model.height),
     )
@@ -205,19 +230,16 @@ def _lorry(model: Model, tint: RGB) -> Iterator[Part]:
     nose = front - 1.9
     cabin = [(nose, -0.4), (front, -0.4), (front, -1.3), (front - 0.25, -2.7), (nose, -2.7)]
     sides = (Material.DARK, Material.CAR_FRONT, Material.GLASS, Material.PAINT, Material.PAINT)
-    yield prism(model.label, tint, cabin, "z", (-half + 0.1, half - 0.1), sides, Material.PAINT, grid=(2.2, 1.3))
+    yield prism((model.label, tint), cabin, "z", (-half + 0.1, half - 0.1), sides, caps=Material.PAINT, grid=(2.2, 1.3))
     yield box(
-        model.label,
-        (0.82, 0.82, 0.80),
+        (model.label, (0.82, 0.82, 0.80)),
         (rear, nose - 0.15),
         (-model.height, -0.95),
         (-half, half),
         Material.WHITE,
-        caps=(Material.WHITE, Material.WHITE),
     )
     yield box(
-        model.label,
-        (0.15, 0.15, 0.15),
+        (model.label, (0.15, 0.15, 0.15)),
         (rear + 0.05, nose),
         (-0.95, -0.5),
         (-half + 0.15, half - 0.15),
@@ -233,4 +255,4 @@ def _wheels(label: Label, x: float, radius: float, half: float) -> Iterator[Part
     rim = polygon(radius, 12, (x, -radius))
     grey = (0.12, 0.12, 0.12)
     for span in ((-half - 0.01, 0.2 - half), (half - 0.2, half + 0.01)):
-        yield prism(label, grey, rim, "z", span, Material.TYRE, Material.TYRE, grid=(x, radius))
+        yield prism((label, grey), rim, "z", span, Material.TYRE, grid=(x, radius))

@@ -1,7 +1,5 @@
 """Writes toytown to disk in the layout of Virtual KITTI 2.0.3."""
 
-from __future__ import annotations
-
 import io
 import multiprocessing
 import os
@@ -124,7 +122,15 @@ def render_dataset(
     Raises:
         Sim2RealError: an argument makes no sense, or `out` is not an empty folder.
     """
-    checked = _check(look, frames, size, seed, sequences, cameras, workers)
+    checked = _check(
+        look=look,
+        frames=frames,
+        size=size,
+        seed=seed,
+        sequences=sequences,
+        cameras=cameras,
+        workers=workers,
+    )
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Sim2RealError(f"{out} exists and is not an empty folder: name another folder, or remove it first")
@@ -148,6 +154,7 @@ def render_dataset(
 
 
 def _check(
+    *,
     look: str,
     frames: int,
     size: tuple[int, int],
@@ -329,4 +336,4 @@ def _text_rows(shot: _Shot, frame: Frame) -> dict[str, list[str]]:
 
 
 def _row(shot: _Shot, *values: float) -> str:
-    return " ".join([str(shot.time), str(shot.camera), *(f"{value:.9g}" for value in values)])
+    return " ".join([str(shot.time), str(shot.camera), *(f"{value + 0.0:.9g}" for value in values)])
