@@ -1,0 +1,300 @@
+"""What stands between a layout on disk and everything else: the tree of paths, the frame, the adapter protocol.
+
+Paths inside a dataset are strings, relative to its root, with forward slashes. Listing works on paths alone.
+"""
+
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from sim2real.errors import DatasetError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sim2real.datasets import Dataset
+    from sim2real.datasets.labels import Label
+
+Side = Literal["sim", "real"]
+STATE_FOLDER = ".sim2real"
+
+
+class Role(StrEnum):
+    """What a file is to a conversion: only an IMAGE is translated, all others are carried byte for byte."""
+
+    IMAGE = "IMAGE"
+    LABEL = "LABEL"
+    AUX = "AUX"
+    PSEUDO = "PSEUDO"
+    STALE = "STALE"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One camera image with its labels.
+
+    Attributes:
+        image: Path of the image.
+        sequence: What the frame belongs to, e.g. ``"Scene01/clone/Camera_0"``; empty for loose images.
+        index: Place in the sequence.
+        labels: Kind of label (``"segmentation"``, ``"depth"``, ``"boxes"``, ...) -> path; empty paths are left out.
+        side: ``"sim"`` or ``"real"`` where one folder holds both domains, else None.
+        split: ``"train"`` or ``"test"`` where the layout says it, else None.
+        dataset: The open dataset that the frame belongs to; set by it.
+    """
+
+    image: str
+    sequence: str = ""
+    index: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    side: Side | None = None
+    split: Literal["train", "test"] | None = None
+    dataset: "Dataset | None" = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not all(self.labels.values()):
+            object.__setattr__(self, "labels", {kind: path for kind, path in self.labels.items() if path})
+
+    def load_image(self) -> "NDArray[np.uint8]":
+        """Decode the image: RGB uint8 (H, W, 3), not rotated, whatever the file says.
+
+        Raises:
+            ImageError: It cannot be decoded without loss.
+        """
+        return self._dataset().load_image(self)
+
+    def load_label(self, kind: str) -> "Label":
+        """Decode one label.
+
+        Raises:
+            DatasetError: The frame has no label of that kind.
+        """
+        return self._dataset().load_label(self, kind)
+
+    def _dataset(self) -> "Dataset":
+        if self.dataset is None:
+            message = f"{self.image}: this frame belongs to no open dataset; take it from sim2real.open_dataset(...)"
+            raise DatasetError(message)
+        return self.dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Why a layout was recognised: the facts that were seen, and how many images they cover."""
+
+    rule: str
+    images: int
+
+
+class PathMatch:
+    """A path of a tree that a pattern fits, with the pattern's named groups as items.
+
+    Attributes:
+        path: The path.
+        base: What comes before the part that the pattern fits: empty or with a closing slash.
+        groups: The underlying matches.
+    """
+
+    __slots__ = ("base", "groups", "path")
+
+    def __init__(self, path: str, *groups: re.Match[str], base: str = "") -> None:
+        self.path = path
+        self.base = base
+        self.groups = groups
+
+    def __getitem__(self, group: str) -> str:
+        for match in self.groups:
+            if group in match.re.groupindex:
+                return match[group] or ""
+        raise KeyError(group)
+
+
+class Tree:
+    """The paths under a folder: one walk, names only, sorted; links to folders are followed unless they lead in a ring.
+
+    Patterns are regular expressions, matched without regard to case. The tool's own ``.sim2real`` is not seen.
+
+    Attributes:
+        root: The folder.
+        broken: Paths that nobody can carry: links to nowhere or back to a folder around them, sockets and the like.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            message = f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}"
+            raise DatasetError(message)
+        self.root = root
+        self.broken: list[str] = []
+        self._folders: dict[str, list[str]] = {}  # "a/b/" -> its entries in order, those of folders with a slash
+        try:
+            self._walk()
+        except OSError as error:
+            message = f"{error.filename}: cannot be listed: {error.strerror}"
+            raise DatasetError(message) from error
+        self._above = root.resolve().as_posix().rstrip("/") + "/"
+
+    def _walk(self) -> None:
+        pending: list[tuple[str, tuple[str, ...]]] = [("", ())]
+        while pending:
+            folder, came_from = pending.pop()
+            names = self._folders[folder] = []
+            with os.scandir(self.root / folder) as entries:
+                for entry in entries:
+                    path = folder + entry.name
+                    if entry.is_dir():
+                        around = came_from
+                        if entry.is_symlink():
+                            around = (*came_from, os.path.realpath(self.root / folder))
+                            if _leads_back(os.path.realpath(entry.path), around):
+                                self.broken.append(path)
+                                continue
+                        if path != STATE_FOLDER:
+                            names.append(f"{entry.name}/")
+                            pending.append((f"{path}/", around))
+                    elif entry.is_file():
+                        names.append(entry.name)
+                    else:
+                        self.broken.append(path)
+            names.sort()
+        self._folders = dict(sorted(self._folders.items()))
+        self.broken.sort()
+
+    def __iter__(self) -> Iterator[str]:
+        """Every file, in the order of the paths."""
+        pending = [""]
+        while pending:
+            path = pending.pop()
+            if path.endswith("/") or not path:
+                pending.extend(path + name for name in reversed(self._folders[path]))
+            else:
+                yield path
+
+    def __len__(self) -> int:
+        return sum(1 for names in self._folders.values() for name in names if not name.endswith("/"))
+
+    @property
+    def folders(self) -> list[str]:
+        """Every folder but the root, without a closing slash, parents before children."""
+        return [folder.rstrip("/") for folder in self._folders if folder]
+
+    def folder(self, path: str) -> str:
+        """The folder that a path names, in the case in which it is there; the path itself if there is none."""
+        if f"{path}/" in self._folders:
+            return path
+        return next((folder for folder in self.folders if folder.lower() == path.lower()), path)
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files directly in a folder, in order; none if there is no such folder."""
+        entries = self._folders.get(f"{folder}/" if folder else "", [])
+        return [name for name in entries if not name.endswith("/")]
+
+    def has(self, path: str) -> bool:
+        """Whether that very file is there."""
+        return self.place(path) is not None
+
+    def at(self, path: str) -> str:
+        """The path if that file is there, else an empty string: what a frame's labels are put together from."""
+        return path if self.has(path) else ""
+
+    def place(self, path: str) -> tuple[str, int] | None:
+        """The folder of a file and its place among the entries there; None if there is no such file."""
+        folder, slash, name = path.rpartition("/")
+        entries = self._folders.get(folder + slash, [])
+        place = bisect_left(entries, name)
+        return (folder + slash, place) if place < len(entries) and entries[place] == name else None
+
+    def flags(self) -> dict[str, bytearray]:
+        """A zero byte for each entry of each folder, at the places that :meth:`place` tells."""
+        return {folder: bytearray(len(names)) for folder, names in self._folders.items()}
+
+    def match(self, pattern: str) -> Iterator[PathMatch]:
+        """The files whose whole path a pattern fits, in order."""
+        fits = re.compile(pattern, re.IGNORECASE).fullmatch
+        for path in self:
+            if groups := fits(path):
+                yield PathMatch(path, groups)
+
+    def any(self, pattern: str) -> bool:
+        """Whether a pattern fits the whole path of any file."""
+        return next(self.match(pattern), None) is not None
+
+    def count(self, pattern: str) -> int:
+        """How many files have a path that a pattern fits as a whole."""
+        return sum(1 for _ in self.match(pattern))
+
+    def by_frame(self, folder: str, name: str) -> dict[str, str]:
+        """The paths of the files in a folder whose names a pattern fits, by the pattern's group ``frame``."""
+        fits = re.compile(name, re.IGNORECASE).fullmatch
+        return {groups["frame"]: f"{folder}/{entry}" for entry in self.names(folder) if (groups := fits(entry))}
+
+    def find_folders(self, pattern: str) -> Iterator[PathMatch]:
+        r"""The folders whose path *ends* in a pattern, in order, the root among them with an empty path.
+
+        The match may begin above the root, so that a part of a dataset is known by where it lies:
+        ``r"scene\d+/rgb"`` finds ``"a/scene1/rgb"``, and also ``"rgb"`` in a root called ``scene1``.
+        """
+        fits = re.compile(rf"(?P<_base>(?:.*/)?)(?:{pattern})/", re.IGNORECASE).fullmatch
+        above = len(self._above)
+        for folder in self._folders:
+            if groups := fits(self._above + folder):
+                base = folder[: max(0, groups.end("_base") - above)]
+                yield PathMatch(folder.rstrip("/"), groups, base=base)
+
+    def find(self, folder: str, name: str) -> Iterator[PathMatch]:
+        """The files whose name a pattern fits, in folders as of :meth:`find_folders`; quick, as folders are few."""
+        fits = re.compile(name, re.IGNORECASE).fullmatch
+        for found in self.find_folders(folder):
+            prefix = f"{found.path}/" if found.path else ""
+            for entry in self._folders[prefix]:
+                if groups := fits(entry):
+                    yield PathMatch(prefix + entry, groups, *found.groups, base=found.base)
+
+
+def nearest(candidates: Iterable[PathMatch], path: str) -> PathMatch | None:
+    """Of the folders that could belong to a path, the one with which it shares most of its own folders; None of none.
+
+    Where a tree holds several copies of a dataset, this keeps each frame to the labels of its own copy.
+    """
+
+    def shared(candidate: PathMatch) -> int:
+        pairs = zip(candidate.path.split("/"), path.split("/"), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    return max(candidates, key=shared, default=None)
+
+
+def _leads_back(target: str, around: tuple[str, ...]) -> bool:
+    return any(f"{folder}/".startswith(f"{target.rstrip('/')}/") for folder in around)
+
+
+class Adapter(Protocol):
+    """A layout on disk: a path grammar, and nothing about decoding pixels, copying or training.
+
+    Optional besides what stands here: ``role(path: str) -> Role | None`` for files that no frame claims (AUX when it is
+    absent or says None), and ``warnings(tree: Tree) -> Iterator[str]`` for what a user should know before converting.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, root: Path) -> None: ...
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """Two independent facts that show the layout, or None."""
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every camera image with its labels, in order of their paths."""
+
+    def load_label(self, frame: Frame, kind: str) -> "Label":
+        """Decode one label of a frame.
+
+        Raises:
+            DatasetError: The frame has no label of that kind.
+        """

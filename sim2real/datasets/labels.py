@@ -1,0 +1,233 @@
+"""One representation of each kind of label, with its unit, and the decoders of the codings on disk.
+
+Label images are (H, W) arrays on the pixels of their frame. Boxes are in pixels with the origin at the outer corner of
+the top left pixel: pixel (x, y) covers x..x+1, y..y+1, and a box covers left <= x < right, top <= y < bottom.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.errors import DatasetError, ImageError
+from sim2real.imageio import read_label
+
+NOTHING = -1
+"""The id of a pixel that belongs to no known class, or to no instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The class of each pixel: ids int32 (H, W), :data:`NOTHING` where it is unknown; names of the ids."""
+
+    ids: NDArray[np.int32]
+    names: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The instance of each pixel: ids int32 (H, W), :data:`NOTHING` where there is none.
+
+    Where the dataset follows its objects, an id is the ``track`` of the object's boxes.
+    """
+
+    ids: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Distance to the camera plane in metres, float32 (H, W), NaN where there is none (sky, no measurement)."""
+
+    metres: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Disparity:
+    """Shift between the rectified cameras in pixels, float32 (H, W), NaN where there is no measurement."""
+
+    pixels: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Motion in the image to the next (or the previous) frame in pixels: uv float32 (H, W, 2), x right and y down.
+
+    ``valid`` (H, W) is False where it is not known; ``uv`` is 0 there.
+    """
+
+    uv: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFlow:
+    """Motion in space to the next (or the previous) frame in metres, camera coordinates: xyz float32 (H, W, 3)."""
+
+    xyz: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One object: its class, its edges in pixels (left <= x < right, top <= y < bottom), and what else is known.
+
+    Attributes:
+        label: Class as the dataset writes it; empty where it is not told.
+        left: Left edge.
+        top: Upper edge.
+        right: Right edge, outside of the last pixel.
+        bottom: Lower edge, outside of the last pixel.
+        track: Number of the object through its sequence, or None.
+        truncated: Share of the object outside of the image, 0 to 1, or None.
+    """
+
+    label: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+    track: int | None = None
+    truncated: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """The objects of a frame."""
+
+    boxes: tuple[Box, ...]
+
+
+Label = Segmentation | Instances | Depth | Disparity | Flow | SceneFlow | Boxes
+
+
+def read_index_mask(path: Path, *, names: Mapping[int, str] | Sequence[str] = ()) -> Segmentation:
+    """Read a mask whose stored values, or palette indices, are the ids of classes.
+
+    Args:
+        path: A palette or one-channel image.
+        names: Names of the ids.
+
+    Raises:
+        ImageError: It is damaged, or has several channels.
+    """
+    names = names if isinstance(names, Mapping) else dict(enumerate(names))
+    return Segmentation(_read(path, channels=1).astype(np.int32), names)
+
+
+def read_colour_mask(path: Path, table: Sequence[tuple[str, tuple[int, int, int]]]) -> Segmentation:
+    """Read a mask that shows classes as RGB colours.
+
+    Args:
+        path: An RGB image of 8 bits.
+        table: Names and their colours; a name may have several. Ids count the names in order.
+
+    Raises:
+        ImageError: It is damaged, or is no such image.
+    """
+    codes = _packed(_read(path, channels=3, of=np.uint8))
+    known = _packed(np.array([colour for _, colour in table], dtype=np.uint8))
+    names = list(dict.fromkeys(name for name, _ in table))
+    ids = np.array([names.index(name) for name, _ in table], dtype=np.int32)
+    order = np.argsort(known, kind="stable")
+    place = order[np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)]
+    return Segmentation(np.where(known[place] == codes, ids[place], np.int32(NOTHING)), dict(enumerate(names)))
+
+
+def read_depth(path: Path, *, per_metre: float, nothing: int) -> Depth:
+    """Read a 16-bit map of distances.
+
+    Args:
+        path: A one-channel image of 16 bits.
+        per_metre: Stored value of one metre.
+        nothing: Stored value of a pixel without a distance.
+
+    Raises:
+        ImageError: It is damaged, or is no such image.
+    """
+    return Depth(_scaled(path, per_metre, nothing))
+
+
+def read_disparity(path: Path) -> Disparity:
+    """Read a disparity map in KITTI's coding: 16 bits, value / 256, 0 where there is none (KITTI 2015 devkit).
+
+    Raises:
+        ImageError: It is damaged, or is no such image.
+    """
+    return Disparity(_scaled(path, 256, 0))
+
+
+def read_vkitti_flow(path: Path) -> Flow:
+    """Read optical flow in Virtual KITTI's coding: R and G are u and v over the whole image size, B = 0 is invalid.
+
+    ``u = (2 R / 65535 - 1) (W - 1)``, ``v`` likewise with H (Virtual KITTI 1.3.1 README).
+
+    Raises:
+        ImageError: It is damaged, or is no RGB image of 16 bits.
+    """
+    codes = _read(path, channels=3, of=np.uint16)
+    height, width, _ = codes.shape
+    uv = (codes[..., :2] * (2 / 65535) - 1) * (width - 1, height - 1)
+    return _flow(uv, codes[..., 2] > 0)
+
+
+def read_kitti_flow(path: Path) -> Flow:
+    """Read optical flow in KITTI's coding: ``u = (R - 2^15) / 64``, ``v = (G - 2^15) / 64``, B = 0 is invalid.
+
+    Raises:
+        ImageError: It is damaged, or is no RGB image of 16 bits.
+    """
+    codes = _read(path, channels=3, of=np.uint16)
+    return _flow((codes[..., :2].astype(np.float64) - 2**15) / 64, codes[..., 2] > 0)
+
+
+def read_vkitti_scene_flow(path: Path) -> SceneFlow:
+    """Read scene flow in Virtual KITTI 2's coding: ``(2 value / 65535 - 1) 10`` metres, x y z in R G B.
+
+    Raises:
+        ImageError: It is damaged, or is no RGB image of 16 bits.
+    """
+    return SceneFlow(((_read(path, channels=3, of=np.uint16) * (2 / 65535) - 1) * 10).astype(np.float32))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a text table: a line of column names, then rows, all separated by spaces.
+
+    Raises:
+        DatasetError: A row has another number of columns, or the file cannot be read.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot be read as text: {error}"
+        raise DatasetError(message) from error
+    header, *rows = [line.split() for line in lines if line.strip()] or [[]]
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            message = f"{path}: row {number} has {len(row)} columns, the first line names {len(header)}"
+            raise DatasetError(message)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _read(path: Path, *, channels: int, of: type | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    values = read_label(path)
+    found = 1 if values.ndim == 2 else values.shape[2]
+    if found != channels or (of is not None and values.dtype != of):
+        wanted = f"{channels} of {np.dtype(of).name}" if of else f"{channels}"
+        message = f"{path}: it has {found} channels of {values.dtype}, a label of this kind has {wanted}"
+        raise ImageError(message)
+    return values
+
+
+def _scaled(path: Path, per_unit: float, nothing: int) -> NDArray[np.float32]:
+    values = _read(path, channels=1, of=np.uint16)
+    return np.where(values == nothing, np.nan, values / per_unit).astype(np.float32)
+
+
+def _flow(uv: NDArray[np.float64], valid: NDArray[np.bool_]) -> Flow:
+    return Flow(np.where(valid[..., None], uv, 0).astype(np.float32), valid)
+
+
+def _packed(colours: NDArray[np.integer]) -> NDArray[np.int32]:
+    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
+    return (red << 16) | (green << 8) | blue
