@@ -1,0 +1,172 @@
+"""``sim2real convert``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings, settings_here
+
+if TYPE_CHECKING:
+    from sim2real.config import Conversion
+    from sim2real.conversion import ConversionSummary, ConvertOptions, Plan
+
+
+class Carry(StrEnum):
+    """How files that are not translated come over."""
+
+    copy = "copy"
+    hardlink = "hardlink"
+    symlink = "symlink"
+
+
+class Direction(StrEnum):
+    """Which of a run's two generators."""
+
+    sim2real = "sim2real"
+    real2sim = "real2sim"
+
+
+def command(
+    src: Annotated[Path | None, typer.Argument(help="The dataset; those of sim2real.toml if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Argument(help="Where it goes: a new or empty folder, or to be continued.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Run folder or .safetensors file; else sim2real.toml's, else the newest run.")
+    ] = None,
+    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Layout, see `sim2real datasets`; recognised if left out.")
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Convert and carry only files that fit: '*/clone/*'.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
+    carry: Annotated[Carry, typer.Option(help="How labels and all other files come over.")] = Carry.copy,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 95,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Frames at once; what suits the device if left out.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What runs the generator, see `sim2real plugins`.")] = "auto",
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode and encode.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Translate the first N frames, leave out the others.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Convert anew what an earlier conversion left.")
+    ] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a file that cannot be done.")] = False,
+) -> None:
+    """Convert a dataset: every camera image is translated, everything else comes over byte for byte.
+
+    Run it again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
+    """
+    from sim2real.cli.console import progress
+    from sim2real.conversion import ConvertOptions, convert, make_plan
+
+    options = ConvertOptions(
+        model=model or model_here(),
+        direction=direction,
+        dataset=dataset,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        limit=limit,
+        carry=carry.value,
+        quality=quality,
+        batch_size=batch_size,
+        engine=engine,
+        device=device or "auto",
+        precision=precision or "auto",
+        workers=workers,
+        overwrite=overwrite,
+        keep_going=keep_going,
+    )
+    if src and out:
+        jobs = [(src, out, options)]
+    elif src:
+        raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
+    else:
+        sections = resolve_settings(recipe=None, sets=None).convert
+        jobs = [(Path(section.source), Path(section.out), options_of(section, options)) for section in sections]
+        if not jobs:
+            raise typer.BadParameter("name the dataset and the folder to convert into: sim2real convert SRC OUT")
+    failed = False
+    for source, target, its_options in jobs:
+        if plan:
+            show_plan(make_plan(source, target, its_options))
+            continue
+        with progress() as report:
+            summary = convert(source, target, its_options, report)
+        show_summary(summary)
+        failed = failed or bool(summary.failed)
+    if failed:
+        raise typer.Exit(1)
+
+
+def model_here() -> Path | None:
+    """The run that the sim2real.toml of the current folder trains; None where there is neither."""
+    settings = settings_here()
+    if not settings:
+        return None
+    run = resolve_settings(recipe=None, sets=None).run_folder
+    return run if "run" in settings or run.is_dir() else None
+
+
+def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOptions":
+    """Options of one of sim2real.toml's conversions, over those that hold for all of them."""
+    from dataclasses import replace
+
+    return replace(
+        options,
+        dataset=section.dataset,
+        direction=section.direction,
+        include=tuple(section.include),
+        exclude=tuple(section.exclude),
+        carry=section.carry,
+        quality=section.quality,
+    )
+
+
+def show_plan(plan: "Plan") -> None:
+    """Print what a conversion would do."""
+    from sim2real.cli.console import byte_size, out
+    from sim2real.datasets.base import Role
+
+    record = plan.record
+    out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
+    out.print(f"with {plan.model}: {record.direction}, {record.engine}, {record.precision} on {record.device}")
+    groups = {"to translate": [job for job in plan.todo if job.translate]}
+    for role in Role:
+        groups[f"to {record.carry}: {role}"] = [job for job in plan.todo if not job.translate and job.role is role]
+    for name, jobs in groups.items():
+        if jobs:
+            out.print(f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}")
+    out.print(f"{len(plan.jobs) - len(plan.todo):>9} files {'':>10}  done already")
+    if plan.stale:
+        out.print(f"{len(plan.stale):>9} files {'':>10}  to remove from {plan.out}: {plan.stale[0]} ...")
+    for warning in plan.warnings:
+        out.print(f"warning: {warning}")
+
+
+def show_summary(summary: "ConversionSummary") -> None:
+    """Print what a conversion did."""
+    from sim2real.cli.console import byte_size, duration, out
+
+    record = summary.record
+    speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
+    out.print(
+        f"{summary.converted} frames converted, {summary.carried} files carried, {summary.skipped} done before, "
+        f"{len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}"
+    )
+    out.print(f"with {summary.model}: {record.direction}, {record.engine}, {record.precision} on {record.device}")
+    for warning in summary.warnings:
+        out.print(f"warning: {warning}")
+    for path, reason in summary.failed:
+        out.print(f"failed: {path}: {reason}")
+    out.print(f"converted dataset: {summary.out}")
+    out.print(f"next: sim2real verify {summary.out}")

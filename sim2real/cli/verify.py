@@ -1,0 +1,69 @@
+"""``sim2real verify``."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sim2real.conversion import VerifyReport
+
+_SHOWN = 5
+
+
+def command(
+    out: Annotated[Path, typer.Argument(help="A folder that sim2real convert wrote.")],
+    source: Annotated[Path | None, typer.Option(help="What it was converted from, if that is elsewhere now.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check that a conversion is complete, that its images are whole and that its labels are untouched.
+
+    Every file is read. Exit code 0: all is well; 1: it is not, and why.
+    """
+    from sim2real.cli.console import progress
+    from sim2real.conversion import verify
+
+    with progress() as report_progress:
+        report = verify(out, source, progress=report_progress)
+    if as_json:
+        _print_json(report)
+    else:
+        show_report(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def show_report(report: "VerifyReport") -> None:
+    """Print what a verification found: a table of kinds, and the first problems of each."""
+    from rich.table import Table
+
+    from sim2real.cli.console import byte_size, out
+
+    against = (
+        f"compared with {report.source}" if report.source else "compared with its manifest alone: no source at hand"
+    )
+    scope = f"{report.files} files, {report.images} of them translated images, {byte_size(report.bytes)}; {against}"
+    if report.ok:
+        out.print(f"ok: {report.out}: {scope}")
+        return
+    counts = Counter(problem.kind for problem in report.problems)
+    table = Table("problem", box=None, pad_edge=False, header_style="bold")
+    table.add_column("files", justify="right")
+    for kind, count in counts.most_common():
+        table.add_row(kind, str(count))
+    out.print(table)
+    for kind, count in counts.most_common():
+        for problem in [problem for problem in report.problems if problem.kind == kind][:_SHOWN]:
+            out.print(f"{kind}: {problem.path}: {problem.detail}")
+        if count > _SHOWN:
+            out.print(f"{kind}: {count - _SHOWN} more; --json lists all")
+    out.print(f"not ok: {report.out}: {len(report.problems)} problems in {scope}")
+
+
+def _print_json(report: "VerifyReport") -> None:
+    import json
+    from dataclasses import asdict
+
+    fields = asdict(report) | {"ok": report.ok, "out": str(report.out), "source": str(report.source or "") or None}
+    print(json.dumps(fields, indent=1))

@@ -1,0 +1,268 @@
+"""What a conversion writes about itself under ``OUT/.sim2real``, and the lock that keeps a second writer out.
+
+``conversion.json`` says what is converted, with what, and every choice that was made; it is written first.
+``manifest.jsonl`` has one line per file, written after the file itself is on the disk.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Self, cast
+
+from sim2real.datasets.base import STATE_FOLDER, Role
+from sim2real.errors import Sim2RealError
+from sim2real.files import LEFTOVER, write_whole
+
+Status = Literal["converted", "carried", "failed"]
+_FLUSH_EVERY = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What a conversion is: a rerun into the same folder must be the same one.
+
+    Attributes:
+        tool_version: Version of sim2real.
+        source: Absolute path of the dataset.
+        dataset: Registered name of its layout.
+        direction: ``"sim2real"`` or ``"real2sim"``.
+        side: Which images are translated where one folder holds both domains, ``"sim"`` or ``"real"``.
+        model_sha256: Of the generator file.
+        generator: What that file says about itself.
+        engine: Registered name of the engine.
+        device: ``"cpu"`` or ``"cuda"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        batch_size: Frames that the engine is given at once.
+        quality: Of JPEG.
+        carry: How files that are not translated come over.
+        include: Globs; if there are any, only files that fit one are converted or carried.
+        exclude: Globs of files that are left out.
+        limit: Number of frames after which the others are left out, or None.
+        frames: Images to translate in that selection.
+        files: Files in that selection, images included.
+    """
+
+    tool_version: str
+    source: str
+    dataset: str
+    direction: str
+    side: str
+    model_sha256: str
+    generator: dict[str, Any]
+    engine: str
+    device: str
+    precision: str
+    batch_size: int
+    quality: int
+    carry: str
+    include: list[str]
+    exclude: list[str]
+    limit: int | None
+    frames: int
+    files: int
+
+    _FREE = (
+        "generator",
+        "carry",
+        "include",
+        "exclude",
+        "limit",
+        "frames",
+        "files",
+    )  # none of the bytes depends on these
+
+    def differences(self, other: Self) -> list[str]:
+        """What makes the bytes of another conversion differ from this one's, e.g. ``"quality was 95, is 80"``."""
+        ours, theirs = asdict(self), asdict(other)
+        changed = [name for name in ours if name not in self._FREE and ours[name] != theirs[name]]
+        return [f"{name} was {_short(ours[name])}, is {_short(theirs[name])}" for name in changed]
+
+
+def _short(value: object) -> str:
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1...", str(value))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """What became of one file; sizes in bytes, ``width`` and ``height`` of translated images only."""
+
+    path: str
+    role: Role
+    status: Status
+    reason: str | None = None
+    source_size: int | None = None
+    source_mtime_ns: int | None = None
+    source_sha256: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def dump(self) -> str:
+        """The line of the manifest, without what is empty."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value not in (None, ())})
+
+
+def record_path(out: Path) -> Path:
+    """Where the record of a conversion is."""
+    return out / STATE_FOLDER / "conversion.json"
+
+
+def manifest_path(out: Path) -> Path:
+    """Where the manifest of a conversion is."""
+    return out / STATE_FOLDER / "manifest.jsonl"
+
+
+def read_record(out: Path) -> Record | None:
+    """The record of the conversion in a folder, None where none was begun.
+
+    Raises:
+        Sim2RealError: It is damaged, or another version of sim2real wrote it in another form.
+    """
+    path = record_path(out)
+    try:
+        return Record(**json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        message = f"{path}: damaged, or of another version of sim2real ({error}); convert into another folder"
+        raise Sim2RealError(message) from error
+
+
+def write_record(out: Path, record: Record) -> None:
+    """Write the record of a conversion, whole or not at all."""
+    write_whole(record_path(out), f"{json.dumps(asdict(record), indent=1)}\n".encode())
+
+
+def read_manifest(out: Path) -> dict[str, Line]:
+    """The last line of every file, by path; lines that a crash tore are left out."""
+    path = manifest_path(out)
+    lines = {}
+    if path.is_file():
+        with path.open("rb") as file:
+            for raw in file:
+                if line := _parse(raw):
+                    lines[line.path] = line
+    return lines
+
+
+def _parse(raw: bytes) -> Line | None:
+    try:
+        fields = json.loads(raw) if raw.endswith(b"\n") else {}
+        return Line(
+            **fields | {"role": Role(fields["role"]), "notes": tuple(fields.get("notes", ())), "path": fields["path"]}
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+class ManifestWriter:
+    """Appends lines for files that are on the disk already; several at a time are made durable together."""
+
+    def __init__(self, out: Path) -> None:
+        self._file = manifest_path(out).open("a+b", buffering=0)
+        self._waiting: list[str] = []
+        self._drop_torn_line()
+
+    def _drop_torn_line(self) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 4096)
+            self._file.seek(start)
+            newline = cast("bytes", self._file.read(end - start)).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        self._file.truncate(end)
+
+    def add(self, line: Line) -> None:
+        """Note what became of one file."""
+        self._waiting.append(line.dump())
+        if len(self._waiting) >= _FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring all lines to the disk."""
+        data = memoryview("".join(f"{line}\n" for line in self._waiting).encode())
+        while data:
+            data = data[self._file.write(data) :]
+        os.fsync(self._file.fileno())
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Bring all lines to the disk and let go of the file."""
+        try:
+            self.flush()
+        finally:
+            self._file.close()
+
+
+def settle_manifest(out: Path, paths: set[str]) -> None:
+    """One line per file, in order of the paths, for these paths alone: equal conversions have equal manifests."""
+    lines = read_manifest(out)
+    kept = "".join(f"{lines[path].dump()}\n" for path in sorted(paths & lines.keys()))
+    write_whole(manifest_path(out), kept.encode())
+
+
+if sys.platform == "win32":
+    _HELD = PermissionError
+
+    def _open_exclusively(path: Path) -> BinaryIO:
+        path.unlink(missing_ok=True)  # refused while somebody holds it open
+        return path.open("wb")
+else:
+    import fcntl
+
+    _HELD = BlockingIOError
+
+    def _open_exclusively(path: Path) -> BinaryIO:
+        handle = path.open("wb")
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other conversions out of a folder; the lock of a process that died is void.
+
+    Raises:
+        Sim2RealError: Another conversion is at work there.
+    """
+    path = out / STATE_FOLDER / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = _open_exclusively(path)
+    except _HELD as error:
+        message = f"{out}: another conversion is writing here; wait for it, or name another folder"
+        raise Sim2RealError(message) from error
+    with handle:
+        for entry in path.parent.iterdir():
+            if LEFTOVER.fullmatch(entry.name):
+                entry.unlink()
+        yield
+
+
+def contents(out: Path) -> tuple[dict[str, int], list[str]]:
+    """The files of a converted folder with their sizes, and the leftovers of killed writers, by relative path."""
+    files, leftovers = {}, []
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(out / folder) as entries:
+            for entry in entries:
+                path = folder + entry.name
+                if entry.is_dir():
+                    if path != STATE_FOLDER:
+                        pending.append(f"{path}/")
+                elif entry.is_file():
+                    files[path] = entry.stat().st_size
+                    if LEFTOVER.fullmatch(entry.name):
+                        leftovers.append(path)
+    return files, leftovers

@@ -1,0 +1,267 @@
+"""What a conversion will do, found out before anything is written."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from stat import S_ISREG
+from typing import Literal
+
+from sim2real.conversion.manifest import Line, Record, contents, read_manifest, read_record
+from sim2real.datasets import Dataset, open_dataset
+from sim2real.datasets.base import STATE_FOLDER, Role
+from sim2real.devices import resolve_device, resolve_precision
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
+from sim2real.files import sha256_of
+from sim2real.imageio import read_header
+from sim2real.model import find_model, read_info
+from sim2real.registry import BUILTIN, registry
+
+Carry = Literal["copy", "hardlink", "symlink"]
+_PIXELS_AT_ONCE = 4_000_000  # on a GPU; about 8 frames of KITTI, one of 4K
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertOptions:
+    """What the user may say about a conversion; the defaults convert everything.
+
+    Attributes:
+        model: Run folder or generator file; None for the newest run.
+        runs: Folder of the runs.
+        direction: ``"sim2real"`` or ``"real2sim"``; None for what the model does, sim2real for a run.
+        dataset: Registered layout of the source; None to recognise it.
+        include: Globs of paths; if there are any, only files that fit one, of whatever role, are converted or carried.
+        exclude: Globs of paths that are left out.
+        limit: Translate only so many frames, the first ones, and leave out the images of the others.
+        carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but translated images.
+        quality: Of JPEG, 1 to 100.
+        batch_size: Frames at once; None for what suits the device.
+        engine: Registered engine; ``"auto"`` is torch.
+        device: See ``sim2real.devices``.
+        precision: See ``sim2real.devices``.
+        workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
+        overwrite: Convert anew what an earlier conversion left in the folder.
+        keep_going: Go on after a file that cannot be converted or carried.
+    """
+
+    model: Path | None = None
+    runs: Path = Path("runs")
+    direction: str | None = None
+    dataset: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limit: int | None = None
+    carry: Carry = "copy"
+    quality: int = 95
+    batch_size: int | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+    overwrite: bool = False
+    keep_going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file that is to be in the converted dataset, and ``stat_of`` it when the plan was made."""
+
+    path: str
+    role: Role
+    translate: bool
+    stat: tuple[int, int] | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the source file; 0 if it cannot be read."""
+        return self.stat[0] if self.stat else 0
+
+    @property
+    def mtime_ns(self) -> int:
+        """When it was last changed; 0 if it cannot be read."""
+        return self.stat[1] if self.stat else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything about a conversion that is known before it begins.
+
+    Attributes:
+        source: The dataset.
+        out: Where it goes.
+        model: The generator file.
+        device: The very device, ``record.device`` being its kind.
+        record: What conversion.json will say.
+        previous: What it says now, None where there is none.
+        jobs: All files of the selection.
+        todo: Those that are not done yet.
+        folders: Folders to create, empty ones among them.
+        stale: Files in ``out`` that must go: leftovers of killed writers and what an overwritten conversion made.
+        warnings: What the user should know of the dataset.
+    """
+
+    source: Path
+    out: Path
+    model: Path
+    device: str
+    record: Record
+    previous: Record | None
+    jobs: list[Job]
+    todo: list[Job]
+    folders: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
+    """Find out what is to be done; writes nothing.
+
+    Raises:
+        Sim2RealError: It cannot be done; the message says what to change.
+    """
+    _check_places(source, out)
+    model = find_model(options.model, options.direction, options.runs)
+    info = read_info(model)
+    dataset = open_dataset(source, options.dataset)
+    swapped = bool(info.settings.get("swap"))  # trained with a CycleGAN folder's B as the simulation
+    side = "sim" if (info.direction == "sim2real") != swapped else "real"
+    selection = select(dataset, side, options.include, options.exclude, options.limit)
+    jobs = [Job(path, role, translate, stat_of(source / path)) for path, role, translate in selection]
+    previous = read_record(out)
+    kept = None if options.overwrite else previous  # automatic choices are made once
+    device = resolve_device(kept.device if kept and options.device == "auto" else options.device)
+    precision = kept.precision if kept and options.precision == "auto" else options.precision
+    engine = kept.engine if kept and options.engine == "auto" else options.engine.replace("auto", "torch")
+    batch_size = options.batch_size or (kept.batch_size if kept else _batch_size(source, jobs, device))
+    record = Record(
+        tool_version=next(plugin.version for plugin in registry().plugins if plugin.name == BUILTIN),
+        source=str(source.resolve()),
+        dataset=dataset.name,
+        direction=info.direction,
+        side=side,
+        model_sha256=sha256_of(model),
+        generator=json.loads(json.dumps(asdict(info))),  # as it will be read back
+        engine=registry().entry("engines", engine).name,
+        device=device.partition(":")[0],
+        precision=resolve_precision(precision, device),
+        batch_size=batch_size,
+        quality=options.quality,
+        carry=options.carry,
+        include=list(options.include),
+        exclude=list(options.exclude),
+        limit=options.limit,
+        frames=sum(job.translate for job in jobs),
+        files=len(jobs),
+    )
+    if kept and (changes := kept.differences(record)):
+        message = (
+            f"{out}: converted so far with other settings ({'; '.join(changes)}); repeat those, "
+            "name another folder, or convert all of it anew with --overwrite"
+        )
+        raise Sim2RealError(message)
+    present, leftovers = contents(out) if previous else ({}, [])
+    lines = read_manifest(out) if previous else {}
+    paths = {job.path for job in jobs}
+    orphans = sorted(path for path in present.keys() & lines.keys() - paths if lines[path].status != "failed")
+    if orphans and not options.overwrite:
+        message = (
+            f"{out}: holds {len(orphans)} files that this conversion does not make ({orphans[0]} ...): gone from the "
+            "source, or not selected now; name another folder, or convert all of it anew with --overwrite"
+        )
+        raise Sim2RealError(message)
+    done = {} if options.overwrite else lines
+    return Plan(
+        source=source,
+        out=out,
+        model=model,
+        device=device,
+        record=record,
+        previous=previous,
+        jobs=jobs,
+        todo=[job for job in jobs if not _is_done(job, done.get(job.path), present)],
+        folders=[] if options.include or options.exclude else list(dataset.tree.folders),
+        stale=orphans + [path for path in leftovers if path not in paths],
+        warnings=list(dataset.warnings()),
+    )
+
+
+def select(
+    dataset: Dataset, side: str, include: Sequence[str], exclude: Sequence[str], limit: int | None
+) -> Iterator[tuple[str, Role, bool]]:
+    """The files of a dataset that a conversion makes: path, role, and whether it is translated.
+
+    In a folder with both domains only the images of ``side`` are translated. What is neither file nor folder (a link to
+    nowhere) is among the files, so that nobody takes it for carried.
+
+    Raises:
+        DatasetError: There is no frame to translate.
+    """
+    frames = [frame.image for frame in dataset.frames(include, exclude) if frame.side in (None, side)]
+    if not frames:
+        everything = sum(frame.side in (None, side) for frame in dataset.frames())
+        hint = f"--include and --exclude leave none of its {everything} frames" if everything else f"no {side} images"
+        message = f"{dataset.root}: {hint} in this {dataset.name} dataset; `sim2real inspect` shows what is there"
+        raise DatasetError(message)
+    chosen, others = set(frames[:limit]), set(frames[limit:] if limit is not None else ())
+    for path, role in [*dataset.files(), *((path, Role.AUX) for path in dataset.tree.broken)]:
+        if path not in others and selected(path, include, exclude):
+            yield path, role, path in chosen
+
+
+def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether a path fits one of the included globs, if there are any, and none of the excluded; ``*`` fits slashes."""
+    return any(fnmatchcase(path, glob) for glob in include or "*") and not any(
+        fnmatchcase(path, glob) for glob in exclude
+    )
+
+
+def stat_of(path: Path) -> tuple[int, int] | None:
+    """Size and time of change of a file (bytes, ns); None if there is no file that one could read."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
+
+
+def _is_done(job: Job, line: Line | None, present: dict[str, int]) -> bool:
+    return (
+        line is not None
+        and line.status == ("converted" if job.translate else "carried")
+        and (line.source_size, line.source_mtime_ns) == job.stat
+        and line.size == present.get(job.path)
+    )
+
+
+def _check_places(source: Path, out: Path) -> None:
+    if not source.is_dir():
+        message = f"{source}: {'not a folder' if source.exists() else 'no such folder'}; name the folder of a dataset"
+        raise DatasetError(message)
+    if out.exists() and not out.is_dir():
+        message = f"{out}: a file; name a new or empty folder to convert into"
+        raise Sim2RealError(message)
+    inner, outer = out.resolve(), source.resolve()
+    if _within(inner, outer) or _within(outer, inner):
+        message = f"{out} and {source}: one is inside the other or they are the same; name a folder beside the source"
+        raise Sim2RealError(message)
+    if out.is_dir() and not (out / STATE_FOLDER).is_dir() and any(out.iterdir()):
+        message = f"{out}: not empty, and no conversion of sim2real; name a new or empty folder to convert into"
+        raise Sim2RealError(message)
+
+
+def _within(inner: Path, outer: Path) -> bool:
+    """Whether a folder is another or inside it, under whatever name."""
+    return outer.exists() and any(folder.exists() and folder.samefile(outer) for folder in (inner, *inner.parents))
+
+
+def _batch_size(source: Path, jobs: list[Job], device: str) -> int:
+    """How many frames at once: one on a CPU, which a frame keeps busy; on a GPU what fits the size of the first."""
+    first = next(job for job in jobs if job.translate)
+    if device == "cpu":
+        return 1
+    try:
+        header = read_header(source / first.path)
+    except ImageError:
+        return 1
+    return min(max(_PIXELS_AT_ONCE // (header.width * header.height), 1), 8)

@@ -1,0 +1,203 @@
+"""Is a conversion complete and are its labels untouched? Answered from the files alone."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sim2real.conversion.manifest import Line, Record, contents, read_manifest, read_record
+from sim2real.conversion.pipeline import Progress, ahead, quiet
+from sim2real.conversion.plan import select
+from sim2real.datasets import open_dataset
+from sim2real.datasets.base import Role
+from sim2real.errors import ImageError, Sim2RealError
+from sim2real.files import sha256_of
+from sim2real.imageio import read_header, read_picture
+
+Kind = Literal[
+    "missing",
+    "failed",
+    "changed",
+    "swapped",
+    "label",
+    "image",
+    "untranslated",
+    "unrecorded",
+    "extra",
+    "leftover",
+    "source",
+]
+_WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: its kind, the path that it is about, and what was found."""
+
+    kind: Kind
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was found.
+
+    Attributes:
+        out: The converted dataset.
+        source: What it was compared with; None: with its own manifest alone.
+        files: Files that should be there.
+        images: Translated images among them.
+        bytes: Bytes that were read.
+        problems: Everything that is wrong, by path.
+    """
+
+    out: Path
+    source: Path | None
+    files: int
+    images: int
+    bytes: int
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class _Expected:
+    path: str
+    role: Role
+    translated: bool
+
+
+def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet) -> VerifyReport:
+    """Check every file of a converted dataset.
+
+    Args:
+        out: The converted dataset.
+        source: What it was converted from; None: where conversion.json says, if that is still there.
+        progress: Told of the stage ``"verifying"``.
+
+    Raises:
+        Sim2RealError: ``out`` is no conversion, or ``source`` no dataset.
+    """
+    record = read_record(out)
+    if record is None:
+        message = (
+            f"{out}: {'holds no conversion' if out.is_dir() else 'no such folder'}; name the OUT of sim2real convert"
+        )
+        raise Sim2RealError(message)
+    if source is None and Path(record.source).is_dir():
+        source = Path(record.source)
+    lines = read_manifest(out)
+    present, leftovers = contents(out)
+    expected, folders = _expected(record, source, lines)
+    problems = [Problem("missing", path, "an empty folder") for path in folders if not (out / path).is_dir()]
+    paths = {item.path for item in expected}
+    for path in sorted(present.keys() - paths):
+        kind: Kind = "leftover" if path in leftovers else "extra"
+        problems.append(Problem(kind, path, "not of this conversion"))
+    if len(expected) < record.files:
+        problems.append(Problem("missing", ".", f"{record.files - len(expected)} files that conversion.json counts"))
+    owners = {line.sha256: line.path for line in lines.values() if line.sha256}
+    check = _Check(out, source, lines, present, owners)
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        try:
+            for done, found in enumerate(ahead(pool, check, expected, 4 * _WORKERS), 1):
+                problems.extend(found)
+                progress("verifying", done, len(expected))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return VerifyReport(
+        out=out,
+        source=source,
+        files=len(expected),
+        images=sum(item.translated for item in expected),
+        bytes=sum(present.get(path, 0) for path in paths),
+        problems=sorted(problems, key=lambda problem: (problem.path, problem.kind)),
+    )
+
+
+def _expected(record: Record, source: Path | None, lines: dict[str, Line]) -> tuple[list[_Expected], list[str]]:
+    """The files that should be there, and the folders."""
+    if source is None:
+        return [_Expected(line.path, line.role, line.width is not None) for line in lines.values()], []
+    dataset = open_dataset(source, record.dataset)
+    selection = select(dataset, record.side, record.include, record.exclude, record.limit)
+    folders = [] if record.include or record.exclude else list(dataset.tree.folders)
+    return [_Expected(*item) for item in selection], folders
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Checks one file; what is compared with what is told by ``source`` being at hand or not."""
+
+    out: Path
+    source: Path | None
+    lines: dict[str, Line]
+    present: dict[str, int]
+    owners: dict[str, str]
+
+    def __call__(self, item: _Expected) -> list[Problem]:
+        return [Problem(kind, item.path, detail) for kind, detail in self._problems(item)]
+
+    def _problems(self, item: _Expected) -> Iterator[tuple[Kind, str]]:
+        line = self.lines.get(item.path)
+        if line and line.status == "failed":
+            yield "failed", line.reason or "without a reason"
+            return
+        if item.path not in self.present:
+            yield "missing", "run the same conversion again"
+            return
+        try:
+            actual = sha256_of(self.out / item.path)
+        except OSError as error:
+            yield "changed", f"cannot be read: {error.strerror}"
+            return
+        if line is None:
+            yield "unrecorded", "the manifest has no line for it"
+        elif actual != line.sha256:
+            owner = self.owners.get(actual)
+            yield ("swapped", f"has the bytes of {owner}") if owner else ("changed", "not the bytes that were written")
+        if self.source:
+            yield from self._against_source(item, self.source / item.path, actual, line)
+        elif item.translated:
+            yield from self._image(item, line)
+
+    def _against_source(
+        self, item: _Expected, source: Path, actual: str, line: Line | None
+    ) -> Iterator[tuple[Kind, str]]:
+        try:
+            original = sha256_of(source)
+        except OSError as error:
+            yield "source", f"cannot be read: {error.strerror}"
+            return
+        if line and original != line.source_sha256:
+            yield "source", "the source is not what it was when it was converted"
+        if not item.translated:
+            if actual != original:
+                yield "label" if item.role is Role.LABEL else "changed", "not the bytes of the source"
+            return
+        if actual == original:
+            yield "untranslated", "the very bytes of the source"
+        try:
+            before, after = read_header(source), read_header(self.out / item.path)
+            if before != after:
+                yield "image", f"is {after}, its source {before}"
+        except ImageError as error:
+            yield "image", str(error)
+            return
+        yield from self._image(item, line)
+
+    def _image(self, item: _Expected, line: Line | None) -> Iterator[tuple[Kind, str]]:
+        try:
+            height, width = read_picture(self.out / item.path).rgb.shape[:2]
+        except ImageError as error:
+            yield "image", str(error).removeprefix(f"{self.out / item.path}: ")
+            return
+        if line and (width, height) != (line.width, line.height):
+            yield "image", f"is {width}x{height}, was written as {line.width}x{line.height}"

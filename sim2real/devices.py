@@ -1,0 +1,55 @@
+"""Where networks run and with which numbers: what ``auto`` means, decided in one place."""
+
+import re
+from typing import Literal, cast
+
+import torch
+
+from sim2real.errors import SettingsError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def resolve_device(device: str) -> str:
+    """``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:i"`` -> the device to use; auto is the GPU where there is one.
+
+    Raises:
+        SettingsError: There is no such device.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        message = f"no device is called '{device}'; known: auto, cpu, cuda, cuda:0, cuda:1 ..."
+        raise SettingsError(message)
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        message = f"device '{device}': this machine offers {torch.cuda.device_count()} CUDA devices; use auto or cpu"
+        raise SettingsError(message)
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> Precision:
+    """``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"`` -> the numbers to compute with on a resolved device.
+
+    ``auto`` is bf16 on every device that multiplies it natively, else fp32.
+
+    Raises:
+        SettingsError: There is no such precision, or not on that device.
+    """
+    if precision == "auto":
+        return "bf16" if _native_bf16(device) else "fp32"
+    if precision not in {"fp32", "bf16", "fp16"}:
+        message = f"no precision is called '{precision}'; known: auto, fp32, bf16, fp16"
+        raise SettingsError(message)
+    if precision == "fp16" and device == "cpu":
+        raise SettingsError("precision fp16 needs a GPU; on a CPU use auto, bf16 or fp32")
+    return cast("Precision", precision)
+
+
+def _native_bf16(device: str) -> bool:
+    if device != "cpu":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch cannot tell
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

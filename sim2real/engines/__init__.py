@@ -1,0 +1,1 @@
+"""What runs a trained generator during conversion; torch ships, others are plugins."""

@@ -1,0 +1,38 @@
+"""The contract of an engine."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSettings:
+    """How to run a generator; nothing is left to choose.
+
+    Attributes:
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+    """
+
+    device: str
+    precision: str
+
+
+class Engine(Protocol):
+    """Translates pictures; made from a generator, which takes and makes images in [-1, 1], and the settings."""
+
+    def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """Translate a batch of any size of picture; what becomes of one does not depend on the others.
+
+        Args:
+            images: RGB, (N, H, W, 3).
+
+        Returns:
+            RGB of the same shape, in memory of its own.
+
+        Raises:
+            Sim2RealError: It cannot be done, and the user can mend it.
+        """

@@ -1,0 +1,64 @@
+"""The engine that is always there: PyTorch, eager, on the CPU or a GPU."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from sim2real.engines.base import EngineSettings
+from sim2real.errors import Sim2RealError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine:
+    """Runs a generator on whole pictures: padded by reflection to the network's stride, cropped again, never resized.
+
+    Args:
+        generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides.
+        settings: Device and precision; the same ones give the same bytes in every run.
+    """
+
+    def __init__(self, generator: nn.Module, settings: EngineSettings) -> None:
+        self._device = torch.device(settings.device)
+        self._type = _TYPES[settings.precision]
+        self._layout = torch.contiguous_format if settings.precision == "fp32" else torch.channels_last
+        self._stride: int = getattr(generator, "stride", 1)
+        self._generator = generator.eval().to(self._device).to(memory_format=self._layout)
+
+    @torch.inference_mode()
+    def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """RGB (N, H, W, 3) -> the same shape.
+
+        Raises:
+            Sim2RealError: The device has too little memory, or the network makes values that are not finite.
+        """
+        height, width = images.shape[1:3]
+        edges = ((0, 0), (0, -height % self._stride), (0, -width % self._stride), (0, 0))
+        padded = torch.from_numpy(np.pad(images, edges, mode="reflect")).to(self._device)  # reflects again if need be
+        inputs = padded.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(memory_format=self._layout)
+        try:
+            outputs = self._run(inputs)[..., :height, :width].float()
+        except torch.OutOfMemoryError as error:
+            message = (
+                f"{len(images)} pictures of {width}x{height} at once need more memory than {self._device} has; "
+                "use a smaller --batch-size, or --device cpu"
+            )
+            raise Sim2RealError(message) from error
+        if not torch.isfinite(outputs).all():
+            raise Sim2RealError("the generator makes values that are not finite; use --precision fp32 or another model")
+        pixels = outputs.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _run(self, inputs: torch.Tensor) -> torch.Tensor:
+        reduced = self._type != torch.float32
+        with (
+            torch.autocast(self._device.type, self._type, enabled=reduced),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            result: torch.Tensor = self._generator(inputs)
+        return result

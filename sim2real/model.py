@@ -1,0 +1,207 @@
+"""Generators on disk and from Python: weights as safetensors, with all that is needed to rebuild the network.
+
+translate = sim2real.load("runs/town")
+after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import nn
+
+from sim2real.devices import resolve_device, resolve_precision
+from sim2real.engines.base import EngineSettings
+from sim2real.engines.torch import TorchEngine
+from sim2real.errors import Sim2RealError
+from sim2real.files import write_whole
+from sim2real.networks.ranged import Ranged
+from sim2real.registry import registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DIRECTIONS = ("sim2real", "real2sim")
+_SUFFIX = ".safetensors"
+_METADATA_KEY = "sim2real"  # one key: the order of several would differ from file to file
+
+
+@dataclass(frozen=True)
+class GeneratorInfo:
+    """What a generator file says about itself; equal trainings say the same, so no times, paths or names of runs.
+
+    Attributes:
+        name: Registered name of the generator.
+        options: Keyword arguments of its constructor.
+        value_range: Least and greatest value of the images that it takes and makes.
+        direction: ``"sim2real"`` or ``"real2sim"``.
+        recipe: Recipe that the training started from.
+        settings: All settings of the training.
+        fingerprint: Of the data that it was trained on.
+        tool_version: Version of sim2real that wrote the file.
+    """
+
+    name: str
+    options: dict[str, Any]
+    value_range: tuple[float, float]
+    direction: str
+    recipe: str
+    settings: dict[str, Any]
+    fingerprint: str
+    tool_version: str
+
+
+def save_generator(path: Path, network: nn.Module, info: GeneratorInfo) -> None:
+    """Write a generator's weights and what rebuilds it; equal ones give equal bytes.
+
+    Args:
+        path: File to write, ``*.safetensors``; replaced as a whole or not at all.
+        network: The generator itself, not wrapped in ``Ranged``.
+        info: What rebuilds it.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_whole(path, save(weights, metadata={_METADATA_KEY: json.dumps(asdict(info), sort_keys=True)}))
+
+
+def read_info(path: Path) -> GeneratorInfo:
+    """What a generator file says about itself, without its weights.
+
+    Raises:
+        Sim2RealError: It is no generator file of sim2real.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        message = f"{path}: no such model; name a run folder or one of its {_SUFFIX} files"
+        raise Sim2RealError(message) from None
+    except (SafetensorError, OSError) as error:
+        message = f"{path}: no readable safetensors file ({error}); name a run folder or one of its {_SUFFIX} files"
+        raise Sim2RealError(message) from error
+    try:
+        fields = json.loads(metadata[_METADATA_KEY])
+        low, high = fields.pop("value_range")
+        return GeneratorInfo(value_range=(low, high), **fields)
+    except (KeyError, ValueError, TypeError) as error:
+        message = f"{path}: these weights do not say which generator they are of; use a file that sim2real train wrote"
+        raise Sim2RealError(message) from error
+
+
+def load_generator(path: Path) -> tuple[nn.Module, GeneratorInfo]:
+    """Rebuild a generator.
+
+    Returns:
+        The network for images in [-1, 1], in evaluation mode on the CPU, and what the file says about it.
+
+    Raises:
+        Sim2RealError: No generator file, no generator of that name, or weights that do not fit it.
+    """
+    info = read_info(path)
+    network: nn.Module = registry().create(
+        "generators", info.name, 3, 3, options=info.options, place=f"{path}: options"
+    )
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        message = (
+            f"{path}: its weights do not fit the generator '{info.name}' that is installed; they were written with "
+            f"sim2real {info.tool_version}: install that version, or the plugin's of that time"
+        )
+        raise Sim2RealError(message) from error
+    return Ranged(network, returns_images=True).eval(), info
+
+
+def find_model(model: Path | None, direction: str | None, runs: Path = Path("runs")) -> Path:
+    """The generator file that is meant.
+
+    Args:
+        model: Run folder, generator file, or None for the newest run.
+        direction: ``"sim2real"``, ``"real2sim"``, or None for what the file says, sim2real where that is open.
+        runs: Folder of the runs.
+
+    Raises:
+        Sim2RealError: There is none, or it is of another direction.
+    """
+    if direction not in (None, *DIRECTIONS):
+        message = f"no direction is called '{direction}'; known: {', '.join(DIRECTIONS)}"
+        raise Sim2RealError(message)
+    name = f"{direction or DIRECTIONS[0]}{_SUFFIX}"
+    if model is None:
+        found = sorted(runs.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            message = (
+                f"no model: {runs}/ has no run with {name}; train one (sim2real train SIM REAL) or name one (--model)"
+            )
+            raise Sim2RealError(message)
+        return found[-1]
+    if not model.is_dir():
+        actual = read_info(model).direction
+        if direction not in (None, actual):
+            message = (
+                f"{model}: a model of another kind: it translates {actual}, not {direction}; leave out --direction"
+            )
+            raise Sim2RealError(message)
+        return model
+    if not (model / name).is_file():
+        written = ", ".join(sorted(path.name for path in model.glob(f"*{_SUFFIX}")))
+        message = f"{model}: this run has no {name}; {f'it has {written}' if written else 'finish its training first'}"
+        raise Sim2RealError(message)
+    return model / name
+
+
+class Translator:
+    """A trained generator as a function on pictures.
+
+    Attributes:
+        info: What its file says about it.
+    """
+
+    def __init__(self, generator: nn.Module, info: GeneratorInfo, settings: EngineSettings) -> None:
+        self.info = info
+        self._engine = TorchEngine(generator, settings)
+
+    def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """RGB uint8 (H, W, 3), or a batch (N, H, W, 3), of any size -> the same shape.
+
+        Raises:
+            ValueError: The array is of another shape or type.
+        """
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
+            message = f"expected RGB uint8 (H, W, 3) or (N, H, W, 3), not {images.dtype} {images.shape}"
+            raise ValueError(message)
+        return self._engine(images) if images.ndim == 4 else self._engine(images[None])[0]
+
+
+def load(
+    run_or_file: str | Path, *, direction: str | None = None, device: str = "auto", precision: str = "auto"
+) -> Translator:
+    """Load a trained generator from a run folder or a generator file.
+
+    Args:
+        run_or_file: ``runs/NAME`` or a ``.safetensors`` file.
+        direction: ``"sim2real"`` or ``"real2sim"``; None: what the file says, sim2real for a run.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+
+    Raises:
+        Sim2RealError: No such model, or it cannot be rebuilt here.
+    """
+    generator, info = load_generator(find_model(Path(run_or_file), direction))
+    device = resolve_device(device)
+    return Translator(generator, info, EngineSettings(device=device, precision=resolve_precision(precision, device)))
+
+
+__all__ = [
+    "DIRECTIONS",
+    "GeneratorInfo",
+    "Translator",
+    "find_model",
+    "load",
+    "load_generator",
+    "read_info",
+    "save_generator",
+]
