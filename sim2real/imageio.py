@@ -76,6 +76,11 @@ class Picture:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+def is_image(name: str) -> bool:
+    """Whether a file's name ends like an image's."""
+    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+
+
 def read_header(path: Path) -> Header:
     """Read what an image file says of itself, without decoding it.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
 from sim2real.errors import DatasetError, PluginError
-from sim2real.imageio import read_rgb
+from sim2real.imageio import is_image, read_rgb
 from sim2real.registry import BUILTIN, Entry, registry
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class Dataset:
         lines = [f"{len(broken)} links or special files cannot be carried over, e.g. {broken[0]}"] if broken else []
         if hasattr(self.adapter, "warnings"):
             lines.extend(self.adapter.warnings(self.tree))
+        unused = [path for path, role in self.files() if role is Role.AUX and is_image(path)]
+        if unused:
+            lines.append(
+                f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
+            )
         return [*self._remarks, *lines]
 
     def load_image(self, frame: Frame) -> "NDArray[np.uint8]":

@@ -7,7 +7,6 @@ from typing import ClassVar
 from sim2real.datasets.base import Frame, Match, Tree
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
-from sim2real.imageio import IMAGE_SUFFIXES
 
 
 class Images:
@@ -21,19 +20,15 @@ class Images:
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """One image file is enough."""
-        images = sum(1 for path in tree if _is_image(path))
+        images = sum(1 for path in tree if is_image(path))
         return Match("a folder with images", images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image."""
-        for index, path in enumerate(path for path in tree if _is_image(path)):
+        for index, path in enumerate(path for path in tree if is_image(path)):
             yield Frame(path, sequence=path.rpartition("/")[0], index=index)
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """There are no labels in this layout."""
         message = f"{frame.image}: no label '{kind}'; folders of images alone have none"
         raise DatasetError(message)
-
-
-def _is_image(path: str) -> bool:
-    return path[path.rfind(".") :].lower() in IMAGE_SUFFIXES
