@@ -1,21 +1,38 @@
-"""Any folder of images, as the last resort: what is no photo is told by its header and its colours, and carried."""
+"""Any folder of images, as the last resort."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from sim2real.datasets.base import Frame, Match, Tree
+import numpy as np
+
+from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.labels import Label
-from sim2real.errors import DatasetError
+from sim2real.errors import DatasetError, ImageError
+from sim2real.imageio import is_image, read_header, read_rgb
+
+_FEW_COLOURS: Final = 256
+_GROUPS: Final = 64
+_SAMPLED_PIXELS: Final = 2**16
 
 
 class Images:
-    """Any folder of images: each is a frame without labels, and everything else is carried."""
+    """Any folder of images: each photo is a frame without labels, and everything else is carried.
+
+    PNGs that are no photos are set aside. The header of each is read: palette images, and those that have not 8 bits a
+    channel, are labels. Of PNGs whose paths differ in digits alone, two are decoded, for the 64 largest such groups:
+    one with fewer than 256 colours is a colour-coded label, one of a single channel is a label. These two are only
+    guesses, so they count only if images remain without them.
+    """
 
     name: ClassVar = "images"
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._aside: _SetAside | None = None
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
@@ -24,11 +41,94 @@ class Images:
         return Match("a folder with images", images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image."""
-        for index, path in enumerate(path for path in tree if is_image(path)):
+        """Every image that is not set aside."""
+        aside = self._look(tree)
+        images = (path for path in tree if is_image(path) and path not in aside.roles)
+        for index, path in enumerate(images):
             yield Frame(path, sequence=path.rpartition("/")[0], index=index)
+
+    def role(self, path: str) -> Role | None:
+        """Role of what :meth:`frames` has set aside."""
+        return self._aside.roles.get(path) if self._aside else None
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """How many images were set aside, and why; what looks like labels all the same."""
+        aside = self._look(tree)
+        for reason, count in aside.reasons.items():
+            yield f"{count} PNGs are carried unchanged as labels: {reason}"
+        if aside.doubtful:
+            yield f"all images have {aside.doubtful}; if they are labels, do not convert them"
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """There are no labels in this layout."""
         message = f"{frame.image}: no label '{kind}'; folders of images alone have none"
         raise DatasetError(message)
+
+    def _look(self, tree: Tree) -> "_SetAside":
+        if self._aside is None:
+            self._aside = _set_aside(tree)
+        return self._aside
+
+
+@dataclass(slots=True)
+class _SetAside:
+    """Images that are no photos: their roles, how many for which reason, and a doubt that was not followed."""
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
+    doubtful: str = ""
+
+    def add(self, paths: list[str], role: Role, reason: str) -> None:
+        self.roles.update(dict.fromkeys(paths, role))
+        self.reasons[reason] += len(paths)
+
+
+def _set_aside(tree: Tree) -> _SetAside:
+    aside = _SetAside()
+    photos = False
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for path in tree:
+        if not path.lower().endswith(".png"):
+            photos = photos or is_image(path)
+            continue
+        try:
+            header = read_header(tree.root / path)
+        except ImageError:  # whoever decodes it will say so
+            photos = True
+            continue
+        if header.palette:
+            aside.add([path], Role.LABEL, "palette images")
+        elif header.bits != 8:
+            aside.add([path], Role.LABEL, f"{header.bits} bits a channel")
+        else:
+            groups.setdefault((re.sub(r"\d+", "#", path), header.channels < 3), []).append(path)
+    doubts: list[tuple[list[str], Role, str]] = []
+    for rank, ((_, grey), paths) in enumerate(sorted(groups.items(), key=lambda group: -len(group[1]))):
+        if rank < _GROUPS and _has_few_colours(tree.root, paths):
+            doubts.append((paths, Role.PSEUDO, f"fewer than {_FEW_COLOURS} colours"))
+        elif grey:
+            doubts.append((paths, Role.LABEL, "one channel"))
+        else:
+            photos = True
+    if photos:
+        for doubt in doubts:
+            aside.add(*doubt)
+    else:
+        few = [reason for _, role, reason in doubts if role is Role.PSEUDO]
+        aside.doubtful = few[0] if len(few) == len(doubts) > 0 else ""
+    return aside
+
+
+def _has_few_colours(root: Path, paths: list[str]) -> bool:
+    return all(_is_flat(root / path) for path in {paths[0], paths[len(paths) // 2]})
+
+
+def _is_flat(path: Path) -> bool:
+    try:
+        rgb = read_rgb(path)
+    except ImageError:
+        return False
+    step = max(1, round((rgb.shape[0] * rgb.shape[1] / _SAMPLED_PIXELS) ** 0.5))
+    sample = rgb[::step, ::step].reshape(-1, 3).astype(np.int32)
+    colours = np.unique(sample @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32))
+    return len(colours) < min(_FEW_COLOURS, len(sample) / 16)
