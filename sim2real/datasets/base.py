@@ -232,7 +232,8 @@ class Tree:
     def by_frame(self, folder: str, name: str) -> dict[str, str]:
         """The paths of the files in a folder whose names a pattern fits, by the pattern's group ``frame``."""
         fits = re.compile(name, re.IGNORECASE).fullmatch
-        return {groups["frame"]: f"{folder}/{entry}" for entry in self.names(folder) if (groups := fits(entry))}
+        prefix = f"{folder}/" if folder else ""
+        return {groups["frame"]: prefix + entry for entry in self.names(folder) if (groups := fits(entry))}
 
     def find_folders(self, pattern: str) -> Iterator[PathMatch]:
         r"""The folders whose path *ends* in a pattern, in order, the root among them with an empty path.

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -12,7 +12,7 @@ import numpy as np
 from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError, ImageError
-from sim2real.imageio import is_image, read_header, read_rgb
+from sim2real.imageio import Header, is_image, read_header, read_rgb
 
 _FEW_COLOURS: Final = 256
 _GROUPS: Final = 64
@@ -85,38 +85,42 @@ class _SetAside:
 
 def _set_aside(tree: Tree) -> _SetAside:
     aside = _SetAside()
-    photos = False
     groups: dict[tuple[str, bool], list[str]] = {}
-    for path in tree:
-        if not path.lower().endswith(".png"):
-            photos = photos or is_image(path)
-            continue
-        try:
-            header = read_header(tree.root / path)
-        except ImageError:  # whoever decodes it will say so
-            photos = True
-            continue
-        if header.palette:
+    others = 0
+    for path in filter(is_image, tree):
+        header = _png_header(tree.root / path)
+        if header is None:
+            others += 1
+        elif header.palette:
             aside.add([path], Role.LABEL, "palette images")
         elif header.bits != 8:
             aside.add([path], Role.LABEL, f"{header.bits} bits a channel")
         else:
             groups.setdefault((re.sub(r"\d+", "#", path), header.channels < 3), []).append(path)
-    doubts: list[tuple[list[str], Role, str]] = []
-    for rank, ((_, grey), paths) in enumerate(sorted(groups.items(), key=lambda group: -len(group[1]))):
-        if rank < _GROUPS and _has_few_colours(tree.root, paths):
-            doubts.append((paths, Role.PSEUDO, f"fewer than {_FEW_COLOURS} colours"))
-        elif grey:
-            doubts.append((paths, Role.LABEL, "one channel"))
-        else:
-            photos = True
-    if photos:
+    doubts = list(_doubts(tree.root, groups))
+    if others or len(doubts) < len(groups):
         for doubt in doubts:
             aside.add(*doubt)
-    else:
-        few = [reason for _, role, reason in doubts if role is Role.PSEUDO]
-        aside.doubtful = few[0] if len(few) == len(doubts) > 0 else ""
+    elif doubts and all(role is Role.PSEUDO for _, role, _ in doubts):
+        aside.doubtful = doubts[0][2]
     return aside
+
+
+def _png_header(path: Path) -> Header | None:
+    """The header of a PNG; None of other images, and of damaged ones: whoever decodes those will say so."""
+    try:
+        return read_header(path) if path.suffix.lower() == ".png" else None
+    except ImageError:
+        return None
+
+
+def _doubts(root: Path, groups: Mapping[tuple[str, bool], list[str]]) -> Iterator[tuple[list[str], Role, str]]:
+    """The groups, by shape of path and whether they are grey, that may be labels, and why."""
+    for rank, ((_, grey), paths) in enumerate(sorted(groups.items(), key=lambda group: -len(group[1]))):
+        if rank < _GROUPS and _has_few_colours(root, paths):
+            yield paths, Role.PSEUDO, f"fewer than {_FEW_COLOURS} colours"
+        elif grey:
+            yield paths, Role.LABEL, "one channel"
 
 
 def _has_few_colours(root: Path, paths: list[str]) -> bool:

@@ -54,9 +54,7 @@ class VirtualKitti2:
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every rgb image, with the labels of its scene, variation, camera and number, whatever folder they lie in."""
         maps = {kind: _by(_CAMERA, tree.find_folders(_v2_folder(kind))) for kind in _V2_MAPS}
-        texts = _by(
-            _VIDEO, (folder for folder in tree.find_folders(_V2_VIDEO) if _named(tree, folder.path, "bbox.txt"))
-        )
+        texts = _by(_VIDEO, tree.find(_V2_VIDEO, r"bbox\.txt"))
         for folder in tree.find_folders(_V2_IMAGES):
             scene, variation, camera = (folder[part] for part in _CAMERA)
             labels = {
