@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sim2real import __version__
 from sim2real.errors import PluginError, Sim2RealError
 
 if TYPE_CHECKING:

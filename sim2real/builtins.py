@@ -1,0 +1,91 @@
+"""Everything that ships with sim2real, offered through the same hooks as a third party's."""
+
+from sim2real.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def register_generators(register: Register) -> None:  # noqa: D103  the hook's own docstring in hookspecs.py is the manual
+    at = "sim2real.networks.generators"
+    register("encoder-decoder", f"{at}:EncoderDecoder", summary="strided 4x4 convolutions around residual blocks")
+    register("resnet", f"{at}:ResNet", summary="7x7 stem, 3x3 strided convolutions, 6 or 9 residual blocks")
+
+
+@hookimpl
+def register_discriminators(register: Register) -> None:  # noqa: D103
+    at = "sim2real.networks.discriminators"
+    register("patch", f"{at}:Patch", summary="judges overlapping patches of 78 pixels, one score a 16x16 cell")
+    register("global", f"{at}:Global", summary="judges the whole image with one score")
+    register("combined", f"{at}:Combined", summary="patch and global at once")
+    register("patchgan70", f"{at}:PatchGAN70", summary="judges overlapping 70x70 patches, one score a 8x8 cell")
+
+
+@hookimpl
+def register_losses(register: Register) -> None:  # noqa: D103
+    register("cycle", "sim2real.losses:Cycle", summary="L1 between an image and its way there and back")
+    register(
+        "identity", "sim2real.losses:Identity", summary="L1 between an image and what its own domain's generator makes"
+    )
+
+
+@hookimpl
+def register_methods(register: Register) -> None:  # noqa: D103
+    register("cyclegan", "sim2real.methods.cyclegan:CycleGAN", summary="two generators, two critics, cycle consistency")
+
+
+@hookimpl
+def register_datasets(register: Register) -> None:  # noqa: D103
+    at = "sim2real.datasets"
+    register("vkitti2", f"{at}.vkitti:VirtualKitti2", summary="Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/...")
+    register("vkitti1", f"{at}.vkitti:VirtualKitti1", summary="Virtual KITTI 1.3.1: vkitti_1.3.1_rgb/0001/clone/...")
+    register("kitti-flow2015", f"{at}.kitti:KittiFlow2015", summary="KITTI stereo, flow and scene flow 2015")
+    register(
+        "kitti-raw", f"{at}.kitti:KittiRaw", summary="KITTI raw drives: 2011_09_26_drive_0001_sync/image_02/data/..."
+    )
+    register("kitti-odometry", f"{at}.kitti:KittiOdometry", summary="KITTI odometry: sequences/00/image_2/...")
+    register("kitti-tracking", f"{at}.kitti:KittiTracking", summary="KITTI tracking: training/image_02/0000/...")
+    register(
+        "kitti-semantics", f"{at}.kitti:KittiSemantics", summary="KITTI semantics 2015: training/{image_2,semantic}/..."
+    )
+    register("kitti-object", f"{at}.kitti:KittiObject", summary="KITTI object: training/{image_2,label_2,calib}/...")
+    register("cyclegan", f"{at}.cyclegan:CycleGAN", summary="CycleGAN folders: trainA, trainB, testA, testB")
+    register("kaggle-monet", f"{at}.cyclegan:KaggleMonet", summary="Kaggle's gan-getting-started: monet_jpg, photo_jpg")
+    register("images", f"{at}.images:Images", summary="any folder of images; everything else is carried")
+
+
+@hookimpl
+def register_engines(register: Register) -> None:  # noqa: D103
+    register("torch", "sim2real.engines.torch:TorchEngine", summary="PyTorch on the CPU or a GPU")
+
+
+@hookimpl
+def register_recipes(register: Register) -> None:  # noqa: D103
+    recipes = {
+        "default": "driving frames on the hardware at hand; what `train SIM REAL` uses",
+        "vkitti2kitti": "system A: 1024x256, patch and global critics",
+        "monet2photo": "system B: 128x128, batch normalisation",
+        "resnet9-sigmoid": "system C: 256x256, ResNet-9 and a sigmoid PatchGAN",
+        "cyclegan-256": "system D: 256x256, patch critic alone",
+        "cyclegan": "system E: the reference CycleGAN, 256x256, ResNet-9 and PatchGAN 70x70",
+    }
+    for name, summary in recipes.items():
+        register(name, f"sim2real.recipes:{name}.toml", summary=summary)
+
+
+@hookimpl
+def register_commands(register: Register) -> None:  # noqa: D103
+    commands = {
+        "init": "write a commented sim2real.toml",
+        "batch": "the whole job: train, convert, verify; a rerun continues",
+        "train": "learn the look of real images from unpaired folders",
+        "convert": "convert a dataset; every label stays true",
+        "preview": "a picture of frames before and after",
+        "inspect": "what a dataset is: layout, frames, roles, labels",
+        "verify": "is a conversion complete and are its labels untouched?",
+        "plugins": "what is installed; check it; scaffold a plugin",
+        "datasets": "the dataset layouts that can be named",
+        "recipes": "the recipes that can be named, and what is in one",
+        "toytown": "render a small labelled dataset",
+        "demo": "the whole story on a rendered toy town, in minutes",
+    }
+    for name, summary in commands.items():
+        register(name, f"sim2real.cli.{name}:command", summary=summary)

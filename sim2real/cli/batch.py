@@ -1,0 +1,142 @@
+"""``sim2real batch``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sim2real.cli.settings import (
+    DeviceOption,
+    PrecisionOption,
+    RealArgument,
+    RecipeOption,
+    RunOption,
+    SeedOption,
+    SetOption,
+    SimArgument,
+    StepsOption,
+    SwapOption,
+    resolve_settings,
+    resume_settings,
+)
+
+if TYPE_CHECKING:
+    from sim2real.config import Config, Conversion
+
+
+def command(
+    sim: SimArgument = None,
+    real: RealArgument = None,
+    converted: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Where the converted SIM goes.")] = None,
+    run: RunOption = None,
+    recipe: RecipeOption = None,
+    sets: SetOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    swap: SwapOption = None,
+) -> None:
+    """The whole job: train, convert every listed dataset, verify it. A rerun continues where it stopped.
+
+    Without SIM REAL OUT, ./sim2real.toml says what to train on and what to convert.
+    """
+    flags = {
+        "run": str(run) if run else None,
+        "train__steps": steps,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "swap": swap,
+        "convert": [{"source": str(sim), "out": str(converted)}] if sim and converted else None,
+    }
+    named = {"recipe": recipe, "sets": sets}
+    config = resolve_settings(sim, real, **named, **flags)
+    if config.run_folder.exists():
+        config = resume_settings(config.run_folder, sim, real, **named, **flags)
+    run_batch(config)
+
+
+def run_batch(config: "Config") -> dict[str, Any]:
+    """Train, convert, verify; what is done already is not done again. Leaves ``batch.json`` in the run folder.
+
+    Returns:
+        What ``batch.json`` says.
+
+    Raises:
+        Sim2RealError: The settings name nothing to convert, or a step of the job fails.
+        Exit: The training was told to stop (130, 143), or a conversion does not pass (1).
+    """
+    import json
+
+    from sim2real.cli.console import out
+    from sim2real.cli.training_view import run_training
+    from sim2real.errors import SettingsError
+    from sim2real.files import write_whole
+    from sim2real.training import Trainer
+
+    if not config.convert:
+        raise SettingsError("nothing to convert: give SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
+    folder = config.run_folder
+    trainer = Trainer(config, folder, resume=(folder / "config.toml").is_file())
+    if not trainer.finished and (code := run_training(trainer)):
+        raise typer.Exit(code)
+    out.print(f"trained     {trainer.step} steps: {folder}")
+    report = {"run": str(folder), "steps": trainer.step, "conversions": list(_convert_all(config))}
+    write_whole(folder / "batch.json", (json.dumps(report, indent=2) + "\n").encode())
+    if not all(conversion["verified"] for conversion in report["conversions"]):
+        raise typer.Exit(1)
+    return report
+
+
+def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:
+    from sim2real.cli.console import err, out, progress
+    from sim2real.conversion import convert, verify
+
+    for item in config.convert:
+        with progress() as show:
+            summary = convert(Path(item.source), Path(item.out), options_of(item, config), show)
+        for warning in summary.warnings:
+            err.print(f"note: {warning}", style="yellow")
+        out.print(
+            f"converted   {summary.converted} frames, carried {summary.carried} files, {summary.skipped} were done: "
+            f"{item.out}",
+            markup=False,
+        )
+        with progress() as show:
+            report = verify(summary.out, Path(item.source), progress=show)
+        verdict = (
+            "ok, every file is there and every label untouched" if report.ok else f"{len(report.problems)} problems"
+        )
+        out.print(f"verified    {report.files} files: {verdict}")
+        for problem in report.problems[:5]:
+            err.print(f"  {problem.kind}: {problem.path}: {problem.detail}", style="red")
+        yield {
+            "source": item.source,
+            "out": item.out,
+            "model": str(summary.model),
+            "converted": summary.converted,
+            "carried": summary.carried,
+            "done_before": summary.skipped,
+            "files": report.files,
+            "verified": report.ok,
+            "problems": [f"{problem.kind}: {problem.path}: {problem.detail}" for problem in report.problems],
+        }
+
+
+def options_of(item: "Conversion", config: "Config") -> Any:  # noqa: ANN401  ConvertOptions, whose import is heavy
+    """The options of a conversion that sim2real.toml lists."""
+    from sim2real.conversion import ConvertOptions
+
+    return ConvertOptions(
+        model=config.run_folder,
+        direction=item.direction,
+        dataset=item.dataset,
+        include=tuple(item.include),
+        exclude=tuple(item.exclude),
+        carry=item.carry,
+        quality=item.quality,
+        device=config.device,
+        precision=config.precision,
+    )

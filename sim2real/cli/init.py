@@ -1,0 +1,100 @@
+"""``sim2real init``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sim2real.datasets import Dataset
+
+_TEMPLATE = """\
+# Settings of `sim2real train`, `sim2real convert` and `sim2real batch`, run in this folder.
+# Every setting of a recipe may stand here: `sim2real recipes {recipe}` prints them all.
+# Options of a command win over this file; --set data.batch_size=4 wins over one setting of it.
+
+recipe = {recipe_text}
+sim = {sim}  # {sim_facts}
+real = {real}  # {real_facts}
+run = {run}  # where `train` writes, and `convert` and `batch` find the model
+seed = 0
+
+# What the networks see. "crop" cuts windows of the frames at their own scale; "resize" squeezes whole frames.
+# [data]
+# size = {size}  # width, height
+# batch_size = {batch_size}
+# sim_include = ["*/clone/*"]  # only what fits one of these globs; also sim_exclude, real_include, real_exclude
+
+# Larger networks, for a GPU; a plugin's by its name.
+# [generator.options]
+# width = 64
+# [discriminator]
+# name = "combined"  # patch, global, combined, patchgan70 ...
+
+# [train]
+# steps = 20000  # or epochs = 200
+
+# What `convert` and `batch` convert; add a table for each dataset.
+[[convert]]
+source = {sim}
+out = {out}
+# include = ["*/clone/*"]
+# carry = "copy"  # or hardlink, symlink: how labels get there
+# quality = 95  # of JPEG
+"""
+
+
+def command(
+    sim: Annotated[Path, typer.Argument(help="The simulation's dataset.")],
+    real: Annotated[
+        Path | None, typer.Argument(help="Real images; left out where one CycleGAN folder holds both.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")
+    ] = "default",
+) -> None:
+    """Write a commented sim2real.toml for two folders; `train`, `convert` and `batch` then need nothing else."""
+    from sim2real.cli.console import out
+    from sim2real.config import SETTINGS_FILE
+    from sim2real.errors import SettingsError
+
+    path = Path(SETTINGS_FILE)
+    if path.exists():
+        message = f"{path}: exists already; edit it, or delete it first"
+        raise SettingsError(message)
+    path.write_text(settings_text(sim, real, recipe), encoding="utf-8")
+    out.print(
+        f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both, with checks: sim2real batch",
+        markup=False,
+    )
+
+
+def settings_text(sim: Path, real: Path | None, recipe: str | None) -> str:
+    """The text of a sim2real.toml.
+
+    Raises:
+        Sim2RealError: A folder holds no images, or there is no such recipe.
+    """
+    import json
+
+    from sim2real.config import resolve
+    from sim2real.datasets import open_dataset
+
+    config = resolve(recipe)
+    name = sim.resolve().name
+    return _TEMPLATE.format(
+        recipe=config.recipe,
+        recipe_text=json.dumps(config.recipe),
+        sim=json.dumps(sim.as_posix()),
+        real=json.dumps(real.as_posix() if real else ""),
+        sim_facts=_facts(open_dataset(sim)),
+        real_facts=_facts(open_dataset(real)) if real else "empty: the folder above holds both domains",
+        run=json.dumps(f"runs/{name}"),
+        out=json.dumps(f"converted/{name}"),
+        size=list(config.data.size),
+        batch_size=config.data.batch_size,
+    )
+
+
+def _facts(dataset: "Dataset") -> str:
+    return f"{dataset.name}, {dataset.match.images} images"

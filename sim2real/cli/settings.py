@@ -1,0 +1,75 @@
+"""The options that name settings, shared by the commands that train."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sim2real.config import Config
+
+SimArgument = Annotated[Path | None, typer.Argument(help="Simulated images: a dataset of any known layout.")]
+RealArgument = Annotated[Path | None, typer.Argument(help="Real images. One CycleGAN folder may stand for both sides.")]
+RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; runs/<recipe> if left out.")]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key; may be repeated.")
+]
+StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Length of the training.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything that is random.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:0.")]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
+SwapOption = Annotated[
+    bool | None, typer.Option("--swap/--no-swap", help="In a CycleGAN folder take B as the simulation and A as real.")
+]
+
+
+def settings_here() -> dict[str, Any]:
+    """What the sim2real.toml of the current folder says; nothing where there is none."""
+    from sim2real.config import SETTINGS_FILE, read_settings
+
+    path = Path(SETTINGS_FILE)
+    return read_settings(path) if path.is_file() else {}
+
+
+def resolve_settings(
+    sim: Path | None = None, real: Path | None = None, *, recipe: str | None, sets: list[str] | None, **flags: object
+) -> "Config":
+    """The settings of a new training: recipe, sim2real.toml, --set, flags.
+
+    Raises:
+        Sim2RealError: A setting is wrong.
+    """
+    from sim2real.config import resolve
+
+    return resolve(recipe, settings_here(), sets or [], **_sides(sim, real), **flags)
+
+
+def resume_settings(
+    folder: Path, sim: Path | None, real: Path | None, *, recipe: str | None, sets: list[str] | None, **flags: object
+) -> "Config":
+    """The settings of a run that goes on: its own, and of what is named now only what a run may change.
+
+    Raises:
+        Sim2RealError: There is no run in the folder, or a setting differs that it may not change.
+    """
+    from sim2real.config import differences, resolve
+    from sim2real.errors import SettingsError
+    from sim2real.training.run import RunFolder
+
+    old = RunFolder(folder).read_config()
+    base = old.model_dump(mode="json", exclude_none=True)
+    new = resolve(recipe, settings_here(), sets or [], base, **_sides(sim, real), **flags)
+    if changed := differences(old, new):
+        message = (
+            f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; begin another --run"
+        )
+        raise SettingsError(message)
+    return new
+
+
+def _sides(sim: Path | None, real: Path | None) -> dict[str, str | None]:
+    """SIM alone stands for both sides, whatever sim2real.toml says of the real one."""
+    return {"sim": str(sim) if sim else None, "real": str(real) if real else "" if sim else None}

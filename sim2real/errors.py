@@ -1,0 +1,35 @@
+"""What can go wrong in a way that the user can mend.
+
+    Sim2RealError          one line for the user: what is wrong, where, what to do
+    ├── UnknownNameError   a name that nothing is registered under
+    ├── PluginError        a plugin that cannot be used
+    ├── SettingsError      a recipe, sim2real.toml or option that says something wrong
+    ├── DatasetError       a dataset that is not there, not recognised or not complete
+    └── ImageError         a picture that cannot be decoded or encoded without loss
+
+Everything else that is raised is a bug in sim2real and keeps its traceback.
+"""
+
+
+class Sim2RealError(Exception):
+    """A mistake or a state of the world that the user can mend; its message is one line."""
+
+
+class UnknownNameError(Sim2RealError):
+    """A name that nothing is registered under; the message suggests the nearest ones."""
+
+
+class PluginError(Sim2RealError):
+    """A plugin that fails to import, offers what is offered already, or does not keep its contract."""
+
+
+class SettingsError(Sim2RealError):
+    """A recipe, a sim2real.toml or an option that says something wrong."""
+
+
+class DatasetError(Sim2RealError):
+    """A dataset that is not there, not recognised or not complete."""
+
+
+class ImageError(Sim2RealError):
+    """A picture that cannot be decoded or encoded without loss."""

@@ -1,0 +1,71 @@
+"""What held-out images show of a training: losses and pictures."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sim2real.augment import Augment
+from sim2real.errors import ImageError
+from sim2real.imageio import read_rgb
+from sim2real.methods.base import Batch
+from sim2real.training.data import Domain, as_floats, channels_first
+
+
+class HeldOut:
+    """Held-out images of both domains, side by side in order; training images of a domain that holds out none."""
+
+    def __init__(self, sim: Domain, real: Domain, augment: Augment, device: str) -> None:
+        self.sides = (sim.held_out or sim.train, real.held_out or real.train)
+        self.augment = augment
+        self.device = device
+
+    def batches(self, count: int) -> Iterator[Batch]:
+        """The same batches of one image each, every time; files that cannot be read are left out."""
+        for sim, real in islice(zip(*map(self._images, self.sides), strict=False), count):
+            yield Batch(sim, real)
+
+    def _images(self, paths: Sequence[Path]) -> Iterator[Tensor]:
+        for path in paths:
+            try:
+                image = read_rgb(path)
+            except ImageError:  # training names it when it meets it
+                continue
+            yield as_floats(channels_first(self.augment(image, seed=None)[None]), self.device)
+
+
+@torch.inference_mode()
+def sample_grid(generators: Mapping[str, nn.Module], batches: Iterable[Batch]) -> NDArray[np.uint8]:
+    """A picture, a row for each batch: sim, as real, and back | real, as sim, and back. RGB (H, W, 3)."""
+    with evaluating(generators.values()):
+        rows = [torch.cat([*_tour(generators, batch)], dim=3) for batch in batches]
+    grid = torch.cat(rows, dim=2)[0].add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return grid.permute(1, 2, 0).cpu().numpy()
+
+
+def _tour(generators: Mapping[str, nn.Module], batch: Batch) -> Iterator[Tensor]:
+    for images, ways in ((batch.sim, ("sim2real", "real2sim")), (batch.real, ("real2sim", "sim2real"))):
+        shown = images
+        yield shown
+        for way in ways:
+            if way in generators:
+                shown = generators[way](shown).float()
+                yield shown
+
+
+@contextmanager
+def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Networks in evaluation mode."""
+    networks = list(networks)
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.train()

@@ -1,0 +1,91 @@
+"""From settings to the parts of a training."""
+
+from torch import channels_last, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sim2real.augment import Augment
+from sim2real.config import Component, Config
+from sim2real.errors import SettingsError
+from sim2real.losses import adversarial
+from sim2real.methods.base import Method, MethodSettings, Networks
+from sim2real.networks import Ranged, initialise
+from sim2real.registry import registry
+
+
+def build_augment(config: Config) -> Augment:
+    """What brings the images to the size of a batch."""
+    data = config.data
+    return Augment(data.size, fit=data.fit, load_size=data.load_size, names=data.augment)
+
+
+def build_generator(config: Config) -> nn.Module:
+    """A generator with the weights that its constructor gives it."""
+    return _build("generator", config.generator, 3, 3)
+
+
+def build_discriminator(config: Config) -> nn.Module:
+    """A discriminator, likewise, for the images of a batch."""
+    width, height = config.data.size
+    return _build("discriminator", config.discriminator, 3, (height, width))
+
+
+def _build(kind: str, component: Component, *sizes: object) -> nn.Module:
+    network: nn.Module = registry().create(
+        f"{kind}s", component.name, *sizes, options=component.options, place=f"{kind}.options"
+    )
+    return network
+
+
+def build_method(config: Config, device: str, precision: str) -> Method:
+    """The training method with its networks, initialised from torch's global random state, on the device.
+
+    Raises:
+        Sim2RealError: A component does not exist or does not fit the settings.
+    """
+
+    def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
+        initialise(network, config.init)
+        ranged = Ranged(network, returns_images=returns_images).to(device).to(memory_format=channels_last)
+        if config.compile:
+            ranged.compile()
+        return ranged
+
+    settings = MethodSettings(
+        adversarial=adversarial(config.losses.adversarial),
+        terms={
+            name: (term.weight, registry().create("losses", name, options=term.options, place=f"losses.{name}.options"))
+            for name, term in config.losses.terms().items()
+        },
+        generator_lr=config.optim.generator_lr,
+        discriminator_lr=config.optim.discriminator_lr,
+        betas=config.optim.betas,
+        pool=config.pool,
+        device=device,
+        precision=precision,
+        seed=config.seed,
+    )
+    networks = Networks(
+        generator=lambda: ready(build_generator(config), returns_images=True),
+        discriminator=lambda: ready(build_discriminator(config), returns_images=False),
+    )
+    method: Method = registry().create(
+        "methods", config.method.name, networks, settings, options=config.method.options, place="method.options"
+    )
+    for generator in method.generators.values():
+        stride = getattr(generator, "stride", 1)
+        if any(side % stride for side in config.data.size):
+            size, name = list(config.data.size), config.generator.name
+            message = f"data.size = {size}: the generator '{name}' needs multiples of {stride}"
+            raise SettingsError(message)
+    return method
+
+
+def build_averages(config: Config, method: Method) -> dict[str, AveragedModel]:
+    """Exponential moving averages of the generators' weights by direction; none where ``ema`` is 0."""
+    if not config.ema:
+        return {}
+    follow = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return {
+        direction: AveragedModel(generator.network, multi_avg_fn=follow, use_buffers=True)
+        for direction, generator in method.generators.items()
+    }
