@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pluggy
 
-from sim2real import hookspecs
+from sim2real import __version__, hookspecs
 from sim2real.errors import PluginError, SettingsError, UnknownNameError
 
 GROUP: Final = "sim2real"
@@ -219,7 +219,7 @@ def _registrar(kind: str, owner: str, into: list[Entry]) -> hookspecs.Register:
 def registry() -> Registry:
     """The registry of this process: what ships, then every installed plugin, one by one, the broken ones left out."""
     found = Registry()
-    found.add(importlib.import_module("sim2real.builtins"), Plugin(BUILTIN, "sim2real", _version("sim2real")))
+    found.add(importlib.import_module("sim2real.builtins"), Plugin(BUILTIN, "sim2real", __version__))
     unwanted = {name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",")}
     points = importlib.metadata.entry_points(group=GROUP)
     for point in sorted(points, key=lambda point: point.name):
@@ -241,10 +241,3 @@ def _noun(kind: str) -> str:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

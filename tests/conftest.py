@@ -11,14 +11,21 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``sim2real ARGS`` as a user would; ``path`` is put before the import path, ``env`` over the environment."""
+    """Run ``sim2real ARGS`` as a user would.
+
+    ``path`` is put before the import path, ``env`` over the environment; ``python`` is that of a virtual environment.
+    """
 
     def run(
-        *args: object, path: Path | None = None, env: dict[str, str] | None = None, cwd: Path | None = None
+        *args: object,
+        path: Path | None = None,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        python: str | Path = sys.executable,
     ) -> subprocess.CompletedProcess[str]:
         places = [str(place) for place in (path, ROOT, os.environ.get("PYTHONPATH")) if place]
         settings = {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
-        command = [sys.executable, "-m", "sim2real", *map(str, args)]
+        command = [str(python), "-m", "sim2real", *map(str, args)]
         return subprocess.run(
             command, env={**os.environ, **settings, **(env or {})}, cwd=cwd, capture_output=True, text=True, timeout=250
         )

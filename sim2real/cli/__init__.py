@@ -87,9 +87,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from sim2real.registry import registry
-
-        print(f"sim2real {registry().plugins[0].version}")
+        print(f"sim2real {__version__}")
         raise typer.Exit
 
 

@@ -82,7 +82,7 @@ def _print(facts: dict[str, Any]) -> None:
         "dataset": facts["dataset"],
         "rule": facts["rule"],
         "frames": f"{facts['frames']} in {facts['sequences']} sequences",
-        "sizes": _counts(facts["sizes"]) + (f", of {sampled} looked at" if sampled < facts["frames"] else ""),
+        "sizes": _counts(facts["sizes"]) + (f" (in a sample of {sampled})" if sampled < facts["frames"] else ""),
         "roles": _counts(facts["roles"]),
         "labels": _counts(facts["labels"]) or "none",
         "sides": _counts(facts["sides"]),
@@ -100,4 +100,4 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return ", ".join(f"{name}: {count}" for name, count in counts.items() if count)

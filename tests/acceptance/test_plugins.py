@@ -1,0 +1,175 @@
+import gzip
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim2real.imageio import encode_jpeg, encode_png
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+ROOT = Path(__file__).parents[2]
+FIRST_PARTY = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> tuple[Path, Path]:
+    """A virtual environment over this one, in which the first-party plugins and a fresh scaffold are installed."""
+    folder = tmp_path_factory.mktemp("workshop")
+    scaffolded = cli("plugins", "new", "my-critic", "--dir", folder)
+    assert scaffolded.returncode == 0, scaffolded.stderr
+    environment = folder / "venv"
+    builder = venv.EnvBuilder(symlinks=os.name != "nt")
+    builder.create(environment)
+    python = Path(builder.ensure_directories(environment).env_exe)
+    inside = sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)})
+    (Path(inside) / "outer.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-build-isolation"]
+    packages = [*map(str, FIRST_PARTY), "-e", str(folder / "sim2real-my-critic")]
+    subprocess.run([*pip, "--quiet", "--disable-pip-version-check", *packages], check=True, timeout=120)
+    return folder, python
+
+
+@pytest.fixture(scope="module")
+def installed(workshop: tuple[Path, Path], cli: Cli) -> Cli:
+    """Run the program of that environment."""
+    return lambda *args: cli(*args, python=workshop[1])
+
+
+def succeed(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> None:
+    assert [folder.name for folder in FIRST_PARTY] == ["sim2real-carla", "sim2real-multiscale"]
+    listing = json.loads(succeed(installed("plugins", "--json")))
+    assert listing["failures"] == []
+    plugins = {plugin["name"]: plugin for plugin in listing["plugins"]}
+    expected = {
+        "carla": ("sim2real-carla", {"datasets": ["carla-garage"]}),
+        "multiscale": ("sim2real-multiscale", {"discriminators": ["multiscale"]}),
+        "my-critic": ("sim2real-my-critic", {"discriminators": ["my-critic"]}),
+    }
+    for name, (distribution, provides) in expected.items():
+        plugin = plugins[name]
+        assert (plugin["distribution"], plugin["version"]) == (distribution, "0.1.0")
+        assert plugin["provides"] == provides
+    table = succeed(installed("plugins"))
+    assert "multiscale (sim2real-multiscale 0.1.0)\n  discriminators  multiscale\n" in table
+
+
+def test_every_target_of_the_installed_plugins_can_be_imported(installed: Cli) -> None:
+    done = installed("plugins", "check", "--json")
+    problems = json.loads(done.stdout)["failures"]
+    assert problems == []
+    assert done.returncode == 0
+
+
+def write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """A route as carla_garage records it."""
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    route = tmp_path / "recording" / "Town01_Route7"
+    for index in range(3):
+        number = f"{index:04}"
+        for camera in ("rgb", "rgb_augmented"):
+            write(route / camera / f"{number}.jpg", encode_jpeg(pixels))
+        for labels in ("semantics", "depth", "semantics_augmented", "depth_augmented", "bev_semantics"):
+            write(route / labels / f"{number}.png", encode_png(pixels[..., 0] // 16))
+        for facts in ("boxes", "measurements"):
+            write(route / facts / f"{number}.json.gz", gzip.compress(b"[]"))
+        write(route / "lidar" / f"{number}.laz", b"LASF")
+    write(route / "results.json.gz", gzip.compress(b"{}"))
+    return route.parent
+
+
+def test_a_plugins_layout_is_listed_recognised_and_explained(installed: Cli, recording: Path) -> None:
+    assert "carla-garage" in [entry["name"] for entry in json.loads(succeed(installed("datasets", "--json")))]
+    assert "(plugin carla)" in succeed(installed("datasets"))
+    facts = json.loads(succeed(installed("inspect", recording, "--json")))
+    assert facts["dataset"] == "carla-garage"
+    assert facts["rule"] == "rgb/<number>.jpg and boxes/<number>.json.gz"
+    assert facts["frames"] == 6
+    assert facts["roles"] == {"IMAGE": 6, "LABEL": 21, "AUX": 4, "PSEUDO": 0, "STALE": 0}
+    assert facts["labels"] == {"segmentation": 6, "depth": 6}
+
+
+@pytest.mark.parametrize("critic", ["multiscale", "my-critic"])
+def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, critic: str) -> None:
+    rng = np.random.default_rng(0)
+    for side in ("sim", "real"):
+        for index in range(3):
+            write(tmp_path / side / f"{index}.png", encode_png(rng.integers(0, 255, (64, 64, 3), np.uint8)))
+    sizes = ["data.size=[64,64]", "generator.options.width=2", "generator.options.blocks=1", "data.batch_size=1"]
+    choice = [f"discriminator.name={critic}", 'discriminator.options={"width"=2}']
+    if critic == "multiscale":
+        choice = [f"discriminator.name={critic}", 'discriminator.options={"width"=2,"scales"=2}']
+    settings = [part for setting in (*sizes, *choice) for part in ("--set", setting)]
+    run = tmp_path / "run"
+    options = ["--run", run, "--recipe", "default", "--steps", 2, "--device", "cpu", *settings]
+    succeed(installed("train", tmp_path / "sim", tmp_path / "real", *options))
+    assert (run / "sim2real.safetensors").is_file()
+    assert f'name = "{critic}"' in (run / "config.toml").read_text()
+
+
+def test_the_generated_tests_of_a_scaffolded_plugin_pass(workshop: tuple[Path, Path]) -> None:
+    folder, python = workshop
+    package = folder / "sim2real-my-critic"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", package], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+def test_what_is_scaffolded_says_what_to_do_next_and_is_never_overwritten(cli: Cli, tmp_path: Path) -> None:
+    first = cli("plugins", "new", "sim2real-night-critic", "--dir", tmp_path / "new")
+    package = tmp_path / "new" / "sim2real-night-critic"
+    assert f"pip install -e {package}" in succeed(first)
+    assert "discriminator.name=night-critic" in first.stdout
+    source = package / "src/sim2real_night_critic/plugin.py"
+    assert '"sim2real_night_critic.network:NightCriticDiscriminator"' in source.read_text()
+    assert not [path for path in package.rglob("*") if "tmpl" in path.name or "MODULE" in str(path)]
+    source.write_text("mine")
+    again = cli("plugins", "new", "night-critic", "--dir", tmp_path / "new")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert f"{package} is there already" in again.stderr
+    assert source.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["Critic", "my_critic", "1critic", "-x-", "a--b", "../evil", ""])
+def test_a_scaffold_needs_a_name_that_packages_can_have(cli: Cli, tmp_path: Path, name: str) -> None:
+    done = cli("plugins", "new", "--dir", tmp_path, "--", name)
+    assert done.returncode == 1
+    assert "is no name for a plugin" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scaffold_does_not_take_a_name_that_is_taken(cli: Cli, tmp_path: Path) -> None:
+    done = cli("plugins", "new", "patch", "--dir", tmp_path)
+    assert done.returncode == 1
+    assert "plugin 'sim2real' offers a discriminator 'patch' already" in done.stderr
+
+
+@pytest.mark.parametrize("package", FIRST_PARTY, ids=lambda path: path.name)
+def test_first_party_plugins_use_nothing_but_the_public_contract(package: Path) -> None:
+    public = {"sim2real", "sim2real.datasets.base", "sim2real.datasets.labels", "sim2real.imageio"}
+    for source in package.rglob("*.py"):
+        lines = [line.split() for line in source.read_text().splitlines()]
+        imported = {line[1] for line in lines if line[:1] in (["import"], ["from"]) and line[1].startswith("sim2real")}
+        own = {name for name in imported if name.startswith(package.name.replace("-", "_"))}
+        assert imported - own <= public
