@@ -88,7 +88,7 @@ def _set_aside(tree: Tree) -> _SetAside:
     groups: dict[tuple[str, bool], list[str]] = {}
     others = 0
     for path in filter(is_image, tree):
-        header = _png_header(tree.root / path)
+        header = _png_header(tree.root / path) if path.lower().endswith(".png") else None
         if header is None:
             others += 1
         elif header.palette:
@@ -107,9 +107,9 @@ def _set_aside(tree: Tree) -> _SetAside:
 
 
 def _png_header(path: Path) -> Header | None:
-    """The header of a PNG; None of other images, and of damaged ones: whoever decodes those will say so."""
+    """The header of a PNG; None of a damaged one: whoever decodes it will say so."""
     try:
-        return read_header(path) if path.suffix.lower() == ".png" else None
+        return read_header(path)
     except ImageError:
         return None
 

@@ -63,7 +63,10 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class SceneFlow:
-    """Motion in space to the next (or the previous) frame in metres, camera coordinates: xyz float32 (H, W, 3)."""
+    """Motion in space to the next (or the previous) frame in metres, camera coordinates: xyz float32 (H, W, 3).
+
+    NaN where it is not known.
+    """
 
     xyz: NDArray[np.float32]
 
@@ -184,10 +187,14 @@ def read_kitti_flow(path: Path) -> Flow:
 def read_vkitti_scene_flow(path: Path) -> SceneFlow:
     """Read scene flow in Virtual KITTI 2's coding: ``(2 value / 65535 - 1) 10`` metres, x y z in R G B.
 
+    Three zeros, the far corner of that range, are taken as not known.
+
     Raises:
         ImageError: It is damaged, or is no RGB image of 16 bits.
     """
-    return SceneFlow(((_read(path, channels=3, of=np.uint16) * (2 / 65535) - 1) * 10).astype(np.float32))
+    codes = _read(path, channels=3, of=np.uint16)
+    xyz = (codes * (2 / 65535) - 1) * 10
+    return SceneFlow(np.where(codes.any(axis=-1, keepdims=True), xyz, np.nan).astype(np.float32))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -1,0 +1,456 @@
+"""Each trap of image files: what goes in comes out, as an independent reader sees it."""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from sim2real.errors import ImageError
+from sim2real.imageio import (
+    encode_jpeg,
+    encode_picture,
+    encode_png,
+    is_image,
+    read_header,
+    read_label,
+    read_picture,
+    read_rgb,
+)
+
+Values = NDArray[Any]
+Store = Callable[[str, bytes], Path]
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+ROTATED = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+"""An EXIF block that says: turn by 90 degrees (Orientation 6)."""
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(values: Values, *, bits: int = 8, colour: int = RGB, extra: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+    """A PNG made by hand: rows unfiltered, so that no library stands between the values and the file."""
+    height, width = values.shape[:2]
+    if bits < 8:
+        rows = [packed_row(row, bits) for row in values]
+    else:
+        rows = [row.tobytes() for row in values.astype(f">u{bits // 8}")]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    body = b"".join(chunk(*each) for each in extra)
+    data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + header + body + data + chunk(b"IEND", b"")
+
+
+def packed_row(row: Values, bits: int) -> bytes:
+    digits = "".join(f"{value:0{bits}b}" for value in row)
+    digits += "0" * (-len(digits) % 8)
+    return bytes(int(digits[place : place + 8], 2) for place in range(0, len(digits), 8))
+
+
+def chunks(data: bytes) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    place = 8
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 4])
+        found[data[place + 4 : place + 8]] = data[place + 8 : place + 8 + length]
+        place += 12 + length
+    return found
+
+
+def sampling(jpeg: bytes) -> tuple[int, list[int]]:
+    """Marker of the frame header and the sampling factors of its components (ITU T.81, B.2.2)."""
+    place = 2
+    while jpeg[place + 1] not in {0xC0, 0xC1, 0xC2}:
+        place += 2 + int.from_bytes(jpeg[place + 2 : place + 4])
+    count = jpeg[place + 9]
+    return jpeg[place + 1], [jpeg[place + 11 + 3 * component] for component in range(count)]
+
+
+def pixels(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def deep(*shape: int) -> NDArray[np.uint16]:
+    return np.random.default_rng(0).integers(0, 65536, shape, dtype=np.uint16)
+
+
+def photo() -> NDArray[np.uint8]:
+    y, x = np.mgrid[:48, :64]
+    return np.stack((4 * x, 5 * y, 255 - 2 * (x + y)), axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def saved(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, **options)
+    return file.getvalue()
+
+
+def wide_profile() -> bytes:
+    """An RGB profile far from sRGB: sRGB's own with the red and blue primaries exchanged."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = int.from_bytes(profile[128:132])
+    tags = {bytes(profile[132 + 12 * tag : 136 + 12 * tag]): 132 + 12 * tag for tag in range(count)}
+    red, blue = tags[b"rXYZ"], tags[b"bXYZ"]
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(profile)
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    def store(name: str, data: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return store
+
+
+def decoded(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image
+
+
+# what is read of photos
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp", "ppm"])
+def test_every_container_is_read_and_written_back_as_itself(suffix: str, store: Store) -> None:
+    before = saved(Image.fromarray(photo()), format=Image.registered_extensions()[f".{suffix}"])
+    path = store(f"photo.{suffix}", before)
+    picture = read_picture(path)
+    assert np.array_equal(picture.rgb, np.array(decoded(before).convert("RGB")))
+    assert np.array_equal(read_rgb(path), picture.rgb)
+    after = decoded(encode_picture(picture.rgb, picture))
+    assert after.format == decoded(before).format == read_header(path).format
+    assert after.size == (64, 48)
+    assert after.mode == "RGB"
+
+
+@given(values=arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_png_is_lossless_both_ways(values: Values, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("png") / "a.png"
+    path.write_bytes(png(values))
+    picture = read_picture(path)
+    assert np.array_equal(picture.rgb, values)
+    assert np.array_equal(np.array(decoded(encode_picture(picture.rgb, picture))), values)
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "colour"),
+    [
+        (deep(6, 8, 3), 16, RGB),
+        (deep(6, 8, 4), 16, RGBA),
+        (deep(6, 8), 16, GREY),
+        (pixels(6, 8) % 2, 1, GREY),
+        (pixels(6, 8) % 16, 4, GREY),
+    ],
+)
+def test_png_of_other_than_8_bits_is_refused_as_a_photo(values: Values, bits: int, colour: int, store: Store) -> None:
+    path = store("deep.png", png(values, bits=bits, colour=colour))
+    with pytest.raises(ImageError, match=rf"deep\.png.* {bits} bits"):
+        read_picture(path)
+
+
+def test_palette_image_is_refused_as_a_photo(store: Store) -> None:
+    indexed = png(pixels(6, 8) % 4, colour=PALETTE, extra=[(b"PLTE", bytes(range(12)))])
+    with pytest.raises(ImageError, match=r"mask\.png.*palette image: a label, not a photo"):
+        read_rgb(store("mask.png", indexed))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("cmyk.jpg", saved(Image.new("CMYK", (8, 8)), format="JPEG")),
+        ("float.tif", saved(Image.fromarray(np.ones((4, 4), np.float32)), format="TIFF")),
+        ("deep.tif", cv2.imencode(".tif", deep(4, 4, 3))[1].tobytes()),
+        ("deep.ppm", b"P6 2 2 65535\n" + bytes(24)),
+        ("turned.tif", saved(Image.fromarray(photo()), format="TIFF", tiffinfo={274: 6})),
+        (
+            "pages.tif",
+            saved(Image.fromarray(photo()), format="TIFF", save_all=True, append_images=[Image.fromarray(photo())]),
+        ),
+        (
+            "moving.png",
+            saved(
+                Image.fromarray(photo()), format="PNG", save_all=True, append_images=[Image.fromarray(photo()[::-1])]
+            ),
+        ),
+    ],
+)
+def test_what_cannot_pass_without_loss_is_refused_by_name(name: str, data: bytes, store: Store) -> None:
+    with pytest.raises(ImageError, match=name):
+        read_picture(store(name, data))
+
+
+def test_grey_photo_goes_in_as_equal_channels_and_comes_out_as_luminance(store: Store) -> None:
+    values = pixels(6, 8)
+    for name, data in (("a.png", png(values, colour=GREY)), ("a.jpg", saved(Image.fromarray(values), format="JPEG"))):
+        picture = read_picture(store(name, data))
+        assert picture.grey
+        assert (picture.rgb == picture.rgb[..., :1]).all()
+        changed = np.full((6, 8, 3), (200, 0, 0), np.uint8)
+        after = decoded(encode_picture(changed, picture))
+        assert after.mode == "L"
+        assert abs(np.array(after).astype(int) - 60).max() <= 1  # 0.299 of 200
+
+
+@pytest.mark.parametrize(("channels", "colour"), [(4, RGBA), (2, GREY_ALPHA)])
+def test_alpha_channel_is_kept(channels: int, colour: int, store: Store) -> None:
+    values = pixels(6, 8, channels)
+    picture = read_picture(store("a.png", png(values, colour=colour)))
+    after = np.array(decoded(encode_picture(255 - picture.rgb, picture)))
+    assert after.shape == values.shape
+    assert np.array_equal(after[..., -1], values[..., -1])
+    assert np.array_equal(after[..., 0], 255 - values[..., 0])
+
+
+def test_transparent_colour_becomes_alpha_and_is_told(store: Store) -> None:
+    values = pixels(6, 8, 3)
+    values[2, 3] = 7
+    key = struct.pack(">HHH", 7, 7, 7)
+    picture = read_picture(store("a.png", png(values, extra=[(b"tRNS", key)])))
+    after = np.array(decoded(encode_picture(picture.rgb, picture)))
+    assert after.shape == (6, 8, 4)
+    assert (after[..., 3] == 0).sum() == 1
+    assert after[2, 3, 3] == 0
+    assert "alpha" in picture.notes[0]
+
+
+# what belongs to photos
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_rotation_tag_is_kept_and_not_followed(suffix: str, store: Store) -> None:
+    container = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[suffix]
+    before = saved(Image.fromarray(photo()), format=container, exif=b"Exif\0\0" + ROTATED, lossless=True)
+    picture = read_picture(store(f"a.{suffix}", before))
+    assert picture.rgb.shape == (48, 64, 3)
+    after = decoded(encode_picture(picture.rgb, picture))
+    assert after.size == (64, 48)
+    assert after.getexif()[0x0112] == 6
+    assert after.info["exif"] == decoded(before).info["exif"]
+
+
+@pytest.mark.parametrize("container", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_srgb_profile_is_kept_to_the_byte(container: str, store: Store) -> None:
+    profile = srgb_profile()
+    before = saved(Image.fromarray(photo()), format=container, icc_profile=profile)
+    picture = read_picture(store("a", before))
+    assert np.array_equal(picture.rgb, np.array(decoded(before)))
+    assert not any("ICC" in note for note in picture.notes)
+    assert decoded(encode_picture(picture.rgb, picture)).info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize("container", ["PNG", "JPEG", "TIFF"])
+def test_pixels_under_another_profile_are_converted_to_srgb_and_tagged_so(container: str, store: Store) -> None:
+    before = decoded(saved(Image.fromarray(photo()), format=container, icc_profile=wide_profile(), quality=100))
+    picture = read_picture(store("a", saved(before, format=container, icc_profile=wide_profile(), quality=100)))
+    assert any("converted to sRGB" in note for note in picture.notes)
+    # with the red and blue primaries exchanged, converting exchanges the channels
+    assert abs(picture.rgb[..., ::-1].astype(int) - np.array(before)).mean() < 3
+    after = encode_picture(picture.rgb, picture)
+    again = read_picture(store("b", after))
+    assert not any("converted" in note for note in again.notes)
+    assert abs(again.rgb.astype(int) - picture.rgb).mean() < 3
+    tagged = chunks(after).get(b"sRGB") if container == "PNG" else decoded(after).info.get("icc_profile")
+    assert tagged
+    assert after == encode_picture(picture.rgb, picture)
+
+
+def test_profile_that_cannot_be_used_is_kept_and_told(store: Store) -> None:
+    before = saved(Image.fromarray(photo()), format="JPEG", icc_profile=b"nonsense" * 20)
+    picture = read_picture(store("a.jpg", before))
+    assert "ICC" in picture.notes[0]
+    assert decoded(encode_picture(picture.rgb, picture)).info["icc_profile"] == b"nonsense" * 20
+
+
+def test_png_chunks_that_hold_for_other_pixels_are_kept(store: Store) -> None:
+    extra = [
+        (b"gAMA", struct.pack(">I", 45455)),
+        (b"pHYs", struct.pack(">IIB", 2835, 2835, 1)),
+        (b"tEXt", b"Author\0somebody"),
+        (b"bKGD", bytes(6)),
+        (b"tIME", struct.pack(">HBBBBB", 2020, 1, 1, 0, 0, 0)),
+    ]
+    picture = read_picture(store("a.png", png(photo(), extra=extra)))
+    after = chunks(encode_picture(picture.rgb, picture))
+    assert {kind: content for kind, content in after.items() if kind not in {b"IHDR", b"IDAT", b"IEND"}} == dict(
+        extra[:3]
+    )
+
+
+def test_jpeg_comment_xmp_and_density_are_kept(store: Store) -> None:
+    before = saved(Image.fromarray(photo()), format="JPEG", comment=b"a drive", xmp=b"<x/>", dpi=(300, 300))
+    picture = read_picture(store("a.jpg", before))
+    after = decoded(encode_picture(picture.rgb, picture))
+    assert (after.info["comment"], after.info["xmp"], after.info["dpi"]) == (b"a drive", b"<x/>", (300, 300))
+
+
+def test_jpeg_with_rgb_components_is_not_written_as_such(store: Store) -> None:
+    before = saved(Image.fromarray(photo()), format="JPEG", keep_rgb=True, quality=95)
+    assert b"Adobe" in before
+    picture = read_picture(store("a.jpg", before))
+    after = np.array(decoded(encode_picture(picture.rgb, picture)))
+    assert abs(after.astype(int) - photo()).mean() < 3
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_is_written_baseline_with_full_chroma(progressive: bool, store: Store) -> None:
+    before = saved(Image.fromarray(photo()), format="JPEG", subsampling="4:2:0", progressive=progressive)
+    picture = read_picture(store("a.jpg", before))
+    marker, factors = sampling(encode_picture(picture.rgb, picture))
+    assert marker == 0xC0
+    assert factors == [0x11, 0x11, 0x11]
+
+
+def test_quality_is_followed() -> None:
+    assert len(encode_jpeg(pixels(48, 64, 3), quality=50)) < len(encode_jpeg(pixels(48, 64, 3), quality=95))
+
+
+def test_webp_stays_lossless_where_it_was(store: Store) -> None:
+    for lossless in (True, False):
+        before = saved(Image.fromarray(pixels(48, 64, 3)), format="WEBP", lossless=lossless)
+        picture = read_picture(store("a.webp", before))
+        after = encode_picture(picture.rgb, picture)
+        assert (b"VP8L" in after) == lossless
+        assert np.array_equal(np.array(decoded(after)), picture.rgb) == lossless
+
+
+def test_pixels_of_another_size_are_not_accepted(store: Store) -> None:
+    picture = read_picture(store("a.png", png(photo())))
+    with pytest.raises(ValueError, match="whose place they take"):
+        encode_picture(photo()[:-1], picture)
+
+
+# damage
+
+
+@pytest.mark.parametrize("container", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.95])
+def test_truncated_file_is_an_error_that_names_it(
+    container: str, share: float, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = saved(Image.fromarray(pixels(48, 64, 3)), format=container)
+    path = store("cut.bin", whole[: int(len(whole) * share)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for read in (read_picture, read_rgb, read_label):
+            with pytest.raises(ImageError, match=r"cut\.bin"):
+                read(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("container", ["PNG", "JPEG"])
+def test_file_that_lacks_its_last_bytes_is_truncated(container: str, store: Store) -> None:
+    whole = saved(Image.fromarray(photo()), format=container)
+    with pytest.raises(ImageError):
+        read_picture(store("cut", whole[:-3]))
+
+
+@given(place=st.integers(8, 200), flip=st.integers(1, 255))
+def test_no_changed_byte_of_a_png_goes_unseen(place: int, flip: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    data = bytearray(png(pixels(4, 5, 3)))
+    data[8 + (place - 8) % (len(data) - 8)] ^= flip
+    path = tmp_path_factory.mktemp("damage") / "a.png"
+    path.write_bytes(data)
+    with pytest.raises(ImageError):
+        read_picture(path)
+
+
+def test_missing_file_and_text_file_are_errors_that_name_them(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.png.*No such file"):
+        read_picture(tmp_path / "gone.png")
+    with pytest.raises(ImageError, match=r"notes\.png"):
+        read_header(store("notes.png", b"not a picture at all"))
+
+
+def test_metadata_beyond_repair_disturbs_nobody(store: Store) -> None:
+    before = saved(Image.fromarray(photo()), format="JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(20))
+    picture = read_picture(store("a.jpg", before))
+    assert read_header(store("b.jpg", before)).width == 64
+    assert b"MM\0*\xff\xff\xff\xff" in encode_picture(picture.rgb, picture)
+
+
+# headers and labels
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "colour", "channels"),
+    [
+        (pixels(6, 8, 3), 8, RGB, 3),
+        (pixels(6, 8, 4), 8, RGBA, 4),
+        (pixels(6, 8), 8, GREY, 1),
+        (pixels(6, 8, 2), 8, GREY_ALPHA, 2),
+        (deep(6, 8), 16, GREY, 1),
+        (deep(6, 8, 3), 16, RGB, 3),
+        (deep(6, 8, 4), 16, RGBA, 4),
+        (deep(6, 8, 2), 16, GREY_ALPHA, 2),
+        (pixels(6, 8) % 2, 1, GREY, 1),
+        (pixels(6, 8) % 4, 2, GREY, 1),
+        (pixels(6, 8) % 16, 4, GREY, 1),
+    ],
+)
+def test_label_values_are_read_as_stored(values: Values, bits: int, colour: int, channels: int, store: Store) -> None:
+    rotated = [(b"eXIf", ROTATED)]
+    path = store("label.png", png(values, bits=bits, colour=colour, extra=rotated))
+    header = read_header(path)
+    assert (header.width, header.height, header.bits, header.channels) == (8, 6, bits, channels)
+    stored = read_label(path)
+    assert stored.dtype == (np.uint16 if bits == 16 else np.uint8)
+    assert np.array_equal(stored, values)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palette_label_is_read_as_indices(bits: int, store: Store) -> None:
+    values = pixels(6, 8) & (2**bits - 1)
+    path = store("ids.png", png(values, bits=bits, colour=PALETTE, extra=[(b"PLTE", pixels(3 * 2**bits).tobytes())]))
+    assert read_header(path).palette
+    assert np.array_equal(read_label(path), values)
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.uint8, np.uint16]),
+        st.tuples(st.integers(1, 8), st.integers(1, 8)).flatmap(
+            lambda size: st.sampled_from([size, (*size, 3), (*size, 4)])
+        ),
+    )
+)
+def test_encoded_png_reads_as_the_same_values(tmp_path_factory: pytest.TempPathFactory, values: Values) -> None:
+    path = tmp_path_factory.mktemp("png") / "a.png"
+    path.write_bytes(encode_png(values))
+    assert np.array_equal(read_label(path), values)
+
+
+def test_encoded_palette_png_keeps_indices_and_colours(store: Store) -> None:
+    values = pixels(6, 8) % 3
+    palette = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10]], np.uint8)
+    path = store("ids.png", encode_png(values, palette=palette))
+    assert np.array_equal(read_label(path), values)
+    assert np.array_equal(np.array(decoded(path.read_bytes()).convert("RGB")), palette[values])
+
+
+def test_is_image_goes_by_the_suffix() -> None:
+    assert [name for name in ("a.JPG", "b.tar", "c.png.txt", "png", "d.jpeg", ".png") if is_image(name)] == [
+        "a.JPG",
+        "d.jpeg",
+        ".png",
+    ]
