@@ -167,11 +167,11 @@ def _cells(cell: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 def _convex(part: Convex, view: _View, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.int32]]:
     room = part.offsets - part.normals @ view.origin  # how far inside each half-space the camera is
-    front = np.flatnonzero(room < -1e-9).tolist()
-    back = np.flatnonzero(room > 1e-9).tolist()
+    room = np.where(np.abs(room) < 1e-9, 1e-9, room)  # a camera on a plane looks along it or away, never through it
+    front, back = np.flatnonzero(room < 0).tolist(), np.flatnonzero(room > 0).tolist()
     if not front:
         return np.zeros((y.size, x.size)), np.zeros((y.size, x.size), np.int32)
-    slope = part.normals @ view.turn / np.where(np.abs(room) > 1e-9, room, 1.0)[:, None]
+    slope = part.normals @ view.turn / room[:, None]
 
     def inverse(plane: int) -> Floats:
         a, b, c = slope[plane]
