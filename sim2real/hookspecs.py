@@ -54,7 +54,8 @@ def register_discriminators(register: Register) -> None:
 def register_losses(register: Register) -> None:
     """Offer terms of the generators' loss: ``target(**options)`` -> ``callable(LossInputs)`` -> scalar tensor.
 
-    The recipe's ``[losses]`` names it with its weight. ``sim2real.losses.LossInputs`` holds the images of a step.
+    The recipe's ``[losses]`` names it with its weight. ``sim2real.losses.LossInputs`` holds the images of a step;
+    those for identity losses only where the attribute ``needs_identity: bool`` is True (False if absent).
     """
 
 
@@ -62,7 +63,8 @@ def register_losses(register: Register) -> None:
 def register_methods(register: Register) -> None:
     """Offer training methods: ``target(networks, settings, **options)`` -> an object with ``step(batch)``.
 
-    ``sim2real.methods.base.Method`` is the protocol; a method does no input or output and prints nothing.
+    ``sim2real.methods.base`` has the protocol ``Method``, and ``Networks`` and ``MethodSettings``, which it is given. A
+    method does no input or output and prints nothing.
     """
 
 
@@ -70,7 +72,8 @@ def register_methods(register: Register) -> None:
 def register_datasets(register: Register) -> None:
     """Offer dataset layouts: ``target`` is a class that keeps ``sim2real.datasets.base.Adapter``.
 
-    Installed plugins are asked before what ships with sim2real whether they recognise a folder.
+    Installed plugins are asked before what ships with sim2real whether they recognise a folder, so ask for two
+    independent facts. ``sim2real.datasets.labels`` has the kinds of labels, ``sim2real.imageio`` the decoders.
     """
 
 
@@ -97,4 +100,8 @@ def register_recipes(register: Register) -> None:
 
 @hookspec
 def register_commands(register: Register) -> None:
-    """Offer commands of the program: ``target`` is a function with Typer annotations, or a ``typer.Typer``."""
+    """Offer commands of the program: ``target`` is a function with Typer annotations, or a ``typer.Typer``.
+
+    It is imported when it is called; ``summary`` is its line in ``sim2real --help``. User mistakes are raised as
+    ``sim2real.Sim2RealError`` and become one line.
+    """

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +164,16 @@ def test_a_scaffold_does_not_take_a_name_that_is_taken(cli: Cli, tmp_path: Path)
     done = cli("plugins", "new", "patch", "--dir", tmp_path)
     assert done.returncode == 1
     assert "plugin 'sim2real' offers a discriminator 'patch' already" in done.stderr
+
+
+def test_the_scaffolds_templates_are_in_the_wheel(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True, timeout=120)
+    [wheel] = tmp_path.glob("sim2real-*.whl")
+    templates = [
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "sim2real/scaffold").rglob("*") if path.is_file()
+    ]
+    assert {path for path in templates if "__pycache__" not in path} <= set(zipfile.ZipFile(wheel).namelist())
 
 
 @pytest.mark.parametrize("package", FIRST_PARTY, ids=lambda path: path.name)

@@ -9,21 +9,21 @@ from torch import nn
 from sim2real import Sim2RealError
 
 
-def test_what_it_offers_can_be_imported():
-    offered = {}
+def test_what_it_offers_can_be_imported() -> None:
+    offered: dict[str, str] = {}
     plugin.register_discriminators(lambda name, target, **_: offered.update({name: target}))
     assert {name: pkgutil.resolve_name(target) for name, target in offered.items()} == {
         "multiscale": MultiscalePatchGAN
     }
 
 
-def test_each_scale_judges_half_the_resolution_of_the_one_before():
+def test_each_scale_judges_half_the_resolution_of_the_one_before() -> None:
     critic = MultiscalePatchGAN(3, (128, 256), width=4)
     scores = critic(torch.zeros(2, 3, 128, 256))
     assert [tuple(score.shape) for score in scores] == [(2, 1, 14, 30), (2, 1, 6, 14), (2, 1, 2, 6)]
 
 
-def test_the_number_of_scales_and_the_smallest_image_are_checked():
+def test_the_number_of_scales_and_the_smallest_image_are_checked() -> None:
     assert len(MultiscalePatchGAN(3, (24, 24), width=4, scales=1)(torch.zeros(1, 3, 24, 24))) == 1
     with pytest.raises(Sim2RealError, match="3 scales need images of at least 96x96 pixels, not 200x95"):
         MultiscalePatchGAN(3, (95, 200), width=4)
@@ -31,7 +31,7 @@ def test_the_number_of_scales_and_the_smallest_image_are_checked():
         MultiscalePatchGAN(3, (96, 96), scales=0)
 
 
-def test_every_convolution_has_spectral_norm_one():
+def test_every_convolution_has_spectral_norm_one() -> None:
     torch.manual_seed(0)
     critic = MultiscalePatchGAN(3, (48, 48), width=4, scales=2)
     for _ in range(100):  # power iteration, one step a pass
@@ -43,16 +43,17 @@ def test_every_convolution_has_spectral_norm_one():
         assert largest.item() == pytest.approx(1, abs=0.05)
 
 
-def test_no_norm_hides_the_brightness_of_an_image():
+def test_no_norm_hides_the_brightness_of_an_image() -> None:
     torch.manual_seed(0)
     critic = MultiscalePatchGAN(3, (48, 48), width=4, scales=1).eval()
     (dark,), (bright,) = critic(torch.full((1, 3, 48, 48), -0.5)), critic(torch.full((1, 3, 48, 48), 0.5))
     assert not torch.allclose(dark, bright, atol=1e-3)
 
 
-def test_every_scale_gives_gradients_to_the_image():
+def test_every_scale_gives_gradients_to_the_image() -> None:
     critic = MultiscalePatchGAN(3, (96, 96), width=4)
     for scale in range(3):
         images = torch.rand(1, 3, 96, 96, requires_grad=True)
         critic(images)[scale].sum().backward()
-        assert images.grad.abs().sum() > 0
+        assert images.grad is not None
+        assert images.grad.any()
