@@ -81,7 +81,7 @@ def _print(facts: dict[str, Any]) -> None:
     rows = {
         "dataset": facts["dataset"],
         "rule": facts["rule"],
-        "frames": f"{facts['frames']} in {facts['sequences']} sequences",
+        "frames": f"{facts['frames']} in {facts['sequences']} sequence{'s' if facts['sequences'] != 1 else ''}",
         "sizes": _counts(facts["sizes"]) + (f" (in a sample of {sampled})" if sampled < facts["frames"] else ""),
         "roles": _counts(facts["roles"]),
         "labels": _counts(facts["labels"]) or "none",
