@@ -7,21 +7,23 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import tomli_w
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PlainSerializer,
     PositiveInt,
     ValidationError,
     model_validator,
 )
 
-from sim2real.errors import SettingsError
+from sim2real.errors import SettingsError, UnknownNameError
 from sim2real.registry import registry
 
 Layer = Mapping[str, Any]
@@ -81,30 +83,32 @@ class Term(Section):
     options: dict[str, Any] = {}
 
 
+_Weighted = Annotated[
+    Term,
+    BeforeValidator(lambda value: value if isinstance(value, Mapping | Term) else {"weight": value}),
+    PlainSerializer(lambda term: term.model_dump() if term.options else term.weight),
+]
+
+
 class Losses(BaseModel):
     """The generators' loss: how critics are fooled, and the weights of all other terms by their registered names."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, _Weighted]
     adversarial: Literal["lsgan", "bce", "hinge"] = "lsgan"
-    cycle: NonNegativeFloat | Term = 10.0
-    identity: NonNegativeFloat | Term = 0.0
+    cycle: _Weighted = Term(weight=10)
+    identity: _Weighted = Term(weight=0)
 
     @model_validator(mode="after")
     def _extra_are_registered(self) -> Self:
-        for name, value in (self.model_extra or {}).items():
+        for name in self.__pydantic_extra__:
             registry().entry("losses", name)
-            Term.model_validate(_term(value))
         return self
 
     def terms(self) -> dict[str, Term]:
         """The weighted terms besides the adversarial one; those of weight 0 are left out."""
-        named = {"cycle": self.cycle, "identity": self.identity, **(self.model_extra or {})}
-        terms = {name: Term.model_validate(_term(weight)) for name, weight in named.items()}
-        return {name: term for name, term in terms.items() if term.weight}
-
-
-def _term(value: object) -> object:
-    return {"weight": value} if isinstance(value, int | float) else value
+        named = {"cycle": self.cycle, "identity": self.identity, **self.__pydantic_extra__}
+        return {name: term for name, term in named.items() if term.weight}
 
 
 class Optim(Section):
@@ -134,8 +138,8 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
-        if self.steps and self.epochs:
-            message = "set train.steps or train.epochs, not both"
+        if (self.steps is None) == (self.epochs is None):
+            message = "set train.steps or train.epochs, one of them"
             raise ValueError(message)
         return self
 
@@ -237,8 +241,8 @@ def resolve(
     layers.append(("options", _nest((key.split("__"), value) for key, value in flags.items() if value is not None)))
     named = [layer["recipe"] for _, layer in [("", base or {}), *layers] if "recipe" in layer]
     name = recipe or (named[-1] if named else "default")
-    entry = registry().entry("recipes", name)
-    merged: dict[str, Any] = {}
+    entry = registry().entry("recipes", str(name))
+    merged = Config().model_dump(mode="json", exclude_none=True)
     for place, layer in [(f"recipe {name}", base or _parse_toml(entry.load(), entry.target)), *layers]:
         _merge(merged, layer)
         _validate(merged, place)
@@ -258,7 +262,7 @@ def differences(old: Config, new: Config) -> list[str]:
 
 def _flat(table: Layer, prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in table.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
@@ -340,10 +344,15 @@ def _validate(settings: Layer, place: str) -> Config:
         path = [str(part) for part in first["loc"]]
         message = f"{place}: {'.'.join(path)}: {_explain(path, first['type'], first['msg'])}"
         raise SettingsError(message) from error
+    except UnknownNameError as error:  # of a loss, the only names that are looked up here
+        raise UnknownNameError(f"{place}: losses: {error}") from error
 
 
 def _explain(path: list[str], kind: str, reason: str) -> str:
+    if kind in {"model_type", "dict_type"}:
+        return f"must be a table of {', '.join(_keys(Config, path)) if kind == 'model_type' else 'options'}"
     if kind != "extra_forbidden":
+        reason = reason.removeprefix("Value error, ")
         return reason[0].lower() + reason[1:]
     known = _keys(Config, path[:-1])
     near = difflib.get_close_matches(path[-1], known, n=1)

@@ -1,10 +1,10 @@
 """How a training looks on a terminal, and in a log."""
 
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from sim2real.cli.console import err
+from sim2real.cli.console import duration, err
 
 if TYPE_CHECKING:
     from sim2real.training import Progress, Trainer
@@ -66,8 +66,9 @@ def stopping() -> Iterator[Stop]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.code = 128 + number
-        signal.signal(number, before[number])
-        err.print("stopping after this step and saving; once more to give up", style="yellow")
+        signal.signal(number, before[signal.Signals(number)])
+        with suppress(OSError):  # not through the console, which the signal may have caught in the middle of a line
+            os.write(2, b"stopping after this step and saving; once more to give up\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -98,7 +99,7 @@ def _line(progress: "Progress") -> str:
     losses = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.losses.items() if "/" not in name)
     return (
         f"step {progress.step}/{progress.total}  epoch {progress.epoch:.1f}  {losses}  "
-        f"{progress.images_per_second:.1f} images/s  {_duration(progress.seconds_left)} left"
+        f"{progress.images_per_second:.1f} images/s  {duration(progress.seconds_left)} left"
     )
 
 
@@ -112,10 +113,6 @@ def _panel(progress: "Progress") -> Group:
             table.add_row(name, f"{loss:.3f}", "" if held_out is None else f"{held_out:.3f}")
     status = (
         f"step {progress.step} of {progress.total}   epoch {progress.epoch:.1f}   "
-        f"{progress.images_per_second:.1f} images/s   {_duration(progress.seconds_left)} left"
+        f"{progress.images_per_second:.1f} images/s   {duration(progress.seconds_left)} left"
     )
     return Group(table, status, ProgressBar(total=progress.total, completed=progress.step))
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

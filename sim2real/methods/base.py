@@ -97,11 +97,12 @@ class Method(Protocol):
 
 @contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
-    """Networks through which gradients flow but which collect none."""
-    for network in networks:
-        network.requires_grad_(False)  # noqa: FBT003  torch's own signature
+    """Networks through which gradients flow but which collect none; what was frozen before stays so."""
+    trained = [weights for network in networks for weights in network.parameters() if weights.requires_grad]
+    for weights in trained:
+        weights.requires_grad_(False)  # noqa: FBT003  torch's own signature
     try:
         yield
     finally:
-        for network in networks:
-            network.requires_grad_(True)  # noqa: FBT003  as above
+        for weights in trained:
+            weights.requires_grad_(True)  # noqa: FBT003  as above

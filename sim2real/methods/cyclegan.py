@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog, frozen
 from sim2real.methods.pool import ImagePool
+from sim2real.networks.blocks import choose
 
 
 class CycleGAN:
@@ -33,10 +33,10 @@ class CycleGAN:
         discriminator_loss_scale: float = 1.0,
         optimisers: Literal["shared", "separate"] = "shared",
     ) -> None:
-        _check("update_order", update_order, ("generators-first", "discriminators-first"))
-        _check("optimisers", optimisers, ("shared", "separate"))
+        orders = {"generators-first": False, "discriminators-first": True}
+        self.critics_first = choose("method.options.update_order", update_order, orders)
+        separate = choose("method.options.optimisers", optimisers, {"shared": False, "separate": True})
         self.settings = settings
-        self.critics_first = update_order == "discriminators-first"
         self.critic_scale = discriminator_loss_scale
         self.G_sim2real, self.G_real2sim = networks.generator(), networks.generator()
         self.D_real, self.D_sim = networks.discriminator(), networks.discriminator()
@@ -49,7 +49,6 @@ class CycleGAN:
             "D_real": self.D_real,
             "D_sim": self.D_sim,
         }
-        separate = optimisers == "separate"
         self.generator_optimisers = self._adams(self.G_sim2real, self.G_real2sim, settings.generator_lr, separate)
         self.critic_optimisers = self._adams(self.D_real, self.D_sim, settings.discriminator_lr, separate)
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "fp16")
@@ -161,9 +160,3 @@ def score_weights(critic: nn.Module) -> tuple[float, ...] | None:
 def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
     """The sum of scalar terms."""
     return torch.stack([*terms.values()]).sum()
-
-
-def _check(option: str, value: str, accepted: tuple[str, ...]) -> None:
-    if value not in accepted:
-        message = f"method.options.{option} = '{value}': accepted: {', '.join(accepted)}"
-        raise SettingsError(message)

@@ -35,7 +35,7 @@ class ImagePool:
             return image
         place = int(torch.randint(self.size, (), generator=self.random))
         stored, self.images[place] = self.images[place], image.clone()
-        return stored
+        return stored.to(image.device)  # a resumed pool comes from the CPU
 
     def state_dict(self) -> dict[str, Any]:
         """The stored images and the state of the draws."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +31,7 @@ class Domain:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class RawBatch:
+class RawBatch(NamedTuple):
     """A step's images as they travel between processes: uint8 (N, 3, H, W); and the files that could not be read."""
 
     sim: Tensor
@@ -104,12 +104,13 @@ def _split(frames: list[Frame], config: Config) -> tuple[list[Frame], list[Frame
     return train, [frames[number] for number in sorted(drawn)]
 
 
-class UnpairedImages(Dataset[RawBatch]):
+class UnpairedImages(Dataset[RawBatch | DatasetError]):
     """The batches of a training by step number; item ``step`` depends on the seed and the step alone.
 
     Each side goes through its images in an order of its own, drawn anew each time around, so that nothing pairs the
     two sides and every image of either is reached. A file that cannot be read is replaced by the next one in the
-    order, and named in the batch.
+    order, and named in the batch. Where none of a side can be read, the item is the error: raised in a worker process
+    it would reach the user as a traceback.
 
     Args:
         sim: Paths of the simulated images.
@@ -127,10 +128,13 @@ class UnpairedImages(Dataset[RawBatch]):
         self.batch_size = batch_size
         self.seed = seed
 
-    def __getitem__(self, step: int) -> RawBatch:
+    def __getitem__(self, step: int) -> RawBatch | DatasetError:
         skipped: list[str] = []
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        sim, real = (np.stack([self._image(side, position, skipped) for position in positions]) for side in range(2))
+        try:
+            sim, real = (np.stack([self._image(side, place, skipped) for place in positions]) for side in range(2))
+        except DatasetError as error:
+            return error
         return RawBatch(channels_first(sim), channels_first(real), tuple(skipped))
 
     def path(self, side: int, position: int) -> Path:
@@ -141,7 +145,7 @@ class UnpairedImages(Dataset[RawBatch]):
 
     def _image(self, side: int, position: int, skipped: list[str]) -> NDArray[np.uint8]:
         count = len(self.sides[side])
-        for attempt in range(position, position + count):
+        for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
             path = self.path(side, attempt)
             try:
                 image = read_rgb(path)

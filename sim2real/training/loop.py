@@ -1,12 +1,15 @@
 """The training loop, from settings to generators; it prints nothing and tells what happens as it goes."""
 
 import math
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +19,7 @@ from torch.utils.data import DataLoader
 from sim2real import __version__
 from sim2real.config import Config
 from sim2real.devices import resolve_device, resolve_precision
-from sim2real.errors import Sim2RealError
-from sim2real.files import write_whole
+from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.imageio import encode_png
 from sim2real.methods.base import Batch, StepLog
 from sim2real.model import GeneratorInfo, save_generator
@@ -28,6 +30,10 @@ from sim2real.training.samples import HeldOut, evaluating, sample_grid
 from sim2real.training.setup import build_augment, build_averages, build_method
 
 _HELD_OUT_BATCHES = 8
+_BOOKS: Any = {  # settings that do not change what comes out of a training
+    **dict.fromkeys(("sim", "real", "run", "device", "convert", "log", "checkpoint", "sample"), True),
+    "data": {"workers"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ class Trainer:
     def __init__(self, config: Config, folder: Path, *, resume: bool = False) -> None:
         self.config = config
         self.run = RunFolder(folder)
+        if not resume:
+            self.run.require_new()
         self.device = resolve_device(config.device)
         self.precision = resolve_precision(config.precision, self.device)
         self.sim, self.real = open_domains(config)
@@ -90,6 +98,8 @@ class Trainer:
         self.held_out = HeldOut(self.sim, self.real, build_augment(config), self.device)
         self.step = 0
         self.best = (math.inf, 0)
+        self.evaluated = 0
+        self._meter = _Meter()
         if resume:
             self._load()
             self.run.write_config(config)
@@ -114,7 +124,7 @@ class Trainer:
         Raises:
             Sim2RealError: A loss is no longer finite, or no image of a side can be read.
         """
-        meter, skipped = _Meter(), set[str]()
+        skipped = set[str]()
         for raw in self._batches():
             for reason in sorted({*raw.skipped} - skipped):
                 yield Note(f"skipped: {reason}")
@@ -125,33 +135,33 @@ class Trainer:
             for direction, average in self.averages.items():
                 average.update_parameters(self.method.generators[direction].network)
             self.step += 1
-            meter.add(log)
+            self._meter.add(log)
 
             stops = stop()
-            yield from self._keep_books(meter, leaves=stops)
-            if stops or self.step == self.total:
+            yield from self._keep_books(stops=stops)
+            if stops or self.step >= self.total:
                 break
         if skipped:
             yield Note(f"{len(skipped)} images could not be read and were skipped; the first: {min(skipped)}")
-        if self.step == self.total:
+        if self.step >= self.total:
             self._write_generators(self.run.path)
 
-    def _keep_books(self, meter: "_Meter", *, leaves: bool) -> Iterator[Progress | Note]:
+    def _keep_books(self, *, stops: bool) -> Iterator[Progress | Note]:
         """After a step: report, evaluate, draw samples and save, each when it is due."""
-        config, leaves = self.config, leaves or self.step == self.total
+        config = self.config
         evaluates = self.step == self.total or _is_due(config.evaluate.every, self.step)
-        saves = leaves or _is_due(config.checkpoint.every, self.step)
-        if evaluates or saves or _is_due(config.log.every, self.step):
-            losses, speed = meter.read()
+        if evaluates or _is_due(config.log.every, self.step):
+            losses, speed = self._meter.losses(), self._meter.speed()
             self._require_finite(losses)
             yield self._report(losses | (self._evaluate() if evaluates else {}), speed)
+            self._meter = _Meter()
         if self._is_patience_over():
             yield Note(f"stopped at step {self.step}: no better since step {self.best[1]} on held-out images")
-            self.total, saves = self.step, True
+            self.total = self.step
         if self.step == self.total or _is_due(config.sample.every, self.step):
-            grid = sample_grid(self.results, self.held_out.batches(config.sample.count))
-            write_whole(self.run.samples / f"step_{self.step:08d}.png", encode_png(grid))
-        if saves:
+            self._draw_samples()
+        if stops or self.step == self.total or _is_due(config.checkpoint.every, self.step):
+            self._require_finite(self._meter.losses() | self._weights())
             self._save()
 
     @cached_property
@@ -174,21 +184,27 @@ class Trainer:
             images,
             batch_size=None,
             sampler=range(self.step, self.total),
-            num_workers=min(data.workers, torch.get_num_threads()),
+            num_workers=min(data.workers, os.cpu_count() or 1),
+            worker_init_fn=_leave_signals_to_the_loop,
             pin_memory=self.device != "cpu",
             generator=torch.Generator().manual_seed(self.config.seed),  # else it draws from the networks' own
         )
-        yield from loader
+        for raw in loader:
+            if isinstance(raw, DatasetError):
+                raise raw
+            yield raw
 
     def _rate(self, step: int) -> float:
         """The factor of the learning rates: constant, then linearly to zero."""
         schedule = self.config.schedule
-        constant = self.total * schedule.constant / ((schedule.constant + schedule.decay) or 1)
-        return 1.0 if step < constant else (self.total - step) / max(self.total - constant, 1)
+        if not schedule.decay:
+            return 1.0
+        decaying = self.total * schedule.decay / (schedule.constant + schedule.decay)
+        return min(1.0, (self.total - step) / decaying)
 
     def _is_patience_over(self) -> bool:
         patience = self.config.train.patience * self.steps_per_epoch
-        return bool(patience) and self.step - self.best[1] >= patience
+        return bool(patience) and self.evaluated - self.best[1] >= patience
 
     def _evaluate(self) -> dict[str, float]:
         """The generators' mean losses on held-out images; nothing is held out: nothing is evaluated."""
@@ -197,9 +213,15 @@ class Trainer:
         with evaluating(self.method.networks.values()):
             logs = [self.method.evaluate(batch).losses for batch in self.held_out.batches(_HELD_OUT_BATCHES)]
         losses = {name: float(np.mean([float(log[name]) for log in logs])) for name in (logs[0] if logs else ())}
+        self.evaluated = self.step
         if losses.get("generator", math.inf) < self.best[0]:
             self.best = (losses["generator"], self.step)
         return {f"validation/{name}": loss for name, loss in losses.items()}
+
+    def _draw_samples(self) -> None:
+        batches = [*self.held_out.batches(self.config.sample.count)]
+        if batches:
+            self.run.write_sample(self.step, encode_png(sample_grid(self.results, batches)))
 
     def _report(self, losses: Mapping[str, float], speed: float) -> Progress:
         epoch = self.step / self.steps_per_epoch
@@ -212,14 +234,23 @@ class Trainer:
         if bad:
             checkpoints = self.run.list_checkpoints()
             good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
-            message = f"step {self.step}: the loss {bad[0]} is not finite; {good}; lower optim.generator_lr or use fp32"
+            message = f"step {self.step}: {bad[0]} is not finite; {good}; lower the rates in [optim] or use fp32"
             raise Sim2RealError(message)
+
+    def _weights(self) -> dict[str, float]:
+        """A figure of every network that is finite only if all its weights are."""
+        return {
+            f"a weight of {name}": float(sum(weights.detach().abs().sum() for weights in network.parameters()))
+            for name, network in self.method.networks.items()
+        }
 
     def _save(self) -> None:
         state = {
             "step": self.step,
             "fingerprint": self.fingerprint,
             "best": list(self.best),
+            "evaluated": self.evaluated,
+            "meter": self._meter.state_dict(),
             "method": self.method.state_dict(),
             "averages": {direction: average.state_dict() for direction, average in self.averages.items()},
             "random": torch.get_rng_state(),
@@ -238,6 +269,10 @@ class Trainer:
             raise Sim2RealError(message)
         self.step = state["step"]
         self.best = (state["best"][0], state["best"][1])
+        self.evaluated = state["evaluated"]
+        self._meter.load_state_dict(state["meter"])
+        if self._is_patience_over():
+            self.total = self.step
         self.method.load_state_dict(state["method"])
         for direction, average in self.averages.items():
             average.load_state_dict(state["averages"][direction])
@@ -247,7 +282,7 @@ class Trainer:
         self.run.cut_log(self.step)
 
     def _write_generators(self, folder: Path) -> None:
-        settings = self.config.model_dump(mode="json", exclude={"sim", "real", "run", "convert", "device"})
+        settings = self.config.model_dump(mode="json", exclude=_BOOKS)
         for direction, generator in self.results.items():
             info = GeneratorInfo(
                 name=self.config.generator.name,
@@ -263,24 +298,39 @@ class Trainer:
 
 
 class _Meter:
-    """Losses and time since they were last read; losses stay on the device until then."""
+    """Losses and time since the last report; losses stay on the device until they are read."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
+        self.timed = 0  # steps of this process: a resumed meter has more
         self.began = time.perf_counter()
 
     def add(self, log: StepLog) -> None:
         for name, loss in log.losses.items():
-            self.sums[name] = self.sums[name] + loss if name in self.sums else loss
+            self.sums[name] = self.sums[name].to(loss.device) + loss if name in self.sums else loss
         self.steps += 1
+        self.timed += 1
 
-    def read(self) -> tuple[dict[str, float], float]:
-        """Mean losses, and steps a second."""
-        losses = {name: float(loss) / self.steps for name, loss in self.sums.items()}
-        speed = self.steps / max(time.perf_counter() - self.began, 1e-9)
-        self.__init__()  # type: ignore[misc]  # a meter begins as it began
-        return losses, speed
+    def losses(self) -> dict[str, float]:
+        """Mean losses."""
+        return {name: float(loss) / self.steps for name, loss in self.sums.items()}
+
+    def speed(self) -> float:
+        """Steps a second."""
+        return self.timed / max(time.perf_counter() - self.began, 1e-9)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self.sums, "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.sums, self.steps = dict(state["sums"]), state["steps"]
+
+
+def _leave_signals_to_the_loop(_worker: int) -> None:
+    """In a worker process: Ctrl-C reaches the whole process group, but the loop still needs its batches."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _is_due(every: int, step: int) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from sim2real.config import Config, read_config
 from sim2real.errors import SettingsError
-from sim2real.files import write_whole
+from sim2real.files import LEFTOVER, replacing, write_whole
 
 
 class RunFolder:
@@ -32,14 +32,27 @@ class RunFolder:
         """Begin a run.
 
         Raises:
+            SettingsError: The folder exists or cannot be made.
+        """
+        self.require_new()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"{self.path}: cannot be made ({error.strerror}); choose another --run"
+            raise SettingsError(message) from error
+        self.write_config(config)  # first of all: what holds it can be resumed
+
+    def require_new(self) -> None:
+        """Make sure that there is nothing here yet.
+
+        Raises:
             SettingsError: The folder exists.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.is_dir() and all(LEFTOVER.fullmatch(entry.name) for entry in self.path.iterdir()):
+            return
+        if self.path.exists():
             message = f"{self.path}: exists already; add --resume to continue that run, or choose another --run"
             raise SettingsError(message)
-        self.samples.mkdir(parents=True)
-        self.checkpoints.mkdir()
-        self.write_config(config)
 
     def write_config(self, config: Config) -> None:
         """Write config.toml."""
@@ -56,6 +69,11 @@ class RunFolder:
             raise SettingsError(message)
         return read_config(self.config_file)
 
+    def write_sample(self, step: int, png: bytes) -> None:
+        """Write the sample picture of a step."""
+        self.samples.mkdir(exist_ok=True)
+        write_whole(self.samples / f"step_{step:08d}.png", png)
+
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
@@ -66,11 +84,11 @@ class RunFolder:
         if not self.metrics_file.is_file():
             return
         kept = []
-        for line in self.metrics_file.read_text("utf-8").splitlines():
+        for line in self.metrics_file.read_text("utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, KeyError, TypeError):
                 continue
         write_whole(self.metrics_file, "".join(kept).encode())
 
@@ -84,12 +102,14 @@ class RunFolder:
             keep: How many of the newest stay.
         """
         final = self.checkpoints / f"step_{step:08d}"
-        partial = self.checkpoints / f".{final.name}.tmp"
+        partial = self.checkpoints / f".{final.name}.tmp-{os.getpid()}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         write_generators(partial)
-        torch.save(dict(state), partial / "state.pt")
-        _sync(partial / "state.pt")
+        with (partial / "state.pt").open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
         _sync(self.checkpoints)
@@ -103,13 +123,15 @@ class RunFolder:
         return sorted(path for path in self.checkpoints.glob("step_*") if path.is_dir())
 
     def load(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest checkpoint with its state, or None before the first.
+        """The newest checkpoint with its state, or None before the first; removes what a dead writer left.
 
         Raises:
             SettingsError: It is damaged.
         """
-        for leftover in self.checkpoints.glob(".step_*.tmp"):
-            shutil.rmtree(leftover)
+        for folder in (self.path, self.samples, self.checkpoints):
+            for entry in folder.glob(".*"):
+                if LEFTOVER.fullmatch(entry.name):
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         found = self.list_checkpoints()
         if not found:
             return None
@@ -121,17 +143,18 @@ class RunFolder:
             raise SettingsError(message) from error
 
     def _point_to(self, checkpoint: Path) -> None:
-        link = self.checkpoints / ".last.tmp"
-        link.unlink(missing_ok=True)
         try:
-            link.symlink_to(checkpoint.name, target_is_directory=True)
+            with replacing(self.path / "last") as link:
+                link.symlink_to(checkpoint.relative_to(self.path), target_is_directory=True)
         except OSError:
             return  # a file system without links: the newest name says the same
-        link.replace(self.checkpoints / "last")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

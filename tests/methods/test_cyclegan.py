@@ -1,0 +1,406 @@
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sim2real.errors import SettingsError
+from sim2real.losses import Cycle, Identity, LossInputs, adversarial
+from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
+from sim2real.methods.cyclegan import CycleGAN
+from sim2real.networks import Ranged, initialise
+from sim2real.networks.discriminators import Combined, Patch, PatchGAN70
+from sim2real.networks.generators import EncoderDecoder, ResNet
+
+
+def resnet() -> nn.Module:
+    return ResNet(3, 3, width=4, blocks=1)
+
+
+def patch() -> nn.Module:
+    return Patch(3, (32, 32), width=4)
+
+
+def make(
+    generator: Callable[[], nn.Module] = resnet,
+    discriminator: Callable[[], nn.Module] = patch,
+    *,
+    game: str = "lsgan",
+    terms: dict[str, tuple[float, Callable[[LossInputs], Tensor]]] | None = None,
+    rates: tuple[float, float] = (1e-3, 1e-3),
+    pool: int = 0,
+    precision: str = "fp32",
+    **options: Any,
+) -> CycleGAN:
+    def ready(network: nn.Module, returns_images: bool) -> Ranged:
+        initialise(network, "normal")
+        return Ranged(network, returns_images=returns_images)
+
+    settings = MethodSettings(
+        adversarial=adversarial(game),
+        terms={"cycle": (10.0, Cycle())} if terms is None else terms,
+        generator_lr=rates[0],
+        discriminator_lr=rates[1],
+        betas=(0.5, 0.999),
+        pool=pool,
+        device="cpu",
+        precision=precision,
+        seed=0,
+    )
+    networks = Networks(lambda: ready(generator(), True), lambda: ready(discriminator(), False))
+    return CycleGAN(networks, settings, **options)
+
+
+def batch(seed: int = 0, count: int = 1) -> Batch:
+    random = torch.Generator().manual_seed(seed)
+    sim, real = (torch.rand(count, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
+    return Batch(sim, real)
+
+
+def weights(*networks: nn.Module) -> Tensor:
+    return nn.utils.parameters_to_vector([weight for network in networks for weight in network.parameters()]).detach()
+
+
+def numbers(log: StepLog) -> dict[str, float]:
+    return {name: float(loss) for name, loss in log.losses.items()}
+
+
+# ---------------------------------------------------------------------------------------------- against the paper
+
+
+def reference(
+    method: CycleGAN, batches: list[Batch], *, scale: float, identity: float, rates: tuple[float, float]
+) -> Iterator[tuple[dict[str, float], Tensor]]:
+    """The update of Zhu et al. 2017, section 3 and 4, one network at a time, with Adam written out."""
+    G, F, D_real, D_sim = (
+        copy.deepcopy(network) for network in (method.G_sim2real, method.G_real2sim, method.D_real, method.D_sim)
+    )
+    moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
+
+    def adam(network: nn.Module, loss: Tensor, rate: float, step: int) -> Callable[[], None]:
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+
+        def update() -> None:
+            with torch.no_grad():
+                for weight, gradient in zip(parameters, gradients, strict=True):
+                    first, second = moments.get(weight, (torch.zeros_like(weight), torch.zeros_like(weight)))
+                    first, second = 0.5 * first + 0.5 * gradient, 0.999 * second + 0.001 * gradient**2
+                    moments[weight] = first, second
+                    unbiased, spread = first / (1 - 0.5**step), second / (1 - 0.999**step)
+                    weight.sub_(rate * unbiased / (spread.sqrt() + 1e-8))
+
+        return update
+
+    for step, images in enumerate(batches, 1):
+        x, y = images.sim, images.real
+        fake_y, fake_x = G(x), F(y)
+        adversarial_real = ((D_real(fake_y) - 1) ** 2).mean()
+        adversarial_sim = ((D_sim(fake_x) - 1) ** 2).mean()
+        cycle = (F(fake_y) - x).abs().mean() + (G(fake_x) - y).abs().mean()
+        same = (G(y) - y).abs().mean() + (F(x) - x).abs().mean()
+        loss = adversarial_real + adversarial_sim + 10 * cycle + identity * same
+        updates = [adam(G, loss, rates[0], step), adam(F, loss, rates[0], step)]
+        for update in updates:
+            update()
+        old_y, old_x = fake_y.detach(), fake_x.detach()
+        loss_real = scale * (((D_real(y) - 1) ** 2).mean() + (D_real(old_y) ** 2).mean())
+        loss_sim = scale * (((D_sim(x) - 1) ** 2).mean() + (D_sim(old_x) ** 2).mean())
+        updates = [adam(D_real, loss_real, rates[1], step), adam(D_sim, loss_sim, rates[1], step)]
+        for update in updates:
+            update()
+        losses = {
+            "adversarial_real": adversarial_real,
+            "adversarial_sim": adversarial_sim,
+            "cycle": 10 * cycle,
+            "identity": identity * same,
+            "D_real": loss_real,
+            "D_sim": loss_sim,
+        }
+        yield {name: float(loss.detach()) for name, loss in losses.items()}, weights(G, F, D_real, D_sim)
+
+
+@pytest.mark.parametrize("optimisers", ["shared", "separate"])
+def test_three_steps_are_those_of_the_paper(optimisers: str) -> None:
+    rates = (2e-3, 1e-3)
+    method = make(  # without norms, before which the gradient of a bias is mere rounding, which Adam makes a full step
+        lambda: ResNet(3, 3, width=4, blocks=1, norm="none"),
+        lambda: Patch(3, (32, 32), width=4, norm="none"),
+        terms={"cycle": (10.0, Cycle()), "identity": (5.0, Identity())},
+        rates=rates,
+        discriminator_loss_scale=0.5,
+        optimisers=optimisers,
+    )
+    batches = [batch(seed, count=2) for seed in range(3)]
+    expected = list(reference(method, batches, scale=0.5, identity=5.0, rates=rates))
+    for images, (losses, after) in zip(batches, expected, strict=True):
+        log = numbers(method.step(images))
+        assert log == pytest.approx(losses, rel=1e-4)
+        trained = weights(method.G_sim2real, method.G_real2sim, method.D_real, method.D_sim)
+        torch.testing.assert_close(trained, after, rtol=1e-3, atol=2e-5)
+
+
+# --------------------------------------------------------------------------------------------- who moves, and when
+
+
+def test_a_step_moves_every_network() -> None:
+    method = make()
+    before = {name: weights(network) for name, network in method.networks.items()}
+    method.step(batch())
+    for name, network in method.networks.items():
+        assert not torch.equal(weights(network), before[name]), name
+
+
+def test_the_generators_loss_leaves_no_gradient_in_the_critics() -> None:
+    arrived: list[str] = []
+    method = make(rates=(1e-3, 0.0))
+    for name in ("D_real", "D_sim"):
+        for weight in method.networks[name].parameters():
+            weight.register_hook(lambda _, name=name: arrived.append(name))  # type: ignore[no-untyped-call]  # torch's
+    before = weights(method.D_real, method.D_sim)
+    update = method._update
+    counts: list[int] = []
+
+    def counted(optimisers: Any, loss: Tensor) -> None:
+        update(optimisers, loss)
+        counts.append(len(arrived))
+
+    method._update = counted  # type: ignore[method-assign]
+    method.step(batch())
+    assert counts[0] == 0  # the generators' update
+    assert counts[1] > 0  # the critics' own
+    assert torch.equal(weights(method.D_real, method.D_sim), before)  # their rate is 0
+    assert all(weight.requires_grad for weight in method.D_real.parameters())
+
+
+@pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
+def test_the_critics_loss_leaves_no_gradient_in_the_generators(order: str) -> None:
+    method = make(terms={}, rates=(0.0, 1e-3), update_order=order)
+    before = weights(method.G_sim2real, method.G_real2sim)
+    gradients = []
+    update = method._update
+
+    def watched(optimisers: Any, loss: Tensor) -> None:
+        generators = [*method.G_sim2real.parameters(), *method.G_real2sim.parameters()]
+        for weight in generators:
+            weight.grad = None
+        update(optimisers, loss)
+        gradients.append([weight.grad is not None for weight in generators])
+
+    method._update = watched  # type: ignore[method-assign]
+    method.step(batch())
+    of_generators, of_critics = gradients if order == "generators-first" else reversed(gradients)
+    assert all(of_generators)
+    assert not any(of_critics)
+    assert torch.equal(weights(method.G_sim2real, method.G_real2sim), before)
+
+
+def test_what_a_critic_keeps_frozen_stays_frozen() -> None:
+    class WithFeatures(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Conv2d(3, 4, 3).requires_grad_(False)
+            self.judge = nn.Conv2d(4, 1, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return cast("Tensor", self.judge(self.features(images)))
+
+    method = make(discriminator=WithFeatures)
+    features = [critic.network.get_submodule("features") for critic in (method.D_real, method.D_sim)]
+    before = weights(*features)
+    for _ in range(2):
+        method.step(batch())
+    assert torch.equal(weights(*features), before)
+
+
+def test_the_order_of_updates_is_the_one_that_was_asked_for() -> None:
+    generators_first, critics_first = make(), make(update_order="discriminators-first")
+    critics_first.load_state_dict(copy.deepcopy(generators_first.state_dict()))
+    one, other = numbers(generators_first.step(batch())), numbers(critics_first.step(batch()))
+    assert one["D_real"] == other["D_real"]  # both judge the fakes of the generators as they were
+    assert one["cycle"] == other["cycle"]
+    assert one["adversarial_real"] != other["adversarial_real"]  # here the critics had already learned
+
+
+@pytest.mark.parametrize("option", ["update_order", "optimisers"])
+def test_an_unknown_choice_is_refused_with_the_known_ones(option: str) -> None:
+    with pytest.raises(SettingsError, match=rf"method\.options\.{option} = 'both' is not one of \S+, \S+"):
+        make(**cast("Any", {option: "both"}))
+
+
+# ------------------------------------------------------------------------------------------------ alike and scaled
+
+
+@pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
+def test_both_domains_are_treated_alike(order: str) -> None:
+    terms: Any = {"cycle": (10.0, Cycle()), "identity": (2.0, Identity())}
+    method = make(terms=terms, discriminator_loss_scale=0.5, update_order=order)
+    mirror = make(terms=terms, discriminator_loss_scale=0.5, update_order=order)
+    twins = {"G_sim2real": "G_real2sim", "G_real2sim": "G_sim2real", "D_real": "D_sim", "D_sim": "D_real"}
+    for name, twin in twins.items():
+        mirror.networks[twin].load_state_dict(method.networks[name].state_dict())
+    swap = {"adversarial_real": "adversarial_sim", "adversarial_sim": "adversarial_real", **twins}
+    for seed in range(3):
+        images = batch(seed)
+        straight = numbers(method.step(images))
+        mirrored = numbers(mirror.step(Batch(sim=images.real, real=images.sim)))
+        assert mirrored == pytest.approx({swap.get(name, name): loss for name, loss in straight.items()}, rel=1e-4)
+
+
+def test_the_scale_of_the_critics_loss_is_that_of_both() -> None:
+    whole, half = make(), make(discriminator_loss_scale=0.5)
+    half.load_state_dict(copy.deepcopy(whole.state_dict()))
+    of_whole, of_half = numbers(whole.step(batch())), numbers(half.step(batch()))
+    assert of_half["D_real"] == pytest.approx(of_whole["D_real"] / 2)
+    assert of_half["D_sim"] == pytest.approx(of_whole["D_sim"] / 2)
+    assert of_half["cycle"] == of_whole["cycle"]
+
+
+def test_a_factor_of_zero_stops_all_learning_and_one_restores_it() -> None:
+    method = make(rates=(1e-2, 1e-2), optimisers="separate")
+    networks = list(method.networks.values())
+    before = weights(*networks)
+    method.scale_learning_rates(0.0)
+    method.step(batch())
+    assert torch.equal(weights(*networks), before)
+    method.scale_learning_rates(0.25)
+    optimisers = method.generator_optimisers + method.critic_optimisers
+    assert {group["lr"] for optimiser in optimisers for group in optimiser.param_groups} == {0.0025}
+
+
+# ------------------------------------------------------------------------------------------------------- the parts
+
+
+@pytest.mark.parametrize("game", ["lsgan", "bce", "hinge"])
+def test_critics_learn_to_tell_the_domains_apart(game: str) -> None:
+    method = make(game=game, rates=(0.0, 3e-3))
+    images = Batch(sim=torch.full((1, 3, 32, 32), -0.5), real=torch.full((1, 3, 32, 32), 0.5))
+    losses = [numbers(method.step(images))["D_real"] for _ in range(25)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("game", ["lsgan", "bce", "hinge"])
+def test_generators_learn_to_fool(game: str) -> None:
+    method = make(game=game, terms={}, rates=(1e-3, 0.0))
+    losses = [numbers(method.step(batch()))["adversarial_real"] for _ in range(15)]
+    assert losses[-1] < losses[0]
+
+
+def test_cycles_close_with_training() -> None:
+    method = make(rates=(3e-3, 1e-4))
+    losses = [numbers(method.step(batch()))["cycle"] for _ in range(25)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_identity_images_are_computed_only_where_a_loss_wants_them() -> None:
+    seen: list[LossInputs] = []
+
+    def spy(images: LossInputs) -> Tensor:
+        seen.append(images)
+        return images.fake_real.mean()
+
+    make(terms={"spy": (1.0, spy)}).step(batch())
+    assert seen[-1].identity_sim is None
+    assert seen[-1].identity_real is None
+    method = make(terms={"spy": (1.0, spy), "identity": (1.0, Identity())}, rates=(0.0, 0.0))
+    images = batch()
+    method.step(images)
+    inputs = seen[-1]
+    assert inputs.identity_sim is not None
+    assert inputs.identity_real is not None
+    torch.testing.assert_close(inputs.identity_sim, method.G_real2sim(images.sim))
+    torch.testing.assert_close(inputs.identity_real, method.G_sim2real(images.real))
+    torch.testing.assert_close(inputs.cycled_sim, method.G_real2sim(inputs.fake_real))
+    torch.testing.assert_close(inputs.cycled_real, method.G_sim2real(inputs.fake_sim))
+
+
+def test_a_term_of_a_third_party_trains_the_generators_with_its_weight() -> None:
+    def brightness(images: LossInputs) -> Tensor:
+        return (images.fake_real - 0.5).square().mean()
+
+    method = make(terms={"brightness": (100.0, brightness)}, rates=(3e-3, 0.0))
+    losses = [numbers(method.step(batch()))["brightness"] for _ in range(25)]
+    assert losses[0] == pytest.approx(100 * 0.25, rel=0.5)
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_each_score_of_a_combined_critic_counts_with_its_weight() -> None:
+    def combined(*weighted: float) -> Callable[[], nn.Module]:
+        return lambda: Combined(3, (32, 32), width=4, score_weights=weighted)
+
+    by_weights = {}
+    for pair in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 2.0)):
+        torch.manual_seed(5)
+        by_weights[pair] = numbers(make(discriminator=combined(*pair)).step(batch()))
+    for name in ("adversarial_real", "adversarial_sim", "D_real", "D_sim"):
+        patches, whole = by_weights[1.0, 0.0][name], by_weights[0.0, 1.0][name]
+        assert patches != whole
+        assert by_weights[1.0, 1.0][name] == pytest.approx(patches + whole)
+        assert by_weights[0.5, 2.0][name] == pytest.approx(0.5 * patches + 2 * whole)
+
+
+class Pyramid(nn.Module):
+    """A critic as a plugin may write it: scores of two scales in a tuple, no weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = PatchGAN70(3, (32, 32), width=4), Patch(3, (32, 32), width=4)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.fine(images), self.coarse(images)
+
+
+def test_a_critic_may_give_several_scores_without_weights() -> None:
+    method = make(discriminator=Pyramid, game="hinge")
+    assert all(map(torch.isfinite, method.step(batch()).losses.values()))
+
+
+def test_networks_of_another_range_see_and_give_images_in_the_range_of_the_program() -> None:
+    method = make(generator=lambda: EncoderDecoder(3, 3, width=4, stages=2, blocks=1, output="half_tanh"))
+    seen: list[Tensor] = []
+    method.D_real.register_forward_hook(lambda _module, args, _result: seen.append(args[0]))
+    method.step(batch())
+    assert max(float(images.abs().max()) for images in seen) > 0.5
+    assert max(float(images.abs().max()) for images in seen) <= 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_runs_in_each_precision_and_weights_stay_float32(precision: str) -> None:
+    terms: Any = {"cycle": (10.0, Cycle()), "identity": (2.0, Identity())}
+    method = make(precision=precision, terms=terms, pool=2)
+    computed: list[torch.dtype] = []
+    first = next(module for module in method.G_sim2real.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_hook(lambda _module, _args, result: computed.append(result.dtype))
+    for seed in range(4):
+        log = method.step(batch(seed))
+    assert set(computed) == {torch.float32 if precision == "fp32" else torch.bfloat16}
+    assert {loss.dtype for loss in log.losses.values()} == {torch.float32}
+    assert {weight.dtype for network in method.networks.values() for weight in network.parameters()} == {torch.float32}
+    assert all(map(torch.isfinite, log.losses.values()))
+
+
+def test_bf16_gives_nearly_the_losses_of_fp32() -> None:
+    full, half = make(), make(precision="bf16")
+    half.load_state_dict(copy.deepcopy(full.state_dict()))
+    assert numbers(half.step(batch())) == pytest.approx(numbers(full.step(batch())), rel=0.03)
+
+
+def test_evaluation_changes_nothing_and_sums_the_generators_losses() -> None:
+    method = make(terms={"cycle": (10.0, Cycle()), "identity": (2.0, Identity())}, pool=3)
+    before = copy.deepcopy(method.state_dict())
+    losses = numbers(method.evaluate(batch()))
+    assert losses["generator"] == pytest.approx(sum(loss for name, loss in losses.items() if name != "generator"))
+    assert losses.keys() == {"adversarial_real", "adversarial_sim", "cycle", "identity", "generator"}
+    torch.testing.assert_close(method.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("optimisers", ["shared", "separate"])
+def test_a_restored_method_goes_on_exactly_as_the_first_would_have(optimisers: str) -> None:
+    first, second = make(pool=2, optimisers=optimisers), make(pool=2, optimisers=optimisers)
+    for seed in range(4):
+        first.step(batch(seed))
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for seed in range(4, 8):
+        assert numbers(first.step(batch(seed))) == numbers(second.step(batch(seed)))

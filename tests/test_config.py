@@ -1,0 +1,218 @@
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim2real.config import Config, differences, read_config, read_settings, resolve
+from sim2real.errors import Sim2RealError
+from sim2real.registry import registry
+
+RECIPES = [entry.name for entry in registry().entries("recipes")]
+
+
+def refusal(*sets: str, **file: object) -> str:
+    with pytest.raises(Sim2RealError) as caught:
+        resolve(file=file, sets=sets)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_valid_and_survives_being_written_down(recipe: str) -> None:
+    config = resolve(recipe)
+    assert config.recipe == recipe
+    assert config.summary
+    assert resolve(file=tomllib.loads(config.dump())) == config
+
+
+def test_each_layer_goes_over_the_one_before() -> None:
+    assert resolve().data.batch_size == 1
+    assert resolve(file={"data": {"batch_size": 2}}).data.batch_size == 2
+    assert resolve(file={"data": {"batch_size": 2}}, sets=["data.batch_size=3"]).data.batch_size == 3
+    assert resolve(sets=["seed=3"], file={"seed": 2}, seed=4).seed == 4
+    assert resolve(sets=["seed=3", "seed=5"]).seed == 5
+    assert resolve(file={"seed": 2}, seed=None).seed == 2
+
+
+def test_a_layer_leaves_alone_what_it_does_not_name() -> None:
+    config = resolve(file={"data": {"batch_size": 2}})
+    assert config.data.size == resolve().data.size
+    assert config.generator == resolve().generator
+
+
+def test_the_recipe_may_be_named_by_any_layer() -> None:
+    assert resolve("monet2photo", file={"recipe": "cyclegan"}).recipe == "monet2photo"
+    assert resolve(file={"recipe": "cyclegan"}, sets=["recipe=monet2photo"]).data.size == (128, 128)
+    assert resolve(file={"recipe": "cyclegan"}).data.load_size == (286, 286)
+
+
+def test_values_of_sets_are_toml_or_plain_words() -> None:
+    config = resolve(
+        sets=[
+            "data.size=[64, 32]",
+            "generator.options.width=8",
+            "optim.generator_lr=1e-3",
+            "losses.adversarial=hinge",
+            'device="cpu"',
+            "compile=true",
+            "data.augment=[]",
+            "real=some/folder with spaces",
+            "sim=",
+        ]
+    )
+    assert config.data.size == (64, 32)
+    assert config.generator.options["width"] == 8
+    assert config.optim.generator_lr == 1e-3
+    assert config.losses.adversarial == "hinge"
+    assert config.device == "cpu"
+    assert config.compile
+    assert config.data.augment == []
+    assert config.real == "some/folder with spaces"
+    assert config.sim == ""
+
+
+def test_another_component_drops_the_options_of_the_one_it_replaces() -> None:
+    assert resolve(sets=["discriminator.name=global"]).discriminator.options == {}
+    assert resolve(sets=["discriminator.name=combined"]).discriminator.options == {"width": 32}
+    other = resolve(sets=["discriminator.name=patch", "discriminator.options.width=16"])
+    assert other.discriminator.options == {"width": 16}
+    together = resolve(file={"generator": {"name": "encoder-decoder", "options": {"width": 8}}})
+    assert together.generator.options == {"width": 8}
+    assert resolve(file={"generator": {"options": {"width": 8}}}).generator.options == {"width": 8, "blocks": 6}
+
+
+def test_steps_and_epochs_replace_each_other() -> None:
+    assert resolve("cyclegan").train.epochs == 200
+    by_steps = resolve("cyclegan", sets=["train.steps=7"]).train
+    assert (by_steps.steps, by_steps.epochs) == (7, None)
+    by_epochs = resolve("cyclegan", sets=["train.steps=7"], train__epochs=3).train
+    assert (by_epochs.steps, by_epochs.epochs) == (None, 3)
+    assert resolve("cyclegan", sets=["train.patience=2"]).train.epochs == 200
+    assert "train.steps or train.epochs" in refusal(train={"steps": 3, "epochs": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("data.sise=[3,3]", ["--set data.sise=[3,3]: data.sise: no such setting", "did you mean size?"]),
+        ("generator.nam=resnet", ["generator.nam: no such setting", "did you mean name?"]),
+        ("sead=1", ["sead: no such setting", "did you mean seed?"]),
+        ("xyzzy=1", ["xyzzy: no such setting", "accepted: recipe, ", "discriminator"]),
+        ("train.xyzzy=1", ["accepted: steps, epochs, patience"]),
+        ("losses.adversarial=wgan", ["losses.adversarial: ", "'lsgan', 'bce' or 'hinge'"]),
+        ("losses.cycl=3", ["--set losses.cycl=3: losses: no loss is called 'cycl'", "did you mean cycle?"]),
+        ("losses.cycle=-1", ["losses.cycle", "greater than or equal to 0"]),
+        ("losses.cycle=much", ["losses.cycle", "valid number"]),
+        ("losses.cycle={weight=1, option={}}", ["losses.cycle.option: no such setting", "did you mean options?"]),
+        ("data.size=[0,32]", ["data.size.0", "greater than 0"]),
+        ("data.fit=squeeze", ["data.fit", "'crop' or 'resize'"]),
+        ("train.steps=0", ["train.steps", "greater than 0"]),
+        ("generator=resnet", ["generator: must be a table of name, options"]),
+        ("convert=[{source='a', out='b', qualty=3}]", ["convert.0.qualty", "did you mean quality?"]),
+        ("recipe=cyclgan", ["no recipe is called 'cyclgan'", "did you mean cyclegan"]),
+        ("recipe=3", ["no recipe is called '3'"]),
+        ("data.batch_size", ["--set data.batch_size: write key=value"]),
+        ("=3", ["write key=value"]),
+    ],
+)
+def test_a_wrong_set_is_refused_with_its_place_and_what_is_accepted(text: str, parts: list[str]) -> None:
+    message = refusal(text)
+    assert [part for part in parts if part not in message] == []
+
+
+def test_a_wrong_layer_is_told_by_its_name() -> None:
+    assert refusal(data={"sise": [3, 3]}).startswith("sim2real.toml: data.sise")
+    assert refusal("seed=1", "ema=2").startswith("--set ema=2: ema")
+    with pytest.raises(Sim2RealError, match=r"options: seed: .*greater"):
+        resolve(seed=-1)
+
+
+def test_losses_take_weights_and_options() -> None:
+    assert {name: term.weight for name, term in resolve().losses.terms().items()} == {"cycle": 10, "identity": 2}
+    assert "identity" not in resolve(sets=["losses.identity=0"]).losses.terms()
+    assert resolve(sets=["losses.identity.weight=3"]).losses.terms()["identity"].weight == 3
+    term = resolve(sets=["losses.cycle={weight=2, options={kind='x'}}"]).losses.terms()["cycle"]
+    assert (term.weight, term.options) == (2, {"kind": "x"})
+
+
+def test_files_that_are_missing_or_no_toml_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Sim2RealError, match=r"absent\.toml: cannot be read .*sim2real init"):
+        read_settings(tmp_path / "absent.toml")
+    broken = tmp_path / "sim2real.toml"
+    broken.write_text("seed = \n")
+    with pytest.raises(Sim2RealError, match=re.escape(f"{broken}: not TOML")):
+        read_settings(broken)
+
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+configs = st.builds(
+    lambda **settings: resolve(file={name: value for name, value in settings.items() if value is not None}),
+    recipe=st.sampled_from(RECIPES),
+    sim=words,
+    real=words,
+    run=words,
+    summary=words,
+    seed=st.integers(0, 2**40),
+    ema=st.floats(0, 0.999),
+    data=st.fixed_dictionaries(
+        {},
+        optional={
+            "size": st.tuples(st.integers(1, 4096), st.integers(1, 4096)).map(list),
+            "load_size": st.tuples(st.integers(1, 4096), st.integers(1, 4096)).map(list),
+            "sim_include": st.lists(words, max_size=3),
+            "validation": st.floats(0, 100),
+        },
+    ),
+    generator=st.fixed_dictionaries(
+        {"name": words.filter(bool)},
+        optional={"options": st.dictionaries(words, st.integers() | words | st.booleans() | st.lists(st.integers()))},
+    ),
+    losses=st.fixed_dictionaries(
+        {},
+        optional={
+            "cycle": st.floats(0, 1e6)
+            | st.fixed_dictionaries({"weight": st.floats(0, 1e6), "options": st.dictionaries(words, st.integers())}),
+        },
+    ),
+    train=st.sampled_from([{"steps": 5}, {"epochs": 6}, {"patience": 2}]),
+    convert=st.lists(st.fixed_dictionaries({"source": words, "out": words}, optional={"dataset": words}), max_size=2),
+)
+
+
+@given(configs)
+def test_settings_survive_being_written_down(config: Config) -> None:
+    read = tomllib.loads(config.dump())
+    assert resolve(file=read) == config
+    assert differences(config, resolve(base=read)) == []
+
+
+def test_a_run_reads_its_own_settings(tmp_path: Path) -> None:
+    config = resolve("cyclegan", sim="a", real="b")
+    (tmp_path / "config.toml").write_text(config.dump())
+    assert read_config(tmp_path / "config.toml") == config
+
+
+def test_what_a_resumed_run_may_not_change_is_told_by_name() -> None:
+    old = resolve("cyclegan")
+    lines = differences(old, resolve("cyclegan", sets=["data.batch_size=4", "losses.cycle=5", "generator.name=other"]))
+    assert [line.split()[0] for line in lines] == [
+        "data.batch_size", "generator.name", "generator.options.blocks", "generator.options.norm",
+        "generator.options.output", "generator.options.width", "losses.cycle",
+    ]  # fmt: skip
+    assert lines[0] == "data.batch_size was 1 and is now 4"
+
+
+@pytest.mark.parametrize(
+    "text", ["train.steps=9", "device=cpu", "data.workers=7", "run=elsewhere", "log.every=1", "checkpoint.keep=9"]
+)
+def test_length_place_and_books_of_a_run_may_change(text: str) -> None:
+    assert differences(resolve(), resolve(sets=[text])) == []
+
+
+@pytest.mark.parametrize("text", ["seed=1", "data.sim_include=['x']", "precision=bf16", "ema=0.5", "swap=true"])
+def test_what_decides_the_numbers_of_a_run_may_not(text: str) -> None:
+    assert len(differences(resolve(), resolve(sets=[text]))) == 1
