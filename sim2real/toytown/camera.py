@@ -66,16 +66,22 @@ class Camera:
         matrix[:3, 3] = -self.rotation @ self.centre
         return matrix
 
-    def rays(self, rect: Rect | None = None) -> tuple[Floats, Floats]:
+    @property
+    def image(self) -> Rect:
+        """The whole image."""
+        return 0, 0, self.width, self.height
+
+    def rays(self, rect: Rect | None = None, step: int = 1) -> tuple[Floats, Floats]:
         """Directions (x, y, 1) through the pixel centres, as a row x of shape (1, W) and a column y of shape (H, 1).
 
         Args:
             rect: the pixels, which may lie outside the image; the whole image if not given.
+            step: 2 for every other pixel, and so on.
         """
-        left, top, right, bottom = rect or (0, 0, self.width, self.height)
+        left, top, right, bottom = rect or self.image
         cx, cy = self.principal
-        x = (np.arange(left, right, dtype=np.float64) - cx) / np.float64(self.focal)
-        y = (np.arange(top, bottom, dtype=np.float64) - cy) / np.float64(self.focal)
+        x = (np.arange(left, right, step, dtype=np.float64) - cx) / np.float64(self.focal)
+        y = (np.arange(top, bottom, step, dtype=np.float64) - cy) / np.float64(self.focal)
         return x[None, :], y[:, None]
 
     def moved_right(self, distance: float) -> Self:

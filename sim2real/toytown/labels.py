@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.camera import Camera, Floats, rotation_y
+from sim2real.toytown.camera import Camera, Floats, Rect, rotation_y
 from sim2real.toytown.raycast import NEAR, SKY, Hits, extent, silhouette
 from sim2real.toytown.shapes import Body
 from sim2real.toytown.traffic import Placed
@@ -36,7 +36,7 @@ class Box:
     Attributes:
         left, top, right, bottom: the first and last columns and rows, all inside.
         number_pixels: how many are seen.
-        truncation_ratio: share of the silhouette outside the image.
+        truncation_ratio: share of the silhouette outside the image; what is more than one image size away is left out.
         occupancy_ratio: share of the silhouette in the image that nothing stands before.
     """
 
@@ -119,20 +119,28 @@ def measure_boxes(hits: Hits, camera: Camera, vehicles: Mapping[int, Placed]) ->
     for track_id in np.unique(instance[instance >= 0]).tolist():
         rows, columns = np.nonzero(instance == track_id)
         body = vehicles[track_id].body
-        rect = extent(camera, body)
-        left, top = rect[:2]
-        whole = silhouette(camera, body, rect)
-        inside = whole[max(0, -top) : camera.height - top, max(0, -left) : camera.width - left]
+        left, top, right, bottom = whole = extent(camera, body)
+        inside = max(left, 0), max(top, 0), min(right, camera.width), min(bottom, camera.height)
         boxes[track_id] = Box(
             int(columns.min()),
             int(rows.min()),
             int(columns.max()),
             int(rows.max()),
             len(rows),
-            1 - np.count_nonzero(inside) / np.count_nonzero(whole),
-            len(rows) / np.count_nonzero(inside),
+            0.0 if inside == whole else _truncation(camera, body, whole),
+            len(rows) / np.count_nonzero(silhouette(camera, body, inside)),
         )
     return boxes
+
+
+def _truncation(camera: Camera, body: Body, whole: Rect) -> float:
+    """Share of the silhouette outside the image, counted on some 100,000 pixels at most."""
+    left, top, right, bottom = whole
+    step = int(np.ceil(np.sqrt((right - left) * (bottom - top) / 100_000)))
+    rows, columns = np.nonzero(silhouette(camera, body, whole, step))
+    x, y = left + step * columns, top + step * rows
+    outside = (x < 0) | (x >= camera.width) | (y < 0) | (y >= camera.height)
+    return float(outside.mean()) if len(x) else 0.0
 
 
 def object_pose(camera: Camera, placed: Placed) -> ObjectPose:

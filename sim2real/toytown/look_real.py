@@ -170,7 +170,8 @@ def _rounded(seen: Surface) -> Surface:
     normal = seen.normal.copy()
     paint = (seen.material == Material.PAINT) & (seen.instance >= 0)
     upright = np.abs(normal[paint, 1]) < 0.6
-    normal[paint, 1] -= np.where(upright, np.float32(0.6) + np.float32(0.8) * seen.texture[paint, 1], 0)
+    bulge = np.clip(np.float32(-0.6) - np.float32(0.8) * seen.texture[paint, 1], -0.5, 0.3)
+    normal[paint, 1] += np.where(upright, bulge, 0)
     leaves = seen.material == Material.FOLIAGE
     for axis in range(3):
         normal[leaves, axis] += np.float32(0.55) * _sample(_noise()[0], seen.texture, 0.07, 31 * axis)[leaves]

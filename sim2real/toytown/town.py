@@ -28,7 +28,7 @@ POLE = (Label.Pole, STEEL)
 RAIL = (Label.GuardRail, STEEL)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def build_block(street: Street, block: int) -> tuple[Body, ...]:
     """All that stands still in the block."""
     return tuple(_Builder(street, block).bodies())
@@ -172,9 +172,9 @@ class _Builder:
                     Ellipsoid(
                         Label.Tree,
                         self.shade(tint),
-                        middle + radii * self.rng.normal(0, 0.5, 3),
+                        middle + radii * self.rng.normal(0, 0.4, 3),
                         radii * self.between(0.4, 0.7),
-                        leaf=0.4,
+                        leaf=0.22,
                     )
                     for _ in range(4)
                 )

@@ -201,7 +201,7 @@ def _car(model: Model, tint: RGB) -> Iterator[Part]:
     ]
     paint = Material.PAINT
     sides = (Material.DARK, Material.CAR_FRONT, paint, paint, paint, Material.CAR_REAR)
-    yield prism(what, profile, "z", (-half, half), sides, caps=paint, grid=(model.width, model.waist))
+    yield prism(what, profile, "z", (0.01 - half, half - 0.01), sides, caps=paint, grid=(model.width, model.waist))
     base_front, base_rear = front - model.bonnet * model.length, rear + model.boot * model.length + 0.05
     slope = 0.75 if model.label is Label.Car else 0.45
     cabin = [
@@ -226,27 +226,19 @@ def _car(model: Model, tint: RGB) -> Iterator[Part]:
 
 
 def _lorry(model: Model, tint: RGB) -> Iterator[Part]:
+    """A cab with windows all around its upper half, a load in a white box, and six wheels."""
     rear, front, half = -model.length / 2, model.length / 2, model.width / 2
-    nose = front - 1.9
-    cabin = [(nose, -0.4), (front, -0.4), (front, -1.3), (front - 0.25, -2.7), (nose, -2.7)]
-    sides = (Material.DARK, Material.CAR_FRONT, Material.GLASS, Material.PAINT, Material.PAINT)
-    yield prism((model.label, tint), cabin, "z", (-half + 0.1, half - 0.1), sides, caps=Material.PAINT, grid=(2.2, 1.3))
-    yield box(
-        (model.label, (0.82, 0.82, 0.80)),
-        (rear, nose - 0.15),
-        (-model.height, -0.95),
-        (-half, half),
-        Material.WHITE,
-    )
-    yield box(
-        (model.label, (0.15, 0.15, 0.15)),
-        (rear + 0.05, nose),
-        (-0.95, -0.5),
-        (-half + 0.15, half - 0.15),
-        Material.DARK,
-        caps=(Material.CAR_REAR, Material.DARK),
-        grid=(2.2, 0.95),
-    )
+    nose, waist, roof = front - 1.9, -model.waist, -2.7
+    what, dark = (model.label, tint), (model.label, (0.15, 0.15, 0.15))
+    paint, glass = Material.PAINT, Material.GLASS
+    span = (0.1 - half, half - 0.1)
+    lower = [(nose, -0.4), (front, -0.4), (front, waist), (nose, waist)]
+    upper = [(nose, waist), (front, waist), (front - 0.25, roof), (nose, roof)]
+    yield prism(what, lower, "z", span, (Material.DARK, Material.CAR_FRONT, paint, paint), caps=paint, grid=(2.2, 1.3))
+    yield prism(what, upper, "z", span, (paint, glass, paint, paint), caps=glass, grid=(1.9, -roof))
+    yield box(what, (rear, nose - 0.15), (-model.height, -0.95), (-half, half), Material.WHITE)
+    chassis = (rear + 0.05, nose), (-0.95, -0.5), (0.15 - half, half - 0.15)
+    yield box(dark, *chassis, Material.DARK, caps=(Material.CAR_REAR, Material.DARK), grid=(2.2, 0.95))
     for x in (rear + 1.4, rear + 2.6, front - 1.1):
         yield from _wheels(model.label, x, 0.48, half)
 
@@ -254,5 +246,5 @@ def _lorry(model: Model, tint: RGB) -> Iterator[Part]:
 def _wheels(label: Label, x: float, radius: float, half: float) -> Iterator[Part]:
     rim = polygon(radius, 12, (x, -radius))
     grey = (0.12, 0.12, 0.12)
-    for span in ((-half - 0.01, 0.2 - half), (half - 0.2, half + 0.01)):
+    for span in ((-half, 0.2 - half), (half - 0.2, half)):
         yield prism((label, grey), rim, "z", span, Material.TYRE, grid=(x, radius))

@@ -308,7 +308,7 @@ def _save_instances(path: Path, instances: NDArray[np.uint8]) -> None:
     """A palette PNG whose indices are the instances; OpenCV cannot write one."""
     colours = np.random.default_rng(0).integers(40, 256, (256, 3), np.uint8)
     colours[0] = 0
-    image = Image.fromarray(instances).convert("P")
+    image = Image.fromarray(instances)
     image.putpalette(colours.tobytes())
     buffer = io.BytesIO()
     image.save(buffer, "PNG")

@@ -38,7 +38,7 @@ class Pose(NamedTuple):
 
 def read(path: Path) -> Floats:
     """The stored numbers of a 16-bit PNG, channels in the order of the file."""
-    code = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    code = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert code is not None
     assert code.dtype == np.uint16
     return np.asarray(code if code.ndim == 2 else code[..., ::-1], np.float64)

@@ -184,7 +184,7 @@ def test_frames_do_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
 def test_any_size_is_rendered_with_square_pixels(tmp_path: Path, size: tuple[int, int]) -> None:
     render_dataset(tmp_path / "out", size=size, frames=2, look="real", cameras=(0,))
     images = [path for path in (tmp_path / "out").rglob("*") if path.suffix in {".jpg", ".png"}]
-    assert {np.asarray(cv2.imread(path, cv2.IMREAD_UNCHANGED)).shape[:2] for path in images} == {size[::-1]}
+    assert {np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)).shape[:2] for path in images} == {size[::-1]}
     row = (tmp_path / "out/Scene01/clone/intrinsic.txt").read_text().splitlines()[1]
     fx, fy, cx, cy = map(float, row.split(" ")[2:])
     assert fx == fy == pytest.approx(725.0087 * size[0] / 1242)
@@ -259,6 +259,6 @@ def test_look_of_sim_is_flat_and_of_real_is_not(tmp_path: Path) -> None:
     for look in ("sim", "real"):
         render_dataset(tmp_path / look, look=look, frames=1, size=(160, 48), labels=False, cameras=(0,))
         (path,) = (tmp_path / look).rglob("*.jpg")
-        image = np.asarray(cv2.imread(path), np.float64)
+        image = np.asarray(cv2.imread(str(path)), np.float64)
         colours[look] = (image.max(axis=-1) - image.min(axis=-1)).mean()
     assert colours["sim"] > 1.5 * colours["real"]  # saturated against greyish
