@@ -3,12 +3,13 @@
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
-from sim2real.errors import DatasetError, PluginError
-from sim2real.imageio import is_image, read_rgb
+from sim2real.errors import DatasetError, ImageError, PluginError
+from sim2real.imageio import is_image, read_header, read_rgb
 from sim2real.registry import BUILTIN, Entry, registry
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Adapter", "Dataset", "Frame", "Match", "Role", "Tree", "open_dataset"]
 
+_LOOKED_AT = 64
 _ARCHIVES = (".tar", ".gz", ".tgz", ".zip", ".7z", ".bz2", ".xz")
 
 
@@ -85,7 +87,7 @@ class Dataset:
             lines.append(
                 f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
             )
-        return [*self._remarks, *lines]
+        return [*self._remarks, *lines, *self._misfits()]
 
     def load_image(self, frame: Frame) -> "NDArray[np.uint8]":
         """Decode a frame's image: RGB uint8 (H, W, 3), not rotated.
@@ -106,6 +108,20 @@ class Dataset:
             message = f"{frame.image}: no label '{kind}'; it has {', '.join(frame.labels) or 'none'}"
             raise DatasetError(message)
         return self.adapter.load_label(frame, kind)
+
+    def _misfits(self) -> Iterator[str]:
+        """Label images of another size than their image, judged by the headers of some frames."""
+        frames = islice(self.frames(), 0, None, max(1, self.roles()["IMAGE"] // _LOOKED_AT))
+        for frame in frames:
+            for path in filter(is_image, frame.labels.values()):
+                try:
+                    image, label = (read_header(self.root / each) for each in (frame.image, path))
+                except ImageError:  # whoever decodes it will say so
+                    continue
+                if (image.width, image.height) != (label.width, label.height):
+                    sizes = f"{label.width}x{label.height}, {frame.image} {image.width}x{image.height}"
+                    yield f"labels do not fit their images: {path} is {sizes}"
+                    return
 
     def _claimed(self) -> dict[str, bytearray]:
         """For each folder a byte per entry: 0, or 1 + the place of the role that a frame gives it."""

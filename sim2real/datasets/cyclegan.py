@@ -1,5 +1,6 @@
 """Folders that hold both domains: A is the simulation (or the paintings), B is real."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -28,10 +29,11 @@ class CycleGAN:
     def recognise(cls, tree: Tree) -> Match | None:
         """Two of the four folders, side by side, with images."""
         found = list(tree.find(cls._FOLDER, _IMAGE))
-        sides = {(image.base, image["split"].lower(), image["domain"].upper()) for image in found}
-        if len(sides) < 2:
-            return None
-        return Match(" and ".join(sorted({split + domain for _, split, domain in sides})), len(found))
+        sides: dict[str, set[str]] = defaultdict(set)
+        for image in found:
+            sides[image.base].add(image["split"].lower() + image["domain"].upper())
+        best = max(sides.values(), key=len, default=set())
+        return Match(" and ".join(sorted(best)), len(found)) if len(best) >= 2 else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image, with its side and its split."""

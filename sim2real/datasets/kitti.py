@@ -150,9 +150,9 @@ class KittiTracking(_Kitti):
     images = (r"image_(?P<camera>0[23])/(?P<sequence>\d{4})", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
 
     def _labels(self, tree: Tree, folder: PathMatch) -> dict[str, Mapping[str, str]]:
-        boxes = tree.by_frame(tree.folder(f"{folder.base}label_02"), rf"(?P<frame>{folder['sequence']})\.txt")
-        path = boxes.get(folder["sequence"], "")
-        return {"boxes": defaultdict(lambda: path)} if path else {}
+        sequence = folder["sequence"]
+        path = tree.by_frame(tree.folder(f"{folder.base}label_02"), rf"(?P<frame>{sequence})\.txt").get(sequence, "")
+        return {"boxes": dict.fromkeys(tree.by_frame(folder.path, self.images[1]), path)}
 
     def _boxes(self, path: Path, frame: Frame) -> tuple[Box, ...]:
         return _tracks(path).get(frame.index, ())

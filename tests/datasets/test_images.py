@@ -1,0 +1,69 @@
+"""The plain folder, and what it must not translate."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sim2real.datasets import Role, open_dataset
+from sim2real.imageio import encode_png
+
+Plant = Callable[..., None]
+
+PALETTE = encode_png(np.zeros((64, 96), np.uint8), palette=np.array([[0, 0, 0], [255, 0, 0]], np.uint8))
+DEEP = np.zeros((64, 96), np.uint16)
+FLOW = np.zeros((64, 96, 3), np.uint16)
+GREY = np.random.default_rng(0).integers(0, 256, (64, 96), dtype=np.uint8)
+COLOURS = np.repeat(np.random.default_rng(0).integers(0, 256, (8, 1, 3), dtype=np.uint8), 8, axis=0).repeat(96, axis=1)
+
+
+@pytest.mark.parametrize("content", [PALETTE, DEEP, FLOW], ids=["palette", "16 bits", "16 bits RGB"])
+def test_png_that_cannot_be_a_photo_is_a_label(
+    content: bytes | NDArray[np.uint16], tmp_path: Path, plant: Plant
+) -> None:
+    plant(tmp_path, "photos/0.jpg", {"other/0.png": content})
+    dataset = open_dataset(tmp_path)
+    assert [frame.image for frame in dataset.frames()] == ["photos/0.jpg"]
+    assert dict(dataset.files())["other/0.png"] is Role.LABEL
+    assert any(line.startswith("1 PNGs are carried unchanged as labels") for line in dataset.warnings())
+
+
+@pytest.mark.parametrize(("content", "role"), [(GREY, Role.LABEL), (COLOURS, Role.PSEUDO)])
+def test_png_that_looks_like_a_label_is_one_beside_photos(
+    content: NDArray[np.uint8], role: Role, tmp_path: Path, plant: Plant
+) -> None:
+    plant(tmp_path, "rgb_0.png", "rgb_1.png", {"mask_0.png": content, "mask_1.png": content})
+    dataset = open_dataset(tmp_path)
+    assert [frame.image for frame in dataset.frames()] == ["rgb_0.png", "rgb_1.png"]
+    assert dict(dataset.files())["mask_0.png"] is role
+
+
+@pytest.mark.parametrize("content", [GREY, COLOURS])
+def test_what_looks_like_labels_is_translated_where_nothing_else_is(
+    content: NDArray[np.uint8], tmp_path: Path, plant: Plant
+) -> None:
+    plant(tmp_path, {"0.png": content, "1.png": content})
+    dataset = open_dataset(tmp_path)
+    assert dataset.roles()["IMAGE"] == 2
+    assert any("if they are labels" in line for line in dataset.warnings()) == (content is COLOURS)
+
+
+def test_one_flat_photo_does_not_make_labels_of_its_group(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, *(f"{n}.png" for n in range(1, 5)), {"0.png": COLOURS})
+    assert open_dataset(tmp_path).roles()["IMAGE"] == 5
+
+
+def test_damaged_png_stays_an_image_so_that_it_is_told(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "0.jpg", {"1.png": b"\x89PNG\r\n\x1a\n"})
+    assert open_dataset(tmp_path).roles()["IMAGE"] == 2
+
+
+def test_frames_are_in_order_with_their_folder_as_sequence(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "b/1.jpg", "b/0.JPEG", "a.bmp.jpg", {"notes.txt": "x"})
+    assert [(frame.image, frame.sequence, frame.index) for frame in open_dataset(tmp_path).frames()] == [
+        ("a.bmp.jpg", "", 0),
+        ("b/0.JPEG", "b", 1),
+        ("b/1.jpg", "b", 2),
+    ]

@@ -1,0 +1,117 @@
+"""The KITTI family: colour images are frames, their labels decode, and colour pictures of labels are no images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim2real.datasets import Role, open_dataset
+from sim2real.datasets.labels import Boxes, Disparity, Flow, Instances, Segmentation
+from sim2real.errors import DatasetError
+
+Grow = Callable[..., Path]
+Plant = Callable[..., None]
+
+
+def test_object_boxes_belong_to_the_left_colour_camera(grow: Grow) -> None:
+    frames = {frame.image: frame for frame in open_dataset(grow("kitti-object")).frames()}
+    assert len(frames) == 8
+    left = frames["training/image_2/000001.png"]
+    assert left.labels == {"boxes": "training/label_2/000001.txt"}
+    assert not frames["training/image_3/000001.png"].labels
+    assert not frames["testing/image_2/000001.png"].labels
+    boxes = left.load_label("boxes")
+    assert isinstance(boxes, Boxes)
+    car, ignored = boxes.boxes
+    assert (car.label, car.left, car.bottom, car.truncated) == ("Car", 387.63, 203.12, 0.0)
+    assert (ignored.label, ignored.truncated) == ("DontCare", None)
+
+
+def test_object_layout_is_known_without_the_outer_folders(grow: Grow) -> None:
+    dataset = open_dataset(grow("kitti-object") / "training")
+    assert dataset.name == "kitti-object"
+    assert next(dataset.frames()).labels == {"boxes": "label_2/000000.txt"}
+
+
+def test_raw_translates_colour_cameras_alone(grow: Grow) -> None:
+    dataset = open_dataset(grow("kitti-raw"))
+    files = dict(dataset.files())
+    drive = "2011_09_26/2011_09_26_drive_0001_sync"
+    assert files[f"{drive}/image_02/data/0000000000.png"] is Role.IMAGE
+    assert files[f"{drive}/image_00/data/0000000000.png"] is Role.AUX
+    assert files[f"{drive}/tracklet_labels.xml"] is Role.LABEL
+    assert files[f"{drive}/image_02/timestamps.txt"] is Role.AUX
+
+
+@pytest.mark.parametrize("part", ["2011_09_26", "2011_09_26/2011_09_26_drive_0001_sync"])
+def test_raw_is_known_from_inside(part: str, grow: Grow) -> None:
+    dataset = open_dataset(grow("kitti-raw") / part)
+    assert dataset.name == "kitti-raw"
+    assert dataset.match.images == 4
+
+
+def test_tracking_has_boxes_by_frame_with_tracks(grow: Grow) -> None:
+    frames = {frame.image: frame for frame in open_dataset(grow("kitti-tracking")).frames()}
+    boxes = [frames[f"training/image_02/0001/00000{n}.png"].load_label("boxes") for n in (0, 1)]
+    assert [[box.track for box in each.boxes] for each in boxes if isinstance(each, Boxes)] == [[4], [4, 5]]
+    assert not frames["training/image_03/0001/000000.png"].labels
+
+
+def test_odometry_knows_its_sequences(grow: Grow) -> None:
+    dataset = open_dataset(grow("kitti-odometry"))
+    assert {frame.sequence for frame in dataset.frames()} == {
+        f"sequences/0{n}/image_{camera}" for n in (0, 1) for camera in (2, 3)
+    }
+
+
+def test_flow_2015_labels_the_reference_frame(grow: Grow) -> None:
+    dataset = open_dataset(grow("kitti-flow2015"))
+    frames = {frame.image: frame for frame in dataset.frames()}
+    reference = frames["training/image_2/000000_10.png"]
+    assert reference.labels == {
+        "disparity": "training/disp_occ_0/000000_10.png",
+        "flow": "training/flow_occ/000000_10.png",
+    }
+    assert not frames["training/image_2/000000_11.png"].labels
+    flow, disparity = reference.load_label("flow"), reference.load_label("disparity")
+    assert isinstance(flow, Flow)
+    assert flow.uv[0, 0] == pytest.approx(((40000 - 2**15) / 64, (30000 - 2**15) / 64))
+    assert isinstance(disparity, Disparity)
+    assert disparity.pixels[0, 0] == pytest.approx(1234 / 256)
+    files = dict(dataset.files())
+    assert files["training/disp_noc_1/000000_10.png"] is Role.LABEL
+    assert files["training/viz_flow_occ/000000_10.png"] is Role.PSEUDO
+
+
+def test_semantics_decodes_classes_and_instances_and_never_takes_their_pictures(grow: Grow) -> None:
+    dataset = open_dataset(grow("kitti-semantics"))
+    frame = next(frame for frame in dataset.frames() if frame.labels)
+    segmentation, instances = frame.load_label("segmentation"), frame.load_label("instance")
+    assert isinstance(segmentation, Segmentation)
+    assert segmentation.names[int(segmentation.ids[0, 0])] == "road"
+    assert segmentation.names[26] == "car"
+    assert isinstance(instances, Instances)
+    assert (instances.ids[0, 0], instances.ids[23, 0]) == (-1, 26 * 256 + 3)
+    assert dict(dataset.files())["training/semantic_rgb/000000_10.png"] is Role.PSEUDO
+
+
+def test_semantics_are_known_under_the_names_of_the_robust_vision_challenge(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "training/image_2/Kitti2015_000000_10.png", "test/image_2/Kitti2015_000000_10.png")
+    plant(tmp_path, {"training/semantic/Kitti2015_000000_10.png": np.full((24, 32), 7, np.uint8)})
+    dataset = open_dataset(tmp_path)
+    assert dataset.name == "kitti-semantics"
+    assert [bool(frame.labels) for frame in dataset.frames()] == [False, True]
+
+
+def test_images_as_jpeg_are_known_too(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "2011_09_26_drive_0001_sync/image_02/data/0000000000.jpg")
+    assert open_dataset(tmp_path).name == "kitti-raw"
+
+
+def test_damaged_boxes_are_an_error_that_names_file_and_line(grow: Grow, plant: Plant) -> None:
+    root = grow("kitti-object")
+    plant(root, {"training/label_2/000000.txt": "Car 0 0\n"})
+    frame = next(frame for frame in open_dataset(root).frames() if frame.labels)
+    with pytest.raises(DatasetError, match=r"000000\.txt: line 1 has 3 columns"):
+        frame.load_label("boxes")
