@@ -55,3 +55,38 @@ def install(site: Path) -> Callable[..., None]:
         (info / "entry_points.txt").write_text(f"[sim2real]\n{name} = {module}\n")
 
     return write
+
+
+@pytest.fixture(scope="session")
+def paint() -> Callable[..., Path]:
+    """Fill a folder with small photos, each of another colour: ``paint(folder, count, size=(W, H), seed=0)``."""
+
+    def fill(folder: Path, count: int, *, size: tuple[int, int] = (40, 32), seed: int = 0) -> Path:
+        import cv2
+        import numpy as np
+
+        folder.mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(seed)
+        for number in range(count):
+            colours = random.integers(0, 216, 3) + random.integers(0, 40, (size[1], size[0], 3))
+            assert cv2.imwrite(str(folder / f"{number:04d}.png"), colours.astype(np.uint8))
+        return folder
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Settings, as of ``--set``, of a training that takes moments."""
+    return [
+        "data.size=[32, 32]",
+        "data.workers=0",
+        "generator.options.width=4",
+        "generator.options.blocks=1",
+        "discriminator.options.width=4",
+        "precision=fp32",
+        "device=cpu",
+        "train.steps=6",
+        "log.every=2",
+        "checkpoint.every=3",
+    ]

@@ -360,7 +360,7 @@ def test_a_critic_may_give_several_scores_without_weights() -> None:
 def test_networks_of_another_range_see_and_give_images_in_the_range_of_the_program() -> None:
     method = make(generator=lambda: EncoderDecoder(3, 3, width=4, stages=2, blocks=1, output="half_tanh"))
     seen: list[Tensor] = []
-    method.D_real.register_forward_hook(lambda _module, args, _result: seen.append(args[0]))
+    method.D_real.register_forward_hook(lambda _module, args, _result: seen.append(args[0].detach()))
     method.step(batch())
     assert max(float(images.abs().max()) for images in seen) > 0.5
     assert max(float(images.abs().max()) for images in seen) <= 1

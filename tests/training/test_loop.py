@@ -1,0 +1,388 @@
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sim2real.config import Config, read_config
+from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.imageio import read_rgb
+from sim2real.losses import LossInputs
+from sim2real.model import load_generator
+from sim2real.training import Note, Progress, Trainer
+
+Configure = Callable[..., Config]
+Paint = Callable[..., Path]
+FILES = ("sim2real.safetensors", "real2sim.safetensors")
+
+
+def run(
+    config: Config, folder: Path, *, until: int | None = None, resume: bool = False
+) -> tuple[Trainer, list[Progress | Note]]:
+    """Train to the end, or stop after a step as a signal would."""
+    trainer = Trainer(config, folder, resume=resume)
+    return trainer, list(trainer.train(stop=lambda: trainer.step == until))
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def result(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in FILES]
+
+
+# --------------------------------------------------------------------------------------------------- what it leaves
+
+
+def test_a_training_leaves_all_that_it_should(configure: Configure, tmp_path: Path) -> None:
+    config = configure("sample.every=4", "sample.count=2", "data.validation=2", "checkpoint.keep=1")
+    trainer, events = run(config, tmp_path / "run")
+    folder = tmp_path / "run"
+    assert trainer.finished
+    assert read_config(folder / "config.toml") == config
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step_00000006"]
+    assert (folder / "last").resolve() == (folder / "checkpoints" / "step_00000006").resolve()
+    assert (folder / "last").readlink() == Path("checkpoints/step_00000006")
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["step_00000004.png", "step_00000006.png"]
+    assert read_rgb(folder / "samples" / "step_00000006.png").shape == (2 * 32, 6 * 32, 3)
+    records = lines(folder)
+    assert [record["step"] for record in records] == [2, 4, 6]
+    assert all(math.isfinite(value) for record in records for value in record.values())
+    assert {"epoch", "rate", "adversarial_real", "cycle", "identity", "D_sim"} <= records[0].keys()
+    assert "validation/generator" in records[-1]
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert [event.step for event in progress] == [2, 4, 6]
+    assert all(event.images_per_second > 0 for event in progress)
+    assert progress[-1].seconds_left == 0
+    assert progress[0].epoch == pytest.approx(2 / 7)  # of the larger side, 7 of 9 images
+    _, info = load_generator(folder / "sim2real.safetensors")
+    assert (info.name, info.recipe, info.options) == ("resnet", "default", {"width": 4, "blocks": 1})
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_newest_checkpoints_are_kept(configure: Configure, tmp_path: Path) -> None:
+    run(configure("checkpoint.every=1", "checkpoint.keep=3"), tmp_path / "run")
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert kept == ["step_00000004", "step_00000005", "step_00000006"]
+
+
+def test_an_epoch_is_as_many_images_as_the_larger_side_has(configure: Configure, tmp_path: Path) -> None:
+    trainer = Trainer(configure("train.epochs=3", "data.batch_size=2", "data.validation=0"), tmp_path / "run")
+    assert trainer.total == 3 * 5  # 9 images, 2 a step
+
+
+# ------------------------------------------------------------------------------------------------------ determinism
+
+
+def test_equal_seeds_give_equal_bytes_whatever_the_paths_and_workers(configure: Configure, tmp_path: Path) -> None:
+    run(configure(), tmp_path / "a")
+    run(configure("data.workers=2", "log.every=1", "checkpoint.every=5"), tmp_path / "elsewhere" / "b")
+    run(configure("seed=1"), tmp_path / "c")
+    assert result(tmp_path / "a") == result(tmp_path / "elsewhere" / "b")
+    assert result(tmp_path / "a")[0] != result(tmp_path / "c")[0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("until", [1, 3, 5])
+def test_a_stopped_and_resumed_run_is_bit_for_bit_one_never_stopped(
+    configure: Configure, tmp_path: Path, until: int, precision: str
+) -> None:
+    config = configure(f"precision={precision}", "pool=2", "evaluate.every=4", "schedule.decay=3")
+    run(config, tmp_path / "whole")
+    trainer, _ = run(config, tmp_path / "parts", until=until)
+    assert not trainer.finished
+    assert not (tmp_path / "parts" / FILES[0]).exists()
+    trainer, _ = run(config, tmp_path / "parts", resume=True)
+    assert trainer.finished
+    assert result(tmp_path / "parts") == result(tmp_path / "whole")
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_a_run_that_died_between_checkpoints_repeats_what_was_lost(configure: Configure, tmp_path: Path) -> None:
+    config = configure("log.every=1", "sample.every=1")
+    run(config, tmp_path / "whole")
+    for event in Trainer(config, tmp_path / "parts").train():
+        if isinstance(event, Progress) and event.step == 5:
+            break
+    assert [record["step"] for record in lines(tmp_path / "parts")] == [1, 2, 3, 4, 5]
+    run(config, tmp_path / "parts", resume=True)
+    assert result(tmp_path / "parts") == result(tmp_path / "whole")
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(configure: Configure, tmp_path: Path) -> None:
+    config = configure("log.every=1")
+    run(config, tmp_path / "whole")
+    next(Trainer(config, tmp_path / "parts").train())
+    run(config, tmp_path / "parts", resume=True)
+    assert result(tmp_path / "parts") == result(tmp_path / "whole")
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_leftovers_of_a_dead_writer_are_ignored_and_removed(configure: Configure, tmp_path: Path) -> None:
+    config, folder = configure(), tmp_path / "run"
+    run(config, tmp_path / "whole")
+    run(config, folder, until=3)
+    partial = folder / "checkpoints" / ".step_00000006.tmp-123"
+    partial.mkdir()
+    (partial / "state.pt").write_bytes(b"half")
+    (folder / ".metrics.jsonl.tmp-123").write_text("half")
+    with (folder / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 4, "epo')
+    trainer, _ = run(config, folder, resume=True)
+    assert trainer.finished
+    assert result(folder) == result(tmp_path / "whole")
+    assert lines(folder) == lines(tmp_path / "whole")
+    assert [path for path in folder.rglob(".*")] == []
+
+
+def test_a_run_that_died_before_writing_its_generators_writes_them(configure: Configure, tmp_path: Path) -> None:
+    config = configure()
+    run(config, tmp_path / "run")
+    before = result(tmp_path / "run")
+    (tmp_path / "run" / FILES[1]).unlink()
+    trainer, events = run(config, tmp_path / "run", resume=True)
+    assert events == []
+    assert trainer.finished
+    assert result(tmp_path / "run") == before
+
+
+# ------------------------------------------------------------------------------------------------- resuming, refused
+
+
+def test_a_folder_that_exists_is_refused_without_resume(configure: Configure, tmp_path: Path) -> None:
+    run(configure(), tmp_path / "run", until=1)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    for name in ("run", "file", "full"):
+        with pytest.raises(Sim2RealError, match=rf"{name}: exists already; add --resume .* or choose another --run"):
+            Trainer(configure(), tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / f".config.toml.tmp-{os.getpid()}").write_text("")  # a writer died in the first moment
+    assert not Trainer(configure(), tmp_path / "empty").finished
+    with pytest.raises(Sim2RealError, match="cannot be made"):
+        Trainer(configure(), tmp_path / "file" / "run")
+
+
+def test_what_is_wrong_leaves_no_run_folder(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(Sim2RealError):
+        Trainer(configure("data.size=[34, 34]"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_named(configure: Configure, tmp_path: Path) -> None:
+    config = configure()
+    run(config, tmp_path / "run", until=5)
+    run(config, tmp_path / "whole")
+    newest = tmp_path / "run" / "checkpoints" / "step_00000005"
+    state = newest / "state.pt"
+    state.write_bytes(state.read_bytes()[:5000])
+    with pytest.raises(Sim2RealError, match=rf"{newest}: damaged checkpoint .*; delete that folder"):
+        Trainer(config, tmp_path / "run", resume=True)
+    for file in newest.iterdir():
+        file.unlink()
+    newest.rmdir()
+    run(config, tmp_path / "run", resume=True)
+    assert result(tmp_path / "run") == result(tmp_path / "whole")
+
+
+def test_images_that_changed_under_a_run_are_noticed(configure: Configure, tmp_path: Path, paint: Paint) -> None:
+    sim = paint(tmp_path / "sim", 4)
+    run(configure(sim=sim), tmp_path / "run", until=3)
+    (sim / "0002.png").rename(sim / "two.png")
+    with pytest.raises(Sim2RealError, match="the images have changed since this run began"):
+        Trainer(configure(sim=sim), tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_may_be_made_longer(configure: Configure, tmp_path: Path) -> None:
+    run(configure(), tmp_path / "run")
+    trainer = Trainer(configure("train.steps=8"), tmp_path / "run", resume=True)
+    assert not trainer.finished
+    steps = [event.step for event in trainer.train() if isinstance(event, Progress)]
+    assert steps == [8]
+    assert trainer.finished
+    assert read_config(tmp_path / "run" / "config.toml").train.steps == 8
+
+
+# ------------------------------------------------------------------------------------------- schedule, averages, end
+
+
+def test_rates_are_constant_and_then_fall_in_a_line(configure: Configure, tmp_path: Path) -> None:
+    run(configure("train.steps=8", "schedule={constant=100, decay=100}", "log.every=1"), tmp_path / "run")
+    rates = [record["rate"] for record in lines(tmp_path / "run")]
+    assert rates == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("schedule", ["{constant=500, decay=0}", "{constant=0, decay=0}"])
+def test_without_decay_rates_stay(configure: Configure, tmp_path: Path, schedule: str) -> None:
+    run(configure("log.every=1", f"schedule={schedule}"), tmp_path / "run")
+    assert {record["rate"] for record in lines(tmp_path / "run")} == {1.0}
+
+
+def state_of(trainer: Trainer) -> dict[str, Tensor]:
+    network = trainer.method.generators["sim2real"].network
+    return {name: weight.detach().clone() for name, weight in network.state_dict().items()}
+
+
+def test_the_generators_that_are_written_are_the_averaged_ones(configure: Configure, tmp_path: Path) -> None:
+    trainer = Trainer(configure("log.every=1", "ema=0.75", "optim.generator_lr=0.01"), tmp_path / "run")
+    steps = [state_of(trainer) for event in trainer.train() if isinstance(event, Progress)]
+    average = steps[0]
+    for state in steps[1:]:
+        average = {name: 0.75 * average[name] + 0.25 * state[name] for name in average}
+    written = load_file(tmp_path / "run" / FILES[0])
+    torch.testing.assert_close(written, average)
+    assert any(not torch.allclose(written[name], steps[-1][name]) for name in written)
+
+
+def test_without_an_average_the_generators_themselves_are_written(configure: Configure, tmp_path: Path) -> None:
+    trainer, _ = run(configure("ema=0"), tmp_path / "run")
+    torch.testing.assert_close(load_file(tmp_path / "run" / FILES[0]), state_of(trainer), rtol=0, atol=0)
+
+
+def test_patience_ends_a_run_that_gets_no_better(configure: Configure, tmp_path: Path) -> None:
+    config = configure(
+        "train={steps=99, patience=1}", "evaluate.every=2", "optim.generator_lr=0", "optim.discriminator_lr=0",
+        "data.validation=2",
+    )  # fmt: skip
+    trainer, events = run(config, tmp_path / "run")
+    assert trainer.step == 10  # the best is step 2, and an epoch of 7 steps is over at the evaluation after step 9
+    assert [event.text for event in events if isinstance(event, Note)] == [
+        "stopped at step 10: no better since step 2 on held-out images"
+    ]
+    assert trainer.finished
+    assert Trainer(config, tmp_path / "run", resume=True).finished
+
+
+def test_patience_waits_where_nothing_is_evaluated(configure: Configure, tmp_path: Path) -> None:
+    config = configure("train={steps=20, patience=1}", "data.validation=0", "evaluate.every=2")
+    trainer, _ = run(config, tmp_path / "run")
+    assert trainer.step == 20
+
+
+# --------------------------------------------------------------------------------------------------- when it fails
+
+
+def finite(folder: Path) -> bool:
+    tensors = [
+        tensor
+        for checkpoint in (folder / "checkpoints").iterdir()
+        for file in checkpoint.glob("*.safetensors")
+        for tensor in load_file(file).values()
+    ]
+    for state in (folder / "checkpoints").glob("*/state.pt"):
+        method = torch.load(state, weights_only=True)["method"]
+        tensors += [
+            weight for name in ("G_sim2real", "G_real2sim", "D_real", "D_sim") for weight in method[name].values()
+        ]
+    assert tensors
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+@pytest.mark.parametrize("log_every", [1, 50])
+def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(
+    configure: Configure, tmp_path: Path, log_every: int
+) -> None:
+    config = configure("train.steps=60", f"log.every={log_every}", "checkpoint.every=2", "ema=0")
+    run(config, tmp_path / "run", until=3)
+    trainer = Trainer(config, tmp_path / "run", resume=True)
+    for weight in trainer.method.networks["D_real"].parameters():
+        weight.data.fill_(1e30)
+    with pytest.raises(Sim2RealError, match=r"step 4: .* is not finite; the last good checkpoint is .*step_00000003;"):
+        list(trainer.train())
+    assert finite(tmp_path / "run")
+    assert not (tmp_path / "run" / FILES[0]).exists()
+
+
+def test_an_absurd_rate_ends_in_an_error(configure: Configure, tmp_path: Path) -> None:
+    config = configure("optim.generator_lr=1e38", "optim.discriminator_lr=1e38", "log.every=1")
+    with pytest.raises(Sim2RealError, match=r"step 2: .* is not finite; there is no checkpoint yet; lower the rates"):
+        run(config, tmp_path / "run")
+
+
+def test_weights_that_break_at_a_finite_loss_are_not_saved(configure: Configure, tmp_path: Path) -> None:
+    trainer = Trainer(configure("checkpoint.every=1"), tmp_path / "run")
+
+    def breaks_at_step_3(images: LossInputs) -> Tensor:
+        return (images.fake_real * 0.0).sum().sqrt() if trainer.step == 2 else images.fake_real.sum() * 0.0
+
+    terms: Any = trainer.method.settings.terms  # type: ignore[attr-defined]  # not every method has settings
+    terms["root"] = (1.0, breaks_at_step_3)
+    with pytest.raises(
+        Sim2RealError, match=r"step 3: a weight of G_sim2real is not finite; the last good .*step_00000002;"
+    ):
+        list(trainer.train())
+    assert finite(tmp_path / "run")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_unreadable_images_are_skipped_counted_and_named(
+    configure: Configure, tmp_path: Path, paint: Paint, workers: int
+) -> None:
+    real = paint(tmp_path / "real", 5)
+    for number in (1, 3):
+        path = real / f"000{number}.png"
+        path.write_bytes(path.read_bytes()[:200])
+    config = configure("train.steps=12", f"data.workers={workers}", "data.validation=0", real=real)
+    trainer, events = run(config, tmp_path / "run")
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert trainer.finished
+    assert len(notes) == 3
+    assert sorted(re.findall(r"000\d\.png", " ".join(notes[:2]))) == ["0001.png", "0003.png"]
+    assert re.match(r"2 images could not be read and were skipped; the first: .*0001\.png", notes[-1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_side_that_cannot_be_read_at_all_is_one_line(
+    configure: Configure, tmp_path: Path, paint: Paint, workers: int
+) -> None:
+    real = paint(tmp_path / "real", 3)
+    for path in real.iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DatasetError, match=r"^none of 2 real images can be read; the last: [^\n]*$"):
+        run(configure(f"data.workers={workers}", real=real), tmp_path / "run")
+
+
+def test_held_out_images_that_cannot_be_read_do_not_end_a_run(
+    configure: Configure, tmp_path: Path, paint: Paint
+) -> None:
+    two = tmp_path / "two"
+    for seed, part in enumerate(("trainA", "trainB", "testA", "testB")):
+        paint(two / part, 3, seed=seed)
+    for path in (two / "testB").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    trainer, _ = run(configure(sim=two, real=""), tmp_path / "run")
+    assert trainer.finished
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("data.size=[34, 32]", r"data\.size = \[34, 32\]: the generator 'resnet' needs multiples of 4"),
+        ("generator.name=resnett", "no generator is called 'resnett'; did you mean resnet"),
+        ("generator.options.widht=4", r"generator\.options\.widht: .*did you mean width"),
+        ("method.options.update_order=both", r"method\.options\.update_order = 'both' is not one of"),
+        ("data.augment=['hflop']", "no augmentation is called 'hflop'"),
+        ("losses.cycle={weight=1, options={kind=2}}", r"losses\.cycle\.options\.kind: 'cycle' takes no such option"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_told(
+    configure: Configure, tmp_path: Path, setting: str, words: str
+) -> None:
+    with pytest.raises(Sim2RealError, match=words):
+        Trainer(configure(setting), tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(Sim2RealError, match="device 'cuda': this machine offers 0 CUDA devices; use auto or cpu"):
+        Trainer(configure("device=cuda"), tmp_path / "run")
