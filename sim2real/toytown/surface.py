@@ -25,7 +25,7 @@ class Surface:
         instance: (H, W), track ids, -1 for none.
         tint: (H, W, 3), the object's own colour, in [0, 1].
         normal: (H, W, 3), in the world.
-        point: (H, W, 3), metres, in the world; 0 for the sky.
+        point: (H, W, 3), metres, in the world; where the camera is for the sky.
         texture: (H, W, 2), metres on the surface, along and down.
         depth: (H, W), metres; `inf` for the sky.
         ray: (H, W, 3), the direction of sight in the world, of length one.
@@ -42,31 +42,21 @@ class Surface:
     ray: Floats32
 
 
-def ground_points(camera: Camera, hits: Hits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """World x and z of the pixels that see the ground, in reading order."""
-    x, y = camera.rays()
-    rows, columns = np.nonzero(hits.face == GROUND)
-    depth = 1 / hits.inverse[rows, columns]
-    directions = np.stack([x[0, columns] * depth, y[rows, 0] * depth, depth])
-    turn = camera.rotation.T
-    return turn[0] @ directions + camera.centre[0], turn[2] @ directions + camera.centre[2]
-
-
 def surface(camera: Camera, street: Street, hits: Hits) -> Surface:
     """Describe what was hit."""
     x, y = camera.rays()
     ground, sky = hits.face == GROUND, hits.face == SKY
     faces = hits.faces
-    material = faces["material"][hits.face]
-    material[ground] = street.ground(*ground_points(camera, hits))
-    label = faces["label"][hits.face]
-    label[ground & np.isin(material, ROAD)] = Label.Road
-
-    direction = np.stack([np.broadcast_to(a, ground.shape) for a in (x, y, np.ones(1))], axis=-1)
-    direction = direction @ camera.rotation
+    direction = np.stack(np.broadcast_arrays(x, y, 1.0), axis=-1) @ camera.rotation
     with np.errstate(divide="ignore"):
         depth = 1 / hits.inverse
     point = camera.centre + direction * np.where(sky, 0, depth)[..., None]
+
+    material = faces["material"][hits.face]
+    material[ground] = street.ground(point[ground, 0], point[ground, 2])
+    label = faces["label"][hits.face]
+    label[ground & np.isin(material, ROAD)] = Label.Road
+
     px, pz, cos, sin = np.moveaxis(faces["place"][hits.face], -1, 0)
     dx, dz = point[..., 0] - px, point[..., 2] - pz
     local_x, local_y, local_z = cos * dx - sin * dz, point[..., 1], sin * dx + cos * dz

@@ -48,20 +48,32 @@ def test_class_of_a_vehicles_pixels_is_its_label(scene: Scene) -> None:
     assert (is_vehicle == (instances >= 0)).all()
 
 
-def test_ratios_tell_cut_and_hidden_vehicles(scene: Scene) -> None:
-    boxes = [
-        (box, scene.instances(time, camera)) for time, camera in FRAMES for box in scene.boxes(time, camera).values()
-    ]
+def test_occupancy_tells_hidden_vehicles(scene: Scene) -> None:
+    boxes = [box for time, camera in FRAMES for box in scene.boxes(time, camera).values()]
+    assert all(0 < box.occupancy <= 1 for box in boxes)
+    assert any(box.occupancy == 1 for box in boxes)
+    assert any(box.occupancy < 0.7 for box in boxes)
+
+
+def test_truncation_tells_vehicles_that_the_image_cuts(scene: Scene) -> None:
     height, width = scene.depth(0).shape
-    for box, _ in boxes:
-        assert 0 <= box.truncation < 1
-        assert 0 < box.occupancy <= 1
-        at_border = box.left == 0 or box.top == 0 or box.right == width - 1 or box.bottom == height - 1
-        if box.truncation > 0 and box.occupancy == 1:
-            assert at_border
-    assert any(box.truncation == 0 and box.occupancy == 1 for box, _ in boxes)
-    assert any(box.truncation > 0 for box, _ in boxes)
-    assert any(box.occupancy < 1 for box, _ in boxes)
+    cut = []
+    for time, camera in FRAMES:
+        boxes, poses = scene.boxes(time, camera), scene.poses(time, camera)
+        for track_id, box in boxes.items():
+            assert 0 <= box.truncation < 1
+            w, h, length = poses[track_id].size
+            signs = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-1, 0) for z in (-0.5, 0.5)])
+            corners = poses[track_id].camera[:3, :3] @ (signs * (length, h, w)).T
+            corners += poses[track_id].camera[:3, 3:]
+            corners[2] = np.maximum(corners[2], 0.1)
+            u, v, _ = scene.intrinsics(time, camera) @ corners / corners[2]
+            if u.min() > 0 and u.max() < width - 1 and v.min() > 0 and v.max() < height - 1:
+                assert box.truncation == 0
+            if u.min() < -0.1 * width or u.max() > 1.1 * width:
+                assert box.truncation > 0
+                cut.append((u.min() < 0, u.max() > width))
+    assert {(True, False), (False, True)} <= set(cut)
 
 
 def test_what_moves_is_what_is_said_to_move(scene: Scene) -> None:

@@ -156,6 +156,12 @@ def test_alpha_is_the_yaw_seen_from_the_line_of_sight(scene: Scene) -> None:
         assert abs(alpha) <= np.pi
 
 
+def test_poses_in_the_world_and_in_the_camera_are_one(scene: Scene) -> None:
+    for time in range(3):
+        for pose in scene.poses(time).values():
+            assert np.allclose(scene.extrinsics(time) @ pose.world, pose.camera, atol=1e-4)
+
+
 def test_size_of_the_original_has_the_original_intrinsics() -> None:
     camera = Camera(1242, 375, np.eye(3), np.zeros(3))
     assert camera.focal == pytest.approx(725.0087)
