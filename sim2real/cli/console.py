@@ -21,11 +21,10 @@ def progress(unit: str = "files") -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         What to call with a stage, the units that are done and how many there are in all; from one thread at a time.
     """
-    begun: dict[str, float] = {}
+    begun = time.monotonic()
 
-    def rate(stage: str, done: int) -> float:
-        """Units a second since the stage was first heard of."""
-        return done / max(time.monotonic() - begun.setdefault(stage, time.monotonic()), 1e-3)
+    def rate(done: int) -> float:
+        return done / max(time.monotonic() - begun, 1e-3)
 
     if err.is_terminal:
         columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn())
@@ -35,14 +34,14 @@ def progress(unit: str = "files") -> Iterator[Callable[[str, int, int], None]]:
             def draw(stage: str, done: int, total: int) -> None:
                 if stage not in tasks:
                     tasks[stage] = bars.add_task(stage, total=total, rate=0.0)
-                bars.update(tasks[stage], completed=done, rate=rate(stage, done))
+                bars.update(tasks[stage], completed=done, rate=rate(done))
 
             yield draw
         return
     shown: dict[str, float] = {}
 
     def print_line(stage: str, done: int, total: int) -> None:
-        speed, now = rate(stage, done), time.monotonic()
+        speed, now = rate(done), time.monotonic()
         if done == total or now - shown.setdefault(stage, now) >= _SECONDS_BETWEEN_LINES:
             shown[stage] = now
             left = f", {duration((total - done) / max(speed, 1e-9))} left" if done < total else ""

@@ -15,7 +15,7 @@ from sim2real.devices import resolve_device, resolve_precision
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header
-from sim2real.model import find_model, read_info
+from sim2real.model import GeneratorInfo, find_model, read_info
 from sim2real.registry import BUILTIN, registry
 
 Carry = Literal["copy", "hardlink", "symlink"]
@@ -124,8 +124,7 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
     dataset = open_dataset(source, options.dataset)
-    swapped = bool(info.settings.get("swap"))  # trained with a CycleGAN folder's B as the simulation
-    side = "sim" if (info.direction == "sim2real") != swapped else "real"
+    side = side_of(info)
     selection = select(dataset, side, options.include, options.exclude, options.limit)
     jobs = [Job(path, role, translate, stat_of(source / path)) for path, role, translate in selection]
     previous = read_record(out)
@@ -184,6 +183,24 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
         stale=orphans + [path for path in leftovers if path not in paths],
         warnings=list(dataset.warnings()),
     )
+
+
+def side_of(info: GeneratorInfo) -> str:
+    """Which images a generator translates where one folder holds both domains, ``"sim"`` or ``"real"``."""
+    swapped = bool(info.settings.get("swap"))  # trained with B as the simulation
+    return "sim" if (info.direction == "sim2real") != swapped else "real"
+
+
+def spread_frames(source: Path, layout: str | None, info: GeneratorInfo, count: int) -> list[Path]:
+    """Images of so many frames, evenly spread over those of a dataset that a generator translates.
+
+    Raises:
+        DatasetError: There is no such frame.
+    """
+    dataset = open_dataset(source, layout)
+    images = [path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate]
+    count = min(count, len(images))
+    return [source / images[(2 * index + 1) * len(images) // (2 * count)] for index in range(count)]
 
 
 def select(

@@ -1,0 +1,46 @@
+"""``sim2real preview``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim2real.cli.convert import Direction
+from sim2real.cli.settings import DeviceOption, PrecisionOption
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder or .safetensors file.")],
+    src: Annotated[Path, typer.Argument(help="A dataset, any folder of images, or one image.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Frames, spread over the whole dataset.")] = 8,
+    file: Annotated[Path, typer.Option("--out", help="The picture to write, a PNG file.")] = Path("preview.png"),
+    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Layout, see `sim2real datasets`; recognised if left out.")
+    ] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+) -> None:
+    """Draw frames before and after translation, side by side, in seconds."""
+    from sim2real.cli.console import out, progress
+    from sim2real.contactsheet import contact_sheet
+    from sim2real.conversion.plan import spread_frames
+    from sim2real.errors import Sim2RealError
+    from sim2real.files import write_whole
+    from sim2real.imageio import encode_png, read_rgb
+    from sim2real.model import load
+
+    if file.suffix.lower() != ".png" or not file.parent.is_dir():
+        message = f"{file}: name a .png file in a folder that is there"
+        raise Sim2RealError(message)
+    translate = load(run, direction=direction, device=device or "auto", precision=precision or "auto")
+    paths = [src] if src.is_file() else spread_frames(src, dataset, translate.info, count)
+    before, after = [], []
+    with progress("frames") as report:
+        for done, path in enumerate(paths, 1):
+            before.append(read_rgb(path))
+            after.append(translate(before[-1]))
+            report("translating", done, len(paths))
+    sheet = contact_sheet({"before": before, f"after ({translate.info.direction})": after})
+    write_whole(file, encode_png(sheet))
+    out.print(f"{len(paths)} frames before and after: {file}")
