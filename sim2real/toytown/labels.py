@@ -112,13 +112,13 @@ def _carry(transfer: tuple[Floats, Floats], x: Floats, y: Floats, inverse: Float
     return np.stack([row[0] * x + (row[1] * y + row[2]) + by * inverse for row, by in zip(turn, shift, strict=True)])
 
 
-def measure_boxes(hits: Hits, camera: Camera, vehicles: Mapping[int, Placed]) -> dict[int, Box]:
+def measure_boxes(hits: Hits, camera: Camera, bodies: Mapping[int, Body]) -> dict[int, Box]:
     """The box of every vehicle of which at least one pixel is seen, by track id in rising order."""
     instance = hits.faces["instance"][hits.face]
     boxes = {}
     for track_id in np.unique(instance[instance >= 0]).tolist():
         rows, columns = np.nonzero(instance == track_id)
-        body = vehicles[track_id].body
+        body = bodies[track_id]
         left, top, right, bottom = whole = extent(camera, body)
         inside = max(left, 0), max(top, 0), min(right, camera.width), min(bottom, camera.height)
         boxes[track_id] = Box(

@@ -104,7 +104,7 @@ def render_frame(
         (seen.instance + 1).astype(np.uint8),
         motion_to(time + 1) if forward else None,
         motion_to(time - 1) if backward else None,
-        labels.measure_boxes(hits, eye, vehicles) if boxes else {},
+        labels.measure_boxes(hits, eye, {key: placed.body for key, placed in vehicles.items()}) if boxes else {},
         vehicles,
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sim2real.toytown import render_frame
 from sim2real.toytown.camera import Camera, Floats, rotation_x, rotation_y, rotation_z
+from sim2real.toytown.labels import measure_boxes
 from sim2real.toytown.raycast import cast
 from sim2real.toytown.shapes import Body, Ellipsoid, Label, Material, Part, box, prism
 from sim2real.toytown.street import Street
@@ -124,6 +125,18 @@ def test_a_box_as_high_as_the_camera_ends_at_the_horizon() -> None:
     rows, _ = np.nonzero(hits.faces["instance"][hits.face] == 1)
     assert rows.min() == 15  # the horizon
     assert rows.max() > 18
+
+
+@pytest.mark.parametrize(("x", "y"), [(-1, 0), (1, 0), (0, -1), (0, 1)])
+def test_half_of_a_box_on_the_images_border_is_truncated(x: int, y: int) -> None:
+    eye = Camera(121, 61, np.eye(3), np.array([0.0, -30.0, 0.0]))
+    right, down = np.array([60.5, 30.5]) / eye.focal * 20  # half the image at a depth of 20 metres
+    middle = -30 + y * down
+    shape = box((Label.Car, GREY), (-2, 2), (middle - 2, middle + 2), (-0.01, 0.01), Material.PAINT)
+    body = Body(x * right, 20.0, 0.0, (shape,), 1)
+    (measured,) = measure_boxes(cast(eye, [body]), eye, {1: body}).values()
+    assert measured.truncation_ratio == pytest.approx(0.5, abs=0.05)
+    assert measured.occupancy_ratio == 1
 
 
 def test_a_frame_has_everything_in_the_documented_shapes() -> None:
