@@ -7,6 +7,7 @@ the folders ``training`` and ``testing`` are there. Layouts and codings: the dev
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final
@@ -23,6 +24,7 @@ from sim2real.datasets.labels import (
     read_disparity,
     read_index_mask,
     read_kitti_flow,
+    read_rows,
 )
 from sim2real.errors import DatasetError
 
@@ -99,7 +101,7 @@ class _Kitti:
                 return Boxes(self._boxes(path, frame))
 
     def _boxes(self, path: Path, frame: Frame) -> tuple[Box, ...]:  # noqa: ARG002  tracks have a file for all frames
-        return tuple(_box(row) for row in _rows(path, columns=15))
+        return tuple(box for _, box in _boxes(path))
 
 
 _ROLES: Final = (
@@ -194,24 +196,27 @@ class KittiObject(_Kitti):
 
 @lru_cache(maxsize=4)
 def _tracks(path: Path) -> Mapping[int, tuple[Box, ...]]:
+    """The boxes of a sequence by frame: two columns more than those of a frame, its number and the track."""
     boxes: dict[int, tuple[Box, ...]] = defaultdict(tuple)
-    for frame, track, *row in _rows(path, columns=17):
-        boxes[int(frame)] += (_box(row, track=int(track)),)
+    for (frame, track), box in _boxes(path, ahead=2):
+        boxes[frame] += (replace(box, track=track),)
     return boxes
 
 
-def _box(row: list[str], track: int | None = None) -> Box:
-    label, truncated = row[0], float(row[1])
-    left, top, right, bottom = map(float, row[4:8])
-    return Box(label, left, top, right, bottom, track=track, truncated=truncated if 0 <= truncated <= 1 else None)
+def _boxes(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box]]:
+    """The boxes of a label file, each with the numbers that stand in the columns ahead of it.
 
-
-def _rows(path: Path, columns: int) -> Iterator[list[str]]:
-    """The rows of a label file; results of a detector have one column more, the score."""
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        row = line.split()
-        if row and len(row) not in {columns, columns + 1}:
-            message = f"{path}: line {number} has {len(row)} columns, a label file has {columns}"
-            raise DatasetError(message)
-        if row:
-            yield row
+    15 columns tell of a box; results of a detector have one more, the score.
+    """
+    for number, row in read_rows(path):
+        try:
+            label, truncated, *_ = row[ahead:]
+            left, top, right, bottom = map(float, row[ahead + 4 : ahead + 8])
+            share = float(truncated)
+            yield (
+                [int(each) for each in row[:ahead]],
+                Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None),
+            )
+        except ValueError as error:
+            message = f"{path}: line {number} tells of no box: {error}"
+            raise DatasetError(message) from error

@@ -4,9 +4,10 @@ Label images are (H, W) arrays on the pixels of their frame. Boxes are in pixels
 the top left pixel: pixel (x, y) covers x..x+1, y..y+1, and a box covers left <= x < right, top <= y < bottom.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,23 +198,43 @@ def read_vkitti_scene_flow(path: Path) -> SceneFlow:
     return SceneFlow(np.where(codes.any(axis=-1, keepdims=True), xyz, np.nan).astype(np.float32))
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Read a text table: a line of column names, then rows, all separated by spaces.
+def read_table(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
+    """Read columns of a text table: a line of their names, then rows, all separated by spaces.
+
+    Args:
+        path: The file.
+        columns: The wanted columns, and what turns their text into values.
 
     Raises:
-        DatasetError: A row has another number of columns, or the file cannot be read.
+        DatasetError: A column is missing, a row is damaged, or the file cannot be read.
+    """
+    header, *rows = list(read_rows(path)) or [(1, [])]
+    if missing := [name for name in columns if name not in header[1]]:
+        message = f"{path}: the first line does not name the column '{missing[0]}'"
+        raise DatasetError(message)
+    places = {name: header[1].index(name) for name in columns}
+    values = []
+    for number, row in rows:
+        try:
+            values.append({name: columns[name](row[place]) for name, place in places.items()})
+        except (IndexError, ValueError) as error:
+            message = f"{path}: line {number} is damaged: {error}"
+            raise DatasetError(message) from error
+    return values
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read the lines of a text file that are not blank: their numbers from 1, and their words.
+
+    Raises:
+        DatasetError: The file cannot be read.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: cannot be read as text: {error}"
         raise DatasetError(message) from error
-    header, *rows = [line.split() for line in lines if line.strip()] or [[]]
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            message = f"{path}: row {number} has {len(row)} columns, the first line names {len(header)}"
-            raise DatasetError(message)
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    return ((number, line.split()) for number, line in enumerate(lines, start=1) if line.strip())
 
 
 def _read(path: Path, *, channels: int, of: type | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:

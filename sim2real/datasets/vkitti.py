@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import groupby, product
+from itertools import groupby, islice, product
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -23,7 +23,7 @@ from sim2real.datasets.labels import (
     read_vkitti_flow,
     read_vkitti_scene_flow,
 )
-from sim2real.errors import DatasetError
+from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_header, read_rgb
 
 _VARIATIONS: Final = "15-deg-left|15-deg-right|30-deg-left|30-deg-right|clone|fog|morning|overcast|rain|sunset"
@@ -149,26 +149,29 @@ def _v2_folder(kind: str) -> str:
 
 
 def _v2_colours(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
-    return [(row["Category"], (int(row["r"]), int(row["g"]), int(row["b"]))) for row in read_table(path)]
+    rows = read_table(path, {"Category": str, "r": int, "g": int, "b": int})
+    return [(row["Category"], (row["r"], row["g"], row["b"])) for row in rows]
 
 
 @lru_cache(maxsize=4)
 def _v2_boxes(path: Path) -> Mapping[tuple[int, int], tuple[Box, ...]]:
     """The boxes of a video by frame and camera; their classes stand in info.txt."""
     info = path.parent / "info.txt"
-    classes = {row["trackID"]: row["label"] for row in read_table(info)} if info.exists() else {}
+    tracks = read_table(info, {"trackID": int, "label": str}) if info.exists() else []
+    classes = {row["trackID"]: row["label"] for row in tracks}
+    numbers = ("frame", "cameraID", "trackID", "left", "right", "top", "bottom")
     boxes: dict[tuple[int, int], tuple[Box, ...]] = defaultdict(tuple)
-    for row in read_table(path):
+    for row in read_table(path, {**dict.fromkeys(numbers, int), "truncation_ratio": float}):
         box = Box(
             classes.get(row["trackID"], ""),
-            left=int(row["left"]),
-            top=int(row["top"]),
-            right=int(row["right"]) + 1,
-            bottom=int(row["bottom"]) + 1,
-            track=int(row["trackID"]),
-            truncated=float(row["truncation_ratio"]),
+            left=row["left"],
+            top=row["top"],
+            right=row["right"] + 1,
+            bottom=row["bottom"] + 1,
+            track=row["trackID"],
+            truncated=row["truncation_ratio"],
         )
-        boxes[int(row["frame"]), int(row["cameraID"])] += (box,)
+        boxes[row["frame"], row["cameraID"]] += (box,)
     return boxes
 
 
@@ -263,18 +266,20 @@ def _v1_kinds(tree: Tree) -> Mapping[str, list[PathMatch]]:
 
 
 def _v1_judge(tree: Tree, folder: PathMatch) -> str:
-    """What the PNGs of a renamed archive hold, by the header of the first; an empty string if there is none."""
-    first = next(iter(tree.by_frame(folder.path, _V1_FRAME).values()), None)
-    if first is None:
-        return ""
-    header = read_header(tree.root / first)
-    if header.bits == 16:
-        return "depth" if header.channels == 1 else "flow"
+    """What the PNGs of a renamed archive hold, by the first of them; an empty string if that cannot be told."""
     table = f"{folder['scene']}_{folder['variation']}_scenegt_rgb_encoding.txt"
     if _named(tree, f"{folder.base}{folder['archive']}", table):
         return "segmentation"
-    colours = np.unique(read_rgb(tree.root / first).reshape(-1, 3), axis=0)
-    return "segmentation" if len(colours) < _FEW_COLOURS else "rgb"
+    for first in islice(tree.by_frame(folder.path, _V1_FRAME).values(), 1):
+        try:
+            header = read_header(tree.root / first)
+            if header.bits == 16 and not header.palette:
+                return {1: "depth", 3: "flow"}.get(header.channels, "")
+            colours = np.unique(read_rgb(tree.root / first).reshape(-1, 3), axis=0)
+            return "segmentation" if len(colours) < _FEW_COLOURS else "rgb"
+        except ImageError:
+            return ""
+    return ""
 
 
 def _v1_colours(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
@@ -285,24 +290,25 @@ def _v1_colours(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
     if table is None:
         message = f"{mask.parents[2] / name}: missing, and only it tells the classes' colours; restore it"
         raise DatasetError(message)
-    rows = (list(row.values()) for row in read_table(table))
-    return [(name.partition(":")[0], (int(red), int(green), int(blue))) for name, red, green, blue in rows]
+    rows = read_table(table, {"Category(:id)": str, "r": int, "g": int, "b": int})
+    return [(row["Category(:id)"].partition(":")[0], (row["r"], row["g"], row["b"])) for row in rows]
 
 
 @lru_cache(maxsize=4)
 def _v1_boxes(path: Path) -> Mapping[int, tuple[Box, ...]]:
+    numbers = {"frame": int, "tid": int, **dict.fromkeys(("l", "t", "r", "b", "truncr"), float)}
     boxes: dict[int, tuple[Box, ...]] = defaultdict(tuple)
-    for row in read_table(path):
+    for row in read_table(path, {**numbers, "label": str}):
         box = Box(
             row["label"],
-            left=float(row["l"]),
-            top=float(row["t"]),
-            right=float(row["r"]) + 1,
-            bottom=float(row["b"]) + 1,
-            track=int(row["tid"]),
-            truncated=float(row["truncr"]),
+            left=row["l"],
+            top=row["t"],
+            right=row["r"] + 1,
+            bottom=row["b"] + 1,
+            track=row["tid"],
+            truncated=row["truncr"],
         )
-        boxes[int(row["frame"])] += (box,)
+        boxes[row["frame"]] += (box,)
     return boxes
 
 
@@ -336,7 +342,7 @@ def _common_warnings(frames: Iterable[Frame], kinds: Iterable[str]) -> Iterator[
         video = list(group)
         total += len(video)
         gaps[sequence] = video[-1].index + 1 - video[0].index - len(video)
-        weather |= {sequence.split("/")[1]} & _WEATHER
+        weather |= {sequence.split("/")[1].lower()} & _WEATHER
         for frame, kind in product(video, kinds):
             # motion to the next frame cannot be told of the last, nor motion to the previous one of the first
             edge = video[0] if kind.startswith("backward") else video[-1] if kind.endswith("flow") else None

@@ -113,5 +113,5 @@ def test_damaged_boxes_are_an_error_that_names_file_and_line(grow: Grow, plant: 
     root = grow("kitti-object")
     plant(root, {"training/label_2/000000.txt": "Car 0 0\n"})
     frame = next(frame for frame in open_dataset(root).frames() if frame.labels)
-    with pytest.raises(DatasetError, match=r"000000\.txt: line 1 has 3 columns"):
+    with pytest.raises(DatasetError, match=r"000000\.txt: line 1 tells of no box"):
         frame.load_label("boxes")

@@ -149,9 +149,24 @@ def test_sky_and_invalid_pixels_have_no_value(grow: Grow, plant: Plant) -> None:
 
 def test_damaged_text_is_an_error_that_names_file_and_row(grow: Grow, plant: Plant) -> None:
     root = grow("vkitti2")
-    plant(root, {"Scene01/clone/bbox.txt": "frame cameraID trackID left\n0 0 0 1\n0 0\n"})
-    with pytest.raises(DatasetError, match=r"bbox\.txt: row 3 has 2 columns"):
-        next(open_dataset(root).frames()).load_label("boxes")
+    header = "frame cameraID trackID left right top bottom truncation_ratio"
+    for number, (text, fault) in enumerate(
+        {
+            f"{header}\n0 0 0 1 2 3 4 0\n0 0\n": "line 3 is damaged",
+            f"{header}\n0 0 0 1 x 3 4 0\n": "line 2 is damaged",
+            "frame cameraID\n": "'trackID'",
+            "": "'frame'",
+        }.items()
+    ):
+        copy = shutil.copytree(root, root.with_name(f"copy{number}"))
+        plant(copy, {"Scene01/clone/bbox.txt": text})
+        with pytest.raises(DatasetError, match=rf"bbox\.txt: .*{fault}"):
+            next(open_dataset(copy).frames()).load_label("boxes")
+
+
+def test_other_trees_with_such_names_disturb_nobody(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "photo.jpg", {"x/0001/clone/00000.png": b"\x89PNG", "y/0001/rain/readme.txt": "no images"})
+    assert open_dataset(tmp_path).name == "images"
 
 
 def test_version_1_keeps_images_and_labels_of_the_same_name_apart(grow: Grow) -> None:
