@@ -90,3 +90,64 @@ def tiny() -> list[str]:
         "log.every=2",
         "checkpoint.every=3",
     ]
+
+
+@pytest.fixture(scope="session")
+def write_vkitti() -> Callable[..., Path]:
+    """Write a small Virtual KITTI 2: ``write_vkitti(folder, frames, size=(W, H))``, with what else one finds around it."""
+
+    def write(root: Path, frames: int = 3, *, size: tuple[int, int] = (40, 24)) -> Path:
+        import numpy as np
+        from PIL import Image
+
+        random = np.random.default_rng(0)
+        for variation in ("clone", "fog"):
+            video = root / "Scene01" / variation
+            for kind in ("rgb", "depth", "classSegmentation"):
+                (video / "frames" / kind / "Camera_0").mkdir(parents=True)
+            for frame in range(frames):
+                pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                frames_of = video / "frames"
+                Image.fromarray(pixels).save(frames_of / f"rgb/Camera_0/rgb_{frame:05}.jpg", quality=90)
+                Image.fromarray(pixels).save(frames_of / f"classSegmentation/Camera_0/classgt_{frame:05}.png")
+                depth = pixels[..., 0].astype(np.uint16) * 200
+                Image.fromarray(depth).save(frames_of / f"depth/Camera_0/depth_{frame:05}.png")
+            for name in ("bbox", "pose", "info"):
+                (video / f"{name}.txt").write_text(f"{name} of {variation}\n")
+        (root / "a note ü.md").write_text("kept\n")
+        (root / "nothing here").mkdir()
+        return root
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    """Write a run with an untrained generator: ``write_run(folder, direction="sim2real", **differences_of_its_info)``."""
+
+    def write(folder: Path, direction: str = "sim2real", *, seed: int = 0, **differences: object) -> Path:
+        from dataclasses import replace
+
+        import torch
+
+        from sim2real.model import GeneratorInfo, save_generator
+        from sim2real.networks.generators import EncoderDecoder
+
+        torch.manual_seed(seed)
+        options = {"width": 4, "blocks": 1, "norm": "instance"}
+        network = EncoderDecoder(3, 3, width=4, blocks=1)
+        info = GeneratorInfo(
+            name="encoder-decoder",
+            options=options,
+            value_range=network.value_range,
+            direction=direction,
+            recipe="default",
+            settings={},
+            fingerprint="none",
+            tool_version="0.1.0",
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        save_generator(folder / f"{direction}.safetensors", network, replace(info, **differences))
+        return folder
+
+    return write

@@ -22,8 +22,8 @@ Paint = Callable[..., Path]
 def unpaired(
     photos: Path, *, names: tuple[str, ...] = ("hflip",), batch_size: int = 2, seed: int = 0
 ) -> UnpairedImages:
-    sides = [sorted((photos / side).iterdir()) for side in ("sim", "real")]
-    return UnpairedImages(*sides, Augment((32, 32), names=names), batch_size=batch_size, seed=seed)
+    sim, real = (sorted((photos / side).iterdir()) for side in ("sim", "real"))
+    return UnpairedImages(sim, real, Augment((32, 32), names=names), batch_size=batch_size, seed=seed)
 
 
 def batch_of(images: UnpairedImages, step: int) -> RawBatch:
@@ -37,17 +37,17 @@ def batch_of(images: UnpairedImages, step: int) -> RawBatch:
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5), st.integers(0, 1000))
 def test_every_image_is_drawn_once_in_each_round(sims: int, reals: int, batch_size: int, seed: int) -> None:
-    sides = [[Path(f"{side}{number}") for number in range(count)] for side, count in (("s", sims), ("r", reals))]
-    images = UnpairedImages(*sides, Augment((8, 8)), batch_size=batch_size, seed=seed)
-    for side, paths in enumerate(sides):
+    sim, real = ([Path(f"{side}{number}") for number in range(count)] for side, count in (("s", sims), ("r", reals)))
+    images = UnpairedImages(sim, real, Augment((8, 8)), batch_size=batch_size, seed=seed)
+    for side, paths in enumerate((sim, real)):
         for round_ in range(3):
             positions = range(round_ * len(paths), (round_ + 1) * len(paths))
             assert sorted(images.path(side, position) for position in positions) == sorted(paths)
 
 
 def test_nothing_pairs_the_two_sides() -> None:
-    sides = [[Path(f"{side}{number}") for number in range(10)] for side in "sr"]
-    images = UnpairedImages(*sides, Augment((8, 8)), batch_size=1, seed=0)
+    sim, real = ([Path(f"{side}{number}") for number in range(10)] for side in "sr")
+    images = UnpairedImages(sim, real, Augment((8, 8)), batch_size=1, seed=0)
     partners = Counter((images.path(0, place), images.path(1, place)) for place in range(1000))
     assert len(partners) > 95  # of 100 possible pairs
     assert max(partners.values()) < 40

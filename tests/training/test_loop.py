@@ -141,7 +141,7 @@ def test_leftovers_of_a_dead_writer_are_ignored_and_removed(configure: Configure
     assert trainer.finished
     assert result(folder) == result(tmp_path / "whole")
     assert lines(folder) == lines(tmp_path / "whole")
-    assert [path for path in folder.rglob(".*")] == []
+    assert list(folder.rglob(".*")) == []
 
 
 def test_a_run_that_died_before_writing_its_generators_writes_them(configure: Configure, tmp_path: Path) -> None:
@@ -205,10 +205,8 @@ def test_images_that_changed_under_a_run_are_noticed(configure: Configure, tmp_p
 
 def test_a_finished_run_may_be_made_longer(configure: Configure, tmp_path: Path) -> None:
     run(configure(), tmp_path / "run")
-    trainer = Trainer(configure("train.steps=8"), tmp_path / "run", resume=True)
-    assert not trainer.finished
-    steps = [event.step for event in trainer.train() if isinstance(event, Progress)]
-    assert steps == [8]
+    trainer, events = run(configure("train.steps=8"), tmp_path / "run", resume=True)
+    assert [event.step for event in events if isinstance(event, Progress)] == [8]
     assert trainer.finished
     assert read_config(tmp_path / "run" / "config.toml").train.steps == 8
 

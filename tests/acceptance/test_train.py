@@ -1,0 +1,346 @@
+"""``train`` and ``recipes``, as a user runs them."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+Paint = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, paint: Paint) -> Path:
+    """A folder with the plain folders ``sim`` (6 images) and ``real`` (9)."""
+    root = tmp_path_factory.mktemp("photos")
+    paint(root / "sim", 6, seed=1)
+    paint(root / "real", 9, seed=2)
+    return root
+
+
+@pytest.fixture
+def sim2real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], photos: Path) -> Iterator[Run]:
+    """Run ``sim2real ARGS`` in this process: exit code, stdout, stderr."""
+    import torch
+
+    from sim2real.cli import main
+
+    torch.set_num_threads(1)
+    monkeypatch.setenv("COLUMNS", "200")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sim2real", *map(str, args)])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        else:
+            code = 0
+        assert isinstance(code, int)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def flags(sets: list[str]) -> list[str]:
+    return [word for text in sets for word in ("--set", text)]
+
+
+def train(photos: Path, tiny: list[str], *more: object) -> list[object]:
+    """The arguments of a tiny training."""
+    return ["train", photos / "sim", photos / "real", *flags(tiny), *more]
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def generators(folder: Path) -> list[bytes]:
+    return [(folder / f"{direction}.safetensors").read_bytes() for direction in ("sim2real", "real2sim")]
+
+
+def start(*args: object, **more: Any) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "sim2real", *map(str, args)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True, **more)
+
+
+def test_a_run_that_is_ended_three_ways_ends_as_one_never_ended(
+    cli: Callable[..., subprocess.CompletedProcess[str]], photos: Path, tmp_path: Path, tiny: list[str]
+) -> None:
+    """SIGTERM to the process, Ctrl-C to its whole group while workers decode, kill -9; each time --resume."""
+    args = train(photos, [*tiny, "log.every=1", "checkpoint.every=4", "sample.every=10"], "--steps", 24)
+    whole = cli(*args, "--run", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    folder = tmp_path / "parts"
+    again: list[object] = []
+    for step, number, code in ((1, signal.SIGTERM, 143), (6, signal.SIGINT, 130), (12, signal.SIGKILL, -9)):
+        process = start(*args, "--run", folder, "--set", "data.workers=2", *again)
+        assert process.stderr
+        with process:
+            seen = ""
+            for line in process.stderr:
+                seen += line
+                if line.startswith(f"step {step}/"):
+                    os.killpg(process.pid, number) if number == signal.SIGINT else os.kill(process.pid, number)
+                    break
+            seen += process.stderr.read()
+        assert process.returncode == code, seen
+        assert "Traceback" not in seen
+        assert not (folder / "sim2real.safetensors").exists()
+        if number != signal.SIGKILL:
+            assert seen.count("stopping after this step") == 1  # workers keep quiet
+            assert re.search(r"stopped at step \d+ of 24 and saved; go on with --resume", seen)
+        again = ["--resume"]
+    last = cli(*args, "--run", folder, "--resume")
+    assert last.returncode == 0, last.stderr
+    assert "continuing from step" in last.stderr
+    assert generators(folder) == generators(tmp_path / "whole")
+    assert lines(folder) == lines(tmp_path / "whole")
+    assert [record["step"] for record in lines(folder)] == list(range(1, 25))
+    assert {path.name for path in (folder / "samples").iterdir()} == {
+        path.name for path in (tmp_path / "whole" / "samples").iterdir()
+    }
+
+
+def test_a_log_is_plain_lines_and_stdout_says_what_to_do_next(
+    cli: Callable[..., subprocess.CompletedProcess[str]], photos: Path, tmp_path: Path, tiny: list[str]
+) -> None:
+    result = cli(*train(photos, tiny, "--run", "runs/first"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert not re.search(r"[^\n\x20-\x7e]", result.stdout + result.stderr)
+    assert "5 simulated and 8 real images to train on, 1 and 1 held out; 6 steps on cpu in fp32" in result.stderr
+    assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("step ")] == ["2/6", "4/6", "6/6"]
+    assert re.search(r"step 6/6  epoch 0\.8  .*cycle \d+\.\d+ .* images/s  0:00:00 left", result.stderr)
+    assert result.stdout.startswith("trained 6 steps: runs/first\n")
+    assert f"sim2real convert {photos / 'sim'} OUT --model runs/first" in result.stdout
+
+
+def test_a_terminal_shows_losses_speed_and_time_left(photos: Path, tmp_path: Path, tiny: list[str]) -> None:
+    ours, theirs = pty.openpty()
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "100", "LINES": "40", "TERM": "xterm"}
+    command = [sys.executable, "-m", "sim2real", *map(str, train(photos, tiny, "--run", tmp_path / "run"))]
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += (part := os.read(ours, 4096))
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert process.wait() == 0, text
+    assert "Traceback" not in text
+    assert re.search(r"adversarial_real +\d+\.\d+ +\d+\.\d+", text)
+    assert re.search(r"step 6 of 6 +epoch 0\.8 +\d+\.\d images/s +0:00:00 left", text)
+    assert "━" in text
+
+
+def test_what_a_run_refuses_and_how_it_goes_on(sim2real: Run, photos: Path, tmp_path: Path, tiny: list[str]) -> None:
+    args = train(photos, tiny, "--run", tmp_path / "run")
+    assert sim2real(*args, "--resume")[2] == (
+        f"error: {tmp_path / 'run'}: there is no run to resume here; leave out --resume to begin one\n"
+    )
+    assert sim2real(*args)[0] == 0
+    before = generators(tmp_path / "run")
+
+    code, out, err = sim2real(*args)
+    assert (code, out) == (1, "")
+    assert err == (
+        f"error: {tmp_path / 'run'}: exists already; add --resume to continue that run, or choose another --run\n"
+    )
+    code, out, err = sim2real(*args, "--resume")
+    assert (code, out, err) == (0, f"{tmp_path / 'run'}: finished already, 6 steps; --steps makes it longer\n", "")
+    code, out, err = sim2real(*args, "--resume", "--seed", 3, "--set", "losses.cycle=4")
+    assert (code, out) == (1, "")
+    assert "a run keeps its settings" in err
+    assert "losses.cycle was 10.0 and is now 4.0; seed was 0 and is now 3" in err
+    assert generators(tmp_path / "run") == before
+
+    code, out, err = sim2real("train", "--resume", "--run", tmp_path / "run", "--steps", 8)
+    assert (code, out.splitlines()[0]) == (0, f"trained 8 steps: {tmp_path / 'run'}")
+    assert "continuing from step 6" in err
+    assert generators(tmp_path / "run") != before
+
+
+def test_sim2real_toml_is_enough(
+    sim2real: Run, photos: Path, tmp_path: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sim2real.toml").write_text(
+        f'sim = "{photos / "sim"}"\nreal = "{photos / "real"}"\nrun = "runs/town"\nseed = 5\n[losses]\ncycle = 7.0\n'
+    )
+    code, out, err = sim2real("train", *flags(tiny), "--seed", 6)
+    assert (code, out.splitlines()[0]) == (0, "trained 6 steps: runs/town"), err
+    config = (tmp_path / "runs" / "town" / "config.toml").read_text()
+    assert "seed = 6" in config
+    assert "cycle = 7.0" in config
+    (tmp_path / "sim2real.toml").write_text("[generator]\nwidht = 3\n")
+    code, out, err = sim2real("train")
+    assert (code, out) == (1, "")
+    assert err == "error: sim2real.toml: generator.widht: no such setting; accepted: name, options\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["train"], "no images of the simulation: give SIM and REAL, or set sim and real in sim2real.toml"),
+        (["train", "PHOTOS/sim"], "recognised as images, which holds one domain; give the real images too: SIM REAL"),
+        (["train", "PHOTOS/sim", "absent"], "absent: no such folder"),
+        (["train", "PHOTOS/sim", "PHOTOS/real", "--recipe", "cyclgan"], "did you mean cyclegan"),
+        (["train", "PHOTOS/sim", "PHOTOS/real", "--set", "data.sise=3"], "did you mean size?"),
+        (["train", "PHOTOS/sim", "PHOTOS/real", "--device", "tpu"], "no device is called 'tpu'; known: auto, cpu"),
+        (["train", "PHOTOS/sim", "PHOTOS/real", "--precision", "fp8"], "precision: input should be 'auto', 'fp32'"),
+        (["recipes", "defualt"], "did you mean default"),
+    ],
+)
+def test_mistakes_are_one_line(
+    *, sim2real: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = sim2real(*(arg.replace("PHOTOS", str(photos)) for arg in args))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+PLUGIN = """
+import sim2real
+
+@sim2real.hookimpl
+def register_losses(register):
+    register("breaks", "plugin_parts:Breaks", summary="not a number at its fifth call")
+
+@sim2real.hookimpl
+def register_discriminators(register):
+    register("pyramid", "plugin_parts:Pyramid", summary="two scales")
+"""
+PARTS = """
+import torch
+from torch import nn
+
+class Breaks:
+    def __init__(self, *, at):
+        self.at, self.calls = at, 0
+
+    def __call__(self, images):
+        self.calls += 1
+        return images.fake_real.mean() * (torch.nan if self.calls == self.at else 1.0)
+
+class Pyramid(nn.Module):
+    def __init__(self, in_channels, image_size, *, width=4):
+        super().__init__()
+        self.fine, self.coarse = (nn.Conv2d(in_channels, width, 4, stride=stride) for stride in (2, 4))
+        self.score_weights = (0.5, 2.0)
+
+    def forward(self, images):
+        return self.fine(images), self.coarse(images)
+"""
+
+
+def test_third_party_parts_train_and_a_loss_that_breaks_ends_the_run(
+    *,
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+    install: Callable[..., None],
+    site: Path,
+    photos: Path,
+    tmp_path: Path,
+    tiny: list[str],
+) -> None:
+    install("acme", PLUGIN)
+    (site / "plugin_parts.py").write_text(PARTS)
+    parts = ["discriminator.name=pyramid", "losses.breaks={weight=0.5, options={at=5}}", "checkpoint.every=2"]
+    result = cli(*train(photos, [*tiny, *parts], "--run", tmp_path / "run"), path=site)
+    assert (result.returncode, result.stdout) == (1, "")
+    newest = tmp_path / "run" / "checkpoints" / "step_00000004"
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("error: step 6: ")
+    assert f"the last good checkpoint is {newest};" in error
+    assert "breaks" in lines(tmp_path / "run")[0]
+    assert not (tmp_path / "run" / "sim2real.safetensors").exists()
+
+
+# --------------------------------------------------------------------------------------------------------- recipes
+
+
+def test_recipes_are_listed(sim2real: Run) -> None:
+    code, out, _ = sim2real("recipes")
+    assert code == 0
+    for name in ("default", "vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan"):
+        assert re.search(rf"^{name} +\w", out, re.MULTILINE)
+    listed = json.loads(sim2real("recipes", "--json")[1])
+    assert listed[0]["name"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "generator", "discriminator"),
+    [("vkitti2kitti", 5_773_312, 2_760_192 + 5_966_977), ("monet2photo", 8_402_176, 2_765_568)],
+)
+def test_a_recipe_shows_its_settings_and_networks(
+    sim2real: Run, recipe: str, generator: int, discriminator: int
+) -> None:
+    code, out, err = sim2real("recipes", recipe)
+    assert (code, err) == (0, "")
+    assert f'recipe = "{recipe}"' in out
+    assert f"G_sim2real: {generator:,} parameters" in out
+    assert f"D_real: {discriminator:,} parameters" in out
+    networks = json.loads(sim2real("recipes", recipe, "--json")[1])["networks"]
+    assert {name: network["parameters"] for name, network in networks.items()} == {
+        "G_sim2real": generator, "G_real2sim": generator, "D_real": discriminator, "D_sim": discriminator,
+    }  # fmt: skip
+    assert all(
+        sum(layer["parameters"] for layer in network["layers"]) == network["parameters"]
+        for network in networks.values()
+    )
+
+
+def test_a_recipe_can_be_shown_with_other_settings(sim2real: Run) -> None:
+    sets = flags(["discriminator.name=patchgan70", "data.size=[64, 64]"])
+    networks = json.loads(sim2real("recipes", "default", "--json", *sets)[1])["networks"]
+    assert networks["D_sim"]["parameters"] == 2_764_737
+
+
+# ------------------------------------------------------------------------------------------------------- real images
+
+
+@pytest.fixture
+def real_data() -> Path:
+    if "SIM2REAL_TEST_DATA" not in os.environ:
+        pytest.skip("SIM2REAL_TEST_DATA is not set: no real images")
+    return Path(os.environ["SIM2REAL_TEST_DATA"])
+
+
+@pytest.mark.parametrize(
+    "folders", [("carla/train/images", "kitti/frames"), ("monet2photo-mini",)], ids=["carla-kitti", "monet2photo"]
+)
+def test_real_images_are_inspected_and_trained_on(
+    sim2real: Run, real_data: Path, tmp_path: Path, tiny: list[str], folders: tuple[str, ...]
+) -> None:
+    roots = [real_data / folder for folder in folders]
+    for root in roots:
+        found = json.loads(sim2real("inspect", root, "--json")[1])
+        assert found["frames"] > 100
+    sets = [*tiny, "data.size=[64, 64]", "data.workers=1"]
+    code, out, err = sim2real("train", *roots, *flags(sets), "--steps", 2, "--run", tmp_path / "run")
+    assert code == 0, err
+    assert out.startswith("trained 2 steps")
+    assert "skipped" not in err
+    counts = (740, 127, 39, 7) if len(folders) == 2 else (250, 1000, 50, 200)
+    assert "{} simulated and {} real images to train on, {} and {} held out".format(*counts) in err
