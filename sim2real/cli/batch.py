@@ -22,7 +22,7 @@ from sim2real.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from sim2real.config import Config, Conversion
+    from sim2real.config import Config
 
 
 def command(
@@ -42,7 +42,7 @@ def command(
 
     Without SIM REAL OUT, ./sim2real.toml says what to train on and what to convert.
     """
-    flags = {
+    flags: dict[str, Any] = {
         "run": str(run) if run else None,
         "train__steps": steps,
         "seed": seed,
@@ -51,10 +51,9 @@ def command(
         "swap": swap,
         "convert": [{"source": str(sim), "out": str(converted)}] if sim and converted else None,
     }
-    named = {"recipe": recipe, "sets": sets}
-    config = resolve_settings(sim, real, **named, **flags)
+    config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
     if config.run_folder.exists():
-        config = resume_settings(config.run_folder, sim, real, **named, **flags)
+        config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
     run_batch(config)
 
 
@@ -82,8 +81,8 @@ def run_batch(config: "Config") -> dict[str, Any]:
     trainer = Trainer(config, folder, resume=(folder / "config.toml").is_file())
     if not trainer.finished and (code := run_training(trainer)):
         raise typer.Exit(code)
-    out.print(f"trained     {trainer.step} steps: {folder}")
-    report = {"run": str(folder), "steps": trainer.step, "conversions": list(_convert_all(config))}
+    out.print(f"trained {trainer.step} steps: {folder}")
+    report: dict[str, Any] = {"run": str(folder), "steps": trainer.step, "conversions": list(_convert_all(config))}
     write_whole(folder / "batch.json", (json.dumps(report, indent=2) + "\n").encode())
     if not all(conversion["verified"] for conversion in report["conversions"]):
         raise typer.Exit(1)
@@ -91,30 +90,22 @@ def run_batch(config: "Config") -> dict[str, Any]:
 
 
 def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:
-    from sim2real.cli.console import err, out, progress
-    from sim2real.conversion import convert, verify
+    from sim2real.cli.console import progress
+    from sim2real.cli.convert import options_of, show_summary
+    from sim2real.cli.verify import show_report
+    from sim2real.conversion import ConvertOptions, convert, verify
 
-    for item in config.convert:
+    common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
+    for section in config.convert:
         with progress() as show:
-            summary = convert(Path(item.source), Path(item.out), options_of(item, config), show)
-        for warning in summary.warnings:
-            err.print(f"note: {warning}", style="yellow")
-        out.print(
-            f"converted   {summary.converted} frames, carried {summary.carried} files, {summary.skipped} were done: "
-            f"{item.out}",
-            markup=False,
-        )
+            summary = convert(Path(section.source), Path(section.out), options_of(section, common), show)
+        show_summary(summary)
         with progress() as show:
-            report = verify(summary.out, Path(item.source), progress=show)
-        verdict = (
-            "ok, every file is there and every label untouched" if report.ok else f"{len(report.problems)} problems"
-        )
-        out.print(f"verified    {report.files} files: {verdict}")
-        for problem in report.problems[:5]:
-            err.print(f"  {problem.kind}: {problem.path}: {problem.detail}", style="red")
+            report = verify(summary.out, Path(section.source), progress=show)
+        show_report(report)
         yield {
-            "source": item.source,
-            "out": item.out,
+            "source": section.source,
+            "out": section.out,
             "model": str(summary.model),
             "converted": summary.converted,
             "carried": summary.carried,
@@ -123,20 +114,3 @@ def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:
             "verified": report.ok,
             "problems": [f"{problem.kind}: {problem.path}: {problem.detail}" for problem in report.problems],
         }
-
-
-def options_of(item: "Conversion", config: "Config") -> Any:  # noqa: ANN401  ConvertOptions, whose import is heavy
-    """The options of a conversion that sim2real.toml lists."""
-    from sim2real.conversion import ConvertOptions
-
-    return ConvertOptions(
-        model=config.run_folder,
-        direction=item.direction,
-        dataset=item.dataset,
-        include=tuple(item.include),
-        exclude=tuple(item.exclude),
-        carry=item.carry,
-        quality=item.quality,
-        device=config.device,
-        precision=config.precision,
-    )

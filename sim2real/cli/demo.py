@@ -151,20 +151,19 @@ def _steps_here(folder: Path, seed: int) -> int:
 
 def _picture(config: "Config") -> Path:
     """Rows of before | after | a real one."""
-    import numpy as np
-
+    from sim2real.contactsheet import contact_sheet
     from sim2real.datasets import open_dataset
     from sim2real.files import write_whole
     from sim2real.imageio import encode_png, read_rgb
 
-    before = list(open_dataset(config.sim).frames())
-    real = list(open_dataset(config.real).frames())
-    after = Path(config.convert[0].out)
-    chosen = [round(place * (len(before) - 1)) for place in (0.1, 0.5, 0.9)]
-    rows = [
-        np.hstack([before[i].load_image(), read_rgb(after / before[i].image), real[i % len(real)].load_image()])
-        for i in chosen
-    ]
+    sim, real = (list(open_dataset(folder).frames()) for folder in (config.sim, config.real))
+    converted = Path(config.convert[0].out)
+    shown = [frames[round(place * (len(frames) - 1))] for frames in (sim, real) for place in (0.1, 0.5, 0.9)]
+    columns = {
+        "before": [frame.load_image() for frame in shown[:3]],
+        "after": [read_rgb(converted / frame.image) for frame in shown[:3]],
+        "a real one": [frame.load_image() for frame in shown[3:]],
+    }
     path = Path("before_after_real.png")
-    write_whole(path, encode_png(np.vstack(rows)))
+    write_whole(path, encode_png(contact_sheet(columns)))
     return path

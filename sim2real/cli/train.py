@@ -1,6 +1,6 @@
 """``sim2real train``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,7 +41,7 @@ def command(
     from sim2real.cli.training_view import run_training
     from sim2real.training import Trainer
 
-    flags = {
+    flags: dict[str, Any] = {
         "run": str(run) if run else None,
         "train__steps": steps,
         "seed": seed,

@@ -8,6 +8,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
 
+from sim2real import __version__
 from sim2real.conversion.manifest import Line, Record, contents, read_manifest, read_record
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
@@ -16,7 +17,7 @@ from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header
 from sim2real.model import GeneratorInfo, find_model, read_info
-from sim2real.registry import BUILTIN, registry
+from sim2real.registry import registry
 
 Carry = Literal["copy", "hardlink", "symlink"]
 _PIXELS_AT_ONCE = 4_000_000  # on a GPU; about 8 frames of KITTI, one of 4K
@@ -134,7 +135,7 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
     engine = kept.engine if kept and options.engine == "auto" else options.engine.replace("auto", "torch")
     batch_size = options.batch_size or (kept.batch_size if kept else _batch_size(source, jobs, device))
     record = Record(
-        tool_version=next(plugin.version for plugin in registry().plugins if plugin.name == BUILTIN),
+        tool_version=__version__,
         source=str(source.resolve()),
         dataset=dataset.name,
         direction=info.direction,

@@ -1,0 +1,196 @@
+"""init, batch and demo, as a user runs them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STEPS = 60
+SMALL = f"""
+[data]
+size = [32, 32]
+workers = 0
+validation = 1
+[generator.options]
+width = 4
+blocks = 1
+[discriminator]
+name = "patch"
+[discriminator.options]
+width = 4
+[train]
+steps = {STEPS}
+[checkpoint]
+every = 2
+"""
+
+
+def write_photos(folder: Path, count: int, seed: int) -> None:
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        coarse = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number:06d}.jpg"), cv2.resize(coarse, (48, 40), interpolation=cv2.INTER_CUBIC))
+
+
+def furnish(folder: Path) -> Path:
+    """A tiny simulation with labels, and real photos."""
+    write_photos(folder / "sim/images", 5, seed=1)
+    (folder / "sim/labels").mkdir()
+    for number in range(5):
+        (folder / f"sim/labels/{number:06d}.txt").write_text(f"0 0.5 0.5 0.{number} 0.1\n")
+    write_photos(folder / "real", 7, seed=2)
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    return furnish(tmp_path)
+
+
+@pytest.fixture
+def ok(cli):
+    """Run a command that must succeed."""
+
+    def run(*args, cwd):
+        result = cli(*args, cwd=cwd)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    return run
+
+
+def settle(workplace: Path, cli) -> None:
+    """`sim2real init`, then settings small enough for a test."""
+    assert cli("init", "sim", "real", cwd=workplace).returncode == 0
+    path = workplace / "sim2real.toml"
+    path.write_text(path.read_text().replace("[[convert]]", SMALL + "[[convert]]"))
+
+
+@pytest.fixture(scope="module")
+def done(cli, tmp_path_factory):
+    """A workplace where `sim2real batch` has done the whole job of its sim2real.toml."""
+    workplace = furnish(tmp_path_factory.mktemp("done"))
+    settle(workplace, cli)
+    write_photos(workplace / "second", 3, seed=5)
+    with (workplace / "sim2real.toml").open("a") as file:
+        file.write('\n[[convert]]\nsource = "second"\nout = "converted/second"\nquality = 80\n')
+    result = cli("batch", cwd=workplace)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workplace
+
+
+def test_init_writes_settings_that_train_convert_and_verify_need_nothing_else_for(workplace, cli, ok):
+    settle(workplace, cli)
+    settings = tomllib.loads((workplace / "sim2real.toml").read_text())
+    assert (settings["sim"], settings["real"]) == ("sim", "real")
+
+    ok("train", "--steps", 2, cwd=workplace)
+    ok("convert", cwd=workplace)
+    ok("verify", settings["convert"][0]["out"], cwd=workplace)
+
+    out = workplace / settings["convert"][0]["out"]
+    assert (out / "labels/000003.txt").read_bytes() == (workplace / "sim/labels/000003.txt").read_bytes()
+    assert cv2.imread(str(out / "images/000003.jpg")).shape == (40, 48, 3)
+
+
+def test_init_keeps_an_existing_file(workplace, cli):
+    (workplace / "sim2real.toml").write_text("seed = 3\n")
+    result = cli("init", "sim", "real", cwd=workplace)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "sim2real.toml" in result.stderr
+    assert (workplace / "sim2real.toml").read_text() == "seed = 3\n"
+
+
+def test_init_of_a_folder_that_is_not_there(workplace, cli):
+    result = cli("init", "simm", "real", cwd=workplace)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "simm" in result.stderr
+    assert not (workplace / "sim2real.toml").exists()
+
+
+def test_batch_does_the_whole_job_and_a_rerun_nothing(done, ok):
+    run = done / "runs/sim"
+    report = json.loads((run / "batch.json").read_text())
+    assert report["steps"] == STEPS
+    assert [(job["converted"], job["verified"]) for job in report["conversions"]] == [(5, True), (3, True)]
+    assert len(list((done / "converted/second").glob("*.jpg"))) == 3
+    assert len(list((done / "converted/sim/images").glob("*.jpg"))) == 5
+
+    watched = [run / "sim2real.safetensors", *(done / "converted").rglob("*.jpg")]
+    times = {path: path.stat().st_mtime_ns for path in watched}
+    ok("batch", cwd=done)
+    again = json.loads((run / "batch.json").read_text())
+    assert [(job["converted"], job["verified"]) for job in again["conversions"]] == [(0, True), (0, True)]
+    assert all(path.stat().st_mtime_ns == then for path, then in times.items())
+
+
+def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace, ok):
+    sets = ["data.size=[32,32]", "data.workers=0", "generator.options.width=4", "discriminator.name=patch"]
+    flags = [part for text in sets for part in ("--set", text)]
+    ok("batch", "sim", "real", "out", "--run", "runs/x", "--steps", 2, *flags, cwd=workplace)
+    assert len(list((workplace / "out/images").glob("*.jpg"))) == 5
+    assert (workplace / "runs/x/sim2real.safetensors").is_file()
+
+
+def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace, cli):
+    result = cli("batch", "sim", "real", cwd=workplace)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "convert" in result.stderr
+    assert not (workplace / "runs").exists()
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(done, workplace, cli, how, code):
+    settle(workplace, cli)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sim2real", "batch"],
+        cwd=workplace,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    checkpoints = workplace / "runs/sim/checkpoints"
+    deadline = time.monotonic() + 200
+    while not list(checkpoints.glob("step_*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, how)
+    assert process.wait() == code
+    assert not (workplace / "converted").exists()
+
+    assert cli("batch", cwd=workplace).returncode == 0
+    for path in ["runs/sim/sim2real.safetensors", *(f"converted/sim/images/{number:06d}.jpg" for number in range(5))]:
+        assert (workplace / path).read_bytes() == (done / path).read_bytes()
+
+
+def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path, ok):
+    result = ok("demo", "here", "--quick", cwd=tmp_path)
+    demo = tmp_path / "here"
+    picture = cv2.imread(str(demo / "before_after_real.png"))
+    assert picture.shape[1] > 3 * 400
+    for line in ("before_after_real.png", "sim2real init", "converted"):
+        assert line in result.stdout
+
+    labels = [path for path in (demo / "sim").rglob("*") if path.is_file() and "/rgb/" not in path.as_posix()]
+    assert labels
+    for label in labels:
+        assert (demo / "converted" / label.relative_to(demo / "sim")).read_bytes() == label.read_bytes()
+    before = sorted((demo / "sim").rglob("rgb_*.jpg"))
+    after = sorted((demo / "converted").rglob("rgb_*.jpg"))
+    assert [path.relative_to(demo / "sim") for path in before] == [
+        path.relative_to(demo / "converted") for path in after
+    ]
+    assert all(cv2.imread(str(a)).shape == cv2.imread(str(b)).shape for a, b in zip(before, after, strict=True))
+    assert any(a.read_bytes() != b.read_bytes() for a, b in zip(before, after, strict=True))
+
+    again = ok("demo", "here", "--quick", cwd=tmp_path)
+    assert "0 frames converted" in again.stdout
