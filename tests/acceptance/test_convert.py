@@ -1,0 +1,287 @@
+"""convert, verify and preview, as a user runs them: real processes, real signals."""
+
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+IMAGES = "/rgb/"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, write_vkitti, write_run) -> Path:
+    """A folder with a dataset ``in`` and a run under ``runs``."""
+    folder = tmp_path_factory.mktemp("work")
+    write_vkitti(folder / "in", 20, size=(160, 96))
+    write_run(folder / "runs/town")
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file but the lock and what names the folder itself."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(work: Path, cli) -> dict[str, str]:
+    done = cli("convert", "in", "undisturbed", "--device", "cpu", cwd=work)
+    assert done.returncode == 0, done.stderr
+    return digests(work / "undisturbed")
+
+
+@contextmanager
+def converting(work: Path, out: Path, *options: object) -> Iterator[subprocess.Popen[str]]:
+    """A conversion in a process of its own."""
+    command = [sys.executable, "-m", "sim2real", "convert", "in", str(out), "--device", "cpu", *map(str, options)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=work, env=env, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_files(process: subprocess.Popen[str], out: Path, count: int) -> None:
+    """Wait until a conversion has written so many files, or has ended."""
+    while process.poll() is None and sum(len(names) for _, _, names in os.walk(out)) < count:
+        time.sleep(0.001)
+
+
+def test_a_dataset_goes_in_and_a_translated_one_comes_out(work: Path, undisturbed, cli) -> None:
+    source, out = work / "in", work / "undisturbed"
+    before = digests(source)
+    state = {".sim2real/conversion.json", ".sim2real/manifest.jsonl", ".sim2real/lock"}
+    assert undisturbed.keys() == before.keys() | state
+    assert {name for name in before if before[name] != undisturbed[name]} == {name for name in before if IMAGES in name}
+    for name in before:
+        if IMAGES in name:
+            with Image.open(out / name) as after:
+                after.load()
+                assert (after.format, after.mode, after.size) == ("JPEG", "RGB", (160, 96))
+                assert after.layer[0][1:3] == (1, 1)  # chroma is not subsampled
+            assert not np.array_equal(cv2.imread(str(out / name)), cv2.imread(str(source / name)))
+        else:
+            assert (out / name).stat().st_mtime_ns == (source / name).stat().st_mtime_ns
+    assert (out / "nothing here").is_dir()
+
+    record = json.loads((out / ".sim2real/conversion.json").read_text())
+    assert record["model_sha256"] == digests(work / "runs/town")["sim2real.safetensors"]
+    assert (record["dataset"], record["device"], record["frames"]) == ("vkitti2", "cpu", 40)
+    lines = [json.loads(line) for line in (out / ".sim2real/manifest.jsonl").read_text().splitlines()]
+    assert {line["path"]: line["sha256"] for line in lines} == {name: undisturbed[name] for name in before}
+    assert {line["path"]: line["source_sha256"] for line in lines} == before
+    assert {line["status"] for line in lines if IMAGES in line["path"]} == {"converted"}
+
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = cli("convert", "in", "undisturbed", cwd=work)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith(f"0 frames converted, 0 files carried, {len(before)} done before, 0 failed")
+    assert "warning: Virtual KITTI 2 is licensed" in again.stdout
+    assert digests(out) == undisturbed
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.parent.name != ".sim2real")
+
+    verified = cli("verify", "undisturbed", cwd=work)
+    assert verified.returncode == 0, verified.stdout
+    assert verified.stdout.startswith(f"ok: undisturbed: {len(before)} files, 40 of them translated images")
+
+
+def test_killed_at_any_moment_a_rerun_ends_in_the_same_bytes(work: Path, undisturbed, cli) -> None:
+    out = work / "killed"
+    moments = sorted(random.Random(0).sample(range(1, len(undisturbed)), 5))
+    for count in moments:
+        with converting(work, out) as process:
+            wait_for_files(process, out, count)
+            process.send_signal(signal.SIGKILL)
+        for name, digest in digests(out).items():
+            whole = name.startswith(".sim2real/") or ".tmp-" in name or digest == undisturbed[name]
+            assert whole, f"{name} is partial under its final name"
+    done = cli("convert", "in", out, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert digests(out) == undisturbed
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_told_to_stop_it_saves_and_goes_on_later(work: Path, undisturbed, cli, number: int, code: int) -> None:
+    out = work / f"stopped{code}"
+    with converting(work, out) as process:
+        wait_for_files(process, out, 25)
+        process.send_signal(number)
+        _, errors = process.communicate()
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    present = digests(out).keys() - {".sim2real/conversion.json", ".sim2real/manifest.jsonl", ".sim2real/lock"}
+    lines = (out / ".sim2real/manifest.jsonl").read_text().splitlines()
+    assert {json.loads(line)["path"] for line in lines} == present
+    assert present < undisturbed.keys()
+    done = cli("convert", "in", out, cwd=work)
+    assert f"{len(present)} done before, 0 failed" in done.stdout
+    assert digests(out) == undisturbed
+
+
+def test_a_second_conversion_into_the_folder_waits_outside(work: Path, undisturbed, cli) -> None:
+    out = work / "twice"
+    with converting(work, out) as process:
+        wait_for_files(process, out, 10)
+        process.send_signal(signal.SIGSTOP)
+        second = cli("convert", "in", out, "--device", "cpu", cwd=work)
+        process.send_signal(signal.SIGCONT)
+        process.communicate()
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"error: {out}: another conversion is writing here")
+    assert process.returncode == 0
+    assert digests(out) == undisturbed
+
+
+def test_a_disk_that_takes_no_more(work: Path, undisturbed, cli, tmp_path: Path) -> None:
+    limit = 30_000  # of any file: one label, written last, is larger
+    with (work / "in/zz large.bin").open("wb") as file:
+        file.write(bytes(2 * limit))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "sim2real", "convert", "in", tmp_path / "out", "--device", "cpu"],
+            cwd=work,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert "what is finished is kept" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list(tmp_path.rglob("*large.bin*"))
+        assert cli("convert", "in", tmp_path / "out", cwd=work).returncode == 0
+        assert (tmp_path / "out/zz large.bin").stat().st_size == 2 * limit
+    finally:
+        (work / "in/zz large.bin").unlink()
+
+
+@pytest.fixture
+def program(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
+    """Run the program in this process, in the folder of the work: (exit code, stdout, stderr)."""
+    from sim2real.cli import main
+
+    monkeypatch.chdir(work)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sim2real", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        signal.signal(signal.SIGTERM, handler)
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_errors_come_before_any_work(work: Path, program, write_run, tmp_path: Path) -> None:
+    (work / "file").write_text("")
+    (work / "not ours").mkdir(exist_ok=True)
+    (work / "not ours/x").write_text("")
+    (work / "no images").mkdir(exist_ok=True)
+    (work / "link").symlink_to("in")
+    write_run(work / "back", "real2sim")
+    before = digests(work)
+    for said, args in [
+        ("the same", ["in", "in"]),
+        ("the same", ["in", "link"]),
+        ("inside", ["in", "in/out"]),
+        ("inside", ["in", "link/new/out"]),
+        ("inside", ["in/Scene01", "in"]),
+        ("not empty, and no conversion of sim2real", ["in", "not ours"]),
+        ("not empty, and no conversion of sim2real", ["in", "not ours", "--overwrite"]),
+        ("a file; name a new or empty folder", ["in", "file"]),
+        ("no such folder", ["nowhere", "new"]),
+        ("not a folder", ["file", "new"]),
+        ("no image found", ["no images", "new"]),
+        ("--include and --exclude leave none of its 40 frames", ["in", "new", "--include", "*.webp"]),
+        ("did you mean vkitti2", ["in", "new", "--dataset", "vkiti2"]),
+        ("no engine is called 'torhc'; did you mean torch", ["in", "new", "--engine", "torhc"]),
+        ("no such model", ["in", "new", "--model", "gone.safetensors"]),
+        ("no readable safetensors file", ["in", "new", "--model", "file"]),
+        ("this run has no sim2real.safetensors; it has real2sim.safetensors", ["in", "new", "--model", "back"]),
+        ("a model of another kind", ["in", "new", "--model", "back/real2sim.safetensors", "--direction", "sim2real"]),
+        ("no run with real2sim.safetensors", ["in", "new", "--direction", "real2sim"]),
+        ("device", ["in", "new", "--device", "cuda:99"]),
+    ]:
+        code, output, errors = program("convert", *args)
+        assert (code, output) == (1, ""), args
+        assert errors.startswith("error: "), args
+        assert said in errors, args
+        assert errors.count("\n") == 1, args
+    assert digests(work) == before
+    assert program("convert", "in")[0] == 2
+    monkey = tmp_path / "elsewhere"
+    monkey.mkdir()
+    os.chdir(monkey)
+    assert "no model: runs/ has no run" in program("convert", work / "in", "new")[2]
+
+
+def test_a_corrupt_frame_stops_or_is_left_for_later(work: Path, program, write_vkitti, tmp_path: Path) -> None:
+    source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
+    frame = "Scene01/fog/frames/rgb/Camera_0/rgb_00002.jpg"
+    (source / frame).write_bytes((source / frame).read_bytes()[:300])
+    code, output, errors = program("convert", source, out)
+    assert (code, output) == (1, "")
+    assert errors.splitlines()[-1].startswith(f"error: {source / frame}: ")
+    code, output, errors = program("convert", source, out, "--keep-going")
+    assert code == 1
+    assert f"failed: {frame}: " in output
+    assert "1 failed" in output
+    code, output, errors = program("verify", out)
+    assert code == 1
+    assert f"failed: {frame}: " in output
+    assert output.splitlines()[-1].startswith(f"not ok: {out}: 1 problems")
+    code, output, errors = program("verify", out, "--json")
+    report = json.loads(output)
+    assert (code, report["ok"], [p["kind"] for p in report["problems"]]) == (1, False, ["failed"])
+
+
+def test_the_plan_says_what_would_be_done(work: Path, program) -> None:
+    code, output, _ = program("convert", "in", "planned", "--plan", "--limit", "5")
+    lines = [line.split() for line in output.splitlines()]
+    assert code == 0
+    assert ["5", "files"] in [line[:2] for line in lines if line[-2:] == ["to", "translate"]]
+    assert not (work / "planned").exists()
+
+
+def test_the_settings_file_names_model_source_and_target(work: Path, program, write_run, tmp_path: Path) -> None:
+    write_run(tmp_path / "mine", seed=3)
+    os.chdir(tmp_path)
+    toml = f'run = "mine"\n[[convert]]\nsource = "{(work / "in").as_posix()}"\nout = "there"\nexclude = ["*/fog/*"]\n'
+    Path("sim2real.toml").write_text(toml)
+    code, output, errors = program("convert")
+    assert code == 0, errors
+    assert "20 frames converted" in output
+    assert "with mine/sim2real.safetensors" in output
+    assert "fog" not in str(digests(tmp_path / "there").keys())
+
+
+def test_preview_draws_before_and_after(work: Path, program, tmp_path: Path) -> None:
+    code, output, errors = program("preview", "runs/town", "in", "-n", 3, "--out", tmp_path / "look.png")
+    assert code == 0, errors
+    assert output == f"3 frames before and after: {tmp_path / 'look.png'}\n"
+    with Image.open(tmp_path / "look.png") as sheet:
+        pixels = np.array(sheet)
+    first = "in/Scene01/clone/frames/rgb/Camera_0/rgb_00006.jpg"  # the middle of the first third of 40
+    with Image.open(first) as frame:
+        before = np.array(frame)
+    assert np.array_equal(pixels[38 : 38 + 96, 8 : 8 + 160], before)
+    assert program("preview", "runs/town", first, "--out", tmp_path / "one.png")[0] == 0
+    assert "name a .png file" in program("preview", "runs/town", "in", "--out", tmp_path / "look.jpg")[2]

@@ -1,0 +1,34 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sim2real.conversion import ConversionSummary, ConvertOptions, convert
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, write_run) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="session")
+def translate(run: Path) -> Callable[..., ConversionSummary]:
+    """``translate(source, out, **options)``: convert on the CPU."""
+    usual = ConvertOptions(model=run, device="cpu", precision="fp32", workers=2)
+
+    def convert_it(source: Path, out: Path, progress=lambda *_: None, **options: object) -> ConversionSummary:
+        return convert(source, out, replace(usual, **options), progress)
+
+    return convert_it
+
+
+@pytest.fixture(scope="session")
+def tree() -> Callable[[Path], dict[str, bytes]]:
+    """The files of a folder by relative path, but for what a conversion writes about itself."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        return {path: file.read_bytes() for path, file in sorted(files.items()) if not path.startswith(".sim2real/")}
+
+    return read
