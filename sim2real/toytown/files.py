@@ -1,14 +1,12 @@
 """One frame on disk: its images, and its rows of the text files, as in Virtual KITTI 2.0.3."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from sim2real.imageio import encode_jpeg, encode_png
 from sim2real.toytown.labels import encode_flow, encode_scene_flow, object_pose
 from sim2real.toytown.render import Frame, Look, render_frame
 from sim2real.toytown.shapes import Label
@@ -94,42 +92,35 @@ def write_shot(shot: Shot) -> Rows:
         backward=shot.labels and shot.time > 0,
         boxes=shot.labels,
     )
-    quality = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    _save(shot.path("rgb", "rgb", "jpg"), frame.rgb, quality)
+    _save(shot.path("rgb", "rgb", "jpg"), encode_jpeg(frame.rgb))
     if not shot.labels:
         return Rows({}, ())
-    _save(shot.path("depth", "depth", "png"), frame.depth)
-    palette = np.array([CLASS_COLOURS[label] for label in Label], np.uint8)
-    _save(shot.path("classSegmentation", "classgt", "png"), palette[frame.classes])
-    _save_instances(shot.path("instanceSegmentation", "instancegt", "png"), frame.instances)
+    classes = np.array([CLASS_COLOURS[label] for label in Label], np.uint8)
+    _save(shot.path("depth", "depth", "png"), encode_png(frame.depth))
+    _save(shot.path("classSegmentation", "classgt", "png"), encode_png(classes[frame.classes]))
+    instances = encode_png(frame.instances, palette=_instance_colours())
+    _save(shot.path("instanceSegmentation", "instancegt", "png"), instances)
     for motion, way, flow, scene in (
         (frame.forward, "forward", "flow", "sceneFlow"),
         (frame.backward, "backward", "backwardFlow", "backwardSceneFlow"),
     ):
         if motion:
-            _save(shot.path(f"{way}Flow", flow, "png"), encode_flow(motion.flow, motion.valid))
-            _save(shot.path(f"{way}SceneFlow", scene, "png"), encode_scene_flow(motion.scene_flow, motion.valid))
+            scene_flow = encode_scene_flow(motion.scene_flow, motion.valid)
+            _save(shot.path(f"{way}Flow", flow, "png"), encode_png(encode_flow(motion.flow, motion.valid)))
+            _save(shot.path(f"{way}SceneFlow", scene, "png"), encode_png(scene_flow))
     return Rows(_text_rows(shot, frame), tuple(frame.boxes))
 
 
-def _save(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16], options: tuple[int, ...] = ()) -> None:
-    """Encode an RGB or one-channel image."""
-    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    _, code = cv2.imencode(path.suffix, stored, options)
+def _save(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(code.tobytes())
+    path.write_bytes(content)
 
 
-def _save_instances(path: Path, instances: NDArray[np.uint8]) -> None:
-    """A palette PNG whose indices are the instances; OpenCV cannot write one."""
+def _instance_colours() -> NDArray[np.uint8]:
+    """A colour for each index of an instance image; no instance is black."""
     colours = np.random.default_rng(0).integers(40, 256, (256, 3), np.uint8)
     colours[0] = 0
-    image = Image.fromarray(instances)
-    image.putpalette(colours.tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(buffer.getvalue())
+    return colours
 
 
 # text
