@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 SimArgument = Annotated[Path | None, typer.Argument(help="Simulated images: a dataset of any known layout.")]
 RealArgument = Annotated[Path | None, typer.Argument(help="Real images. One CycleGAN folder may stand for both sides.")]
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; runs/<recipe> if left out.")]
-RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")
-]
+RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key; may be repeated.")
 ]
@@ -44,7 +42,7 @@ def resolve_settings(
     """
     from sim2real.config import resolve
 
-    return resolve(recipe, settings_here(), sets or [], **_sides(sim, real), **flags)
+    return resolve(recipe, settings_here(), sets or [], None, **_sides(sim, real), **flags)
 
 
 def resume_settings(
@@ -63,10 +61,10 @@ def resume_settings(
     base = old.model_dump(mode="json", exclude_none=True)
     new = resolve(recipe, settings_here(), sets or [], base, **_sides(sim, real), **flags)
     if changed := differences(old, new):
-        message = (
-            f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; begin another --run"
+        raise SettingsError(
+            f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
+            "repeat those that it was begun with, or begin another --run"
         )
-        raise SettingsError(message)
     return new
 
 

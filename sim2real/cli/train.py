@@ -1,5 +1,6 @@
 """``sim2real train``."""
 
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -59,9 +60,6 @@ def command(
         return
     if code := run_training(trainer):
         raise typer.Exit(code)
-    out.print(
-        f"trained {trainer.step} steps: {folder}\nnext: sim2real preview {folder} {config.sim}\n"
-        f"      sim2real convert {config.sim} OUT --model {folder}",
-        markup=False,
-        soft_wrap=True,
-    )
+    model, source = quote(str(folder)), quote(config.sim)
+    out.print(f"trained {trainer.step} steps: {folder}")
+    out.print(f"next: sim2real preview {model} {source}\n      sim2real convert {source} OUT --model {model}")

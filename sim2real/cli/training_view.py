@@ -45,9 +45,7 @@ def show_start(trainer: "Trainer") -> None:
     err.print(
         f"{trainer.config.recipe}: {len(sim.train)} simulated and {len(real.train)} real images to train on, "
         f"{len(sim.held_out)} and {len(real.held_out)} held out; {trainer.total} steps on {trainer.device} in "
-        f"{trainer.precision}; {sizes}; into {trainer.run.path}",
-        markup=False,
-        highlight=False,
+        f"{trainer.precision}; {sizes}; into {trainer.run.path}"
     )
     if trainer.step:
         err.print(f"continuing from step {trainer.step}")
@@ -87,11 +85,11 @@ def _view() -> "Iterator[Callable[[Progress], None]]":
             nonlocal shown
             if progress.step - shown >= progress.total / _LINES or progress.step == progress.total:
                 shown = progress.step
-                err.print(_line(progress), highlight=False, soft_wrap=True)
+                err.print(_line(progress))
 
         yield line
         return
-    with Live(console=err, transient=False) as live:
+    with Live("the first steps ...", console=err) as live:
         yield lambda progress: live.update(_panel(progress))
 
 

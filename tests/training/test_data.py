@@ -1,3 +1,4 @@
+import pickle
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -243,3 +244,9 @@ def test_a_cyclegan_folder_with_one_empty_side_is_refused(configure: Configure, 
 def test_fewer_images_than_a_batch_are_refused_with_the_counts(configure: Configure) -> None:
     with pytest.raises(DatasetError, match=r"sim: 5 sim images to train on \(1 held out\), but data.batch_size is 8"):
         open_domains(configure("data.batch_size=8"))
+
+
+def test_images_travel_to_worker_processes_of_any_kind(photos: Path) -> None:
+    images = unpaired(photos)
+    sent: UnpairedImages = pickle.loads(pickle.dumps(images))
+    assert torch.equal(batch_of(sent, 3).sim, batch_of(images, 3).sim)
