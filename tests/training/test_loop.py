@@ -106,6 +106,21 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_one_never_stopped(
     assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
 
 
+def test_what_parts_draw_at_random_goes_on_where_it_stopped(configure: Configure, tmp_path: Path) -> None:
+    def train(folder: Path, *, until: int | None = None, resume: bool = False) -> None:
+        trainer = Trainer(configure(), folder, resume=resume)
+        terms: Any = trainer.method.settings.terms  # type: ignore[attr-defined]  # not every method has settings
+        terms["noise"] = (1.0, lambda images: (images.fake_real * torch.rand(())).mean())
+        for _ in trainer.train(stop=lambda: trainer.step == until):
+            pass
+
+    train(tmp_path / "whole")
+    train(tmp_path / "parts", until=3)
+    torch.rand(5)  # another process draws other numbers
+    train(tmp_path / "parts", resume=True)
+    assert result(tmp_path / "parts") == result(tmp_path / "whole")
+
+
 def test_a_run_that_died_between_checkpoints_repeats_what_was_lost(configure: Configure, tmp_path: Path) -> None:
     config = configure("log.every=1", "sample.every=1")
     run(config, tmp_path / "whole")
