@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ def tiny() -> list[str]:
 
 @pytest.fixture(scope="session")
 def write_vkitti() -> Callable[..., Path]:
-    """Write a small Virtual KITTI 2: ``write_vkitti(folder, frames, size=(W, H))``, with what else one finds around it."""
+    """Write a small Virtual KITTI 2 and what one finds around it: ``write_vkitti(folder, frames, size=(W, H))``."""
 
     def write(root: Path, frames: int = 3, *, size: tuple[int, int] = (40, 24)) -> Path:
         import numpy as np
@@ -123,9 +124,9 @@ def write_vkitti() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def write_run() -> Callable[..., Path]:
-    """Write a run with an untrained generator: ``write_run(folder, direction="sim2real", **differences_of_its_info)``."""
+    """Write a run with an untrained generator: ``write_run(folder, direction, seed=0, **what_its_info_says)``."""
 
-    def write(folder: Path, direction: str = "sim2real", *, seed: int = 0, **differences: object) -> Path:
+    def write(folder: Path, direction: str = "sim2real", *, seed: int = 0, **differences: Any) -> Path:
         from dataclasses import replace
 
         import torch

@@ -1,6 +1,7 @@
 import json
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from sim2real.errors import Sim2RealError
 from sim2real.model import find_model, load_generator, read_info, save_generator
 from sim2real.networks.generators import EncoderDecoder
 
+Write = Callable[..., Path]
 
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path, write_run) -> None:
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path, write_run: Write) -> None:
     file = write_run(tmp_path / "run", settings={"data": {"size": [32, 32]}}) / "sim2real.safetensors"
     generator, info = load_generator(file)
     torch.manual_seed(0)
@@ -26,7 +29,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, write_run) -> None:
         assert torch.equal(generator(images), original(images / 2) * 2)
 
 
-def test_equal_trainings_give_equal_bytes(tmp_path: Path, write_run) -> None:
+def test_equal_trainings_give_equal_bytes(tmp_path: Path, write_run: Write) -> None:
     first, second, other = (
         (write_run(tmp_path / name, seed=seed, settings=settings) / "sim2real.safetensors").read_bytes()
         for name, seed, settings in [("a", 0, {"x": 1, "y": 2}), ("b", 0, {"y": 2, "x": 1}), ("c", 1, {"x": 1, "y": 2})]
@@ -34,7 +37,7 @@ def test_equal_trainings_give_equal_bytes(tmp_path: Path, write_run) -> None:
     assert first == second != other
 
 
-def test_half_a_file_never_has_the_name(tmp_path: Path, write_run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_file_never_has_the_name(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_run(tmp_path / "run") / "sim2real.safetensors"
     before = file.read_bytes()
 
@@ -58,7 +61,7 @@ def rewrite_header(file: Path, **info: object) -> None:
     file.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
 
 
-def test_files_that_are_no_generators(tmp_path: Path, write_run) -> None:
+def test_files_that_are_no_generators(tmp_path: Path, write_run: Write) -> None:
     from safetensors.torch import save_file
 
     file = write_run(tmp_path / "run") / "sim2real.safetensors"
@@ -83,7 +86,7 @@ def test_files_that_are_no_generators(tmp_path: Path, write_run) -> None:
     refused("no such model")
 
 
-def test_the_model_that_is_meant(tmp_path: Path, write_run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_that_is_meant(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Sim2RealError, match="train one"):
         find_model(None, None)
@@ -105,7 +108,7 @@ def test_the_model_that_is_meant(tmp_path: Path, write_run, monkeypatch: pytest.
         find_model(old, "sideways")
 
 
-def test_load_translates_arrays(tmp_path: Path, write_run) -> None:
+def test_load_translates_arrays(tmp_path: Path, write_run: Write) -> None:
     translate = sim2real.load(write_run(tmp_path / "run"), device="cpu")
     batch = np.random.default_rng(0).integers(0, 256, (2, 19, 37, 3), dtype=np.uint8)
     after = translate(batch)
@@ -119,7 +122,7 @@ def test_load_translates_arrays(tmp_path: Path, write_run) -> None:
             translate(wrong)
 
 
-def test_devices_and_precisions_that_are_not_there(tmp_path: Path, write_run) -> None:
+def test_devices_and_precisions_that_are_not_there(tmp_path: Path, write_run: Write) -> None:
     run = write_run(tmp_path / "run")
     for device in ("tpu", "cuda:x", "cpu:0", f"cuda:{torch.cuda.device_count()}"):
         with pytest.raises(Sim2RealError, match="device"):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sim2real.conversion.manifest import Line, ManifestWriter
 from sim2real.conversion.plan import Job, Plan, stat_of
+from sim2real.datasets.base import Role
 from sim2real.engines.base import Engine
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
@@ -37,10 +38,9 @@ def quiet(_stage: str, _done: int, _total: int) -> None:
 
 @dataclass
 class Tally:
-    """What was done in one run of the pipeline; ``bytes`` were written."""
+    """What was done in one run of the pipeline: files by their status, and bytes that were written."""
 
-    converted: int = 0
-    carried: int = 0
+    done: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
@@ -160,22 +160,9 @@ class Pipeline:
             self._fail(job, error)
             return
         write_whole(self._target(job), data)
+        digest = hashlib.sha256(data).hexdigest()
         height, width = rgb.shape[:2]
-        self._done(
-            Line(
-                path=job.path,
-                role=job.role,
-                status="converted",
-                source_size=job.size,
-                source_mtime_ns=job.mtime_ns,
-                source_sha256=decoded.sha256,
-                size=len(data),
-                sha256=hashlib.sha256(data).hexdigest(),
-                width=width,
-                height=height,
-                notes=picture.notes,
-            )
-        )
+        self._done(job, decoded.sha256, digest, len(data), width=width, height=height, notes=picture.notes)
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
         """Carry files until none is left; several threads take from one iterator."""
@@ -190,47 +177,57 @@ class Pipeline:
 
     def _carry(self, job: Job) -> None:
         source, target = self._plan.source / job.path, self._target(job)
+        mode = "copy" if job.role is Role.IMAGE else self._plan.record.carry  # tools repair images in place
         try:
             with replacing(target) as temporary, _unchanged(job, source):
-                digest = _CARRY[self._plan.record.carry](source, temporary)
+                digest = _CARRY[mode](source, temporary)
         except _SourceError as error:
             self._fail(job, error)
             return
-        self._done(
-            Line(
-                path=job.path,
-                role=job.role,
-                status="carried",
-                source_size=job.size,
-                source_mtime_ns=job.mtime_ns,
-                source_sha256=digest,
-                size=job.size,
-                sha256=digest,
-            )
-        )
+        self._done(job, digest, digest, job.size)
 
     def _target(self, job: Job) -> Path:
         target = self._plan.out / job.path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
-    def _done(self, line: Line) -> None:
+    def _done(
+        self,
+        job: Job,
+        source_sha256: str,
+        sha256: str,
+        size: int,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        line = Line(
+            path=job.path,
+            role=job.role,
+            status=job.aim,
+            source_size=job.size,
+            source_mtime_ns=job.mtime_ns,
+            source_sha256=source_sha256,
+            size=size,
+            sha256=sha256,
+            width=width,
+            height=height,
+            notes=notes,
+        )
         with self._lock:
             self._manifest.add(line)
-            if line.status == "converted":
-                self._tally.converted += 1
-            else:
-                self._tally.carried += 1
-            self._tally.bytes += line.size or 0
-            self._tally.notes.update(line.notes)
-            self._tell(translated=line.status == "converted")
+            self._tally.done[job.aim] += 1
+            self._tally.bytes += size
+            self._tally.notes.update(notes)
+            self._tell(job)
 
     def _fail(self, job: Job, error: Exception) -> None:
         reason = str(error).removeprefix(f"{self._plan.source / job.path}: ")
         with self._lock:
             self._manifest.add(Line(path=job.path, role=job.role, status="failed", reason=reason))
             self._tally.failed.append((job.path, reason))
-            self._tell(translated=job.translate)
+            self._tell(job)
         if not self._keep_going:
             message = (
                 f"{self._plan.source / job.path}: {reason}; what is finished is kept: mend the file and run the same "
@@ -238,8 +235,8 @@ class Pipeline:
             )
             raise Sim2RealError(message)
 
-    def _tell(self, *, translated: bool) -> None:
-        stage = "converting" if translated else "carrying"
+    def _tell(self, job: Job) -> None:
+        stage = "converting" if job.translate else "carrying"
         self._told[stage] += 1
         self._progress(stage, self._told[stage], self._totals[stage])
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal
+from typing import Literal, TypedDict
 
 from sim2real import __version__
-from sim2real.conversion.manifest import Line, Record, contents, read_manifest, read_record
+from sim2real.conversion.manifest import Line, Record, Status, contents, read_manifest, read_record
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.devices import resolve_device, resolve_precision
@@ -83,6 +83,11 @@ class Job:
         """When it was last changed; 0 if it cannot be read."""
         return self.stat[1] if self.stat else 0
 
+    @property
+    def aim(self) -> Status:
+        """What the manifest says of it when it is done."""
+        return "converted" if self.translate else "carried"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -125,27 +130,19 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
     dataset = open_dataset(source, options.dataset)
-    side = side_of(info)
-    selection = select(dataset, side, options.include, options.exclude, options.limit)
+    selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     jobs = [Job(path, role, translate, stat_of(source / path)) for path, role, translate in selection]
     previous = read_record(out)
-    kept = None if options.overwrite else previous  # automatic choices are made once
-    device = resolve_device(kept.device if kept and options.device == "auto" else options.device)
-    precision = kept.precision if kept and options.precision == "auto" else options.precision
-    engine = kept.engine if kept and options.engine == "auto" else options.engine.replace("auto", "torch")
-    batch_size = options.batch_size or (kept.batch_size if kept else _batch_size(source, jobs, device))
+    kept = None if options.overwrite else previous
+    device, choices = _choose(options, kept, source / next(job.path for job in jobs if job.translate))
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
         dataset=dataset.name,
         direction=info.direction,
-        side=side,
+        side=side_of(info),
         model_sha256=sha256_of(model),
         generator=json.loads(json.dumps(asdict(info))),  # as it will be read back
-        engine=registry().entry("engines", engine).name,
-        device=device.partition(":")[0],
-        precision=resolve_precision(precision, device),
-        batch_size=batch_size,
         quality=options.quality,
         carry=options.carry,
         include=list(options.include),
@@ -153,6 +150,7 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
         limit=options.limit,
         frames=sum(job.translate for job in jobs),
         files=len(jobs),
+        **choices,
     )
     if kept and (changes := kept.differences(record)):
         message = (
@@ -163,7 +161,7 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
     present, leftovers = contents(out) if previous else ({}, [])
     lines = read_manifest(out) if previous else {}
     paths = {job.path for job in jobs}
-    orphans = sorted(path for path in present.keys() & lines.keys() - paths if lines[path].status != "failed")
+    orphans = sorted(present.keys() & lines.keys() - paths)
     if orphans and not options.overwrite:
         message = (
             f"{out}: holds {len(orphans)} files that this conversion does not make ({orphans[0]} ...): gone from the "
@@ -184,6 +182,43 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
         stale=orphans + [path for path in leftovers if path not in paths],
         warnings=list(dataset.warnings()),
     )
+
+
+class _Choices(TypedDict):
+    """The part of the record that may be chosen automatically; once chosen, it is kept by every rerun."""
+
+    engine: str
+    device: str
+    precision: str
+    batch_size: int
+
+
+def _choose(options: ConvertOptions, kept: Record | None, first: Path) -> tuple[str, _Choices]:
+    """The device, and what the record says of it and the rest; ``first`` is the first image to translate."""
+    engine, device, precision = options.engine, options.device, options.precision
+    if kept:
+        engine = kept.engine if engine == "auto" else engine
+        device = kept.device if device == "auto" else device
+        precision = kept.precision if precision == "auto" else precision
+    engine = registry().entry("engines", "torch" if engine == "auto" else engine).name
+    device = resolve_device(device)
+    return device, {
+        "engine": engine,
+        "device": device.partition(":")[0],
+        "precision": resolve_precision(precision, device),
+        "batch_size": options.batch_size or (kept.batch_size if kept else _batch_size(device, first)),
+    }
+
+
+def _batch_size(device: str, first: Path) -> int:
+    """How many frames at once: one on a CPU, which a frame keeps busy; on a GPU what fits the size of the first."""
+    if device == "cpu":
+        return 1
+    try:
+        header = read_header(first)
+    except ImageError:
+        return 1
+    return min(max(_PIXELS_AT_ONCE // (header.width * header.height), 1), 8)
 
 
 def side_of(info: GeneratorInfo) -> str:
@@ -246,7 +281,7 @@ def stat_of(path: Path) -> tuple[int, int] | None:
 def _is_done(job: Job, line: Line | None, present: dict[str, int]) -> bool:
     return (
         line is not None
-        and line.status == ("converted" if job.translate else "carried")
+        and line.status == job.aim
         and (line.source_size, line.source_mtime_ns) == job.stat
         and line.size == present.get(job.path)
     )
@@ -271,15 +306,3 @@ def _check_places(source: Path, out: Path) -> None:
 def _within(inner: Path, outer: Path) -> bool:
     """Whether a folder is another or inside it, under whatever name."""
     return outer.exists() and any(folder.exists() and folder.samefile(outer) for folder in (inner, *inner.parents))
-
-
-def _batch_size(source: Path, jobs: list[Job], device: str) -> int:
-    """How many frames at once: one on a CPU, which a frame keeps busy; on a GPU what fits the size of the first."""
-    first = next(job for job in jobs if job.translate)
-    if device == "cpu":
-        return 1
-    try:
-        header = read_header(source / first.path)
-    except ImageError:
-        return 1
-    return min(max(_PIXELS_AT_ONCE // (header.width * header.height), 1), 8)

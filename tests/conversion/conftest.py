@@ -1,14 +1,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sim2real.conversion import ConversionSummary, ConvertOptions, convert
+from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, quiet
+
+Write = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory, write_run) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, write_run: Write) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "run")
 
 
@@ -17,7 +20,7 @@ def translate(run: Path) -> Callable[..., ConversionSummary]:
     """``translate(source, out, **options)``: convert on the CPU."""
     usual = ConvertOptions(model=run, device="cpu", precision="fp32", workers=2)
 
-    def convert_it(source: Path, out: Path, progress=lambda *_: None, **options: object) -> ConversionSummary:
+    def convert_it(source: Path, out: Path, progress: Progress = quiet, **options: Any) -> ConversionSummary:
         return convert(source, out, replace(usual, **options), progress)
 
     return convert_it

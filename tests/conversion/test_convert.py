@@ -2,20 +2,26 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from sim2real.conversion import ConvertOptions, make_plan, verify
+from sim2real.conversion import ConversionSummary, ConvertOptions, make_plan, verify
 from sim2real.errors import Sim2RealError
 from sim2real.model import load
+
+Write = Callable[..., Path]
+Translate = Callable[..., ConversionSummary]
+ReadTree = Callable[[Path], dict[str, bytes]]
 
 IMAGE = "Scene01/clone/frames/rgb/Camera_0/rgb_{:05}.jpg"
 
 
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
+def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
@@ -25,7 +31,9 @@ def statuses(out: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (17, 33), (1242, 375)])
-def test_any_size_keeps_its_size_and_is_what_the_model_makes_of_it(tmp_path: Path, translate, run, size) -> None:
+def test_any_size_keeps_its_size_and_is_what_the_model_makes_of_it(
+    tmp_path: Path, translate: Translate, run: Path, size: tuple[int, int]
+) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(noise(size[1], size[0], 3)).save(tmp_path / "in/a.png")
     translate(tmp_path / "in", tmp_path / "out")
@@ -34,7 +42,7 @@ def test_any_size_keeps_its_size_and_is_what_the_model_makes_of_it(tmp_path: Pat
         assert np.array_equal(np.array(after), load(run, device="cpu", precision="fp32")(np.array(before)))
 
 
-def test_encodings_come_back_as_they_were(tmp_path: Path, translate) -> None:
+def test_encodings_come_back_as_they_were(tmp_path: Path, translate: Translate) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     rgb = noise(24, 40, 3)
@@ -67,7 +75,7 @@ def test_encodings_come_back_as_they_were(tmp_path: Path, translate) -> None:
     assert verify(out).ok
 
 
-def test_a_camera_of_16_bits_is_refused_by_name(tmp_path: Path, translate, write_vkitti) -> None:
+def test_a_camera_of_16_bits_is_refused_by_name(tmp_path: Path, translate: Translate, write_vkitti: Write) -> None:
     source = write_vkitti(tmp_path / "in")
     deep = source / IMAGE.format(1)
     import cv2
@@ -78,7 +86,9 @@ def test_a_camera_of_16_bits_is_refused_by_name(tmp_path: Path, translate, write
         translate(source, tmp_path / "out")
 
 
-def test_one_folder_with_both_domains(tmp_path: Path, translate, write_run, paint, tree) -> None:
+def test_one_folder_with_both_domains(
+    tmp_path: Path, translate: Translate, write_run: Write, paint: Write, tree: ReadTree
+) -> None:
     source = tmp_path / "in"
     for seed, folder in enumerate(("trainA", "testA", "trainB", "testB")):
         paint(source / folder, 2, seed=seed)
@@ -95,7 +105,17 @@ def test_one_folder_with_both_domains(tmp_path: Path, translate, write_run, pain
         assert verify(tmp_path / out).ok
 
 
-def test_include_and_exclude_select_files_of_every_role(tmp_path: Path, translate, write_vkitti, tree) -> None:
+def test_images_are_never_linked(tmp_path: Path, translate: Translate, paint: Write) -> None:
+    paint(tmp_path / "in/trainA", 1)
+    paint(tmp_path / "in/trainB", 1)
+    translate(tmp_path / "in", tmp_path / "out", carry="hardlink")
+    assert (tmp_path / "out/trainB/0000.png").read_bytes() == (tmp_path / "in/trainB/0000.png").read_bytes()
+    assert not (tmp_path / "out/trainB/0000.png").samefile(tmp_path / "in/trainB/0000.png")
+
+
+def test_include_and_exclude_select_files_of_every_role(
+    tmp_path: Path, translate: Translate, write_vkitti: Write, tree: ReadTree
+) -> None:
     source = write_vkitti(tmp_path / "in")
     summary = translate(source, tmp_path / "out", include=("*/clone/*",), exclude=("*/depth/*", "*_00001*"))
     wanted = {path for path in tree(source) if "/clone/" in path and "depth" not in path and "_00001" not in path}
@@ -107,7 +127,7 @@ def test_include_and_exclude_select_files_of_every_role(tmp_path: Path, translat
 
 
 def test_a_limit_leaves_out_the_other_images_alone_and_can_be_raised(
-    tmp_path: Path, translate, write_vkitti, tree
+    tmp_path: Path, translate: Translate, write_vkitti: Write, tree: ReadTree
 ) -> None:
     source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
     translate(source, out, limit=2)
@@ -124,7 +144,9 @@ def test_a_limit_leaves_out_the_other_images_alone_and_can_be_raised(
     assert verify(out).ok
 
 
-def test_frames_do_not_depend_on_their_company(tmp_path: Path, translate, write_vkitti, paint, tree) -> None:
+def test_frames_do_not_depend_on_their_company(
+    tmp_path: Path, translate: Translate, write_vkitti: Write, paint: Write, tree: ReadTree
+) -> None:
     source = paint(tmp_path / "in", 5)
     for index, size in enumerate([(64, 48), (32, 80), (64, 48)]):
         paint(source / "others", index + 1, size=size, seed=index)
@@ -135,7 +157,9 @@ def test_frames_do_not_depend_on_their_company(tmp_path: Path, translate, write_
 
 
 @pytest.mark.parametrize("mode", ["hardlink", "symlink"])
-def test_links_never_lead_back_into_the_source(tmp_path: Path, translate, write_vkitti, tree, mode: str) -> None:
+def test_links_never_lead_back_into_the_source(
+    tmp_path: Path, translate: Translate, write_vkitti: Write, tree: ReadTree, mode: str
+) -> None:
     source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
     before = tree(source)
     translate(source, out, carry=mode)
@@ -153,7 +177,9 @@ def test_links_never_lead_back_into_the_source(tmp_path: Path, translate, write_
     assert not list(out.rglob("*.tmp-*"))
 
 
-def test_a_file_that_cannot_be_done_is_named_and_done_later(tmp_path: Path, translate, write_vkitti, tree) -> None:
+def test_a_file_that_cannot_be_done_is_named_and_done_later(
+    tmp_path: Path, translate: Translate, write_vkitti: Write, tree: ReadTree
+) -> None:
     source, out = write_vkitti(tmp_path / "in", 4), tmp_path / "out"
     broken = source / IMAGE.format(1)
     whole = broken.read_bytes()
@@ -176,7 +202,7 @@ def test_a_file_that_cannot_be_done_is_named_and_done_later(tmp_path: Path, tran
     assert tree(out).keys() == tree(source).keys()
 
 
-def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path, translate, write_vkitti) -> None:
+def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path, translate: Translate, write_vkitti: Write) -> None:
     source, out = write_vkitti(tmp_path / "in", 12), tmp_path / "out"
     late = ["Scene01/fog/frames/rgb/Camera_0/rgb_00011.jpg", "Scene01/fog/frames/rgb/Camera_0/rgb_00010.jpg"]
 
@@ -193,18 +219,21 @@ def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path, translate, w
     assert (again.converted, again.failed) == (1, [])
 
 
-def test_what_a_rerun_may_not_change(tmp_path: Path, translate, write_run, write_vkitti, tree) -> None:
+def test_what_a_rerun_may_not_change(
+    tmp_path: Path, translate: Translate, write_run: Write, write_vkitti: Write, tree: ReadTree
+) -> None:
     source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
     translate(source, out)
     before = tree(out)
     other = write_run(tmp_path / "other", seed=1)
-    for difference, options in {
+    differences: dict[str, dict[str, object]] = {
         r"quality was 95, is 80": {"quality": 80},
         r"model_sha256 was [0-9a-f]{12}\.\.\., is": {"model": other},
         r"precision was fp32, is bf16": {"precision": "bf16"},
         r"batch_size was 1, is 2": {"batch_size": 2},
         r"dataset was vkitti2, is images": {"dataset": "images"},
-    }.items():
+    }
+    for difference, options in differences.items():
         with pytest.raises(Sim2RealError, match=difference):
             translate(source, out, **options)
     assert tree(out) == before
@@ -215,7 +244,7 @@ def test_what_a_rerun_may_not_change(tmp_path: Path, translate, write_run, write
     assert verify(out).ok
 
 
-def test_a_source_changed_since_is_converted_again(tmp_path: Path, translate, write_vkitti) -> None:
+def test_a_source_changed_since_is_converted_again(tmp_path: Path, translate: Translate, write_vkitti: Write) -> None:
     source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
     translate(source, out)
     (source / "Scene01/clone/bbox.txt").write_text("other\n")
@@ -227,7 +256,9 @@ def test_a_source_changed_since_is_converted_again(tmp_path: Path, translate, wr
     assert verify(out).ok
 
 
-def test_a_torn_manifest_and_leftovers_do_no_harm(tmp_path: Path, translate, write_vkitti, tree) -> None:
+def test_a_torn_manifest_and_leftovers_do_no_harm(
+    tmp_path: Path, translate: Translate, write_vkitti: Write, tree: ReadTree
+) -> None:
     source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
     translate(source, out)
     manifest = out / ".sim2real/manifest.jsonl"
@@ -247,7 +278,7 @@ def test_a_torn_manifest_and_leftovers_do_no_harm(tmp_path: Path, translate, wri
         translate(source, out)
 
 
-def test_weights_that_make_nonsense_are_refused(tmp_path: Path, translate, run, paint) -> None:
+def test_weights_that_make_nonsense_are_refused(tmp_path: Path, translate: Translate, run: Path, paint: Write) -> None:
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
@@ -260,7 +291,7 @@ def test_weights_that_make_nonsense_are_refused(tmp_path: Path, translate, run, 
         translate(paint(tmp_path / "in", 1), tmp_path / "out", model=tmp_path / "nan.safetensors")
 
 
-def test_the_plan_writes_nothing(tmp_path: Path, run, write_vkitti) -> None:
+def test_the_plan_writes_nothing(tmp_path: Path, run: Path, write_vkitti: Write) -> None:
     source = write_vkitti(tmp_path / "in")
     plan = make_plan(source, tmp_path / "out", ConvertOptions(model=run))
     assert (plan.record.frames, plan.record.files, len(plan.todo)) == (6, 25, 25)

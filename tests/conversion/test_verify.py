@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sim2real.conversion import verify
+from sim2real.conversion import ConversionSummary, verify
 from sim2real.errors import Sim2RealError
+
+Write = Callable[..., Path]
+Translate = Callable[..., ConversionSummary]
 
 A, B = (f"Scene01/clone/frames/rgb/Camera_0/rgb_0000{frame}.jpg" for frame in (0, 1))
 LABEL = "Scene01/clone/frames/depth/Camera_0/depth_00000.png"
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory, translate, write_vkitti) -> Path:
+def original(tmp_path_factory: pytest.TempPathFactory, translate: Translate, write_vkitti: Write) -> Path:
     folder = tmp_path_factory.mktemp("original")
     translate(write_vkitti(folder / "in"), folder / "out")
     return folder

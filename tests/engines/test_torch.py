@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from numpy.typing import NDArray
 from torch import nn
 
 from sim2real.engines.base import EngineSettings
@@ -21,12 +22,12 @@ class Spy(nn.Module):
         super().__init__()
         self.stride = stride
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.seen = images.clone()
         return images
 
 
-def pictures(*shape: int, seed: int = 0) -> np.ndarray:
+def pictures(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
@@ -76,7 +77,7 @@ def test_reduced_precision_stays_near() -> None:
 
 def test_values_that_are_not_finite_are_no_picture() -> None:
     class Broken(nn.Module):
-        def forward(self, images):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images / 0 * 0
 
     with pytest.raises(Sim2RealError, match="not finite"):
