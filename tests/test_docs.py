@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 import typer
 
 from sim2real.cli import app
-from sim2real.imageio import encode_png
+from sim2real.imageio import encode_png, read_rgb
 from sim2real.registry import BUILTIN, KINDS, registry
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -68,8 +69,10 @@ def succeed(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_pictures_lead_to_something(document: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    targets = re.findall(r"\]\(([^)\s]+)\)", text)
-    assert [target for target in targets if "://" not in target and not (document.parent / target).exists()] == []
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+    assert [target for target in targets if not (target in anchors or (document.parent / target).exists())] == []
 
 
 @pytest.mark.parametrize(
@@ -97,8 +100,9 @@ def parse(group: Any, arguments: list[str], parent: Any = None) -> None:
 
 @pytest.mark.parametrize("kind", ["commands", "recipes", "datasets", "generators", "discriminators"])
 def test_the_tables_are_those_of_the_program(kind: str) -> None:
+    name = "[`{0}`](datasets/{0}.md)" if kind == "datasets" else "`{0}`"
     entries = [entry for entry in registry().entries(kind) if entry.owner == BUILTIN]
-    rows = "".join(f"| `{entry.name}` | {entry.summary} |\n" for entry in entries)
+    rows = "".join(f"| {name.format(entry.name)} | {entry.summary} |\n" for entry in entries)
     assert f"|---|---|\n{rows}\n" in README
 
 
@@ -187,7 +191,7 @@ def test_the_files_of_a_run_and_of_a_conversion_are_those_that_are_named(toured:
 def test_the_lines_of_python_run_on_what_the_tour_left(toured: Path) -> None:
     [code] = [block for block in blocks("python") if "sim2real.load" in block]
     code += "print(before.dtype, before.shape == after.shape == (*depth.shape, 3), depth.dtype)\n"
-    env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=toured, env=env, capture_output=True, text=True
     )
@@ -268,13 +272,28 @@ import sys, sim2real
 label = next(sim2real.open_dataset(sys.argv[1]).frames()).load_label("segmentation")
 print(label.ids.shape, label.names[int(label.ids.max())])
 """
-    env = {"PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"}
+    env = {**os.environ, "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"}
     done = subprocess.run([sys.executable, "-c", code, acme], env=env, capture_output=True, text=True)
     assert succeed(done) == "(48, 64) car\n"
 
 
 def test_the_discriminators_are_drawn_with_the_numbers_of_the_networks(tmp_path: Path) -> None:
-    script = tmp_path / "draw_discriminators.py"
-    script.write_bytes((ROOT / "media" / script.name).read_bytes())
-    subprocess.run([sys.executable, script], env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, check=True)
+    draw("draw_discriminators.py", tmp_path)
     assert (tmp_path / "discriminators.svg").read_bytes() == (ROOT / "media" / "discriminators.svg").read_bytes()
+
+
+def test_the_pictures_can_be_made_from_what_a_demo_leaves(toured: Path, tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    shutil.copytree(toured / "vkitti", demo / "sim")
+    shutil.copytree(toured / "converted" / "vkitti", demo / "converted")
+    shutil.copyfile(toured / "preview.png", demo / "before_after_real.png")
+    draw("make_pictures.py", tmp_path, demo)
+    assert (tmp_path / "before_after_real.png").read_bytes() == (toured / "preview.png").read_bytes()
+    assert read_rgb(tmp_path / "labels_hold.png").shape[1] > 2 * 2 * 128
+
+
+def draw(name: str, folder: Path, *arguments: Path) -> None:
+    """Run a copy of a script of media/, which writes beside itself."""
+    script = shutil.copyfile(ROOT / "media" / name, folder / name)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, script, *arguments], env=env, check=True)
