@@ -16,7 +16,7 @@ def register_discriminators(register: Register) -> None:  # noqa: D103
     register("patch", f"{at}:Patch", summary="judges overlapping patches of 78 pixels, one score a 16x16 cell")
     register("global", f"{at}:Global", summary="judges the whole image with one score")
     register("combined", f"{at}:Combined", summary="patch and global at once")
-    register("patchgan70", f"{at}:PatchGAN70", summary="judges overlapping 70x70 patches, one score a 8x8 cell")
+    register("patchgan70", f"{at}:PatchGAN70", summary="judges overlapping 70x70 patches, one score an 8x8 cell")
 
 
 @hookimpl
@@ -61,11 +61,11 @@ def register_engines(register: Register) -> None:  # noqa: D103
 def register_recipes(register: Register) -> None:  # noqa: D103
     recipes = {
         "default": "driving frames on the hardware at hand; what `train SIM REAL` uses",
-        "vkitti2kitti": "system A: 1024x256, patch and global critics",
-        "monet2photo": "system B: 128x128, batch normalisation",
-        "resnet9-sigmoid": "system C: 256x256, ResNet-9 and a sigmoid PatchGAN",
-        "cyclegan-256": "system D: 256x256, patch critic alone",
-        "cyclegan": "system E: the reference CycleGAN, 256x256, ResNet-9 and PatchGAN 70x70",
+        "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global critics",
+        "monet2photo": "paintings and photos at 128x128, batch normalisation",
+        "resnet9-sigmoid": "256x256, ResNet-9 and a PatchGAN with a sigmoid",
+        "cyclegan-256": "256x256, the patch critic alone",
+        "cyclegan": "the reference CycleGAN at 256x256, ResNet-9 and PatchGAN 70x70",
     }
     for name, summary in recipes.items():
         register(name, f"sim2real.recipes:{name}.toml", summary=summary)

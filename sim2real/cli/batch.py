@@ -52,7 +52,7 @@ def command(
         "convert": [{"source": str(sim), "out": str(converted)}] if sim and converted else None,
     }
     config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
-    if config.run_folder.exists():
+    if (config.run_folder / "config.toml").is_file():
         config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
     run_batch(config)
 

@@ -1,5 +1,6 @@
 """Where the commands print: results to ``out`` (stdout), everything on the way to ``err`` (stderr)."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,11 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 _SECONDS_BETWEEN_LINES = 15
 
 
+def is_live() -> bool:
+    """Whether stderr is a terminal, where lines may be drawn over; variables that force colours do not make it one."""
+    return sys.stderr.isatty()
+
+
 @contextmanager
 def progress(unit: str = "files") -> Iterator[Callable[[str, int, int], None]]:
     """Show long work on stderr: a bar for each of its stages on a terminal, elsewhere a line now and then.
@@ -26,7 +32,7 @@ def progress(unit: str = "files") -> Iterator[Callable[[str, int, int], None]]:
     def rate(done: int) -> float:
         return done / max(time.monotonic() - begun, 1e-3)
 
-    if err.is_terminal:
+    if is_live():
         columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TextColumn("{task.fields[rate]:.1f}/s"), TimeRemainingColumn(), console=err) as bars:
             tasks = {}

@@ -1,5 +1,6 @@
 """``sim2real convert``."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,6 +104,7 @@ def command(
         with progress() as report:
             summary = convert(source, target, its_options, report)
         show_summary(summary)
+        print(f"next: sim2real verify {shlex.quote(str(summary.out))}")
         failed = failed or bool(summary.failed)
     if failed:
         raise typer.Exit(1)
@@ -169,4 +171,3 @@ def show_summary(summary: "ConversionSummary") -> None:
     for path, reason in summary.failed:
         out.print(f"failed: {path}: {reason}")
     out.print(f"converted dataset: {summary.out}")
-    out.print(f"next: sim2real verify {summary.out}")

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,15 +26,11 @@ workers = 1
 
 # Small enough for a CPU.
 [generator.options]
-width = 16
+width = 24
 blocks = 4
 
 [discriminator.options]
 width = 24
-
-[optim]
-generator_lr = 4e-4
-discriminator_lr = 4e-4
 
 [train]
 steps = {steps}  # {why}
@@ -45,19 +42,23 @@ out = "converted"
 _SECONDS = 170
 _STEPS = (60, 2000)
 _PROBE_STEPS = 8
+_PICTURE = "before_after_real.png"
+_SHOWN = (0.1, 0.35, 0.6, 0.85)
+_OWN = {"sim", "real", "runs", "converted", "sim2real.toml", _PICTURE}
 
 
 @dataclass(frozen=True)
 class _Scale:
     """How much the demo does."""
 
+    sequences: int
     frames: int
-    size: tuple[int, int]
     steps: int | None
 
 
-_FULL = _Scale(frames=48, size=(416, 128), steps=None)
-_QUICK = _Scale(frames=10, size=(416, 128), steps=30)
+_SIZE = (416, 128)
+_FULL = _Scale(sequences=12, frames=4, steps=None)
+_QUICK = _Scale(sequences=4, frames=2, steps=20)
 
 
 def command(
@@ -71,22 +72,25 @@ def command(
     from sim2real.cli.batch import run_batch
     from sim2real.cli.console import duration, err, out
     from sim2real.config import SETTINGS_FILE, read_settings, resolve
+    from sim2real.files import write_whole
 
     begin = time.monotonic()
     scale = _QUICK if quick else _FULL
+    _require_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         _render(scale, seed)
-        if not Path(SETTINGS_FILE).is_file():
+        settings = Path(SETTINGS_FILE)
+        if not settings.is_file():
             steps = scale.steps or _steps_here(folder, seed)
-            Path(SETTINGS_FILE).write_text(_settings(folder, steps), encoding="utf-8")
-        config = resolve(file=read_settings(Path(SETTINGS_FILE)), seed=seed)
-        err.print(f"training: about {duration(_SECONDS)}" if not quick else "training: a few steps")
+            err.print(f"training takes {steps} steps here" + ("" if quick else ", about three minutes"))
+            write_whole(settings, _settings(folder, steps).encode())
+        config = resolve(file=read_settings(settings), seed=seed)
         run_batch(config)
-        picture = _picture(config)
+        write_whole(Path(_PICTURE), _picture(config))
     out.print(
         f"\ndone in {duration(time.monotonic() - begin)}\n"
-        f"  look at     {folder / picture}  (before | after | a real one)\n"
+        f"  look at     {folder / _PICTURE}  (before | after | a real one)\n"
         f"  converted   {folder / 'converted'}  (same tree, names, sizes and labels as {folder / 'sim'})\n"
         f"  training    {folder / 'runs/demo/samples'}\n"
         "now with your own data:\n"
@@ -96,30 +100,41 @@ def command(
     )
 
 
+def _require_own(folder: Path) -> None:
+    """Refuse a folder that holds anything but an earlier demo."""
+    from sim2real.errors import Sim2RealError
+
+    if folder.exists() and not folder.is_dir():
+        message = f"{folder}: a file; name a new folder for the demo"
+        raise Sim2RealError(message)
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
+    if strangers := sorted(names - _OWN):
+        message = f"{folder}: holds other things ({strangers[0]}); name a new folder for the demo"
+        raise Sim2RealError(message)
+
+
 def _render(scale: _Scale, seed: int) -> None:
-    """Both towns, each whole or not at all."""
-    import shutil
+    """Both towns; what an earlier demo rendered stays."""
+    import os
 
     from sim2real.cli.console import progress
     from sim2real.toytown import render_dataset
 
     for look, town in (("sim", seed), ("real", seed + 1000)):
-        if Path(look).is_dir():
-            continue
-        partial = Path(f".{look}.tmp")
-        shutil.rmtree(partial, ignore_errors=True)
-        with progress("frames") as show:
-            render_dataset(
-                partial,
-                look=look,
-                frames=scale.frames,
-                size=scale.size,
-                seed=town,
-                cameras=(0,),
-                labels=look == "sim",
-                progress=lambda done, total, look=look: show(f"rendering the {look} town", done, total),  # type: ignore[misc]  # mypy does not see the default
-            )
-        partial.rename(look)
+        if not Path(look).is_dir():
+            with progress("frames") as show:
+                render_dataset(
+                    Path(look),
+                    look=look,
+                    frames=scale.frames,
+                    sequences=scale.sequences,
+                    size=_SIZE,
+                    seed=town,
+                    cameras=(0,),
+                    labels=look == "sim",
+                    workers=min(os.cpu_count() or 1, 8),
+                    progress=partial(show, f"rendering the {look} town"),
+                )
 
 
 def _settings(folder: Path, steps: int, why: str = "about three minutes on the machine that wrote this") -> str:
@@ -149,21 +164,19 @@ def _steps_here(folder: Path, seed: int) -> int:
     return min(max(int(_SECONDS / seconds), _STEPS[0]), _STEPS[1])
 
 
-def _picture(config: "Config") -> Path:
-    """Rows of before | after | a real one."""
+def _picture(config: "Config") -> bytes:
+    """Rows of before | after | a real one, as PNG."""
     from sim2real.contactsheet import contact_sheet
     from sim2real.datasets import open_dataset
-    from sim2real.files import write_whole
     from sim2real.imageio import encode_png, read_rgb
 
     sim, real = (list(open_dataset(folder).frames()) for folder in (config.sim, config.real))
     converted = Path(config.convert[0].out)
-    shown = [frames[round(place * (len(frames) - 1))] for frames in (sim, real) for place in (0.1, 0.5, 0.9)]
+    shown = [frames[round(place * (len(frames) - 1))] for frames in (sim, real) for place in _SHOWN]
+    before, others = shown[: len(_SHOWN)], shown[len(_SHOWN) :]
     columns = {
-        "before": [frame.load_image() for frame in shown[:3]],
-        "after": [read_rgb(converted / frame.image) for frame in shown[:3]],
-        "a real one": [frame.load_image() for frame in shown[3:]],
+        "before": [frame.load_image() for frame in before],
+        "after": [read_rgb(converted / frame.image) for frame in before],
+        "a real one": [frame.load_image() for frame in others],
     }
-    path = Path("before_after_real.png")
-    write_whole(path, encode_png(contact_sheet(columns)))
-    return path
+    return encode_png(contact_sheet(columns))

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim2real.cli.listing import print_entries
 from sim2real.cli.settings import SetOption
 
 if TYPE_CHECKING:
@@ -23,17 +24,9 @@ def command(
 
     from sim2real.cli.console import out
     from sim2real.config import resolve
-    from sim2real.registry import registry
 
     if name is None:
-        entries = registry().entries("recipes")
-        if as_json:
-            print(json.dumps([{"name": e.name, "summary": e.summary, "plugin": e.owner} for e in entries], indent=2))
-            return
-        table = Table("recipe", "what for", "plugin", box=None, pad_edge=False)
-        for entry in entries:
-            table.add_row(entry.name, entry.summary, entry.owner)
-        out.print(table)
+        print_entries("recipes", as_json=as_json)
         return
     config = resolve(name, sets=sets or [])
     networks = _networks(config)
@@ -41,16 +34,10 @@ def command(
         print(json.dumps(_as_json(config, networks), indent=2))
         return
     print(config.dump())
-    for network, layers in networks.items():
-        total = sum(layer.parameters for layer in layers)
-        table = Table(
-            "layer",
-            "output shape",
-            title=f"{network}: {total:,} parameters",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-        )
+    for pair in ("G_sim2real", "G_real2sim"), ("D_real", "D_sim"):
+        layers = networks[pair[0]]
+        title = f"{' and '.join(pair)}, each {sum(layer.parameters for layer in layers):,} parameters"
+        table = Table("layer", "output shape", title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("parameters", justify="right")
         for layer in layers:
             table.add_row(layer.kind, "x".join(map(str, layer.output_shape)), f"{layer.parameters:,}")

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from sim2real.cli.console import duration, err
+from sim2real.cli.console import duration, err, is_live
 
 if TYPE_CHECKING:
     from sim2real.training import Progress, Trainer
@@ -78,7 +78,7 @@ def stopping() -> Iterator[Stop]:
 
 @contextmanager
 def _view() -> "Iterator[Callable[[Progress], None]]":
-    if not err.is_terminal:
+    if not is_live():
         shown = -math.inf
 
         def line(progress: "Progress") -> None:

@@ -78,7 +78,7 @@ class VirtualKitti2:
 
     def warnings(self, tree: Tree) -> Iterator[str]:
         """The licence, what is incomplete, and what describes the simulated pixels alone."""
-        yield f"Virtual KITTI 2 is licensed {_LICENCE}"
+        yield f"Virtual KITTI 2's own frames are licensed {_LICENCE}"
         scenes = {folder["scene"] for folder in tree.find_folders(_V2_VIDEO)}
         if unknown := sorted(scene for scene in scenes if scene[-2:] not in {"01", "02", "06", "18", "20"}):
             yield f"{', '.join(unknown)}: not among the scenes of Virtual KITTI 2; made by another exporter?"
@@ -222,7 +222,7 @@ class VirtualKitti1:
 
     def warnings(self, tree: Tree) -> Iterator[str]:
         """The licence, what is incomplete, and what describes the simulated pixels alone."""
-        yield f"Virtual KITTI is licensed {_LICENCE}"
+        yield f"Virtual KITTI's own frames are licensed {_LICENCE}"
         yield from _common_warnings(self.frames(tree), ("segmentation", "depth", "flow", "boxes"))
         if any("boxes" in frame.labels for frame in self.frames(tree)):
             yield "motgt is carried over unchanged, but its columns 'model' and 'color' tell the simulated looks"
