@@ -1,0 +1,110 @@
+"""What the benchmarks share: timing in turns, fresh processes and their peak memory, tables."""
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+T = TypeVar("T")
+_CONSOLE = Console(width=120, highlight=False, soft_wrap=True)
+
+
+def make_parser(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
+    """A parser that knows ``--repeats`` and ``--quick``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=repeats, help="times that each is measured (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a tiny scale, once: does the script still work?")
+    return parser
+
+
+def in_turns(
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    warm_up: bool = True,
+    wait: Callable[[], object] | None = None,
+) -> dict[str, list[float]]:
+    """Wall times of each contender, one run of each before the next round, so that a busy minute strikes all alike.
+
+    Args:
+        contenders: Name -> what to time.
+        repeats: Rounds.
+        warm_up: Run each once beforehand, untimed.
+        wait: Waits until a device has done all that it was given.
+
+    Returns:
+        Name -> seconds of each round.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(-1 if warm_up else 0, repeats):
+        for name, work in contenders.items():
+            began = time.perf_counter()
+            work()
+            if wait:
+                wait()
+            if turn >= 0:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def in_fresh_process(work: Callable[..., T], *arguments: object, imports: str = "") -> T:
+    """The result of a module-level function, computed in a process of its own.
+
+    It is forked from a server that did nothing but import: a child of this process would begin with the peak memory
+    of this one as its own.
+
+    Args:
+        work: The function.
+        *arguments: What it is given.
+        imports: Module that the server imports.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([imports] if imports else [])
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(work, *arguments).result()
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def timing_cells(seconds: Sequence[float], yardstick: Sequence[float]) -> list[str]:
+    """Median, range, and the median's ratio to a yardstick's, as text."""
+    median = statistics.median(seconds)
+    ratio = median / statistics.median(yardstick)
+    return [f"{median:.3f} s", f"{min(seconds):.3f} to {max(seconds):.3f}", f"{ratio:.2f}"]
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as Markdown; its first column is text, the others are numbers."""
+    table = Table(box=box.MARKDOWN)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    _CONSOLE.print(f"\n{title}")
+    _CONSOLE.print(table)
+
+
+def processor() -> str:
+    """Model of the processor, how many cores this process may use, and the system."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    model = models[0] if models else platform.processor()
+    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
