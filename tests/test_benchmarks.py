@@ -33,8 +33,9 @@ def test_a_benchmark_prints_its_table(script: str, rows: list[str]) -> None:
         assert row in done.stdout
 
 
+@pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize("recipe", ["vkitti2kitti", "vkitti2kitti lean", "cyclegan"])
-def test_the_plain_loop_takes_the_same_steps(recipe: str) -> None:
+def test_the_plain_loop_takes_the_same_steps(recipe: str, images: int) -> None:
     recipe, _, lean = recipe.partition(" ")
     width, size, scale = 4, (64, 32), 0.5 if recipe == "vkitti2kitti" else 1.0
     widths = [f"{network}.options.width={width}" for network in ("generator", "discriminator")]
@@ -46,7 +47,7 @@ def test_the_plain_loop_takes_the_same_steps(recipe: str) -> None:
             theirs.data.copy_(own.data)
     step = plain.lean_step if lean and isinstance(plain, Vkitti2Kitti) else plain.step
     for _ in range(3):
-        sim, real = torch.rand(2, 2, 3, size[1], size[0]).mul(2).sub(1)
+        sim, real = torch.rand(2, images, 3, size[1], size[0]).mul(2).sub(1)
         expected = {name: loss.item() for name, loss in ours.step(Batch(sim, real)).losses.items()}
         assert {name: loss.item() for name, loss in step(scale * sim, scale * real).items()} == pytest.approx(
             expected, rel=1e-3

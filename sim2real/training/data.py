@@ -169,6 +169,9 @@ def channels_first(images: NDArray[np.uint8]) -> Tensor:
 
 
 def as_floats(images: Tensor, device: str) -> Tensor:
-    """Uint8 (N, 3, H, W) -> float32 in [-1, 1] on a device, channels last in memory."""
-    moved = images.to(device, non_blocking=True)
-    return moved.to(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
+    """Uint8 (N, 3, H, W) -> float32 in [-1, 1] on a device.
+
+    Contiguous, as the weights are: of one image in channels-last layout PyTorch 2.15 computes the gradient of instance
+    normalisation wrongly on the CPU.
+    """
+    return images.to(device, non_blocking=True).float().div_(127.5).sub_(1)

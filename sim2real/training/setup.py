@@ -1,6 +1,6 @@
 """From settings to the parts of a training."""
 
-from torch import channels_last, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sim2real.augment import Augment
@@ -45,7 +45,7 @@ def build_method(config: Config, device: str, precision: str) -> Method:
 
     def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
         initialise(network, config.init)
-        ranged = Ranged(network, returns_images=returns_images).to(device).to(memory_format=channels_last)
+        ranged = Ranged(network, returns_images=returns_images).to(device)
         if config.compile:
             ranged.compile()
         return ranged

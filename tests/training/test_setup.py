@@ -1,10 +1,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from sim2real.config import resolve
+from sim2real.methods.base import Batch
 from sim2real.registry import registry
 from sim2real.training import Trainer
+from sim2real.training.data import as_floats
+from sim2real.training.setup import build_method
 
 OTHERS = {"patch": "patchgan70", "patchgan70": "combined", "combined": "global"}
 
@@ -21,3 +25,24 @@ def test_every_recipe_trains_with_another_discriminator(
     assert type(trainer.method.networks["D_real"].network) is registry().load("discriminators", other)
     assert [event.step for event in trainer.train()] == [2]  # type: ignore[union-attr]  # no notes here
     assert trainer.finished
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("recipe", ["default", "vkitti2kitti", "cyclegan", "resnet9-sigmoid"])
+def test_the_gradients_of_a_step_are_those_of_double_precision(recipe: str, images: int) -> None:
+    # of one image in channels-last layout PyTorch 2.15 computes those of instance normalisation wrongly on the CPU
+    widths = [f"{network}.options.width=8" for network in ("generator", "discriminator")]
+    config = resolve(recipe, sets=["data.size=[64,64]", "losses.identity=1", *widths])
+    batch = torch.randint(0, 256, (2, images, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for dtype in (torch.float64, torch.float32):
+        torch.manual_seed(0)
+        method = build_method(config, "cpu", "fp32")
+        for network in method.networks.values():
+            network.to(dtype)
+        sim, real = (as_floats(side, "cpu").to(dtype) for side in batch)
+        method.step(Batch(sim, real))
+        weights = [weight for generator in method.generators.values() for weight in generator.parameters()]
+        gradients.append(torch.cat([weight.grad.flatten().double() for weight in weights if weight.grad is not None]))
+    exact, computed = gradients
+    assert (computed - exact).norm() / exact.norm() < 0.02
