@@ -39,7 +39,7 @@ _RIVALS = {"steps": "epochs", "epochs": "steps"}
 class Section(BaseModel):
     """A table of settings; a key that it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Component(Section):
@@ -111,12 +111,15 @@ class Losses(BaseModel):
         return {name: term for name, term in named.items() if term.weight}
 
 
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Optim(Section):
     """Adam's settings."""
 
     generator_lr: NonNegativeFloat = 2e-4
     discriminator_lr: NonNegativeFloat = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[_Decay, _Decay] = (0.5, 0.999)
 
 
 class Schedule(Section):
@@ -185,7 +188,7 @@ class Config(Section):
     real: str = ""
     swap: bool = False
     run: str = ""
-    seed: NonNegativeInt = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
@@ -278,6 +281,9 @@ def read_settings(path: Path) -> dict[str, Any]:
         return _parse_toml(path.read_text("utf-8"), str(path))
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror}); `sim2real init SIM REAL` writes one"
+        raise SettingsError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"{path}: not TOML: byte {error.start} is not UTF-8; save it as UTF-8"
         raise SettingsError(message) from error
 
 

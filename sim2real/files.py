@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LEFTOVER = re.compile(r"\..+\.tmp-\d+")
+_LONGEST = 255 - len("..tmp-") - 20  # digits of a process id
 
 
 @contextmanager
@@ -17,12 +18,18 @@ def replacing(path: Path) -> Iterator[Path]:
     Whatever stood under the name is replaced, never written to, so that what shares its bytes (a hard link, the
     target of a symbolic link) is left alone. Leftovers of killed writers match ``LEFTOVER``.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(f".{_short(path.name)}.tmp-{os.getpid()}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """The name, or its hash where it could not grow: file systems allow 255 bytes."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST else hashlib.sha256(encoded).hexdigest()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -459,6 +459,8 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:  # its own words name an object in memory
+        raise ImageError(f"{path}: cannot be read as an image: empty, damaged or of another format") from error
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot be read as an image: {reason}") from error

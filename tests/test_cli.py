@@ -26,6 +26,13 @@ MISBEHAVING = dedent("""
     def bug():
         raise ZeroDivisionError("oops")
 
+    def full():
+        with open("/dev/full", "w") as file:
+            file.write("x")
+
+    def below_a_file():
+        open(os.path.join(__file__, "x"), "w")
+
     def interrupted():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
@@ -42,7 +49,7 @@ OFFER = dedent("""
 
     @sim2real.hookimpl
     def register_commands(register):
-        for name in ("mistake", "bug", "interrupted", "told_to_end"):
+        for name in ("mistake", "bug", "full", "below_a_file", "interrupted", "told_to_end"):
             register(name, f"misbehaving:{name}", summary="exits in its way")
 """)
 
@@ -124,6 +131,20 @@ def test_a_bug_keeps_its_traceback(cli: Cli, misbehaving: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "ZeroDivisionError: oops" in done.stderr
+
+
+def test_what_a_file_system_refuses_is_one_line(cli: Cli, misbehaving: Path) -> None:
+    done = cli("below_a_file", path=misbehaving)
+    place = misbehaving / "misbehaving.py/x"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {place}: Not a directory; check the path, its permissions and the free space\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_one_line(cli: Cli, misbehaving: Path) -> None:
+    done = cli("full", path=misbehaving)
+    assert done.returncode == 1
+    assert done.stderr == "error: No space left on device; check the path, its permissions and the free space\n"
 
 
 def test_interrupting_exits_130(cli: Cli, misbehaving: Path) -> None:

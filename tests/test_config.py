@@ -110,6 +110,9 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("losses.cycle={weight=1, option={}}", ["losses.cycle.option: no such setting", "did you mean options?"]),
         ("data.size=[0,32]", ["data.size.0", "greater than 0"]),
         ("data.fit=squeeze", ["data.fit", "'crop' or 'resize'"]),
+        ("optim.betas=[2,3]", ["optim.betas.0", "less than 1"]),
+        ("schedule.decay=inf", ["schedule.decay", "finite"]),
+        ("seed=99999999999999999999", ["seed", "less than"]),
         ("train.steps=0", ["train.steps", "greater than 0"]),
         ("generator=resnet", ["generator: must be a table of name, options"]),
         ("convert=[{source='a', out='b', qualty=3}]", ["convert.0.qualty", "did you mean quality?"]),
@@ -143,9 +146,10 @@ def test_files_that_are_missing_or_no_toml_are_named(tmp_path: Path) -> None:
     with pytest.raises(Sim2RealError, match=r"absent\.toml: cannot be read .*sim2real init"):
         read_settings(tmp_path / "absent.toml")
     broken = tmp_path / "sim2real.toml"
-    broken.write_text("seed = \n")
-    with pytest.raises(Sim2RealError, match=re.escape(f"{broken}: not TOML")):
-        read_settings(broken)
+    for content in (b"seed = \n", b"sim = '\xff'\n"):
+        broken.write_bytes(content)
+        with pytest.raises(Sim2RealError, match=re.escape(f"{broken}: not TOML")):
+            read_settings(broken)
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

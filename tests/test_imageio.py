@@ -382,6 +382,17 @@ def test_missing_file_and_text_file_are_errors_that_name_them(store: Store, tmp_
         read_header(store("notes.png", b"not a picture at all"))
 
 
+@pytest.mark.parametrize("data", [b"", b"not a picture at all"])
+def test_what_is_wrong_with_a_file_is_told_in_the_same_words_each_time(data: bytes, store: Store) -> None:
+    path = store("a.jpg", data)
+    with pytest.raises(ImageError) as first:
+        read_picture(path)
+    with pytest.raises(ImageError) as second:
+        read_picture(path)
+    assert str(first.value) == str(second.value)
+    assert "0x" not in str(first.value)
+
+
 def test_metadata_beyond_repair_disturbs_nobody(store: Store) -> None:
     before = saved(Image.fromarray(photo()), format="JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(20))
     picture = read_picture(store("a.jpg", before))

@@ -3,6 +3,7 @@
 Commands are registered like every other component and imported when they are called: ``sim2real --help`` stays quick.
 """
 
+import errno
 import signal
 import sys
 from difflib import get_close_matches
@@ -18,6 +19,12 @@ from sim2real.errors import PluginError, Sim2RealError
 if TYPE_CHECKING:
     from sim2real.registry import Entry
 
+_OF_THE_WORLD: Final = frozenset(  # what a file system answers, rather than a bug
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    }
+)
 _COMPLETION_OPTIONS: Final = ("install_completion", "show_completion")  # the program has them, not each command
 
 
@@ -107,6 +114,12 @@ def main() -> None:
         app()
     except Sim2RealError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OF_THE_WORLD:
+            raise
+        place = f"{error.filename2 or error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}; check the path, its permissions and the free space", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -101,9 +101,10 @@ def convert(
                 raise Sim2RealError(message)
             tally = _carry_out(plan, options, progress)
     except OSError as error:
+        place = error.filename2 or error.filename or out
         message = (
-            f"{error.filename or out}: {error.strerror or error}; what is finished is kept: mend that (free space, "
-            "permissions) and run the same command again"
+            f"{place}: {error.strerror or error}; what is finished is kept: mend that (free space, permissions) and "
+            "run the same command again"
         )
         raise Sim2RealError(message) from error
     return ConversionSummary(

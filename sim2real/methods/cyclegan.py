@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sim2real.losses import LossInputs
+from sim2real.errors import SettingsError
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog, frozen
 from sim2real.methods.pool import ImagePool
 from sim2real.networks.blocks import choose
@@ -36,6 +37,9 @@ class CycleGAN:
         orders = {"generators-first": False, "discriminators-first": True}
         self.critics_first = choose("method.options.update_order", update_order, orders)
         separate = choose("method.options.optimisers", optimisers, {"shared": False, "separate": True})
+        if not isinstance(discriminator_loss_scale, int | float) or not discriminator_loss_scale >= 0:
+            option = f"method.options.discriminator_loss_scale = {discriminator_loss_scale!r}"
+            raise SettingsError(f"{option} must be a number of at least 0")
         self.settings = settings
         self.critic_scale = discriminator_loss_scale
         self.G_sim2real, self.G_real2sim = networks.generator(), networks.generator()

@@ -42,6 +42,19 @@ def test_any_size_keeps_its_size_and_is_what_the_model_makes_of_it(
         assert np.array_equal(np.array(after), load(run, device="cpu", precision="fp32")(np.array(before)))
 
 
+def test_the_longest_names_are_converted_and_carried(tmp_path: Path, translate: Translate, tree: ReadTree) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    names = [letter * 251 + ".png" for letter in "ab"] + ["c" * 254 + letter for letter in "de"]
+    for name in names[:2]:
+        Image.fromarray(noise(8, 8, 3)).save(source / name)
+    for name in names[2:]:
+        (source / name).write_text(name)
+    translate(source, out)
+    assert list(tree(out)) == names
+    assert verify(out).ok
+
+
 def test_encodings_come_back_as_they_were(tmp_path: Path, translate: Translate) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -230,6 +230,12 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(option: str) -> None:
         make(**cast("Any", {option: "both"}))
 
 
+@pytest.mark.parametrize("scale", ["x", -1, float("nan")])
+def test_a_scale_that_is_no_factor_is_refused(scale: object) -> None:
+    with pytest.raises(SettingsError, match=r"method\.options\.discriminator_loss_scale = .* at least 0"):
+        make(discriminator_loss_scale=cast("Any", scale))
+
+
 # ------------------------------------------------------------------------------------------------ alike and scaled
 
 
