@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sim2real.losses import LossInputs
 from sim2real.errors import SettingsError
+from sim2real.losses import LossInputs
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog, frozen
 from sim2real.methods.pool import ImagePool
 from sim2real.networks.blocks import choose
