@@ -261,8 +261,8 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
                 if entry.is_dir():
                     if path != STATE_FOLDER:
                         pending.append(f"{path}/")
-                elif entry.is_file():
-                    files[path] = entry.stat().st_size
+                elif entry.is_file() or entry.is_symlink():  # a link to nowhere too
+                    files[path] = entry.stat(follow_symlinks=entry.is_file()).st_size
                     if LEFTOVER.fullmatch(entry.name):
                         leftovers.append(path)
     return files, leftovers

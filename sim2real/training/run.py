@@ -100,16 +100,26 @@ class RunFolder:
             state: Tensors and plain values.
             write_generators: Writes the generators' files into a folder.
             keep: How many of the newest stay.
+
+        Raises:
+            SettingsError: It cannot be written; those before it are still there.
         """
         final = self.checkpoints / f"step_{step:08d}"
         partial = self.checkpoints / f".{final.name}.tmp-{os.getpid()}"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        write_generators(partial)
-        with (partial / "state.pt").open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            partial.mkdir(parents=True)
+            write_generators(partial)
+            with (partial / "state.pt").open("wb") as file:
+                torch.save(dict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch.save hides a full disk behind an error of its own
+            shutil.rmtree(partial, ignore_errors=True)
+            message = (
+                f"{final}: the checkpoint cannot be written; check permissions and free space, then go on with --resume"
+            )
+            raise SettingsError(message) from error
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
         _sync(self.checkpoints)

@@ -105,6 +105,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], set[tuple[str, str]], set[tup
         {("swapped", A), ("swapped", B)},
     ),
     "an extra file": (lambda out: (out / "x.txt").write_text(""), {("extra", "x.txt")}, {("extra", "x.txt")}),
+    "an extra link to nowhere": (lambda out: (out / "x").symlink_to("gone"), {("extra", "x")}, {("extra", "x")}),
     "a leftover": (
         lambda out: (out / ".a.jpg.tmp-7").write_text(""),
         {("leftover", ".a.jpg.tmp-7")},
