@@ -17,7 +17,7 @@ from torch import nn
 from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.torch import TorchEngine
-from sim2real.errors import Sim2RealError
+from sim2real.errors import Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
 from sim2real.networks.ranged import Ranged
 from sim2real.registry import registry
@@ -101,9 +101,13 @@ def load_generator(path: Path) -> tuple[nn.Module, GeneratorInfo]:
         Sim2RealError: No generator file, no generator of that name, or weights that do not fit it.
     """
     info = read_info(path)
-    network: nn.Module = registry().create(
-        "generators", info.name, 3, 3, options=info.options, place=f"{path}: options"
-    )
+    try:
+        network: nn.Module = registry().create(
+            "generators", info.name, 3, 3, options=info.options, place=f"{path}: options"
+        )
+    except UnknownNameError as error:
+        message = f"{path}: {error}; install the plugin that it came from, `sim2real plugins` lists what is installed"
+        raise UnknownNameError(message) from error
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError as error:

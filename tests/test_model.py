@@ -1,7 +1,9 @@
 import json
 import os
+import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,13 @@ def test_files_that_are_no_generators(tmp_path: Path, write_run: Write) -> None:
     refused("no readable safetensors file")
     file.unlink()
     refused("no such model")
+
+
+def test_a_generator_whose_plugin_is_gone_is_told_with_its_file(tmp_path: Path, write_run: Write) -> None:
+    file = write_run(tmp_path / "run") / "sim2real.safetensors"
+    save_generator(file, EncoderDecoder(width=4), replace(read_info(file), name="gone"))
+    with pytest.raises(Sim2RealError, match=rf"{re.escape(str(file))}: no generator is called 'gone'.*install"):
+        load_generator(file)
 
 
 def test_the_model_that_is_meant(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
