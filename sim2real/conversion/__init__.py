@@ -122,6 +122,7 @@ def convert(
 
 
 def _carry_out(plan: Plan, options: ConvertOptions, progress: Progress) -> Tally:
+    engine = _engine(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
     for path in plan.stale:
         (plan.out / path).unlink(missing_ok=True)
     if options.overwrite:
@@ -134,7 +135,7 @@ def _carry_out(plan: Plan, options: ConvertOptions, progress: Progress) -> Tally
     try:
         pipeline = Pipeline(
             plan,
-            _engine(plan),
+            engine,
             manifest,
             workers=options.workers or min(os.cpu_count() or 1, 8),
             keep_going=options.keep_going,

@@ -291,6 +291,21 @@ def test_a_torn_manifest_and_leftovers_do_no_harm(
         translate(source, out)
 
 
+def test_a_model_that_cannot_be_used_leaves_an_earlier_conversion_as_it_is(
+    tmp_path: Path, translate: Translate, write_run: Write, paint: Write, tree: ReadTree
+) -> None:
+    source, out = paint(tmp_path / "in", 1), tmp_path / "out"
+    gone = write_run(tmp_path / "gone", name="gone")
+    with pytest.raises(Sim2RealError, match="no generator is called 'gone'"):
+        translate(source, out, model=gone)
+    translate(source, out)  # no trace of the first stands in the way
+    before = tree(out)
+    with pytest.raises(Sim2RealError, match="no generator is called 'gone'"):
+        translate(source, out, model=gone, overwrite=True)
+    assert tree(out) == before
+    assert verify(out).ok
+
+
 def test_weights_that_make_nonsense_are_refused(tmp_path: Path, translate: Translate, run: Path, paint: Write) -> None:
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
