@@ -80,9 +80,10 @@ def test_another_component_drops_the_options_of_the_one_it_replaces() -> None:
     assert resolve(sets=["discriminator.name=combined"]).discriminator.options == {"width": 32}
     other = resolve(sets=["discriminator.name=patch", "discriminator.options.width=16"])
     assert other.discriminator.options == {"width": 16}
-    together = resolve(file={"generator": {"name": "encoder-decoder", "options": {"width": 8}}})
+    together = resolve("cyclegan", file={"generator": {"name": "encoder-decoder", "options": {"width": 8}}})
     assert together.generator.options == {"width": 8}
-    assert resolve(file={"generator": {"options": {"width": 8}}}).generator.options == {"width": 8, "blocks": 6}
+    kept = resolve("cyclegan", file={"generator": {"options": {"width": 8}}}).generator.options
+    assert kept == {**resolve("cyclegan").generator.options, "width": 8}
 
 
 def test_steps_and_epochs_replace_each_other() -> None:
@@ -135,7 +136,8 @@ def test_a_wrong_layer_is_told_by_its_name() -> None:
 
 
 def test_losses_take_weights_and_options() -> None:
-    assert {name: term.weight for name, term in resolve().losses.terms().items()} == {"cycle": 10, "identity": 2}
+    terms = resolve("cyclegan").losses.terms()
+    assert {name: term.weight for name, term in terms.items()} == {"cycle": 10, "identity": 5}
     assert "identity" not in resolve(sets=["losses.identity=0"]).losses.terms()
     assert resolve(sets=["losses.identity.weight=3"]).losses.terms()["identity"].weight == 3
     term = resolve(sets=["losses.cycle={weight=2, options={kind='x'}}"]).losses.terms()["cycle"]

@@ -7,16 +7,15 @@
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.errors import Sim2RealError
-from sim2real.files import LEFTOVER, write_whole
+from sim2real.files import LEFTOVER, exclusive, write_whole
 
 Status = Literal["converted", "carried", "failed"]
 _FLUSH_EVERY = 64
@@ -211,38 +210,16 @@ def settle_manifest(out: Path, paths: set[str]) -> None:
     write_whole(manifest_path(out), kept.encode())
 
 
-if sys.platform == "win32":
-    _HELD = PermissionError
-
-    def _open_exclusively(path: Path) -> BinaryIO:
-        path.unlink(missing_ok=True)  # refused while somebody holds it open
-        return path.open("wb")
-else:
-    import fcntl
-
-    _HELD = BlockingIOError
-
-    def _open_exclusively(path: Path) -> BinaryIO:
-        handle = path.open("wb")
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return handle
-
-
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep other conversions out of a folder; the lock of a process that died is void.
+    """Keep other conversions out of a folder, and remove what killed ones left unfinished of their books.
 
     Raises:
         Sim2RealError: Another conversion is at work there.
     """
     path = out / STATE_FOLDER / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = _open_exclusively(path)
-    except _HELD as error:
-        message = f"{out}: another conversion is writing here; wait for it, or name another folder"
-        raise Sim2RealError(message) from error
-    with handle:
+    with exclusive(path, f"{out}: another conversion is writing here; wait for it, or name another folder"):
         for entry in path.parent.iterdir():
             if LEFTOVER.fullmatch(entry.name):
                 entry.unlink()

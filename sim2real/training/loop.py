@@ -102,7 +102,6 @@ class Trainer:
         self._meter = _Meter()
         if resume:
             self._load()
-            self.run.write_config(config)
         else:
             self.run.create(config)
 
@@ -122,8 +121,13 @@ class Trainer:
         """Train to the end, or until ``stop`` says so, which is asked after each step; either way a checkpoint is left.
 
         Raises:
-            Sim2RealError: A loss is no longer finite, or no image of a side can be read.
+            Sim2RealError: A loss is no longer finite, no image of a side can be read, or another training is at work in
+                the run folder.
         """
+        with self.run.writing(self.config, self.step):
+            yield from self._train(stop)
+
+    def _train(self, stop: Callable[[], bool]) -> Iterator[Progress | Note]:
         skipped = set[str]()
         for raw in self._batches():
             for reason in sorted({*raw.skipped} - skipped):
@@ -261,7 +265,6 @@ class Trainer:
     def _load(self) -> None:
         loaded = self.run.load()
         if loaded is None:
-            self.run.cut_log(0)
             return
         path, state = loaded
         if state["fingerprint"] != self.fingerprint:
@@ -279,7 +282,6 @@ class Trainer:
         torch.set_rng_state(state["random"])
         if self.device != "cpu":
             torch.cuda.set_rng_state_all(state["random_cuda"])
-        self.run.cut_log(self.step)
 
     def _write_generators(self, folder: Path) -> None:
         settings = self.config.model_dump(mode="json", exclude=_BOOKS)

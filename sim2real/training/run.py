@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from sim2real.config import Config, read_config
 from sim2real.errors import SettingsError
-from sim2real.files import LEFTOVER, replacing, write_whole
+from sim2real.files import LEFTOVER, exclusive, replacing, write_whole
 
 
 class RunFolder:
@@ -68,6 +69,23 @@ class RunFolder:
             message = f"{self.path}: there is no run to resume here; leave out --resume to begin one"
             raise SettingsError(message)
         return read_config(self.config_file)
+
+    @contextmanager
+    def writing(self, config: Config, step: int) -> Iterator[None]:
+        """Be the only one who writes here; removes what a dead writer left, and what the log says beyond a step.
+
+        Raises:
+            Sim2RealError: Another training is writing here.
+        """
+        self.checkpoints.mkdir(exist_ok=True)
+        with exclusive(self.checkpoints / ".lock", f"{self.path}: another training is at work here; wait for it"):
+            for folder in (self.path, self.samples, self.checkpoints):
+                for entry in folder.glob(".*"):
+                    if LEFTOVER.fullmatch(entry.name):
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            self.cut_log(step)
+            self.write_config(config)
+            yield
 
     def write_sample(self, step: int, png: bytes) -> None:
         """Write the sample picture of a step."""
@@ -133,15 +151,11 @@ class RunFolder:
         return sorted(path for path in self.checkpoints.glob("step_*") if path.is_dir())
 
     def load(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest checkpoint with its state, or None before the first; removes what a dead writer left.
+        """The newest checkpoint with its state, or None before the first.
 
         Raises:
             SettingsError: It is damaged.
         """
-        for folder in (self.path, self.samples, self.checkpoints):
-            for entry in folder.glob(".*"):
-                if LEFTOVER.fullmatch(entry.name):
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         found = self.list_checkpoints()
         if not found:
             return None

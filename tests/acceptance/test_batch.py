@@ -7,11 +7,15 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
 STEPS = 60
@@ -42,6 +46,12 @@ def write_photos(folder: Path, count: int, seed: int) -> None:
         cv2.imwrite(str(folder / f"{number:06d}.jpg"), cv2.resize(coarse, (48, 40), interpolation=cv2.INTER_CUBIC))
 
 
+def size_of(image: Path) -> tuple[int, int]:
+    with Image.open(image) as opened:
+        opened.load()
+        return opened.size
+
+
 def furnish(folder: Path) -> Path:
     """A tiny simulation with labels, and real photos."""
     write_photos(folder / "sim/images", 5, seed=1)
@@ -53,15 +63,15 @@ def furnish(folder: Path) -> Path:
 
 
 @pytest.fixture
-def workplace(tmp_path):
+def workplace(tmp_path: Path) -> Path:
     return furnish(tmp_path)
 
 
 @pytest.fixture
-def ok(cli):
+def ok(cli: Cli) -> Cli:
     """Run a command that must succeed."""
 
-    def run(*args, cwd):
+    def run(*args: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         result = cli(*args, cwd=cwd)
         assert result.returncode == 0, result.stdout + result.stderr
         return result
@@ -69,7 +79,7 @@ def ok(cli):
     return run
 
 
-def settle(workplace: Path, cli) -> None:
+def settle(workplace: Path, cli: Cli) -> None:
     """`sim2real init`, then settings small enough for a test."""
     assert cli("init", "sim", "real", cwd=workplace).returncode == 0
     path = workplace / "sim2real.toml"
@@ -77,7 +87,7 @@ def settle(workplace: Path, cli) -> None:
 
 
 @pytest.fixture(scope="module")
-def done(cli, tmp_path_factory):
+def done(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workplace where `sim2real batch` has done the whole job of its sim2real.toml."""
     workplace = furnish(tmp_path_factory.mktemp("done"))
     settle(workplace, cli)
@@ -89,7 +99,7 @@ def done(cli, tmp_path_factory):
     return workplace
 
 
-def test_init_writes_settings_that_train_convert_and_verify_need_nothing_else_for(workplace, cli, ok):
+def test_init_writes_all_that_train_convert_and_verify_need(workplace: Path, cli: Cli, ok: Cli) -> None:
     settle(workplace, cli)
     settings = tomllib.loads((workplace / "sim2real.toml").read_text())
     assert (settings["sim"], settings["real"]) == ("sim", "real")
@@ -100,10 +110,10 @@ def test_init_writes_settings_that_train_convert_and_verify_need_nothing_else_fo
 
     out = workplace / settings["convert"][0]["out"]
     assert (out / "labels/000003.txt").read_bytes() == (workplace / "sim/labels/000003.txt").read_bytes()
-    assert cv2.imread(str(out / "images/000003.jpg")).shape == (40, 48, 3)
+    assert size_of(out / "images/000003.jpg") == (48, 40)
 
 
-def test_init_keeps_an_existing_file(workplace, cli):
+def test_init_keeps_an_existing_file(workplace: Path, cli: Cli) -> None:
     (workplace / "sim2real.toml").write_text("seed = 3\n")
     result = cli("init", "sim", "real", cwd=workplace)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
@@ -111,14 +121,14 @@ def test_init_keeps_an_existing_file(workplace, cli):
     assert (workplace / "sim2real.toml").read_text() == "seed = 3\n"
 
 
-def test_init_of_a_folder_that_is_not_there(workplace, cli):
+def test_init_of_a_folder_that_is_not_there(workplace: Path, cli: Cli) -> None:
     result = cli("init", "simm", "real", cwd=workplace)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "simm" in result.stderr
     assert not (workplace / "sim2real.toml").exists()
 
 
-def test_batch_does_the_whole_job_and_a_rerun_nothing(done, ok):
+def test_batch_does_the_whole_job_and_a_rerun_nothing(done: Path, ok: Cli) -> None:
     run = done / "runs/sim"
     report = json.loads((run / "batch.json").read_text())
     assert report["steps"] == STEPS
@@ -134,7 +144,7 @@ def test_batch_does_the_whole_job_and_a_rerun_nothing(done, ok):
     assert all(path.stat().st_mtime_ns == then for path, then in times.items())
 
 
-def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace, ok):
+def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace: Path, ok: Cli) -> None:
     sets = ["data.size=[32,32]", "data.workers=0", "generator.options.width=4", "discriminator.name=patch"]
     flags = [part for text in sets for part in ("--set", text)]
     ok("batch", "sim", "real", "out", "--run", "runs/x", "--steps", 2, *flags, cwd=workplace)
@@ -142,7 +152,7 @@ def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace, 
     assert (workplace / "runs/x/sim2real.safetensors").is_file()
 
 
-def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace, cli):
+def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace: Path, cli: Cli) -> None:
     result = cli("batch", "sim", "real", cwd=workplace)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "convert" in result.stderr
@@ -150,7 +160,9 @@ def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace, c
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(done, workplace, cli, how, code):
+def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(
+    done: Path, workplace: Path, cli: Cli, how: signal.Signals, code: int
+) -> None:
     settle(workplace, cli)
     process = subprocess.Popen(
         [sys.executable, "-m", "sim2real", "batch"],
@@ -172,11 +184,10 @@ def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(done
         assert (workplace / path).read_bytes() == (done / path).read_bytes()
 
 
-def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path, ok):
+def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, ok: Cli) -> None:
     result = ok("demo", "here", "--quick", cwd=tmp_path)
     demo = tmp_path / "here"
-    picture = cv2.imread(str(demo / "before_after_real.png"))
-    assert picture.shape[1] > 3 * 400
+    assert size_of(demo / "before_after_real.png")[0] > 3 * 400
     for line in ("before_after_real.png", "sim2real init", "converted"):
         assert line in result.stdout
 
@@ -189,7 +200,7 @@ def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path, ok):
     assert [path.relative_to(demo / "sim") for path in before] == [
         path.relative_to(demo / "converted") for path in after
     ]
-    assert all(cv2.imread(str(a)).shape == cv2.imread(str(b)).shape for a, b in zip(before, after, strict=True))
+    assert all(size_of(a) == size_of(b) for a, b in zip(before, after, strict=True))
     assert any(a.read_bytes() != b.read_bytes() for a, b in zip(before, after, strict=True))
 
     again = ok("demo", "here", "--quick", cwd=tmp_path)

@@ -169,7 +169,7 @@ def test_what_a_run_refuses_and_how_it_goes_on(sim2real: Run, photos: Path, tmp_
     code, out, err = sim2real(*args, "--resume", "--seed", 3, "--set", "losses.cycle=4")
     assert (code, out) == (1, "")
     assert "a run keeps its settings" in err
-    assert "losses.cycle was 10.0 and is now 4.0; seed was 0 and is now 3" in err
+    assert "losses.cycle was 3.0 and is now 4.0; seed was 0 and is now 3" in err
     assert generators(tmp_path / "run") == before
 
     code, out, err = sim2real("train", "--resume", "--run", tmp_path / "run", "--steps", 8)
@@ -299,8 +299,8 @@ def test_a_recipe_shows_its_settings_and_networks(
     code, out, err = sim2real("recipes", recipe)
     assert (code, err) == (0, "")
     assert f'recipe = "{recipe}"' in out
-    assert f"G_sim2real: {generator:,} parameters" in out
-    assert f"D_real: {discriminator:,} parameters" in out
+    assert f"G_sim2real and G_real2sim, each {generator:,} parameters" in out
+    assert f"D_real and D_sim, each {discriminator:,} parameters" in out
     networks = json.loads(sim2real("recipes", recipe, "--json")[1])["networks"]
     assert {name: network["parameters"] for name, network in networks.items()} == {
         "G_sim2real": generator, "G_real2sim": generator, "D_real": discriminator, "D_sim": discriminator,

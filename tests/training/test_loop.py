@@ -17,6 +17,7 @@ from sim2real.imageio import read_rgb
 from sim2real.losses import LossInputs
 from sim2real.model import load_generator
 from sim2real.training import Note, Progress, Trainer
+from sim2real.training.run import RunFolder
 
 Configure = Callable[..., Config]
 Paint = Callable[..., Path]
@@ -48,7 +49,7 @@ def test_a_training_leaves_all_that_it_should(configure: Configure, tmp_path: Pa
     folder = tmp_path / "run"
     assert trainer.finished
     assert read_config(folder / "config.toml") == config
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step_00000006"]
+    assert sorted(path.name for path in (folder / "checkpoints").glob("[!.]*")) == ["step_00000006"]
     assert (folder / "last").resolve() == (folder / "checkpoints" / "step_00000006").resolve()
     assert (folder / "last").readlink() == Path("checkpoints/step_00000006")
     assert sorted(path.name for path in (folder / "samples").iterdir()) == ["step_00000004.png", "step_00000006.png"]
@@ -64,13 +65,14 @@ def test_a_training_leaves_all_that_it_should(configure: Configure, tmp_path: Pa
     assert progress[-1].seconds_left == 0
     assert progress[0].epoch == pytest.approx(2 / 7)  # of the larger side, 7 of 9 images
     _, info = load_generator(folder / "sim2real.safetensors")
-    assert (info.name, info.recipe, info.options) == ("resnet", "default", {"width": 4, "blocks": 1})
+    generator = RunFolder(folder).read_config().generator
+    assert (info.name, info.recipe, info.options) == (generator.name, "default", generator.options)
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
 def test_the_newest_checkpoints_are_kept(configure: Configure, tmp_path: Path) -> None:
     run(configure("checkpoint.every=1", "checkpoint.keep=3"), tmp_path / "run")
-    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("[!.]*"))
     assert kept == ["step_00000004", "step_00000005", "step_00000006"]
 
 
@@ -156,7 +158,7 @@ def test_leftovers_of_a_dead_writer_are_ignored_and_removed(configure: Configure
     assert trainer.finished
     assert result(folder) == result(tmp_path / "whole")
     assert lines(folder) == lines(tmp_path / "whole")
-    assert list(folder.rglob(".*")) == []
+    assert list(folder.rglob(".*")) == [folder / "checkpoints" / ".lock"]
 
 
 def test_a_run_that_died_before_writing_its_generators_writes_them(configure: Configure, tmp_path: Path) -> None:
@@ -380,7 +382,7 @@ def test_held_out_images_that_cannot_be_read_do_not_end_a_run(
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("data.size=[34, 32]", r"data\.size = \[34, 32\]: the generator 'resnet' needs multiples of 4"),
+        ("data.size=[34, 32]", r"data\.size = \[34, 32\]: the generator '[\w-]+' needs multiples of 4"),
         ("generator.name=resnett", "no generator is called 'resnett'; did you mean resnet"),
         ("generator.options.widht=4", r"generator\.options\.widht: .*did you mean width"),
         ("method.options.update_order=both", r"method\.options\.update_order = 'both' is not one of"),
@@ -399,3 +401,18 @@ def test_settings_that_do_not_fit_together_are_told(
 def test_a_gpu_that_is_not_there_is_refused(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(Sim2RealError, match="device 'cuda': this machine offers 0 CUDA devices; use auto or cpu"):
         Trainer(configure("device=cuda"), tmp_path / "run")
+
+
+def test_a_second_training_in_the_same_run_folder_is_refused_and_disturbs_nothing(
+    configure: Configure, tmp_path: Path
+) -> None:
+    config = configure("train.steps=4", "log.every=1")
+    first = Trainer(config, tmp_path / "run")
+    events = first.train()
+    next(events)
+    with pytest.raises(Sim2RealError, match="another training"):
+        next(Trainer(config, tmp_path / "run", resume=True).train())
+    list(events)
+    assert first.finished
+    records = [json.loads(line) for line in first.run.metrics_file.read_text().splitlines()]
+    assert [record["step"] for record in records] == [1, 2, 3, 4]
