@@ -93,7 +93,7 @@ def command(
         settings = Path(SETTINGS_FILE)
         if not settings.is_file():
             steps = scale.steps or _steps_here(folder, seed)
-            err.print(f"training takes {steps} steps here" + ("" if quick else ", about three minutes"))
+            err.print(f"training takes {steps} steps here" + ("" if quick else ", two to three minutes"))
             write_whole(settings, _settings(folder, steps).encode())
         config = resolve(file=read_settings(settings), seed=seed)
         run_batch(config)
@@ -147,7 +147,7 @@ def _render(scale: _Scale, seed: int) -> None:
                 )
 
 
-def _settings(folder: Path, steps: int, why: str = "about three minutes on the machine that wrote this") -> str:
+def _settings(folder: Path, steps: int, why: str = "two to three minutes on the machine that wrote this") -> str:
     return _SETTINGS.format(folder=folder, steps=steps, why=why)
 
 
