@@ -96,7 +96,7 @@ def test_a_dataset_goes_in_and_a_translated_one_comes_out(work: Path, undisturbe
     again = cli("convert", "in", "undisturbed", cwd=work)
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith(f"0 frames converted, 0 files carried, {len(before)} done before, 0 failed")
-    assert "warning: Virtual KITTI 2 is licensed" in again.stdout
+    assert "warning: Virtual KITTI 2's own frames are licensed" in again.stdout
     assert digests(out) == undisturbed
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.parent.name != ".sim2real")
 

@@ -120,6 +120,6 @@ def test_datasets_lists_every_layout(cli: Cli) -> None:
     promised = """vkitti2 vkitti1 kitti-object kitti-raw kitti-semantics kitti-flow2015 kitti-odometry kitti-tracking
         cyclegan kaggle-monet images"""
     assert set(promised.split()) <= set(names)
-    assert all(entry["summary"] and entry["owner"] for entry in entries)
+    assert all(entry["summary"] and entry["plugin"] for entry in entries)
     lines = cli("datasets").stdout.splitlines()
     assert [line.split()[0] for line in lines] == names
