@@ -3,6 +3,7 @@
 The layers, each over the one before: the recipe, sim2real.toml, ``--set key=value``, the flags of a command.
 """
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +34,7 @@ _MAY_CHANGE = (
     "summary", "source", "sim", "real", "run", "device", "convert", "data.workers", "train.", "checkpoint.", "sample.",
     "evaluate.", "log.",
 )  # fmt: skip
-_RIVALS = {"steps": "epochs", "epochs": "steps"}
+_LENGTHS = {"steps", "epochs"}
 
 
 class Section(BaseModel):
@@ -166,12 +167,12 @@ class Sample(Every):
 
 
 class Conversion(Section):
-    """One dataset that ``convert`` and ``batch`` convert; the fields are the options of ``sim2real convert``."""
+    """One dataset that ``convert`` and ``batch`` convert; the fields are options of ``sim2real convert``."""
 
     source: str
     out: str
     dataset: str | None = None
-    direction: Literal["sim2real", "real2sim"] = "sim2real"
+    direction: Literal["sim2real", "real2sim"] | None = None
     include: list[str] = []
     exclude: list[str] = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
@@ -312,6 +313,9 @@ def _parse_set(text: str) -> Layer:
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
+        if value in {"True", "False"}:
+            message = f"--set {text}: write {key}={value.lower()}"
+            raise SettingsError(message) from None
         parsed = value
     return _nest([(key.strip().split("."), parsed)])
 
@@ -327,19 +331,30 @@ def _nest(items: Iterable[tuple[list[str], object]]) -> dict[str, Any]:
 
 
 def _merge(into: dict[str, Any], layer: Layer) -> None:
-    """Lay one layer over the others; another component's name drops the options of the one that it replaces."""
+    """Lay one layer over the others.
+
+    Another component's name drops the options of the one that it replaces; one length of the training drops the other.
+    """
     for key, value in layer.items():
-        if (rival := _RIVALS.get(key)) and rival not in layer:
-            into.pop(rival, None)
-        if isinstance(value, Mapping):
-            table = into.setdefault(key, {})
-            if not isinstance(table, dict):
-                into[key] = table = {}
+        table = into.get(key)
+        if isinstance(value, Mapping) and isinstance(table, dict):
             if key in _COMPONENTS and value.get("name", table.get("name")) != table.get("name"):
                 table.pop("options", None)
-            _merge(table, value)
+            if key == "train" and len(_LENGTHS & value.keys()) == 1:
+                for length in _LENGTHS - value.keys():
+                    table.pop(length, None)
+            _lay(table, value)
         else:
-            into[key] = value
+            into[key] = copy.deepcopy(value)
+
+
+def _lay(into: dict[str, Any], layer: Layer) -> None:
+    for key, value in layer.items():
+        table = into.get(key)
+        if isinstance(value, Mapping) and isinstance(table, dict):
+            _lay(table, value)
+        else:
+            into[key] = copy.deepcopy(value)
 
 
 def _validate(settings: Layer, place: str) -> Config:

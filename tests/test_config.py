@@ -222,3 +222,14 @@ def test_length_place_and_books_of_a_run_may_change(text: str) -> None:
 @pytest.mark.parametrize("text", ["seed=1", "data.sim_include=['x']", "precision=bf16", "ema=0.5", "swap=true"])
 def test_what_decides_the_numbers_of_a_run_may_not(text: str) -> None:
     assert len(differences(resolve(), resolve(sets=[text]))) == 1
+
+
+def test_booleans_are_spelt_as_in_toml() -> None:
+    with pytest.raises(Sim2RealError, match="write compile=false"):
+        resolve(sets=["compile=False"])
+
+
+def test_only_the_length_of_the_training_drops_its_other_form() -> None:
+    options = {"steps": 3, "epochs": 4}
+    config = resolve(file={"generator": {"options": options}}, sets=["generator.options.steps=5"])
+    assert config.generator.options.items() >= {"steps": 5, "epochs": 4}.items()

@@ -69,24 +69,47 @@ def run_batch(config: "Config") -> dict[str, Any]:
     """
     import json
 
-    from sim2real.cli.console import out
-    from sim2real.cli.training_view import run_training
-    from sim2real.errors import SettingsError
     from sim2real.files import write_whole
-    from sim2real.training import Trainer
 
-    if not config.convert:
-        raise SettingsError("nothing to convert: give SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
-    folder = config.run_folder
-    trainer = Trainer(config, folder, resume=(folder / "config.toml").is_file())
-    if not trainer.finished and (code := run_training(trainer)):
-        raise typer.Exit(code)
-    out.print(f"trained {trainer.step} steps: {folder}")
-    report: dict[str, Any] = {"run": str(folder), "steps": trainer.step, "conversions": list(_convert_all(config))}
-    write_whole(folder / "batch.json", (json.dumps(report, indent=2) + "\n").encode())
+    _check_conversions(config)
+    report: dict[str, Any] = {"run": str(config.run_folder), "steps": _train(config), "conversions": []}
+    for conversion in _convert_all(config):
+        report["conversions"].append(conversion)
+        write_whole(config.run_folder / "batch.json", (json.dumps(report, indent=2) + "\n").encode())
     if not all(conversion["verified"] for conversion in report["conversions"]):
         raise typer.Exit(1)
     return report
+
+
+def _check_conversions(config: "Config") -> None:
+    """What would stop a conversion is told before hours of training."""
+    from sim2real.conversion.plan import check_places
+    from sim2real.datasets import open_dataset
+    from sim2real.errors import SettingsError
+
+    if not config.convert:
+        raise SettingsError("nothing to convert: give SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
+    for section in config.convert:
+        check_places(Path(section.source), Path(section.out))
+        open_dataset(section.source, section.dataset)
+
+
+def _train(config: "Config") -> int:
+    """Train to the end, or what is left of it; returns the steps."""
+    from sim2real.cli.console import out
+    from sim2real.cli.settings import refuse_changes
+    from sim2real.cli.training_view import run_training
+    from sim2real.training import Trainer
+
+    folder = config.run_folder
+    begun = (folder / "config.toml").is_file()
+    if begun:
+        refuse_changes(folder, config)
+    trainer = Trainer(config, folder, resume=begun)
+    if not trainer.finished and (code := run_training(trainer)):
+        raise typer.Exit(code)
+    out.print(f"trained {trainer.step} steps: {folder}")
+    return trainer.step
 
 
 def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:

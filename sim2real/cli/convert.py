@@ -45,8 +45,8 @@ def command(
         list[str] | None, typer.Option(metavar="GLOB", help="Convert and carry only files that fit: '*/clone/*'.")
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
-    carry: Annotated[Carry, typer.Option(help="How labels and all other files come over.")] = Carry.copy,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 95,
+    carry: Annotated[Carry | None, typer.Option(help="How labels and all other files come over; copy.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG; 95.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Frames at once; what suits the device if left out.")
     ] = None,
@@ -68,34 +68,38 @@ def command(
     Run it again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
     from sim2real.cli.console import progress
+    from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
 
-    options = ConvertOptions(
+    if src and not out:
+        raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
+    settings = resolve_settings(recipe=None, sets=None)
+    sections = [Conversion(source=str(src), out=str(out))] if src and out else settings.convert
+    if not sections:
+        raise typer.BadParameter("name the dataset and the folder to convert into: sim2real convert SRC OUT")
+    named = {
+        "direction": direction,
+        "dataset": dataset,
+        "include": include,
+        "exclude": exclude,
+        "carry": carry.value if carry else None,
+        "quality": quality,
+    }
+    common = ConvertOptions(
         model=model or model_here(),
-        direction=direction,
-        dataset=dataset,
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
         limit=limit,
-        carry=carry.value,
-        quality=quality,
         batch_size=batch_size,
         engine=engine,
-        device=device or "auto",
-        precision=precision or "auto",
+        device=device or settings.device,
+        precision=precision or settings.precision,
         workers=workers,
         overwrite=overwrite,
         keep_going=keep_going,
     )
-    if src and out:
-        jobs = [(src, out, options)]
-    elif src:
-        raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
-    else:
-        sections = resolve_settings(recipe=None, sets=None).convert
-        jobs = [(Path(section.source), Path(section.out), options_of(section, options)) for section in sections]
-        if not jobs:
-            raise typer.BadParameter("name the dataset and the folder to convert into: sim2real convert SRC OUT")
+    jobs = []
+    for section in sections:
+        chosen = section.model_copy(update={name: value for name, value in named.items() if value is not None})
+        jobs.append((Path(section.source), Path(section.out), options_of(chosen, common)))
     failed = False
     for source, target, its_options in jobs:
         if plan:

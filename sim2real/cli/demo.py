@@ -20,6 +20,7 @@ recipe = "default"
 sim = "sim"  # a toy town with the labels of Virtual KITTI 2
 real = "real"  # other streets of the same town as a camera would see them; no labels
 run = "runs/demo"
+seed = {seed}
 
 [data]
 size = [192, 96]
@@ -54,7 +55,7 @@ _STEPS = (150, 900)
 _PROBE_STEPS = 12
 _PICTURE = "before_after_real.png"
 _SHOWN = (0.1, 0.35, 0.6, 0.85)
-_OWN = {"sim", "real", "runs", "converted", "sim2real.toml", _PICTURE}
+_OWN = {"preview.png", "sim", "real", "runs", "converted", "sim2real.toml", _PICTURE}
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def command(
     begin = time.monotonic()
     scale = _QUICK if quick else _FULL
     _require_own(folder)
+    _require_same(folder / SETTINGS_FILE, seed, quick=quick)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         _render(scale, seed)
@@ -94,8 +96,8 @@ def command(
         if not settings.is_file():
             steps = scale.steps or _steps_here(folder, seed)
             err.print(f"training takes {steps} steps here" + ("" if quick else ", two to three minutes"))
-            write_whole(settings, _settings(folder, steps).encode())
-        config = resolve(file=read_settings(settings), seed=seed)
+            write_whole(settings, _settings(folder, seed, steps).encode())
+        config = resolve(file=read_settings(settings))
         run_batch(config)
         write_whole(Path(_PICTURE), _picture(config))
     out.print(
@@ -123,6 +125,18 @@ def _require_own(folder: Path) -> None:
         raise Sim2RealError(message)
 
 
+def _require_same(settings: Path, seed: int, *, quick: bool) -> None:
+    """Refuse to go on with a demo that was begun otherwise."""
+    from sim2real.config import read_settings, resolve
+    from sim2real.errors import Sim2RealError
+
+    if settings.is_file():
+        begun = resolve(file=read_settings(settings))
+        if begun.seed != seed or (begun.train.steps == _QUICK.steps) != quick:
+            message = f"{settings.parent}: this demo was begun with another --seed or --quick; name a new folder"
+            raise Sim2RealError(message)
+
+
 def _render(scale: _Scale, seed: int) -> None:
     """Both towns; what an earlier demo rendered stays."""
     import os
@@ -147,8 +161,9 @@ def _render(scale: _Scale, seed: int) -> None:
                 )
 
 
-def _settings(folder: Path, steps: int, why: str = "two to three minutes on the machine that wrote this") -> str:
-    return _SETTINGS.format(folder=folder, steps=steps, why=why)
+def _settings(folder: Path, seed: int, steps: int) -> str:
+    why = "a mere glimpse" if steps == _QUICK.steps else "two to three minutes on the machine that wrote this"
+    return _SETTINGS.format(folder=folder, seed=seed, steps=steps, why=why)
 
 
 def _steps_here(folder: Path, seed: int) -> int:
@@ -160,7 +175,7 @@ def _steps_here(folder: Path, seed: int) -> int:
     from sim2real.training import Trainer
 
     with tempfile.TemporaryDirectory() as scratch:
-        config = resolve(file=tomllib.loads(_settings(folder, 2 * _PROBE_STEPS)), seed=seed)
+        config = resolve(file=tomllib.loads(_settings(folder, seed, 2 * _PROBE_STEPS)))
         trainer = Trainer(config, Path(scratch) / "probe")
         times: list[float] = []
 

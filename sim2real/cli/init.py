@@ -65,7 +65,6 @@ def command(
     path.write_text(settings_text(sim, real, recipe), encoding="utf-8")
     out.print(
         f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both, with checks: sim2real batch",
-        markup=False,
     )
 
 
@@ -76,21 +75,29 @@ def settings_text(sim: Path, real: Path | None, recipe: str | None) -> str:
         Sim2RealError: A folder holds no images, or there is no such recipe.
     """
     import json
+    from functools import partial
+    from itertools import islice
 
     from sim2real.config import resolve
     from sim2real.datasets import open_dataset
+    from sim2real.errors import DatasetError
 
     config = resolve(recipe)
     name = sim.resolve().name
+    simulated = open_dataset(sim)
+    if not real and any(frame.side is None for frame in islice(simulated.frames(), 1)):
+        message = f"{sim}: recognised as {simulated.name}, which holds one domain; give the real images too: SIM REAL"
+        raise DatasetError(message)
+    quote = partial(json.dumps, ensure_ascii=False)
     return _TEMPLATE.format(
         recipe=config.recipe,
-        recipe_text=json.dumps(config.recipe),
-        sim=json.dumps(sim.as_posix()),
-        real=json.dumps(real.as_posix() if real else ""),
-        sim_facts=_facts(open_dataset(sim)),
+        recipe_text=quote(config.recipe),
+        sim=quote(sim.as_posix()),
+        real=quote(real.as_posix() if real else ""),
+        sim_facts=_facts(simulated),
         real_facts=_facts(open_dataset(real)) if real else "empty: the folder above holds both domains",
-        run=json.dumps(f"runs/{name}"),
-        out=json.dumps(f"converted/{name}"),
+        run=quote(f"runs/{name}"),
+        out=quote(f"converted/{name}"),
         size=list(config.data.size),
         batch_size=config.data.batch_size,
     )

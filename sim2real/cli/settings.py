@@ -53,19 +53,30 @@ def resume_settings(
     Raises:
         Sim2RealError: There is no run in the folder, or a setting differs that it may not change.
     """
-    from sim2real.config import differences, resolve
+    from sim2real.config import resolve
+    from sim2real.training.run import RunFolder
+
+    base = RunFolder(folder).read_config().model_dump(mode="json", exclude_none=True)
+    new = resolve(recipe, settings_here(), sets or [], base, **_sides(sim, real), **flags)
+    refuse_changes(folder, new)
+    return new
+
+
+def refuse_changes(folder: Path, new: "Config") -> None:
+    """Make sure that a run would go on with its own settings.
+
+    Raises:
+        Sim2RealError: There is no run in the folder, or a setting differs that a run may not change.
+    """
+    from sim2real.config import differences
     from sim2real.errors import SettingsError
     from sim2real.training.run import RunFolder
 
-    old = RunFolder(folder).read_config()
-    base = old.model_dump(mode="json", exclude_none=True)
-    new = resolve(recipe, settings_here(), sets or [], base, **_sides(sim, real), **flags)
-    if changed := differences(old, new):
+    if changed := differences(RunFolder(folder).read_config(), new):
         raise SettingsError(
             f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
             "repeat those that it was begun with, or begin another --run"
         )
-    return new
 
 
 def _sides(sim: Path | None, real: Path | None) -> dict[str, str | None]:

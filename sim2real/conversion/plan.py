@@ -126,7 +126,7 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
     Raises:
         Sim2RealError: It cannot be done; the message says what to change.
     """
-    _check_places(source, out)
+    check_places(source, out)
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
     dataset = open_dataset(source, options.dataset)
@@ -287,7 +287,12 @@ def _is_done(job: Job, line: Line | None, present: dict[str, int]) -> bool:
     )
 
 
-def _check_places(source: Path, out: Path) -> None:
+def check_places(source: Path, out: Path) -> None:
+    """Make sure that a dataset can be converted from one folder into the other.
+
+    Raises:
+        Sim2RealError: It cannot; the message says what to name instead.
+    """
     if not source.is_dir():
         message = f"{source}: {'not a folder' if source.exists() else 'no such folder'}; name the folder of a dataset"
         raise DatasetError(message)

@@ -67,6 +67,9 @@ def _open_domain(config: Config, side: Side, root: Path, include: list[str], exc
     if not config.real and any(frame.side is None for frame in every):
         message = f"{root}: recognised as {dataset.name}, which holds one domain; give the real images too: SIM REAL"
         raise DatasetError(message)
+    if config.swap and side == "sim" and all(frame.side is None for frame in every):
+        message = f"{root}: {dataset.name} has no two sides to swap; name SIM and REAL the other way round"
+        raise DatasetError(message)
     if not frames:
         message = f"{root}: no {side} images" + (f" fit the globs {include} {exclude}" if include or exclude else "")
         raise DatasetError(message)

@@ -135,7 +135,10 @@ class Trainer:
             skipped.update(raw.skipped)
 
             self.method.scale_learning_rates(self._rate(self.step))
-            log = self.method.step(Batch(as_floats(raw.sim, self.device), as_floats(raw.real, self.device)))
+            try:
+                log = self.method.step(Batch(as_floats(raw.sim, self.device), as_floats(raw.real, self.device)))
+            except torch.OutOfMemoryError as error:
+                raise Sim2RealError(self._out_of_memory()) from error
             for direction, average in self.averages.items():
                 average.update_parameters(self.method.generators[direction].network)
             self.step += 1
@@ -233,6 +236,14 @@ class Trainer:
         images = 2 * self.config.data.batch_size * speed
         return Progress(self.step, self.total, epoch, losses, images, (self.total - self.step) / speed)
 
+    def _out_of_memory(self) -> str:
+        data, checkpoints = self.config.data, self.run.list_checkpoints()
+        smaller = f"data.batch_size (now {data.batch_size})" if data.batch_size > 1 else f"data.size (now {data.size})"
+        kept = f"; the last checkpoint is {checkpoints[-1]}" if checkpoints else ""
+        return (
+            f"step {self.step + 1}: {self.device} has too little memory; lower {smaller} or the networks' width{kept}"
+        )
+
     def _require_finite(self, losses: Mapping[str, float]) -> None:
         bad = [name for name, loss in losses.items() if not math.isfinite(loss)]
         if bad:
@@ -258,7 +269,7 @@ class Trainer:
             "method": self.method.state_dict(),
             "averages": {direction: average.state_dict() for direction, average in self.averages.items()},
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.device != "cpu" else [],
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
         }
         self.run.save(self.step, state, self._write_generators, self.config.checkpoint.keep)
 
@@ -281,7 +292,7 @@ class Trainer:
             average.load_state_dict(state["averages"][direction])
         torch.set_rng_state(state["random"])
         if self.device != "cpu":
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
 
     def _write_generators(self, folder: Path) -> None:
         settings = self.config.model_dump(mode="json", exclude=_BOOKS)

@@ -152,6 +152,34 @@ def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace: 
     assert (workplace / "runs/x/sim2real.safetensors").is_file()
 
 
+def test_init_of_one_domain_alone_says_what_is_missing(workplace: Path, cli: Cli) -> None:
+    result = cli("init", "sim", cwd=workplace)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "SIM REAL" in result.stderr
+    assert not (workplace / "sim2real.toml").exists()
+
+
+def test_options_of_convert_win_over_the_settings_file(done: Path, ok: Cli) -> None:
+    text = (done / "sim2real.toml").read_text()
+    assert "quality = 80" in text
+    ok("convert", "--quality", 30, "--overwrite", cwd=done)
+    records = [json.loads((out / ".sim2real/conversion.json").read_text()) for out in (done / "converted").iterdir()]
+    assert [record["quality"] for record in records] == [30, 30]
+    ok("convert", "--overwrite", cwd=done)
+    record = json.loads((done / "converted/second/.sim2real/conversion.json").read_text())
+    assert record["quality"] == 80
+
+
+def test_batch_looks_at_what_it_shall_convert_before_it_trains(workplace: Path, cli: Cli) -> None:
+    settle(workplace, cli)
+    path = workplace / "sim2real.toml"
+    path.write_text(path.read_text().replace('source = "sim"', 'source = "simm"'))
+    result = cli("batch", cwd=workplace)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "simm" in result.stderr
+    assert not (workplace / "runs").exists()
+
+
 def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace: Path, cli: Cli) -> None:
     result = cli("batch", "sim", "real", cwd=workplace)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
@@ -184,7 +212,7 @@ def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(
         assert (workplace / path).read_bytes() == (done / path).read_bytes()
 
 
-def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, ok: Cli) -> None:
+def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, cli: Cli, ok: Cli) -> None:
     result = ok("demo", "here", "--quick", cwd=tmp_path)
     demo = tmp_path / "here"
     assert size_of(demo / "before_after_real.png")[0] > 3 * 400
@@ -202,6 +230,10 @@ def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, ok: 
     ]
     assert all(size_of(a) == size_of(b) for a, b in zip(before, after, strict=True))
     assert any(a.read_bytes() != b.read_bytes() for a, b in zip(before, after, strict=True))
+
+    other = cli("demo", "here", "--quick", "--seed", 4, cwd=tmp_path)
+    assert (other.returncode, other.stderr.count("\n")) == (1, 1)
+    assert "--seed" in other.stderr
 
     again = ok("demo", "here", "--quick", cwd=tmp_path)
     assert "0 frames converted" in again.stdout

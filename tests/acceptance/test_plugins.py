@@ -131,7 +131,16 @@ def test_a_plugins_own_tests_pass_where_it_is_installed(workshop: tuple[Path, Pa
     folder, python = workshop
     package = folder / name if (folder / name).is_dir() else ROOT / "plugins" / name
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={package}", package / "tests"]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={package}",
+        str(package / "tests"),
+    ]
     done = subprocess.run(command, env=env, cwd=package, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

@@ -416,3 +416,20 @@ def test_a_second_training_in_the_same_run_folder_is_refused_and_disturbs_nothin
     assert first.finished
     records = [json.loads(line) for line in first.run.metrics_file.read_text().splitlines()]
     assert [record["step"] for record in records] == [1, 2, 3, 4]
+
+
+def test_too_little_memory_is_told_with_what_to_lower(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(_batch: object) -> None:
+        raise torch.OutOfMemoryError("lack of memory")  # no GPU here whose memory could run out
+
+    trainer = Trainer(configure("data.batch_size=2"), tmp_path / "run")
+    monkeypatch.setattr(trainer.method, "step", step)
+    with pytest.raises(Sim2RealError, match=r"step 1: cpu has too little memory; lower data.batch_size \(now 2\)"):
+        list(trainer.train())
+
+
+def test_sides_that_are_not_there_cannot_be_swapped(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no two sides to swap"):
+        Trainer(configure("swap=true"), tmp_path / "run")
