@@ -128,6 +128,9 @@ class Trainer:
             yield from self._train(stop)
 
     def _train(self, stop: Callable[[], bool]) -> Iterator[Progress | Note]:
+        measures = self.config.evaluate.every and self.sim.held_out and self.real.held_out
+        if self.config.train.patience and not measures:
+            yield Note("train.patience: nothing is held out or evaluated, so the run goes on to its last step")
         skipped = set[str]()
         for raw in self._batches():
             for reason in sorted({*raw.skipped} - skipped):

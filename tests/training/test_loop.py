@@ -280,8 +280,9 @@ def test_patience_ends_a_run_that_gets_no_better(configure: Configure, tmp_path:
 
 def test_patience_waits_where_nothing_is_evaluated(configure: Configure, tmp_path: Path) -> None:
     config = configure("train={steps=20, patience=1}", "data.validation=0", "evaluate.every=2")
-    trainer, _ = run(config, tmp_path / "run")
+    trainer, events = run(config, tmp_path / "run")
     assert trainer.step == 20
+    assert [event.text for event in events if isinstance(event, Note) and "train.patience" in event.text]
 
 
 # --------------------------------------------------------------------------------------------------- when it fails
