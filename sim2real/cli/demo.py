@@ -51,7 +51,7 @@ source = "sim"
 out = "converted"
 """
 _SECONDS = 170
-_STEPS = (150, 900)
+_STEPS = (150, 1200)
 _PROBE_STEPS = 12
 _PICTURE = "before_after_real.png"
 _SHOWN = (0.1, 0.35, 0.6, 0.85)
