@@ -14,6 +14,7 @@ from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import Header, is_image, read_header, read_rgb
 
+_COLOUR_CODED: Final = re.compile(r"(.*/)?(classgt_\d+\.png|(semantic_rgb|vkitti_[\d.]+_scenegt)/.*)", re.IGNORECASE)
 _FEW_COLOURS: Final = 256
 _GROUPS: Final = 64
 _SAMPLED_PIXELS: Final = 2**16
@@ -22,9 +23,10 @@ _SAMPLED_PIXELS: Final = 2**16
 class Images:
     """Any folder of images: each photo is a frame without labels, and everything else is carried.
 
-    PNGs that are no photos are set aside. The header of each is read: palette images, and those that have not 8 bits a
+    PNGs that are no photos are set aside. Those named as the colour-coded labels of Virtual KITTI and KITTI are
+    never taken for photos. The header of each other one is read: palette images, and those that have not 8 bits a
     channel, are labels. Of PNGs whose paths differ in digits alone, two are decoded, for the 64 largest such groups:
-    one with fewer than 256 colours is a colour-coded label, one of a single channel is a label. These two are only
+    one with fewer than 256 colours is a colour-coded label, one of a single channel is a label. These last two are only
     guesses, so they count only if images remain without them.
     """
 
@@ -89,7 +91,9 @@ def _set_aside(tree: Tree) -> _SetAside:
     others = 0
     for path in filter(is_image, tree):
         header = _png_header(tree.root / path) if path.lower().endswith(".png") else None
-        if header is None:
+        if _COLOUR_CODED.fullmatch(path):
+            aside.add([path], Role.PSEUDO, "named as the colour-coded labels of Virtual KITTI and KITTI are")
+        elif header is None:
             others += 1
         elif header.palette:
             aside.add([path], Role.LABEL, "palette images")

@@ -67,3 +67,14 @@ def test_frames_are_in_order_with_their_folder_as_sequence(tmp_path: Path, plant
         ("b/0.JPEG", "b", 1),
         ("b/1.jpg", "b", 2),
     ]
+
+
+def test_colour_coded_labels_of_virtual_kitti_alone_are_never_images(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    for path in ("Scene01/clone/frames/classSegmentation/Camera_0/classgt_00000.png", "semantic_rgb/000000_10.png"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(encode_png(noise))
+    dataset = open_dataset(tmp_path)
+    assert list(dataset.frames()) == []
+    assert {role for _, role in dataset.files()} == {Role.PSEUDO}
+    assert "2 PNGs are carried unchanged" in dataset.warnings()[0]
