@@ -5,7 +5,8 @@
     ├── PluginError        a plugin that cannot be used
     ├── SettingsError      a recipe, sim2real.toml or option that says something wrong
     ├── DatasetError       a dataset that is not there, not recognised or not complete
-    └── ImageError         a picture that cannot be decoded or encoded without loss
+    ├── ImageError         a picture that cannot be decoded or encoded without loss
+    └── OutOfMemoryError   pictures that are too many or too large for a device
 
 Everything else that is raised is a bug in sim2real and keeps its traceback.
 """
@@ -33,3 +34,7 @@ class DatasetError(Sim2RealError):
 
 class ImageError(Sim2RealError):
     """A picture that cannot be decoded or encoded without loss."""
+
+
+class OutOfMemoryError(Sim2RealError):
+    """Pictures that are too many or too large for the memory of a device."""

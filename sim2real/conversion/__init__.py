@@ -10,8 +10,8 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from sim2real.conversion.inference import Inference
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
@@ -24,13 +24,7 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
 from sim2real.conversion.plan import ConvertOptions, Plan, make_plan
 from sim2real.conversion.verify import Problem, VerifyReport, verify
-from sim2real.engines.base import EngineSettings
 from sim2real.errors import Sim2RealError
-from sim2real.model import load_generator
-from sim2real.registry import registry
-
-if TYPE_CHECKING:
-    from sim2real.engines.base import Engine
 
 __all__ = [
     "ConversionSummary",
@@ -122,7 +116,7 @@ def convert(
 
 
 def _carry_out(plan: Plan, options: ConvertOptions, progress: Progress) -> Tally:
-    engine = _engine(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
+    inference = Inference(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
     for path in plan.stale:
         (plan.out / path).unlink(missing_ok=True)
     if options.overwrite:
@@ -135,7 +129,7 @@ def _carry_out(plan: Plan, options: ConvertOptions, progress: Progress) -> Tally
     try:
         pipeline = Pipeline(
             plan,
-            engine,
+            inference,
             manifest,
             workers=options.workers or min(os.cpu_count() or 1, 8),
             keep_going=options.keep_going,
@@ -146,10 +140,3 @@ def _carry_out(plan: Plan, options: ConvertOptions, progress: Progress) -> Tally
         manifest.close()
     settle_manifest(plan.out, {job.path for job in plan.jobs})
     return tally
-
-
-def _engine(plan: Plan) -> "Engine":
-    generator, _ = load_generator(plan.model)
-    settings = EngineSettings(device=plan.device, precision=plan.record.precision)
-    engine: Engine = registry().load("engines", plan.record.engine)(generator, settings)
-    return engine

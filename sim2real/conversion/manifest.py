@@ -37,6 +37,9 @@ class Record:
         device: ``"cpu"`` or ``"cuda"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         batch_size: Frames that the engine is given at once.
+        compile: Sizes [W, H] of frames that the engine is compiled for.
+        tile: Side of the tiles, in pixels; 0 for none.
+        tile_above: Frames of more pixels than this are translated in tiles.
         quality: Of JPEG.
         carry: How files that are not translated come over.
         include: Globs; if there are any, only files that fit one are converted or carried.
@@ -57,6 +60,9 @@ class Record:
     device: str
     precision: str
     batch_size: int
+    compile: list[list[int]]
+    tile: int
+    tile_above: int
     quality: int
     carry: str
     include: list[str]

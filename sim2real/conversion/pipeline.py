@@ -15,10 +15,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2real.conversion.inference import Inference
 from sim2real.conversion.manifest import Line, ManifestWriter
 from sim2real.conversion.plan import Job, Plan, stat_of
 from sim2real.datasets.base import Role
-from sim2real.engines.base import Engine
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, encode_picture, read_picture
@@ -62,7 +62,7 @@ class Pipeline:
 
     Args:
         plan: What is to be done.
-        engine: Translates.
+        inference: Translates.
         manifest: Open for writing.
         workers: Threads that decode and encode, and as many that carry.
         keep_going: Go on after a file that cannot be converted or carried.
@@ -72,7 +72,7 @@ class Pipeline:
     def __init__(
         self,
         plan: Plan,
-        engine: Engine,
+        inference: Inference,
         manifest: ManifestWriter,
         *,
         workers: int,
@@ -80,7 +80,7 @@ class Pipeline:
         progress: Progress,
     ) -> None:
         self._plan = plan
-        self._engine = engine
+        self._inference = inference
         self._manifest = manifest
         self._workers = workers
         self._keep_going = keep_going
@@ -124,8 +124,9 @@ class Pipeline:
                 return
             missing = self._batch_size - len(batch)
             images = np.stack([item.picture.rgb for item in (*batch, *batch[-1:] * missing)])  # always the same shape
-            for item, rgb in zip(batch, self._engine(images), strict=False):
-                writing.append(codecs.submit(self._write, item, rgb))
+            translated, notes = self._inference(images)
+            for item, rgb in zip(batch, translated, strict=False):
+                writing.append(codecs.submit(self._write, item, rgb, notes))
             while len(writing) > self._window:
                 writing.popleft().result()
         for future in writing:
@@ -152,7 +153,7 @@ class Pipeline:
             self._fail(job, error)
             return None
 
-    def _write(self, decoded: _Decoded, rgb: NDArray[np.uint8]) -> None:
+    def _write(self, decoded: _Decoded, rgb: NDArray[np.uint8], notes: tuple[str, ...]) -> None:
         job, picture = decoded.job, decoded.picture
         try:
             data = encode_picture(rgb, picture, quality=self._plan.record.quality)
@@ -162,7 +163,7 @@ class Pipeline:
         write_whole(self._target(job), data)
         digest = hashlib.sha256(data).hexdigest()
         height, width = rgb.shape[:2]
-        self._done(job, decoded.sha256, digest, len(data), width=width, height=height, notes=picture.notes)
+        self._done(job, decoded.sha256, digest, len(data), width=width, height=height, notes=picture.notes + notes)
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
         """Carry files until none is left; several threads take from one iterator."""

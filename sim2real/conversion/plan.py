@@ -41,6 +41,9 @@ class ConvertOptions:
         engine: Registered engine; ``"auto"`` is torch.
         device: See ``sim2real.devices``.
         precision: See ``sim2real.devices``.
+        tile: ``"auto"``: frames that memory does not suffice for are translated in tiles; ``"off"``: none; or the side
+            of the tiles in pixels, for all frames.
+        share: This process's number, from 0, and how many processes share the work; None for a process of its own.
         workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
         overwrite: Convert anew what an earlier conversion left in the folder.
         keep_going: Go on after a file that cannot be converted or carried.
@@ -59,6 +62,8 @@ class ConvertOptions:
     engine: str = "auto"
     device: str = "auto"
     precision: str = "auto"
+    tile: str = "auto"
+    share: tuple[int, int] | None = None
     workers: int | None = None
     overwrite: bool = False
     keep_going: bool = False
@@ -191,6 +196,9 @@ class _Choices(TypedDict):
     device: str
     precision: str
     batch_size: int
+    compile: list[list[int]]
+    tile: int
+    tile_above: int
 
 
 def _choose(options: ConvertOptions, kept: Record | None, first: Path) -> tuple[str, _Choices]:
@@ -207,6 +215,9 @@ def _choose(options: ConvertOptions, kept: Record | None, first: Path) -> tuple[
         "device": device.partition(":")[0],
         "precision": resolve_precision(precision, device),
         "batch_size": options.batch_size or (kept.batch_size if kept else _batch_size(device, first)),
+        "compile": kept.compile if kept else [],
+        "tile": kept.tile if kept else 0,
+        "tile_above": kept.tile_above if kept else 0,
     }
 
 

@@ -1,6 +1,7 @@
 """The contract of an engine."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,14 +16,21 @@ class EngineSettings:
     Attributes:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        compile: Sizes (W, H) of pictures that are many enough for the engine to spend a minute on making itself faster.
+        calibration: Pictures spread over the dataset, for engines that calibrate themselves; may be empty.
     """
 
     device: str
     precision: str
+    compile: tuple[tuple[int, int], ...] = ()
+    calibration: tuple[Path, ...] = ()
 
 
 class Engine(Protocol):
-    """Translates pictures; made from a generator, which takes and makes images in [-1, 1], and the settings."""
+    """Translates pictures; made from a generator, which takes and makes images in [-1, 1], and the settings.
+
+    Its attribute ``streams: int`` (1 if absent) says how many threads may call it at once to their advantage.
+    """
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
         """Translate a batch of any size of picture; what becomes of one does not depend on the others.
@@ -34,5 +42,6 @@ class Engine(Protocol):
             RGB of the same shape, in memory of its own.
 
         Raises:
+            OutOfMemoryError: So many pictures of this size need more memory than there is; fewer or smaller may not.
             Sim2RealError: It cannot be done, and the user can mend it.
         """

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sim2real.engines.base import EngineSettings
-from sim2real.errors import Sim2RealError
+from sim2real.errors import OutOfMemoryError, Sim2RealError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,8 @@ class TorchEngine:
         """RGB (N, H, W, 3) -> the same shape.
 
         Raises:
-            Sim2RealError: The device has too little memory, or the network makes values that are not finite.
+            OutOfMemoryError: The device has too little memory.
+            Sim2RealError: The network makes values that are not finite.
         """
         height, width = images.shape[1:3]
         edges = ((0, 0), (0, -height % self._stride), (0, -width % self._stride), (0, 0))
@@ -48,7 +49,7 @@ class TorchEngine:
                 f"{len(images)} pictures of {width}x{height} at once need more memory than {self._device} has; "
                 "use a smaller --batch-size, or --device cpu"
             )
-            raise Sim2RealError(message) from error
+            raise OutOfMemoryError(message) from error
         if not torch.isfinite(outputs).all():
             raise Sim2RealError("the generator makes values that are not finite; use --precision fp32 or another model")
         pixels = outputs.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
