@@ -108,13 +108,23 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 def read_picture(path: Path) -> Picture:
     """Decode a photo and keep all that is needed to write another one in its place.
 
+    Raises:
+        ImageError: It cannot be read; or as in :func:`decode_picture`.
+    """
+    with _naming(path):
+        data = path.read_bytes()
+    return decode_picture(data, path)
+
+
+def decode_picture(data: bytes, path: Path) -> Picture:
+    """Decode the bytes of a photo; what is wrong with them is told of ``path``.
+
     Pixels under an ICC profile other than sRGB are converted to sRGB, which ``notes`` tells.
 
     Raises:
         ImageError: The file is damaged, or is no single photo of 8 bits a channel, grey or RGB, with or without alpha.
     """
     with _naming(path):
-        data = path.read_bytes()
         if data.startswith(_PNG_SIGNATURE):
             return _read_png(data)
         if data.startswith(_JPEG_START):
@@ -129,6 +139,9 @@ def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) 
         rgb: RGB pixels (H, W, 3), of the size of ``like``.
         like: The picture whose place they take.
         quality: Of JPEG (baseline, chroma not subsampled) and lossy WebP, 1 to 100.
+
+    Raises:
+        ImageError: The container cannot hold a picture of that size.
     """
     if rgb.dtype != np.uint8 or rgb.shape != like.rgb.shape:
         message = f"pixels are {rgb.dtype} {rgb.shape}, the picture whose place they take is uint8 {like.rgb.shape}"
@@ -171,6 +184,9 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, palette: NDArr
     Args:
         pixels: uint8 or uint16: (H, W), RGB (H, W, 3) or RGBA (H, W, 4); uint8 also grey and alpha (H, W, 2).
         palette: RGB colours (N, 3) that the indices in ``pixels`` (H, W) stand for, for a palette image.
+
+    Raises:
+        ImageError: PNG cannot hold them.
     """
     if palette is not None:
         image = Image.fromarray(pixels)
@@ -178,11 +194,17 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, palette: NDArr
         return _save(image, "PNG", {})
     if pixels.shape[2:] == (2,):
         return _save(Image.fromarray(pixels), "PNG", {})
+    # OpenCV's own settings (SUB filter, run lengths, level 1) encode a KITTI frame in 18 ms to 98 % of its original;
+    # Pillow's take 204 ms to 91 %, and the PAETH filter, 10 % smaller, slows down everybody who reads it
     return _encode(".png", pixels, [])
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = 95) -> bytes:
-    """Encode RGB (H, W, 3) or grey (H, W) pixels as baseline JPEG, chroma not subsampled (4:4:4)."""
+    """Encode RGB (H, W, 3) or grey (H, W) pixels as baseline JPEG, chroma not subsampled (4:4:4).
+
+    Raises:
+        ImageError: A side is longer than the 65,535 pixels that JPEG allows.
+    """
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     return _encode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality, *(sampling if pixels.ndim == 3 else ())))
 
@@ -190,14 +212,23 @@ def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = 95) -> bytes:
 def _encode(suffix: str, pixels: NDArray[Any], parameters: Sequence[int]) -> bytes:
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    _, encoded = cv2.imencode(suffix, pixels, parameters)
+    done, encoded = cv2.imencode(suffix, pixels, parameters)
+    if not done:
+        raise _unencodable(pixels.shape[1], pixels.shape[0], suffix)
     return encoded.tobytes()
 
 
 def _save(image: Image.Image, container: str, options: Mapping[str, Any]) -> bytes:
     file = io.BytesIO()
-    image.save(file, container, **options)
+    try:
+        image.save(file, container, **options)
+    except (OSError, ValueError) as error:  # of the encoder: nothing is written to a disk
+        raise _unencodable(*image.size, container) from error
     return file.getvalue()
+
+
+def _unencodable(width: int, height: int, container: str) -> ImageError:
+    return ImageError(f"{width}x{height} pixels cannot be stored as {container.removeprefix('.').upper()}")
 
 
 # PNG (W3C PNG, third edition)
@@ -277,6 +308,7 @@ def _read_png_label(data: bytes) -> NDArray[Any]:
 # JPEG (ITU T.81)
 
 _JPEG_START: Final = b"\xff\xd8"
+_JPEG_END: Final = b"\xff\xd9"
 _JPEG_JFIF_END: Final = 20  # of the header that OpenCV writes
 _JPEG_START_OF_SCAN: Final = 0xDA
 _JPEG_COMMENT: Final = 0xFE
@@ -296,6 +328,8 @@ def _jpeg_segments(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
             place += 1
             continue
         if marker == _JPEG_START_OF_SCAN:
+            if data.rfind(_JPEG_END) < place:  # a decoder would make grey of what is missing
+                break
             return segments, data[place:]
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
         segments.append((marker, data[place:end]))
@@ -385,7 +419,7 @@ def _decode(image: ImageFile, profile: bytes | None) -> _Pixels:
     notes: tuple[str, ...] = ()
     if image.mode not in {"L", "LA", "RGB", "RGBA"}:
         raise ImageError(f"{image.format} in {image.mode}; only grey and RGB photos can be translated")
-    colour = image.convert(image.mode.removesuffix("A"))
+    colour: Image.Image = image.convert(image.mode.removesuffix("A")) if image.mode.endswith("A") else image
     alpha = np.array(image.getchannel("A")) if image.mode.endswith("A") else None
     if "transparency" in image.info:
         alpha = np.array(image.convert("RGBA").getchannel("A"))
@@ -401,8 +435,8 @@ def _decode(image: ImageFile, profile: bytes | None) -> _Pixels:
                 converted, colour = True, transform.apply(colour)
                 notes += (f"ICC profile '{name}' converted to sRGB",)
     if grey:
-        colour = colour.convert("L")
-    return _Pixels(np.array(colour.convert("RGB")), grey, alpha, converted, notes)
+        colour = colour.convert("L").convert("RGB")
+    return _Pixels(np.array(colour), grey, alpha, converted, notes)
 
 
 @lru_cache(maxsize=16)
