@@ -1,11 +1,14 @@
 """Files that are there whole or not at all, and folders that one process writes to."""
 
+import errno
 import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +39,13 @@ def _short(name: str) -> str:
     return name if len(encoded) <= _LONGEST else hashlib.sha256(encoded).hexdigest()
 
 
+def leftovers_of(paths: Iterable[str], leftovers: Iterable[str]) -> list[str]:
+    """Those of some leftovers that writers of these files left, all by relative path."""
+    folders_and_names = (path.rpartition("/") for path in paths)
+    beginnings = {f"{folder}{slash}.{_short(name)}.tmp" for folder, slash, name in folders_and_names}
+    return [path for path in leftovers if path.rpartition("-")[0] in beginnings]
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is on the disk, complete, when it appears under its name."""
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -50,37 +60,70 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-if sys.platform == "win32":
-    _HELD = PermissionError
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
-    def _open_exclusively(path: Path) -> BinaryIO:
-        path.unlink(missing_ok=True)  # refused while somebody holds it open
-        return path.open("wb")
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: BinaryIO | FileIO) -> None:
+        file.seek(0x7FFF_FFFE)  # far behind the end: there nobody reads what Windows keeps from others
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    _HELD = BlockingIOError
+    def _lock(file: BinaryIO | FileIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _open_exclusively(path: Path) -> BinaryIO:
-        handle = path.open("wb")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            handle.close()
+
+def lock(file: BinaryIO | FileIO) -> bool:
+    """Lock a file that is open for writing, until it is closed or its process dies; False if another process has it.
+
+    Raises:
+        Sim2RealError: The file system has no locks.
+    """
+    try:
+        _lock(file)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
             raise
-        return handle
+        message = f"{file.name}: this file system has no locks (Lustre: mount with -o flock); name a folder elsewhere"
+        raise Sim2RealError(message) from error
+    return True
 
 
 @contextmanager
-def exclusive(lock: Path, refusal: str) -> Iterator[None]:
+def exclusive(path: Path, refusal: str, *, patience: float = 0) -> Iterator[None]:
     """Hold a lock file, which stays behind empty; the lock of a process that died is void.
 
+    Args:
+        path: The file; whoever holds it may remove it.
+        refusal: What to say if another process holds it.
+        patience: Seconds to wait until it does not.
+
     Raises:
-        Sim2RealError: Another process holds it; the message is ``refusal``.
+        Sim2RealError: Another process holds it.
     """
-    try:
-        handle = _open_exclusively(lock)
-    except _HELD as error:
-        raise Sim2RealError(refusal) from error
+    end = time.monotonic() + patience
+    while (handle := _locked(path)) is None:
+        if time.monotonic() >= end:
+            raise Sim2RealError(refusal)
+        time.sleep(0.02)
     with handle:
         yield
+
+
+def _locked(path: Path) -> BinaryIO | None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("ab")
+    try:
+        if lock(handle) and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+            return handle
+    except FileNotFoundError:
+        pass  # its holder has removed it, and what is locked has no name any more
+    except BaseException:
+        handle.close()
+        raise
+    handle.close()
+    return None

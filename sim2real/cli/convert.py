@@ -57,6 +57,10 @@ def command(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Translate the first N frames, leave out the others.")
     ] = None,
+    share: Annotated[
+        str,
+        typer.Option(help="I/N: the I-th of N shares of the files; off; auto: as torchrun, srun, a SLURM array say."),
+    ] = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Convert anew what an earlier conversion left.")
@@ -67,9 +71,10 @@ def command(
 
     Run it again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
-    from sim2real.cli.console import progress
+    from sim2real.cli.console import err, progress
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
+    from sim2real.conversion.shares import find_share, own_device
 
     if src and not out:
         raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
@@ -77,6 +82,12 @@ def command(
     sections = [Conversion(source=str(src), out=str(out))] if src and out else settings.convert
     if not sections:
         raise typer.BadParameter("name the dataset and the folder to convert into: sim2real convert SRC OUT")
+    part = find_share(share)
+    if part:
+        err.print(
+            f"{part}, says {part.told_by}: this process does one file in {part.count}, others are to do the rest of the "
+            "same SRC and OUT; --share off: all of it here"
+        )
     named = {
         "direction": direction,
         "dataset": dataset,
@@ -90,8 +101,9 @@ def command(
         limit=limit,
         batch_size=batch_size,
         engine=engine,
-        device=device or settings.device,
+        device=own_device(device or settings.device, part),
         precision=precision or settings.precision,
+        share=(part.index, part.count) if part else None,
         workers=workers,
         overwrite=overwrite,
         keep_going=keep_going,
@@ -108,7 +120,8 @@ def command(
         with progress() as report:
             summary = convert(source, target, its_options, report)
         show_summary(summary)
-        print(f"next: sim2real verify {shlex.quote(str(summary.out))}")
+        if summary.left == 0:
+            print(f"next: sim2real verify {shlex.quote(str(summary.out))}")
         failed = failed or bool(summary.failed)
     if failed:
         raise typer.Exit(1)
@@ -152,7 +165,9 @@ def show_plan(plan: "Plan") -> None:
     for name, jobs in groups.items():
         if jobs:
             out.print(f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}")
-    out.print(f"{len(plan.jobs) - len(plan.todo):>9} files {'':>10}  done already")
+    out.print(f"{len(plan.own) - len(plan.todo):>9} files {'':>10}  done already")
+    if len(plan.own) < len(plan.jobs):
+        out.print(f"{len(plan.jobs) - len(plan.own):>9} files {'':>10}  of other shares")
     if plan.stale:
         out.print(f"{len(plan.stale):>9} files {'':>10}  to remove from {plan.out}: {plan.stale[0]} ...")
     for warning in plan.warnings:
@@ -164,9 +179,10 @@ def show_summary(summary: "ConversionSummary") -> None:
     from sim2real.cli.console import byte_size, duration, out
 
     record = summary.record
+    share = f"share {summary.share[0] + 1} of {summary.share[1]}: " if summary.share else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
     out.print(
-        f"{summary.converted} frames converted, {summary.carried} files carried, {summary.skipped} done before, "
+        f"{share}{summary.converted} frames converted, {summary.carried} files carried, {summary.skipped} done before, "
         f"{len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}"
     )
     out.print(f"with {summary.model}: {record.direction}, {record.engine}, {record.precision} on {record.device}")
@@ -174,4 +190,12 @@ def show_summary(summary: "ConversionSummary") -> None:
         out.print(f"warning: {warning}")
     for path, reason in summary.failed:
         out.print(f"failed: {path}: {reason}")
-    out.print(f"converted dataset: {summary.out}")
+    if summary.left is None:
+        out.print(f"not complete yet: other processes are at work on their shares of {summary.out}")
+    elif summary.left:
+        out.print(
+            f"not complete yet: {summary.left} of {record.files} files of {summary.out} belong to other shares, which "
+            "are still to run, or failed; --share off does all of it here"
+        )
+    else:
+        out.print(f"converted dataset: {summary.out}")

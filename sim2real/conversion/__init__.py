@@ -1,6 +1,7 @@
 """A dataset in, a converted dataset out: every camera image translated, everything else carried byte for byte.
 
 plan.py      what is to be done, and every choice, before anything is written
+shares.py    several processes at the work: who does what, who is there
 pipeline.py  decode, translate, encode, carry: threads, each file whole or not at all
 manifest.py  what a conversion writes about itself
 verify.py    is a conversion complete and are its labels untouched?
@@ -15,16 +16,19 @@ from sim2real.conversion.inference import Inference
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
-    locked,
     manifest_path,
-    read_record,
+    part_path,
+    part_paths,
     settle_manifest,
     write_record,
 )
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
-from sim2real.conversion.plan import ConvertOptions, Plan, make_plan
+from sim2real.conversion.plan import ConvertOptions, Job, Plan, Survey, is_done, make_plan, stat_of, survey
+from sim2real.conversion.shares import at_work, check_company, door
 from sim2real.conversion.verify import Problem, VerifyReport, verify
+from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
+from sim2real.files import LEFTOVER, leftovers_of
 
 __all__ = [
     "ConversionSummary",
@@ -48,10 +52,12 @@ class ConversionSummary:
         out: The converted dataset.
         model: The generator file.
         record: What conversion.json says.
+        share: This process's number, from 0, and how many share the work; None for a process of its own.
         converted: Images translated.
         carried: Files carried byte for byte.
         skipped: Files that an earlier run had done.
         failed: Path and reason of every file that could not be done.
+        left: Files of other shares that are not done; None if other processes are still at work.
         bytes: Bytes written.
         seconds: Time taken.
         warnings: What the user should know, of the dataset and of the way its images are stored.
@@ -60,10 +66,12 @@ class ConversionSummary:
     out: Path
     model: Path
     record: Record
+    share: tuple[int, int] | None
     converted: int
     carried: int
     skipped: int
     failed: list[tuple[str, str]]
+    left: int | None
     bytes: int
     seconds: float
     warnings: list[str]
@@ -85,15 +93,10 @@ def convert(
     """
     options = options or ConvertOptions()
     begin = time.monotonic()
-    plan = make_plan(source, out, options)
+    found = survey(source, out, options)
     try:
-        with locked(out):
-            if read_record(out) != plan.previous:
-                message = (
-                    f"{out}: another conversion began here a moment ago; run the command again to see how it differs"
-                )
-                raise Sim2RealError(message)
-            tally = _carry_out(plan, options, progress)
+        plan, tally = _work(source, out, options, found, progress)
+        left = _leave(plan)
     except OSError as error:
         place = error.filename2 or error.filename or out
         message = (
@@ -105,38 +108,84 @@ def convert(
         out=out,
         model=plan.model,
         record=plan.record,
+        share=options.share,
         converted=tally.done["converted"],
         carried=tally.done["carried"],
-        skipped=len(plan.jobs) - len(plan.todo),
+        skipped=len(plan.own) - len(plan.todo),
         failed=sorted(tally.failed),
+        left=left,
         bytes=tally.bytes,
         seconds=time.monotonic() - begin,
         warnings=[*plan.warnings, *(f"{note} ({count} images)" for note, count in sorted(tally.notes.items()))],
     )
 
 
-def _carry_out(plan: Plan, options: ConvertOptions, progress: Progress) -> Tally:
-    inference = Inference(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
-    for path in plan.stale:
-        (plan.out / path).unlink(missing_ok=True)
-    if options.overwrite:
-        manifest_path(plan.out).unlink(missing_ok=True)  # before the record: no line may outlive its conversion
-    if plan.record != plan.previous:
-        write_record(plan.out, plan.record)
-    for folder in plan.folders:
-        (plan.out / folder).mkdir(parents=True, exist_ok=True)
-    manifest = ManifestWriter(plan.out)
+def _work(source: Path, out: Path, options: ConvertOptions, found: Survey, progress: Progress) -> tuple[Plan, Tally]:
+    with door(out):
+        joining = check_company(out, options.share, at_work(out))
+        plan = make_plan(source, out, options, found)
+        if joining:
+            _join(plan)
+        else:
+            inference = Inference(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
+            _begin(plan, options)
+        manifest = ManifestWriter(part_path(out, options.share))
     try:
         pipeline = Pipeline(
             plan,
-            inference,
+            Inference(plan) if joining else inference,
             manifest,
             workers=options.workers or min(os.cpu_count() or 1, 8),
             keep_going=options.keep_going,
             progress=progress,
         )
-        tally = pipeline.run()
+        return plan, pipeline.run()
     finally:
         manifest.close()
-    settle_manifest(plan.out, {job.path for job in plan.jobs})
-    return tally
+
+
+def _begin(plan: Plan, options: ConvertOptions) -> None:
+    """Prepare the folder, where nobody is at work."""
+    state = plan.out / STATE_FOLDER
+    stale = [plan.out / path for path in plan.stale]
+    for path in [*stale, *(path for path in state.iterdir() if LEFTOVER.fullmatch(path.name))]:
+        path.unlink(missing_ok=True)
+    if options.overwrite:  # before the record: no line may outlive its conversion
+        for path in [*part_paths(plan.out), manifest_path(plan.out)]:
+            path.unlink(missing_ok=True)
+    elif part_paths(plan.out):
+        settle_manifest(plan.out)
+    if plan.record != plan.previous:
+        write_record(plan.out, plan.record)
+    for folder in plan.folders:
+        (plan.out / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _join(plan: Plan) -> None:
+    """Take up a share beside others that are at work.
+
+    Raises:
+        Sim2RealError: Theirs is another conversion.
+    """
+    if plan.previous and (changes := plan.previous.differences(plan.record, free=())):
+        message = (
+            f"{plan.out}: the processes at work here began otherwise ({'; '.join(changes)}); begin all of them with "
+            "the same options, and leave the source alone meanwhile"
+        )
+        raise Sim2RealError(message)
+    for path in leftovers_of({job.path for job in plan.own}, plan.stale):  # of an earlier bearer of this share
+        (plan.out / path).unlink(missing_ok=True)
+
+
+def _leave(plan: Plan) -> int | None:
+    """Settle the manifest if nobody else is at work; then returns how many files of other shares are not done."""
+    with door(plan.out):
+        if at_work(plan.out):
+            return None
+        lines = settle_manifest(plan.out, {job.path for job in plan.jobs})
+
+    def is_there(job: Job) -> bool:
+        line = lines.get(job.path)
+        return line is not None and is_done(job, line, (stat_of(plan.out / job.path) or (None,))[0])
+
+    return sum(not is_there(job) for job in plan.elsewhere)

@@ -1,21 +1,22 @@
-"""What a conversion writes about itself under ``OUT/.sim2real``, and the lock that keeps a second writer out.
+"""What a conversion writes about itself under ``OUT/.sim2real``.
 
 ``conversion.json`` says what is converted, with what, and every choice that was made; it is written first.
-``manifest.jsonl`` has one line per file, written after the file itself is on the disk.
+``manifest.jsonl`` has one line per file, written after the file itself is on the disk. Of processes that share the work
+each writes a part of its own, ``manifest.2-of-4.jsonl``, until the last one merges them.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.errors import Sim2RealError
-from sim2real.files import LEFTOVER, exclusive, write_whole
+from sim2real.files import LEFTOVER, lock, write_whole
 
 Status = Literal["converted", "carried", "failed"]
 _FLUSH_EVERY = 64
@@ -81,10 +82,10 @@ class Record:
         "files",
     )  # none of the bytes depends on these
 
-    def differences(self, other: Self) -> list[str]:
+    def differences(self, other: Self, free: Collection[str] = _FREE) -> list[str]:
         """What makes the bytes of another conversion differ from this one's, e.g. ``"quality was 95, is 80"``."""
         ours, theirs = asdict(self), asdict(other)
-        changed = [name for name in ours if name not in self._FREE and ours[name] != theirs[name]]
+        changed = [name for name in ours if name not in free and ours[name] != theirs[name]]
         return [f"{name} was {_short(ours[name])}, is {_short(theirs[name])}" for name in changed]
 
 
@@ -124,6 +125,18 @@ def manifest_path(out: Path) -> Path:
     return out / STATE_FOLDER / "manifest.jsonl"
 
 
+def part_path(out: Path, share: tuple[int, int] | None) -> Path:
+    """Where a process writes its part of the manifest; one that shares the work with nobody writes all of it."""
+    if share is None:
+        return manifest_path(out)
+    return out / STATE_FOLDER / f"manifest.{share[0] + 1}-of-{share[1]}.jsonl"
+
+
+def part_paths(out: Path) -> list[Path]:
+    """The parts of a manifest that are still to be merged into it."""
+    return sorted((out / STATE_FOLDER).glob("manifest.*-of-*.jsonl"))
+
+
 def read_record(out: Path) -> Record | None:
     """The record of the conversion in a folder, None where none was begun.
 
@@ -146,15 +159,18 @@ def write_record(out: Path, record: Record) -> None:
 
 
 def read_manifest(out: Path) -> dict[str, Line]:
-    """The last line of every file, by path; lines that a crash tore are left out."""
-    path = manifest_path(out)
-    lines = {}
-    if path.is_file():
-        with path.open("rb") as file:
-            for raw in file:
-                if line := _parse(raw):
-                    lines[line.path] = line
+    """The last line of every file, by path, parts included; lines that a crash tore are left out."""
+    parts = {line.path: line for path in part_paths(out) for line in _read(path)}
+    lines = {line.path: line for line in _read(manifest_path(out))}  # after the parts, which may move into it meanwhile
+    lines.update(parts)
     return lines
+
+
+def _read(path: Path) -> Iterator[Line]:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for raw in file:
+            if line := _parse(raw):
+                yield line
 
 
 def _parse(raw: bytes) -> Line | None:
@@ -168,10 +184,20 @@ def _parse(raw: bytes) -> Line | None:
 
 
 class ManifestWriter:
-    """Appends lines for files that are on the disk already; several at a time are made durable together."""
+    """Appends lines for files that are on the disk already; several at a time are made durable together.
 
-    def __init__(self, out: Path) -> None:
-        self._file = manifest_path(out).open("a+b", buffering=0)
+    Args:
+        path: The manifest or a part of it, locked as long as this is open: that shows others who is at work.
+
+    Raises:
+        Sim2RealError: Another process writes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+b", buffering=0)
+        if not lock(self._file):
+            self._file.close()
+            raise Sim2RealError(f"{path}: another conversion is writing here; wait for it")
         self._waiting: list[str] = []
         self._drop_torn_line()
 
@@ -209,27 +235,24 @@ class ManifestWriter:
             self._file.close()
 
 
-def settle_manifest(out: Path, paths: set[str]) -> None:
-    """One line per file, in order of the paths, for these paths alone: equal conversions have equal manifests."""
-    lines = read_manifest(out)
-    kept = "".join(f"{lines[path].dump()}\n" for path in sorted(paths & lines.keys()))
-    write_whole(manifest_path(out), kept.encode())
+def settle_manifest(out: Path, paths: Collection[str] | None = None) -> dict[str, Line]:
+    """Merge all parts into the manifest: one line per file, in order of the paths, so that equal conversions agree.
 
+    A crash at any moment loses nothing: what is merged twice stays the same.
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other conversions out of a folder, and remove what killed ones left unfinished of their books.
+    Args:
+        out: The converted dataset, where nobody is at work.
+        paths: What to keep lines of; None for all.
 
-    Raises:
-        Sim2RealError: Another conversion is at work there.
+    Returns:
+        The lines by path.
     """
-    path = out / STATE_FOLDER / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(path, f"{out}: another conversion is writing here; wait for it, or name another folder"):
-        for entry in path.parent.iterdir():
-            if LEFTOVER.fullmatch(entry.name):
-                entry.unlink()
-        yield
+    lines = read_manifest(out)
+    kept = {path: lines[path] for path in sorted(lines.keys() if paths is None else lines.keys() & paths)}
+    write_whole(manifest_path(out), "".join(f"{line.dump()}\n" for line in kept.values()).encode())
+    for part in part_paths(out):
+        part.unlink()
+    return kept
 
 
 def contents(out: Path) -> tuple[dict[str, int], list[str]]:
@@ -245,7 +268,8 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
                     if path != STATE_FOLDER:
                         pending.append(f"{path}/")
                 elif entry.is_file() or entry.is_symlink():  # a link to nowhere too
-                    files[path] = entry.stat(follow_symlinks=entry.is_file()).st_size
-                    if LEFTOVER.fullmatch(entry.name):
-                        leftovers.append(path)
+                    with suppress(FileNotFoundError):  # other processes are at work
+                        files[path] = entry.stat(follow_symlinks=entry.is_file()).st_size
+                        if LEFTOVER.fullmatch(entry.name):
+                            leftovers.append(path)
     return files, leftovers

@@ -106,7 +106,9 @@ class Plan:
         record: What conversion.json will say.
         previous: What it says now, None where there is none.
         jobs: All files of the selection.
-        todo: Those that are not done yet.
+        own: Those of this process's share; all of them if it has none.
+        todo: Those of its own that are not done yet.
+        elsewhere: Those of other shares that were not done yet when the plan was made.
         folders: Folders to create, empty ones among them.
         stale: Files in ``out`` that must go: leftovers of killed writers and what an overwritten conversion made.
         warnings: What the user should know of the dataset.
@@ -119,24 +121,66 @@ class Plan:
     record: Record
     previous: Record | None
     jobs: list[Job]
+    own: list[Job]
     todo: list[Job]
+    elsewhere: list[Job]
     folders: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
-def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
-    """Find out what is to be done; writes nothing.
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What there is to convert and with what, however far an earlier conversion came: the slow part of a plan.
+
+    Attributes:
+        model: The generator file.
+        info: What it says about itself.
+        dataset: The dataset.
+        jobs: All files of the selection.
+    """
+
+    model: Path
+    info: GeneratorInfo
+    dataset: Dataset
+    jobs: list[Job]
+
+
+def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
+    """Look at the source; writes nothing.
 
     Raises:
-        Sim2RealError: It cannot be done; the message says what to change.
+        Sim2RealError: It cannot be converted so; the message says what to change.
     """
     check_places(source, out)
+    if options.share and options.overwrite:
+        message = (
+            f"{out}: of processes that share a conversion, one that comes late would overwrite what others have done: "
+            "no --overwrite with shares; remove the folder, or name another"
+        )
+        raise Sim2RealError(message)
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
     dataset = open_dataset(source, options.dataset)
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     jobs = [Job(path, role, translate, stat_of(source / path)) for path, role, translate in selection]
+    return Survey(model=model, info=info, dataset=dataset, jobs=jobs)
+
+
+def make_plan(source: Path, out: Path, options: ConvertOptions, found: Survey | None = None) -> Plan:
+    """Find out what is to be done; writes nothing.
+
+    Args:
+        source: The dataset.
+        out: Where it goes.
+        options: What the user says.
+        found: The ``survey`` of it, if that has been made.
+
+    Raises:
+        Sim2RealError: It cannot be done; the message says what to change.
+    """
+    found = found or survey(source, out, options)
+    model, info, dataset, jobs = found.model, found.info, found.dataset, found.jobs
     previous = read_record(out)
     kept = None if options.overwrite else previous
     device, choices = _choose(options, kept, source / next(job.path for job in jobs if job.translate))
@@ -174,6 +218,9 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
         )
         raise Sim2RealError(message)
     done = {} if options.overwrite else lines
+    undone = [job for job in jobs if not is_done(job, done.get(job.path), present.get(job.path))]
+    own = _own(jobs, options.share)
+    here = {job.path for job in own}
     return Plan(
         source=source,
         out=out,
@@ -182,7 +229,9 @@ def make_plan(source: Path, out: Path, options: ConvertOptions) -> Plan:
         record=record,
         previous=previous,
         jobs=jobs,
-        todo=[job for job in jobs if not _is_done(job, done.get(job.path), present)],
+        own=own,
+        todo=[job for job in undone if job.path in here],
+        elsewhere=[job for job in undone if job.path not in here],
         folders=[] if options.include or options.exclude else list(dataset.tree.folders),
         stale=orphans + [path for path in leftovers if path not in paths],
         warnings=list(dataset.warnings()),
@@ -289,13 +338,21 @@ def stat_of(path: Path) -> tuple[int, int] | None:
     return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
 
 
-def _is_done(job: Job, line: Line | None, present: dict[str, int]) -> bool:
+def is_done(job: Job, line: Line | None, size: int | None) -> bool:
+    """Whether a file is done, by what the manifest says of it and its size in the converted dataset, None if absent."""
     return (
         line is not None
         and line.status == job.aim
         and (line.source_size, line.source_mtime_ns) == job.stat
-        and line.size == present.get(job.path)
+        and line.size == size
     )
+
+
+def _own(jobs: list[Job], share: tuple[int, int] | None) -> list[Job]:
+    """Every so many-th image and every so many-th other file: what is done already changes nothing about it."""
+    index, count = share or (0, 1)
+    kinds = ([job for job in jobs if job.translate], [job for job in jobs if not job.translate])
+    return [job for kind in kinds for job in kind[index::count]]
 
 
 def check_places(source: Path, out: Path) -> None:

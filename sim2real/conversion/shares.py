@@ -1,0 +1,188 @@
+"""Several processes, on one machine or many, that convert one dataset into one folder.
+
+Who does what follows from a process's number alone; no scheduler, server or network is needed but the file system that
+they share. Its locks must hold across machines: those of NFSv4 do, of Lustre if it is mounted with ``-o flock``, of a
+local disk of course. ``OUT/.sim2real/lock`` is held for a moment by whoever comes or leaves; and as long as it is at
+work, a process holds its own part of the manifest, so that those who come see who is there.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sim2real.conversion.manifest import manifest_path, part_path, part_paths
+from sim2real.datasets.base import STATE_FOLDER
+from sim2real.errors import Sim2RealError
+from sim2real.files import exclusive, lock
+
+_PATIENCE = 1800  # seconds: the first to come lists and plans, perhaps a dataset of millions on a slow disk
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """One process's part of the work.
+
+    Attributes:
+        index: Its number, from 0.
+        count: How many processes share the work.
+        local: Its number on its machine, from 0; None where nobody says.
+        told_by: Who says so.
+    """
+
+    index: int
+    count: int
+    local: int | None = None
+    told_by: str
+
+    def __str__(self) -> str:
+        return f"share {self.index + 1} of {self.count}"
+
+
+def find_share(wish: str, environment: Mapping[str, str] = os.environ) -> Share | None:
+    """Which part of the work is this process's.
+
+    Args:
+        wish: ``"I/N"``, I from 1; ``"off"``: all of it; ``"auto"``: what torchrun, srun or a SLURM array, or srun or
+            torchrun in an array, say in the environment.
+        environment: Variables.
+
+    Returns:
+        The share; None if all of the work is this process's.
+
+    Raises:
+        Sim2RealError: The wish is none of these, or the environment says something impossible.
+    """
+    if wish == "off":
+        return None
+    if wish == "auto":
+        array, step = _array(environment), _torchrun(environment) or _srun(environment)
+        share = _within(array, step) if array and step else array or step
+    elif match := re.fullmatch(r"(\d+)/(\d+)", wish):
+        share = Share(index=int(match[1]) - 1, count=int(match[2]), told_by="--share")
+    else:
+        raise Sim2RealError(f"--share {wish}: say auto, off, or I/N as in 2/4")
+    if share and not 0 <= share.index < share.count:
+        raise Sim2RealError(f"there is no share {share.index + 1} of {share.count}, as {share.told_by} says")
+    return share if share and share.count > 1 else None
+
+
+def own_device(device: str, share: Share | None) -> str:
+    """The GPU of a process, where several processes on a machine have several GPUs; else the device that is named."""
+    if share is None or share.local is None or device not in {"auto", "cuda"}:
+        return device
+    count = torch.cuda.device_count()
+    return f"cuda:{share.local % count}" if count > 1 else device
+
+
+def _torchrun(environment: Mapping[str, str]) -> Share | None:
+    """https://docs.pytorch.org/docs/stable/elastic/run.html, "Environment Variables"; a stray RANK says nothing."""
+    launched = "TORCHELASTIC_RUN_ID" in environment or {"LOCAL_RANK", "MASTER_ADDR"} <= environment.keys()
+    if not launched or not {"RANK", "WORLD_SIZE"} <= environment.keys():
+        return None
+    index, count = _numbers(environment, "RANK", "WORLD_SIZE")
+    return Share(index=index, count=count, local=_local(environment, "LOCAL_RANK"), told_by="torchrun")
+
+
+def _srun(environment: Mapping[str, str]) -> Share | None:
+    """https://slurm.schedmd.com/srun.html, "OUTPUT ENVIRONMENT VARIABLES".
+
+    Batch scripts and shells have SLURM_PROCID=0 and SLURM_NTASKS too, though nobody runs beside them: only a step
+    counts its tasks. In ``srun --pty SHELL`` the step's other tasks have ended for want of input.
+    """
+    if not {"SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"} <= environment.keys():
+        return None
+    if "SLURM_PTY_PORT" in environment and sys.stdin.isatty():
+        return None
+    index, count = _numbers(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
+    return Share(index=index, count=count, local=_local(environment, "SLURM_LOCALID"), told_by="srun")
+
+
+def _array(environment: Mapping[str, str]) -> Share | None:
+    """https://slurm.schedmd.com/job_array.html, "Job ID and Environment Variables"."""
+    prefix = "SLURM_ARRAY_TASK_"
+    if f"{prefix}ID" not in environment:
+        return None
+    steps = {f"{prefix}STEP": "1"} | dict(environment)
+    task, first, last, step, count = _numbers(steps, *(prefix + name for name in ("ID", "MIN", "MAX", "STEP", "COUNT")))
+    if step < 1 or last != first + step * (count - 1) or (task - first) % step:
+        message = (
+            f"this SLURM array of {count} tasks from {first} to {last} is not regular: say --share I/N, or --share off "
+            "if each task converts a dataset of its own"
+        )
+        raise Sim2RealError(message)
+    return Share(index=(task - first) // step, count=count, told_by=f"SLURM array {first}-{last}")
+
+
+def _within(outer: Share, inner: Share) -> Share:
+    return Share(
+        index=outer.index * inner.count + inner.index,
+        count=outer.count * inner.count,
+        local=inner.local,
+        told_by=f"{inner.told_by} in {outer.told_by}",
+    )
+
+
+def _numbers(environment: Mapping[str, str], *names: str) -> list[int]:
+    try:
+        return [int(environment[name]) for name in names]
+    except (KeyError, ValueError) as error:
+        said = ", ".join(f"{name}={environment.get(name, '')}" for name in names)
+        raise Sim2RealError(f"the environment says {said}: not all numbers; say --share I/N or --share off") from error
+
+
+def _local(environment: Mapping[str, str], name: str) -> int | None:
+    return _numbers(environment, name)[0] if name in environment else None
+
+
+@contextmanager
+def door(out: Path) -> Iterator[None]:
+    """Be the only one who begins or ends work in a folder; leaves no trace of work that could not begin.
+
+    Raises:
+        Sim2RealError: Another process has been doing so for half an hour.
+    """
+    state = out / STATE_FOLDER
+    new = [folder for folder in (state, out) if not folder.exists()]
+    refusal = f"{out}: another conversion has been planning here for {_PATIENCE // 60} minutes; is it still alive?"
+    with exclusive(state / "lock", refusal, patience=_PATIENCE):
+        try:
+            yield
+        except BaseException:
+            if [entry.name for entry in state.iterdir()] == ["lock"]:
+                with suppress(OSError):  # in use: by others who wait, or, on Windows, by us
+                    (state / "lock").unlink()
+                    for folder in new:
+                        folder.rmdir()
+            raise
+
+
+def at_work(out: Path) -> list[Path]:
+    """The parts of the manifest that other processes are writing; to be asked by who holds the door."""
+    return [path for path in (manifest_path(out), *part_paths(out)) if _is_held(path)]
+
+
+def check_company(out: Path, share: tuple[int, int] | None, others: list[Path]) -> bool:
+    """Whether others are at work already who share it with this process.
+
+    Raises:
+        Sim2RealError: Somebody is at work who does not.
+    """
+    mates = {part_path(out, (index, share[1])) for index in range(share[1]) if index != share[0]} if share else set()
+    if strangers := [path for path in others if path not in mates]:
+        part = strangers[0].name.split(".")[1]
+        who = "" if strangers[0] == manifest_path(out) else f" ({part.replace('-', ' ')})"
+        message = f"{out}: another conversion is writing here{who}; wait for it, or name another folder"
+        raise Sim2RealError(message)
+    return bool(others)
+
+
+def _is_held(path: Path) -> bool:
+    with suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
+        return not lock(file)
+    return False
