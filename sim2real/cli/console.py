@@ -2,12 +2,18 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
+
+if TYPE_CHECKING:
+    from sim2real.conversion import Progress as Report
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -21,39 +27,64 @@ def is_live() -> bool:
 
 
 @contextmanager
-def progress(unit: str = "files") -> Iterator[Callable[[str, int, int], None]]:
+def progress(unit: str = "files") -> "Iterator[Report]":
     """Show long work on stderr: a bar for each of its stages on a terminal, elsewhere a line now and then.
 
     Yields:
-        What to call with a stage, the units that are done and how many there are in all; from one thread at a time.
+        What to call with a stage, the units that are done and how many there are in all.
     """
     begun = time.monotonic()
+    paces: defaultdict[str, _Pace] = defaultdict(_Pace)
 
-    def rate(done: int) -> float:
-        return done / max(time.monotonic() - begun, 1e-3)
+    def state(stage: str, done: int, total: int, limit: str) -> str:
+        """How it goes, or how long it took."""
+        if done == total:
+            return f"in {duration(time.monotonic() - begun)}"
+        rate = paces[stage](done)
+        parts = [f"{rate:.1f}/s", f"{duration((total - done) / rate)} left"] if rate else []
+        return ", ".join([*parts, f"limited by {limit}"] if limit else parts)
 
     if is_live():
-        columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TextColumn("{task.fields[rate]:.1f}/s"), TimeRemainingColumn(), console=err) as bars:
-            tasks = {}
+        columns = (
+            TextColumn("{task.description:<11}"),
+            BarColumn(None),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        )
+        with Progress(*columns, TextColumn("{task.fields[state]}"), console=err, expand=True) as bars:
+            tasks: dict[str, TaskID] = {}
 
-            def draw(stage: str, done: int, total: int) -> None:
+            def draw(stage: str, done: int, total: int, limit: str = "", /) -> None:
                 if stage not in tasks:
-                    tasks[stage] = bars.add_task(stage, total=total, rate=0.0)
-                bars.update(tasks[stage], completed=done, rate=rate(done))
+                    tasks[stage] = bars.add_task(stage, total=total, state="")
+                bars.update(tasks[stage], completed=done, state=state(stage, done, total, limit))
 
             yield draw
         return
     shown: dict[str, float] = {}
 
-    def print_line(stage: str, done: int, total: int) -> None:
-        speed, now = rate(done), time.monotonic()
+    def print_line(stage: str, done: int, total: int, limit: str = "", /) -> None:
+        now, so_far = time.monotonic(), state(stage, done, total, limit)
         if done == total or now - shown.setdefault(stage, now) >= _SECONDS_BETWEEN_LINES:
             shown[stage] = now
-            left = f", {duration((total - done) / max(speed, 1e-9))} left" if done < total else ""
-            err.print(f"{stage} {done}/{total} {unit}, {speed:.1f}/s{left}")
+            comma = "," if so_far and done < total else ""
+            err.print(f"{stage} {done}/{total} {unit}{comma} {so_far}".rstrip())
 
     yield print_line
+
+
+class _Pace:
+    """How many units a second get done, lately; nothing before the first one counts: that is preparation."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=60)
+
+    def __call__(self, done: int) -> float:
+        """Units a second; 0 until that can be told."""
+        now = time.monotonic()
+        if done and (not self._seen or now - self._seen[-1][0] >= 1):
+            self._seen.append((now, done))
+        begin, first = self._seen[0] if self._seen else (now, done)
+        return (done - first) / (now - begin) if now - begin >= 2 else 0
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 plan.py      what is to be done, and every choice, before anything is written
 shares.py    several processes at the work: who does what, who is there
 pipeline.py  decode, translate, encode, carry: threads, each file whole or not at all
+carry.py     copies and links
 manifest.py  what a conversion writes about itself
 verify.py    is a conversion complete and are its labels untouched?
 """
@@ -60,6 +61,8 @@ class ConversionSummary:
         left: Files of other shares that are not done; None if other processes are still at work.
         bytes: Bytes written.
         seconds: Time taken.
+        limit: What the work waited for most: ``"decoding"``, ``"translating"``, ``"encoding and writing"``,
+            ``"carrying"``; empty if it was too little to tell.
         warnings: What the user should know, of the dataset and of the way its images are stored.
     """
 
@@ -74,6 +77,7 @@ class ConversionSummary:
     left: int | None
     bytes: int
     seconds: float
+    limit: str
     warnings: list[str]
 
 
@@ -116,6 +120,7 @@ def convert(
         left=left,
         bytes=tally.bytes,
         seconds=time.monotonic() - begin,
+        limit=tally.limit,
         warnings=[*plan.warnings, *(f"{note} ({count} images)" for note, count in sorted(tally.notes.items()))],
     )
 
@@ -127,13 +132,13 @@ def _work(source: Path, out: Path, options: ConvertOptions, found: Survey, progr
         if joining:
             _join(plan)
         else:
-            inference = Inference(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
+            inference = _inference(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
             _begin(plan, options)
         manifest = ManifestWriter(part_path(out, options.share))
     try:
         pipeline = Pipeline(
             plan,
-            Inference(plan) if joining else inference,
+            _inference(plan) if joining else inference,
             manifest,
             workers=options.workers or min(os.cpu_count() or 1, 8),
             keep_going=options.keep_going,
@@ -142,6 +147,11 @@ def _work(source: Path, out: Path, options: ConvertOptions, found: Survey, progr
         return plan, pipeline.run()
     finally:
         manifest.close()
+
+
+def _inference(plan: Plan) -> Inference | None:
+    """What translates; None if there is nothing to translate."""
+    return Inference(plan) if any(job.translate for job in plan.todo) else None
 
 
 def _begin(plan: Plan, options: ConvertOptions) -> None:

@@ -1,53 +1,80 @@
-"""The work of a conversion: threads decode, the calling thread translates, threads encode, others carry files over."""
+"""The work of a conversion: some threads decode and encode, some translate, some carry files over.
+
+Frames are put into batches of one size by what their headers say, before any is decoded. At most ``_PIXELS`` pixels, or
+one batch that has more, are between their source and the disk at a time. Each takes 9 bytes (as decoded, in the batch,
+translated) besides what the engine and the codecs need for those in hand: memory depends neither on the number of
+frames nor on their sizes.
+"""
 
 import hashlib
-import os
-import shutil
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sim2real.conversion.inference import Inference
+from sim2real.conversion.carry import SourceError, carry, unreadable
 from sim2real.conversion.manifest import Line, ManifestWriter
 from sim2real.conversion.plan import Job, Plan, stat_of
 from sim2real.datasets.base import Role
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
-from sim2real.imageio import Picture, encode_picture, read_picture
+from sim2real.imageio import Picture, decode_picture, encode_picture, read_header
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sim2real.conversion.inference import Inference
+
+P = ParamSpec("P")
 R = TypeVar("R")
-_CHUNK = 1 << 20
+_PIXELS = 64_000_000  # 137 frames of KITTI, 7 of 4K: 0.6 GB
 
 
-# Told how far long work has come: a stage, the files of it that are done, and all of them; by one thread at a time.
-Progress = Callable[[str, int, int], None]
+class Progress(Protocol):
+    """Told how far long work has come; by one thread at a time."""
+
+    def __call__(self, stage: str, done: int, total: int, limit: str = "", /) -> None:
+        """Hear of it.
+
+        Args:
+            stage: What is being done.
+            done: How many units of it are done.
+            total: How many there are.
+            limit: What it waits for most: ``"decoding"``, ``"translating"``, ``"encoding and writing"`` or
+                ``"carrying"``; empty if that is not known.
+        """
 
 
-def quiet(_stage: str, _done: int, _total: int) -> None:
+def quiet(_stage: str, _done: int, _total: int, _limit: str = "", /) -> None:
     """Progress that nobody wants to hear of."""
 
 
 @dataclass
 class Tally:
-    """What was done in one run of the pipeline: files by their status, and bytes that were written."""
+    """What was done in one run of the pipeline.
+
+    Attributes:
+        done: Files by their status.
+        bytes: Bytes that were written.
+        failed: Path and reason of every file that could not be done.
+        notes: How many images each note of the manifest is about.
+        busy: For each stage of the conversion of images, the share of the time that its threads were at work, 0 to 1.
+        limit: The stage that the work waited for most, as told to ``Progress``.
+    """
 
     done: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
-
-
-class _SourceError(Exception):
-    """A file of the source that cannot be converted or carried; the others can."""
+    busy: dict[str, float] = field(default_factory=dict)
+    limit: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +89,7 @@ class Pipeline:
 
     Args:
         plan: What is to be done.
-        inference: Translates.
+        inference: Translates; None if no image is to be.
         manifest: Open for writing.
         workers: Threads that decode and encode, and as many that carry.
         keep_going: Go on after a file that cannot be converted or carried.
@@ -72,7 +99,7 @@ class Pipeline:
     def __init__(
         self,
         plan: Plan,
-        inference: Inference,
+        inference: "Inference | None",
         manifest: ManifestWriter,
         *,
         workers: int,
@@ -82,13 +109,21 @@ class Pipeline:
         self._plan = plan
         self._inference = inference
         self._manifest = manifest
-        self._workers = workers
         self._keep_going = keep_going
         self._progress = progress
+        streams = inference.streams if inference else 1
         self._batch_size = plan.record.batch_size
-        self._window = 2 * self._batch_size + workers  # pictures that wait before and after the engine
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._most = (streams + 2) * self._batch_size + 2 * workers  # frames on their way: each thread has a next one
+        self._codecs = ThreadPoolExecutor(workers, "codec")
+        self._translators = ThreadPoolExecutor(streams, "translate")
+        self._carriers = ThreadPoolExecutor(workers, "carry")
+        self._workers = workers
+        self._meters = _Meters(streams, workers)
+
+        self._changed = threading.Condition()  # guards all that follows
+        self._stopped = False
+        self._error: BaseException | None = None
+        self._on_the_way: dict[str, int] = {}  # pixels of the frames that are between decoding and the disk
         self._tally = Tally()
         self._told = Counter[str]()
         frames = sum(job.translate for job in plan.todo)
@@ -101,88 +136,140 @@ class Pipeline:
             Sim2RealError: A file cannot be converted or carried, and the pipeline was not told to keep going.
             OSError: Something cannot be written.
         """
-        frames = [job for job in self._plan.todo if job.translate]
+        begin = time.monotonic()
         others = iter([job for job in self._plan.todo if not job.translate])
-        codecs = ThreadPoolExecutor(self._workers, "codec")
-        carriers = ThreadPoolExecutor(self._workers, "carry")
         try:
-            carrying = [carriers.submit(self._carry_all, others) for _ in range(self._workers)]
-            self._translate_all(frames, codecs)
-            for future in carrying:
-                future.result()
+            for stage, total in self._totals.items():
+                if total:
+                    self._progress(stage, 0, total)
+            for _ in range(self._workers):
+                self._start(self._carriers, self._carry_all, others)
+            self._send_batches()
+            self._wait_until(lambda: self._told["converting"] == self._totals["converting"])
+            translated = time.monotonic()
+            self._wait_until(lambda: self._told["carrying"] == self._totals["carrying"])
         finally:  # whatever ends the work, what is in hand is finished and noted
-            self._stop.set()
-            codecs.shutdown(cancel_futures=True)
-            carriers.shutdown(cancel_futures=True)
+            self._stop()
+            for pool in (self._translators, self._codecs, self._carriers):  # translators call codecs
+                pool.shutdown()
+        if self._error:
+            raise self._error
+        self._tally.busy = self._meters.busy()
+        alone = time.monotonic() - translated
+        self._tally.limit = "carrying" if alone > translated - begin else self._meters.limit()
         return self._tally
 
-    def _translate_all(self, frames: list[Job], codecs: ThreadPoolExecutor) -> None:
-        decoded = ahead(codecs, self._decode, frames, self._window)
-        writing: deque[Future[None]] = deque()
-        for batch in self._batches(picture for picture in decoded if picture is not None):
-            if self._stop.is_set():
+    def _start(
+        self, pool: ThreadPoolExecutor, work: Callable[P, R | None], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R | None]:
+        """Let a pool do something; the first thing that goes wrong anywhere stops everything."""
+
+        def guarded() -> R | None:
+            try:
+                return work(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  raised again by ``run``
+                self._stop(error)
+                return None
+
+        return pool.submit(guarded)
+
+    def _stop(self, error: BaseException | None = None) -> None:
+        with self._changed:
+            self._stopped = True
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def _wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait for something, or for the end of the work."""
+        with self._changed:
+            while not (self._stopped or ready()):
+                self._changed.wait(1)  # on Windows, Ctrl-C does not end a wait
+
+    def _send_batches(self) -> None:
+        for jobs, size in self._batches():
+            pixels = size[0] * size[1] if size else 0
+            self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
+            with self._changed:
+                self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
+            decoding = [self._start(self._codecs, self._decode, job, size) for job in jobs]
+            self._start(self._translators, self._translate, decoding)
+            if self._stopped:
                 return
-            missing = self._batch_size - len(batch)
-            images = np.stack([item.picture.rgb for item in (*batch, *batch[-1:] * missing)])  # always the same shape
-            translated, notes = self._inference(images)
-            for item, rgb in zip(batch, translated, strict=False):
-                writing.append(codecs.submit(self._write, item, rgb, notes))
-            while len(writing) > self._window:
-                writing.popleft().result()
-        for future in writing:
-            future.result()
 
-    def _batches(self, pictures: Iterable[_Decoded]) -> Iterator[list[_Decoded]]:
-        """Groups of one size of picture, in order; those that wait for company are never more than a few batches."""
-        waiting: dict[tuple[int, ...], list[_Decoded]] = {}
-        for picture in pictures:
-            group = waiting.setdefault(picture.picture.rgb.shape, [])
-            group.append(picture)
-            if len(group) == self._batch_size:
-                yield waiting.pop(picture.picture.rgb.shape)
-            elif sum(map(len, waiting.values())) > 2 * self._batch_size:
-                yield waiting.pop(next(iter(waiting)))
-        yield from waiting.values()
+    def _has_room(self, frames: int, pixels: int) -> bool:
+        held = self._on_the_way
+        return not held or (len(held) + frames <= self._most and sum(held.values()) + pixels <= _PIXELS)
 
-    def _decode(self, job: Job) -> _Decoded | None:
+    def _batches(self) -> Iterator[tuple[list[Job], tuple[int, int] | None]]:
+        """The frames in groups of one size (W, H); one whose size nobody can tell is alone, decoding says why."""
+        waiting: dict[tuple[int, int], list[Job]] = {}
+        for job in self._plan.todo:
+            if job.translate:
+                try:
+                    header = read_header(self._plan.source / job.path)
+                except ImageError:
+                    yield [job], None
+                    continue
+                size = header.width, header.height
+                group = waiting.setdefault(size, [])
+                group.append(job)
+                if len(group) == self._batch_size:
+                    yield waiting.pop(size), size
+        yield from ((group, size) for size, group in waiting.items())
+
+    def _decode(self, job: Job, size: tuple[int, int] | None) -> _Decoded | None:
+        if self._stopped:
+            return None
         source = self._plan.source / job.path
         try:
-            with _unchanged(job, source):
-                return _Decoded(job, _digest(source), read_picture(source))
-        except (_SourceError, ImageError) as error:
+            with self._meters.measure("decoding"), _unchanged(job, source):
+                decoded = _decode(job, source)
+        except (SourceError, ImageError) as error:
             self._fail(job, error)
             return None
+        if size and decoded.picture.rgb.shape[1::-1] != size:
+            self._fail(job, SourceError(_CHANGED))
+            return None
+        return decoded
 
-    def _write(self, decoded: _Decoded, rgb: NDArray[np.uint8], notes: tuple[str, ...]) -> None:
+    def _translate(self, decoding: list[Future[_Decoded | None]]) -> None:
+        batch = [item for future in decoding if (item := future.result())]
+        if self._stopped or not batch or not self._inference:
+            return
+        missing = self._batch_size - len(batch)
+        images = np.stack([item.picture.rgb for item in (*batch, *batch[-1:] * missing)])  # always the same shape
+        with self._meters.measure("translating"):
+            translated, notes = self._inference(images)
+        for item, rgb in zip(batch, translated, strict=False):
+            self._start(self._codecs, self._write, item, rgb, notes)
+
+    def _write(self, decoded: _Decoded, rgb: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
         job, picture = decoded.job, decoded.picture
         try:
-            data = encode_picture(rgb, picture, quality=self._plan.record.quality)
+            with self._meters.measure("encoding and writing"):
+                data = encode_picture(rgb, picture, quality=self._plan.record.quality)
+                write_whole(self._target(job), data)
         except ImageError as error:
             self._fail(job, error)
             return
-        write_whole(self._target(job), data)
         digest = hashlib.sha256(data).hexdigest()
         height, width = rgb.shape[:2]
         self._done(job, decoded.sha256, digest, len(data), width=width, height=height, notes=picture.notes + notes)
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
         """Carry files until none is left; several threads take from one iterator."""
-        try:
-            for job in jobs:
-                if self._stop.is_set():
-                    return
-                self._carry(job)
-        except BaseException:
-            self._stop.set()
-            raise
+        for job in jobs:
+            if self._stopped:
+                return
+            self._carry(job)
 
     def _carry(self, job: Job) -> None:
         source, target = self._plan.source / job.path, self._target(job)
         mode = "copy" if job.role is Role.IMAGE else self._plan.record.carry  # tools repair images in place
         try:
             with replacing(target) as temporary, _unchanged(job, source):
-                digest = _CARRY[mode](source, temporary)
-        except _SourceError as error:
+                digest = carry(source, temporary, mode)
+        except SourceError as error:
             self._fail(job, error)
             return
         self._done(job, digest, digest, job.size)
@@ -216,7 +303,7 @@ class Pipeline:
             height=height,
             notes=notes,
         )
-        with self._lock:
+        with self._changed:
             self._manifest.add(line)
             self._tally.done[job.aim] += 1
             self._tally.bytes += size
@@ -225,7 +312,7 @@ class Pipeline:
 
     def _fail(self, job: Job, error: Exception) -> None:
         reason = str(error).removeprefix(f"{self._plan.source / job.path}: ")
-        with self._lock:
+        with self._changed:
             self._manifest.add(Line(path=job.path, role=job.role, status="failed", reason=reason))
             self._tally.failed.append((job.path, reason))
             self._tell(job)
@@ -237,75 +324,80 @@ class Pipeline:
             raise Sim2RealError(message)
 
     def _tell(self, job: Job) -> None:
+        """A file's way ends here, whether it is done or cannot be."""
         stage = "converting" if job.translate else "carrying"
         self._told[stage] += 1
-        self._progress(stage, self._told[stage], self._totals[stage])
+        self._on_the_way.pop(job.path, None)
+        self._changed.notify_all()
+        if stage == "converting":
+            limit = self._meters.limit()
+        else:  # while images are converted, others wait for those
+            limit = "carrying" if self._told["converting"] == self._totals["converting"] else ""
+        self._progress(stage, self._told[stage], self._totals[stage], limit)
 
 
-def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], window: int) -> Iterator[R]:
-    """Results in order of the items, computed in a pool while earlier ones are used, at most ``window`` of them."""
-    waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+class _Meters:
+    """How much of the time the threads of each stage are at work: where they rest least is the limit.
+
+    What comes before the first batch is translated is left out: a first batch may be compiled for.
+    """
+
+    _CODECS = ("decoding", "encoding and writing")  # the same threads
+
+    def __init__(self, translators: int, codecs: int) -> None:
+        self._threads = {"translating": translators, **dict.fromkeys(self._CODECS, codecs)}
+        self._lock = threading.Lock()
+        self._begin: float | None = None
+        self._seconds = dict.fromkeys(self._threads, 0.0)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Measure something that a thread of a stage does."""
+        begin = time.monotonic()
+        yield
+        end = time.monotonic()
+        with self._lock:
+            if self._begin is not None:
+                self._seconds[stage] += end - max(begin, self._begin)
+            elif stage == "translating":
+                self._begin = end
+
+    def busy(self) -> dict[str, float]:
+        """For each stage, the share of the time that its threads have been at work."""
+        with self._lock:
+            if self._begin is None:
+                return {}
+            elapsed = max(time.monotonic() - self._begin, 1e-9)
+            return {stage: seconds / elapsed / self._threads[stage] for stage, seconds in self._seconds.items()}
+
+    def limit(self) -> str:
+        """The stage whose threads rest least; empty before the second batch is translated."""
+        busy = self.busy()
+        if not busy.get("translating"):
+            return ""
+        return (
+            "translating"
+            if busy["translating"] > sum(busy[stage] for stage in self._CODECS)
+            else max(self._CODECS, key=busy.__getitem__)
+        )
+
+
+_CHANGED = "changed during the conversion"
 
 
 @contextmanager
 def _unchanged(job: Job, source: Path) -> Iterator[None]:
     """Read a source file that must be there and be the same, before and after, as when the plan was made."""
     if job.stat is None:
-        raise _SourceError("is no file that can be read (a link to nowhere?)")
+        raise SourceError("is no file that can be read (a link to nowhere?)")
     yield
     if stat_of(source) != job.stat:
-        raise _SourceError("changed during the conversion")
+        raise SourceError(_CHANGED)
 
 
-def _chunks(source: Path) -> Iterator[bytes]:
+def _decode(job: Job, source: Path) -> _Decoded:
     try:
-        with source.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+        data = source.read_bytes()
     except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise _SourceError(message) from error
-
-
-def _digest(source: Path) -> str:
-    digest = hashlib.sha256()
-    for chunk in _chunks(source):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _copy(source: Path, target: Path) -> str:
-    digest = hashlib.sha256()
-    with target.open("wb") as file:
-        for chunk in _chunks(source):
-            file.write(chunk)
-            digest.update(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    shutil.copystat(source, target)
-    return digest.hexdigest()
-
-
-def _hardlink(source: Path, target: Path) -> str:
-    digest = _digest(source)
-    try:
-        target.hardlink_to(source.resolve())
-    except OSError as error:
-        message = f"{source}: cannot be hard-linked to {target.parent} ({error.strerror}); use --carry copy or symlink"
-        raise Sim2RealError(message) from error
-    return digest
-
-
-def _symlink(source: Path, target: Path) -> str:
-    digest = _digest(source)
-    target.symlink_to(source.resolve())
-    return digest
-
-
-_CARRY = {"copy": _copy, "hardlink": _hardlink, "symlink": _symlink}
+        raise unreadable(error) from error
+    return _Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))

@@ -1,13 +1,14 @@
 """Is a conversion complete and are its labels untouched? Answered from the files alone."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sim2real.conversion.manifest import Line, Record, contents, read_manifest, read_record
-from sim2real.conversion.pipeline import Progress, ahead, quiet
+from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
 from sim2real.datasets import open_dataset
 from sim2real.datasets.base import Role
@@ -15,6 +16,8 @@ from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header, read_picture
 
+T = TypeVar("T")
+R = TypeVar("R")
 Kind = Literal[
     "missing",
     "failed",
@@ -106,7 +109,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     check = _Check(out, source, lines, present, owners)
     with ThreadPoolExecutor(_WORKERS) as pool:
         try:
-            for done, found in enumerate(ahead(pool, check, expected, 4 * _WORKERS), 1):
+            for done, found in enumerate(_ahead(pool, check, expected, 4 * _WORKERS), 1):
                 problems.extend(found)
                 progress("verifying", done, len(expected))
         except BaseException:
@@ -130,6 +133,17 @@ def _expected(record: Record, source: Path | None, lines: dict[str, Line]) -> tu
     selection = select(dataset, record.side, record.include, record.exclude, record.limit)
     folders = [] if record.include or record.exclude else list(dataset.tree.folders)
     return [_Expected(*item) for item in selection], folders
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], window: int) -> Iterator[R]:
+    """Results in order of the items, computed in a pool while earlier ones are used, at most ``window`` of them."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) >= window:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path, translate: T
     source, out = write_vkitti(tmp_path / "in", 12), tmp_path / "out"
     late = ["Scene01/fog/frames/rgb/Camera_0/rgb_00011.jpg", "Scene01/fog/frames/rgb/Camera_0/rgb_00010.jpg"]
 
-    def meddle(stage: str, done: int, _total: int) -> None:
+    def meddle(stage: str, done: int, _total: int, _limit: str = "") -> None:
         if (stage, done) == ("converting", 1):
             (source / late[0]).write_bytes((source / IMAGE.format(0)).read_bytes())
             (source / late[1]).unlink()
