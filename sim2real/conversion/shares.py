@@ -175,8 +175,8 @@ def check_company(out: Path, share: tuple[int, int] | None, others: list[Path]) 
     """
     mates = {part_path(out, (index, share[1])) for index in range(share[1]) if index != share[0]} if share else set()
     if strangers := [path for path in others if path not in mates]:
-        part = strangers[0].name.split(".")[1]
-        who = "" if strangers[0] == manifest_path(out) else f" ({part.replace('-', ' ')})"
+        part = strangers[0].name.split(".")[1].replace("-", " ")
+        who = "" if strangers[0] == manifest_path(out) else f" (share {part})"
         message = f"{out}: another conversion is writing here{who}; wait for it, or name another folder"
         raise Sim2RealError(message)
     return bool(others)

@@ -1,0 +1,54 @@
+"""Locks and leftovers."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sim2real.errors import Sim2RealError
+from sim2real.files import LEFTOVER, exclusive, leftovers_of, replacing
+
+
+def test_one_at_a_time_even_if_the_lock_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "folder/lock"
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            with exclusive(path, "busy", patience=60):
+                inside.append(number)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.remove(number)
+                if number % 2:
+                    path.unlink()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 80
+
+
+def test_without_patience_it_is_refused_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with exclusive(lock, "never said"), pytest.raises(Sim2RealError, match="busy"), exclusive(lock, "busy"):
+        pytest.fail("two at a time")
+    with exclusive(lock, "never said"):
+        assert lock.read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["a.png", "x" * 255])
+def test_leftovers_are_known_by_the_file_that_they_were_to_become(tmp_path: Path, name: str) -> None:
+    for relative in (name, f"folder/{name}"):
+        path = tmp_path / relative
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"")
+            leftover = temporary.relative_to(tmp_path).as_posix()
+        assert LEFTOVER.fullmatch(temporary.name)
+        assert leftovers_of([relative, "other.png"], [leftover, "other"]) == [leftover]
+        assert leftovers_of([f"elsewhere/{name}", "other.png"], [leftover]) == []
