@@ -1,12 +1,15 @@
-"""The engine that is always there: PyTorch, eager, on the CPU or a GPU."""
+"""The engine that is always there: PyTorch on the CPU or a GPU."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sim2real.engines.base import EngineSettings
+from sim2real.engines.numerics import prepared
 from sim2real.errors import OutOfMemoryError, Sim2RealError
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ class TorchEngine:
         self._type = _TYPES[settings.precision]
         self._layout = torch.contiguous_format if settings.precision == "fp32" else torch.channels_last
         self._stride: int = getattr(generator, "stride", 1)
-        self._generator = generator.eval().to(self._device).to(memory_format=self._layout)
+        self._generator = prepared(generator).to(self._device).to(memory_format=self._layout)
 
     @torch.inference_mode()
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
@@ -40,26 +43,39 @@ class TorchEngine:
         """
         height, width = images.shape[1:3]
         edges = ((0, 0), (0, -height % self._stride), (0, -width % self._stride), (0, 0))
-        padded = torch.from_numpy(np.pad(images, edges, mode="reflect")).to(self._device)  # reflects again if need be
-        inputs = padded.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(memory_format=self._layout)
+        padded = torch.from_numpy(np.pad(images, edges, mode="reflect")).permute(
+            0, 3, 1, 2
+        )  # reflects again if need be
         try:
-            outputs = self._run(inputs)[..., :height, :width].float()
-        except torch.OutOfMemoryError as error:
+            with self._numbers():
+                pixels = self._translate(padded, height, width)
+        except (torch.OutOfMemoryError, MemoryError) as error:
             message = (
                 f"{len(images)} pictures of {width}x{height} at once need more memory than {self._device} has; "
-                "use a smaller --batch-size, or --device cpu"
+                "use a smaller --batch-size, --tile, or --device cpu"
             )
             raise OutOfMemoryError(message) from error
-        if not torch.isfinite(outputs).all():
-            raise Sim2RealError("the generator makes values that are not finite; use --precision fp32 or another model")
-        pixels = outputs.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
 
-    def _run(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _translate(self, images: Tensor, height: int, width: int) -> Tensor:
+        """Padded pictures, uint8 (N, 3, H, W) -> translated ones of this size, on the host."""
+        outputs: Tensor = self._generator(self._as_input(images.to(self._device)))
+        return self._as_pixels(outputs[..., :height, :width]).cpu()
+
+    def _as_input(self, images: Tensor) -> Tensor:
+        return images.float().div(127.5).sub(1).contiguous(memory_format=self._layout)
+
+    def _as_pixels(self, outputs: Tensor) -> Tensor:
+        values = outputs.float()
+        if not torch.isfinite(values).all():
+            raise Sim2RealError("the generator makes values that are not finite; use --precision fp32 or another model")
+        return values.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+    @contextmanager
+    def _numbers(self) -> Iterator[None]:
         reduced = self._type != torch.float32
         with (
             torch.autocast(self._device.type, self._type, enabled=reduced),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
-            result: torch.Tensor = self._generator(inputs)
-        return result
+            yield
