@@ -81,6 +81,7 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "preview": "a picture of frames before and after",
         "inspect": "what a dataset is: layout, frames, roles, labels",
         "verify": "is a conversion complete and are its labels untouched?",
+        "export": "write a generator as ONNX, compared with torch",
         "plugins": "what is installed; check it; scaffold a plugin",
         "datasets": "the dataset layouts that can be named",
         "recipes": "the recipes that can be named, and what is in one",

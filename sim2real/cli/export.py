@@ -1,0 +1,93 @@
+"""``sim2real export``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sim2real.cli.convert import Direction
+from sim2real.errors import Sim2RealError
+
+if TYPE_CHECKING:
+    from sim2real.export import Export
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder or .safetensors file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The file to write.")],
+    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Of all images, in pixels; any size if left out.")
+    ] = None,
+    opset: Annotated[int, typer.Option(min=14, max=20, help="Version of ONNX's operators.")] = 17,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="How many grey levels, of 255, a pixel may be away from torch's.")
+    ] = 0.5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a generator as ONNX, for programs without torch; compared with torch before it gets its name.
+
+    The file takes RGB images in [-1, 1] of any size, as many at once as you like, and gives the same.
+    """
+    import json
+
+    if file.suffix.lower() != ".onnx" or not file.parent.is_dir():
+        message = f"{file}: name an .onnx file in a folder that is there"
+        raise Sim2RealError(message)
+    sides = _size(size)
+    from sim2real.export import export_onnx
+    from sim2real.model import find_model
+
+    export = export_onnx(find_model(run, direction), file, size=sides, opset=opset, tolerance=tolerance)
+    if as_json:
+        print(json.dumps(_as_json(export), indent=2))
+    else:
+        _print(export)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise Sim2RealError(f"--size {text}: write width and height in pixels, e.g. 640x192")
+    return int(width), int(height)
+
+
+def _print(export: "Export") -> None:
+    from sim2real.cli.console import byte_size, err, out
+
+    size = "{}x{}".format(*export.size) if export.size else "any size"
+    weight = byte_size(export.file.stat().st_size)
+    parity = export.parity
+    shapes = ", ".join(f"{count} of {width}x{height}" for count, height, width in parity.shapes)
+    out.print(f"{export.file}: {export.metadata['sim2real.direction']}, {weight}, opset {export.opset}")
+    out.print(f"images of {size}; dynamic axes: {', '.join(export.dynamic) or 'none'}")
+    if export.obstacle:
+        err.print(f"warning: one image at a time, as more cannot be exported: {export.obstacle}")
+    out.print(
+        f"onnxruntime and torch are up to {parity.difference:.2g} grey levels apart ({parity.tolerance:g} allowed), "
+        f"PSNR {parity.psnr:.1f} dB, on {shapes}"
+    )
+    images = f"RGB float32 ({'N' if 'batch' in export.dynamic else 1}, 3, H, W) in [-1, 1]"
+    out.print(f'use: [translated] = onnxruntime.InferenceSession("{export.file}").run(None, {{"images": images}})')
+    out.print(f"     images and translated: {images}")
+
+
+def _as_json(export: "Export") -> dict[str, Any]:
+    parity = export.parity
+    return {
+        "file": str(export.file),
+        "bytes": export.file.stat().st_size,
+        "opset": export.opset,
+        "size": export.size,
+        "dynamic": export.dynamic,
+        "warnings": [export.obstacle] if export.obstacle else [],
+        "parity": {
+            "difference": parity.difference,
+            "tolerance": parity.tolerance,
+            "psnr": parity.psnr if parity.difference else None,
+            "shapes": parity.shapes,
+        },
+        "metadata": export.metadata,
+    }

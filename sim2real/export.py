@@ -1,0 +1,289 @@
+"""Generators as ONNX files that run without torch: images of any size in, as in a conversion, the same out.
+
+Uses PyTorch's exporter that traces (``dynamo=False``): of the two it is the one that writes these networks alike with
+torch 2.6 and 2.15. It takes every decision that a network makes by the size of an image for a constant. So nothing is
+written that was not compared with torch at other sizes than the traced one, in onnxruntime.
+"""
+
+import itertools
+import math
+import os
+import re
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but not marked so
+from torch.onnx.operators import shape_as_tensor
+
+from sim2real import __version__
+from sim2real.errors import Sim2RealError
+from sim2real.files import sha256_of, write_whole
+from sim2real.model import load_generator
+from sim2real.networks.generators import Generator
+
+try:
+    import onnx
+    import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+except ModuleNotFoundError as error:
+    raise Sim2RealError(f"export needs {error.name}, not installed here: pip install 'sim2real[export]'") from error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INPUT, OUTPUT = "images", "translated"
+
+_ABOUT = 64  # pixels of the sides at which a graph for every size is traced and compared
+_EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
+    ("You are using the legacy TorchScript-based ONNX export", DeprecationWarning),  # on purpose, see above
+    ("The feature will be removed", DeprecationWarning),  # the exporter's own use of a part of itself
+    ("", TracerWarning),  # decisions that become constants: the comparison judges them
+    ("ONNX export mode is set to TrainingMode.EVAL, but operator 'instance_norm'", UserWarning),  # as it should be
+    ("Constant folding - Only steps=1 can be constant folded", UserWarning),  # sizes of padding: runtimes fold them
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """How far the exported graph is from the network in torch; both compute in fp32, on the CPU.
+
+    Attributes:
+        difference: The greatest one of all pixels and channels, in grey levels: 255 is from black to white.
+        tolerance: The greatest one that is allowed, 0 or more.
+        psnr: Peak signal-to-noise ratio over all of them in dB, infinite where nothing differs.
+        shapes: (N, H, W) of the batches that were compared, of noise and of smooth pictures in turns.
+    """
+
+    difference: float
+    tolerance: float
+    psnr: float
+    shapes: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """What was exported.
+
+    Attributes:
+        file: The ONNX file.
+        metadata: What the file says about itself.
+        opset: Version of ONNX's operators.
+        size: (W, H) of all images that it takes, or None for any.
+        dynamic: The axes that are free, of ``"batch"``, ``"height"`` and ``"width"``; a batch that is not free is 1.
+        obstacle: Why the batch is not free.
+        parity: How near it is to the network in torch.
+    """
+
+    file: Path
+    metadata: dict[str, str]
+    opset: int
+    size: tuple[int, int] | None
+    dynamic: tuple[str, ...]
+    obstacle: str | None
+    parity: Parity
+
+
+def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset: int, tolerance: float) -> Export:
+    """Write a generator as ONNX and prove it against torch; equal weights give equal bytes.
+
+    The graph takes ``images``, RGB float32 (N, 3, H, W) in [-1, 1], and gives ``translated``, the same. Padding to the
+    network's stride and cropping are part of it, so H and W are free, or those of ``size``. N is free where the network
+    allows.
+
+    Args:
+        model: Generator file.
+        file: ONNX file to write; replaced as a whole or not at all.
+        size: (W, H), or None for every size.
+        opset: Version of ONNX's operators, up to 20.
+        tolerance: How many grey levels, of 255, a value may be away from torch's.
+
+    Raises:
+        Sim2RealError: No such model, the network cannot be exported so, or its graph is farther from it than allowed.
+    """
+    generator, info = load_generator(model)
+    facts = {
+        "version": __version__,
+        "direction": info.direction,
+        "generator": info.name,
+        "recipe": info.recipe,
+        "layout": "NCHW",
+        "colours": "RGB",
+        "value_range": "-1 1",
+        "stride": str(_stride(generator)),
+        "padding": "in the graph",
+        "weights_sha256": sha256_of(model),
+    }
+    metadata = {f"sim2real.{name}": fact for name, fact in facts.items()}
+    sides = {} if size else {2: "height", 3: "width"}
+    obstacles = []
+    for axes in ({0: "batch"} | sides, sides):
+        try:
+            data = _trace(generator, size, axes, opset, metadata)
+            parity = _compare(generator, data, _shapes(generator, size, axes), tolerance)
+        except Exception as error:  # noqa: BLE001  whatever somebody's network cannot do, something else may be possible
+            obstacles.append(textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ..."))
+            continue
+        if parity.difference <= tolerance:
+            write_whole(file, data)
+            return Export(
+                file=file,
+                metadata=metadata,
+                opset=opset,
+                size=size,
+                dynamic=tuple(axes.values()),
+                obstacle=obstacles[0] if obstacles else None,
+                parity=parity,
+            )
+        obstacles.append(
+            f"onnxruntime and torch are up to {parity.difference:.3g} grey levels apart, more than {tolerance:g}"
+        )
+    sizes, advice = ("every size", "; try one size, --size WxH") if size is None else (f"{size[0]}x{size[1]}", "")
+    raise Sim2RealError(f"{model}: '{info.name}' cannot be exported for images of {sizes}: {obstacles[0]}{advice}")
+
+
+class _AnySize(nn.Module):
+    """A generator for images of any size, as in a conversion: reflected up to its stride, the result cropped.
+
+    Built of gathers, not of torch's padding: those reflect again where an image is smaller than what it lacks, and do
+    the same in every runtime. Where the size of all images is known, what they show is a constant.
+    """
+
+    def __init__(self, generator: nn.Module, size: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.generator = generator
+        self.stride = _stride(generator)
+        built_in = isinstance(generator.network, Generator)
+        self.smallest = 2 * self.stride if built_in else self.stride  # what it does below that, tracing cannot see
+        self.sides = size and [torch.tensor(side) for side in reversed(size)]
+        self.sources = self.sides and [self._sources(side) for side in self.sides]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> the same, cut off at -1 and 1."""
+        height, width = self.sides or shape_as_tensor(images)[2:].unbind()
+        rows, columns = self.sources or (self._sources(height), self._sources(width))
+        padded = images.index_select(2, rows).index_select(3, columns)
+        result: Tensor = self.generator(padded)[..., :height, :width]
+        return result.clamp(-1, 1)
+
+    def _sources(self, length: Tensor) -> Tensor:
+        """For each pixel of a padded side the one of the image that it shows; beyond the stride the last one again."""
+        padded = length + -length % self.stride
+        end = padded.clamp(min=self.smallest)
+        places = torch.arange(end).minimum(padded - 1)  # type: ignore[call-overload]  # a number would be a constant
+        last = length - 1
+        places = places % (2 * last).clamp(min=1)
+        return torch.minimum(places, 2 * last - places)
+
+
+def _trace(
+    generator: nn.Module, size: tuple[int, int] | None, axes: dict[int, str], opset: int, metadata: dict[str, str]
+) -> bytes:
+    """The ONNX file of a generator."""
+    side = _side(generator)
+    width, height = size or (side, side)
+    with tempfile.TemporaryDirectory() as folder, _quiet_exporter():
+        draft = Path(folder) / "draft.onnx"
+        torch.onnx.export(
+            _AnySize(generator, size).eval(),
+            (torch.zeros(1, 3, height, width),),
+            draft,
+            dynamo=False,
+            opset_version=opset,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: axes, OUTPUT: axes},
+        )
+        graph = onnx.load(draft)
+    graph.graph.output[0].type.CopyFrom(graph.graph.input[0].type)
+    onnx.helper.set_model_props(graph, metadata)
+    onnx.checker.check_model(graph, full_check=True)
+    data: bytes = graph.SerializeToString(deterministic=True)
+    return data
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Leave out the warnings that are expected, and the graph that the exporter prints from C++ whenever it fails."""
+    standard_output = os.dup(1)
+    with Path(os.devnull).open("wb") as nowhere, warnings.catch_warnings():
+        for message, category in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", re.escape(message), category)
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(standard_output, 1)
+            os.close(standard_output)
+
+
+def _shapes(
+    generator: nn.Module, size: tuple[int, int] | None, axes: dict[int, str]
+) -> tuple[tuple[int, int, int], ...]:
+    """(N, H, W) of batches to compare: sides in odd and even multiples of the stride and in none, numbers of images."""
+    stride, side = _stride(generator), _side(generator)
+    counts = (1, 3, 2) if 0 in axes else (1, 1, 1)
+    if size:
+        return tuple((count, size[1], size[0]) for count in counts[::2])
+    sides = ((side, 2 * side), (side + stride, 2 * side - stride), (2 * side + 1, side - 1))
+    return tuple((count, *sides_of_one) for count, sides_of_one in zip(counts, sides, strict=True))
+
+
+def _compare(generator: nn.Module, data: bytes, shapes: tuple[tuple[int, int, int], ...], tolerance: float) -> Parity:
+    """Run both on noise and smooth pictures."""
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    greatest, squares, values = np.float64(0), np.float64(0), 0
+    for images in _pictures(shapes):
+        expected = _translate(generator, images)
+        [actual] = session.run([OUTPUT], {INPUT: images})
+        if actual.shape != expected.shape:
+            raise ValueError(f"images come out as {actual.shape} instead of {expected.shape}")
+        apart = 127.5 * np.abs(expected - actual.astype(np.float64))
+        greatest = np.maximum(greatest, apart.max())  # not a number, if one is among them
+        squares += (apart**2).sum()
+        values += apart.size
+    psnr = 10 * math.log10(255**2 * values / squares) if squares else math.inf
+    return Parity(difference=float(greatest), tolerance=tolerance, psnr=psnr, shapes=shapes)
+
+
+def _pictures(shapes: tuple[tuple[int, int, int], ...]) -> Iterator["NDArray[np.float32]"]:
+    """Batches (N, 3, H, W) in [-1, 1] of noise and of smooth pictures in turns."""
+    random = np.random.default_rng(0)
+    smooth = itertools.cycle((False, True))
+    for count, height, width in shapes:
+        batch = random.uniform(-1, 1, (count, 3, height, width))
+        for picture in batch:
+            if next(smooth):
+                rows, columns = np.mgrid[:height, :width] / 40
+                phases = random.uniform(0, 2 * np.pi, (3, 1, 1))
+                picture[:] = np.sin(rows + phases) * np.cos(columns - phases)
+        yield batch.astype(np.float32)
+
+
+@torch.inference_mode()
+def _translate(generator: nn.Module, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """What torch makes of images (N, 3, H, W), padded as in a conversion."""
+    height, width = images.shape[2:]
+    stride = _stride(generator)
+    padded = np.pad(images, ((0, 0), (0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
+    result: NDArray[np.float32] = generator(torch.from_numpy(padded))[..., :height, :width].clamp(-1, 1).numpy()
+    return result
+
+
+def _stride(generator: nn.Module) -> int:
+    return int(getattr(generator, "stride", 1))
+
+
+def _side(generator: nn.Module) -> int:
+    stride = _stride(generator)
+    return stride * math.ceil(_ABOUT / stride)
