@@ -114,14 +114,14 @@ def _train(config: "Config") -> int:
 
 def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:
     from sim2real.cli.console import progress
-    from sim2real.cli.convert import options_of, show_summary
+    from sim2real.cli.convert import options_of, show_sizes, show_summary
     from sim2real.cli.verify import show_report
     from sim2real.conversion import ConvertOptions, convert, verify
 
     common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
     for section in config.convert:
         with progress() as show:
-            summary = convert(Path(section.source), Path(section.out), options_of(section, common), show)
+            summary = convert(Path(section.source), Path(section.out), options_of(section, common), show, show_sizes)
         show_summary(summary)
         with progress() as show:
             report = verify(summary.out, Path(section.source), progress=show)

@@ -10,6 +10,8 @@ import typer
 from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings, settings_here
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sim2real.config import Conversion
     from sim2real.conversion import ConversionSummary, ConvertOptions, Plan
 
@@ -85,8 +87,8 @@ def command(
     part = find_share(share)
     if part:
         err.print(
-            f"{part}, says {part.told_by}: this process does one file in {part.count}, others are to do the rest of the "
-            "same SRC and OUT; --share off: all of it here"
+            f"{part}, says {part.told_by}: this process does one file in {part.count}, others are to do the rest of "
+            "the same SRC and OUT; --share off: all of it here"
         )
     named = {
         "direction": direction,
@@ -118,7 +120,7 @@ def command(
             show_plan(make_plan(source, target, its_options))
             continue
         with progress() as report:
-            summary = convert(source, target, its_options, report)
+            summary = convert(source, target, its_options, report, show_sizes)
         show_summary(summary)
         if summary.left == 0:
             print(f"next: sim2real verify {shlex.quote(str(summary.out))}")
@@ -153,25 +155,45 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
 
 def show_plan(plan: "Plan") -> None:
     """Print what a conversion would do."""
-    from sim2real.cli.console import byte_size, out
-    from sim2real.datasets.base import Role
+    from sim2real.cli.console import out
 
     record = plan.record
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
     out.print(f"with {plan.model}: {record.direction}, {record.engine}, {record.precision} on {record.device}")
-    groups = {"to translate": [job for job in plan.todo if job.translate]}
-    for role in Role:
-        groups[f"to {record.carry}: {role}"] = [job for job in plan.todo if not job.translate and job.role is role]
-    for name, jobs in groups.items():
-        if jobs:
-            out.print(f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}")
-    out.print(f"{len(plan.own) - len(plan.todo):>9} files {'':>10}  done already")
-    if len(plan.own) < len(plan.jobs):
-        out.print(f"{len(plan.jobs) - len(plan.own):>9} files {'':>10}  of other shares")
+    for line in _sizes(plan):
+        out.print(line)
     if plan.stale:
         out.print(f"{len(plan.stale):>9} files {'':>10}  to remove from {plan.out}: {plan.stale[0]} ...")
     for warning in plan.warnings:
         out.print(f"warning: {warning}")
+
+
+def show_sizes(plan: "Plan") -> None:
+    """Print how much a conversion is going to do."""
+    from sim2real.cli.console import err
+
+    for line in _sizes(plan) if plan.todo else ():
+        err.print(line)
+
+
+def _sizes(plan: "Plan") -> "Iterator[str]":
+    from sim2real.cli.console import byte_size
+    from sim2real.conversion.carry import mode_of
+    from sim2real.conversion.space import bytes_free, bytes_to_write
+    from sim2real.datasets.base import Role
+
+    groups = {"to translate": [job for job in plan.todo if job.translate]}
+    for role in Role:
+        name = f"to {mode_of(role, plan.record.carry)}: {role}"
+        groups[name] = [job for job in plan.todo if not job.translate and job.role is role]
+    for name, jobs in groups.items():
+        if jobs:
+            yield f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}"
+    yield f"{len(plan.own) - len(plan.todo):>9} files {'':>10}  done already"
+    if len(plan.own) < len(plan.jobs):
+        yield f"{len(plan.jobs) - len(plan.own):>9} files {'':>10}  of other shares"
+    needed, free = byte_size(bytes_to_write(plan)), byte_size(bytes_free(plan.out))
+    yield f"{'':>15} {needed:>10}  to write, about; {free} free"
 
 
 def show_summary(summary: "ConversionSummary") -> None:
@@ -181,9 +203,10 @@ def show_summary(summary: "ConversionSummary") -> None:
     record = summary.record
     share = f"share {summary.share[0] + 1} of {summary.share[1]}: " if summary.share else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
+    limit = f", limited by {summary.limit}" if summary.limit else ""
     out.print(
         f"{share}{summary.converted} frames converted, {summary.carried} files carried, {summary.skipped} done before, "
-        f"{len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}"
+        f"{len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}{limit}"
     )
     out.print(f"with {summary.model}: {record.direction}, {record.engine}, {record.precision} on {record.device}")
     for warning in summary.warnings:

@@ -2,6 +2,7 @@
 
 plan.py      what is to be done, and every choice, before anything is written
 shares.py    several processes at the work: who does what, who is there
+space.py     is there room for it on the disk?
 pipeline.py  decode, translate, encode, carry: threads, each file whole or not at all
 carry.py     copies and links
 manifest.py  what a conversion writes about itself
@@ -10,6 +11,7 @@ verify.py    is a conversion complete and are its labels untouched?
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
 from sim2real.conversion.plan import ConvertOptions, Job, Plan, Survey, is_done, make_plan, stat_of, survey
 from sim2real.conversion.shares import at_work, check_company, door
+from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
@@ -82,7 +85,11 @@ class ConversionSummary:
 
 
 def convert(
-    source: Path, out: Path, options: ConvertOptions | None = None, progress: Progress = quiet
+    source: Path,
+    out: Path,
+    options: ConvertOptions | None = None,
+    progress: Progress = quiet,
+    announce: Callable[[Plan], None] = lambda _plan: None,
 ) -> ConversionSummary:
     """Convert a dataset. A rerun of an interrupted conversion continues it and ends in the same bytes.
 
@@ -91,6 +98,7 @@ def convert(
         out: Folder to convert into: new, empty, or of the same conversion.
         options: What to do otherwise than by default.
         progress: Told of the stages ``"converting"`` and ``"carrying"``.
+        announce: Told what is going to be done, before it is.
 
     Raises:
         Sim2RealError: It cannot be done, or a file cannot be and ``keep_going`` is not set; what is finished is kept.
@@ -99,7 +107,7 @@ def convert(
     begin = time.monotonic()
     found = survey(source, out, options)
     try:
-        plan, tally = _work(source, out, options, found, progress)
+        plan, tally = _work(source, out, options, found, progress=progress, announce=announce)
         left = _leave(plan)
     except OSError as error:
         place = error.filename2 or error.filename or out
@@ -125,10 +133,20 @@ def convert(
     )
 
 
-def _work(source: Path, out: Path, options: ConvertOptions, found: Survey, progress: Progress) -> tuple[Plan, Tally]:
+def _work(
+    source: Path,
+    out: Path,
+    options: ConvertOptions,
+    found: Survey,
+    *,
+    progress: Progress,
+    announce: Callable[[Plan], None],
+) -> tuple[Plan, Tally]:
     with door(out):
         joining = check_company(out, options.share, at_work(out))
         plan = make_plan(source, out, options, found)
+        check_space(plan)
+        announce(plan)
         if joining:
             _join(plan)
         else:

@@ -5,10 +5,12 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sim2real.datasets.base import Role
 from sim2real.errors import Sim2RealError
 from sim2real.files import sha256_of
 
@@ -17,6 +19,11 @@ _CHUNK = 1 << 20
 
 class SourceError(Exception):
     """A file of the source that cannot be converted or carried; the others can."""
+
+
+def mode_of(role: Role, wanted: str) -> str:
+    """How a file comes over if links are wanted: images are copied still, for tools repair images in place."""
+    return "copy" if role is Role.IMAGE else wanted
 
 
 def carry(source: Path, target: Path, mode: str) -> str:
@@ -103,6 +110,15 @@ else:
 
     def _clone(_source: BinaryIO, _target: BinaryIO) -> bool:
         """Nothing but Linux is asked to share blocks."""
+        return False
+
+
+def can_clone(source: Path, folder: Path) -> bool:
+    """Whether copies of a file into a folder share its blocks."""
+    try:
+        with source.open("rb") as original, tempfile.TemporaryFile(dir=folder) as file:
+            return _clone(original, file)
+    except OSError:
         return False
 
 

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
-from sim2real.conversion.carry import SourceError, carry, unreadable
+from sim2real.conversion.carry import SourceError, carry, mode_of, unreadable
 from sim2real.conversion.manifest import Line, ManifestWriter
 from sim2real.conversion.plan import Job, Plan, stat_of
-from sim2real.datasets.base import Role
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, decode_picture, encode_picture, read_header
@@ -62,7 +61,7 @@ class Tally:
 
     Attributes:
         done: Files by their status.
-        bytes: Bytes that were written.
+        bytes: Bytes that were written; links take none.
         failed: Path and reason of every file that could not be done.
         notes: How many images each note of the manifest is about.
         busy: For each stage of the conversion of images, the share of the time that its threads were at work, 0 to 1.
@@ -155,8 +154,8 @@ class Pipeline:
         if self._error:
             raise self._error
         self._tally.busy = self._meters.busy()
-        alone = time.monotonic() - translated
-        self._tally.limit = "carrying" if alone > translated - begin else self._meters.limit()
+        mostly_carrying = self._told["carrying"] and time.monotonic() - translated > translated - begin
+        self._tally.limit = "carrying" if mostly_carrying else self._meters.limit()
         return self._tally
 
     def _start(
@@ -265,14 +264,16 @@ class Pipeline:
 
     def _carry(self, job: Job) -> None:
         source, target = self._plan.source / job.path, self._target(job)
-        mode = "copy" if job.role is Role.IMAGE else self._plan.record.carry  # tools repair images in place
         try:
             with replacing(target) as temporary, _unchanged(job, source):
-                digest = carry(source, temporary, mode)
+                digest = carry(source, temporary, self._mode(job))
         except SourceError as error:
             self._fail(job, error)
             return
         self._done(job, digest, digest, job.size)
+
+    def _mode(self, job: Job) -> str:
+        return mode_of(job.role, self._plan.record.carry)
 
     def _target(self, job: Job) -> Path:
         target = self._plan.out / job.path
@@ -306,7 +307,7 @@ class Pipeline:
         with self._changed:
             self._manifest.add(line)
             self._tally.done[job.aim] += 1
-            self._tally.bytes += size
+            self._tally.bytes += size if self._mode(job) == "copy" else 0
             self._tally.notes.update(notes)
             self._tell(job)
 

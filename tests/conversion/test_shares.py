@@ -150,7 +150,7 @@ def test_while_others_are_at_work(tmp_path: Path, source: Path, translate: Trans
     out = tmp_path / "out"
     visits: list[str] = []
 
-    def visit(_stage: str, _done: int, _total: int) -> None:
+    def visit(_stage: str, _done: int, _total: int, _limit: str = "") -> None:
         if visits:
             return
         visits.append("now")
@@ -187,7 +187,7 @@ def test_a_lone_process_shares_with_nobody(tmp_path: Path, source: Path, transla
     out = tmp_path / "out"
     refusals: list[Any] = []
 
-    def visit(_stage: str, _done: int, _total: int) -> None:
+    def visit(_stage: str, _done: int, _total: int, _limit: str = "") -> None:
         for share in (None, (0, 2)) if not refusals else ():
             with pytest.raises(Sim2RealError, match="another conversion is writing here; wait for it") as refusal:
                 translate(source, out, share=share)
@@ -225,7 +225,7 @@ def test_a_crash_while_parts_are_merged_loses_nothing(
     def break_off(*_paths: Path, **_options: bool) -> None:
         raise KeyboardInterrupt
 
-    def last(_stage: str, done: int, total: int) -> None:
+    def last(_stage: str, done: int, total: int, _limit: str = "") -> None:
         if done == total == 1:
             patch.setattr(Path, crash, break_off)
 

@@ -1,0 +1,69 @@
+"""What the files still to do take on the disk, and whether there is room for them."""
+
+import os
+import shutil
+from pathlib import Path
+
+from sim2real.conversion.carry import can_clone, mode_of
+from sim2real.conversion.plan import Job, Plan
+from sim2real.errors import Sim2RealError
+
+
+def bytes_to_write(plan: Plan) -> int:
+    """What the files still to do take, images estimated by their sources; links take nothing."""
+    return sum(job.size for job in plan.todo if _takes_space(plan, job))
+
+
+def bytes_free(out: Path) -> int:
+    """The room for them where ``out`` is or will be."""
+    return shutil.disk_usage(_there(out)).free
+
+
+def check_space(plan: Plan) -> None:
+    """Make sure that there is room for what is still to do; half a dataset helps nobody.
+
+    Raises:
+        Sim2RealError: There is not.
+    """
+    needed, free = bytes_to_write(plan), bytes_free(plan.out)
+    if needed > free:
+        needed = sum(_growth(plan, job) for job in plan.todo if _takes_space(plan, job))
+    if needed > free and not _copies_share(plan):
+        _refuse(plan, f"needs {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free")
+    if hasattr(os, "statvfs"):  # not on Windows
+        system = os.statvfs(_there(plan.out))
+        new = [job for job in plan.todo if mode_of(job.role, plan.record.carry) != "hardlink"]
+        if system.f_files and len(new) > system.f_favail:  # some file systems have no such limit
+            files = sum(not (plan.out / job.path).exists() for job in new)
+            if files > system.f_favail:
+                _refuse(plan, f"needs {files:,} files, the file system takes {system.f_favail:,} more")
+
+
+def _refuse(plan: Plan, why: str) -> None:
+    others = "" if plan.record.carry == "hardlink" else ", carry labels as links (--carry hardlink)"
+    message = f"{plan.out}: what is to be done {why}; make room, name a folder on another disk{others}, or do a part"
+    raise Sim2RealError(message)
+
+
+def _takes_space(plan: Plan, job: Job) -> bool:
+    return mode_of(job.role, plan.record.carry) == "copy"
+
+
+def _growth(plan: Plan, job: Job) -> int:
+    """How much more a file takes than the one in its place, which goes."""
+    try:
+        stat = (plan.out / job.path).lstat()
+    except OSError:
+        return job.size
+    return job.size - (stat.st_size if stat.st_nlink == 1 else 0)
+
+
+def _copies_share(plan: Plan) -> bool:
+    """Whether copies share the bytes of the source, so that only images need room, and there is that."""
+    copies = [job for job in plan.todo if _takes_space(plan, job) and not job.translate and job.stat]
+    images = sum(_growth(plan, job) for job in plan.todo if job.translate)
+    return bool(copies) and images <= bytes_free(plan.out) and can_clone(plan.source / copies[0].path, _there(plan.out))
+
+
+def _there(out: Path) -> Path:
+    return next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
