@@ -1,9 +1,15 @@
 """Where networks run and with which numbers: what ``auto`` means, decided in one place."""
 
 import re
+import sys
+from pathlib import Path
 from typing import Literal, cast
 
+import psutil
 import torch
+
+if sys.platform != "win32":
+    import resource
 
 from sim2real.errors import SettingsError
 
@@ -53,3 +59,37 @@ def _native_bf16(device: str) -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def free_memory(device: str) -> int:
+    """Bytes that a resolved device has free; for the CPU, within the limits that its container sets."""
+    if device != "cpu":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min([int(psutil.virtual_memory().available), *_container_memory()])
+
+
+def peak_memory(device: str) -> int:
+    """The most bytes that this process has held so far, in main memory and on a resolved device together."""
+    if sys.platform == "win32":
+        main = int(psutil.Process().memory_info().peak_wset)
+    else:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        main = most if sys.platform == "darwin" else most * 1024
+    return main + (torch.cuda.max_memory_allocated(device) if device != "cpu" else 0)
+
+
+def _container_memory() -> list[int]:
+    """What the control group of this process leaves; files that it caches do not count."""
+    names = {
+        Path("/sys/fs/cgroup"): ("memory.max", "memory.current", "inactive_file"),
+        Path("/sys/fs/cgroup/memory"): ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    }
+    left = []
+    for folder, (limit, usage, cache) in names.items():
+        try:
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            used = int((folder / usage).read_text()) - int(stat[cache])
+            left.append(int((folder / limit).read_text()) - used)
+        except (OSError, ValueError, KeyError):  # no such group, or one without a limit
+            continue
+    return left

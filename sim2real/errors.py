@@ -6,7 +6,8 @@
     ├── SettingsError      a recipe, sim2real.toml or option that says something wrong
     ├── DatasetError       a dataset that is not there, not recognised or not complete
     ├── ImageError         a picture that cannot be decoded or encoded without loss
-    └── OutOfMemoryError   pictures that are too many or too large for a device
+    ├── OutOfMemoryError   pictures that are too many or too large for a device
+    └── CannotCompileError a generator that cannot be compiled here
 
 Everything else that is raised is a bug in sim2real and keeps its traceback.
 """
@@ -38,3 +39,7 @@ class ImageError(Sim2RealError):
 
 class OutOfMemoryError(Sim2RealError):
     """Pictures that are too many or too large for the memory of a device."""
+
+
+class CannotCompileError(Sim2RealError):
+    """A generator that cannot be compiled here; it runs without."""

@@ -113,7 +113,7 @@ def _train(config: "Config") -> int:
 
 
 def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:
-    from sim2real.cli.console import progress
+    from sim2real.cli.console import err, progress
     from sim2real.cli.convert import options_of, show_sizes, show_summary
     from sim2real.cli.verify import show_report
     from sim2real.conversion import ConvertOptions, convert, verify
@@ -121,7 +121,8 @@ def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:
     common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
     for section in config.convert:
         with progress() as show:
-            summary = convert(Path(section.source), Path(section.out), options_of(section, common), show, show_sizes)
+            source, out = Path(section.source), Path(section.out)
+            summary = convert(source, out, options_of(section, common), show, announce=show_sizes, tell=err.print)
         show_summary(summary)
         with progress() as show:
             report = verify(summary.out, Path(section.source), progress=show)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sim2real.config import Conversion
     from sim2real.conversion import ConversionSummary, ConvertOptions, Plan
+    from sim2real.conversion.manifest import Record
 
 
 class Carry(StrEnum):
@@ -52,6 +53,9 @@ def command(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Frames at once; what suits the device if left out.")
     ] = None,
+    tile: Annotated[
+        str, typer.Option(metavar="auto|off|N", help="Side of tiles in pixels; auto: tiles where memory falls short.")
+    ] = "auto",
     engine: Annotated[str, typer.Option(help="What runs the generator, see `sim2real plugins`.")] = "auto",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -102,6 +106,7 @@ def command(
         model=model or model_here(),
         limit=limit,
         batch_size=batch_size,
+        tile=tile,
         engine=engine,
         device=own_device(device or settings.device, part),
         precision=precision or settings.precision,
@@ -117,10 +122,10 @@ def command(
     failed = False
     for source, target, its_options in jobs:
         if plan:
-            show_plan(make_plan(source, target, its_options))
+            show_plan(make_plan(source, target, its_options, tell=err.print), its_options)
             continue
         with progress() as report:
-            summary = convert(source, target, its_options, report, show_sizes)
+            summary = convert(source, target, its_options, report, announce=show_sizes, tell=err.print)
         show_summary(summary)
         if summary.left == 0:
             print(f"next: sim2real verify {shlex.quote(str(summary.out))}")
@@ -153,19 +158,31 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
     )
 
 
-def show_plan(plan: "Plan") -> None:
-    """Print what a conversion would do."""
-    from sim2real.cli.console import out
+def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
+    """Print what a conversion would do, and how long that may take."""
+    from sim2real.cli.console import duration, err, out
+    from sim2real.conversion.forecast import seconds_to_translate
 
     record = plan.record
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
-    out.print(f"with {plan.model}: {record.direction}, {record.engine}, {record.precision} on {record.device}")
+    out.print(f"with {plan.model}: {_manner(record)}")
     for line in _sizes(plan):
         out.print(line)
     if plan.stale:
         out.print(f"{len(plan.stale):>9} files {'':>10}  to remove from {plan.out}: {plan.stale[0]} ...")
+    if (seconds := seconds_to_translate(plan, options, err.print)) is not None:
+        out.print(f"about {duration(seconds)} to translate, as tried on one of the frames")
     for warning in plan.warnings:
         out.print(f"warning: {warning}")
+
+
+def _manner(record: "Record") -> str:
+    """How frames are translated."""
+    tiles = f", in tiles of {record.tile}" if record.tile else ""
+    if record.tile and record.tile_above:
+        tiles += f" above {record.tile_above / 1e6:.1f} megapixels"
+    compiled = ", compiled" if record.compile else ""
+    return f"{record.direction}, {record.engine}, {record.precision} on {record.device}{compiled}{tiles}"
 
 
 def show_sizes(plan: "Plan") -> None:
@@ -208,7 +225,7 @@ def show_summary(summary: "ConversionSummary") -> None:
         f"{share}{summary.converted} frames converted, {summary.carried} files carried, {summary.skipped} done before, "
         f"{len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}{limit}"
     )
-    out.print(f"with {summary.model}: {record.direction}, {record.engine}, {record.precision} on {record.device}")
+    out.print(f"with {summary.model}: {_manner(record)}; at most {byte_size(summary.peak_memory)} of memory")
     for warning in summary.warnings:
         out.print(f"warning: {warning}")
     for path, reason in summary.failed:

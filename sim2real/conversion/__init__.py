@@ -1,6 +1,10 @@
 """A dataset in, a converted dataset out: every camera image translated, everything else carried byte for byte.
 
-plan.py      what is to be done, and every choice, before anything is written
+plan.py      what is to be done, before anything is written
+choices.py   what the user left open: engine, precision, tiles ...
+trial.py     engines tried on a frame
+inference.py the generator at work, and what is done when memory falls short
+forecast.py  how long will it take?
 shares.py    several processes at the work: who does what, who is there
 space.py     is there room for it on the disk?
 pipeline.py  decode, translate, encode, carry: threads, each file whole or not at all
@@ -9,13 +13,12 @@ manifest.py  what a conversion writes about itself
 verify.py    is a conversion complete and are its labels untouched?
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim2real.conversion.inference import Inference
+from sim2real.conversion.inference import Inference, without_compilation
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
@@ -31,7 +34,8 @@ from sim2real.conversion.shares import at_work, check_company, door
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
 from sim2real.datasets.base import STATE_FOLDER
-from sim2real.errors import Sim2RealError
+from sim2real.devices import peak_memory
+from sim2real.errors import CannotCompileError, Sim2RealError
 from sim2real.files import LEFTOVER, leftovers_of
 
 __all__ = [
@@ -64,6 +68,7 @@ class ConversionSummary:
         left: Files of other shares that are not done; None if other processes are still at work.
         bytes: Bytes written.
         seconds: Time taken.
+        peak_memory: The most bytes that this process has held so far, on the GPU too if it was used.
         limit: What the work waited for most: ``"decoding"``, ``"translating"``, ``"encoding and writing"``,
             ``"carrying"``; empty if it was too little to tell.
         warnings: What the user should know, of the dataset and of the way its images are stored.
@@ -80,6 +85,7 @@ class ConversionSummary:
     left: int | None
     bytes: int
     seconds: float
+    peak_memory: int
     limit: str
     warnings: list[str]
 
@@ -89,7 +95,9 @@ def convert(
     out: Path,
     options: ConvertOptions | None = None,
     progress: Progress = quiet,
+    *,
     announce: Callable[[Plan], None] = lambda _plan: None,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> ConversionSummary:
     """Convert a dataset. A rerun of an interrupted conversion continues it and ends in the same bytes.
 
@@ -99,6 +107,7 @@ def convert(
         options: What to do otherwise than by default.
         progress: Told of the stages ``"converting"`` and ``"carrying"``.
         announce: Told what is going to be done, before it is.
+        tell: Told in a line what the user would wonder at: engines not used, memory that fell short.
 
     Raises:
         Sim2RealError: It cannot be done, or a file cannot be and ``keep_going`` is not set; what is finished is kept.
@@ -107,7 +116,7 @@ def convert(
     begin = time.monotonic()
     found = survey(source, out, options)
     try:
-        plan, tally = _work(source, out, options, found, progress=progress, announce=announce)
+        plan, tally = _work(source, out, options, found, progress=progress, announce=announce, tell=tell)
         left = _leave(plan)
     except OSError as error:
         place = error.filename2 or error.filename or out
@@ -128,6 +137,7 @@ def convert(
         left=left,
         bytes=tally.bytes,
         seconds=time.monotonic() - begin,
+        peak_memory=peak_memory(plan.device),
         limit=tally.limit,
         warnings=[*plan.warnings, *(f"{note} ({count} images)" for note, count in sorted(tally.notes.items()))],
     )
@@ -141,24 +151,27 @@ def _work(
     *,
     progress: Progress,
     announce: Callable[[Plan], None],
+    tell: Callable[[str], None],
 ) -> tuple[Plan, Tally]:
     with door(out):
         joining = check_company(out, options.share, at_work(out))
-        plan = make_plan(source, out, options, found)
+        plan = make_plan(source, out, options, found, tell)
         check_space(plan)
         announce(plan)
         if joining:
             _join(plan)
         else:
-            inference = _inference(plan)  # first: a model that cannot be used leaves an earlier conversion as it is
+            plan, inference = _inference(plan, tell)  # first: what cannot begin leaves an earlier conversion as it is
             _begin(plan, options)
         manifest = ManifestWriter(part_path(out, options.share))
     try:
+        if joining:
+            plan, inference = _inference(plan, tell)
         pipeline = Pipeline(
             plan,
-            _inference(plan) if joining else inference,
+            inference,
             manifest,
-            workers=options.workers or min(os.cpu_count() or 1, 8),
+            workers=options.threads,
             keep_going=options.keep_going,
             progress=progress,
         )
@@ -167,9 +180,19 @@ def _work(
         manifest.close()
 
 
-def _inference(plan: Plan) -> Inference | None:
-    """What translates; None if there is nothing to translate."""
-    return Inference(plan) if any(job.translate for job in plan.todo) else None
+def _inference(plan: Plan, tell: Callable[[str], None]) -> tuple[Plan, Inference | None]:
+    """What translates, None if there is nothing to translate, and the plan as it can be followed here."""
+    if not any(job.translate for job in plan.todo):
+        return plan, None
+    try:
+        return plan, Inference(plan, tell)
+    except CannotCompileError as error:
+        if plan.previous and plan.previous.compile == plan.record.compile:
+            message = f"{plan.out}: begun with a compiled generator, and {error}; mend that, or use --overwrite"
+            raise Sim2RealError(message) from error
+        tell(f"going on without compilation: {error}")
+        plan = without_compilation(plan)
+        return plan, Inference(plan, tell)
 
 
 def _begin(plan: Plan, options: ConvertOptions) -> None:

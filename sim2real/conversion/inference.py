@@ -1,30 +1,64 @@
 """The generator at work on frames of any size, with what is done when memory does not suffice."""
 
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sim2real.conversion.trial import make_engine
 from sim2real.engines.base import Engine, EngineSettings
+from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
+from sim2real.errors import OutOfMemoryError, Sim2RealError
 from sim2real.model import load_generator
-from sim2real.registry import registry
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from sim2real.conversion.plan import Plan
 
+Size = tuple[int, int]
+_CALIBRATION = 32  # frames
+_FIRST_TILE, _LAST_TILE = 512, 64  # sides that are tried when a single frame does not fit
+
 
 class Inference:
-    """Translates batches of frames as a plan's record says.
+    """Translates batches of frames as a plan's record says; where memory falls short, fewer at once, then in tiles.
+
+    Args:
+        plan: Says how.
+        tell: Told in a line what the user would wonder at.
 
     Attributes:
         streams: How many threads may call it at once to their advantage.
+
+    Raises:
+        CannotCompileError: The record says that the engine is compiled, and it cannot be.
+        Sim2RealError: The engine cannot be made.
     """
 
-    def __init__(self, plan: "Plan") -> None:
-        generator, _ = load_generator(plan.model)
-        settings = EngineSettings(device=plan.device, precision=plan.record.precision)
-        self._engine: Engine = registry().load("engines", plan.record.engine)(generator, settings)
+    def __init__(self, plan: "Plan", tell: Callable[[str], None]) -> None:
+        record = plan.record
+        self._generator, _ = load_generator(plan.model)
+        self._settings = EngineSettings(
+            device=plan.device,
+            precision=record.precision,
+            batch_size=record.batch_size,
+            compile=tuple((width, height) for width, height in record.compile),
+            calibration=tuple(plan.spread(_CALIBRATION)),
+        )
+        self._tile, self._tile_above = record.tile, record.tile_above
+        self._name = record.generator["name"]
+        self._tell = tell
+        self._engine = make_engine(record.engine, self._generator, self._settings)
+        for note in getattr(self._engine, "notes", ()):
+            tell(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
+        self._lock = threading.Lock()
+        self._tiled: dict[int, Engine] = {}  # the one of the side that was used last
+        self._at_once: dict[Size, int] = {}  # where memory fell short: how many frames of a size
+        self._sides: dict[Size, int] = {}  # where it fell short for one: the side of its tiles
 
     def __call__(self, images: "NDArray[np.uint8]") -> "tuple[NDArray[np.uint8], tuple[str, ...]]":
         """Translate frames of one size, RGB (N, H, W, 3).
@@ -33,6 +67,65 @@ class Inference:
             RGB of the same shape, and what the manifest is to note of these frames, one phrase each.
 
         Raises:
+            OutOfMemoryError: Even the smallest tiles need more memory than there is.
             Sim2RealError: It cannot be done.
         """
-        return self._engine(images), ()
+        height, width = images.shape[1:3]
+        size = width, height
+        while True:
+            side = self._sides.get(size) or (self._tile if width * height > self._tile_above else 0)
+            count = self._at_once.get(size, len(images))
+            try:
+                if side:
+                    notes = (f"translated in tiles of {side} for lack of memory",) if size in self._sides else ()
+                    return self._tiled_engine(side)(images), notes
+                parts = [self._engine(images[first : first + count]) for first in range(0, len(images), count)]
+            except OutOfMemoryError as error:
+                self._shrink(size, side, count, error)
+            else:
+                notes = (f"translated {count} at a time for lack of memory",) if size in self._at_once else ()
+                return np.concatenate(parts) if len(parts) > 1 else parts[0], notes
+
+    def _tiled_engine(self, side: int) -> Engine:
+        with self._lock:
+            if side not in self._tiled:
+                self._check_tiling()
+                self._tiled = {side: TiledEngine(self._generator, self._settings, side)}
+            return self._tiled[side]
+
+    def _check_tiling(self) -> None:
+        try:
+            check_tiling(self._generator)
+        except CannotTileError as error:
+            message = f"the generator '{self._name}' cannot be run in tiles: {error}"
+            raise CannotTileError(message) from error
+
+    def _shrink(self, size: Size, side: int, count: int, error: OutOfMemoryError) -> None:
+        """Take a smaller step where one was too large; another thread may have done so meanwhile."""
+        with self._lock:
+            if (self._sides.get(size, side), self._at_once.get(size, count)) != (side, count):
+                return
+            if side:
+                if side // 2 < _LAST_TILE:
+                    raise error
+                self._sides[size] = side // 2
+            elif count > 1:
+                self._at_once[size] = count // 2
+            else:
+                try:
+                    self._check_tiling()
+                except CannotTileError as cannot:
+                    message = f"{error}; {cannot}"
+                    raise Sim2RealError(message) from error
+                self._at_once.pop(size, None)
+                self._sides[size] = self._tile or _FIRST_TILE
+            width, height = size
+            how = f"in tiles of {self._sides[size]}" if size in self._sides else f"{self._at_once[size]} at a time"
+            self._tell(
+                f"memory does not suffice for frames of {width}x{height}: from here on they are translated {how}"
+            )
+
+
+def without_compilation(plan: "Plan") -> "Plan":
+    """The same plan where nothing can be compiled."""
+    return replace(plan, record=replace(plan.record, compile=[]))

@@ -1,26 +1,24 @@
 """What a conversion will do, found out before anything is written."""
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal, TypedDict
+from typing import Literal
 
 from sim2real import __version__
+from sim2real.conversion.choices import choose
 from sim2real.conversion.manifest import Line, Record, Status, contents, read_manifest, read_record
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
-from sim2real.devices import resolve_device, resolve_precision
-from sim2real.errors import DatasetError, ImageError, Sim2RealError
+from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import sha256_of
-from sim2real.imageio import read_header
 from sim2real.model import GeneratorInfo, find_model, read_info
-from sim2real.registry import registry
 
 Carry = Literal["copy", "hardlink", "symlink"]
-_PIXELS_AT_ONCE = 4_000_000  # on a GPU; about 8 frames of KITTI, one of 4K
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +36,7 @@ class ConvertOptions:
         carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but translated images.
         quality: Of JPEG, 1 to 100.
         batch_size: Frames at once; None for what suits the device.
-        engine: Registered engine; ``"auto"`` is torch.
+        engine: Registered engine; ``"auto"`` is the fastest that makes torch's picture.
         device: See ``sim2real.devices``.
         precision: See ``sim2real.devices``.
         tile: ``"auto"``: frames that memory does not suffice for are translated in tiles; ``"off"``: none; or the side
@@ -67,6 +65,11 @@ class ConvertOptions:
     workers: int | None = None
     overwrite: bool = False
     keep_going: bool = False
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode and encode, and as many carry."""
+        return self.workers or min(os.cpu_count() or 1, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,11 @@ class Plan:
     stale: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def spread(self, count: int) -> list[Path]:
+        """So many of the images to translate, evenly spread over all of them."""
+        images = [job.path for job in self.jobs if job.translate]
+        return [self.source / path for path in evenly(images, count)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
@@ -167,7 +175,13 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     return Survey(model=model, info=info, dataset=dataset, jobs=jobs)
 
 
-def make_plan(source: Path, out: Path, options: ConvertOptions, found: Survey | None = None) -> Plan:
+def make_plan(
+    source: Path,
+    out: Path,
+    options: ConvertOptions,
+    found: Survey | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Plan:
     """Find out what is to be done; writes nothing.
 
     Args:
@@ -175,6 +189,7 @@ def make_plan(source: Path, out: Path, options: ConvertOptions, found: Survey | 
         out: Where it goes.
         options: What the user says.
         found: The ``survey`` of it, if that has been made.
+        tell: Told in a line what the user would wonder at.
 
     Raises:
         Sim2RealError: It cannot be done; the message says what to change.
@@ -183,7 +198,7 @@ def make_plan(source: Path, out: Path, options: ConvertOptions, found: Survey | 
     model, info, dataset, jobs = found.model, found.info, found.dataset, found.jobs
     previous = read_record(out)
     kept = None if options.overwrite else previous
-    device, choices = _choose(options, kept, source / next(job.path for job in jobs if job.translate))
+    device, choices = choose(options, kept, model, [source / job.path for job in jobs if job.translate], tell)
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
@@ -238,49 +253,6 @@ def make_plan(source: Path, out: Path, options: ConvertOptions, found: Survey | 
     )
 
 
-class _Choices(TypedDict):
-    """The part of the record that may be chosen automatically; once chosen, it is kept by every rerun."""
-
-    engine: str
-    device: str
-    precision: str
-    batch_size: int
-    compile: list[list[int]]
-    tile: int
-    tile_above: int
-
-
-def _choose(options: ConvertOptions, kept: Record | None, first: Path) -> tuple[str, _Choices]:
-    """The device, and what the record says of it and the rest; ``first`` is the first image to translate."""
-    engine, device, precision = options.engine, options.device, options.precision
-    if kept:
-        engine = kept.engine if engine == "auto" else engine
-        device = kept.device if device == "auto" else device
-        precision = kept.precision if precision == "auto" else precision
-    engine = registry().entry("engines", "torch" if engine == "auto" else engine).name
-    device = resolve_device(device)
-    return device, {
-        "engine": engine,
-        "device": device.partition(":")[0],
-        "precision": resolve_precision(precision, device),
-        "batch_size": options.batch_size or (kept.batch_size if kept else _batch_size(device, first)),
-        "compile": kept.compile if kept else [],
-        "tile": kept.tile if kept else 0,
-        "tile_above": kept.tile_above if kept else 0,
-    }
-
-
-def _batch_size(device: str, first: Path) -> int:
-    """How many frames at once: one on a CPU, which a frame keeps busy; on a GPU what fits the size of the first."""
-    if device == "cpu":
-        return 1
-    try:
-        header = read_header(first)
-    except ImageError:
-        return 1
-    return min(max(_PIXELS_AT_ONCE // (header.width * header.height), 1), 8)
-
-
 def side_of(info: GeneratorInfo) -> str:
     """Which images a generator translates where one folder holds both domains, ``"sim"`` or ``"real"``."""
     swapped = bool(info.settings.get("swap"))  # trained with B as the simulation
@@ -295,8 +267,13 @@ def spread_frames(source: Path, layout: str | None, info: GeneratorInfo, count: 
     """
     dataset = open_dataset(source, layout)
     images = [path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate]
-    count = min(count, len(images))
-    return [source / images[(2 * index + 1) * len(images) // (2 * count)] for index in range(count)]
+    return [source / image for image in evenly(images, count)]
+
+
+def evenly(items: Sequence[str], count: int) -> list[str]:
+    """So many of the items, or all, evenly spread."""
+    count = min(count, len(items))
+    return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
 
 
 def select(

@@ -16,12 +16,14 @@ class EngineSettings:
     Attributes:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        batch_size: How many pictures most calls bring.
         compile: Sizes (W, H) of pictures that are many enough for the engine to spend a minute on making itself faster.
         calibration: Pictures spread over the dataset, for engines that calibrate themselves; may be empty.
     """
 
     device: str
     precision: str
+    batch_size: int = 1
     compile: tuple[tuple[int, int], ...] = ()
     calibration: tuple[Path, ...] = ()
 
@@ -29,7 +31,8 @@ class EngineSettings:
 class Engine(Protocol):
     """Translates pictures; made from a generator, which takes and makes images in [-1, 1], and the settings.
 
-    Its attribute ``streams: int`` (1 if absent) says how many threads may call it at once to their advantage.
+    Its attribute ``streams: int`` (1 if absent) says how many threads may call it at once to their advantage, and
+    ``notes: tuple[str, ...]`` (none if absent) what the user is to know of it, a line each.
     """
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":

@@ -1,6 +1,7 @@
 """The engine that is always there: PyTorch on the CPU or a GPU."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
-from sim2real.errors import OutOfMemoryError, Sim2RealError
+from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,13 @@ class TorchEngine:
 
     Args:
         generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides.
-        settings: Device and precision; the same ones give the same bytes in every run.
+        settings: Device, precision and what is compiled; the same ones give the same bytes in every run.
+
+    Attributes:
+        streams: Two on a GPU, so that one copies while the other computes.
+
+    Raises:
+        CannotCompileError: The generator cannot be compiled for the sizes of the settings.
     """
 
     def __init__(self, generator: nn.Module, settings: EngineSettings) -> None:
@@ -32,6 +39,19 @@ class TorchEngine:
         self._layout = torch.contiguous_format if settings.precision == "fp32" else torch.channels_last
         self._stride: int = getattr(generator, "stride", 1)
         self._generator = prepared(generator).to(self._device).to(memory_format=self._layout)
+        self.streams = 1 if self._device.type == "cpu" else 2
+        self._own = threading.local()
+        self._compiled: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}
+        for width, height in settings.compile:
+            self._compiled[width, height] = torch.compile(self._generator, dynamic=False)
+            try:
+                self(np.zeros((settings.batch_size, height, width, 3), np.uint8))
+            except OutOfMemoryError:
+                raise
+            except Exception as error:  # whatever compilers raise
+                reason = (str(error).strip().splitlines() or [""])[0]
+                message = f"the generator cannot be compiled here: {type(error).__name__}: {reason}"
+                raise CannotCompileError(message) from error
 
     @torch.inference_mode()
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
@@ -47,9 +67,13 @@ class TorchEngine:
             0, 3, 1, 2
         )  # reflects again if need be
         try:
-            with self._numbers():
+            with self._numbers(), self._stream():
                 pixels = self._translate(padded, height, width)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
             message = (
                 f"{len(images)} pictures of {width}x{height} at once need more memory than {self._device} has; "
                 "use a smaller --batch-size, --tile, or --device cpu"
@@ -59,7 +83,8 @@ class TorchEngine:
 
     def _translate(self, images: Tensor, height: int, width: int) -> Tensor:
         """Padded pictures, uint8 (N, 3, H, W) -> translated ones of this size, on the host."""
-        outputs: Tensor = self._generator(self._as_input(images.to(self._device)))
+        network = self._compiled.get((width, height), self._generator)
+        outputs: Tensor = network(self._as_input(images.to(self._device)))
         return self._as_pixels(outputs[..., :height, :width]).cpu()
 
     def _as_input(self, images: Tensor) -> Tensor:
@@ -72,6 +97,17 @@ class TorchEngine:
         return values.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
     @contextmanager
+    def _stream(self) -> Iterator[None]:
+        """Each thread has a stream of its own on a GPU."""
+        if self._device.type == "cpu":
+            yield
+            return
+        if not hasattr(self._own, "stream"):
+            self._own.stream = torch.cuda.Stream(self._device)
+        with torch.cuda.stream(self._own.stream):
+            yield
+
+    @contextmanager
     def _numbers(self) -> Iterator[None]:
         reduced = self._type != torch.float32
         with (
@@ -79,3 +115,7 @@ class TorchEngine:
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
             yield
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

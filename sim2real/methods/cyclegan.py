@@ -122,7 +122,7 @@ class CycleGAN:
     def _update(self, optimisers: list[torch.optim.Adam], loss: Tensor) -> None:
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+        self.scaler.scale(loss).backward()
         for optimiser in optimisers:
             self.scaler.step(optimiser)
 

@@ -84,7 +84,7 @@ def build_averages(config: Config, method: Method) -> dict[str, AveragedModel]:
     """Exponential moving averages of the generators' weights by direction; none where ``ema`` is 0."""
     if not config.ema:
         return {}
-    follow = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    follow = get_ema_multi_avg_fn(config.ema)
     return {
         direction: AveragedModel(generator.network, multi_avg_fn=follow, use_buffers=True)
         for direction, generator in method.generators.items()

@@ -22,6 +22,9 @@ class Spy(nn.Module):
         super().__init__()
         self.stride = stride
 
+    def __deepcopy__(self, memo: object) -> "Spy":
+        return self
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.seen = images.clone()
         return images

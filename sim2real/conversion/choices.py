@@ -1,0 +1,164 @@
+"""What a conversion leaves to the program: chosen once, from the whole plan, and kept by every rerun."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from sim2real.conversion.trial import fastest_engine
+from sim2real.devices import free_memory, resolve_device, resolve_precision
+from sim2real.engines.base import EngineSettings
+from sim2real.engines.cost import Cost, cost_of
+from sim2real.engines.tiling import check_tiling
+from sim2real.errors import ImageError, SettingsError
+from sim2real.imageio import read_header
+from sim2real.model import load_generator
+from sim2real.registry import registry
+
+if TYPE_CHECKING:
+    from sim2real.conversion.manifest import Record
+    from sim2real.conversion.plan import ConvertOptions
+
+Tell = Callable[[str], None]
+
+_PIXELS_AT_ONCE = 4_000_000  # on a GPU; about 8 frames of KITTI, one of 4K
+_SAMPLE = 1000  # images whose sizes stand for those of all
+_SIZES = 4  # so many sizes are compiled for
+_SHARE_OF_MEMORY = {"cpu": 0.5, "cuda": 0.8}  # of what is free now, for the maps of the frames in hand
+_OVER_MAPS = 1.5  # what a device needs in all, over the maps themselves
+_TILE = (128, 1024)  # the smallest and the largest that are chosen
+_WORTH_COMPILING = {
+    "cpu": 4e13,
+    "cuda": 4e15,
+}  # multiplications that repay a minute: 110 frames of 1242x375 by ResNet-9
+_WORTH_TRYING = {"cpu": 1e13, "cuda": 1e15}  # those that repay trying every engine
+
+
+class Choices(TypedDict):
+    """The part of the record that may be chosen automatically."""
+
+    engine: str
+    device: str
+    precision: str
+    batch_size: int
+    compile: list[list[int]]
+    tile: int
+    tile_above: int
+
+
+def choose(
+    options: "ConvertOptions", kept: "Record | None", model: Path, images: Sequence[Path], tell: Tell
+) -> tuple[str, Choices]:
+    """Choose what the user leaves open.
+
+    Args:
+        options: What the user says.
+        kept: What was chosen when the conversion began, if it did.
+        model: The generator file.
+        images: All images to translate.
+        tell: Told in a line what the user would wonder at.
+
+    Returns:
+        The very device, and what the record says of it and the rest.
+
+    Raises:
+        Sim2RealError: What the user says cannot be.
+    """
+    wish = {name: getattr(options, name) for name in ("engine", "device", "precision")}
+    if kept:
+        wish = {name: getattr(kept, name) if value == "auto" else value for name, value in wish.items()}
+    device = resolve_device(wish["device"])
+    kind = device.partition(":")[0]
+    precision = resolve_precision(wish["precision"], device)
+    if kept:
+        tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (_side(options.tile), 0)
+        return device, {
+            "engine": registry().entry("engines", wish["engine"]).name,
+            "device": kind,
+            "precision": precision,
+            "batch_size": options.batch_size or kept.batch_size,
+            "compile": kept.compile if wish["engine"] == "torch" else [],
+            "tile": tile,
+            "tile_above": above,
+        }
+    generator, _ = load_generator(model)
+    tile, above, compiled = _side(options.tile), 0, []
+    if tile:
+        check_tiling(generator)
+    try:
+        cost = cost_of(generator)
+    except RuntimeError as error:
+        tell(f"what this generator needs cannot be foreseen, so no tiles and no compilation are chosen: {error}")
+        cost = Cost(0, 0)
+    sizes = _sizes(images)
+    work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
+    if wish["engine"] in {"auto", "torch"} and _compiler(kind):
+        compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[kind]][:_SIZES]
+    pixels = _affordable_pixels(cost, device, precision)
+    if options.tile == "auto" and pixels:
+        tile, above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
+    engine = wish["engine"]
+    if engine == "auto":
+        engine = "torch"
+        if sum(work.values()) >= _WORTH_TRYING[kind]:
+            settings = EngineSettings(device=device, precision=precision, compile=tuple(compiled))
+            engine = fastest_engine(generator, settings, images, tell)
+    return device, {
+        "engine": registry().entry("engines", engine).name,
+        "device": kind,
+        "precision": precision,
+        "batch_size": options.batch_size or _batch_size(kind, next(iter(sizes), None), pixels),
+        "compile": [list(size) for size in compiled] if engine == "torch" else [],
+        "tile": tile,
+        "tile_above": above,
+    }
+
+
+def _side(tile: str) -> int:
+    """The side of tiles that the user names; 0 if none."""
+    if tile in {"auto", "off"}:
+        return 0
+    if not tile.isdecimal() or int(tile) < 16:
+        raise SettingsError(f"--tile {tile}: say auto, off, or the side of the tiles in pixels, 16 or more")
+    return int(tile)
+
+
+def _sizes(images: Sequence[Path]) -> dict[tuple[int, int], int]:
+    """About how many images there are of each size (W, H), the most frequent first."""
+    step = -(-len(images) // _SAMPLE)
+    counts = Counter[tuple[int, int]]()
+    for image in images[::step]:
+        try:
+            header = read_header(image)
+        except ImageError:
+            continue
+        counts[header.width, header.height] += step
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _compiler(kind: str) -> bool:
+    """Whether torch.compile can be hoped to work; if it does not in the end, that is told."""
+    return kind == "cuda" or any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+
+
+def _affordable_pixels(cost: Cost, device: str, precision: str) -> int:
+    """The largest picture that memory suffices for, in pixels; 0 if nobody knows."""
+    if not cost.memory:
+        return 0
+    size = cost.memory * _OVER_MAPS * (1 if precision == "fp32" else 0.5)
+    share = _SHARE_OF_MEMORY[device.partition(":")[0]]
+    return _power_of_two(int(free_memory(device) * share / size), 1)  # coarse, so that it is the same next time
+
+
+def _power_of_two(number: int, least: int, most: int | None = None) -> int:
+    """The next smaller power of two, within bounds."""
+    power = 1 << max(number.bit_length() - 1, 0)
+    return max(least, power if most is None else min(power, most))
+
+
+def _batch_size(kind: str, size: tuple[int, int] | None, pixels: int) -> int:
+    """How many frames at once: one on a CPU, which a frame keeps busy; on a GPU what suits the most frequent size."""
+    if kind == "cpu" or size is None:
+        return 1
+    return min(max(min(_PIXELS_AT_ONCE, pixels or _PIXELS_AT_ONCE) // (size[0] * size[1]), 1), 8)

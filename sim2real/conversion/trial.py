@@ -1,0 +1,92 @@
+"""Engines tried on a frame of the dataset: which is the fastest, and how long will it take?"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim2real.engines.base import Engine, EngineSettings
+from sim2real.errors import ImageError, Sim2RealError
+from sim2real.imageio import read_rgb
+from sim2real.registry import registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+_AGREEMENT = 45.0  # dB that an engine's picture must be near to torch's in fp32
+_AHEAD = 1.05  # times that another engine must be as fast as torch
+_CALLS = 3  # of each stream
+
+
+def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> Engine:
+    """The engine of a name."""
+    engine: Engine = registry().load("engines", name)(generator, settings)
+    return engine
+
+
+def fastest_engine(
+    generator: "nn.Module", settings: EngineSettings, images: Sequence[Path], tell: Callable[[str], None]
+) -> str:
+    """The name of the fastest engine that is installed and makes the picture that torch makes.
+
+    Args:
+        generator: What it is to run.
+        settings: How.
+        images: The images that there are to translate.
+        tell: Told which one was chosen and why others were not.
+    """
+    others = [entry.name for entry in registry().entries("engines") if entry.name != "torch"]
+    frame = middle_frame(images) if others else None
+    if frame is None:
+        return "torch"
+    torch = make_engine("torch", generator, settings)
+    exact = make_engine("torch", generator, replace(settings, precision="fp32", compile=()))(frame)
+    yardstick = frames_per_second(torch, frame)
+    best, best_speed = "torch", yardstick * _AHEAD
+    for name in others:
+        try:
+            engine = make_engine(name, generator, settings)
+            agreement = psnr(engine(frame), exact)
+            speed = frames_per_second(engine, frame)
+        except Sim2RealError as error:
+            tell(f"engine {name} is not used: {error}")
+            continue
+        if agreement < _AGREEMENT:
+            tell(f"engine {name} is not used: its picture is {agreement:.0f} dB from torch's, not {_AGREEMENT:.0f}")
+        elif speed > best_speed:
+            best, best_speed = name, speed
+            tell(
+                f"engine {name}: {speed / yardstick:.2f} times as fast as torch on a frame, {agreement:.0f} dB from it"
+            )
+    return best
+
+
+def middle_frame(images: Sequence[Path]) -> "NDArray[np.uint8] | None":
+    """A frame from the middle of a dataset, (1, H, W, 3); None if those there cannot be read."""
+    for image in images[len(images) // 2 :][:10]:
+        try:
+            return read_rgb(image)[None]
+        except ImageError:
+            continue
+    return None
+
+
+def frames_per_second(engine: Callable[["NDArray[np.uint8]"], object], frames: "NDArray[np.uint8]") -> float:
+    """How fast an engine translates, called from as many threads as it likes; the first calls do not count."""
+    streams = getattr(engine, "streams", 1)
+    with ThreadPoolExecutor(streams) as pool:
+        list(pool.map(engine, [frames] * streams))
+        begin = time.perf_counter()
+        list(pool.map(engine, [frames] * streams * _CALLS))
+        return len(frames) * streams * _CALLS / (time.perf_counter() - begin)
+
+
+def psnr(picture: "NDArray[np.uint8]", other: "NDArray[np.uint8]") -> float:
+    """Peak signal-to-noise ratio of two pictures in dB; equal ones are infinitely near."""
+    error = np.mean((picture.astype(np.float64) - other) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
