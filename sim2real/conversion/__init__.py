@@ -22,6 +22,7 @@ from sim2real.conversion.inference import Inference, without_compilation
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
+    is_settled,
     manifest_path,
     part_path,
     part_paths,
@@ -233,6 +234,8 @@ def _leave(plan: Plan) -> int | None:
     with door(plan.out):
         if at_work(plan.out):
             return None
+        if not plan.todo and not plan.elsewhere and is_settled(plan.out, [job.path for job in plan.jobs]):
+            return 0
         lines = settle_manifest(plan.out, {job.path for job in plan.jobs})
 
     def is_there(job: Job) -> bool:

@@ -10,9 +10,10 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Final, Literal, Self, cast
 
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.errors import Sim2RealError
@@ -20,6 +21,7 @@ from sim2real.files import LEFTOVER, lock, write_whole
 
 Status = Literal["converted", "carried", "failed"]
 _FLUSH_EVERY = 64
+_PARSED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +114,11 @@ class Line:
 
     def dump(self) -> str:
         """The line of the manifest, without what is empty."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value not in (None, ())})
+        values = ((name, getattr(self, name)) for name in _LINE)
+        return json.dumps({name: value for name, value in values if value not in (None, ())})
+
+
+_LINE: Final = tuple(field.name for field in fields(Line))
 
 
 def record_path(out: Path) -> Path:
@@ -168,19 +174,22 @@ def read_manifest(out: Path) -> dict[str, Line]:
 
 def _read(path: Path) -> Iterator[Line]:
     with suppress(FileNotFoundError), path.open("rb") as file:
-        for raw in file:
-            if line := _parse(raw):
-                yield line
+        while rows := list(islice(file, _PARSED_AT_ONCE)):
+            yield from _parse([row for row in rows if row.endswith(b"\n")])
 
 
-def _parse(raw: bytes) -> Line | None:
+def _parse(rows: list[bytes]) -> Iterator[Line]:
+    """The lines that can be read; all of them at once, which is quick, or one by one where something is torn."""
     try:
-        fields = json.loads(raw) if raw.endswith(b"\n") else {}
-        return Line(
-            **fields | {"role": Role(fields["role"]), "notes": tuple(fields.get("notes", ())), "path": fields["path"]}
-        )
-    except (ValueError, TypeError, KeyError):
-        return None
+        entries = json.loads(b"[%s]" % b",".join(rows))
+    except ValueError:
+        if len(rows) > 1:
+            for row in rows:
+                yield from _parse([row])
+        return
+    for entry in entries:
+        with suppress(ValueError, TypeError, KeyError):
+            yield Line(**entry | {"role": Role(entry["role"]), "notes": tuple(entry.get("notes", ()))})
 
 
 class ManifestWriter:
@@ -255,6 +264,14 @@ def settle_manifest(out: Path, paths: Collection[str] | None = None) -> dict[str
     return kept
 
 
+def is_settled(out: Path, paths: Collection[str]) -> bool:
+    """Whether the manifest has one line for each of these paths, in their order, and no parts."""
+    beginnings = [f'{{"path": {json.dumps(path)}, '.encode() for path in sorted(paths)]
+    with manifest_path(out).open("rb") as file:
+        rows = zip_longest(file, beginnings, fillvalue=b"")
+        return not part_paths(out) and all(begin and row.startswith(begin) for row, begin in rows)
+
+
 def contents(out: Path) -> tuple[dict[str, int], list[str]]:
     """The files of a converted folder with their sizes, and the leftovers of killed writers, by relative path."""
     files, leftovers = {}, []
@@ -267,9 +284,9 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
                 if entry.is_dir():
                     if path != STATE_FOLDER:
                         pending.append(f"{path}/")
-                elif entry.is_file() or entry.is_symlink():  # a link to nowhere too
+                elif (is_file := entry.is_file()) or entry.is_symlink():  # a link to nowhere too
                     with suppress(FileNotFoundError):  # other processes are at work
-                        files[path] = entry.stat(follow_symlinks=entry.is_file()).st_size
+                        files[path] = entry.stat(follow_symlinks=is_file).st_size
                         if LEFTOVER.fullmatch(entry.name):
                             leftovers.append(path)
     return files, leftovers
