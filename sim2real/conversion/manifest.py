@@ -8,6 +8,7 @@ each writes a part of its own, ``manifest.2-of-4.jsonl``, until the last one mer
 import json
 import os
 import re
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -20,7 +21,8 @@ from sim2real.errors import Sim2RealError
 from sim2real.files import LEFTOVER, lock, write_whole
 
 Status = Literal["converted", "carried", "failed"]
-_FLUSH_EVERY = 64
+_FLUSH_EVERY = 64  # lines, or
+_FLUSH_AFTER = 5  # seconds: what a kill costs
 _PARSED_AT_ONCE = 1000
 
 
@@ -208,6 +210,7 @@ class ManifestWriter:
             self._file.close()
             raise Sim2RealError(f"{path}: another conversion is writing here; wait for it")
         self._waiting: list[str] = []
+        self._flushed = time.monotonic()
         self._drop_torn_line()
 
     def _drop_torn_line(self) -> None:
@@ -225,7 +228,7 @@ class ManifestWriter:
     def add(self, line: Line) -> None:
         """Note what became of one file."""
         self._waiting.append(line.dump())
-        if len(self._waiting) >= _FLUSH_EVERY:
+        if len(self._waiting) >= _FLUSH_EVERY or time.monotonic() - self._flushed >= _FLUSH_AFTER:
             self.flush()
 
     def flush(self) -> None:
@@ -235,6 +238,7 @@ class ManifestWriter:
             data = data[self._file.write(data) :]
         os.fsync(self._file.fileno())
         self._waiting.clear()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Bring all lines to the disk and let go of the file."""

@@ -1,0 +1,1 @@
+"""Conversions of sim2real on a Ray cluster."""

@@ -1,0 +1,228 @@
+"""Shares of one conversion as tasks of a Ray cluster."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from sim2real import Sim2RealError
+from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, quiet
+from sim2real.conversion.manifest import part_path
+from sim2real.conversion.plan import survey
+from sim2real.conversion.shares import at_work, door
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+_STAGES = ("converting", "carrying")
+_SHARES_PER_WORKER = 4  # so that quick workers do more of them, and the last one keeps few waiting
+_LEASE = 300  # seconds after which a network file system has surely freed the locks of a machine that is lost
+
+
+def convert_on_ray(
+    source: Path,
+    out: Path,
+    options: ConvertOptions | None = None,
+    progress: Progress = quiet,
+    *,
+    address: str | None = None,
+    shares: int | None = None,
+    cpus: int | None = None,
+    gpus: float | None = None,
+    retries: int = 3,
+) -> ConversionSummary:
+    """Convert a dataset as ``sim2real.conversion.convert`` does, to the same bytes, by workers of a Ray cluster.
+
+    Args:
+        source: Folder of the dataset; this path must lead to it on all machines, as must ``out`` and the model's.
+        out: Folder to convert into.
+        options: As for ``convert``; ``share`` and ``overwrite`` are left to it.
+        progress: Told of the stages ``"converting"`` and ``"carrying"`` about once a second.
+        address: Of a cluster, or ``"auto"``; None for RAY_ADDRESS, else one on this machine that ends with the work.
+            Without effect if this process is connected already.
+        shares: Pieces of the work; None for four times as many as there are workers at once.
+        cpus: For each worker; None for four, or what the largest machine has.
+        gpus: For each worker; None for one where there are any.
+        retries: How often a share is taken up again whose worker is lost.
+
+    Raises:
+        Sim2RealError: It cannot be done; what is finished is kept.
+    """
+    options = options or ConvertOptions()
+    source, out = source.absolute(), out.absolute()
+    found = survey(source, out, replace(options, share=(0, 1)))  # a mistake is told before a cluster is started
+    options = replace(options, model=found.model.absolute())
+    frames = sum(job.translate for job in found.jobs)
+    begin = time.monotonic()
+    with _connected(address):
+        cpus, gpus, places = _room(cpus, gpus, options.device)
+        count = shares or _SHARES_PER_WORKER * places
+        board: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Board).remote(
+            {"converting": _sizes(frames, count), "carrying": _sizes(len(found.jobs) - frames, count)}
+        )
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(_convert_share)
+        tasks = {task.remote(source, out, options, (index, count), board): index for index in range(count)}
+        try:
+            summaries = list(_results(tasks, lambda: ray.get(board.read.remote()), progress))
+        finally:
+            _stop(tasks)
+    return replace(
+        summaries[0],
+        share=None,
+        converted=sum(summary.converted for summary in summaries),
+        carried=sum(summary.carried for summary in summaries),
+        skipped=sum(summary.skipped for summary in summaries),
+        failed=sorted(failure for summary in summaries for failure in summary.failed),
+        left=0,
+        bytes=sum(summary.bytes for summary in summaries),
+        seconds=time.monotonic() - begin,
+        warnings=list(dict.fromkeys(warning for summary in summaries for warning in summary.warnings)),
+    )
+
+
+def _convert_share(
+    source: Path, out: Path, options: ConvertOptions, share: tuple[int, int], board: "ActorHandle[Any]"
+) -> ConversionSummary | Sim2RealError:
+    """What a worker does. A mistake of the user is returned: as an exception it would come with Ray's traceback."""
+    told: dict[str, float] = {}
+
+    def tell(stage: str, done: int, total: int, _waits_for: str = "") -> None:
+        if done == total or time.monotonic() - told.get(stage, 0) >= 1:
+            told[stage] = time.monotonic()
+            board.tell.remote(share[0], stage, done, total)
+
+    _wait_for_predecessor(part_path(out, share), out)
+    try:
+        summary = convert(source, out, replace(options, share=share), tell)
+    except Sim2RealError as error:
+        return error
+    for stage in _STAGES:
+        board.tell.remote(share[0], stage, 0, 0)
+    return summary
+
+
+def _wait_for_predecessor(part: Path, out: Path) -> None:
+    """A worker whose machine is lost may hold its share until its file system notices."""
+    end = time.monotonic() + _LEASE
+    while part.exists() and time.monotonic() < end:
+        with door(out):
+            if part not in at_work(out):
+                return
+        time.sleep(1)
+
+
+class _Board:
+    """Where workers tell how far they are; by stage, then by share."""
+
+    def __init__(self, files: dict[str, list[int]]) -> None:
+        self._all = files
+        self._left = {stage: list(sizes) for stage, sizes in files.items()}
+        self._known: set[tuple[int, str]] = set()
+
+    def tell(self, share: int, stage: str, done: int, total: int) -> None:
+        """So many files of a share are done, of those that were left when its worker began."""
+        if (share, stage) not in self._known:
+            self._known.add((share, stage))
+            self._all[stage][share] = total
+        self._left[stage][share] = total - done
+
+    def read(self) -> dict[str, tuple[int, int]]:
+        """Files that are done and all of them, by stage."""
+        return {stage: (sum(sizes) - sum(self._left[stage]), sum(sizes)) for stage, sizes in self._all.items()}
+
+
+def _sizes(files: int, count: int) -> list[int]:
+    return [len(range(index, files, count)) for index in range(count)]
+
+
+def _results(
+    tasks: dict[Any, int], read: Callable[[], dict[str, tuple[int, int]]], progress: Progress
+) -> Iterator[ConversionSummary]:
+    """What the shares come to, as they end; those that are ended are taken out of ``tasks``."""
+    count, shown = len(tasks), dict[str, tuple[int, int]]()
+    while tasks:
+        ended, _ = ray.wait(list(tasks), timeout=1)
+        for stage, state in read().items():
+            if state != shown.get(stage) and state[0]:
+                shown[stage] = state
+                progress(stage, *state)
+        for task in ended:
+            index = tasks.pop(task)
+            try:
+                result = ray.get(task)
+            except ray.exceptions.RayTaskError:
+                raise  # a bug, with its traceback
+            except ray.exceptions.RayError as error:
+                message = (
+                    f"share {index + 1} of {count} lost its worker again and again ({str(error).splitlines()[0]}); "
+                    "what is finished is kept: run the same command again, with fewer workers if memory is short"
+                )
+                raise Sim2RealError(message) from error
+            if isinstance(result, Sim2RealError):
+                raise result
+            yield result
+
+
+def _stop(tasks: dict[Any, int]) -> None:
+    """Have workers save what they have, and end."""
+    for task in tasks:
+        ray.cancel(task)
+    if tasks:
+        ray.wait(list(tasks), num_returns=len(tasks), timeout=30)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """A connection to a cluster.
+
+    Raises:
+        Sim2RealError: There is none at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use over the network unless told not to
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = str(error).splitlines()[0]
+        raise Sim2RealError(
+            f"no Ray cluster can be reached or started: {said}; see --address and `ray status`"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would end the program with another exit code
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _room(cpus: int | None, gpus: float | None, device: str) -> tuple[int, float, int]:
+    """CPUs and GPUs of a worker, and how many workers there is room for.
+
+    Raises:
+        Sim2RealError: There is room for none.
+    """
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # of Ray
+    machines = [(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]
+    if gpus is None:
+        gpus = 1 if device != "cpu" and any(theirs for _, theirs in machines) else 0
+    fit = [theirs for theirs, others in machines if others >= gpus]
+    cpus = cpus or int(min(4, max(fit, default=1))) or 1
+    places = sum(int(min(theirs // cpus, others // gpus if gpus else theirs // cpus)) for theirs, others in machines)
+    if not places:
+        message = (
+            f"no machine of this Ray cluster has {cpus} CPUs and {gpus:g} GPUs for a worker; "
+            "see --cpus-per-worker and --gpus-per-worker"
+        )
+        raise Sim2RealError(message)
+    return cpus, gpus, places

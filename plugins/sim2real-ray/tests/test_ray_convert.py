@@ -1,0 +1,215 @@
+"""A conversion on a Ray cluster of one machine with two workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sim2real import Sim2RealError
+from sim2real.conversion import ConvertOptions, convert, verify
+from sim2real.model import GeneratorInfo, save_generator
+from sim2real.networks.generators import EncoderDecoder
+
+ray = pytest.importorskip("ray", reason="ray is not installed")
+
+from sim2real_ray import plugin  # noqa: E402  needs ray
+from sim2real_ray.cluster import convert_on_ray  # noqa: E402  likewise
+
+FRAMES = 48
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[str]:
+    """A cluster on this machine, to which this process is connected; its address."""
+    torch.set_num_threads(1)  # as Ray has it for workers of one CPU: the last bit of a sum depends on it
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # of the workers
+        ray.init(num_cpus=2, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False)
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> ConvertOptions:
+    """With an untrained model, in fp32 on the CPU."""
+    torch.manual_seed(0)
+    network = EncoderDecoder(3, 3, width=8, blocks=2)
+    info = GeneratorInfo(
+        name="encoder-decoder",
+        options={"width": 8, "blocks": 2, "norm": "instance"},
+        value_range=network.value_range,
+        direction="sim2real",
+        recipe="default",
+        settings={},
+        fingerprint="none",
+        tool_version="0.1.0",
+    )
+    run = tmp_path_factory.mktemp("runs") / "run"
+    run.mkdir()
+    save_generator(run / "sim2real.safetensors", network, info)
+    return ConvertOptions(model=run, device="cpu", precision="fp32", workers=1)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photos and a few other files."""
+    folder = tmp_path_factory.mktemp("source") / "in"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(FRAMES):
+        assert cv2.imwrite(str(folder / f"{number:03}.png"), random.integers(0, 256, (96, 160, 3), np.uint8))
+    for number in range(5):
+        (folder / f"{number}.txt").write_text(str(number))
+    return folder
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """All files of a conversion, what it writes about itself included."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def alone(source: Path, options: ConvertOptions) -> dict[str, bytes]:
+    """What one process makes of it."""
+    convert(source, source.parent / "alone", options)
+    return everything(source.parent / "alone")
+
+
+def workers(parent: int) -> Iterator[int]:
+    """The processes under one that are converting."""
+    for thread in Path(f"/proc/{parent}/task").iterdir():
+        for child in map(int, (thread / "children").read_text().split()):
+            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::_convert_share"):
+                yield child
+            yield from workers(child)
+
+
+@contextmanager
+def killing_a_worker(out: Path, files: int) -> Iterator[None]:
+    """Kill a worker as soon as so many files are there."""
+    killed: list[int] = []
+
+    def kill() -> None:
+        while len(list(out.glob("*"))) < files and not over.is_set():
+            time.sleep(0.001)
+        for worker in islice(workers(os.getpid()), 1):
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
+
+    over = threading.Event()
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        killer.join()
+    assert killed
+
+
+def test_what_it_offers_is_a_command() -> None:
+    offered: list[str] = []
+    plugin.register_commands(lambda name, target, **_: offered.append(f"{name} {target}"))
+    assert offered == ["ray-convert sim2real_ray.command:command"]
+
+
+def test_a_cluster_makes_what_one_process_makes(
+    source: Path, options: ConvertOptions, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    out = tmp_path / "out"
+    summary = convert_on_ray(source, out, options, lambda *state: told.append(state[:3]), cpus=1)
+    assert (summary.converted, summary.carried, summary.skipped, summary.failed) == (FRAMES, 5, 0, [])
+    assert summary.record.frames == FRAMES
+    assert told[-1] in {("converting", FRAMES, FRAMES), ("carrying", 5, 5)}
+    assert everything(out) == alone
+    assert verify(out).ok
+    again = convert_on_ray(source, out, options, shares=3, cpus=1)
+    assert (again.converted, again.skipped) == (0, FRAMES + 5)
+    assert everything(out) == alone
+
+
+def test_a_killed_worker_is_replaced(
+    source: Path, options: ConvertOptions, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with killing_a_worker(out, FRAMES // 3):
+        summary = convert_on_ray(source, out, options, shares=2, cpus=1)
+    assert summary.failed == []
+    assert summary.converted + summary.carried + summary.skipped == FRAMES + 5
+    assert everything(out) == alone
+    assert verify(out).ok
+
+
+def test_mistakes_are_one_line_wherever_they_are_noticed(
+    source: Path, options: ConvertOptions, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    attempts: list[tuple[Callable[[], object], str]] = [
+        (lambda: convert_on_ray(tmp_path / "none", tmp_path / "out", options), "no such folder"),
+        (lambda: convert_on_ray(source, tmp_path / "out", options, cpus=64), "no machine .* has 64 CPUs and 0 GPUs"),
+        (lambda: convert_on_ray(source, tmp_path / "out", replace(options, engine="none"), cpus=1), "no engine"),
+        (
+            lambda: convert_on_ray(source, source.parent / "alone", replace(options, quality=9), cpus=1),
+            "quality was 95",
+        ),
+        (lambda: convert_on_ray(source, tmp_path / "out", replace(options, overwrite=True)), "no --overwrite"),
+    ]
+    for attempt, complaint in attempts:
+        with pytest.raises(Sim2RealError, match=complaint) as mistake:
+            attempt()
+        assert type(mistake.value).__module__ == "sim2real.errors"
+        assert "\n" not in str(mistake.value)
+    assert not (tmp_path / "out").exists()
+    assert everything(source.parent / "alone") == alone
+
+
+def test_a_worker_that_dies_again_and_again_is_told_of(source: Path, options: ConvertOptions, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    complaint = r"share 1 of 1 lost its worker .*what is finished is kept"
+    with pytest.raises(Sim2RealError, match=complaint) as mistake, killing_a_worker(out, 1):
+        convert_on_ray(source, out, options, shares=1, cpus=1, retries=0)
+    assert "\n" not in str(mistake.value)
+    convert(source, out, options)
+    assert verify(out).ok
+
+
+def test_the_command_prints_what_convert_prints(
+    cluster: str, source: Path, options: ConvertOptions, tmp_path: Path
+) -> None:
+    entry = "from sim2real_ray.command import command; import typer; typer.run(command)"
+    choices = (
+        f"--address {cluster} --cpus-per-worker 1 --shares 2 --keep-going "
+        f"--model {options.model} --device cpu --precision fp32 --workers 1"
+    )
+    (source / "zz.png").write_bytes(b"no image")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", entry, source, tmp_path / "out", *choices.split()],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+    finally:
+        (source / "zz.png").unlink()
+    assert done.returncode == 1, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0].startswith(f"{FRAMES} frames converted, 5 files carried, 0 done before, 1 failed; ")
+    assert any(line.startswith("failed: zz.png: ") for line in said)
+    assert said[-1] == f"next: sim2real verify {tmp_path / 'out'}"
+    assert "Traceback" not in done.stderr
