@@ -274,7 +274,9 @@ def _pointwise(func: Callable[..., Tensor], args: Sequence[Any], kwargs: dict[st
             maps[0].shape[2:],
             lambda region: func(*(arg.read(region) if isinstance(arg, FeatureMap) else arg for arg in args), **kwargs),
         )
-    return maps[0].then(lambda tile: func(*(tile if arg is maps[0] else arg for arg in args), **kwargs))
+    place = next(index for index, arg in enumerate(args) if arg is maps[0])
+    before, after = args[:place], args[place + 1 :]  # the step must not hold on to the map, which will hold the step
+    return maps[0].then(lambda tile: func(*before, tile, *after, **kwargs))
 
 
 def _conv2d(  # noqa: PLR0917  torch's own order
