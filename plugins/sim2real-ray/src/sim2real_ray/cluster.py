@@ -22,6 +22,7 @@ from sim2real.conversion.shares import at_work, door
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
+_News = tuple[dict[str, tuple[int, int]], list[str]]
 _STAGES = ("converting", "carrying")
 _SHARES_PER_WORKER = 4  # so that quick workers do more of them, and the last one keeps few waiting
 _LEASE = 300  # seconds after which a network file system has surely freed the locks of a machine that is lost
@@ -33,6 +34,7 @@ def convert_on_ray(
     options: ConvertOptions | None = None,
     progress: Progress = quiet,
     *,
+    tell: Callable[[str], None] = lambda _line: None,
     address: str | None = None,
     shares: int | None = None,
     cpus: int | None = None,
@@ -46,6 +48,7 @@ def convert_on_ray(
         out: Folder to convert into.
         options: As for ``convert``; ``share`` and ``overwrite`` are left to it.
         progress: Told of the stages ``"converting"`` and ``"carrying"`` about once a second.
+        tell: Told in a line what the user would wonder at, once whoever notices it.
         address: Of a cluster, or ``"auto"``; None for RAY_ADDRESS, else one on this machine that ends with the work.
             Without effect if this process is connected already.
         shares: Pieces of the work; None for four times as many as there are workers at once.
@@ -71,7 +74,7 @@ def convert_on_ray(
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(_convert_share)
         tasks = {task.remote(source, out, options, (index, count), board): index for index in range(count)}
         try:
-            summaries = list(_results(tasks, lambda: ray.get(board.read.remote()), progress))
+            summaries = list(_results(tasks, lambda: ray.get(board.read.remote()), progress, tell))
         finally:
             _stop(tasks)
     return replace(
@@ -84,6 +87,7 @@ def convert_on_ray(
         left=0,
         bytes=sum(summary.bytes for summary in summaries),
         seconds=time.monotonic() - begin,
+        peak_memory=max(summary.peak_memory for summary in summaries),
         warnings=list(dict.fromkeys(warning for summary in summaries for warning in summary.warnings)),
     )
 
@@ -101,11 +105,10 @@ def _convert_share(
 
     _wait_for_predecessor(part_path(out, share), out)
     try:
-        summary = convert(source, out, replace(options, share=share), tell)
+        summary = convert(source, out, replace(options, share=share), tell, tell=board.say.remote)
     except Sim2RealError as error:
         return error
-    for stage in _STAGES:
-        board.tell.remote(share[0], stage, 0, 0)
+    ray.get([board.tell.remote(share[0], stage, 0, 0) for stage in _STAGES])
     return summary
 
 
@@ -126,6 +129,12 @@ class _Board:
         self._all = files
         self._left = {stage: list(sizes) for stage, sizes in files.items()}
         self._known: set[tuple[int, str]] = set()
+        self._said: list[str] = []
+
+    def say(self, line: str) -> None:
+        """Several workers may wonder at the same."""
+        if line not in self._said:
+            self._said.append(line)
 
     def tell(self, share: int, stage: str, done: int, total: int) -> None:
         """So many files of a share are done, of those that were left when its worker began."""
@@ -134,9 +143,10 @@ class _Board:
             self._all[stage][share] = total
         self._left[stage][share] = total - done
 
-    def read(self) -> dict[str, tuple[int, int]]:
-        """Files that are done and all of them, by stage."""
-        return {stage: (sum(sizes) - sum(self._left[stage]), sum(sizes)) for stage, sizes in self._all.items()}
+    def read(self) -> _News:
+        """Files that are done and all of them, by stage; and what was said."""
+        stages = {stage: (sum(sizes) - sum(self._left[stage]), sum(sizes)) for stage, sizes in self._all.items()}
+        return stages, self._said
 
 
 def _sizes(files: int, count: int) -> list[int]:
@@ -144,13 +154,18 @@ def _sizes(files: int, count: int) -> list[int]:
 
 
 def _results(
-    tasks: dict[Any, int], read: Callable[[], dict[str, tuple[int, int]]], progress: Progress
+    tasks: dict[Any, int], read: Callable[[], _News], progress: Progress, tell: Callable[[str], None]
 ) -> Iterator[ConversionSummary]:
     """What the shares come to, as they end; those that are ended are taken out of ``tasks``."""
-    count, shown = len(tasks), dict[str, tuple[int, int]]()
+    count, shown, said = len(tasks), dict[str, tuple[int, int]](), 0
     while tasks:
-        ended, _ = ray.wait(list(tasks), timeout=1)
-        for stage, state in read().items():
+        time.sleep(0.5)  # rather than in ray.wait, which a signal leaves with another exit code than its handler's
+        ended, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)
+        stages, lines = read()
+        for line in lines[said:]:
+            tell(line)
+        said = len(lines)
+        for stage, state in stages.items():
             if state != shown.get(stage) and state[0]:
                 shown[stage] = state
                 progress(stage, *state)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sim2real.cli.console import progress
+from sim2real.cli.console import err, progress
 from sim2real.cli.convert import Carry, Direction, model_here, show_summary
 from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings
 from sim2real.conversion import ConvertOptions
@@ -71,6 +71,7 @@ def command(  # noqa: PLR0917  Typer's options are arguments
             out,
             options,
             report,
+            tell=err.print,
             address=address,
             shares=shares,
             cpus=cpus_per_worker,
