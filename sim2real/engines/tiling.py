@@ -117,9 +117,13 @@ class FeatureMap:
         return 4
 
     def __getitem__(self, index: object) -> "FeatureMap":
-        match index:
-            case (*others, slice(step=None) as rows, slice(step=None) as columns) if all(
-                other in (..., slice(None)) for other in others
+        parts = list(index) if isinstance(index, tuple) else [index]
+        if ... in parts:
+            place = parts.index(...)
+            parts[place : place + 1] = [slice(None)] * (5 - len(parts))
+        match parts + [slice(None)] * (4 - len(parts)):
+            case [first, second, slice(step=None) as rows, slice(step=None) as columns] if (
+                first == second == slice(None)
             ):
                 top, bottom, _ = rows.indices(self.shape[2])
                 left, right, _ = columns.indices(self.shape[3])
@@ -328,10 +332,11 @@ def _conv_transpose2d(  # noqa: PLR0917  torch's own order
     )
 
     def sources(begin: int, end: int, axis: int) -> tuple[int, int]:
-        """The input rows that reach output rows, the second one not included."""
+        """The input rows whose results cover output rows, the second one not included."""
         first, last = begin + cut[axis], end - 1 + cut[axis]
-        lowest = -((reach[axis] - first) // steps[axis])
-        return lowest, max(last // steps[axis], -((reach[axis] - last) // steps[axis])) + 1
+        lowest = -((reach[axis] - first) // steps[axis])  # rounded up
+        highest = -((reach[axis] - last) // steps[axis])
+        return min(lowest, first // steps[axis]), max(highest, last // steps[axis]) + 1  # strides wider than kernels
 
     def compute(region: Region) -> Tensor:
         top, bottom = sources(region.top, region.bottom, 0)
