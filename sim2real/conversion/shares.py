@@ -142,13 +142,15 @@ def _local(environment: Mapping[str, str], name: str) -> int | None:
 
 @contextmanager
 def door(out: Path) -> Iterator[None]:
-    """Be the only one who begins or ends work in a folder; leaves no trace of work that could not begin.
+    """Be the only one who begins or ends work in a folder.
+
+    Work that could not begin leaves no trace, or, if several processes tried at once, perhaps an empty folder.
 
     Raises:
         Sim2RealError: Another process has been doing so for half an hour.
     """
     state = out / STATE_FOLDER
-    new = [folder for folder in (state, out) if not folder.exists()]
+    new = not out.exists()
     refusal = f"{out}: another conversion has been planning here for {_PATIENCE // 60} minutes; is it still alive?"
     with exclusive(state / "lock", refusal, patience=_PATIENCE):
         try:
@@ -157,8 +159,9 @@ def door(out: Path) -> Iterator[None]:
             if [entry.name for entry in state.iterdir()] == ["lock"]:
                 with suppress(OSError):  # in use: by others who wait, or, on Windows, by us
                     (state / "lock").unlink()
-                    for folder in new:
-                        folder.rmdir()
+                    state.rmdir()
+                    if new:
+                        out.rmdir()
             raise
 
 

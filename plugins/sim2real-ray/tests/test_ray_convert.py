@@ -172,7 +172,7 @@ def test_mistakes_are_one_line_wherever_they_are_noticed(
             attempt()
         assert type(mistake.value).__module__ == "sim2real.errors"
         assert "\n" not in str(mistake.value)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out/.sim2real/conversion.json").exists()
     assert everything(source.parent / "alone") == alone
 
 
