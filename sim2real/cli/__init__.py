@@ -122,6 +122,7 @@ def main() -> None:
         print(f"error: {place}{error.strerror}; check the path, its permissions and the free space", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever is still impatient ends it at once, without a traceback
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from sim2real.conversion.trial import fastest_engine
+from sim2real.conversion.trial import bearable_precision, fastest_engine
 from sim2real.devices import free_memory, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost, cost_of
@@ -70,7 +70,7 @@ def choose(
         wish = {name: getattr(kept, name) if value == "auto" else value for name, value in wish.items()}
     device = resolve_device(wish["device"])
     kind = device.partition(":")[0]
-    precision = resolve_precision(wish["precision"], device)
+    precision: str = resolve_precision(wish["precision"], device)
     if kept:
         tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (_side(options.tile), 0)
         return device, {
@@ -83,6 +83,8 @@ def choose(
             "tile_above": above,
         }
     generator, _ = load_generator(model)
+    if wish["precision"] == "auto":
+        precision = bearable_precision(generator, device, precision, images, tell)
     tile, above, compiled = _side(options.tile), 0, []
     if tile:
         check_tiling(generator)

@@ -113,9 +113,9 @@ class Pipeline:
         streams = inference.streams if inference else 1
         self._batch_size = plan.record.batch_size
         self._most = (streams + 2) * self._batch_size + 2 * workers  # frames on their way: each thread has a next one
-        self._codecs = ThreadPoolExecutor(workers, "codec")
-        self._translators = ThreadPoolExecutor(streams, "translate")
-        self._carriers = ThreadPoolExecutor(workers, "carry")
+        self._translators = ThreadPoolExecutor(streams, f"translate {id(self)}")
+        self._codecs = ThreadPoolExecutor(workers, f"codec {id(self)}")
+        self._carriers = ThreadPoolExecutor(workers, f"carry {id(self)}")
         self._workers = workers
         self._meters = _Meters(streams, workers)
 
@@ -149,8 +149,8 @@ class Pipeline:
             self._wait_until(lambda: self._told["carrying"] == self._totals["carrying"])
         finally:  # whatever ends the work, what is in hand is finished and noted
             self._stop()
-            for pool in (self._translators, self._codecs, self._carriers):  # translators call codecs
-                pool.shutdown()
+            for pool, name in ((self._translators, "translate"), (self._codecs, "codec"), (self._carriers, "carry")):
+                _join(pool, f"{name} {id(self)}")  # translators first: they call codecs
         if self._error:
             raise self._error
         self._tally.busy = self._meters.busy()
@@ -381,6 +381,13 @@ class _Meters:
             if busy["translating"] > sum(busy[stage] for stage in self._CODECS)
             else max(self._CODECS, key=busy.__getitem__)
         )
+
+
+def _join(pool: ThreadPoolExecutor, name: str) -> None:
+    """Wait until a pool has done what it was given; its own ``shutdown`` overlooks a thread that Ctrl-C hit at birth."""
+    pool.shutdown()
+    while any(thread.name.startswith(name) for thread in threading.enumerate()):
+        time.sleep(0.01)
 
 
 _CHANGED = "changed during the conversion"

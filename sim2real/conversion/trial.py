@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-_AGREEMENT = 45.0  # dB that an engine's picture must be near to torch's in fp32
+_AGREEMENT = 45.0  # dB that a picture must be near to torch's in fp32
+_PATCH = 384  # side of what is tried in fp32, pixels
 _AHEAD = 1.05  # times that another engine must be as fast as torch
 _CALLS = 3  # of each stream
 
@@ -64,6 +65,33 @@ def fastest_engine(
                 f"engine {name}: {speed / yardstick:.2f} times as fast as torch on a frame, {agreement:.0f} dB from it"
             )
     return best
+
+
+def bearable_precision(
+    generator: "nn.Module", device: str, precision: str, images: Sequence[Path], tell: Callable[[str], None]
+) -> str:
+    """A precision if its picture of a frame is near enough to that of fp32, else ``"fp32"``.
+
+    Args:
+        generator: What is to be run.
+        device: Where.
+        precision: With which numbers, if they will do.
+        images: The images that there are to translate.
+        tell: Told if they will not do.
+    """
+    frame = middle_frame(images) if precision != "fp32" else None
+    if frame is None:
+        return precision
+    top, left = (max(0, (length - _PATCH) // 2) for length in frame.shape[1:3])
+    patch = frame[:, top : top + _PATCH, left : left + _PATCH]
+    reduced, exact = (
+        make_engine("torch", generator, EngineSettings(device=device, precision=numbers))(patch)
+        for numbers in (precision, "fp32")
+    )
+    if (agreement := psnr(reduced, exact)) >= _AGREEMENT:
+        return precision
+    tell(f"{precision} is not used: its picture is {agreement:.0f} dB from that of fp32, not {_AGREEMENT:.0f}")
+    return "fp32"
 
 
 def middle_frame(images: Sequence[Path]) -> "NDArray[np.uint8] | None":

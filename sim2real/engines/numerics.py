@@ -8,6 +8,7 @@ picture that is translated in tiles is normalised with the very same numbers as 
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -81,14 +82,26 @@ def strips(height: int, width: int) -> Iterator[tuple[int, int]]:
 def pooled(parts: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and variance over parts of a picture, (1, C, h, w) each: fp32, (C,) each."""
     pixels, means, variances = [], [], []
-    for part in parts:
-        old = torch.zeros(part.shape[1], device=part.device)
-        mean, variance = torch.batch_norm_update_stats(part, old, old.clone(), 0.0)
-        pixels.append(part.shape[2] * part.shape[3])
-        means.append(mean)
-        variances.append(variance)
+    with _one_thread():
+        for part in parts:
+            old = torch.zeros(part.shape[1], device=part.device)
+            mean, variance = torch.batch_norm_update_stats(part, old, old.clone(), 0.0)
+            pixels.append(part.shape[2] * part.shape[3])
+            means.append(mean)
+            variances.append(variance)
     shares = torch.tensor(pixels, dtype=torch.float64, device=means[0].device)[:, None] / sum(pixels)
     centres = torch.stack(means).double()
     mean = (shares * centres).sum(0)
     variance = (shares * (torch.stack(variances).double() + (centres - mean) ** 2)).sum(0)
     return mean.float(), variance.float()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Add up in one order, however many threads a machine has; it takes no time beside the convolutions."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
