@@ -59,6 +59,7 @@ class Inference:
         self._tiled: dict[int, Engine] = {}  # the one of the side that was used last
         self._at_once: dict[Size, int] = {}  # where memory fell short: how many frames of a size
         self._sides: dict[Size, int] = {}  # where it fell short for one: the side of its tiles
+        self._told = False
 
     def __call__(self, images: "NDArray[np.uint8]") -> "tuple[NDArray[np.uint8], tuple[str, ...]]":
         """Translate frames of one size, RGB (N, H, W, 3).
@@ -118,12 +119,14 @@ class Inference:
                     message = f"{error}; {cannot}"
                     raise Sim2RealError(message) from error
                 self._at_once.pop(size, None)
-                self._sides[size] = self._tile or _FIRST_TILE
-            width, height = size
-            how = f"in tiles of {self._sides[size]}" if size in self._sides else f"{self._at_once[size]} at a time"
-            self._tell(
-                f"memory does not suffice for frames of {width}x{height}: from here on they are translated {how}"
-            )
+                self._sides[size] = min(self._tile or _FIRST_TILE, _FIRST_TILE)
+            if not self._told:
+                width, height = size
+                self._tell(
+                    f"memory falls short with frames of {width}x{height}: from here on they are translated fewer at a "
+                    "time or in tiles; the manifest notes which"
+                )
+            self._told = True
 
 
 def without_compilation(plan: "Plan") -> "Plan":

@@ -20,8 +20,14 @@ def translate(run: Path) -> Callable[..., ConversionSummary]:
     """``translate(source, out, **options)``: convert on the CPU."""
     usual = ConvertOptions(model=run, device="cpu", precision="fp32", workers=2)
 
-    def convert_it(source: Path, out: Path, progress: Progress = quiet, **options: Any) -> ConversionSummary:
-        return convert(source, out, replace(usual, **options), progress)
+    def convert_it(
+        source: Path,
+        out: Path,
+        progress: Progress = quiet,
+        tell: Callable[[str], None] = lambda _line: None,
+        **options: Any,
+    ) -> ConversionSummary:
+        return convert(source, out, replace(usual, **options), progress, tell=tell)
 
     return convert_it
 

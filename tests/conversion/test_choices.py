@@ -1,0 +1,303 @@
+"""What the program chooses when the user leaves it open, and that it stays so."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from sim2real.conversion import ConversionSummary, choices, inference, trial
+from sim2real.conversion.choices import Choices, choose
+from sim2real.conversion.plan import ConvertOptions
+from sim2real.devices import free_memory
+from sim2real.engines.base import EngineSettings
+from sim2real.engines.cost import Cost
+from sim2real.engines.tiling import CannotTileError, TiledEngine
+from sim2real.engines.torch import TorchEngine
+from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
+
+Translate = Callable[..., ConversionSummary]
+ReadTree = Callable[[Path], dict[str, bytes]]
+
+
+def save(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
+    """Images 0.png, 1.png ... of these sizes (W, H)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (width, height) in enumerate(sizes):
+        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return [folder / f"{number}.png" for number in range(len(sizes))]
+
+
+@pytest.fixture
+def chosen(run: Path, tmp_path: Path) -> Callable[..., Choices]:
+    """``chosen(size, ..., **options)``: the choices for images of these sizes on the CPU."""
+
+    def ask(*sizes: tuple[int, int], tell: Callable[[str], None] = print, **options: Any) -> Choices:
+        images = save(tmp_path / "images", *sizes)
+        wish = ConvertOptions(**{"device": "cpu", "precision": "fp32", **options})
+        return choose(wish, None, run / "sim2real.safetensors", images, tell)[1]
+
+    return ask
+
+
+def test_frames_that_memory_suffices_for_are_not_tiled(
+    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "free_memory", lambda _device: 10**9)
+    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=200, work=1))
+    plenty = chosen((40, 30))
+    assert plenty["tile_above"] == 2**20  # 1e9 / 2 bytes over 200 x 1.5 bytes a pixel is 1.67 million pixels
+    assert plenty["tile"] == 256
+    monkeypatch.setattr(choices, "free_memory", lambda _device: 10**6)
+    scarce = chosen((40, 30))
+    assert scarce["tile_above"] == 2**10
+    assert scarce["tile"] == 128
+    assert chosen((40, 30), tile="off")["tile"] == 0
+    forced = chosen((40, 30), tile="64")
+    assert (forced["tile"], forced["tile_above"]) == (64, 0)
+
+
+@pytest.mark.parametrize("tile", ["8", "-1", "big", "1.5", ""])
+def test_other_tiles_are_refused(chosen: Callable[..., Choices], tile: str) -> None:
+    with pytest.raises(Sim2RealError, match=r"--tile .*: say auto, off, or the side"):
+        chosen((40, 30), tile=tile)
+
+
+def test_free_memory_is_less_than_all() -> None:
+    assert 10**7 < free_memory("cpu") < 10**14
+
+
+def test_what_many_frames_repay_is_compiled(chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "fastest_engine", lambda *_: "torch")
+    sizes = [(40, 30)] * 5 + [(30, 20)] * 2 + [(20, 10)]
+    assert chosen(*sizes)["compile"] == []
+    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
+    assert chosen(*sizes)["compile"] == [[40, 30], [30, 20]]
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert chosen(*sizes)["compile"] == []
+
+
+def test_an_engine_is_only_tried_where_that_is_repaid(
+    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[EngineSettings] = []
+
+    def fastest(_generator: nn.Module, settings: EngineSettings, *_: object) -> str:
+        tried.append(settings)
+        return "torch"
+
+    monkeypatch.setattr(choices, "fastest_engine", fastest)
+    chosen((40, 30))
+    assert not tried
+    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=200, work=1e13))
+    chosen((40, 30))
+    chosen((40, 30), engine="torch")
+    assert len(tried) == 1
+
+
+def test_a_network_that_cannot_be_foreseen_is_told(
+    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_generator: object) -> Cost:
+        raise RuntimeError("looks at values")
+
+    monkeypatch.setattr(choices, "cost_of", fail)
+    told: list[str] = []
+    assert chosen((40, 30), tell=told.append)["tile"] == 0
+    assert "cannot be foreseen" in told[0]
+
+
+def test_a_precision_that_will_not_do_is_not_chosen(
+    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "resolve_precision", lambda wish, _device: "bf16" if wish == "auto" else wish)
+    told: list[str] = []
+    assert chosen((400, 30), precision="auto", tell=told.append)["precision"] == "bf16"
+    monkeypatch.setattr(trial, "_AGREEMENT", 200.0)
+    assert chosen((400, 30), precision="auto", tell=told.append)["precision"] == "fp32"
+    assert told[0].startswith("bf16 is not used: its picture is ")
+    assert chosen((400, 30), precision="bf16", tell=told.append)["precision"] == "bf16"
+
+
+class Fake:
+    """An engine that takes so long, and adds so much to every value of torch's picture."""
+
+    def __init__(self, seconds: float = 0, error: int = 0, refusal: str = "") -> None:
+        self.seconds, self.error, self.refusal = seconds, error, refusal
+
+    def __call__(self, generator: nn.Module, settings: EngineSettings) -> Callable[..., NDArray[np.uint8]]:
+        if self.refusal:
+            raise Sim2RealError(self.refusal)
+        torch_engine = TorchEngine(generator, settings)
+
+        def translate(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return torch_engine(images) // 2 * 2 + np.uint8(self.error)
+
+        return translate
+
+
+@pytest.mark.parametrize(
+    ("others", "best", "said"),
+    [
+        ({}, "torch", []),
+        ({"fast": Fake()}, "fast", ["engine fast: "]),
+        ({"fast": Fake(), "wrong": Fake(error=40)}, "fast", ["engine fast: ", "engine wrong is not used: its picture"]),
+        ({"absent": Fake(refusal="no such device")}, "torch", ["engine absent is not used: no such device"]),
+        ({"slow": Fake(seconds=9)}, "torch", []),
+    ],
+)
+def test_the_fastest_engine_that_agrees_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, Fake], best: str, said: list[str]
+) -> None:
+    made: dict[int, Fake] = {}
+
+    def make(name: str, generator: nn.Module, settings: EngineSettings) -> object:
+        if name == "torch":
+            return TorchEngine(generator, settings)
+        engine = others[name](generator, settings)
+        made[id(engine)] = others[name]
+        return engine
+
+    def speed(engine: object, _frames: object) -> float:
+        return 1.0 if isinstance(engine, TorchEngine) else 0.1 if made[id(engine)].seconds else 3.0
+
+    entries = [SimpleNamespace(name=name) for name in ("torch", *others)]
+    monkeypatch.setattr(trial, "registry", lambda: SimpleNamespace(entries=lambda _kind: entries))
+    monkeypatch.setattr(trial, "make_engine", make)
+    monkeypatch.setattr(trial, "frames_per_second", speed)
+    told: list[str] = []
+    network = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1))
+    settings = EngineSettings(device="cpu", precision="fp32")
+    assert trial.fastest_engine(network, settings, save(tmp_path, (40, 30)), told.append) == best
+    assert len(told) == len(said)
+    assert all(line.startswith(start) for line, start in zip(told, said, strict=True))
+
+
+def test_choices_are_kept_by_every_rerun(
+    tmp_path: Path, translate: Translate, tree: ReadTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "in", (60, 40), (200, 100))
+    monkeypatch.setattr(choices, "free_memory", lambda _device: 4 * 10**6)
+    first = translate(tmp_path / "in", tmp_path / "out").record
+    assert first.tile == 128
+    assert 60 * 40 < first.tile_above < 200 * 100
+    monkeypatch.undo()
+    (tmp_path / "out/1.png").unlink()
+    before = tree(tmp_path / "out")
+    again = translate(tmp_path / "in", tmp_path / "out")
+    assert again.record == first
+    assert tree(tmp_path / "out").items() >= before.items()
+    with pytest.raises(Sim2RealError, match="tile was 128, is 64"):
+        translate(tmp_path / "in", tmp_path / "out", tile="64")
+
+
+def test_tiles_change_next_to_nothing(tmp_path: Path, translate: Translate) -> None:
+    save(tmp_path / "in", (130, 70), (33, 200), (20, 20))
+    for tile in ("off", "32"):
+        translate(tmp_path / "in", tmp_path / tile, tile=tile)
+    for number in range(3):
+        whole, tiled = (np.asarray(Image.open(tmp_path / tile / f"{number}.png"), dtype=int) for tile in ("off", "32"))
+        assert abs(whole - tiled).max() <= 1
+        assert whole.std() > 1
+
+
+def scarce(monkeypatch: pytest.MonkeyPatch, *, whole: int, tile: int) -> None:
+    """Let the device have memory for so many pixels at once, and for tiles of so many."""
+    run_whole, run_tiled = TorchEngine._translate, TiledEngine._translate
+
+    def translate(engine: TorchEngine, images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        limited, run = (tile, run_tiled) if isinstance(engine, TiledEngine) else (whole, run_whole)
+        needed = engine._tile**2 if isinstance(engine, TiledEngine) else len(images) * height * width
+        if needed > limited:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(engine, images, height, width)  # type: ignore[arg-type]  # run fits the engine
+
+    monkeypatch.setattr(TorchEngine, "_translate", translate)
+    monkeypatch.setattr(TiledEngine, "_translate", translate)
+
+
+@pytest.mark.parametrize(
+    ("whole", "tile", "note"),
+    [
+        (10**9, 10**9, None),
+        (2 * 64 * 48, 10**9, "translated 2 at a time for lack of memory"),
+        (64 * 48, 10**9, "translated 1 at a time for lack of memory"),
+        (100, 10**9, "translated in tiles of 512 for lack of memory"),
+        (100, 128**2, "translated in tiles of 128 for lack of memory"),
+    ],
+)
+def test_lack_of_memory_costs_nothing_but_time(  # noqa: PLR0917  fixtures and cases
+    tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch, whole: int, tile: int, note: str | None
+) -> None:
+    save(tmp_path / "in", *[(64, 48)] * 5, (30, 20))
+    translate(tmp_path / "in", tmp_path / "plenty", batch_size=4)
+    scarce(monkeypatch, whole=whole, tile=tile)
+    told: list[str] = []
+    summary = translate(tmp_path / "in", tmp_path / "scarce", batch_size=4, tell=told.append)
+    assert summary.converted == 6
+    for number in range(6):
+        plenty, scarcely = (
+            np.asarray(Image.open(tmp_path / out / f"{number}.png"), int) for out in ("plenty", "scarce")
+        )
+        assert abs(plenty - scarcely).max() <= 1
+    lines = [json.loads(line) for line in (tmp_path / "scarce/.sim2real/manifest.jsonl").read_text().splitlines()]
+    assert all((note in line.get("notes", [])) == (note is not None) for line in lines[:5])
+    assert len(told) == (note is not None)
+    if note:
+        assert "memory falls short with frames of 64x48" in told[0]
+        assert any(warning.startswith(note) for warning in summary.warnings)
+
+
+def test_what_fits_nowhere_is_told(tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "in", (64, 48))
+    scarce(monkeypatch, whole=100, tile=100)
+    with pytest.raises(OutOfMemoryError, match="need more memory than cpu has"):
+        translate(tmp_path / "in", tmp_path / "out")
+    monkeypatch.setattr(
+        inference, "check_tiling", lambda _generator: (_ for _ in ()).throw(CannotTileError("it is odd"))
+    )
+    with pytest.raises(Sim2RealError, match="the generator 'encoder-decoder' cannot be run in tiles: it is odd"):
+        translate(tmp_path / "in", tmp_path / "out2")
+
+
+def test_without_a_compiler_it_goes_on_and_says_so(
+    tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "in", (64, 48))
+    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
+    make = trial.make_engine
+
+    def no_compiler(name: str, generator: nn.Module, settings: EngineSettings) -> object:
+        if settings.compile:
+            raise CannotCompileError("the generator cannot be compiled here: no compiler")
+        return make(name, generator, settings)
+
+    monkeypatch.setattr(inference, "make_engine", no_compiler)
+    told: list[str] = []
+    summary = translate(tmp_path / "in", tmp_path / "out", tell=told.append)
+    assert summary.record.compile == []
+    assert told == ["going on without compilation: the generator cannot be compiled here: no compiler"]
+    record = json.loads((tmp_path / "out/.sim2real/conversion.json").read_text())
+    assert record["compile"] == []
+    assert translate(tmp_path / "in", tmp_path / "out").skipped == 1
+
+
+def test_what_began_compiled_does_not_go_on_otherwise(
+    tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "in", (64, 48), (64, 48))
+    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
+    assert translate(tmp_path / "in", tmp_path / "out").record.compile == [[64, 48]]
+    (tmp_path / "out/1.png").unlink()
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda _images: 1 / 0)
+    with pytest.raises(Sim2RealError, match=r"begun with a compiled generator, and .*ZeroDivisionError"):
+        translate(tmp_path / "in", tmp_path / "out")
