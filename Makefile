@@ -7,13 +7,16 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 LOCK := requirements.lock
 
-.PHONY: demo test check lint types bench lock
+.PHONY: demo test test-slow check lint types bench lock
 
 demo: $(VENV)/.ready
 	$(BIN)/sim2real demo
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.ready
+	$(BIN)/python -m pytest -m slow
 
 check: lint types test
 
