@@ -122,9 +122,10 @@ def main() -> None:
         print(f"error: {place}{error.strerror}; check the path, its permissions and the free space", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever is still impatient ends it at once, without a traceback
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to save: a further Ctrl-C ends it, and no more
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

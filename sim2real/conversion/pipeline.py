@@ -384,10 +384,14 @@ class _Meters:
 
 
 def _join(pool: ThreadPoolExecutor, name: str) -> None:
-    """Wait until a pool has done what it was given; its own ``shutdown`` overlooks a thread that Ctrl-C hit at birth."""
-    pool.shutdown()
+    """Wait until a pool has done what it was given.
+
+    It could wait itself, but overlooks a thread that Ctrl-C hits at its birth, and takes one for ended that it hits
+    while waiting: https://github.com/python/cpython/issues/90882.
+    """
+    pool.shutdown(wait=False)
     while any(thread.name.startswith(name) for thread in threading.enumerate()):
-        time.sleep(0.01)
+        time.sleep(0.005)
 
 
 _CHANGED = "changed during the conversion"
