@@ -1,12 +1,18 @@
 """The yardsticks: two published CycleGANs as plain eager PyTorch, written from their papers and repositories.
 
 float32, channels first, ``torch.nn`` and ``torch.optim`` alone, operations in the published order; nothing of sim2real.
+Pictures are read and written by Pillow.
 """
 
 import random
+from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -237,3 +243,29 @@ def _exchange(pool: list[Tensor], image: Tensor) -> Tensor:
     place = random.randrange(50)
     older, pool[place] = pool[place], image
     return older
+
+
+# Testing, as repositories of this kind do it: a loop over files
+
+
+@torch.inference_mode()
+def convert(generator: nn.Module, pictures: Iterable[Path], out: Path, *, scale: float, multiple: int) -> None:
+    """Translate one picture after the other: decode, infer, save.
+
+    Args:
+        generator: Takes and makes images in [-scale, scale].
+        pictures: Files; the results have their names, JPEG as good as sim2real's.
+        out: Folder of the results.
+        scale: See ``generator``.
+        multiple: Sides are padded to multiples of this by reflection, and cropped again.
+    """
+    device = next(generator.parameters()).device
+    for picture in pictures:
+        pixels = np.array(Image.open(picture).convert("RGB"))
+        height, width = pixels.shape[:2]
+        padded = np.pad(pixels, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="reflect")
+        images = torch.from_numpy(padded).permute(2, 0, 1)[None].to(device).float().div(127.5).sub(1)
+        made = generator(images * scale)[0, :, :height, :width] / scale
+        result = made.add(1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        best: dict[str, Any] = {"quality": 95, "subsampling": 0} if picture.suffix == ".jpg" else {}
+        Image.fromarray(result).save(out / picture.name, **best)

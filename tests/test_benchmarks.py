@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.convert import convert_plainly, plain_generator, write_model, write_pictures
 from benchmarks.plain import ReferenceCycleGAN, Vkitti2Kitti
 from sim2real.config import resolve
+from sim2real.conversion import ConvertOptions, convert
+from sim2real.imageio import read_rgb
 from sim2real.methods.base import Batch
 from sim2real.training.setup import build_method
 
@@ -22,6 +25,7 @@ ROOT = Path(__file__).parents[1]
         ("cli", ["| sim2real --help ", "| python -c 'import torch' "]),
         ("listing", ["| os.walk ", "| files and roles ", "400 IMAGE, 1700 LABEL, 100 AUX"]),
         ("step", ["| vkitti2kitti 256x64 ", "| cyclegan 64x64 ", "sim2real fp32"]),
+        ("convert", ["| vkitti2kitti, JPG ", "| vkitti2kitti, PNG ", "| cyclegan, JPG ", "| cyclegan, PNG "]),
     ],
 )
 def test_a_benchmark_prints_its_table(script: str, rows: list[str]) -> None:
@@ -31,6 +35,20 @@ def test_a_benchmark_prints_its_table(script: str, rows: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     for row in rows:
         assert row in done.stdout
+
+
+@pytest.mark.parametrize("recipe", ["vkitti2kitti", "cyclegan"])
+def test_the_plain_loop_makes_the_same_pictures(tmp_path: Path, recipe: str) -> None:
+    source = write_pictures(tmp_path / "png", (70, 45), 2)
+    model = write_model(tmp_path / "model.safetensors", recipe, width=4)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    convert(source, ours, ConvertOptions(model=model, device="cpu", precision="fp32"))
+    theirs.mkdir()
+    convert_plainly(recipe, plain_generator(recipe, 4, model), sorted(source.iterdir()), theirs)
+    for picture in source.iterdir():
+        pictures = [read_rgb(folder / picture.name).astype(int) for folder in (source, ours, theirs)]
+        assert abs(pictures[1] - pictures[2]).max() <= 1
+        assert abs(pictures[1] - pictures[0]).max() > 1
 
 
 @pytest.mark.parametrize("images", [1, 2])

@@ -1,0 +1,275 @@
+"""``sim2real convert`` end to end, beside a plain loop, its own engine alone and the codecs alone."""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks import plain
+from benchmarks.common import in_fresh_process, make_parser, print_table, processor
+from benchmarks.step import make_picture
+from sim2real import __version__
+from sim2real.config import resolve
+from sim2real.conversion import ConvertOptions, convert, make_plan
+from sim2real.conversion.choices import choose
+from sim2real.conversion.manifest import Record, record_path, write_record
+from sim2real.conversion.trial import fastest_engine, frames_per_second, make_engine
+from sim2real.engines.base import Engine, EngineSettings
+from sim2real.imageio import encode_jpeg, encode_picture, encode_png, read_picture, read_rgb
+from sim2real.model import GeneratorInfo, load_generator, save_generator
+from sim2real.networks import initialise
+from sim2real.training.setup import build_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+LARGE = 20_000  # frames of the dataset that the measured ones stand for: about a camera of Virtual KITTI 2
+PLAIN_SHARE = 4  # the plain loop, as slow for any frame, is given one in so many
+PLAIN, CONVERT, BARE, CODECS = "plain", "convert", "bare", "codecs"
+AIMS = "aims: 3 times the plain loop on a CPU with native bf16, 10 times on a GPU; 90 % of the slower of both limits"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is converted, with what and how.
+
+    Attributes:
+        recipe: ``"vkitti2kitti"`` or ``"cyclegan"``.
+        width: Channels of the generator's first stage.
+        source: Folder of equally large pictures of one format.
+        model: The generator file.
+        record: What was chosen for it.
+        threads: Of the processor.
+    """
+
+    recipe: str
+    width: int
+    source: Path
+    model: Path
+    record: Record
+    threads: int
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The files to translate."""
+        return sorted(self.source.iterdir())
+
+    @property
+    def settings(self) -> EngineSettings:
+        """What its engine is made with."""
+        return engine_settings(self.record)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What one conversion in a process of its own took.
+
+    Attributes:
+        speed: Frames a second, from the moment when all is ready until the last frame is on the disk.
+        others: Seconds before and after that.
+        peak: The most memory that the process held, bytes, on the GPU too.
+        limit: What it waited for most, in its own opinion.
+    """
+
+    speed: float
+    others: float
+    peak: int
+    limit: str
+
+
+def engine_settings(record: Record) -> EngineSettings:
+    """What an engine is made with."""
+    compiled = tuple((width, height) for width, height in record.compile)
+    return EngineSettings(
+        device=record.device, precision=record.precision, batch_size=record.batch_size, compile=compiled
+    )
+
+
+def write_pictures(folder: Path, size: tuple[int, int], number: int) -> Path:
+    """Fill a folder with pictures of the format that is its name."""
+    encode: Callable[[NDArray[np.uint8]], bytes] = encode_png if folder.name == "png" else encode_jpeg
+    folder.mkdir()
+    for seed in range(number):
+        (folder / f"{seed:04d}.{folder.name}").write_bytes(encode(make_picture(size, seed)))
+    return folder
+
+
+def write_model(path: Path, recipe: str, width: int) -> Path:
+    """Write a recipe's untrained generator."""
+    torch.manual_seed(0)
+    config = resolve(recipe, sets=[f"generator.options.width={width}"])
+    network = build_generator(config)
+    initialise(network, config.init)
+    info = GeneratorInfo(
+        name=config.generator.name,
+        options=config.generator.options,
+        value_range=getattr(network, "value_range", (-1.0, 1.0)),
+        direction="sim2real",
+        recipe=recipe,
+        settings={},
+        fingerprint="none",
+        tool_version=__version__,
+    )
+    save_generator(path, network, info)
+    return path
+
+
+def chosen(source: Path, model: Path, options: argparse.Namespace) -> Record:
+    """What ``convert`` would choose for ``LARGE`` frames such as these."""
+    wish = ConvertOptions(model=model, engine="torch" if options.engine == "auto" else options.engine)
+    plan = make_plan(source, source.with_name("nowhere"), wish)
+    pictures = sorted(source.iterdir())
+    many = pictures * -(-LARGE // len(pictures)) if options.compile == "auto" else pictures
+    _, choices = choose(wish, None, model, many, print)
+    if options.compile == "off":
+        choices["compile"] = []
+    record = replace(plan.record, **choices)
+    if options.engine == "auto":
+        generator, _ = load_generator(model)
+        engine = fastest_engine(generator, engine_settings(record), pictures, print)
+        record = replace(record, engine=engine, compile=record.compile if engine == "torch" else [])
+    return record
+
+
+def conversion(case: Case, out: Path) -> Conversion:
+    """Convert a dataset as is chosen for the case; for a fresh process."""
+    torch.set_num_threads(case.threads)
+    record_path(out).parent.mkdir(parents=True)
+    write_record(out, case.record)  # as of a conversion that was killed at once: what it chose is kept
+    moments = []
+
+    def note(stage: str, _done: int, _total: int, _limit: str = "") -> None:
+        if stage == "converting":
+            moments.append(time.monotonic())
+
+    began = time.monotonic()
+    summary = convert(case.source, out, ConvertOptions(model=case.model), note)
+    seconds = moments[-1] - moments[0]
+    others = time.monotonic() - began - seconds
+    return Conversion(summary.converted / seconds, others, summary.peak_memory, summary.limit)
+
+
+def plain_generator(recipe: str, width: int, model: Path) -> nn.Module:
+    """The published network of a recipe, with the weights of a model."""
+    generator = (plain.generator_a if recipe == "vkitti2kitti" else plain.generator_e)(width)
+    weights = load_generator(model)[0].parameters()
+    with torch.no_grad():
+        for theirs, ours in zip(generator.parameters(), weights, strict=True):
+            theirs.copy_(ours)
+    return generator.eval()
+
+
+def convert_plainly(recipe: str, generator: nn.Module, pictures: "Sequence[Path]", out: Path) -> None:
+    """The plain loop over pictures, into a folder."""
+    scale, multiple = (0.5, 16) if recipe == "vkitti2kitti" else (1.0, 4)
+    plain.convert(generator, pictures, out, scale=scale, multiple=multiple)
+
+
+def plain_speed(case: Case, generator: nn.Module, out: Path) -> float:
+    """Frames a second of the plain loop."""
+    pictures = case.pictures[::PLAIN_SHARE]
+    out.mkdir()
+    began = time.perf_counter()
+    convert_plainly(case.recipe, generator, pictures, out)
+    return len(pictures) / (time.perf_counter() - began)
+
+
+def codec_speed(case: Case, translated: NDArray[np.uint8]) -> float:
+    """Frames a second if all cores read and decode pictures and encode a translated one for each."""
+    pictures = case.pictures
+    with ThreadPoolExecutor(case.threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(lambda picture: encode_picture(translated, read_picture(picture)), pictures))
+        return len(pictures) / (time.perf_counter() - began)
+
+
+def measure(case: Case, engine: Engine, *, repeats: int) -> list[str]:
+    """All contenders in turns: the cells of a row."""
+    conversions: list[Conversion] = []
+    generator = plain_generator(case.recipe, case.width, case.model).to(case.record.device)
+    frames = np.stack([read_rgb(case.pictures[0])] * case.record.batch_size)
+    translated = engine(frames)[0]
+
+    def convert_into(out: Path) -> float:
+        conversions.append(in_fresh_process(conversion, case, out, imports="benchmarks.convert"))
+        return conversions[-1].speed
+
+    contenders: Mapping[str, Callable[[Path], float]] = {
+        PLAIN: partial(plain_speed, case, generator),
+        CONVERT: convert_into,
+        BARE: lambda _out: frames_per_second(engine, frames),
+        CODECS: lambda _out: codec_speed(case, translated),
+    }
+    rounds = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory(dir=case.source.parent) as place:
+            rounds.append({name: speed(Path(place, name)) for name, speed in contenders.items()})
+    median = {name: statistics.median(speeds[name] for speeds in rounds) for name in contenders}
+    slowest, fastest = (extreme(conversion.speed for conversion in conversions) for extreme in (min, max))
+    return [
+        f"{median[PLAIN]:.2f}",
+        f"{median[CONVERT]:.2f}",
+        f"{slowest:.2f} to {fastest:.2f}",
+        f"{median[CONVERT] / median[PLAIN]:.2f}",
+        f"{median[BARE]:.2f}",
+        f"{median[CODECS]:.1f}",
+        f"{1 / (1 / median[BARE] + 1 / median[CODECS]):.2f}" if case.record.device == "cpu" else "-",
+        f"{median[CONVERT] / min(median[BARE], median[CODECS]):.0%}",
+        f"{statistics.median(conversion.others for conversion in conversions):.1f} s",
+        f"{max(conversion.peak for conversion in conversions) / 1e6:.0f} MB",
+    ]
+
+
+def main() -> None:
+    """Measure each recipe on each format, and print the table."""
+    parser = make_parser(__doc__, repeats=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the processor (%(default)s)")
+    parser.add_argument("--frames", type=int, default=40, help="converted at a time (%(default)s)")
+    parser.add_argument("--engine", default="auto", help="as of sim2real convert (%(default)s)")
+    parser.add_argument(
+        "--compile", choices=("off", "auto"), default="auto", help=f"auto: as for {LARGE:,} frames (%(default)s)"
+    )
+    options = parser.parse_args()
+    size, width, repeats = ((1242, 375), 64, options.repeats)
+    if options.quick:
+        size, width, repeats, options.frames, options.compile = (128, 64), 8, 1, 8, "off"
+    torch.set_num_threads(options.threads)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="sim2real-convert-") as place:
+        folder = Path(place)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")  # or an earlier run would have compiled
+        sources = [write_pictures(folder / form, size, options.frames) for form in ("jpg", "png")]
+        print(f"{processor()}, torch {torch.__version__}, {options.threads} threads")
+        for recipe in ("vkitti2kitti", "cyclegan"):
+            model = write_model(folder / f"{recipe}.safetensors", recipe, width)
+            cases = [
+                Case(recipe, width, source, model, chosen(source, model, options), options.threads)
+                for source in sources
+            ]
+            began = time.perf_counter()
+            record = cases[0].record
+            engine = make_engine(record.engine, load_generator(model)[0], cases[0].settings)
+            how = f"{record.precision}{', compiled' if record.compile else ''}, {record.batch_size} at once"
+            where = torch.cuda.get_device_name() if record.device == "cuda" else record.device
+            print(f"{recipe}: {record.engine} on {where}, {how}, ready after {time.perf_counter() - began:.1f} s")
+            for case in cases:
+                cells = measure(case, engine, repeats=repeats)
+                rows.append([f"{recipe}, {case.source.name.upper()}", *cells])
+    print(AIMS)
+    columns = [PLAIN, CONVERT, "range", "times", BARE, CODECS, "both", "share", "set-up", "memory"]
+    print_table(f"Frames of {size[0]}x{size[1]} a second", ["recipe and format", *columns], rows)
+
+
+if __name__ == "__main__":
+    main()
