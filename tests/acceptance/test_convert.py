@@ -1,16 +1,12 @@
-"""convert, verify and preview, as a user runs them: real processes, real signals."""
+"""convert, verify and preview, as a user runs them."""
 
 import hashlib
 import json
 import os
-import random
-import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,25 +41,6 @@ def undisturbed(work: Path, cli: Cli) -> dict[str, str]:
     done = cli("convert", "in", "undisturbed", "--device", "cpu", cwd=work)
     assert done.returncode == 0, done.stderr
     return digests(work / "undisturbed")
-
-
-@contextmanager
-def converting(work: Path, out: Path, *options: object) -> Iterator[subprocess.Popen[str]]:
-    """A conversion in a process of its own."""
-    command = [sys.executable, "-m", "sim2real", "convert", "in", str(out), "--device", "cpu", *map(str, options)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=work, env=env, stdout=pipe, stderr=pipe, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for_files(process: subprocess.Popen[str], out: Path, count: int) -> None:
-    """Wait until a conversion has written so many files, or has ended."""
-    while process.poll() is None and sum(len(names) for _, _, names in os.walk(out)) < count:
-        time.sleep(0.001)
 
 
 def test_a_dataset_goes_in_and_a_translated_one_comes_out(work: Path, undisturbed: dict[str, str], cli: Cli) -> None:
@@ -103,79 +80,6 @@ def test_a_dataset_goes_in_and_a_translated_one_comes_out(work: Path, undisturbe
     verified = cli("verify", "undisturbed", cwd=work)
     assert verified.returncode == 0, verified.stdout
     assert verified.stdout.startswith(f"ok: undisturbed: {len(before)} files, 40 of them translated images")
-
-
-def test_killed_at_any_moment_a_rerun_ends_in_the_same_bytes(work: Path, undisturbed: dict[str, str], cli: Cli) -> None:
-    out = work / "killed"
-    moments = sorted(random.Random(0).sample(range(1, len(undisturbed)), 5))
-    for count in moments:
-        with converting(work, out) as process:
-            wait_for_files(process, out, count)
-            process.send_signal(signal.SIGKILL)
-        for name, digest in digests(out).items():
-            whole = name.startswith(".sim2real/") or ".tmp-" in name or digest == undisturbed[name]
-            assert whole, f"{name} is partial under its final name"
-    done = cli("convert", "in", out, cwd=work)
-    assert done.returncode == 0, done.stderr
-    assert digests(out) == undisturbed
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_told_to_stop_it_saves_and_goes_on_later(
-    work: Path, undisturbed: dict[str, str], cli: Cli, number: int, code: int
-) -> None:
-    out = work / f"stopped{code}"
-    with converting(work, out) as process:
-        wait_for_files(process, out, 25)
-        process.send_signal(number)
-        _, errors = process.communicate()
-    assert process.returncode == code, errors
-    assert "Traceback" not in errors
-    present = digests(out).keys() - {".sim2real/conversion.json", ".sim2real/manifest.jsonl", ".sim2real/lock"}
-    lines = (out / ".sim2real/manifest.jsonl").read_text().splitlines()
-    assert {json.loads(line)["path"] for line in lines} == present
-    assert present < undisturbed.keys()
-    done = cli("convert", "in", out, cwd=work)
-    assert f"{len(present)} done before, 0 failed" in done.stdout
-    assert digests(out) == undisturbed
-
-
-def test_a_second_conversion_into_the_folder_waits_outside(work: Path, undisturbed: dict[str, str], cli: Cli) -> None:
-    out = work / "twice"
-    with converting(work, out) as process:
-        wait_for_files(process, out, 10)
-        process.send_signal(signal.SIGSTOP)
-        second = cli("convert", "in", out, "--device", "cpu", cwd=work)
-        process.send_signal(signal.SIGCONT)
-        process.communicate()
-    assert second.returncode == 1
-    assert second.stderr.startswith(f"error: {out}: another conversion is writing here")
-    assert process.returncode == 0
-    assert digests(out) == undisturbed
-
-
-def test_a_disk_that_takes_no_more(work: Path, undisturbed: dict[str, str], cli: Cli, tmp_path: Path) -> None:
-    limit = 30_000  # of any file: one label, written last, is larger
-    with (work / "in/zz large.bin").open("wb") as file:
-        file.write(bytes(2 * limit))
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "sim2real", "convert", "in", tmp_path / "out", "--device", "cpu"],
-            cwd=work,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith("error: ")
-        assert "what is finished is kept" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not list(tmp_path.rglob("*large.bin*"))
-        assert cli("convert", "in", tmp_path / "out", cwd=work).returncode == 0
-        assert (tmp_path / "out/zz large.bin").stat().st_size == 2 * limit
-    finally:
-        (work / "in/zz large.bin").unlink()
 
 
 @pytest.fixture

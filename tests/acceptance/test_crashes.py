@@ -1,0 +1,397 @@
+"""Conversions that are killed, stopped, starved and meddled with: real processes, real signals, real file systems.
+
+Whatever happens, no file under its final name is partial, and a rerun ends in the bytes of an undisturbed conversion.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Write = Callable[..., Path]
+
+ROOT = Path(__file__).parents[2]
+STATE = {".sim2real/conversion.json", ".sim2real/manifest.jsonl", ".sim2real/lock"}
+NURSERY = """
+import gc, json, os, resource, sys
+import cv2, numpy, torch, torch._dynamo  # once, for all that are born here
+import sim2real.cli.console, sim2real.cli.convert, sim2real.config, sim2real.conversion, sim2real.engines.torch
+from sim2real.cli import main
+
+gc.freeze()  # else each child would copy all of it to collect it
+print(json.dumps("ready"), flush=True)
+for line in sys.stdin:
+    order = json.loads(line)
+    if "pid" in order:
+        pid, status = os.waitpid(order["pid"], order["flags"])
+        print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
+        continue
+    pid = os.fork()
+    if pid:
+        print(pid, flush=True)
+        continue
+    said = os.open(order["said"], os.O_WRONLY)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.chdir(order["folder"])
+    if order["largest"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest"], order["largest"]))
+    sys.argv = ["sim2real", *order["args"]]
+    main()
+    sys.exit(0)
+"""
+
+
+class Nursery:
+    """A process that has imported everything and forks a process for each conversion: that takes no seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+        pipe = subprocess.PIPE
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY], env=environment, cwd=folder, stdin=pipe, stdout=pipe, text=True
+        )
+        assert self._answer() == "ready"
+
+    def ask(self, **order: object) -> Any:
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        return json.loads(self._process.stdout.readline())
+
+    def convert(self, out: Path, *options: object, source: str = "in", largest: int = 0) -> "Conversion":
+        said = self._folder / f"said {out.name}.txt"
+        said.write_text("")
+        args = ["convert", source, str(out), "--device", "cpu", "--precision", "fp32", *map(str, options)]
+        return Conversion(self, self.ask(args=args, folder=str(self._folder), said=str(said), largest=largest), said)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+class Conversion:
+    """``sim2real convert`` at work."""
+
+    def __init__(self, nursery: Nursery, pid: int, said: Path) -> None:
+        self.pid = pid
+        self._nursery = nursery
+        self._said = said
+        self._code: int | None = None
+
+    def running(self) -> bool:
+        if self._code is None:
+            self._code = self._nursery.ask(pid=self.pid, flags=os.WNOHANG)
+        return self._code is None
+
+    def signal(self, number: int) -> None:
+        if self.running():
+            os.kill(self.pid, number)
+
+    def wait(self) -> tuple[int, str]:
+        """The exit code and all that was said; hangs are found by the timeout of the tests."""
+        if self._code is None:
+            self._code = self._nursery.ask(pid=self.pid, flags=0)
+        return self._code, self._said.read_text()
+
+    def wait_for_words(self) -> None:
+        """Wait until it has said what it is going to do, or has ended."""
+        while self.running() and not self._said.read_text():
+            time.sleep(0.001)
+
+    def wait_for_files(self, out: Path, count: int) -> None:
+        while self.running() and sum(len(names) for _, _, names in os.walk(out)) < count:
+            time.sleep(0.001)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file by relative path."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
+
+
+def assert_nothing_partial(out: Path, undisturbed: dict[str, str]) -> None:
+    for name, digest in digests(out).items():
+        whole = name.startswith(".sim2real/") or ".tmp-" in name or digest == undisturbed[name]
+        assert whole, f"{name} is partial under its final name"
+
+
+def assert_one_line_error(code: int, said: str, *words: str) -> None:
+    assert code == 1, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("error: "), said
+    for word in words:
+        assert word in said.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, write_vkitti: Write, write_run: Write) -> Path:
+    """A folder with a dataset ``in`` and a run under ``runs``."""
+    folder = tmp_path_factory.mktemp("work")
+    write_vkitti(folder / "in", 12, size=(96, 64))
+    write_run(folder / "runs/town")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def nursery(work: Path) -> Iterator[Nursery]:
+    nursery = Nursery(work)
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def seconds(work: Path, nursery: Nursery) -> float:
+    """How long an undisturbed conversion takes."""
+    begin = time.monotonic()
+    code, said = nursery.convert(work / "undisturbed").wait()
+    assert code == 0, said
+    return time.monotonic() - begin
+
+
+@pytest.fixture(scope="module")
+def undisturbed(work: Path, seconds: float) -> dict[str, str]:
+    return digests(work / "undisturbed")
+
+
+def test_killed_at_any_moment(work: Path, nursery: Nursery, seconds: float, undisturbed: dict[str, str]) -> None:
+    out, chance = work / "killed", random.Random(0)
+    cut_off = 0
+    for _ in range(30):
+        conversion = nursery.convert(out)
+        time.sleep(chance.uniform(0, seconds))
+        conversion.signal(signal.SIGKILL)
+        code, said = conversion.wait()
+        assert_nothing_partial(out, undisturbed)
+        cut_off += code == -signal.SIGKILL
+        if digests(out) == undisturbed:
+            shutil.rmtree(out)
+        assert code in {0, -signal.SIGKILL}, said
+    assert cut_off > 10
+    code, said = nursery.convert(out).wait()
+    assert code == 0, said
+    assert digests(out) == undisturbed
+
+
+@pytest.mark.parametrize("stop", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+def test_told_to_stop_it_saves_and_goes_on_later(
+    work: Path, nursery: Nursery, undisturbed: dict[str, str], stop: list[signal.Signals]
+) -> None:
+    out, chance = work / f"stopped {stop}", random.Random(len(stop))
+    codes = {0, {signal.SIGINT: 130, signal.SIGTERM: 143}[stop[0]]}
+    ends = []
+    for _ in range(6):
+        files = len(digests(out))
+        conversion = nursery.convert(out)
+        conversion.wait_for_words()
+        conversion.wait_for_files(out, files + chance.randrange(20))
+        for number in stop:
+            conversion.signal(number)
+            time.sleep(0.002)
+        code, said = conversion.wait()
+        assert "Traceback" not in said
+        assert_nothing_partial(out, undisturbed)
+        if len(stop) == 1:  # what was in hand is finished, and noted
+            assert code in codes, said
+            assert not list(out.rglob("*.tmp-*"))
+            lines = (out / ".sim2real/manifest.jsonl").read_text().splitlines()
+            assert {json.loads(line)["path"] for line in lines} == digests(out).keys() - STATE
+        else:  # the second may find it in its last moments
+            assert code in {*codes, -signal.SIGINT}
+        ends.append(code)
+    assert sum(code != 0 for code in ends) > 2
+    code, said = nursery.convert(out).wait()
+    assert code == 0, said
+    assert digests(out) == undisturbed
+
+
+def test_a_second_conversion_into_the_folder_waits_outside(
+    work: Path, nursery: Nursery, undisturbed: dict[str, str]
+) -> None:
+    out = work / "twice"
+    first = nursery.convert(out)
+    first.wait_for_files(out, 10)
+    first.signal(signal.SIGSTOP)
+    for options in ([], ["--overwrite"]):
+        code, said = nursery.convert(out, *options).wait()
+        assert_one_line_error(code, said, "another conversion is writing here")
+    first.signal(signal.SIGCONT)
+    assert first.wait()[0] == 0
+    assert digests(out) == undisturbed
+
+
+def test_a_source_that_changes_meanwhile(
+    work: Path, nursery: Nursery, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(work / "in", source)
+    late = [source / f"Scene01/fog/frames/rgb/Camera_0/rgb_{number:05}.jpg" for number in range(8, 12)]
+    before = {path: (path.read_bytes(), path.stat()) for path in late}
+    gone, cut, other, corrupt = late
+    conversion = nursery.convert(out, "--keep-going", "--workers", 1, source=str(source))
+    conversion.wait_for_files(out, 5)
+    conversion.signal(signal.SIGSTOP)
+    gone.unlink()
+    os.truncate(cut, 100)
+    other.write_bytes(before[gone][0])
+    data = bytearray(before[corrupt][0])
+    data[2:200] = bytes(198)
+    corrupt.write_bytes(data)
+    os.utime(corrupt, ns=(0, before[corrupt][1].st_mtime_ns))  # nothing but its pixels says so
+    conversion.signal(signal.SIGCONT)
+    code, said = conversion.wait()
+    assert code == 1
+    reasons = dict(line.split(": ", 2)[1:] for line in said.splitlines() if line.startswith("failed: "))
+    assert reasons.keys() == {path.relative_to(source).as_posix() for path in late}
+    said_of = {path: reasons[path.relative_to(source).as_posix()] for path in late}
+    assert "No such file" in said_of[gone]
+    assert "truncated" in said_of[cut]
+    assert said_of[other] == "changed during the conversion"
+    assert "damaged" in said_of[corrupt]
+    assert_nothing_partial(out, undisturbed)
+    code, said = nursery.convert(out, source=str(source)).wait()
+    assert_one_line_error(code, said, "what is finished is kept")
+    for path, (data_before, stat) in before.items():
+        path.write_bytes(data_before)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert nursery.convert(out, source=str(source)).wait()[0] == 0
+    files, state = (".sim2real/manifest.jsonl", ".sim2real/conversion.json")
+    after = digests(out)
+    assert {name for name in after if after[name] != undisturbed[name]} <= {files, state}  # they name other places
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(work: Path, nursery: Nursery, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    shutil.copytree(work / "in", source)
+    label = next(source.rglob("bbox.txt"))
+    label.chmod(0)
+    code, said = nursery.convert(tmp_path / "out", "--keep-going", source=str(source)).wait()
+    assert code == 1
+    assert f"failed: {label.relative_to(source)}: cannot be read: Permission denied" in said
+
+
+def test_files_that_may_not_grow(work: Path, nursery: Nursery, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    for largest in (3_000, 10_000, 20_000):  # frames, labels, the manifest
+        code, said = nursery.convert(tmp_path / "out", largest=largest).wait()
+        assert_one_line_error(code, said, "File too large", "what is finished is kept")
+        assert_nothing_partial(tmp_path / "out", undisturbed)
+    assert nursery.convert(tmp_path / "out").wait()[0] == 0
+    assert digests(tmp_path / "out") == undisturbed
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """``disk(size=bytes)``: a file system of its own, or the same one with other options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(**options: object) -> Path:
+        words = [f"{name}={value}" if value is not True else name for name, value in options.items()]
+        remount = ["remount"] if place.is_mount() else []
+        command = ["mount", "-t", "tmpfs", "-o", ",".join([*remount, *words]), "tmpfs", str(place)]
+        if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("no right to mount a small file system")
+        return place / "out"
+
+    yield mount
+    if place.is_mount():
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def room(folder: Path) -> int:
+    """What the files of a folder take on a file system of 4 KiB blocks."""
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_disk_that_is_too_small_is_refused_before_any_work(
+    work: Path, nursery: Nursery, disk: Callable[..., Path]
+) -> None:
+    out = disk(size=100_000)
+    code, said = nursery.convert(out).wait()
+    assert_one_line_error(code, said, "MB are free")
+    assert not list(out.rglob("*.jpg"))
+    out = disk(size="50M", nr_inodes=40)
+    code, said = nursery.convert(out).wait()
+    assert_one_line_error(code, said, "the file system takes 3", "more")
+    assert nursery.convert(out, "--carry", "hardlink", "--include", "*/rgb/*").wait()[0] == 0
+
+
+def test_a_disk_that_becomes_full(
+    work: Path, nursery: Nursery, undisturbed: dict[str, str], disk: Callable[..., Path]
+) -> None:
+    least, most = room(work / "in"), room(work / "undisturbed")
+    for size in random.Random(0).sample(range(least, most, 4096), 4):
+        out = disk(size=size + 4096)
+        code, said = nursery.convert(out).wait()
+        assert_one_line_error(code, said, "No space left on device", "what is finished is kept")
+        assert_nothing_partial(out, undisturbed)
+        disk(size="50M")
+        assert nursery.convert(out).wait()[0] == 0
+        assert digests(out) == undisturbed
+        shutil.rmtree(out)
+
+
+def test_a_disk_with_no_room_for_the_books(
+    work: Path, nursery: Nursery, undisturbed: dict[str, str], disk: Callable[..., Path]
+) -> None:
+    out = disk(size="50M")
+    assert nursery.convert(out).wait()[0] == 0
+    filler = out.parent / "filler"
+    refused = 0
+    for pages in (1, 3, 7, 12, 20):
+        next(out.rglob("bbox.txt")).unlink()
+        free = os.statvfs(out).f_bavail * 4096
+        filler.write_bytes(bytes(free - 4096 * pages))
+        code, said = nursery.convert(out).wait()
+        if code:
+            assert_one_line_error(code, said, "No space left on device", "what is finished is kept")
+            refused += 1
+        assert_nothing_partial(out, undisturbed)
+        filler.unlink()
+        assert nursery.convert(out).wait()[0] == 0
+        assert digests(out) == undisturbed
+    assert 0 < refused < 5
+
+
+def test_a_full_table_of_inodes(
+    work: Path, nursery: Nursery, undisturbed: dict[str, str], disk: Callable[..., Path]
+) -> None:
+    for more in (3, 9):  # room for all files, not for all folders and what else there is
+        out = disk(size="50M", nr_inodes=len(undisturbed) + more)
+        code, said = nursery.convert(out).wait()
+        assert_one_line_error(code, said, "No space left on device", "what is finished is kept")
+        assert_nothing_partial(out, undisturbed)
+        disk(size="50M", nr_inodes=10_000)
+        assert nursery.convert(out).wait()[0] == 0
+        assert digests(out) == undisturbed
+        shutil.rmtree(out)
+
+
+def test_a_target_that_may_only_be_read(
+    work: Path, nursery: Nursery, undisturbed: dict[str, str], disk: Callable[..., Path]
+) -> None:
+    out = disk(size="50M")
+    conversion = nursery.convert(out)
+    conversion.wait_for_files(out, 20)
+    conversion.signal(signal.SIGKILL)
+    conversion.wait()
+    disk(ro=True)
+    code, said = nursery.convert(out).wait()
+    assert_one_line_error(code, said, "Read-only file system")
+    disk(rw=True)
+    assert nursery.convert(out).wait()[0] == 0
+    assert digests(out) == undisturbed
