@@ -26,7 +26,7 @@ def _judge(critics: nn.ModuleList, images: Tensor, target: float) -> Tensor:
 
 def _train(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+    loss.backward()
     optimiser.step()
 
 
@@ -227,7 +227,7 @@ class ReferenceCycleGAN:
             ("D_sim", self.D_sim, sim, fake_sim, self._pool_sim),
         ):
             loss = 0.5 * (_judge(critic, images, 1) + _judge(critic, _exchange(pool, fake.detach()), 0))
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+            loss.backward()
             losses[name] = loss
         self._critic_optimiser.step()
         return {name: loss.detach() for name, loss in losses.items()}

@@ -158,7 +158,7 @@ def test_the_generators_loss_leaves_no_gradient_in_the_critics() -> None:
     method = make(rates=(1e-3, 0.0))
     for name in ("D_real", "D_sim"):
         for weight in method.networks[name].parameters():
-            weight.register_hook(lambda _, name=name: arrived.append(name))  # type: ignore[no-untyped-call]  # torch's
+            weight.register_hook(lambda _, name=name: arrived.append(name))
     before = weights(method.D_real, method.D_sim)
     update = method._update
     counts: list[int] = []
