@@ -1,5 +1,6 @@
 """Where networks run and with which numbers: what ``auto`` means, decided in one place."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -59,6 +60,13 @@ def _native_bf16(device: str) -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def usable_cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def free_memory(device: str) -> int:

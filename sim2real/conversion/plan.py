@@ -14,6 +14,7 @@ from sim2real.conversion.choices import choose
 from sim2real.conversion.manifest import Line, Record, Status, contents, read_manifest, read_record
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
+from sim2real.devices import usable_cores
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.model import GeneratorInfo, find_model, read_info
@@ -69,7 +70,7 @@ class ConvertOptions:
     @property
     def threads(self) -> int:
         """How many threads decode and encode, and as many carry."""
-        return self.workers or min(os.cpu_count() or 1, 8)
+        return self.workers or min(usable_cores(), 16)
 
 
 @dataclass(frozen=True, slots=True)
