@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from sim2real.errors import ImageError
 from sim2real.imageio import (
+    Picture,
+    decode_picture,
     encode_jpeg,
     encode_picture,
     encode_png,
@@ -321,6 +323,15 @@ def test_jpeg_is_written_baseline_with_full_chroma(progressive: bool, store: Sto
     assert factors == [0x11, 0x11, 0x11]
 
 
+def test_jpeg_has_the_tables_of_quality_95(store: Store) -> None:
+    picture = read_picture(store("a.jpg", saved(Image.fromarray(photo()), format="JPEG", quality=60)))
+    after = decoded(encode_picture(picture.rgb, picture))
+    expected = decoded(saved(Image.fromarray(photo()), format="JPEG", quality=95))
+    assert isinstance(after, JpegImagePlugin.JpegImageFile)
+    assert isinstance(expected, JpegImagePlugin.JpegImageFile)
+    assert after.quantization == expected.quantization
+
+
 def test_quality_is_followed() -> None:
     assert len(encode_jpeg(pixels(48, 64, 3), quality=50)) < len(encode_jpeg(pixels(48, 64, 3), quality=95))
 
@@ -332,6 +343,13 @@ def test_webp_stays_lossless_where_it_was(store: Store) -> None:
         after = encode_picture(picture.rgb, picture)
         assert (b"VP8L" in after) == lossless
         assert np.array_equal(np.array(decoded(after)), picture.rgb) == lossless
+
+
+@pytest.mark.parametrize(("container", "width"), [("JPEG", 65_501), ("WEBP", 16_384)])
+def test_pixels_that_no_such_file_can_hold_are_an_error(container: str, width: int) -> None:
+    rgb = np.zeros((1, width, 3), np.uint8)
+    with pytest.raises(ImageError, match=f"{width}x1 pixels cannot be stored as"):
+        encode_picture(rgb, Picture(rgb, container))
 
 
 def test_pixels_of_another_size_are_not_accepted(store: Store) -> None:
@@ -363,6 +381,16 @@ def test_file_that_lacks_its_last_bytes_is_truncated(container: str, store: Stor
     whole = saved(Image.fromarray(photo()), format=container)
     with pytest.raises(ImageError):
         read_picture(store("cut", whole[:-3]))
+
+
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0"])
+def test_jpeg_whose_rest_a_crash_filled_with_zeros_is_damaged(sampling: str) -> None:
+    whole = saved(Image.fromarray(photo()), format="JPEG", subsampling=sampling)
+    for share in (0.7, 0.9, 0.99):
+        place = int(len(whole) * share)
+        with pytest.raises(ImageError, match=r"a\.jpg: damaged or truncated JPEG"):
+            decode_picture(whole[:place] + bytes(len(whole) - place), Path("a.jpg"))
+    assert decode_picture(whole + bytes(10), Path("a.jpg")).rgb.shape == (48, 64, 3)
 
 
 @given(place=st.integers(8, 200), flip=st.integers(1, 255))

@@ -88,6 +88,26 @@ def test_encodings_come_back_as_they_were(tmp_path: Path, translate: Translate) 
     assert verify(out).ok
 
 
+def test_a_colour_profile_that_is_converted_is_named_in_the_manifest(tmp_path: Path, translate: Translate) -> None:
+    from PIL import ImageCms
+
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    tags = {bytes(profile[place : place + 4]): place for place in range(132, 132 + 12 * profile[131], 12)}
+    profile[tags[b"rXYZ"]], profile[tags[b"bXYZ"]] = ord("b"), ord("r")  # red and blue exchanged
+    Image.fromarray(noise(24, 40, 3)).save(source / "swapped.png", icc_profile=bytes(profile))
+    Image.fromarray(noise(24, 40, 3)).save(source / "usual.png")
+    summary = translate(source, out)
+    lines = [json.loads(line) for line in (out / ".sim2real/manifest.jsonl").read_text().splitlines()]
+    notes = {line["path"]: line.get("notes", []) for line in lines}
+    assert notes["usual.png"] == []
+    assert len(notes["swapped.png"]) == 1
+    assert notes["swapped.png"][0].startswith("ICC profile 'sRGB")
+    assert notes["swapped.png"][0].endswith("converted to sRGB")
+    assert f"{notes['swapped.png'][0]} (1 images)" in summary.warnings
+
+
 def test_a_camera_of_16_bits_is_refused_by_name(tmp_path: Path, translate: Translate, write_vkitti: Write) -> None:
     source = write_vkitti(tmp_path / "in")
     deep = source / IMAGE.format(1)
