@@ -32,7 +32,8 @@ class Engine(Protocol):
     """Translates pictures; made from a generator, which takes and makes images in [-1, 1], and the settings.
 
     Its attribute ``streams: int`` (1 if absent) says how many threads may call it at once to their advantage, and
-    ``notes: tuple[str, ...]`` (none if absent) what the user is to know of it, a line each.
+    ``notes: tuple[str, ...]`` (none if absent) what the user is to know of it, a line each. A class with the attribute
+    ``by_name_only = True`` is never chosen automatically.
     """
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":

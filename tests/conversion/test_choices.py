@@ -131,8 +131,8 @@ def test_a_precision_that_will_not_do_is_not_chosen(
 class Fake:
     """An engine that takes so long, and adds so much to every value of torch's picture."""
 
-    def __init__(self, seconds: float = 0, error: int = 0, refusal: str = "") -> None:
-        self.seconds, self.error, self.refusal = seconds, error, refusal
+    def __init__(self, *, seconds: float = 0, error: int = 0, refusal: str = "", by_name_only: bool = False) -> None:
+        self.seconds, self.error, self.refusal, self.by_name_only = seconds, error, refusal, by_name_only
 
     def __call__(self, generator: nn.Module, settings: EngineSettings) -> Callable[..., NDArray[np.uint8]]:
         if self.refusal:
@@ -153,6 +153,7 @@ class Fake:
         ({"fast": Fake(), "wrong": Fake(error=40)}, "fast", ["engine fast: ", "engine wrong is not used: its picture"]),
         ({"absent": Fake(refusal="no such device")}, "torch", ["engine absent is not used: no such device"]),
         ({"slow": Fake(seconds=9)}, "torch", []),
+        ({"rough": Fake(by_name_only=True)}, "torch", []),
     ],
 )
 def test_the_fastest_engine_that_agrees_is_taken(
@@ -171,7 +172,8 @@ def test_the_fastest_engine_that_agrees_is_taken(
         return 1.0 if isinstance(engine, TorchEngine) else 0.1 if made[id(engine)].seconds else 3.0
 
     entries = [SimpleNamespace(name=name) for name in ("torch", *others)]
-    monkeypatch.setattr(trial, "registry", lambda: SimpleNamespace(entries=lambda _kind: entries))
+    registry = SimpleNamespace(entries=lambda _kind: entries, load=lambda _kind, name: others[name])
+    monkeypatch.setattr(trial, "registry", lambda: registry)
     monkeypatch.setattr(trial, "make_engine", make)
     monkeypatch.setattr(trial, "frames_per_second", speed)
     told: list[str] = []
