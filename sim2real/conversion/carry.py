@@ -68,7 +68,6 @@ _NOT_HERE = "the file system has none, or lets nobody link to the files of other
 _NO_LINKS = {
     errno.EXDEV: "that is another file system",
     errno.EPERM: _NOT_HERE,
-    errno.EACCES: _NOT_HERE,
     errno.ENOSYS: _NOT_HERE,
     errno.EOPNOTSUPP: _NOT_HERE,
     errno.EMLINK: "",

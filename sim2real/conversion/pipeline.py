@@ -186,7 +186,7 @@ class Pipeline:
 
     def _send_batches(self) -> None:
         for jobs, size in self._batches():
-            pixels = size[0] * size[1] if size else 0
+            pixels = size[0] * size[1] * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
             with self._changed:
                 self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
@@ -376,11 +376,9 @@ class _Meters:
         busy = self.busy()
         if not busy.get("translating"):
             return ""
-        return (
-            "translating"
-            if busy["translating"] > sum(busy[stage] for stage in self._CODECS)
-            else max(self._CODECS, key=busy.__getitem__)
-        )
+        if busy["translating"] > sum(busy[stage] for stage in self._CODECS):
+            return "translating"
+        return max(self._CODECS, key=busy.__getitem__)
 
 
 def _join(pool: ThreadPoolExecutor, name: str) -> None:
