@@ -125,7 +125,8 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to save: a further Ctrl-C ends it, and no more
+        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to save: one more ends it, and prints nothing
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

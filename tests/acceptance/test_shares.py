@@ -87,7 +87,7 @@ def said_by(process: "subprocess.Popen[str]", code: int = 0) -> str:
     """What a process has said at its end, which must be with this exit code."""
     output, errors = process.communicate(timeout=200)
     assert process.returncode == code, errors
-    assert f'File "{ROOT}' not in errors  # torchrun's own traceback is not ours
+    assert f'File "{ROOT / "sim2real"}' not in errors  # torchrun's own traceback is not ours
     return output + errors
 
 
