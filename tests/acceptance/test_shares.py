@@ -1,5 +1,6 @@
 """One conversion shared by several processes, as torchrun, srun and a SLURM array start them."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,16 @@ def wait_for_files(process: "subprocess.Popen[str]", out: Path, count: int) -> N
         time.sleep(0.001)
 
 
+def wait_until_at_work(process: "subprocess.Popen[str]", out: Path, count: int) -> None:
+    """Wait until so many processes have come in and closed the door behind them, or this one has ended."""
+    while process.poll() is None:
+        if len(list(out.glob(".sim2real/manifest.*-of-*.jsonl"))) == count:
+            with (out / ".sim2real/lock").open("ab") as door, suppress(BlockingIOError):
+                fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+        time.sleep(0.001)
+
+
 @contextmanager
 def stopped(process: "subprocess.Popen[str]") -> Iterator[None]:
     process.send_signal(signal.SIGSTOP)
@@ -183,8 +194,7 @@ def test_who_comes_late_or_comes_again_disturbs_nobody(work: Path, alone: dict[s
 def test_a_second_group_stays_outside(work: Path, alone: dict[str, str], start: Start) -> None:
     out = work / "groups"
     group = [start(out, env=srun(index, 2)) for index in range(2)]
-    for task in group:
-        wait_for_files(task, out, 40)
+    wait_until_at_work(group[1], out, 2)
     with stopped(group[0]), stopped(group[1]):
         before = digests(out)
         strangers = [start(out, env=env) for env in (srun(0, 2), srun(2, 3), {})]

@@ -2,6 +2,7 @@
 
 import _thread
 import json
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -196,8 +197,12 @@ def test_what_is_in_hand_when_the_user_stops_it_is_finished_and_noted(tmp_path: 
             time.sleep(0.3)
 
     negative = Negative(2, stop)
-    with pytest.raises(KeyboardInterrupt):
-        execute(negative)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background begin without it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            execute(negative)
+    finally:
+        signal.signal(signal.SIGINT, before)
     lines = recorded(tmp_path / "out")
     converted = [path for path, line in lines.items() if line["status"] == "converted"]
     assert len(converted) == len(negative.shapes)
