@@ -3,12 +3,14 @@
 Under autocast every convolution rounds what goes in and what comes out to 8 bits of mantissa. For the image itself,
 and for what becomes the picture, that is too coarse: the convolutions at both ends of a network, about 2 % of its work,
 stay in fp32. Instance norms gather their statistics from the picture strip by strip, always the same strips, so that a
-picture that is translated in tiles is normalised with the very same numbers as a whole one.
+picture that is translated in tiles is normalised with the very same numbers as a whole one. Transposed convolutions are
+computed as ordinary ones, which round alike in every size of picture; those of oneDNN do not.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ def prepared(generator: nn.Module) -> nn.Module:
                 min(child.in_channels, child.out_channels) <= _IMAGE_CHANNELS
             ):
                 setattr(module, name, _Exact(child))
+            elif isinstance(child, nn.ConvTranspose2d):
+                setattr(module, name, _ConvTranspose(child))
             elif isinstance(child, nn.InstanceNorm2d) and not child.track_running_stats:
                 setattr(module, name, _InstanceNorm(child))
     return network
@@ -45,6 +49,22 @@ class _Exact(nn.Module):
         return result
 
 
+class _ConvTranspose(nn.Module):
+    """A transposed convolution by ordinary ones."""
+
+    def __init__(self, convolution: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.settings: dict[str, Any] = {
+            name: getattr(convolution, name) for name in ("stride", "padding", "output_padding", "groups", "dilation")
+        }
+
+    def forward(self, images: Tensor) -> Tensor:
+        plain = not isinstance(images, Tensor) or torch.compiler.is_compiling()
+        compute = functional.conv_transpose2d if plain else conv_transpose2d
+        return compute(images, self.weight, self.bias, **self.settings)
+
+
 class _InstanceNorm(nn.Module):
     """Instance norm by strips; several times as fast on a CPU as torch's own, which is used everywhere else."""
 
@@ -57,6 +77,63 @@ class _InstanceNorm(nn.Module):
             return functional.instance_norm(images, weight=self.weight, bias=self.bias, eps=self.eps)
         results = [normalise(*moments(image), self.weight, self.bias, self.eps)(image) for image in images[:, None]]
         return torch.cat(results) if len(results) > 1 else results[0]
+
+
+def conv_transpose2d(  # noqa: PLR0917  torch's own order
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    output_padding: Sequence[int] = (0, 0),
+    groups: int = 1,
+    dilation: Sequence[int] = (1, 1),
+) -> Tensor:
+    """As torch's, on a CPU by ordinary convolutions with parts of the kernel, each for every stride-th row and column.
+
+    Kernels that are narrower than their stride, grouped or dilated are left to torch.
+    """
+    narrow = any(kernel < step for kernel, step in zip(weight.shape[2:], stride, strict=True))
+    if images.device.type != "cpu" or groups != 1 or max(dilation) > 1 or narrow:
+        return functional.conv_transpose2d(images, weight, bias, stride, padding, output_padding, groups, dilation)
+    rows, columns = (
+        list(_phases(images.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], output_padding[axis]))
+        for axis in (0, 1)
+    )
+    values = {}
+    for row in rows:
+        for column in columns:
+            part = functional.pad(images, (*column.edges, *row.edges))
+            kernel = weight[:, :, row.tap :: stride[0], column.tap :: stride[1]].flip(2, 3).transpose(0, 1)
+            values[row.start, column.start] = functional.conv2d(part, kernel, bias)
+    height, width = (sum(phase.length for phase in phases) for phases in (rows, columns))
+    example = values[0, 0]
+    channels_last = example.is_contiguous(memory_format=torch.channels_last)
+    result = torch.empty(
+        (*example.shape[:2], height, width),
+        dtype=example.dtype,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+    )
+    for (top, left), part in values.items():
+        result[:, :, top :: stride[0], left :: stride[1]] = part
+    return result
+
+
+class _Phase(NamedTuple):
+    """Every stride-th row of a result: the first, how many, its first tap of the kernel, rows to pad on both sides."""
+
+    start: int
+    length: int
+    tap: int
+    edges: tuple[int, int]
+
+
+def _phases(source: int, kernel: int, stride: int, padding: int, output_padding: int) -> Iterator[_Phase]:
+    length = (source - 1) * stride - 2 * padding + kernel + output_padding
+    for start in range(min(stride, length)):
+        first, tap = divmod(start + padding, stride)
+        taps, count = len(range(tap, kernel, stride)), len(range(start, length, stride))
+        yield _Phase(start, count, tap, (taps - 1 - first, first + count - source))
 
 
 def normalise(

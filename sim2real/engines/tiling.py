@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sim2real.engines.base import EngineSettings
-from sim2real.engines.numerics import normalise, pooled, strips
+from sim2real.engines.numerics import conv_transpose2d, normalise, pooled, strips
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import Sim2RealError
 
@@ -342,7 +342,7 @@ def _conv_transpose2d(  # noqa: PLR0917  torch's own order
         top, bottom = sources(region.top, region.bottom, 0)
         left, right = sources(region.left, region.right, 1)
         tile = images.read(Region(top, bottom, left, right))
-        result = functional.conv_transpose2d(tile, weight, bias, steps, 0, 0, groups, spacing)
+        result = conv_transpose2d(tile, weight, bias, steps, groups=groups, dilation=spacing)
         first, column = region.top + cut[0] - top * steps[0], region.left + cut[1] - left * steps[1]
         return result[..., first : first + region.bottom - region.top, column : column + region.right - region.left]
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
 from numpy.typing import NDArray
 from torch import nn
 
 from sim2real.conversion.trial import psnr
 from sim2real.engines.base import EngineSettings
-from sim2real.engines.numerics import moments, prepared
+from sim2real.engines.numerics import conv_transpose2d, moments, prepared
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import CannotCompileError
 from sim2real.networks import Ranged
@@ -46,6 +48,37 @@ def test_instance_norm_is_torchs(affine: bool) -> None:
         nn.init.normal_(norm.bias)
     pictures = torch.randn(3, 6, 120, 90) * 3 + 2
     torch.testing.assert_close(prepared(nn.Sequential(norm))(pictures), norm(pictures), rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.integers(0, 4),
+    output_padding=st.integers(0, 3),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)
+def test_transposed_convolutions_are_torchs(
+    kernel: tuple[int, int], stride: tuple[int, int], padding: int, output_padding: int, size: tuple[int, int]
+) -> None:
+    assume(output_padding < min(stride) and padding < min(kernel))
+    images, weight, bias = torch.randn(2, 3, *size), torch.randn(3, 4, *kernel), torch.randn(4)
+    arguments = (bias, stride, (padding, padding), (output_padding, output_padding))
+    try:
+        expected = nn.functional.conv_transpose2d(images, weight, *arguments)
+    except RuntimeError:  # nothing is left of so small a map
+        assume(False)
+    assume(expected.numel())
+    torch.testing.assert_close(conv_transpose2d(images, weight, *arguments), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_transposed_convolutions_round_alike_in_every_size() -> None:
+    """In bf16, where oneDNN's own do not."""
+    images = torch.randn(1, 64, 96, 160).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(64, 32, 3, 3).to(torch.bfloat16) / 16
+    part = images[:, :, 20:70, 31:90].contiguous(memory_format=torch.channels_last)
+    whole, tile = (conv_transpose2d(each, weight, None, (2, 2), (1, 1), (1, 1)) for each in (images, part))
+    assert torch.equal(tile[:, :, 2:-2, 2:-2], whole[:, :, 42:138, 64:178])
 
 
 def test_the_generator_is_left_as_it_was(make: Make) -> None:
