@@ -57,9 +57,11 @@ class Data(Section):
         size: (W, H) of the images of a batch.
         load_size: What ``fit`` scales to before a window of ``size`` is cut, (W, H); None: no scaling beforehand.
         fit: ``"crop"``: a random window of the frame, its aspect kept; ``"resize"``: the whole frame squeezed.
-        batch_size: Images of each domain in a step.
+        batch_size: Images of each domain in a step, over all processes of a training together.
         augment: Names of augmentations, see :mod:`sim2real.augment`.
         workers: Processes that decode; 0 decodes in the training process.
+        cache: Keep the images decoded, scaled and uncompressed, in the run folder until the training ends: for small
+            datasets of large frames, where decoding is what a step waits for.
         validation: Part of each domain (below 1) or number of images that is held out and never trained on.
         sim_include: Globs on the paths of the sim side; only what fits one is used. Likewise the other three.
     """
@@ -70,6 +72,7 @@ class Data(Section):
     batch_size: PositiveInt = 1
     augment: list[str] = ["hflip"]
     workers: NonNegativeInt = 2
+    cache: bool = False
     validation: NonNegativeFloat = 0.05
     sim_include: list[str] = []
     sim_exclude: list[str] = []
@@ -115,30 +118,60 @@ class Losses(BaseModel):
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
+class Critic(Section):
+    """What keeps the discriminators in check, whichever they are.
+
+    Attributes:
+        spectral_norm: Divide every weight of convolutions and linear layers by its largest singular value.
+        r1: Weight of the squared gradient of the scores of real images; 0: none.
+        r1_every: It is computed every so many steps, weighted by as much more.
+        lecam: Weight of the distance of scores from running means of those of the other kind; 0: none.
+        augment: What is done alike to all that they see: ``"color"``, ``"translation"``, ``"cutout"``.
+        augment_target: The probability of those adapts until this part of real images is scored as real; 0: always.
+    """
+
+    spectral_norm: bool = False
+    r1: NonNegativeFloat = 0
+    r1_every: PositiveInt = 16
+    lecam: NonNegativeFloat = 0
+    augment: list[Literal["color", "translation", "cutout"]] = []
+    augment_target: float = Field(0.0, ge=0, le=1)
+
+
 class Optim(Section):
-    """Adam's settings."""
+    """Adam's settings.
+
+    ``clip``: the greatest norm of the gradients of all that one optimiser trains; 0: no limit.
+    """
 
     generator_lr: NonNegativeFloat = 2e-4
     discriminator_lr: NonNegativeFloat = 2e-4
     betas: tuple[_Decay, _Decay] = (0.5, 0.999)
+    clip: NonNegativeFloat = 0
 
 
 class Schedule(Section):
-    """The learning rate over the run: constant, then linearly to zero, in these proportions of its length."""
+    """The learning rate over the run: constant, then linearly to zero, in these proportions of its length.
+
+    ``warmup``: before that, linearly from zero in so many steps.
+    """
 
     constant: NonNegativeFloat = 1
     decay: NonNegativeFloat = 0
+    warmup: NonNegativeInt = 0
 
 
 class Train(Section):
     """How long: ``steps`` or ``epochs``, whichever was set last; an epoch is as many images as the larger domain has.
 
-    ``patience``: stop when the held-out loss of the generators has not improved for so many epochs; 0 never stops.
+    ``patience``: stop when the score of held-out images has not improved for so many epochs; 0 never stops.
+    ``accumulate``: a step's images go through the networks in so many parts, for batches that memory does not hold.
     """
 
     steps: PositiveInt | None = None
     epochs: PositiveInt | None = None
     patience: NonNegativeInt = 0
+    accumulate: PositiveInt = 1
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -155,9 +188,26 @@ class Every(Section):
 
 
 class Checkpoint(Every):
-    """Checkpoints; the newest ``keep`` stay."""
+    """Checkpoints; the newest ``keep`` stay, and the best.
+
+    ``use``: Whose generators the run gives: those of the ``"best"`` evaluation on held-out images, or the ``"last"``.
+    """
 
     keep: PositiveInt = 2
+    use: Literal["best", "last"] = "best"
+
+
+class Evaluate(Every):
+    """How the generators do on ``count`` held-out images of each domain."""
+
+    count: PositiveInt = 32
+
+
+class Log(Every):
+    """Losses in metrics.jsonl and on the terminal; ``to``: loggers that get them too, which need their extras."""
+
+    every: NonNegativeInt = 10
+    to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
 
 
 class Sample(Every):
@@ -193,6 +243,7 @@ class Config(Section):
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
+    deterministic: bool = False
     init: Literal["xavier", "normal"] = "normal"
     ema: float = Field(0.0, ge=0, lt=1)
     pool: NonNegativeInt = 0
@@ -200,14 +251,15 @@ class Config(Section):
     method: Component = Component(name="cyclegan")
     generator: Component = Component(name="resnet")
     discriminator: Component = Component(name="patchgan70")
+    critic: Critic = Critic()
     losses: Losses = Losses()
     optim: Optim = Optim()
     schedule: Schedule = Schedule()
     train: Train = Train(epochs=200)
     checkpoint: Checkpoint = Checkpoint()
     sample: Sample = Sample()
-    evaluate: Every = Every()
-    log: Every = Every(every=10)
+    evaluate: Evaluate = Evaluate()
+    log: Log = Log()
     convert: list[Conversion] = []
 
     @property
