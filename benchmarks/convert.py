@@ -18,7 +18,6 @@ from torch import nn
 
 from benchmarks import plain
 from benchmarks.common import in_fresh_process, make_parser, print_table, processor
-from benchmarks.step import make_picture
 from sim2real import __version__
 from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert, make_plan
@@ -101,7 +100,7 @@ def write_pictures(folder: Path, size: tuple[int, int], number: int) -> Path:
     encode: Callable[[NDArray[np.uint8]], bytes] = encode_png if folder.name == "png" else encode_jpeg
     folder.mkdir()
     for seed in range(number):
-        (folder / f"{seed:04d}.{folder.name}").write_bytes(encode(make_picture(size, seed)))
+        (folder / f"{seed:04d}.{folder.name}").write_bytes(encode(plain.make_picture(size, seed)))
     return folder
 
 

@@ -12,11 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
 Losses = dict[str, Tensor]
+
+
+def make_picture(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) of soft shapes with a little noise, which a PNG compresses about as well as a photo."""
+    noise = np.random.default_rng(seed)
+    coarse = noise.integers(0, 256, (max(2, size[1] // 16), max(2, size[0] // 16), 3), np.uint8)
+    soft = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.int16)
+    return (soft + noise.integers(-3, 4, soft.shape)).clip(0, 255).astype(np.uint8)
 
 
 def _judge(critics: nn.ModuleList, images: Tensor, target: float) -> Tensor:
