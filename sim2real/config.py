@@ -5,6 +5,7 @@ The layers, each over the one before: the recipe, sim2real.toml, ``--set key=val
 
 import copy
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from sim2real.errors import SettingsError, UnknownNameError
 from sim2real.registry import registry
@@ -31,8 +33,8 @@ Layer = Mapping[str, Any]
 SETTINGS_FILE = "sim2real.toml"
 _COMPONENTS = ("method", "generator", "discriminator")
 _MAY_CHANGE = (
-    "summary", "source", "sim", "real", "run", "device", "convert", "data.workers", "train.", "checkpoint.", "sample.",
-    "evaluate.", "log.",
+    "summary", "source", "sim", "real", "run", "device", "convert", "data.workers", "data.cache", "train.",
+    "checkpoint.", "sample.", "evaluate.", "log.",
 )  # fmt: skip
 _LENGTHS = {"steps", "epochs"}
 
@@ -44,7 +46,12 @@ class Section(BaseModel):
 
 
 class Component(Section):
-    """A registered component and the keyword arguments of its constructor."""
+    """A registered component.
+
+    Attributes:
+        name: Its registered name; another than the recipe's drops the recipe's options.
+        options: Keyword arguments of its constructor.
+    """
 
     name: str
     options: dict[str, Any] = {}
@@ -63,7 +70,10 @@ class Data(Section):
         cache: Keep the images decoded, scaled and uncompressed, in the run folder until the training ends: for small
             datasets of large frames, where decoding is what a step waits for.
         validation: Part of each domain (below 1) or number of images that is held out and never trained on.
-        sim_include: Globs on the paths of the sim side; only what fits one is used. Likewise the other three.
+        sim_include: Globs on the paths of the sim side; only what fits one is used. None: all.
+        sim_exclude: What fits one of these is not used.
+        real_include: As ``sim_include``, of the real side.
+        real_exclude: As ``sim_exclude``, of the real side.
     """
 
     size: tuple[PositiveInt, PositiveInt] = (256, 256)
@@ -81,7 +91,12 @@ class Data(Section):
 
 
 class Term(Section):
-    """A loss with options: ``myloss = { weight = 1.0, options = { ... } }``; a mere number is its weight."""
+    """A loss with options: ``myloss = { weight = 1.0, options = { ... } }``; a mere number is its weight.
+
+    Attributes:
+        weight: What it is multiplied with in the sum; 0: it is not computed.
+        options: Keyword arguments of its constructor.
+    """
 
     weight: NonNegativeFloat
     options: dict[str, Any] = {}
@@ -89,30 +104,36 @@ class Term(Section):
 
 _Weighted = Annotated[
     Term,
-    BeforeValidator(lambda value: value if isinstance(value, Mapping | Term) else {"weight": value}),
+    BeforeValidator(
+        lambda value: value if isinstance(value, Mapping | Term) else {"weight": value},
+        json_schema_input_type=NonNegativeFloat | Term,
+    ),
     PlainSerializer(lambda term: term.model_dump() if term.options else term.weight),
 ]
 
 
-class Losses(BaseModel):
-    """The generators' loss: how critics are fooled, and the weights of all other terms by their registered names."""
+class Losses(Section):
+    """The generators' loss: how critics are fooled, and the weights of all other terms by their registered names.
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    Attributes:
+        adversarial: The game with the critics: least squares, binary cross-entropy or the hinge.
+        cycle: Weight of the way there and back, which keeps what is in the picture.
+        identity: Weight of leaving images of the target domain as they are, which keeps colours.
+    """
+
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, _Weighted]
     adversarial: Literal["lsgan", "bce", "hinge"] = "lsgan"
     cycle: _Weighted = Term(weight=10)
     identity: _Weighted = Term(weight=0)
 
-    @model_validator(mode="after")
-    def _extra_are_registered(self) -> Self:
-        for name in self.__pydantic_extra__:
-            registry().entry("losses", name)
-        return self
-
     def terms(self) -> dict[str, Term]:
         """The weighted terms besides the adversarial one; those of weight 0 are left out."""
-        named = {"cycle": self.cycle, "identity": self.identity, **self.__pydantic_extra__}
-        return {name: term for name, term in named.items() if term.weight}
+        return {name: term for name, term in self.all_terms().items() if term.weight}
+
+    def all_terms(self) -> dict[str, Term]:
+        """Those of weight 0 too."""
+        return {"cycle": self.cycle, "identity": self.identity, **self.__pydantic_extra__}
 
 
 _Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -141,7 +162,11 @@ class Critic(Section):
 class Optim(Section):
     """Adam's settings.
 
-    ``clip``: the greatest norm of the gradients of all that one optimiser trains; 0: no limit.
+    Attributes:
+        generator_lr: Learning rate of the generators.
+        discriminator_lr: Learning rate of the discriminators.
+        betas: Decay of the running means of gradients and of their squares.
+        clip: The greatest norm of the gradients of all that one optimiser trains; 0: no limit.
     """
 
     generator_lr: NonNegativeFloat = 2e-4
@@ -151,9 +176,12 @@ class Optim(Section):
 
 
 class Schedule(Section):
-    """The learning rate over the run: constant, then linearly to zero, in these proportions of its length.
+    """The learning rate over the run: constant, then linearly to zero.
 
-    ``warmup``: before that, linearly from zero in so many steps.
+    Attributes:
+        constant: Share of the run at the full rate, in proportion to ``decay``.
+        decay: Share of the run in which the rate falls to zero; 0: it stays.
+        warmup: Before that the rate rises linearly from zero in so many steps.
     """
 
     constant: NonNegativeFloat = 1
@@ -162,10 +190,13 @@ class Schedule(Section):
 
 
 class Train(Section):
-    """How long: ``steps`` or ``epochs``, whichever was set last; an epoch is as many images as the larger domain has.
+    """How long: ``steps`` or ``epochs``, whichever was set last.
 
-    ``patience``: stop when the score of held-out images has not improved for so many epochs; 0 never stops.
-    ``accumulate``: a step's images go through the networks in so many parts, for batches that memory does not hold.
+    Attributes:
+        steps: Updates of every network.
+        epochs: Times through as many images as the larger domain has.
+        patience: Stop when the score of held-out images has not improved for so many epochs; 0 never stops.
+        accumulate: A step's images go through the networks in so many parts, for batches that memory does not hold.
     """
 
     steps: PositiveInt | None = None
@@ -182,15 +213,21 @@ class Train(Section):
 
 
 class Every(Section):
-    """Something that is done every so many steps; 0: at the end only."""
+    """Something that is done again and again.
+
+    Attributes:
+        every: It is done every so many steps; 0: at the end only.
+    """
 
     every: NonNegativeInt = 500
 
 
 class Checkpoint(Every):
-    """Checkpoints; the newest ``keep`` stay, and the best.
+    """Checkpoints, from which a run is resumed.
 
-    ``use``: Whose generators the run gives: those of the ``"best"`` evaluation on held-out images, or the ``"last"``.
+    Attributes:
+        keep: The newest so many stay, and the best.
+        use: Whose generators the run gives: those of the ``"best"`` evaluation on held-out images, or the ``"last"``.
     """
 
     keep: PositiveInt = 2
@@ -198,26 +235,49 @@ class Checkpoint(Every):
 
 
 class Evaluate(Every):
-    """How the generators do on ``count`` held-out images of each domain."""
+    """How the generators do on held-out images.
+
+    Attributes:
+        count: Images of each domain.
+    """
 
     count: PositiveInt = 32
 
 
 class Log(Every):
-    """Losses in metrics.jsonl and on the terminal; ``to``: loggers that get them too, which need their extras."""
+    """Losses in metrics.jsonl and on the terminal.
+
+    Attributes:
+        to: Loggers that get them too; each needs its extra, ``pip install "sim2real[tensorboard]"``.
+    """
 
     every: NonNegativeInt = 10
     to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
 
 
 class Sample(Every):
-    """Sample grids of ``count`` held-out images of each domain."""
+    """Sample grids, as pictures in the run folder.
+
+    Attributes:
+        count: Held-out images of each domain.
+    """
 
     count: PositiveInt = 4
 
 
 class Conversion(Section):
-    """One dataset that ``convert`` and ``batch`` convert; the fields are options of ``sim2real convert``."""
+    """One dataset that ``convert`` and ``batch`` convert; the fields are options of ``sim2real convert``.
+
+    Attributes:
+        source: Folder of the dataset.
+        out: Folder that it is converted into.
+        dataset: Name of its layout; it is recognised if left out.
+        direction: Which of the run's generators; ``"sim2real"`` if left out.
+        include: Globs; only frames that fit one are converted. None: all.
+        exclude: Frames that fit one of these are not converted.
+        carry: How labels and all other files come over.
+        quality: Of JPEG files.
+    """
 
     source: str
     out: str
@@ -230,7 +290,39 @@ class Conversion(Section):
 
 
 class Config(Section):
-    """All settings of a training and of the conversions that follow it."""
+    """All settings of a training and of the conversions that follow it.
+
+    Attributes:
+        recipe: Name of the settings that all others are laid over.
+        summary: What the recipe is for, in a line.
+        source: Where the recipe comes from.
+        sim: Folder of the simulated images, a dataset of any known layout.
+        real: Folder of the real images; empty where one CycleGAN folder, ``sim``, holds both.
+        swap: In a CycleGAN folder take B as the simulation and A as real.
+        run: Run folder, where the training is written and converted from; ``runs/<recipe>`` if left out.
+        seed: Decides everything that is random.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:0"``.
+        precision: ``"auto"``: bf16 where the device is fast in it, else fp32.
+        compile: Compile the networks, which takes minutes and makes every step faster; ``"auto"``: where that pays.
+        deterministic: Two runs with one seed are equal bit for bit, at some cost in speed.
+        init: The distribution that the weights of convolutions are first drawn from.
+        ema: Decay of the moving average of the generators' weights, with which images are converted; 0: none.
+        pool: Earlier fakes that each critic is shown again; 0: it sees the newest alone.
+        data: What the networks see.
+        method: What makes up a training step.
+        generator: What turns images of one domain into the other's.
+        discriminator: What judges images of one domain.
+        critic: What keeps the discriminators in check.
+        losses: What the generators are trained by.
+        optim: Adam's settings.
+        schedule: The learning rate over the run.
+        train: How long.
+        checkpoint: When the state is saved, and which one is used.
+        sample: When sample grids are drawn.
+        evaluate: When held-out images are looked at.
+        log: When losses are written, and where to.
+        convert: Datasets that ``convert`` and ``batch`` convert.
+    """
 
     recipe: str = "default"
     summary: str = ""
@@ -242,7 +334,7 @@ class Config(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    compile: bool = False
+    compile: Literal["auto", True, False] = False
     deterministic: bool = False
     init: Literal["xavier", "normal"] = "normal"
     ema: float = Field(0.0, ge=0, lt=1)
@@ -301,9 +393,11 @@ def resolve(
     merged = Config().model_dump(mode="json", exclude_none=True)
     for place, layer in [(f"recipe {name}", base or _parse_toml(entry.load(), entry.target)), *layers]:
         _merge(merged, layer)
-        _validate(merged, place)
+        _require_registered(_validate(merged, place), place)
     merged["recipe"] = name
-    return _validate(merged, "options")
+    config = _validate(merged, "options")
+    _require_equal_parts(config)
+    return config
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -415,22 +509,50 @@ def _validate(settings: Layer, place: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
-        message = f"{place}: {'.'.join(path)}: {_explain(path, first['type'], first['msg'])}"
+        message = f"{place}: {'.'.join(path)}: {_explain(path, first)}"
         raise SettingsError(message) from error
-    except UnknownNameError as error:  # of a loss, the only names that are looked up here
-        raise UnknownNameError(f"{place}: losses: {error}") from error
 
 
-def _explain(path: list[str], kind: str, reason: str) -> str:
-    if kind in {"model_type", "dict_type"}:
-        return f"must be a table of {', '.join(_keys(Config, path)) if kind == 'model_type' else 'options'}"
-    if kind != "extra_forbidden":
-        reason = reason.removeprefix("Value error, ")
-        return reason[0].lower() + reason[1:]
-    known = _keys(Config, path[:-1])
-    near = difflib.get_close_matches(path[-1], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(known)}"
-    return f"no such setting; {hint}"
+def _require_registered(config: Config, place: str) -> None:
+    named = [(f"{kind}s", getattr(config, kind).name, f"{kind}.name") for kind in _COMPONENTS]
+    for kind, name, key in [*named, *(("losses", name, "losses") for name in config.losses.all_terms())]:
+        try:
+            registry().entry(kind, name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{place}: {key}: {error}") from error
+
+
+def _require_equal_parts(config: Config) -> None:
+    """Make sure that a batch can be cut as it is to be accumulated: a matter of all layers together."""
+    images, parts = config.data.batch_size, config.train.accumulate
+    if images % parts:
+        divisors = ", ".join(str(number) for number in range(1, images + 1) if images % number == 0)
+        message = f"train.accumulate = {parts}: data.batch_size = {images} cannot be cut into so many equal parts; "
+        raise SettingsError(f"{message}accepted: {divisors}")
+
+
+def _explain(path: list[str], error: ErrorDetails) -> str:
+    """What is wrong with the value at a path, and what is accepted there."""
+    kind = error["type"]
+    if kind == "model_type":
+        return f"must be a table of {', '.join(_keys(Config, path))}"
+    if kind == "dict_type":
+        return "must be a table of options"
+    if kind == "extra_forbidden":
+        known = _keys(Config, path[:-1])
+        return "no such setting; " + (_nearest(path[-1], known) or f"accepted: {', '.join(known)}")
+    reason = error["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    if kind == "literal_error":
+        reason = reason.replace("True", "true").replace("False", "false")
+        near = _nearest(str(error["input"]), re.findall(r"'([^']+)'", reason))
+        return f"{reason}; {near}" if near else reason
+    return reason
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word.lower(), known, n=1)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def _keys(section: type[BaseModel], path: list[str]) -> list[str]:

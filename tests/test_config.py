@@ -10,6 +10,7 @@ from sim2real.config import Config, differences, read_config, read_settings, res
 from sim2real.errors import Sim2RealError
 from sim2real.registry import registry
 
+GENERATORS = [entry.name for entry in registry().entries("generators")]
 RECIPES = [entry.name for entry in registry().entries("recipes")]
 
 
@@ -104,7 +105,16 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("sead=1", ["sead: no such setting", "did you mean seed?"]),
         ("xyzzy=1", ["xyzzy: no such setting", "accepted: recipe, ", "discriminator"]),
         ("train.xyzzy=1", ["accepted: steps, epochs, patience"]),
-        ("losses.adversarial=wgan", ["losses.adversarial: ", "'lsgan', 'bce' or 'hinge'"]),
+        ("losses.adversarial=wgan", ["losses.adversarial: ", "'lsgan', 'bce' or 'hinge'; did you mean lsgan?"]),
+        ("losses.adversarial=xyzzy", ["losses.adversarial: input should be 'lsgan', 'bce' or 'hinge'"]),
+        ("losses.adversarial=3", ["losses.adversarial: input should be 'lsgan', 'bce' or 'hinge'"]),
+        ("critic.augment=['colour']", ["critic.augment.0: ", "did you mean color?"]),
+        ("compile=maybe", ["compile: input should be 'auto', true or false"]),
+        ("compile=atuo", ["did you mean auto?"]),
+        ("log.to=['tensorbord']", ["log.to.0: ", "did you mean tensorboard?"]),
+        ("generator.name=rsnet", ["--set generator.name=rsnet: generator.name: no generator", "did you mean resnet?"]),
+        ("discriminator.name=xyzzy", ["discriminator.name: no discriminator is called 'xyzzy'; known: patch, global"]),
+        ("method.name=cyclegn", ["method.name: no method is called 'cyclegn'; did you mean cyclegan?"]),
         ("losses.cycl=3", ["--set losses.cycl=3: losses: no loss is called 'cycl'", "did you mean cycle?"]),
         ("losses.cycle=-1", ["losses.cycle", "greater than or equal to 0"]),
         ("losses.cycle=much", ["losses.cycle", "valid number"]),
@@ -133,6 +143,20 @@ def test_a_wrong_layer_is_told_by_its_name() -> None:
     assert refusal("seed=1", "ema=2").startswith("--set ema=2: ema")
     with pytest.raises(Sim2RealError, match=r"options: seed: .*greater"):
         resolve(seed=-1)
+
+
+def test_names_that_are_wrong_in_a_file_are_told_with_its_name() -> None:
+    assert refusal(generator={"name": "rsnet"}).startswith("sim2real.toml: generator.name: no generator")
+    assert refusal(losses={"cycl": 1.0}).startswith("sim2real.toml: losses: no loss")
+
+
+def test_a_batch_is_accumulated_in_equal_parts() -> None:
+    sets = ["train.accumulate=3", "data.batch_size=6"]
+    for order in (sets, sets[::-1]):  # a matter of all settings together, not of one after the other
+        assert resolve(sets=order).train.accumulate == 3
+    message = refusal("train.accumulate=4", "data.batch_size=6")
+    assert "train.accumulate = 4: data.batch_size = 6 cannot" in message
+    assert "accepted: 1, 2, 3, 6" in message
 
 
 def test_losses_take_weights_and_options() -> None:
@@ -174,7 +198,7 @@ configs = st.builds(
         },
     ),
     generator=st.fixed_dictionaries(
-        {"name": words.filter(bool)},
+        {"name": st.sampled_from(GENERATORS)},
         optional={"options": st.dictionaries(words, st.integers() | words | st.booleans() | st.lists(st.integers()))},
     ),
     losses=st.fixed_dictionaries(
@@ -204,7 +228,9 @@ def test_a_run_reads_its_own_settings(tmp_path: Path) -> None:
 
 def test_what_a_resumed_run_may_not_change_is_told_by_name() -> None:
     old = resolve("cyclegan")
-    lines = differences(old, resolve("cyclegan", sets=["data.batch_size=4", "losses.cycle=5", "generator.name=other"]))
+    lines = differences(
+        old, resolve("cyclegan", sets=["data.batch_size=4", "losses.cycle=5", "generator.name=encoder-decoder"])
+    )
     assert [line.split()[0] for line in lines] == [
         "data.batch_size", "generator.name", "generator.options.blocks", "generator.options.norm",
         "generator.options.output", "generator.options.width", "losses.cycle",
@@ -213,7 +239,16 @@ def test_what_a_resumed_run_may_not_change_is_told_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["train.steps=9", "device=cpu", "data.workers=7", "run=elsewhere", "log.every=1", "checkpoint.keep=9"]
+    "text",
+    [
+        "train.steps=9",
+        "device=cpu",
+        "data.workers=7",
+        "run=elsewhere",
+        "log.every=1",
+        "checkpoint.keep=9",
+        "data.cache=true",
+    ],
 )
 def test_length_place_and_books_of_a_run_may_change(text: str) -> None:
     assert differences(resolve(), resolve(sets=[text])) == []
