@@ -5,6 +5,7 @@ The layers, each over the one before: the recipe, sim2real.toml, ``--set key=val
 
 import copy
 import difflib
+import inspect
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from sim2real.errors import SettingsError, UnknownNameError
 from sim2real.registry import registry
@@ -39,10 +42,21 @@ _MAY_CHANGE = (
 _LENGTHS = {"steps", "epochs"}
 
 
+def _describe(schema: dict[str, Any], section: type[BaseModel]) -> None:
+    """Put the words of a section's docstring into its JSON schema."""
+    for base in section.__mro__:
+        text, _, attributes = (inspect.getdoc(base) or "").replace("``", "").partition("\n\nAttributes:\n")
+        if base is section:
+            schema["description"] = " ".join(text.split())
+        for name, words in re.findall(r"^    (\w+): (.*(?:\n     .*)*)", attributes, re.MULTILINE):
+            if name in schema["properties"]:
+                schema["properties"][name].setdefault("description", " ".join(words.split()))
+
+
 class Section(BaseModel):
     """A table of settings; a key that it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_describe)
 
 
 class Component(Section):
@@ -62,10 +76,10 @@ class Data(Section):
 
     Attributes:
         size: (W, H) of the images of a batch.
-        load_size: What ``fit`` scales to before a window of ``size`` is cut, (W, H); None: no scaling beforehand.
+        load_size: What ``fit`` scales to before a window of ``size`` is cut, (W, H); left out: no scaling beforehand.
         fit: ``"crop"``: a random window of the frame, its aspect kept; ``"resize"``: the whole frame squeezed.
         batch_size: Images of each domain in a step, over all processes of a training together.
-        augment: Names of augmentations, see :mod:`sim2real.augment`.
+        augment: Names of augmentations, keys of ``sim2real.augment.AUGMENTATIONS``.
         workers: Processes that decode; 0 decodes in the training process.
         cache: Keep the images decoded, scaled and uncompressed, in the run folder until the training ends: for small
             datasets of large frames, where decoding is what a step waits for.
@@ -408,6 +422,42 @@ def differences(old: Config, new: Config) -> list[str]:
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
     ]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of sim2real.toml (draft 2020-12), with the names of all that is registered, plugins' too."""
+    schema = Config.model_json_schema(schema_generator=_OfOneLayer)
+    component = schema["$defs"].pop("Component")
+    del component["required"]  # a layer may leave the name to the one below it
+    for kind in _COMPONENTS:
+        named = copy.deepcopy(component)
+        named["properties"]["name"]["enum"] = _names(f"{kind}s")
+        named |= {"title": kind.capitalize(), "description": schema["properties"][kind]["description"]}
+        schema["properties"][kind] = named
+    losses = schema["$defs"]["Losses"]
+    weighted = losses["additionalProperties"]
+    for entry in registry().entries("losses"):
+        losses["properties"].setdefault(entry.name, {**weighted, "description": entry.summary})
+    losses["additionalProperties"] = False
+    schema["properties"]["recipe"]["enum"] = _names("recipes")
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": SETTINGS_FILE}
+
+
+class _OfOneLayer(GenerateJsonSchema):
+    """The schema of a layer of settings: what it leaves out has no value of its own, and TOML knows no null."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  no setting has
+        return False
+
+
+def _names(kind: str) -> list[str]:
+    return [entry.name for entry in registry().entries(kind)]
 
 
 def _flat(table: Layer, prefix: str = "") -> Iterator[tuple[str, object]]:

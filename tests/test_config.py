@@ -2,11 +2,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim2real.config import Config, differences, read_config, read_settings, resolve
+from sim2real.config import Config, differences, json_schema, read_config, read_settings, resolve
 from sim2real.errors import Sim2RealError
 from sim2real.registry import registry
 
@@ -268,3 +269,70 @@ def test_only_the_length_of_the_training_drops_its_other_form() -> None:
     options = {"steps": 3, "epochs": 4}
     config = resolve(file={"generator": {"options": options}}, sets=["generator.options.steps=5"])
     assert config.generator.options.items() >= {"steps": 5, "epochs": 4}.items()
+
+
+# ------------------------------------------------------------------------------------------------------------ schema
+
+
+def accepts(settings: object) -> bool:
+    """Whether an editor that knows the schema finds nothing wrong."""
+    return bool(jsonschema.Draft202012Validator(json_schema()).is_valid(settings))
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_schema_accepts_recipes_and_what_runs_write(recipe: str) -> None:
+    assert accepts(tomllib.loads(registry().entry("recipes", recipe).load()))
+    assert accepts(tomllib.loads(resolve(recipe, train__steps=3).dump()))
+
+
+@given(configs)
+def test_the_schema_accepts_what_settings_may_say(config: Config) -> None:
+    assert accepts(tomllib.loads(config.dump()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sead = 1",
+        "recipe = 'cyclgan'",
+        "[data]\nsise = [3, 3]",
+        "[data]\nsize = [3]",
+        "[data]\nsize = [0, 3]",
+        "[losses]\nadversarial = 'wgan'",
+        "[losses]\ncycl = 3.0",
+        "[losses]\ncycle = -1",
+        "[losses]\ncycle = { options = {} }",
+        "[generator]\nname = 'rsnet'",
+        "[generator]\nwidth = 3",
+        "[critic]\naugment = ['colour']",
+        "compile = 'maybe'",
+        "[[convert]]\nsource = 'a'",
+    ],
+)
+def test_what_settings_refuse_the_schema_marks(text: str) -> None:
+    settings = tomllib.loads(text)
+    with pytest.raises(Sim2RealError):
+        resolve(file=settings)
+    assert not accepts(settings)
+
+
+@pytest.mark.parametrize(
+    "text", ["[generator.options]\nwidth = 4", "[losses]\ncycle = { weight = 3 }", "compile = true"]
+)
+def test_what_a_file_leaves_to_its_recipe_the_schema_does_not_miss(text: str) -> None:
+    settings = tomllib.loads(text)
+    resolve(file=settings)
+    assert accepts(settings)
+
+
+def test_every_setting_is_described_to_the_reader_of_the_schema() -> None:
+    schema = json_schema()
+    sections = [schema, *schema["$defs"].values(), *(schema["properties"][kind] for kind in ("generator", "method"))]
+    bare = [name for section in sections for name, key in section["properties"].items() if not key.get("description")]
+    assert bare == []
+    assert schema["$defs"]["Data"]["properties"]["fit"]["description"].startswith('"crop": a random window')
+    assert schema["properties"]["discriminator"]["properties"]["name"]["enum"][:2] == ["patch", "global"]

@@ -12,6 +12,7 @@ _TEMPLATE = """\
 # Settings of `sim2real train`, `sim2real convert` and `sim2real batch`, run in this folder.
 # Every setting of a recipe may stand here: `sim2real recipes {recipe}` prints them all.
 # Options of a command win over this file; --set data.batch_size=4 wins over one setting of it.
+# For completion in an editor: sim2real recipes --schema > schema.json, and a first line "#:schema ./schema.json".
 
 recipe = {recipe_text}
 sim = {sim}  # {sim_facts}

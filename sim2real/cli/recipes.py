@@ -16,6 +16,9 @@ def command(
     name: Annotated[str | None, typer.Argument(help="Show this recipe's settings and networks.")] = None,
     sets: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of sim2real.toml, for editors, and nothing else.")
+    ] = False,
 ) -> None:
     """The recipes that can be named; with NAME: its settings, and each network layer by layer."""
     import json
@@ -23,8 +26,11 @@ def command(
     from rich.table import Table
 
     from sim2real.cli.console import out
-    from sim2real.config import resolve
+    from sim2real.config import json_schema, resolve
 
+    if schema:
+        print(json.dumps(json_schema(), indent=2))
+        return
     if name is None:
         print_entries("recipes", as_json=as_json)
         return
