@@ -1,0 +1,200 @@
+"""What metrics.jsonl says, told to TensorBoard, Weights & Biases and MLflow as well, through Lightning's loggers.
+
+The run folder stays the book of a training; these are windows on it, and one that breaks never ends a training.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from sim2real.errors import SettingsError
+from sim2real.files import write_whole
+from sim2real.imageio import decode_picture
+
+_PROJECT = "sim2real"
+_SAMPLES = "samples"
+_IDENTITIES = "loggers.json"
+
+
+class Loggers:
+    """The loggers of ``log.to``; in a training of many processes, the first one's alone.
+
+    Nothing is written before :meth:`begin`. ``loggers.json`` in the run folder keeps the names that services gave the
+    run, so that a resumed one goes on in its place.
+
+    Args:
+        names: Of ``"tensorboard"``, ``"wandb"`` and ``"mlflow"``.
+        folder: The run folder; TensorBoard's events go to ``tensorboard/`` there, W&B's files to ``wandb/``. MLflow
+            writes where ``MLFLOW_TRACKING_URI`` says, else where it does by itself.
+        settings: All settings of the training, plain values in nested tables; None is left out.
+        run_name: What the run is called.
+        step: Steps done before, of a training that is resumed.
+
+    Raises:
+        SettingsError: A package is not installed; the message names the extra that brings it.
+    """
+
+    def __init__(
+        self, names: Sequence[str], folder: Path, settings: Mapping[str, Any], run_name: str, *, step: int = 0
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._begun = False
+        self._identities = _read_identities(folder)
+        self._open = {
+            name: _create(name, folder, run_name, identity=self._identities.get(name), step=step)
+            for name in dict.fromkeys(names)
+        }
+
+    def begin(self) -> None:
+        """Open every logger and tell it the settings, once; what logs first does it otherwise.
+
+        Raises:
+            SettingsError: A service refuses, is not reached or wants to know who asks.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        for name, window in self._open.items():
+            try:
+                if name not in self._identities:
+                    window.tell_settings(_without_none(self._settings))
+                self._identities[name] = window.identity()
+            except Exception as error:
+                message = f"log.to: {name} cannot begin: {_said(error)}; mend that, or leave {name} out of log.to"
+                raise SettingsError(message) from error
+        if self._open:
+            write_whole(self._folder / _IDENTITIES, json.dumps(self._identities).encode())
+
+    def log(self, step: int, record: Mapping[str, float]) -> list[str]:
+        """Tell the figures of a step by name.
+
+        Returns:
+            A sentence for each logger that failed; it is told nothing more.
+        """
+        return self._tell(lambda window: window.log(step, record))
+
+    def picture(self, step: int, png: bytes) -> list[str]:
+        """Show a sample grid, the bytes of a PNG file; returns what :meth:`log` does."""
+        if not self._open:
+            return []
+        pixels = decode_picture(png, Path(f"step_{step:08d}.png")).rgb
+        return self._tell(lambda window: window.show(step, pixels))
+
+    def close(self) -> list[str]:
+        """Have all that was told written or sent; returns what :meth:`log` does."""
+        faults = self._tell(lambda window: window.close()) if self._begun else []
+        self._open.clear()
+        return faults
+
+    def _tell(self, what: "Callable[[_Window], None]") -> list[str]:
+        self.begin()
+        faults = []
+        for name, window in list(self._open.items()):
+            try:
+                what(window)
+            except Exception as error:  # noqa: BLE001  whatever a service does, the training goes on
+                del self._open[name]
+                faults.append(f"log.to: {name} failed ({_said(error)}) and is told no more; metrics.jsonl has it all")
+        return faults
+
+
+class _Window:
+    """One of Lightning's loggers, whose packages are imported when it is wanted."""
+
+    def __init__(self, logger: Any) -> None:  # noqa: ANN401  what is beneath it differs from service to service
+        self.logger = logger
+
+    def identity(self) -> str:
+        """What the service calls the run."""
+        return str(self.logger.version)
+
+    def tell_settings(self, settings: Mapping[str, Any]) -> None:
+        self.logger.log_hyperparams(dict(settings))
+
+    def log(self, step: int, record: Mapping[str, float]) -> None:
+        self.logger.log_metrics(dict(record), step)
+
+    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.logger.finalize("success")
+
+
+class _TensorBoard(_Window):
+    def __init__(self, folder: Path, _run_name: str, _identity: str | None, step: int) -> None:
+        purge = {"purge_step": step + 1} if step else {}  # what a killed training told beyond its checkpoint
+        kind = import_module("lightning_fabric.loggers").TensorBoardLogger
+        super().__init__(kind(folder, name="tensorboard", version="", flush_secs=10, **purge))
+
+    def tell_settings(self, settings: Mapping[str, Any]) -> None:
+        self.logger.experiment.add_text("settings", indent(tomli_w.dumps(settings), "    "))
+
+    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+        self.logger.experiment.add_image(_SAMPLES, pixels, step, dataformats="HWC")
+
+
+class _WeightsAndBiases(_Window):
+    def __init__(self, folder: Path, run_name: str, identity: str | None, _step: int) -> None:
+        kind = import_module("pytorch_lightning.loggers").WandbLogger
+        super().__init__(kind(name=run_name, save_dir=folder, project=_PROJECT, id=identity))
+
+    def identity(self) -> str:
+        return str(self.logger.experiment.id)
+
+    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+        self.logger.log_image(_SAMPLES, [pixels], step)
+
+    def close(self) -> None:
+        self.logger.experiment.finish()
+
+
+class _MLflow(_Window):
+    def __init__(self, _folder: Path, run_name: str, identity: str | None, _step: int) -> None:
+        store = import_module("mlflow").get_tracking_uri()
+        kind = import_module("pytorch_lightning.loggers").MLFlowLogger
+        super().__init__(kind(_PROJECT, run_name=run_name, tracking_uri=store, run_id=identity))
+
+    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+        self.logger.experiment.log_image(self.logger.run_id, pixels, key=_SAMPLES, step=step)
+
+
+_WINDOWS: Mapping[str, Callable[[Path, str, str | None, int], _Window]] = {
+    "tensorboard": _TensorBoard,
+    "wandb": _WeightsAndBiases,
+    "mlflow": _MLflow,
+}
+
+
+def _create(name: str, folder: Path, run_name: str, *, identity: str | None, step: int) -> _Window:
+    try:
+        return _WINDOWS[name](folder, run_name, identity, step)
+    except ModuleNotFoundError as error:
+        message = f'log.to: {name} is not installed here; pip install "sim2real[{name}]", or leave it out of log.to'
+        raise SettingsError(message) from error
+
+
+def _read_identities(folder: Path) -> dict[str, str]:
+    file = folder / _IDENTITIES
+    identities: dict[str, str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return identities
+
+
+def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if value is not None
+    }
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

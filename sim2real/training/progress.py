@@ -1,0 +1,91 @@
+"""The sample grids of a training as one animation."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from sim2real.errors import ImageError
+from sim2real.files import write_whole
+from sim2real.imageio import read_rgb
+
+_T = TypeVar("_T")
+PROGRESS_FILE = "progress.webp"
+_NAME = re.compile(r"step_(\d+)\.png")
+_LARGEST = 4_000_000  # bytes
+_FRAMES = 60
+_SIDE = 960  # pixels, the longer one
+_HEADER = 28
+_PAPER, _INK, _FAINT = (24, 26, 30), (236, 238, 240), (90, 96, 104)
+_MILLISECONDS, _LAST_MILLISECONDS = 150, 2000
+
+
+def list_samples(samples: Path) -> list[tuple[int, Path]]:
+    """The sample grids of a run, ``step_%08d.png``, with their steps, the earliest first."""
+    found = ((_NAME.fullmatch(path.name), path) for path in samples.glob("step_*.png"))
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def thinned(items: Sequence[_T], count: int) -> list[_T]:
+    """So many of some items at most, evenly spread, with the first and the last."""
+    if len(items) <= count:
+        return [*items]
+    return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]
+
+
+def write_progress(samples: Path) -> Path | None:
+    """Write ``progress.webp`` beside the sample grids: how they change, with the step in each frame.
+
+    Frames are thinned and scaled until the file has 4 MB at most.
+
+    Args:
+        samples: Folder of the sample grids.
+
+    Returns:
+        The file; None, and nothing written, where there are not two grids that can be read.
+    """
+    found = list_samples(samples)
+    frames, side = _FRAMES, _SIDE
+    while True:
+        pictures = [*_frames(thinned(found, frames), side)]
+        if len(pictures) < 2:
+            return None
+        data = _animation(pictures)
+        if len(data) <= _LARGEST:
+            break
+        frames, side = max(2, frames * 3 // 4), side * 3 // 4
+    write_whole(samples / PROGRESS_FILE, data)
+    return samples / PROGRESS_FILE
+
+
+def _frames(samples: Sequence[tuple[int, Path]], side: int) -> Iterator[Image.Image]:
+    """The grids, all of the size of the first, below a line that tells the step; unreadable ones are left out."""
+    size: tuple[int, int] | None = None
+    for step, path in samples:
+        try:
+            grid = Image.fromarray(read_rgb(path))
+        except ImageError:
+            continue
+        if size is None:
+            scale = min(1.0, side / max(grid.size))
+            size = max(1, round(grid.width * scale)), max(1, round(grid.height * scale))
+        frame = Image.new("RGB", (size[0], size[1] + _HEADER), _PAPER)
+        frame.paste(ImageOps.pad(grid, size, Image.Resampling.LANCZOS, _PAPER), (0, _HEADER))
+        draw = ImageDraw.Draw(frame)
+        draw.text((8, _HEADER / 2), f"step {step:,}", fill=_INK, font=ImageFont.load_default(16), anchor="lm")
+        done = size[0] * step / max(1, samples[-1][0])
+        draw.line([(0, _HEADER - 1), (size[0], _HEADER - 1)], fill=_FAINT)
+        draw.line([(0, _HEADER - 1), (done, _HEADER - 1)], fill=_INK)
+        yield frame
+
+
+def _animation(frames: Sequence[Image.Image]) -> bytes:
+    file = io.BytesIO()
+    durations = [*[_MILLISECONDS] * (len(frames) - 1), _LAST_MILLISECONDS]
+    frames[0].save(
+        file, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=70, method=3
+    )
+    return file.getvalue()
