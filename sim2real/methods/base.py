@@ -1,13 +1,14 @@
 """What a training method is to the loop that runs it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from sim2real.config import Critic
 from sim2real.losses import Adversarial, LossInputs
 from sim2real.networks import Ranged
 
@@ -20,6 +21,18 @@ class Batch:
 
     sim: Tensor
     real: Tensor
+
+    def split(self, count: int) -> "list[Batch]":
+        """So many batches of equally many images of each domain.
+
+        Raises:
+            ValueError: The images cannot be shared out equally.
+        """
+        size, rest = divmod(len(self.sim), count)
+        if rest:
+            message = f"{len(self.sim)} images cannot be split into {count} equal parts"
+            raise ValueError(message)
+        return [Batch(*parts) for parts in zip(self.sim.split(size), self.real.split(size), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,10 @@ class Networks:
     discriminator: Callable[[], Ranged]
 
 
+def alone(_tensors: Sequence[Tensor]) -> None:
+    """The mean over all processes of a training that has only one."""
+
+
 @dataclass(frozen=True, slots=True)
 class MethodSettings:
     """What every method is told.
@@ -50,6 +67,12 @@ class MethodSettings:
         device: Where the networks are, e.g. ``"cpu"`` or ``"cuda:0"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``: what convolutions compute in; weights are always float32.
         seed: Seeds what the method itself draws at random.
+        critic: What keeps the critics in check.
+        clip: Greatest norm of the gradients that one optimiser follows; 0: any.
+        accumulate: Equal parts in which a batch goes through the networks, their gradients averaged before the update.
+        average: Turns tensors into their means over all processes of the training, in place. A method calls it with the
+            gradients of each update, before they are clipped or followed, and with whatever else must be equal in all.
+        rank: Number of this process, from 0: others draw other random numbers.
     """
 
     adversarial: Adversarial
@@ -61,6 +84,11 @@ class MethodSettings:
     device: str
     precision: str
     seed: int
+    critic: Critic = field(default_factory=Critic)
+    clip: float = 0.0
+    accumulate: int = 1
+    average: Callable[[Sequence[Tensor]], None] = alone
+    rank: int = 0
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which networks compute in the wanted precision."""
@@ -89,10 +117,16 @@ class Method(Protocol):
         """Set every learning rate to its setting times a factor in [0, 1]."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed training needs, as tensors and plain values."""
+        """What a resumed training needs and is equal in all its processes, as tensors and plain values."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
+
+    def own_state_dict(self) -> dict[str, Any]:
+        """The rest, which is another one in each process: what was drawn at random, and what comes of it."""
+
+    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``own_state_dict`` gave."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """CycleGAN: two generators, a critic of each domain, and the cycle that ties them (Zhu et al. 2017)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog, frozen
-from sim2real.methods.pool import ImagePool
+from sim2real.methods.critics import Opponent
 from sim2real.networks.blocks import choose
+
+Losses = dict[str, Tensor]
 
 
 class CycleGAN:
@@ -23,6 +25,7 @@ class CycleGAN:
         update_order: Whether the generators or the critics are updated first in a step. Fakes are computed once.
         discriminator_loss_scale: Factor of both critics' losses; 0.5 in the reference, which slows them down.
         optimisers: ``"shared"``: one Adam for both generators and one for both critics; ``"separate"``: one each.
+            ``settings.clip`` is of the gradients of each.
     """
 
     def __init__(
@@ -41,11 +44,13 @@ class CycleGAN:
             option = f"method.options.discriminator_loss_scale = {discriminator_loss_scale!r}"
             raise SettingsError(f"{option} must be a number of at least 0")
         self.settings = settings
-        self.critic_scale = discriminator_loss_scale
         self.G_sim2real, self.G_real2sim = networks.generator(), networks.generator()
         self.D_real, self.D_sim = networks.discriminator(), networks.discriminator()
-        self.pool_real = ImagePool(settings.pool, seed=settings.seed)
-        self.pool_sim = ImagePool(settings.pool, seed=settings.seed + 1)
+        seed = settings.seed + 2 * settings.rank
+        self.opponents = {
+            "D_real": Opponent(self.D_real, settings, scale=discriminator_loss_scale, seed=seed),
+            "D_sim": Opponent(self.D_sim, settings, scale=discriminator_loss_scale, seed=seed + 1),
+        }
         self.generators = {"sim2real": self.G_sim2real, "real2sim": self.G_real2sim}
         self.networks = {
             "G_sim2real": self.G_sim2real,
@@ -59,29 +64,67 @@ class CycleGAN:
         self.needs_identity = any(getattr(loss, "needs_identity", False) for _, loss in settings.terms.values())
 
     def step(self, batch: Batch) -> StepLog:
-        """Update both generators and both critics once."""
-        with self.settings.autocast():
-            fake_real, fake_sim = self.G_sim2real(batch.sim), self.G_real2sim(batch.real)
-        critic = self._update_critics(batch, fake_real, fake_sim) if self.critics_first else None
-        with frozen(self.D_real, self.D_sim):
-            terms = self._generator_terms(batch, fake_real, fake_sim)
-            self._update(self.generator_optimisers, sum_of(terms))
-        if critic is None:
-            critic = self._update_critics(batch, fake_real, fake_sim)
+        """Update both generators and both critics once.
+
+        The batch goes through the networks in ``settings.accumulate`` parts, each of which leaves its gradients before
+        the next one needs memory.
+        """
+        parts = batch.split(self.settings.accumulate)
+        for optimiser in self.generator_optimisers + self.critic_optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        generators, critics = self._critics_first(parts) if self.critics_first else self._generators_first(parts)
         self.scaler.update()
-        return StepLog({name: loss.detach() for name, loss in {**terms, **critic}.items()})
+        return StepLog(means(generators) | means(critics))
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
         """The generators' losses and their sum, ``"generator"``."""
-        with self.settings.autocast():
-            fake_real, fake_sim = self.G_sim2real(batch.sim), self.G_real2sim(batch.real)
-        terms = self._generator_terms(batch, fake_real, fake_sim)
+        terms = self._generator_terms(batch, *self._translate(batch))
         return StepLog({**terms, "generator": sum_of(terms)})
 
-    def _generator_terms(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> dict[str, Tensor]:
+    def _generators_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
+        generators, critics = [], []
+        for part in parts:
+            fakes = self._translate(part)
+            generators.append(self._blame_generators(part, *fakes))
+            critics.append(self._blame_critics(part, *fakes))
+        self._follow(self.generator_optimisers + self.critic_optimisers)
+        return generators, critics
+
+    def _critics_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
+        whole = len(parts) == 1
+        with torch.set_grad_enabled(whole):  # the graphs of all parts at once would fill the memory that parts save
+            fakes = [self._translate(part) for part in parts]
+        critics = [self._blame_critics(part, *made) for part, made in zip(parts, fakes, strict=True)]
+        self._follow(self.critic_optimisers)
+        again = fakes if whole else map(self._translate, parts)
+        generators = [self._blame_generators(part, *made) for part, made in zip(parts, again, strict=True)]
+        self._follow(self.generator_optimisers)
+        return generators, critics
+
+    def _translate(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Fakes of both domains: real ones, simulated ones."""
+        with self.settings.autocast():
+            return self.G_sim2real(batch.sim), self.G_real2sim(batch.real)
+
+    def _blame_generators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
+        """Add what a part of a batch gives to the gradients of the generators; returns its losses."""
+        with frozen(self.D_real, self.D_sim):
+            terms = self._generator_terms(batch, fake_real, fake_sim)
+            self._backward(sum_of(terms))
+        return detached(terms)
+
+    def _blame_critics(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
+        """Likewise of the critics."""
+        losses = {
+            "D_real": self.opponents["D_real"].loss(batch.real, fake_real),
+            "D_sim": self.opponents["D_sim"].loss(batch.sim, fake_sim),
+        }
+        self._backward(sum_of(losses))
+        return detached(losses)
+
+    def _generator_terms(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
         """The weighted terms of the generators' loss."""
-        game = self.settings.adversarial
         with self.settings.autocast():
             images = LossInputs(
                 sim=batch.sim,
@@ -93,37 +136,28 @@ class CycleGAN:
                 identity_sim=self.G_real2sim(batch.sim) if self.needs_identity else None,
                 identity_real=self.G_sim2real(batch.real) if self.needs_identity else None,
             )
-            judged_real, judged_sim = self.D_real(fake_real), self.D_sim(fake_sim)
         return {
-            "adversarial_real": game.generator(judged_real, score_weights(self.D_real)),
-            "adversarial_sim": game.generator(judged_sim, score_weights(self.D_sim)),
+            "adversarial_real": self.opponents["D_real"].fooled(fake_real),
+            "adversarial_sim": self.opponents["D_sim"].fooled(fake_sim),
             **{name: weight * loss(images) for name, (weight, loss) in self.settings.terms.items()},
         }
-
-    def _update_critics(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> dict[str, Tensor]:
-        losses = {
-            "D_real": self._critic_loss(self.D_real, batch.real, self.pool_real(fake_real.detach())),
-            "D_sim": self._critic_loss(self.D_sim, batch.sim, self.pool_sim(fake_sim.detach())),
-        }
-        self._update(self.critic_optimisers, sum_of(losses))
-        return losses
-
-    def _critic_loss(self, critic: nn.Module, images: Tensor, fakes: Tensor) -> Tensor:
-        with self.settings.autocast():
-            judged_images, judged_fakes = critic(images), critic(fakes)
-        loss = self.settings.adversarial.discriminator(judged_images, judged_fakes, score_weights(critic))
-        return self.critic_scale * loss
 
     def _adams(self, first: nn.Module, second: nn.Module, rate: float, separate: bool) -> list[torch.optim.Adam]:  # noqa: FBT001  private
         parameters = [[*first.parameters()], [*second.parameters()]]
         groups = parameters if separate else [[*chain(*parameters)]]
-        return [torch.optim.Adam(group, lr=rate, betas=self.settings.betas) for group in groups]
+        return [torch.optim.Adam(group, lr=rate, betas=self.settings.betas, fused=True) for group in groups]
 
-    def _update(self, optimisers: list[torch.optim.Adam], loss: Tensor) -> None:
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        for optimiser in optimisers:
+    def _backward(self, loss: Tensor) -> None:
+        self.scaler.scale(loss / self.settings.accumulate).backward()
+
+    def _follow(self, optimisers: Sequence[torch.optim.Adam]) -> None:
+        """Update what the optimisers train by the gradients of all parts and processes."""
+        trained = [[*chain(*(group["params"] for group in optimiser.param_groups))] for optimiser in optimisers]
+        self.settings.average([weights.grad for weights in chain(*trained) if weights.grad is not None])
+        for optimiser, weights in zip(optimisers, trained, strict=True):
+            if self.settings.clip:
+                self.scaler.unscale_(optimiser)
+                nn.utils.clip_grad_norm_(weights, self.settings.clip)
             self.scaler.step(optimiser)
 
     def scale_learning_rates(self, factor: float) -> None:
@@ -141,13 +175,11 @@ class CycleGAN:
         return {
             **self.networks,
             **{f"optimiser_{number}": optimiser for number, optimiser in optimisers},
-            "pool_real": self.pool_real,
-            "pool_sim": self.pool_sim,
             "scaler": self.scaler,
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers, image pools and the gradient scaler."""
+        """Networks, optimisers and the gradient scaler."""
         return {name: part.state_dict() for name, part in self._stateful().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -155,12 +187,26 @@ class CycleGAN:
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
+    def own_state_dict(self) -> dict[str, Any]:
+        """The pools of both critics."""
+        return {name: opponent.own_state_dict() for name, opponent in self.opponents.items()}
 
-def score_weights(critic: nn.Module) -> tuple[float, ...] | None:
-    """How a critic weighs its own scores; None: all alike."""
-    return getattr(critic, "score_weights", None)
+    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``own_state_dict`` gave."""
+        for name, opponent in self.opponents.items():
+            opponent.load_own_state_dict(state[name])
 
 
-def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
+def sum_of(terms: Losses) -> Tensor:
     """The sum of scalar terms."""
     return torch.stack([*terms.values()]).sum()
+
+
+def detached(terms: Losses) -> Losses:
+    """Their values alone."""
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def means(parts: Sequence[Losses]) -> Losses:
+    """The mean of each of the losses over parts of a batch."""
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}

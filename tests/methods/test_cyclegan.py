@@ -1,5 +1,9 @@
 import copy
-from collections.abc import Callable, Iterator
+import dataclasses
+import io
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
@@ -32,8 +36,11 @@ def make(
     rates: tuple[float, float] = (1e-3, 1e-3),
     pool: int = 0,
     precision: str = "fp32",
+    more: dict[str, Any] | None = None,
     **options: Any,
 ) -> CycleGAN:
+    """A method with small networks; ``more`` are settings, ``options`` are the method's own."""
+
     def ready(network: nn.Module, returns_images: bool) -> Ranged:
         initialise(network, "normal")
         return Ranged(network, returns_images=returns_images)
@@ -48,6 +55,7 @@ def make(
         device="cpu",
         precision=precision,
         seed=0,
+        **(more or {}),
     )
     networks = Networks(lambda: ready(generator(), True), lambda: ready(discriminator(), False))
     return CycleGAN(networks, settings, **options)
@@ -153,48 +161,23 @@ def test_a_step_moves_every_network() -> None:
         assert not torch.equal(weights(network), before[name]), name
 
 
-def test_the_generators_loss_leaves_no_gradient_in_the_critics() -> None:
-    arrived: list[str] = []
-    method = make(rates=(1e-3, 0.0))
-    for name in ("D_real", "D_sim"):
-        for weight in method.networks[name].parameters():
-            weight.register_hook(lambda _, name=name: arrived.append(name))
-    before = weights(method.D_real, method.D_sim)
-    update = method._update
-    counts: list[int] = []
-
-    def counted(optimisers: Any, loss: Tensor) -> None:
-        update(optimisers, loss)
-        counts.append(len(arrived))
-
-    method._update = counted  # type: ignore[method-assign]
-    method.step(batch())
-    assert counts[0] == 0  # the generators' update
-    assert counts[1] > 0  # the critics' own
-    assert torch.equal(weights(method.D_real, method.D_sim), before)  # their rate is 0
-    assert all(weight.requires_grad for weight in method.D_real.parameters())
-
-
 @pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
-def test_the_critics_loss_leaves_no_gradient_in_the_generators(order: str) -> None:
-    method = make(terms={}, rates=(0.0, 1e-3), update_order=order)
-    before = weights(method.G_sim2real, method.G_real2sim)
-    gradients = []
-    update = method._update
-
-    def watched(optimisers: Any, loss: Tensor) -> None:
-        generators = [*method.G_sim2real.parameters(), *method.G_real2sim.parameters()]
-        for weight in generators:
-            weight.grad = None
-        update(optimisers, loss)
-        gradients.append([weight.grad is not None for weight in generators])
-
-    method._update = watched  # type: ignore[method-assign]
-    method.step(batch())
-    of_generators, of_critics = gradients if order == "generators-first" else reversed(gradients)
-    assert all(of_generators)
-    assert not any(of_critics)
-    assert torch.equal(weights(method.G_sim2real, method.G_real2sim), before)
+def test_each_network_follows_the_gradient_of_its_own_loss_alone(order: str) -> None:
+    method = make(rates=(0.0, 0.0), update_order=order)
+    images = batch()
+    method.step(images)
+    fake_real, fake_sim = method.G_sim2real(images.sim), method.G_real2sim(images.real)
+    cycles = (method.G_real2sim(fake_real) - images.sim).abs().mean()
+    cycles = cycles + (method.G_sim2real(fake_sim) - images.real).abs().mean()
+    fooled = (method.D_real(fake_real) - 1).square().mean() + (method.D_sim(fake_sim) - 1).square().mean()
+    told = (method.D_real(images.real) - 1).square().mean() + method.D_real(fake_real.detach()).square().mean()
+    told = told + (method.D_sim(images.sim) - 1).square().mean() + method.D_sim(fake_sim.detach()).square().mean()
+    generators, critics = (method.G_sim2real, method.G_real2sim), (method.D_real, method.D_sim)
+    for loss, networks in ((fooled + 10 * cycles, generators), (told, critics)):
+        trained = [weights for network in networks for weights in network.parameters()]
+        expected = torch.autograd.grad(loss, trained, retain_graph=True)
+        torch.testing.assert_close([weights.grad for weights in trained], list(expected))
+        assert all(weights.requires_grad for weights in trained)
 
 
 def test_what_a_critic_keeps_frozen_stays_frozen() -> None:
@@ -402,11 +385,134 @@ def test_evaluation_changes_nothing_and_sums_the_generators_losses() -> None:
     torch.testing.assert_close(method.state_dict(), before, rtol=0, atol=0)
 
 
+def saved(state: dict[str, Any]) -> Any:
+    """What comes back of a file."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
 @pytest.mark.parametrize("optimisers", ["shared", "separate"])
 def test_a_restored_method_goes_on_exactly_as_the_first_would_have(optimisers: str) -> None:
     first, second = make(pool=2, optimisers=optimisers), make(pool=2, optimisers=optimisers)
     for seed in range(4):
         first.step(batch(seed))
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    second.load_state_dict(saved(first.state_dict()))
+    second.load_own_state_dict(saved(first.own_state_dict()))
     for seed in range(4, 8):
         assert numbers(first.step(batch(seed))) == numbers(second.step(batch(seed)))
+
+
+# ------------------------------------------------------------------------------------------- parts, processes, clips
+
+NORM_FREE: Any = {
+    "generator": lambda: ResNet(3, 3, width=4, blocks=1, norm="none"),
+    "discriminator": lambda: Patch(3, (32, 32), width=4, norm="none"),
+    "terms": {"cycle": (10.0, Cycle()), "identity": (2.0, Identity())},
+}
+
+
+def twin_of(method: CycleGAN, **options: Any) -> CycleGAN:
+    twin = make(**options)
+    twin.load_state_dict(copy.deepcopy(method.state_dict()))
+    return twin
+
+
+def assert_alike(one: CycleGAN, other: CycleGAN) -> None:
+    networks = one.networks.values(), other.networks.values()
+    torch.testing.assert_close(*(weights(*each) for each in networks), rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(order: str, count: int) -> None:
+    whole = make(**NORM_FREE, update_order=order)
+    parted = twin_of(whole, **NORM_FREE, update_order=order, more={"accumulate": count})
+    for seed in range(2):
+        images = batch(seed, count=4)
+        assert numbers(parted.step(images)) == pytest.approx(numbers(whole.step(images)), rel=1e-4)
+    assert_alike(whole, parted)
+
+
+def test_a_batch_that_has_no_equal_parts_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 images cannot be split into 2 equal parts"):
+        make(more={"accumulate": 2}).step(batch(count=3))
+
+
+class Together:
+    """Processes of a training, here threads, that take the mean of what they have."""
+
+    def __init__(self, count: int) -> None:
+        self.barrier = threading.Barrier(count, timeout=30)
+        self.given: dict[int, list[Tensor]] = {}
+
+    def average(self, rank: int) -> Callable[[Sequence[Tensor]], None]:
+        def mean(tensors: Sequence[Tensor]) -> None:
+            self.given[rank] = [tensor.clone() for tensor in tensors]
+            self.barrier.wait()
+            everywhere = [torch.stack(given).mean(0) for given in zip(*self.given.values(), strict=True)]
+            self.barrier.wait()
+            for tensor, of_all in zip(tensors, everywhere, strict=True):
+                tensor.copy_(of_all)
+
+        return mean
+
+    def step(self, methods: Sequence[CycleGAN], images: Batch) -> list[StepLog]:
+        with ThreadPoolExecutor(len(methods)) as threads:
+            return [*threads.map(lambda method, part: method.step(part), methods, images.split(len(methods)))]
+
+
+@pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
+def test_two_processes_are_one_with_twice_the_batch(order: str) -> None:
+    alone, together = make(**NORM_FREE, update_order=order), Together(2)
+    pair = [
+        twin_of(alone, **NORM_FREE, update_order=order, more={"average": together.average(rank), "rank": rank})
+        for rank in range(2)
+    ]
+    for seed in range(3):
+        images = batch(seed, count=4)
+        alone.step(images)
+        together.step(pair, images)
+    assert torch.equal(weights(*pair[0].networks.values()), weights(*pair[1].networks.values()))
+    assert_alike(alone, pair[0])
+
+
+def test_processes_draw_apart_and_the_first_as_if_it_were_alone() -> None:
+    alone, *ranks = [make(pool=2, more=more) for more in ({}, {"rank": 0}, {"rank": 1})]
+    for method in ranks:
+        method.load_state_dict(copy.deepcopy(alone.state_dict()))
+    logs = [[numbers(method.step(batch(seed)))["D_real"] for seed in range(8)] for method in (alone, *ranks)]
+    assert logs[0] == logs[1]
+    assert logs[0] != logs[2]
+
+
+def gradient_norms(method: CycleGAN) -> list[float]:
+    """Of the generators' and of the critics' gradients, after a step."""
+    pairs = (method.G_sim2real, method.G_real2sim), (method.D_real, method.D_sim)
+    return [
+        float(nn.utils.get_total_norm([cast("Tensor", w.grad) for network in pair for w in network.parameters()]))
+        for pair in pairs
+    ]
+
+
+def test_gradients_are_clipped_to_the_norm_after_they_were_averaged() -> None:
+    def magnify(gradients: Sequence[Tensor]) -> None:
+        for gradient in gradients:
+            gradient.mul_(1000)
+
+    free, loose, tight = (make(more={"clip": clip}) for clip in (0.0, 1e6, 0.25))
+    tight.settings = dataclasses.replace(tight.settings, average=magnify)
+    for method in (loose, tight):
+        method.load_state_dict(copy.deepcopy(free.state_dict()))
+    for method in (free, loose, tight):
+        method.step(batch())
+    assert gradient_norms(tight) == pytest.approx([0.25, 0.25], rel=1e-4)
+    assert min(gradient_norms(free)) > 0.25
+    assert torch.equal(weights(*free.networks.values()), weights(*loose.networks.values()))
+
+
+def test_each_of_separate_optimisers_has_its_own_norm() -> None:
+    method = make(optimisers="separate", more={"clip": 0.25})
+    method.step(batch())
+    assert gradient_norms(method) == pytest.approx([0.25 * 2**0.5] * 2, rel=1e-4)
