@@ -1,0 +1,204 @@
+"""Is a training on its way? How real its pictures look, what became of their content, and what to say of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.metrics.edges import compare_edges, find_edges
+from sim2real.metrics.wasserstein import SlicedWasserstein
+
+Image = NDArray[np.uint8]
+
+WORST = 10.0
+"""The score of a harmful training; also the highest there is, so that every score is a finite number."""
+
+_NEW_EDGES = (0.03, 0.2)  # up to the first nothing is wrong with a translation, from the second on it is harmful
+_LOST_EDGES = (0.05, 0.3)
+_THUMBNAIL = (8, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How the translation of held-out simulated images stands.
+
+    Attributes:
+        score: What checkpoints are chosen by, the lower the better: ``distance / distance_of_sim`` over what of the
+            edges is preserved. 1: no better than the images as they were, 10 (``WORST``): harmful.
+        distance: Sliced Wasserstein distance of the translated images from the real ones.
+        distance_of_sim: That of the images as they were.
+        floor: That of real images from other real ones, on the same scale: what ``distance`` can come down to.
+        new_edges: Share of edges that were not there before, 0 to 1.
+        lost_edges: Share of edges that are there no longer, 0 to 1.
+        change: Mean absolute difference from the images as they were, in grey levels.
+        diversity: How different the translated images are from each other, over how different the images were, seen
+            from afar; 1 of a single image.
+    """
+
+    score: float
+    distance: float
+    distance_of_sim: float
+    floor: float
+    new_edges: float
+    lost_edges: float
+    change: float
+    diversity: float
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether labels can no longer be true."""
+        return self.score >= WORST
+
+    def record(self) -> dict[str, float]:
+        """All figures, by names as in metrics.jsonl: ``"evaluation/score"`` and so on."""
+        return {f"evaluation/{name}": figure for name, figure in asdict(self).items()}
+
+
+class Judge:
+    """Judges translations of one set of held-out images.
+
+    Args:
+        before: Simulated images, RGB (H, W, 3), one or more.
+        real: Real ones, likewise; nothing pairs them.
+        seed: Decides what is sampled of them; equal seeds give equal judgements.
+    """
+
+    def __init__(self, before: Sequence[Image], real: Sequence[Image], *, seed: int) -> None:
+        self.before = before
+        self._edges = [find_edges(image) for image in before]
+        self._reality = SlicedWasserstein(real, seed=seed)
+        self._distance_of_sim = self._reality.distance(before)
+        self._floor = self._reality.floor(len(before))
+
+    def __call__(self, after: Sequence[Image]) -> Judgement:
+        """Judge the translations, RGB (H, W, 3), of the images in their order."""
+        pairs = zip(self._edges, map(find_edges, after), strict=True)
+        new, lost = np.mean([compare_edges(*pair) for pair in pairs], axis=0).tolist()
+        distance = self._reality.distance(after)
+        changes = [cv2.absdiff(*pair).mean() for pair in zip(self.before, after, strict=True)]
+        return Judgement(
+            score=_score(distance, self._distance_of_sim, new, lost),
+            distance=distance,
+            distance_of_sim=self._distance_of_sim,
+            floor=self._floor,
+            new_edges=new,
+            lost_edges=lost,
+            change=float(np.mean(changes)),
+            diversity=_diversity(self.before, after),
+        )
+
+
+def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> float:
+    preserved = _preserved(new, *_NEW_EDGES) * _preserved(lost, *_LOST_EDGES)
+    return min(distance / max(distance_of_sim * preserved, 1e-9), WORST) if preserved else WORST
+
+
+def _preserved(share: float, harmless: float, harmful: float) -> float:
+    """1 up to the harmless share of changed edges, 0 from the harmful one on, linear between."""
+    return float(np.clip((harmful - share) / (harmful - harmless), 0, 1))
+
+
+def _diversity(before: Sequence[Image], after: Sequence[Image]) -> float:
+    spread_before, spread_after = (_spread(images) for images in (before, after))
+    return spread_after / spread_before if spread_before else 1.0
+
+
+def _spread(images: Sequence[Image]) -> float:
+    """The mean standard deviation of thumbnails from each other, in grey levels."""
+    thumbnails = [cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA) for image in images]
+    return float(np.std(np.asarray(thumbnails, np.float32), axis=0).mean())
+
+
+_LATE = 0.2  # of a run: by then a training shows where it goes
+_ALIKE = 0.15  # of the inputs' diversity
+_WON = 0.05  # a critic's loss; undecided ones lose 0.25 or more
+_GROWN = 3.0  # times a critic's first loss
+_LONG = 3  # judgements in a row
+_INERT = 3.0  # grey levels
+_NO_NEARER = 0.95  # of a score
+
+_ADVICE = {
+    "collapse": (
+        "the translations are alike whatever the input ({diversity:.2f} of its diversity): the generator has "
+        "collapsed; begin anew with lower rates in [optim], critic.spectral_norm = true or a larger losses.cycle"
+    ),
+    "divergence": (
+        "{critic} loses more and more ({loss:.3g}): the training diverges; lower the rates in [optim] or set optim.clip"
+    ),
+    "victory": (
+        "{critic} has won, its loss is {loss:.3g}: a generator learns little from it; lower optim.discriminator_lr, "
+        "or set critic.r1, critic.spectral_norm or critic.augment"
+    ),
+    "identity": (
+        "the identity wins: translations differ from their inputs by {change:.1f} grey levels and are no nearer to "
+        "real images (score {score:.2f}); lower losses.cycle and losses.identity"
+    ),
+    "harm": (
+        "labels are no longer true of the translations: {new_edges:.0%} of their edges are new, {lost_edges:.0%} of "
+        "the inputs' are lost; give both sides like contents (include and exclude globs) or raise losses.cycle"
+    ),
+}
+
+
+class Watch:
+    """Notices what goes wrong in a training, and says so once each time that it begins."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+        self._runs: dict[str, int] = {}
+        self._first: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+
+    def add(self, step: int, total: int, judgement: Judgement, losses: Mapping[str, float]) -> list[str]:
+        """Take in where a training stands.
+
+        Args:
+            step: Steps done, of ``total``.
+            total: Steps of the whole run.
+            judgement: Of the translations now.
+            losses: Mean losses since the last time; critics' are named ``D_...``.
+
+        Returns:
+            Sentences for the user, each with what to do; of each kind one until it has ended.
+        """
+        critics = {name: loss for name, loss in losses.items() if name.startswith("D_")}
+        found = dict(self._about_critics(critics)) | dict(_about_translations(judgement, late=step >= _LATE * total))
+        sentences = [sentence for kind, sentence in found.items() if kind not in self._said]
+        self._said = set(found)
+        return sentences
+
+    def _about_critics(self, losses: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+        for critic, loss in losses.items():
+            first = self._first.setdefault(critic, loss)
+            faults = {
+                "victory": loss < _WON,
+                "divergence": loss > _GROWN * first and loss > self._last.get(critic, loss),
+            }
+            self._last[critic] = loss
+            for fault, is_so in faults.items():
+                kind = f"{fault} of {critic}"
+                self._runs[kind] = self._runs.get(kind, 0) + 1 if is_so else 0
+                if self._runs[kind] >= _LONG:
+                    yield kind, _ADVICE[fault].format(critic=critic, loss=loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been seen and said, as plain values."""
+        return {"said": sorted(self._said), "runs": self._runs, "first": self._first, "last": self._last}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        self._said = set(state["said"])
+        self._runs, self._first, self._last = (dict(state[name]) for name in ("runs", "first", "last"))
+
+
+def _about_translations(judgement: Judgement, *, late: bool) -> Iterator[tuple[str, str]]:
+    figures = asdict(judgement)
+    if judgement.diversity < _ALIKE:
+        yield "collapse", _ADVICE["collapse"].format(**figures)
+    if late and judgement.is_harmful:
+        yield "harm", _ADVICE["harm"].format(**figures)
+    elif late and judgement.score > _NO_NEARER and judgement.change < _INERT:
+        yield "identity", _ADVICE["identity"].format(**figures)
