@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.errors import SettingsError
+from sim2real.imageio import resize
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer release
 
@@ -57,27 +57,28 @@ class Augment:
         self._fixed = A.Compose([A.CenterCrop(height, width)])
 
     def __call__(self, image: NDArray[np.uint8], *, seed: int | None) -> NDArray[np.uint8]:
-        """RGB (H, W, 3) -> RGB of ``size``; equal seeds give equal results, None the middle without augmentation."""
-        scaled = self._scale(image)
+        """RGB (H, W, 3) -> RGB of ``size``: scaled, then cut."""
+        height, width = image.shape[:2]
+        return self.cut(resize(image, self.scaled_size(width, height)), seed=seed)
+
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """The (W, H) that a frame is scaled to before a window is cut; nothing about it is random."""
+        wanted_width, wanted_height = self.load_size or self.size
+        if self.fit == "resize":
+            return max(wanted_width, self.size[0]), max(wanted_height, self.size[1])
+        cover = max(wanted_width / width, wanted_height / height)
+        least = max(self.size[0] / width, self.size[1] / height, 1e-6)
+        scale = max(cover, least) if self.load_size else max(1.0, least)
+        return max(round(width * scale), self.size[0]), max(round(height * scale), self.size[1])
+
+    def cut(self, scaled: NDArray[np.uint8], *, seed: int | None) -> NDArray[np.uint8]:
+        """Scaled RGB (H, W, 3) -> RGB of ``size``, which may share the pixels of ``scaled`` but never changes them.
+
+        Equal seeds give equal results, None the middle without augmentation.
+        """
         if seed is None:
             result = self._fixed(image=scaled)["image"]
         else:
             self._random.set_random_seed(seed)
             result = self._random(image=scaled)["image"]
         return np.ascontiguousarray(result)
-
-    def _scale(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = image.shape[:2]
-        wanted_width, wanted_height = self.load_size or self.size
-        if self.fit == "resize":
-            target = (max(wanted_width, self.size[0]), max(wanted_height, self.size[1]))
-        else:
-            cover = max(wanted_width / width, wanted_height / height)
-            least = max(self.size[0] / width, self.size[1] / height, 1e-6)
-            scale = max(cover, least) if self.load_size else max(1.0, least)
-            target = (max(round(width * scale), self.size[0]), max(round(height * scale), self.size[1]))
-        if target == (width, height):
-            return image
-        shrinks = target[0] < width or target[1] < height
-        resized: Any = cv2.resize(image, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        return resized  # type: ignore[no-any-return]  # cv2's stubs do not carry the dtype

@@ -1,42 +1,77 @@
 """Unpaired images: what is trained on, what is held out, and which images make up which step."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import errno
+import io
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from sim2real.augment import Augment
 from sim2real.config import Config
 from sim2real.datasets import open_dataset
 from sim2real.datasets.base import Frame, Side
 from sim2real.errors import DatasetError, ImageError, SettingsError
-from sim2real.imageio import read_rgb
+from sim2real.files import write_whole
+from sim2real.imageio import read_scaled
+
+_LEFT_FREE = 2**31  # bytes of the disk that a cache leaves to checkpoints and to others
+Stamp = tuple[int, int]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size in bytes and time of the last change in ns; a file that keeps both is taken for unchanged."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The images of one side: those for training and those held out, by path, and a hash of their names and sizes."""
+    """The images of one side.
+
+    Attributes:
+        side: Which side.
+        train: Those for training.
+        held_out: Those that are never trained on.
+        fingerprint: A hash of their names and sizes.
+        stamps: What ``train`` looked like when it was listed, see :func:`stamp_of`; without them no change is noticed.
+    """
 
     side: Side
     train: Sequence[Path]
     held_out: Sequence[Path]
     fingerprint: str
+    stamps: Sequence[Stamp] = ()
 
 
 class RawBatch(NamedTuple):
-    """A step's images as they travel between processes: uint8 (N, 3, H, W); and the files that could not be read."""
+    """A step's images as they travel between processes, and what befell on the way.
+
+    Attributes:
+        sim: Simulated images, uint8 (N, 3, H, W).
+        real: Real ones, likewise.
+        skipped: A line for each file that could not be read.
+        changed: Paths of files that are not what they were when the run began; what they are now is trained on.
+        notes: Other lines that the user should see.
+    """
 
     sim: Tensor
     real: Tensor
     skipped: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def open_domains(config: Config) -> tuple[Domain, Domain]:
@@ -80,12 +115,14 @@ def _open_domain(config: Config, side: Side, root: Path, include: list[str], exc
             f"{config.data.batch_size}; add images or lower data.batch_size or data.validation"
         )
         raise DatasetError(message)
-    digest = hashlib.sha256()
-    for frame in [*train, *held_out]:
-        digest.update(f"{frame.image}\0{(root / frame.image).stat().st_size}\n".encode())
-    return Domain(
-        side, [root / frame.image for frame in train], [root / frame.image for frame in held_out], digest.hexdigest()
-    )
+    frames = [*train, *held_out]
+    paths = [root / frame.image for frame in frames]
+    stamps = [stamp_of(path) for path in paths]
+    digest = sha256()
+    for frame, (size, _) in zip(frames, stamps, strict=True):
+        digest.update(f"{frame.image}\0{size}\n".encode())
+    count = len(train)
+    return Domain(side, paths[:count], paths[count:], digest.hexdigest(), stamps[:count])
 
 
 def _own(side: Side, *, swap: bool) -> Side:
@@ -116,49 +153,192 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     it would reach the user as a traceback.
 
     Args:
-        sim: Paths of the simulated images.
-        real: Paths of the real ones.
+        sim: The simulated images; of mere paths it is not known whether they change.
+        real: The real ones, likewise.
         augment: Brings them to the size of the batch.
-        batch_size: Images of each side in a step.
+        batch_size: Images of each side in a step, over all processes of the training.
         seed: Decides orders and augmentations.
+        rank: Which of the processes this is; its items are its part of each step's images.
+        processes: How many there are; together they see exactly what one alone would.
+        cache: Folder that keeps decoded and scaled images for all processes, see :func:`remove_cache`; None: none are.
+
+    Raises:
+        ValueError: The processes cannot share a batch equally.
     """
 
     def __init__(
-        self, sim: Sequence[Path], real: Sequence[Path], augment: Augment, *, batch_size: int, seed: int
+        self,
+        sim: Domain | Sequence[Path],
+        real: Domain | Sequence[Path],
+        augment: Augment,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        cache: Path | None = None,
     ) -> None:
-        self.sides = (sim, real)
+        if batch_size % processes:
+            message = f"{processes} processes cannot share batches of {batch_size}"
+            raise ValueError(message)
+        self.sides = (_as_domain("sim", sim), _as_domain("real", real))
         self.augment = augment
         self.batch_size = batch_size
         self.seed = seed
+        self.rank = rank
+        self.processes = processes
+        self.cache = _Cache(cache, str((augment.size, augment.fit, augment.load_size))) if cache else None
 
     def __getitem__(self, step: int) -> RawBatch | DatasetError:
-        skipped: list[str] = []
-        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        part = self.batch_size // self.processes
+        begin = step * self.batch_size + self.rank * part
+        width, height = self.augment.size
+        remarks = _Remarks()
+        sim, real = (torch.empty(part, 3, height, width, dtype=torch.uint8) for _ in self.sides)
         try:
-            sim, real = (np.stack([self._image(side, place, skipped) for place in positions]) for side in range(2))
+            for side, images in enumerate((sim.numpy(), real.numpy())):
+                for place, planes in enumerate(images):
+                    cv2.split(self._image(side, begin + place, remarks), list(planes))
         except DatasetError as error:
             return error
-        return RawBatch(channels_first(sim), channels_first(real), tuple(skipped))
+        return RawBatch(sim, real, tuple(remarks.skipped), tuple(remarks.changed), tuple(remarks.notes))
 
     def path(self, side: int, position: int) -> Path:
         """The image at a position of a side's endless order (0: sim, 1: real)."""
-        paths = self.sides[side]
-        round_, place = divmod(position, len(paths))
-        return paths[int(_order(self.seed, side, round_, len(paths))[place])]
+        return self.sides[side].train[self._number(side, position)]
 
-    def _image(self, side: int, position: int, skipped: list[str]) -> NDArray[np.uint8]:
-        count = len(self.sides[side])
+    def _number(self, side: int, position: int) -> int:
+        count = len(self.sides[side].train)
+        round_, place = divmod(position, count)
+        return int(_order(self.seed, side, round_, count)[place])
+
+    def _image(self, side: int, position: int, remarks: "_Remarks") -> NDArray[np.uint8]:
+        count = len(self.sides[side].train)
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
-            path = self.path(side, attempt)
             try:
-                image = read_rgb(path)
+                scaled = self._scaled(side, self._number(side, attempt), remarks)
             except ImageError as error:
-                skipped.append(str(error))
+                remarks.skipped.append(str(error))
                 continue
             seed = int(np.random.SeedSequence([self.seed, side, position]).generate_state(1)[0])
-            return self.augment(image, seed=seed)
-        message = f"none of {count} {('sim', 'real')[side]} images can be read; the last: {skipped[-1]}"
+            return self.augment.cut(scaled, seed=seed)
+        message = f"none of {count} {('sim', 'real')[side]} images can be read; the last: {remarks.skipped[-1]}"
         raise DatasetError(message)
+
+    def _scaled(self, side: int, number: int, remarks: "_Remarks") -> NDArray[np.uint8]:
+        domain = self.sides[side]
+        path = domain.train[number]
+        try:
+            stamp = stamp_of(path)
+        except OSError:  # what is wrong is said by who reads it
+            return read_scaled(path, self.augment.scaled_size)
+        if domain.stamps and stamp != domain.stamps[number]:
+            remarks.changed.append(str(path))
+        if self.cache is None:
+            return read_scaled(path, self.augment.scaled_size)
+        return self.cache.get(path, stamp, lambda: read_scaled(path, self.augment.scaled_size), remarks.notes)
+
+
+def _as_domain(side: Side, images: Domain | Sequence[Path]) -> Domain:
+    return images if isinstance(images, Domain) else Domain(side, images, held_out=(), fingerprint="")
+
+
+@dataclass(slots=True)
+class _Remarks:
+    """What a batch tells besides its images, see :class:`RawBatch`."""
+
+    skipped: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class _Cache:
+    """Decoded and scaled images as .npy files, each there whole or not at all; processes share the folder.
+
+    Args:
+        folder: Where they are.
+        scaling: What else than the file decides the pixels.
+    """
+
+    def __init__(self, folder: Path, scaling: str) -> None:
+        self.folder = folder
+        self.scaling = scaling
+        self.is_full = False
+
+    def get(
+        self, path: Path, stamp: Stamp, decode: Callable[[], NDArray[np.uint8]], notes: list[str]
+    ) -> NDArray[np.uint8]:
+        """The image of a file with this stamp; a kept one is mapped into memory, so that a crop reads only its rows."""
+        key = sha256(f"{path}\0{stamp}\0{self.scaling}".encode("utf-8", "surrogateescape")).hexdigest()
+        file = self.folder / f"{key}.npy"
+        try:
+            return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, EOFError):  # not there yet, or damaged when the machine went down
+            image = decode()
+        if not self.is_full:
+            try:
+                self._keep(file, image)
+            except OSError as error:
+                self.is_full = True
+                notes.append(f"data.cache: no more images are kept: {self.folder}: {error.strerror}")
+        return image
+
+    def _keep(self, file: Path, image: NDArray[np.uint8]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.folder).free < image.nbytes + _LEFT_FREE:
+            raise OSError(errno.ENOSPC, f"less than {_LEFT_FREE >> 30} GiB would be left of the disk")
+        encoded = io.BytesIO()
+        np.save(encoded, image)
+        write_whole(file, encoded.getvalue())
+
+
+def remove_cache(folder: Path) -> None:
+    """Remove what :class:`UnpairedImages` kept there, once no process of the training reads it any more."""
+    shutil.rmtree(folder, ignore_errors=True)  # what another system still holds open does no harm
+
+
+def build_loader(
+    images: UnpairedImages, steps: range, workers: int, device: str, seed: int
+) -> Iterator[RawBatch | DatasetError]:
+    """Items ``steps`` of ``images`` in order, made ahead of time by worker processes.
+
+    Args:
+        images: What to load.
+        steps: Numbers of the items.
+        workers: Processes that decode; never more than the machine has cores; 0 decodes in this one.
+        device: Where the batches will go; they are pinned for a GPU.
+        seed: Of the loader itself, which would else draw from torch's global random state.
+
+    Yields:
+        Batches; each changed file and each note is told by one of them. An error means that nothing more comes.
+    """
+    loader = DataLoader(
+        images,
+        batch_size=None,
+        sampler=steps,
+        num_workers=min(workers, os.cpu_count() or 1),
+        worker_init_fn=_begin_worker,
+        pin_memory=device.startswith("cuda"),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    told: set[str] = set()
+    for raw in loader:
+        if isinstance(raw, DatasetError):
+            yield raw
+            return
+        yield raw._replace(
+            changed=tuple(path for path in raw.changed if path not in told),
+            notes=tuple(note for note in raw.notes if note not in told),
+        )
+        told.update(raw.changed, raw.notes)
+
+
+def _begin_worker(_worker: int) -> None:
+    """In a worker process: signals are the loop's, which still needs its batches; one core is the worker's."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Ctrl-C reaches the whole process group; Windows lacks the last
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    cv2.setNumThreads(1)
 
 
 @lru_cache(maxsize=4)
