@@ -145,7 +145,8 @@ class _TensorBoard(_Window):
 class _WeightsAndBiases(_Window):
     def __init__(self, folder: Path, run_name: str, identity: str | None, _step: int) -> None:
         kind = import_module("pytorch_lightning.loggers").WandbLogger
-        super().__init__(kind(name=run_name, save_dir=folder, project=_PROJECT, id=identity))
+        quiet = import_module("wandb").Settings(console="off")  # else it copies the terminal, view and all
+        super().__init__(kind(name=run_name, save_dir=folder, project=_PROJECT, id=identity, settings=quiet))
 
     def identity(self) -> str:
         return str(self.logger.experiment.id)
