@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim2real.cli.settings import (
+    DeterministicOption,
     DeviceOption,
     PrecisionOption,
     RealArgument,
@@ -36,6 +37,7 @@ def command(
     seed: SeedOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
+    deterministic: DeterministicOption = None,
     swap: SwapOption = None,
 ) -> None:
     """The whole job: train, convert every listed dataset, verify it. A rerun continues where it stopped.
@@ -48,6 +50,7 @@ def command(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "deterministic": deterministic,
         "swap": swap,
         "convert": [{"source": str(sim), "out": str(converted)}] if sim and converted else None,
     }

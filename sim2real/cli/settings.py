@@ -19,6 +19,10 @@ StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Length 
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything that is random.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:0.")]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
+DeterministicOption = Annotated[
+    bool | None,
+    typer.Option("--deterministic", help="Two runs with one seed are equal bit for bit, at some cost in speed."),
+]
 SwapOption = Annotated[
     bool | None, typer.Option("--swap/--no-swap", help="In a CycleGAN folder take B as the simulation and A as real.")
 ]

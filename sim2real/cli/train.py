@@ -1,11 +1,14 @@
 """``sim2real train``."""
 
+import json
+from dataclasses import asdict
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sim2real.cli.settings import (
+    DeterministicOption,
     DeviceOption,
     PrecisionOption,
     RealArgument,
@@ -20,6 +23,9 @@ from sim2real.cli.settings import (
     resume_settings,
 )
 
+if TYPE_CHECKING:
+    from sim2real.config import Config
+
 
 def command(
     sim: SimArgument = None,
@@ -32,7 +38,12 @@ def command(
     seed: SeedOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
+    deterministic: DeterministicOption = None,
     swap: SwapOption = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Tell what it would be and take, from a few steps; write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Learn the look of real images from unpaired folders.
 
@@ -48,9 +59,15 @@ def command(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "deterministic": deterministic,
         "swap": swap,
     }
+    if (as_json and not plan) or (plan and resume):
+        raise typer.BadParameter("--json prints what --plan finds, and --plan is of a run that begins")
     config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
+    if plan:
+        _show_plan(config, as_json=as_json)
+        return
     folder = config.run_folder
     if resume:
         config = resume_settings(folder, sim, real, recipe=recipe, sets=sets, **flags)
@@ -63,3 +80,28 @@ def command(
     model, source = quote(str(folder)), quote(config.sim)
     out.print(f"trained {trainer.step} steps: {folder}")
     out.print(f"next: sim2real preview {model} {source}\n      sim2real convert {source} OUT --model {model}")
+
+
+def _show_plan(config: "Config", *, as_json: bool) -> None:
+    from sim2real.cli.console import byte_size, duration, out
+    from sim2real.training.forecast import forecast
+
+    found = forecast(config)
+    if as_json:
+        print(json.dumps({**asdict(found), "seconds": found.seconds}, indent=2))
+        return
+    sim, real = found.images["sim"], found.images["real"]
+    parts = {name: config.discriminator if name.startswith("D_") else config.generator for name in found.parameters}
+    epochs = found.steps / found.steps_per_epoch
+    rows = {
+        "images": f"{sim['train']:,} simulated and {real['train']:,} real to train on, "
+        f"{sim['held_out']:,} and {real['held_out']:,} held out",
+        **{name: f"{parts[name].name}, {count:,} parameters" for name, count in found.parameters.items()},
+        "steps": f"{found.steps:,}, {found.steps_per_epoch:,} an epoch: {epochs:.1f} epochs",
+        "memory": f"about {byte_size(found.memory)} of {byte_size(found.memory_free)} that are free",
+        "time": f"about {duration(found.seconds)}: {found.seconds_per_step:.3g} s a step, "
+        f"{found.images_per_second:.3g} images/s, limited by {found.limit}",
+    }
+    out.print(f"{config.recipe} on {found.device} in {found.precision}, into {config.run_folder}")
+    for name, text in rows.items():
+        out.print(f"{name:<10}  {text}")

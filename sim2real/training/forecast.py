@@ -1,0 +1,120 @@
+"""What a training would be, told beforehand: its networks, its images, its memory and its time; nothing is written."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from statistics import median
+
+import torch
+
+from sim2real.config import Config
+from sim2real.devices import free_memory, peak_memory, resolve_device, resolve_precision
+from sim2real.errors import DatasetError
+from sim2real.methods.base import Batch
+from sim2real.training.data import UnpairedImages, as_floats, open_domains
+from sim2real.training.run import RunFolder
+from sim2real.training.setup import build_augment, build_averages, build_method
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a training would be.
+
+    Attributes:
+        device: What it would run on.
+        precision: What it would compute in.
+        parameters: Of every network, by name.
+        images: Domain -> how many there are to ``"train"`` on and how many are ``"held_out"``.
+        steps: Of the whole run.
+        steps_per_epoch: In which as many images are seen as the larger domain has.
+        seconds_per_step: Not compiled; evaluations, pictures and checkpoints come on top.
+        seconds_to_compute: What the networks take of that.
+        seconds_to_load: What one process takes for the images of a step; ``workers`` of them do it at once, ahead.
+        workers: Processes that decode; 0: the steps wait for it.
+        images_per_second: Of both domains together.
+        memory: Bytes that the training needs on its device; on the CPU, of its whole process.
+        memory_free: Bytes that are free there.
+    """
+
+    device: str
+    precision: str
+    parameters: Mapping[str, int]
+    images: Mapping[str, Mapping[str, int]]
+    steps: int
+    steps_per_epoch: int
+    seconds_per_step: float
+    seconds_to_compute: float
+    seconds_to_load: float
+    workers: int
+    images_per_second: float
+    memory: int
+    memory_free: int
+
+    @property
+    def limit(self) -> str:
+        """What a step waits for."""
+        if self.seconds_to_compute >= self.seconds_to_load / max(self.workers, 1):
+            return "the networks"
+        return "decoding: more data.workers, or data.cache, make it faster"
+
+    @property
+    def seconds(self) -> float:
+        """The time for all steps."""
+        return self.steps * self.seconds_per_step
+
+
+def forecast(config: Config, *, steps: int = 3) -> Forecast:
+    """Try some steps of a training on its own images, in this process.
+
+    Args:
+        config: All settings.
+        steps: Steps that are timed, after a first one that is slower than all others.
+
+    Raises:
+        Sim2RealError: The training would not begin, for the same reason.
+    """
+    RunFolder(config.run_folder).require_new()
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    sim, real = open_domains(config)
+    memory_free = free_memory(device)
+    method = build_method(config.model_copy(update={"compile": False}), device, precision)
+    averages = build_averages(config, method)
+    images = UnpairedImages(
+        sim.train, real.train, build_augment(config), batch_size=config.data.batch_size, seed=config.seed
+    )
+    loading, computing = [], []
+    for step in range(steps + 1):
+        began = time.perf_counter()
+        raw = images[step]
+        if isinstance(raw, DatasetError):
+            raise raw
+        loaded = time.perf_counter()
+        log = method.step(Batch(as_floats(raw.sim, device), as_floats(raw.real, device)))
+        for direction, average in averages.items():
+            average.update_parameters(method.generators[direction].network)
+        _ = [float(loss) for loss in log.losses.values()]  # waits until the device has done it
+        loading.append(loaded - began)
+        computing.append(time.perf_counter() - loaded)
+    to_load, to_compute = median(loading[1:]), median(computing[1:])
+    workers = config.data.workers
+    seconds = max(to_compute, to_load / workers) if workers else to_compute + to_load
+    steps_per_epoch = ceil(max(len(sim.train), len(real.train)) / config.data.batch_size)
+    return Forecast(
+        device=device,
+        precision=precision,
+        parameters={
+            name: sum(weights.numel() for weights in network.parameters()) for name, network in method.networks.items()
+        },
+        images={domain.side: {"train": len(domain.train), "held_out": len(domain.held_out)} for domain in (sim, real)},
+        steps=config.train.steps or (config.train.epochs or 1) * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        seconds_per_step=seconds,
+        seconds_to_compute=to_compute,
+        seconds_to_load=to_load,
+        workers=workers,
+        images_per_second=2 * config.data.batch_size / seconds,
+        memory=peak_memory(device) if device == "cpu" else torch.cuda.max_memory_reserved(device),
+        memory_free=memory_free,
+    )
