@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from sim2real.errors import ImageError
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+
+Sizing = Callable[[int, int], tuple[int, int]]  # stored (W, H) -> wanted (W, H)
 
 Image.MAX_IMAGE_PIXELS = None  # the pictures are the user's own: Pillow's warning at 89 megapixels would only be noise
 
@@ -105,30 +107,26 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return read_picture(path).rgb
 
 
-def read_scaled(path: Path, size: Callable[[int, int], tuple[int, int]]) -> NDArray[np.uint8]:
+def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
     """Decode the pixels of a photo at another size, as fast as its container allows.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still covers what is wanted (ITU T.81's blocks of 8x8
-    coefficients, of which the low ones make a smaller block), then shrunk further. That is much faster and always
-    gives the same pixels, but not quite those of ``resize(read_rgb(path), ...)``; up to 7 rows and columns at the
-    bottom and the right, which make no whole reduced pixel, are left out.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still covers what is wanted, from the low frequencies
+    of its 8x8 blocks (libjpeg's scaled inverse DCT), and then shrunk further. That is faster and always gives the same
+    pixels, though not quite those of ``resize(read_rgb(path), ...)``; up to 7 rows and columns at the bottom and the
+    right that make no whole reduced pixel are left out.
 
     Args:
         path: The file.
         size: The stored (W, H) -> the wanted (W, H).
 
     Returns:
-        RGB (H, W, 3), sRGB, not rotated.
+        RGB (H, W, 3), sRGB, not rotated; may be read-only.
 
     Raises:
         ImageError: As in :func:`read_picture`.
     """
     with _naming(path):
-        data = path.read_bytes()
-        if data.startswith(_JPEG_START):
-            return _read_jpeg(data, size).rgb
-    rgb = decode_picture(data, path).rgb
-    return resize(rgb, size(rgb.shape[1], rgb.shape[0]))
+        return _read(path.read_bytes(), size).rgb
 
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -160,11 +158,16 @@ def decode_picture(data: bytes, path: Path) -> Picture:
         ImageError: The file is damaged, or is no single photo of 8 bits a channel, grey or RGB, with or without alpha.
     """
     with _naming(path):
-        if data.startswith(_PNG_SIGNATURE):
-            return _read_png(data)
-        if data.startswith(_JPEG_START):
-            return _read_jpeg(data)
-        return _read_other(data)
+        return _read(data)
+
+
+def _read(data: bytes, size: Sizing | None = None) -> Picture:
+    """Decode a photo; with ``size`` its RGB is scaled and may be read-only, and its alpha channel is of no use."""
+    if data.startswith(_PNG_SIGNATURE):
+        return _read_png(data, size)
+    if data.startswith(_JPEG_START):
+        return _read_jpeg(data, size)
+    return _read_other(data, size)
 
 
 def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) -> bytes:
@@ -306,7 +309,7 @@ def _png_stays_true(kind: bytes) -> bool:
     return kind in _PNG_COLOUR_SPACE or kind == b"sBIT" or kind[3:].islower()
 
 
-def _read_png(data: bytes) -> Picture:
+def _read_png(data: bytes, size: Sizing | None) -> Picture:
     _require_photo(_png_header(data))
     chunks = _png_chunks(data)
     kinds = {kind for kind, _ in chunks}
@@ -315,7 +318,7 @@ def _read_png(data: bytes) -> Picture:
     # EXIF is carried, never parsed: nothing in it can disturb the decoder
     without_exif = _PNG_SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind != b"eXIf")
     with Image.open(io.BytesIO(without_exif)) as image:
-        pixels = _decode(image, image.info.get("icc_profile"))
+        pixels = _decode(image, image.info.get("icc_profile"), size)
     kept = [(kind, chunk) for kind, chunk in chunks if _png_stays_true(kind)]
     if pixels.converted:
         kept = [(b"sRGB", _PNG_SRGB_CHUNK), *((kind, chunk) for kind, chunk in kept if kind not in _PNG_COLOUR_SPACE)]
@@ -376,7 +379,7 @@ def _jpeg_is_metadata(marker: int) -> bool:
     return marker == _JPEG_COMMENT or marker in _JPEG_APPLICATION
 
 
-def _read_jpeg(data: bytes, size: Callable[[int, int], tuple[int, int]] | None = None) -> Picture:
+def _read_jpeg(data: bytes, size: Sizing | None) -> Picture:
     segments, scans = _jpeg_segments(data)
     icc = [segment for _, segment in segments if segment[4:16] == _JPEG_ICC]
     profile = b"".join(segment[18:] for segment in sorted(icc, key=lambda segment: segment[16]))
@@ -384,14 +387,7 @@ def _read_jpeg(data: bytes, size: Callable[[int, int], tuple[int, int]] | None =
     needed = [s for marker, s in segments if not _jpeg_is_metadata(marker) or marker in {_JPEG_JFIF, _JPEG_ADOBE}]
     with Image.open(io.BytesIO(_JPEG_START + b"".join(needed) + scans)) as image:
         _require_photo(_header(image))
-        if size is None:
-            pixels = _decode(image, profile or None)
-        else:
-            wanted = size(*image.size)
-            drafted = image.draft(image.mode, wanted)
-            width, height = map(int, drafted[1][2:]) if drafted else image.size
-            pixels = _decode(image, profile or None)
-            pixels = replace(pixels, rgb=resize(pixels.rgb[:height, :width], wanted))
+        pixels = _decode(image, profile or None, size)
     metadata = [s for marker, s in segments if _jpeg_is_metadata(marker) and marker != _JPEG_ADOBE]
     notes: tuple[str, ...] = ()
     if any(segment[4:8] == b"MPF\x00" for segment in metadata):
@@ -410,7 +406,7 @@ def _read_jpeg(data: bytes, size: Callable[[int, int], tuple[int, int]] | None =
 _CARRIED: Final = ("exif", "xmp", "dpi")
 
 
-def _read_other(data: bytes) -> Picture:
+def _read_other(data: bytes, size: Sizing | None) -> Picture:
     with _quiet(), Image.open(io.BytesIO(data)) as image:
         _require_photo(_header(image))
         container = image.format or ""
@@ -427,7 +423,7 @@ def _read_other(data: bytes) -> Picture:
         if container == "WEBP":
             options["lossless"] = b"VP8 " not in data[: data.find(b"VP8L") + 1 or None]
         profile = image.info.get("icc_profile")
-        pixels = _decode(image, profile)
+        pixels = _decode(image, profile, size)
         if pixels.converted:
             profile = None if pixels.grey else _srgb_profile()
         if profile:
@@ -456,11 +452,13 @@ class _Pixels:
         return Picture(self.rgb, container, self.grey, self.alpha, self.notes + notes, **rest)
 
 
-def _decode(image: ImageFile, profile: bytes | None) -> _Pixels:
-    """Decode what :func:`_require_photo` let pass."""
+def _decode(image: ImageFile, profile: bytes | None, size: Sizing | None) -> _Pixels:
+    """Decode what :func:`_require_photo` let pass, scaled if ``size`` tells to what."""
     notes: tuple[str, ...] = ()
     if image.mode not in {"L", "LA", "RGB", "RGBA"}:
         raise ImageError(f"{image.format} in {image.mode}; only grey and RGB photos can be translated")
+    wanted = size(*image.size) if size else None
+    drafted = image.draft(None, wanted) if wanted else None  # of the decoders only that of JPEG can
     colour: Image.Image = image.convert(image.mode.removesuffix("A")) if image.mode.endswith("A") else image
     alpha = np.array(image.getchannel("A")) if image.mode.endswith("A") else None
     if "transparency" in image.info:
@@ -478,7 +476,10 @@ def _decode(image: ImageFile, profile: bytes | None) -> _Pixels:
                 notes += (f"ICC profile '{name}' converted to sRGB",)
     if grey:
         colour = colour.convert("L").convert("RGB")
-    return _Pixels(np.array(colour), grey, alpha, converted, notes)
+    if wanted is None:
+        return _Pixels(np.array(colour), grey, alpha, converted, notes)
+    width, height = map(int, drafted[1][2:]) if drafted else image.size  # reduced pixels that are whole
+    return _Pixels(resize(np.asarray(colour)[:height, :width], wanted), grey, alpha, converted, notes)
 
 
 @lru_cache(maxsize=16)
