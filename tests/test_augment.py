@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sim2real.augment import AUGMENTATIONS, Augment
 from sim2real.errors import SettingsError
+from sim2real.imageio import resize
 
 Image = NDArray[np.uint8]
 sides = st.integers(1, 70)
@@ -103,12 +104,25 @@ def test_flips_flip_half_of_the_images(name: str, axis: int) -> None:
     assert 8 < flipped < 32
 
 
-def test_the_input_is_left_alone() -> None:
+def test_the_input_is_left_alone_and_may_be_read_only() -> None:
     image = noise(24, 24)
     before = image.copy()
+    image.flags.writeable = False
     for seed in range(5):
         Augment((24, 24), names=sorted(AUGMENTATIONS))(image, seed=seed)
     assert np.array_equal(image, before)
+
+
+@given(image=sizes, size=sizes, load_size=st.none() | sizes, fit=st.sampled_from(["crop", "resize"]))
+def test_a_scaled_frame_covers_the_window_and_is_not_scaled_again(
+    image: tuple[int, int], size: tuple[int, int], load_size: tuple[int, int] | None, fit: Literal["crop", "resize"]
+) -> None:
+    augment = Augment(size, fit=fit, load_size=load_size)
+    width, height = augment.scaled_size(*image)
+    assert width >= size[0]
+    assert height >= size[1]
+    scaled = resize(noise(*image), (width, height))
+    assert np.array_equal(augment.cut(scaled, seed=5), augment(noise(*image), seed=5))
 
 
 def test_an_unknown_augmentation_is_refused_with_the_known_ones() -> None:

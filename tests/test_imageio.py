@@ -1,6 +1,7 @@
 """Each trap of image files: what goes in comes out, as an independent reader sees it."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -29,6 +30,8 @@ from sim2real.imageio import (
     read_label,
     read_picture,
     read_rgb,
+    read_scaled,
+    resize,
 )
 
 Values = NDArray[Any]
@@ -234,6 +237,87 @@ def test_transparent_colour_becomes_alpha_and_is_told(store: Store) -> None:
     assert (after[..., 3] == 0).sum() == 1
     assert after[2, 3, 3] == 0
     assert "alpha" in picture.notes[0]
+
+
+# what is read at another size
+
+
+@pytest.mark.parametrize("container", ["PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("size", [(64, 48), (32, 24), (20, 40), (128, 96)])
+def test_a_lossless_photo_is_scaled_after_it_is_decoded(container: str, size: tuple[int, int], store: Store) -> None:
+    path = store("a", saved(Image.fromarray(pixels(48, 64, 3)), format=container, lossless=True))
+    assert np.array_equal(read_scaled(path, lambda _width, _height: size), resize(read_rgb(path), size))
+
+
+@given(
+    stored=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    wanted=st.tuples(st.integers(1, 100), st.integers(1, 100)),
+    grey=st.booleans(),
+)
+def test_a_jpeg_comes_in_the_wanted_size_whatever_that_is(
+    *, stored: tuple[int, int], wanted: tuple[int, int], grey: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def size(width: int, height: int) -> tuple[int, int]:
+        asked.append((width, height))
+        return wanted
+
+    values = np.full((stored[1], stored[0], 3), 90, np.uint8)
+    path = tmp_path_factory.mktemp("scaled") / "a.jpg"
+    path.write_bytes(encode_jpeg(values[..., 0] if grey else values))
+    result = read_scaled(path, size)
+    assert asked == [stored]
+    assert result.shape == (wanted[1], wanted[0], 3)
+    assert np.abs(result.astype(int) - 90).max() <= 2
+
+
+@pytest.mark.parametrize("part", [1, 2, 4, 8])
+def test_a_jpeg_is_decoded_at_the_smallest_size_that_covers_what_is_wanted(part: int, store: Store) -> None:
+    path = store("a.jpg", encode_jpeg(pixels(48 * 8, 64 * 8, 3)))
+    reduced = cv2.IMREAD_COLOR if part == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{part}")
+    whole = cv2.imread(str(path), reduced)
+    assert whole is not None
+    for width, height in ((512 // part, 384 // part), (512 // part - 1, 384 // part - 9)):
+        expected = resize(np.asarray(whole[..., ::-1], np.uint8), (width, height))
+        assert np.array_equal(read_scaled(path, lambda *_: (width, height)), expected)  # noqa: B023  called here
+
+
+@pytest.mark.parametrize("part", [2, 3, 4, 7, 8])
+def test_a_jpeg_of_any_size_shows_the_same_picture_smaller(part: int, store: Store) -> None:
+    across, down = np.meshgrid(np.linspace(0, 255, 1242), np.linspace(0, 255, 375))
+    path = store("a.jpg", encode_jpeg(np.dstack([across, down, across]).astype(np.uint8)))
+    size = (1242 // part, 375 // part)
+    scaled, expected = read_scaled(path, lambda *_: size), resize(read_rgb(path), size)
+    assert np.abs(scaled.astype(int) - expected).max() <= 6  # of 255 from edge to edge: no more than 7 stored rows
+
+
+@pytest.mark.parametrize("container", ["PNG", "JPEG"])
+def test_a_scaled_photo_is_converted_to_srgb_too(container: str, store: Store) -> None:
+    path = store("a", saved(Image.fromarray(photo()), format=container, icc_profile=wide_profile(), quality=100))
+    expected = resize(read_rgb(path), (16, 12))
+    assert np.abs(read_scaled(path, lambda *_: (16, 12)).astype(int) - expected).mean() < 3
+
+
+def test_what_is_no_whole_photo_is_refused_at_any_size(store: Store) -> None:
+    cmyk = saved(Image.new("CMYK", (64, 48)), format="JPEG")
+    palette = encode_png(pixels(48, 64) % 3, palette=np.zeros((3, 3), np.uint8))
+    for name, data in (("a.jpg", encode_jpeg(photo())[:-300]), ("b.jpg", cmyk), ("c.png", palette), ("d.png", b"")):
+        path = store(name, data)
+        with pytest.raises(ImageError) as whole:
+            read_rgb(path)
+        with pytest.raises(ImageError) as scaled:
+            read_scaled(path, lambda *_: (8, 6))
+        assert str(scaled.value) == str(whole.value)
+
+
+def test_real_frames_look_alike_whichever_way_they_are_scaled() -> None:
+    if not (folder := os.environ.get("SIM2REAL_TEST_DATA")):
+        pytest.skip("SIM2REAL_TEST_DATA names no folder with real samples")
+    for path in sorted((Path(folder) / "carla/test/images").iterdir())[:4]:
+        for size in ((320, 190), (256, 152), (160, 95)):
+            change = np.abs(read_scaled(path, lambda *_: size).astype(int) - resize(read_rgb(path), size))  # noqa: B023  called here
+            assert change.mean() < 2
 
 
 # what belongs to photos
