@@ -3,7 +3,7 @@
 All losses are computed in float32, whatever the networks computed in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,11 +28,13 @@ class Adversarial:
         on_real: What a discriminator loses by scores of real images, elementwise.
         on_fake: What it loses by scores of fake images.
         on_fooled: What a generator loses by scores of its fakes.
+        boundary: The score of what a discriminator takes for neither.
     """
 
     on_real: Callable[[Tensor], Tensor]
     on_fake: Callable[[Tensor], Tensor]
     on_fooled: Callable[[Tensor], Tensor]
+    boundary: float = 0.0
 
     def discriminator(self, real: Scores, fake: Scores, weights: Sequence[float] | None = None) -> Tensor:
         """The discriminator's loss: that on real images plus that on fake ones; a scalar."""
@@ -43,16 +45,59 @@ class Adversarial:
         return _total(self.on_fooled, fake, weights)
 
 
-def _total(loss: Callable[[Tensor], Tensor], scores: Scores, weights: Sequence[float] | None) -> Tensor:
-    tensors = [scores] if isinstance(scores, Tensor) else scores
-    terms = [loss(tensor.float()).mean() for tensor in tensors]
+def r1_penalty(
+    discriminator: Callable[[Tensor], Scores], images: Tensor, weights: Sequence[float] | None = None
+) -> Tensor:
+    """Half the squared gradient of an image's score with respect to the image, the mean over images; a scalar.
+
+    R1 of Mescheder et al. (2018). The score of an image is the mean of its scores; of several tensors of scores, the
+    means are added up with their weights.
+
+    Args:
+        discriminator: Must not mix the images of a batch.
+        images: Real images (N, C, H, W).
+        weights: The discriminator's ``score_weights``.
+    """
+    images = images.detach().float().requires_grad_()
+    with torch.enable_grad():
+        score = _total(lambda scores: scores, discriminator(images), weights)  # the mean over images, too
+        (gradient,) = torch.autograd.grad(score, images, create_graph=True)
+    return (len(images) * gradient).square().sum((1, 2, 3)).mean() / 2
+
+
+def lecam_penalty(real: Scores, fake: Scores, means: Tensor, weights: Sequence[float] | None = None) -> Tensor:
+    """The squared distance of scores from the mean score of the other kind so far; a scalar.
+
+    The regulariser of Tseng et al. (2021), under which a discriminator cannot part few images ever further.
+
+    Args:
+        real: Scores of real images.
+        fake: Scores of fake ones.
+        means: (K, 2), of each tensor of scores the running means of those of real and of fake images.
+        weights: The discriminator's ``score_weights``.
+    """
+    of_real, of_fake = means.detach().unbind(1)
+    return _total(lambda scores, mean: (scores - mean).square(), real, weights, of_fake) + _total(
+        lambda scores, mean: (scores - mean).square(), fake, weights, of_real
+    )
+
+
+def tensors_of(scores: Scores) -> Sequence[Tensor]:
+    """Scores as a sequence of tensors, in float32."""
+    return [tensor.float() for tensor in ([scores] if isinstance(scores, Tensor) else scores)]
+
+
+def _total(
+    loss: Callable[..., Tensor], scores: Scores, weights: Sequence[float] | None, *others: Iterable[Tensor]
+) -> Tensor:
+    terms = [loss(*each).mean() for each in zip(tensors_of(scores), *others, strict=True)]
     weighted = [weight * term for weight, term in zip(weights or [1.0] * len(terms), terms, strict=True)]
     return torch.stack(weighted).sum()
 
 
 _ADVERSARIAL = {
     # least squares, Mao et al. 2017
-    "lsgan": Adversarial(lambda s: (s - 1).square(), lambda s: s.square(), lambda s: (s - 1).square()),
+    "lsgan": Adversarial(lambda s: (s - 1).square(), lambda s: s.square(), lambda s: (s - 1).square(), 0.5),
     # cross entropy of sigmoid(score), Goodfellow et al. 2014, with the generator's non-saturating loss
     "bce": Adversarial(lambda s: functional.softplus(-s), functional.softplus, lambda s: functional.softplus(-s)),
     # hinge, Lim and Ye 2017

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sim2real.errors import SettingsError
-from sim2real.losses import Cycle, Identity, LossInputs, adversarial
+from sim2real.losses import Cycle, Identity, LossInputs, adversarial, lecam_penalty, r1_penalty
 
 SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
 
@@ -51,6 +51,15 @@ def test_the_two_sides_pull_scores_apart(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lsgan", "bce", "hinge"])
+def test_a_score_on_the_boundary_is_taken_for_neither(name: str) -> None:
+    loss = adversarial(name)
+    score = torch.tensor(loss.boundary)
+    assert loss.on_real(score) == loss.on_fake(score)
+    for side in (0.1, -0.1):
+        assert (loss.on_real(score + side) < loss.on_fake(score + side)) == (side > 0)
+
+
+@pytest.mark.parametrize("name", ["lsgan", "bce", "hinge"])
 @pytest.mark.parametrize("container", [tuple, list])
 def test_several_scores_are_judged_apart_and_added(
     name: str, container: Callable[[list[Tensor]], Sequence[Tensor]]
@@ -82,6 +91,46 @@ def test_losses_of_half_precision_scores_are_computed_in_full(name: str) -> None
 def test_an_unknown_adversarial_loss_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"losses\.adversarial = 'wgan' is not one of lsgan, bce, hinge"):
         adversarial("wgan")
+
+
+class Linear(nn.Module):
+    """Scores each of 2x2 places by one vector, and the whole by another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place, self.whole = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3, 2, 2))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.einsum("nchw,c->nhw", images, self.place)[:, None], (images * self.whole).sum((1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_r1_of_a_linear_critic_is_half_its_squared_weights(count: int) -> None:
+    critic = Linear()
+    slope = 0.5 * critic.place[:, None, None].expand(3, 2, 2) / 4 + 2 * critic.whole
+    penalty = r1_penalty(critic, torch.randn(count, 3, 2, 2), (0.5, 2.0))
+    torch.testing.assert_close(penalty, slope.square().sum() / 2)
+    of_penalty, of_square = (
+        torch.autograd.grad(value, [*critic.parameters()]) for value in (penalty, slope.square().sum() / 2)
+    )
+    torch.testing.assert_close(of_penalty, of_square)
+
+
+def test_r1_is_the_mean_over_images() -> None:
+    images = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    penalty = r1_penalty(lambda seen: seen.square(), images)
+    torch.testing.assert_close(penalty, torch.tensor((2.0**2 + 6.0**2) / 2 / 2))
+    assert not images.requires_grad
+
+
+def test_lecam_by_hand() -> None:
+    real, fake = torch.tensor([[1.0], [2.0]]), torch.tensor([[-1.0], [0.0]])
+    means = torch.tensor([[1.5, -0.5], [3.0, -1.0]])
+    first = (1.5**2 + 2.5**2) / 2 + (2.5**2 + 1.5**2) / 2
+    second = (3.0**2 + 5.0**2) / 2 + (5.0**2 + 3.0**2) / 2
+    assert lecam_penalty(real, fake, means[:1]).item() == pytest.approx(first)
+    both = lecam_penalty((real, 2 * real), (fake, 2 * fake), means, (1.0, 0.5))
+    assert both.item() == pytest.approx(first + 0.5 * second)
 
 
 def images(**values: float) -> LossInputs:

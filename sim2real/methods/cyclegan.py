@@ -61,10 +61,15 @@ class CycleGAN:
         self.generator_optimisers = self._adams(self.G_sim2real, self.G_real2sim, settings.generator_lr, separate)
         self.critic_optimisers = self._adams(self.D_real, self.D_sim, settings.discriminator_lr, separate)
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "fp16")
+        self.latest: Losses = {}
         self.needs_identity = any(getattr(loss, "needs_identity", False) for _, loss in settings.terms.values())
 
     def step(self, batch: Batch) -> StepLog:
         """Update both generators and both critics once.
+
+        Beside the terms of the generators' loss it logs ``"D_real"`` and ``"D_sim"``, the critics' adversarial losses;
+        and of both critics together, where they are used, ``"lecam"`` and ``"r1"``, which between the steps that
+        compute it stays as it was, and ``"augment_p"``, the mean probability of augmentation.
 
         The batch goes through the networks in ``settings.accumulate`` parts, each of which leaves its gradients before
         the next one needs memory.
@@ -74,12 +79,18 @@ class CycleGAN:
             optimiser.zero_grad(set_to_none=True)
         generators, critics = self._critics_first(parts) if self.critics_first else self._generators_first(parts)
         self.scaler.update()
-        return StepLog(means(generators) | means(critics))
+        self.latest |= means(generators) | means(critics)
+        if self.settings.critic.augment:
+            probabilities = [opponent.probability for opponent in self.opponents.values()]
+            self.latest["augment_p"] = torch.stack(probabilities).mean()
+        for opponent in self.opponents.values():
+            opponent.end_step()
+        return StepLog(self.latest.copy())
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
         """The generators' losses and their sum, ``"generator"``."""
-        terms = self._generator_terms(batch, *self._translate(batch))
+        terms = self._generator_terms(batch, *self._translate(batch), augments=False)
         return StepLog({**terms, "generator": sum_of(terms)})
 
     def _generators_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
@@ -110,20 +121,22 @@ class CycleGAN:
     def _blame_generators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
         """Add what a part of a batch gives to the gradients of the generators; returns its losses."""
         with frozen(self.D_real, self.D_sim):
-            terms = self._generator_terms(batch, fake_real, fake_sim)
+            terms = self._generator_terms(batch, fake_real, fake_sim, augments=True)
             self._backward(sum_of(terms))
         return detached(terms)
 
     def _blame_critics(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
         """Likewise of the critics."""
-        losses = {
-            "D_real": self.opponents["D_real"].loss(batch.real, fake_real),
-            "D_sim": self.opponents["D_sim"].loss(batch.sim, fake_sim),
-        }
-        self._backward(sum_of(losses))
-        return detached(losses)
+        real = self.opponents["D_real"].losses(batch.real, fake_real)
+        sim = self.opponents["D_sim"].losses(batch.sim, fake_sim)
+        self._backward(torch.stack([*real.values(), *sim.values()]).sum())
+        log = {"D_real": real.pop("adversarial"), "D_sim": sim.pop("adversarial")}
+        log |= {name: penalty + sim[name] for name, penalty in real.items()}
+        if "r1" in log:  # in most steps there is none
+            log["r1"] = log["r1"] / self.settings.critic.r1_every
+        return detached(log)
 
-    def _generator_terms(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
+    def _generator_terms(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor, *, augments: bool) -> Losses:
         """The weighted terms of the generators' loss."""
         with self.settings.autocast():
             images = LossInputs(
@@ -137,8 +150,8 @@ class CycleGAN:
                 identity_real=self.G_sim2real(batch.real) if self.needs_identity else None,
             )
         return {
-            "adversarial_real": self.opponents["D_real"].fooled(fake_real),
-            "adversarial_sim": self.opponents["D_sim"].fooled(fake_sim),
+            "adversarial_real": self.opponents["D_real"].fooled(fake_real, augments=augments),
+            "adversarial_sim": self.opponents["D_sim"].fooled(fake_sim, augments=augments),
             **{name: weight * loss(images) for name, (weight, loss) in self.settings.terms.items()},
         }
 
@@ -175,11 +188,12 @@ class CycleGAN:
         return {
             **self.networks,
             **{f"optimiser_{number}": optimiser for number, optimiser in optimisers},
+            **{f"opponent_{name}": opponent for name, opponent in self.opponents.items()},
             "scaler": self.scaler,
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers and the gradient scaler."""
+        """Networks, optimisers, the gradient scaler, and what is known of the scores of critics."""
         return {name: part.state_dict() for name, part in self._stateful().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -188,11 +202,13 @@ class CycleGAN:
             part.load_state_dict(state[name])
 
     def own_state_dict(self) -> dict[str, Any]:
-        """The pools of both critics."""
-        return {name: opponent.own_state_dict() for name, opponent in self.opponents.items()}
+        """The newest losses, the pools of both critics and the draws of both augmentations."""
+        opponents = {name: opponent.own_state_dict() for name, opponent in self.opponents.items()}
+        return {"latest": self.latest.copy(), **opponents}
 
     def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``own_state_dict`` gave."""
+        self.latest = {name: loss.to(self.settings.device) for name, loss in state["latest"].items()}
         for name, opponent in self.opponents.items():
             opponent.load_own_state_dict(state[name])
 

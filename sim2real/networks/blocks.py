@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from sim2real.errors import SettingsError
 
@@ -14,6 +16,8 @@ PaddingName = Literal["zeros", "reflect"]
 InitName = Literal["xavier", "normal"]
 
 T = TypeVar("T")
+
+_WEIGHTED = nn.modules.conv._ConvNd | nn.Linear  # noqa: SLF001  the only common base of convolutions
 
 
 def choose(option: str, value: str, table: Mapping[str, T]) -> T:
@@ -135,9 +139,9 @@ def initialise(module: nn.Module, scheme: InitName) -> None:
         SettingsError: There is no such scheme.
     """
     normal = choose("init", scheme, {"xavier": False, "normal": True})
-    if getattr(module, "keeps_own_init", False) or nn.utils.parametrize.is_parametrized(module):
+    if getattr(module, "keeps_own_init", False) or is_parametrized(module):
         return
-    if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):  # noqa: SLF001  the only common base of convolutions
+    if isinstance(module, _WEIGHTED):
         if normal:
             nn.init.normal_(module.weight, 0.0, 0.02)
         else:
@@ -149,3 +153,14 @@ def initialise(module: nn.Module, scheme: InitName) -> None:
         nn.init.zeros_(module.bias)
     for child in module.children():
         initialise(child, scheme)
+
+
+def add_spectral_norm(network: nn.Module) -> None:
+    """Divide the weights of each convolution and linear layer by their largest singular value (Miyato et al. 2018).
+
+    It is found by one power iteration in each pass through the network while it trains. Call it when the weights are
+    drawn. Layers that have a parametrisation stay as they are, and so do those that are not trained.
+    """
+    for layer in list(network.modules()):
+        if isinstance(layer, _WEIGHTED) and not is_parametrized(layer) and layer.weight.requires_grad:
+            spectral_norm(layer)

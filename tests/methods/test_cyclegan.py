@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sim2real.config import Critic
 from sim2real.errors import SettingsError
 from sim2real.losses import Cycle, Identity, LossInputs, adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
@@ -377,12 +378,16 @@ def test_bf16_gives_nearly_the_losses_of_fp32() -> None:
 
 
 def test_evaluation_changes_nothing_and_sums_the_generators_losses() -> None:
-    method = make(terms={"cycle": (10.0, Cycle()), "identity": (2.0, Identity())}, pool=3)
-    before = copy.deepcopy(method.state_dict())
+    method = make(
+        terms={"cycle": (10.0, Cycle()), "identity": (2.0, Identity())},
+        pool=3,
+        more={"critic": Critic(augment=["color"])},
+    )
+    before = copy.deepcopy((method.state_dict(), method.own_state_dict()))
     losses = numbers(method.evaluate(batch()))
     assert losses["generator"] == pytest.approx(sum(loss for name, loss in losses.items() if name != "generator"))
     assert losses.keys() == {"adversarial_real", "adversarial_sim", "cycle", "identity", "generator"}
-    torch.testing.assert_close(method.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close((method.state_dict(), method.own_state_dict()), before, rtol=0, atol=0)
 
 
 def saved(state: dict[str, Any]) -> Any:
@@ -393,9 +398,21 @@ def saved(state: dict[str, Any]) -> Any:
     return torch.load(file, weights_only=True)
 
 
+CHECKED: Any = Critic(
+    spectral_norm=True,
+    r1=1.0,
+    r1_every=3,
+    lecam=0.1,
+    augment=["color", "translation", "cutout"],
+    augment_target=0.3,
+)
+
+
 @pytest.mark.parametrize("optimisers", ["shared", "separate"])
-def test_a_restored_method_goes_on_exactly_as_the_first_would_have(optimisers: str) -> None:
-    first, second = make(pool=2, optimisers=optimisers), make(pool=2, optimisers=optimisers)
+@pytest.mark.parametrize("critic", [Critic(), CHECKED], ids=["plain", "checked"])
+def test_a_restored_method_goes_on_exactly_as_the_first_would_have(optimisers: str, critic: Critic) -> None:
+    options: Any = {"pool": 2, "optimisers": optimisers, "more": {"critic": critic}}
+    first, second = make(**options), make(**options)
     for seed in range(4):
         first.step(batch(seed))
     second.load_state_dict(saved(first.state_dict()))
@@ -413,12 +430,6 @@ NORM_FREE: Any = {
 }
 
 
-def twin_of(method: CycleGAN, **options: Any) -> CycleGAN:
-    twin = make(**options)
-    twin.load_state_dict(copy.deepcopy(method.state_dict()))
-    return twin
-
-
 def assert_alike(one: CycleGAN, other: CycleGAN) -> None:
     networks = one.networks.values(), other.networks.values()
     torch.testing.assert_close(*(weights(*each) for each in networks), rtol=1e-3, atol=2e-5)
@@ -427,12 +438,35 @@ def assert_alike(one: CycleGAN, other: CycleGAN) -> None:
 @pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_step_in_parts_is_the_step_of_the_whole_batch(order: str, count: int) -> None:
-    whole = make(**NORM_FREE, update_order=order)
-    parted = twin_of(whole, **NORM_FREE, update_order=order, more={"accumulate": count})
+    critic = Critic(r1=1.0, r1_every=2, lecam=0.1)
+    whole, parted = (
+        make(**NORM_FREE, update_order=order, more={"critic": critic, "accumulate": parts}) for parts in (1, count)
+    )
+    parted.load_state_dict(copy.deepcopy(whole.state_dict()))
     for seed in range(2):
         images = batch(seed, count=4)
         assert numbers(parted.step(images)) == pytest.approx(numbers(whole.step(images)), rel=1e-4)
     assert_alike(whole, parted)
+
+
+def test_figures_of_the_critics_are_told() -> None:
+    method = make(more={"critic": CHECKED})
+    logs = [numbers(method.step(batch(seed))) for seed in range(7)]
+    plain = {"adversarial_real", "adversarial_sim", "cycle", "D_real", "D_sim"}
+    assert logs[0].keys() == plain | {"r1", "augment_p"}
+    assert all(log.keys() == plain | {"r1", "lecam", "augment_p"} for log in logs[1:])
+    r1 = [log["r1"] for log in logs]
+    assert r1[0] == r1[1] == r1[2] != r1[3] == r1[4] == r1[5] != r1[6]
+    assert all(0 <= log["augment_p"] <= 0.007 for log in logs)
+
+
+def test_r1_is_told_as_what_a_step_loses_by_it_on_average() -> None:
+    logs = {}
+    for every in (1, 4):
+        torch.manual_seed(0)
+        method = make(more={"critic": Critic(r1=10.0, r1_every=every)})
+        logs[every] = numbers(method.step(batch()))
+    assert logs[1] == logs[4]
 
 
 def test_a_batch_that_has_no_equal_parts_is_refused() -> None:
@@ -463,19 +497,35 @@ class Together:
             return [*threads.map(lambda method, part: method.step(part), methods, images.split(len(methods)))]
 
 
+@pytest.mark.parametrize("critic", [Critic(), Critic(r1=1.0, r1_every=2, lecam=0.1)], ids=["plain", "checked"])
 @pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
-def test_two_processes_are_one_with_twice_the_batch(order: str) -> None:
-    alone, together = make(**NORM_FREE, update_order=order), Together(2)
-    pair = [
-        twin_of(alone, **NORM_FREE, update_order=order, more={"average": together.average(rank), "rank": rank})
-        for rank in range(2)
+def test_two_processes_are_one_with_twice_the_batch(order: str, critic: Critic) -> None:
+    together, options = Together(2), {**NORM_FREE, "update_order": order}
+    alone, *pair = [
+        make(**options, more={"critic": critic, **more})
+        for more in ({}, *({"average": together.average(rank), "rank": rank} for rank in range(2)))
     ]
+    for method in pair:
+        method.load_state_dict(copy.deepcopy(alone.state_dict()))
     for seed in range(3):
         images = batch(seed, count=4)
         alone.step(images)
         together.step(pair, images)
     assert torch.equal(weights(*pair[0].networks.values()), weights(*pair[1].networks.values()))
     assert_alike(alone, pair[0])
+
+
+def test_processes_agree_on_all_but_what_is_their_own() -> None:
+    together = Together(2)
+    pair = [
+        make(pool=2, more={"critic": CHECKED, "average": together.average(rank), "rank": rank}) for rank in range(2)
+    ]
+    pair[1].load_state_dict(copy.deepcopy(pair[0].state_dict()))
+    for seed in range(5):
+        together.step(pair, batch(seed, count=2))
+    torch.testing.assert_close(*(method.state_dict() for method in pair), rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(*(method.own_state_dict() for method in pair), rtol=0, atol=0)
 
 
 def test_processes_draw_apart_and_the_first_as_if_it_were_alone() -> None:

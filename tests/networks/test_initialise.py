@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sim2real.errors import SettingsError
 from sim2real.networks import initialise
-from sim2real.networks.blocks import InitName
+from sim2real.networks.blocks import InitName, add_spectral_norm
 from sim2real.networks.discriminators import Combined
 from sim2real.networks.generators import EncoderDecoder, ResNet
 
@@ -84,6 +84,22 @@ def test_a_layer_with_spectral_norm_stays_as_its_maker_left_it() -> None:
     before = copy.deepcopy(layer.state_dict())
     initialise(nn.Sequential(layer), "normal")
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+def test_spectral_norm_makes_every_layer_that_is_trained_one_of_norm_one() -> None:
+    torch.manual_seed(0)
+    conv, up, linear = nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 3, 3), nn.Linear(5, 2)
+    frozen = nn.Conv2d(3, 4, 3).requires_grad_(False)
+    kept = frozen.weight.clone()
+    network = nn.Sequential(conv, nn.Sequential(up, nn.BatchNorm2d(3)), linear, frozen)
+    add_spectral_norm(network)
+    names = [name for name, _ in network.named_parameters()]
+    add_spectral_norm(network)
+    assert [name for name, _ in network.named_parameters()] == names
+    for _ in range(20):  # a power iteration each
+        matrices = [conv.weight.flatten(1), up.weight.transpose(0, 1).flatten(1), linear.weight]
+    assert [torch.linalg.matrix_norm(each, 2).item() for each in matrices] == pytest.approx([1.0] * 3, rel=1e-3)
+    assert torch.equal(frozen.weight, kept)
 
 
 def test_an_unknown_scheme_is_refused() -> None:

@@ -1,0 +1,211 @@
+import dataclasses
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sim2real.config import Critic
+from sim2real.losses import adversarial, lecam_penalty
+from sim2real.methods.base import MethodSettings
+from sim2real.methods.critics import Opponent
+from sim2real.networks import Ranged
+from sim2real.networks.discriminators import Combined, Patch
+
+
+def settings(critic: dict[str, Any], **differences: Any) -> MethodSettings:
+    return dataclasses.replace(
+        MethodSettings(
+            adversarial=adversarial("lsgan"),
+            terms={},
+            generator_lr=0.0,
+            discriminator_lr=0.0,
+            betas=(0.5, 0.999),
+            pool=0,
+            device="cpu",
+            precision="fp32",
+            seed=0,
+            critic=Critic(**critic),
+        ),
+        **differences,
+    )
+
+
+def opponent(critic: dict[str, Any], network: nn.Module | None = None, **differences: Any) -> Opponent:
+    network = network or Patch(3, (32, 32), width=4, norm="none")
+    return Opponent(Ranged(network, returns_images=False), settings(critic, **differences), scale=1.0, seed=0)
+
+
+def noise(seed: int, count: int = 2) -> Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+class Mean(nn.Module):
+    """Scores an image by its mean value, and by twice that."""
+
+    score_weights = (1.0, 0.5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        score = self.factor * images.mean((1, 2, 3))[:, None]
+        return score, 2 * score
+
+
+def grey(*values: float) -> Tensor:
+    return torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
+
+
+# ------------------------------------------------------------------------------------------------------ penalties
+
+
+def test_nothing_is_added_where_nothing_is_asked_for() -> None:
+    assert opponent({}).losses(noise(0), noise(1)).keys() == {"adversarial"}
+
+
+def test_r1_comes_every_so_many_steps_and_counts_as_many_times() -> None:
+    lazy, busy = (opponent({"r1": 10.0, "r1_every": every}, Mean()) for every in (3, 1))
+    counted = []
+    for _ in range(7):
+        losses = lazy.losses(noise(0), noise(1))
+        counted.append(losses["r1"].item() if "r1" in losses else 0)
+        lazy.end_step()
+    of_one = busy.losses(noise(0), noise(1))["r1"].item()
+    gradient = 2.0 / (3 * 32 * 32) ** 0.5  # 1 * 1 + 0.5 * 2 for each of so many values
+    assert of_one == pytest.approx(10 / 2 * gradient**2)
+    assert counted == pytest.approx([3 * of_one, 0, 0, 3 * of_one, 0, 0, 3 * of_one])
+
+
+def test_r1_is_computed_in_full_precision_on_images_of_the_critics_domain() -> None:
+    judge = opponent({"r1": 1.0}, precision="bf16")
+    seen: list[tuple[torch.dtype, Tensor]] = []
+    first = next(module for module in judge.network.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_hook(lambda _module, args, result: seen.append((result.dtype, args[0].detach())))
+    judge.losses(noise(0), noise(1))
+    assert [dtype for dtype, _ in seen] == [torch.bfloat16, torch.bfloat16, torch.float32]
+    assert torch.equal(seen[2][1], noise(0))
+
+
+def test_r1_flattens_a_critic_where_its_images_are() -> None:
+    def steepness(r1: float) -> float:
+        torch.manual_seed(0)
+        judge = opponent({"r1": r1, "r1_every": 2})
+        optimiser = torch.optim.Adam(judge.network.parameters(), lr=1e-2)
+        for _ in range(20):
+            optimiser.zero_grad()
+            torch.stack([*judge.losses(noise(0), noise(1)).values()]).sum().backward()
+            optimiser.step()
+            judge.end_step()
+        images = noise(0).requires_grad_()
+        (gradient,) = torch.autograd.grad(judge.network(images).mean((1, 2, 3)).sum(), images)
+        return float(gradient.square().sum())
+
+    assert steepness(100.0) < 0.2 * steepness(0.0)
+
+
+def test_lecam_measures_from_the_means_of_the_other_kind_in_the_steps_before() -> None:
+    judge = opponent({"lecam": 0.5}, Mean())
+    reals, fakes = [(0.5, 0.3), (0.9, 0.7), (0.1, 0.1)], [(-0.5, 0.1), (0.0, -0.2), (0.4, 0.2)]
+    means = torch.zeros(3)
+    for step, (real, fake) in enumerate(zip(reals, fakes, strict=True), 1):
+        losses = judge.losses(grey(*real), grey(*fake))
+        if step == 1:
+            assert "lecam" not in losses
+        else:
+            before = means / (1 - 0.99 ** (step - 1))  # Adam's way to take the zero out that they began with
+            scores = [(of := torch.tensor(values)[:, None], 2 * of) for values in (real, fake)]
+            both = torch.stack([before[:2], 2 * before[:2]])
+            expected = 0.5 * lecam_penalty(scores[0], scores[1], both, Mean.score_weights)
+            torch.testing.assert_close(losses["lecam"], expected)
+        judge.end_step()
+        means = 0.99 * means + 0.01 * torch.tensor([sum(real) / 2, sum(fake) / 2, 0.0])
+
+
+def test_parts_of_a_batch_are_seen_as_one() -> None:
+    whole, parted = (opponent({"lecam": 1.0}, Mean()) for _ in range(2))
+    for step in range(3):
+        images, fakes = noise(step, count=4), noise(-step - 1, count=4)
+        whole.losses(images, fakes)
+        for part in zip(images.split(2), fakes.split(2), strict=True):
+            parted.losses(*part)
+        whole.end_step()
+        parted.end_step()
+        torch.testing.assert_close(parted.means, whole.means)
+
+
+# --------------------------------------------------------------------------------------------------- augmentation
+
+
+def test_all_that_a_critic_sees_is_augmented_but_not_what_is_only_measured() -> None:
+    judge = opponent({"augment": ["translation"]}, pool=3)
+    seen: list[Tensor] = []
+    judge.network.register_forward_hook(lambda _module, args, _result: seen.append(args[0].detach()))
+    ones = torch.ones(4, 3, 32, 32)
+    judge.losses(ones, ones)
+    judge.fooled(ones)
+    assert [bool((images == 0).any()) for images in seen] == [True, True, True]
+    assert all((stored == 1).all() for stored in judge.pool.images)
+    before = judge.own_state_dict()["augment"]["random"]
+    judge.fooled(ones, augments=False)
+    assert torch.equal(seen[-1], ones)
+    assert torch.equal(judge.own_state_dict()["augment"]["random"], before)
+
+
+def test_generators_learn_through_the_augmentation() -> None:
+    judge = opponent({"augment": ["color", "translation", "cutout"]})
+    fakes = noise(0).requires_grad_()
+    (gradient,) = torch.autograd.grad(judge.fooled(fakes), fakes)
+    assert gradient.abs().sum() > 0
+
+
+def test_the_probability_is_one_without_a_target() -> None:
+    judge = opponent({"augment": ["color"]})
+    for _ in range(3):
+        judge.losses(noise(0), noise(1))
+        judge.end_step()
+    assert judge.probability == 1
+
+
+@pytest.mark.parametrize(("game", "sure", "unsure"), [("lsgan", 0.6, 0.4), ("hinge", 0.1, -0.1), ("bce", 0.1, -0.1)])
+def test_the_probability_rises_while_a_critic_is_sure_of_its_images_and_falls_when_it_is_not(
+    game: str, sure: float, unsure: float
+) -> None:
+    critic = {"augment": ["translation"], "augment_target": 0.6}
+    judge = opponent(critic, nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Conv2d(3, 1, 1)), adversarial=adversarial(game))
+    score = cast("nn.Conv2d", cast("nn.Sequential", judge.network.network)[1])
+    with torch.no_grad():
+        score.weight.fill_(1 / 3)
+        cast("Tensor", score.bias).fill_(-1.0)
+    assert judge.probability == 0
+    probabilities = []
+    for shift, steps in ((sure, 400), (unsure, 500)):
+        for _ in range(steps):
+            judge.losses(torch.full((1, 3, 8, 8), 1 + shift), torch.zeros(1, 3, 8, 8))
+            judge.end_step()
+            probabilities.append(float(judge.probability))
+    assert probabilities[:400] == pytest.approx([step / 1000 for step in range(1, 401)], abs=1e-5)
+    assert probabilities[-1] == 0
+    assert min(probabilities) == 0
+
+
+# ----------------------------------------------------------------------------------------------------- the network
+
+
+def test_spectral_norm_is_put_on_the_critic() -> None:
+    judge = opponent({"spectral_norm": True}, Combined(3, (32, 32), width=4))
+    judge.network.train()
+    for _ in range(30):
+        judge.losses(noise(0), noise(1))
+    judge.network.eval()
+    layers = [module for module in judge.network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    norms = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
+    assert norms == pytest.approx([1.0] * len(layers), rel=0.02)
+
+
+def test_spectral_norm_trains_in_half_precision_and_with_r1() -> None:
+    judge = opponent({"spectral_norm": True, "r1": 1.0, "r1_every": 1}, precision="bf16")
+    loss = torch.stack([*judge.losses(noise(0), noise(1)).values()]).sum()
+    loss.backward()
+    assert all(cast("Tensor", weight.grad).isfinite().all() for weight in judge.network.parameters())
