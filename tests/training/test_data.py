@@ -1,30 +1,58 @@
+import os
 import pickle
 import re
+import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
 from sim2real.augment import Augment
 from sim2real.config import Config
 from sim2real.errors import DatasetError, SettingsError
-from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
+from sim2real.training.data import (
+    Domain,
+    RawBatch,
+    UnpairedImages,
+    as_floats,
+    build_loader,
+    open_domains,
+    remove_cache,
+    stamp_of,
+)
 
 Configure = Callable[..., Config]
 Paint = Callable[..., Path]
 
 
 def unpaired(
-    photos: Path, *, names: tuple[str, ...] = ("hflip",), batch_size: int = 2, seed: int = 0
+    photos: Path,
+    *,
+    names: tuple[str, ...] = ("hflip",),
+    batch_size: int = 2,
+    seed: int = 0,
+    rank: int = 0,
+    processes: int = 1,
+    cache: Path | None = None,
 ) -> UnpairedImages:
-    sim, real = (sorted((photos / side).iterdir()) for side in ("sim", "real"))
-    return UnpairedImages(sim, real, Augment((32, 32), names=names), batch_size=batch_size, seed=seed)
+    sim, real = (domain_of(photos / side) for side in ("sim", "real"))
+    augment = Augment((32, 32), names=names)
+    return UnpairedImages(
+        sim, real, augment, batch_size=batch_size, seed=seed, rank=rank, processes=processes, cache=cache
+    )
+
+
+def domain_of(folder: Path) -> Domain:
+    paths = sorted(folder.iterdir())
+    return Domain("sim", paths, [], "", [stamp_of(path) for path in paths])
 
 
 def batch_of(images: UnpairedImages, step: int) -> RawBatch:
@@ -78,14 +106,29 @@ def test_a_batch_depends_on_seed_and_step_alone(photos: Path) -> None:
     assert forward[0].sim.dtype == torch.uint8
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_batches_do_not_depend_on_the_number_of_workers(photos: Path, workers: int) -> None:
-    images = unpaired(photos)
-    loader = DataLoader(images, batch_size=None, sampler=range(3, 9), num_workers=workers)
-    for step, batch in zip(range(3, 9), loader, strict=True):
-        expected = batch_of(images, step)
-        assert torch.equal(batch.sim, expected.sim)
-        assert torch.equal(batch.real, expected.real)
+@given(
+    sharing=st.sampled_from([(2, 2), (4, 2), (6, 3), (12, 4)]),
+    step=st.integers(0, 50),
+    seed=st.integers(0, 9),
+)
+def test_processes_see_together_what_one_alone_would(
+    photos: Path, sharing: tuple[int, int], step: int, seed: int
+) -> None:
+    batch_size, processes = sharing
+    names = ("hflip", "colour")
+    whole = batch_of(unpaired(photos, names=names, batch_size=batch_size, seed=seed), step)
+    parts = [
+        batch_of(unpaired(photos, names=names, batch_size=batch_size, seed=seed, rank=rank, processes=processes), step)
+        for rank in range(processes)
+    ]
+    assert {len(part.sim) for part in parts} == {batch_size // processes}
+    assert torch.equal(torch.cat([part.sim for part in parts]), whole.sim)
+    assert torch.equal(torch.cat([part.real for part in parts]), whole.real)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(photos: Path) -> None:
+    with pytest.raises(ValueError, match="3 processes cannot share batches of 4"):
+        unpaired(photos, batch_size=4, processes=3)
 
 
 def test_images_reach_the_networks_as_rgb_in_minus_one_to_one(tmp_path: Path) -> None:
@@ -128,6 +171,171 @@ def test_a_side_without_a_readable_image_is_an_error(tmp_path: Path, paint: Pain
     error = unpaired(tmp_path)[0]
     assert isinstance(error, DatasetError)
     assert re.search(r"none of 3 real images can be read; the last: .*\.png", str(error))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_vanished_image_is_skipped(tmp_path: Path, paint: Paint, cached: bool) -> None:
+    paint(tmp_path / "sim", 2), paint(tmp_path / "real", 2)
+    images = unpaired(tmp_path, batch_size=1, cache=tmp_path / "cache" if cached else None)
+    for step in range(4):
+        assert not batch_of(images, step).skipped
+    (tmp_path / "real" / "0001.png").unlink()
+    skipped = {reason for step in range(4) for reason in batch_of(images, step).skipped}
+    assert skipped == {f"{tmp_path}/real/0001.png: cannot be read as an image: No such file or directory"}
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_changed_image_is_named_and_trained_on_as_it_is_now(tmp_path: Path, paint: Paint, cached: bool) -> None:
+    paint(tmp_path / "sim", 1), paint(tmp_path / "real", 1), paint(tmp_path / "new", 1, seed=9)
+    images = unpaired(tmp_path, batch_size=1, cache=tmp_path / "cache" if cached else None)
+    before = batch_of(images, 0)
+    assert before.changed == ()
+    shutil.copy(tmp_path / "new/0000.png", tmp_path / "sim/0000.png")
+    after = batch_of(images, 0)
+    assert after.changed == (str(tmp_path / "sim/0000.png"),)
+    assert not torch.equal(after.sim, before.sim)
+    assert torch.equal(after.real, before.real)
+
+
+def test_an_image_that_changes_after_it_was_listed_is_noticed(
+    configure: Configure, tmp_path: Path, paint: Paint
+) -> None:
+    folder = paint(tmp_path / "sim", 4)
+    sim, real = open_domains(configure(sim=folder))
+    touched = sim.train[1]
+    os.utime(touched, ns=(0, touched.stat().st_mtime_ns + 1))
+    images = UnpairedImages(sim, real, Augment((32, 32)), batch_size=1, seed=0)
+    assert {path for step in range(4) for path in batch_of(images, step).changed} == {str(touched)}
+
+
+# ------------------------------------------------------------------------------------------------------- the cache
+
+
+def test_a_cache_changes_no_pixel(photos: Path, tmp_path: Path) -> None:
+    names = ("hflip", "colour")
+    first, second = (unpaired(photos, names=names, cache=tmp_path / "cache") for _ in range(2))
+    for step in range(12):
+        expected = batch_of(unpaired(photos, names=names), step)
+        for images in (first, second):  # which decode, and which read what the first kept
+            batch = batch_of(images, step)
+            assert torch.equal(batch.sim, expected.sim)
+            assert torch.equal(batch.real, expected.real)
+            assert batch[2:] == ((), (), ())
+
+
+def test_a_kept_image_is_not_decoded_again(tmp_path: Path, paint: Paint) -> None:
+    paint(tmp_path / "sim", 2), paint(tmp_path / "real", 2)
+    batches = [batch_of(unpaired(tmp_path, cache=tmp_path / "cache"), step) for step in range(2)]
+    for path in [*(tmp_path / "sim").iterdir(), *(tmp_path / "real").iterdir()]:
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for step, batch in enumerate(batches):
+        again = batch_of(unpaired(tmp_path, cache=tmp_path / "cache"), step)
+        assert torch.equal(again.sim, batch.sim)
+        assert not again.skipped
+
+
+@pytest.mark.parametrize("left", [0, 60, 1000])
+def test_a_damaged_cache_is_mended(photos: Path, tmp_path: Path, left: int) -> None:
+    cache = tmp_path / "cache"
+    expected = batch_of(unpaired(photos, cache=cache), 0)
+    for file in cache.iterdir():
+        assert file.stat().st_size > 1000
+        file.write_bytes(file.read_bytes()[:left])
+    again = batch_of(unpaired(photos, cache=cache), 0)
+    assert torch.equal(again.sim, expected.sim)
+    assert again.notes == ()
+    assert {file.stat().st_size > 1000 for file in cache.iterdir()} == {True}
+
+
+def test_other_scaling_does_not_get_the_images_of_this_one(photos: Path, tmp_path: Path) -> None:
+    sim, real = (sorted((photos / side).iterdir()) for side in ("sim", "real"))
+    for size in ((32, 32), (16, 16)):
+        augment = Augment(size, fit="resize")
+        cached = UnpairedImages(sim, real, augment, batch_size=1, seed=0, cache=tmp_path / "cache")
+        uncached = UnpairedImages(sim, real, augment, batch_size=1, seed=0)
+        assert torch.equal(batch_of(cached, 0).sim, batch_of(uncached, 0).sim)
+
+
+def test_a_full_disk_ends_caching_with_one_note_and_not_the_training(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, room = tmp_path / "cache", iter([10**12] * 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=next(room, 10**9)))
+    batches = list(build_loader(unpaired(photos, cache=cache), range(9), 0, "cpu", 0))
+    notes = [note for batch in batches if isinstance(batch, RawBatch) for note in batch.notes]
+    assert notes == [f"data.cache: no more images are kept: {cache}: less than 2 GiB would be left of the disk"]
+    assert len(list(cache.iterdir())) == 3
+    assert len(batches) == 9
+
+
+def test_a_folder_that_cannot_be_written_ends_caching_too(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    batch = batch_of(unpaired(photos, cache=tmp_path / "cache"), 0)
+    assert torch.equal(batch.sim, batch_of(unpaired(photos), 0).sim)
+    assert len(batch.notes) == 1
+    assert "no more images are kept" in batch.notes[0]
+
+
+def test_a_cache_is_removed_whether_it_is_there_or_not(photos: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    batch_of(unpaired(photos, cache=cache), 0)
+    assert len(list(cache.iterdir())) == 4
+    remove_cache(cache)
+    assert not cache.exists()
+    remove_cache(cache)
+
+
+# ------------------------------------------------------------------------------------------------------ the loader
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("cached", [True, False])
+def test_batches_come_in_order_whoever_decodes_them(photos: Path, tmp_path: Path, workers: int, cached: bool) -> None:
+    images = unpaired(photos, cache=tmp_path / "cache" if cached else None)
+    before = torch.get_rng_state()
+    batches = list(build_loader(images, range(3, 12), workers, "cpu", 5))
+    assert torch.equal(torch.get_rng_state(), before)
+    for step, batch in zip(range(3, 12), batches, strict=True):
+        expected = batch_of(unpaired(photos), step)
+        assert isinstance(batch, RawBatch)
+        assert torch.equal(batch.sim, expected.sim)
+        assert torch.equal(batch.real, expected.real)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_changes_is_told_once(tmp_path: Path, paint: Paint, workers: int) -> None:
+    paint(tmp_path / "sim", 2), paint(tmp_path / "real", 3)
+    images = unpaired(tmp_path, batch_size=1)
+    for name in ("0000.png", "0001.png"):
+        os.utime(tmp_path / "sim" / name, ns=(0, 0))
+    batches = list(build_loader(images, range(12), workers, "cpu", 0))
+    told = [path for batch in batches if isinstance(batch, RawBatch) for path in batch.changed]
+    assert sorted(told) == [f"{tmp_path}/sim/0000.png", f"{tmp_path}/sim/0001.png"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_comes_after_an_error(tmp_path: Path, paint: Paint, workers: int) -> None:
+    paint(tmp_path / "sim", 2), paint(tmp_path / "real", 1)
+    damage(tmp_path / "real", 0)
+    batches = list(build_loader(unpaired(tmp_path), range(9), workers, "cpu", 0))
+    assert [type(batch) for batch in batches] == [DatasetError]
+
+
+class Signalled(UnpairedImages):
+    """Images whose process gets the signals that ask a training to stop."""
+
+    def __getitem__(self, step: int) -> RawBatch | DatasetError:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        return super().__getitem__(step)
+
+
+def test_signals_to_the_whole_process_group_leave_the_workers_at_work(photos: Path) -> None:
+    sim, real = (domain_of(photos / side) for side in ("sim", "real"))
+    images = Signalled(sim, real, Augment((32, 32)), batch_size=1, seed=0)
+    assert len(list(islice(build_loader(images, range(9), 1, "cpu", 0), 5))) == 5
 
 
 # ------------------------------------------------------------------------------------------------ what is held out
