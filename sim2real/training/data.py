@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -23,10 +24,11 @@ from sim2real.augment import Augment
 from sim2real.config import Config
 from sim2real.datasets import open_dataset
 from sim2real.datasets.base import Frame, Side
-from sim2real.errors import DatasetError, ImageError, SettingsError
+from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import read_scaled
 
+_AHEAD = 4  # batches that each worker makes ahead of time
 _LEFT_FREE = 2**31  # bytes of the disk that a cache leaves to checkpoints and to others
 Stamp = tuple[int, int]
 
@@ -311,26 +313,47 @@ def build_loader(
 
     Yields:
         Batches; each changed file and each note is told by one of them. An error means that nothing more comes.
+
+    Raises:
+        Sim2RealError: A worker process died; see :func:`naming_dead_workers`.
     """
     loader = DataLoader(
         images,
         batch_size=None,
         sampler=steps,
         num_workers=min(workers, os.cpu_count() or 1),
+        prefetch_factor=_AHEAD if workers else None,
         worker_init_fn=_begin_worker,
         pin_memory=device.startswith("cuda"),
         generator=torch.Generator().manual_seed(seed),
     )
     told: set[str] = set()
-    for raw in loader:
-        if isinstance(raw, DatasetError):
-            yield raw
-            return
-        yield raw._replace(
-            changed=tuple(path for path in raw.changed if path not in told),
-            notes=tuple(note for note in raw.notes if note not in told),
-        )
-        told.update(raw.changed, raw.notes)
+    with naming_dead_workers():
+        for raw in loader:
+            if isinstance(raw, DatasetError):
+                yield raw
+                return
+            yield raw._replace(
+                changed=tuple(path for path in raw.changed if path not in told),
+                notes=tuple(note for note in raw.notes if note not in told),
+            )
+            told.update(raw.changed, raw.notes)
+
+
+@contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Tell of a killed worker process in one line; torch raises it wherever the main thread happens to be.
+
+    Raises:
+        Sim2RealError: A process that decodes died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        message = "a process that decodes images was killed, as when memory or /dev/shm is full; lower data.workers"
+        raise Sim2RealError(message) from error
 
 
 def _begin_worker(_worker: int) -> None:

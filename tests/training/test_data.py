@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from sim2real.augment import Augment
 from sim2real.config import Config
-from sim2real.errors import DatasetError, SettingsError
+from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.training.data import (
     Domain,
     RawBatch,
     UnpairedImages,
     as_floats,
     build_loader,
+    naming_dead_workers,
     open_domains,
     remove_cache,
     stamp_of,
@@ -336,6 +337,27 @@ def test_signals_to_the_whole_process_group_leave_the_workers_at_work(photos: Pa
     sim, real = (domain_of(photos / side) for side in ("sim", "real"))
     images = Signalled(sim, real, Augment((32, 32)), batch_size=1, seed=0)
     assert len(list(islice(build_loader(images, range(9), 1, "cpu", 0), 5))) == 5
+
+
+class Deadly(UnpairedImages):
+    """Images of which the third ends its process, as the system does when memory is short."""
+
+    def __getitem__(self, step: int) -> RawBatch | DatasetError:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(step)
+
+
+def test_the_death_of_a_worker_is_told_in_a_line(photos: Path) -> None:
+    sim, real = (domain_of(photos / side) for side in ("sim", "real"))
+    loader = build_loader(Deadly(sim, real, Augment((32, 32)), batch_size=1, seed=0), range(9), 1, "cpu", 0)
+    with pytest.raises(Sim2RealError, match=r"decodes images was killed.*; lower data\.workers"), naming_dead_workers():
+        list(loader)
+
+
+def test_other_errors_are_not_taken_for_a_worker_s_death() -> None:
+    with pytest.raises(RuntimeError, match="no worker"), naming_dead_workers():
+        raise RuntimeError("no worker")
 
 
 # ------------------------------------------------------------------------------------------------ what is held out
