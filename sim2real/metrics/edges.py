@@ -6,7 +6,7 @@ that grain does not count, in units of the picture's own contrast, which undoes 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 
 _SMOOTHING = 1.5  # px, the standard deviation of a Gaussian
-_DARKEST = 16.0  # grey levels below which differences are mostly noise
-_FAINTEST = 0.03  # the least contrast of a picture that edges are measured in: of less, noise would become edges
-_CLEAR = 1.5  # an edge that counts, in units of the picture's contrast
-_FAINT = 0.35  # one that is there at all, as a part of that
+_DARK = 32.0  # grey levels, added to all: differences far below are mostly noise
+_CLEAR = 2.5  # steepness of an edge that counts, in units of the picture's contrast
+_FAINT = 0.5  # and of one that is there at all
+_LEAST_CONTRAST = 0.02  # less is noise, which shall not become edges
 _REACH = 2.0  # px
 _FEWEST = 0.001  # of the pixels: fewer edges count as so many, so that a speck in a blank picture is no large share
 
@@ -62,20 +62,19 @@ def edge_changes(before: Image, after: Image) -> EdgeChanges:
 
 def find_edges(image: Image) -> Edges:
     """Find the edges of a picture, RGB (H, W, 3)."""
-    smooth = cv2.GaussianBlur(np.log(image.astype(np.float32) + _DARKEST), (0, 0), _SMOOTHING)
+    smooth = cv2.GaussianBlur(np.log(image.astype(np.float32) + _DARK), (0, 0), _SMOOTHING)
     slopes = np.stack([cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0)])
     steepest = np.square(slopes).sum(axis=0).argmax(axis=2)[None, :, :, None]
     slopes = np.take_along_axis(slopes, steepest, axis=3)[..., 0]
-    contrast = max(float(np.sqrt(np.square(slopes).sum(axis=0).mean())), _FAINTEST)
-    clear, faint = (_ridges(slopes / (contrast * _CLEAR * part)) for part in (1, _FAINT))
-    distance = cv2.distanceTransform((~faint).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return Edges(clear, np.asarray(distance) <= _REACH)
+    slopes /= max(float(np.sqrt(np.square(slopes).sum(axis=0).mean())), _LEAST_CONTRAST)
+    distance = cv2.distanceTransform((~_canny(slopes, _FAINT)).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return Edges(_canny(slopes, _CLEAR), np.asarray(distance) <= _REACH)
 
 
-def _ridges(slopes: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Crests of the gradient (2, H, W) that are at least 1/2 high and reach 1 somewhere."""
-    across, down = np.clip(np.rint(1000 * slopes), -32000, 32000).astype(np.int16)
-    return np.asarray(cv2.Canny(across, down, 500, 1000, L2gradient=True)) > 0
+def _canny(slopes: NDArray[np.float32], steepness: float) -> NDArray[np.bool_]:
+    """Crests of the slopes (2, H, W) that reach a steepness somewhere and half of it everywhere."""
+    across, down = np.rint(1000 * slopes).astype(np.int16)  # as Canny takes them; none is steeper than 32
+    return np.asarray(cv2.Canny(across, down, 500 * steepness, 1000 * steepness, L2gradient=True)) > 0
 
 
 def compare_edges(before: Edges, after: Edges) -> EdgeChanges:

@@ -13,11 +13,12 @@ from sim2real.metrics.wasserstein import SlicedWasserstein
 
 Image = NDArray[np.uint8]
 
-WORST = 10.0
-"""The score of a harmful training; also the highest there is, so that every score is a finite number."""
+HARMFUL = 10.0
+"""The score from which on translations are harmful: their labels can no longer be true."""
 
-_NEW_EDGES = (0.03, 0.2)  # up to the first nothing is wrong with a translation, from the second on it is harmful
-_LOST_EDGES = (0.05, 0.3)
+_MOST_NEW, _MOST_LOST = 0.2, 0.3  # shares of edges from which on a translation is harmful
+_BARELY = 9.99  # the highest score of what is not harmful
+_NO_DISTANCE = 1e-6
 _THUMBNAIL = (8, 8)
 
 
@@ -27,7 +28,8 @@ class Judgement:
 
     Attributes:
         score: What checkpoints are chosen by, the lower the better: ``distance / distance_of_sim`` over what of the
-            edges is preserved. 1: no better than the images as they were, 10 (``WORST``): harmful.
+            edges is preserved. 1: no better than the images as they were; 10 (``HARMFUL``) or more: harmful, by how
+            much. Always finite.
         distance: Sliced Wasserstein distance of the translated images from the real ones.
         distance_of_sim: That of the images as they were.
         floor: That of real images from other real ones, on the same scale: what ``distance`` can come down to.
@@ -50,7 +52,7 @@ class Judgement:
     @property
     def is_harmful(self) -> bool:
         """Whether labels can no longer be true."""
-        return self.score >= WORST
+        return self.score >= HARMFUL
 
     def record(self) -> dict[str, float]:
         """All figures, by names as in metrics.jsonl: ``"evaluation/score"`` and so on."""
@@ -92,13 +94,13 @@ class Judge:
 
 
 def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> float:
-    preserved = _preserved(new, *_NEW_EDGES) * _preserved(lost, *_LOST_EDGES)
-    return min(distance / max(distance_of_sim * preserved, 1e-9), WORST) if preserved else WORST
-
-
-def _preserved(share: float, harmless: float, harmful: float) -> float:
-    """1 up to the harmless share of changed edges, 0 from the harmful one on, linear between."""
-    return float(np.clip((harmful - share) / (harmful - harmless), 0, 1))
+    """Few changed edges cost next to nothing: a mere change of appearance moves some."""
+    nearness = distance / max(distance_of_sim, _NO_DISTANCE)
+    harm = max(new / _MOST_NEW, lost / _MOST_LOST)
+    if harm >= 1:
+        return HARMFUL + nearness * harm
+    preserved = (1 - (new / _MOST_NEW) ** 2) * (1 - (lost / _MOST_LOST) ** 2)
+    return min(nearness / preserved, _BARELY)
 
 
 def _diversity(before: Sequence[Image], after: Sequence[Image]) -> float:
