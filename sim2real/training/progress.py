@@ -47,18 +47,22 @@ def write_progress(samples: Path) -> Path | None:
     Returns:
         The file; None, and nothing written, where there are not two grids that can be read.
     """
-    found = list_samples(samples)
-    frames, side = _FRAMES, _SIDE
-    while True:
-        pictures = [*_frames(thinned(found, frames), side)]
-        if len(pictures) < 2:
-            return None
-        data = _animation(pictures)
-        if len(data) <= _LARGEST:
-            break
-        frames, side = max(2, frames * 3 // 4), side * 3 // 4
+    data = animate(list_samples(samples))
+    if data is None:
+        return None
     write_whole(samples / PROGRESS_FILE, data)
     return samples / PROGRESS_FILE
+
+
+def animate(samples: Sequence[tuple[int, Path]]) -> bytes | None:
+    """That file of some steps and their grids, or None."""
+    count, side = _FRAMES, _SIDE
+    while len(frames := [*_frames(thinned(samples, count), side)]) > 1:
+        data = _encoded(frames)
+        if len(data) <= _LARGEST:
+            return data
+        count, side = max(2, count * 3 // 4), side * 3 // 4
+    return None
 
 
 def _frames(samples: Sequence[tuple[int, Path]], side: int) -> Iterator[Image.Image]:
@@ -82,7 +86,7 @@ def _frames(samples: Sequence[tuple[int, Path]], side: int) -> Iterator[Image.Im
         yield frame
 
 
-def _animation(frames: Sequence[Image.Image]) -> bytes:
+def _encoded(frames: Sequence[Image.Image]) -> bytes:
     file = io.BytesIO()
     durations = [*[_MILLISECONDS] * (len(frames) - 1), _LAST_MILLISECONDS]
     frames[0].save(

@@ -1,0 +1,73 @@
+"""A page: what stands at its top, and sections, each of which a template draws."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sim2real import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One of the few things to know at a glance: what, its value, and a word on it."""
+
+    name: str
+    value: str
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page.
+
+    Attributes:
+        template: Name of what draws it, ``templates/sections/NAME.html``.
+        title: Its heading, also in the table of contents; no two of a page are alike.
+        content: What the template is given, under the name ``content``.
+    """
+
+    template: str
+    title: str
+    content: Mapping[str, object]
+
+    @property
+    def anchor(self) -> str:
+        """Its place on the page, as links name it."""
+        return self.title.lower().replace(" ", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole report.
+
+    Attributes:
+        title: What it is about.
+        subtitle: A line below that.
+        state: How it stands, in a word or two, and whether that is ``"good"``, ``"open"`` or ``"bad"``.
+        facts: What to know at a glance.
+        sections: In their order.
+    """
+
+    title: str
+    subtitle: str
+    state: tuple[str, str]
+    facts: Sequence[Fact] = ()
+    sections: Sequence[Section] = field(default=())
+
+
+def render(page: Page) -> str:
+    """The page as one HTML file: styles, scripts, plots and pictures are inside."""
+    return _templates().get_template("page.html").render(page=page, version=__version__)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("sim2real.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,84 @@
+"""Pictures that stand in a page as text."""
+
+import io
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sim2real.errors import ImageError
+from sim2real.imageio import read_rgb
+
+_WIDEST = 900
+_BUDGET = 4_000_000  # bytes of all sample pictures
+_ROWS = 4
+_HEADINGS = {
+    6: (("sim", "as real", "and back"), ("real", "as sim", "and back")),
+    4: (("sim", "as real"), ("real", "as real")),  # of a method that trains one generator
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePicture:
+    """The sample grid of a step, the side of the simulation and that of reality each by itself.
+
+    Attributes:
+        step: Steps done.
+        sides: Headings of the columns, none where they cannot be told, and the picture as a ``data:`` URI.
+    """
+
+    step: int
+    sides: Sequence[tuple[Sequence[str], str]]
+
+
+def data_uri(data: bytes) -> str:
+    """A WebP file as the address of a picture."""
+    return f"data:image/webp;base64,{b64encode(data).decode()}"
+
+
+def webp(pixels: NDArray[np.uint8], *, widest: int = _WIDEST, quality: int = 80) -> bytes:
+    """A picture, RGB (H, W, 3), scaled down to a width and encoded."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((widest, picture.height), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=quality)
+    return file.getvalue()
+
+
+def sample_pictures(samples: Sequence[tuple[int, Path]], size: Sequence[int]) -> list[SamplePicture]:
+    """Sample grids for a page, smaller where there would be too much of them; unreadable ones are left out.
+
+    Args:
+        samples: Steps and files.
+        size: Width and height of one image in a grid.
+    """
+    grids = [(step, [*_sides(grid, size)]) for step, path in samples if (grid := _read(path)) is not None]
+    widest = _WIDEST
+    while True:
+        encoded = [(step, [(headings, webp(side, widest=widest)) for headings, side in sides]) for step, sides in grids]
+        if widest < 200 or sum(len(data) for _, sides in encoded for _, data in sides) <= _BUDGET:
+            break
+        widest = widest * 3 // 4
+    return [SamplePicture(step, [(headings, data_uri(data)) for headings, data in sides]) for step, sides in encoded]
+
+
+def _read(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return read_rgb(path)
+    except ImageError:
+        return None
+
+
+def _sides(grid: NDArray[np.uint8], size: Sequence[int]) -> Iterator[tuple[Sequence[str], NDArray[np.uint8]]]:
+    """The two halves of a grid's first rows with the headings of their columns; or all of a grid of another make."""
+    width, height = size
+    headings = _HEADINGS.get(grid.shape[1] // width)
+    if headings is None or grid.shape[1] % width or grid.shape[0] % height:
+        yield (), grid
+        return
+    rows = grid[: _ROWS * height]
+    yield from zip(headings, np.split(rows, 2, axis=1), strict=True)

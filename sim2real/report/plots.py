@@ -1,0 +1,154 @@
+"""Plots as SVG that stands in a page and takes its colours from the page's style, light or dark."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from sim2real.errors import Sim2RealError
+
+Points = Sequence[tuple[float, float]]
+
+_SIZE = (3.7, 2.3)  # inches, so that letters have about their own size in a column of a page
+_BINS = 240  # of a line with more points than that
+_COLOURS = {"ink": "#010101", "faint": "#020202", "first": "#030303", "second": "#040404", "third": "#050505"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sim2real",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _COLOURS["faint"],
+    "axes.labelcolor": _COLOURS["ink"],
+    "axes.grid": True,
+    "grid.color": _COLOURS["faint"],
+    "grid.alpha": 0.45,
+    "grid.linewidth": 0.6,
+    "xtick.color": _COLOURS["faint"],
+    "ytick.color": _COLOURS["faint"],
+    "xtick.labelcolor": _COLOURS["ink"],
+    "ytick.labelcolor": _COLOURS["ink"],
+    "text.color": _COLOURS["ink"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line of a plot.
+
+    Attributes:
+        points: (step, value), by step.
+        colour: ``"first"``, ``"second"`` or ``"third"`` of the page's series.
+        marked: Whether each point is marked, as of few; a line of many points is a mean within a band of all.
+    """
+
+    points: Points
+    colour: str = "first"
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A small plot over steps.
+
+    Attributes:
+        name: What it shows; its heading.
+        remark: How to read it.
+        curves: The lines.
+        levels: Value -> what it means: dashed lines across.
+        ring: A point to point out, and what to say of it.
+        top: What is above that is drawn as an arrow at the upper edge; None: nothing is.
+    """
+
+    name: str
+    curves: Sequence[Curve]
+    remark: str = ""
+    levels: Sequence[tuple[float, str]] = field(default=())
+    ring: tuple[float, float, str] | None = None
+    top: float | None = None
+
+    def svg(self) -> Markup:
+        """The plot, as wide as the page gives it room.
+
+        Raises:
+            Sim2RealError: Matplotlib is not installed.
+        """
+        try:
+            figures, style = import_module("matplotlib.figure"), import_module("matplotlib").rc_context
+        except ModuleNotFoundError as error:
+            message = 'the plots of a report need matplotlib; pip install "sim2real[report]"'
+            raise Sim2RealError(message) from error
+        with style(_STYLE):
+            figure = figures.Figure(figsize=_SIZE, layout="constrained")
+            self._draw(figure.add_subplot())
+            file = io.StringIO()
+            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        return Markup(_made_to_fit(file.getvalue(), self.name))  # noqa: S704  our own drawing; its texts are escaped
+
+    def _draw(self, axes: Any) -> None:  # noqa: ANN401  Matplotlib comes late
+        for curve in self.curves:
+            self._draw_curve(axes, np.array(curve.points, float).reshape(-1, 2), curve)
+        for value, meaning in self.levels:
+            axes.axhline(value, color=_COLOURS["ink"], linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.7)
+            axes.annotate(
+                meaning, (1, value), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+                ha="right", va="bottom", fontsize=8, alpha=0.85,
+            )  # fmt: skip
+        if self.ring:
+            step, value, text = self.ring
+            axes.plot([step], [value], "o", markersize=9, markerfacecolor="none", markeredgecolor=_COLOURS["third"])
+            axes.annotate(
+                text, (step, value), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=8,
+                color=_COLOURS["third"],
+            )  # fmt: skip
+        axes.margins(x=0.02, y=0.14)
+        axes.autoscale_view()
+        if self.top is not None and axes.get_ylim()[1] > self.top:
+            axes.set_ylim(top=self.top)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(_short_number)
+        axes.tick_params(length=0)
+
+    def _draw_curve(self, axes: Any, points: NDArray[np.float64], curve: Curve) -> None:  # noqa: ANN401  as above
+        colour = _COLOURS[curve.colour]
+        if self.top is not None:
+            beyond = points[points[:, 1] > self.top]
+            axes.plot(beyond[:, 0], np.full(len(beyond), self.top * 0.97), "^", markersize=5, color=colour)
+            points = points[points[:, 1] <= self.top]
+        if len(points) > _BINS:
+            bins = np.array_split(points, _BINS)
+            steps = [part[:, 0].mean() for part in bins]
+            band = [part[:, 1].min() for part in bins], [part[:, 1].max() for part in bins]
+            axes.fill_between(steps, *band, color=colour, alpha=0.18, linewidth=0)
+            points = np.stack([steps, [part[:, 1].mean() for part in bins]], axis=1)
+        marker = {"marker": "o", "markersize": 3} if curve.marked or len(points) == 1 else {}
+        axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.4, **marker)
+
+
+def _short_number(value: float, _place: int) -> str:
+    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
+
+
+def _made_to_fit(svg: str, name: str) -> str:
+    """A drawing of Matplotlib's, with a style sheet's colours and letters, its size left open, its ids its own."""
+    prefix = re.sub(r"\W+", "-", name)
+    svg = svg[svg.index("<svg") :]
+    for variable, colour in _COLOURS.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    replacements: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (
+        (r"<metadata>.*?</metadata>", ""),
+        (r'(<svg[^>]*?) width="[^"]*"', r"\1"),
+        (r'(<svg[^>]*?) height="[^"]*"', r"\1"),
+        (r'(\bid="|href="#|url\(#)', rf"\1{prefix}-"),
+        (r"font: ([\d.]+px) [^;\"]*", r"font-size: \1"),
+    )
+    for pattern, replacement in replacements:
+        svg = re.sub(pattern, replacement, svg, flags=re.DOTALL)
+    return svg

@@ -1,0 +1,228 @@
+"""The report of a training: its sections, from what its folder says."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from shlex import quote
+from statistics import median
+from typing import Any
+
+from sim2real.config import Config, resolve
+from sim2real.errors import Sim2RealError
+from sim2real.report.page import Fact, Page, Section
+from sim2real.report.pictures import data_uri, sample_pictures
+from sim2real.report.plots import Curve, Plot
+from sim2real.report.run import Run
+from sim2real.training.progress import PROGRESS_FILE, animate, thinned
+
+_SAMPLES = 16
+_LOSSES = {
+    "adversarial_real": "how far D_real is from taking converted frames for real ones",
+    "adversarial_sim": "how far D_sim is from taking converted photos for simulated ones",
+    "cycle": "how much an image differs after the way there and back",
+    "identity": "what a generator changes in images of its own target domain",
+    "generator": "all terms of the generators together",
+    "D_real": "how badly D_real tells real images from converted ones",
+    "D_sim": "how badly D_sim tells simulated images from converted ones",
+    "r1": "gradient penalty of the critics on real images",
+    "lecam": "distance of the critics' scores from their running means",
+    "augment_p": "probability of augmenting what the critics see",
+}
+_HIGHEST_SCORE = 2.0  # the interesting ones are about 1; harmful ones are many times that
+_JUDGED = (
+    ("new_edges", "New edges", "share of edges that the simulation does not have", ((0.2, "harmful"),)),
+    ("lost_edges", "Lost edges", "share of the simulation's edges that are gone", ((0.3, "harmful"),)),
+    ("change", "Change", "mean difference from the images as they were, in grey levels", ()),
+    ("diversity", "Diversity", "spread of the outputs over that of the inputs; near 0: all look alike", ((1.0, ""),)),
+)
+_FROM_ANYWHERE = ("recipe", "summary", "source", "sim", "real", "run")
+
+
+def run_page(run: Run) -> Page:
+    """All that is known of a training."""
+    version = next((info.tool_version for info in run.generators.values()), "")
+    recipe = run.settings.get("recipe")
+    parts = ["A training", f"by the recipe {recipe}" if recipe else "", f"with sim2real {version}" if version else ""]
+    sections = [_notes(run), _samples(run), _evaluation(run), _losses(run), _pace(run), _data(run), _settings(run)]
+    return Page(
+        title=run.name,
+        subtitle=" ".join(part for part in parts if part),
+        state=("finished", "good") if run.finished else ("not finished", "open"),
+        facts=[*_facts(run)],
+        sections=[section for section in (*sections, _next(run)) if section],
+    )
+
+
+def _facts(run: Run) -> Iterator[Fact]:
+    of_total = f" of {run.total:,}" if run.total and run.total != run.step else ""
+    epoch = run.records[-1].get("epoch") if run.records else None
+    yield Fact("Steps", f"{run.step:,}{of_total}", f"epoch {epoch:.3g}" if epoch else "")
+    if run.best:
+        yield Fact("Best score", f"{run.best[1]:.3f}", f"at step {run.best[0]:,}; below 1 is better than unchanged")
+    used, why = _used(run)
+    yield Fact("Generators", f"of step {used:,}", why)
+    speeds = run.points("images_per_second")
+    if speeds:
+        yield Fact("Speed", f"{median(speed for _, speed in speeds):.3g} images/s", "both domains together, median")
+        seconds = _seconds(run, speeds)
+        yield Fact("Time", str(timedelta(seconds=round(seconds))), "of training, by the speed")
+
+
+def _used(run: Run) -> tuple[int, str]:
+    """The step whose generators the run gives, and why."""
+    by_best = run.table("checkpoint").get("use", "best") == "best"
+    if run.best and by_best:
+        return run.best[0], "the best on held-out images" + ("" if run.finished else ", so far")
+    why = "nothing was evaluated" if by_best else 'checkpoint.use = "last"'
+    return run.step, f"the last; {why}" + ("" if run.finished else ", so far")
+
+
+def _seconds(run: Run, speeds: Sequence[tuple[float, float]]) -> float:
+    images: int = 2 * run.table("data").get("batch_size", 1)
+    before = [0.0, *(step for step, _ in speeds)]
+    return sum((step - start) * images / speed for start, (step, speed) in zip(before, speeds, strict=False) if speed)
+
+
+def _notes(run: Run) -> Section | None:
+    return Section("notes", "Noticed", {"notes": run.notes}) if run.notes else None
+
+
+def _samples(run: Run) -> Section | None:
+    used, _ = _used(run)
+    best = run.best[0] if run.best else None
+    chosen = {*thinned(run.samples, _SAMPLES), *(sample for sample in run.samples if sample[0] in {best, used})}
+    size = run.table("data").get("size", Config.model_fields["data"].default.size)
+    pictures = sample_pictures(sorted(chosen), size)
+    if not pictures:
+        return None
+    first = min(range(len(pictures)), key=lambda place: abs(pictures[place].step - used))
+    content = {
+        "pictures": pictures,
+        "first": first,
+        "labels": {best: "best", used: "used"} if best != used else {used: "best, used"},
+        "count": len(run.samples),
+        "animation": _animation(run),
+    }
+    return Section("samples", "Samples", content)
+
+
+def _animation(run: Run) -> str | None:
+    """The one in the folder, if no sample is newer."""
+    file = run.folder / "samples" / PROGRESS_FILE
+    newest = max(path.stat().st_mtime for _, path in run.samples)
+    data = file.read_bytes() if file.is_file() and file.stat().st_mtime >= newest else animate(run.samples)
+    return data_uri(data) if data else None
+
+
+def _evaluation(run: Run) -> Section | None:
+    scores = run.points("evaluation/score")
+    if not scores or not run.best:
+        return None
+    step, score = run.best
+    ring = (step, score, f"best: {score:.3g} at step {step:,}")
+    levels = [(1.0, "unchanged images")]
+    first = Plot(
+        "Score",
+        [Curve(scores, marked=True)],
+        "distance to reality over what is preserved: lower is better; arrows are off the scale",
+        levels,
+        ring,
+        _HIGHEST_SCORE,
+    )
+    distances = [run.points(f"evaluation/{name}") for name in ("distance", "distance_of_sim", "floor")]
+    marks = [
+        (points[-1][1], name)
+        for points, name in zip(distances[1:], ("simulation", "other real images"), strict=True)
+        if points
+    ]
+    second = Plot(
+        "Distance", [Curve(distances[0], marked=True)], "sliced Wasserstein distance to the real images", marks
+    )
+    others = [
+        Plot(title, [Curve(points, marked=True)], remark, levels)
+        for name, title, remark, levels in _JUDGED
+        if (points := run.points(f"evaluation/{name}"))
+    ]
+    return Section("plots", "Held-out evaluation", {"plots": [first, second, *others], "legend": []})
+
+
+def _losses(run: Run) -> Section | None:
+    plots = [
+        Plot(
+            name,
+            [
+                Curve(points, colour, marked)
+                for points, colour, marked in (
+                    (run.points(name), "first", False),
+                    (run.points(f"validation/{name}"), "second", True),
+                )
+                if points
+            ],
+            _LOSSES.get(name, ""),
+        )
+        for name in run.losses()
+    ]
+    plots = [plot for plot in plots if plot.curves]
+    legend = [("first", "training: mean, within a band of all"), ("second", "held-out images")]
+    return Section("plots", "Losses", {"plots": plots, "legend": legend}) if plots else None
+
+
+def _pace(run: Run) -> Section | None:
+    rates, speeds = run.points("rate"), run.points("images_per_second")
+    plots = [
+        *([Plot("Learning rate", [Curve(rates)], "as a factor of the rates in [optim]")] if rates else ()),
+        *([Plot("Images a second", [Curve(speeds)], "of both domains together")] if speeds else ()),
+    ]
+    return Section("plots", "Rate and speed", {"plots": plots, "legend": []}) if plots else None
+
+
+def _data(run: Run) -> Section:
+    data = run.table("data")
+    rows = [(side, run.settings.get(side) or "?", _globs(data, side)) for side in ("sim", "real")]
+    return Section(
+        "data", "Data", {"rows": rows, "fingerprint": next((info.fingerprint for info in run.generators.values()), "")}
+    )
+
+
+def _globs(data: Mapping[str, Any], side: str) -> str:
+    parts = [f"{word} {', '.join(globs)}" for word in ("include", "exclude") if (globs := data.get(f"{side}_{word}"))]
+    return "; ".join(parts)
+
+
+def _settings(run: Run) -> Section | None:
+    if not run.settings:
+        return None
+    try:
+        recipe = dict(_flat(resolve(run.settings.get("recipe")).model_dump(mode="json")))
+    except Sim2RealError:  # of a plugin that is not installed here, or of another version
+        recipe = {}
+    groups: dict[str, list[tuple[str, str, bool]]] = {}
+    for key, value in _flat(run.settings):
+        group, dot, rest = key.partition(".")
+        changed = key in recipe and recipe[key] != value and key not in _FROM_ANYWHERE
+        groups.setdefault(group if dot else "general", []).append((rest or group, _shown(value), changed))
+    return Section("settings", "Settings", {"groups": groups})
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _next(run: Run) -> Section:
+    folder, sim = quote(str(run.folder)), quote(run.settings.get("sim") or "SIM")
+    commands = (
+        [f"sim2real preview {folder} {sim}", f"sim2real convert {sim} OUT --model {folder}"]
+        if run.finished
+        else [f"sim2real train --run {folder} --resume"]
+    )
+    return Section("next", "Next", {"commands": commands, "checkpoints": run.checkpoints})
+
+
+__all__ = ["run_page"]
