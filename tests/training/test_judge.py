@@ -1,0 +1,239 @@
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.judge import (
+    APPEARANCE,
+    DAMAGE,
+    Image,
+    blobs,
+    colours_matched,
+    gain,
+    levels,
+    mirror,
+    read_some,
+    render_town,
+)
+from sim2real.training.judge import HARMFUL, Judge, Judgement, Watch
+
+FINE = Judgement(
+    score=0.6, distance=0.2, distance_of_sim=0.4, floor=0.1, new_edges=0, lost_edges=0, change=20, diversity=0.9
+)
+LOSSES = {"cycle": 0.3, "D_real": 0.45, "D_sim": 0.4}
+
+
+@pytest.fixture(scope="module")
+def town() -> list[Image]:
+    """Frames of the town as the simulation shows it."""
+    return render_town("sim", 6, (192, 96))
+
+
+@pytest.fixture(scope="module")
+def photographed() -> list[Image]:
+    """The same frames as a camera would have seen them: what a perfect translation makes."""
+    return render_town("real", 6, (192, 96))
+
+
+@pytest.fixture(scope="module")
+def another_street() -> list[Image]:
+    """Real frames that nothing pairs with the town's."""
+    return render_town("real", 6, (192, 96), scene=2)
+
+
+@pytest.fixture(scope="module")
+def judge(town: list[Image], another_street: list[Image]) -> Judge:
+    """Judges translations of the town."""
+    return Judge(town, another_street, seed=0)
+
+
+def test_the_identity_scores_one(judge: Judge, town: list[Image]) -> None:
+    judgement = judge(town)
+    assert judgement.score == 1
+    assert judgement.distance == judgement.distance_of_sim > judgement.floor > 0
+    assert (judgement.new_edges, judgement.lost_edges, judgement.change, judgement.diversity) == (0, 0, 0, 1)
+
+
+def test_a_perfect_translation_is_the_best(
+    judge: Judge, town: list[Image], photographed: list[Image], another_street: list[Image]
+) -> None:
+    judgement = judge(photographed)
+    assert judgement.score < 0.9
+    assert judgement.distance < 0.7 * judgement.distance_of_sim
+    assert judgement.change > 10
+    matched = judge(colours_matched(town, another_street))
+    assert judgement.score < matched.score < HARMFUL
+
+
+@pytest.mark.parametrize("damage", ["mirror", "blobs", "trees in the sky", "shift 6 px", "blank"])
+def test_damage_never_beats_the_identity(judge: Judge, photographed: list[Image], damage: str) -> None:
+    """Not even if the pictures look as real as can be."""
+    unhurt, damaged = judge(photographed), judge([*map(DAMAGE[damage], photographed)])
+    assert damaged.score > 1
+    assert damaged.score > unhurt.score
+    assert damaged.new_edges + damaged.lost_edges > unhurt.new_edges + unhurt.lost_edges + 0.1
+
+
+def test_real_pictures_in_the_place_of_translations_are_harmful(judge: Judge, photographed: list[Image]) -> None:
+    elsewhere = [photographed[-1], *photographed[:-1]]
+    judgement = judge(elsewhere)
+    assert judgement.distance < 0.7 * judgement.distance_of_sim
+    assert judgement.is_harmful
+
+
+def test_of_harmful_translations_the_less_harmful_scores_better(judge: Judge, town: list[Image]) -> None:
+    painted, collapsed, empty = judge([*map(blobs, town)]), judge([town[0]] * 6), judge([np.zeros_like(town[0])] * 6)
+    assert all(judgement.is_harmful for judgement in (collapsed, empty))
+    assert painted.score < collapsed.score < empty.score
+
+
+@pytest.mark.parametrize("change", APPEARANCE)
+def test_appearance_alone_is_not_held_against_a_translation(judge: Judge, town: list[Image], change: str) -> None:
+    judgement = judge([*map(APPEARANCE[change], town)])
+    assert judgement.score == pytest.approx(judgement.distance / judgement.distance_of_sim, rel=0.05)
+
+
+def test_diversity_tells_outputs_that_are_alike(judge: Judge, town: list[Image], photographed: list[Image]) -> None:
+    assert judge([town[3]] * 6).diversity == 0
+    nearly = [levels(0.05 * image + 0.95 * town[3]) for image in town]
+    assert judge(nearly).diversity == pytest.approx(0.05, abs=0.03)
+    assert judge(photographed).diversity > 0.5
+    assert judge([*map(gain(0.3), town)]).diversity == pytest.approx(0.3, abs=0.02)
+
+
+def test_change_is_in_grey_levels(judge: Judge, town: list[Image]) -> None:
+    assert judge([image // 2 + 7 for image in town]).change == pytest.approx(
+        np.mean([np.abs(image // 2 + 7.0 - image) for image in town])
+    )
+
+
+def test_equal_seeds_judge_alike(town: list[Image], photographed: list[Image]) -> None:
+    first, second, other = (Judge(town, photographed, seed=seed)([*map(mirror, town)]) for seed in (1, 1, 2))
+    assert first == second
+    assert first.distance != other.distance
+
+
+@pytest.mark.parametrize("real", [1, 2, 5])
+@pytest.mark.parametrize("sim", [1, 2])
+def test_few_images_of_unequal_sizes_can_be_judged(
+    town: list[Image], photographed: list[Image], sim: int, real: int
+) -> None:
+    smaller = [image[:40, :60] for image in photographed[:real]]
+    judgement = Judge(town[:sim], smaller, seed=0)(town[:sim])
+    assert (judgement.score, judgement.diversity) == (1, 1)
+    assert all(math.isfinite(figure) for figure in judgement.record().values())
+
+
+def test_images_that_look_real_already_have_a_finite_score() -> None:
+    wall = [np.full((32, 32, 3), 90, np.uint8)]
+    judgement = Judge(wall, wall, seed=0)(wall)
+    assert math.isfinite(judgement.score)
+    assert math.isfinite(Judge(wall, wall, seed=0)([wall[0] + 1]).score)
+
+
+def test_the_record_is_what_metrics_hold(judge: Judge, town: list[Image]) -> None:
+    record = judge([*map(mirror, town)]).record()
+    names = ["score", "distance", "distance_of_sim", "floor", "new_edges", "lost_edges", "change", "diversity"]
+    assert [*record] == [f"evaluation/{name}" for name in names]
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_every_image_needs_its_translation(judge: Judge, town: list[Image]) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        judge(town[:-1])
+
+
+def test_carla_frames_are_ranked_by_camvid() -> None:
+    if not (folder := os.environ.get("SIM2REAL_TEST_DATA")):
+        pytest.skip("SIM2REAL_TEST_DATA names no folder with real samples")
+    sim, real = (
+        [cv2.resize(image, (256, 192)).astype(np.uint8) for image in read_some(Path(folder) / path, 8)]
+        for path in ("carla/test/images", "camvid/val/images")
+    )
+    judge = Judge(sim, real, seed=0)
+    matched = colours_matched(sim, real)
+    translations = [matched, sim, [*map(blobs, matched)], [*map(mirror, matched)], [real[0]] * 8]
+    scores = [judge(images).score for images in translations]
+    assert scores[0] < 0.9 < scores[1] == 1 < min(scores[2:])
+    assert min(scores[3:]) >= HARMFUL
+
+
+def watched(*judgements: Judgement, losses: list[dict[str, float]] | None = None, total: int = 100) -> list[list[str]]:
+    """What a watch says of judgements at steps 30, 31, ... of ``total``."""
+    watch = Watch()
+    every = losses or [LOSSES] * len(judgements)
+    return [
+        watch.add(30 + number, total, judgement, told)
+        for number, (judgement, told) in enumerate(zip(judgements, every, strict=True))
+    ]
+
+
+def test_a_healthy_training_is_left_in_peace() -> None:
+    assert watched(*[FINE] * 5) == [[]] * 5
+
+
+@pytest.mark.parametrize(
+    ("judgement", "words"),
+    [
+        (replace(FINE, diversity=0.05), ["alike", "collapsed", "[optim]"]),
+        (replace(FINE, change=1.2, score=0.99), ["the identity wins", "1.2 grey levels", "losses.cycle"]),
+        (replace(FINE, score=12, new_edges=0.31), ["31% of their edges are new", "labels", "losses.cycle"]),
+    ],
+)
+def test_what_goes_wrong_is_said_once_until_it_has_ended(judgement: Judgement, words: list[str]) -> None:
+    first, second, well, again = watched(judgement, judgement, FINE, judgement)
+    assert len(first) == len(again) == 1
+    assert all(word in first[0] for word in words)
+    assert second == well == []
+
+
+def test_an_early_training_may_do_little_or_harm() -> None:
+    for judgement in (replace(FINE, change=1.2, score=0.99), replace(FINE, score=12, new_edges=0.31)):
+        watch = Watch()
+        assert watch.add(19, 100, judgement, LOSSES) == []
+        assert len(watch.add(20, 100, judgement, LOSSES)) == 1
+
+
+def test_little_change_that_leads_nearer_is_no_identity() -> None:
+    assert watched(replace(FINE, change=2, score=0.8)) == [[]]
+
+
+def test_a_critic_has_won_when_it_loses_nothing_for_long() -> None:
+    losses = [{**LOSSES, "D_sim": loss} for loss in (0.01, 0.3, 0.01, 0.02, 0.01, 0.01)]
+    said = watched(*[FINE] * 6, losses=losses)
+    assert [len(notes) for notes in said] == [0, 0, 0, 0, 1, 0]
+    assert "D_sim has won" in said[4][0]
+    assert "optim.discriminator_lr" in said[4][0]
+
+
+def test_a_critic_that_loses_more_and_more_tells_of_divergence() -> None:
+    losses = [{**LOSSES, "D_real": loss} for loss in (0.5, 0.4, 1.6, 2.4, 9, 40, 0.5)]
+    said = watched(*[FINE] * 7, losses=losses)
+    assert [len(notes) for notes in said] == [0, 0, 0, 0, 1, 0, 0]
+    assert "D_real loses more and more (9)" in said[4][0]
+    assert "optim.clip" in said[4][0]
+
+
+def test_a_critic_that_wavers_does_not() -> None:
+    losses = [{**LOSSES, "D_real": loss} for loss in (0.5, 1.4, 0.2, 1.6, 0.3, 1.6, 0.9)]
+    assert watched(*[FINE] * 7, losses=losses) == [[]] * 7
+
+
+@pytest.mark.parametrize("stop", range(7))
+def test_a_resumed_watch_says_the_same(stop: int) -> None:
+    told = [{**LOSSES, "D_real": loss} for loss in (0.5, 2, 3, 4, 5, 0.01, 0.01)]
+    judgements = [replace(FINE, diversity=0.1), *[FINE] * 4, *[replace(FINE, diversity=0.1)] * 2]
+    watch, said = Watch(), []
+    for number, (judgement, losses) in enumerate(zip(judgements, told, strict=True)):
+        if number == stop:
+            state = json.loads(json.dumps(watch.state_dict()))
+            watch.add(99, 100, judgement, {"D_real": 9.0})  # a state is not touched by what comes after
+            watch = Watch()
+            watch.load_state_dict(state)
+        said.append(watch.add(30 + number, 100, judgement, losses))
+    assert said == watched(*judgements, losses=told)
