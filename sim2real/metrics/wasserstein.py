@@ -54,19 +54,21 @@ class SlicedWasserstein:
         Raises:
             ValueError: There is no picture.
         """
-        height, width = np.minimum(_common_size(images), self._size).tolist()
-        directions, real = self._look((height, width))
-        shown = _project(_describe(images, (height, width), self.seed), directions)
-        part = self._part(len(images))
+        size, part = self._measures(images)
+        directions, real = self._look(size)
+        shown = _project(_describe(images, size, self.seed), directions)
         return _mean_distance(product(_parts(shown, part), _parts(real, part)))
 
-    def floor(self, count: int) -> float:
-        """The distance of real pictures from each other, measured as that of ``count`` pictures; 0 of a single one."""
-        _, real = self._look(self._size)
-        return _mean_distance(combinations(_parts(real, self._part(count)), 2))
+    def floor(self, images: Sequence[Image]) -> float:
+        """The distance of real pictures from each other, measured as that of ``images`` is; 0 of a single one."""
+        size, part = self._measures(images)
+        _, real = self._look(size)
+        return _mean_distance(combinations(_parts(real, part), 2))
 
-    def _part(self, count: int) -> int:
-        return max(1, min(count, len(self.real)) // 2)
+    def _measures(self, images: Sequence[Image]) -> tuple[tuple[int, int], int]:
+        """What pictures are cut to, (H, W), and how many make a part."""
+        (height, width), (real_height, real_width) = _common_size(images), self._size
+        return (min(height, real_height), min(width, real_width)), max(1, min(len(images), len(self.real)) // 2)
 
     def _look(self, size: tuple[int, int]) -> tuple[list[_Floats], list[_Floats]]:
         """Directions, and the real pictures seen along them, for each level of pictures cut to a size (H, W)."""
@@ -159,5 +161,5 @@ class SlicedWassersteinMetric:
         return {
             "distance": measure.distance(after),
             "distance_of_sim": measure.distance(before),
-            "floor": measure.floor(len(before)),
+            "floor": measure.floor(before),
         }

@@ -1,5 +1,6 @@
 """Is a training on its way? How real its pictures look, what became of their content, and what to say of it."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -73,7 +74,7 @@ class Judge:
         self._edges = [find_edges(image) for image in before]
         self._reality = SlicedWasserstein(real, seed=seed)
         self._distance_of_sim = self._reality.distance(before)
-        self._floor = self._reality.floor(len(before))
+        self._floor = self._reality.floor(before)
 
     def __call__(self, after: Sequence[Image]) -> Judgement:
         """Judge the translations, RGB (H, W, 3), of the images in their order."""
@@ -114,7 +115,7 @@ def _spread(images: Sequence[Image]) -> float:
     return float(np.std(np.asarray(thumbnails, np.float32), axis=0).mean())
 
 
-_LATE = 0.2  # of a run: by then a training shows where it goes
+_LATE = 0.2  # of a run: before that, nothing is said of translations
 _ALIKE = 0.15  # of the inputs' diversity
 _WON = 0.05  # a critic's loss; undecided ones lose 0.25 or more
 _GROWN = 3.0  # times a critic's first loss
@@ -140,7 +141,7 @@ _ADVICE = {
     ),
     "harm": (
         "labels are no longer true of the translations: {new_edges:.0%} of their edges are new, {lost_edges:.0%} of "
-        "the inputs' are lost; give both sides like contents (include and exclude globs) or raise losses.cycle"
+        "the inputs' are lost; give both sides like contents (data.real_exclude and the like) or raise losses.cycle"
     ),
 }
 
@@ -166,8 +167,9 @@ class Watch:
         Returns:
             Sentences for the user, each with what to do; of each kind one until it has ended.
         """
-        critics = {name: loss for name, loss in losses.items() if name.startswith("D_")}
-        found = dict(self._about_critics(critics)) | dict(_about_translations(judgement, late=step >= _LATE * total))
+        found = dict(self._about_critics({name: loss for name, loss in losses.items() if name.startswith("D_")}))
+        if step >= _LATE * total:
+            found |= _about_translations(judgement)
         sentences = [sentence for kind, sentence in found.items() if kind not in self._said]
         self._said = set(found)
         return sentences
@@ -188,7 +190,8 @@ class Watch:
 
     def state_dict(self) -> dict[str, Any]:
         """What has been seen and said, as plain values."""
-        return {"said": sorted(self._said), "runs": self._runs, "first": self._first, "last": self._last}
+        seen = {"runs": self._runs, "first": self._first, "last": self._last}
+        return {"said": sorted(self._said), **copy.deepcopy(seen)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
@@ -196,11 +199,10 @@ class Watch:
         self._runs, self._first, self._last = (dict(state[name]) for name in ("runs", "first", "last"))
 
 
-def _about_translations(judgement: Judgement, *, late: bool) -> Iterator[tuple[str, str]]:
-    figures = asdict(judgement)
-    if judgement.diversity < _ALIKE:
-        yield "collapse", _ADVICE["collapse"].format(**figures)
-    if late and judgement.is_harmful:
-        yield "harm", _ADVICE["harm"].format(**figures)
-    elif late and judgement.score > _NO_NEARER and judgement.change < _INERT:
-        yield "identity", _ADVICE["identity"].format(**figures)
+def _about_translations(judgement: Judgement) -> dict[str, str]:
+    signs = {
+        "collapse": judgement.diversity < _ALIKE,
+        "identity": judgement.change < _INERT and judgement.score > _NO_NEARER,
+        "harm": judgement.is_harmful,
+    }
+    return {kind: _ADVICE[kind].format(**asdict(judgement)) for kind, is_so in signs.items() if is_so}
