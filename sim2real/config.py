@@ -162,7 +162,8 @@ class Critic(Section):
         r1_every: It is computed every so many steps, weighted by as much more.
         lecam: Weight of the distance of scores from running means of those of the other kind; 0: none.
         augment: What is done alike to all that they see: ``"color"``, ``"translation"``, ``"cutout"``.
-        augment_target: The probability of those adapts until this part of real images is scored as real; 0: always.
+        augment_target: Those are done with a probability that rises while the mean sign of the scores of real images
+            is above this, and else falls (0.6: four in five are told for what they are); 0: always.
     """
 
     spectral_norm: bool = False
