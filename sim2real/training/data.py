@@ -329,7 +329,9 @@ def build_loader(
     )
     told: set[str] = set()
     with naming_dead_workers():
-        for raw in loader:
+        with _one_thread():
+            batches = iter(loader)
+        for raw in batches:
             if isinstance(raw, DatasetError):
                 yield raw
                 return
@@ -361,7 +363,19 @@ def _begin_worker(_worker: int) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Ctrl-C reaches the whole process group; Windows lacks the last
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if cv2.getNumThreads() != 1:  # a spawned process; a forked one would wait for threads that it does not have
+        cv2.setNumThreads(1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """No threads of OpenCV, so that processes can be forked."""
+    before = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -303,6 +304,17 @@ def test_batches_come_in_order_whoever_decodes_them(photos: Path, tmp_path: Path
         assert isinstance(batch, RawBatch)
         assert torch.equal(batch.sim, expected.sim)
         assert torch.equal(batch.real, expected.real)
+
+
+def test_workers_begin_where_opencv_has_threads_already(photos: Path) -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(np.zeros((512, 512, 3), np.uint8), (5, 5), 0)  # this begins them
+        assert len(list(build_loader(unpaired(photos), range(2), 1, "cpu", 0))) == 2
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(threads)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
