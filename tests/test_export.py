@@ -68,11 +68,20 @@ def apart(first: Array, second: Array) -> float:
     return float(np.abs(first.astype(float) - second).max())
 
 
-@pytest.mark.parametrize("output", ["tanh", "half_tanh", "clamped_tanh", "residual"])
-@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+VARIANTS: list[dict[str, str]] = [
+    *(
+        {"norm": norm, "output": output}
+        for norm in ("instance", "batch", "none")
+        for output in ("tanh", "half_tanh", "clamped_tanh", "residual")
+    ),
+    {"norm": "none", "output": "residual", "up": "resize", "down": "blur"},
+]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda options: "-".join(options.values()))
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_generator_runs_at_any_size_in_onnxruntime(tmp_path: Path, name: str, norm: str, output: str) -> None:
-    model = write_generator(tmp_path, name, width=4, blocks=1, norm=norm, output=output)
+def test_every_generator_runs_at_any_size_in_onnxruntime(tmp_path: Path, name: str, options: dict[str, str]) -> None:
+    model = write_generator(tmp_path, name, width=4, blocks=1, **options)
     exported = export(model)
     assert exported.dynamic == ("batch", "height", "width")
     assert exported.obstacle is None

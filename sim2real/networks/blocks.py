@@ -1,10 +1,13 @@
 """What the networks are built of, and how their weights begin."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -13,6 +16,8 @@ from sim2real.errors import SettingsError
 NormName = Literal["instance", "batch", "none"]
 ActivationName = Literal["relu", "leaky_relu"]
 PaddingName = Literal["zeros", "reflect"]
+UpName = Literal["transposed", "resize"]
+DownName = Literal["strided", "blur"]
 InitName = Literal["xavier", "normal"]
 
 T = TypeVar("T")
@@ -80,7 +85,9 @@ def stage(conv: nn.Module, channels: int, norm: NormName, activation: Activation
 class ResidualBlock(nn.Module):
     """``x + norm(conv(act(norm(conv(x)))))`` with two 3x3 convolutions and nothing after the sum.
 
-    With ``padding="reflect"`` H and W must be at least 2.
+    Without norms it begins as the identity (its second convolution at 0, as in Zhang et al. 2019, "Fixup
+    Initialization"), or else each block would double the variance of the map. With ``padding="reflect"`` H and W must
+    be at least 2.
     """
 
     def __init__(
@@ -94,11 +101,11 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
 
-        def conv() -> nn.Conv2d:
-            return nn.Conv2d(channels, channels, 3, padding=1, bias=bias, padding_mode=padding)
+        def conv(kind: type[nn.Conv2d]) -> nn.Conv2d:
+            return kind(channels, channels, 3, padding=1, bias=bias, padding_mode=padding)
 
-        self.first = stage(conv(), channels, norm, activation)
-        self.second = stage(conv(), channels, norm, None)
+        self.first = stage(conv(nn.Conv2d), channels, norm, activation)
+        self.second = stage(conv(ZeroConv2d if norm == "none" else nn.Conv2d), channels, norm, None)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) -> the same."""
@@ -123,6 +130,58 @@ class ZeroConv2d(_BeginsAtZero, nn.Conv2d):
 
 class ZeroConvTranspose2d(_BeginsAtZero, nn.ConvTranspose2d):
     """A transposed convolution that begins as the constant 0."""
+
+
+class ResizeConv2d(nn.Conv2d):
+    """A convolution of the map doubled by repeating pixels, which draws no checkerboard (Odena et al. 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out_channels, 2H, 2W) with a padding that keeps the size."""
+        return super().forward(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class ZeroResizeConv2d(_BeginsAtZero, ResizeConv2d):
+    """A ``ResizeConv2d`` that begins as the constant 0."""
+
+
+class BlurPool(nn.Module):
+    """Every other pixel of the map blurred with binomial weights, 1 3 3 1 each way (Zhang 2019).
+
+    What is finer than the smaller map can show is gone before it could alias, so that a picture that moves by a pixel
+    changes the map little. H and W must be even and at least 2.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("kernel", torch.outer(line, line).expand(channels, 1, 4, 4).contiguous(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) -> (N, channels, H/2, W/2)."""
+        around = functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        return functional.conv2d(around, self.kernel, stride=2, groups=len(self.kernel))
+
+
+def initialise_without_norms(network: nn.Module, negative_slope: float) -> None:
+    """Draw the weights of a network that has no norms so that maps keep their size from layer to layer.
+
+    After He et al. (2015), "Delving Deep into Rectifiers": variances of 2 / (1 + slope^2) over the inputs of a value,
+    of which a transposed convolution has as many fewer as its map is larger. Biases begin at 0; modules with the
+    attribute ``keeps_own_init = True`` stay as they were built.
+
+    Args:
+        network: Draws from torch's global random generator.
+        negative_slope: Of its leaky rectifiers; 0 of ordinary ones.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and not getattr(layer, "keeps_own_init", False):
+            growth = math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else 1
+            inputs = layer.in_channels * math.prod(layer.kernel_size) / growth
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (1 + negative_slope**2) / inputs))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def initialise(module: nn.Module, scheme: InitName) -> None:

@@ -10,12 +10,19 @@ from torch.nn import functional
 from sim2real.errors import SettingsError
 from sim2real.networks.blocks import (
     ActivationName,
+    BlurPool,
+    DownName,
     NormName,
+    PaddingName,
     ResidualBlock,
+    ResizeConv2d,
+    UpName,
     ZeroConv2d,
     ZeroConvTranspose2d,
+    ZeroResizeConv2d,
     check_counts,
     choose,
+    initialise_without_norms,
     stage,
 )
 
@@ -53,18 +60,39 @@ class Generator(nn.Sequential):
     off; or ``"residual"``: the network computes what is added to its input, nothing at the start of training (the last
     convolution begins at 0), and may overshoot [-1, 1] a little.
 
+    With ``norm="none"`` a pixel depends on its surroundings alone, whatever else the frame shows. Nothing but the
+    weights then holds the maps to a size, and they are drawn by ``initialise_without_norms``, whatever ``init`` says.
+
+    ``up="resize"`` doubles maps by repeating pixels before a 3x3 convolution (Odena et al. 2016, "Deconvolution and
+    Checkerboard Artifacts"), which ``"transposed"`` convolutions are prone to. ``down="blur"`` halves them after a 3x3
+    convolution and its activation by a fixed binomial filter (Zhang 2019, "Making Convolutional Networks
+    Shift-Invariant Again") in the place of a ``"strided"`` convolution, which aliases; it computes two to four times
+    as much there.
+
     Attributes:
         stride: H and W of the images must be multiples of it.
         value_range: Least and greatest value of the images that go in and come out.
+        keeps_own_init: Whether the weights are those to begin with.
     """
 
     value_range: tuple[float, float]
 
-    def __init__(self, layers: dict[str, nn.Module], *, output: OutputName, stride: int) -> None:
+    def __init__(
+        self,
+        layers: dict[str, nn.Module],
+        *,
+        output: OutputName,
+        stride: int,
+        norm: NormName,
+        activation: ActivationName,
+    ) -> None:
         end, self.value_range = choose("output", output, _OUTPUTS)
         super().__init__(OrderedDict(layers, output=end()))
         self.residual = output == "residual"
         self.stride = stride
+        self.keeps_own_init = norm == "none"
+        if self.keeps_own_init:
+            initialise_without_norms(self, negative_slope=0.2 if activation == "leaky_relu" else 0.0)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H, W), in ``value_range``."""
@@ -88,6 +116,28 @@ def _is_residual(output: OutputName, in_channels: int, out_channels: int) -> boo
     return output == "residual"
 
 
+def _down(
+    kind: DownName, before: int, after: int, kernel: int, *, bias: bool, norm: NormName, activation: ActivationName
+) -> nn.Sequential:
+    """A stage that halves the map."""
+    if choose("down", kind, {"strided": True, "blur": False}):
+        return stage(nn.Conv2d(before, after, kernel, stride=2, padding=1, bias=bias), after, norm, activation)
+    whole = stage(nn.Conv2d(before, after, 3, padding=1, bias=bias), after, norm, activation)
+    whole.add_module("blur", BlurPool(after))
+    return whole
+
+
+def _up(
+    kind: UpName, before: int, after: int, kernel: int, *, bias: bool, padding: PaddingName, from_zero: bool = False
+) -> nn.Module:
+    """A convolution that doubles the map."""
+    if choose("up", kind, {"transposed": True, "resize": False}):
+        transposed = ZeroConvTranspose2d if from_zero else nn.ConvTranspose2d
+        return transposed(before, after, kernel, stride=2, padding=1, output_padding=kernel % 2, bias=bias)
+    resized = ZeroResizeConv2d if from_zero else ResizeConv2d
+    return resized(before, after, 3, padding=1, padding_mode=padding, bias=bias)
+
+
 class EncoderDecoder(Generator):
     """4x4 convolutions of stride 2 down, residual blocks, transposed ones up; no skips from one side to the other.
 
@@ -107,6 +157,8 @@ class EncoderDecoder(Generator):
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         activation: ``"leaky_relu"`` (slope 0.2) or ``"relu"``.
         output: See ``Generator``.
+        up: Likewise.
+        down: Likewise.
     """
 
     def __init__(
@@ -120,25 +172,26 @@ class EncoderDecoder(Generator):
         norm: NormName = "instance",
         activation: ActivationName = "leaky_relu",
         output: OutputName = "half_tanh",
+        up: UpName = "transposed",
+        down: DownName = "strided",
     ) -> None:
         check_counts(width=width, stages=stages, blocks=blocks)
-        last = ZeroConvTranspose2d if _is_residual(output, in_channels, out_channels) else nn.ConvTranspose2d
+        residual = _is_residual(output, in_channels, out_channels)
         bias = norm == "none"
         layers: dict[str, nn.Module] = {}
         channels = [width * min(2**index, 4) for index in range(stages)]
         before = in_channels
         for index, after in enumerate(channels, 1):
-            conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=bias)
-            layers[f"down{index}"] = stage(conv, after, norm, activation)
+            layers[f"down{index}"] = _down(down, before, after, 4, bias=bias, norm=norm, activation=activation)
             before = after
         for index in range(1, blocks + 1):
             layers[f"block{index}"] = ResidualBlock(before, norm=norm, activation=activation, bias=bias)
         for index, after in enumerate(channels[-2::-1], 1):
-            up = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=bias)
-            layers[f"up{index}"] = stage(up, after, norm, activation)
+            conv = _up(up, before, after, 4, bias=bias, padding="zeros")
+            layers[f"up{index}"] = stage(conv, after, norm, activation)
             before = after
-        layers[f"up{stages}"] = last(before, out_channels, 4, stride=2, padding=1, bias=bias)
-        super().__init__(layers, output=output, stride=2**stages)
+        layers[f"up{stages}"] = _up(up, before, out_channels, 4, bias=bias, padding="zeros", from_zero=residual)
+        super().__init__(layers, output=output, stride=2**stages, norm=norm, activation=activation)
 
 
 class ResNet(Generator):
@@ -155,6 +208,8 @@ class ResNet(Generator):
         blocks: Residual blocks.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         output: See ``Generator``.
+        up: Likewise.
+        down: Likewise.
     """
 
     def __init__(
@@ -166,22 +221,23 @@ class ResNet(Generator):
         blocks: int = 9,
         norm: NormName = "instance",
         output: OutputName = "tanh",
+        up: UpName = "transposed",
+        down: DownName = "strided",
     ) -> None:
         check_counts(width=width, blocks=blocks)
         last = ZeroConv2d if _is_residual(output, in_channels, out_channels) else nn.Conv2d
         layers: dict[str, nn.Module] = {}
-        conv: nn.Module = nn.Conv2d(in_channels, width, 7, padding=3, padding_mode="reflect")
-        layers["first"] = stage(conv, width, norm, "relu")
+        first = nn.Conv2d(in_channels, width, 7, padding=3, padding_mode="reflect")
+        layers["first"] = stage(first, width, norm, "relu")
         for index in (1, 2):
-            conv = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+            layers[f"down{index}"] = _down(down, width, 2 * width, 3, bias=True, norm=norm, activation="relu")
             width *= 2
-            layers[f"down{index}"] = stage(conv, width, norm, "relu")
         for index in range(1, blocks + 1):
             block = ResidualBlock(width, norm=norm, activation="relu", bias=True, padding="reflect")
             layers[f"block{index}"] = block
         for index in (1, 2):
-            conv = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
+            conv = _up(up, width, width // 2, 3, bias=True, padding="reflect")
             width //= 2
             layers[f"up{index}"] = stage(conv, width, norm, "relu")
         layers["last"] = last(width, out_channels, 7, padding=3, padding_mode="reflect")
-        super().__init__(layers, output=output, stride=4)
+        super().__init__(layers, output=output, stride=4, norm=norm, activation="relu")

@@ -19,6 +19,10 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
     "cyclegan": lambda width: ResNet(width=width),
     "resnet-6-batch": lambda width: ResNet(width=width, blocks=6, norm="batch"),
     "resnet-none-residual": lambda width: ResNet(width=width, blocks=3, norm="none", output="residual"),
+    "resized": lambda width: EncoderDecoder(
+        width=width, stages=2, blocks=2, norm="none", output="residual", up="resize", down="blur"
+    ),
+    "resnet-resized": lambda width: ResNet(width=width, blocks=3, up="resize", down="blur"),
 }
 
 
@@ -37,7 +41,7 @@ def make() -> Callable[[str, int], Ranged]:
         network = GENERATORS[name](width)
         initialise(network, "normal" if isinstance(network, ResNet) else "xavier")  # as their recipes do
         for module in network.modules():
-            if getattr(module, "keeps_own_init", False):
+            if getattr(module, "keeps_own_init", False) and not isinstance(module, Generator):
                 assert isinstance(module.weight, Tensor)
                 nn.init.normal_(module.weight, 0, 0.02)
             if isinstance(module, nn.BatchNorm2d):

@@ -12,6 +12,7 @@ from sim2real.networks.generators import EncoderDecoder, ResNet
 NETWORKS: list[nn.Module] = [
     EncoderDecoder(width=4, norm="batch"),
     ResNet(width=4, blocks=2),
+    ResNet(width=4, blocks=1, up="resize", down="blur", norm="none"),
     Combined(3, (32, 64), width=4),
     PatchGAN70(3, (32, 64), width=4, sigmoid=True),
     nn.Sequential(spectral_norm(nn.Conv2d(3, 2, 3)), nn.PReLU(), spectral_norm(nn.Conv2d(2, 1, 3, bias=False))),
