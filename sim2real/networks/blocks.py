@@ -47,16 +47,21 @@ def check_counts(**options: int) -> None:
             raise SettingsError(f"{option} = {value!r} must be a whole number of at least 1")
 
 
-def pair(option: str, value: Sequence[float]) -> tuple[float, float]:
-    """Two numbers, as a recipe lists them.
+def numbers(option: str, value: Sequence[float], count: int) -> tuple[float, ...]:
+    """So many numbers, as a recipe lists them.
 
     Raises:
         SettingsError: It is something else.
     """
-    match value:
-        case [float() | int() as first, float() | int() as second]:
-            return float(first), float(second)
-    raise SettingsError(f"{option} = {value!r} must be two numbers")
+    if isinstance(value, list | tuple) and len(value) == count and all(isinstance(each, float | int) for each in value):
+        return tuple(map(float, value))
+    raise SettingsError(f"{option} = {value!r} must be {count} numbers")
+
+
+def pair(option: str, value: Sequence[float]) -> tuple[float, float]:
+    """Two numbers, likewise."""
+    first, second = numbers(option, value, 2)
+    return first, second
 
 
 def stage(conv: nn.Module, channels: int, norm: NormName, activation: ActivationName | None) -> nn.Sequential:

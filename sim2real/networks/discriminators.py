@@ -1,11 +1,16 @@
 """Critics of one domain: images (N, C, H, W) in the attribute ``value_range`` -> scores, high for what looks real."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sim2real.errors import SettingsError
-from sim2real.networks.blocks import NormName, PaddingName, check_counts, choose, pair, stage
+from sim2real.networks.blocks import NormName, PaddingName, check_counts, choose, numbers, pair, stage
+
+PatchName = Literal["patch", "patchgan70"]
 
 
 def _add_downsampling(
@@ -109,39 +114,6 @@ class Global(nn.Sequential):
         self.add_module("score", nn.Linear(width, 1))
 
 
-class Combined(nn.Module):
-    """``Patch`` and ``Global`` on the same images; the adversarial losses of both are added.
-
-    Args:
-        in_channels: Channels of the images.
-        image_size: (H, W) of every image that it is given.
-        width: Channels after the first stage of either.
-        norm: ``"instance"``, ``"batch"`` or ``"none"``.
-        value_range: What the images' values lie in.
-        score_weights: Weights of the patch's and the global loss.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        image_size: tuple[int, int],
-        *,
-        width: int = 64,
-        norm: NormName = "instance",
-        value_range: Sequence[float] = (-1.0, 1.0),
-        score_weights: Sequence[float] = (1.0, 1.0),
-    ) -> None:
-        super().__init__()
-        self.score_weights = pair("score_weights", score_weights)
-        self.patch = Patch(in_channels, image_size, width=width, norm=norm, value_range=value_range)
-        self.whole = Global(in_channels, image_size, width=width, norm=norm, value_range=value_range)
-        self.value_range = self.patch.value_range
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, in_channels, H, W) -> scores (N, 1, h, w) of the patches and (N, 1) of the whole."""
-        return self.patch(images), self.whole(images)
-
-
 class PatchGAN70(nn.Sequential):
     """The 70x70 PatchGAN of pix2pix and CycleGAN (Isola et al. 2017): (N, C, H, W) -> (N, 1, H/8 - 2, W/8 - 2).
 
@@ -188,3 +160,62 @@ class PatchGAN70(nn.Sequential):
         self.add_module("score", conv(width, 1, 1))
         if sigmoid:
             self.add_module("sigmoid", nn.Sigmoid())
+
+
+class Combined(nn.Module):
+    """Patch discriminators at one or more scales and ``Global`` on the same images; their losses are added.
+
+    The discriminators of towardsautonomy/CycleGAN_improved (2020) by default. With more ``scales``, each next patch
+    discriminator, of its own weights, judges the images at half the size of the one before, averaged over 2x2 pixels,
+    and so patches of twice the side (Wang et al. 2018, pix2pixHD).
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: (H, W) of every image that it is given.
+        width: Channels after the first stage of each.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        value_range: What the images' values lie in.
+        scales: Patch discriminators.
+        patch: Which kind: ``"patch"`` (:class:`Patch`) or ``"patchgan70"`` (:class:`PatchGAN70`).
+        score_weights: Weights of the losses: of each scale, from the full size on, then of the whole; 1 each if None.
+
+    Raises:
+        SettingsError: The images are too small for so many scales.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: tuple[int, int],
+        *,
+        width: int = 64,
+        norm: NormName = "instance",
+        value_range: Sequence[float] = (-1.0, 1.0),
+        scales: int = 1,
+        patch: PatchName = "patch",
+        score_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        check_counts(scales=scales)
+        self.value_range = pair("value_range", value_range)
+        self.score_weights = numbers(
+            "score_weights", [1] * (scales + 1) if score_weights is None else score_weights, scales + 1
+        )
+        kinds: dict[str, Callable[..., nn.Module]] = {
+            "patch": partial(Patch, value_range=value_range),
+            "patchgan70": PatchGAN70,
+        }
+        build = partial(choose("patch", patch, kinds), in_channels, width=width, norm=norm)
+        height, breadth = image_size
+        self.patch = build(image_size)
+        self.coarser = nn.ModuleList(build((height >> scale, breadth >> scale)) for scale in range(1, scales))
+        self.whole = Global(in_channels, image_size, width=width, norm=norm, value_range=value_range)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, in_channels, H, W) -> scores (N, 1, h, w) of the patches at each scale, and (N, 1) of the whole."""
+        scores = [self.patch(images)]
+        smaller = images
+        for patch in self.coarser:
+            smaller = functional.avg_pool2d(smaller, 2)
+            scores.append(patch(smaller))
+        return (*scores, self.whole(images))

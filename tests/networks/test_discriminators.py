@@ -10,7 +10,7 @@ from torch import nn
 from sim2real.errors import SettingsError
 from sim2real.networks import describe
 from sim2real.networks.blocks import PaddingName
-from sim2real.networks.discriminators import Combined, Global, Patch, PatchGAN70
+from sim2real.networks.discriminators import Combined, Global, Patch, PatchGAN70, PatchName
 
 
 def receptive_field(network: nn.Module, size: int) -> tuple[int, int]:
@@ -101,6 +101,22 @@ def test_combined_gives_the_scores_of_both() -> None:
     assert network.value_range == network.patch.value_range == network.whole.value_range == (-0.5, 0.5)
 
 
+@pytest.mark.parametrize("patch", ["patch", "patchgan70"])
+def test_each_further_scale_judges_halved_images(patch: PatchName) -> None:
+    network = Combined(3, (96, 128), width=4, scales=3, patch=patch, score_weights=[1, 1, 0.5, 0.25])
+    images = torch.rand(2, 3, 96, 128)
+    full, half, quarter, whole = network(images)
+    assert network.score_weights == (1.0, 1.0, 0.5, 0.25)
+    halved = images.unflatten(2, (48, 2)).unflatten(4, (64, 2)).mean((3, 5))
+    quartered = images.unflatten(2, (24, 4)).unflatten(4, (32, 4)).mean((3, 5))
+    for scores, critic, seen in ((full, network.patch, images), (half, network.coarser[0], halved)):
+        torch.testing.assert_close(scores, critic(seen))
+    torch.testing.assert_close(quarter, network.coarser[1](quartered), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(whole, network.whole(images))
+    assert len(list(network.parameters())) == len({id(weights) for weights in network.parameters()})
+    assert Combined(3, (96, 128), width=4, scales=3).score_weights == (1.0,) * 4
+
+
 def test_sigmoid_scores_are_probabilities() -> None:
     network = PatchGAN70(3, (64, 64), width=4, sigmoid=True)
     with torch.no_grad():
@@ -128,8 +144,13 @@ def test_patchgan70_from_its_smallest_size_on(size: tuple[int, int], padding: Pa
         (Combined, (8, 8), {}, "at least 16x16"),
         (PatchGAN70, (64, 64), {"padding": "same"}, "padding = 'same' is not one of zeros, reflect"),
         (Patch, (64, 64), {"width": -1}, "width = -1"),
-        (Patch, (64, 64), {"value_range": [0.5]}, r"value_range = \[0\.5\] must be two numbers"),
-        (Combined, (64, 64), {"score_weights": 1.0}, r"score_weights = 1\.0 must be two numbers"),
+        (Patch, (64, 64), {"value_range": [0.5]}, r"value_range = \[0\.5\] must be 2 numbers"),
+        (Combined, (64, 64), {"score_weights": 1.0}, r"score_weights = 1\.0 must be 2 numbers"),
+        (Combined, (64, 64), {"scales": 2, "score_weights": [1, 1]}, r"score_weights = \[1, 1\] must be 3 numbers"),
+        (Combined, (64, 64), {"score_weights": [1, "x"]}, "score_weights"),
+        (Combined, (64, 64), {"scales": 0}, "scales = 0"),
+        (Combined, (64, 64), {"patch": "global"}, "patch = 'global' is not one of patch, patchgan70"),
+        (Combined, (48, 64), {"scales": 3}, "patch discriminator needs images of at least 16x16 pixels, not 16x12"),
     ],
 )
 def test_sizes_and_options_that_cannot_work_are_refused(
