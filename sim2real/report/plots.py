@@ -62,7 +62,7 @@ class Plot:
         remark: How to read it.
         curves: The lines.
         levels: Value -> what it means: dashed lines across.
-        ring: A point to point out, and what to say of it.
+        ring: A point to point out.
         top: What is above that is drawn as an arrow at the upper edge; None: nothing is.
     """
 
@@ -70,7 +70,7 @@ class Plot:
     curves: Sequence[Curve]
     remark: str = ""
     levels: Sequence[tuple[float, str]] = field(default=())
-    ring: tuple[float, float, str] | None = None
+    ring: tuple[float, float] | None = None
     top: float | None = None
 
     def svg(self) -> Markup:
@@ -101,16 +101,12 @@ class Plot:
                 ha="right", va="bottom", fontsize=8, alpha=0.85,
             )  # fmt: skip
         if self.ring:
-            step, value, text = self.ring
-            axes.plot([step], [value], "o", markersize=9, markerfacecolor="none", markeredgecolor=_COLOURS["third"])
-            axes.annotate(
-                text, (step, value), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=8,
-                color=_COLOURS["third"],
-            )  # fmt: skip
+            axes.plot(*self.ring, "o", markersize=9, markerfacecolor="none", markeredgecolor=_COLOURS["third"])
         axes.margins(x=0.02, y=0.14)
         axes.autoscale_view()
         if self.top is not None and axes.get_ylim()[1] > self.top:
             axes.set_ylim(top=self.top)
+        axes.set_xlim(left=0)
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(_short_number)

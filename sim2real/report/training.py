@@ -32,9 +32,14 @@ _JUDGED = (
     ("new_edges", "New edges", "share of edges that the simulation does not have", ((0.2, "harmful"),)),
     ("lost_edges", "Lost edges", "share of the simulation's edges that are gone", ((0.3, "harmful"),)),
     ("change", "Change", "mean difference from the images as they were, in grey levels", ()),
-    ("diversity", "Diversity", "spread of the outputs over that of the inputs; near 0: all look alike", ((1.0, ""),)),
+    (
+        "diversity",
+        "Diversity",
+        "spread of the outputs over that of the inputs; near 0: all look alike",
+        ((1.0, "as the inputs"),),
+    ),
 )
-_FROM_ANYWHERE = ("recipe", "summary", "source", "sim", "real", "run")
+_TOLD_ELSEWHERE = {"recipe", "summary", "sim", "real", "run"}
 
 
 def run_page(run: Run) -> Page:
@@ -118,14 +123,13 @@ def _evaluation(run: Run) -> Section | None:
     if not scores or not run.best:
         return None
     step, score = run.best
-    ring = (step, score, f"best: {score:.3g} at step {step:,}")
     levels = [(1.0, "unchanged images")]
     first = Plot(
         "Score",
         [Curve(scores, marked=True)],
-        "distance to reality over what is preserved: lower is better; arrows are off the scale",
+        f"distance to reality over what is preserved: lower is better; the best, {score:.3f}, at step {step:,}",
         levels,
-        ring,
+        run.best,
         _HIGHEST_SCORE,
     )
     distances = [run.points(f"evaluation/{name}") for name in ("distance", "distance_of_sim", "floor")]
@@ -189,18 +193,24 @@ def _globs(data: Mapping[str, Any], side: str) -> str:
 
 
 def _settings(run: Run) -> Section | None:
-    if not run.settings:
+    settings = {key: value for key, value in _flat(run.settings) if key not in _TOLD_ELSEWHERE}
+    if not settings:
         return None
     try:
         recipe = dict(_flat(resolve(run.settings.get("recipe")).model_dump(mode="json")))
     except Sim2RealError:  # of a plugin that is not installed here, or of another version
         recipe = {}
-    groups: dict[str, list[tuple[str, str, bool]]] = {}
-    for key, value in _flat(run.settings):
-        group, dot, rest = key.partition(".")
-        changed = key in recipe and recipe[key] != value and key not in _FROM_ANYWHERE
-        groups.setdefault(group if dot else "general", []).append((rest or group, _shown(value), changed))
-    return Section("settings", "Settings", {"groups": groups})
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for key, value in settings.items():
+        group, dot, rest = key.rpartition(".")
+        groups.setdefault(group if dot else "general", []).append((rest, _shown(value)))
+    changed = [
+        (key, _shown(value), _shown(recipe[key]))
+        for key, value in settings.items()
+        if key in recipe and recipe[key] != value
+    ]
+    content = {"recipe": run.settings.get("recipe") if recipe else None, "changed": changed, "groups": groups}
+    return Section("settings", "Settings", content)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -212,7 +222,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any
 
 
 def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_shown(part)}" for key, part in value.items())
+    return "none" if value is None or value == "" else str(value)
 
 
 def _next(run: Run) -> Section:
