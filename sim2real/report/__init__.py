@@ -22,12 +22,15 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         The file.
 
     Raises:
-        Sim2RealError: There is no run in the folder, or what draws the plots is not installed.
+        Sim2RealError: There is no run in the folder, none for the file, or what draws the plots is not installed.
     """
     if not is_run(folder):
         message = f"{folder}: no run here to report on; name a folder that sim2real train wrote, such as runs/default"
         raise Sim2RealError(message)
     file = out or folder / REPORT_FILE
+    if not file.parent.is_dir():
+        message = f"{file}: name a file in a folder that is there"
+        raise Sim2RealError(message)
     write_whole(file, render(run_page(read_run(folder))).encode())
     return file
 

@@ -30,13 +30,13 @@ def run(tmp_path: Path, write_run: WriteRun) -> Path:
         write_run(place)
     settings = resolve(sim="/data/a sim", real="/data/photos", sets=["data.size=[32, 24]", "train.steps=80", "pool=7"])
     (folder / "config.toml").write_text(settings.dump())
-    lines = []
+    lines: list[dict[str, object]] = []
     for step in range(1, 81):
         figures = {"epoch": step / 40, "rate": 1.0, "images_per_second": 4.0, "cycle": 1 / step}
         if step % 20 == 0:
             score = 0.5 + abs(step - 40) / 100
             figures |= {"validation/cycle": 2 / step, "evaluation/score": score, "evaluation/distance": score / 9}
-        lines.append({"step": step} | figures)
+        lines.append({"step": step, **figures})
     lines.insert(30, {"step": 30, "note": NOTE})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for step in (20, 40, 60, 80):
