@@ -20,13 +20,14 @@ def command(
         bool, typer.Option("--schema", help="Print the JSON schema of sim2real.toml, for editors, and nothing else.")
     ] = False,
 ) -> None:
-    """The recipes that can be named; with NAME: its settings, and each network layer by layer."""
+    """The recipes that can be named; with NAME: when to use it, its settings, and each network layer by layer."""
     import json
 
     from rich.table import Table
 
     from sim2real.cli.console import out
     from sim2real.config import json_schema, resolve
+    from sim2real.registry import registry
 
     if schema:
         print(json.dumps(json_schema(), indent=2))
@@ -39,6 +40,7 @@ def command(
     if as_json:
         print(json.dumps(_as_json(config, networks), indent=2))
         return
+    print("\n".join(line for line in registry().load("recipes", name).splitlines() if line.startswith("#")))
     print(config.dump())
     for pair in ("G_sim2real", "G_real2sim"), ("D_real", "D_sim"):
         layers = networks[pair[0]]
