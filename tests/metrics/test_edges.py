@@ -86,8 +86,9 @@ def test_light_of_any_colour_makes_no_edges(factors: tuple[float, float, float],
 
 
 def test_noise_on_a_blank_wall_is_no_edge() -> None:
-    wall = np.full((96, 96, 3), 128, np.uint8)
+    wall = np.full((256, 256, 3), 128, np.uint8)
     assert edge_changes(wall, levels(wall + 8 * draw(1, wall))) == (0, 0)
+    assert edge_changes(wall, levels(wall + 8 * draw(1, wall)[..., :1])) == (0, 0)
 
 
 def test_a_speck_in_a_blank_picture_is_no_large_share() -> None:

@@ -80,8 +80,8 @@ def test_frames_of_unequal_size_are_cut_alike() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    count=st.integers(1, 3),
-    real=st.integers(1, 3),
+    count=st.integers(1, 5),
+    real=st.integers(1, 5),
     sizes=st.tuples(*[st.tuples(st.integers(1, 40), st.integers(1, 40))] * 2),
     level=st.integers(0, 255),
 )

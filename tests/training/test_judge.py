@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.judge import (
     APPEARANCE,
@@ -22,7 +24,7 @@ from benchmarks.judge import (
     render_town,
 )
 from sim2real.config import Config
-from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Watch
+from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Watch, _score
 
 FINE = Judgement(
     score=0.6, distance=0.2, distance_of_sim=0.4, floor=0.1, new_edges=0, lost_edges=0, change=20, diversity=0.9
@@ -92,6 +94,32 @@ def test_of_harmful_translations_the_less_harmful_scores_better(judge: Judge, to
     painted, collapsed, empty = judge([*map(blobs, town)]), judge([town[0]] * 6), judge([np.zeros_like(town[0])] * 6)
     assert all(judgement.is_harmful for judgement in (collapsed, empty))
     assert painted.score < collapsed.score < empty.score
+
+
+shares = st.floats(0, 1)
+distances = st.floats(0, 100)
+
+
+@given(shares, shares, distances, distances, st.floats(0.001, 100))
+def test_no_distance_makes_up_for_harm(new: float, lost: float, near: float, far: float, sim: float) -> None:
+    harmful = _score(near, sim, max(new, 0.2), lost), _score(near, sim, new, max(lost, 0.3))
+    assert _score(far, sim, min(new, 0.199), min(lost, 0.299)) < HARMFUL <= min(harmful)
+    assert max(harmful) < math.inf
+
+
+@given(*[st.tuples(distances, shares, shares)] * 2)
+def test_more_damage_or_distance_never_scores_better(
+    one: tuple[float, float, float], other: tuple[float, float, float]
+) -> None:
+    (distance, new, lost), (farther, more_new, more_lost) = (map(pick, one, other) for pick in (min, max))
+    assert _score(distance, 1, new, lost) <= _score(farther, 1, more_new, more_lost)
+
+
+def test_few_changed_edges_cost_next_to_nothing() -> None:
+    assert _score(0.5, 1, 0, 0) == 0.5
+    assert _score(0.5, 1, 0.03, 0) < 0.515
+    assert _score(0.5, 1, 0, 0.05) < 0.515
+    assert _score(0.5, 1, 0.15, 0) > 1
 
 
 @pytest.mark.parametrize("change", APPEARANCE)
