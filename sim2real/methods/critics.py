@@ -22,13 +22,13 @@ class Opponent:
 
     Beside the adversarial loss it has two penalties. R1 (Mescheder et al. 2018) is computed in float32 in every
     ``r1_every``-th step, on images as the critic sees them, and counts as many times as much (Karras et al. 2020,
-    "Analyzing and Improving the Image Quality of StyleGAN"). LeCam (Tseng et al. 2021) has running means of scores,
-    without it in the first step.
+    "Analyzing and Improving the Image Quality of StyleGAN"). LeCam (Tseng et al. 2021) compares scores with the means
+    of those before, which the first step has none of.
 
     The probability of augmentation adapts as in Karras et al. (2020), "Training GANs with Limited Data": by a constant
     in each step, up while the mean sign of the scores of its domain's images, less the score of what is neither, is
     above ``augment_target``, else down. 0.6, their choice, is reached where four in five are told for what they are.
-    Theirs goes from 0 to 1 within 500,000 images, 2 % of their longest runs; here it takes 1,000 steps.
+    Theirs goes from 0 to 1 within 500,000 images, 2 % of their longest run; this one takes 1,000 steps.
 
     Args:
         network: The critic: images in [-1, 1] -> scores. It gets its spectral norm here.
@@ -77,7 +77,7 @@ class Opponent:
         if critic.lecam and self.means is not None:
             losses["lecam"] = critic.lecam * lecam_penalty(of_images, of_fakes, self.means[:, :2], self.weights)
         if critic.r1 and self.steps % critic.r1_every == 0:
-            # a compiled network has no second derivative; its forward is not the compiled one
+            # what compile() makes of a call has no second derivative
             penalty = r1_penalty(self.network.forward, images, self.weights)
             losses["r1"] = critic.r1_every * critic.r1 * penalty
         if critic.lecam or self.adapts:

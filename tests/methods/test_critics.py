@@ -105,6 +105,16 @@ def test_r1_flattens_a_critic_where_its_images_are() -> None:
     assert steepness(100.0) < 0.2 * steepness(0.0)
 
 
+def test_r1_is_computed_of_a_compiled_critic_too() -> None:
+    judge = opponent({"r1": 1.0}, nn.Conv2d(3, 1, 4, stride=4))
+    plain = judge.losses(noise(0), noise(1))
+    judge.network.compile(backend="aot_eager")
+    compiled = judge.losses(noise(0), noise(1))
+    assert compiled.keys() == {"adversarial", "r1"}
+    torch.testing.assert_close(compiled, plain)
+    torch.stack([*compiled.values()]).sum().backward()
+
+
 def test_lecam_measures_from_the_means_of_the_other_kind_in_the_steps_before() -> None:
     judge = opponent({"lecam": 0.5}, Mean())
     reals, fakes = [(0.5, 0.3), (0.9, 0.7), (0.1, 0.1)], [(-0.5, 0.1), (0.0, -0.2), (0.4, 0.2)]
