@@ -48,21 +48,23 @@ class Adversarial:
 def r1_penalty(
     discriminator: Callable[[Tensor], Scores], images: Tensor, weights: Sequence[float] | None = None
 ) -> Tensor:
-    """Half the squared gradient of an image's score with respect to the image, the mean over images; a scalar.
+    """Half the squared gradient of scores with respect to the images, R1 of Mescheder et al. (2018); a scalar.
 
-    R1 of Mescheder et al. (2018). The score of an image is the mean of its scores; of several tensors of scores, the
-    means are added up with their weights.
+    Of scores of patches that gradient is their sum's, and its square is divided by their number: where patches do not
+    overlap this is the mean over them of what each would get alone, whatever the size of the images.
 
     Args:
-        discriminator: Must not mix the images of a batch.
+        discriminator: Must not mix the images of a batch. Each tensor of scores is judged on its own.
         images: Real images (N, C, H, W).
         weights: The discriminator's ``score_weights``.
     """
     images = images.detach().float().requires_grad_()
+    terms = []
     with torch.enable_grad():
-        score = _total(lambda scores: scores, discriminator(images), weights)  # the mean over images, too
-        (gradient,) = torch.autograd.grad(score, images, create_graph=True)
-    return (len(images) * gradient).square().sum((1, 2, 3)).mean() / 2
+        for scores in tensors_of(discriminator(images)):
+            (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+            terms.append(gradient.square().sum() / scores.numel() / 2)
+    return _weighted(terms, weights)
 
 
 def lecam_penalty(real: Scores, fake: Scores, means: Tensor, weights: Sequence[float] | None = None) -> Tensor:
@@ -90,7 +92,10 @@ def tensors_of(scores: Scores) -> Sequence[Tensor]:
 def _total(
     loss: Callable[..., Tensor], scores: Scores, weights: Sequence[float] | None, *others: Iterable[Tensor]
 ) -> Tensor:
-    terms = [loss(*each).mean() for each in zip(tensors_of(scores), *others, strict=True)]
+    return _weighted([loss(*each).mean() for each in zip(tensors_of(scores), *others, strict=True)], weights)
+
+
+def _weighted(terms: Sequence[Tensor], weights: Sequence[float] | None) -> Tensor:
     weighted = [weight * term for weight, term in zip(weights or [1.0] * len(terms), terms, strict=True)]
     return torch.stack(weighted).sum()
 

@@ -107,13 +107,11 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("count", [1, 5])
 def test_r1_of_a_linear_critic_is_half_its_squared_weights(count: int) -> None:
     critic = Linear()
-    slope = 0.5 * critic.place[:, None, None].expand(3, 2, 2) / 4 + 2 * critic.whole
     penalty = r1_penalty(critic, torch.randn(count, 3, 2, 2), (0.5, 2.0))
-    torch.testing.assert_close(penalty, slope.square().sum() / 2)
-    of_penalty, of_square = (
-        torch.autograd.grad(value, [*critic.parameters()]) for value in (penalty, slope.square().sum() / 2)
-    )
-    torch.testing.assert_close(of_penalty, of_square)
+    expected = (0.5 * critic.place.square().sum() + 2 * critic.whole.square().sum()) / 2
+    torch.testing.assert_close(penalty, expected)
+    of_penalty, of_expected = (torch.autograd.grad(value, [*critic.parameters()]) for value in (penalty, expected))
+    torch.testing.assert_close(of_penalty, of_expected)
 
 
 def test_r1_is_the_mean_over_images() -> None:

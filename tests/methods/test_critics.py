@@ -73,8 +73,8 @@ def test_r1_comes_every_so_many_steps_and_counts_as_many_times() -> None:
         counted.append(losses["r1"].item() if "r1" in losses else 0)
         lazy.end_step()
     of_one = busy.losses(noise(0), noise(1))["r1"].item()
-    gradient = 2.0 / (3 * 32 * 32) ** 0.5  # 1 * 1 + 0.5 * 2 for each of so many values
-    assert of_one == pytest.approx(10 / 2 * gradient**2)
+    squared = (1 + 0.5 * 2**2) / (3 * 32 * 32)  # of both scores, by their weights
+    assert of_one == pytest.approx(10 / 2 * squared)
     assert counted == pytest.approx([3 * of_one, 0, 0, 3 * of_one, 0, 0, 3 * of_one])
 
 
