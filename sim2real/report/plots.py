@@ -16,6 +16,7 @@ from sim2real.errors import Sim2RealError
 Points = Sequence[tuple[float, float]]
 
 _SIZE = (3.7, 2.3)  # inches, so that letters have about their own size in a column of a page
+_LEAST_RANGE = 0.02  # of the values: a plot shows no less
 _BINS = 240  # of a line with more points than that
 _COLOURS = {"ink": "#010101", "faint": "#020202", "first": "#030303", "second": "#040404", "third": "#050505"}
 _STYLE = {
@@ -26,6 +27,7 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.edgecolor": _COLOURS["faint"],
     "axes.labelcolor": _COLOURS["ink"],
+    "axes.formatter.useoffset": False,
     "axes.grid": True,
     "grid.color": _COLOURS["faint"],
     "grid.alpha": 0.45,
@@ -101,11 +103,14 @@ class Plot:
                 ha="right", va="bottom", fontsize=8, alpha=0.85,
             )  # fmt: skip
         if self.ring:
-            axes.plot(*self.ring, "o", markersize=9, markerfacecolor="none", markeredgecolor=_COLOURS["third"])
+            look = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": _COLOURS["third"]}
+            axes.plot(*self.ring, "o", clip_on=False, **look)
         axes.margins(x=0.02, y=0.14)
-        axes.autoscale_view()
-        if self.top is not None and axes.get_ylim()[1] > self.top:
+        low, high = axes.get_ylim()
+        if self.top is not None and high > self.top:
             axes.set_ylim(top=self.top)
+        elif high - low < _LEAST_RANGE * abs(high):  # what hardly changes is not blown up
+            axes.set_ylim(low - _LEAST_RANGE * abs(high), high + _LEAST_RANGE * abs(high))
         axes.set_xlim(left=0)
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(5, integer=True))

@@ -82,7 +82,7 @@ def _frames(samples: Sequence[tuple[int, Path]], side: int) -> Iterator[Image.Im
         draw.text((8, _HEADER / 2), f"step {step:,}", fill=_INK, font=ImageFont.load_default(16), anchor="lm")
         done = size[0] * step / max(1, samples[-1][0])
         draw.line([(0, _HEADER - 1), (size[0], _HEADER - 1)], fill=_FAINT)
-        draw.line([(0, _HEADER - 1), (done, _HEADER - 1)], fill=_INK)
+        draw.line([(0, _HEADER - 1), (done, _HEADER - 1)], fill=_INK, width=2)
         yield frame
 
 
