@@ -1,39 +1,54 @@
 """The training loop, from settings to generators; it prints nothing and tells what happens as it goes."""
 
+import filecmp
+import io
 import math
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
-from sim2real import __version__
 from sim2real.config import Config
-from sim2real.devices import resolve_device, resolve_precision
-from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.devices import peak_memory, resolve_precision
+from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.imageio import encode_png
-from sim2real.methods.base import Batch, StepLog
-from sim2real.model import GeneratorInfo, save_generator
+from sim2real.methods.base import Batch
 from sim2real.networks import Ranged
-from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
+from sim2real.training.checkpoints import damage, read_state
+from sim2real.training.data import (
+    RawBatch,
+    UnpairedImages,
+    as_floats,
+    build_loader,
+    naming_dead_workers,
+    open_domains,
+    remove_cache,
+)
+from sim2real.training.evaluation import Evaluation, Outcome
+from sim2real.training.loggers import Loggers
+from sim2real.training.memory import advice, is_out_of_memory, measure
+from sim2real.training.meter import Meter
+from sim2real.training.processes import Processes
+from sim2real.training.progress import write_progress
+from sim2real.training.remarks import Remarks
+from sim2real.training.results import copy_generators, file_name, write_generators
 from sim2real.training.run import RunFolder
-from sim2real.training.samples import HeldOut, evaluating, sample_grid
-from sim2real.training.setup import build_augment, build_averages, build_method
+from sim2real.training.samples import HeldOut, sample_grid
+from sim2real.training.setup import (
+    build_augment,
+    build_averages,
+    build_method,
+    deterministic,
+    rate,
+    require_equal_shares,
+)
 
-_HELD_OUT_BATCHES = 8
-_BOOKS: Any = {  # settings that do not change what comes out of a training
-    **dict.fromkeys(("sim", "real", "run", "device", "convert", "log", "checkpoint", "sample"), True),
-    "data": {"workers"},
-}
+_STATE, _OWN = "state.pt", "own_{}.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +59,13 @@ class Progress:
         step: Steps done, of ``total``.
         total: Steps of the whole run.
         epoch: Times that the larger domain was gone through.
-        losses: Means since the last report, by name; of held-out images under ``"validation/..."``.
-        images_per_second: Of both domains together, since the last report.
+        losses: Means since the last report, by name; of held-out images under ``"validation/..."``, other figures of
+            them under ``"evaluation/..."``.
+        images_per_second: Of both domains and all processes together, since the last report.
         seconds_left: Estimate for the rest.
+        score: Of an evaluation at this step, the lower the better; None: there was none.
+        best: The best score so far, and its step.
+        memory: The most bytes that this process has held so far, in main memory and on its device together.
     """
 
     step: int
@@ -55,6 +74,9 @@ class Progress:
     losses: Mapping[str, float]
     images_per_second: float
     seconds_left: float
+    score: float | None = None
+    best: tuple[float, int] | None = None
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +89,18 @@ class Note:
 class Trainer:
     """One training: its images, networks and run folder.
 
+    Every process of a training has one; that of the first alone writes and yields events.
+
     Args:
         config: All settings.
         folder: The run folder; must not hold a run unless ``resume``.
         resume: Continue from the newest checkpoint in the folder.
 
     Attributes:
+        processes: This process among the others.
         total: Steps of the whole run.
         step: Steps done.
+        stopped: What ``stop`` said when it ended the training, in any of the processes; 0: it did not.
         finished: Whether the generators are written.
 
     Raises:
@@ -83,33 +109,59 @@ class Trainer:
 
     def __init__(self, config: Config, folder: Path, *, resume: bool = False) -> None:
         self.config = config
+        self.processes = Processes(config.device)
+        self.device = self.processes.device
         self.run = RunFolder(folder)
         if not resume:
-            self.run.require_new()
-        self.device = resolve_device(config.device)
+            self.processes.on_first(self.run.require_new)
         self.precision = resolve_precision(config.precision, self.device)
         self.sim, self.real = open_domains(config)
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
         self.steps_per_epoch = math.ceil(max(len(self.sim.train), len(self.real.train)) / config.data.batch_size)
         self.total = config.train.steps or (config.train.epochs or 1) * self.steps_per_epoch
+        require_equal_shares(config, self.processes.count)
         torch.manual_seed(config.seed)
-        self.method = build_method(config, self.device, self.precision)
+        self.method = build_method(
+            config,
+            self.device,
+            self.precision,
+            average=self.processes.average,
+            rank=self.processes.rank,
+            total=self.total,
+        )
         self.averages = build_averages(config, self.method)
+        if not self.is_first:
+            torch.manual_seed(config.seed + self.processes.rank)  # equal weights, but other draws
         self.held_out = HeldOut(self.sim, self.real, build_augment(config), self.device)
+        self.evaluation = Evaluation(self.held_out, count=config.evaluate.count, seed=config.seed)
         self.step = 0
-        self.best = (math.inf, 0)
-        self.evaluated = 0
-        self._meter = _Meter()
+        self.stopped = 0
+        self._meter = Meter()
+        self._remarks = Remarks()
+        self._findings: list[str] = []  # of resuming
         if resume:
             self._load()
-        else:
-            self.run.create(config)
+        self._loggers = self._find_loggers()
+        if not resume:
+            self.processes.on_first(lambda: self.run.create(config))
+
+    def _find_loggers(self) -> Loggers:
+        names = self.config.log.to if self.is_first else []
+        settings = self.config.model_dump(mode="json")
+        return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes and tells."""
+        return self.processes.is_first
 
     @property
     def finished(self) -> bool:
         """Whether the generators are written."""
+        source = self._source()
         return self.step >= self.total and all(
-            (self.run.path / f"{direction}.safetensors").is_file() for direction in self.method.generators
+            (self.run.path / name).is_file() and filecmp.cmp(source / name, self.run.path / name, shallow=False)
+            for name in map(file_name, self.method.generators)
         )
 
     def parameters(self) -> dict[str, int]:
@@ -117,61 +169,74 @@ class Trainer:
         networks = self.method.networks.items()
         return {name: sum(weights.numel() for weights in network.parameters()) for name, network in networks}
 
-    def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress | Note]:
-        """Train to the end, or until ``stop`` says so, which is asked after each step; either way a checkpoint is left.
+    def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Progress | Note]:
+        """Train to the end, or until ``stop`` says so in any process; either way a checkpoint is left.
+
+        Args:
+            stop: Asked after each step; what is not 0 ends the training.
 
         Raises:
-            Sim2RealError: A loss is no longer finite, no image of a side can be read, or another training is at work in
-                the run folder.
+            Sim2RealError: A loss is no longer finite, no image of a side can be read, another training is at work in
+                the run folder, or another process of this one has ended.
         """
-        with self.run.writing(self.config, self.step):
-            yield from self._train(stop)
+        with ExitStack() as stack:
+            stack.enter_context(naming_dead_workers())
+            stack.enter_context(deterministic(wanted=self.config.deterministic))
+            self.processes.on_first(lambda: self._enter(stack))
+            for event in self._train(stop):
+                if self.is_first:
+                    yield event
 
-    def _train(self, stop: Callable[[], bool]) -> Iterator[Progress | Note]:
-        measures = self.config.evaluate.every and self.sim.held_out and self.real.held_out
-        if self.config.train.patience and not measures:
+    def _enter(self, stack: ExitStack) -> None:
+        stack.enter_context(self.run.writing(self.config, self.step, best=self.evaluation.best_step))
+        if self.config.data.cache:
+            stack.callback(remove_cache, self._cache)
+        self._loggers.begin()
+        stack.callback(self._loggers.close)
+
+    def _train(self, stop: Callable[[], int]) -> Iterator[Progress | Note]:
+        yield from map(Note, self._findings)
+        if self.config.train.patience and not (self.config.evaluate.every and self.evaluation.possible):
             yield Note("train.patience: nothing is held out or evaluated, so the run goes on to its last step")
-        skipped = set[str]()
         for raw in self._batches():
-            for reason in sorted({*raw.skipped} - skipped):
-                yield Note(f"skipped: {reason}")
-            skipped.update(raw.skipped)
-
-            self.method.scale_learning_rates(self._rate(self.step))
-            try:
-                log = self.method.step(Batch(as_floats(raw.sim, self.device), as_floats(raw.real, self.device)))
-            except torch.OutOfMemoryError as error:
-                raise Sim2RealError(self._out_of_memory()) from error
-            for direction, average in self.averages.items():
-                average.update_parameters(self.method.generators[direction].network)
-            self.step += 1
-            self._meter.add(log)
-
-            stops = stop()
-            yield from self._keep_books(stops=stops)
-            if stops or self.step >= self.total:
+            self._step(raw)
+            self.stopped = self.processes.greatest(stop())
+            yield from self._keep_books()
+            if self.stopped or self.step >= self.total:
                 break
-        if skipped:
-            yield Note(f"{len(skipped)} images could not be read and were skipped; the first: {min(skipped)}")
         if self.step >= self.total:
-            self._write_generators(self.run.path)
+            yield from map(Note, self._remarks.summary())
+            self.processes.on_first(self._give_generators)
 
-    def _keep_books(self, *, stops: bool) -> Iterator[Progress | Note]:
+    def _step(self, raw: RawBatch) -> None:
+        """Train on one batch."""
+        self._remarks.take(raw)
+        self.method.scale_learning_rates(rate(self.config.schedule, self.step, self.total))
+        try:
+            log = self.method.step(Batch(as_floats(raw.sim, self.device), as_floats(raw.real, self.device)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise Sim2RealError(self._out_of_memory(error)) from error
+        for direction, average in self.averages.items():
+            average.update_parameters(self.method.generators[direction].network)
+        self.step += 1
+        self._meter.add(log)
+
+    def _keep_books(self) -> Iterator[Progress | Note]:
         """After a step: report, evaluate, draw samples and save, each when it is due."""
         config = self.config
         evaluates = self.step == self.total or _is_due(config.evaluate.every, self.step)
         if evaluates or _is_due(config.log.every, self.step):
-            losses, speed = self._meter.losses(), self._meter.speed()
-            self._require_finite(losses)
-            yield self._report(losses | (self._evaluate() if evaluates else {}), speed)
-            self._meter = _Meter()
+            yield from self._report(evaluates=evaluates)
         if self._is_patience_over():
-            yield Note(f"stopped at step {self.step}: no better since step {self.best[1]} on held-out images")
+            best = self.evaluation.best_step
+            yield from self._tell([f"stopped at step {self.step}: no better since step {best} on held-out images"])
             self.total = self.step
         if self.step == self.total or _is_due(config.sample.every, self.step):
-            self._draw_samples()
-        if stops or self.step == self.total or _is_due(config.checkpoint.every, self.step):
-            self._require_finite(self._meter.losses() | self._weights())
+            yield from map(Note, self.processes.on_first(self._draw_samples))
+        is_best = self.step == self.evaluation.best_step
+        if self.stopped or self.step == self.total or is_best or _is_due(config.checkpoint.every, self.step):
             self._save()
 
     @cached_property
@@ -184,75 +249,81 @@ class Trainer:
     def _batches(self) -> Iterator[RawBatch]:
         data = self.config.data
         images = UnpairedImages(
-            self.sim.train,
-            self.real.train,
+            self.sim,
+            self.real,
             build_augment(self.config),
             batch_size=data.batch_size,
             seed=self.config.seed,
+            rank=self.processes.rank,
+            processes=self.processes.count,
+            cache=self._cache if data.cache else None,
         )
-        loader = DataLoader(
-            images,
-            batch_size=None,
-            sampler=range(self.step, self.total),
-            num_workers=min(data.workers, os.cpu_count() or 1),
-            worker_init_fn=_leave_signals_to_the_loop,
-            pin_memory=self.device != "cpu",
-            generator=torch.Generator().manual_seed(self.config.seed),  # else it draws from the networks' own
-        )
-        for raw in loader:
+        steps = range(self.step, self.total)
+        for raw in build_loader(images, steps, data.workers, self.device, self.config.seed):
             if isinstance(raw, DatasetError):
                 raise raw
             yield raw
 
-    def _rate(self, step: int) -> float:
-        """The factor of the learning rates: constant, then linearly to zero."""
-        schedule = self.config.schedule
-        if not schedule.decay:
-            return 1.0
-        decaying = self.total * schedule.decay / (schedule.constant + schedule.decay)
-        return min(1.0, (self.total - step) / decaying)
-
     def _is_patience_over(self) -> bool:
         patience = self.config.train.patience * self.steps_per_epoch
-        return bool(patience) and self.evaluated - self.best[1] >= patience
+        return bool(patience) and self.evaluation.newest - self.evaluation.best_step >= patience
 
-    def _evaluate(self) -> dict[str, float]:
-        """The generators' mean losses on held-out images; nothing is held out: nothing is evaluated."""
-        if not (self.sim.held_out and self.real.held_out):
-            return {}
-        with evaluating(self.method.networks.values()):
-            logs = [self.method.evaluate(batch).losses for batch in self.held_out.batches(_HELD_OUT_BATCHES)]
-        losses = {name: float(np.mean([float(log[name]) for log in logs])) for name in (logs[0] if logs else ())}
-        self.evaluated = self.step
-        if losses.get("generator", math.inf) < self.best[0]:
-            self.best = (losses["generator"], self.step)
-        return {f"validation/{name}": loss for name, loss in losses.items()}
-
-    def _draw_samples(self) -> None:
-        batches = [*self.held_out.batches(self.config.sample.count)]
-        if batches:
-            self.run.write_sample(self.step, encode_png(sample_grid(self.results, batches)))
-
-    def _report(self, losses: Mapping[str, float], speed: float) -> Progress:
+    def _report(self, *, evaluates: bool) -> Iterator[Progress | Note]:
+        yield from self._tell(self._remarks.collect(self.processes))
+        losses, speed = self._meter.losses(self.processes.average), self._meter.speed()
+        self._require_finite(losses)
+        outcome = self._evaluate(losses) if evaluates and self.evaluation.possible else Outcome()
+        figures = {**losses, **outcome.figures}
         epoch = self.step / self.steps_per_epoch
-        self.run.log({"step": self.step, "epoch": round(epoch, 4), "rate": self._rate(self.step - 1), **losses})
         images = 2 * self.config.data.batch_size * speed
-        return Progress(self.step, self.total, epoch, losses, images, (self.total - self.step) / speed)
+        if self.is_first:
+            factor = rate(self.config.schedule, self.step - 1, self.total)
+            record = {"epoch": round(epoch, 4), "rate": factor, "images_per_second": round(images, 3), **figures}
+            self.run.log({"step": self.step, **record})
+            yield from map(Note, self._loggers.log(self.step, record))
+        left, memory = (self.total - self.step) / speed, peak_memory(self.device)
+        yield Progress(self.step, self.total, epoch, figures, images, left, outcome.score, self.evaluation.best, memory)
+        yield from self._tell(outcome.notes)
+        self._meter = Meter()
 
-    def _out_of_memory(self) -> str:
-        data, checkpoints = self.config.data, self.run.list_checkpoints()
-        smaller = f"data.batch_size (now {data.batch_size})" if data.batch_size > 1 else f"data.size (now {data.size})"
-        kept = f"; the last checkpoint is {checkpoints[-1]}" if checkpoints else ""
-        return (
-            f"step {self.step + 1}: {self.device} has too little memory; lower {smaller} or the networks' width{kept}"
+    def _evaluate(self, losses: Mapping[str, float]) -> Outcome:
+        outcome = self.processes.on_first(
+            lambda: self.evaluation.measure(self.method, self.results, self.step, self.total, losses)
         )
+        self.evaluation.remember(outcome, self.step)
+        return outcome
 
-    def _require_finite(self, losses: Mapping[str, float]) -> None:
-        bad = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    def _tell(self, texts: Iterable[str]) -> Iterator[Note]:
+        """Notes, which are written to metrics.jsonl, too."""
+        for text in texts:
+            if self.is_first:
+                self.run.log({"step": self.step, "note": text})
+            yield Note(text)
+
+    def _draw_samples(self) -> list[str]:
+        """Returns what loggers have to say about it."""
+        batches = [*self.held_out.batches(self.config.sample.count)]
+        if not batches:
+            return []
+        picture = encode_png(sample_grid(self.results, batches))
+        self.run.write_sample(self.step, picture)
+        return self._loggers.picture(self.step, picture)
+
+    def _out_of_memory(self, error: BaseException) -> str:
+        stride = max(getattr(generator, "stride", 1) for generator in self.method.generators.values())
+        words = advice(self.config, self.processes.count, stride, measure(error, self.device))
+        return f"step {self.step + 1}: {self.device} has too little memory; {words}; {self._last_good()}"
+
+    def _last_good(self) -> str:
+        checkpoints = self.run.checkpoints.paths()
+        return f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
+
+    def _require_finite(self, figures: Mapping[str, float]) -> None:
+        bad = [name for name, figure in figures.items() if not math.isfinite(figure)]
         if bad:
-            checkpoints = self.run.list_checkpoints()
-            good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there is no checkpoint yet"
-            message = f"step {self.step}: {bad[0]} is not finite; {good}; lower the rates in [optim] or use fp32"
+            message = (
+                f"step {self.step}: {bad[0]} is not finite; {self._last_good()}; lower the rates in [optim] or use fp32"
+            )
             raise Sim2RealError(message)
 
     def _weights(self) -> dict[str, float]:
@@ -263,90 +334,102 @@ class Trainer:
         }
 
     def _save(self) -> None:
-        state = {
+        self._require_finite(self._meter.losses(self.processes.average) | self._weights())
+        own = self.processes.gather(_as_bytes(self._own_state()))
+        self.processes.on_first(lambda: self._write_checkpoint(own))
+
+    def _write_checkpoint(self, own: Sequence[bytes]) -> None:
+        def write(folder: Path) -> None:
+            write_generators(folder, self.results, self.config, self.fingerprint)
+            (folder / _STATE).write_bytes(_as_bytes(self._state()))
+            for rank, state in enumerate(own):
+                (folder / _OWN.format(rank)).write_bytes(state)
+
+        self.run.sync_log()
+        checkpoint = self.config.checkpoint
+        self.run.checkpoints.save(self.step, write, best=self.evaluation.best_step, keep=checkpoint.keep)
+
+    def _state(self) -> dict[str, Any]:
+        """What is equal in all processes."""
+        return {
             "step": self.step,
+            "processes": self.processes.count,
             "fingerprint": self.fingerprint,
-            "best": list(self.best),
-            "evaluated": self.evaluated,
-            "meter": self._meter.state_dict(),
+            "evaluation": self.evaluation.state_dict(),
+            "remarks": self._remarks.state_dict(),
             "method": self.method.state_dict(),
             "averages": {direction: average.state_dict() for direction, average in self.averages.items()},
+        }
+
+    def _own_state(self) -> dict[str, Any]:
+        """What is another one in each process."""
+        return {
+            "meter": self._meter.state_dict(),
+            "remarks": self._remarks.own_state_dict(),
+            "method": self.method.own_state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
         }
-        self.run.save(self.step, state, self._write_generators, self.config.checkpoint.keep)
 
     def _load(self) -> None:
-        loaded = self.run.load()
-        if loaded is None:
+        path, self._findings = self.processes.on_first(self.run.checkpoints.newest)
+        if path is None:
             return
-        path, state = loaded
+        state = read_state(path, _STATE)
         if state["fingerprint"] != self.fingerprint:
             message = f"{path}: the images have changed since this run began; begin a new one with another --run"
             raise Sim2RealError(message)
         self.step = state["step"]
-        self.best = (state["best"][0], state["best"][1])
-        self.evaluated = state["evaluated"]
-        self._meter.load_state_dict(state["meter"])
-        if self._is_patience_over():
-            self.total = self.step
+        self.evaluation.load_state_dict(state["evaluation"])
+        self._remarks.load_state_dict(state["remarks"])
         self.method.load_state_dict(state["method"])
         for direction, average in self.averages.items():
             average.load_state_dict(state["averages"][direction])
+        if self._is_patience_over():
+            self.total = self.step
+        if state["processes"] == self.processes.count:
+            self._load_own(read_state(path, _OWN.format(self.processes.rank)))
+        else:
+            self._findings.append(
+                f"{state['processes']} processes trained this run until now and {self.processes.count} go on: what "
+                "each draws at random begins anew"
+            )
+
+    def _load_own(self, state: Mapping[str, Any]) -> None:
+        self._meter.load_state_dict(state["meter"])
+        self._remarks.load_own_state_dict(state["remarks"])
+        self.method.load_own_state_dict(state["method"])
         torch.set_rng_state(state["random"])
-        if self.device != "cpu":
+        if self.device != "cpu" and state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
 
-    def _write_generators(self, folder: Path) -> None:
-        settings = self.config.model_dump(mode="json", exclude=_BOOKS)
-        for direction, generator in self.results.items():
-            info = GeneratorInfo(
-                name=self.config.generator.name,
-                options=self.config.generator.options,
-                value_range=getattr(generator.network, "value_range", (-1.0, 1.0)),
-                direction=direction,
-                recipe=self.config.recipe,
-                settings=settings,
-                fingerprint=self.fingerprint,
-                tool_version=__version__,
+    @property
+    def used_step(self) -> int:
+        """The step whose generators the run gives, or would give if it ended here."""
+        return (self.config.checkpoint.use == "best" and self.evaluation.best_step) or self.step
+
+    @property
+    def _cache(self) -> Path:
+        return self.run.path / "cache"
+
+    def _source(self) -> Path:
+        return self.run.checkpoints.path(self.used_step)
+
+    def _give_generators(self) -> None:
+        source = self._source()
+        if (reason := damage(source)) is not None:
+            message = (
+                f"{source}: damaged checkpoint ({reason}); set checkpoint.use = 'last' to take the last generators"
             )
-            save_generator(folder / f"{direction}.safetensors", generator.network, info)
+            raise SettingsError(message)
+        copy_generators(source, self.run.path, self.method.generators)
+        write_progress(self.run.samples)
 
 
-class _Meter:
-    """Losses and time since the last report; losses stay on the device until they are read."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.steps = 0
-        self.timed = 0  # steps of this process: a resumed meter has more
-        self.began = time.perf_counter()
-
-    def add(self, log: StepLog) -> None:
-        for name, loss in log.losses.items():
-            self.sums[name] = self.sums[name].to(loss.device) + loss if name in self.sums else loss
-        self.steps += 1
-        self.timed += 1
-
-    def losses(self) -> dict[str, float]:
-        """Mean losses."""
-        return {name: float(loss) / self.steps for name, loss in self.sums.items()}
-
-    def speed(self) -> float:
-        """Steps a second."""
-        return self.timed / max(time.perf_counter() - self.began, 1e-9)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"sums": self.sums, "steps": self.steps}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.sums, self.steps = dict(state["sums"]), state["steps"]
-
-
-def _leave_signals_to_the_loop(_worker: int) -> None:
-    """In a worker process: Ctrl-C reaches the whole process group, but the loop still needs its batches."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _as_bytes(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
 
 
 def _is_due(every: int, step: int) -> bool:

@@ -18,9 +18,14 @@ from sim2real.training.data import Domain, as_floats, channels_first
 
 
 class HeldOut:
-    """Held-out images of both domains, side by side in order; training images of a domain that holds out none."""
+    """Held-out images of both domains, side by side in order; training images of a domain that holds out none.
+
+    Attributes:
+        complete: Whether both domains hold out some.
+    """
 
     def __init__(self, sim: Domain, real: Domain, augment: Augment, device: str) -> None:
+        self.complete = bool(sim.held_out and real.held_out)
         self.sides = (sim.held_out or sim.train, real.held_out or real.train)
         self.augment = augment
         self.device = device
@@ -30,13 +35,22 @@ class HeldOut:
         for sim, real in islice(zip(*map(self._images, self.sides), strict=False), count):
             yield Batch(sim, real)
 
+    def pictures(self, count: int) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+        """The first images of each domain, as many as can be read up to ``count``: RGB (H, W, 3) each."""
+        sim, real = ([*islice(self._pictures(paths), count)] for paths in self.sides)
+        return sim, real
+
     def _images(self, paths: Sequence[Path]) -> Iterator[Tensor]:
+        for picture in self._pictures(paths):
+            yield as_floats(channels_first(picture[None]), self.device)
+
+    def _pictures(self, paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
         for path in paths:
             try:
                 image = read_rgb(path)
             except ImageError:  # training names it when it meets it
                 continue
-            yield as_floats(channels_first(self.augment(image, seed=None)[None]), self.device)
+            yield self.augment(image, seed=None)
 
 
 @torch.inference_mode()
@@ -44,8 +58,13 @@ def sample_grid(generators: Mapping[str, nn.Module], batches: Iterable[Batch]) -
     """A picture, a row for each batch: sim, as real, and back | real, as sim, and back. RGB (H, W, 3)."""
     with evaluating(generators.values()):
         rows = [torch.cat([*_tour(generators, batch)], dim=3) for batch in batches]
-    grid = torch.cat(rows, dim=2)[0].add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return grid.permute(1, 2, 0).cpu().numpy()
+    return as_pixels(torch.cat(rows, dim=2))
+
+
+def as_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """One image (1, 3, H, W) in [-1, 1] -> RGB (H, W, 3)."""
+    pixels = image[0].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(1, 2, 0).cpu().numpy()
 
 
 def _tour(generators: Mapping[str, nn.Module], batch: Batch) -> Iterator[Tensor]:

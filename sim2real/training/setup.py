@@ -1,13 +1,19 @@
 """From settings to the parts of a training."""
 
-from torch import nn
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sim2real.augment import Augment
-from sim2real.config import Component, Config
+from sim2real.config import Component, Config, Schedule
 from sim2real.errors import SettingsError
 from sim2real.losses import adversarial
-from sim2real.methods.base import Method, MethodSettings, Networks
+from sim2real.methods.base import Method, MethodSettings, Networks, alone
 from sim2real.networks import Ranged, initialise
 from sim2real.registry import registry
 
@@ -36,17 +42,75 @@ def _build(kind: str, component: Component, *sizes: object) -> nn.Module:
     return network
 
 
-def build_method(config: Config, device: str, precision: str) -> Method:
+def require_equal_shares(config: Config, processes: int) -> None:
+    """Make sure that each process has equal parts of a batch.
+
+    Raises:
+        SettingsError: It has not; the message names the next size that does.
+    """
+    size, parts = config.data.batch_size, processes * config.train.accumulate
+    if size % parts:
+        message = (
+            f"data.batch_size = {size}: {processes} processes x train.accumulate = {config.train.accumulate} need a "
+            f"multiple of {parts}; the next is {math.ceil(size / parts) * parts}"
+        )
+        raise SettingsError(message)
+
+
+def rate(schedule: Schedule, step: int, total: int) -> float:
+    """The factor of the learning rates in a step, counted from 0: up in a line, constant, then down in one to zero."""
+    warm = (step + 1) / schedule.warmup if schedule.warmup else 1.0
+    if not schedule.decay:
+        return min(1.0, warm)
+    decaying = total * schedule.decay / (schedule.constant + schedule.decay)
+    return min(1.0, warm, (total - step) / decaying)
+
+
+@contextmanager
+def deterministic(*, wanted: bool) -> Iterator[None]:
+    """Have torch compute the same bits each time, or raise where it cannot; elsewhere it computes as it did before."""
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)  # noqa: FBT003  torch's own signature
+    torch.backends.cudnn.benchmark = False  # it times algorithms, and takes now one and now another
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+def build_method(
+    config: Config,
+    device: str,
+    precision: str,
+    *,
+    average: Callable[[Sequence[Tensor]], None] = alone,
+    rank: int = 0,
+    total: int = 0,
+) -> Method:
     """The training method with its networks, initialised from torch's global random state, on the device.
+
+    Args:
+        config: All settings.
+        device: A resolved one; likewise ``precision``.
+        precision: What to compute in.
+        average: Turns tensors into their means over all processes of the training, in place.
+        rank: Number of this process.
+        total: Steps of the whole run, where that is known.
 
     Raises:
         Sim2RealError: A component does not exist or does not fit the settings.
     """
+    compiles = _compiles(config, total, device)
 
     def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
         initialise(network, config.init)
         ranged = Ranged(network, returns_images=returns_images).to(device)
-        if config.compile:
+        if compiles:
             ranged.compile()
         return ranged
 
@@ -63,6 +127,11 @@ def build_method(config: Config, device: str, precision: str) -> Method:
         device=device,
         precision=precision,
         seed=config.seed,
+        critic=config.critic,
+        clip=config.optim.clip,
+        accumulate=config.train.accumulate,
+        average=average,
+        rank=rank,
     )
     networks = Networks(
         generator=lambda: ready(build_generator(config), returns_images=True),
@@ -78,6 +147,11 @@ def build_method(config: Config, device: str, precision: str) -> Method:
             message = f"data.size = {size}: the generator '{name}' needs multiples of {stride}"
             raise SettingsError(message)
     return method
+
+
+def _compiles(config: Config, total: int, device: str) -> bool:  # noqa: ARG001  what "auto" may come to depend on
+    """Whether networks are compiled; ``"auto"``: not yet anywhere."""
+    return config.compile is True
 
 
 def build_averages(config: Config, method: Method) -> dict[str, AveragedModel]:

@@ -1,36 +1,66 @@
-"""What a run folder keeps when the disk does not go along."""
+"""What a run folder keeps of a training, and what it drops when one is resumed."""
 
-import sys
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import pytest
-import torch
 
-from sim2real.errors import SettingsError
+from sim2real.config import Config
+from sim2real.errors import Sim2RealError
 from sim2real.training.run import RunFolder
 
 
 @pytest.fixture
-def small_disk() -> Iterator[None]:
-    """No file may be longer than 64 KiB."""
-    if sys.platform == "win32":
-        pytest.skip("Windows has no limit on the size of files")
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "run")
+    run.create(Config())
+    return run
 
 
-@pytest.mark.usefixtures("small_disk")
-def test_a_checkpoint_that_does_not_fit_the_disk_is_told_and_leaves_the_one_before(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    first = run.save(1, {"weights": torch.zeros(9)}, lambda _: None, keep=1)
-    with pytest.raises(SettingsError, match=r"step_00000002: the checkpoint cannot be written; .*free space"):
-        run.save(2, {"weights": torch.zeros(2**16)}, lambda _: None, keep=1)
-    assert list(run.checkpoints.iterdir()) == [first]
-    loaded = run.load()
-    assert loaded is not None
-    assert loaded[0] == first
+def test_what_is_beyond_the_step_of_a_resumed_run_is_dropped(run: RunFolder) -> None:
+    for step in (1, 2, 3):
+        run.log({"step": step})
+        run.log({"step": step, "note": "said"})
+        run.write_sample(step, b"picture")
+    with run.metrics_file.open("a") as file:
+        file.write('{"step": 2, "lo')
+    with run.writing(Config(), 2, best=0):
+        pass
+    kept = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    assert [line["step"] for line in kept] == [1, 1, 2, 2]
+    assert sorted(path.name for path in run.samples.iterdir()) == ["step_00000001.png", "step_00000002.png"]
+
+
+def test_what_a_dead_writer_left_is_removed_links_included(run: RunFolder) -> None:
+    run.checkpoints.save(1, lambda folder: (folder / "state.pt").write_bytes(b"state") and None, best=1, keep=1)
+    (run.path / ".last.tmp-123").symlink_to("checkpoints/step_00000001", target_is_directory=True)
+    (run.path / ".best.tmp-123").symlink_to("checkpoints/gone", target_is_directory=True)
+    (run.checkpoints.folder / ".step_00000002.tmp-123").mkdir()
+    (run.checkpoints.folder / ".step_00000002.tmp-123" / "state.pt").write_bytes(b"half")
+    with run.writing(Config(), 1, best=1):
+        assert sorted(path.name for path in run.path.iterdir()) == ["best", "checkpoints", "config.toml", "last"]
+        assert sorted(path.name for path in run.checkpoints.folder.iterdir()) == [".lock", "step_00000001"]
+    assert (run.path / "last" / "state.pt").read_bytes() == b"state"
+
+
+def test_links_that_a_dead_writer_did_not_move_are_moved(run: RunFolder) -> None:
+    for step in (1, 2):
+        run.checkpoints.save(step, lambda folder: (folder / "state.pt").write_bytes(b"state") and None, best=1, keep=2)
+    for name in ("last", "best"):
+        (run.path / name).unlink()
+    (run.path / "last").symlink_to("checkpoints/step_00000001", target_is_directory=True)
+    with run.writing(Config(), 2, best=1):
+        assert (run.path / "last").readlink() == Path("checkpoints/step_00000002")
+        assert (run.path / "best").readlink() == Path("checkpoints/step_00000001")
+
+
+def test_a_run_that_another_has_carried_on_meanwhile_is_left_alone(run: RunFolder) -> None:
+    run.checkpoints.save(2, lambda folder: (folder / "state.pt").write_bytes(b"state") and None, best=0, keep=2)
+    run.log({"step": 2})
+    with (
+        pytest.raises(Sim2RealError, match="another training has gone on here meanwhile"),
+        run.writing(Config(), 1, best=0),
+    ):
+        pass
+    assert run.checkpoints.newest()[0] == run.checkpoints.path(2)
+    assert json.loads(run.metrics_file.read_text()) == {"step": 2}

@@ -1,0 +1,177 @@
+"""Checkpoints: what stands under its name is whole, and what was damaged later is known by its hashes."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sim2real.errors import SettingsError, Sim2RealError
+from sim2real.files import replacing, sha256_of
+
+_CONTENTS = "checkpoint.json"
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+class Checkpoints:
+    """The folders ``checkpoints/step_%08d`` of a run, and the links ``last`` and ``best`` to two of them.
+
+    Each holds ``checkpoint.json``: the best step by then, and the SHA-256 of every other file.
+
+    Args:
+        run: The run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.folder = run / "checkpoints"
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is, or would be."""
+        return self.folder / f"step_{step:08d}"
+
+    def paths(self) -> list[Path]:
+        """The checkpoints, the oldest first."""
+        return sorted(path for path in self.folder.glob("step_*") if path.is_dir())
+
+    def save(self, step: int, write: Callable[[Path], None], *, best: int, keep: int) -> Path:
+        """Add a checkpoint, point the links, and drop those that are not needed any more.
+
+        An intact one of that step stays: it is of the same moment of the same training.
+
+        Args:
+            step: Steps done.
+            write: Writes the files into a folder.
+            best: The best step so far, 0 for none.
+            keep: How many of the newest stay, and with each the one that was the best by then.
+
+        Raises:
+            SettingsError: It cannot be written; those before it are still there.
+        """
+        final = self.path(step)
+        partial = self.folder / f".{final.name}.tmp-{os.getpid()}"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write(partial)
+            hashes = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
+            (partial / _CONTENTS).write_text(json.dumps({"step": step, "best": best, "sha256": hashes}))
+            for path in (*partial.iterdir(), partial):
+                sync(path)
+        except (OSError, RuntimeError) as error:  # torch.save hides a full disk behind an error of its own
+            shutil.rmtree(partial, ignore_errors=True)
+            message = (
+                f"{final}: the checkpoint cannot be written; check permissions and free space, then go on with --resume"
+            )
+            raise SettingsError(message) from error
+        if final.exists() and damage(final) is None:
+            shutil.rmtree(partial)
+        else:
+            if final.exists():
+                _drop(final)
+            partial.replace(final)
+        sync(self.folder)
+        self._point(best)
+        newest = self.paths()[-keep:]
+        needed = {*newest, *(self.path(_best_by(path)) for path in newest)}
+        for path in self.paths():
+            if path not in needed:
+                _drop(path)
+        return final
+
+    def newest(self) -> tuple[Path | None, list[str]]:
+        """The newest intact checkpoint, or None before the first, and a sentence on each damaged one after it.
+
+        Raises:
+            SettingsError: All are damaged.
+        """
+        damaged: list[str] = []
+        for path in reversed(self.paths()):
+            reason = damage(path)
+            if reason is None:
+                return path, [f"{each}; going on from the one before, {path.name}" for each in damaged]
+            damaged.append(f"{path}: damaged checkpoint ({reason})")
+        if damaged:
+            message = f"{damaged[0]}, and there is none before it; delete {self.folder} to begin this run again"
+            raise SettingsError(message)
+        return None, []
+
+    def go_on_from(self, step: int, *, best: int) -> None:
+        """Drop those beyond a step, which are damaged, and point the links as they were then.
+
+        Raises:
+            Sim2RealError: One beyond is intact: of another training, since this one looked.
+        """
+        for path in self.paths():
+            if path.name > self.path(step).name:
+                if damage(path) is None:
+                    raise Sim2RealError(f"{path}: another training has gone on here meanwhile; begin once more")
+                _drop(path)
+        self._point(best)
+
+    def _point(self, best: int) -> None:
+        newest = self.paths()[-1:]
+        for name, targets in (("last", newest), ("best", [self.path(best)] if best else [])):
+            link = self.run / name
+            try:
+                if not targets:
+                    link.unlink(missing_ok=True)
+                elif not link.is_symlink() or link.readlink() != targets[0].relative_to(self.run):
+                    with replacing(link) as temporary:
+                        temporary.symlink_to(targets[0].relative_to(self.run), target_is_directory=True)
+            except OSError:
+                return  # a file system without links: checkpoint.json of the newest says the same
+
+
+def read_state(path: Path, name: str) -> dict[str, Any]:
+    """A state from a checkpoint: tensors, on the CPU, and plain values; nothing that is in the file is run."""
+    state: dict[str, Any] = torch.load(path / name, map_location="cpu", weights_only=True)
+    return state
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, in a few words; None: nothing."""
+    try:
+        return next(_faults(path), None)
+    except _UNREADABLE as error:
+        return f"{_CONTENTS}: {type(error).__name__}"
+
+
+def _best_by(path: Path) -> int:
+    """The best step by the time of a checkpoint; 0 for none, or where its contents cannot be read."""
+    try:
+        return int(_contents(path)["best"])
+    except _UNREADABLE:
+        return 0
+
+
+def _drop(path: Path) -> None:
+    """Remove a checkpoint; half removed, it is a leftover, not a checkpoint."""
+    shutil.rmtree(path.rename(path.with_name(f".{path.name}.old.tmp-{os.getpid()}")))
+
+
+def _faults(path: Path) -> Iterator[str]:
+    for name, expected in _contents(path)["sha256"].items():
+        if not (path / name).is_file():
+            yield f"{name} is missing"
+        elif sha256_of(path / name) != expected:
+            yield f"{name} is not what was written"
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    contents: dict[str, Any] = json.loads((path / _CONTENTS).read_text("utf-8"))
+    return contents
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,121 @@
+"""How a training does on held-out images, which of its steps was the best, and since when it got no better."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sim2real.methods.base import Method
+from sim2real.training.data import as_floats, channels_first
+from sim2real.training.judge import Image, Judge, Watch
+from sim2real.training.samples import HeldOut, as_pixels, evaluating
+
+_LOSS_BATCHES = 8
+_JUDGED = "sim2real"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one evaluation.
+
+    Attributes:
+        score: The lower, the better; None: there was nothing to judge.
+        figures: All of it by name: ``"evaluation/..."``, and losses as ``"validation/..."``.
+        notes: What a user should know.
+    """
+
+    score: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Evaluation:
+    """Judges the generators now and then, and remembers the best step. It never sees an image that is trained on.
+
+    Args:
+        held_out: The images.
+        count: How many of each domain are looked at.
+        seed: Decides what is sampled of them.
+
+    Attributes:
+        best: Score and step of the best evaluation, the earliest of equals; None before the first.
+        newest: Step of the newest evaluation.
+    """
+
+    def __init__(self, held_out: HeldOut, *, count: int, seed: int) -> None:
+        self.held_out = held_out
+        self.count = count
+        self.seed = seed
+        self.watch = Watch()
+        self.best: tuple[float, int] | None = None
+        self.newest = 0
+
+    @property
+    def possible(self) -> bool:
+        """Whether images of both domains are held out."""
+        return self.held_out.complete
+
+    @property
+    def best_step(self) -> int:
+        """The best step, 0 for none."""
+        return self.best[1] if self.best else 0
+
+    def measure(
+        self, method: Method, generators: Mapping[str, nn.Module], step: int, total: int, losses: Mapping[str, float]
+    ) -> Outcome:
+        """Judge the generators that the training is for at a step of ``total``; the first process does it for all.
+
+        Args:
+            method: Tells the losses of held-out images.
+            generators: Direction -> generator.
+            step: Steps done.
+            total: Steps of the whole run.
+            losses: Of the training, by name.
+        """
+        figures = {f"validation/{name}": loss for name, loss in self._losses(method).items()}
+        if self._judge is None:
+            return Outcome(figures=figures)
+        judgement = self._judge(_translated(generators[_JUDGED], self._judge.before, self.held_out.device))
+        notes = self.watch.add(step, total, judgement, losses)
+        return Outcome(judgement.score, {**figures, **judgement.record()}, tuple(notes))
+
+    def remember(self, outcome: Outcome, step: int) -> None:
+        """Take note, in every process, of the outcome at a step."""
+        self.newest = step
+        if outcome.score is not None and outcome.score < (self.best[0] if self.best else math.inf):
+            self.best = (outcome.score, step)
+
+    @cached_property
+    def _judge(self) -> Judge | None:
+        """None where no held-out image of a domain can be read."""
+        sim, real = self.held_out.pictures(self.count)
+        return Judge(sim, real, seed=self.seed) if sim and real else None
+
+    def _losses(self, method: Method) -> dict[str, float]:
+        """The generators' mean losses."""
+        with evaluating(method.networks.values()):
+            logs = [method.evaluate(batch).losses for batch in self.held_out.batches(_LOSS_BATCHES)]
+        return {name: float(np.mean([float(log[name]) for log in logs])) for name in (logs[0] if logs else ())}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best, the newest and what was noticed, as plain values; complete on the first process."""
+        best = list(self.best) if self.best else None
+        return {"best": best, "newest": self.newest, "watch": self.watch.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        self.best = (state["best"][0], state["best"][1]) if state["best"] else None
+        self.newest = state["newest"]
+        self.watch.load_state_dict(state["watch"])
+
+
+@torch.inference_mode()
+def _translated(generator: nn.Module, images: Iterable[Image], device: str) -> list[Image]:
+    """RGB (H, W, 3) each, one at a time."""
+    with evaluating([generator]):
+        return [as_pixels(generator(as_floats(channels_first(image[None]), device))) for image in images]

@@ -1,0 +1,93 @@
+"""When a step does not fit the memory: which setting to lower, and by how much."""
+
+import re
+import traceback
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+
+from sim2real.config import Config
+
+_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_ASKED = re.compile(r"tried to allocate (\d+(?:\.\d+)?) (bytes|KiB|MiB|GiB)", re.IGNORECASE)
+_HALF_THE_PIXELS = sqrt(0.5)
+_AT_MOST = 0.95  # of a side: a smaller step back is within what the estimate does not know
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Bytes of a device in a step that did not fit.
+
+    Attributes:
+        fixed: Held between steps, whatever is in a batch: weights, gradients, optimisers.
+        reached: Held when the memory was out, with what was asked for last; all of the step needs still more.
+        available: What this process may have.
+    """
+
+    fixed: int
+    reached: int
+    available: int
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is out; for the main memory PyTorch has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def measure(error: BaseException, device: str) -> Use | None:
+    """How much a step took that ended in this error, whose frames are cleared; None where nothing counts that."""
+    if torch.device(device).type != "cuda":
+        return None
+    reached = torch.cuda.memory_allocated(device) + _asked(str(error))
+    available = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    traceback.clear_frames(error.__traceback__)  # they hold what the step computed
+    return Use(torch.cuda.memory_allocated(device), reached, available)
+
+
+def _asked(text: str) -> int:
+    match = _ASKED.search(text)
+    return int(float(match[1]) * _UNITS[match[2]]) if match else 0
+
+
+def advice(config: Config, processes: int, stride: int, use: Use | None) -> str:
+    """What to change so that a step takes less.
+
+    First the images go through the networks in more parts, which trains the same. Where each goes alone already, the
+    images must get smaller: what is not fixed is proportional to their pixels.
+
+    Args:
+        config: The settings.
+        processes: How many processes share a batch.
+        stride: Multiple that the sides of images must be of.
+        use: What was measured; without it, half of what the step took is aimed at.
+    """
+    share = config.data.batch_size // processes
+    now = config.train.accumulate
+    fits = _fitting_part(use)
+    parts = [count for count in range(now + 1, share + 1) if share % count == 0]
+    if parts:
+        best = next((count for count in parts if now / count <= fits), parts[-1])
+        words = f"set train.accumulate = {best} (now {now}), which trains the same in less memory"
+        if now / best <= fits:
+            return words
+        return f"{words}, and {_smaller(config, stride, min(1.0, fits * best / now))}"
+    return f"{_smaller(config, stride, fits)}, or the networks' width{_width(config)}"
+
+
+def _fitting_part(use: Use | None) -> float:
+    """The part, at most, of what a step takes besides the fixed that would fit."""
+    if use is None:
+        return 0.5
+    return min(1.0, max(0.0, (use.available - use.fixed) / max(1, use.reached - use.fixed)))
+
+
+def _smaller(config: Config, stride: int, part: float) -> str:
+    factor = min(_AT_MOST, sqrt(part)) if part > 0 else _HALF_THE_PIXELS
+    size = [max(stride, int(side * factor) // stride * stride) for side in config.data.size]
+    return f"lower data.size to {size} or less (now {list(config.data.size)})"
+
+
+def _width(config: Config) -> str:
+    width = config.generator.options.get("width")
+    return f" (generator.options.width, now {width})" if width else ""
