@@ -349,7 +349,7 @@ class Config(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    compile: Literal["auto", True, False] = False
+    compile: Literal["auto", True, False] = "auto"
     deterministic: bool = False
     init: Literal["xavier", "normal"] = "normal"
     ema: float = Field(0.0, ge=0, lt=1)

@@ -99,9 +99,8 @@ def _check_conversions(config: "Config") -> None:
 
 def _train(config: "Config") -> int:
     """Train to the end, or what is left of it; returns the steps."""
-    from sim2real.cli.console import out
     from sim2real.cli.settings import refuse_changes
-    from sim2real.cli.training_view import run_training
+    from sim2real.cli.training_view import run_training, show_end
     from sim2real.training import Trainer
 
     folder = config.run_folder
@@ -111,7 +110,7 @@ def _train(config: "Config") -> int:
     trainer = Trainer(config, folder, resume=begun)
     if not trainer.finished and (code := run_training(trainer)):
         raise typer.Exit(code)
-    out.print(f"trained {trainer.step} steps: {folder}")
+    show_end(trainer)
     return trainer.step
 
 

@@ -50,7 +50,7 @@ def command(
     Settings: the recipe, over it ./sim2real.toml, over it --set, over it the other options.
     """
     from sim2real.cli.console import out
-    from sim2real.cli.training_view import run_training
+    from sim2real.cli.training_view import run_training, show_end
     from sim2real.training import Trainer
 
     flags: dict[str, Any] = {
@@ -73,13 +73,15 @@ def command(
         config = resume_settings(folder, sim, real, recipe=recipe, sets=sets, **flags)
     trainer = Trainer(config, folder, resume=resume)
     if trainer.finished:
-        out.print(f"{folder}: finished already, {trainer.step} steps; --steps makes it longer")
+        if trainer.is_first:
+            out.print(f"{folder}: finished already, {trainer.step} steps; --steps makes it longer")
         return
     if code := run_training(trainer):
         raise typer.Exit(code)
-    model, source = quote(str(folder)), quote(config.sim)
-    out.print(f"trained {trainer.step} steps: {folder}")
-    out.print(f"next: sim2real preview {model} {source}\n      sim2real convert {source} OUT --model {model}")
+    show_end(trainer)
+    if trainer.is_first:
+        model, source = quote(str(folder)), quote(config.sim)
+        out.print(f"next: sim2real preview {model} {source}\n      sim2real convert {source} OUT --model {model}")
 
 
 def _show_plan(config: "Config", *, as_json: bool) -> None:

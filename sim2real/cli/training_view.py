@@ -13,29 +13,45 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from sim2real.cli.console import duration, err, is_live
+from sim2real.cli.console import byte_size, duration, err, is_live, out
 
 if TYPE_CHECKING:
     from sim2real.training import Progress, Trainer
 
+_CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if hasattr(signal, "SIGUSR1"):  # not on Windows; what schedulers can be told to send some time before the end
+    _CODES[signal.SIGUSR1] = 143
 _LINES = 50  # a log gets about so many lines of a training, besides the first ones
 
 
 def run_training(trainer: "Trainer") -> int:
-    """Train and show it; returns the exit code: 0, or 130 or 143 when a signal ended it after saving."""
+    """Train and show it; returns the exit code: 0, or 130 or 143 when a signal ended it after saving.
+
+    Of many processes the first alone shows anything.
+    """
     from sim2real.training import Note
 
-    show_start(trainer)
-    with stopping() as stop, _view() as show:
-        for event in trainer.train(stop=lambda: stop.code != 0):
+    if trainer.is_first:
+        show_start(trainer)
+    with stopping(trainer) as stop, _view(trainer) as show:
+        for event in trainer.train(stop=lambda: stop.code):
             if isinstance(event, Note):
                 err.print(event.text, style="yellow")
             else:
                 show(event)
-    if stop.code and not trainer.finished:
-        err.print(f"stopped at step {trainer.step} of {trainer.total} and saved; go on with --resume")
-        return stop.code
+    if trainer.stopped and not trainer.finished:
+        if trainer.is_first:
+            err.print(f"stopped at step {trainer.step} of {trainer.total} and saved; go on with --resume")
+        return trainer.stopped
     return 0
+
+
+def show_end(trainer: "Trainer") -> None:
+    """What was trained, and whose generators the run gives."""
+    if trainer.is_first:
+        which = "the last" if trainer.used_step == trainer.step else "the best on held-out images"
+        out.print(f"trained {trainer.step} steps: {trainer.run.path}")
+        out.print(f"its generators are those of step {trainer.used_step}, {which}")
 
 
 def show_start(trainer: "Trainer") -> None:
@@ -58,17 +74,26 @@ class Stop:
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step; a second one interrupts at once."""
+def stopping(trainer: "Trainer") -> Iterator[Stop]:
+    """Turn Ctrl-C, SIGTERM or SIGUSR1 into a request to stop after the step; Ctrl-C after that interrupts at once.
+
+    Schedulers and launchers send a signal more than once, and pass Ctrl-C on to all processes of a training, which had
+    it from the terminal: then no second one counts.
+    """
     stop = Stop()
+    alone = trainer.processes.count == 1
+    answer = "stopping after this step and saving" + ("; Ctrl-C gives up\n" if alone else "\n")
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        stop.code = 128 + number
-        signal.signal(number, before[signal.Signals(number)])
-        with suppress(OSError):  # not through the console, which the signal may have caught in the middle of a line
-            os.write(2, b"stopping after this step and saving; once more to give up\n")
+        if not stop.code:
+            stop.code = _CODES[number]
+            if trainer.is_first:
+                with suppress(OSError):  # not through the console, which the signal may have caught within a line
+                    os.write(2, answer.encode())
+        elif number == signal.SIGINT and alone:
+            raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in _CODES}
     try:
         yield stop
     finally:
@@ -77,40 +102,66 @@ def stopping() -> Iterator[Stop]:
 
 
 @contextmanager
-def _view() -> "Iterator[Callable[[Progress], None]]":
-    if not is_live():
-        shown = -math.inf
+def _view(trainer: "Trainer") -> "Iterator[Callable[[Progress], None]]":
+    if trainer.is_first and is_live():
+        evaluated: Progress | None = None
+        with Live("the first steps ...", console=err) as live:
 
-        def line(progress: "Progress") -> None:
-            nonlocal shown
-            if progress.step - shown >= progress.total / _LINES or progress.step == progress.total:
-                shown = progress.step
-                err.print(_line(progress))
+            def draw(progress: "Progress") -> None:
+                nonlocal evaluated
+                evaluated = evaluated if progress.score is None else progress
+                live.update(_panel(progress, evaluated))
 
-        yield line
+            yield draw
         return
-    with Live("the first steps ...", console=err) as live:
-        yield lambda progress: live.update(_panel(progress))
+    shown = -math.inf
+
+    def line(progress: "Progress") -> None:
+        nonlocal shown
+        if progress.step - shown >= progress.total / _LINES or progress.step == progress.total:
+            shown = progress.step
+            err.print(_line(progress))
+
+    yield line
 
 
 def _line(progress: "Progress") -> str:
-    losses = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.losses.items() if "/" not in name)
-    return (
-        f"step {progress.step}/{progress.total}  epoch {progress.epoch:.1f}  {losses}  "
-        f"{progress.images_per_second:.1f} images/s  {duration(progress.seconds_left)} left"
-    )
+    figures = {name: figure for name, figure in progress.losses.items() if "/" not in name}
+    if progress.score is not None:
+        figures["score"] = progress.score
+    parts = [
+        f"step {progress.step}/{progress.total}",
+        f"epoch {progress.epoch:.1f}",
+        *(f"{name} {figure:.3f}" for name, figure in figures.items()),
+        *_best(progress),
+        f"{progress.images_per_second:.1f} images/s",
+        f"{duration(progress.seconds_left)} left",
+    ]
+    return "  ".join(parts)
 
 
-def _panel(progress: "Progress") -> Group:
+def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
+    """The newest report, with what the newest evaluation found on held-out images."""
     table = Table("loss", box=None, pad_edge=False, header_style="bold")
     table.add_column("training", justify="right")
-    table.add_column("held out", justify="right")
+    table.add_column(f"held out, step {evaluated.step}" if evaluated else "held out", justify="right")
+    found = {name: f"{figure:.3f}" for name, figure in (evaluated.losses if evaluated else {}).items()}
     for name, loss in progress.losses.items():
         if "/" not in name:
-            held_out = progress.losses.get(f"validation/{name}")
-            table.add_row(name, f"{loss:.3f}", "" if held_out is None else f"{held_out:.3f}")
-    status = (
-        f"step {progress.step} of {progress.total}   epoch {progress.epoch:.1f}   "
-        f"{progress.images_per_second:.1f} images/s   {duration(progress.seconds_left)} left"
-    )
-    return Group(table, status, ProgressBar(total=progress.total, completed=progress.step))
+            table.add_row(name, f"{loss:.3f}", found.get(f"validation/{name}", ""))
+    for name, figure in found.items():
+        if name.startswith("evaluation/"):
+            table.add_row(name.removeprefix("evaluation/"), "", figure)
+    parts = [
+        f"step {progress.step} of {progress.total}",
+        f"epoch {progress.epoch:.1f}",
+        *_best(progress),
+        f"{progress.images_per_second:.1f} images/s",
+        f"{duration(progress.seconds_left)} left",
+        byte_size(progress.memory),
+    ]
+    return Group(table, "   ".join(parts), ProgressBar(total=progress.total, completed=progress.step))
+
+
+def _best(progress: "Progress") -> list[str]:
+    return [f"best score {progress.best[0]:.3f} at step {progress.best[1]}"] if progress.best else []

@@ -7,14 +7,17 @@ from math import ceil
 from statistics import median
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from sim2real.config import Config
 from sim2real.devices import free_memory, peak_memory, resolve_device, resolve_precision
-from sim2real.errors import DatasetError
-from sim2real.methods.base import Batch
-from sim2real.training.data import UnpairedImages, as_floats, open_domains
+from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.methods.base import Batch, Method
+from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
+from sim2real.training.loggers import Loggers
+from sim2real.training.memory import advice, is_out_of_memory, measure
 from sim2real.training.run import RunFolder
-from sim2real.training.setup import build_augment, build_averages, build_method
+from sim2real.training.setup import build_augment, build_averages, build_method, deterministic
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,11 @@ def forecast(config: Config, *, steps: int = 3) -> Forecast:
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     sim, real = open_domains(config)
+    Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(device)
     method = build_method(config.model_copy(update={"compile": False}), device, precision)
     averages = build_averages(config, method)
-    images = UnpairedImages(
-        sim.train, real.train, build_augment(config), batch_size=config.data.batch_size, seed=config.seed
-    )
+    images = UnpairedImages(sim, real, build_augment(config), batch_size=config.data.batch_size, seed=config.seed)
     loading, computing = [], []
     for step in range(steps + 1):
         began = time.perf_counter()
@@ -91,10 +93,8 @@ def forecast(config: Config, *, steps: int = 3) -> Forecast:
         if isinstance(raw, DatasetError):
             raise raw
         loaded = time.perf_counter()
-        log = method.step(Batch(as_floats(raw.sim, device), as_floats(raw.real, device)))
-        for direction, average in averages.items():
-            average.update_parameters(method.generators[direction].network)
-        _ = [float(loss) for loss in log.losses.values()]  # waits until the device has done it
+        with deterministic(wanted=config.deterministic):
+            _take_step(config, method, averages, raw, device)
         loading.append(loaded - began)
         computing.append(time.perf_counter() - loaded)
     to_load, to_compute = median(loading[1:]), median(computing[1:])
@@ -118,3 +118,21 @@ def forecast(config: Config, *, steps: int = 3) -> Forecast:
         memory=peak_memory(device) if device == "cpu" else torch.cuda.max_memory_reserved(device),
         memory_free=memory_free,
     )
+
+
+def _take_step(
+    config: Config, method: Method, averages: Mapping[str, AveragedModel], raw: RawBatch, device: str
+) -> None:
+    """What the loop does in a step, and wait until the device has done it."""
+    try:
+        log = method.step(Batch(as_floats(raw.sim, device), as_floats(raw.real, device)))
+        for direction, average in averages.items():
+            average.update_parameters(method.generators[direction].network)
+        for loss in log.losses.values():
+            loss.item()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        stride = max(getattr(generator, "stride", 1) for generator in method.generators.values())
+        words = advice(config, 1, stride, measure(error, device))
+        raise Sim2RealError(f"a step: {device} has too little memory; {words}") from error

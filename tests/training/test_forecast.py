@@ -1,12 +1,15 @@
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from sim2real.config import Config
-from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.errors import DatasetError, SettingsError, Sim2RealError
+from sim2real.methods.cyclegan import CycleGAN
 from sim2real.training import Trainer
 from sim2real.training.forecast import forecast
 
@@ -87,3 +90,22 @@ def test_images_that_cannot_be_read_are_told(configure: Configure, tmp_path: Pat
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DatasetError, match="none of 2 sim images can be read"):
         forecast(configure(f"run={tmp_path / 'run'}", sim=tmp_path / "sim"))
+
+
+def test_a_step_that_memory_does_not_hold_is_told_with_what_to_lower(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(_method: CycleGAN, _batch: object) -> None:
+        raise torch.OutOfMemoryError("lack of memory")  # no GPU here whose memory could run out
+
+    monkeypatch.setattr(CycleGAN, "step", step)
+    with pytest.raises(Sim2RealError, match=r"cpu has too little memory; .*train\.accumulate = 2"):
+        forecast(configure(f"run={tmp_path / 'run'}", "data.batch_size=2"))
+
+
+def test_a_logger_that_is_not_installed_is_told_before_the_training(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # as if it were not installed
+    with pytest.raises(SettingsError, match=r"sim2real\[mlflow\]"):
+        forecast(configure(f"run={tmp_path / 'run'}", "log.to=['mlflow']"))
