@@ -79,12 +79,13 @@ def _tour(generators: Mapping[str, nn.Module], batch: Batch) -> Iterator[Tensor]
 
 @contextmanager
 def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Networks in evaluation mode."""
+    """Networks in evaluation mode; what is compiled for training is not compiled again for this."""
     networks = list(networks)
     for network in networks:
         network.eval()
     try:
-        yield
+        with torch.compiler.set_stance("force_eager"):
+            yield
     finally:
         for network in networks:
             network.train()

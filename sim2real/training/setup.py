@@ -16,6 +16,7 @@ from sim2real.losses import adversarial
 from sim2real.methods.base import Method, MethodSettings, Networks, alone
 from sim2real.networks import Ranged, initialise
 from sim2real.registry import registry
+from sim2real.training.speed import compile_network, compiles, in_fastest_layout, reason_not_to_compile
 
 
 def build_augment(config: Config) -> Augment:
@@ -105,13 +106,14 @@ def build_method(
     Raises:
         Sim2RealError: A component does not exist or does not fit the settings.
     """
-    compiles = _compiles(config, total, device)
+    compiled = compiles(config, total) and not (config.compile == "auto" and reason_not_to_compile())
 
     def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
         initialise(network, config.init)
         ranged = Ranged(network, returns_images=returns_images).to(device)
-        if compiles:
-            ranged.compile()
+        in_fastest_layout(network, device)
+        if compiled:
+            compile_network(ranged)
         return ranged
 
     settings = MethodSettings(
@@ -147,11 +149,6 @@ def build_method(
             message = f"data.size = {size}: the generator '{name}' needs multiples of {stride}"
             raise SettingsError(message)
     return method
-
-
-def _compiles(config: Config, total: int, device: str) -> bool:  # noqa: ARG001  what "auto" may come to depend on
-    """Whether networks are compiled; ``"auto"``: not yet anywhere."""
-    return config.compile is True
 
 
 def build_averages(config: Config, method: Method) -> dict[str, AveragedModel]:

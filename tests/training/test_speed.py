@@ -1,0 +1,71 @@
+"""Compiling and layouts change how fast a training is, not what it learns."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.nn import functional
+
+from sim2real.config import Config
+from sim2real.errors import SettingsError
+from sim2real.methods.base import Batch
+from sim2real.training import speed
+from sim2real.training.samples import evaluating
+from sim2real.training.setup import build_method
+
+Configure = Callable[..., Config]
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+def test_compiled_steps_are_the_eager_ones(configure: Configure) -> None:
+    settings = ("critic.r1=1.0", "critic.r1_every=1", "losses.identity=1.0")
+    batches = [Batch(*torch.rand(2, 2, 3, 32, 32).mul(2).sub(1)) for _ in range(3)]
+
+    def losses(compiled: str) -> list[float]:
+        torch.manual_seed(0)
+        config = configure(*settings, f"compile={compiled}", "data.size=[32, 32]", "data.batch_size=2")
+        method = build_method(config, "cpu", "fp32", total=10_000)
+        steps = [float(loss) for batch in batches for loss in method.step(batch).losses.values()]
+        with evaluating(method.networks.values()):
+            return steps + [float(loss) for loss in method.evaluate(batches[0]).losses.values()]
+
+    torch._dynamo.reset()
+    assert losses("true") == pytest.approx(losses("false"), rel=1e-3, abs=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
+
+
+@pytest.mark.parametrize(
+    ("setting", "total", "expected"), [("auto", 1999, False), ("auto", 2000, True), ("true", 1, True)]
+)
+def test_long_trainings_are_compiled(configure: Configure, setting: str, total: int, expected: bool) -> None:
+    assert speed.compiles(configure(f"compile={setting}"), total) is expected
+
+
+def test_where_nothing_can_be_compiled_auto_goes_without_and_true_is_refused(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("speed", "setup"):
+        monkeypatch.setattr(f"sim2real.training.{module}.reason_not_to_compile", lambda: "no C++ compiler")
+    build_method(configure("compile=auto"), "cpu", "fp32", total=10_000)
+    with pytest.raises(SettingsError, match="no C\\+\\+ compiler"):
+        build_method(configure("compile=true"), "cpu", "fp32")
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+def test_channels_last_is_taken_only_where_its_gradients_are_right(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speed._is_sound.cache_clear()
+    honest = speed._is_sound(device)
+    speed._is_sound.cache_clear()
+    norm = functional.instance_norm
+    monkeypatch.setattr(
+        functional,
+        "instance_norm",
+        lambda x: norm(x) * (2 if x.is_contiguous(memory_format=torch.channels_last) else 1),
+    )
+    assert not speed._is_sound(device)
+    speed._is_sound.cache_clear()
+    assert isinstance(honest, bool)
