@@ -17,6 +17,10 @@ def run(tmp_path: Path) -> RunFolder:
     return run
 
 
+def write(folder: Path) -> None:
+    (folder / "state.pt").write_bytes(b"state")
+
+
 def test_what_is_beyond_the_step_of_a_resumed_run_is_dropped(run: RunFolder) -> None:
     for step in (1, 2, 3):
         run.log({"step": step})
@@ -32,7 +36,7 @@ def test_what_is_beyond_the_step_of_a_resumed_run_is_dropped(run: RunFolder) -> 
 
 
 def test_what_a_dead_writer_left_is_removed_links_included(run: RunFolder) -> None:
-    run.checkpoints.save(1, lambda folder: (folder / "state.pt").write_bytes(b"state") and None, best=1, keep=1)
+    run.checkpoints.save(1, write, best=1, keep=1)
     (run.path / ".last.tmp-123").symlink_to("checkpoints/step_00000001", target_is_directory=True)
     (run.path / ".best.tmp-123").symlink_to("checkpoints/gone", target_is_directory=True)
     (run.checkpoints.folder / ".step_00000002.tmp-123").mkdir()
@@ -45,7 +49,7 @@ def test_what_a_dead_writer_left_is_removed_links_included(run: RunFolder) -> No
 
 def test_links_that_a_dead_writer_did_not_move_are_moved(run: RunFolder) -> None:
     for step in (1, 2):
-        run.checkpoints.save(step, lambda folder: (folder / "state.pt").write_bytes(b"state") and None, best=1, keep=2)
+        run.checkpoints.save(step, write, best=1, keep=2)
     for name in ("last", "best"):
         (run.path / name).unlink()
     (run.path / "last").symlink_to("checkpoints/step_00000001", target_is_directory=True)
@@ -55,7 +59,7 @@ def test_links_that_a_dead_writer_did_not_move_are_moved(run: RunFolder) -> None
 
 
 def test_a_run_that_another_has_carried_on_meanwhile_is_left_alone(run: RunFolder) -> None:
-    run.checkpoints.save(2, lambda folder: (folder / "state.pt").write_bytes(b"state") and None, best=0, keep=2)
+    run.checkpoints.save(2, write, best=0, keep=2)
     run.log({"step": 2})
     with (
         pytest.raises(Sim2RealError, match="another training has gone on here meanwhile"),
