@@ -1,0 +1,149 @@
+"""Which step is the best, what becomes of its generators, and when a run ends early."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sim2real.config import Config
+from sim2real.imageio import read_rgb
+from sim2real.training import Note, Progress, Trainer
+from sim2real.training.judge import Judge, Judgement, Watch
+
+Configure = Callable[..., Config]
+FILES = ("sim2real.safetensors", "real2sim.safetensors")
+
+
+def judged(score: float) -> Judgement:
+    return Judgement(score, 1.0, 1.0, 0.1, 0.0, 0.0, 9.0, 1.0)
+
+
+@pytest.fixture
+def give(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the judge give these scores, one after the other."""
+
+    def set_scores(*scores: float) -> None:
+        left: Iterator[float] = iter(scores)
+        monkeypatch.setattr(Judge, "__call__", lambda _judge, _after: judged(next(left)))
+
+    return set_scores
+
+
+def run(config: Config, folder: Path, *, until: int | None = None, resume: bool = False) -> tuple[Trainer, list[Any]]:
+    trainer = Trainer(config, folder, resume=resume)
+    return trainer, list(trainer.train(stop=lambda: trainer.step == until))
+
+
+def generators(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in FILES]
+
+
+EVERY = ("evaluate.every=1", "data.validation=2", "train.steps=5", "checkpoint.keep=1", "log.every=0")
+
+
+def test_the_best_step_is_kept_linked_and_used(configure: Configure, tmp_path: Path, give: Callable[..., None]) -> None:
+    give(0.9, 0.5, 0.7, 0.5, 0.6)
+    trainer, events = run(configure(*EVERY), tmp_path / "run")
+    folder = tmp_path / "run"
+    assert (folder / "best").readlink() == Path("checkpoints/step_00000002")
+    assert sorted(path.name for path in (folder / "checkpoints").glob("[!.]*")) == ["step_00000002", "step_00000005"]
+    assert trainer.used_step == 2
+    assert trainer.finished
+    assert generators(folder) == generators(folder / "best")
+    assert generators(folder) != generators(folder / "last")
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert [event.score for event in progress] == [0.9, 0.5, 0.7, 0.5, 0.6]
+    assert [event.best for event in progress] == [(0.9, 1), (0.5, 2), (0.5, 2), (0.5, 2), (0.5, 2)]
+    assert all(event.memory > 2**20 for event in progress)
+
+
+def test_the_last_is_used_where_that_is_wanted_also_afterwards(
+    configure: Configure, tmp_path: Path, give: Callable[..., None]
+) -> None:
+    give(0.5, 0.6, 0.7, 0.8, 0.9)
+    folder = tmp_path / "run"
+    run(configure(*EVERY), folder)
+    assert generators(folder) == generators(folder / "best")
+    trainer = Trainer(configure(*EVERY, "checkpoint.use=last"), folder, resume=True)
+    assert not trainer.finished
+    assert list(trainer.train()) == []
+    assert trainer.finished
+    assert trainer.used_step == 5
+    assert generators(folder) == generators(folder / "last")
+
+
+def test_a_better_step_is_saved_though_no_checkpoint_is_due(
+    configure: Configure, tmp_path: Path, give: Callable[..., None]
+) -> None:
+    give(0.5, 0.4)
+    config = configure("evaluate.every=2", "data.validation=2", "train.steps=5", "checkpoint.every=0")
+    for event in Trainer(config, tmp_path / "run").train():
+        if isinstance(event, Progress) and event.step == 4:
+            break
+    assert (tmp_path / "run" / "best").readlink() == Path("checkpoints/step_00000002")
+
+
+def test_without_held_out_images_nothing_is_judged_and_the_last_used(configure: Configure, tmp_path: Path) -> None:
+    trainer, events = run(configure("evaluate.every=1", "data.validation=0"), tmp_path / "run")
+    assert trainer.used_step == trainer.step
+    assert not (tmp_path / "run" / "best").exists()
+    assert all(event.score is None and event.best is None for event in events if isinstance(event, Progress))
+    assert "evaluation/score" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_patience_counts_from_the_best_score_whenever_it_is_resumed(
+    configure: Configure, tmp_path: Path, give: Callable[..., None]
+) -> None:
+    config = configure(*EVERY, "train={steps=60, patience=1}")  # an epoch is 7 steps
+    scores = [0.9, 0.8, 0.7, *[0.75] * 50]
+    give(*scores)
+    trainer, events = run(config, tmp_path / "whole")
+    assert trainer.step == 10
+    assert events[-1] == Note("stopped at step 10: no better since step 3 on held-out images")
+    give(*scores)
+    run(config, tmp_path / "parts", until=6)
+    give(*scores[6:])
+    trainer, _ = run(config, tmp_path / "parts", resume=True)
+    assert trainer.step == 10
+    assert generators(tmp_path / "parts") == generators(tmp_path / "whole")
+
+
+def test_what_the_watch_says_is_told_and_written(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def add(_watch: Watch, step: int, total: int, _judgement: Judgement, losses: Mapping[str, float]) -> list[str]:
+        seen.append((step, total, {*losses} >= {"cycle", "D_real", "D_sim"}))
+        return ["the critics have won; do something"] if step == 4 else []
+
+    monkeypatch.setattr(Watch, "add", add)
+    _, events = run(configure("evaluate.every=2", "data.validation=2"), tmp_path / "run")
+    assert seen == [(2, 6, True), (4, 6, True), (6, 6, True)]
+    assert [event.text for event in events if isinstance(event, Note)] == ["the critics have won; do something"]
+    written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line for line in written if "note" in line] == [{"step": 4, "note": "the critics have won; do something"}]
+
+
+def test_the_judge_sees_held_out_images_alone_as_the_generators_that_are_written_make_them(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    def look(judge: Judge, after: list[Any]) -> Judgement:
+        shown.append((judge.before, after))
+        return judged(0.5)
+
+    monkeypatch.setattr(Judge, "__call__", look)
+    trainer, _ = run(configure("evaluate.every=0", "data.validation=2", "ema=0.5"), tmp_path / "run")
+    ((before, after),) = shown
+    held_out = [trainer.held_out.augment(read_rgb(path), seed=None) for path in trainer.sim.held_out]
+    assert [image.tolist() for image in before] == [image.tolist() for image in held_out]
+    generator = trainer.results["sim2real"]
+    for image, made in zip(before, after, strict=True):
+        with torch.no_grad():
+            expected = generator(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)
+        assert abs(made - ((expected[0].permute(1, 2, 0).numpy() + 1) * 127.5)).max() < 1
