@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from sim2real.methods.base import StepLog
