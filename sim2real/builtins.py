@@ -53,6 +53,13 @@ def register_datasets(register: Register) -> None:  # noqa: D103
 
 
 @hookimpl
+def register_metrics(register: Register) -> None:  # noqa: D103
+    at = "sim2real.metrics"
+    register("edges", f"{at}.edges:EdgeMetric", summary="shares of edges that are new, and that are lost")
+    register("sliced-wasserstein", f"{at}.wasserstein:SlicedWassersteinMetric", summary="how far patches are from real ones")
+
+
+@hookimpl
 def register_engines(register: Register) -> None:  # noqa: D103
     register("torch", "sim2real.engines.torch:TorchEngine", summary="PyTorch on the CPU or a GPU")
 
@@ -80,6 +87,7 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "convert": "convert a dataset; every label stays true",
         "preview": "a picture of frames before and after",
         "inspect": "what a dataset is: layout, frames, roles, labels",
+        "report": "one HTML file of a training: samples, scores, losses",
         "verify": "is a conversion complete and are its labels untouched?",
         "export": "write a generator as ONNX, compared with torch",
         "plugins": "what is installed; check it; scaffold a plugin",
