@@ -329,9 +329,7 @@ def build_loader(
     )
     told: set[str] = set()
     with naming_dead_workers():
-        with _one_thread():
-            batches = iter(loader)
-        for raw in batches:
+        for raw in loader:
             if isinstance(raw, DatasetError):
                 yield raw
                 return
@@ -363,19 +361,7 @@ def _begin_worker(_worker: int) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Ctrl-C reaches the whole process group; Windows lacks the last
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if cv2.getNumThreads() != 1:  # a spawned process; a forked one would wait for threads that it does not have
-        cv2.setNumThreads(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """No threads of OpenCV, so that processes can be forked."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    cv2.setNumThreads(0)  # all in this thread; 1 would wait for ever for threads that a fork does not bring along
 
 
 @lru_cache(maxsize=4)

@@ -3,6 +3,7 @@ import pickle
 import re
 import shutil
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
@@ -134,8 +135,6 @@ def test_a_batch_that_processes_cannot_share_is_refused(photos: Path) -> None:
 
 
 def test_images_reach_the_networks_as_rgb_in_minus_one_to_one(tmp_path: Path) -> None:
-    import cv2
-
     for side in ("sim", "real"):
         (tmp_path / side).mkdir()
         bgr = np.full((32, 32, 3), (0, 51, 255), np.uint8)
@@ -306,11 +305,13 @@ def test_batches_come_in_order_whoever_decodes_them(photos: Path, tmp_path: Path
         assert torch.equal(batch.real, expected.real)
 
 
+@pytest.mark.timeout(60)
 def test_workers_begin_where_opencv_has_threads_already(photos: Path) -> None:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(2)
     try:
-        cv2.GaussianBlur(np.zeros((512, 512, 3), np.uint8), (5, 5), 0)  # this begins them
+        cv2.GaussianBlur(np.zeros((2000, 3000, 3), np.uint8), (0, 0), 3)  # this begins them,
+        time.sleep(0.5)  # and now they sleep
         assert len(list(build_loader(unpaired(photos), range(2), 1, "cpu", 0))) == 2
         assert cv2.getNumThreads() == 2
     finally:
