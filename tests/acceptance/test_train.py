@@ -158,7 +158,7 @@ def test_a_terminal_shows_losses_speed_and_time_left(photos: Path, tmp_path: Pat
 
 
 def test_what_a_run_refuses_and_how_it_goes_on(sim2real: Run, photos: Path, tmp_path: Path, tiny: list[str]) -> None:
-    args = train(photos, tiny, "--run", tmp_path / "run")
+    args = train(photos, [*tiny, "checkpoint.use=last"], "--run", tmp_path / "run")
     assert sim2real(*args, "--resume")[2] == (
         f"error: {tmp_path / 'run'}: there is no run to resume here; leave out --resume to begin one\n"
     )
