@@ -29,6 +29,7 @@ from sim2real.training.data import (
     open_domains,
     remove_cache,
 )
+from sim2real.training.deterministic import deterministic
 from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import advice, is_out_of_memory, measure
@@ -43,7 +44,6 @@ from sim2real.training.setup import (
     build_augment,
     build_averages,
     build_method,
-    deterministic,
     rate,
     require_equal_shares,
 )

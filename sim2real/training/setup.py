@@ -1,11 +1,8 @@
 """From settings to the parts of a training."""
 
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -65,23 +62,6 @@ def rate(schedule: Schedule, step: int, total: int) -> float:
         return min(1.0, warm)
     decaying = total * schedule.decay / (schedule.constant + schedule.decay)
     return min(1.0, warm, (total - step) / decaying)
-
-
-@contextmanager
-def deterministic(*, wanted: bool) -> Iterator[None]:
-    """Have torch compute the same bits each time, or raise where it cannot; elsewhere it computes as it did before."""
-    if not wanted:
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)  # noqa: FBT003  torch's own signature
-    torch.backends.cudnn.benchmark = False  # it times algorithms, and takes now one and now another
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
 
 
 def build_method(

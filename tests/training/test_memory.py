@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim2real.config import Config, resolve
@@ -48,6 +48,7 @@ def test_parts_come_first_and_then_the_size(
     assert advice(config_of(batch, accumulate), processes, 4, use) == words
 
 
+@settings(deadline=None)  # settings are resolved each time
 @given(st.integers(1, 64), st.integers(1, 40), st.integers(1, 60), st.integers(0, 80), st.sampled_from([4, 8, 32]))
 def test_what_is_advised_is_less_can_be_set_and_would_fit(
     batch: int, fixed: int, variable: int, available: int, stride: int

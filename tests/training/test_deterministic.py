@@ -1,0 +1,69 @@
+"""What --deterministic does to torch, and undoes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from sim2real.config import Config
+from sim2real.training import Trainer
+from sim2real.training.deterministic import deterministic, reflected
+
+Configure = Callable[..., Config]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
+
+
+@settings(deadline=None)  # torch takes its time at the first call
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=4))
+def test_reflection_put_together_is_that_of_torch(sides: list[int]) -> None:
+    images = torch.rand(2, 3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ours, theirs = images.clone().requires_grad_(), images.clone().requires_grad_()
+    one, other = reflected(ours, sides), functional.pad(theirs, sides, mode="reflect")
+    assert torch.equal(one, other)
+    weights = torch.rand_like(other)
+    (one * weights).sum().backward()
+    (other * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "layer", [nn.ReflectionPad2d(2), nn.Conv2d(3, 2, 5, padding=2, padding_mode="reflect")], ids=["pad", "convolution"]
+)
+def test_layers_that_reflect_have_gradients(layer: nn.Module, device: str) -> None:
+    layer.to(device)
+    images = torch.rand(1, 3, 6, 6, device=device, requires_grad=True)
+    plain = layer(images)
+    with deterministic(wanted=True):
+        assert torch.are_deterministic_algorithms_enabled()
+        same = layer(images)
+        same.sum().backward()
+    torch.testing.assert_close(same, plain)
+    assert images.grad is not None
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_it_is_undone_after_an_error_and_nothing_is_done_unasked() -> None:
+    with pytest.raises(ValueError, match="broken"), deterministic(wanted=True):
+        raise ValueError("broken")
+    assert not torch.are_deterministic_algorithms_enabled()
+    with deterministic(wanted=False):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_two_runs_are_equal_bit_for_bit_whatever_was_computed_before(configure: Configure, tmp_path: Path) -> None:
+    config = configure("deterministic=true", "generator.name=resnet", "generator.options={width=4, blocks=1}", "seed=3")
+    found = []
+    for name in ("first", "second"):
+        for _ in Trainer(config, tmp_path / name).train():
+            assert torch.are_deterministic_algorithms_enabled()
+        torch.rand(7)
+        folder = tmp_path / name
+        found.append([(folder / file).read_bytes() for file in ("sim2real.safetensors", "real2sim.safetensors")])
+    assert found[0] == found[1]
+    assert not torch.are_deterministic_algorithms_enabled()
