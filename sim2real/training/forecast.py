@@ -14,10 +14,11 @@ from sim2real.devices import free_memory, peak_memory, resolve_device, resolve_p
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.methods.base import Batch, Method
 from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
+from sim2real.training.deterministic import deterministic
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import advice, is_out_of_memory, measure
 from sim2real.training.run import RunFolder
-from sim2real.training.setup import build_augment, build_averages, build_method, deterministic
+from sim2real.training.setup import build_augment, build_averages, build_method
 
 
 @dataclass(frozen=True, slots=True)
