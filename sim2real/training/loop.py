@@ -1,15 +1,12 @@
 """The training loop, from settings to generators; it prints nothing and tells what happens as it goes."""
 
 import filecmp
-import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,7 +16,7 @@ from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.imageio import encode_png
 from sim2real.methods.base import Batch
 from sim2real.networks import Ranged
-from sim2real.training.checkpoints import damage, read_state
+from sim2real.training.checkpoints import damage
 from sim2real.training.data import (
     RawBatch,
     UnpairedImages,
@@ -31,6 +28,8 @@ from sim2real.training.data import (
 )
 from sim2real.training.deterministic import deterministic
 from sim2real.training.evaluation import Evaluation, Outcome
+from sim2real.training.events import Note, Progress
+from sim2real.training.keeper import Keeper, Own, Shared
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import advice, is_out_of_memory, measure
 from sim2real.training.meter import Meter
@@ -47,43 +46,6 @@ from sim2real.training.setup import (
     rate,
     require_equal_shares,
 )
-
-_STATE, _OWN = "state.pt", "own_{}.pt"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training stands.
-
-    Attributes:
-        step: Steps done, of ``total``.
-        total: Steps of the whole run.
-        epoch: Times that the larger domain was gone through.
-        losses: Means since the last report, by name; of held-out images under ``"validation/..."``, other figures of
-            them under ``"evaluation/..."``.
-        images_per_second: Of both domains and all processes together, since the last report.
-        seconds_left: Estimate for the rest.
-        score: Of an evaluation at this step, the lower the better; None: there was none.
-        best: The best score so far, and its step.
-        memory: The most bytes that this process has held so far, in main memory and on its device together.
-    """
-
-    step: int
-    total: int
-    epoch: float
-    losses: Mapping[str, float]
-    images_per_second: float
-    seconds_left: float
-    score: float | None = None
-    best: tuple[float, int] | None = None
-    memory: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something that a user should know, in a line."""
-
-    text: str
 
 
 class Trainer:
@@ -134,13 +96,20 @@ class Trainer:
             torch.manual_seed(config.seed + self.processes.rank)  # equal weights, but other draws
         self.held_out = HeldOut(self.sim, self.real, build_augment(config), self.device)
         self.evaluation = Evaluation(self.held_out, count=config.evaluate.count, seed=config.seed)
-        self.step = 0
         self.stopped = 0
         self._meter = Meter()
         self._remarks = Remarks()
-        self._findings: list[str] = []  # of resuming
-        if resume:
-            self._load()
+        shared: dict[str, Shared] = {
+            "method": self.method,
+            "evaluation": self.evaluation,
+            "remarks": self._remarks,
+            **{f"average of {direction}": average for direction, average in self.averages.items()},
+        }
+        own: dict[str, Own] = {"method": self.method, "remarks": self._remarks, "meter": self._meter}
+        self._keeper = Keeper(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
+        self.step, self._findings = self._keeper.load() if resume else (0, [])
+        if self._is_patience_over():
+            self.total = self.step
         self._loggers = self._find_loggers()
         if not resume:
             self.processes.on_first(lambda: self.run.create(config))
@@ -284,7 +253,7 @@ class Trainer:
         left, memory = (self.total - self.step) / speed, peak_memory(self.device)
         yield Progress(self.step, self.total, epoch, figures, images, left, outcome.score, self.evaluation.best, memory)
         yield from self._tell(outcome.notes)
-        self._meter = Meter()
+        self._meter.reset()
 
     def _evaluate(self, losses: Mapping[str, float]) -> Outcome:
         outcome = self.processes.on_first(
@@ -335,73 +304,14 @@ class Trainer:
 
     def _save(self) -> None:
         self._require_finite(self._meter.losses(self.processes.average) | self._weights())
-        own = self.processes.gather(_as_bytes(self._own_state()))
-        self.processes.on_first(lambda: self._write_checkpoint(own))
-
-    def _write_checkpoint(self, own: Sequence[bytes]) -> None:
-        def write(folder: Path) -> None:
-            write_generators(folder, self.results, self.config, self.fingerprint)
-            (folder / _STATE).write_bytes(_as_bytes(self._state()))
-            for rank, state in enumerate(own):
-                (folder / _OWN.format(rank)).write_bytes(state)
-
-        self.run.sync_log()
-        checkpoint = self.config.checkpoint
-        self.run.checkpoints.save(self.step, write, best=self.evaluation.best_step, keep=checkpoint.keep)
-
-    def _state(self) -> dict[str, Any]:
-        """What is equal in all processes."""
-        return {
-            "step": self.step,
-            "processes": self.processes.count,
-            "fingerprint": self.fingerprint,
-            "evaluation": self.evaluation.state_dict(),
-            "remarks": self._remarks.state_dict(),
-            "method": self.method.state_dict(),
-            "averages": {direction: average.state_dict() for direction, average in self.averages.items()},
-        }
-
-    def _own_state(self) -> dict[str, Any]:
-        """What is another one in each process."""
-        return {
-            "meter": self._meter.state_dict(),
-            "remarks": self._remarks.own_state_dict(),
-            "method": self.method.own_state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
-        }
-
-    def _load(self) -> None:
-        path, self._findings = self.processes.on_first(self.run.checkpoints.newest)
-        if path is None:
-            return
-        state = read_state(path, _STATE)
-        if state["fingerprint"] != self.fingerprint:
-            message = f"{path}: the images have changed since this run began; begin a new one with another --run"
-            raise Sim2RealError(message)
-        self.step = state["step"]
-        self.evaluation.load_state_dict(state["evaluation"])
-        self._remarks.load_state_dict(state["remarks"])
-        self.method.load_state_dict(state["method"])
-        for direction, average in self.averages.items():
-            average.load_state_dict(state["averages"][direction])
-        if self._is_patience_over():
-            self.total = self.step
-        if state["processes"] == self.processes.count:
-            self._load_own(read_state(path, _OWN.format(self.processes.rank)))
-        else:
-            self._findings.append(
-                f"{state['processes']} processes trained this run until now and {self.processes.count} go on: what "
-                "each draws at random begins anew"
-            )
-
-    def _load_own(self, state: Mapping[str, Any]) -> None:
-        self._meter.load_state_dict(state["meter"])
-        self._remarks.load_own_state_dict(state["remarks"])
-        self.method.load_own_state_dict(state["method"])
-        torch.set_rng_state(state["random"])
-        if self.device != "cpu" and state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        if self.is_first:
+            self.run.sync_log()
+        self._keeper.save(
+            self.step,
+            lambda folder: write_generators(folder, self.results, self.config, self.fingerprint),
+            best=self.evaluation.best_step,
+            keep=self.config.checkpoint.keep,
+        )
 
     @property
     def used_step(self) -> int:
@@ -424,12 +334,6 @@ class Trainer:
             raise SettingsError(message)
         copy_generators(source, self.run.path, self.method.generators)
         write_progress(self.run.samples)
-
-
-def _as_bytes(state: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()
 
 
 def _is_due(every: int, step: int) -> bool:

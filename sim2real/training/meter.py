@@ -17,6 +17,10 @@ class Meter:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.timed = 0  # steps of this process: a resumed meter counts more
@@ -41,10 +45,10 @@ class Meter:
         """Steps a second."""
         return self.timed / max(time.perf_counter() - self.began, 1e-9)
 
-    def state_dict(self) -> dict[str, Any]:
+    def own_state_dict(self) -> dict[str, Any]:
         """Sums and counts."""
         return {"sums": self.sums, "counts": self.counts}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``own_state_dict`` gave."""
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])

@@ -70,8 +70,8 @@ def test_the_last_is_used_where_that_is_wanted_also_afterwards(
     trainer = Trainer(configure(*EVERY, "checkpoint.use=last"), folder, resume=True)
     assert not trainer.finished
     assert list(trainer.train()) == []
-    assert trainer.finished
     assert trainer.used_step == 5
+    assert Trainer(configure(*EVERY, "checkpoint.use=last"), folder, resume=True).finished
     assert generators(folder) == generators(folder / "last")
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import torch
 
 from sim2real.methods.base import StepLog
@@ -17,8 +19,8 @@ def test_losses_are_means_of_the_steps_that_have_them() -> None:
 def test_they_are_averaged_over_processes_in_one_exchange() -> None:
     exchanged = []
 
-    def with_another(tensors: object) -> None:
-        (means,) = tensors  # type: ignore[misc]  # a sequence of one tensor
+    def with_another(tensors: Sequence[torch.Tensor]) -> None:
+        (means,) = tensors
         exchanged.append(means.tolist())
         means.add_(1)
 
@@ -35,6 +37,6 @@ def test_a_resumed_meter_goes_on() -> None:
         whole.add(log)
     for log in logs[:2]:
         first.add(log)
-    second.load_state_dict(first.state_dict())
+    second.load_own_state_dict(first.own_state_dict())
     second.add(logs[2])
     assert second.losses(lambda _: None) == whole.losses(lambda _: None)

@@ -1,0 +1,121 @@
+"""The state of a training, kept in checkpoints and taken back: what is equal in all processes, and each one's own."""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from sim2real.errors import Sim2RealError
+from sim2real.training.checkpoints import Checkpoints, read_state
+from sim2real.training.processes import Processes
+
+_STATE, _OWN = "state.pt", "own_{}.pt"
+
+
+class Shared(Protocol):
+    """Something whose state is equal in all processes."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """All of it, as tensors and plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Take back what ``state_dict`` gave."""
+
+
+class Own(Protocol):
+    """Something whose state, or a part of it, is another one in each process."""
+
+    def own_state_dict(self) -> Mapping[str, Any]:
+        """That part, as tensors and plain values."""
+
+    def load_own_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Take back what ``own_state_dict`` gave."""
+
+
+class Keeper:
+    """Keeps all that decides how a training goes on.
+
+    Args:
+        checkpoints: Where.
+        processes: This process among the others.
+        fingerprint: Of the images.
+        shared: What is equal in all processes, by name.
+        own: What is not.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        processes: Processes,
+        fingerprint: str,
+        shared: Mapping[str, Shared],
+        own: Mapping[str, Own],
+    ) -> None:
+        self.checkpoints = checkpoints
+        self.processes = processes
+        self.fingerprint = fingerprint
+        self.shared = shared
+        self.own = {**own, "random": _Randomness(processes.device)}
+
+    def save(self, step: int, write_generators: Callable[[Path], None], *, best: int, keep: int) -> None:
+        """Keep where the training stands, in every process at once; see :meth:`Checkpoints.save`."""
+        owns = self.processes.gather(_as_bytes({name: part.own_state_dict() for name, part in self.own.items()}))
+
+        def write(folder: Path) -> None:
+            write_generators(folder)
+            state = {name: part.state_dict() for name, part in self.shared.items()}
+            frame = {"step": step, "processes": self.processes.count, "fingerprint": self.fingerprint}
+            (folder / _STATE).write_bytes(_as_bytes({**frame, **state}))
+            for rank, own in enumerate(owns):
+                (folder / _OWN.format(rank)).write_bytes(own)
+
+        self.processes.on_first(lambda: self.checkpoints.save(step, write, best=best, keep=keep))
+
+    def load(self) -> tuple[int, list[str]]:
+        """Take back the newest state that is intact.
+
+        Returns:
+            Steps done by then, 0 where nothing is kept; and sentences on what is not as it was.
+
+        Raises:
+            Sim2RealError: There are only damaged ones, or they are of other images.
+        """
+        path, findings = self.processes.on_first(self.checkpoints.newest)
+        if path is None:
+            return 0, findings
+        state = read_state(path, _STATE)
+        if state["fingerprint"] != self.fingerprint:
+            message = f"{path}: the images have changed since this run began; begin a new one with another --run"
+            raise Sim2RealError(message)
+        for name, shared in self.shared.items():
+            shared.load_state_dict(state[name])
+        if state["processes"] != self.processes.count:
+            changed = f"{state['processes']} processes trained this run until now, {self.processes.count} go on"
+            return state["step"], [*findings, f"{changed}: what each draws at random begins anew"]
+        owns = read_state(path, _OWN.format(self.processes.rank))
+        for name, own in self.own.items():
+            own.load_own_state_dict(owns[name])
+        return state["step"], findings
+
+
+class _Randomness:
+    """The random states of torch that networks draw from."""
+
+    def __init__(self, device: str) -> None:
+        self.device = None if device == "cpu" else device
+
+    def own_state_dict(self) -> dict[str, Any]:
+        return {"cpu": torch.get_rng_state(), "device": torch.cuda.get_rng_state(self.device) if self.device else None}
+
+    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if self.device and state["device"] is not None:
+            torch.cuda.set_rng_state(state["device"], self.device)
+
+
+def _as_bytes(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
