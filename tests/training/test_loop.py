@@ -2,6 +2,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,13 @@ def test_rates_are_constant_and_then_fall_in_a_line(configure: Configure, tmp_pa
     assert rates == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
 
 
+def test_rates_rise_in_the_first_steps_where_that_is_wanted(configure: Configure, tmp_path: Path) -> None:
+    schedule = "schedule={constant=1, decay=1, warmup=4}"
+    run(configure("train.steps=8", schedule, "log.every=1"), tmp_path / "run")
+    rates = [record["rate"] for record in records_of(tmp_path / "run")]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25])
+
+
 @pytest.mark.parametrize("schedule", ["{constant=500, decay=0}", "{constant=0, decay=0}"])
 def test_without_decay_rates_stay(configure: Configure, tmp_path: Path, schedule: str) -> None:
     run(configure("log.every=1", f"schedule={schedule}"), tmp_path / "run")
@@ -301,6 +309,51 @@ def test_patience_waits_where_nothing_is_evaluated(configure: Configure, tmp_pat
     trainer, events = run(config, tmp_path / "run")
     assert trainer.step == 20
     assert [event.text for event in events if isinstance(event, Note) and "train.patience" in event.text]
+
+
+# ----------------------------------------------------------------------------------------------- what goes with it
+
+
+def test_loggers_get_figures_and_pictures_also_after_a_resume(configure: Configure, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = configure("log.to=['tensorboard']", "sample.every=2", "sample.count=1")
+    run(config, tmp_path / "run", until=3)
+    run(config, tmp_path / "run", resume=True)
+    told = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    told.Reload()
+    assert [event.step for event in told.Scalars("cycle")] == [2, 4, 6]
+    assert [event.step for event in told.Images("samples")] == [2, 4, 6]
+    written = [record["cycle"] for record in records_of(tmp_path / "run")]
+    assert [event.value for event in told.Scalars("cycle")] == pytest.approx(written)
+
+
+def test_a_logger_that_is_not_installed_leaves_no_run_folder(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric.loggers", None)
+    with pytest.raises(Sim2RealError, match=r"tensorboard is not installed here; pip install"):
+        Trainer(configure("log.to=['tensorboard']"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_changes_nothing_and_goes_with_the_training(configure: Configure, tmp_path: Path) -> None:
+    run(configure(), tmp_path / "plain")
+    cached = tmp_path / "cached"
+    for event in Trainer(configure("data.cache=true"), cached).train():
+        if isinstance(event, Progress):
+            assert any((cached / "cache").iterdir())
+    assert not (cached / "cache").exists()
+    assert result(cached) == result(tmp_path / "plain")
+
+
+def test_images_that_change_under_a_run_are_named_once(configure: Configure, tmp_path: Path, paint: Paint) -> None:
+    sim = paint(tmp_path / "sim", 3)
+    trainer = Trainer(configure("data.validation=0", "log.every=1", sim=sim), tmp_path / "run")
+    os.utime(sim / "0001.png", ns=(0, 0))
+    notes = [event.text for event in trainer.train() if isinstance(event, Note)]
+    assert notes == [f"changed since the training began: {sim / '0001.png'}"]
 
 
 # --------------------------------------------------------------------------------------------------- when it fails
