@@ -240,7 +240,7 @@ class Trainer:
     def _report(self, *, evaluates: bool) -> Iterator[Progress | Note]:
         yield from self._tell(self._remarks.collect(self.processes))
         losses, speed = self._meter.losses(self.processes.average), self._meter.speed()
-        self._require_finite(losses)
+        self.processes.on_first(lambda: self._require_finite(losses))
         outcome = self._evaluate(losses) if evaluates and self.evaluation.possible else Outcome()
         figures = {**losses, **outcome.figures}
         epoch = self.step / self.steps_per_epoch
@@ -303,9 +303,9 @@ class Trainer:
         }
 
     def _save(self) -> None:
-        self._require_finite(self._meter.losses(self.processes.average) | self._weights())
-        if self.is_first:
-            self.run.sync_log()
+        losses = self._meter.losses(self.processes.average)
+        self.processes.on_first(lambda: self._require_finite(losses | self._weights()))
+        self.processes.on_first(self.run.sync_log)
         self._keeper.save(
             self.step,
             lambda folder: write_generators(folder, self.results, self.config, self.fingerprint),
