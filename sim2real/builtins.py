@@ -56,7 +56,7 @@ def register_datasets(register: Register) -> None:  # noqa: D103
 def register_metrics(register: Register) -> None:  # noqa: D103
     at = "sim2real.metrics"
     register("edges", f"{at}.edges:EdgeMetric", summary="shares of edges that are new, and that are lost")
-    register("sliced-wasserstein", f"{at}.wasserstein:SlicedWassersteinMetric", summary="how far patches are from real ones")
+    register("sliced-wasserstein", f"{at}.wasserstein:SlicedWassersteinMetric", summary="how far patches are from real")
 
 
 @hookimpl
