@@ -315,13 +315,11 @@ def test_patience_waits_where_nothing_is_evaluated(configure: Configure, tmp_pat
 
 
 def test_loggers_get_figures_and_pictures_also_after_a_resume(configure: Configure, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = configure("log.to=['tensorboard']", "sample.every=2", "sample.count=1")
     run(config, tmp_path / "run", until=3)
     run(config, tmp_path / "run", resume=True)
-    told = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    told = reader.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     told.Reload()
     assert [event.step for event in told.Scalars("cycle")] == [2, 4, 6]
     assert [event.step for event in told.Images("samples")] == [2, 4, 6]
