@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
         ("cli", ["| sim2real --help ", "| python -c 'import torch' "]),
         ("listing", ["| os.walk ", "| files and roles ", "400 IMAGE, 1700 LABEL, 100 AUX"]),
         ("train", ["| vkitti2kitti 256x64 ", "| cyclegan 64x64 ", "sim2real fp32", "compiled"]),
+        ("loading", ["| Pillow and torchvision ", "| sim2real, cache, 2 workers "]),
         ("judge", ["| identity ", "| trees in the sky ", "| a judgement "]),
         ("convert", ["| vkitti2kitti, JPG ", "| vkitti2kitti, PNG ", "| cyclegan, JPG ", "| cyclegan, PNG "]),
     ],

@@ -25,6 +25,9 @@ _OF_THE_WORLD: Final = frozenset(  # what a file system answers, rather than a b
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     }
 )
+_ENDS: Final = tuple(  # SIGUSR1, which Windows has not, comes from schedulers that want a machine back
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
 _COMPLETION_OPTIONS: Final = ("install_completion", "show_completion")  # the program has them, not each command
 
 
@@ -109,7 +112,8 @@ def _root(
 
 def main() -> None:
     """Run the program: 0 done, 1 a one-line error, 2 wrong usage, 130 interrupted, 143 told to end."""
-    signal.signal(signal.SIGTERM, _end)
+    for number in _ENDS:
+        signal.signal(number, _end)
     try:
         app()
     except Sim2RealError as error:
@@ -125,7 +129,7 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to save: one more ends it, and prints nothing
+        for number in (signal.SIGINT, *_ENDS):  # nothing is left to save: one more ends it, and prints nothing
             signal.signal(number, signal.SIG_DFL)
 
 
