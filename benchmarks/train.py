@@ -182,7 +182,7 @@ def main() -> None:
         setting = Setting("vkitti2kitti", (256, 64), 16, 2, device, options.threads)
         fast = f"{resolve_precision('auto', device)}, {COMPILED}"
         curves = {name: losses(setting, name, options.steps) for name in (PLAIN, fast)}
-        draw(curves, "vkitti2kitti at 256x64, width 16, batches of 2, equal weights at the start", options.curves)
+        draw(curves, "vkitti2kitti at 256x64, width 16, batches of 2, from equal weights", options.curves)
         print(options.curves)
         return
     rows = []
