@@ -3,7 +3,7 @@
 import filecmp
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +46,7 @@ from sim2real.training.setup import (
     rate,
     require_equal_shares,
 )
+from sim2real.training.speed import compiles, reason_not_to_compile
 
 
 class Trainer:
@@ -108,6 +109,7 @@ class Trainer:
         own: dict[str, Own] = {"method": self.method, "remarks": self._remarks, "meter": self._meter}
         self._keeper = Keeper(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
         self.step, self._findings = self._keeper.load() if resume else (0, [])
+        self._findings += self._limits()
         if self._is_patience_over():
             self.total = self.step
         self._loggers = self._find_loggers()
@@ -118,6 +120,12 @@ class Trainer:
         names = self.config.log.to if self.is_first else []
         settings = self.config.model_dump(mode="json")
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)
+
+    def _limits(self) -> list[str]:
+        """What this machine denies to a training that could have it."""
+        if self.config.compile == "auto" and compiles(self.config, self.total) and (why := reason_not_to_compile()):
+            return [f"{why}; the training goes on uncompiled, slower"]
+        return []
 
     @property
     def is_first(self) -> bool:
@@ -151,6 +159,7 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(naming_dead_workers())
             stack.enter_context(deterministic(wanted=self.config.deterministic))
+            stack.enter_context(self._telling_of_memory())
             self.processes.on_first(lambda: self._enter(stack))
             for event in self._train(stop):
                 if self.is_first:
@@ -181,12 +190,7 @@ class Trainer:
         """Train on one batch."""
         self._remarks.take(raw)
         self.method.scale_learning_rates(rate(self.config.schedule, self.step, self.total))
-        try:
-            log = self.method.step(Batch(as_floats(raw.sim, self.device), as_floats(raw.real, self.device)))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise Sim2RealError(self._out_of_memory(error)) from error
+        log = self.method.step(Batch(as_floats(raw.sim, self.device), as_floats(raw.real, self.device)))
         for direction, average in self.averages.items():
             average.update_parameters(self.method.generators[direction].network)
         self.step += 1
@@ -278,10 +282,17 @@ class Trainer:
         self.run.write_sample(self.step, picture)
         return self._loggers.picture(self.step, picture)
 
-    def _out_of_memory(self, error: BaseException) -> str:
-        stride = max(getattr(generator, "stride", 1) for generator in self.method.generators.values())
-        words = advice(self.config, self.processes.count, stride, measure(error, self.device))
-        return f"step {self.step + 1}: {self.device} has too little memory; {words}; {self._last_good()}"
+    @contextmanager
+    def _telling_of_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            stride = max(getattr(generator, "stride", 1) for generator in self.method.generators.values())
+            words = advice(self.config, self.processes.count, stride, measure(error, self.device))
+            message = f"after {self.step} steps: {self.device} has too little memory; {words}; {self._last_good()}"
+            raise Sim2RealError(message) from error
 
     def _last_good(self) -> str:
         checkpoints = self.run.checkpoints.paths()

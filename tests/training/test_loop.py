@@ -495,8 +495,33 @@ def test_too_little_memory_is_told_with_what_to_lower(
 
     trainer = Trainer(configure("data.batch_size=2"), tmp_path / "run")
     monkeypatch.setattr(trainer.method, "step", step)
-    with pytest.raises(Sim2RealError, match=r"step 1: cpu has too little memory; set train.accumulate = 2 \(now 1\),"):
+    with pytest.raises(Sim2RealError, match=r"after 0 steps: cpu has too little memory; set train.accumulate = 2 "):
         list(trainer.train())
+
+
+def test_too_little_memory_for_a_batch_is_told_likewise(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(configure(), tmp_path / "run")
+
+    def allocate(*_shape: int, **_options: object) -> Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 30000000000 bytes.")
+
+    monkeypatch.setattr("sim2real.training.data.torch.empty", allocate)
+    with pytest.raises(Sim2RealError, match=r"after 0 steps: cpu has too little memory; lower data\.size"):
+        list(trainer.train())
+
+
+@pytest.mark.parametrize(("steps", "told"), [(1999, False), (2000, True)])
+def test_a_long_training_says_why_it_is_not_compiled(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, told: bool
+) -> None:
+    for module in ("speed", "setup", "loop"):
+        monkeypatch.setattr(f"sim2real.training.{module}.reason_not_to_compile", lambda: "no C++ compiler")
+    trainer = Trainer(configure("compile=auto", f"train.steps={steps}"), tmp_path / "run")
+    events = list(trainer.train(stop=lambda: trainer.step == 2))
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any(note.startswith("no C++ compiler; the training goes on uncompiled") for note in notes) is told
 
 
 def test_sides_that_are_not_there_cannot_be_swapped(configure: Configure, tmp_path: Path) -> None:
