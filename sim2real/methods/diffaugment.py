@@ -44,7 +44,7 @@ class DiffAugment:
         if not self.steps:
             return images
         draws = torch.rand(len(images), 1 + sum(step.draws for step in self.steps), generator=self.random)
-        happens, *columns = draws.to(images.device)[..., None, None, None].unbind(1)
+        happens, *columns = draws.to(images.device, non_blocking=True)[..., None, None, None].unbind(1)
         augmented = images
         for step in self.steps:
             augmented = step.apply(augmented, *columns[: step.draws])
@@ -90,7 +90,7 @@ def _cutout(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     for axis, draw in ((2, down), (3, right)):
         places, length = _places(images, axis), images.shape[axis]
         side = round(length * _CUTOUT)
-        begin = ((length + 1) * draw).floor().long() - side // 2
+        begin = ((length + 1 - side % 2) * draw).floor().long() - side // 2
         hidden.append((places >= begin) & (places < begin + side))
     return images * ~(hidden[0] & hidden[1])
 

@@ -200,6 +200,16 @@ def test_the_probability_rises_while_a_critic_is_sure_of_its_images_and_falls_wh
     assert min(probabilities) == 0
 
 
+@pytest.mark.parametrize(("image", "begin", "end"), [(1.0, 0.9995, 1.0), (-1.0, 0.0005, 0.0)])
+def test_the_probability_never_leaves_0_to_1(image: float, begin: float, end: float) -> None:
+    judge = opponent({"augment": ["cutout"], "augment_target": 0.6}, Mean(), adversarial=adversarial("hinge"))
+    judge.probability.fill_(begin)
+    for _ in range(3):
+        judge.losses(grey(image), grey(-image))
+        judge.end_step()
+    assert judge.probability == end
+
+
 # ----------------------------------------------------------------------------------------------------- the network
 
 

@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import io
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -440,10 +441,11 @@ def assert_alike(one: CycleGAN, other: CycleGAN) -> None:
 def test_a_step_in_parts_is_the_step_of_the_whole_batch(order: str, count: int) -> None:
     critic = Critic(r1=1.0, r1_every=2, lecam=0.1)
     whole, parted = (
-        make(**NORM_FREE, update_order=order, more={"critic": critic, "accumulate": parts}) for parts in (1, count)
+        make(**NORM_FREE, update_order=order, pool=5, more={"critic": critic, "accumulate": parts})
+        for parts in (1, count)
     )
     parted.load_state_dict(copy.deepcopy(whole.state_dict()))
-    for seed in range(2):
+    for seed in range(4):
         images = batch(seed, count=4)
         assert numbers(parted.step(images)) == pytest.approx(numbers(whole.step(images)), rel=1e-4)
     assert_alike(whole, parted)
@@ -566,3 +568,39 @@ def test_each_of_separate_optimisers_has_its_own_norm() -> None:
     method = make(optimisers="separate", more={"clip": 0.25})
     method.step(batch())
     assert gradient_norms(method) == pytest.approx([0.25 * 2**0.5] * 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("optimisers", ["shared", "separate"])
+def test_a_scaled_loss_is_followed_as_an_unscaled_one(optimisers: str) -> None:
+    # what fp16 needs, without its rounding: losses are scaled, gradients are not when they are clipped and followed
+    plain, scaled = (make(**NORM_FREE, optimisers=optimisers, more={"clip": 0.25}) for _ in range(2))
+    scaled.load_state_dict(copy.deepcopy(plain.state_dict()))
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for seed in range(3):
+        plain.step(batch(seed))
+        scaled.step(batch(seed))
+        assert gradient_norms(scaled) == pytest.approx(gradient_norms(plain), rel=1e-3)
+    assert_alike(plain, scaled)
+    assert scaled.scaler.get_scale() == 2.0**10
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.25])
+@pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
+def test_gradients_that_overflow_are_not_followed_and_the_scale_is_halved_once(order: str, clip: float) -> None:
+    method = make(optimisers="separate", update_order=order, more={"clip": clip})
+    method.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for critic in (method.D_real, method.D_sim):  # of two optimisers
+        next(critic.parameters()).register_hook(lambda gradient: gradient * math.inf)
+    before = {name: weights(network) for name, network in method.networks.items()}
+    method.step(batch())
+    unmoved = {name for name, network in method.networks.items() if torch.equal(weights(network), before[name])}
+    assert unmoved == {"D_real", "D_sim"}
+    assert method.scaler.get_scale() == 2.0**9
+
+
+def test_fp16_trains() -> None:
+    method = make(precision="fp16", more={"critic": Critic(r1=1.0, lecam=0.1), "clip": 1.0})
+    assert method.scaler.is_enabled()
+    losses = [numbers(method.step(batch()))["cycle"] for _ in range(25)]
+    assert losses[-1] < losses[0]
+    assert weights(*method.networks.values()).isfinite().all()

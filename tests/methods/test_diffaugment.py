@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sim2real.errors import SettingsError
 from sim2real.methods.diffaugment import DiffAugment
@@ -84,6 +87,14 @@ def test_a_cutout_greys_a_rectangle_of_half_the_sides_and_nothing_else() -> None
     assert min(heights) < 8  # at an edge
 
 
+def test_a_cutout_of_an_odd_side_reaches_over_both_edges_alike() -> None:
+    images = pictures(300, 6, 6)  # a side of 3
+    rows = (augmented("cutout", images) == 0).any(3).any(1).float()
+    first, last = int(rows[:, 0].sum()), int(rows[:, -1].sum())
+    assert set(rows.sum(1).tolist()) == {2.0, 3.0}  # its middle is in the picture
+    assert first == pytest.approx(last, rel=0.3)
+
+
 def test_colours_change_by_an_affine_map_of_each_image() -> None:
     images = pictures(300, 4, 4)
     before, after = (
@@ -123,6 +134,27 @@ def test_the_seed_decides_and_a_restored_one_goes_on_as_the_first_would_have() -
     assert not torch.equal(result, other(images, ALWAYS))
     other.load_state_dict(first.state_dict())
     assert torch.equal(first(images, ALWAYS), other(images, ALWAYS))
+
+
+class Copies(TorchDispatchMode):
+    """Watches copies to another device, and whether the program waits for each."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's is not typed
+        self.waited: list[bool] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default and "device" in kwargs:
+            self.waited.append(not kwargs.get("non_blocking", False))
+        return func(*args, **kwargs)
+
+
+def test_nobody_waits_for_the_device_of_the_images() -> None:
+    images = torch.empty(2, 3, 8, 8, device="meta")
+    with Copies() as copies:
+        DiffAugment(NAMES, seed=0)(images, torch.ones((), device="meta"))
+    assert copies.waited == [False]
 
 
 def test_an_unknown_augmentation_is_refused() -> None:
