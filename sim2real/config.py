@@ -158,7 +158,7 @@ class Critic(Section):
 
     Attributes:
         spectral_norm: Divide every weight of convolutions and linear layers by its largest singular value.
-        r1: Weight of the squared gradient of the scores of real images; 0: none.
+        r1: Weight of half the squared gradient of the scores of real images; 0: none.
         r1_every: It is computed every so many steps, weighted by as much more.
         lecam: Weight of the distance of scores from running means of those of the other kind; 0: none.
         augment: What is done alike to all that they see: ``"color"``, ``"translation"``, ``"cutout"``.
@@ -412,6 +412,7 @@ def resolve(
     merged["recipe"] = name
     config = _validate(merged, "options")
     _require_equal_parts(config)
+    _require_augmentation(config.critic)
     return config
 
 
@@ -580,6 +581,13 @@ def _require_equal_parts(config: Config) -> None:
         divisors = ", ".join(str(number) for number in range(1, images + 1) if images % number == 0)
         message = f"train.accumulate = {parts}: data.batch_size = {images} cannot be cut into so many equal parts; "
         raise SettingsError(f"{message}accepted: {divisors}")
+
+
+def _require_augmentation(critic: Critic) -> None:
+    """Make sure that what the probability of augmentation adapts to has an effect."""
+    if critic.augment_target and not critic.augment:
+        message = f"critic.augment_target = {critic.augment_target:g}: critic.augment names nothing that it would adapt"
+        raise SettingsError(f'{message}; set it, for example to ["color", "translation", "cutout"]')
 
 
 def _explain(path: list[str], error: ErrorDetails) -> str:

@@ -160,6 +160,13 @@ def test_a_batch_is_accumulated_in_equal_parts() -> None:
     assert "accepted: 1, 2, 3, 6" in message
 
 
+def test_an_aim_for_augmentation_needs_an_augmentation() -> None:
+    sets = ["critic.augment_target=0.6", 'critic.augment=["color"]']
+    for order in (sets, sets[::-1]):
+        assert resolve(sets=order).critic.augment_target == 0.6
+    assert "critic.augment_target = 0.6: critic.augment names nothing" in refusal(sets[0])
+
+
 def test_losses_take_weights_and_options() -> None:
     terms = resolve("cyclegan").losses.terms()
     assert {name: term.weight for name, term in terms.items()} == {"cycle": 10, "identity": 5}
