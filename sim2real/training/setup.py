@@ -1,10 +1,12 @@
 """From settings to the parts of a training."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
+import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from sim2real.augment import Augment
 from sim2real.config import Component, Config, Schedule
@@ -131,12 +133,37 @@ def build_method(
     return method
 
 
-def build_averages(config: Config, method: Method) -> dict[str, AveragedModel]:
+class Average(AveragedModel):
+    """The exponential moving average of a network's weights and buffers: ``decay * average + (1 - decay) * network``.
+
+    It begins as the network after its first step. Torch's own update gives the same, but copies a counter to the device
+    in each step, and a GPU is waited for then.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Follow the network after a step of it."""
+        averages, newest = [], []
+        for average, new in zip(_tensors(self.module), _tensors(model), strict=True):
+            if average.is_floating_point():
+                averages.append(average)
+                newest.append(new)
+            else:  # a batch norm's count of batches
+                average.copy_(new)
+        torch._foreach_lerp_(averages, newest, 1 - self.decay if self.n_averaged else 1.0)
+        self.n_averaged += 1
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    return chain(network.parameters(), network.buffers())
+
+
+def build_averages(config: Config, method: Method) -> dict[str, Average]:
     """Exponential moving averages of the generators' weights by direction; none where ``ema`` is 0."""
     if not config.ema:
         return {}
-    follow = get_ema_multi_avg_fn(config.ema)
-    return {
-        direction: AveragedModel(generator.network, multi_avg_fn=follow, use_buffers=True)
-        for direction, generator in method.generators.items()
-    }
+    return {direction: Average(generator.network, config.ema) for direction, generator in method.generators.items()}

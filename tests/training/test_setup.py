@@ -1,14 +1,18 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sim2real.config import resolve
 from sim2real.methods.base import Batch
 from sim2real.registry import registry
 from sim2real.training import Progress, Trainer
 from sim2real.training.data import as_floats
-from sim2real.training.setup import build_method
+from sim2real.training.setup import Average, build_method
 
 OTHERS = {"patch": "patchgan70", "patchgan70": "combined", "combined": "global"}
 
@@ -46,3 +50,38 @@ def test_the_gradients_of_a_step_are_those_of_double_precision(recipe: str, imag
         gradients.append(torch.cat([weight.grad.flatten().double() for weight in weights if weight.grad is not None]))
     exact, computed = gradients
     assert (computed - exact).norm() / exact.norm() < 0.02
+
+
+def test_an_average_is_that_of_torch_to_the_bit() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    average = Average(network, 0.9)
+    torchs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for _ in range(3):
+        network(torch.rand(2, 3, 8, 8))
+        for weights in network.parameters():
+            weights.data.add_(torch.randn_like(weights))
+        average.update_parameters(network)
+        torchs.update_parameters(network)
+    states = dict(average.state_dict()), dict(torchs.state_dict())
+    counts = [state.pop("module.1.num_batches_tracked") for state in states]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    assert counts == [3, 1]  # a count has no mean
+
+
+def test_nobody_waits_for_the_device_of_an_average() -> None:
+    across = set()
+
+    class Calls(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            used = [each for each in (*args, result) if isinstance(each, torch.Tensor)]
+            if len({tensor.device for tensor in used}) > 1:
+                across.add(func.name())
+            return result
+
+    network = nn.Conv2d(3, 4, 3, device="meta")
+    average = Average(network, 0.9)
+    with Calls():  # type: ignore[no-untyped-call]  # torch's is not typed
+        for _ in range(2):
+            average.update_parameters(network)
+    assert not across
