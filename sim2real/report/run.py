@@ -102,7 +102,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         settings=_settings(folder / "config.toml"),
-        records=sorted((line for line in lines if "note" not in line), key=lambda line: line["step"]),
+        records=sorted((_figures(line) for line in lines if "note" not in line), key=lambda line: line["step"]),
         notes=[(line["step"], str(line["note"])) for line in lines if "note" in line],
         samples=list_samples(folder / "samples"),
         checkpoints=checkpoints,
@@ -120,6 +120,10 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             yield line
+
+
+def _figures(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: figure for name, figure in line.items() if _is_number(figure)}
 
 
 def _settings(file: Path) -> dict[str, Any]:

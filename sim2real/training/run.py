@@ -1,5 +1,6 @@
 """The run folder: settings, metrics, checkpoints. What stands under its final name is whole."""
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,8 @@ from sim2real.config import Config, read_config
 from sim2real.errors import SettingsError
 from sim2real.files import LEFTOVER, exclusive, write_whole
 from sim2real.training.checkpoints import Checkpoints, sync
+
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT})
 
 
 class RunFolder:
@@ -78,7 +81,7 @@ class RunFolder:
             best: The best of them by then, 0 for none.
 
         Raises:
-            Sim2RealError: Another training is writing here.
+            Sim2RealError: Another training is writing here, or what is written meanwhile finds no place.
         """
         checkpoints = self.checkpoints.folder
         checkpoints.mkdir(exist_ok=True)
@@ -90,7 +93,14 @@ class RunFolder:
             self.checkpoints.go_on_from(step, best=best)
             self._cut(step)
             self.write_config(config)
-            yield
+            try:
+                yield
+            except OSError as error:
+                if error.errno not in _OF_THE_DISK:
+                    raise
+                place = error.filename or self.path
+                message = f"{place}: {error.strerror}; check permissions and free space, then go on with --resume"
+                raise SettingsError(message) from error
 
     def write_sample(self, step: int, png: bytes) -> None:
         """Write the sample picture of a step."""

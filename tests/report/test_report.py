@@ -172,6 +172,12 @@ def test_figures_that_are_no_numbers_and_harmful_scores_are_bearable(run: Path) 
     assert "Best score 0.500 at step 40" in report(run).text
 
 
+def test_figures_that_are_words_are_left_out(run: Path) -> None:
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 81, "epoch": "two", "cycle": "x", "rate": None}) + "\n")
+    assert "81" in Reader(write_report(run).read_text()).text
+
+
 def test_epochs_tell_the_length_too(run: Path) -> None:
     text = (run / "config.toml").read_text().replace("steps = 80", "epochs = 5")
     (run / "config.toml").write_text(text)
