@@ -70,7 +70,8 @@ def r1_penalty(
 def lecam_penalty(real: Scores, fake: Scores, means: Tensor, weights: Sequence[float] | None = None) -> Tensor:
     """The squared distance of scores from the mean score of the other kind so far; a scalar.
 
-    The regulariser of Tseng et al. (2021), under which a discriminator cannot part few images ever further.
+    The regulariser of Tseng et al. (2021), under which a discriminator cannot part few images ever further; as in their
+    equation. Their code (google/lecam-gan) leaves out real scores below that mean and fake ones above it.
 
     Args:
         real: Scores of real images.

@@ -129,7 +129,7 @@ class CycleGAN:
         """Likewise of the critics."""
         real = self.opponents["D_real"].losses(batch.real, fake_real)
         sim = self.opponents["D_sim"].losses(batch.sim, fake_sim)
-        self._backward(torch.stack([*real.values(), *sim.values()]).sum())
+        self._backward(sum_of(real) + sum_of(sim))
         log = {"D_real": real.pop("adversarial"), "D_sim": sim.pop("adversarial")}
         log |= {name: penalty + sim[name] for name, penalty in real.items()}
         if "r1" in log:  # in most steps there is none
