@@ -11,12 +11,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from sim2real.config import Config
 from sim2real.devices import free_memory, peak_memory, resolve_device, resolve_precision
-from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.errors import DatasetError
 from sim2real.methods.base import Batch, Method
 from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
 from sim2real.training.deterministic import deterministic
 from sim2real.training.loggers import Loggers
-from sim2real.training.memory import advice, is_out_of_memory, measure
+from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.run import RunFolder
 from sim2real.training.setup import build_augment, build_averages, build_method
 
@@ -90,12 +90,13 @@ def forecast(config: Config, *, steps: int = 3) -> Forecast:
     loading, computing = [], []
     for step in range(steps + 1):
         began = time.perf_counter()
-        raw = images[step]
-        if isinstance(raw, DatasetError):
-            raise raw
-        loaded = time.perf_counter()
-        with deterministic(wanted=config.deterministic):
-            _take_step(config, method, averages, raw, device)
+        with telling_what_to_lower(config, method.generators.values(), device, lambda: "a step"):
+            raw = images[step]
+            if isinstance(raw, DatasetError):
+                raise raw
+            loaded = time.perf_counter()
+            with deterministic(wanted=config.deterministic):
+                _take_step(method, averages, raw, device)
         loading.append(loaded - began)
         computing.append(time.perf_counter() - loaded)
     to_load, to_compute = median(loading[1:]), median(computing[1:])
@@ -121,19 +122,10 @@ def forecast(config: Config, *, steps: int = 3) -> Forecast:
     )
 
 
-def _take_step(
-    config: Config, method: Method, averages: Mapping[str, AveragedModel], raw: RawBatch, device: str
-) -> None:
+def _take_step(method: Method, averages: Mapping[str, AveragedModel], raw: RawBatch, device: str) -> None:
     """What the loop does in a step, and wait until the device has done it."""
-    try:
-        log = method.step(Batch(as_floats(raw.sim, device), as_floats(raw.real, device)))
-        for direction, average in averages.items():
-            average.update_parameters(method.generators[direction].network)
-        for loss in log.losses.values():
-            loss.item()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        stride = max(getattr(generator, "stride", 1) for generator in method.generators.values())
-        words = advice(config, 1, stride, measure(error, device))
-        raise Sim2RealError(f"a step: {device} has too little memory; {words}") from error
+    log = method.step(Batch(as_floats(raw.sim, device), as_floats(raw.real, device)))
+    for direction, average in averages.items():
+        average.update_parameters(method.generators[direction].network)
+    for loss in log.losses.values():
+        loss.item()

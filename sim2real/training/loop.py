@@ -3,7 +3,7 @@
 import filecmp
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +31,7 @@ from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.events import Note, Progress
 from sim2real.training.keeper import Keeper, Own, Shared
 from sim2real.training.loggers import Loggers
-from sim2real.training.memory import advice, is_out_of_memory, measure
+from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.meter import Meter
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
@@ -159,7 +159,15 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(naming_dead_workers())
             stack.enter_context(deterministic(wanted=self.config.deterministic))
-            stack.enter_context(self._telling_of_memory())
+            stack.enter_context(
+                telling_what_to_lower(
+                    self.config,
+                    self.method.generators.values(),
+                    self.device,
+                    lambda: f"after {self.step} steps ({self._last_good()})",
+                    processes=self.processes.count,
+                )
+            )
             self.processes.on_first(lambda: self._enter(stack))
             for event in self._train(stop):
                 if self.is_first:
@@ -281,18 +289,6 @@ class Trainer:
         picture = encode_png(sample_grid(self.results, batches))
         self.run.write_sample(self.step, picture)
         return self._loggers.picture(self.step, picture)
-
-    @contextmanager
-    def _telling_of_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            stride = max(getattr(generator, "stride", 1) for generator in self.method.generators.values())
-            words = advice(self.config, self.processes.count, stride, measure(error, self.device))
-            message = f"after {self.step} steps: {self.device} has too little memory; {words}; {self._last_good()}"
-            raise Sim2RealError(message) from error
 
     def _last_good(self) -> str:
         checkpoints = self.run.checkpoints.paths()

@@ -2,12 +2,16 @@
 
 import re
 import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
+from torch import nn
 
 from sim2real.config import Config
+from sim2real.errors import Sim2RealError
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _ASKED = re.compile(r"tried to allocate (\d+(?:\.\d+)?) (bytes|KiB|MiB|GiB)", re.IGNORECASE)
@@ -33,6 +37,32 @@ class Use:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is out; for the main memory PyTorch has no exception of its own."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+@contextmanager
+def telling_what_to_lower(
+    config: Config, generators: Iterable[nn.Module], device: str, where: Callable[[], str], *, processes: int = 1
+) -> Iterator[None]:
+    """Turn a lack of memory into words.
+
+    Args:
+        config: The settings.
+        generators: Those that are trained.
+        device: Where.
+        where: How far the training was, the beginning of the message.
+        processes: How many share a batch.
+
+    Raises:
+        Sim2RealError: The memory was out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        stride = max(getattr(generator, "stride", 1) for generator in generators)
+        words = advice(config, processes, stride, measure(error, device))
+        raise Sim2RealError(f"{where()}: {device} has too little memory; {words}") from error
 
 
 def measure(error: BaseException, device: str) -> Use | None:

@@ -11,6 +11,7 @@ from sim2real.config import Config
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.methods.cyclegan import CycleGAN
 from sim2real.training import Trainer
+from sim2real.training.data import UnpairedImages
 from sim2real.training.forecast import forecast
 
 Configure = Callable[..., Config]
@@ -101,6 +102,17 @@ def test_a_step_that_memory_does_not_hold_is_told_with_what_to_lower(
     monkeypatch.setattr(CycleGAN, "step", step)
     with pytest.raises(Sim2RealError, match=r"cpu has too little memory; .*train\.accumulate = 2"):
         forecast(configure(f"run={tmp_path / 'run'}", "data.batch_size=2"))
+
+
+def test_a_batch_that_memory_does_not_hold_is_told_likewise(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_images: UnpairedImages, _step: int) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 30000000000 bytes.")
+
+    monkeypatch.setattr(UnpairedImages, "__getitem__", load)
+    with pytest.raises(Sim2RealError, match=r"a step: cpu has too little memory; lower data\.size"):
+        forecast(configure(f"run={tmp_path / 'run'}"))
 
 
 def test_a_logger_that_is_not_installed_is_told_before_the_training(
