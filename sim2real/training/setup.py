@@ -94,7 +94,8 @@ def build_method(
         initialise(network, config.init)
         ranged = Ranged(network, returns_images=returns_images).to(device)
         in_fastest_layout(network, device)
-        if compiled:
+        # what compilers make of spectral norm keeps vectors for the backward pass that the next pass changes in place
+        if compiled and (returns_images or not config.critic.spectral_norm):
             compile_network(ranged)
         return ranged
 
