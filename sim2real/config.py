@@ -36,8 +36,8 @@ Layer = Mapping[str, Any]
 SETTINGS_FILE = "sim2real.toml"
 _COMPONENTS = ("method", "generator", "discriminator")
 _MAY_CHANGE = (
-    "summary", "source", "sim", "real", "run", "device", "convert", "data.workers", "data.cache", "train.",
-    "checkpoint.", "sample.", "evaluate.", "log.",
+    "summary", "source", "sim", "real", "run", "device", "compile", "convert", "data.workers", "data.cache", "train.",
+    "checkpoint.", "sample.", "evaluate.every", "log.",
 )  # fmt: skip
 _LENGTHS = {"steps", "epochs"}
 
