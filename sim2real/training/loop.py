@@ -184,6 +184,7 @@ class Trainer:
         yield from map(Note, self._findings)
         if self.config.train.patience and not (self.config.evaluate.every and self.evaluation.possible):
             yield Note("train.patience: nothing is held out or evaluated, so the run goes on to its last step")
+        self._meter.start()
         for raw in self._batches():
             self._step(raw)
             self.stopped = self.processes.greatest(stop())

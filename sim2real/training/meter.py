@@ -23,7 +23,11 @@ class Meter:
         """Begin anew."""
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        self.timed = 0  # steps of this process: a resumed meter counts more
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count time."""
+        self.timed = 0  # steps since then: a resumed meter counts more
         self.began = time.perf_counter()
 
     def add(self, log: StepLog) -> None:
