@@ -326,7 +326,7 @@ def test_what_a_recipe_says_of_its_use_is_shown_and_what_it_advises_is_accepted(
     advised = re.findall(r"\b([a-z_]+(?:\.[a-z_0-9]+)*=\S*[\w\]])", said)
     assert len(advised) > 20
     for setting in advised:
-        config = resolve("default", sets=[setting, "data.batch_size=2"])
+        config = resolve("default", sets=['critic.augment=["color"]', setting, "data.batch_size=2"])
         build_generator(config)
         build_discriminator(config)
 
