@@ -4,6 +4,7 @@ The run folder stays the book of a training; these are windows on it, and one th
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -106,7 +107,7 @@ class Loggers:
         return faults
 
 
-class _Window:
+class _Window(ABC):
     """One of Lightning's loggers, whose packages are imported when it is wanted."""
 
     def __init__(self, logger: Any) -> None:  # noqa: ANN401  what is beneath it differs from service to service
@@ -122,8 +123,9 @@ class _Window:
     def log(self, step: int, record: Mapping[str, float]) -> None:
         self.logger.log_metrics(dict(record), step)
 
+    @abstractmethod
     def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
-        raise NotImplementedError
+        """Show a picture, RGB (H, W, 3)."""
 
     def close(self) -> None:
         self.logger.finalize("success")
