@@ -152,3 +152,12 @@ def write_run() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory, paint: Callable[..., Path]) -> Path:
+    """A folder with the plain folders ``sim`` (6 images) and ``real`` (9); not to be written to."""
+    root = tmp_path_factory.mktemp("photos")
+    paint(root / "sim", 6, seed=1)
+    paint(root / "real", 9, seed=2)
+    return root

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 from statistics import median
 
 import torch
@@ -18,7 +17,7 @@ from sim2real.training.deterministic import deterministic
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.run import RunFolder
-from sim2real.training.setup import build_augment, build_averages, build_method
+from sim2real.training.setup import build_augment, build_averages, build_method, lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def forecast(config: Config, *, steps: int = 3) -> Forecast:
     to_load, to_compute = median(loading[1:]), median(computing[1:])
     workers = config.data.workers
     seconds = max(to_compute, to_load / workers) if workers else to_compute + to_load
-    steps_per_epoch = ceil(max(len(sim.train), len(real.train)) / config.data.batch_size)
+    total, steps_per_epoch = lengths(config, max(len(sim.train), len(real.train)))
     return Forecast(
         device=device,
         precision=precision,
@@ -110,7 +109,7 @@ def forecast(config: Config, *, steps: int = 3) -> Forecast:
             name: sum(weights.numel() for weights in network.parameters()) for name, network in method.networks.items()
         },
         images={domain.side: {"train": len(domain.train), "held_out": len(domain.held_out)} for domain in (sim, real)},
-        steps=config.train.steps or (config.train.epochs or 1) * steps_per_epoch,
+        steps=total,
         steps_per_epoch=steps_per_epoch,
         seconds_per_step=seconds,
         seconds_to_compute=to_compute,

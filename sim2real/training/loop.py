@@ -43,6 +43,7 @@ from sim2real.training.setup import (
     build_augment,
     build_averages,
     build_method,
+    lengths,
     rate,
     require_equal_shares,
 )
@@ -80,8 +81,7 @@ class Trainer:
         self.precision = resolve_precision(config.precision, self.device)
         self.sim, self.real = open_domains(config)
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
-        self.steps_per_epoch = math.ceil(max(len(self.sim.train), len(self.real.train)) / config.data.batch_size)
-        self.total = config.train.steps or (config.train.epochs or 1) * self.steps_per_epoch
+        self.total, self.steps_per_epoch = lengths(config, max(len(self.sim.train), len(self.real.train)))
         require_equal_shares(config, self.processes.count)
         torch.manual_seed(config.seed)
         self.method = build_method(

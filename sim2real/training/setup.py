@@ -42,6 +42,12 @@ def _build(kind: str, component: Component, *sizes: object) -> nn.Module:
     return network
 
 
+def lengths(config: Config, images: int) -> tuple[int, int]:
+    """Steps of a whole training and of an epoch, where the larger domain has so many images to train on."""
+    epoch = math.ceil(images / config.data.batch_size)
+    return config.train.steps or (config.train.epochs or 1) * epoch, epoch
+
+
 def require_equal_shares(config: Config, processes: int) -> None:
     """Make sure that each process has equal parts of a batch.
 

@@ -73,14 +73,6 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, paint: Paint) -> Path:
-    root = tmp_path_factory.mktemp("photos")
-    paint(root / "sim", 6, seed=1)
-    paint(root / "real", 9, seed=2)
-    return root
-
-
-@pytest.fixture(scope="module")
 def sets(tiny: list[str]) -> list[str]:
     return [
         *tiny, "data.batch_size=4", "pool=0", "train.steps=6", "log.every=1", "checkpoint.every=2", "evaluate.every=3",

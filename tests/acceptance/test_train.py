@@ -18,15 +18,6 @@ Paint = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, paint: Paint) -> Path:
-    """A folder with the plain folders ``sim`` (6 images) and ``real`` (9)."""
-    root = tmp_path_factory.mktemp("photos")
-    paint(root / "sim", 6, seed=1)
-    paint(root / "real", 9, seed=2)
-    return root
-
-
 @pytest.fixture
 def sim2real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], photos: Path) -> Iterator[Run]:
     """Run ``sim2real ARGS`` in this process: exit code, stdout, stderr."""

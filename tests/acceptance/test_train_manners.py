@@ -23,15 +23,6 @@ def succeed(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, paint: Paint) -> Path:
-    """A folder with the plain folders ``sim`` (6 images) and ``real`` (9)."""
-    root = tmp_path_factory.mktemp("photos")
-    paint(root / "sim", 6, seed=1)
-    paint(root / "real", 9, seed=2)
-    return root
-
-
 def train(photos: Path, tiny: list[str], *more: object) -> list[object]:
     """The arguments of a tiny training."""
     return ["train", photos / "sim", photos / "real", *(word for text in tiny for word in ("--set", text)), *more]
