@@ -1,0 +1,1 @@
+"""Does a converted dataset look more real, and do its labels still hold?"""
