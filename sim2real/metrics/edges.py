@@ -5,14 +5,17 @@ of Canny (1986) on the gradients of the logarithm of its channels, which a gain 
 that grain does not count, in units of the picture's own contrast, which undoes most of a tone curve.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from sim2real.metrics.base import About, Change, Image
+
+if TYPE_CHECKING:
+    from sim2real.datasets.labels import Label
 
 _SMOOTHING = 1.5  # px, the standard deviation of a Gaussian
 _DARK = 32.0  # grey levels, added to all: differences far below are mostly noise
@@ -90,11 +93,32 @@ def _share(edges: NDArray[np.bool_], near: NDArray[np.bool_]) -> float:
     return float((edges & ~near).sum()) / count
 
 
-class EdgeMetric:
-    """The metric ``edges``: mean shares of new and of lost edges over all frames."""
+def preservation(changes: EdgeChanges) -> float:
+    """How much of what a picture shows is still there, and nothing else: 1 all, 0 none.
 
-    def __call__(self, before: Sequence[Image], after: Sequence[Image], real: Sequence[Image]) -> dict[str, float]:  # noqa: ARG002  the contract of metrics; nothing real is needed
-        """``new_edges`` and ``lost_edges``, 0 to 1; ``before`` and ``after`` are the same frames, in order."""
-        changes = [edge_changes(*frame) for frame in zip(before, after, strict=True)]
-        new, lost = np.mean(changes, axis=0)
-        return {"new_edges": float(new), "lost_edges": float(lost)}
+    The share of the output's edges that the input had, times the share of the input's that the output has.
+    """
+    return (1 - changes.new) * (1 - changes.lost)
+
+
+class EdgeMetric:
+    """The metric ``edges``: shares of new and of lost edges, and what they make of preservation."""
+
+    abouts: Mapping[str, About] = {
+        "new_edges": About(title="share of edges that were not there before", better="lower"),
+        "lost_edges": About(title="share of edges that are there no longer", better="lower"),
+        "preservation": About(title="(1 - new edges) x (1 - lost edges)", better="higher"),
+    }
+
+    def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:  # noqa: ARG002  the contract of frame metrics; edges need no labels
+        """The three figures, 0 to 1, of a frame and its translation, RGB (H, W, 3).
+
+        Raises:
+            ValueError: The sizes differ.
+        """
+        changes = edge_changes(before, after)
+        return {
+            "new_edges": Change(changes.new),
+            "lost_edges": Change(changes.lost),
+            "preservation": Change(preservation(changes)),
+        }

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.judge import APPEARANCE, DAMAGE, draw, levels
-from sim2real.metrics.edges import EdgeMetric, edge_changes
+from sim2real.metrics.edges import EdgeChanges, EdgeMetric, edge_changes, preservation
 
 Image = NDArray[np.uint8]
 
@@ -103,10 +103,20 @@ def test_pictures_of_unequal_sizes_cannot_be_compared() -> None:
         edge_changes(square(), square()[:-1])
 
 
-def test_the_metric_is_the_mean_over_frames() -> None:
-    empty = np.full_like(square(), 60)
-    figures = EdgeMetric()([square(), empty], [square(), square()], [])
-    assert figures == {"new_edges": 0.5, "lost_edges": 0}
+def test_the_metric_has_the_figures_of_a_frame() -> None:
+    half = np.maximum(square(10), square(100))
+    figures = EdgeMetric().compare(square(10), half, {})
+    assert list(figures) == list(EdgeMetric.abouts) == ["new_edges", "lost_edges", "preservation"]
+    assert figures["new_edges"].after == edge_changes(square(10), half).new
+    assert figures["lost_edges"] == (0, None)
+    assert figures["preservation"].after == pytest.approx(0.5, abs=0.02)
+
+
+def test_preservation_falls_with_what_came_and_with_what_went() -> None:
+    assert preservation(EdgeChanges(new=0, lost=0)) == 1
+    assert preservation(EdgeChanges(new=0.2, lost=0)) == preservation(EdgeChanges(new=0, lost=0.2)) == 0.8
+    assert preservation(EdgeChanges(new=0.5, lost=0.5)) == 0.25
+    assert preservation(EdgeChanges(new=1, lost=0)) == 0
 
 
 def test_pictures_of_a_few_pixels_can_be_compared() -> None:
