@@ -32,7 +32,7 @@ class Figure:
         before: Of the frames as they were; None where that has no meaning.
         interval: Of ``after``, 95 % confidence; None of too few.
         before_interval: Of ``before``, likewise.
-        floor: The same figure of real pictures against others: the best that can be hoped for; None where there is none.
+        floor: The same figure of real pictures against others: the best to be hoped for; None where there is none.
         count: Frames (or objects) that it was measured on.
         least: Of fewer than this it tells nothing.
         label: The class that it is about; empty for all.
@@ -126,8 +126,8 @@ def read_evaluation(out: Path) -> Evaluation | None:
         values = json.loads(path.read_text("utf-8"))
         figures = tuple(Figure(**_with_intervals(each)) for each in values.pop("figures"))
         alarms = tuple(Alarm(text=each["text"], frames=tuple(each["frames"])) for each in values.pop("alarms"))
-        told = {name: tuple(values.pop(name)) for name in ("reasons", "notes")}
-        return Evaluation(figures=figures, alarms=alarms, **told, **values)
+        values |= {name: tuple(values[name]) for name in ("reasons", "notes")}
+        return Evaluation(figures=figures, alarms=alarms, **values)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:

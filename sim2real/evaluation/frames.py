@@ -1,0 +1,220 @@
+"""The frames of a conversion, each beside its translation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim2real.conversion.manifest import Record, read_manifest, read_record
+from sim2real.conversion.plan import evenly
+from sim2real.datasets import Dataset, open_dataset
+from sim2real.datasets.base import Frame
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
+from sim2real.imageio import read_rgb
+from sim2real.metrics.base import Image
+
+if TYPE_CHECKING:
+    from sim2real.datasets.labels import Label
+
+
+@dataclass(frozen=True, slots=True)
+class FramePair:
+    """A frame and its translation; pixels and labels are read when they are asked for, and not kept.
+
+    Attributes:
+        frame: The frame.
+        translation: The image that took its place.
+        status: What the manifest says of it: ``"converted"`` or ``"rejected"``; empty where there is no manifest.
+    """
+
+    frame: Frame
+    translation: Path
+    status: str = ""
+
+    @property
+    def path(self) -> str:
+        """Path of the image within the dataset."""
+        return self.frame.image
+
+    @property
+    def sequence(self) -> str:
+        """What the frame belongs to; empty for loose images."""
+        return self.frame.sequence
+
+    @property
+    def index(self) -> int:
+        """Place in the sequence."""
+        return self.frame.index
+
+    def before(self) -> Image:
+        """The frame, RGB uint8 (H, W, 3).
+
+        Raises:
+            ImageError: It cannot be decoded.
+        """
+        return self.frame.load_image()
+
+    def after(self) -> Image:
+        """Its translation, RGB uint8 (H, W, 3).
+
+        Raises:
+            ImageError: It cannot be decoded.
+        """
+        return read_rgb(self.translation)
+
+    def both(self) -> tuple[Image, Image]:
+        """The frame and its translation, of one size.
+
+        Raises:
+            ImageError: One cannot be decoded, or their sizes differ.
+        """
+        before, after = self.before(), self.after()
+        if before.shape != after.shape:
+            sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (after, before)]
+            message = f"{self.translation}: {sizes[0]} pixels, its source {sizes[1]}; labels cannot fit both"
+            raise ImageError(message)
+        return before, after
+
+    def label(self, kind: str) -> "Label | None":
+        """A label of the frame; None where it has none of that kind.
+
+        Raises:
+            DatasetError: It is damaged.
+            ImageError: It is a damaged image.
+        """
+        return self.frame.load_label(kind) if kind in self.frame.labels else None
+
+    def labels(self) -> "Labels":
+        """All labels of the frame, each decoded when it is asked for, once."""
+        return Labels(self.frame)
+
+
+class Labels(Mapping[str, "Label"]):
+    """The labels of a frame by kind; those that nobody asks for are not decoded."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._read: dict[str, Label] = {}
+
+    def __getitem__(self, kind: str) -> "Label":
+        if kind not in self._frame.labels:
+            raise KeyError(kind)
+        if kind not in self._read:
+            self._read[kind] = self._frame.load_label(kind)
+        return self._read[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._frame.labels
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frame.labels)
+
+    def __len__(self) -> int:
+        return len(self._frame.labels)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Converted:
+    """A converted dataset beside its source.
+
+    Attributes:
+        source: The dataset before.
+        pairs: The frames whose translation is there, in order of the dataset.
+        rejected: Those that the gate replaced by something else than their translation.
+        missing: Paths of frames that have no image after.
+        record: How it was converted; None of a folder that another tool wrote.
+    """
+
+    source: Dataset
+    pairs: tuple[FramePair, ...]
+    rejected: tuple[FramePair, ...]
+    missing: tuple[str, ...]
+    record: Record | None
+
+
+def open_converted(out: Path, source: Path | None = None, layout: str | None = None) -> Converted:
+    """Find the frames of a conversion and their translations.
+
+    Args:
+        out: The converted dataset, or a folder in which another tool left images under the names of their sources.
+        source: The dataset before; None: where the conversion's record says.
+        layout: Registered layout of the source; None: as the record says, else it is recognised.
+
+    Raises:
+        Sim2RealError: There is no such folder, it is not known what it was converted from, or nothing is in it.
+    """
+    if not out.is_dir():
+        message = f"{out}: {'a file' if out.exists() else 'no such folder'}; name the OUT of sim2real convert"
+        raise Sim2RealError(message)
+    record = read_record(out)
+    if source is None:
+        source = _recorded_source(out, record)
+    dataset = open_dataset(source, layout or (record.dataset if record else None))
+    lines = read_manifest(out) if record else {}
+    pairs, rejected, missing = [], [], []
+    for frame in _selected(dataset, record):
+        line = lines.get(frame.image)
+        pair = FramePair(frame, out / frame.image, line.status if line else "")
+        if not pair.translation.is_file():
+            missing.append(frame.image)
+        elif line and getattr(line, "instead", None) not in {None, "translation"}:
+            rejected.append(pair)
+        else:
+            pairs.append(pair)
+    if not pairs and not rejected:
+        message = (
+            f"{out}: holds no image under the name of a frame of {source} ({dataset.name}), e.g. {missing[0]}; "
+            "name what it was converted from with --source"
+        )
+        raise DatasetError(message)
+    return Converted(
+        source=dataset, pairs=tuple(pairs), rejected=tuple(rejected), missing=tuple(missing), record=record
+    )
+
+
+def _recorded_source(out: Path, record: Record | None) -> Path:
+    if record is None:
+        message = f"{out}: holds no conversion of sim2real; name what it was converted from with --source SRC"
+        raise Sim2RealError(message)
+    source = Path(record.source)
+    if not source.is_dir():
+        message = f"{source}: {out} was converted from it, and it is gone; say where it is now with --source SRC"
+        raise Sim2RealError(message)
+    return source
+
+
+def _selected(dataset: Dataset, record: Record | None) -> list[Frame]:
+    """The frames that were to be translated."""
+    if record is None:
+        return [frame for frame in dataset.frames() if frame.side in (None, "sim")]
+    frames = dataset.frames(record.include, record.exclude)
+    return [frame for frame in frames if frame.side in (None, record.side)][: record.limit]
+
+
+def spread(pairs: Sequence[FramePair], count: int) -> list[FramePair]:
+    """So many frames, evenly spread; all of them for 0."""
+    if not count:
+        return list(pairs)
+    by_path = {pair.path: pair for pair in pairs}
+    return [by_path[path] for path in evenly(list(by_path), count)]
+
+
+def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[FramePair]:
+    """About so many frames in runs of consecutive ones, the runs evenly spread; all that have a neighbour for 0.
+
+    Args:
+        pairs: The frames.
+        count: How many are wanted; 0 for all.
+        length: The most that one run is to have; evenly spread frames tell more than one long run does.
+    """
+    ordered = sorted(pairs, key=lambda pair: (pair.sequence, pair.index))
+    numbered = enumerate(ordered)
+    neighbours = groupby(numbered, key=lambda item: (item[1].sequence, item[1].index - item[0]))
+    whole = [[pair for _, pair in run] for _, run in neighbours]
+    if not count:
+        return [pair for run in whole if len(run) > 1 for pair in run]
+    pieces = [piece for run in whole for start in range(0, len(run), length) if len(piece := run[start:][:length]) > 1]
+    by_path = {piece[0].path: piece for piece in pieces}
+    chosen = evenly(list(by_path), max(1, count // length))
+    return [pair for path in chosen for pair in by_path[path]]
