@@ -9,9 +9,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final, Literal, Self, cast
@@ -20,7 +20,8 @@ from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.errors import Sim2RealError
 from sim2real.files import LEFTOVER, lock, write_whole
 
-Status = Literal["converted", "carried", "failed"]
+Status = Literal["converted", "rejected", "carried", "failed"]
+_ASIDE: Final = f"{STATE_FOLDER}/rejected"
 _FLUSH_EVERY = 64  # lines, or
 _FLUSH_AFTER = 5  # seconds: what a kill costs
 _PARSED_AT_ONCE = 1000
@@ -52,6 +53,8 @@ class Record:
         limit: Number of frames after which the others are left out, or None.
         frames: Images to translate in that selection.
         files: Files in that selection, images included.
+        gate: What every translation must fulfil, ``"preservation>=0.9"``.
+        rejected: What becomes of those that do not, see :mod:`sim2real.conversion.gate`.
     """
 
     tool_version: str
@@ -75,6 +78,8 @@ class Record:
     limit: int | None
     frames: int
     files: int
+    gate: list[str] = field(default_factory=list)
+    rejected: str = "aside"
 
     _FREE = (
         "generator",
@@ -99,7 +104,13 @@ def _short(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """What became of one file; sizes in bytes, ``width`` and ``height`` of translated images only."""
+    """What became of one file; sizes in bytes, ``width`` and ``height`` of translated images only.
+
+    Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
+    not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
+    ``"blend 0.50"``, ``"colour"`` or ``"translation"``; ``aside_size`` and ``aside_sha256`` are of the translation that
+    is kept at :func:`aside`.
+    """
 
     path: str
     role: Role
@@ -113,6 +124,10 @@ class Line:
     width: int | None = None
     height: int | None = None
     notes: tuple[str, ...] = ()
+    figures: Mapping[str, float] | None = None
+    instead: str | None = None
+    aside_size: int | None = None
+    aside_sha256: str | None = None
 
     def dump(self) -> str:
         """The line of the manifest, without what is empty."""
@@ -120,7 +135,12 @@ class Line:
         return json.dumps({name: value for name, value in values if value not in (None, ())})
 
 
-_LINE: Final = tuple(field.name for field in fields(Line))
+_LINE: Final = tuple(each.name for each in fields(Line))
+
+
+def aside(path: str) -> str:
+    """Where the translation of a frame is kept if the gate rejects it, both relative to the converted dataset."""
+    return f"{_ASIDE}/{path}"
 
 
 def record_path(out: Path) -> Path:
@@ -277,7 +297,10 @@ def is_settled(out: Path, paths: Collection[str]) -> bool:
 
 
 def contents(out: Path) -> tuple[dict[str, int], list[str]]:
-    """The files of a converted folder with their sizes, and the leftovers of killed writers, by relative path."""
+    """The files of a converted folder with their sizes, and the leftovers of killed writers, by relative path.
+
+    Of what a conversion keeps of itself only the translations are among them that a gate rejected.
+    """
     files, leftovers = {}, []
     pending = [""]
     while pending:
@@ -288,6 +311,8 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
                 if entry.is_dir():
                     if path != STATE_FOLDER:
                         pending.append(f"{path}/")
+                    elif (out / _ASIDE).is_dir():
+                        pending.append(f"{_ASIDE}/")
                 elif (is_file := entry.is_file()) or entry.is_symlink():  # a link to nowhere too
                     with suppress(FileNotFoundError):  # other processes are at work
                         files[path] = entry.stat(follow_symlinks=is_file).st_size
