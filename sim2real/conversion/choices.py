@@ -17,6 +17,8 @@ from sim2real.model import load_generator
 from sim2real.registry import registry
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from sim2real.conversion.manifest import Record
     from sim2real.conversion.plan import ConvertOptions
 
@@ -82,17 +84,24 @@ def choose(
             "tile": tile,
             "tile_above": above,
         }
-    generator, _ = load_generator(model)
+    generator, info = load_generator(model)
+    if getattr(generator, "by_frame", False):
+        _check_by_frame(info.name, wish["engine"], options.tile)
+        return device, {
+            "engine": "torch",
+            "device": kind,
+            "precision": "fp32" if wish["precision"] == "auto" else precision,
+            "batch_size": options.batch_size or 1,
+            "compile": [],
+            "tile": 0,
+            "tile_above": 0,
+        }
     if wish["precision"] == "auto":
         precision = bearable_precision(generator, device, precision, images, tell)
     tile, above, compiled = _side(options.tile), 0, []
     if tile:
         check_tiling(generator)
-    try:
-        cost = cost_of(generator)
-    except RuntimeError as error:
-        tell(f"what this generator needs cannot be foreseen, so no tiles and no compilation are chosen: {error}")
-        cost = Cost(0, 0)
+    cost = _foreseen_cost(generator, tell)
     sizes = _sizes(images)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
     if wish["engine"] in {"auto", "torch"} and _compiler(kind):
@@ -115,6 +124,23 @@ def choose(
         "tile": tile,
         "tile_above": above,
     }
+
+
+def _check_by_frame(name: str, engine: str, tile: str) -> None:
+    """Make sure that nothing is asked of a generator that looks at whole frames, and is hardly work, but to run."""
+    if registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
+        raise SettingsError(f"--engine {engine}: the generator '{name}' is run by torch alone; leave out --engine")
+    if _side(tile):
+        raise SettingsError(f"--tile {tile}: the generator '{name}' looks at whole frames; leave out --tile")
+
+
+def _foreseen_cost(generator: "nn.Module", tell: Tell) -> Cost:
+    """What a generator needs, nothing if nobody knows."""
+    try:
+        return cost_of(generator)
+    except RuntimeError as error:
+        tell(f"what this generator needs cannot be foreseen, so no tiles and no compilation are chosen: {error}")
+        return Cost(0, 0)
 
 
 def _side(tile: str) -> int:

@@ -28,5 +28,5 @@ def seconds_to_translate(plan: Plan, options: ConvertOptions, tell: Callable[[st
         encode_picture(picture.rgb, picture, quality=plan.record.quality)
         coding = (time.perf_counter() - begin) / options.threads
         inference = Inference(without_compilation(plan), tell)
-        return len(jobs) * max(coding, 1 / frames_per_second(inference, picture.rgb[None]))
+        return len(jobs) * max(coding, 1 / frames_per_second(inference, picture.rgb[None], [job.path]))
     return None

@@ -1,7 +1,9 @@
 """The generator at work on frames of any size, with what is done when memory does not suffice."""
 
+import hashlib
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,18 +53,25 @@ class Inference:
         self._tile, self._tile_above = record.tile, record.tile_above
         self._name = record.generator["name"]
         self._tell = tell
-        self._engine = make_engine(record.engine, self._generator, self._settings)
+        self._engine: Callable[..., NDArray[np.uint8]] = make_engine(record.engine, self._generator, self._settings)
         for note in getattr(self._engine, "notes", ()):
             tell(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
+        self._takes_seeds: bool = getattr(self._engine, "takes_seeds", False)
         self._lock = threading.Lock()
         self._tiled: dict[int, Engine] = {}  # the one of the side that was used last
         self._at_once: dict[Size, int] = {}  # where memory fell short: how many frames of a size
         self._sides: dict[Size, int] = {}  # where it fell short for one: the side of its tiles
         self._told = False
 
-    def __call__(self, images: "NDArray[np.uint8]") -> "tuple[NDArray[np.uint8], tuple[str, ...]]":
-        """Translate frames of one size, RGB (N, H, W, 3).
+    def __call__(
+        self, images: "NDArray[np.uint8]", paths: Sequence[str]
+    ) -> "tuple[NDArray[np.uint8], tuple[str, ...]]":
+        """Translate frames of one size.
+
+        Args:
+            images: RGB (N, H, W, 3).
+            paths: Of these frames within the dataset: they seed what a generator draws at random.
 
         Returns:
             RGB of the same shape, and what the manifest is to note of these frames, one phrase each.
@@ -80,12 +89,18 @@ class Inference:
                 if side:
                     notes = (f"translated in tiles of {side} for lack of memory",) if size in self._sides else ()
                     return self._tiled_engine(side)(images), notes
-                parts = [self._engine(images[first : first + count]) for first in range(0, len(images), count)]
+                parts = [
+                    self._run(images[first : first + count], paths[first : first + count])
+                    for first in range(0, len(images), count)
+                ]
             except OutOfMemoryError as error:
                 self._shrink(size, side, count, error)
             else:
                 notes = (f"translated {count} at a time for lack of memory",) if size in self._at_once else ()
                 return np.concatenate(parts) if len(parts) > 1 else parts[0], notes
+
+    def _run(self, images: "NDArray[np.uint8]", paths: Sequence[str]) -> "NDArray[np.uint8]":
+        return self._engine(images, seeds=seeds_of(paths)) if self._takes_seeds else self._engine(images)
 
     def _tiled_engine(self, side: int) -> Engine:
         with self._lock:
@@ -127,6 +142,11 @@ class Inference:
                     "time or in tiles; the manifest notes which"
                 )
             self._told = True
+
+
+def seeds_of(paths: Sequence[str]) -> "NDArray[np.uint64]":
+    """A number for each frame, (N,), from its path within the dataset alone: no rerun, batch or share changes it."""
+    return np.array([int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8]) for path in paths], np.uint64)
 
 
 def without_compilation(plan: "Plan") -> "Plan":

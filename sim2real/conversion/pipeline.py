@@ -236,9 +236,10 @@ class Pipeline:
         if self._stopped or not batch or not self._inference:
             return
         missing = self._batch_size - len(batch)
-        images = np.stack([item.picture.rgb for item in (*batch, *batch[-1:] * missing)])  # always the same shape
+        full = [*batch, *batch[-1:] * missing]  # always the same shape
+        images, paths = np.stack([item.picture.rgb for item in full]), [item.job.path for item in full]
         with self._meters.measure("translating"):
-            translated, notes = self._inference(images)
+            translated, notes = self._inference(images, paths)
         for item, rgb in zip(batch, translated, strict=False):
             self._start(self._codecs, self._write, item, rgb, notes)
 

@@ -106,13 +106,23 @@ def middle_frame(images: Sequence[Path]) -> "NDArray[np.uint8] | None":
     return None
 
 
-def frames_per_second(engine: Callable[["NDArray[np.uint8]"], object], frames: "NDArray[np.uint8]") -> float:
-    """How fast an engine translates, called from as many threads as it likes; the first calls do not count."""
+def frames_per_second(engine: Callable[..., object], frames: "NDArray[np.uint8]", *more: object) -> float:
+    """How fast an engine translates, called from as many threads as it likes; the first calls do not count.
+
+    Args:
+        engine: Takes the frames, and what more there is.
+        frames: A batch, RGB (N, H, W, 3).
+        more: What else it is called with.
+    """
     streams = getattr(engine, "streams", 1)
+
+    def call(_: int) -> None:
+        engine(frames, *more)
+
     with ThreadPoolExecutor(streams) as pool:
-        list(pool.map(engine, [frames] * streams))
+        list(pool.map(call, range(streams)))
         begin = time.perf_counter()
-        list(pool.map(engine, [frames] * streams * _CALLS))
+        list(pool.map(call, range(streams * _CALLS)))
         return len(frames) * streams * _CALLS / (time.perf_counter() - begin)
 
 

@@ -1,5 +1,6 @@
 """What the program chooses when the user leaves it open, and that it stays so."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -303,3 +304,58 @@ def test_what_began_compiled_does_not_go_on_otherwise(
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda _images: 1 / 0)
     with pytest.raises(Sim2RealError, match=r"begun with a compiled generator, and .*ZeroDivisionError"):
         translate(tmp_path / "in", tmp_path / "out")
+
+
+class Drawing:
+    """An engine that draws at random: a frame's grey is its seed's first byte."""
+
+    takes_seeds = True
+
+    def __call__(self, images: NDArray[np.uint8], *, seeds: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        assert seeds.dtype == np.uint64
+        greys = (seeds >> np.uint64(56)).astype(np.uint8)
+        return np.broadcast_to(greys[:, None, None, None], images.shape).copy()
+
+
+def test_what_is_drawn_for_a_frame_is_seeded_by_its_path(
+    tmp_path: Path, translate: Translate, tree: ReadTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "make_engine", lambda *_: Drawing())
+    save(tmp_path / "in/some", *[(64, 48)] * 5)
+    save(tmp_path / "in/others", *[(64, 48)] * 5)
+    translate(tmp_path / "in", tmp_path / "whole", batch_size=3)
+    whole = tree(tmp_path / "whole")
+    greys = [int(np.asarray(Image.open(tmp_path / "whole" / path))[0, 0, 0]) for path in whole]
+    assert greys == [hashlib.sha256(path.encode()).digest()[0] for path in whole]
+    translate(tmp_path / "in", tmp_path / "part", batch_size=2, exclude=("some/[13].png",))
+    assert tree(tmp_path / "part").items() <= whole.items()
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
+    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    class Whole(nn.Module):
+        by_frame = True
+
+    info = SimpleNamespace(name="whole")
+    monkeypatch.setattr(choices, "load_generator", lambda _model: (Whole(), info))
+    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(choices, "_WORTH_TRYING", {"cpu": 0})
+    monkeypatch.setattr(choices, "resolve_precision", lambda wish, _device: "bf16" if wish == "auto" else wish)
+    told: list[str] = []
+    assert chosen((64, 48), precision=precision, tell=told.append) == {
+        "engine": "torch",
+        "device": "cpu",
+        "precision": "fp32",
+        "batch_size": 1,
+        "compile": [],
+        "tile": 0,
+        "tile_above": 0,
+    }
+    assert told == []
+    with pytest.raises(Sim2RealError, match="--tile 64: the generator 'whole' looks at whole frames"):
+        chosen((64, 48), tile="64")
+    monkeypatch.setattr(choices, "registry", lambda: SimpleNamespace(entry=lambda *_: info))
+    with pytest.raises(Sim2RealError, match="--engine other: the generator 'whole' is run by torch alone"):
+        chosen((64, 48), engine="other")

@@ -34,7 +34,8 @@ class Negative:
         self.shapes: list[tuple[int, ...]] = []
         self._work = work
 
-    def __call__(self, images: Images) -> tuple[Images, tuple[str, ...]]:
+    def __call__(self, images: Images, paths: list[str]) -> tuple[Images, tuple[str, ...]]:
+        assert len(paths) == len(images)
         self.shapes.append(images.shape)
         self._work()
         return 255 - images, ("noted",)
