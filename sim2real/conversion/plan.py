@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sim2real import __version__
 from sim2real.conversion.choices import choose
@@ -19,6 +19,7 @@ from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.model import GeneratorInfo, find_model, read_info
 
+T = TypeVar("T")
 Carry = Literal["copy", "hardlink", "symlink"]
 
 
@@ -271,7 +272,7 @@ def spread_frames(source: Path, layout: str | None, info: GeneratorInfo, count: 
     return [source / image for image in evenly(images, count)]
 
 
-def evenly(items: Sequence[str], count: int) -> list[str]:
+def evenly(items: Sequence[T], count: int) -> list[T]:
     """So many of the items, or all, evenly spread."""
     count = min(count, len(items))
     return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]

@@ -32,6 +32,7 @@ class Figure:
         before: Of the frames as they were; None where that has no meaning.
         interval: Of ``after``, 95 % confidence; None of too few.
         before_interval: Of ``before``, likewise.
+        change: Of ``after - before``, likewise: as both are measured on the same frames, it is surer than either.
         floor: The same figure of real pictures against others: the best to be hoped for; None where there is none.
         count: Frames (or objects) that it was measured on.
         least: Of fewer than this it tells nothing.
@@ -47,6 +48,7 @@ class Figure:
     before: float | None = None
     interval: Interval | None = None
     before_interval: Interval | None = None
+    change: Interval | None = None
     floor: float | None = None
     count: int = 0
     least: int = 1
@@ -136,5 +138,6 @@ def read_evaluation(out: Path) -> Evaluation | None:
 
 
 def _with_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
-    pairs = {name: tuple(values[name]) for name in ("interval", "before_interval") if values[name] is not None}
+    names = ("interval", "before_interval", "change")
+    pairs = {name: tuple(values[name]) for name in names if values[name] is not None}
     return {**values, **pairs}

@@ -158,7 +158,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
         pair = FramePair(frame, out / frame.image, line.status if line else "")
         if not pair.translation.is_file():
             missing.append(frame.image)
-        elif line and getattr(line, "instead", None) not in {None, "translation"}:
+        elif line and line.instead not in {None, "translation"}:
             rejected.append(pair)
         else:
             pairs.append(pair)
@@ -194,10 +194,7 @@ def _selected(dataset: Dataset, record: Record | None) -> list[Frame]:
 
 def spread(pairs: Sequence[FramePair], count: int) -> list[FramePair]:
     """So many frames, evenly spread; all of them for 0."""
-    if not count:
-        return list(pairs)
-    by_path = {pair.path: pair for pair in pairs}
-    return [by_path[path] for path in evenly(list(by_path), count)]
+    return evenly(pairs, count or len(pairs))
 
 
 def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[FramePair]:
@@ -215,6 +212,4 @@ def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[Fra
     if not count:
         return [pair for run in whole if len(run) > 1 for pair in run]
     pieces = [piece for run in whole for start in range(0, len(run), length) if len(piece := run[start:][:length]) > 1]
-    by_path = {piece[0].path: piece for piece in pieces}
-    chosen = evenly(list(by_path), max(1, count // length))
-    return [pair for path in chosen for pair in by_path[path]]
+    return [pair for piece in evenly(pieces, max(1, count // length)) for pair in piece]
