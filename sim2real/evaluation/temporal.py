@@ -1,0 +1,221 @@
+"""Does a converted sequence hold still where its source does?
+
+Two measures. The warp error needs optical flow: the next frame is moved back along the motion and compared with this
+one, where both show the same thing (Lai et al. 2018, "Learning Blind Video Temporal Consistency", arXiv 1808.00449).
+The flicker needs frames alone: by how much the light and the colour of a region differ from the mean of the frame
+before and the frame after. Motion changes them steadily, a translation that wavers does not.
+
+Both are in units of the frames' own contrast, so that a gain or a tint of the whole sequence changes neither, and both
+are told of the source too: not even that one is steady to the last grey level.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from typing import NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.labels import Flow
+from sim2real.errors import ImageError
+from sim2real.evaluation.figures import Figure
+from sim2real.evaluation.frames import FramePair
+from sim2real.evaluation.intervals import blocks_of, mean_interval
+from sim2real.metrics.base import Image
+
+_Floats = NDArray[np.float32]
+_Both = NDArray[np.float64]  # (2,), before and after
+_Places = tuple[_Floats, _Floats]  # x and y (H, W)
+_Number = TypeVar("_Number", np.uint8, np.float32)
+
+_GRID = (16, 8)  # (columns, rows) of the regions whose light and colour are followed
+_LEAST_CONTRAST = 1.0  # grey levels
+_LEAST_ERROR = 1.0  # grey levels: less is rounding and compression
+_LEAST_SEEN = 0.05  # of the pixels: if fewer are in both frames there is nothing to compare
+_STRANGERS = 0.2  # flicker of the source: videos were seen to have 0.02 to 0.11, loose photos 0.24 to 1.0
+_LEAST_COUNT = 16  # frames: of fewer a figure tells nothing
+_THREADS = 4
+
+
+class _Run(NamedTuple):
+    """What was measured on frames that follow each other, by path, before and after.
+
+    Attributes:
+        warp: Difference from the next frame along the motion, of the frames whose motion is known.
+        flicker: Difference in light from the mean of both neighbours, of the frames that have two.
+    """
+
+    warp: dict[str, _Both]
+    flicker: dict[str, _Both]
+
+
+def temporal_figures(
+    pairs: Sequence[FramePair], *, seed: int = 0
+) -> tuple[tuple[Figure, ...], Mapping[str, Mapping[str, float]]]:
+    """Measure how steady converted frames are beside their source.
+
+    Args:
+        pairs: Frames with their translations; those that follow each other in a sequence are compared.
+        seed: Of the resampling that gives the intervals.
+
+    Returns:
+        The figures ``warp_error`` and ``flicker``, before and after, and ``warp_ratio``, which is 1 where a translation
+        is as steady as its source; none at all where no two frames follow each other. And the values of each frame
+        after: path -> name -> value.
+
+    Raises:
+        ImageError: A frame cannot be decoded, or its flow does not fit it.
+        DatasetError: A flow label is damaged.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        runs = list(pool.map(_watch, _consecutive(pairs)))
+    if not runs:
+        return (), {}
+    warp, flicker = [run.warp for run in runs], [run.flicker for run in runs]
+    no_flow = "" if any(warp) else "not measured: no optical flow from one evaluated frame to the next"
+    no_video = "" if any(flicker) else "not measured: no three evaluated frames follow each other"
+    if no_flow and not no_video and _are_strangers(flicker):
+        no_video, flicker = "not measured: these frames are no video, neighbours show different places", []
+    ratio = [{path: both / both[0] for path, both in run.items()} for run in warp]
+    error = _figure("warp_error", "difference along the motion, in units of contrast", warp, no_flow, seed)
+    steady = _figure("flicker", "unsteadiness of light and colour, in units of contrast", flicker, no_video, seed)
+    times = _figure("warp_ratio", "warp error, times that of the source", ratio, no_flow, seed, compares=False)
+    measured = {"warp_error": warp, "warp_ratio": ratio, "flicker": flicker}
+    by_frame: dict[str, dict[str, float]] = {}
+    for name, of_runs in measured.items():
+        for run in of_runs:
+            for path, both in run.items():
+                by_frame.setdefault(path, {})[name] = float(both[1])
+    return (error, times, steady), by_frame
+
+
+def _consecutive(pairs: Sequence[FramePair]) -> Iterator[list[FramePair]]:
+    """The frames that follow each other, two or more."""
+    ordered = enumerate(sorted(pairs, key=lambda pair: (pair.sequence, pair.index)))
+    for _, numbered in groupby(ordered, key=lambda item: (item[1].sequence, item[1].index - item[0])):
+        run = [pair for _, pair in numbered]
+        if len(run) > 1:
+            yield run
+
+
+def _watch(run: Sequence[FramePair]) -> _Run:
+    seen = _Run({}, {})
+    paths, contrasts, lights = list[str](), list[_Both](), list[_Floats]()
+    last: tuple[FramePair, tuple[Image, Image]] | None = None
+    for pair in run:
+        images = pair.both()
+        paths.append(pair.path)
+        contrasts.append(np.array([max(cv2.meanStdDev(image)[1].mean(), _LEAST_CONTRAST) for image in images]))
+        lights.append(np.stack([_light(image) for image in images]))
+        if last is not None and (error := _warp_error(*last, pair, images)) is not None:
+            seen.warp[paths[-2]] = np.maximum(error, _LEAST_ERROR) / np.mean(contrasts[-2:], axis=0)
+        if len(lights) >= 3:
+            change = np.abs(lights[-2] - (lights[-3] + lights[-1]) / 2).mean(axis=(1, 2, 3), dtype=np.float64)
+            seen.flicker[paths[-2]] = change / np.mean(contrasts[-3:], axis=0)
+        last = pair, images
+    return seen
+
+
+def _light(image: Image) -> _Floats:
+    """The mean colours of the regions of a picture (rows, columns, 3)."""
+    return np.asarray(cv2.resize(image.astype(np.float32), _GRID, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _are_strangers(flicker: Sequence[Mapping[str, _Both]]) -> bool:
+    """Whether neighbours have little in common already in the source, as numbered photos of different places."""
+    return float(np.median([both[0] for run in flicker for both in run.values()])) > _STRANGERS
+
+
+def _figure(
+    name: str, title: str, runs: Sequence[Mapping[str, _Both]], remark: str, seed: int, *, compares: bool = True
+) -> Figure:
+    """The mean of all frames, after, and before if that is something to compare it with."""
+    values = np.array([both for run in runs for both in run.values()]).reshape(-1, 2)
+    blocks = blocks_of([str(number) for number, run in enumerate(runs) for _ in run])
+    before, after = values.T if len(values) else (None, None)
+    return Figure(
+        group="temporal",
+        name=name,
+        title=title,
+        better="lower",
+        after=None if after is None else float(after.mean()),
+        before=float(before.mean()) if compares and before is not None else None,
+        interval=None if after is None else mean_interval(after, blocks, seed),
+        before_interval=mean_interval(before, blocks, seed) if compares and before is not None else None,
+        count=len(values),
+        least=_LEAST_COUNT,
+        remark=remark,
+    )
+
+
+# along the motion
+
+
+def _warp_error(
+    here: FramePair, images: tuple[Image, Image], there: FramePair, others: tuple[Image, Image]
+) -> _Both | None:
+    """Mean difference of two frames along the motion in grey levels; None where no flow tells that."""
+    ahead, back = _flow(here, "flow", images[0]), _flow(there, "backward_flow", others[0])
+    if ahead is None:
+        if back is None:
+            return None
+        ahead, back, images, others = back, None, others, images
+    target = _target(ahead)
+    seen = _is_alone(ahead, target) if back is None else _returns(ahead, back, target)
+    if seen.mean() < _LEAST_SEEN:
+        return None
+    return np.array(
+        [cv2.absdiff(one[seen], _at(target, other)[seen]).mean() for one, other in zip(images, others, strict=True)]
+    )
+
+
+def _flow(pair: FramePair, kind: str, image: Image) -> Flow | None:
+    flow = pair.label(kind)
+    if not isinstance(flow, Flow):
+        return None
+    if flow.valid.shape != image.shape[:2]:
+        sizes = ["{1}x{0}".format(*shape) for shape in (flow.valid.shape, image.shape)]
+        raise ImageError(f"{pair.path}: its {kind.replace('_', ' ')} is of {sizes[0]} pixels, the image of {sizes[1]}")
+    return flow
+
+
+def _target(flow: Flow) -> _Places:
+    """Where the pixels go, as x and y (H, W)."""
+    rows, columns = np.indices(flow.valid.shape, np.float32)
+    return columns + flow.uv[..., 0], rows + flow.uv[..., 1]
+
+
+def _at(target: _Places, values: NDArray[_Number]) -> NDArray[_Number]:
+    """What values (H, W) or (H, W, C) are at places between the pixels; 0 outside."""
+    return np.asarray(cv2.remap(values, *target, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), values.dtype)
+
+
+def _returns(ahead: Flow, back: Flow, target: _Places) -> NDArray[np.bool_]:
+    """Where the way there and back ends where it began, so that nothing is hidden (Sundaram, Brox, Keutzer 2010)."""
+    way_back = _at(target, back.uv)
+    known = _at(target, back.valid.astype(np.float32)) > 0.999  # 0 outside of the picture
+    gap = _square(ahead.uv + way_back)
+    return np.asarray(ahead.valid & known & (gap < 0.01 * (_square(ahead.uv) + _square(way_back)) + 0.5))
+
+
+def _is_alone(ahead: Flow, target: _Places) -> NDArray[np.bool_]:
+    """Where nothing else goes to the same place; for want of the way back, both of two that do are taken as hidden."""
+    height, width = ahead.valid.shape
+    columns, rows = (np.rint(each).astype(np.intp) for each in target)
+    inside = ahead.valid & (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    places, ways = (rows[inside], columns[inside]), ahead.uv[inside]
+    least, most = (np.full((height, width, 2), bound, np.float32) for bound in (1e6, -1e6))
+    np.minimum.at(least, places, ways)
+    np.maximum.at(most, places, ways)
+    around = np.ones((3, 3), np.uint8)
+    spread = _square(np.asarray(cv2.dilate(most, around) - cv2.erode(least, around), np.float32))
+    alone = np.zeros_like(inside)
+    alone[inside] = spread[places] < 1 + 0.01 * _square(ways)
+    return np.asarray(alone)
+
+
+def _square(vectors: _Floats) -> _Floats:
+    """Their lengths, squared."""
+    return np.asarray(np.einsum("...i,...i", vectors, vectors))
