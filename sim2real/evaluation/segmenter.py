@@ -1,0 +1,426 @@
+"""Can what was labelled still be told from the pictures? A segmenter that learns the dataset's own masks on the spot.
+
+A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597) is trained on frames before their translation, then asked
+about others, before and after. What it knows before but not after no longer fits its label. It is trained under changing
+light, tone, blur and noise and sees every picture in units of its own mean and spread, so that a change of appearance
+alone is no loss. That it still agrees proves little: it never learnt to look for what no label tells of. The edges
+(:mod:`sim2real.metrics.edges`) see that.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms.functional import gaussian_blur  # type: ignore[import-untyped]  # it ships no types
+
+from sim2real.conversion.pipeline import Progress, quiet
+from sim2real.conversion.plan import evenly
+from sim2real.datasets.labels import Label, Segmentation
+from sim2real.errors import DatasetError
+from sim2real.evaluation.figures import Figure, Interval
+from sim2real.evaluation.intervals import blocks_of
+from sim2real.imageio import resize
+from sim2real.metrics.base import Image
+from sim2real.metrics.regions import has_name
+from sim2real.training.deterministic import deterministic
+
+Classes = NDArray[np.int64]
+"""The number of the class of each pixel, (h, w); -1 where it is not known."""
+
+STEPS = 300
+"""Steps of a training that are enough for a small town: about two minutes on two cores."""
+
+_WIDEST = 384  # px that the network sees
+_STRIDE = 16  # its own
+_WIDTH = 16  # channels of its first layer
+_BATCH = 4
+_STEP_SIZE = 3e-3
+_LEARNT, _ASKED = 256, 128  # frames at most
+_HELD_OUT = 0.25  # share of the frames, about
+_GAP = 0.05  # share of a sequence that is left out between what is learnt and what is asked about
+_FEWEST = 8  # frames
+_FEWEST_ASKED = 4
+_RAREST = 0.0005  # share of the pixels: of a rarer class there is too little to learn
+_KNOWN = 0.3  # IoU before, below which the segmenter does not know a class
+_NO_CLASS = frozenset({"void", "undefined", "unlabeled", "unlabelled", "unknown", "ignore"})
+_UNTOLD = -1
+_DRAWS = 1000
+
+
+class Pair(Protocol):
+    """A frame and its translation."""
+
+    @property
+    def path(self) -> str:
+        """Of the image within the dataset."""
+
+    @property
+    def sequence(self) -> str:
+        """What the frame belongs to; empty for loose images."""
+
+    @property
+    def index(self) -> int:
+        """Place in the sequence."""
+
+    def before(self) -> Image:
+        """The frame."""
+
+    def after(self) -> Image:
+        """Its translation."""
+
+    def labels(self) -> Mapping[str, Label]:
+        """The labels of the frame by kind, decoded when they are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterResult:
+    """What a segmenter says of a conversion.
+
+    Attributes:
+        figures: ``segmenter-miou``, intersection over union before and after: the mean over classes, and each class.
+        by_frame: Path of each frame that it was asked about -> share of labelled pixels that it knows after, 0 to 1.
+        remark: Why there is no figure; empty where there are some.
+    """
+
+    figures: tuple[Figure, ...] = ()
+    by_frame: Mapping[str, float] = field(default_factory=dict)
+    remark: str = ""
+
+
+class Overlap(NamedTuple):
+    """How many pixels of each class, (classes,), the segmenter and the mask tell.
+
+    Attributes:
+        both: Those that both tell.
+        seen: Those that the segmenter tells, where the mask tells anything.
+        true: Those that the mask tells.
+    """
+
+    both: Classes
+    seen: Classes
+    true: Classes
+
+
+class Segmenter:
+    """Tells the classes of pixels.
+
+    Attributes:
+        names: Of the classes, in order of their numbers.
+        size: (w, h) at which pictures are seen.
+
+    Args:
+        network: Takes standardised images (N, 3, h, w), gives logits (N, classes, h, w).
+        names: Of the classes.
+        size: (w, h), multiples of 16.
+        device: Where the network is.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str], size: tuple[int, int], device: str) -> None:
+        self.names = tuple(names)
+        self.size = size
+        self._network = network.eval()
+        self._device = device
+
+    def __call__(self, image: Image) -> Classes:
+        """What is seen in a picture, RGB uint8 (H, W, 3)."""
+        with torch.inference_mode():
+            seen = _tensor(torch.from_numpy(resize(image, self.size))[None]).to(self._device)
+            return np.asarray(self._network(_standardised(seen))[0].argmax(dim=0).cpu().numpy(), np.int64)
+
+    def compare(self, image: Image, mask: Segmentation) -> Overlap:
+        """Compare what is seen in a picture with what its mask says."""
+        true = _numbered(_reduced(mask, self.size), self.names)
+        known = true != _UNTOLD
+        true, seen = true[known], self(image)[known]
+        return Overlap(*(np.bincount(some, minlength=len(self.names)) for some in (true[seen == true], seen, true)))
+
+
+def segment(
+    frames: Sequence[Pair], *, steps: int = STEPS, seed: int = 0, device: str = "cpu", progress: Progress = quiet
+) -> SegmenterResult:
+    """Train a segmenter on a part of the frames and ask it about another, before and after.
+
+    Args:
+        frames: Frames with their translations.
+        steps: Of the training.
+        seed: Decides the first weights, what is drawn in the training, and the confidence intervals.
+        device: Where the network is.
+        progress: Told of the stages ``"learning to segment"`` and ``"segmenting"``.
+
+    Raises:
+        DatasetError: A mask is damaged, or no class covers enough to be learnt.
+        ImageError: An image is damaged.
+    """
+    masked = [pair for pair in frames if "segmentation" in pair.labels()]
+    if len(masked) < _FEWEST:
+        return SegmenterResult(
+            remark=f"a segmenter needs {_FEWEST} frames with segmentation masks, there are {len(masked)}"
+        )
+    learnt, asked = hold_out(masked)
+    asked = evenly(asked, _ASKED)
+    segmenter = train_segmenter(learnt, steps=steps, seed=seed, device=device, progress=progress)
+    overlaps, by_frame = [], {}
+    for number, pair in enumerate(asked, start=1):
+        mask = _mask(pair)
+        before, after = (segmenter.compare(image, mask) for image in (pair.before(), pair.after()))
+        overlaps.append((before, after))
+        by_frame[pair.path] = float(after.both.sum() / max(1, after.true.sum()))
+        progress("segmenting", number, len(asked))
+    draws = _draw_blocks(blocks_of([pair.sequence for pair in asked]), seed)
+    return SegmenterResult(_figures(segmenter.names, np.array(overlaps), draws), by_frame)
+
+
+def hold_out(frames: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Frames to learn from, and others to be asked about, about 3 : 1.
+
+    Sequences whose names begin alike (``"Scene01/clone/Camera_0"``, ``"Scene01/fog/Camera_1"``) show the same places.
+    Where there are several such scenes, whole ones are held out; else the last part of each sequence, behind a gap.
+    """
+    scenes, sequences = defaultdict[str, list[Pair]](list), defaultdict[str, list[Pair]](list)
+    for pair in sorted(frames, key=lambda pair: (pair.sequence, pair.index, pair.path)):
+        scenes[pair.sequence.partition("/")[0]].append(pair)
+        sequences[pair.sequence].append(pair)
+    learnt, asked = list[Pair](), list[Pair]()
+    if len(scenes) > 1:
+        first, *others = reversed(scenes.values())
+        asked += first
+        for scene in others[:-1]:
+            (asked if len(asked) < _HELD_OUT * len(frames) else learnt).extend(scene)
+        return [*learnt, *others[-1]], asked
+    for sequence in sequences.values():
+        begin = round((1 - _HELD_OUT) * len(sequence))
+        learnt += sequence[: begin - math.ceil(_GAP * len(sequence))]
+        asked += sequence[begin:]
+    return learnt, asked
+
+
+def train_segmenter(
+    pairs: Sequence[Pair], *, steps: int = STEPS, seed: int = 0, device: str = "cpu", progress: Progress = quiet
+) -> Segmenter:
+    """Train a segmenter on frames as they were before; of many, on 256, evenly spread.
+
+    Args:
+        pairs: The frames, all with masks.
+        steps: Of four frames each.
+        seed: Decides the first weights and all that is drawn.
+        device: Where the network is.
+        progress: Told of the stage ``"learning to segment"``.
+
+    Raises:
+        DatasetError: A mask is damaged, or no class covers enough to be learnt.
+        ImageError: An image is damaged.
+    """
+    lesson = _read(evenly(pairs, _LEARNT))
+    random = torch.Generator().manual_seed(seed)
+    with deterministic(wanted=True), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _UNet(len(lesson.names)).to(device)
+        optimiser = torch.optim.AdamW(network.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _STEP_SIZE, total_steps=steps + 1)
+        weights = lesson.weights.to(device)
+        for step in range(1, steps + 1):
+            chosen = torch.randint(len(lesson.images), (_BATCH,), generator=random)
+            images, classes = _in_another_light(_tensor(lesson.images[chosen]), random), lesson.classes[chosen].long()
+            if _draw(random, 0, 1).item() < 0.5:
+                images, classes = images.flip(-1), classes.flip(-1)
+            logits = network(_standardised(images.to(device))).movedim(1, -1).flatten(0, 2)
+            loss = functional.cross_entropy(logits, classes.to(device).flatten(), weights, ignore_index=_UNTOLD)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            progress("learning to segment", step, steps)
+    return Segmenter(network, lesson.names, lesson.size, device)
+
+
+def _figures(names: Sequence[str], overlaps: Classes, draws: NDArray[np.int64]) -> tuple[Figure, ...]:
+    """The mean over the classes that the segmenter knows, and each class that it was asked about.
+
+    Args:
+        names: Of the classes.
+        overlaps: The frames' overlaps, (N, before and after, 3, classes).
+        draws: How often each frame is drawn, (draws, N).
+    """
+    true = overlaps[:, 0, 2]
+    present = np.flatnonzero(true.sum(axis=0) >= _RAREST * true.sum()).tolist()
+    whole = _unions(overlaps, np.ones((1, len(overlaps)), np.int64))[0]
+    drawn = _unions(overlaps, draws)
+    known = [number for number in present if whole[0, number] >= _KNOWN]
+    figures = (
+        [_figure("", whole[:, known].mean(axis=1), drawn[..., known].mean(axis=2), len(overlaps))] if known else []
+    )
+    for number in present:
+        count = int((true[:, number] > 0).sum())
+        figures.append(_figure(names[number], whole[:, number], drawn[..., number], count))
+    return tuple(figures)
+
+
+def _figure(label: str, unions: NDArray[np.float64], drawn: NDArray[np.float64], count: int) -> Figure:
+    """One figure: its values (before and after) and those of the draws, (draws, before and after)."""
+    before, after = unions.tolist()
+    known = before >= _KNOWN
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    intervals: list[Interval] = [(float(low[side]), float(high[side])) for side in (0, 1)]
+    return Figure(
+        group="preservation",
+        name="segmenter-miou",
+        title="IoU of a segmenter trained on the source's masks" + ("" if label else ", mean over classes"),
+        better="higher",
+        before=before,
+        after=after if known else None,
+        before_interval=intervals[0] if count >= _FEWEST_ASKED else None,
+        interval=intervals[1] if known and count >= _FEWEST_ASKED else None,
+        count=count,
+        least=_FEWEST_ASKED,
+        label=label,
+        remark="" if known else f"it does not know this class in the source either (less than {_KNOWN})",
+    )
+
+
+def _unions(overlaps: Classes, draws: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Intersection over union, (draws, before and after, classes); NaN of a class that is not there."""
+    both, seen, true = np.moveaxis(np.tensordot(draws, overlaps, axes=1).astype(np.float64), 2, 0)
+    union = seen + true - both
+    return np.asarray(np.divide(both, union, out=np.full_like(both, np.nan), where=union > 0))
+
+
+def _draw_blocks(blocks: NDArray[np.intp], seed: int) -> NDArray[np.int64]:
+    """How often each frame is drawn when blocks of them are, (draws, N)."""
+    count = int(blocks[-1]) + 1
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_DRAWS)[:, blocks]
+
+
+# pictures and masks
+
+
+class _Lesson(NamedTuple):
+    """What is learnt from.
+
+    Attributes:
+        images: (N, h, w, 3) uint8.
+        classes: (N, h, w) int16.
+        weights: How much a pixel of each class counts, (classes,).
+        names: Of the classes.
+        size: (w, h).
+    """
+
+    images: Tensor
+    classes: Tensor
+    weights: Tensor
+    names: tuple[str, ...]
+    size: tuple[int, int]
+
+
+def _read(pairs: Sequence[Pair]) -> _Lesson:
+    height, width = pairs[0].before().shape[:2]
+    scale = min(1, _WIDEST / width) / _STRIDE
+    size = max(1, round(scale * width)) * _STRIDE, max(1, round(scale * height)) * _STRIDE
+    masks = [_reduced(_mask(pair), size) for pair in pairs]
+    areas = Counter[str]()
+    for mask in masks:
+        ids, counts = np.unique(mask.ids, return_counts=True)
+        for number, count in zip(ids.tolist(), counts.tolist(), strict=True):
+            areas[mask.names.get(number, "")] += count
+    least = _RAREST * areas.total()
+    names = tuple(sorted(name for name, area in areas.items() if area >= least and _is_class(name)))
+    if not names:
+        raise DatasetError("the segmentation masks name no class; is its list of classes missing?")
+    weights = torch.tensor([areas[name] ** -0.5 for name in names])
+    images = torch.from_numpy(np.stack([resize(pair.before(), size) for pair in pairs]))
+    classes = torch.from_numpy(np.stack([_numbered(mask, names).astype(np.int16) for mask in masks]))
+    return _Lesson(images, classes, weights / weights.mean(), names, size)
+
+
+def _mask(pair: Pair) -> Segmentation:
+    return cast("Segmentation", pair.labels()["segmentation"])
+
+
+def _reduced(mask: Segmentation, size: tuple[int, int]) -> Segmentation:
+    """A mask at another (w, h): the classes in the middles of the new pixels."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+        for new, old in zip(reversed(size), mask.ids.shape, strict=True)
+    )
+    return Segmentation(mask.ids[np.ix_(rows, columns)], mask.names)
+
+
+def _is_class(name: str) -> bool:
+    return bool(name) and not has_name(name, _NO_CLASS)
+
+
+def _numbered(mask: Segmentation, names: Sequence[str]) -> Classes:
+    """The places of a mask's classes among some names."""
+    numbered = np.full(mask.ids.shape, _UNTOLD, np.int64)
+    for number, name in mask.names.items():
+        if name in names:
+            numbered[mask.ids == number] = names.index(name)
+    return numbered
+
+
+def _tensor(images: Tensor) -> Tensor:
+    """Images (N, h, w, 3) uint8 as (N, 3, h, w) in [0, 1]."""
+    return images.movedim(-1, 1).float() / 255
+
+
+def _standardised(images: Tensor) -> Tensor:
+    """Each image's channels in units of its own mean and spread."""
+    spread, mean = torch.std_mean(images, dim=(2, 3), keepdim=True)
+    return (images - mean) / spread.clamp(min=0.02)
+
+
+def _in_another_light(images: Tensor, random: torch.Generator) -> Tensor:
+    """Images (N, 3, h, w) in [0, 1] with another tone curve, colour of light, haze, sharpness and noise each."""
+    each = len(images), 1, 1, 1
+    images = images ** _draw(random, -0.7, 0.7, *each).exp()
+    images = images * _draw(random, 0.6, 1.3, len(images), 3, 1, 1) + _draw(random, 0, 0.3, *each)
+    if _draw(random, 0, 1).item() < 0.5:
+        images = gaussian_blur(images, [7, 7], [_draw(random, 0.3, 2).item()])
+    grain = torch.randn(images.shape, generator=random)
+    return (images + _draw(random, 0, 0.06, *each) * grain).clamp(0, 1)
+
+
+def _draw(random: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
+    return torch.empty(shape).uniform_(low, high, generator=random)
+
+
+# the network
+
+
+class _UNet(nn.Module):
+    """Logits of classes (N, classes, h, w) of images (N, 3, h, w), sides multiples of 16."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        widths = [_WIDTH * depth for depth in (1, 2, 4, 6)]
+        self.down = nn.ModuleList(_block(*some, stride=2) for some in pairwise([3, *widths]))
+        self.up = nn.ModuleList(_block(below + above, above) for above, below in pairwise(widths))
+        self.head = nn.Sequential(nn.Conv2d(_WIDTH, 4 * classes, 1), nn.PixelShuffle(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        passed = [images]
+        for down in self.down:
+            passed.append(down(passed[-1]))
+        below = passed.pop()
+        for up in reversed(self.up):
+            below = up(torch.cat([functional.interpolate(below, scale_factor=2), passed.pop()], dim=1))
+        return cast("Tensor", self.head(below))
+
+
+def _block(channels: int, wanted: int, *, stride: int = 1) -> nn.Sequential:
+    """Two convolutions, the first with the stride."""
+    return nn.Sequential(
+        nn.Conv2d(channels, wanted, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(wanted),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(wanted, wanted, 3, padding=1, bias=False),
+        nn.BatchNorm2d(wanted),
+        nn.ReLU(inplace=True),
+    )
