@@ -8,6 +8,12 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     at = "sim2real.networks.generators"
     register("encoder-decoder", f"{at}:EncoderDecoder", summary="strided 4x4 convolutions around residual blocks")
     register("resnet", f"{at}:ResNet", summary="7x7 stem, 3x3 strided convolutions, 6 or 9 residual blocks")
+    at = "sim2real.networks.colour"
+    register("reinhard", f"{at}:Reinhard", summary="untrained: mean and spread of lightness and colours")
+    register("histogram", f"{at}:Histogram", summary="untrained: histograms of a real image's channels")
+    register("pixel-distribution", f"{at}:PixelDistribution", summary="untrained: mean and covariance of colours")
+    register("fda", f"{at}:FourierDomainAdaptation", summary="untrained: low frequencies' amplitudes of a real image")
+    register("augment", f"{at}:Variation", summary="untrained: hand-made changes of light, blur and noise")
 
 
 @hookimpl
@@ -30,6 +36,7 @@ def register_losses(register: Register) -> None:  # noqa: D103
 @hookimpl
 def register_methods(register: Register) -> None:  # noqa: D103
     register("cyclegan", "sim2real.methods.cyclegan:CycleGAN", summary="two generators, two critics, cycle consistency")
+    register("fit", "sim2real.methods.fit:Fit", summary="shows images to generators that are not trained")
 
 
 @hookimpl
@@ -73,6 +80,11 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "resnet9-sigmoid": "256x256, ResNet-9 and a PatchGAN with a sigmoid",
         "cyclegan-256": "256x256, the patch critic alone",
         "cyclegan": "the reference CycleGAN at 256x256, ResNet-9 and PatchGAN 70x70",
+        "reinhard": "seconds, no training: the real images' mean and spread of colours",
+        "histogram": "seconds, no training: the histograms of a real image, drawn for each frame",
+        "pixel-distribution": "seconds, no training: the mean and covariance of a real image's colours",
+        "fda": "seconds, no training: the low frequencies of a real image (Fourier Domain Adaptation)",
+        "augment": "seconds, no training: strong hand-made augmentation, frame by frame",
     }
     for name, summary in recipes.items():
         register(name, f"sim2real.recipes:{name}.toml", summary=summary)

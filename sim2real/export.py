@@ -109,6 +109,9 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
         Sim2RealError: No such model, the network cannot be exported so, or its graph is farther from it than allowed.
     """
     generator, info = load_generator(model)
+    if getattr(generator, "by_frame", False):
+        message = f"{model}: '{info.name}' changes whole frames outside of torch and is no graph: it cannot be exported"
+        raise Sim2RealError(message)
     facts = {
         "version": __version__,
         "direction": info.direction,

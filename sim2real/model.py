@@ -168,8 +168,18 @@ class Translator:
         self.info = info
         self._engine = TorchEngine(generator, settings)
 
-    def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-        """RGB uint8 (H, W, 3), or a batch (N, H, W, 3), of any size -> the same shape.
+    def __call__(
+        self, images: "NDArray[np.uint8]", *, seeds: "NDArray[np.uint64] | None" = None
+    ) -> "NDArray[np.uint8]":
+        """Translate pictures.
+
+        Args:
+            images: RGB uint8 (H, W, 3), or a batch (N, H, W, 3), of any size.
+            seeds: For a generator that draws at random, a number for each picture, uint64 (N,); None: made from its own
+                pixels. Others leave them unread.
+
+        Returns:
+            The same shape.
 
         Raises:
             ValueError: The array is of another shape or type.
@@ -177,7 +187,7 @@ class Translator:
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
             message = f"expected RGB uint8 (H, W, 3) or (N, H, W, 3), not {images.dtype} {images.shape}"
             raise ValueError(message)
-        return self._engine(images) if images.ndim == 4 else self._engine(images[None])[0]
+        return self._engine(images, seeds=seeds) if images.ndim == 4 else self._engine(images[None], seeds=seeds)[0]
 
 
 def load(

@@ -24,6 +24,7 @@ def command(
     """Draw frames before and after translation, side by side, in seconds."""
     from sim2real.cli.console import out, progress
     from sim2real.contactsheet import contact_sheet
+    from sim2real.conversion.inference import seeds_of
     from sim2real.conversion.plan import spread_frames
     from sim2real.errors import Sim2RealError
     from sim2real.files import write_whole
@@ -39,7 +40,8 @@ def command(
     with progress("frames") as report:
         for done, path in enumerate(paths, 1):
             before.append(read_rgb(path))
-            after.append(translate(before[-1]))
+            name = path.relative_to(src).as_posix() if src.is_dir() else path.name
+            after.append(translate(before[-1], seeds=seeds_of([name])))
             report("translating", done, len(paths))
     sheet = contact_sheet({"before": before, f"after ({translate.info.direction})": after})
     write_whole(file, encode_png(sheet))

@@ -470,12 +470,12 @@ class TiledEngine(TorchEngine):
         super().__init__(generator, settings)
         self._tile = tile
 
-    def _translate(self, images: Tensor, height: int, width: int) -> Tensor:
+    def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  handed on
         result = torch.empty((len(images), 3, height, width), dtype=torch.uint8)
         grid = Grid(-(-height // self._tile), -(-width // self._tile), self._device, self._layout)
         for image, pixels in zip(images, result, strict=True):
             whole = FeatureMap(image[None], grid, steps=(self._as_input,))
-            translated = self._generator(whole)
+            translated = self._generator(whole, **more)
             for region in grid.regions(height, width):
                 top, bottom, left, right = region
                 pixels[:, top:bottom, left:right] = self._as_pixels(translated.read(region))[0]
@@ -488,6 +488,8 @@ def check_tiling(generator: nn.Module) -> None:
     Raises:
         CannotTileError: It cannot; the message says what is in the way.
     """
+    if getattr(generator, "by_frame", False):
+        raise CannotTileError("it looks at each frame as a whole")
     side = 4 * getattr(generator, "stride", 1)
     picture = np.zeros((1, side, side, 3), np.uint8)
     TiledEngine(generator, EngineSettings(device="cpu", precision="fp32"), side // 2)(picture)

@@ -1,9 +1,10 @@
 """The engine that is always there: PyTorch on the CPU or a GPU."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,11 +24,15 @@ class TorchEngine:
     """Runs a generator on whole pictures: padded by reflection to the network's stride, cropped again, never resized.
 
     Args:
-        generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides.
+        generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides. If its
+            attribute ``by_frame`` is true (not if absent), it takes a keyword argument ``seeds`` too and works on the
+            CPU, one frame at a time.
         settings: Device, precision and what is compiled; the same ones give the same bytes in every run.
 
     Attributes:
-        streams: Two on a GPU, so that one copies while the other computes.
+        streams: Two on a GPU, so that one copies while the other computes; as many as there are cores, if the generator
+            works on one frame at a time.
+        takes_seeds: Whether it does, and draws at random.
 
     Raises:
         CannotCompileError: The generator cannot be compiled for the sizes of the settings.
@@ -39,9 +44,10 @@ class TorchEngine:
         self._layout = torch.contiguous_format if settings.precision == "fp32" else torch.channels_last
         self._stride: int = getattr(generator, "stride", 1)
         self._generator = prepared(generator).to(self._device).to(memory_format=self._layout)
-        self.streams = 1 if self._device.type == "cpu" else 2
+        self.takes_seeds: bool = getattr(generator, "by_frame", False)
+        self.streams = (os.cpu_count() or 1) if self.takes_seeds else 1 if self._device.type == "cpu" else 2
         self._own = threading.local()
-        self._compiled: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}
+        self._compiled: dict[tuple[int, int], Callable[..., Tensor]] = {}
         for width, height in settings.compile:
             self._compiled[width, height] = torch.compile(self._generator, dynamic=False)
             try:
@@ -54,8 +60,17 @@ class TorchEngine:
                 raise CannotCompileError(message) from error
 
     @torch.inference_mode()
-    def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-        """RGB (N, H, W, 3) -> the same shape.
+    def __call__(
+        self, images: "NDArray[np.uint8]", *, seeds: "NDArray[np.uint64] | None" = None
+    ) -> "NDArray[np.uint8]":
+        """Translate RGB pictures.
+
+        Args:
+            images: (N, H, W, 3).
+            seeds: A number for each of them, (N,), if ``takes_seeds``; None: made from its own pixels.
+
+        Returns:
+            The same shape.
 
         Raises:
             OutOfMemoryError: The device has too little memory.
@@ -68,7 +83,7 @@ class TorchEngine:
         )  # reflects again if need be
         try:
             with self._numbers(), self._stream():
-                pixels = self._translate(padded, height, width)
+                pixels = self._translate(padded, height, width, **({"seeds": seeds} if self.takes_seeds else {}))
         except (RuntimeError, MemoryError) as error:
             if not _is_lack_of_memory(error):
                 raise
@@ -81,10 +96,10 @@ class TorchEngine:
             raise OutOfMemoryError(message) from error
         return pixels.permute(0, 2, 3, 1).contiguous().numpy()
 
-    def _translate(self, images: Tensor, height: int, width: int) -> Tensor:
+    def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  handed on
         """Padded pictures, uint8 (N, 3, H, W) -> translated ones of this size, on the host."""
         network = self._compiled.get((width, height), self._generator)
-        outputs: Tensor = network(self._as_input(images.to(self._device)))
+        outputs: Tensor = network(self._as_input(images.to(self._device)), **more)
         return self._as_pixels(outputs[..., :height, :width]).cpu()
 
     def _as_input(self, images: Tensor) -> Tensor:

@@ -28,11 +28,16 @@ class Ranged(nn.Module):
         self.scale = (high - low) / 2
         self.shift = (high + low) / 2
 
-    def forward(self, images: torch.Tensor) -> Any:  # noqa: ANN401  images, a tensor of scores or a tuple of them
-        """Images (N, C, H, W) in [-1, 1] -> what the network makes of them; images come back in [-1, 1]."""
+    def forward(self, images: torch.Tensor, **more: Any) -> Any:  # noqa: ANN401  images, a tensor of scores or a tuple
+        """Images (N, C, H, W) in [-1, 1] -> what the network makes of them; images come back in [-1, 1].
+
+        Args:
+            images: What the network takes.
+            more: What it takes besides, handed on as it is.
+        """
         if (self.scale, self.shift) == (1.0, 0.0):
-            return self.network(images)
-        result = self.network(images * self.scale + self.shift)
+            return self.network(images, **more)
+        result = self.network(images * self.scale + self.shift, **more)
         return (result - self.shift) / self.scale if self.returns_images else result
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the network has

@@ -1,0 +1,304 @@
+"""Generators that nobody trains: they are shown images and keep statistics, or some of the images themselves.
+
+Each looks at a frame as a whole, on the CPU, in 8 bits a channel, and changes its colours: what it shows stays where it
+is. That is what a trained generator has to be better than.
+
+Their attribute ``by_frame`` says so to whoever runs them, and ``observe`` shows them images, see
+:class:`sim2real.methods.fit.Fit`. What they draw at random is decided by a number for each picture, ``seeds``.
+"""
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sim2real.augment import match_histogram, match_spectrum, vary_appearance
+from sim2real.errors import SettingsError, Sim2RealError
+from sim2real.networks.blocks import check_counts, choose, pair
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+
+class ByFrame(nn.Module, ABC):
+    """A generator that translates whole pictures, one at a time, outside of torch.
+
+    Attributes:
+        by_frame: True.
+    """
+
+    by_frame = True
+
+    def observe(self, source: Tensor, target: Tensor) -> None:
+        """Look at images of both domains, (N, 3, H, W) in [-1, 1]: those to translate, and those to be like."""
+
+    @abstractmethod
+    def translate(self, image: Image, seed: int) -> Image:
+        """RGB (H, W, 3) -> the same shape; the seed decides what is drawn at random."""
+
+    def forward(self, images: Tensor, seeds: NDArray[np.uint64] | None = None) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] -> the same, of 256 values.
+
+        Args:
+            images: What to translate.
+            seeds: A number for each of them, uint64 (N,); None: made from its own pixels.
+
+        Raises:
+            Sim2RealError: It has seen no images yet.
+        """
+        if images.is_meta:  # somebody asks for shapes
+            return torch.empty_like(images)
+        pictures = as_pictures(images)
+        numbers = [zlib.crc32(picture) for picture in pictures] if seeds is None else seeds.tolist()
+        pairs = zip(pictures, numbers, strict=True)
+        translated = np.stack([self.translate(picture, number) for picture, number in pairs])
+        return torch.from_numpy(translated).to(images.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+class Reinhard(ByFrame):
+    """Gives lightness and both colours of CIELAB the mean and the spread that the target domain has of them.
+
+    Reinhard et al. 2001, "Color Transfer between Images", do so in the space of Ruderman et al. and with two images.
+
+    Args:
+        _in_channels: 3.
+        _out_channels: 3.
+        statistics: Of what the mean and the spread are that go. ``"set"``: of all images that are seen, so that all
+            frames are changed alike, bright ones stay brighter than dark ones, and videos do not flicker.
+            ``"frame"``: of the frame itself.
+    """
+
+    moments: Tensor
+
+    def __init__(self, _in_channels: int, _out_channels: int, *, statistics: Literal["set", "frame"] = "set") -> None:
+        super().__init__()
+        self.by_set = choose("generator.options.statistics", statistics, {"set": True, "frame": False})
+        # of the source and of the target: how many pixels, and sums of (L, a, b) and of their squares
+        self.register_buffer("moments", torch.zeros(2, 7, dtype=torch.float64))
+
+    def observe(self, source: Tensor, target: Tensor) -> None:
+        """Add images to the statistics of their domains."""
+        for domain, images in enumerate((source, target)):
+            self.moments[domain] += torch.from_numpy(_moments(_lab(as_pictures(images)))).to(self.moments)
+
+    def translate(self, image: Image, seed: int) -> Image:  # noqa: ARG002  it draws nothing
+        """RGB (H, W, 3) -> the same shape."""
+        source, target = self.moments.cpu().numpy()
+        if not target[0]:
+            raise _unfitted()
+        lab = _lab(image)
+        mean, spread = _mean_and_spread(source if self.by_set else _moments(lab))
+        wanted_mean, wanted_spread = _mean_and_spread(target)
+        gain = wanted_spread / np.maximum(spread, _LEAST_SPREAD)
+        return _rgb(lab * np.float32(gain) + np.float32(wanted_mean - gain * mean))
+
+
+_LEAST_SPREAD = 0.1  # of L, a and b, whose units are about what an eye can tell: what is even stays so
+
+
+def _moments(lab: NDArray[np.float32]) -> Floats:
+    values = lab.reshape(-1, 3).astype(np.float64)
+    return np.concatenate([[len(values)], values.sum(0), (values**2).sum(0)])
+
+
+def _mean_and_spread(moments: Floats) -> tuple[Floats, Floats]:
+    mean = moments[1:4] / moments[0]
+    return mean, np.sqrt(np.maximum(moments[4:] / moments[0] - mean**2, 0))
+
+
+class _Likening(ByFrame):
+    """Makes each frame like one image of the target domain, which its seed draws from those that are kept.
+
+    Args:
+        references: How many images are kept, in the size of a training batch: the first ones that are seen.
+    """
+
+    references: Tensor
+
+    def __init__(self, references: int) -> None:
+        super().__init__()
+        check_counts(**{"generator.options.references": references})
+        self.most = references
+        self.register_buffer("references", torch.empty(0, 0, 0, 3, dtype=torch.uint8))
+
+    def observe(self, source: Tensor, target: Tensor) -> None:  # noqa: ARG002  only the target is of interest
+        """Keep images of the target domain while there is room."""
+        if missing := self.most - len(self.references):
+            new = torch.from_numpy(as_pictures(target[:missing])).to(self.references.device)
+            self.references = torch.cat([self.references, new]) if len(self.references) else new
+
+    def translate(self, image: Image, seed: int) -> Image:
+        """RGB (H, W, 3) -> the same shape."""
+        if not len(self.references):
+            raise _unfitted()
+        random = np.random.default_rng(seed)
+        reference = self.references[random.integers(len(self.references))]
+        return self.liken(image, np.ascontiguousarray(reference.cpu().numpy()), random)
+
+    @abstractmethod
+    def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
+        """RGB (H, W, 3), and RGB of another size -> the first, as the second looks."""
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401  torch's
+        """As torch's; how many images there are, and of what size, is known from what is loaded."""
+        kept = state_dict.get(f"{prefix}references", self.references)
+        self.references = torch.empty_like(kept, device=self.references.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class Histogram(_Likening):
+    """Matches the histograms of red, green and blue to those of an image of the target domain.
+
+    Args:
+        _in_channels: 3.
+        _out_channels: 3.
+        blend: The least and the greatest share of the matched picture, the rest is the frame as it was.
+        references: How many images of the target domain are kept.
+    """
+
+    def __init__(
+        self,
+        _in_channels: int,
+        _out_channels: int,
+        *,
+        blend: Sequence[float] = (0.5, 1.0),
+        references: int = 32,
+    ) -> None:
+        super().__init__(references)
+        self.blend = _limits("blend", blend, 1)
+
+    def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
+        """As of the base class."""
+        return match_histogram(image, reference, blend=random.uniform(*self.blend))
+
+
+class PixelDistribution(_Likening):
+    """Gives the colours the mean and the covariance of those of an image of the target domain.
+
+    By the linear map that moves colours least, of Pitié and Kokaram 2007, "The Linear Monge-Kantorovitch Linear Colour
+    Mapping": it turns no colour into another one, as matching of principal axes can, whose signs and order are open.
+
+    Args:
+        _in_channels: 3.
+        _out_channels: 3.
+        blend: The least and the greatest share of the mapped picture, the rest is the frame as it was.
+        references: How many images of the target domain are kept.
+    """
+
+    def __init__(
+        self,
+        _in_channels: int,
+        _out_channels: int,
+        *,
+        blend: Sequence[float] = (0.5, 1.0),
+        references: int = 32,
+    ) -> None:
+        super().__init__(references)
+        self.blend = _limits("blend", blend, 1)
+
+    def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
+        """As of the base class."""
+        mean, covariance = _mean_and_covariance(image)
+        wanted_mean, wanted = _mean_and_covariance(reference)
+        root = _root(covariance)
+        inverse = np.linalg.inv(root)
+        matrix = inverse @ _root(root @ wanted @ root) @ inverse
+        share = random.uniform(*self.blend)
+        matrix = share * matrix + (1 - share) * np.eye(3)
+        shift = share * wanted_mean + (1 - share) * mean - matrix @ mean
+        return _as_bytes(cv2.transform(image.astype(np.float32), np.column_stack([matrix, shift]).astype(np.float32)))
+
+
+def _mean_and_covariance(image: Image) -> tuple[Floats, Floats]:
+    values = image.reshape(-1, 3).astype(np.float64)
+    return values.mean(0), np.cov(values, rowvar=False, ddof=0) + np.eye(3) / 12  # as rounding adds to a single colour
+
+
+def _root(matrix: Floats) -> Floats:
+    """Of a symmetric matrix without negative eigenvalues."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T)
+
+
+class FourierDomainAdaptation(_Likening):
+    """Gives the lowest frequencies the amplitudes of an image of the target domain (Yang and Soatto 2020).
+
+    Args:
+        _in_channels: 3.
+        _out_channels: 3.
+        beta: The least and the greatest share of the shorter side up to which frequencies are taken, to 0.5. At least
+            one is, which is the mean and slow changes across the frame.
+        references: How many images of the target domain are kept.
+    """
+
+    def __init__(
+        self,
+        _in_channels: int,
+        _out_channels: int,
+        *,
+        beta: Sequence[float] = (0.005, 0.01),
+        references: int = 32,
+    ) -> None:
+        super().__init__(references)
+        self.beta = _limits("beta", beta, 0.5)
+
+    def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
+        """As of the base class."""
+        one = 1.01 / min(image.shape[:2])
+        return match_spectrum(image, reference, beta=min(max(random.uniform(*self.beta), one), 0.5))
+
+
+class Variation(ByFrame):
+    """Knows no domain: varies light, colours, blur and noise by hand-made rules, differently for each frame.
+
+    Args:
+        _in_channels: 3.
+        _out_channels: 3.
+        strength: How far it goes, 0 to 1.
+    """
+
+    def __init__(self, _in_channels: int, _out_channels: int, *, strength: float = 1.0) -> None:
+        super().__init__()
+        _, self.strength = _limits("strength", (0, strength), 1)
+
+    def translate(self, image: Image, seed: int) -> Image:
+        """RGB (H, W, 3) -> the same shape."""
+        return vary_appearance(image, strength=self.strength, seed=seed)
+
+
+def as_pictures(images: Tensor) -> Image:
+    """(N, 3, H, W) in [-1, 1] -> RGB (N, H, W, 3)."""
+    pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _lab(image: Image) -> NDArray[np.float32]:
+    """RGB (..., 3) of sRGB -> CIELAB (H, W, 3): lightness 0 to 100, both colours about -100 to 100."""
+    return np.asarray(
+        cv2.cvtColor(image.reshape(-1, *image.shape[-2:]).astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32
+    )
+
+
+def _rgb(lab: NDArray[np.float32]) -> Image:
+    return _as_bytes(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255)
+
+
+def _as_bytes(image: Any) -> Image:  # noqa: ANN401  whatever OpenCV returns
+    return np.asarray(np.rint(image).clip(0, 255), np.uint8)
+
+
+def _limits(option: str, value: Sequence[float], most: float) -> tuple[float, float]:
+    low, high = pair(f"generator.options.{option}", value)
+    if not 0 <= low <= high <= most:
+        raise SettingsError(f"generator.options.{option} = {value!r} must be within 0 and {most:g}, the lesser first")
+    return low, high
+
+
+def _unfitted() -> Sim2RealError:
+    return Sim2RealError("this generator has seen no images yet: train it with method.name = 'fit'")
