@@ -292,6 +292,11 @@ class Conversion(Section):
         exclude: Frames that fit one of these are not converted.
         carry: How labels and all other files come over.
         quality: Of JPEG files.
+        gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"`` and
+            ``"lost_edges<=0.1"``. Empty: nothing.
+        rejected: What takes the place of those that do not: ``"aside"``: the frame as it was; ``"blend"``: a mixture of
+            both; ``"colour"``: the frame in the colours of its translation; ``"pass"``: the translation all the same,
+            marked in the manifest. Where a blend or new colours do not pass either, the frame as it was.
     """
 
     source: str
@@ -302,6 +307,8 @@ class Conversion(Section):
     exclude: list[str] = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     quality: int = Field(95, ge=1, le=100)
+    gate: list[str] = []
+    rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
 
 
 class Config(Section):

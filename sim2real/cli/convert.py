@@ -10,7 +10,7 @@ import typer
 from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings, settings_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sim2real.config import Conversion
     from sim2real.conversion import ConversionSummary, ConvertOptions, Plan
@@ -23,6 +23,15 @@ class Carry(StrEnum):
     copy = "copy"
     hardlink = "hardlink"
     symlink = "symlink"
+
+
+class Rejected(StrEnum):
+    """What becomes of frames whose translation the gate rejects."""
+
+    aside = "aside"
+    blend = "blend"
+    colour = "colour"
+    passed = "pass"
 
 
 class Direction(StrEnum):
@@ -50,6 +59,17 @@ def command(
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
     carry: Annotated[Carry | None, typer.Option(help="How labels and all other files come over; copy.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG; 95.")] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help="What a translation must fulfil: 'preservation>=0.9', 'new_edges<=0.1', 'lost_edges<=0.1'.",
+        ),
+    ] = None,
+    rejected: Annotated[
+        Rejected | None,
+        typer.Option(help="What takes the place of those that do not: the source (aside), a blend, ...; aside."),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Frames at once; what suits the device if left out.")
     ] = None,
@@ -101,6 +121,8 @@ def command(
         "exclude": exclude,
         "carry": carry.value if carry else None,
         "quality": quality,
+        "gate": gate,
+        "rejected": rejected.value if rejected else None,
     }
     common = ConvertOptions(
         model=model or model_here(),
@@ -118,6 +140,8 @@ def command(
     jobs = []
     for section in sections:
         chosen = section.model_copy(update={name: value for name, value in named.items() if value is not None})
+        if rejected and not chosen.gate:
+            raise typer.BadParameter("--rejected: no gate rejects anything; name one: --gate 'preservation>=0.9'")
         jobs.append((Path(section.source), Path(section.out), options_of(chosen, common)))
     failed = False
     for source, target, its_options in jobs:
@@ -155,7 +179,16 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         exclude=tuple(section.exclude),
         carry=section.carry,
         quality=section.quality,
+        gate=tuple(section.gate),
+        rejected=section.rejected,
     )
+
+
+def rejections(instead: "Mapping[str, int]") -> str:
+    """How many frames the gate rejected, and what is there instead of their translations."""
+    words = {"source": "as they were", "colour": "in new colours", "translation": "passed all the same"}
+    parts = [f"{count} {words.get(name, f'as a {name}')}" for name, count in instead.items()]
+    return f"{sum(instead.values())} frames: {', '.join(parts)}"
 
 
 def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
@@ -166,6 +199,8 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     record = plan.record
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
     out.print(f"with {plan.model}: {_manner(record)}")
+    if record.gate:
+        out.print(f"gate: {', '.join(record.gate)}; rejected: {record.rejected}")
     for line in _sizes(plan):
         out.print(line)
     if plan.stale:
@@ -226,6 +261,8 @@ def show_summary(summary: "ConversionSummary") -> None:
         f"{len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}{limit}"
     )
     out.print(f"with {summary.model}: {_manner(record)}; at most {byte_size(summary.peak_memory)} of memory")
+    if summary.rejected:
+        out.print(f"the gate ({', '.join(record.gate)}) rejects {rejections(summary.rejected)}")
     for warning in summary.warnings:
         out.print(f"warning: {warning}")
     for path, reason in summary.failed:

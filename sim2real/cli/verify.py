@@ -39,11 +39,14 @@ def show_report(report: "VerifyReport") -> None:
     from rich.table import Table
 
     from sim2real.cli.console import byte_size, out
+    from sim2real.cli.convert import rejections
 
     against = (
         f"compared with {report.source}" if report.source else "compared with its manifest alone: no source at hand"
     )
-    scope = f"{report.files} files, {report.images} of them translated images, {byte_size(report.bytes)}; {against}"
+    rejected = f"; the gate rejected {rejections(report.rejected)}" if report.rejected else ""
+    images = f"{report.images} of them translated images{rejected}"
+    scope = f"{report.files} files, {images}, {byte_size(report.bytes)}; {against}"
     if report.ok:
         out.print(f"ok: {report.out}: {scope}")
         return

@@ -7,14 +7,16 @@ inference.py the generator at work, and what is done when memory falls short
 forecast.py  how long will it take?
 shares.py    several processes at the work: who does what, who is there
 space.py     is there room for it on the disk?
-pipeline.py  decode, translate, encode, carry: threads, each file whole or not at all
+pipeline.py  decode, translate, judge, encode, carry: threads, each file whole or not at all
+gate.py      is a translation good enough, and what takes its place if it is not?
+meters.py    which stage limits the work
 carry.py     copies and links
 manifest.py  what a conversion writes about itself
 verify.py    is a conversion complete and are its labels untouched?
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from sim2real.conversion.inference import Inference, without_compilation
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
+    aside,
     is_settled,
     manifest_path,
     part_path,
@@ -30,7 +33,7 @@ from sim2real.conversion.manifest import (
     write_record,
 )
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
-from sim2real.conversion.plan import ConvertOptions, Job, Plan, Survey, is_done, make_plan, stat_of, survey
+from sim2real.conversion.plan import ConvertOptions, Plan, Survey, is_done, make_plan, stat_of, survey
 from sim2real.conversion.shares import at_work, check_company, door
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
@@ -63,6 +66,8 @@ class ConversionSummary:
         record: What conversion.json says.
         share: This process's number, from 0, and how many share the work; None for a process of its own.
         converted: Images translated.
+        rejected: Of those and of what earlier runs translated, what the gate rejected: what is there instead -> how
+            many.
         carried: Files carried byte for byte.
         skipped: Files that an earlier run had done.
         failed: Path and reason of every file that could not be done.
@@ -71,7 +76,7 @@ class ConversionSummary:
         seconds: Time taken.
         peak_memory: The most bytes that this process has held so far, on the GPU too if it was used.
         limit: What the work waited for most: ``"decoding"``, ``"translating"``, ``"encoding and writing"``,
-            ``"carrying"``; empty if it was too little to tell.
+            ``"judging"`` (the gate), ``"carrying"``; empty if it was too little to tell.
         warnings: What the user should know, of the dataset and of the way its images are stored.
     """
 
@@ -80,6 +85,7 @@ class ConversionSummary:
     record: Record
     share: tuple[int, int] | None
     converted: int
+    rejected: Mapping[str, int]
     carried: int
     skipped: int
     failed: list[tuple[str, str]]
@@ -131,7 +137,8 @@ def convert(
         model=plan.model,
         record=plan.record,
         share=options.share,
-        converted=tally.done["converted"],
+        converted=tally.done["converted"] + tally.done["rejected"],
+        rejected=dict(sorted((plan.rejected + tally.rejected).items())),
         carried=tally.done["carried"],
         skipped=len(plan.own) - len(plan.todo),
         failed=sorted(tally.failed),
@@ -225,7 +232,8 @@ def _join(plan: Plan) -> None:
             "the same options, and leave the source alone meanwhile"
         )
         raise Sim2RealError(message)
-    for path in leftovers_of({job.path for job in plan.own}, plan.stale):  # of an earlier bearer of this share
+    written = {path for job in plan.own for path in (job.path, aside(job.path))}
+    for path in leftovers_of(written, plan.stale):  # of an earlier bearer of this share
         (plan.out / path).unlink(missing_ok=True)
 
 
@@ -238,8 +246,7 @@ def _leave(plan: Plan) -> int | None:
             return 0
         lines = settle_manifest(plan.out, {job.path for job in plan.jobs})
 
-    def is_there(job: Job) -> bool:
-        line = lines.get(job.path)
-        return line is not None and is_done(job, line, (stat_of(plan.out / job.path) or (None,))[0])
+    def size_of(path: str) -> int | None:
+        return (stat_of(plan.out / path) or (None,))[0]
 
-    return sum(not is_there(job) for job in plan.elsewhere)
+    return sum(not is_done(job, lines.get(job.path), size_of) for job in plan.elsewhere)

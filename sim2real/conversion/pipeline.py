@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from sim2real.conversion.carry import SourceError, carry, mode_of, unreadable
-from sim2real.conversion.manifest import Line, ManifestWriter
+from sim2real.conversion.gate import Gate, Outcome, parse_gate
+from sim2real.conversion.manifest import Line, ManifestWriter, aside
+from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Job, Plan, stat_of
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
@@ -46,8 +48,8 @@ class Progress(Protocol):
             stage: What is being done.
             done: How many units of it are done.
             total: How many there are.
-            limit: What it waits for most: ``"decoding"``, ``"translating"``, ``"encoding and writing"`` or
-                ``"carrying"``; empty if that is not known.
+            limit: What it waits for most: ``"decoding"``, ``"translating"``, ``"judging"`` (the gate), ``"encoding and
+                writing"`` or ``"carrying"``; empty if that is not known.
         """
 
 
@@ -63,6 +65,7 @@ class Tally:
         done: Files by their status.
         bytes: Bytes that were written; links take none.
         failed: Path and reason of every file that could not be done.
+        rejected: What is there instead of translations that the gate rejected -> how many images.
         notes: How many images each note of the manifest is about.
         busy: For each stage of the conversion of images, the share of the time that its threads were at work, 0 to 1.
         limit: The stage that the work waited for most, as told to ``Progress``.
@@ -71,6 +74,7 @@ class Tally:
     done: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     busy: dict[str, float] = field(default_factory=dict)
     limit: str = ""
@@ -108,6 +112,7 @@ class Pipeline:
         self._plan = plan
         self._inference = inference
         self._manifest = manifest
+        self._gate = Gate(parse_gate(plan.record.gate), plan.record.rejected, plan.record.quality)
         self._keep_going = keep_going
         self._progress = progress
         streams = inference.streams if inference else 1
@@ -117,7 +122,7 @@ class Pipeline:
         self._codecs = ThreadPoolExecutor(workers, f"codec {id(self)}")
         self._carriers = ThreadPoolExecutor(workers, f"carry {id(self)}")
         self._workers = workers
-        self._meters = _Meters(streams, workers)
+        self._meters = Meters(streams, workers)
 
         self._changed = threading.Condition()  # guards all that follows
         self._stopped = False
@@ -248,13 +253,39 @@ class Pipeline:
         try:
             with self._meters.measure("encoding and writing"):
                 data = encode_picture(rgb, picture, quality=self._plan.record.quality)
-                write_whole(self._target(job), data)
-        except ImageError as error:
+            outcome = Outcome(data=data)
+            if self._plan.record.gate:
+                with self._meters.measure("judging"):
+                    outcome = self._gate.judge(picture, rgb, data)
+            with self._meters.measure("encoding and writing"):
+                line = self._put(decoded, outcome)
+        except (SourceError, ImageError) as error:
             self._fail(job, error)
             return
-        digest = hashlib.sha256(data).hexdigest()
         height, width = rgb.shape[:2]
-        self._done(job, decoded.sha256, digest, len(data), width=width, height=height, notes=picture.notes + notes)
+        self._done(job, replace(line, width=width, height=height, notes=picture.notes + notes))
+
+    def _put(self, decoded: _Decoded, outcome: Outcome) -> Line:
+        """Write what becomes of a frame; a translation that is kept aside is there before what takes its place."""
+        job = decoded.job
+        if outcome.aside is not None:
+            write_whole(self._target(aside(job.path)), outcome.aside)
+        if outcome.data is None:
+            size, sha256 = job.size, self._bring(job)
+            if sha256 != decoded.sha256:
+                raise SourceError(_CHANGED)
+        else:
+            size, sha256 = len(outcome.data), hashlib.sha256(outcome.data).hexdigest()
+            write_whole(self._target(job.path), outcome.data)
+        return replace(
+            _line(job, decoded.sha256, sha256, size),
+            status="rejected" if outcome.reason else job.aim,
+            reason=outcome.reason,
+            figures=outcome.figures,
+            instead=outcome.instead,
+            aside_size=None if outcome.aside is None else len(outcome.aside),
+            aside_sha256=None if outcome.aside is None else hashlib.sha256(outcome.aside).hexdigest(),
+        )
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
         """Carry files until none is left; several threads take from one iterator."""
@@ -264,52 +295,36 @@ class Pipeline:
             self._carry(job)
 
     def _carry(self, job: Job) -> None:
-        source, target = self._plan.source / job.path, self._target(job)
         try:
-            with replacing(target) as temporary, _unchanged(job, source):
-                digest = carry(source, temporary, self._mode(job))
+            digest = self._bring(job)
         except SourceError as error:
             self._fail(job, error)
             return
-        self._done(job, digest, digest, job.size)
+        self._done(job, _line(job, digest, digest, job.size))
+
+    def _bring(self, job: Job) -> str:
+        """Bring a file over byte for byte; returns its SHA-256."""
+        source = self._plan.source / job.path
+        with replacing(self._target(job.path)) as temporary, _unchanged(job, source):
+            return carry(source, temporary, self._mode(job))
 
     def _mode(self, job: Job) -> str:
         return mode_of(job.role, self._plan.record.carry)
 
-    def _target(self, job: Job) -> Path:
-        target = self._plan.out / job.path
+    def _target(self, path: str) -> Path:
+        target = self._plan.out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
-    def _done(
-        self,
-        job: Job,
-        source_sha256: str,
-        sha256: str,
-        size: int,
-        *,
-        width: int | None = None,
-        height: int | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        line = Line(
-            path=job.path,
-            role=job.role,
-            status=job.aim,
-            source_size=job.size,
-            source_mtime_ns=job.mtime_ns,
-            source_sha256=source_sha256,
-            size=size,
-            sha256=sha256,
-            width=width,
-            height=height,
-            notes=notes,
-        )
+    def _done(self, job: Job, line: Line) -> None:
         with self._changed:
             self._manifest.add(line)
-            self._tally.done[job.aim] += 1
-            self._tally.bytes += size if self._mode(job) == "copy" else 0
-            self._tally.notes.update(notes)
+            self._tally.done[line.status] += 1
+            if self._mode(job) == "copy":
+                self._tally.bytes += (line.size or 0) + (line.aside_size or 0)
+            if line.instead:
+                self._tally.rejected[line.instead] += 1
+            self._tally.notes.update(line.notes)
             self._tell(job)
 
     def _fail(self, job: Job, error: Exception) -> None:
@@ -338,50 +353,6 @@ class Pipeline:
         self._progress(stage, self._told[stage], self._totals[stage], limit)
 
 
-class _Meters:
-    """How much of the time the threads of each stage are at work: where they rest least is the limit.
-
-    What comes before the first batch is translated is left out: a first batch may be compiled for.
-    """
-
-    _CODECS = ("decoding", "encoding and writing")  # the same threads
-
-    def __init__(self, translators: int, codecs: int) -> None:
-        self._threads = {"translating": translators, **dict.fromkeys(self._CODECS, codecs)}
-        self._lock = threading.Lock()
-        self._begin: float | None = None
-        self._seconds = dict.fromkeys(self._threads, 0.0)
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Measure something that a thread of a stage does."""
-        begin = time.monotonic()
-        yield
-        end = time.monotonic()
-        with self._lock:
-            if self._begin is not None:
-                self._seconds[stage] += end - max(begin, self._begin)
-            elif stage == "translating":
-                self._begin = end
-
-    def busy(self) -> dict[str, float]:
-        """For each stage, the share of the time that its threads have been at work."""
-        with self._lock:
-            if self._begin is None:
-                return {}
-            elapsed = max(time.monotonic() - self._begin, 1e-9)
-            return {stage: seconds / elapsed / self._threads[stage] for stage, seconds in self._seconds.items()}
-
-    def limit(self) -> str:
-        """The stage whose threads rest least; empty before the second batch is translated."""
-        busy = self.busy()
-        if not busy.get("translating"):
-            return ""
-        if busy["translating"] > sum(busy[stage] for stage in self._CODECS):
-            return "translating"
-        return max(self._CODECS, key=busy.__getitem__)
-
-
 def _join(pool: ThreadPoolExecutor, name: str) -> None:
     """Wait until a pool has done what it was given.
 
@@ -391,6 +362,20 @@ def _join(pool: ThreadPoolExecutor, name: str) -> None:
     pool.shutdown(wait=False)
     while any(thread.name.startswith(name) for thread in threading.enumerate()):
         time.sleep(0.005)
+
+
+def _line(job: Job, source_sha256: str, sha256: str, size: int) -> Line:
+    """What the manifest says of a file that is done."""
+    return Line(
+        path=job.path,
+        role=job.role,
+        status=job.aim,
+        source_size=job.size,
+        source_mtime_ns=job.mtime_ns,
+        source_sha256=source_sha256,
+        size=size,
+        sha256=sha256,
+    )
 
 
 _CHANGED = "changed during the conversion"

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -11,7 +12,8 @@ from typing import Literal, TypeVar
 
 from sim2real import __version__
 from sim2real.conversion.choices import choose
-from sim2real.conversion.manifest import Line, Record, Status, contents, read_manifest, read_record
+from sim2real.conversion.gate import Rejected, Rule, parse_gate
+from sim2real.conversion.manifest import Line, Record, Status, aside, contents, read_manifest, read_record
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.devices import usable_cores
@@ -47,6 +49,8 @@ class ConvertOptions:
         workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
         overwrite: Convert anew what an earlier conversion left in the folder.
         keep_going: Go on after a file that cannot be converted or carried.
+        gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`; nothing if empty.
+        rejected: What becomes of those that do not, see :data:`sim2real.conversion.gate.Rejected`.
     """
 
     model: Path | None = None
@@ -67,6 +71,8 @@ class ConvertOptions:
     workers: int | None = None
     overwrite: bool = False
     keep_going: bool = False
+    gate: tuple[str, ...] = ()
+    rejected: Rejected = "aside"
 
     @property
     def threads(self) -> int:
@@ -114,8 +120,10 @@ class Plan:
         own: Those of this process's share; all of them if it has none.
         todo: Those of its own that are not done yet.
         elsewhere: Those of other shares that were not done yet when the plan was made.
+        rejected: Of its own images that are done, those that the gate rejected: what is there instead -> how many.
         folders: Folders to create, empty ones among them.
-        stale: Files in ``out`` that must go: leftovers of killed writers and what an overwritten conversion made.
+        stale: Files in ``out`` that must go: leftovers of killed writers, what an overwritten conversion made, and what
+            the gate put aside of frames that are not done.
         warnings: What the user should know of the dataset.
     """
 
@@ -129,6 +137,7 @@ class Plan:
     own: list[Job]
     todo: list[Job]
     elsewhere: list[Job]
+    rejected: Counter[str] = field(default_factory=Counter)
     folders: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -148,12 +157,14 @@ class Survey:
         info: What it says about itself.
         dataset: The dataset.
         jobs: All files of the selection.
+        gate: What every translation must fulfil.
     """
 
     model: Path
     info: GeneratorInfo
     dataset: Dataset
     jobs: list[Job]
+    gate: tuple[Rule, ...]
 
 
 def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
@@ -163,6 +174,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         Sim2RealError: It cannot be converted so; the message says what to change.
     """
     check_places(source, out)
+    gate = parse_gate(options.gate)
     if options.share and options.overwrite:
         message = (
             f"{out}: of processes that share a conversion, one that comes late would overwrite what others have done: "
@@ -174,7 +186,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     dataset = open_dataset(source, options.dataset)
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     jobs = [Job(path, role, translate, stat_of(f"{source}/{path}")) for path, role, translate in selection]
-    return Survey(model=model, info=info, dataset=dataset, jobs=jobs)
+    return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate)
 
 
 def make_plan(
@@ -216,6 +228,8 @@ def make_plan(
         limit=options.limit,
         frames=sum(job.translate for job in jobs),
         files=len(jobs),
+        gate=[str(rule) for rule in found.gate],
+        rejected=options.rejected if found.gate else "aside",
         **choices,
     )
     if kept and (changes := kept.differences(record)):
@@ -234,8 +248,11 @@ def make_plan(
             "source, or not selected now; name another folder, or convert all of it anew with --overwrite"
         )
         raise Sim2RealError(message)
-    done = {} if options.overwrite else lines
-    undone = [job for job in jobs if not is_done(job, done.get(job.path), present.get(job.path))]
+    known = {} if options.overwrite else lines
+    undone = [job for job in jobs if not is_done(job, known.get(job.path), present.get)]
+    done = known.keys() & paths - {job.path for job in undone}
+    kept_aside = {aside(path) for path in done if known[path].aside_sha256}
+    stale = {path for path in present if path.startswith(aside("")) and path not in kept_aside}
     own = _own(jobs, options.share)
     here = {job.path for job in own}
     return Plan(
@@ -249,8 +266,9 @@ def make_plan(
         own=own,
         todo=[job for job in undone if job.path in here],
         elsewhere=[job for job in undone if job.path not in here],
+        rejected=Counter(name for path in done & here if (name := known[path].instead)),
         folders=[] if options.include or options.exclude else list(dataset.tree.folders),
-        stale=orphans + [path for path in leftovers if path not in paths],
+        stale=sorted({*orphans, *stale, *leftovers} - paths),
         warnings=list(dataset.warnings()),
     )
 
@@ -317,13 +335,20 @@ def stat_of(path: str | Path) -> tuple[int, int] | None:
     return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
 
 
-def is_done(job: Job, line: Line | None, size: int | None) -> bool:
-    """Whether a file is done, by what the manifest says of it and its size in the converted dataset, None if absent."""
+def is_done(job: Job, line: Line | None, size_of: Callable[[str], int | None]) -> bool:
+    """Whether a file is done, by what the manifest says of it.
+
+    Args:
+        job: The file.
+        line: What the manifest says.
+        size_of: Bytes of a file of the converted dataset, by relative path; None if it is absent.
+    """
     return (
         line is not None
-        and line.status == job.aim
+        and (line.status == job.aim or (line.status == "rejected" and job.translate))
         and (line.source_size, line.source_mtime_ns) == job.stat
-        and line.size == size
+        and line.size == size_of(job.path)
+        and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
     )
 
 

@@ -1,13 +1,13 @@
 """Is a conversion complete and are its labels untouched? Answered from the files alone."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from sim2real.conversion.manifest import Line, Record, contents, read_manifest, read_record
+from sim2real.conversion.manifest import Line, Record, aside, contents, read_manifest, read_record
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
 from sim2real.datasets import open_dataset
@@ -52,6 +52,7 @@ class VerifyReport:
         source: What it was compared with; None: with its own manifest alone.
         files: Files that should be there.
         images: Translated images among them.
+        rejected: Those of them that the gate rejected: what is there instead -> how many.
         bytes: Bytes that were read.
         problems: Everything that is wrong, by path.
     """
@@ -60,6 +61,7 @@ class VerifyReport:
     source: Path | None
     files: int
     images: int
+    rejected: dict[str, int]
     bytes: int
     problems: list[Problem]
 
@@ -99,7 +101,8 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     present, leftovers = contents(out)
     expected, folders = _expected(record, source, lines)
     problems = [Problem("missing", path, "an empty folder") for path in folders if not (out / path).is_dir()]
-    paths = {item.path for item in expected}
+    wanted = {item.path: lines.get(item.path) for item in expected}
+    paths = {*wanted, *(aside(path) for path, line in wanted.items() if line and line.aside_sha256)}
     for path in sorted(present.keys() - paths):
         kind: Kind = "leftover" if path in leftovers else "extra"
         problems.append(Problem(kind, path, "not of this conversion"))
@@ -120,6 +123,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         source=source,
         files=len(expected),
         images=sum(item.translated for item in expected),
+        rejected=dict(sorted(Counter(line.instead for line in wanted.values() if line and line.instead).items())),
         bytes=sum(present.get(path, 0) for path in paths),
         problems=sorted(problems, key=lambda problem: (problem.path, problem.kind)),
     )
@@ -157,10 +161,13 @@ class _Check:
     owners: dict[str, str]
 
     def __call__(self, item: _Expected) -> list[Problem]:
-        return [Problem(kind, item.path, detail) for kind, detail in self._problems(item)]
-
-    def _problems(self, item: _Expected) -> Iterator[tuple[Kind, str]]:
         line = self.lines.get(item.path)
+        found = [Problem(kind, item.path, detail) for kind, detail in self._problems(item, line)]
+        if line and line.aside_sha256:
+            found += [Problem(kind, aside(item.path), detail) for kind, detail in self._aside(aside(item.path), line)]
+        return found
+
+    def _problems(self, item: _Expected, line: Line | None) -> Iterator[tuple[Kind, str]]:
         if line and line.status == "failed":
             yield "failed", line.reason or "without a reason"
             return
@@ -182,6 +189,17 @@ class _Check:
         elif item.translated:
             yield from self._image(item, line)
 
+    def _aside(self, path: str, line: Line) -> Iterator[tuple[Kind, str]]:
+        """What is wrong with a translation that was kept aside."""
+        if path not in self.present:
+            yield "missing", "run the same conversion again"
+            return
+        try:
+            if sha256_of(self.out / path) != line.aside_sha256:
+                yield "changed", "not the bytes that were written"
+        except OSError as error:
+            yield "changed", f"cannot be read: {error.strerror}"
+
     def _against_source(
         self, item: _Expected, source: Path, actual: str, line: Line | None
     ) -> Iterator[tuple[Kind, str]]:
@@ -192,7 +210,7 @@ class _Check:
             return
         if line and original != line.source_sha256:
             yield "source", "the source is not what it was when it was converted"
-        if not item.translated:
+        if not item.translated or (line and line.instead == "source"):
             if actual != original:
                 yield "label" if item.role is Role.LABEL else "changed", "not the bytes of the source"
             return
