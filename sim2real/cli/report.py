@@ -7,16 +7,34 @@ import typer
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder, of a training that is finished, under way or cut off.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file to write.", show_default="report.html in RUN")] = None,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|OUT",
+            help="A run folder, of a training that is finished, under way or cut off; or a converted dataset.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The HTML file to write.", show_default="RUN/report.html or OUT/.sim2real/report.html"),
+    ] = None,
+    frame: Annotated[
+        list[str] | None, typer.Option(help="A frame to show besides those chosen by their figures; repeatable.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Of a conversion: the run of its model.", show_default="looked for under runs/")
+    ] = None,
 ) -> None:
-    """Write one HTML file that shows a training: samples, scores, losses, notes, settings.
+    """Write one HTML file that shows a training, or a conversion.
 
-    It needs no network and no other file, and opens on a phone as well.
+    Of a training: samples, scores, losses, notes, settings. Of a conversion: its verdict, frames before and after with
+    their labels, figures, rejected frames, settings. It needs no network and no other file, and opens on a phone as
+    well.
     """
-    from sim2real.cli.console import byte_size
+    from sim2real.cli.console import byte_size, progress
     from sim2real.cli.console import out as console
     from sim2real.report import write_report
 
-    file = write_report(run, out)
-    console.print(f"report of {run}: {file} ({byte_size(file.stat().st_size)})")
+    with progress("frames") as show:
+        file = write_report(folder, out, frames=frame or (), run=run, progress=show)
+    console.print(f"report of {folder}: {file} ({byte_size(file.stat().st_size)})")

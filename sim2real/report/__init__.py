@@ -1,38 +1,77 @@
 """Reports: one HTML file that shows what was done, needs no network and opens from anywhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from sim2real.conversion.pipeline import Progress, quiet
+from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
 from sim2real.files import write_whole
-from sim2real.report.page import render
+from sim2real.report.conversion import conversion_page
+from sim2real.report.converted import find_run, is_conversion, read_conversion
+from sim2real.report.page import Page, render
 from sim2real.report.run import is_run, read_run
 from sim2real.report.training import run_page
 
 REPORT_FILE = "report.html"
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a run: of what is there, whether it is finished, under way or was cut off.
+def write_report(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    frames: Sequence[str] = (),
+    run: Path | None = None,
+    progress: Progress = quiet,
+) -> Path:
+    """Write the report of a run or of a conversion: of what is there, whether it is finished, under way or was cut off.
 
     Args:
-        folder: The run folder.
-        out: The file to write; None: ``report.html`` in the folder.
+        folder: The run folder, or the converted dataset.
+        out: The file to write; None: ``report.html`` in a run, ``.sim2real/report.html`` in a converted dataset, whose
+            own files are those of its source.
+        frames: Of a conversion, frames to show besides those that are chosen by their figures: their paths.
+        run: Of a conversion, the training that its generator is from; None: it is looked for under ``runs``.
+        progress: Told of the pictures of a conversion.
 
     Returns:
         The file.
 
     Raises:
-        Sim2RealError: There is no run in the folder, none for the file, or what draws the plots is not installed.
+        Sim2RealError: There is neither run nor conversion in the folder, no such frame, no folder for the file, or what
+            draws the plots is not installed.
     """
-    if not is_run(folder):
-        message = f"{folder}: no run here to report on; name a folder that sim2real train wrote, such as runs/default"
+    conversion = is_conversion(folder)
+    if not conversion and not is_run(folder):
+        message = (
+            f"{folder}: neither run nor conversion here to report on; name a folder that sim2real train wrote, such as "
+            "runs/default, or the OUT of sim2real convert"
+        )
         raise Sim2RealError(message)
-    file = out or folder / REPORT_FILE
+    file = out or (folder / STATE_FOLDER / REPORT_FILE if conversion else folder / REPORT_FILE)
     if not file.parent.is_dir():
         message = f"{file}: name a file in a folder that is there"
         raise Sim2RealError(message)
-    write_whole(file, render(run_page(read_run(folder))).encode())
+    page = _conversion_page(folder, frames, run, progress) if conversion else _run_page(folder, frames, run)
+    write_whole(file, render(page).encode())
     return file
+
+
+def _run_page(folder: Path, frames: Sequence[str], run: Path | None) -> Page:
+    if frames or run:
+        message = f"{folder}: the report of a training; frames and the run are said for that of a conversion"
+        raise Sim2RealError(message)
+    return run_page(read_run(folder))
+
+
+def _conversion_page(folder: Path, frames: Sequence[str], run: Path | None, progress: Progress) -> Page:
+    if run and not is_run(run):
+        message = f"{run}: no run here; name the folder that sim2real train wrote"
+        raise Sim2RealError(message)
+    conversion = read_conversion(folder)
+    places = dict.fromkeys([Path("runs"), folder.resolve().parent / "runs"])
+    training = read_run(run) if run else find_run(conversion.record, list(places))
+    return conversion_page(conversion, training, frames, progress)
 
 
 __all__ = ["REPORT_FILE", "write_report"]

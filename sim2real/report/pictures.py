@@ -14,6 +14,7 @@ from sim2real.errors import ImageError
 from sim2real.imageio import read_rgb
 
 _WIDEST = 900
+_NARROWEST = 200
 _BUDGET = 4_000_000  # bytes of all sample pictures
 _ROWS = 4
 _HEADINGS = {
@@ -57,13 +58,19 @@ def sample_pictures(samples: Sequence[tuple[int, Path]], size: Sequence[int]) ->
         size: Width and height of one image in a grid.
     """
     grids = [(step, [*_sides(grid, size)]) for step, path in samples if (grid := _read(path)) is not None]
-    widest = _WIDEST
+    encoded = iter(fitted([side for _, sides in grids for _, side in sides], widest=_WIDEST, budget=_BUDGET))
+    return [
+        SamplePicture(step, [(headings, data_uri(next(encoded))) for headings, _ in sides]) for step, sides in grids
+    ]
+
+
+def fitted(pictures: Sequence[NDArray[np.uint8]], *, widest: int, budget: int) -> list[bytes]:
+    """Pictures, RGB (H, W, 3), as WebP files, scaled down until all of them together are within a number of bytes."""
     while True:
-        encoded = [(step, [(headings, webp(side, widest=widest)) for headings, side in sides]) for step, sides in grids]
-        if widest < 200 or sum(len(data) for _, sides in encoded for _, data in sides) <= _BUDGET:
-            break
+        encoded = [webp(picture, widest=widest) for picture in pictures]
+        if widest < _NARROWEST or sum(map(len, encoded)) <= budget:
+            return encoded
         widest = widest * 3 // 4
-    return [SamplePicture(step, [(headings, data_uri(data)) for headings, data in sides]) for step, sides in encoded]
 
 
 def _read(path: Path) -> NDArray[np.uint8] | None:

@@ -2,10 +2,11 @@
 
 import io
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -18,6 +19,7 @@ Points = Sequence[tuple[float, float]]
 _SIZE = (3.7, 2.3)  # inches, so that letters have about their own size in a column of a page
 _LEAST_RANGE = 0.02  # of the values: a plot shows no less
 _BINS = 240  # of a line with more points than that
+_BARS = 40  # of a histogram
 _COLOURS = {"ink": "#010101", "faint": "#020202", "first": "#030303", "second": "#040404", "third": "#050505"}
 _STYLE = {
     "svg.fonttype": "none",
@@ -37,6 +39,8 @@ _STYLE = {
     "xtick.labelcolor": _COLOURS["ink"],
     "ytick.labelcolor": _COLOURS["ink"],
     "text.color": _COLOURS["ink"],
+    "text.parse_math": False,  # names of others are no formulas
+    "axes.axisbelow": True,
 }
 
 
@@ -55,8 +59,44 @@ class Curve:
     marked: bool = False
 
 
+class Drawing(ABC):
+    """Something drawn, under a name."""
+
+    __slots__ = ()
+    name: str
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in inches."""
+        return _SIZE
+
+    def svg(self) -> Markup:
+        """The drawing, as wide as the page gives it room.
+
+        Raises:
+            Sim2RealError: Matplotlib is not installed.
+        """
+        try:
+            figures, style = import_module("matplotlib.figure"), import_module("matplotlib").rc_context
+        except ModuleNotFoundError as error:
+            message = 'the plots of a report need matplotlib; pip install "sim2real[report]"'
+            raise Sim2RealError(message) from error
+        with style(_STYLE):
+            figure = figures.Figure(figsize=self.size, layout="constrained")
+            axes = figure.add_subplot()
+            self._draw(axes)
+            axes.tick_params(length=0)
+            file = io.StringIO()
+            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        return Markup(_made_to_fit(file.getvalue(), self.name))  # noqa: S704  our own drawing; its texts are escaped
+
+    @abstractmethod
+    def _draw(self, axes: Any) -> None:  # noqa: ANN401  Matplotlib comes late
+        """Draw on axes of Matplotlib."""
+
+
 @dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(Drawing):
     """A small plot over steps.
 
     Attributes:
@@ -75,25 +115,7 @@ class Plot:
     ring: tuple[float, float] | None = None
     top: float | None = None
 
-    def svg(self) -> Markup:
-        """The plot, as wide as the page gives it room.
-
-        Raises:
-            Sim2RealError: Matplotlib is not installed.
-        """
-        try:
-            figures, style = import_module("matplotlib.figure"), import_module("matplotlib").rc_context
-        except ModuleNotFoundError as error:
-            message = 'the plots of a report need matplotlib; pip install "sim2real[report]"'
-            raise Sim2RealError(message) from error
-        with style(_STYLE):
-            figure = figures.Figure(figsize=_SIZE, layout="constrained")
-            self._draw(figure.add_subplot())
-            file = io.StringIO()
-            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        return Markup(_made_to_fit(file.getvalue(), self.name))  # noqa: S704  our own drawing; its texts are escaped
-
-    def _draw(self, axes: Any) -> None:  # noqa: ANN401  Matplotlib comes late
+    def _draw(self, axes: Any) -> None:  # noqa: ANN401  as above
         for curve in self.curves:
             self._draw_curve(axes, np.array(curve.points, float).reshape(-1, 2), curve)
         for value, meaning in self.levels:
@@ -115,7 +137,6 @@ class Plot:
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(_short_number)
-        axes.tick_params(length=0)
 
     def _draw_curve(self, axes: Any, points: NDArray[np.float64], curve: Curve) -> None:  # noqa: ANN401  as above
         colour = _COLOURS[curve.colour]
@@ -131,6 +152,76 @@ class Plot:
             points = np.stack([steps, [part[:, 1].mean() for part in bins]], axis=1)
         marker = {"marker": "o", "markersize": 3} if curve.marked or len(points) == 1 else {}
         axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.4, **marker)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram(Drawing):
+    """How often values occur.
+
+    Attributes:
+        name: Of what; its heading.
+        values: The values.
+        remark: How to read it.
+        levels: Value -> what it means: dashed lines up.
+    """
+
+    name: str
+    values: Sequence[float]
+    remark: str = ""
+    levels: Sequence[tuple[float, str]] = field(default=())
+
+    def _draw(self, axes: Any) -> None:  # noqa: ANN401  as above
+        axes.hist(self.values, bins=min(_BARS, max(5, len(self.values) // 2)), color=_COLOURS["first"])
+        for value, meaning in self.levels:
+            axes.axvline(value, color=_COLOURS["ink"], linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.7)
+            axes.annotate(
+                meaning, (value, 1), (-2, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha="right", va="top", rotation=90, fontsize=8, alpha=0.85,
+            )  # fmt: skip
+        axes.set_ylabel("frames")
+        axes.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(5))
+        axes.yaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(4, integer=True))
+
+
+class Bar(NamedTuple):
+    """A value of something, with its confidence interval where there is one, and what it was before."""
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None = None
+    before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bars(Drawing):
+    """Values of several things, as bars, in their order from the top.
+
+    Attributes:
+        name: Of what; its heading.
+        bars: The values.
+        remark: How to read it.
+    """
+
+    name: str
+    bars: Sequence[Bar]
+    remark: str = ""
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """As high as there are bars."""
+        return _SIZE[0], 0.5 + 0.27 * len(self.bars)
+
+    def _draw(self, axes: Any) -> None:  # noqa: ANN401  as above
+        for place, bar in enumerate(self.bars):
+            axes.barh(place, bar.value, 0.62, color=_COLOURS["first"])
+            if bar.interval:
+                axes.plot(bar.interval, (place, place), color=_COLOURS["ink"], linewidth=1.2)
+            if bar.before is not None:
+                axes.plot((bar.before, bar.before), (place - 0.42, place + 0.42), color=_COLOURS["second"], linewidth=2)
+        axes.set_yticks(range(len(self.bars)), [bar.name for bar in self.bars])
+        axes.invert_yaxis()
+        axes.xaxis.set_major_locator(import_module("matplotlib.ticker").MaxNLocator(5))
+        axes.grid(visible=False, axis="y")
 
 
 def _short_number(value: float, _place: int) -> str:

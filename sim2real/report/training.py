@@ -1,6 +1,7 @@
 """The report of a training: its sections, from what its folder says."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from shlex import quote
 from statistics import median
@@ -12,6 +13,7 @@ from sim2real.report.page import Fact, Page, Section
 from sim2real.report.pictures import data_uri, sample_pictures
 from sim2real.report.plots import Curve, Plot
 from sim2real.report.run import Run
+from sim2real.report.settings import flat, grouped, shown
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
 
 _SAMPLES = 16
@@ -55,6 +57,12 @@ def run_page(run: Run) -> Page:
         facts=[*_facts(run)],
         sections=[section for section in (*sections, _next(run)) if section],
     )
+
+
+def training_sections(run: Run) -> list[Section]:
+    """How a training went, as a part of another page."""
+    sections = (_samples(run), _evaluation(run), _losses(run))
+    return [replace(section, title=f"Training: {section.title.lower()}") for section in sections if section]
 
 
 def _facts(run: Run) -> Iterator[Fact]:
@@ -193,42 +201,24 @@ def _globs(data: Mapping[str, Any], side: str) -> str:
 
 
 def _settings(run: Run) -> Section | None:
-    settings = {key: value for key, value in _flat(run.settings) if key not in _TOLD_ELSEWHERE}
+    settings = {key: value for key, value in flat(run.settings) if key not in _TOLD_ELSEWHERE}
     if not settings:
         return None
     try:
-        recipe = dict(_flat(resolve(run.settings.get("recipe")).model_dump(mode="json")))
+        recipe = dict(flat(resolve(run.settings.get("recipe")).model_dump(mode="json")))
     except Sim2RealError:  # of a plugin that is not installed here, or of another version
         recipe = {}
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for key, value in settings.items():
-        group, dot, rest = key.rpartition(".")
-        groups.setdefault(group if dot else "general", []).append((rest, _shown(value)))
     changed = [
-        (key, _shown(value), _shown(recipe[key]))
+        (key, shown(value), shown(recipe[key]))
         for key, value in settings.items()
         if key in recipe and recipe[key] != value
     ]
-    content = {"recipe": run.settings.get("recipe") if recipe else None, "changed": changed, "groups": groups}
+    content = {
+        "recipe": run.settings.get("recipe") if recipe else None,
+        "changed": changed,
+        "groups": grouped(settings),
+    }
     return Section("settings", "Settings", content)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ", ".join(map(_shown, value)) or "none"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key} {_shown(part)}" for key, part in value.items())
-    return "none" if value is None or value == "" else str(value)
 
 
 def _next(run: Run) -> Section:
@@ -241,4 +231,4 @@ def _next(run: Run) -> Section:
     return Section("next", "Next", {"commands": commands, "checkpoints": run.checkpoints})
 
 
-__all__ = ["run_page"]
+__all__ = ["run_page", "training_sections"]

@@ -1,0 +1,402 @@
+"""The report of a conversion: its sections, from what its folder says."""
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from shlex import quote
+from statistics import median
+from typing import Any
+
+from sim2real.conversion.pipeline import Progress
+from sim2real.datasets.base import Role
+from sim2real.evaluation.figures import Figure, Interval
+from sim2real.report.converted import Conversion, FrameFigures
+from sim2real.report.frames import IN_A_LIST, JUDGED_BY, REJECTED_IN_A_LIST, Shown, choose, draw_large, draw_small
+from sim2real.report.overlays import hues
+from sim2real.report.page import Fact, Page, Section
+from sim2real.report.plots import Bar, Bars, Drawing, Histogram
+from sim2real.report.run import Run
+from sim2real.report.settings import flat, grouped
+from sim2real.report.training import training_sections
+
+_STATES = {"PASS": "good", "WARN": "open", "FAIL": "bad"}
+_GROUPS = {
+    "realism": ("Realism", "distance from the real pictures: how far the frames are, before and after"),
+    "preservation": ("Label preservation", "whether what the labels tell is still there"),
+    "temporal": ("Temporal stability", "whether neighbouring frames still agree"),
+}
+_COLUMNS = 8  # figures of each frame that are listed
+_ROWS = 50_000  # frames that are listed
+_NAMED = 200  # paths of an alarm, and of stale labels
+_TOLD_ELSEWHERE = {"source", "frames", "files", "generator"}
+
+
+def conversion_page(conversion: Conversion, run: Run | None, wanted: Sequence[str], progress: Progress) -> Page:
+    """All that is known of a conversion.
+
+    Args:
+        conversion: What its folder says.
+        run: The training that its generator is from, if that is at hand.
+        wanted: Frames that the user wants to look at.
+        progress: Told of the pictures that are drawn.
+
+    Raises:
+        Sim2RealError: There is no frame that the user can mean.
+    """
+    chosen = choose(conversion, wanted)
+    large = draw_large(conversion, chosen, progress)
+    table = _Table(conversion, large, draw_small(conversion, chosen, progress))
+    sections = [
+        _verdict(conversion),
+        _viewer(conversion, large),
+        _figures(conversion),
+        _classes(conversion),
+        _distribution(conversion, table),
+        _alarms(conversion, table),
+        _rejected(conversion, table),
+        table.section(),
+        _files(conversion),
+        *(training_sections(run) if run else ()),
+        _settings(conversion, run),
+        _next(conversion),
+    ]
+    record = conversion.record
+    how = f"by a model of the recipe {record.generator.get('recipe')}" if record else "by another tool"
+    return Page(
+        title=conversion.name,
+        subtitle=f"A conversion {how}" + (f" with sim2real {record.tool_version}" if record else ""),
+        state=_state(conversion),
+        facts=[*_facts(conversion)],
+        sections=[section for section in sections if section],
+    )
+
+
+def _state(conversion: Conversion) -> tuple[str, str]:
+    if conversion.done < conversion.total:
+        return "not finished", "open"
+    if conversion.evaluation is None:
+        return "not evaluated", "open"
+    return conversion.evaluation.verdict, _STATES[conversion.evaluation.verdict]
+
+
+def _facts(conversion: Conversion) -> Iterator[Fact]:
+    done, total, evaluation = conversion.done, conversion.total, conversion.evaluation
+    failed = len(conversion.frames) - done
+    remarks = [
+        f"{len(conversion.rejected):,} rejected" if conversion.rejected else "",
+        f"{failed:,} failed" if failed else "",
+    ]
+    yield Fact("Frames", f"{done:,}" + (f" of {total:,}" if done != total else ""), ", ".join(filter(None, remarks)))
+    if conversion.lines:
+        carried = Counter(line.role for line in conversion.lines.values() if line.status == "carried")
+        yield Fact("Labels", f"{carried[Role.LABEL]:,} files", "carried byte for byte")
+    if evaluation is None:
+        return
+    yield Fact(
+        "Evaluated",
+        f"{evaluation.counts.get('evaluated', 0):,} frames",
+        f"with {evaluation.counts.get('real', 0):,} real",
+    )
+    for figure in evaluation.figures:
+        if figure.name == JUDGED_BY and not figure.label and figure.after is not None:
+            yield Fact("Preservation", f"{figure.after:.3f}", "1: no edge new, none lost")
+    yield from list(_gaps(evaluation.figures))[:1]
+
+
+def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
+    """How much of the way to reality was gone, by each figure that can tell."""
+    for each in figures:
+        if each.group == "realism" and each.tells and None not in {each.before, each.floor, each.after}:
+            before, after, floor = float(each.before or 0), float(each.after or 0), float(each.floor or 0)
+            if each.better == "lower" and before > floor:
+                yield Fact("Gap closed", f"{(before - after) / (before - floor):.0%}", f"to reality, by {each.name}")
+
+
+def _verdict(conversion: Conversion) -> Section:
+    evaluation = conversion.evaluation
+    content = {
+        "state": _state(conversion),
+        "reasons": evaluation.reasons if evaluation else (),
+        "notes": [*conversion.remarks, *(evaluation.notes if evaluation else ())],
+        "real": evaluation.real if evaluation else "",
+        "command": None if evaluation else f"sim2real evaluate {quote(str(conversion.folder))} --real REAL",
+    }
+    return Section("verdict", "Verdict", content)
+
+
+def _viewer(conversion: Conversion, large: Sequence[Shown]) -> Section | None:
+    if not large:
+        return None
+    names = {
+        kind: sorted({layer.name for shown in large for layer in shown.layers if layer.kind == kind})
+        for kind in ("areas", "boxes")
+    }
+    content = {
+        "frames": large,
+        "groups": [(why, [*group]) for why, group in groupby(enumerate(large), key=lambda item: item[1].why)],
+        "names": {kind: found for kind, found in names.items() if found},
+        "hues": hues(sorted({name for found in names.values() for name in found})),
+        "sides": _sides(conversion),
+        "note": _frame_note,
+    }
+    return Section("viewer", "Before and after", content)
+
+
+def _sides(conversion: Conversion) -> tuple[str, str]:
+    side = conversion.record.side if conversion.record else "sim"
+    return side, f"as {'real' if side == 'sim' else 'sim'}"
+
+
+def _frame_note(frame: FrameFigures) -> str:
+    """What is to be known of a frame, in a line."""
+    figures = [f"{_words(name)} {number(value)}" for name, value in frame.figures.items() if "/" not in name]
+    line = frame.line
+    held = f"{line.reason}; {_instead(line.instead)}" if line and frame.status == "rejected" else ""
+    return "; ".join(filter(None, (held, ", ".join(figures[:4]))))
+
+
+def _instead(instead: str | None) -> str:
+    return f"in the dataset stands the {instead}" if instead != "translation" else "it is in the dataset all the same"
+
+
+def _figures(conversion: Conversion) -> Section | None:
+    if conversion.evaluation is None or not conversion.evaluation.figures:
+        return None
+    groups = []
+    for group, (title, remark) in _GROUPS.items():
+        figures = [figure for figure in conversion.evaluation.figures if figure.group == group]
+        by_class = [figure for figure in figures if figure.label]
+        if figures:
+            groups.append((title, remark, [figure for figure in figures if not figure.label], by_class))
+    content = {
+        "groups": groups,
+        "effect": _effect,
+        "number": number,
+        "interval": _interval,
+        "told": _told,
+        "words": _words,
+        "sides": _sides(conversion),
+    }
+    return Section("figures", "Figures", content)
+
+
+def number(value: float | None) -> str:
+    """A figure with the digits that one can use; nothing of none."""
+    return "" if value is None else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _interval(interval: Interval | None) -> str:
+    return f"{number(interval[0])} to {number(interval[1])}" if interval else ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _effect(figure: Figure) -> tuple[str, str]:
+    """What became of a figure, in a word and its colour, as far as the intervals let one say."""
+    if not figure.better or not figure.interval or not figure.before_interval:
+        return "", ""
+    (low, high), (low_before, high_before) = figure.interval, figure.before_interval
+    if low <= high_before and low_before <= high:
+        return "no clear change", "soft"
+    return ("better", "good") if (high < low_before) == (figure.better == "lower") else ("worse", "bad")
+
+
+def _told(figure: Figure) -> str:
+    """What is to be said of a figure."""
+    measured = figure.after is not None and not figure.tells
+    words = (
+        figure.title if not figure.label else "",
+        figure.remark,
+        f"Of fewer than {figure.least:,} it tells nothing" if measured else "",
+    )
+    return " ".join(f"{text.removesuffix('.')}." for text in words if text)
+
+
+def _classes(conversion: Conversion) -> Section | None:
+    figures = conversion.evaluation.figures if conversion.evaluation else ()
+    named: dict[str, list[Figure]] = {}
+    for figure in figures:
+        if figure.label and figure.after is not None and figure.tells:
+            named.setdefault(figure.name, []).append(figure)
+    plots: list[Drawing] = [
+        Bars(
+            f"{_words(name).capitalize()} by class",
+            [Bar(each.label, each.after or 0, each.interval, each.before) for each in found],
+            found[0].title,
+        )
+        for name, found in named.items()
+    ]
+    legend = [("first", "converted, with its interval"), ("second", "before")]
+    return Section("plots", "Classes", {"plots": plots, "legend": legend}) if plots else None
+
+
+def _distribution(conversion: Conversion, table: "_Table") -> Section | None:
+    plots: list[Drawing] = []
+    for name in table.columns:
+        values = [frame.figures[name] for frame in conversion.frames.values() if name in frame.figures]
+        if len(values) > 1:
+            remark = f"{table.title(name)}: median {number(median(values))}{_tail(values, table.better(name))}"
+            plots.append(
+                Histogram(f"{_words(name).capitalize()} by frame", values, remark, [*_limits(conversion, name)])
+            )
+    return Section("plots", "Distribution", {"plots": plots, "legend": []}) if plots else None
+
+
+def _tail(values: Sequence[float], better: str | None) -> str:
+    """Where the worst twentieth of some values begins, if it can be said which are worse."""
+    if better is None:
+        return ""
+    ordered = sorted(values, reverse=better == "lower")
+    return f"; the worst twentieth is {'above' if better == 'lower' else 'below'} {number(ordered[len(values) // 20])}"
+
+
+def _limits(conversion: Conversion, name: str) -> Iterator[tuple[float, str]]:
+    for rule in conversion.record.gate if conversion.record else ():
+        figure, _, limit = rule.replace("<=", ">=").partition(">=")
+        if figure.strip() == name:
+            yield float(limit), "the gate"
+
+
+def _alarms(conversion: Conversion, table: "_Table") -> Section | None:
+    alarms = conversion.evaluation.alarms if conversion.evaluation else ()
+    content = {
+        "alarms": [
+            (
+                alarm.text,
+                len(alarm.frames),
+                [(table.row(path), path) for path in alarm.frames[:IN_A_LIST]],
+                alarm.frames[IN_A_LIST:_NAMED],
+            )
+            for alarm in alarms
+        ]
+    }
+    return Section("alarms", "Alarms", content) if alarms else None
+
+
+def _rejected(conversion: Conversion, table: "_Table") -> Section | None:
+    frames = conversion.rejected
+    if not frames:
+        return None
+    content = {
+        "count": len(frames),
+        "gate": ", ".join(conversion.record.gate) if conversion.record else "",
+        "instead": Counter(frame.line.instead for frame in frames if frame.line).most_common(),
+        "frames": [(table.row(frame.path), frame) for frame in frames[:REJECTED_IN_A_LIST]],
+        "sides": _sides(conversion),
+    }
+    return Section("rejected", "Rejected frames", content)
+
+
+class _Table:
+    """All frames as a page lists them, with their thumbnails, a page at a time."""
+
+    def __init__(self, conversion: Conversion, large: Sequence[Shown], small: Mapping[str, bytes]) -> None:
+        frames = sorted(conversion.frames.values(), key=lambda frame: frame.figures.get(JUDGED_BY, 1.0))[:_ROWS]
+        self._all = len(conversion.frames)
+        self._frames = sorted(frames, key=lambda frame: frame.path)
+        self._rows = {frame.path: row for row, frame in enumerate(self._frames)}
+        self._small = {self._rows[path]: b64encode(data).decode() for path, data in small.items() if path in self._rows}
+        self._large = {
+            self._rows[shown.frame.path]: place for place, shown in enumerate(large) if shown.frame.path in self._rows
+        }
+        evaluation = conversion.evaluation
+        self._told = {each.name: each for each in (evaluation.figures if evaluation else ()) if not each.label}
+        names = dict.fromkeys(name for frame in self._frames for name in frame.figures if "/" not in name)
+        self.columns = sorted(names, key=lambda name: name != JUDGED_BY)[:_COLUMNS]
+
+    def row(self, path: str) -> int | None:
+        """The row of a frame, None if it is not listed."""
+        return self._rows.get(path)
+
+    def better(self, name: str) -> str | None:
+        """Which way a figure should go, where that is known."""
+        return self._told[name].better if name in self._told else None
+
+    def title(self, name: str) -> str:
+        """What a figure measures, or its name."""
+        return self._told[name].title if name in self._told else _words(name)
+
+    def section(self) -> Section | None:
+        """What shows it."""
+        if not self._frames:
+            return None
+        folders = dict.fromkeys(frame.path.rpartition("/")[0] for frame in self._frames)
+        places = {folder: place for place, folder in enumerate(folders)}
+        statuses = sorted({frame.status for frame in self._frames})
+        data = {
+            "columns": [
+                {"name": _words(name), "title": self.title(name), "better": self.better(name)} for name in self.columns
+            ],
+            "folders": list(folders),
+            "statuses": statuses,
+            "rows": [self._cells(frame, places, statuses) for frame in self._frames],
+            "small": self._small,
+            "large": self._large,
+        }
+        content = {"data": data, "listed": len(self._frames), "all": self._all, "pictured": len(self._small)}
+        return Section("frames", "All frames", content)
+
+    def _cells(self, frame: FrameFigures, places: Mapping[str, int], statuses: Sequence[str]) -> list[Any]:
+        folder, _, name = frame.path.rpartition("/")
+        figures = [round(frame.figures[name], 4) if name in frame.figures else None for name in self.columns]
+        reason = (frame.line.reason if frame.line else None) or ""
+        return [places[folder], name, statuses.index(frame.status), figures, *([reason] if reason else ())]
+
+
+def _files(conversion: Conversion) -> Section | None:
+    lines = conversion.lines.values()
+    if not lines:
+        return None
+    counts = Counter((line.role, line.status) for line in lines)
+    statuses = sorted({status for _, status in counts})
+    stale = sorted(line.path for line in lines if line.role is Role.STALE)
+    content = {
+        "statuses": statuses,
+        "rows": [
+            (role.value.lower(), [counts[role, status] for status in statuses])
+            for role in Role
+            if any(counts[role, status] for status in statuses)
+        ],
+        "stale": stale[:_NAMED],
+        "stale_count": len(stale),
+        "notes": Counter(note for line in lines for note in line.notes).most_common(),
+    }
+    return Section("files", "Files", content)
+
+
+def _settings(conversion: Conversion, run: Run | None) -> Section | None:
+    groups = {}
+    if record := conversion.record:
+        said = {key: value for key, value in asdict(record).items() if key not in _TOLD_ELSEWHERE}
+        generator = {key: value for key, value in record.generator.items() if key != "settings"}
+        groups["conversion"] = grouped({"source": record.source, **said})["general"]
+        groups |= {
+            f"generator {name}".removesuffix(" general"): rows for name, rows in grouped(dict(flat(generator))).items()
+        }
+    if run:
+        groups["training"] = [("run", str(run.folder))]
+    if evaluation := conversion.evaluation:
+        told = {"tool_version": evaluation.tool_version, "source": evaluation.source, "real": evaluation.real}
+        groups["evaluation"] = grouped(told)["general"] + [
+            pair for rows in grouped(dict(flat(evaluation.settings))).values() for pair in rows
+        ]
+    return (
+        Section("settings", "Settings and versions", {"recipe": None, "changed": [], "groups": groups})
+        if groups
+        else None
+    )
+
+
+def _next(conversion: Conversion) -> Section:
+    out = quote(str(conversion.folder))
+    commands = [f"sim2real verify {out}"] if conversion.record else []
+    if conversion.evaluation is None:
+        commands.append(f"sim2real evaluate {out} --real REAL")
+    return Section("next", "Next", {"commands": commands, "checkpoints": []})
+
+
+__all__ = ["conversion_page"]
