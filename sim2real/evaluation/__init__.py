@@ -1,1 +1,288 @@
-"""Does a converted dataset look more real, and do its labels still hold?"""
+"""Does a converted dataset look more real, and do its labels still hold?
+
+frames.py    the frames of a conversion, each beside its translation
+choice.py    which metrics
+view.py      the same view of every picture
+measures.py  the pass over pictures in which metrics see them, and their figures
+segmenter.py does a segmenter that learnt the simulation's masks still know them?
+temporal.py  do converted sequences hold still?
+intervals.py how sure is a figure?
+verdict.py   PASS, WARN or FAIL, and why
+figures.py   what is found, and how it is kept
+table.py     the figures of each frame
+layout.py    do both sides show alike scenes? asked before any training
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sim2real import __version__
+from sim2real.conversion.pipeline import Progress, quiet
+from sim2real.conversion.plan import evenly
+from sim2real.datasets import open_dataset
+from sim2real.datasets.base import Frame
+from sim2real.devices import resolve_device
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
+from sim2real.evaluation.choice import Choice, choose
+from sim2real.evaluation.figures import Alarm, Evaluation, Figure, evaluation_path, read_evaluation, write_evaluation
+from sim2real.evaluation.frames import Converted, FramePair, open_converted, runs
+from sim2real.evaluation.intervals import blocks_of
+from sim2real.evaluation.measures import THREADS, Changes, Seen, frame_figures, see_frames, see_real, set_figure
+from sim2real.evaluation.segmenter import STEPS, segment
+from sim2real.evaluation.table import Row, write_frames
+from sim2real.evaluation.temporal import temporal_figures
+from sim2real.evaluation.verdict import BAD_FRAME, judge
+from sim2real.evaluation.view import Size, View, common_view
+from sim2real.files import sha256_of
+from sim2real.imageio import read_header
+from sim2real.threads import in_order
+
+__all__ = ["Alarm", "EvaluateOptions", "Evaluation", "Figure", "evaluate", "read_evaluation"]
+
+T = TypeVar("T")
+_IN_RUNS = 240  # frames, in runs of consecutive ones, for temporal figures
+_ALARMS = {
+    "new_edges": "much that was not there before",
+    "lost_boundaries": "outlines of labels that are gone",
+    "invented": "new structure in the sky or on the road",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateOptions:
+    """What the user may say about an evaluation.
+
+    Attributes:
+        metrics: Registered names; none: those that need no weights, and those that files are given for.
+        metric_options: Name of a metric -> options of its constructor.
+        weights: Files of weights, by the name of the metric that needs them or of the torchvision network whose
+            features ``kid`` and ``frechet`` take.
+        detector: ONNX file of a detector, for ``objects``.
+        count: At most so many frames and real pictures, evenly spread; 0 for all.
+        segmenter_steps: Of the training of a segmenter on the simulation's masks; 0: none is trained.
+        seed: Decides everything that is random.
+        device: Where networks run, see ``sim2real.devices``.
+        dataset: Registered layout of the source; None: as the conversion says, else it is recognised.
+    """
+
+    metrics: tuple[str, ...] = ()
+    metric_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    detector: Path | None = None
+    count: int = 1000
+    segmenter_steps: int = STEPS
+    seed: int = 0
+    device: str = "auto"
+    dataset: str | None = None
+
+
+def evaluate(
+    out: Path,
+    real: Path,
+    *,
+    source: Path | None = None,
+    options: EvaluateOptions | None = None,
+    progress: Progress = quiet,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Evaluation:
+    """Measure a converted dataset, frames before and after, and leave ``evaluation.json`` and ``.csv`` with it.
+
+    Args:
+        out: The converted dataset; or a folder in which another tool left images under the names of their sources.
+        real: Real pictures: a dataset of any layout, or a folder that holds both domains.
+        source: The dataset before; None: where the conversion's record says.
+        options: What to do otherwise than by default.
+        progress: Told of the stages ``"frames"``, ``"real"`` and those of the segmenter.
+        tell: Told in a line what is going to be measured.
+
+    Raises:
+        Sim2RealError: There is nothing to compare, or a metric that was asked for cannot be used.
+    """
+    options = options or EvaluateOptions()
+    seed, device = options.seed, resolve_device(options.device)
+    common = {"seed": seed, "device": device}
+    choice = choose(options.metrics, options.metric_options, options.weights, options.detector, common)
+    converted = open_converted(out, source, options.dataset)
+    if not converted.pairs:
+        message = f"{out}: the gate rejected all of its {len(converted.rejected)} frames; nothing is left to evaluate"
+        raise Sim2RealError(message)
+    reals = _real_frames(real, converted)
+    pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
+    view = common_view(
+        _sizes(
+            [*(converted.source.root / pair.path for pair in pairs), *(real / picture.image for picture in pictures)]
+        )
+    )
+    tell(
+        f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
+        f"sets see them at {view.width}x{view.height}"
+    )
+    seen = see_frames(pairs, choice.frames, choice.sets, view, progress)
+    if not seen.changes:
+        raise ImageError(seen.faults["reading"][0])
+    seen_real = see_real(pictures if choice.sets else [], choice.sets, view, progress)
+    readable = [pair for pair in pairs if pair.path in seen.changes]
+    figures = [
+        set_figure(name, metric, seen.looks.get(name), seen_real.looks.get(name), seed)
+        for name, metric in choice.sets.items()
+    ]
+    blocks = blocks_of([pair.sequence for pair in readable])
+    figures += frame_figures(choice.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
+    notes = [*choice.notes, *_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
+    values = {path: _values(changes) for path, changes in seen.changes.items()}
+    for found, by_frame, remark in (_segmented(readable, options, device, progress), _steadiness(converted, options)):
+        figures += found
+        notes += [remark] if remark else []
+        for path, more in by_frame.items():
+            values.setdefault(path, {}).update(more)
+    alarms = _alarms(seen)
+    verdict, reasons = judge(figures, len(readable), _concerns(converted, seen, alarms))
+    evaluation = Evaluation(
+        tool_version=__version__,
+        source=str(converted.source.root.resolve()),
+        real=str(real.resolve()),
+        settings=_settings(options, choice, converted, view, device),
+        counts={
+            "frames": len(converted.pairs) + len(converted.rejected) + len(converted.missing),
+            "evaluated": len(readable),
+            "real": len(pictures) - len(seen_real.faults["reading"]),
+            "rejected": len(converted.rejected),
+            "missing": len(converted.missing),
+        },
+        verdict=verdict,
+        reasons=reasons,
+        figures=tuple(figures),
+        alarms=alarms,
+        notes=(*_left_out(converted), *notes),
+    )
+    evaluation_path(out).parent.mkdir(exist_ok=True)
+    write_frames(out, _rows(converted, values))
+    write_evaluation(out, evaluation)
+    return evaluation
+
+
+def _real_frames(real: Path, converted: Converted) -> list[Frame]:
+    """The pictures of the domain that was aimed at."""
+    aim = "sim" if converted.record and converted.record.side == "real" else "real"
+    dataset = open_dataset(real)
+    if frames := [frame for frame in dataset.frames() if frame.side in (None, aim)]:
+        return frames
+    message = f"{real}: no {aim} images in this {dataset.name} dataset; name the folder of real pictures with --real"
+    raise DatasetError(message)
+
+
+def _spread(items: Sequence[T], count: int) -> list[T]:
+    return evenly(items, count or len(items))
+
+
+def _sizes(images: Sequence[Path]) -> list[Size]:
+    """Of those that can be told; whoever decodes the others says why not."""
+    found = [size for size in in_order(_size, images, THREADS) if size]
+    if not found:
+        message = f"{images[0]}: cannot be read as an image, nor can any other"
+        raise ImageError(message)
+    return found
+
+
+def _size(image: Path) -> Size | None:
+    try:
+        header = read_header(image)
+    except ImageError:
+        return None
+    return header.width, header.height
+
+
+Found = tuple[Sequence[Figure], Mapping[str, Mapping[str, float]], str]
+"""Figures, values of frames by path and name, and what is to be known of them."""
+
+
+def _segmented(pairs: Sequence[FramePair], options: EvaluateOptions, device: str, progress: Progress) -> Found:
+    if not options.segmenter_steps:
+        return [], {}, ""
+    try:
+        result = segment(pairs, steps=options.segmenter_steps, seed=options.seed, device=device, progress=progress)
+    except Sim2RealError as error:
+        return [], {}, f"no segmenter was trained: {error}"
+    by_frame = {path: {"segmenter-accuracy": value} for path, value in result.by_frame.items()}
+    return result.figures, by_frame, result.remark
+
+
+def _steadiness(converted: Converted, options: EvaluateOptions) -> Found:
+    wanted = min(options.count, _IN_RUNS) or _IN_RUNS
+    try:
+        return *temporal_figures(runs(converted.pairs, wanted), seed=options.seed), ""
+    except Sim2RealError as error:
+        return [], {}, f"temporal stability was not measured: {error}"
+
+
+def _values(changes: Changes) -> dict[str, float]:
+    """The figures of a frame as columns: after by their names, before with a word more."""
+    values = {name: change.after for name, change in changes.items()}
+    return values | {f"{name} before": change.before for name, change in changes.items() if change.before is not None}
+
+
+def _rows(converted: Converted, values: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    """All frames of which something is known but that they were converted."""
+    frames = [*(pair for pair in converted.pairs if pair.path in values), *converted.rejected, *converted.missing]
+    rows = list[Row]()
+    for pair in sorted(frames, key=lambda pair: (pair.sequence, pair.index)):
+        facts: Row = {"path": pair.path, "status": pair.status, "sequence": pair.sequence, "index": pair.index}
+        rows.append({**facts, **values.get(pair.path, {})})
+    return rows
+
+
+def _alarms(seen: Seen) -> tuple[Alarm, ...]:
+    """The frames in which something is bad, the worst first."""
+    alarms = []
+    for name, most in BAD_FRAME.items():
+        bad = {path: changes[name].after for path, changes in seen.changes.items() if name in changes}
+        paths = sorted((path for path in bad if bad[path] > most), key=lambda path: -bad[path])
+        if paths:
+            alarms.append(Alarm(text=f"{_ALARMS[name]} ({name} above {most:g})", frames=tuple(paths)))
+    return tuple(alarms)
+
+
+def _concerns(converted: Converted, seen: Seen, alarms: Sequence[Alarm]) -> list[str]:
+    concerns = [f"{alarm.text}: {_frames(len(alarm.frames))}, {alarm.frames[0]} the worst" for alarm in alarms]
+    if missing := converted.missing:
+        concerns.append(f"{_frames(len(missing))} without an image after, e.g. {missing[0].path}")
+    if unread := seen.faults["reading"]:
+        concerns.append(f"{_frames(len(unread))} could not be compared: {unread[0]}")
+    return concerns
+
+
+def _left_out(converted: Converted) -> list[str]:
+    if not converted.rejected:
+        return []
+    left_out = f"{_frames(len(converted.rejected))} are left out, e.g. {converted.rejected[0].path}"
+    return [f"{left_out}: the gate rejected them, and what is there is not their translation"]
+
+
+def _faults(seen: Seen, what: str) -> list[str]:
+    return [f"{name}: {len(faults)} {what} left out: {faults[0]}" for name, faults in seen.faults.items() if faults]
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"
+
+
+def _settings(
+    options: EvaluateOptions, choice: Choice, converted: Converted, view: View, device: str
+) -> dict[str, Any]:
+    files = [*options.weights.items(), *([("detector", options.detector)] if options.detector else [])]
+    return {
+        "metrics": {name: {key: _plain(value) for key, value in told.items()} for name, told in choice.options.items()},
+        "files": {name: {"path": str(path), "sha256": sha256_of(path)} for name, path in files},
+        "count": options.count,
+        "segmenter_steps": options.segmenter_steps,
+        "seed": options.seed,
+        "device": device,
+        "dataset": converted.source.name,
+        "view": [view.width, view.height],
+    }
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

@@ -25,12 +25,12 @@ class FramePair:
     Attributes:
         frame: The frame.
         translation: The image that took its place.
-        status: What the manifest says of it: ``"converted"`` or ``"rejected"``; empty where there is no manifest.
+        status: What became of it: ``"converted"``, ``"rejected"`` by the gate, ``"failed"`` or ``"missing"``.
     """
 
     frame: Frame
     translation: Path
-    status: str = ""
+    status: str = "converted"
 
     @property
     def path(self) -> str:
@@ -122,14 +122,14 @@ class Converted:
         source: The dataset before.
         pairs: The frames whose translation is there, in order of the dataset.
         rejected: Those that the gate replaced by something else than their translation.
-        missing: Paths of frames that have no image after.
+        missing: Those that have no image after.
         record: How it was converted; None of a folder that another tool wrote.
     """
 
     source: Dataset
     pairs: tuple[FramePair, ...]
     rejected: tuple[FramePair, ...]
-    missing: tuple[str, ...]
+    missing: tuple[FramePair, ...]
     record: Record | None
 
 
@@ -155,16 +155,19 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):
         line = lines.get(frame.image)
-        pair = FramePair(frame, out / frame.image, line.status if line else "")
-        if not pair.translation.is_file():
-            missing.append(frame.image)
+        translation = out / frame.image
+        pair = FramePair(frame, translation, line.status if line else "converted")
+        if not translation.is_file():
+            missing.append(
+                FramePair(frame, translation, line.status if line and line.status == "failed" else "missing")
+            )
         elif line and line.instead not in {None, "translation"}:
             rejected.append(pair)
         else:
             pairs.append(pair)
     if not pairs and not rejected:
         message = (
-            f"{out}: holds no image under the name of a frame of {source} ({dataset.name}), e.g. {missing[0]}; "
+            f"{out}: holds no image under the name of a frame of {source} ({dataset.name}), e.g. {missing[0].path}; "
             "name what it was converted from with --source"
         )
         raise DatasetError(message)

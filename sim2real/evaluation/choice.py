@@ -1,0 +1,107 @@
+"""Which metrics an evaluation uses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sim2real.errors import PluginError, SettingsError, Sim2RealError
+from sim2real.metrics.base import FrameMetric, SetMetric
+from sim2real.registry import accepted_options, registry
+
+USUAL: Final = ("sliced-wasserstein", "colour", "spectrum", "two-sample", "edges", "structure", "contrast")
+"""What needs neither weights nor a detector."""
+
+_ON_FEATURES: Final = ("kid", "frechet")  # metrics of whatever network's weights are given
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """The metrics of an evaluation, by name, and what is to be known of them.
+
+    Attributes:
+        sets: Those that compare sets of pictures with real ones.
+        frames: Those that compare a frame with its translation.
+        options: What each was told.
+        notes: Which were left out, and why.
+    """
+
+    sets: Mapping[str, SetMetric] = field(default_factory=dict)
+    frames: Mapping[str, FrameMetric] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def choose(
+    named: tuple[str, ...],
+    options: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, Path],
+    detector: Path | None,
+    common: Mapping[str, Any],
+) -> Choice:
+    """Load the metrics.
+
+    Args:
+        named: Registered names; none: the usual ones, and those that files are given for.
+        options: Name of a metric -> what its constructor is told.
+        weights: Files of weights, by the name of the metric that needs them or of the torchvision network whose
+            features ``kid`` and ``frechet`` take.
+        detector: ONNX file of a detector, for ``objects``.
+        common: What every metric is told that accepts it: seed, device.
+
+    Raises:
+        Sim2RealError: A metric that was asked for cannot be used.
+    """
+    given = _from_files(weights, detector)
+    for name, values in options.items():
+        given[name] = given.get(name, {}) | dict(values)
+    wanted = named or tuple(dict.fromkeys([*USUAL, *given]))
+    if unused := [name for name in given if name not in wanted]:
+        message = f"{unused[0]}: it was given options or a file, but --metrics does not name it; name it there too"
+        raise SettingsError(message)
+    sets: dict[str, SetMetric] = {}
+    frames: dict[str, FrameMetric] = {}
+    told: dict[str, Mapping[str, Any]] = {}
+    notes = []
+    for name in wanted:
+        try:
+            told[name] = _common(name, common) | given.get(name, {})
+            metric = registry().create("metrics", name, options=told[name], place=f"metric {name}")
+        except Sim2RealError as error:
+            if name in named or name in given:
+                raise
+            notes.append(f"{name} is left out: {error}")
+            continue
+        if hasattr(metric, "distance"):
+            sets[name] = metric
+        elif hasattr(metric, "compare"):
+            frames[name] = metric
+        else:
+            message = f"metric '{name}': neither a SetMetric nor a FrameMetric (see sim2real.metrics.base)"
+            raise PluginError(message)
+    return Choice(sets=sets, frames=frames, options=told, notes=tuple(notes))
+
+
+def _from_files(weights: Mapping[str, Path], detector: Path | None) -> dict[str, dict[str, Any]]:
+    """What metrics are told for the sake of files that the user gave."""
+    for path in [*weights.values(), *([detector] if detector else [])]:
+        if not path.is_file():
+            message = f"{path}: {'a folder' if path.is_dir() else 'no such file'}; name a file of weights"
+            raise SettingsError(message)
+    known = {entry.name for entry in registry().entries("metrics")}
+    networks = [name for name in weights if name not in known]
+    if len(networks) > 1:
+        message = f"weights of {' and '.join(networks)}: the features of one network at a time"
+        raise SettingsError(message)
+    told: dict[str, dict[str, Any]] = {name: {"weights": weights[name]} for name in weights if name in known}
+    for network in networks:
+        told |= {name: {"weights": weights[network], "network": network} for name in _ON_FEATURES}
+    if detector:
+        told["objects"] = {"detector": detector}
+    return told
+
+
+def _common(name: str, common: Mapping[str, Any]) -> dict[str, Any]:
+    target = registry().load("metrics", name)
+    accepted = accepted_options(target)
+    return {option: value for option, value in common.items() if accepted is None or option in accepted}

@@ -1,0 +1,250 @@
+"""The pass over pictures in which metrics see them, and the figures that come of it.
+
+Each picture is decoded once, in threads, and forgotten; kept are the figures of frames and, of metrics of sets, their
+descriptions, of as many pictures as fit into a fixed room.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from sim2real.conversion.pipeline import Progress
+from sim2real.conversion.plan import evenly
+from sim2real.datasets.base import Frame
+from sim2real.devices import usable_cores
+from sim2real.errors import PluginError, Sim2RealError
+from sim2real.evaluation.figures import Figure, Interval
+from sim2real.evaluation.frames import FramePair
+from sim2real.evaluation.intervals import Floats, Rows, blocks_of, draw, mean_interval, spread_interval
+from sim2real.evaluation.view import View
+from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric
+from sim2real.threads import in_order
+
+_ROOM: Final = 2**27  # bytes for what a metric keeps of a set
+THREADS: Final = min(usable_cores(), 16)
+"""That decode and measure."""
+
+T = TypeVar("T", FramePair, Frame)
+SetMetrics = Mapping[str, SetMetric]
+FrameMetrics = Mapping[str, FrameMetric]
+Changes = Mapping[str, Change]
+"""Name of a figure -> what it is of a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a metric of sets keeps of pictures.
+
+    Attributes:
+        features: Descriptions (N, ...), one array for each side: of frames before and after; of real pictures alone.
+        blocks: The block of neighbours that each picture belongs to, (N,).
+    """
+
+    features: tuple[Features, ...]
+    blocks: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of a pass over pictures.
+
+    Attributes:
+        changes: Path of each frame that could be read -> its figures.
+        looks: Name of a metric of sets -> what it keeps; those that could see nothing are left out.
+        faults: What failed (a metric, or ``"reading"``) -> the reasons, one for each picture.
+    """
+
+    changes: dict[str, Changes] = field(default_factory=dict)
+    looks: dict[str, Look] = field(default_factory=dict)
+    faults: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+@dataclass(slots=True)
+class _Glimpse:
+    """What came of one picture."""
+
+    changes: Changes | None = None
+    features: dict[str, list[Features]] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def see_frames(
+    pairs: Sequence[FramePair], frame_metrics: FrameMetrics, set_metrics: SetMetrics, view: View, progress: Progress
+) -> Seen:
+    """Show frames and their translations to metrics.
+
+    Args:
+        pairs: The frames, in order.
+        frame_metrics: They see them as they are.
+        set_metrics: They see the view of them.
+        view: See there.
+        progress: Told of the stage ``"frames"``.
+    """
+
+    def look(pair: FramePair, wanted: SetMetrics) -> _Glimpse:
+        before, after = pair.both()
+        glimpse, labels, changes = _Glimpse(), pair.labels(), dict[str, Change]()
+        for name, metric in frame_metrics.items():
+            try:
+                changes |= metric.compare(before, after, labels)
+            except Sim2RealError as error:
+                glimpse.faults[name] = f"{pair.path}: {error}"
+        glimpse.changes = changes
+        glimpse.features = _describe([before, after], wanted, view)
+        return glimpse
+
+    return _see(pairs, look, set_metrics, view, partial(progress, "frames"))
+
+
+def see_real(frames: Sequence[Frame], set_metrics: SetMetrics, view: View, progress: Progress) -> Seen:
+    """Show real pictures to metrics of sets; ``progress`` is told of the stage ``"real"``."""
+
+    def look(frame: Frame, wanted: SetMetrics) -> _Glimpse:
+        return _Glimpse(features=_describe([frame.load_image()], wanted, view))
+
+    return _see(frames, look, set_metrics, view, partial(progress, "real"))
+
+
+def _describe(images: Sequence[Image], metrics: SetMetrics, view: View) -> dict[str, list[Features]]:
+    if not metrics or not view.fits(images[0]):
+        return {}
+    images = [view(image) for image in images]
+    return {name: [metric.describe([image]) for image in images] for name, metric in metrics.items()}
+
+
+def _see(
+    items: Sequence[T],
+    look: Callable[[T, SetMetrics], _Glimpse],
+    set_metrics: SetMetrics,
+    view: View,
+    progress: Callable[[int, int], None],
+) -> Seen:
+    blank = np.zeros((view.height, view.width, 3), np.uint8)
+    most = {name: max(1, _ROOM // metric.describe([blank]).nbytes) for name, metric in set_metrics.items()}
+    described = {name: frozenset(evenly(range(len(items)), count)) for name, count in most.items()}
+
+    def see(number: int) -> _Glimpse:
+        wanted = {name: metric for name, metric in set_metrics.items() if number in described[name]}
+        try:
+            return look(items[number], wanted)
+        except Sim2RealError as error:
+            return _Glimpse(faults={"reading": str(error)})
+
+    glimpses = []
+    for glimpse in in_order(see, range(len(items)), THREADS):
+        glimpses.append(glimpse)
+        progress(len(glimpses), len(items))
+    seen = Seen()
+    for item, glimpse in zip(items, glimpses, strict=True):
+        if isinstance(item, FramePair) and glimpse.changes is not None:
+            seen.changes[item.path] = glimpse.changes
+        for name, fault in glimpse.faults.items():
+            seen.faults[name].append(fault)
+    for name in set_metrics:
+        there = [number for number, glimpse in enumerate(glimpses) if name in glimpse.features]
+        if there:
+            sides = zip(*(glimpses[number].features.pop(name) for number in there), strict=True)
+            blocks = blocks_of([items[number].sequence for number in there])
+            seen.looks[name] = Look(tuple(map(np.concatenate, sides)), blocks)
+    return seen
+
+
+def set_figure(name: str, metric: SetMetric, frames: Look | None, real: Look | None, seed: int) -> Figure:
+    """How far frames are from real pictures before and after, and how far real ones are from each other.
+
+    All three are measured between equal numbers of pictures, half as many as the smaller set has, since the distance
+    of finite sets depends on their numbers: again and again, each time of other pictures, before and after of the same
+    frames and against the same real ones. A figure is the mean of that.
+    """
+    about = metric.about
+    figure = partial(Figure, group="realism", name=name, title=about.title, better=about.better, least=about.least)
+    count = min(len(look.blocks) if look else 0 for look in (frames, real)) // 2
+    if not frames or not real or not count:
+        return figure(after=None, remark="it needs two frames and two real pictures at least")
+    draws = zip(
+        draw(frames.blocks, count, metric.resamples, seed),
+        draw(real.blocks, 2 * count, metric.resamples, seed + 1),
+        strict=True,
+    )
+
+    def measure(drawn: tuple[Rows, Rows]) -> list[float]:
+        rows, (others, reals) = drawn[0], np.split(drawn[1], 2)
+        sets = (frames.features[0][rows], frames.features[1][rows], real.features[0][others])
+        return [metric.distance(each, real.features[0][reals]) for each in sets]
+
+    try:
+        before, after, floor = np.array(list(in_order(measure, draws, THREADS))).T
+    except Sim2RealError as error:
+        return figure(after=None, remark=str(error))
+    return figure(
+        after=float(after.mean()),
+        before=float(before.mean()),
+        interval=spread_interval(after),
+        before_interval=spread_interval(before),
+        change=spread_interval(after - before),
+        floor=float(floor.mean()),
+        count=count,
+    )
+
+
+def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Rows, seed: int) -> list[Figure]:
+    """The means of the figures of frames, of all classes and of each.
+
+    Args:
+        metrics: Those that found them, by name.
+        changes: What they found, for each frame.
+        blocks: The block of neighbours that each frame belongs to, (N,).
+        seed: Of the resampling.
+    """
+    abouts = dict[str, About]()
+    for metric in metrics.values():
+        abouts |= {name: about for name, about in metric.abouts.items() if name not in abouts}
+    found = {name: name.partition("/")[0] for each in changes for name in each}
+    if stray := sorted(name for name, base in found.items() if base not in abouts):
+        message = f"'{stray[0]}' is among the abouts of none of the metrics {', '.join(metrics)}, which measured it"
+        raise PluginError(message)
+    order = list(abouts)
+    return [
+        _frame_figure(name, abouts[base], [each.get(name) for each in changes], blocks, seed)
+        for name, base in sorted(found.items(), key=lambda item: (order.index(item[1]), item[0]))
+    ]
+
+
+def _frame_figure(name: str, about: About, changes: Sequence[Change | None], blocks: Rows, seed: int) -> Figure:
+    values = np.array([change or (math.nan, math.nan) for change in changes], np.float64)  # None becomes NaN
+    after, before = _mean(values[:, 0], blocks, seed), _mean(values[:, 1], blocks, seed)
+    base, _, label = name.partition("/")
+    return Figure(
+        group="preservation",
+        name=base,
+        label=label,
+        title=about.title,
+        better=about.better,
+        least=about.least,
+        after=after.mean,
+        before=before.mean,
+        interval=after.interval,
+        before_interval=before.interval,
+        change=_mean(values[:, 0] - values[:, 1], blocks, seed).interval,
+        count=after.frames,
+    )
+
+
+class _Mean(NamedTuple):
+    mean: float | None
+    interval: Interval | None
+    frames: int
+
+
+def _mean(values: Floats, blocks: Rows, seed: int) -> _Mean:
+    """Of the frames that have a value, (N,), NaN of the others."""
+    there = np.isfinite(values)
+    if not there.any():
+        return _Mean(None, None, 0)
+    values, blocks = values[there], blocks[there]
+    return _Mean(float(values.mean()), mean_interval(values, blocks, seed), len(values))

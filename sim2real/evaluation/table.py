@@ -1,0 +1,69 @@
+"""The figures of each frame, as a table on disk."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from sim2real.errors import Sim2RealError
+from sim2real.evaluation.figures import frames_path
+from sim2real.files import replacing, write_whole
+
+Row = Mapping[str, str | int | float]
+
+_FACTS = ("path", "status", "sequence", "index")
+
+
+def write_frames(out: Path, rows: Sequence[Row]) -> None:
+    """Write ``evaluation.csv`` of a conversion, whole or not at all.
+
+    Args:
+        out: The converted dataset.
+        rows: Of each frame: ``path``, ``status``, ``sequence``, ``index``, and its figures by name; those that it does
+            not have stay empty.
+    """
+    columns = list(dict.fromkeys([*_FACTS, *(name for row in rows for name in row)]))
+    file = io.StringIO(newline="")
+    table = csv.DictWriter(file, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(_shortened(rows))
+    write_whole(frames_path(out), file.getvalue().encode())
+
+
+def _shortened(rows: Iterable[Row]) -> Iterable[dict[str, str | int]]:
+    for row in rows:
+        yield {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+
+
+def check_copy(path: Path) -> None:
+    """Make sure that the figures of frames can be copied to a file, before hours are spent on them.
+
+    Raises:
+        Sim2RealError: They cannot.
+    """
+    if path.suffix not in {".csv", ".parquet"}:
+        message = f"{path}: figures of frames are written as .csv or .parquet; name such a file"
+        raise Sim2RealError(message)
+    if not path.parent.is_dir():
+        message = f"{path.parent}: no such folder; create it, or name another"
+        raise Sim2RealError(message)
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        message = f"{path}: Parquet files need pyarrow: pip install pyarrow, or name a .csv file"
+        raise Sim2RealError(message)
+
+
+def copy_frames(out: Path, path: Path) -> None:
+    """Copy ``evaluation.csv`` of a conversion to a .csv file, or write its values to a .parquet file.
+
+    Raises:
+        Sim2RealError: As in :func:`check_copy`.
+    """
+    check_copy(path)
+    if path.suffix == ".csv":
+        write_whole(path, frames_path(out).read_bytes())
+        return
+    csv_files, parquet_files = (import_module(f"pyarrow.{name}") for name in ("csv", "parquet"))
+    with replacing(path) as temporary:
+        parquet_files.write_table(csv_files.read_csv(frames_path(out)), temporary)

@@ -1,0 +1,129 @@
+"""How does a conversion stand? PASS, WARN or FAIL, and why.
+
+Labels that no longer hold make it fail. What gives reason to look makes it warn: a figure between its two limits,
+single frames that are bad, pictures that are no nearer to real ones than they were, or too few frames to be sure.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sim2real.evaluation.figures import Figure, State
+
+FEWEST_FRAMES: Final = 30
+"""A conversion of fewer frames cannot pass: means of fewer say little, and rare faults are not among them."""
+
+Finding = tuple[State, str]
+_ORDER: Final = ("PASS", "WARN", "FAIL")
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The limits of a figure.
+
+    Attributes:
+        passes: It passes up to here.
+        fails: It fails from here on, and warns in between; None: it only warns.
+        of_before: What is judged is its share of what it was before, which may be lower, not the figure, which may be
+            higher.
+    """
+
+    passes: float
+    fails: float | None
+    of_before: bool = False
+
+    def state(self, value: float) -> State:
+        """How a figure, or its share of what it was, stands."""
+        sign = -1 if self.of_before else 1
+        if sign * value <= sign * self.passes:
+            return "PASS"
+        return "FAIL" if self.fails is not None and sign * value >= sign * self.fails else "WARN"
+
+
+GATES: Final[Mapping[str, Gate]] = {
+    "new_edges": Gate(0.03, 0.10),
+    "lost_boundaries": Gate(0.05, 0.15),
+    "invented": Gate(0.01, 0.05),
+    "segmenter-miou": Gate(0.95, 0.85, of_before=True),
+    "recall": Gate(0.95, 0.85, of_before=True),
+    "contrast": Gate(0.85, 0.50, of_before=True),
+    "warp_ratio": Gate(1.5, None),
+}
+"""Name of a figure of all classes together -> its limits.
+
+They lie between what changes of appearance alone and what deliberate damage do to rendered and to real frames, see
+benchmarks/preservation.py.
+"""
+
+CLASS_GATES: Final[Mapping[str, Gate]] = {
+    "segmenter-miou": Gate(0.85, 0.60, of_before=True),
+    "recall": Gate(0.85, 0.60, of_before=True),
+    "contrast": Gate(0.70, 0.35, of_before=True),
+}
+"""The same of single classes."""
+
+BAD_FRAME: Final[Mapping[str, float]] = {"new_edges": 0.10, "lost_boundaries": 0.15, "invented": 0.05}
+"""What a single frame may have at most before somebody should look at it."""
+
+
+def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) -> tuple[State, tuple[str, ...]]:
+    """Find the verdict.
+
+    Args:
+        figures: The table.
+        frames: How many were evaluated.
+        concerns: What else gives reason to look, a sentence each.
+
+    Returns:
+        The verdict and its reasons, the worst first; what is good is told of a PASS alone.
+    """
+    held = [finding for figure in figures if (finding := assess(figure))]
+    found = [*held, *_realism(figures), *(("WARN", concern) for concern in concerns)]
+    if not held:
+        found.append(("WARN", "nothing was measured that tells whether labels still hold"))
+    if frames < FEWEST_FRAMES:
+        found.append(("WARN", f"{frames} frames are too few to be sure; a PASS takes {FEWEST_FRAMES}"))
+    worst: State = max((state for state, _ in found), key=_ORDER.index)
+    told = ("PASS",) if worst == "PASS" else ("FAIL", "WARN")
+    return worst, tuple(text for state in told for its, text in found if its == state)
+
+
+def assess(figure: Figure) -> Finding | None:
+    """Hold a figure against its limits; None if it has none or tells nothing."""
+    gate = (CLASS_GATES if figure.label else GATES).get(figure.name)
+    if gate is None or not figure.tells or figure.after is None or (gate.of_before and not figure.before):
+        return None
+    name = f"{figure.name} of {figure.label}" if figure.label else figure.name
+    if gate.of_before and figure.before:
+        state = gate.state(figure.after / figure.before)
+        change = f"{name} went from {figure.before:.3f} to {figure.after:.3f}, {figure.after / figure.before:.0%}"
+        limit = f"{gate.passes:.0%} of it should stay"
+    else:
+        state = gate.state(figure.after)
+        change, limit = f"{name} is {figure.after:.3f}", f"at most {gate.passes:g} is good"
+        if state == "FAIL":
+            limit = f"{gate.fails:g} is too much"
+    return state, f"{change} ({figure.title}; {limit})"
+
+
+def nearer(figure: Figure) -> bool | None:
+    """Whether frames are surely nearer to real pictures than they were (True), surely farther (False), or neither."""
+    if not figure.tells or figure.change is None or figure.better is None:
+        return None
+    low, high = sorted(limit if figure.better == "lower" else -limit for limit in figure.change)
+    return True if high < 0 else False if low > 0 else None
+
+
+def _realism(figures: Sequence[Figure]) -> list[Finding]:
+    told = {figure.name: nearer(figure) for figure in figures if figure.group == "realism" and figure.tells}
+    if not told:
+        return [("WARN", "nothing was measured, on enough pictures, that tells whether frames look more real")]
+    better, worse = ([name for name, way in told.items() if way is wanted] for wanted in (True, False))
+    findings: list[Finding] = []
+    if worse:
+        findings.append(("WARN", f"farther from real pictures than before by {', '.join(worse)}"))
+    if better:
+        findings.append(("PASS", f"nearer to real pictures than before by {', '.join(better)}"))
+    elif not worse:
+        findings.append(("WARN", f"not surely nearer to real pictures than before by {' or '.join(told)}"))
+    return findings

@@ -1,0 +1,55 @@
+"""The same view of every picture, so that sets of unequal sizes can be compared.
+
+A picture that is scaled otherwise than another looks otherwise, however alike both are (Parmar et al. 2022, "On Aliased
+Resizing", arXiv 2104.11222). So all are brought to one height by means of areas, which do not alias, none is enlarged,
+and the middle is cut out that all have.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim2real.imageio import resize
+from sim2real.metrics.base import Image
+
+_SMALL = 0.5  # of the usual height: less would make a thumbnail of all others
+
+Size = tuple[int, int]
+"""(W, H)."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is looked at of a picture: scaled to a height, then the middle of a width."""
+
+    width: int
+    height: int
+
+    def __call__(self, image: Image) -> Image:
+        """RGB (H, W, 3) -> (height, width, 3); the picture itself if it has that size."""
+        image = resize(image, (_width((image.shape[1], image.shape[0]), self.height), self.height))
+        left = (image.shape[1] - self.width) // 2
+        return np.ascontiguousarray(image[:, left : left + self.width])
+
+    def fits(self, image: Image) -> bool:
+        """Whether a picture is large enough."""
+        height, width = image.shape[:2]
+        return height >= self.height and _width((width, height), self.height) >= self.width
+
+
+def common_view(sizes: Sequence[Size]) -> View:
+    """The view that all pictures have in common, but for those less than half as high as most are.
+
+    Args:
+        sizes: Of all pictures of all sets, one or more.
+    """
+    usual = statistics.median(height for _, height in sizes)
+    kept = [size for size in sizes if size[1] >= _SMALL * usual]
+    height = min(size[1] for size in kept)
+    return View(min(_width(size, height) for size in kept), height)
+
+
+def _width(size: Size, height: int) -> int:
+    return max(1, round(size[0] * height / size[1]))
