@@ -15,6 +15,7 @@ layout.py    do both sides show alike scenes? asked before any training
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,7 +95,7 @@ def evaluate(
         real: Real pictures: a dataset of any layout, or a folder that holds both domains.
         source: The dataset before; None: where the conversion's record says.
         options: What to do otherwise than by default.
-        progress: Told of the stages ``"frames"``, ``"real"`` and those of the segmenter.
+        progress: Told of the stages ``"frames"``, ``"real"``, ``"comparing"`` and those of the segmenter.
         tell: Told in a line what is going to be measured.
 
     Raises:
@@ -124,10 +125,7 @@ def evaluate(
         raise ImageError(seen.faults["reading"][0])
     seen_real = see_real(pictures if choice.sets else [], choice.sets, view, progress)
     readable = [pair for pair in pairs if pair.path in seen.changes]
-    figures = [
-        set_figure(name, metric, seen.looks.get(name), seen_real.looks.get(name), seed)
-        for name, metric in choice.sets.items()
-    ]
+    figures = _realism(choice, seen, seen_real, seed, progress)
     blocks = blocks_of([pair.sequence for pair in readable])
     figures += frame_figures(choice.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
     notes = [*choice.notes, *_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
@@ -192,6 +190,21 @@ def _size(image: Path) -> Size | None:
     except ImageError:
         return None
     return header.width, header.height
+
+
+def _realism(choice: Choice, seen: Seen, real: Seen, seed: int, progress: Progress) -> list[Figure]:
+    done, total = count(1), sum(metric.resamples for metric in choice.sets.values())
+    return [
+        set_figure(
+            name,
+            metric,
+            seen.looks.get(name),
+            real.looks.get(name),
+            seed=seed,
+            tick=lambda: progress("comparing", next(done), total),
+        )
+        for name, metric in choice.sets.items()
+    ]
 
 
 Found = tuple[Sequence[Figure], Mapping[str, Mapping[str, float]], str]

@@ -25,6 +25,7 @@ from sim2real.evaluation.view import View
 from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric
 from sim2real.threads import in_order
 
+_FEWEST: Final = 2  # pictures on each side of a comparison
 _ROOM: Final = 2**27  # bytes for what a metric keeps of a set
 THREADS: Final = min(usable_cores(), 16)
 """That decode and measure."""
@@ -154,33 +155,43 @@ def _see(
     return seen
 
 
-def set_figure(name: str, metric: SetMetric, frames: Look | None, real: Look | None, seed: int) -> Figure:
+def set_figure(
+    name: str, metric: SetMetric, frames: Look | None, real: Look | None, *, seed: int, tick: Callable[[], None]
+) -> Figure:
     """How far frames are from real pictures before and after, and how far real ones are from each other.
 
     All three are measured between equal numbers of pictures, half as many as the smaller set has, since the distance
     of finite sets depends on their numbers: again and again, each time of other pictures, before and after of the same
     frames and against the same real ones. A figure is the mean of that.
+
+    Args:
+        name: Of the metric.
+        metric: What measures.
+        frames: What it keeps of frames before and after; None if it could see none.
+        real: What it keeps of real pictures, likewise.
+        seed: Decides which pictures are drawn.
+        tick: Called as often as ``metric.resamples`` says, unless it fails.
     """
     about = metric.about
     figure = partial(Figure, group="realism", name=name, title=about.title, better=about.better, least=about.least)
     count = min(len(look.blocks) if look else 0 for look in (frames, real)) // 2
-    if not frames or not real or not count:
-        return figure(after=None, remark="it needs two frames and two real pictures at least")
+    if not frames or not real or count < _FEWEST:
+        return figure(after=None, remark=f"it needs {2 * _FEWEST} frames and as many real pictures at least")
     draws = zip(
         draw(frames.blocks, count, metric.resamples, seed),
         draw(real.blocks, 2 * count, metric.resamples, seed + 1),
         strict=True,
     )
-
-    def measure(drawn: tuple[Rows, Rows]) -> list[float]:
-        rows, (others, reals) = drawn[0], np.split(drawn[1], 2)
-        sets = (frames.features[0][rows], frames.features[1][rows], real.features[0][others])
-        return [metric.distance(each, real.features[0][reals]) for each in sets]
-
+    distances = []
     try:
-        before, after, floor = np.array(list(in_order(measure, draws, THREADS))).T
+        for rows, both in draws:
+            (others, reals), (features,) = np.split(both, 2), real.features
+            sets = (frames.features[0][rows], frames.features[1][rows], features[others])
+            distances.append([metric.distance(each, features[reals]) for each in sets])
+            tick()
     except Sim2RealError as error:
         return figure(after=None, remark=str(error))
+    before, after, floor = np.array(distances).T
     return figure(
         after=float(after.mean()),
         before=float(before.mean()),
