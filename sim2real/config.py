@@ -407,7 +407,7 @@ def resolve(
         UnknownNameError: There is no such recipe.
     """
     layers: list[tuple[str, Layer]] = [(SETTINGS_FILE, file or {})]
-    layers += [(f"--set {text}", _parse_set(text)) for text in sets]
+    layers += [(f"--set {text}", parse_set(text)) for text in sets]
     layers.append(("options", _nest((key.split("__"), value) for key, value in flags.items() if value is not None)))
     named = [layer["recipe"] for _, layer in [("", base or {}), *layers] if "recipe" in layer]
     name = recipe or (named[-1] if named else "default")
@@ -510,7 +510,12 @@ def _parse_toml(text: str, place: str) -> dict[str, Any]:
         raise SettingsError(message) from error
 
 
-def _parse_set(text: str) -> Layer:
+def parse_set(text: str) -> Layer:
+    """Read ``a.b=value`` as the tables that it stands for; the value is TOML, or else text.
+
+    Raises:
+        SettingsError: It has no key or no equals sign.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         message = f"--set {text}: write key=value, for example --set data.batch_size=4"
