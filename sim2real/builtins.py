@@ -100,6 +100,7 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "preview": "a picture of frames before and after",
         "inspect": "what a dataset is: layout, frames, roles, labels",
         "report": "one HTML file of a training: samples, scores, losses",
+        "evaluate": "does a conversion look more real, and do its labels hold?",
         "verify": "is a conversion complete and are its labels untouched?",
         "export": "write a generator as ONNX, compared with torch",
         "plugins": "what is installed; check it; scaffold a plugin",

@@ -1,0 +1,246 @@
+"""``sim2real evaluate``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from sim2real.cli.settings import DeviceOption, resolve_settings, settings_here
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from sim2real.evaluation import Evaluation, Figure
+    from sim2real.evaluation.figures import Interval
+
+_SHOWN: Final = 5  # frames of an alarm
+_ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
+_STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
+_WIDEST: Final = 160  # columns of a table that no terminal limits
+
+
+class State(StrEnum):
+    """What ``--fail-on`` takes."""
+
+    FAIL = "FAIL"
+    WARN = "WARN"
+
+
+def command(
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="A converted dataset; with --source any folder of images under the names of their sources."
+        ),
+    ],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --json: write it to this file.")] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Real pictures, a dataset or a folder; else what sim2real.toml says.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="What OUT was converted from, if that is elsewhere now or not recorded.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Just these (see `sim2real plugins`); else those that need no weights."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Weights of a torchvision network, for kid and frechet, or of fid or lpips; may be repeated.",
+        ),
+    ] = None,
+    detector: Annotated[
+        Path | None, typer.Option(metavar="FILE.onnx", help="A detector, to see whether objects are still found.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="METRIC.OPTION=VALUE", help="An option of a metric; may be repeated."),
+    ] = None,
+    count: Annotated[
+        int, typer.Option(min=0, help="At most so many frames and real pictures, evenly spread; 0: all.")
+    ] = 1000,
+    segmenter_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Length of the training of a segmenter on the simulation's masks; 0: none."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides everything that is random.")] = 0,
+    device: DeviceOption = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layout of the source; as recorded, or recognised.")
+    ] = None,
+    frames: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Copy the figures of each frame: .csv or .parquet.")
+    ] = None,
+    fail_on: Annotated[State, typer.Option(help="Exit with 1 on this verdict and on worse ones.")] = State.FAIL,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of the table; --json FILE: write it there as well.")
+    ] = False,
+) -> None:
+    """Does a conversion look more real, and do its labels still hold? Figures before and after, and a verdict.
+
+    The source's frames and their translations are compared with real pictures and with each other; labels are taken
+    from the source. What is found stays with OUT, where `sim2real report OUT` shows it. Exit code 0: PASS or WARN; 1:
+    FAIL, and why.
+    """
+    from sim2real.cli.console import err, progress
+    from sim2real.evaluation import EvaluateOptions, evaluate
+    from sim2real.evaluation.segmenter import STEPS
+    from sim2real.evaluation.table import check_copy, copy_frames
+    from sim2real.files import write_whole
+
+    if file and not as_json:
+        raise typer.BadParameter(f"what is {file} for? Write --json {file}", param_hint="FILE")
+    if frames:
+        check_copy(frames)
+    options = EvaluateOptions(
+        metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics else (),
+        metric_options=_metric_options(sets or []),
+        weights=dict(_named_file(text) for text in weights or []),
+        detector=detector,
+        count=count,
+        segmenter_steps=STEPS if segmenter_steps is None else segmenter_steps,
+        seed=seed,
+        device=device or "auto",
+        dataset=dataset,
+    )
+    with progress("steps") as show:
+        found = evaluate(out, real or real_here(), source=source, options=options, progress=show, tell=err.print)
+    if frames:
+        copy_frames(out, frames)
+    if file:
+        write_whole(file, f"{found.dump()}\n".encode())
+    if as_json and not file:
+        print(found.dump())
+    else:
+        show_evaluation(out, found)
+    if found.verdict in {"FAIL", fail_on}:
+        raise typer.Exit(1)
+
+
+def real_here() -> Path:
+    """The real pictures that the sim2real.toml of the current folder names."""
+    if settings_here():
+        settings = resolve_settings(recipe=None, sets=None)
+        if named := settings.real or settings.sim:
+            return Path(named)
+    raise typer.BadParameter("name the real pictures: --real DIR, or real in sim2real.toml", param_hint="--real")
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise typer.BadParameter(f"'{text}': write NAME=FILE, e.g. squeezenet1_0=weights.pth", param_hint="--weights")
+    return name, Path(path)
+
+
+def _metric_options(sets: list[str]) -> dict[str, dict[str, Any]]:
+    from sim2real.config import parse_set
+
+    options: dict[str, dict[str, Any]] = {}
+    for text in sets:
+        for name, values in parse_set(text).items():
+            if not isinstance(values, dict):
+                raise typer.BadParameter(f"'{text}': write METRIC.OPTION=VALUE, e.g. kid.seed=1", param_hint="--set")
+            options.setdefault(name, {}).update(values)
+    return options
+
+
+def show_evaluation(folder: Path, found: "Evaluation") -> None:
+    """Print what an evaluation found: the table, what to look at, and as the last line the verdict."""
+    from sim2real.cli.console import out
+    from sim2real.evaluation.figures import frames_path
+
+    out.print(_table(found), soft_wrap=False, width=None if out.is_terminal else _WIDEST)
+    out.print(
+        "↓ lower is better, ↑ higher; [95 % confidence]; floor: real pictures against other real ones", style="dim"
+    )
+    for remark, names in _remarks(found.figures).items():
+        out.print(f"{', '.join(names)}: {remark}")
+    for alarm in found.alarms:
+        out.print(f"alarm: {alarm.text}: {len(alarm.frames)} frames, the worst first", style="yellow")
+        for frame in alarm.frames[:_SHOWN]:
+            out.print(f"  {frame}")
+        if len(alarm.frames) > _SHOWN:
+            out.print(f"  and {len(alarm.frames) - _SHOWN} more; --json lists all")
+    for note in found.notes:
+        out.print(f"note: {note}")
+    out.print(f"figures of each frame: {frames_path(folder)}")
+    style = _STYLES[found.verdict]
+    for reason in found.reasons:
+        out.print(f"- {reason}")
+    counts = found.counts
+    out.print(
+        f"{found.verdict}: {folder}, {counts['evaluated']} of {counts['frames']} frames against {counts['real']} real "
+        "pictures",
+        style=f"bold {style}",
+    )
+
+
+def _table(found: "Evaluation") -> "Table":
+    """One line for each figure; what tells nothing is dim."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("figure", "class"):
+        table.add_column(name, overflow="fold")
+    table.add_column("")
+    for name in ("sim", "converted", "floor", "n"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    group, last = "", ""
+    for figure in found.figures:
+        if figure.group != group:
+            group = figure.group
+            table.add_row(group, style="bold")
+        word, style = _standing(figure)
+        table.add_row(
+            "" if figure.name == last else f"  {figure.name}",
+            figure.label,
+            _ARROWS[figure.better],
+            _number(figure.before, figure.before_interval),
+            _number(figure.after, figure.interval),
+            _number(figure.floor),
+            str(figure.count),
+            f"[{style}]{word}[/]" if style else word,
+            style=None if figure.tells else "dim",
+        )
+        last = figure.name
+    return table
+
+
+def _standing(figure: "Figure") -> tuple[str, str]:
+    """In a word how a figure stands, and the colour of that."""
+    from sim2real.evaluation.verdict import assess, nearer
+
+    if figure.after is not None and not figure.tells:
+        return f"too few: {figure.least} needed", ""
+    if figure.group == "realism":
+        way = nearer(figure)
+        return ("", "") if way is None else ("nearer", "green") if way else ("farther", "yellow")
+    finding = assess(figure)
+    return (finding[0], _STYLES[finding[0]]) if finding else ("", "")
+
+
+def _number(value: float | None, interval: "Interval | None" = None) -> str:
+    """A figure with its interval, to three digits or so."""
+    if value is None:
+        return ""
+    size = max(abs(each) for each in (value, *(interval or ())))
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    text = f"{value:.{digits}f}"
+    return f"{text} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else text
+
+
+def _remarks(figures: "Sequence[Figure]") -> "Mapping[str, list[str]]":
+    """What is to be known of figures -> the names of those that it is about."""
+    remarks: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.remark:
+            name = f"{figure.name} of {figure.label}" if figure.label else figure.name
+            remarks.setdefault(figure.remark, []).append(name)
+    return remarks
