@@ -1,11 +1,10 @@
 """Is a conversion complete and are its labels untouched? Answered from the files alone."""
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from sim2real.conversion.manifest import Line, Record, aside, contents, read_manifest, read_record
 from sim2real.conversion.pipeline import Progress, quiet
@@ -15,9 +14,8 @@ from sim2real.datasets.base import Role
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header, read_picture
+from sim2real.threads import in_order
 
-T = TypeVar("T")
-R = TypeVar("R")
 Kind = Literal[
     "missing",
     "failed",
@@ -110,14 +108,9 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         problems.append(Problem("missing", ".", f"{record.files - len(expected)} files that conversion.json counts"))
     owners = {line.sha256: line.path for line in lines.values() if line.sha256}
     check = _Check(out, source, lines, present, owners)
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        try:
-            for done, found in enumerate(_ahead(pool, check, expected, 4 * _WORKERS), 1):
-                problems.extend(found)
-                progress("verifying", done, len(expected))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    for done, found in enumerate(in_order(check, expected, _WORKERS), 1):
+        problems.extend(found)
+        progress("verifying", done, len(expected))
     return VerifyReport(
         out=out,
         source=source,
@@ -137,17 +130,6 @@ def _expected(record: Record, source: Path | None, lines: dict[str, Line]) -> tu
     selection = select(dataset, record.side, record.include, record.exclude, record.limit)
     folders = [] if record.include or record.exclude else list(dataset.tree.folders)
     return [_Expected(*item) for item in selection], folders
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], window: int) -> Iterator[R]:
-    """Results in order of the items, computed in a pool while earlier ones are used, at most ``window`` of them."""
-    waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 @dataclass(frozen=True)
