@@ -138,7 +138,9 @@ def draw_small(conversion: Conversion, chosen: Iterable[str], progress: Progress
     paths = list(dict.fromkeys([*wanted, *thinned(there, count)]))[:count]
 
     def read(path: str) -> NDArray[np.uint8] | None:
-        files = dict.fromkeys((conversion.before(path), conversion.translation(path), conversion.after(path)))
+        line = conversion.frames[path].line
+        instead = None if line and line.instead == "source" else conversion.after(path)
+        files = dict.fromkeys((conversion.before(path), conversion.translation(path), instead))
         try:
             parts = [read_scaled(file, _small) for file in files if file]
         except ImageError:

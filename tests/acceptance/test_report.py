@@ -1,4 +1,4 @@
-"""``report``, as a user runs it, of trainings that were really done."""
+"""``report``, as a user runs it, of a training and a conversion that were really done."""
 
 import re
 import subprocess
@@ -52,7 +52,8 @@ def test_what_is_no_run_is_an_error_of_one_line(cli: Cli, runs: Path) -> None:
     told = cli("report", runs / "sim")
     assert (told.returncode, told.stdout) == (1, "")
     assert re.fullmatch(
-        r"error: .*: no run here to report on; name a folder that sim2real train wrote, .*\n", told.stderr
+        r"error: .*: neither run nor conversion here to report on; name a folder that sim2real train wrote, .*\n",
+        told.stderr,
     )
 
 
@@ -60,3 +61,23 @@ def test_a_report_that_cannot_be_written_there_is_an_error_of_one_line(cli: Cli,
     told = cli("report", runs / "town", "--out", runs / "nowhere" / "town.html")
     assert (told.returncode, told.stdout) == (1, "")
     assert re.fullmatch(r"error: .*nowhere/town\.html: name a file in a folder that is there\n", told.stderr)
+
+
+def test_a_conversion_has_a_report_with_the_frames_that_one_names(
+    cli: Cli, runs: Path, tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    out = tmp_path / "out"
+    converted = cli("convert", runs / "sim", out, "--model", write_run(tmp_path / "run"), "--device", "cpu")
+    assert converted.returncode == 0, converted.stderr
+    told = cli("report", out, "--frame", "0003.png", "--run", runs / "town")
+    assert told.returncode == 0, told.stderr
+    file = out / ".sim2real/report.html"
+    assert re.fullmatch(rf"report of {re.escape(str(out))}: {re.escape(str(file))} \([\d.]+ [kM]B\)\n", told.stdout)
+    page = file.read_text("utf-8")
+    for heading in ("Verdict", "Before and after", "All frames", "Files", "Training: losses", "Settings and versions"):
+        assert f"<h2>{heading}</h2>" in page
+    assert page.index('<optgroup label="chosen">') < page.index("0003.png</option>") < page.index('label="random"')
+    assert cli("verify", out).returncode == 0
+    unknown = cli("report", out, "--frame", "x.png")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert re.search(r"error: --frame x\.png: no frame of the conversion; name its path within .*\n", unknown.stderr)
