@@ -61,9 +61,24 @@ def register_datasets(register: Register) -> None:  # noqa: D103
 
 @hookimpl
 def register_metrics(register: Register) -> None:  # noqa: D103
-    at = "sim2real.metrics"
-    register("edges", f"{at}.edges:EdgeMetric", summary="shares of edges that are new, and that are lost")
-    register("sliced-wasserstein", f"{at}.wasserstein:SlicedWassersteinMetric", summary="how far patches are from real")
+    sets = {
+        "sliced-wasserstein": (
+            "wasserstein:SlicedWassersteinMetric",
+            "patches of all scales: texture, light and colour",
+        ),
+        "colour": ("colour:ColourMetric", "earth mover's distance of colours"),
+        "spectrum": ("spectrum:SpectrumMetric", "power spectra: fine texture, blur, noise"),
+        "two-sample": ("two_sample:TwoSampleMetric", "can a classifier tell the sets apart?"),
+        "kid": ("features:KernelMetric", "kernel distance of a network's features; needs its weights"),
+        "frechet": ("features:FrechetMetric", "Frechet distance of a network's features; needs its weights"),
+        "fid": ("inception:FrechetInceptionMetric", "Frechet inception distance; needs its weights, 2000 pictures"),
+    }
+    frames = {
+        "lpips": ("perceptual:LpipsMetric", "how different a frame and its translation look; needs weights"),
+        "edges": ("edges:EdgeMetric", "shares of edges that are new, and that are lost"),
+    }
+    for name, (target, summary) in (sets | frames).items():
+        register(name, f"sim2real.metrics.{target}", summary=summary)
 
 
 @hookimpl

@@ -79,9 +79,12 @@ def register_datasets(register: Register) -> None:
 
 @hookspec
 def register_metrics(register: Register) -> None:
-    """Offer measures of image sets: ``target(**options)`` -> ``callable(before, after, real)`` -> ``dict[str, float]``.
+    """Offer what ``sim2real evaluate`` measures: ``target(**options)`` -> a ``SetMetric`` or a ``FrameMetric``.
 
-    Each argument is a sequence of RGB uint8 arrays (H, W, 3); ``before`` and ``after`` are the same frames, in order.
+    ``sim2real.metrics.base`` has both protocols. A ``SetMetric`` tells how far a set of pictures is from real ones, by
+    a description of each; a ``FrameMetric`` what became of a frame, by the frame, its translation and its labels.
+    Pictures are RGB uint8 arrays (H, W, 3). Of a metric that needs weights, ``weights`` is the option for their file;
+    it fetches nothing.
     """
 
 

@@ -10,6 +10,7 @@ numbers of pictures, since the distance of finite samples depends on their numbe
 to the middle that all have.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, product
 
@@ -18,13 +19,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from sim2real.metrics.base import About, Features, Image
+
 _Floats = NDArray[np.float32]
 
 _SIDE = 7  # px of a patch
 _COARSEST = 16  # px of the coarsest level's shorter side, at least
 _PATCHES = 128  # of a picture and level
 _DIRECTIONS = 128
+
+_MANY_PATCHES, _FEW_DIRECTIONS = 1024, 32  # where places along a direction are counted, not kept
+_PLACES = np.sinh(np.linspace(-1, 1, 48) * np.arcsinh(1000))  # grey levels, close together where most patches are
 _LEAST_SPREAD = 0.5  # grey levels: less is rounding
 
 
@@ -74,7 +79,10 @@ class SlicedWasserstein:
         """Directions, and the real pictures seen along them, for each level of pictures cut to a size (H, W)."""
         if size not in self._looks:
             patches = _describe(self.real, size, self.seed)
-            directions = [_directions(level, [self.seed, number]) for number, level in enumerate(patches)]
+            directions = [
+                _directions(_DIRECTIONS, level.shape[-1], _spread(level), [self.seed, number])
+                for number, level in enumerate(patches)
+            ]
             self._looks[size] = directions, _project(patches, directions)
         return self._looks[size]
 
@@ -91,7 +99,7 @@ def _describe(images: Sequence[Image], size: tuple[int, int], seed: int) -> list
     described = []
     for number, image in enumerate(images):
         random = np.random.default_rng([seed, number])
-        described.append([_patches(level, random) for level in _pyramid(_middle(image, size))])
+        described.append([_patches(level, random, _PATCHES) for level in _pyramid(_middle(image, size))])
     return [np.stack(level) for level in zip(*described, strict=True)]
 
 
@@ -109,20 +117,23 @@ def _pyramid(image: _Floats) -> Iterator[_Floats]:
     yield image
 
 
-def _patches(level: _Floats, random: np.random.Generator) -> _Floats:
+def _patches(level: _Floats, random: np.random.Generator, count: int) -> _Floats:
     height, width = level.shape[:2]
     side = min(_SIDE, height, width)
-    tops, lefts = (random.integers(room - side + 1, size=_PATCHES) for room in (height, width))
+    tops, lefts = (random.integers(room - side + 1, size=count) for room in (height, width))
     return np.asarray(sliding_window_view(level, (side, side), axis=(0, 1))[tops, lefts])
 
 
-def _directions(patches: _Floats, seed: list[int]) -> _Floats:
-    """Random directions (features, directions) of length 1, each channel divided by its spread in the patches."""
-    _, _, channels, side, _ = patches.shape
-    spread = np.maximum(patches.std(axis=(0, 1, 3, 4), dtype=np.float64), _LEAST_SPREAD)
-    drawn = np.random.default_rng(seed).normal(size=(_DIRECTIONS, channels, side, side))
+def _spread(patches: _Floats) -> NDArray[np.float64]:
+    """The spread of each channel."""
+    return np.asarray(np.maximum(patches.std(axis=(0, 1, 3, 4), dtype=np.float64), _LEAST_SPREAD))
+
+
+def _directions(count: int, side: int, spread: NDArray[np.float64], seed: list[int]) -> _Floats:
+    """Random directions (features, directions) of length 1, each channel divided by its spread."""
+    drawn = np.random.default_rng(seed).normal(size=(count, len(spread), side, side))
     drawn /= np.sqrt(np.square(drawn).sum(axis=(1, 2, 3), keepdims=True)) * spread[:, None, None]
-    return drawn.reshape(_DIRECTIONS, -1).T.astype(np.float32)
+    return drawn.reshape(count, -1).T.astype(np.float32)
 
 
 def _project(patches: list[_Floats], directions: list[_Floats]) -> list[_Floats]:
@@ -145,21 +156,75 @@ def _mean_distance(pairs: Iterable[tuple[list[_Floats], list[_Floats]]]) -> floa
     return float(np.mean(distances)) if distances else 0.0
 
 
+def mean_differences(images: Features, real: Features) -> NDArray[np.float64]:
+    """How far the means of two sets of descriptions (N, ...) are apart, entry by entry (...).
+
+    The difference of finite samples is too large by what depends on their numbers. The larger set is therefore dealt
+    out into parts of the smaller one's number, each of which is compared with the smaller one: then it is the smaller
+    number alone that counts.
+
+    Raises:
+        ValueError: A set is empty.
+    """
+    size = min(len(images), len(real))
+    if not size:
+        raise ValueError("there are no pictures to measure the distance of")
+    means, real_means = (_means_of_parts(rows, size) for rows in (images, real))
+    return np.asarray(np.abs(means - real_means).mean(axis=0))
+
+
+def _means_of_parts(rows: Features, size: int) -> NDArray[np.float64]:
+    parts = len(rows) // size
+    return np.stack([rows[first::parts][:size].mean(axis=0, dtype=np.float64) for first in range(parts)])
+
+
 class SlicedWassersteinMetric:
-    """The metric ``sliced-wasserstein``: how far from real pictures, before and after.
+    """The metric ``sliced-wasserstein``: the distance of patches, of as many pictures as there are.
+
+    It is the distance of ``SlicedWasserstein`` with more patches and fewer directions, of which no patch is kept, but
+    how many lie where along the directions; and the unit is the spread of the real set's patches along the directions
+    of a level.
 
     Args:
         seed: Decides directions and places of patches.
     """
 
+    about = About(title="sliced Wasserstein distance of patches (real set's spreads)", better="lower", least=16)
+    resamples = 100
+
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed
 
-    def __call__(self, before: Sequence[Image], after: Sequence[Image], real: Sequence[Image]) -> dict[str, float]:
-        """``distance`` of the converted frames, ``distance_of_sim`` before, and their ``floor``, real against real."""
-        measure = SlicedWasserstein(real, seed=self.seed)
-        return {
-            "distance": measure.distance(after),
-            "distance_of_sim": measure.distance(before),
-            "floor": measure.floor(before),
-        }
+    def describe(self, images: Sequence[Image]) -> Features:
+        """The share of patches up to 48 places along each direction, of pictures RGB (H, W, 3).
+
+        Returns:
+            (N, levels, directions, places), 0 to 1.
+        """
+        return np.stack([self._describe(image) for image in images])
+
+    def _describe(self, image: Image) -> _Floats:
+        random = np.random.default_rng([self.seed, zlib.crc32(image.tobytes())])
+        levels = _pyramid(image.astype(np.float32) - 127.5)
+        return np.stack([self._shares(number, level, random) for number, level in enumerate(levels)])
+
+    def _shares(self, number: int, level: _Floats, random: np.random.Generator) -> _Floats:
+        patches = _patches(level, random, _MANY_PATCHES)
+        directions = _directions(_FEW_DIRECTIONS, patches.shape[-1], np.ones(patches.shape[1]), [self.seed, number])
+        places = np.searchsorted(_PLACES, patches.reshape(_MANY_PATCHES, -1) @ directions)
+        numbered = places + (len(_PLACES) + 1) * np.arange(_FEW_DIRECTIONS)
+        counts = np.bincount(numbered.ravel(), minlength=_FEW_DIRECTIONS * (len(_PLACES) + 1))
+        shares = counts.reshape(_FEW_DIRECTIONS, -1).cumsum(axis=1)[:, :-1] / _MANY_PATCHES
+        return np.asarray(shares, np.float32)
+
+    def distance(self, images: Features, real: Features) -> float:
+        """The mean distance along the directions, in units of the real set's spread; at least 0.
+
+        Raises:
+            ValueError: There is no picture.
+        """
+        widths = np.gradient(_PLACES)
+        differences = mean_differences(images, real) @ widths
+        all_real = real.mean(axis=0, dtype=np.float64)
+        spread = np.sqrt(np.pi) * (all_real * (1 - all_real) @ widths).mean(axis=1)  # of normal ones: their deviation
+        return float(np.mean(differences.mean(axis=1) / np.maximum(spread, _LEAST_SPREAD)))

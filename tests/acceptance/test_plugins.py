@@ -17,7 +17,7 @@ from sim2real.imageio import encode_jpeg, encode_png
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = ("conversion", "datasets.base", "datasets.labels", "engines.base", "errors", "imageio")
+PUBLIC = ("conversion", "datasets.base", "datasets.labels", "engines.base", "errors", "imageio", "metrics.base")
 FIRST_PARTY = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 

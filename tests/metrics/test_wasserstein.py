@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
 
-from benchmarks.judge import Change, blur, gain, levels, noise, tint
-from sim2real.metrics.wasserstein import SlicedWasserstein, SlicedWassersteinMetric
+from benchmarks.judge import Change, blur, gain, levels, mirror, noise, tint
+from sim2real.metrics.wasserstein import _FEW_DIRECTIONS, SlicedWasserstein, SlicedWassersteinMetric, _directions
 
 Image = NDArray[np.uint8]
 
@@ -105,8 +106,71 @@ def test_there_is_no_distance_of_nothing() -> None:
         SlicedWasserstein(REAL).distance([])
 
 
-def test_the_metric_tells_of_before_and_after() -> None:
-    before = [*map(gain(0.5), photos(16, seed=1))]
-    figures = SlicedWassersteinMetric(seed=1)(before, photos(16, seed=1), REAL)
-    assert list(figures) == ["distance", "distance_of_sim", "floor"]
-    assert figures["distance"] < 1.3 * figures["floor"] < figures["distance_of_sim"]
+def measured(images: list[Image], real: list[Image], *, seed: int = 0) -> float:
+    metric = SlicedWassersteinMetric(seed=seed)
+    return metric.distance(metric.describe(images), metric.describe(real))
+
+
+@pytest.mark.parametrize("change", [gain(0.7), tint, blur(1), noise(10)], ids=["gain", "tint", "blur", "noise"])
+def test_the_metric_moves_with_every_look(change: Change) -> None:
+    others = photos(16, seed=1)
+    assert measured([*map(change, others)], REAL) > 1.5 * measured(others, REAL)
+
+
+def test_the_metric_does_not_mind_where_things_are() -> None:
+    others = photos(16, seed=1)
+    assert measured([*map(mirror, others)], REAL) == pytest.approx(measured(others, REAL), rel=0.1)
+
+
+def test_equal_pictures_are_described_alike_wherever_they_stand() -> None:
+    metric = SlicedWassersteinMetric()
+    rows = metric.describe(REAL)
+    assert np.array_equal(rows[3], metric.describe([REAL[3]])[0])
+    assert metric.distance(rows, rows[::-1]) == 0
+
+
+def test_the_metrics_seed_decides() -> None:
+    others = photos(16, seed=1, mean=150)
+    assert measured(others, REAL) == measured(others, REAL)
+    assert measured(others, REAL) != measured(others, REAL, seed=1)
+    assert measured(others, REAL) == pytest.approx(measured(others, REAL, seed=1), rel=0.2)
+
+
+def test_more_pictures_on_one_side_are_no_nearer() -> None:
+    real = photos(8, seed=0)
+    few, many = (np.mean([measured(photos(n, seed=seed), real) for seed in (1, 2, 3)]) for n in (8, 60))
+    assert many == pytest.approx(few, rel=0.15)
+
+
+def test_the_metric_is_the_distance_of_patches() -> None:
+    """Counting patches is nearly as good as having them: a shift of light is as far as it is."""
+    dark, light = ([np.full((48, 64, 3), level, np.uint8) for level in levels] for levels in ((90, 110), (100, 120)))
+    metric = SlicedWassersteinMetric()
+    shift, spread = [], []
+    for number in range(2):  # levels of a picture of 48x64; the first, of detail, is empty
+        along = _directions(_FEW_DIRECTIONS, 7, np.ones(3), [0, number]).sum(axis=0)
+        places = [np.outer(levels, along) for levels in ((90.0, 110.0), (100.0, 120.0))]
+        distances = [wasserstein_distance(*pair) for pair in zip(places[0].T, places[1].T, strict=True)]
+        shift.append(np.mean(distances))
+        spread.append(np.mean([gini(column) for column in places[1].T]))
+    expected = (shift[1] / spread[1]) / 2
+    assert metric.distance(metric.describe(dark), metric.describe(light)) == pytest.approx(expected, rel=0.1)
+
+
+def gini(values: NDArray[np.float64]) -> float:
+    """A spread of values: that of normal ones is their standard deviation."""
+    return float(np.sqrt(np.pi) / 2 * np.abs(values[:, None] - values).mean())
+
+
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), level=st.integers(0, 255))
+def test_pictures_of_any_size_have_a_distance(height: int, width: int, level: int) -> None:
+    plain, grey = (np.full((height, width, 3), each, np.uint8) for each in (level, 99))
+    assert np.isfinite(measured([plain], [grey]))
+    assert (measured([plain], [grey]) > 0) is (level != 99)
+
+
+def test_the_metric_refuses_an_empty_set() -> None:
+    rows = SlicedWassersteinMetric().describe(REAL[:2])
+    with pytest.raises(ValueError, match="no pictures"):
+        SlicedWassersteinMetric().distance(rows, rows[:0])

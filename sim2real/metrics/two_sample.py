@@ -1,0 +1,117 @@
+"""Can a classifier tell two sets of pictures apart? The test of Lopez-Paz and Oquab (2017, arXiv 1610.06545).
+
+A small network is trained on crops of half of the pictures of both sets, and has to tell which set crops of the other
+half are from; then the halves change places. It finds whatever is different, and little is enough for it: real pictures
+against real ones give about a half, everything else is soon near 1.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sim2real.metrics.base import About, Features, Image
+
+_CROPS = 4  # of a picture
+_SIDE = 32  # px
+_STEPS = 100
+_BATCH = 16  # crops of each set
+_FINE = 8  # times: fine detail is faint beside what it lies on
+_LEARNING_RATE = 3e-3
+
+
+class TwoSampleMetric:
+    """The metric ``two-sample``: how often a classifier, trained on the spot, knows a picture's set.
+
+    Args:
+        seed: Decides the crops, the classifier's first weights and what it is shown.
+        device: Where it is trained.
+    """
+
+    about = About(title="accuracy of a classifier, converted or real (0.5: cannot tell)", better="lower", least=32)
+    resamples = 4
+
+    def __init__(self, *, seed: int = 0, device: str = "cpu") -> None:
+        self.seed = seed
+        self.device = torch.device(device)
+
+    def describe(self, images: Sequence[Image]) -> Features:
+        """Crops at random places of pictures, RGB (H, W, 3): (N, 4, 3, 32, 32), -1 to 1; smaller of small pictures."""
+        return np.stack([self._crops(image) for image in images])
+
+    def _crops(self, image: Image) -> NDArray[np.float32]:
+        random = np.random.default_rng([self.seed, zlib.crc32(image.tobytes())])
+        height, width = (min(_SIDE, room) for room in image.shape[:2])
+        places = random.integers(np.subtract(image.shape[:2], (height, width)) + 1, size=(_CROPS, 2))
+        crops = np.stack([image[top : top + height, left : left + width] for top, left in places])
+        return crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+
+    def distance(self, images: Features, real: Features) -> float:
+        """The share of pictures whose set was known, the mean of both sets; about 0.5 where there is no telling.
+
+        The first half of each set is one half of the test: pictures that resemble each other should be neighbours.
+
+        Raises:
+            ValueError: A set has fewer than two pictures.
+        """
+        if min(len(images), len(real)) < 2:
+            raise ValueError("a classifier needs two pictures of each set or more")
+        sides = [[torch.from_numpy(half) for half in np.array_split(rows, 2)] for rows in (images, real)]
+        (first, second), (real_first, real_second) = sides
+        folds = [((first, real_first), (second, real_second)), ((second, real_second), (first, real_first))]
+        return float(np.mean([self._accuracy(*fold) for fold in folds]))
+
+    def _accuracy(self, known: tuple[Tensor, Tensor], unknown: tuple[Tensor, Tensor]) -> float:
+        classifier = self._train(*known)
+        with torch.inference_mode():
+            scores = [self._score(classifier, rows) for rows in unknown]
+        right = [(scores[0] < 0), (scores[1] > 0)]
+        return float(np.mean([float(side.float().mean()) for side in right]))
+
+    def _score(self, classifier: nn.Module, rows: Tensor) -> Tensor:
+        """The mean score (N) of the crops of each picture; above 0 for real ones."""
+        crops = [classifier(part.flatten(0, 1).to(self.device)) for part in rows.split(256)]
+        return torch.cat(crops).reshape(rows.shape[:2]).mean(dim=1)
+
+    def _train(self, images: Tensor, real: Tensor) -> nn.Module:
+        random = np.random.default_rng(self.seed)
+        classifier = _Classifier(self.seed).to(self.device)
+        optimiser = torch.optim.Adam(classifier.parameters(), lr=_LEARNING_RATE)
+        truth = torch.arange(2.0, device=self.device).repeat_interleave(_BATCH)
+        for _ in range(_STEPS):
+            drawn = [
+                rows.flatten(0, 1)[random.integers(rows.shape[:2].numel(), size=_BATCH)] for rows in (images, real)
+            ]
+            batch = torch.cat(drawn).to(self.device)
+            batch = batch.flip(3) if random.integers(2) else batch
+            loss = functional.binary_cross_entropy_with_logits(classifier(batch), truth)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return classifier
+
+
+class _Classifier(nn.Module):
+    """Crops (N, 3, H, W) -> scores (N)."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in ((6, 16), (16, 32), (32, 32)):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1))
+        drawn = torch.Generator().manual_seed(seed)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter, a=0.2, generator=drawn)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        fine = crops - functional.avg_pool2d(crops, 3, stride=1, padding=1, count_include_pad=False)
+        scores: Tensor = self.layers(torch.cat([crops, _FINE * fine], dim=1))
+        return scores[:, 0]
