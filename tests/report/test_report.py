@@ -200,7 +200,7 @@ def test_hundreds_of_samples_stay_a_small_page_with_the_first_the_best_and_the_l
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Sim2RealError, match="neither run nor conversion here to report on; name a folder that sim2real"):
+    with pytest.raises(Sim2RealError, match="neither run nor conversion here to report on; name a folder"):
         write_report(tmp_path)
     assert not [*tmp_path.iterdir()]
 
