@@ -1,0 +1,268 @@
+"""Do the figures of label preservation move with damage, and stay where only the appearance changes?
+
+Every frame is changed on purpose. The town is rendered with all its labels; real frames, and the detector that looks
+for labelled objects in them, are those of the folder SIM2REAL_TEST_DATA where it is set.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.common import make_parser, print_table
+from benchmarks.judge import APPEARANCE as APPEARANCES
+from benchmarks.judge import Change, blobs, inpaint, levels, mirror, shift, trees
+from sim2real.datasets import open_dataset
+from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
+from sim2real.evaluation.segmenter import segment
+from sim2real.metrics.base import FrameMetric, Image
+from sim2real.metrics.contrast import ContrastMetric
+from sim2real.metrics.edges import edge_changes
+from sim2real.metrics.objects import ObjectsMetric
+from sim2real.metrics.regions import Mask
+from sim2real.metrics.structure import StructureMetric
+from sim2real.toytown import render_frame
+from sim2real.toytown.render import LOOKS, Look
+from sim2real.toytown.shapes import Label as TownLabel
+
+_VEHICLES = ("Car", "Van", "Truck", "car", "truck", "bus", "Tram")
+_DETECTOR = "weights/fastestdet-coco/FastestDet.onnx"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled frame, as the evaluation hands it to a segmenter.
+
+    Attributes:
+        image: The frame.
+        known: Its labels by kind.
+        sequence: Name of its drive.
+        index: Place in it.
+        translation: What became of it.
+    """
+
+    image: Image
+    known: Mapping[str, Label]
+    sequence: str = ""
+    index: int = 0
+    translation: Image | None = None
+
+    @property
+    def path(self) -> str:
+        """A name of its own."""
+        return f"{self.sequence}/{self.index:05d}.png"
+
+    def before(self) -> Image:
+        """The frame."""
+        return self.image
+
+    def after(self) -> Image:
+        """Its translation; the frame itself where it has none."""
+        return self.image if self.translation is None else self.translation
+
+    def labels(self) -> Mapping[str, Label]:
+        """Its labels by kind."""
+        return self.known
+
+    def vehicles(self) -> Mask:
+        """Where cars and the like are: in the segmentation, else in the boxes."""
+        found = np.zeros(self.image.shape[:2], bool)
+        match self.known:
+            case {"segmentation": Segmentation(ids=ids, names=names)}:
+                found |= np.isin(ids, [number for number, name in names.items() if name in _VEHICLES])
+            case {"boxes": Boxes(boxes=boxes)}:
+                for box in boxes:
+                    if box.label in _VEHICLES:
+                        found[int(box.top) : int(box.bottom), int(box.left) : int(box.right)] = True
+        return found
+
+
+def on_image(change: Change) -> Callable[[Sample], Image]:
+    """A change that needs no labels."""
+    return lambda sample: change(sample.image)
+
+
+def without_vehicles(sample: Sample) -> Image:
+    """Street where vehicles were, as if none had been there."""
+    mask = cv2.dilate(sample.vehicles().astype(np.uint8), np.ones((5, 5), np.uint8))
+    return np.asarray(cv2.inpaint(sample.image, mask, 3, cv2.INPAINT_TELEA), np.uint8)
+
+
+def faded_vehicles(sample: Sample) -> Image:
+    """Vehicles of which a quarter of the contrast is left."""
+    behind = without_vehicles(sample)
+    faded = levels(0.25 * sample.image.astype(float) + 0.75 * behind)
+    return np.where(sample.vehicles()[..., None], faded, sample.image)
+
+
+def more_vehicles(sample: Sample) -> Image:
+    """Every vehicle a second time, a third of the picture to the right."""
+    away = sample.image.shape[1] // 3
+    there = np.roll(sample.vehicles(), away, axis=1)[..., None]
+    return np.where(there, np.roll(sample.image, away, axis=1), sample.image)
+
+
+def swapped_classes(sample: Sample) -> Image:
+    """The colours of each class, their mean and spread, given to the next one."""
+    segmentation = sample.known.get("segmentation")
+    if not isinstance(segmentation, Segmentation):
+        return sample.image
+    painted = sample.image.astype(float)
+    masks = [segmentation.ids == number for number in np.unique(segmentation.ids)]
+    for mask, other in zip(masks, [*masks[1:], masks[0]], strict=True):
+        own, theirs = sample.image[mask].astype(float), sample.image[other].astype(float)
+        painted[mask] = (own - own.mean(axis=0)) / (own.std(axis=0) + 1) * theirs.std(axis=0) + theirs.mean(axis=0)
+    return levels(painted)
+
+
+APPEARANCE: Mapping[str, Callable[[Sample], Image]] = {
+    name: on_image(change) for name, change in APPEARANCES.items() if name not in {"gain 1.4", "grain 10", "shift 1 px"}
+}
+DAMAGE: Mapping[str, Callable[[Sample], Image]] = {
+    "shift 4 px": on_image(shift(4)),
+    "mirror": on_image(mirror),
+    "inpainting": on_image(inpaint),
+    "vehicles removed": without_vehicles,
+    "vehicles faded": faded_vehicles,
+    "vehicles added": more_vehicles,
+    "blobs": on_image(blobs),
+    "trees in the sky": on_image(trees),
+    "classes swapped": swapped_classes,
+}
+
+
+def render_samples(look: Look, frames: int, size: tuple[int, int], *, scenes: int = 1) -> list[Sample]:
+    """Frames of the town, far from each other, with their labels."""
+    names = {int(label): label.name for label in TownLabel}
+    samples = []
+    for scene in range(1, scenes + 1):
+        for time in range(0, 30 * frames, 30):
+            frame = render_frame(time, look=look, size=size, scene=scene, forward=False, backward=False)
+            vehicles = [
+                Box("Car", box.left, box.top, box.right + 1, box.bottom + 1, truncated=box.truncation_ratio)
+                for box in frame.boxes.values()
+            ]
+            known: dict[str, Label] = {
+                "segmentation": Segmentation(frame.classes.astype(np.int32), names),
+                "instance": Instances(frame.instances.astype(np.int32) - 1),
+                "boxes": Boxes(tuple(vehicles)),
+            }
+            samples.append(Sample(frame.rgb, known, f"Scene{scene:02d}/clone/Camera_0", time))
+    return samples
+
+
+def read_samples(folder: Path) -> list[Sample]:
+    """The labelled frames of a dataset."""
+    return [
+        Sample(frame.load_image(), {kind: frame.load_label(kind) for kind in frame.labels if kind in _KINDS})
+        for frame in open_dataset(folder).frames()
+        if frame.labels
+    ]
+
+
+_KINDS = ("segmentation", "instance", "boxes")
+
+
+def figures_of(metrics: Iterable[FrameMetric], samples: Iterable[Sample]) -> dict[str, float]:
+    """Means over frames: of a figure that has a value before, the share of it that is left."""
+    seen: dict[str, list[tuple[float, float]]] = {}
+    for sample in samples:
+        new, lost = edge_changes(sample.before(), sample.after())
+        seen.setdefault("new_edges", []).append((new, 1))
+        seen.setdefault("lost_edges", []).append((lost, 1))
+        for metric in metrics:
+            for name, change in metric.compare(sample.before(), sample.after(), sample.known).items():
+                seen.setdefault(name, []).append((change.after, 1 if change.before is None else change.before))
+    sums = {name: np.sum(values, axis=0) for name, values in seen.items()}
+    return {name: float(after / before) if before else float("nan") for name, (after, before) in sums.items()}
+
+
+def print_figures(
+    title: str, samples: Sequence[Sample], metrics: Sequence[FrameMetric], columns: Mapping[str, str]
+) -> None:
+    """Figures by what was done to the frames.
+
+    Args:
+        title: Of the table.
+        samples: The frames.
+        metrics: What is measured, beside the edges.
+        columns: Heading -> name of the figure.
+    """
+    rows = []
+    for kind, changes in (("appearance", APPEARANCE), ("damage", DAMAGE)):
+        for name, change in changes.items():
+            figures = figures_of(metrics, [replace(sample, translation=change(sample)) for sample in samples])
+            rows.append([name, kind, *(f"{figures[figure]:.3f}" for figure in columns.values())])
+    print_table(title, ["frames", "change of", *columns], rows)
+
+
+def print_segmenters(title: str, sets: Mapping[str, Sequence[Sample]], steps: int) -> None:
+    """What two segmenters know of translations: one that learnt the frames, one that learnt the translations.
+
+    Args:
+        title: Of the table.
+        sets: What was done to the frames -> the frames.
+        steps: Of each training.
+    """
+    rows = []
+    for name, samples in sets.items():
+        rows.append([name])
+        figures = segment(samples, steps=steps).figures
+        for learnt in ("segmenter-miou", "relearnt-miou"):
+            kept = {
+                figure.label: figure.after / figure.before
+                for figure in figures
+                if figure.name == learnt and figure.after is not None and figure.before
+            }
+            worst = min(kept, key=lambda label: kept[label], default="")
+            rows[-1] += [f"{kept['']:.2f}", f"{worst or 'all'} {kept[worst]:.2f}"] if kept else ["", "knows none"]
+    print_table(title, ["translation", "learnt before", "worst class", "learnt after", "worst class"], rows)
+
+
+def main() -> None:
+    """Print the tables."""
+    options = make_parser(__doc__, repeats=1).parse_args()
+    frames, size, steps = (2, (160, 64), 8) if options.quick else (8, (640, 192), 300)
+    town = render_samples("sim", frames, size)
+    metrics: list[FrameMetric] = [StructureMetric(), ContrastMetric()]
+    columns = {
+        "new": "new_edges",
+        "lost": "lost_edges",
+        "outlines": "lost_boundaries",
+        "inside": "new_inside",
+        "invented": "invented",
+        "contrast": "contrast",
+        "cars": "contrast/Car",
+    }
+    print_figures(f"The town, {len(town)} frames; contrast is what is left of it", town, metrics, columns)
+
+    data = Path(os.environ.get("SIM2REAL_TEST_DATA", ""))
+    if not options.quick and (data / _DETECTOR).is_file():
+        found = [*metrics, ObjectsMetric(detector=data / _DETECTOR)]
+        kitti = read_samples(data / "kitti/object")
+        names = {heading: figure for heading, figure in columns.items() if figure != "invented"}
+        names |= {"recall": "recall", "IoU": "box_iou"}
+        print_figures(f"KITTI, {len(kitti)} frames with boxes; recall and IoU are what is left", kitti, found, names)
+        masked = read_samples(data / "kitti/data_semantics")
+        names = columns | {"cars": "contrast/car"}
+        print_figures(f"KITTI, {len(masked)} frames with masks", masked, metrics, names)
+
+    scenes = 4
+    sim, real = (render_samples(look, frames + 4, size, scenes=scenes) for look in LOOKS)
+    changed = {
+        "identity": sim,
+        "the town's own real look": [
+            replace(one, translation=other.image) for one, other in zip(sim, real, strict=True)
+        ],
+    }
+    for name in ("camera", "mirror", "vehicles faded", "vehicles removed", "classes swapped", "trees in the sky"):
+        change = {**APPEARANCE, **DAMAGE}[name]
+        changed[name] = [replace(sample, translation=change(sample)) for sample in sim]
+    print_segmenters(f"Shares of mIoU that are left, {len(sim)} frames of {scenes} streets", changed, steps)
+
+
+if __name__ == "__main__":
+    main()
