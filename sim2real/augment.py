@@ -1,7 +1,7 @@
 """Changes of images by albumentations, which no other module imports.
 
 :class:`Augment` is what happens to an image between the disk and a training batch; the functions give a picture the
-colours, or the low frequencies, of another one, or another light.
+histogram of another one, or another light.
 """
 
 import os
@@ -24,8 +24,6 @@ AUGMENTATIONS: dict[str, Callable[[], Any]] = {
     "brightness": lambda: A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.1, p=0.5),
     "colour": lambda: A.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.1, hue=0.02, p=0.5),
 }
-
-_REFERENCES = "references"  # the keyword that transforms look for them under
 
 
 class Augment:
@@ -95,30 +93,14 @@ def match_histogram(image: NDArray[np.uint8], reference: NDArray[np.uint8], *, b
 
     Args:
         image: RGB (H, W, 3).
-        reference: RGB of any size.
+        reference: RGB of any size, but of more than one row and column.
         blend: Share of the result in what is returned, the rest is the image.
     """
-    adapt = A.HistogramMatching(blend_ratio=(blend, blend), metadata_key=_REFERENCES, p=1)
-    return np.asarray(_adapt(adapt, image, reference), np.uint8)
-
-
-def match_spectrum(image: NDArray[np.uint8], reference: NDArray[np.uint8], *, beta: float) -> NDArray[np.uint8]:
-    """Give the lowest frequencies the amplitudes of a reference; phases stay, and with them where things are.
-
-    Fourier Domain Adaptation, Yang and Soatto 2020.
-
-    Args:
-        image: RGB (H, W, 3).
-        reference: RGB of any size; it is squeezed to that of the image.
-        beta: Frequencies up to this share of the shorter side are taken, 0 to 0.5; where that is below 1, none is.
-    """
-    adapt = A.FDA(beta_limit=(beta, beta), metadata_key=_REFERENCES, p=1)
-    floats = _adapt(adapt, *(np.float32(picture) / np.float32(255) for picture in (image, reference)))
-    return np.asarray(np.rint(floats * 255), np.uint8)  # given uint8, it rounds down, which darkens
-
-
-def _adapt(transform: Any, image: Any, reference: Any) -> Any:  # noqa: ANN401  of a library without types
-    return transform(image=image, **{_REFERENCES: [reference]})["image"]
+    height, width = image.shape[:2]
+    if min(height, width) == 1:  # which albumentations takes for no axis; of four copies the histogram is the same
+        image = np.tile(image, (2, 2, 1))
+    match = A.HistogramMatching(blend_ratio=(blend, blend), metadata_key="references", p=1)
+    return np.asarray(match(image=image, references=[reference])["image"][:height, :width], np.uint8)
 
 
 def vary_appearance(image: NDArray[np.uint8], *, strength: float, seed: int) -> NDArray[np.uint8]:
@@ -128,7 +110,7 @@ def vary_appearance(image: NDArray[np.uint8], *, strength: float, seed: int) -> 
 
     Args:
         image: RGB (H, W, 3).
-        strength: 0 to 1: how far it goes; 0 leaves light and colours as they are.
+        strength: How far it goes, above 0 and 1 at most.
         seed: Equal ones give equal results.
     """
     part, low, high = strength, round(100 - 30 * strength), round(100 + 40 * strength)
@@ -136,7 +118,7 @@ def vary_appearance(image: NDArray[np.uint8], *, strength: float, seed: int) -> 
         [
             A.RandomBrightnessContrast(brightness_limit=0.25 * part, contrast_limit=0.3 * part, p=0.8),
             A.RandomGamma(gamma_limit=(low, high), p=0.6),
-            A.RGBShift(*(20 * part,) * 3, p=0.6),
+            A.RGBShift(*(0.08 * part,) * 3, p=0.6),
             A.HueSaturationValue(hue_shift_limit=8 * part, sat_shift_limit=40 * part, val_shift_limit=0, p=0.6),
             A.GaussianBlur(blur_limit=0, sigma_limit=(0, 1.5 * part), p=0.5),
             A.OneOf([A.GaussNoise(std_range=(0, 0.06 * part)), A.ISONoise(intensity=(0, 0.4 * part))], p=0.5),

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sim2real.augment import match_histogram, match_spectrum, vary_appearance
+from sim2real.augment import match_histogram, vary_appearance
 from sim2real.errors import SettingsError, Sim2RealError
+from sim2real.imageio import resize
 from sim2real.networks.blocks import check_counts, choose, pair
 
 Image = NDArray[np.uint8]
@@ -227,13 +228,16 @@ def _root(matrix: Floats) -> Floats:
 
 
 class FourierDomainAdaptation(_Likening):
-    """Gives the lowest frequencies the amplitudes of an image of the target domain (Yang and Soatto 2020).
+    """Gives the lowest frequencies the amplitudes of an image of the target domain, squeezed to the size of the frame.
+
+    Yang and Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segmentation". Phases stay, and with them where
+    things are.
 
     Args:
         _in_channels: 3.
         _out_channels: 3.
-        beta: The least and the greatest share of the shorter side up to which frequencies are taken, to 0.5. At least
-            one is, which is the mean and slow changes across the frame.
+        beta: The least and the greatest share of the shorter side, 0.5 at most: so many cycles across the frame, but at
+            least one, is the highest frequency that is taken.
         references: How many images of the target domain are kept.
     """
 
@@ -250,8 +254,16 @@ class FourierDomainAdaptation(_Likening):
 
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
         """As of the base class."""
-        one = 1.01 / min(image.shape[:2])
-        return match_spectrum(image, reference, beta=min(max(random.uniform(*self.beta), one), 0.5))
+        height, width = image.shape[:2]
+        reach = max(1, int(random.uniform(*self.beta) * min(height, width)))
+        rows = np.abs(np.fft.fftfreq(height, 1 / height)) <= reach
+        columns = np.fft.rfftfreq(width, 1 / width) <= reach
+        low = np.ix_(rows, columns)
+        spectrum, wanted = (
+            np.fft.rfft2(picture, axes=(0, 1)) for picture in (image, resize(reference, (width, height)))
+        )
+        spectrum[low] = np.abs(wanted[low]) * np.exp(1j * np.angle(spectrum[low]))
+        return _as_bytes(np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1)))
 
 
 class Variation(ByFrame):
@@ -260,12 +272,14 @@ class Variation(ByFrame):
     Args:
         _in_channels: 3.
         _out_channels: 3.
-        strength: How far it goes, 0 to 1.
+        strength: How far it goes, above 0 and 1 at most.
     """
 
     def __init__(self, _in_channels: int, _out_channels: int, *, strength: float = 1.0) -> None:
         super().__init__()
-        _, self.strength = _limits("strength", (0, strength), 1)
+        if not isinstance(strength, int | float) or not 0 < strength <= 1:
+            raise SettingsError(f"generator.options.strength = {strength!r} must be a number above 0, 1 at most")
+        self.strength = strength
 
     def translate(self, image: Image, seed: int) -> Image:
         """RGB (H, W, 3) -> the same shape."""
