@@ -8,7 +8,9 @@ import typer
 
 if TYPE_CHECKING:
     from sim2real.datasets import Dataset
+    from sim2real.evaluation.layout import Layout, LayoutReport
 
+CLASSES: Final = 5  # that cover most are told
 SAMPLE: Final = 500  # images, spread over all frames, of which the headers are read for the sizes
 
 
@@ -17,18 +19,34 @@ def command(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Take it for this layout (see `sim2real datasets`).")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="REAL", help="Compare where things are with these images, before a training on both."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What a dataset is: layout and why, frames, sizes, roles of its files, kinds of labels, warnings."""
+    """What a dataset is: layout and why, frames, sizes, roles of its files, kinds of labels, warnings.
+
+    With --against, also whether a translation into the look of REAL would have to invent content: a sample of both
+    sides is compared by size, horizon, light, and by where edges, masks and boxes are.
+    """
     import json
 
     from sim2real.datasets import open_dataset
 
-    facts = _facts(open_dataset(source, dataset))
+    opened = open_dataset(source, dataset)
+    facts, report = _facts(opened), None
+    if against is not None:
+        from sim2real.evaluation.layout import compare_layout
+
+        report = compare_layout(opened, open_dataset(against))
+        facts["against"] = {"root": str(against), **report.dump()}
     if as_json:
         print(json.dumps(facts, indent=2))
-    else:
-        _print(facts)
+        return
+    _print(facts)
+    if against is not None and report is not None:
+        _print_comparison(against, report)
 
 
 def _facts(dataset: "Dataset") -> dict[str, Any]:
@@ -97,6 +115,38 @@ def _print(facts: dict[str, Any]) -> None:
             print(f"{name:<10}{text}")
     for warning in facts["warnings"]:
         print(f"warning   {warning}")
+
+
+def _print_comparison(against: Path, report: "LayoutReport") -> None:
+    print(f"against   {against}")
+    for name in ("images", "size", "horizon", "brightness", "contrast", "colour", "softness", "classes"):
+        sim, real = (_told(side, name) for side in (report.sim, report.real))
+        if sim or real:
+            print(f"  {name:<11}sim {sim or 'unknown'}; real {real or 'unknown'}")
+    print(f"  {'edges':<11}{report.edge_distance:.1%} of the height apart")
+    for warning in report.warnings:
+        print(f"warning   {warning}")
+    if not report.warnings:
+        print("  nothing was found that a translation would have to invent")
+
+
+def _told(side: "Layout", name: str) -> str:
+    """A fact of one side; nothing where it is not known."""
+    match name:
+        case "images":
+            return f"{side.images} looked at" + (f", {side.unreadable} unreadable" if side.unreadable else "")
+        case "size":
+            return f"{side.size[0]}x{side.size[1]}"
+        case "horizon":
+            return "" if side.horizon is None else f"{side.horizon:.0%} from the top"
+        case "colour":
+            return f"a* {side.colour[0]:+.1f} b* {side.colour[1]:+.1f}"
+        case "classes":
+            covers = {label: sum(rows) / len(rows) for label, rows in side.classes.items()}
+            largest = sorted(covers, key=lambda label: -covers[label])[:CLASSES]
+            return ", ".join(f"{label} {covers[label]:.0%}" for label in largest)
+        case _:
+            return f"{getattr(side, name):.2f}"
 
 
 def _counts(counts: dict[str, int]) -> str:
