@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.table import Table
+    from rich.text import Text
 
     from sim2real.evaluation import Evaluation, Figure
     from sim2real.evaluation.figures import Interval
@@ -152,10 +153,12 @@ def _metric_options(sets: list[str]) -> dict[str, dict[str, Any]]:
 
 def show_evaluation(folder: Path, found: "Evaluation") -> None:
     """Print what an evaluation found: the table, what to look at, and as the last line the verdict."""
+    from rich.console import Console
+
     from sim2real.cli.console import out
     from sim2real.evaluation.figures import frames_path
 
-    out.print(_table(found), soft_wrap=False, width=None if out.is_terminal else _WIDEST)
+    Console(highlight=False, width=None if out.is_terminal else _WIDEST).print(_table(found))
     out.print(
         "↓ lower is better, ↑ higher; [95 % confidence]; floor: real pictures against other real ones", style="dim"
     )
@@ -182,43 +185,43 @@ def show_evaluation(folder: Path, found: "Evaluation") -> None:
 
 
 def _table(found: "Evaluation") -> "Table":
-    """One line for each figure; what tells nothing is dim."""
+    """One line for each figure, those of its classes below it; what tells nothing is dim."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("figure", "class"):
-        table.add_column(name, overflow="fold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
     table.add_column("")
     for name in ("sim", "converted", "floor", "n"):
         table.add_column(name, justify="right")
     table.add_column("")
-    group, last = "", ""
-    for figure in found.figures:
-        if figure.group != group:
-            group = figure.group
-            table.add_row(group, style="bold")
-        word, style = _standing(figure)
-        table.add_row(
-            "" if figure.name == last else f"  {figure.name}",
-            figure.label,
-            _ARROWS[figure.better],
-            _number(figure.before, figure.before_interval),
-            _number(figure.after, figure.interval),
-            _number(figure.floor),
-            str(figure.count),
-            f"[{style}]{word}[/]" if style else word,
-            style=None if figure.tells else "dim",
-        )
-        last = figure.name
+    for group in dict.fromkeys(figure.group for figure in found.figures):
+        table.add_row(group, style="bold")
+        for figure in found.figures:
+            if figure.group == group:
+                table.add_row(*_cells(figure), style=None if figure.tells else "dim")
     return table
+
+
+def _cells(figure: "Figure") -> "list[Text]":
+    from rich.text import Text
+
+    texts = (
+        f"    {figure.label}" if figure.label else f"  {figure.name}",
+        _ARROWS[figure.better],
+        _number(figure.before, figure.before_interval),
+        _number(figure.after, figure.interval),
+        _number(figure.floor),
+        str(figure.count),
+    )
+    return [*map(Text, texts), Text(*_standing(figure))]
 
 
 def _standing(figure: "Figure") -> tuple[str, str]:
     """In a word how a figure stands, and the colour of that."""
     from sim2real.evaluation.verdict import assess, nearer
 
-    if figure.after is not None and not figure.tells:
-        return f"too few: {figure.least} needed", ""
+    if not figure.tells:
+        return "", ""
     if figure.group == "realism":
         way = nearer(figure)
         return ("", "") if way is None else ("nearer", "green") if way else ("farther", "yellow")
@@ -240,7 +243,8 @@ def _remarks(figures: "Sequence[Figure]") -> "Mapping[str, list[str]]":
     """What is to be known of figures -> the names of those that it is about."""
     remarks: dict[str, list[str]] = {}
     for figure in figures:
-        if figure.remark:
+        few = f"measured on {figure.count}; below {figure.least} it tells nothing"
+        if remark := figure.remark or ("" if figure.tells else few):
             name = f"{figure.name} of {figure.label}" if figure.label else figure.name
-            remarks.setdefault(figure.remark, []).append(name)
+            remarks.setdefault(remark, []).append(name)
     return remarks

@@ -258,7 +258,7 @@ def _alarms(seen: Seen) -> tuple[Alarm, ...]:
 
 
 def _concerns(converted: Converted, seen: Seen, alarms: Sequence[Alarm]) -> list[str]:
-    concerns = [f"{alarm.text}: {_frames(len(alarm.frames))}, {alarm.frames[0]} the worst" for alarm in alarms]
+    concerns = [f"{alarm.text}: {_frames(len(alarm.frames))}" for alarm in alarms]
     if missing := converted.missing:
         concerns.append(f"{_frames(len(missing))} without an image after, e.g. {missing[0].path}")
     if unread := seen.faults["reading"]:

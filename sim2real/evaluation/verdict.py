@@ -14,6 +14,7 @@ FEWEST_FRAMES: Final = 30
 """A conversion of fewer frames cannot pass: means of fewer say little, and rare faults are not among them."""
 
 Finding = tuple[State, str]
+_Finding = tuple[State, str]
 _ORDER: Final = ("PASS", "WARN", "FAIL")
 
 
@@ -77,10 +78,7 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
     Returns:
         The verdict and its reasons, the worst first; what is good is told of a PASS alone.
     """
-    held = [finding for figure in figures if (finding := assess(figure))]
-    found = [*held, *_realism(figures), *(("WARN", concern) for concern in concerns)]
-    if not held:
-        found.append(("WARN", "nothing was measured that tells whether labels still hold"))
+    found = [*_labels(figures), *_looks(figures), *(("WARN", concern) for concern in concerns)]
     if frames < FEWEST_FRAMES:
         found.append(("WARN", f"{frames} frames are too few to be sure; a PASS takes {FEWEST_FRAMES}"))
     worst: State = max((state for state, _ in found), key=_ORDER.index)
@@ -88,24 +86,24 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
     return worst, tuple(text for state in told for its, text in found if its == state)
 
 
-def assess(figure: Figure) -> Finding | None:
+def assess(figure: Figure) -> State | None:
     """Hold a figure against its limits; None if it has none or tells nothing."""
-    gate = (CLASS_GATES if figure.label else GATES).get(figure.name)
-    if gate is None or not figure.tells or figure.after is None or (gate.of_before and not figure.before):
+    gate, value = _gate(figure), _value(figure)
+    if gate is None or value is None or not figure.tells:
         return None
-    name = f"{figure.name} of {figure.label}" if figure.label else figure.name
-    if gate.of_before and figure.before:
-        state = gate.state(figure.after / figure.before)
-        if state == "FAIL" and not _surely_changed(figure):
-            state = "WARN"
-        change = f"{name} went from {figure.before:.3f} to {figure.after:.3f}, {figure.after / figure.before:.0%}"
-        limit = f"{gate.passes:.0%} of it should stay"
-    else:
-        state = gate.state(figure.after)
-        change, limit = f"{name} is {figure.after:.3f}", f"at most {gate.passes:g} is good"
-        if state == "FAIL":
-            limit = f"{gate.fails:g} is too much"
-    return state, f"{change} ({figure.title}; {limit})"
+    state = gate.state(value)
+    return "WARN" if state == "FAIL" and gate.of_before and not _surely_changed(figure) else state
+
+
+def _gate(figure: Figure) -> Gate | None:
+    return (CLASS_GATES if figure.label else GATES).get(figure.name)
+
+
+def _value(figure: Figure) -> float | None:
+    """What the limits of a figure are about."""
+    if (gate := _gate(figure)) and gate.of_before:
+        return figure.after / figure.before if figure.after is not None and figure.before else None
+    return figure.after
 
 
 def _surely_changed(figure: Figure) -> bool:
@@ -124,12 +122,38 @@ def nearer(figure: Figure) -> bool | None:
     return True if high < 0 else False if low > 0 else None
 
 
-def _realism(figures: Sequence[Figure]) -> list[Finding]:
+def _labels(figures: Sequence[Figure]) -> list[_Finding]:
+    """Whether labels still hold: a sentence for each figure, and one for all of its classes that stand alike."""
+    alike: dict[tuple[str, bool, State], list[tuple[float, str]]] = {}
+    for figure in figures:
+        if (state := assess(figure)) and (value := _value(figure)) is not None:
+            alike.setdefault((figure.name, bool(figure.label), state), []).append((value, figure.label))
+    findings: list[_Finding] = []
+    for (name, of_class, state), values in alike.items():
+        findings.append((state, _told(name, values, (CLASS_GATES if of_class else GATES)[name])))
+    if not any(figure.group == "preservation" and assess(figure) for figure in figures):
+        findings.append(("WARN", "nothing was measured that tells whether labels still hold"))
+    return findings
+
+
+def _told(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
+    """Such as ``"contrast of Sky 23%, Tree 31% of what it was (good from 60%, bad from 30%)"``."""
+    form, of_before, good = ("{:.0%}", " of what it was", "from") if gate.of_before else ("{:.3g}", "", "up to")
+    worst_first = sorted(values, reverse=not gate.of_before)
+    shown = ", ".join(f"{label} {form.format(value)}".strip() for value, label in worst_first)
+    limits = f"good {good} {form.format(gate.passes)}"
+    if gate.fails is not None:
+        limits += f", bad {'up to' if gate.of_before else 'from'} {form.format(gate.fails)}"
+    return f"{name}{' of' if values[0][1] else ''} {shown}{of_before} ({limits})"
+
+
+def _looks(figures: Sequence[Figure]) -> list[_Finding]:
+    """Whether frames look more real."""
     told = {figure.name: nearer(figure) for figure in figures if figure.group == "realism" and figure.tells}
     if not told:
         return [("WARN", "nothing was measured, on enough pictures, that tells whether frames look more real")]
     better, worse = ([name for name, way in told.items() if way is wanted] for wanted in (True, False))
-    findings: list[Finding] = []
+    findings: list[_Finding] = []
     if worse:
         findings.append(("WARN", f"farther from real pictures than before by {', '.join(worse)}"))
     if better:
