@@ -246,9 +246,6 @@ def main() -> None:
         names = {heading: figure for heading, figure in columns.items() if figure != "invented"}
         names |= {"recall": "recall", "IoU": "box_iou"}
         print_figures(f"KITTI, {len(kitti)} frames with boxes; recall and IoU are what is left", kitti, found, names)
-        masked = read_samples(data / "kitti/data_semantics")
-        names = columns | {"cars": "contrast/car"}
-        print_figures(f"KITTI, {len(masked)} frames with masks", masked, metrics, names)
 
     scenes = 4
     sim, real = (render_samples(look, frames + 4, size, scenes=scenes) for look in LOOKS)

@@ -5,10 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.convert import convert_plainly, plain_generator, write_model, write_pictures
+from benchmarks.downstream.learner import average_precision, mean_iou
+from benchmarks.downstream.rows import VARIATIONS
+from benchmarks.downstream.run import read_results
+from benchmarks.downstream.tables import CHOSEN, by_row, gap
+from benchmarks.downstream.tasks import IGNORED, TASKS
 from benchmarks.plain import ReferenceCycleGAN, Vkitti2Kitti
 from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert
@@ -27,6 +33,7 @@ ROOT = Path(__file__).parents[1]
         ("train", ["| vkitti2kitti 256x64 ", "| cyclegan 64x64 ", "sim2real fp32", "compiled"]),
         ("loading", ["| Pillow and torchvision ", "| sim2real, cache, 2 workers "]),
         ("judge", ["| identity ", "| trees in the sky ", "| a judgement "]),
+        ("preservation", ["| identity ", "| vehicles faded ", "| the town's own real look "]),
         ("convert", ["| vkitti2kitti, JPG ", "| vkitti2kitti, PNG ", "| cyclegan, JPG ", "| cyclegan, PNG "]),
     ],
 )
@@ -72,3 +79,60 @@ def test_the_plain_loop_takes_the_same_steps(recipe: str, images: int) -> None:
         assert {name: loss.item() for name, loss in step(scale * sim, scale * real).items()} == pytest.approx(
             expected, rel=1e-3
         )
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_downstream_task_is_trained_tested_and_not_done_twice(tmp_path: Path, task: str) -> None:
+    if TASKS[task].needs_files and not os.environ.get("SIM2REAL_TEST_DATA"):
+        pytest.skip("SIM2REAL_TEST_DATA is not set")
+    results = tmp_path / "results.jsonl"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def output(script: str, *arguments: str) -> str:
+        command = [sys.executable, str(ROOT / "benchmarks/downstream" / script), "--results", str(results), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    names = ["source", "reinhard", "critic-patch", "vkitti2kitti", "vkitti2kitti+augmentation", "real"]
+    work = ["--work", str(tmp_path / "work"), "--budget", "quick", "--task", task]
+    run = [*work, "--rows", ",".join(names), "--seeds", "0"]
+    output("run.py", *run)
+    lines = read_results(results)
+    assert [line["row"] for line in lines] == names
+    assert all(0 <= line["score"] <= 1 for line in lines)
+    used = [line["translation"] for line in lines if line["row"].startswith("vkitti2kitti")]
+    assert used[0] == used[1]
+    assert output("run.py", *run) == ""
+    assert read_results(results) == lines
+    tables = output("tables.py", "--budget", "quick")
+    assert all(f"| {name} " in tables for name in names if "+" not in name)
+    picture = tmp_path / "picture.png"
+    output("picture.py", *work, "--rows", "critic-patch,vkitti2kitti", "--out", str(picture))
+    assert read_rgb(picture).std() > 1
+
+
+def test_the_variation_is_chosen_by_held_out_images_and_not_by_the_test() -> None:
+    held_out = dict(zip(VARIATIONS, (0.9, 0.7, 0.8, 10.0), strict=True))
+    results = [
+        {"row": name, "seed": 0, "score": 1 - score / 20, "translation": {"held_out": {"score": score}}}
+        for name, score in held_out.items()
+    ]
+    results[0]["score"] = 0.99
+    assert by_row(results)[CHOSEN][0] is results[1]
+    assert CHOSEN not in by_row(results[:-1])
+
+
+def test_the_gap_is_that_of_each_seed() -> None:
+    scores = {"source": (0.2, 0.4), "halfway": (0.5, 0.7), "real": (0.8, 1.0)}
+    rows = {name: {seed: {"score": score} for seed, score in enumerate(of_name)} for name, of_name in scores.items()}
+    assert gap(rows["halfway"], rows) == "50 ± 0"
+    assert gap(rows["source"], rows) == gap(rows["real"], rows) == ""
+
+
+def test_metrics_of_tasks_leave_out_what_has_no_label() -> None:
+    labels = np.array([[[0, 0, 1, IGNORED]]])
+    scores = np.array([[[[1, 0, 0, 0]], [[0, 1, 1, 1]]]], np.float32)
+    assert mean_iou(scores, labels) == (pytest.approx(0.5), {0: 0.5, 1: 0.5})
+    ranked = np.array([[[[0, 0, 0, 0]], [[0.9, 0.1, 0.5, 2.0]]]], np.float32)
+    assert average_precision(ranked, labels)[0] == pytest.approx(1 / 2)

@@ -1,0 +1,126 @@
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.preservation import DAMAGE, Sample, render_samples
+from sim2real.datasets.labels import Label, Segmentation
+from sim2real.errors import DatasetError
+from sim2real.evaluation.figures import Figure
+from sim2real.evaluation.segmenter import SegmenterResult, hold_out, segment
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def town() -> list[Sample]:
+    return render_samples("sim", 6, (160, 64), scenes=4)
+
+
+def changed(town: Sequence[Sample], change: str) -> list[Sample]:
+    return [replace(sample, translation=DAMAGE[change](sample)) for sample in town]
+
+
+def found(result: SegmenterResult, name: str) -> dict[str, Figure]:
+    return {figure.label: figure for figure in result.figures if figure.name == name}
+
+
+def blank(sequence: str, index: int, known: Mapping[str, Label] | None = None) -> Sample:
+    return Sample(np.zeros((16, 16, 3), np.uint8), known or {}, sequence, index)
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[tuple[str, int, int]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def identity(town: list[Sample], steps: list[tuple[str, int, int]]) -> SegmenterResult:
+    def progress(stage: str, done: int, total: int, limit: str = "", /) -> None:
+        steps.append((stage, done, total))
+
+    return segment(town, steps=STEPS, progress=progress)
+
+
+def test_what_is_not_changed_is_known_as_well(identity: SegmenterResult) -> None:
+    assert not identity.remark
+    for figure in identity.figures:
+        assert figure.after in {None, figure.before}
+        assert figure.interval in {None, figure.before_interval}
+        assert figure.group == "preservation"
+        assert figure.better == "higher"
+
+
+def test_large_classes_are_known_and_the_mean_is_of_those(identity: SegmenterResult) -> None:
+    figures = found(identity, "segmenter-miou")
+    known = {label: figure.after for label, figure in figures.items() if label and figure.after is not None}
+    assert {"Road", "Sky", "Tree"} <= set(known)
+    assert known["Sky"] > 0.7
+    assert figures[""].after == pytest.approx(np.mean(list(known.values())))
+    assert figures[""].interval is not None
+    assert figures[""].interval[0] < np.mean(list(known.values())) < figures[""].interval[1]
+
+
+def test_a_class_that_it_never_knew_has_no_figure_but_a_remark(identity: SegmenterResult) -> None:
+    pole = found(identity, "segmenter-miou")["Pole"]
+    assert pole.after is None
+    assert pole.interval is None
+    assert "does not know it in the source" in pole.remark
+    assert not pole.tells
+
+
+def test_only_frames_that_were_not_learnt_are_asked_about(town: list[Sample], identity: SegmenterResult) -> None:
+    learnt, asked = hold_out(town)
+    assert set(identity.by_frame) == {pair.path for pair in asked}
+    assert not {pair.path for pair in asked} & {pair.path for pair in learnt}
+    assert all(0.4 < share < 1 for share in identity.by_frame.values())
+
+
+def test_progress_is_told_of_every_step(identity: SegmenterResult, steps: list[tuple[str, int, int]]) -> None:
+    learning = [(done, total) for stage, done, total in steps if stage == "learning to segment"]
+    assert learning == [(step, STEPS) for step in range(1, STEPS + 1)] * 2
+    assert steps[-1] == ("segmenting", 6, 6)
+
+
+def test_mirrored_frames_are_neither_known_nor_to_be_learnt(town: list[Sample]) -> None:
+    result = segment(changed(town, "mirror"), steps=STEPS)
+    for name in ("segmenter-miou", "relearnt-miou"):
+        figure = found(result, name)[""]
+        assert figure.after is not None
+        assert figure.before is not None
+        assert figure.after < 0.75 * figure.before
+
+
+def test_equal_seeds_give_equal_figures(town: list[Sample]) -> None:
+    few = town[::2]
+    assert segment(few, steps=2, seed=3) == segment(few, steps=2, seed=3)
+
+
+def test_too_few_masks_make_a_remark() -> None:
+    mask = {"segmentation": Segmentation(np.zeros((16, 16), np.int32), {0: "Road"})}
+    frames = [blank("", number, mask if number < 7 else None) for number in range(20)]
+    assert segment(frames) == SegmenterResult(remark="a segmenter needs 8 frames with segmentation masks, there are 7")
+
+
+@pytest.mark.parametrize("names", [{}, {0: "Undefined"}, {1: "Road"}])
+def test_masks_without_a_class_cannot_be_learnt(names: dict[int, str]) -> None:
+    mask = {"segmentation": Segmentation(np.zeros((16, 16), np.int32), names)}
+    with pytest.raises(DatasetError, match="name no class"):
+        segment([blank("", number, mask) for number in range(8)], steps=1)
+
+
+def test_whole_scenes_are_held_out() -> None:
+    frames = [blank(f"Scene0{scene}/{look}", time) for scene in (1, 2, 3) for look in "ab" for time in range(5)]
+    learnt, asked = hold_out(frames)
+    assert {pair.sequence for pair in learnt} == {"Scene01/a", "Scene01/b", "Scene02/a", "Scene02/b"}
+    assert {pair.sequence for pair in asked} == {"Scene03/a", "Scene03/b"}
+
+
+def test_of_one_scene_the_end_is_held_out_behind_a_gap() -> None:
+    frames = [blank(f"Scene01/{look}", time) for look in "ab" for time in range(40)]
+    learnt, asked = hold_out(frames[::-1])
+    for look in "ab":
+        sequence = f"Scene01/{look}"
+        assert [pair.index for pair in learnt if pair.sequence == sequence] == [*range(28)]
+        assert [pair.index for pair in asked if pair.sequence == sequence] == [*range(30, 40)]
