@@ -12,6 +12,7 @@ from typing import Any
 from sim2real.conversion.pipeline import Progress
 from sim2real.datasets.base import Role
 from sim2real.evaluation.figures import Figure, Interval
+from sim2real.evaluation.verdict import BAD_FRAME, assess, nearer
 from sim2real.report.converted import Conversion, FrameFigures
 from sim2real.report.frames import IN_A_LIST, JUDGED_BY, REJECTED_IN_A_LIST, Shown, choose, draw_large, draw_small
 from sim2real.report.overlays import hues
@@ -27,6 +28,8 @@ _GROUPS = {
     "preservation": ("Label preservation", "whether what the labels tell is still there"),
     "temporal": ("Temporal stability", "whether neighbouring frames still agree"),
 }
+_WAYS = {True: ("nearer", "good"), False: ("farther", "bad"), None: ("no clear change", "soft")}
+_NOTED = 4  # figures beneath a frame
 _COLUMNS = 8  # figures of each frame that are listed
 _ROWS = 50_000  # frames that are listed
 _NAMED = 200  # paths of an alarm, and of stale labels
@@ -151,10 +154,10 @@ def _sides(conversion: Conversion) -> tuple[str, str]:
 
 def _frame_note(frame: FrameFigures) -> str:
     """What is to be known of a frame, in a line."""
+    if frame.line and frame.status == "rejected":
+        return f"{frame.line.reason}; {_instead(frame.line.instead)}"
     figures = [f"{_words(name)} {number(value)}" for name, value in frame.figures.items() if "/" not in name]
-    line = frame.line
-    held = f"{line.reason}; {_instead(line.instead)}" if line and frame.status == "rejected" else ""
-    return "; ".join(filter(None, (held, ", ".join(figures[:4]))))
+    return ", ".join(figures[:_NOTED])
 
 
 def _instead(instead: str | None) -> str:
@@ -196,13 +199,12 @@ def _words(name: str) -> str:
 
 
 def _effect(figure: Figure) -> tuple[str, str]:
-    """What became of a figure, in a word and its colour, as far as the intervals let one say."""
-    if not figure.better or not figure.interval or not figure.before_interval:
+    """How a figure stands, in a word and its colour: within its limits or not, nearer to real pictures or not."""
+    if state := assess(figure):
+        return state, _STATES[state]
+    if figure.group != "realism" or not figure.tells or figure.change is None:
         return "", ""
-    (low, high), (low_before, high_before) = figure.interval, figure.before_interval
-    if low <= high_before and low_before <= high:
-        return "no clear change", "soft"
-    return ("better", "good") if (high < low_before) == (figure.better == "lower") else ("worse", "bad")
+    return _WAYS[nearer(figure)]
 
 
 def _told(figure: Figure) -> str:
@@ -241,7 +243,7 @@ def _distribution(conversion: Conversion, table: "_Table") -> Section | None:
         if len(values) > 1:
             remark = f"{table.title(name)}: median {number(median(values))}{_tail(values, table.better(name))}"
             plots.append(
-                Histogram(f"{_words(name).capitalize()} by frame", values, remark, [*_limits(conversion, name)])
+                Histogram(f"{_words(name).capitalize()} by frame", values, remark, [*_limits(conversion, name, values)])
             )
     return Section("plots", "Distribution", {"plots": plots, "legend": []}) if plots else None
 
@@ -254,11 +256,14 @@ def _tail(values: Sequence[float], better: str | None) -> str:
     return f"; the worst twentieth is {'above' if better == 'lower' else 'below'} {number(ordered[len(values) // 20])}"
 
 
-def _limits(conversion: Conversion, name: str) -> Iterator[tuple[float, str]]:
+def _limits(conversion: Conversion, name: str, values: Sequence[float]) -> Iterator[tuple[float, str]]:
+    """What the gate of the conversion asks of a figure, and from where on a frame is to be looked at."""
     for rule in conversion.record.gate if conversion.record else ():
         figure, _, limit = rule.replace("<=", ">=").partition(">=")
         if figure.strip() == name:
             yield float(limit), "the gate"
+    if name in BAD_FRAME and max(values) >= BAD_FRAME[name]:
+        yield BAD_FRAME[name], "look at these"
 
 
 def _alarms(conversion: Conversion, table: "_Table") -> Section | None:

@@ -25,6 +25,7 @@ FIGURES = (
         before_interval=(16.0, 20.0),
         after=4.125,
         interval=(3.5, 5.5),
+        change=(-16.0, -12.0),
         floor=2.25,
         count=6,
     ),
@@ -38,10 +39,14 @@ FIGURES = (
         before=1.0,
         after=0.5,
         interval=(0.4, 0.6),
-        before_interval=(0.9, 1.1),
+        change=(-0.6, -0.4),
         count=5,
         label="<Car> $x$",
     ),
+    Figure(
+        group="realism", name="spectrum", title="dB", better="lower", before=3.0, after=2.5, change=(-1.0, 0.5), count=6
+    ),
+    Figure(group="preservation", name="new_edges", title="new", better="lower", after=0.5, count=6),
     Figure(group="temporal", name="flicker", title="flicker", better="lower", after=None, remark="no sequence"),
 )
 

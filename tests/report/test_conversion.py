@@ -44,9 +44,11 @@ def test_a_report_tells_the_verdict_and_the_figures(evaluated: Path) -> None:
     assert "few pictures" in seen
     assert "Frames 6 1 rejected" in seen
     assert "Gap closed 88%" in seen  # (18.25 - 4.125) / (18.25 - 2.25)
-    assert "colour ↓ 18.2 16 to 20 4.12 3.5 to 5.5 better 2.25 6 distance of colours, grey levels." in seen
+    assert "colour ↓ 18.2 16 to 20 4.12 3.5 to 5.5 nearer 2.25 6 distance of colours, grey levels." in seen
     assert "fid ↓ 9 8 6 Frechet. Of fewer than 2,000 it tells nothing." in seen
-    assert "<Car> $x$ ↑ 1 0.9 to 1.1 0.5 0.4 to 0.6 worse 5" in seen
+    assert "spectrum ↓ 3 2.5 no clear change 6" in seen
+    assert "new edges ↓ 0.5 FAIL 6" in seen
+    assert "<Car> $x$ ↑ 1 0.5 0.4 to 0.6 WARN 5" in seen
     assert "flicker ↓ 0 flicker. no sequence." in seen
 
 
