@@ -37,6 +37,11 @@ def register_generators(register: Register) -> None:
 
     Forward (N, C, H, W) -> (N, C, H, W), for H and W that are multiples of the attribute ``stride: int`` (1 if absent).
     Values of input and output lie in the attribute ``value_range: tuple[float, float]`` ((-1, 1) if absent).
+
+    One that is not trained has a method ``observe(source, target)``, which the method ``fit`` calls with images of both
+    domains. One that cannot be exported, compiled or run in tiles, since it looks at whole pictures outside of torch,
+    says so in the attribute ``by_frame = True``; its forward takes ``seeds``, a uint64 for each picture made from its
+    path, or None, which decide whatever it draws at random.
     """
 
 

@@ -42,9 +42,9 @@ def command(
         return
     print("\n".join(line for line in registry().load("recipes", name).splitlines() if line.startswith("#")))
     print(config.dump())
-    for pair in ("G_sim2real", "G_real2sim"), ("D_real", "D_sim"):
-        layers = networks[pair[0]]
-        title = f"{' and '.join(pair)}, each {sum(layer.parameters for layer in layers):,} parameters"
+    for names in _alike(networks):
+        layers = networks[names[0]]
+        title = f"{' and '.join(names)}, each {sum(layer.parameters for layer in layers):,} parameters"
         table = Table("layer", "output shape", title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("parameters", justify="right")
         for layer in layers:
@@ -54,14 +54,25 @@ def command(
 
 
 def _networks(config: "Config") -> "dict[str, list[Layer]]":
-    """The four networks of a recipe; those of one kind are alike."""
+    """The networks that a recipe's method makes, by name."""
     from sim2real.networks import describe
-    from sim2real.training.setup import build_discriminator, build_generator
+    from sim2real.training.setup import build_method
 
     width, height = config.data.size
-    generator = describe(build_generator(config), 3, height, width)
-    discriminator = describe(build_discriminator(config), 3, height, width)
-    return {"G_sim2real": generator, "G_real2sim": generator, "D_real": discriminator, "D_sim": discriminator}
+    networks = build_method(config, "cpu", "fp32").networks
+    return {name: describe(ranged.network, 3, height, width) for name, ranged in networks.items()}
+
+
+def _alike(networks: "dict[str, list[Layer]]") -> list[list[str]]:
+    """The names of networks, those of equal layers together."""
+    groups: list[list[str]] = []
+    for name, layers in networks.items():
+        group = next((group for group in groups if networks[group[0]] == layers), None)
+        if group:
+            group.append(name)
+        else:
+            groups.append([name])
+    return groups
 
 
 def _as_json(config: "Config", networks: "dict[str, list[Layer]]") -> dict[str, Any]:

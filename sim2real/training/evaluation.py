@@ -81,7 +81,7 @@ class Evaluation:
         if self._judge is None:
             return Outcome(figures=figures)
         judgement = self._judge(_translated(generators[_JUDGED], self._judge.before, self.held_out.device))
-        notes = self.watch.add(step, total, judgement, losses)
+        notes = self.watch.add(step, total, judgement, losses) if losses else []  # its advice is for what is trained
         return Outcome(judgement.score, {**figures, **judgement.record()}, tuple(notes))
 
     def remember(self, outcome: Outcome, step: int) -> None:
