@@ -1,0 +1,48 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim2real.evaluation.view import View, common_view
+from sim2real.metrics.base import Image
+
+SIZES = st.tuples(st.integers(8, 90), st.integers(20, 39))
+
+
+def grey(width: int, height: int) -> Image:
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+@given(st.lists(SIZES, min_size=1, max_size=6))
+def test_all_pictures_look_alike_in_size_and_none_is_enlarged(sizes: list[tuple[int, int]]) -> None:
+    view = common_view(sizes)
+    for width, height in sizes:
+        picture = grey(width, height)
+        assert view.fits(picture)
+        assert view(picture).shape == (view.height, view.width, 3)
+        assert view.height <= height
+        assert view.width <= width
+
+
+def test_pictures_of_one_size_are_left_alone() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(common_view([(40, 24), (40, 24)])(picture), picture)
+
+
+def test_the_middle_is_seen_at_the_scale_of_the_smaller_side() -> None:
+    view = common_view([(80, 40), (20, 20)])
+    assert view == View(20, 20)
+    wide = grey(80, 40)
+    wide[:, 20:60] = 200
+    np.testing.assert_array_equal(view(wide)[:, 2:-2], np.full((20, 16, 3), 200, np.uint8))
+
+
+def test_shrinking_does_not_alias() -> None:
+    stripes = grey(64, 64)
+    stripes[::2] = 250
+    assert common_view([(64, 64), (40, 40)])(stripes).std() < 0.1 * stripes.std()
+
+
+def test_a_thumbnail_does_not_shrink_all_others() -> None:
+    view = common_view([(100, 50)] * 4 + [(20, 10)])
+    assert view == View(100, 50)
+    assert not view.fits(grey(20, 10))
