@@ -101,6 +101,28 @@ def test_sizes_of_a_large_dataset_come_from_a_sample(cli: Cli, tmp_path: Path) -
     assert f"16x16: {facts['sizes']['16x16']} (in a sample of" in cli("inspect", tmp_path).stdout
 
 
+def test_two_sides_are_compared_before_a_training(cli: Cli, tmp_path: Path) -> None:
+    for index in range(4):
+        write(tmp_path / "sim" / f"{index}.jpg", photo(64, 96))
+        write(tmp_path / "real" / f"{index}.jpg", photo(128, 192))
+    facts = json.loads(cli("inspect", tmp_path / "sim", "--against", tmp_path / "real", "--json").stdout)
+    assert facts["frames"] == 4
+    against = facts["against"]
+    assert against["root"] == str(tmp_path / "real")
+    assert (against["sim"]["size"], against["real"]["size"]) == ([96, 64], [192, 128])
+    (warning,) = against["warnings"]
+    assert warning.startswith("sim images are 64 px high, real ones 128")
+    done = cli("inspect", tmp_path / "sim", "--against", tmp_path / "real")
+    assert done.returncode == 0, done.stderr
+    assert "  size       sim 96x64; real 192x128\n" in done.stdout
+    assert f"warning   {warning}\n" in done.stdout
+    same = cli("inspect", tmp_path / "sim", "--against", tmp_path / "sim")
+    assert "nothing was found that a translation would have to invent" in same.stdout
+    missing = cli("inspect", tmp_path / "sim", "--against", tmp_path / "none")
+    assert missing.returncode == 1
+    assert missing.stderr == f"error: {tmp_path / 'none'}: no such folder\n"
+
+
 @pytest.mark.parametrize("make", [None, "empty", "file"])
 def test_a_folder_that_is_missing_or_empty_is_one_line(cli: Cli, tmp_path: Path, make: str | None) -> None:
     place = tmp_path / "place"
