@@ -61,24 +61,25 @@ def register_datasets(register: Register) -> None:  # noqa: D103
 
 @hookimpl
 def register_metrics(register: Register) -> None:  # noqa: D103
-    sets = {
-        "sliced-wasserstein": (
-            "wasserstein:SlicedWassersteinMetric",
-            "patches of all scales: texture, light and colour",
-        ),
-        "colour": ("colour:ColourMetric", "earth mover's distance of colours"),
-        "spectrum": ("spectrum:SpectrumMetric", "power spectra: fine texture, blur, noise"),
-        "two-sample": ("two_sample:TwoSampleMetric", "can a classifier tell the sets apart?"),
-        "kid": ("features:KernelMetric", "kernel distance of a network's features; needs its weights"),
-        "frechet": ("features:FrechetMetric", "Frechet distance of a network's features; needs its weights"),
-        "fid": ("inception:FrechetInceptionMetric", "Frechet inception distance; needs its weights, 2000 pictures"),
-    }
-    frames = {
-        "lpips": ("perceptual:LpipsMetric", "how different a frame and its translation look; needs weights"),
-        "edges": ("edges:EdgeMetric", "shares of edges that are new, and that are lost"),
-    }
-    for name, (target, summary) in (sets | frames).items():
-        register(name, f"sim2real.metrics.{target}", summary=summary)
+    at = "sim2real.metrics"
+    register("sliced-wasserstein", f"{at}.wasserstein:SlicedWassersteinMetric", summary="patches of all scales")
+    register("colour", f"{at}.colour:ColourMetric", summary="earth mover's distance of colours")
+    register("spectrum", f"{at}.spectrum:SpectrumMetric", summary="power spectra: fine texture, blur, noise")
+    register("two-sample", f"{at}.two_sample:TwoSampleMetric", summary="can a classifier tell converted from real?")
+    register("kid", f"{at}.features:KernelMetric", summary="kernel distance of a network's features; needs its weights")
+    register("frechet", f"{at}.features:FrechetMetric", summary="Frechet distance of a network's features; likewise")
+    register(
+        "fid", f"{at}.inception:FrechetInceptionMetric", summary="FID, of 2000 pictures or more; needs its weights"
+    )
+    register("lpips", f"{at}.perceptual:LpipsMetric", summary="how much a frame's look has changed; needs weights")
+    register("edges", f"{at}.edges:EdgeMetric", summary="shares of edges that are new, and that are lost")
+    register(
+        "structure", f"{at}.structure:StructureMetric", summary="edges at the labels' outlines, within and in skies"
+    )
+    register("contrast", f"{at}.contrast:ContrastMetric", summary="how clearly each class stands out")
+    register(
+        "objects", f"{at}.objects:ObjectsMetric", summary="is what the boxes tell of still found? needs a detector"
+    )
 
 
 @hookimpl
