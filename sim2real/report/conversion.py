@@ -9,6 +9,7 @@ from shlex import quote
 from statistics import median
 from typing import Any
 
+from sim2real.conversion.gate import parse_gate
 from sim2real.conversion.pipeline import Progress
 from sim2real.datasets.base import Role
 from sim2real.evaluation.figures import Figure, Interval
@@ -258,10 +259,9 @@ def _tail(values: Sequence[float], better: str | None) -> str:
 
 def _limits(conversion: Conversion, name: str, values: Sequence[float]) -> Iterator[tuple[float, str]]:
     """What the gate of the conversion asks of a figure, and from where on a frame is to be looked at."""
-    for rule in conversion.record.gate if conversion.record else ():
-        figure, _, limit = rule.replace("<=", ">=").partition(">=")
-        if figure.strip() == name:
-            yield float(limit), "the gate"
+    for rule in parse_gate(conversion.record.gate) if conversion.record else ():
+        if rule.figure == name:
+            yield rule.bound, "the gate"
     if name in BAD_FRAME and max(values) >= BAD_FRAME[name]:
         yield BAD_FRAME[name], "look at these"
 
@@ -386,14 +386,9 @@ def _settings(conversion: Conversion, run: Run | None) -> Section | None:
         groups["training"] = [("run", str(run.folder))]
     if evaluation := conversion.evaluation:
         told = {"tool_version": evaluation.tool_version, "source": evaluation.source, "real": evaluation.real}
-        groups["evaluation"] = grouped(told)["general"] + [
-            pair for rows in grouped(dict(flat(evaluation.settings))).values() for pair in rows
-        ]
-    return (
-        Section("settings", "Settings and versions", {"recipe": None, "changed": [], "groups": groups})
-        if groups
-        else None
-    )
+        groups["evaluation"] = grouped({**told, **evaluation.settings})["general"]
+    content: dict[str, object] = {"recipe": None, "changed": [], "groups": groups}
+    return Section("settings", "Settings and versions", content) if groups else None
 
 
 def _next(conversion: Conversion) -> Section:

@@ -60,7 +60,7 @@ def choose(conversion: Conversion, wanted: Sequence[str] = ()) -> dict[str, str]
         Sim2RealError: There is no frame that the user can mean.
     """
     there = [frame for frame in conversion.frames.values() if frame.status != "failed"]
-    judged = sorted((frame for frame in there if JUDGED_BY in frame.figures), key=_order)
+    judged = sorted((frame for frame in there if JUDGED_BY in frame.figures and frame.status != "rejected"), key=_order)
     rejected = [frame.path for frame in conversion.rejected]
     groups: list[tuple[str, Iterable[str]]] = [
         ("chosen", (_named(conversion, text) for text in wanted)),

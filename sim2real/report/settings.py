@@ -29,5 +29,5 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(shown, value)) or "none"
     if isinstance(value, Mapping):
-        return "; ".join(f"{key} {shown(part)}" for key, part in value.items())
+        return "; ".join(f"{key} {shown(part)}".strip() for key, part in value.items())
     return "none" if value is None or value == "" else str(value)

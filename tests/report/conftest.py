@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sim2real.conversion import ConvertOptions, convert
-from sim2real.conversion.manifest import aside, manifest_path, read_manifest
+from sim2real.conversion.manifest import aside, manifest_path, read_manifest, read_record, write_record
 from sim2real.datasets.base import Role
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, frames_path, write_evaluation
 from sim2real.toytown import render_dataset
@@ -86,6 +86,9 @@ def evaluated(town: Path, frames: list[str]) -> Path:
     shutil.copy(out / frames[1], out / frames[0])
     reason = "preservation 0.10, the gate asks for >= 0.5"
     lines[frames[0]] = replace(worst, status="rejected", reason=reason, figures={"preservation": 0.1}, instead="source")
+    record = read_record(out)
+    assert record
+    write_record(out, replace(record, gate=["preservation>=0.5"]))
     manifest_path(out).write_text("".join(f"{line.dump()}\n" for line in lines.values()))
     with frames_path(out).open("w", newline="") as file:
         writer = csv.writer(file)

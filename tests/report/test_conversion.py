@@ -42,6 +42,7 @@ def test_a_report_tells_the_verdict_and_the_figures(evaluated: Path) -> None:
     assert "out FAIL A conversion by a model of the recipe default with sim2real 0.1.0" in seen
     assert "contrast of <Car> fell to half" in seen
     assert "few pictures" in seen
+    assert "real /data/photos seed 7" in seen  # of the settings
     assert "Frames 6 1 rejected" in seen
     assert "Gap closed 88%" in seen  # (18.25 - 4.125) / (18.25 - 2.25)
     assert "colour ↓ 18.2 16 to 20 4.12 3.5 to 5.5 nearer 2.25 6 distance of colours, grey levels." in seen
@@ -66,11 +67,11 @@ def test_it_shows_the_frames_that_matter_with_their_labels(evaluated: Path, fram
 
 def test_rejected_frames_and_alarms_are_told(evaluated: Path, frames: list[str]) -> None:
     seen = words(write_report(evaluated))
-    assert "1 translations did not pass the gate" in seen
-    assert "the source (1)" in seen
+    assert "Translations that did not pass the gate preservation>=0.5 : 1. In their place: the source (1)." in seen
     assert "preservation 0.10, the gate asks for >= 0.5; instead: source" in seen
-    assert "trees in the sky 1 frames, the worst first." in seen
+    assert "trees in the sky 1 frame." in seen
     assert frames[2].rpartition("/")[2] in seen
+    assert ">the gate</text>" in write_report(evaluated).read_text("utf-8")  # a line in the distribution
 
 
 def test_a_frame_is_named_by_its_end_or_by_a_file(evaluated: Path, frames: list[str]) -> None:
