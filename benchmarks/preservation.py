@@ -29,6 +29,7 @@ from sim2real.toytown.render import LOOKS, Look
 from sim2real.toytown.shapes import Label as TownLabel
 
 _VEHICLES = ("Car", "Van", "Truck", "car", "truck", "bus", "Tram")
+_TRUTH = "the town's own real look"
 _DETECTOR = "weights/fastestdet-coco/FastestDet.onnx"
 
 
@@ -180,23 +181,31 @@ def figures_of(metrics: Iterable[FrameMetric], samples: Iterable[Sample]) -> dic
     return {name: float(after / before) if before else float("nan") for name, (after, before) in sums.items()}
 
 
+def translated(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """What can be done to frames -> the frames."""
+    changes = {**APPEARANCE, **DAMAGE}
+    return {
+        name: [replace(sample, translation=change(sample)) for sample in samples] for name, change in changes.items()
+    }
+
+
 def print_figures(
-    title: str, samples: Sequence[Sample], metrics: Sequence[FrameMetric], columns: Mapping[str, str]
+    title: str, sets: Mapping[str, Sequence[Sample]], metrics: Sequence[FrameMetric], columns: Mapping[str, str]
 ) -> None:
-    """Figures by what was done to the frames.
+    """Figures of translations.
 
     Args:
         title: Of the table.
-        samples: The frames.
+        sets: What was done to the frames -> the frames.
         metrics: What is measured, beside the edges.
         columns: Heading -> name of the figure.
     """
     rows = []
-    for kind, changes in (("appearance", APPEARANCE), ("damage", DAMAGE)):
-        for name, change in changes.items():
-            figures = figures_of(metrics, [replace(sample, translation=change(sample)) for sample in samples])
-            rows.append([name, kind, *(f"{figures[figure]:.3f}" for figure in columns.values())])
-    print_table(title, ["frames", "change of", *columns], rows)
+    for name, samples in sets.items():
+        figures = figures_of(metrics, samples)
+        kind = "damage" if name in DAMAGE else "appearance"
+        rows.append([name, kind, *(f"{figures[figure]:.3f}" for figure in columns.values())])
+    print_table(title, ["translation", "change of", *columns], rows)
 
 
 def print_segmenters(title: str, sets: Mapping[str, Sequence[Sample]], steps: int) -> None:
@@ -226,7 +235,10 @@ def main() -> None:
     """Print the tables."""
     options = make_parser(__doc__, repeats=1).parse_args()
     frames, size, steps = (2, (160, 64), 8) if options.quick else (8, (640, 192), 300)
-    town = render_samples("sim", frames, size)
+    scenes = 4
+    sim, real = (render_samples(look, frames + 4, size, scenes=scenes) for look in LOOKS)
+    truth = {_TRUTH: [replace(one, translation=other.image) for one, other in zip(sim, real, strict=True)]}
+    changed = truth | translated(sim)
     metrics: list[FrameMetric] = [StructureMetric(), ContrastMetric()]
     columns = {
         "new": "new_edges",
@@ -237,7 +249,8 @@ def main() -> None:
         "contrast": "contrast",
         "cars": "contrast/Car",
     }
-    print_figures(f"The town, {len(town)} frames; contrast is what is left of it", town, metrics, columns)
+    few = {name: samples[:: len(sim) // frames] for name, samples in changed.items()}
+    print_figures(f"The town, {len(few[_TRUTH])} frames; contrast is what is left of it", few, metrics, columns)
 
     data = Path(os.environ.get("SIM2REAL_TEST_DATA", ""))
     if not options.quick and (data / _DETECTOR).is_file():
@@ -245,20 +258,12 @@ def main() -> None:
         kitti = read_samples(data / "kitti/object")
         names = {heading: figure for heading, figure in columns.items() if figure != "invented"}
         names |= {"recall": "recall", "IoU": "box_iou"}
-        print_figures(f"KITTI, {len(kitti)} frames with boxes; recall and IoU are what is left", kitti, found, names)
+        title = f"KITTI, {len(kitti)} frames with boxes; recall and IoU are what is left"
+        print_figures(title, translated(kitti), found, names)
 
-    scenes = 4
-    sim, real = (render_samples(look, frames + 4, size, scenes=scenes) for look in LOOKS)
-    changed = {
-        "identity": sim,
-        "the town's own real look": [
-            replace(one, translation=other.image) for one, other in zip(sim, real, strict=True)
-        ],
-    }
-    for name in ("camera", "mirror", "vehicles faded", "vehicles removed", "classes swapped", "trees in the sky"):
-        change = {**APPEARANCE, **DAMAGE}[name]
-        changed[name] = [replace(sample, translation=change(sample)) for sample in sim]
-    print_segmenters(f"Shares of mIoU that are left, {len(sim)} frames of {scenes} streets", changed, steps)
+    asked = ("identity", _TRUTH, "camera", "mirror", "vehicles faded", "vehicles removed", "classes swapped")
+    title = f"Shares of mIoU that are left, {len(sim)} frames of {scenes} streets"
+    print_segmenters(title, {name: changed[name] for name in asked}, steps)
 
 
 if __name__ == "__main__":

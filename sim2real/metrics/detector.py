@@ -3,7 +3,7 @@
 Known by the shapes of the outputs, for nc classes and N candidates:
 
 - ``(1, 5 + nc, h, w)``: FastestDet (github.com/dog-qiuqiu/FastestDet), which sees pictures squeezed, as BGR;
-- ``(1, N, 5 + nc)``: YOLOv5, YOLOv7, YOLOX-like exports (github.com/ultralytics/yolov5);
+- ``(1, N, 5 + nc)``: YOLOv5 (github.com/ultralytics/yolov5);
 - ``(1, 4 + nc, N)``: YOLOv8, YOLO11 (github.com/ultralytics/ultralytics);
 - ``(1, N, 6)``, N at most 1000: YOLOv10 and others that leave nothing to suppress;
 - three outputs ``(N, 4)``, ``(N)`` whole numbers, ``(N)``: boxes, classes and scores, as of torchvision.
@@ -59,7 +59,8 @@ class Detector:
         self.score = score
         self._session, picture = _open(self.path)
         *batch, channels, height, width = picture.shape if len(picture.shape) in {3, 4} else [0] * 3
-        if channels != 3 or batch not in ([], [1]) or picture.type != "tensor(float)":
+        takes_one = not batch or batch[0] == 1 or not isinstance(batch[0], int)
+        if channels != 3 or not takes_one or picture.type != "tensor(float)":
             message = f"{path}: takes {picture.type} {picture.shape}; a detector takes pictures, (1, 3, H, W) float32"
             raise Sim2RealError(message)
         self._name, self._batch = picture.name, bool(batch)

@@ -108,7 +108,7 @@ def test_two_objects_of_different_classes_may_stand_in_one_place(write: Write) -
 
 
 def test_an_open_size_is_640(write: Write) -> None:
-    path = write(rows((320, 320, 640, 320, 0.9, 1, 0, 0)), shape=(1, 3, "height", "width"))
+    path = write(rows((320, 320, 640, 320, 0.9, 1, 0, 0)), shape=("batch", 3, "height", "width"))
     [box] = Detector(path)(PICTURE)
     assert box[:4] == pytest.approx((0, 25, 100, 75))
 
@@ -120,6 +120,7 @@ def test_an_open_size_is_640(write: Write) -> None:
         ([np.zeros((9, 4), np.float32), np.zeros(9, np.float32), np.zeros(9, np.float32)], (1, 3, 8, 8), "no known"),
         ([rows()], (1, 1, 160, 320), r"a detector takes pictures, \(1, 3, H, W\)"),
         ([rows()], (1, 4), "a detector takes pictures"),
+        ([rows()], (2, 3, 160, 320), "a detector takes pictures"),
     ],
 )
 def test_another_network_is_refused(
