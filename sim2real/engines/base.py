@@ -34,8 +34,8 @@ class Engine(Protocol):
     Its attribute ``streams: int`` (1 if absent) says how many threads may call it at once to their advantage, and
     ``notes: tuple[str, ...]`` (none if absent) what the user is to know of it, a line each. A class with the attribute
     ``by_name_only = True`` is never chosen automatically. One whose attribute ``takes_seeds`` is true (not if absent)
-    runs a generator that draws at random: it takes a keyword argument ``seeds``, uint64 (N,), one for each picture, which
-    alone decides what is drawn for it.
+    runs a generator that draws at random: it takes a keyword argument ``seeds``, uint64 (N,), one for each picture, and
+    that alone decides what is drawn for it.
     """
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
