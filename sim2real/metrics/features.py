@@ -5,6 +5,7 @@ no use beside those of another network, and are no FID: ``sim2real.metrics.incep
 """
 
 import difflib
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
@@ -105,6 +106,7 @@ class Extractor:
             self._model.avgpool = nn.AdaptiveAvgPool2d(1)
         self._model.to(device)
         self._network = network
+        self._alone = threading.Lock()  # torch uses all cores for one batch, and each batch takes much memory
         self._device = device
         mean, deviation = (_MEAN, _DEVIATION) if normalise == "imagenet" else ((0.0,) * 3, (1.0,) * 3)
         self._mean, self._deviation = (torch.tensor(each, device=device)[:, None, None] for each in (mean, deviation))
@@ -117,7 +119,8 @@ class Extractor:
         """
         batch = max(1, _PIXELS // (images[0].shape[0] * images[0].shape[1]))
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-        return np.concatenate([self._see(np.stack(part)) for part in parts])
+        with self._alone:
+            return np.concatenate([self._see(np.stack(part)) for part in parts])
 
     @torch.inference_mode()
     def _see(self, images: NDArray[np.uint8]) -> Features:
@@ -163,16 +166,16 @@ class KernelMetric:
         normalise: Literal["imagenet", "none"] = "imagenet",
         device: str = "cpu",
     ) -> None:
-        self.about = About(title=f"kernel distance of {network}'s features, x 1000", better="lower", least=50)
+        self.about = About(title=f"kernel distance of {network}'s features", better="lower", least=50)
         self.describe = Extractor(network, weights, normalise=normalise, device=device)
 
     def distance(self, images: Features, real: Features) -> float:
-        """The distance, x 1000, of features in units of the real ones' root mean square.
+        """The distance of features in units of the real ones' root mean square.
 
         Raises:
             ValueError: A set has fewer than two pictures.
         """
-        return 1000 * kernel_distance(*_in_units(images, real))
+        return kernel_distance(*_in_units(images, real))
 
 
 def _in_units(images: Features, real: Features) -> tuple[Features, Features]:

@@ -5,6 +5,7 @@ user puts where torch keeps such files. With any others, the figure would not be
 """
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
@@ -85,12 +86,14 @@ class _Inception:
         )  # in order; the last classifies
         self._resize = _clean if resize == "clean" else _legacy
         self._device = device
+        self._alone = threading.Lock()  # torch uses all cores for one batch, and each batch takes much memory
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> Features:
         """Of pictures, RGB (H, W, 3): (N, 2048)."""
         batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
-        seen = [self._layers((self._resize(np.stack(batch)).to(self._device) - 128) / 128) for batch in batches]
+        with self._alone:
+            seen = [self._layers((self._resize(np.stack(batch)).to(self._device) - 128) / 128) for batch in batches]
         return cast("Features", torch.cat(seen).cpu().numpy())
 
 

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
@@ -34,6 +34,7 @@ def test_it_is_the_earth_movers_distance() -> None:
     assert measured(dark, light) == pytest.approx(2 * np.mean(distances), rel=0.01)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     first=st.tuples(*[st.integers(0, 255)] * 3),
     second=st.tuples(*[st.integers(0, 255)] * 3),
