@@ -1,0 +1,198 @@
+"""The task networks: small, trained from nothing for a fixed time, never tuned on what they are tested on."""
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.downstream.tasks import IGNORED, Image, Labelled, Labels, Task
+from sim2real.devices import resolve_precision
+
+_BATCH = 64
+_RATE = 2e-3
+_AUGMENTED = 0.8  # of the images, each in its own way
+
+
+class Classifier(nn.Sequential):
+    """Six convolutions, the maps halved by the first and after the second and the fourth: (N, 3, H, W) -> (N, classes).
+
+    Args:
+        classes: How many.
+        size: (H, W) of the images.
+        width: Channels of the first two convolutions; six times as many at the end.
+    """
+
+    def __init__(self, classes: int, size: tuple[int, int], width: int = 24) -> None:
+        layers: list[nn.Module] = [*_conv(3, width, kernel=5, stride=2), *_conv(width, width)]
+        before = width
+        for after in (3 * width, 6 * width):
+            layers += [nn.MaxPool2d(2), *_conv(before, after), *_conv(after, after)]
+            before = after
+        cells = math.prod(side // 8 for side in size)
+        super().__init__(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(before * cells, classes))
+
+
+class Segmenter(nn.Module):
+    """A small U-Net whose scores are as fine as asked: (N, 3, H, W) -> (N, classes, H / cell, W / cell).
+
+    Args:
+        classes: How many.
+        cell: Side in pixels of what has a score of its own, a power of 2 up to 16.
+        width: Channels at half the size of the image; four times as many at most.
+    """
+
+    def __init__(self, classes: int, cell: int, width: int = 24) -> None:
+        super().__init__()
+        channels = [width, 2 * width, 4 * width, 4 * width]
+        finest = max(1, cell.bit_length() - 1)  # the stage whose maps are as large as the scores, or half as large
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for before, after in pairwise([3, *channels]):
+            self.down.append(nn.Sequential(*_conv(before, after, stride=2), *_conv(after, after)))
+        for here, deeper in [*pairwise(channels[finest - 1 :])][::-1]:
+            self.up.append(nn.Sequential(*_conv(deeper + here, here)))
+        self.scores = nn.Conv2d(channels[finest - 1], classes, 1)
+        self.halved = cell == 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores, scaled up from half the size where every pixel has a label."""
+        maps, result = [], images
+        for stage in self.down:
+            result = stage(result)
+            maps.append(result)
+        for stage, skipped in zip(self.up, maps[-2::-1], strict=False):
+            larger = functional.interpolate(result, size=skipped.shape[-2:], mode="nearest")
+            result = stage(torch.cat([larger, skipped], dim=1))
+        scores: Tensor = self.scores(result)
+        return functional.interpolate(scores, scale_factor=2.0, mode="bilinear") if self.halved else scores
+
+
+def _conv(before: int, after: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+def build(task: Task, size: tuple[int, int]) -> nn.Module:
+    """The network of a task for images of (H, W), its weights drawn from torch's global random state."""
+    return Segmenter(len(task.classes), task.cell) if task.cell else Classifier(len(task.classes), size)
+
+
+def learn(task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool, device: str) -> nn.Module:
+    """Train the network of a task by cross-entropy with AdamW, its rate rising and falling once.
+
+    Args:
+        task: Decides the network.
+        data: What it is trained on.
+        steps: Batches of 64 images of 48x48, or of fewer larger ones.
+        seed: Decides weights, batches and augmentation.
+        augmented: Change the appearance of the images as :func:`augment` does.
+        device: Where to, a resolved one.
+    """
+    torch.manual_seed(seed)
+    height, width = data.images.shape[1:3]
+    network = build(task, (height, width)).to(device)
+    images, labels = as_tensor(data.images).to(device), torch.from_numpy(data.labels).to(device)
+    batch_size = batch_of(_BATCH, (width, height))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
+    network.train()
+    for _ in range(steps):
+        chosen = torch.randint(len(images), (batch_size,)).to(device)
+        batch = images[chosen].float() / 255
+        with _autocast(device):
+            scores = network(normalised(augment(batch) if augmented else batch))
+        loss = functional.cross_entropy(scores.float(), labels[chosen], ignore_index=IGNORED)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return network
+
+
+def batch_of(count: int, size: tuple[int, int]) -> int:
+    """How many images of (W, H) have as many pixels as ``count`` of 48x48; never more than that."""
+    return max(1, min(count, round(count * 48 * 48 / math.prod(size))))
+
+
+def as_tensor(images: Image) -> Tensor:
+    """(N, H, W, 3) -> (N, 3, H, W), still uint8."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def normalised(images: Tensor) -> Tensor:
+    """[0, 1] -> [-1, 1]."""
+    return 2 * images - 1
+
+
+def augment(images: Tensor) -> Tensor:
+    """Strong changes of appearance, made by hand and alike for all tasks; geometry stays.
+
+    Most images get a gain, a gamma, a tint, a blur and noise of their own; labels of pixels hold as they are.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1].
+    """
+    count = len(images)
+
+    def draw(low: float, high: float, channels: int = 1) -> Tensor:
+        return torch.empty(count, channels, 1, 1, device=images.device).uniform_(low, high)
+
+    changed = images.clamp(1e-4, 1) ** torch.exp2(draw(-1, 1))
+    changed = (changed - 0.5) * draw(0.4, 1.3) + 0.5  # contrast
+    changed = changed * torch.exp2(draw(-2.0, 0.6)) * draw(0.8, 1.2, 3)  # light, and its colour
+    blurred = functional.avg_pool2d(functional.pad(changed, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+    changed = torch.lerp(changed, blurred, draw(0, 1))
+    changed = changed + torch.randn_like(changed) * draw(0, 0.08)
+    return torch.where(draw(0, 1) < _AUGMENTED, changed, images).clamp(0, 1)
+
+
+def _autocast(device: str) -> torch.autocast:
+    bf16 = resolve_precision("auto", device) == "bf16"
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: Image, device: str) -> NDArray[np.float32]:
+    """Scores of every class, (N, classes, ...)."""
+    network.eval()
+    tensor = as_tensor(images)
+    with _autocast(device):
+        parts = [network(normalised(part.to(device).float() / 255)).float().cpu() for part in tensor.split(256)]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def accuracy(scores: NDArray[np.float32], labels: Labels) -> tuple[float, dict[int, float]]:
+    """Share of images that are told rightly, of all and of each class."""
+    right = scores.argmax(axis=1) == labels
+    return float(right.mean()), {int(label): float(right[labels == label].mean()) for label in np.unique(labels)}
+
+
+def mean_iou(scores: NDArray[np.float32], labels: Labels) -> tuple[float, dict[int, float]]:
+    """Intersection over union of the pixels of each class that is there, and the mean over classes."""
+    found, counted = scores.argmax(axis=1), labels != IGNORED
+    by_class = {}
+    for label in np.unique(labels[counted]):
+        ours, theirs = found[counted] == label, labels[counted] == label
+        by_class[int(label)] = float((ours & theirs).sum() / (ours | theirs).sum())
+    return float(np.mean([*by_class.values()])), by_class
+
+
+def average_precision(scores: NDArray[np.float32], labels: Labels) -> tuple[float, dict[int, float]]:
+    """Of telling class 1 from class 0, over all cells: the area under the curve of precision over recall."""
+    counted = labels != IGNORED
+    order = np.argsort(-(scores[:, 1] - scores[:, 0])[counted], kind="stable")
+    right = labels[counted][order] == 1
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    return float(precision[right].mean()), {}
+
+
+METRICS: Mapping[str, Callable[[NDArray[np.float32], Labels], tuple[float, dict[int, float]]]] = {
+    "accuracy": accuracy,
+    "mIoU": mean_iou,
+    "average precision": average_precision,
+}

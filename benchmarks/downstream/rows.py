@@ -1,0 +1,130 @@
+"""The rows of the tables: what a task network is trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+from benchmarks.downstream.learner import batch_of
+from sim2real.registry import registry
+
+AUGMENTED = "+augmentation"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much is spent on everything.
+
+    Attributes:
+        images: Simulated images at most.
+        real: Real images to train on and to test on, each at most; 0: all.
+        steps: Of a GAN's training.
+        batch: Images of 48x48 of each domain in such a step, fewer of larger ones; 0: as published.
+        width: Channels of the first layer of encoder-decoders and critics; 0: as published.
+        resnet: Width and blocks of ResNet generators; zeros: as published.
+        evaluate: Steps from one look at held-out images to the next, and how many images of each domain are looked at.
+        task_steps: Of a task network's training.
+    """
+
+    images: int
+    real: int
+    steps: int
+    batch: int
+    width: int
+    resnet: tuple[int, int]
+    evaluate: tuple[int, int]
+    task_steps: int
+
+
+BUDGETS: Mapping[str, Budget] = {
+    "quick": Budget(12, real=40, steps=2, batch=2, width=4, resnet=(4, 1), evaluate=(1, 4), task_steps=2),
+    "cpu": Budget(6000, real=0, steps=1000, batch=8, width=32, resnet=(16, 6), evaluate=(200, 128), task_steps=700),
+    "full": Budget(20000, real=0, steps=30000, batch=0, width=0, resnet=(0, 0), evaluate=(1000, 256), task_steps=5000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a task network is trained on.
+
+    Attributes:
+        recipe: Translates the simulated images; empty: they are taken as they are.
+        sets: Settings over those of the recipe.
+        real: The real training images instead, with their labels: the ceiling.
+        augmented: Their appearance is changed by hand while the task network is trained.
+    """
+
+    recipe: str = ""
+    sets: tuple[str, ...] = ()
+    real: bool = False
+    augmented: bool = False
+
+
+COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
+PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan")
+VARIATIONS: Mapping[str, tuple[str, ...]] = {
+    "default": (),
+    "default-loose": ("losses.cycle=1", "losses.identity=0"),
+    "default-tanh": ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1"),
+    "default-steady": (
+        "losses.cycle=1",
+        "losses.identity=0",
+        "losses.adversarial=hinge",
+        "critic.spectral_norm=true",
+        "critic.augment=['color', 'translation']",
+        "critic.augment_target=0.6",
+    ),
+}
+CRITICS: Mapping[str, tuple[str, ...]] = {
+    "critic-patch": ("discriminator.name=patch",),
+    "critic-global": ("discriminator.name=global",),
+}
+"""The critics of ``vkitti2kitti`` one by one; the recipe itself has both."""
+
+
+@cache
+def known_rows() -> Mapping[str, Row]:
+    """Every row by name, in the order of the tables; colour adaptations where their recipes are registered."""
+    registered = {entry.name for entry in registry().entries("recipes")}
+    critic = [f"discriminator.options.{option}" for option in ("norm=instance", "value_range=[-0.5, 0.5]")]
+    plain = {
+        "source": Row(),
+        **{name: Row(name) for name in COLOURS if name in registered},
+        **{name: Row(name) for name in PUBLISHED},
+        **{name: Row("vkitti2kitti", (*sets, *critic)) for name, sets in CRITICS.items()},
+        **{name: Row("default", sets) for name, sets in VARIATIONS.items()},
+    }
+    rows: dict[str, Row] = {}
+    for name, row in plain.items():
+        rows |= {name: row, name + AUGMENTED: replace(row, augmented=True)}
+    return {**rows, "real": Row(real=True)}
+
+
+def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
+    """The ``--set``s of a row's translation, for images of (W, H).
+
+    Published are networks, losses, optimisers, the order of updates and which step is used. Ours are the size of the
+    images, how long, and on a small budget the widths and the batch. Nothing is mirrored: signs and digits would be
+    other ones.
+    """
+    if row.recipe in COLOURS:
+        return [f"data.size={list(size)}", *row.sets]
+    load = [round(side * 286 / 256) for side in size]
+    load_size = [f"data.load_size={load}"] if row.recipe == "cyclegan" else []
+    is_resnet = row.recipe in {"resnet9-sigmoid", "cyclegan"}
+    width, blocks = budget.resnet
+    widths = [f"generator.options.width={width if is_resnet else budget.width}"] if budget.width else []
+    widths += [f"discriminator.options.width={budget.width}"] if budget.width else []
+    widths += [f"generator.options.blocks={blocks}"] if is_resnet and blocks else []
+    every, count = budget.evaluate
+    return [
+        f"data.size={list(size)}",
+        *load_size,
+        "data.augment=[]",
+        *([f"data.batch_size={batch_of(budget.batch, size)}"] if budget.batch else []),
+        f"train.steps={budget.steps}",
+        "train.patience=0",
+        f"evaluate.every={every}",
+        f"evaluate.count={count}",
+        *row.sets,
+        *widths,
+    ]

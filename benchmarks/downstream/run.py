@@ -1,0 +1,245 @@
+"""Does training on converted images help on real ones? Trains and tests the rows of one task.
+
+python benchmarks/downstream/run.py --task signs --rows source,source+augmentation,cyclegan,real --seeds 0,1,2
+
+Each row that is done is a line of results.jsonl; what has a line is not done again, so this can be stopped at any time,
+and run twice at once. The folder SIM2REAL_TEST_DATA holds the data of all tasks but toytown.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.downstream.learner import METRICS, learn, predict
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, Budget, Row, known_rows, settings
+from benchmarks.downstream.tasks import TASKS, Data, Image, Labelled
+from sim2real import load
+from sim2real.config import resolve
+from sim2real.devices import resolve_device
+from sim2real.errors import Sim2RealError
+from sim2real.files import exclusive
+from sim2real.imageio import encode_png
+from sim2real.training import Trainer
+
+RESULTS = Path(__file__).with_name("results.jsonl")
+_BY_CLASS = 12  # classes at most whose own figures are kept
+_CONVERTED_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of a task, for one seed.
+
+    Attributes:
+        task: The task's name.
+        row: The row's name.
+        seed: Decides everything that is random.
+        budget: The budget's name.
+        device: Where networks are trained, a resolved one.
+        work: The folder of all jobs' files.
+    """
+
+    task: str
+    row: str
+    seed: int
+    budget: str
+    device: str
+    work: Path
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What tells its result from others'."""
+        return {"task": self.task, "row": self.row, "seed": self.seed, "budget": self.budget}
+
+    @property
+    def folder(self) -> Path:
+        """Where its translation is kept, for the row with augmentation or without it that comes later."""
+        return self.shared / self.row.removesuffix(AUGMENTED)
+
+    @property
+    def shared(self) -> Path:
+        """What all rows of a task and a seed have in common."""
+        return self.work / self.budget / self.task / f"seed{self.seed}"
+
+    def is_done(self, results: Path) -> bool:
+        """Whether its result is there."""
+        return any(line | self.key == line for line in read_results(results))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what is missing.
+
+    Args:
+        arguments: Of the command line, which they are taken from if None.
+    """
+    options = _parse(arguments)
+    device = resolve_device(options.device)
+    for seed in options.seeds:
+        for row in options.rows:
+            job = Job(options.task, row, seed, options.budget, device, options.work)
+            if job.is_done(options.results):
+                continue
+            name = f"{job.task}, {row}, seed {seed}"
+            try:
+                with exclusive(job.folder / ".lock", "another process is at it"):
+                    _say(f"{name} ...")
+                    result = run(job)
+            except Sim2RealError as error:
+                _say(f"{name}: {error}")
+                continue
+            write_result(options.results, job.key | result)
+            _say(f"{name}: {result['score']:.4f}")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--rows", default="all", help="comma separated (all): %(default)s")
+    parser.add_argument("--seeds", default="0,1,2", help="comma separated (%(default)s)")
+    parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s); full is meant for a GPU")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0 (%(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("runs/downstream"), help="trainings go there (%(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="lines go there (%(default)s)")
+    options = parser.parse_args(arguments)
+    rows = known_rows()
+    options.rows = list(rows) if options.rows == "all" else options.rows.split(",")
+    options.seeds = [int(seed) for seed in options.seeds.split(",")]
+    if unknown := [name for name in options.rows if name not in rows]:
+        parser.error(f"no row is called {unknown[0]}; known: {', '.join(rows)}")
+    return options
+
+
+def _say(text: str) -> None:
+    print(time.strftime("%H:%M:%S"), text, flush=True)
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """All results so far."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Add a line."""
+    with (
+        exclusive(path.with_name(f".{path.name}.lock"), f"{path}: others write without end", patience=60),
+        path.open("a", encoding="utf-8") as file,
+    ):
+        file.write(json.dumps(result) + "\n")
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Translate, train the task network and test it.
+
+    Returns:
+        The score, where it comes from, and what it took.
+    """
+    task, row, budget = TASKS[job.task], known_rows()[job.row], BUDGETS[job.budget]
+    data = load_data(job.task, budget, job.seed, job.shared / "data.npz")
+    translation: dict[str, Any] = {}
+    trained_on = data.real if row.real else data.sim
+    if row.recipe:
+        images, translation = translated(job, row, budget, data)
+        trained_on = Labelled(images, data.sim.labels)
+    began = time.perf_counter()
+    network = learn(
+        task, trained_on, steps=budget.task_steps, seed=job.seed, augmented=row.augmented, device=job.device
+    )
+    score, by_class = METRICS[task.metric](predict(network, data.test.images, job.device), data.test.labels)
+    named = {task.classes[label]: round(figure, 4) for label, figure in by_class.items()}
+    return {
+        "score": round(score, 5),
+        "metric": task.metric,
+        **({"by_class": named} if 0 < len(named) <= _BY_CLASS else {}),
+        "images": len(trained_on.images),
+        "tested": len(data.test.images),
+        "task_steps": budget.task_steps,
+        "seconds": round(time.perf_counter() - began, 1),
+        **({"translation": translation} if translation else {}),
+    }
+
+
+@cache
+def load_data(task: str, budget: Budget, seed: int, kept: Path) -> Data:
+    """The data of a task, made once and kept in a file."""
+    with exclusive(kept.with_name(".data.lock"), f"{kept}: another process does not come to its end", patience=3600):
+        if not kept.exists():
+            data = TASKS[task].load(budget.images, seed)
+            sides = data.sim, _some(data.real, budget.real), _some(data.test, budget.real)
+            part = kept.with_name("part.npz")
+            np.savez(part, *(array for side in sides for array in (side.images, side.labels)))
+            part.replace(kept)
+    with np.load(kept) as arrays:
+        sim, real, test = (Labelled(arrays[f"arr_{index}"], arrays[f"arr_{index + 1}"]) for index in (0, 2, 4))
+    return Data(sim, real, test)
+
+
+def _some(side: Labelled, count: int) -> Labelled:
+    """So many of all images, evenly spread; 0: all."""
+    chosen = slice(None, None, max(1, len(side.images) // count) if count else 1)
+    return Labelled(side.images[chosen], side.labels[chosen])
+
+
+def translated(job: Job, row: Row, budget: Budget, data: Data) -> tuple[Image, dict[str, Any]]:
+    """The simulated images, translated by a training that looks at no labels, and what is known of it."""
+    kept, facts = job.folder / "images.npy", job.folder / "facts.json"
+    if facts.exists():
+        return np.load(kept), json.loads(facts.read_text("utf-8"))
+    height, width = data.sim.images.shape[1:3]
+    sets = settings(row, (width, height), budget)
+    sides = write_sides(data, job.shared / "sides")
+    folder = job.folder / "run"
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was stopped
+    config = resolve(row.recipe, sets=[*sets, f"sim={sides}", "data.workers=0"], seed=job.seed, device=job.device)
+    began = time.perf_counter()
+    trainer = Trainer(config, folder)
+    for _ in trainer.train():
+        pass
+    seconds = time.perf_counter() - began
+    translate = load(folder, device=job.device)
+    batches = np.array_split(data.sim.images, max(1, len(data.sim.images) // _CONVERTED_AT_ONCE))
+    images = np.concatenate([translate(batch) for batch in batches])
+    known = {
+        "recipe": row.recipe,
+        "sets": sets,
+        "steps": trainer.total,
+        "used_step": trainer.used_step,
+        "held_out": _held_out(folder, trainer.used_step),
+        "seconds": round(seconds, 1),
+    }
+    np.save(kept, images)
+    facts.write_text(json.dumps(known), "utf-8")
+    shutil.rmtree(folder / "checkpoints")
+    return images, known
+
+
+def write_sides(data: Data, root: Path) -> Path:
+    """Write the images to train on, as a CycleGAN folder."""
+    with exclusive(root.with_name(".sides.lock"), f"{root}: another process does not come to its end", patience=300):
+        if not root.exists():
+            staging = root.with_name("sides.part")
+            for side, images in (("trainA", data.sim.images), ("trainB", data.real.images)):
+                (staging / side).mkdir(parents=True, exist_ok=True)
+                for index, image in enumerate(images):
+                    (staging / side / f"{index:05}.png").write_bytes(encode_png(image))
+            staging.rename(root)
+    return root
+
+
+def _held_out(run: Path, step: int) -> dict[str, float]:
+    """The figures of held-out images at a step."""
+    lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines())
+    found = [line for line in lines if line["step"] == step and "evaluation/score" in line]
+    kept = ("score", "distance", "distance_of_sim", "floor", "new_edges", "lost_edges", "change", "diversity")
+    return {name: round(found[-1][f"evaluation/{name}"], 4) for name in kept} if found else {}
+
+
+if __name__ == "__main__":
+    main()

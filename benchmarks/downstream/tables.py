@@ -1,0 +1,101 @@
+"""Prints the tables of results.jsonl as Markdown: mean and spread over seeds, and how much of the gap is recovered."""
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import print_table
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, CRITICS, VARIATIONS, known_rows
+from benchmarks.downstream.run import RESULTS, read_results
+from benchmarks.downstream.tasks import TASKS
+
+CHOSEN = "default, chosen"
+"""Of each seed the variation of ``default`` whose held-out images score best; no test image has a say."""
+
+Result = Mapping[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table for each task that has results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="(%(default)s)")
+    parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    results = [result for result in read_results(options.results) if result["budget"] == options.budget]
+    for task in TASKS:
+        if of_task := [result for result in results if result["task"] == task]:
+            print_results(task, of_task)
+
+
+def print_results(task: str, results: Sequence[Result]) -> None:
+    """Print the table of a task, and that of its critics."""
+    rows = by_row(results)
+    sims, tested = results[0]["images"], results[0]["tested"]
+    for names, title in ((list(rows), "all rows"), (["vkitti2kitti", *CRITICS], "the critics of vkitti2kitti")):
+        chosen = [name for name in names if name in rows]
+        if title != "all rows" and len(chosen) <= 1:
+            continue
+        print_table(
+            f"{task}, {title}: {sims} simulated images, {results[0]['metric']} on {tested} real ones, in per cent",
+            ["trained on", "alone", "gap recovered", "with augmentation", "gap recovered", "seeds", "held-out score"],
+            [line(name, rows) for name in chosen if not name.endswith(AUGMENTED)],
+        )
+
+
+def by_row(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
+    """Name of a row, in the order of the tables -> seed -> result; with the chosen variation of each seed."""
+    found: dict[str, dict[int, Result]] = defaultdict(dict)
+    for result in results:
+        found[result["row"]][result["seed"]] = result
+    for ending in ("", AUGMENTED):
+        variations = [found[name + ending] for name in VARIATIONS if name + ending in found]
+        if len(variations) == len(VARIATIONS):
+            for seed in set.intersection(*map(set, variations)):
+                found[CHOSEN + ending][seed] = min((variation[seed] for variation in variations), key=held_out_score)
+    *order, ceiling = known_rows()
+    return {name: found[name] for name in (*order, CHOSEN, CHOSEN + AUGMENTED, ceiling) if name in found}
+
+
+def held_out_score(result: Result) -> float:
+    """What the training thinks of itself: the lower, the better."""
+    return float(result.get("translation", {}).get("held_out", {}).get("score", float("nan")))
+
+
+def line(name: str, rows: Mapping[str, Mapping[int, Result]]) -> list[str]:
+    """A line of a table."""
+    cells, seeds = [name], []
+    for results in (rows.get(name, {}), rows.get(name + AUGMENTED, {})):
+        cells += [spread([100 * result["score"] for result in results.values()]), gap(results, rows)]
+        seeds.append(str(len(results)))
+    held_out = [held_out_score(result) for result in rows.get(name, {}).values() if "translation" in result]
+    return [*cells, " / ".join(seeds), spread(held_out, digits=2)]
+
+
+def spread(figures: Sequence[float], digits: int = 1) -> str:
+    """Mean and standard deviation of a sample, as text."""
+    if not figures:
+        return ""
+    mean = f"{statistics.mean(figures):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(figures):.{digits}f}" if len(figures) > 1 else mean
+
+
+def gap(results: Mapping[int, Result], rows: Mapping[str, Mapping[int, Result]]) -> str:
+    """Share of the way from source to real, in per cent: each seed between its own source and its own ceiling."""
+    source, real = (
+        {seed: result["score"] for seed, result in rows.get(name, {}).items()} for name in ("source", "real")
+    )
+    if results in (rows.get("source"), rows.get("real")):
+        return ""
+    recovered = [
+        100 * (result["score"] - source[seed]) / (real[seed] - source[seed])
+        for seed, result in results.items()
+        if seed in source and seed in real and real[seed] > source[seed]
+    ]
+    return spread(recovered, digits=0)
+
+
+if __name__ == "__main__":
+    main()
