@@ -1,0 +1,167 @@
+"""The pass over pictures, seen by metrics of a third party."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from sim2real.conversion.pipeline import quiet
+from sim2real.datasets import open_dataset
+from sim2real.errors import PluginError, Sim2RealError
+from sim2real.evaluation import measures
+from sim2real.evaluation.figures import Figure
+from sim2real.evaluation.frames import FramePair, open_converted
+from sim2real.evaluation.intervals import blocks_of
+from sim2real.evaluation.measures import Look, frame_figures, see_frames, see_real, set_figure
+from sim2real.evaluation.view import View
+from sim2real.files import write_whole
+from sim2real.imageio import encode_png
+from sim2real.metrics.base import About, Change, Features, Image
+
+Paint = Callable[..., Path]
+VIEW: Final = View(20, 16)
+
+
+class Brightness:
+    """A metric of sets that insists on what it was promised."""
+
+    about = About(title="difference of mean light, grey levels", better="lower", least=3)
+    resamples = 20
+
+    def describe(self, images: Sequence[Image]) -> Features:
+        assert {image.shape for image in images} == {(16, 20, 3)}
+        return np.array([[image.mean()] for image in images], np.float32)
+
+    def distance(self, images: Features, real: Features) -> float:
+        assert len(images) == len(real)
+        return float(abs(images.mean() - real.mean()))
+
+
+class Refusing(Brightness):
+    def distance(self, images: Features, real: Features) -> float:  # noqa: ARG002  as promised
+        raise Sim2RealError("it cannot be told")
+
+
+class Light:
+    """A metric of frames, with a figure of a class."""
+
+    abouts: Mapping[str, About] = {"light": About(title="mean light, grey levels", better=None)}
+
+    def compare(self, before: Image, after: Image, labels: Mapping[str, object]) -> dict[str, Change]:  # noqa: ARG002  as promised
+        if before.mean() < 30:
+            raise Sim2RealError("too dark")
+        figures = {"light": Change(after.mean(), before.mean())}
+        return figures | ({"light/Bright": Change(after.mean())} if after.mean() > 128 else {})
+
+
+class Stray(Light):
+    abouts: Mapping[str, About] = {"shade": About(title="something else", better=None)}
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, paint: Paint) -> list[FramePair]:
+    """12 frames, and other pictures in their place."""
+    paint(tmp_path / "sim", 12, size=(40, 32), seed=1)
+    paint(tmp_path / "out", 12, size=(40, 32), seed=2)
+    return list(open_converted(tmp_path / "out", tmp_path / "sim").pairs)
+
+
+def look(values: ArrayLike, *more: ArrayLike) -> Look:
+    features = tuple(np.array(each, np.float32)[:, None] for each in (values, *more))
+    return Look(features, blocks_of([""] * len(features[0])))
+
+
+def measured(frames: Look | None, real: Look | None, metric: Brightness | None = None, seed: int = 0) -> Figure:
+    return set_figure("brightness", metric or Brightness(), frames, real, seed=seed, tick=lambda: None)
+
+
+def test_metrics_of_sets_see_one_size_whatever_the_pictures_have(
+    pairs: list[FramePair], tmp_path: Path, paint: Paint
+) -> None:
+    real = list(open_dataset(paint(tmp_path / "real", 5, size=(20, 16), seed=3)).frames())
+    seen = see_frames(pairs, {}, {"brightness": Brightness()}, VIEW, quiet)
+    before, after = seen.looks["brightness"].features
+    np.testing.assert_allclose(before[:, 0], [pair.before().mean() for pair in pairs], atol=1)
+    np.testing.assert_allclose(after[:, 0], [pair.after().mean() for pair in pairs], atol=1)
+    (features,) = see_real(real, {"brightness": Brightness()}, VIEW, quiet).looks["brightness"].features
+    np.testing.assert_allclose(features[:, 0], [frame.load_image().mean() for frame in real], atol=1e-3)
+
+
+def test_descriptions_that_take_much_room_are_kept_of_fewer_pictures_spread_over_all(
+    pairs: list[FramePair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measures, "_ROOM", 4 * 4)
+    seen = see_frames(pairs, {"light": Light()}, {"brightness": Brightness()}, VIEW, quiet)
+    before, _ = seen.looks["brightness"].features
+    np.testing.assert_allclose(before[:, 0], [pairs[number].before().mean() for number in (1, 4, 7, 10)], atol=1)
+    assert len(seen.changes) == 12
+
+
+def test_sets_are_compared_at_equal_counts_half_of_the_smaller() -> None:
+    random = np.random.default_rng(0)
+    figure = measured(look(random.normal(90, 5, 200), random.normal(60, 5, 200)), look(random.normal(50, 5, 41)))
+    assert figure.count == 20
+    assert figure.before == pytest.approx(40, abs=3)
+    assert figure.after == pytest.approx(10, abs=3)
+    assert figure.floor is not None
+    assert figure.floor < 3
+    assert figure.change is not None
+    assert figure.change[0] < -30 < figure.change[1] + 3
+    assert figure.after is not None
+    assert figure.interval is not None
+    assert figure.interval[0] <= figure.after <= figure.interval[1]
+    assert figure.tells
+
+
+def test_a_change_is_surer_than_what_it_is_between() -> None:
+    """Frames that differ much from each other, each made 5 darker."""
+    before = np.random.default_rng(0).normal(100, 30, 60)
+    figure = measured(look(before, before - 5), look([0.0] * 60))
+    assert figure.change == pytest.approx((-5, -5), abs=1e-3)
+    assert figure.interval is not None
+    assert figure.interval[1] - figure.interval[0] > 5
+
+
+def test_a_set_too_small_or_a_metric_that_gives_up_is_told() -> None:
+    few = measured(look([1, 2, 3], [1, 2, 3]), look([1] * 9))
+    assert few.after is None
+    assert "4 frames" in few.remark
+    assert measured(None, look([1] * 9)).after is None
+    refused = measured(look([1] * 9, [1] * 9), look([1] * 9), Refusing())
+    assert (refused.after, refused.remark) == (None, "it cannot be told")
+
+
+def test_means_of_frames_of_all_and_of_classes(pairs: list[FramePair]) -> None:
+    seen = see_frames(pairs, {"light": Light()}, {}, VIEW, quiet)
+    changes = [seen.changes[pair.path] for pair in pairs]
+    whole, bright = frame_figures({"light": Light()}, changes, blocks_of([""] * 12), 0)
+    after = np.array([pair.after().mean() for pair in pairs])
+    assert whole.after == pytest.approx(after.mean())
+    assert whole.before == pytest.approx(np.mean([pair.before().mean() for pair in pairs]))
+    assert (whole.name, whole.label, whole.count) == ("light", "", 12)
+    assert (bright.name, bright.label, bright.count) == ("light", "Bright", (after > 128).sum())
+    assert bright.after == pytest.approx(after[after > 128].mean())
+    assert bright.before is None
+    assert whole.change is not None
+    assert whole.change[0] <= (whole.after or 0) - (whole.before or 0) <= whole.change[1]
+
+
+def test_a_figure_that_its_metric_did_not_announce_is_the_plugins_fault(pairs: list[FramePair]) -> None:
+    seen = see_frames(pairs[:1], {"stray": Stray()}, {}, VIEW, quiet)
+    with pytest.raises(PluginError, match="'light' is among the abouts of none of the metrics stray"):
+        frame_figures({"stray": Stray()}, list(seen.changes.values()), blocks_of([""]), 0)
+
+
+def test_a_frame_that_fails_costs_itself_alone(pairs: list[FramePair], tmp_path: Path) -> None:
+    write_whole(tmp_path / "sim" / pairs[2].path, encode_png(np.zeros((32, 40, 3), np.uint8)))
+    write_whole(pairs[5].translation, b"no image")
+    seen = see_frames(pairs, {"light": Light()}, {"brightness": Brightness()}, VIEW, quiet)
+    assert set(seen.changes) == {pair.path for pair in pairs} - {pairs[5].path}
+    assert seen.changes[pairs[2].path] == {}
+    assert seen.faults["light"] == [f"{pairs[2].path}: too dark"]
+    (fault,) = seen.faults["reading"]
+    assert pairs[5].path in fault
+    assert len(seen.looks["brightness"].blocks) == 11
