@@ -110,12 +110,12 @@ def register_recipes(register: Register) -> None:  # noqa: D103
 def register_commands(register: Register) -> None:  # noqa: D103
     commands = {
         "init": "write a commented sim2real.toml",
-        "batch": "the whole job: train, convert, verify; a rerun continues",
+        "batch": "the whole job: train, convert, verify, evaluate, report; a rerun continues",
         "train": "learn the look of real images from unpaired folders",
         "convert": "convert a dataset; every label stays true",
         "preview": "a picture of frames before and after",
         "inspect": "what a dataset is: layout, frames, roles, labels",
-        "report": "one HTML file of a training: samples, scores, losses",
+        "report": "one HTML file of a training or of a conversion",
         "evaluate": "does a conversion look more real, and do its labels hold?",
         "verify": "is a conversion complete and are its labels untouched?",
         "export": "write a generator as ONNX, compared with torch",
