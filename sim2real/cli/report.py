@@ -19,7 +19,8 @@ def command(
         typer.Option(help="The HTML file to write.", show_default="RUN/report.html or OUT/.sim2real/report.html"),
     ] = None,
     frame: Annotated[
-        list[str] | None, typer.Option(help="A frame to show besides those chosen by their figures; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A frame to show besides those chosen by their figures; repeatable."),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Of a conversion: the run of its model.", show_default="looked for under runs/")
