@@ -1,6 +1,6 @@
 """``sim2real batch``."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,8 @@ from sim2real.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from sim2real.config import Config
+    from sim2real.config import Config, Conversion
+    from sim2real.evaluation import EvaluateOptions
 
 
 def command(
@@ -40,7 +41,9 @@ def command(
     deterministic: DeterministicOption = None,
     swap: SwapOption = None,
 ) -> None:
-    """The whole job: train, convert every listed dataset, verify it. A rerun continues where it stopped.
+    """The whole job: train, convert every listed dataset, verify, evaluate, report. A rerun continues where it stopped.
+
+    Exit code 1: a conversion is not complete, or its evaluation ends in FAIL; all that could be done is done then.
 
     Without SIM REAL OUT, ./sim2real.toml says what to train on and what to convert.
     """
@@ -57,35 +60,53 @@ def command(
     config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
     if (config.run_folder / "config.toml").is_file():
         config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
-    run_batch(config)
+    conversions = run_batch(config)["conversions"]
+    if any(not done["verified"] or done["evaluation"]["verdict"] == "FAIL" for done in conversions):
+        raise typer.Exit(1)
 
 
-def run_batch(config: "Config") -> dict[str, Any]:
-    """Train, convert, verify; what is done already is not done again. Leaves ``batch.json`` in the run folder.
+def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dict[str, Any]:
+    """Train, convert, verify, evaluate, report; what is done already is not done again.
+
+    Args:
+        config: What is to be done.
+        options: How conversions are evaluated; None: as usual, with the seed and on the device of the training.
 
     Returns:
-        What ``batch.json`` says.
+        What ``batch.json`` says, which is left in the run folder. What a conversion that is not complete has for its
+        ``"evaluation"`` is None.
 
     Raises:
         Sim2RealError: The settings name nothing to convert, or a step of the job fails.
-        Exit: The training was told to stop (130, 143), or a conversion does not pass (1).
+        Exit: The training was told to stop (130, 143).
     """
     import json
 
+    from sim2real.evaluation import EvaluateOptions
     from sim2real.files import write_whole
+    from sim2real.report import write_report
 
     _check_conversions(config)
-    report: dict[str, Any] = {"run": str(config.run_folder), "steps": _train(config), "conversions": []}
-    for conversion in _convert_all(config):
-        report["conversions"].append(conversion)
-        write_whole(config.run_folder / "batch.json", (json.dumps(report, indent=2) + "\n").encode())
-    if not all(conversion["verified"] for conversion in report["conversions"]):
-        raise typer.Exit(1)
+    options = options or EvaluateOptions(seed=config.seed, device=config.device)
+    file = config.run_folder / "batch.json"
+    before = json.loads(file.read_text()) if file.is_file() else {"conversions": []}
+    steps = _train(config)
+    page = write_report(config.run_folder)
+    report: dict[str, Any] = {"run": str(config.run_folder), "steps": steps, "report": str(page), "conversions": []}
+    for section in config.convert:
+        done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, section)}
+        if done["verified"]:
+            earlier = [other for other in before["conversions"] if other["out"] == section.out]
+            done |= _evaluate(config, section, options, earlier[0] if earlier else {})
+        report["conversions"].append(done)
+        write_whole(file, (json.dumps(report, indent=2) + "\n").encode())
+    _show_end(report["conversions"])
     return report
 
 
 def _check_conversions(config: "Config") -> None:
     """What would stop a conversion is told before hours of training."""
+    from sim2real.conversion.gate import parse_gate
     from sim2real.conversion.plan import check_places
     from sim2real.datasets import open_dataset
     from sim2real.errors import SettingsError
@@ -94,6 +115,7 @@ def _check_conversions(config: "Config") -> None:
         raise SettingsError("nothing to convert: give SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
     for section in config.convert:
         check_places(Path(section.source), Path(section.out))
+        parse_gate(section.gate)
         open_dataset(section.source, section.dataset)
 
 
@@ -114,29 +136,79 @@ def _train(config: "Config") -> int:
     return trainer.step
 
 
-def _convert_all(config: "Config") -> Iterator[dict[str, Any]]:
+def _convert(config: "Config", section: "Conversion") -> dict[str, Any]:
+    """Convert a dataset, or what is left of it, and verify that."""
     from sim2real.cli.console import err, progress
     from sim2real.cli.convert import options_of, show_sizes, show_summary
     from sim2real.cli.verify import show_report
     from sim2real.conversion import ConvertOptions, convert, verify
 
     common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
-    for section in config.convert:
-        with progress() as show:
-            source, out = Path(section.source), Path(section.out)
-            summary = convert(source, out, options_of(section, common), show, announce=show_sizes, tell=err.print)
-        show_summary(summary)
-        with progress() as show:
-            report = verify(summary.out, Path(section.source), progress=show)
-        show_report(report)
-        yield {
-            "source": section.source,
-            "out": section.out,
-            "model": str(summary.model),
-            "converted": summary.converted,
-            "carried": summary.carried,
-            "done_before": summary.skipped,
-            "files": report.files,
-            "verified": report.ok,
-            "problems": [f"{problem.kind}: {problem.path}: {problem.detail}" for problem in report.problems],
-        }
+    source, out = Path(section.source), Path(section.out)
+    with progress() as show:
+        summary = convert(source, out, options_of(section, common), show, announce=show_sizes, tell=err.print)
+    show_summary(summary)
+    with progress() as show:
+        report = verify(out, source, progress=show)
+    show_report(report)
+    return {
+        "source": section.source,
+        "out": section.out,
+        "model": str(summary.model),
+        "converted": summary.converted,
+        "rejected": summary.rejected,
+        "carried": summary.carried,
+        "done_before": summary.skipped,
+        "files": report.files,
+        "verified": report.ok,
+        "problems": [f"{problem.kind}: {problem.path}: {problem.detail}" for problem in report.problems],
+    }
+
+
+def _evaluate(
+    config: "Config", section: "Conversion", options: "EvaluateOptions", earlier: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Evaluate a conversion and write its report, unless the earlier batch did so and nothing has changed since.
+
+    A conversion that cannot be evaluated fails: the others are still to come.
+    """
+    from contextlib import suppress
+
+    from sim2real.cli.console import err, progress
+    from sim2real.cli.evaluate import show_evaluation
+    from sim2real.conversion.manifest import manifest_path
+    from sim2real.errors import Sim2RealError
+    from sim2real.evaluation import evaluate, read_evaluation
+    from sim2real.files import sha256_of
+    from sim2real.report import write_report
+
+    out = Path(section.out)
+    aim = Path(config.sim if section.direction == "real2sim" else config.real or config.sim)
+    manifest, page, found = sha256_of(manifest_path(out)), earlier.get("report"), None
+    if earlier.get("manifest_sha256") == manifest:
+        with suppress(Sim2RealError):  # of another version: evaluated anew
+            found = read_evaluation(out)
+    try:
+        if found is None or found.real != str(aim.resolve()):
+            page = None
+            with progress("steps") as show:
+                found = evaluate(out, aim, options=options, progress=show, tell=err.print)
+        show_evaluation(out, found)
+        verdict = {"verdict": found.verdict, "reasons": list(found.reasons)}
+    except Sim2RealError as error:
+        verdict = {"verdict": "FAIL", "reasons": [str(error)]}
+    if page is None or not Path(page).is_file():
+        with progress("frames") as show:
+            page = write_report(out, run=config.run_folder, progress=show)
+    return {"evaluation": verdict, "report": str(page), "manifest_sha256": manifest}
+
+
+def _show_end(conversions: "list[dict[str, Any]]") -> None:
+    """Say once more, after all that was printed, what should not be trained on, and where all of it can be seen."""
+    from sim2real.cli.console import out
+
+    for done in conversions:
+        if done["evaluation"] and done["evaluation"]["verdict"] == "FAIL":
+            out.print(f"FAIL: {done['out']}: {'; '.join(done['evaluation']['reasons'])}", style="bold red")
+        if done["report"]:
+            out.print(f"report: {done['report']}")

@@ -9,6 +9,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,6 +68,17 @@ def workplace(tmp_path: Path) -> Path:
     return furnish(tmp_path)
 
 
+def assert_done(result: subprocess.CompletedProcess[str], run: Path) -> list[dict[str, Any]]:
+    """Make sure that a batch was done to its end, and with the exit code of its verdicts; returns its conversions."""
+    said = result.stdout + result.stderr
+    assert "Traceback" not in said, said
+    assert "error: " not in said, said
+    conversions: list[dict[str, Any]] = json.loads((run / "batch.json").read_text())["conversions"]
+    verdicts = [conversion["evaluation"]["verdict"] for conversion in conversions]
+    assert result.returncode == ("FAIL" in verdicts), said
+    return conversions
+
+
 @pytest.fixture
 def ok(cli: Cli) -> Cli:
     """Run a command that must succeed."""
@@ -94,8 +106,7 @@ def done(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photos(workplace / "second", 3, seed=5)
     with (workplace / "sim2real.toml").open("a") as file:
         file.write('\n[[convert]]\nsource = "second"\nout = "converted/second"\nquality = 80\n')
-    result = cli("batch", cwd=workplace)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert_done(cli("batch", cwd=workplace), workplace / "runs/sim")
     return workplace
 
 
@@ -128,7 +139,7 @@ def test_init_of_a_folder_that_is_not_there(workplace: Path, cli: Cli) -> None:
     assert not (workplace / "sim2real.toml").exists()
 
 
-def test_batch_does_the_whole_job_and_a_rerun_nothing(done: Path, ok: Cli) -> None:
+def test_batch_does_the_whole_job_and_a_rerun_nothing(done: Path, cli: Cli) -> None:
     run = done / "runs/sim"
     report = json.loads((run / "batch.json").read_text())
     assert report["steps"] == STEPS
@@ -136,18 +147,57 @@ def test_batch_does_the_whole_job_and_a_rerun_nothing(done: Path, ok: Cli) -> No
     assert len(list((done / "converted/second").glob("*.jpg"))) == 3
     assert len(list((done / "converted/sim/images").glob("*.jpg"))) == 5
 
-    watched = [run / "sim2real.safetensors", *(done / "converted").rglob("*.jpg")]
+    for job in report["conversions"]:
+        evaluation = json.loads((done / job["out"] / ".sim2real/evaluation.json").read_text())
+        assert job["evaluation"] == {name: evaluation[name] for name in ("verdict", "reasons")}
+        assert Path(evaluation["real"]) == done / "real"
+        assert (done / job["report"]).read_text().startswith("<!DOCTYPE html>")
+    assert done / report["report"] == run / "report.html"
+
+    states = [done / job["out"] / ".sim2real" for job in report["conversions"]]
+    made = [state / name for state in states for name in ("evaluation.json", "evaluation.csv", "report.html")]
+    watched = [run / "sim2real.safetensors", *(done / "converted").rglob("*.jpg"), *made]
     times = {path: path.stat().st_mtime_ns for path in watched}
-    ok("batch", cwd=done)
+    assert_done(cli("batch", cwd=done), run)
     again = json.loads((run / "batch.json").read_text())
     assert [(job["converted"], job["verified"]) for job in again["conversions"]] == [(0, True), (0, True)]
     assert all(path.stat().st_mtime_ns == then for path, then in times.items())
+    assert [job["evaluation"] for job in again["conversions"]] == [job["evaluation"] for job in report["conversions"]]
 
 
-def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace: Path, ok: Cli) -> None:
+def test_a_conversion_that_fails_ends_in_1_after_all_is_done(
+    done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sim2real import evaluation
+    from sim2real.cli import main
+    from sim2real.errors import Sim2RealError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Sim2RealError("nothing to compare")
+
+    first, second = (done / "converted" / name / ".sim2real" for name in ("sim", "second"))
+    kept = (first / "evaluation.json").stat().st_mtime_ns
+    (second / "evaluation.json").unlink()
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(done)
+    monkeypatch.setattr(evaluation, "evaluate", refuse)
+    monkeypatch.setattr(sys, "argv", ["sim2real", "batch"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    signal.signal(signal.SIGTERM, handler)
+    assert ended.value.code == 1
+    assert "FAIL: converted/second: nothing to compare" in capsys.readouterr().out
+    jobs = json.loads((done / "runs/sim/batch.json").read_text())["conversions"]
+    assert jobs[1]["evaluation"] == {"verdict": "FAIL", "reasons": ["nothing to compare"]}
+    assert [(done / job["report"]).is_file() for job in jobs] == [True, True]
+    assert (first / "evaluation.json").stat().st_mtime_ns == kept
+
+
+def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace: Path, cli: Cli) -> None:
     sets = ["data.size=[32,32]", "data.workers=0", "generator.options.width=4", "discriminator.name=patch"]
     flags = [part for text in sets for part in ("--set", text)]
-    ok("batch", "sim", "real", "out", "--run", "runs/x", "--steps", 2, *flags, cwd=workplace)
+    result = cli("batch", "sim", "real", "out", "--run", "runs/x", "--steps", 2, *flags, cwd=workplace)
+    assert_done(result, workplace / "runs/x")
     assert len(list((workplace / "out/images").glob("*.jpg"))) == 5
     assert (workplace / "runs/x/sim2real.safetensors").is_file()
 
@@ -207,7 +257,7 @@ def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(
     assert process.wait() == code
     assert not (workplace / "converted").exists()
 
-    assert cli("batch", cwd=workplace).returncode == 0
+    assert_done(cli("batch", cwd=workplace), workplace / "runs/sim")
     for path in ["runs/sim/sim2real.safetensors", *(f"converted/sim/images/{number:06d}.jpg" for number in range(5))]:
         assert (workplace / path).read_bytes() == (done / path).read_bytes()
 
@@ -216,7 +266,7 @@ def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, cli:
     result = ok("demo", "here", "--quick", cwd=tmp_path)
     demo = tmp_path / "here"
     assert size_of(demo / "before_after_real.png")[0] > 3 * 400
-    for line in ("before_after_real.png", "sim2real init", "converted"):
+    for line in ("before_after_real.png", "sim2real init", "converted", "verdict", "report.html"):
         assert line in result.stdout
 
     labels = [path for path in (demo / "sim").rglob("*") if path.is_file() and "/rgb/" not in path.as_posix()]
