@@ -88,7 +88,7 @@ def test_a_downstream_task_is_trained_tested_and_not_done_twice(
 ) -> None:
     if TASKS[task].needs_files and not os.environ.get("SIM2REAL_TEST_DATA"):
         pytest.skip("SIM2REAL_TEST_DATA is not set")
-    names = ["source", "reinhard", "critic-patch", "vkitti2kitti", "vkitti2kitti+augmentation", "real"]
+    names = ["source", "reinhard", "patch-alone", "vkitti2kitti", "vkitti2kitti+augmentation", "real"]
     kept = ["--budget", "quick", "--results", str(tmp_path / "results.jsonl")]
     of_task = [*kept, "--work", str(tmp_path / "work"), "--task", task]
     run.main([*of_task, "--rows", ",".join(names), "--seeds", "0"])
@@ -106,7 +106,7 @@ def test_a_downstream_task_is_trained_tested_and_not_done_twice(
     tables.main(kept)
     printed = capsys.readouterr().out
     assert all(f"| {name} " in printed for name in names if "+" not in name)
-    drawing.main([*of_task, "--rows", "critic-patch,vkitti2kitti", "--out", str(tmp_path / "picture.png")])
+    drawing.main([*of_task, "--rows", "patch-alone,vkitti2kitti", "--out", str(tmp_path / "picture.png")])
     assert read_rgb(tmp_path / "picture.png").std() > 1
 
 

@@ -1,6 +1,6 @@
 """Draws what rows make of the same simulated images, and what a task network learns from that.
 
-python benchmarks/downstream/picture.py --task signs --rows critic-patch,critic-global,vkitti2kitti
+python benchmarks/downstream/picture.py --task signs --rows patch-alone,global-alone,default-tanh
 
 The translations are those that run.py has left in its --work folder.
 """
@@ -14,12 +14,12 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from benchmarks.downstream.rows import AUGMENTED, BUDGETS
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, COMBINED
 from benchmarks.downstream.run import RESULTS, read_results
 from benchmarks.downstream.tables import Result, by_row
 from benchmarks.downstream.tasks import TASKS, Image
 
-_NAMES = {"critic-patch": "patch", "critic-global": "global", "vkitti2kitti": "combined"}
+_NAMES = {"patch-alone": "patch", "global-alone": "global", COMBINED: "combined"}
 _PLAIN, _AUGMENTED, _INK = "#4878a8", "#e07b39", "#222222"
 _GAP = 2  # pixels between images
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--rows", default="critic-patch,critic-global,vkitti2kitti", help="(%(default)s)")
+    parser.add_argument("--rows", default="patch-alone,global-alone,default-tanh", help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="whose images are shown (%(default)s)")
     parser.add_argument("--count", type=int, default=10, help="how many of them (%(default)s)")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")

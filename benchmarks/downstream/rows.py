@@ -74,24 +74,23 @@ VARIATIONS: Mapping[str, tuple[str, ...]] = {
         "critic.augment_target=0.6",
     ),
 }
+COMBINED = "default-tanh"
 CRITICS: Mapping[str, tuple[str, ...]] = {
-    "critic-patch": ("discriminator.name=patch",),
-    "critic-global": ("discriminator.name=global",),
+    f"{critic}-alone": (*VARIATIONS[COMBINED], f"discriminator.name={critic}", "discriminator.options.width=32")
+    for critic in ("patch", "global")
 }
-"""The critics of ``vkitti2kitti`` one by one; the recipe itself has both."""
+"""The published comparison: the critics of ``COMBINED``, which are those of vkitti2kitti, one by one."""
 
 
 @cache
 def known_rows() -> Mapping[str, Row]:
     """Every row by name, in the order of the tables; colour adaptations where their recipes are registered."""
     registered = {entry.name for entry in registry().entries("recipes")}
-    critic = [f"discriminator.options.{option}" for option in ("norm=instance", "value_range=[-0.5, 0.5]")]
     plain = {
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
         **{name: Row(name) for name in PUBLISHED},
-        **{name: Row("vkitti2kitti", (*sets, *critic)) for name, sets in CRITICS.items()},
-        **{name: Row("default", sets) for name, sets in VARIATIONS.items()},
+        **{name: Row("default", sets) for name, sets in {**CRITICS, **VARIATIONS}.items()},
     }
     rows: dict[str, Row] = {}
     for name, row in plain.items():

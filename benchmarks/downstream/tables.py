@@ -1,45 +1,59 @@
 """Prints the tables of results.jsonl as Markdown: mean and spread over seeds, and how much of the gap is recovered."""
 
 import argparse
+import io
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import print_table
-from benchmarks.downstream.rows import AUGMENTED, BUDGETS, CRITICS, VARIATIONS, known_rows
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, COMBINED, CRITICS, VARIATIONS, known_rows
 from benchmarks.downstream.run import RESULTS, read_results
 from benchmarks.downstream.tasks import TASKS
 
 CHOSEN = "default, chosen"
 """Of each seed the variation of ``default`` whose held-out images score best; no test image has a say."""
 
+_BEGIN, _END = "<!-- tables -->", "<!-- end of tables -->"
+
 Result = Mapping[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table for each task that has results."""
+    """Print a table for each task that has results, or write them into a page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="(%(default)s)")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help=f"write them there, between {_BEGIN} and {_END}")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")
     options = parser.parse_args(arguments)
     results = [result for result in read_results(options.results) if result["budget"] == options.budget]
-    for task in TASKS:
-        if of_task := [result for result in results if result["task"] == task]:
-            print_results(task, of_task)
+    page = io.StringIO() if options.into else sys.stdout
+    with redirect_stdout(page):
+        for task in TASKS:
+            if of_task := [result for result in results if result["task"] == task]:
+                print_results(task, of_task)
+    if isinstance(page, io.StringIO):
+        before, rest = options.into.read_text("utf-8").split(_BEGIN)
+        _, after = rest.split(_END)
+        lines = "\n".join(line.rstrip() for line in page.getvalue().strip().splitlines())
+        options.into.write_text(f"{before}{_BEGIN}\n{lines}\n{_END}{after}", "utf-8")
 
 
 def print_results(task: str, results: Sequence[Result]) -> None:
     """Print the table of a task, and that of its critics."""
     rows = by_row(results)
-    sims, tested = results[0]["images"], results[0]["tested"]
-    for names, title in ((list(rows), "all rows"), (["vkitti2kitti", *CRITICS], "the critics of vkitti2kitti")):
+    metric, tested = results[0]["metric"], results[0]["tested"]
+    sims = max((result["images"] for result in results if result["row"] != "real"), default=0)
+    for names, title in ((list(rows), "all rows"), ([*CRITICS, COMBINED], "patch, global and combined critics")):
         chosen = [name for name in names if name in rows]
         if title != "all rows" and len(chosen) <= 1:
             continue
         print_table(
-            f"{task}, {title}: {sims} simulated images, {results[0]['metric']} on {tested} real ones, in per cent",
+            f"{task}, {title}: {sims} simulated images, {metric} on {tested} real ones, in per cent",
             ["trained on", "alone", "gap recovered", "with augmentation", "gap recovered", "seeds", "held-out score"],
             [line(name, rows) for name in chosen if not name.endswith(AUGMENTED)],
         )
