@@ -162,8 +162,8 @@ def show_evaluation(folder: Path, found: "Evaluation") -> None:
     out.print(
         "↓ lower is better, ↑ higher; [95 % confidence]; floor: real pictures against other real ones", style="dim"
     )
-    for remark, names in _remarks(found.figures).items():
-        out.print(f"{', '.join(names)}: {remark}")
+    for (name, remark), labels in _remarks(found.figures).items():
+        out.print(f"{name}{' of ' if any(labels) else ''}{', '.join(labels)}: {remark}")
     for alarm in found.alarms:
         out.print(f"alarm: {alarm.text}: {len(alarm.frames)} frames, the worst first", style="yellow")
         for frame in alarm.frames[:_SHOWN]:
@@ -225,8 +225,8 @@ def _standing(figure: "Figure") -> tuple[str, str]:
     if figure.group == "realism":
         way = nearer(figure)
         return ("", "") if way is None else ("nearer", "green") if way else ("farther", "yellow")
-    finding = assess(figure)
-    return (finding[0], _STYLES[finding[0]]) if finding else ("", "")
+    state = assess(figure)
+    return (state, _STYLES[state]) if state else ("", "")
 
 
 def _number(value: float | None, interval: "Interval | None" = None) -> str:
@@ -239,12 +239,11 @@ def _number(value: float | None, interval: "Interval | None" = None) -> str:
     return f"{text} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else text
 
 
-def _remarks(figures: "Sequence[Figure]") -> "Mapping[str, list[str]]":
-    """What is to be known of figures -> the names of those that it is about."""
-    remarks: dict[str, list[str]] = {}
+def _remarks(figures: "Sequence[Figure]") -> "Mapping[tuple[str, str], list[str]]":
+    """Names of figures and what is to be known of them -> the classes that it is about."""
+    remarks: dict[tuple[str, str], list[str]] = {}
     for figure in figures:
         few = f"measured on {figure.count}; below {figure.least} it tells nothing"
         if remark := figure.remark or ("" if figure.tells else few):
-            name = f"{figure.name} of {figure.label}" if figure.label else figure.name
-            remarks.setdefault(remark, []).append(name)
+            remarks.setdefault((figure.name, remark), []).append(figure.label)
     return remarks

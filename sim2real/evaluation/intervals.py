@@ -58,10 +58,10 @@ def mean_interval(values: Floats, blocks: Rows, seed: int) -> Interval | None:
     return float(low), float(high)
 
 
-def spread_interval(halves: Floats) -> Interval | None:
+def spread_interval(halves: Floats, most: float = math.inf) -> Interval | None:
     """The 95 % confidence interval of what was measured on random halves, (R,); None of fewer than 4 of them.
 
-    Of many, 95 % lie in it; of fewer, that is told from their spread.
+    Of many, 95 % lie in it; of fewer, that is told from their spread. None can be higher than ``most``.
     """
     if len(halves) < _FEWEST:
         return None
@@ -69,7 +69,7 @@ def spread_interval(halves: Floats) -> Interval | None:
         low, high = np.quantile(halves, [_OUTSIDE, 1 - _OUTSIDE])
         return float(low), float(high)
     mean, reach = float(halves.mean()), _student(len(halves) - 1) * float(halves.std(ddof=1))
-    return mean - reach, mean + reach
+    return mean - reach, min(mean + reach, most)
 
 
 def draw(blocks: Rows, count: int, draws: int, seed: int) -> Iterator[Rows]:

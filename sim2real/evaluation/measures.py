@@ -195,8 +195,8 @@ def set_figure(
     return figure(
         after=float(after.mean()),
         before=float(before.mean()),
-        interval=spread_interval(after),
-        before_interval=spread_interval(before),
+        interval=spread_interval(after, about.most),
+        before_interval=spread_interval(before, about.most),
         change=spread_interval(after - before),
         floor=float(floor.mean()),
         count=count,

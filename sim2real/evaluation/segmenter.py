@@ -163,7 +163,7 @@ def segment(
         steps: Of each training.
         seed: Decides the first weights, what is drawn in the training, and the confidence intervals.
         device: Where the networks are.
-        progress: Told of the stages ``"learning to segment"`` and ``"segmenting"``.
+        progress: Told of the stages ``"learning before"``, ``"learning after"`` and ``"segmenting"``.
 
     Raises:
         DatasetError: A mask is damaged, or no class covers enough to be learnt.
@@ -239,7 +239,7 @@ def train_segmenter(
         steps: Of four frames each.
         seed: Decides the first weights and all that is drawn.
         device: Where the network is.
-        progress: Told of the stage ``"learning to segment"``.
+        progress: Told of the stage ``"learning before"`` or ``"learning after"``.
 
     Raises:
         DatasetError: A mask is damaged, or no class covers enough to be learnt.
@@ -264,7 +264,7 @@ def train_segmenter(
             loss.backward()
             optimiser.step()
             schedule.step()
-            progress("learning to segment", step, steps)
+            progress(f"learning {of}", step, steps)
     return Segmenter(network, lesson.names, lesson.size, device)
 
 

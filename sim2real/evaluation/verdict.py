@@ -59,7 +59,7 @@ benchmarks/preservation.py.
 CLASS_GATES: Final[Mapping[str, Gate]] = {
     "relearnt-miou": Gate(0.85, 0.60, of_before=True),
     "recall": Gate(0.85, 0.60, of_before=True),
-    "contrast": Gate(0.70, 0.35, of_before=True),
+    "contrast": Gate(0.60, 0.30, of_before=True),
 }
 """The same of single classes."""
 

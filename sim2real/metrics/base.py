@@ -1,5 +1,6 @@
 """The contract of a metric: a measure of sets of pictures, or of a frame before and after its translation."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -27,11 +28,13 @@ class About:
         title: What it measures, in a few words, with its unit.
         better: Which way it should go; None for a figure that only describes.
         least: Of fewer pictures than this it tells nothing.
+        most: It cannot be higher.
     """
 
     title: str
     better: Better | None
     least: int = 1
+    most: float = math.inf
 
 
 class SetMetric(Protocol):

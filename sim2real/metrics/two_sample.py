@@ -32,7 +32,9 @@ class TwoSampleMetric:
         device: Where it is trained.
     """
 
-    about = About(title="accuracy of a classifier, converted or real (0.5: cannot tell)", better="lower", least=32)
+    about = About(
+        title="accuracy of a classifier, converted or real (0.5: cannot tell)", better="lower", least=32, most=1
+    )
     resamples = 4
 
     def __init__(self, *, seed: int = 0, device: str = "cpu") -> None:

@@ -78,8 +78,9 @@ def test_only_frames_that_were_not_learnt_are_asked_about(town: list[Sample], id
 
 
 def test_progress_is_told_of_every_step(identity: SegmenterResult, steps: list[tuple[str, int, int]]) -> None:
-    learning = [(done, total) for stage, done, total in steps if stage == "learning to segment"]
-    assert learning == [(step, STEPS) for step in range(1, STEPS + 1)] * 2
+    learning = [step for step in steps if step[0].startswith("learning")]
+    sides = ("learning before", "learning after")
+    assert learning == [(side, step, STEPS) for side in sides for step in range(1, STEPS + 1)]
     assert steps[-1] == ("segmenting", 6, 6)
 
 

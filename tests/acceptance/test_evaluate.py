@@ -1,0 +1,151 @@
+"""sim2real evaluate, as a user runs it."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from sim2real.conversion import ConvertOptions, convert
+from sim2real.toytown import render_dataset
+
+Write = Callable[..., Path]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = ("--metrics", "colour,edges,structure", "--segmenter-steps", "0", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory, write_run: Write) -> Path:
+    """``sim``, ``real``, and what another tool makes of ``sim``: ``same``, and ``mirrored``, which ruins all labels."""
+    root = tmp_path_factory.mktemp("town")
+    render_dataset(root / "sim", frames=32, size=(160, 48), seed=1, cameras=(0,))
+    render_dataset(root / "real", frames=32, size=(160, 48), seed=7, cameras=(0,), look="real", labels=False)
+    shutil.copytree(root / "sim", root / "same")
+    shutil.copytree(root / "sim", root / "mirrored")
+    for path in (root / "mirrored").rglob("rgb_*.jpg"):
+        image = cv2.imread(str(path))
+        assert image is not None
+        assert cv2.imwrite(str(path), image[:, ::-1])
+    return root
+
+
+@pytest.fixture(scope="module")
+def converted(town: Path, write_run: Write) -> Path:
+    convert(town / "sim", town / "out", ConvertOptions(model=write_run(town / "run"), device="cpu"))
+    return town / "out"
+
+
+def evaluate(cli: Cli, town: Path, out: str, *more: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+    return cli("evaluate", town / out, "--real", town / "real", *QUICK, *more, **settings)
+
+
+def test_a_table_and_as_the_last_line_the_verdict(cli: Cli, town: Path, converted: Path) -> None:
+    done = evaluate(cli, town, "out")
+    lines = done.stdout.splitlines()
+    assert "sim" in lines[0]
+    assert "converted" in lines[0]
+    assert "floor" in lines[0]
+    for name in ("colour", "new_edges", "lost_boundaries", "warp_ratio", "Sky"):
+        assert sum(line.split()[:1] == [name] for line in lines) >= 1, name
+    assert lines[-1].startswith(("PASS: ", "WARN: ", "FAIL: "))
+    assert "32 of 32 frames against 32 real pictures" in lines[-1]
+    assert done.returncode == (1 if lines[-1].startswith("FAIL") else 0)
+    assert f"figures of each frame: {converted}/.sim2real/evaluation.csv" in lines
+    assert cli("verify", converted).returncode == 0
+
+
+def test_exit_codes_follow_the_verdict(cli: Cli, town: Path) -> None:
+    source = ("--source", town / "sim")
+    same = evaluate(cli, town, "same", *source)
+    assert (same.returncode, same.stdout.splitlines()[-1][:4]) == (0, "WARN")
+    assert "not surely nearer to real" in same.stdout
+    assert evaluate(cli, town, "same", *source, "--fail-on", "WARN").returncode == 1
+    mirrored = evaluate(cli, town, "mirrored", *source)
+    assert (mirrored.returncode, mirrored.stdout.splitlines()[-1][:4]) == (1, "FAIL")
+    assert "new_edges" in mirrored.stdout
+    assert "alarm: " in mirrored.stdout
+    assert mirrored.stderr.count("error") == 0
+
+
+def test_json_on_stdout_or_in_a_file_and_a_copy_of_the_frames(cli: Cli, town: Path, tmp_path: Path) -> None:
+    source = ("--source", town / "sim", "--count", 12)
+    printed = json.loads(evaluate(cli, town, "same", *source, "--json").stdout)
+    done = evaluate(cli, town, "same", *source, "--frames", tmp_path / "frames.csv", "--json", tmp_path / "found.json")
+    assert json.loads((tmp_path / "found.json").read_text()) == printed
+    assert done.stdout.splitlines()[-1].startswith("WARN")
+    assert printed["verdict"] == "WARN"
+    assert any("12 frames are too few" in reason for reason in printed["reasons"])
+    assert {figure["name"] for figure in printed["figures"]} >= {"colour", "new_edges"}
+    with (tmp_path / "frames.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["path", "status", "sequence", "index"]
+    assert sum(bool(row["new_edges"]) for row in rows) == 12
+
+
+def test_the_settings_of_the_folder_name_the_real_pictures(cli: Cli, town: Path, tmp_path: Path) -> None:
+    command = ("evaluate", town / "same", "--source", town / "sim", *QUICK, "--count", 4)
+    assert cli(*command, cwd=tmp_path).returncode == 2
+    (tmp_path / "sim2real.toml").write_text(f'sim = "{town / "sim"}"\nreal = "{town / "real"}"\n')
+    done = cli(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "against 4 real pictures" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (("--weights", "squeezenet1_0"), 2, "NAME=FILE"),
+        (("--set", "edges=1"), 2, "METRIC.OPTION=VALUE"),
+        (("found.json",), 2, "--json found.json"),
+        (("--frames", "frames.xlsx"), 1, ".csv or .parquet"),
+        (("--metrics", "colur"), 1, "did you mean colour"),
+        (("--detector", "nothing.onnx"), 1, "nothing.onnx: no such file"),
+        (("--real", "nowhere"), 1, "nowhere"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(cli: Cli, town: Path, more: tuple[str, ...], code: int, said: str) -> None:
+    done = cli("evaluate", town / "same", "--real", town / "real", "--source", town / "sim", *more)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_of_another_tool_needs_its_source(cli: Cli, town: Path) -> None:
+    shutil.rmtree(town / "same/.sim2real", ignore_errors=True)
+    done = evaluate(cli, town, "same")
+    assert done.returncode == 1
+    assert "--source SRC" in done.stderr
+
+
+def test_metrics_of_plugins_are_used_by_name(cli: Cli, town: Path, site: Path, install: Callable[..., None]) -> None:
+    install(
+        "light",
+        """
+from sim2real import hookimpl
+from sim2real.metrics.base import About, Change
+
+@hookimpl
+def register_metrics(register):
+    register("light", "plugin_light:Light", summary="mean light")
+
+class Light:
+    abouts = {"light": About(title="mean light", better=None)}
+
+    def __init__(self, *, scale: float = 1.0):
+        self.scale = scale
+
+    def compare(self, before, after, labels):
+        return {"light": Change(self.scale * after.mean(), before.mean())}
+""",
+    )
+    common = ("--source", town / "sim", "--count", 6, "--segmenter-steps", 0, "--json")
+    command = ("evaluate", town / "same", "--real", town / "real", "--metrics", "light", "--set", "light.scale=2")
+    found = json.loads(cli(*command, *common, path=site).stdout)
+    (light,) = (figure for figure in found["figures"] if figure["name"] == "light")
+    assert light["after"] == pytest.approx(2 * light["before"])
+    assert found["settings"]["metrics"] == {"light": {"scale": 2}}
