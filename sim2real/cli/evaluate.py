@@ -185,7 +185,7 @@ def show_evaluation(folder: Path, found: "Evaluation") -> None:
 
 
 def _table(found: "Evaluation") -> "Table":
-    """One line for each figure, those of its classes below it; what tells nothing is dim."""
+    """One line for each figure, those of its classes below it; what was measured on too few is dim."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -194,11 +194,17 @@ def _table(found: "Evaluation") -> "Table":
     for name in ("sim", "converted", "floor", "n"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for group in dict.fromkeys(figure.group for figure in found.figures):
-        table.add_row(group, style="bold")
-        for figure in found.figures:
-            if figure.group == group:
-                table.add_row(*_cells(figure), style=None if figure.tells else "dim")
+    group, name = "", ""
+    for figure in found.figures:
+        if figure.after is None:  # a remark tells why
+            continue
+        if figure.group != group:
+            group = figure.group
+            table.add_row(group, style="bold")
+        if figure.label and figure.name != name:
+            table.add_row(f"  {figure.name}")
+        name = figure.name
+        table.add_row(*_cells(figure), style=None if figure.tells else "dim")
     return table
 
 
