@@ -85,7 +85,7 @@ def draw(
     for spine in left.spines.values():
         spine.set_visible(False)
     _draw_figures(right, rows, ["source", *names, "real"])
-    right.set_xlabel(f"{metric} on real images, %; bars: mean, dots: seeds")
+    right.set_xlabel(f"{metric} on real images, %")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, facecolor="white")
     plt.close(figure)
@@ -106,7 +106,7 @@ def _draw_figures(axes: Axes, rows: Mapping[str, Mapping[int, Result]], names: S
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right", fontsize=9)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 if __name__ == "__main__":

@@ -61,10 +61,12 @@ class Row:
 
 COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
 PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan")
+_TANH = ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1")
 VARIATIONS: Mapping[str, tuple[str, ...]] = {
     "default": (),
     "default-loose": ("losses.cycle=1", "losses.identity=0"),
-    "default-tanh": ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1"),
+    "default-tanh": _TANH,
+    "default-tanh-last": (*_TANH, "checkpoint.use=last"),
     "default-steady": (
         "losses.cycle=1",
         "losses.identity=0",
@@ -76,7 +78,7 @@ VARIATIONS: Mapping[str, tuple[str, ...]] = {
 }
 COMBINED = "default-tanh"
 CRITICS: Mapping[str, tuple[str, ...]] = {
-    f"{critic}-alone": (*VARIATIONS[COMBINED], f"discriminator.name={critic}", "discriminator.options.width=32")
+    f"{critic}-alone": (*_TANH, f"discriminator.name={critic}", "discriminator.options.width=32")
     for critic in ("patch", "global")
 }
 """The published comparison: the critics of ``COMBINED``, which are those of vkitti2kitti, one by one."""

@@ -47,16 +47,12 @@ def print_results(task: str, results: Sequence[Result]) -> None:
     """Print the table of a task, and that of its critics."""
     rows = by_row(results)
     metric, tested = results[0]["metric"], results[0]["tested"]
-    sims = max((result["images"] for result in results if result["row"] != "real"), default=0)
-    for names, title in ((list(rows), "all rows"), ([*CRITICS, COMBINED], "patch, global and combined critics")):
-        chosen = [name for name in names if name in rows]
-        if title != "all rows" and len(chosen) <= 1:
-            continue
-        print_table(
-            f"{task}, {title}: {sims} simulated images, {metric} on {tested} real ones, in per cent",
-            ["trained on", "alone", "gap recovered", "with augmentation", "gap recovered", "seeds", "held-out score"],
-            [line(name, rows) for name in chosen if not name.endswith(AUGMENTED)],
-        )
+    columns = ["trained on", "alone", "gap recovered", "with augmentation", "gap recovered", "seeds", "held-out score"]
+    lines = {name: line(name, rows) for name in rows if not name.endswith(AUGMENTED)}
+    print_table(f"{task}: {metric} on {tested} real images, in per cent", columns, lines.values())
+    critics = [lines[name] for name in (*CRITICS, COMBINED) if name in lines]
+    if len(critics) > 1:
+        print_table(f"{task}: patch and global critics, and both ({COMBINED})", columns, critics)
 
 
 def by_row(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
@@ -75,7 +71,7 @@ def by_row(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
 
 def held_out_score(result: Result) -> float:
     """What the training thinks of itself: the lower, the better."""
-    return float(result.get("translation", {}).get("held_out", {}).get("score", float("nan")))
+    return float(result["translation"]["held_out"]["score"])
 
 
 def line(name: str, rows: Mapping[str, Mapping[int, Result]]) -> list[str]:
