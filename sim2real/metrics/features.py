@@ -8,7 +8,7 @@ import difflib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -140,11 +140,8 @@ class _Pool(nn.Module):
         return features if features.ndim == 2 else features.flatten(2).mean(dim=2)
 
 
-class KernelMetric:
-    """The metric ``kid``: the kernel distance of features (Binkowski et al. 2018, arXiv 1801.01401).
-
-    It is the squared maximum mean discrepancy under the kernel (x y / d + 1)^3, estimated without bias from all
-    pictures at once: it may fall below 0, and the numbers of pictures need not be equal.
+class _FeatureMetric:
+    """A distance of the features of a network that somebody else trained.
 
     Args:
         weights: A file with the network's weights.
@@ -156,7 +153,8 @@ class KernelMetric:
         Sim2RealError: The network is unknown, or the file is none with its weights.
     """
 
-    resamples = 50
+    title: ClassVar[str]
+    least: ClassVar[int]
 
     def __init__(
         self,
@@ -166,8 +164,22 @@ class KernelMetric:
         normalise: Literal["imagenet", "none"] = "imagenet",
         device: str = "cpu",
     ) -> None:
-        self.about = About(title=f"kernel distance of {network}'s features", better="lower", least=50)
+        self.about = About(title=self.title.format(network), better="lower", least=self.least)
         self.describe = Extractor(network, weights, normalise=normalise, device=device)
+
+
+class KernelMetric(_FeatureMetric):
+    """The metric ``kid``: the kernel distance of features (Binkowski et al. 2018, arXiv 1801.01401).
+
+    It is the squared maximum mean discrepancy under the kernel (x y / d + 1)^3, estimated without bias from all
+    pictures at once: it may fall below 0, and the numbers of pictures need not be equal.
+
+    Options as of every metric of features: ``weights``, ``network``, ``normalise``, ``device``.
+    """
+
+    title = "kernel distance of {}'s features"
+    least = 50
+    resamples = 50
 
     def distance(self, images: Features, real: Features) -> float:
         """The distance of features in units of the real ones' root mean square.
@@ -208,34 +220,18 @@ def _kernel_trace(rows: Features) -> float:
     return float(((np.square(rows, dtype=np.float64).mean(axis=1) + 1) ** 3).sum())
 
 
-class FrechetMetric:
+class FrechetMetric(_FeatureMetric):
     """The metric ``frechet``: the Frechet distance of features, as of two normal distributions.
 
     That of Heusel et al. (2017, arXiv 1706.08500), of another network than theirs. It is too large by what shrinks with
     the number of pictures: compare figures of equal numbers alone.
 
-    Args:
-        weights: A file with the network's weights.
-        network: A name of ``torchvision.models``.
-        normalise: ``"imagenet"`` for weights as torchvision trains them, ``"none"`` for those that take RGB in [0, 1].
-        device: Where it runs.
-
-    Raises:
-        Sim2RealError: The network is unknown, or the file is none with its weights.
+    Options as of every metric of features: ``weights``, ``network``, ``normalise``, ``device``.
     """
 
+    title = "Frechet distance of {}'s features (no FID)"
+    least = 1000
     resamples = 20
-
-    def __init__(
-        self,
-        *,
-        weights: str | Path,
-        network: str = "squeezenet1_0",
-        normalise: Literal["imagenet", "none"] = "imagenet",
-        device: str = "cpu",
-    ) -> None:
-        self.about = About(title=f"Frechet distance of {network}'s features (no FID)", better="lower", least=1000)
-        self.describe = Extractor(network, weights, normalise=normalise, device=device)
 
     def distance(self, images: Features, real: Features) -> float:
         """The distance of features in units of the real ones' root mean square.

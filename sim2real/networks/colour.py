@@ -153,13 +153,13 @@ class _Likening(ByFrame):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-class Histogram(_Likening):
-    """Matches the histograms of red, green and blue to those of an image of the target domain.
+class _Blending(_Likening):
+    """Leaves a share of the frame as it was.
 
     Args:
         _in_channels: 3.
         _out_channels: 3.
-        blend: The least and the greatest share of the matched picture, the rest is the frame as it was.
+        blend: The least and the greatest share of the changed picture, the rest is the frame as it was.
         references: How many images of the target domain are kept.
     """
 
@@ -174,12 +174,23 @@ class Histogram(_Likening):
         super().__init__(references)
         self.blend = _limits("blend", blend, 1)
 
+
+class Histogram(_Blending):
+    """Matches the histograms of red, green and blue to those of an image of the target domain.
+
+    Args:
+        _in_channels: 3.
+        _out_channels: 3.
+        blend: The least and the greatest share of the matched picture, the rest is the frame as it was.
+        references: How many images of the target domain are kept.
+    """
+
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
         """As of the base class."""
         return match_histogram(image, reference, blend=random.uniform(*self.blend))
 
 
-class PixelDistribution(_Likening):
+class PixelDistribution(_Blending):
     """Gives the colours the mean and the covariance of those of an image of the target domain.
 
     By the linear map that moves colours least, of Pitié and Kokaram 2007, "The Linear Monge-Kantorovitch Linear Colour
@@ -191,17 +202,6 @@ class PixelDistribution(_Likening):
         blend: The least and the greatest share of the mapped picture, the rest is the frame as it was.
         references: How many images of the target domain are kept.
     """
-
-    def __init__(
-        self,
-        _in_channels: int,
-        _out_channels: int,
-        *,
-        blend: Sequence[float] = (0.5, 1.0),
-        references: int = 32,
-    ) -> None:
-        super().__init__(references)
-        self.blend = _limits("blend", blend, 1)
 
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
         """As of the base class."""
