@@ -44,6 +44,7 @@ __all__ = ["Alarm", "EvaluateOptions", "Evaluation", "Figure", "evaluate", "read
 
 T = TypeVar("T")
 _IN_RUNS = 240  # frames, in runs of consecutive ones, for temporal figures
+_MANY_REJECTED = 0.1  # share of the frames; without so many, what is left says little of the model
 _ALARMS = {
     "new_edges": "much that was not there before",
     "lost_boundaries": "outlines of labels that are gone",
@@ -259,6 +260,11 @@ def _alarms(seen: Seen) -> tuple[Alarm, ...]:
 
 def _concerns(converted: Converted, seen: Seen, alarms: Sequence[Alarm]) -> list[str]:
     concerns = [f"{alarm.text}: {_frames(len(alarm.frames))}" for alarm in alarms]
+    whole, rejected = len(converted.pairs) + len(converted.rejected), len(converted.rejected)
+    if rejected > _MANY_REJECTED * whole:
+        concerns.append(
+            f"the gate rejected {rejected} of {_frames(whole)}; all figures are of the others, the better ones"
+        )
     if missing := converted.missing:
         concerns.append(f"{_frames(len(missing))} without an image after, e.g. {missing[0].path}")
     if unread := seen.faults["reading"]:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from sim2real.conversion import ConvertOptions, convert
+from sim2real.conversion.manifest import Line, read_manifest
 from sim2real.datasets.base import Frame
 from sim2real.datasets.labels import Segmentation
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
+from sim2real.evaluation import EvaluateOptions, evaluate
 from sim2real.evaluation.frames import FramePair, open_converted, runs
 
 Write = Callable[..., Path]
@@ -51,6 +53,30 @@ def test_an_image_that_is_gone_is_missing_not_skipped(source: Path, foreign: Pat
     converted = open_converted(foreign, source)
     assert [(pair.path, pair.status) for pair in converted.missing] == [(gone, "missing")]
     assert len(converted.pairs) == 7
+
+
+def test_many_frames_that_the_gate_rejected_are_left_out_and_a_concern(
+    source: Path, run: Path, tmp_path: Path, photos: Path
+) -> None:
+    def gated(least: float, name: str) -> dict[str, Line]:
+        options = ConvertOptions(model=run, device="cpu", gate=(f"preservation>={least}",))
+        convert(source, tmp_path / name, options)
+        return {path: line for path, line in read_manifest(tmp_path / name).items() if line.figures}
+
+    values = sorted(line.figures["preservation"] for line in gated(0, "all").values() if line.figures)
+    least = (values[0] + values[-1]) / 2
+    below = sum(value < least for value in values)
+    lines = gated(least, "some")
+    converted = open_converted(tmp_path / "some")
+    assert {pair.path for pair in converted.rejected} == {path for path in lines if lines[path].status == "rejected"}
+    assert (len(converted.rejected), len(converted.pairs)) == (below, 8 - below)
+    quick = EvaluateOptions(metrics=("edges",), segmenter_steps=0)
+    found = evaluate(tmp_path / "some", photos / "real", options=quick)
+    assert found.counts == {"frames": 8, "evaluated": 8 - below, "real": 9, "rejected": below, "missing": 0}
+    assert any(f"rejected {below} of 8 frames" in reason for reason in found.reasons)
+    gated(1, "none")
+    with pytest.raises(Sim2RealError, match="the gate rejected all of its 8 frames"):
+        evaluate(tmp_path / "none", photos / "real", options=quick)
 
 
 def test_labels_are_read_when_asked_for(source: Path, foreign: Path, tmp_path: Path) -> None:
