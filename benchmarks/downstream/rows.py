@@ -76,12 +76,15 @@ VARIATIONS: Mapping[str, tuple[str, ...]] = {
         "critic.augment_target=0.6",
     ),
 }
-COMBINED = "default-tanh"
+COMBINED = "default-tanh-last"
 CRITICS: Mapping[str, tuple[str, ...]] = {
-    f"{critic}-alone": (*_TANH, f"discriminator.name={critic}", "discriminator.options.width=32")
+    f"{critic}-alone": (*VARIATIONS[COMBINED], f"discriminator.name={critic}", "discriminator.options.width=32")
     for critic in ("patch", "global")
 }
-"""The published comparison: the critics of ``COMBINED``, which are those of vkitti2kitti, one by one."""
+"""The published comparison: the critics of ``COMBINED``, which are those of vkitti2kitti, one by one.
+
+All after the same number of steps: a best step of each would compare choices, too.
+"""
 
 
 @cache
