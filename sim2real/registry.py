@@ -142,7 +142,8 @@ class Registry:
             place: Where the options were set, for messages, e.g. ``"discriminator.options"``.
 
         Raises:
-            SettingsError: An option that the component does not take; the message lists the accepted ones.
+            SettingsError: An option that the component does not take; the message lists the accepted ones. Or one that
+                it needs is not there.
             UnknownNameError: There is no such component.
             PluginError: It cannot be imported.
         """
@@ -156,6 +157,8 @@ class Registry:
                     f"{place}.{option}: '{name}' takes no such option; {hint}accepted: {', '.join(accepted) or 'none'}"
                 )
                 raise SettingsError(message)
+        if missing := [option for option in _required_options(target) if option not in options]:
+            raise SettingsError(f"{place}: '{name}' needs {' and '.join(missing)}, which nobody gave")
         return target(*args, **options)
 
     def add(self, plugin: object, info: Plugin) -> None:
@@ -184,6 +187,12 @@ def accepted_options(target: Callable[..., object]) -> list[str] | None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def _required_options(target: Callable[..., object]) -> list[str]:
+    """Those of them that have no default."""
+    parameters = inspect.signature(target).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
 
 
 def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register], None]]]:

@@ -230,6 +230,10 @@ class Dog:
 class AnyDog:
     def __init__(self, size, **traits):
         self.described = (size, traits)
+
+class OwnedDog:
+    def __init__(self, *, owner, lead, colour="brown"):
+        self.described = (owner, lead)
 """
 
 
@@ -238,6 +242,7 @@ class Kennel:
     def register_engines(self, register: Register) -> None:
         register("dog", "kennel:Dog", summary="takes two options")
         register("any-dog", "kennel:AnyDog", summary="takes any option")
+        register("owned-dog", "kennel:OwnedDog", summary="needs two options")
 
 
 class HalfGood:
@@ -264,6 +269,11 @@ def test_options_are_the_keyword_only_arguments_of_the_constructor(kennel: Regis
     assert free.described == (3, {"mood": "good"})
 
 
+def test_an_option_that_is_needed_and_not_given_is_named(kennel: Registry) -> None:
+    with pytest.raises(SettingsError, match=r"^engine\.options: 'owned-dog' needs lead, which nobody gave$"):
+        kennel.create("engines", "owned-dog", options={"owner": "Ann"}, place="engine.options")
+
+
 @pytest.mark.parametrize("option", ["color", "size"])
 def test_an_option_that_is_not_taken_is_refused_with_the_accepted_names(kennel: Registry, option: str) -> None:
     with pytest.raises(SettingsError, match=f"^engine.options.{option}: 'dog' takes no such option; .*colour, tail$"):
@@ -273,5 +283,5 @@ def test_an_option_that_is_not_taken_is_refused_with_the_accepted_names(kennel: 
 def test_a_plugin_that_misses_the_contract_leaves_nothing_behind(kennel: Registry) -> None:
     with pytest.raises(PluginError, match="'Bad Name' is no engine name"):
         kennel.add(HalfGood(), Plugin("half", "acme-half", "1"))
-    assert [entry.name for entry in kennel.entries("engines")] == ["dog", "any-dog"]
+    assert [entry.name for entry in kennel.entries("engines")] == ["dog", "any-dog", "owned-dog"]
     assert [plugin.name for plugin in kennel.plugins] == ["kennel"]
