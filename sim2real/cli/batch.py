@@ -173,6 +173,7 @@ def _evaluate(
     A conversion that cannot be evaluated fails: the others are still to come.
     """
     from contextlib import suppress
+    from dataclasses import replace
 
     from sim2real.cli.console import err, progress
     from sim2real.cli.evaluate import show_evaluation
@@ -183,7 +184,11 @@ def _evaluate(
     from sim2real.report import write_report
 
     out = Path(section.out)
-    aim = Path(config.sim if section.direction == "real2sim" else config.real or config.sim)
+    backwards = section.direction == "real2sim"
+    aim = Path(config.sim if backwards else config.real or config.sim)
+    data = config.data
+    globs = (data.sim_include, data.sim_exclude) if backwards else (data.real_include, data.real_exclude)
+    options = replace(options, real_include=tuple(globs[0]), real_exclude=tuple(globs[1]))
     manifest, page, found = sha256_of(manifest_path(out)), earlier.get("report"), None
     if earlier.get("manifest_sha256") == manifest:
         with suppress(Sim2RealError):  # of another version: evaluated anew

@@ -29,6 +29,7 @@ from sim2real.conversion.manifest import (
     manifest_path,
     part_path,
     part_paths,
+    record_path,
     settle_manifest,
     write_record,
 )
@@ -210,7 +211,9 @@ def _begin(plan: Plan, options: ConvertOptions) -> None:
     for path in [*stale, *(path for path in state.iterdir() if LEFTOVER.fullmatch(path.name))]:
         path.unlink(missing_ok=True)
     if options.overwrite:  # before the record: no line may outlive its conversion
-        for path in [*part_paths(plan.out), manifest_path(plan.out)]:
+        of_all = {manifest_path(plan.out), record_path(plan.out)}  # the others tell of the earlier conversion alone
+        told = (path for path in state.iterdir() if path.suffix in {".json", ".csv", ".html"} and path not in of_all)
+        for path in [*part_paths(plan.out), manifest_path(plan.out), *told]:
             path.unlink(missing_ok=True)
     elif part_paths(plan.out):
         settle_manifest(plan.out)

@@ -45,6 +45,7 @@ __all__ = ["Alarm", "EvaluateOptions", "Evaluation", "Figure", "evaluate", "read
 T = TypeVar("T")
 _IN_RUNS = 240  # frames, in runs of consecutive ones, for temporal figures
 _MANY_REJECTED = 0.1  # share of the frames; without so many, what is left says little of the model
+_LEAST_PIXELS = 64 * 64
 _ALARMS = {
     "new_edges": "much that was not there before",
     "lost_boundaries": "outlines of labels that are gone",
@@ -62,6 +63,8 @@ class EvaluateOptions:
         weights: Files of weights, by the name of the metric that needs them or of the torchvision network whose
             features ``kid`` and ``frechet`` take.
         detector: ONNX file of a detector, for ``objects``.
+        real_include: Globs of real pictures, of which one must fit, if there are any.
+        real_exclude: Globs of which none may fit.
         count: At most so many frames and real pictures, evenly spread; 0 for all.
         segmenter_steps: Of the training of a segmenter on the simulation's masks; 0: none is trained.
         seed: Decides everything that is random.
@@ -73,6 +76,8 @@ class EvaluateOptions:
     metric_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: Mapping[str, Path] = field(default_factory=dict)
     detector: Path | None = None
+    real_include: tuple[str, ...] = ()
+    real_exclude: tuple[str, ...] = ()
     count: int = 1000
     segmenter_steps: int = STEPS
     seed: int = 0
@@ -107,16 +112,14 @@ def evaluate(
     common = {"seed": seed, "device": device}
     choice = choose(options.metrics, options.metric_options, options.weights, options.detector, common)
     converted = open_converted(out, source, options.dataset)
+    reals = _real_frames(real, converted, options)
     if not converted.pairs:
-        message = f"{out}: the gate rejected all of its {len(converted.rejected)} frames; nothing is left to evaluate"
-        raise Sim2RealError(message)
-    reals = _real_frames(real, converted)
+        evaluation = _of_none(converted, real, options)
+        _keep(out, evaluation, _rows(converted, {}))
+        return evaluation
     pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
-    view = common_view(
-        _sizes(
-            [*(converted.source.root / pair.path for pair in pairs), *(real / picture.image for picture in pictures)]
-        )
-    )
+    sizes = _sizes([converted.source.root / pair.path for pair in pairs])
+    view = common_view([*sizes, *_sizes([real / picture.image for picture in pictures])])
     tell(
         f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
         f"sets see them at {view.width}x{view.height}"
@@ -137,7 +140,7 @@ def evaluate(
         for path, more in by_frame.items():
             values.setdefault(path, {}).update(more)
     alarms = _alarms(seen)
-    verdict, reasons = judge(figures, len(readable), _concerns(converted, seen, alarms))
+    verdict, reasons = judge(figures, len(readable), [*_concerns(converted, seen, alarms), *_too_small(sizes)])
     evaluation = Evaluation(
         tool_version=__version__,
         source=str(converted.source.root.resolve()),
@@ -156,17 +159,43 @@ def evaluate(
         alarms=alarms,
         notes=(*_left_out(converted), *notes),
     )
-    evaluation_path(out).parent.mkdir(exist_ok=True)
-    write_frames(out, _rows(converted, values))
-    write_evaluation(out, evaluation)
+    _keep(out, evaluation, _rows(converted, values))
     return evaluation
 
 
-def _real_frames(real: Path, converted: Converted) -> list[Frame]:
+def _of_none(converted: Converted, real: Path, options: EvaluateOptions) -> Evaluation:
+    """Where the gate let no translation through."""
+    rejected = len(converted.rejected)
+    return Evaluation(
+        tool_version=__version__,
+        source=str(converted.source.root.resolve()),
+        real=str(real.resolve()),
+        settings={"count": options.count, "seed": options.seed, "dataset": converted.source.name},
+        counts={
+            "frames": rejected + len(converted.missing),
+            "evaluated": 0,
+            "real": 0,
+            "rejected": rejected,
+            "missing": len(converted.missing),
+        },
+        verdict="FAIL",
+        reasons=(f"the gate rejected all {rejected} frames: no translation is left to evaluate",),
+        figures=(),
+    )
+
+
+def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:
+    evaluation_path(out).parent.mkdir(exist_ok=True)
+    write_frames(out, rows)
+    write_evaluation(out, evaluation)
+
+
+def _real_frames(real: Path, converted: Converted, options: EvaluateOptions) -> list[Frame]:
     """The pictures of the domain that was aimed at."""
     aim = "sim" if converted.record and converted.record.side == "real" else "real"
     dataset = open_dataset(real)
-    if frames := [frame for frame in dataset.frames() if frame.side in (None, aim)]:
+    found = dataset.frames(options.real_include, options.real_exclude)
+    if frames := [frame for frame in found if frame.side in (None, aim)]:
         return frames
     message = f"{real}: no {aim} images in this {dataset.name} dataset; name the folder of real pictures with --real"
     raise DatasetError(message)
@@ -270,6 +299,13 @@ def _concerns(converted: Converted, seen: Seen, alarms: Sequence[Alarm]) -> list
     if unread := seen.faults["reading"]:
         concerns.append(f"{_frames(len(unread))} could not be compared: {unread[0]}")
     return concerns
+
+
+def _too_small(sizes: Sequence[Size]) -> list[str]:
+    width, height = min(sizes, key=lambda size: size[0] * size[1])
+    if width * height >= _LEAST_PIXELS:
+        return []
+    return [f"frames of {width}x{height} pixels: edges are all near to each other, and hardly tell whether labels hold"]
 
 
 def _left_out(converted: Converted) -> list[str]:

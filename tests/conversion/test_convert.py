@@ -271,8 +271,11 @@ def test_what_a_rerun_may_not_change(
             translate(source, out, **options)
     assert tree(out) == before
     assert translate(source, out, precision="auto", device="auto").skipped == len(before)
+    told = out / ".sim2real/evaluation.json"
+    told.write_text("of the earlier conversion")
     summary = translate(source, out, model=other, overwrite=True)
     assert (summary.converted, summary.skipped) == (6, 0)
+    assert not told.exists()
     assert {path for path, data in tree(out).items() if data != before[path]} == {p for p in before if "/rgb/" in p}
     assert verify(out).ok
 
@@ -345,3 +348,15 @@ def test_the_plan_writes_nothing(tmp_path: Path, run: Path, write_vkitti: Write)
     assert (plan.record.frames, plan.record.files, len(plan.todo)) == (6, 25, 25)
     assert sum(job.size for job in plan.todo) == sum(p.stat().st_size for p in source.rglob("*") if p.is_file())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_another_tool_filled_is_not_converted_into_though_it_was_evaluated(
+    tmp_path: Path, translate: Translate, write_vkitti: Write
+) -> None:
+    source, out = write_vkitti(tmp_path / "source"), tmp_path / "out"
+    (out / ".sim2real").mkdir(parents=True)
+    (out / ".sim2real/evaluation.json").write_text("{}")
+    (out / "precious.png").write_text("another tool's")
+    with pytest.raises(Sim2RealError, match="not empty, and no conversion"):
+        translate(source, out)
+    assert (out / "precious.png").read_text() == "another tool's"

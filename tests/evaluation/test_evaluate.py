@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+from sim2real.conversion import ConvertOptions, convert
 from sim2real.datasets import open_dataset
 from sim2real.errors import SettingsError, UnknownNameError
 from sim2real.evaluation import EvaluateOptions, Evaluation, Figure, evaluate, read_evaluation
 from sim2real.evaluation.figures import frames_path
+from sim2real.evaluation.table import copy_frames
 from sim2real.files import write_whole
 from sim2real.imageio import encode_jpeg
 from sim2real.metrics.base import Image
@@ -182,3 +184,44 @@ def test_an_unknown_metric_or_option_is_told(town: Path) -> None:
         run(town, town / "sim", metrics=("edges",), metric_options={"kid": {"network": "alexnet"}})
     with pytest.raises(SettingsError, match="no such file"):
         run(town, town / "sim", weights={"squeezenet1_0": town / "nothing.pth"})
+
+
+def test_a_conversion_of_which_the_gate_let_nothing_through_fails(
+    town: Path, tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    out = tmp_path / "out"
+    convert(
+        town / "sim",
+        out,
+        ConvertOptions(model=write_run(tmp_path / "run"), device="cpu", limit=3, gate=("preservation>=1",)),
+    )
+    found = evaluate(out, town / "real", options=QUICK)
+    assert found.verdict == "FAIL"
+    assert found.counts == {"frames": 3, "evaluated": 0, "real": 0, "rejected": 3, "missing": 0}
+    assert "rejected all 3 frames" in found.reasons[0]
+    assert read_evaluation(out) == found
+    assert [row["status"] for row in rows(out)] == ["rejected"] * 3
+
+
+def test_tiny_frames_are_told_of(tmp_path: Path, paint: Callable[..., Path]) -> None:
+    source, real = paint(tmp_path / "sim", 4, size=(48, 48)), paint(tmp_path / "real", 4, size=(48, 48), seed=2)
+    found = evaluate(shutil.copytree(source, tmp_path / "out"), real, source=source, options=QUICK)
+    assert any(reason.startswith("frames of 48x48 pixels") for reason in found.reasons)
+
+
+def test_globs_choose_among_real_pictures(town: Path, altered: Callable[[Alter], Path]) -> None:
+    assert run(town, altered(toned), real_include=("*Scene01*",)).counts["real"] < 32
+
+
+def test_figures_of_frames_are_copied_to_csv_and_parquet(town: Path, altered: Callable[[Alter], Path]) -> None:
+    import pyarrow.parquet
+
+    out = altered(toned)
+    run(town, out, count=4)
+    copy_frames(out, out / "frames.csv")
+    copy_frames(out, out / "frames.parquet")
+    assert (out / "frames.csv").read_bytes() == frames_path(out).read_bytes()
+    table = pyarrow.parquet.read_table(out / "frames.parquet").to_pylist()
+    assert {row["path"]: row["new_edges"] for row in table} == {
+        row["path"]: pytest.approx(float(row["new_edges"])) if row["new_edges"] else None for row in rows(out)
+    }
