@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import v2  # type: ignore[import-untyped]  # torchvision ships no types
+from torchvision.transforms import v2
 
 from benchmarks.common import in_turns, make_parser, print_table, processor
 from benchmarks.plain import make_picture
