@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SHOWN: Final = 5  # frames of an alarm
 _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
 _STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
+_MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
 
 
@@ -69,7 +70,7 @@ def command(
         int | None,
         typer.Option(min=0, help="Length of the training of a segmenter on the simulation's masks; 0: none."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Decides everything that is random.")] = 0,
     device: DeviceOption = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Layout of the source; as recorded, or recognised.")
@@ -96,6 +97,8 @@ def command(
 
     if file and not as_json:
         raise typer.BadParameter(f"what is {file} for? Write --json {file}", param_hint="FILE")
+    if file and (file.is_dir() or not file.parent.is_dir()):
+        raise typer.BadParameter(f"{file}: name a file in a folder that is there", param_hint="--json")
     if frames:
         check_copy(frames)
     options = EvaluateOptions(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
@@ -17,6 +17,8 @@ from sim2real.metrics.base import Better
 Group = Literal["realism", "preservation", "temporal"]
 State = Literal["PASS", "WARN", "FAIL"]
 Interval = tuple[float, float]
+
+_STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +128,7 @@ def read_evaluation(out: Path) -> Evaluation | None:
     path = evaluation_path(out)
     try:
         values = json.loads(path.read_text("utf-8"))
-        if values["verdict"] not in get_args(State):
-            raise ValueError(f"verdict {values['verdict']!r}")
+        values["verdict"] = _STATES[values["verdict"]]
         figures = tuple(Figure(**_with_intervals(each)) for each in values.pop("figures"))
         alarms = tuple(Alarm(text=each["text"], frames=tuple(each["frames"])) for each in values.pop("alarms"))
         values |= {name: tuple(values[name]) for name in ("reasons", "notes")}

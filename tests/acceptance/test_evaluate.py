@@ -102,13 +102,16 @@ def test_the_settings_of_the_folder_name_the_real_pictures(cli: Cli, town: Path,
         (("--weights", "squeezenet1_0"), 2, "NAME=FILE"),
         (("--set", "edges=1"), 2, "METRIC.OPTION=VALUE"),
         (("found.json",), 2, "--json found.json"),
+        (("--json", "nowhere/found.json"), 2, "name a file in a folder that is there"),
+        (("--seed", 2**63), 2, "--seed"),
         (("--frames", "frames.xlsx"), 1, ".csv or .parquet"),
+        (("--metrics", "kid"), 1, "'kid' needs weights"),
         (("--metrics", "colur"), 1, "did you mean colour"),
         (("--detector", "nothing.onnx"), 1, "nothing.onnx: no such file"),
         (("--real", "nowhere"), 1, "nowhere"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(cli: Cli, town: Path, more: tuple[str, ...], code: int, said: str) -> None:
+def test_a_mistake_is_told_in_one_line(cli: Cli, town: Path, more: tuple[str | int, ...], code: int, said: str) -> None:
     done = cli("evaluate", town / "same", "--real", town / "real", "--source", town / "sim", *more)
     assert done.returncode == code
     assert said in done.stderr
