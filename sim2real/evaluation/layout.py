@@ -227,15 +227,21 @@ def _measure(image: Image) -> _Measured:
     small = _scaled(image, _HEIGHT)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     colour = lab[..., 1:].mean(axis=(0, 1), dtype=np.float64)
-    neighbours, apart = (np.square(luma[:, step:] - luma[:, :-step]).mean() for step in (1, min(4, width - 1)))
-    softness = float(np.sqrt(apart / neighbours)) if neighbours else 1.0
     edges = _by_row(find_edges(small).clear)
     return _Measured(
         (width, height),
-        np.array([luma.std(), *colour, np.hypot(lab[..., 1], lab[..., 2]).mean(), softness]),
+        np.array([luma.std(), *colour, np.hypot(lab[..., 1], lab[..., 2]).mean(), _softness(luma)]),
         np.stack([edges, _by_row(_scaled(luma, _HEIGHT))]),
         _meeting(_scaled(luma * 255, _SKETCH).astype(np.uint8)),
     )
+
+
+def _softness(luma: NDArray[Any]) -> float:
+    """As of :class:`Layout`; 1 of a picture without any change from left to right."""
+    if (width := luma.shape[1]) == 1:
+        return 1.0
+    neighbours, apart = (np.square(luma[:, step:] - luma[:, :-step]).mean() for step in (1, min(4, width - 1)))
+    return float(np.sqrt(apart / neighbours)) if neighbours else 1.0
 
 
 def _scaled(values: NDArray[Any], height: int) -> NDArray[Any]:

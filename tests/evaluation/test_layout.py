@@ -180,6 +180,12 @@ def test_an_image_that_cannot_be_read_is_counted(tmp_path: Path, paint: Callable
         survey(open_dataset(folder), "real", 64, 0)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_picture_of_hardly_any_width_has_a_softness(tmp_path: Path, width: int) -> None:
+    (tmp_path / "sliver.png").write_bytes(encode_png(np.full((40, width, 3), 90, np.uint8)))
+    assert survey(open_dataset(tmp_path, "images"), "real", 4, 0).softness == 1.0
+
+
 def test_the_sample_depends_on_the_seed_alone(tmp_path: Path, paint: Callable[..., Path]) -> None:
     photos = open_dataset(paint(tmp_path / "photos", 40))
     first = survey(photos, "sim", 4, 0)
