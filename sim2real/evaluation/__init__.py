@@ -119,7 +119,7 @@ def evaluate(
         return evaluation
     pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
     sizes = _sizes([converted.source.root / pair.path for pair in pairs])
-    view = common_view([*sizes, *_sizes([real / picture.image for picture in pictures])])
+    view = common_view(sizes, _sizes([real / picture.image for picture in pictures]))
     tell(
         f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
         f"sets see them at {view.width}x{view.height}"
@@ -298,7 +298,8 @@ def _concerns(converted: Converted, seen: Seen, alarms: Sequence[Alarm]) -> list
         concerns.append(f"{_frames(len(missing))} without an image after, e.g. {missing[0].path}")
     if unread := seen.faults["reading"]:
         concerns.append(f"{_frames(len(unread))} could not be compared: {unread[0]}")
-    return concerns
+    unjudged = {name: len(faults) for name, faults in seen.faults.items() if name != "reading"}
+    return [*concerns, *(f"{name} could not judge {_frames(many)}, see the notes" for name, many in unjudged.items())]
 
 
 def _too_small(sizes: Sequence[Size]) -> list[str]:

@@ -191,6 +191,8 @@ def set_figure(
             tick()
     except Sim2RealError as error:
         return figure(after=None, remark=str(error))
+    if not np.isfinite(distances).all():
+        return figure(after=None, remark="on these pictures it is no finite number")
     before, after, floor = np.array(distances).T
     return figure(
         after=float(after.mean()),

@@ -14,7 +14,7 @@ import PIL.Image
 
 from sim2real.metrics.base import Image
 
-_SMALL = 0.5  # of the usual height: less would make a thumbnail of all others
+_SMALL = 0.5  # of the usual height or width: less would make a thumbnail or a strip of all others
 
 Size = tuple[int, int]
 """(W, H)."""
@@ -42,16 +42,22 @@ class View:
         return height >= self.height and _width((width, height), self.height) >= self.width
 
 
-def common_view(sizes: Sequence[Size]) -> View:
-    """The view that all pictures have in common, but for those less than half as high as most are.
+def common_view(*sets: Sequence[Size]) -> View:
+    """The view that all pictures have in common, but for those less than half as high or wide as most of their set.
 
     Args:
-        sizes: Of all pictures of all sets, one or more.
+        sets: The sizes of all pictures of each set, one or more.
     """
-    usual = statistics.median(height for _, height in sizes)
-    kept = [size for size in sizes if size[1] >= _SMALL * usual]
-    height = min(size[1] for size in kept)
-    return View(min(_width(size, height) for size in kept), height)
+    kept = [_but_small(sizes, [height for _, height in sizes]) for sizes in sets]
+    height = min(size[1] for sizes in kept for size in sizes)
+    kept = [_but_small(sizes, [_width(size, height) for size in sizes]) for sizes in kept]
+    return View(min(_width(size, height) for sizes in kept for size in sizes), height)
+
+
+def _but_small(sizes: Sequence[Size], lengths: Sequence[int]) -> list[Size]:
+    """Those whose length is not far below the usual one."""
+    least = _SMALL * statistics.median(lengths)
+    return [size for size, length in zip(sizes, lengths, strict=True) if length >= least]
 
 
 def _width(size: Size, height: int) -> int:

@@ -165,6 +165,7 @@ def test_a_damaged_label_costs_its_metric_a_frame(town: Path, altered: Callable[
     assert by_name(found)["new_edges"].count == 32
     assert by_name(found)["lost_boundaries"].count == 31
     assert any(note.startswith("structure: 1 frames left out") for note in found.notes)
+    assert "structure could not judge 1 frame, see the notes" in found.reasons
 
 
 def test_a_segmenter_and_the_flow_are_asked_too(town: Path, altered: Callable[[Alter], Path]) -> None:

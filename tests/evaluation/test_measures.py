@@ -45,6 +45,11 @@ class Refusing(Brightness):
         raise Sim2RealError("it cannot be told")
 
 
+class Endless(Brightness):
+    def distance(self, images: Features, real: Features) -> float:  # noqa: ARG002  as promised
+        return float("nan")
+
+
 class Light:
     """A metric of frames, with a figure of a class."""
 
@@ -132,6 +137,8 @@ def test_a_set_too_small_or_a_metric_that_gives_up_is_told() -> None:
     assert measured(None, look([1] * 9)).after is None
     refused = measured(look([1] * 9, [1] * 9), look([1] * 9), Refusing())
     assert (refused.after, refused.remark) == (None, "it cannot be told")
+    endless = measured(look([1] * 9, [1] * 9), look([1] * 9), Endless())
+    assert (endless.after, endless.remark) == (None, "on these pictures it is no finite number")
 
 
 def test_means_of_frames_of_all_and_of_classes(pairs: list[FramePair]) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sim2real.evaluation.view import View, common_view
 from sim2real.metrics.base import Image
 
-SIZES = st.tuples(st.integers(8, 90), st.integers(20, 39))
+SIZES = st.tuples(st.integers(60, 90), st.integers(30, 39))
 
 
 def grey(width: int, height: int) -> Image:
@@ -46,3 +46,14 @@ def test_a_thumbnail_does_not_shrink_all_others() -> None:
     view = common_view([(100, 50)] * 4 + [(20, 10)])
     assert view == View(100, 50)
     assert not view.fits(grey(20, 10))
+
+
+def test_a_portrait_does_not_cut_a_strip_out_of_all_others() -> None:
+    view = common_view([(100, 50)] * 4 + [(50, 100)])
+    assert view == View(100, 50)
+    assert not view.fits(grey(50, 100))
+
+
+def test_a_set_of_small_or_narrow_pictures_is_no_exception() -> None:
+    assert common_view([(100, 80)] * 9, [(40, 20)] * 3) == View(25, 20)
+    assert common_view([(300, 80)] * 9, [(80, 80)] * 3) == View(80, 80)
