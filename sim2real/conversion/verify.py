@@ -203,7 +203,7 @@ class _Check:
             if before != after:
                 yield "image", f"is {after}, its source {before}"
         except ImageError as error:
-            yield "image", str(error)
+            yield "image", str(error).removeprefix(f"{self.out / item.path}: ")
             return
         yield from self._image(item, line)
 

@@ -112,6 +112,9 @@ def evaluate(
     common = {"seed": seed, "device": device}
     choice = choose(options.metrics, options.metric_options, options.weights, options.detector, common)
     converted = open_converted(out, source, options.dataset)
+    if out.resolve() == converted.source.root.resolve():
+        message = f"{out}: this is the source itself, which is never written to; name what it was converted into"
+        raise Sim2RealError(message)
     reals = _real_frames(real, converted, options)
     if not converted.pairs:
         evaluation = _of_none(converted, real, options)

@@ -29,7 +29,7 @@ from torchvision.transforms.functional import gaussian_blur
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.labels import Label, Segmentation
-from sim2real.errors import DatasetError
+from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.evaluation.figures import Figure
 from sim2real.evaluation.intervals import blocks_of
 from sim2real.imageio import resize
@@ -166,13 +166,14 @@ def segment(
         progress: Told of the stages ``"learning before"``, ``"learning after"`` and ``"segmenting"``.
 
     Raises:
-        DatasetError: A mask is damaged, or no class covers enough to be learnt.
+        DatasetError: No class covers enough to be learnt.
         ImageError: An image is damaged.
     """
-    masked = [pair for pair in frames if "segmentation" in pair.labels()]
+    masked, faults = _with_masks(frames)
+    left_out = f"{len(faults)} masks could not be read and are left out of the segmenter: {faults[0]}" if faults else ""
     if len(masked) < _FEWEST:
         remark = f"a segmenter needs {_FEWEST} frames with segmentation masks, there are {len(masked)}"
-        return SegmenterResult(remark=remark)
+        return SegmenterResult(remark=f"{remark}; {left_out}".rstrip("; "))
     learnt, asked = hold_out(masked)
     asked = evenly(asked, _ASKED)
     segmenter, relearnt = (
@@ -195,7 +196,22 @@ def segment(
             *_figures("relearnt-miou", retitle, segmenter.names, found[:, [0, 2]], draws),
         ),
         {pair.path: float(share) for pair, share in zip(asked, both / np.maximum(true, 1), strict=True)},
+        left_out,
     )
+
+
+def _with_masks(frames: Sequence[Pair]) -> tuple[list[Pair], list[str]]:
+    """The frames whose mask can be read, and why others' cannot."""
+    masked, faults = list[Pair](), list[str]()
+    for pair in frames:
+        if "segmentation" in pair.labels():
+            try:
+                _mask(pair)
+            except Sim2RealError as error:
+                faults.append(str(error))
+            else:
+                masked.append(pair)
+    return masked, faults
 
 
 def hold_out(frames: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:

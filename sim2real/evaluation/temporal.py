@@ -11,6 +11,7 @@ are told of the source too: not even that one is steady to the last grey level.
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.labels import Flow
-from sim2real.errors import ImageError
+from sim2real.errors import ImageError, Sim2RealError
 from sim2real.evaluation.figures import Figure
 from sim2real.evaluation.frames import FramePair
 from sim2real.evaluation.intervals import blocks_of, mean_interval
@@ -45,10 +46,12 @@ class _Run(NamedTuple):
     Attributes:
         warp: Difference from the next frame along the motion, of the frames whose motion is known.
         flicker: Difference in light from the mean of both neighbours, of the frames that have two.
+        faults: Why frames, or their flow, could not be read.
     """
 
     warp: dict[str, _Both]
     flicker: dict[str, _Both]
+    faults: list[str]
 
 
 def temporal_figures(
@@ -63,11 +66,8 @@ def temporal_figures(
     Returns:
         The figures ``warp_error`` and ``flicker``, before and after, and ``warp_ratio``, which is 1 where a translation
         is as steady as its source; none at all where no two frames follow each other. And the values of each frame
-        after: path -> name -> value.
-
-    Raises:
-        ImageError: A frame cannot be decoded, or its flow does not fit it.
-        DatasetError: A flow label is damaged.
+        after: path -> name -> value. Frames that cannot be read, and flow that cannot or does not fit its frame, are
+        left out; the figures' remarks tell of them.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         runs = list(pool.map(_watch, _consecutive(pairs)))
@@ -88,7 +88,11 @@ def temporal_figures(
         for run in of_runs:
             for path, both in run.items():
                 by_frame.setdefault(path, {})[name] = float(both[1])
-    return (error, times, steady), by_frame
+    found: tuple[Figure, ...] = (error, times, steady)
+    if faults := [fault for run in runs for fault in run.faults]:
+        left_out = f"{len(faults)} frames or their flow left out: {faults[0]}"
+        found = tuple(replace(figure, remark=f"{figure.remark}; {left_out}".lstrip("; ")) for figure in found)
+    return found, by_frame
 
 
 def _consecutive(pairs: Sequence[FramePair]) -> Iterator[list[FramePair]]:
@@ -101,16 +105,27 @@ def _consecutive(pairs: Sequence[FramePair]) -> Iterator[list[FramePair]]:
 
 
 def _watch(run: Sequence[FramePair]) -> _Run:
-    seen = _Run({}, {})
+    seen = _Run({}, {}, [])
     paths, contrasts, lights = list[str](), list[_Both](), list[_Floats]()
     last: tuple[FramePair, tuple[Image, Image]] | None = None
     for pair in run:
-        images = pair.both()
+        try:
+            images = pair.both()
+        except Sim2RealError as error:
+            seen.faults.append(str(error))
+            paths, contrasts, lights, last = [], [], [], None
+            continue
         paths.append(pair.path)
         contrasts.append(np.array([max(cv2.meanStdDev(image)[1].mean(), _LEAST_CONTRAST) for image in images]))
         lights.append(np.stack([_light(image) for image in images]))
-        if last is not None and (error := _warp_error(*last, pair, images)) is not None:
-            seen.warp[paths[-2]] = np.maximum(error, _LEAST_ERROR) / np.mean(contrasts[-2:], axis=0)
+        if last is not None:
+            try:
+                warped = _warp_error(*last, pair, images)
+            except Sim2RealError as error:
+                seen.faults.append(str(error))
+                warped = None
+            if warped is not None:
+                seen.warp[paths[-2]] = np.maximum(warped, _LEAST_ERROR) / np.mean(contrasts[-2:], axis=0)
         if len(lights) >= 3:
             change = np.abs(lights[-2] - (lights[-3] + lights[-1]) / 2).mean(axis=(1, 2, 3), dtype=np.float64)
             seen.flicker[paths[-2]] = change / np.mean(contrasts[-3:], axis=0)

@@ -13,7 +13,7 @@ import pytest
 
 from sim2real.conversion import ConvertOptions, convert
 from sim2real.datasets import open_dataset
-from sim2real.errors import SettingsError, UnknownNameError
+from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.evaluation import EvaluateOptions, Evaluation, Figure, evaluate, read_evaluation
 from sim2real.evaluation.figures import frames_path
 from sim2real.evaluation.table import copy_frames
@@ -226,3 +226,9 @@ def test_figures_of_frames_are_copied_to_csv_and_parquet(town: Path, altered: Ca
     assert {row["path"]: row["new_edges"] for row in table} == {
         row["path"]: pytest.approx(float(row["new_edges"])) if row["new_edges"] else None for row in rows(out)
     }
+
+
+def test_a_source_is_never_written_to(town: Path) -> None:
+    with pytest.raises(Sim2RealError, match="this is the source itself"):
+        run(town, town / "sim")
+    assert not (town / "sim/.sim2real").exists()

@@ -104,6 +104,22 @@ def test_too_few_masks_make_a_remark() -> None:
     assert segment(frames) == SegmenterResult(remark="a segmenter needs 8 frames with segmentation masks, there are 7")
 
 
+class Torn(dict[str, Label]):
+    """Labels whose mask is damaged."""
+
+    def __getitem__(self, kind: str) -> Label:
+        raise DatasetError(f"{kind}.png: damaged")
+
+
+def test_masks_that_cannot_be_read_are_left_out_and_told() -> None:
+    mask = {"segmentation": Segmentation(np.zeros((16, 16), np.int32), {0: "Road"})}
+    frames = [blank("", number, Torn(mask) if number < 2 else mask) for number in range(9)]
+    remark = segment(frames).remark
+    assert "needs 8 frames with segmentation masks, there are 7" in remark
+    assert "2 masks could not be read" in remark
+    assert "segmentation.png: damaged" in remark
+
+
 @pytest.mark.parametrize("names", [{}, {0: "Undefined"}, {1: "Road"}])
 def test_masks_without_a_class_cannot_be_learnt(names: dict[int, str]) -> None:
     mask = {"segmentation": Segmentation(np.zeros((16, 16), np.int32), names)}

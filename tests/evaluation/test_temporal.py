@@ -6,7 +6,6 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from sim2real.datasets import open_dataset
-from sim2real.errors import ImageError
 from sim2real.evaluation.figures import Figure
 from sim2real.evaluation.frames import FramePair
 from sim2real.evaluation.temporal import temporal_figures
@@ -165,5 +164,17 @@ def test_numbered_photos_are_no_video(tmp_path: Path, paint: Callable[..., Path]
 
 def test_flow_that_does_not_fit_its_frame_is_named(tmp_path: Path) -> None:
     pairs = translated(moving_square(tmp_path / "in", ["forwardFlow"], size=(60, 90)), tmp_path / "out", same)
-    with pytest.raises(ImageError, match=r"rgb_00000\.jpg: its flow is of 90x60 pixels, the image of 96x64"):
-        temporal_figures(pairs)
+    found = by_name(pairs)
+    assert found["warp_error"].after is None
+    assert "rgb_00000.jpg: its flow is of 90x60 pixels, the image of 96x64" in found["warp_error"].remark
+    assert found["flicker"].after is not None
+
+
+def test_a_frame_that_cannot_be_read_costs_no_more_than_its_neighbours(tmp_path: Path) -> None:
+    pairs = translated(moving_square(tmp_path / "in", ["forwardFlow"]), tmp_path / "out", same)
+    whole, _ = temporal_figures(pairs)
+    pairs[-1].translation.write_bytes(b"no image")
+    figures, frames = temporal_figures(pairs)
+    assert [figure.count for figure in figures[:2]] == [figure.count - 1 for figure in whole[:2]]
+    assert all("1 frames or their flow left out" in figure.remark for figure in figures)
+    assert pairs[-2].path not in frames
