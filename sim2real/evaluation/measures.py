@@ -95,8 +95,12 @@ def see_frames(
                 changes |= metric.compare(before, after, labels)
             except Sim2RealError as error:
                 glimpse.faults[name] = f"{pair.path}: {error}"
+            except Exception as error:
+                error.add_note(f"by the metric '{name}', of {pair.path}")
+                raise
         glimpse.changes = changes
         glimpse.features = _describe([before, after], wanted, view)
+        glimpse.faults |= _too_small(before, view, wanted, pair.path)
         return glimpse
 
     return _see(pairs, look, set_metrics, view, partial(progress, "frames"))
@@ -106,9 +110,17 @@ def see_real(frames: Sequence[Frame], set_metrics: SetMetrics, view: View, progr
     """Show real pictures to metrics of sets; ``progress`` is told of the stage ``"real"``."""
 
     def look(frame: Frame, wanted: SetMetrics) -> _Glimpse:
-        return _Glimpse(features=_describe([frame.load_image()], wanted, view))
+        image = frame.load_image()
+        faults = _too_small(image, view, wanted, frame.image)
+        return _Glimpse(features=_describe([image], wanted, view), faults=faults)
 
     return _see(frames, look, set_metrics, view, partial(progress, "real"))
+
+
+def _too_small(image: Image, view: View, wanted: SetMetrics, path: str) -> dict[str, str]:
+    if not wanted or view.fits(image):
+        return {}
+    return {"realism": f"{path}: it has less than the {view.width}x{view.height} pixels that are looked at"}
 
 
 def _describe(images: Sequence[Image], metrics: SetMetrics, view: View) -> dict[str, list[Features]]:

@@ -95,6 +95,27 @@ def test_metrics_of_sets_see_one_size_whatever_the_pictures_have(
     np.testing.assert_allclose(features[:, 0], [frame.load_image().mean() for frame in real], atol=1e-3)
 
 
+def test_pictures_too_small_for_the_view_are_left_out_and_told(tmp_path: Path, paint: Paint) -> None:
+    real = [
+        *open_dataset(paint(tmp_path / "large", 3, size=(40, 32))).frames(),
+        *open_dataset(paint(tmp_path / "narrow", 2, size=(8, 32))).frames(),
+    ]
+    seen = see_real(real, {"brightness": Brightness()}, VIEW, quiet)
+    assert len(seen.looks["brightness"].blocks) == 3
+    assert len(seen.faults["realism"]) == 2
+    assert "it has less than the 20x16 pixels" in seen.faults["realism"][0]
+
+
+def test_a_metric_that_breaks_is_named_in_its_traceback(pairs: list[FramePair]) -> None:
+    class Broken(Light):
+        def compare(self, before: Image, after: Image, labels: Mapping[str, object]) -> dict[str, Change]:  # noqa: ARG002  as promised
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        see_frames(pairs, {"broken": Broken()}, {}, VIEW, quiet)
+    assert caught.value.__notes__ == [f"by the metric 'broken', of {pairs[0].path}"]
+
+
 def test_descriptions_that_take_much_room_are_kept_of_fewer_pictures_spread_over_all(
     pairs: list[FramePair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
