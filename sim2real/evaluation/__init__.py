@@ -315,8 +315,8 @@ def _too_small(sizes: Sequence[Size]) -> list[str]:
 def _left_out(converted: Converted) -> list[str]:
     if not converted.rejected:
         return []
-    left_out = f"{_frames(len(converted.rejected))} are left out, e.g. {converted.rejected[0].path}"
-    return [f"{left_out}: the gate rejected them, and what is there is not their translation"]
+    left_out = f"left out: {_frames(len(converted.rejected))}, e.g. {converted.rejected[0].path}"
+    return [f"{left_out}; the gate rejected them, and what is there is not their translation"]
 
 
 def _faults(seen: Seen, what: str) -> list[str]:

@@ -25,17 +25,22 @@ class Gate:
     Attributes:
         passes: It passes up to here.
         fails: It fails from here on, and warns in between; None: it only warns.
-        of_before: What is judged is its share of what it was before, which may be lower, not the figure, which may be
-            higher.
+        of_before: What is judged is its share of what it was before. A limit below 1 is how far that may fall, one
+            above 1 how far it may rise, as the limits of figures themselves are.
     """
 
     passes: float
     fails: float | None
     of_before: bool = False
 
+    @property
+    def of_falling(self) -> bool:
+        """Whether less is worse."""
+        return self.of_before and self.passes < 1
+
     def state(self, value: float) -> State:
         """How a figure, or its share of what it was, stands."""
-        sign = -1 if self.of_before else 1
+        sign = -1 if self.of_falling else 1
         if sign * value <= sign * self.passes:
             return "PASS"
         return "FAIL" if self.fails is not None and sign * value >= sign * self.fails else "WARN"
@@ -49,6 +54,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "recall": Gate(0.95, 0.75, of_before=True),
     "contrast": Gate(0.85, None, of_before=True),
     "warp_ratio": Gate(1.5, None),
+    "flicker": Gate(1.25, None, of_before=True),
 }
 """Name of a figure of all classes together -> its limits.
 
@@ -141,12 +147,13 @@ def _labels(figures: Sequence[Figure]) -> list[_Finding]:
 
 def _told(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
     """Such as ``"recall of Car 23%, Van 31% of what it was (good from 85%, bad up to 50%)"``."""
-    form, of_before, good = ("{:.0%}", " of what it was", "from") if gate.of_before else ("{:.3g}", "", "up to")
-    worst_first = sorted(values, reverse=not gate.of_before)
+    form, of_before = ("{:.0%}", " of what it was") if gate.of_before else ("{:.3g}", "")
+    good, bad = ("from", "up to") if gate.of_falling else ("up to", "from")
+    worst_first = sorted(values, reverse=not gate.of_falling)
     shown = ", ".join(f"{label} {form.format(value)}".strip() for value, label in worst_first)
     limits = f"good {good} {form.format(gate.passes)}"
     if gate.fails is not None:
-        limits += f", bad {'up to' if gate.of_before else 'from'} {form.format(gate.fails)}"
+        limits += f", bad {bad} {form.format(gate.fails)}"
     return f"{name}{' of' if values[0][1] else ''} {shown}{of_before} ({limits})"
 
 

@@ -50,6 +50,14 @@ def test_a_segmenter_is_held_against_what_it_knew_before(value: float, state: st
     assert assess(miou) == state
 
 
+@pytest.mark.parametrize(("value", "state"), [(0.05, "PASS"), (0.12, "PASS"), (0.2, "WARN"), (0.9, "WARN")])
+def test_what_flickers_more_than_its_source_warns(value: float, state: str) -> None:
+    flicker = figure("flicker", value, before=0.1, group="temporal")
+    assert assess(flicker) == state
+    if state == "WARN":
+        assert "flicker 200%" in judge([KEPT, NEARER, figure("flicker", 0.2, before=0.1)], ENOUGH)[1][0]
+
+
 def test_a_fall_that_may_be_chance_does_not_fail() -> None:
     fallen = {"before": 0.9, "better": "higher"}
     assert assess(figure("recall", 0.5, **fallen, change=(-0.9, 0.1))) == "WARN"
