@@ -49,7 +49,7 @@ class Gate:
 GATES: Final[Mapping[str, Gate]] = {
     "new_edges": Gate(0.03, 0.15),
     "lost_boundaries": Gate(0.05, 0.10),
-    "invented": Gate(0.01, 0.05),
+    "invented": Gate(0.01, 0.10),
     "relearnt-miou": Gate(0.95, 0.75, of_before=True),
     "recall": Gate(0.95, 0.75, of_before=True),
     "contrast": Gate(0.85, None, of_before=True),
