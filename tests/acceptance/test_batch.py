@@ -72,7 +72,7 @@ def assert_done(result: subprocess.CompletedProcess[str], run: Path) -> list[dic
     """Make sure that a batch was done to its end, and with the exit code of its verdicts; returns its conversions."""
     said = result.stdout + result.stderr
     assert "Traceback" not in said, said
-    assert "error: " not in said, said
+    assert "\nerror: " not in said, said
     conversions: list[dict[str, Any]] = json.loads((run / "batch.json").read_text())["conversions"]
     verdicts = [conversion["evaluation"]["verdict"] for conversion in conversions]
     assert result.returncode == ("FAIL" in verdicts), said
