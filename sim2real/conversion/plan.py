@@ -13,7 +13,17 @@ from typing import Literal, TypeVar
 from sim2real import __version__
 from sim2real.conversion.choices import choose
 from sim2real.conversion.gate import Rejected, Rule, parse_gate
-from sim2real.conversion.manifest import Line, Record, Status, aside, contents, read_manifest, read_record, record_path
+from sim2real.conversion.manifest import (
+    Line,
+    Record,
+    Status,
+    aside,
+    contents,
+    manifest_path,
+    read_manifest,
+    read_record,
+    record_path,
+)
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.devices import usable_cores
@@ -375,7 +385,8 @@ def check_places(source: Path, out: Path) -> None:
     if _within(inner, outer) or _within(outer, inner):
         message = f"{out} and {source}: one is inside the other or they are the same; name a folder beside the source"
         raise Sim2RealError(message)
-    if out.is_dir() and not record_path(out).is_file() and any(path.name != STATE_FOLDER for path in out.iterdir()):
+    known = record_path(out).is_file() or manifest_path(out).is_file()  # others, too, leave findings in STATE_FOLDER
+    if out.is_dir() and not known and any(path.name != STATE_FOLDER for path in out.iterdir()):
         message = f"{out}: not empty, and no conversion of sim2real; name a new or empty folder to convert into"
         raise Sim2RealError(message)
 
