@@ -1,6 +1,5 @@
 """The engine that is always there: PyTorch on the CPU or a GPU."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sim2real.devices import usable_cores
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
@@ -17,6 +17,7 @@ from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MOST_STREAMS = 16
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -30,8 +31,8 @@ class TorchEngine:
         settings: Device, precision and what is compiled; the same ones give the same bytes in every run.
 
     Attributes:
-        streams: Two on a GPU, so that one copies while the other computes; as many as there are cores, if the generator
-            works on one frame at a time.
+        streams: Two on a GPU, so that one copies while the other computes; as many as this process may use cores,
+            16 at most, if the generator works on one frame at a time.
         takes_seeds: Whether it does, and draws at random.
 
     Raises:
@@ -45,7 +46,10 @@ class TorchEngine:
         self._stride: int = getattr(generator, "stride", 1)
         self._generator = prepared(generator).to(self._device).to(memory_format=self._layout)
         self.takes_seeds: bool = getattr(generator, "by_frame", False)
-        self.streams = (os.cpu_count() or 1) if self.takes_seeds else 1 if self._device.type == "cpu" else 2
+        if self.takes_seeds:
+            self.streams = min(usable_cores(), _MOST_STREAMS)
+        else:
+            self.streams = 1 if self._device.type == "cpu" else 2
         self._own = threading.local()
         self._compiled: dict[tuple[int, int], Callable[..., Tensor]] = {}
         for width, height in settings.compile:
