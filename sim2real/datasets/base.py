@@ -164,6 +164,7 @@ class Tree:
                         self.broken.append(path)
             names.sort()
         self._folders = dict(sorted(self._folders.items()))
+        self._in_any_case = {folder.lower(): folder.rstrip("/") for folder in reversed(self._folders)}
         self.broken.sort()
 
     def __iter__(self) -> Iterator[str]:
@@ -186,9 +187,7 @@ class Tree:
 
     def folder(self, path: str) -> str:
         """The folder that a path names, in the case in which it is there; the path itself if there is none."""
-        if f"{path}/" in self._folders:
-            return path
-        return next((folder for folder in self.folders if folder.lower() == path.lower()), path)
+        return path if f"{path}/" in self._folders else self._in_any_case.get(f"{path}/".lower(), path)
 
     def names(self, folder: str) -> list[str]:
         """The names of the files directly in a folder, in order; none if there is no such folder."""
@@ -278,8 +277,11 @@ def _leads_back(target: str, around: tuple[str, ...]) -> bool:
 class Adapter(Protocol):
     """A layout on disk: a path grammar, and nothing about decoding pixels, copying or training.
 
-    Optional besides what stands here: ``role(path: str) -> Role | None`` for files that no frame claims (AUX when it is
-    absent or says None), and ``warnings(tree: Tree) -> Iterator[str]`` for what a user should know before converting.
+    Optional besides what stands here: ``facts: Facts`` for its card; ``role(path: str) -> Role | None`` for files that
+    no frame claims (AUX when it is absent or says None); ``warnings(tree: Tree) -> Iterator[str]`` for what a user
+    should know before converting; ``stale: Sequence[tuple[str, str]]``, patterns that are searched in paths, without
+    regard to case, and what in such a file, or in its name, tells the old looks; ``consecutive: bool``, whether the
+    indices of a sequence count the frames of a video. :class:`sim2real.datasets.layout.FolderLayout` has all of that.
     """
 
     name: ClassVar[str]

@@ -4,17 +4,17 @@ A folder of images is known by the end of its path, so that it does not matter h
 the folders ``training`` and ``testing`` are there. Layouts and codings: the development kits of the KITTI benchmarks.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 import numpy as np
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.base import Frame, PathMatch, Role, Tree
+from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.labels import (
     NOTHING,
     Box,
@@ -24,107 +24,49 @@ from sim2real.datasets.labels import (
     read_disparity,
     read_index_mask,
     read_kitti_flow,
-    read_rows,
 )
-from sim2real.errors import DatasetError
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import read_kitti_boxes, read_kitti_rows
 
 
-class _Kitti:
-    """What the layouts share; each of them is a table.
+def _read_instances(path: Path) -> Instances:
+    """16 bits: the class in the upper 8, the number of the object, or 0, in the lower ones."""
+    ids = read_index_mask(path).ids
+    return Instances(np.where(ids % 256 > 0, ids, np.int32(NOTHING)))
 
-    Attributes:
-        rule: What :meth:`recognise` looks for, in words.
-        images: End of the path of a folder of colour images, with a group ``camera``, and the names in it, with a group
-            ``frame``.
-        evidence: Folder and names of files of which one has to be there too; none if ``images`` says enough.
-        labels: Kind of label of camera 2 -> folder and names, likewise, beside the folder of images.
-    """
 
-    name: ClassVar[str]
-    rule: ClassVar[str]
-    images: ClassVar[tuple[str, str]]
-    evidence: ClassVar[tuple[str, str] | None] = None
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {}
+class _Kitti(FolderLayout):
+    """What the layouts share: folders of camera 2 and 3, the labels are those of camera 2, the left one."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    roles = (
+        (r"(?:^|/)(?:semantic_rgb|viz_\w+)/", Role.PSEUDO),
+        (
+            r"(?:^|/)(?:label_0?[23]|disp_\w+|flow_\w+|semantic|instance|obj_map)/|(?:^|/)tracklet_labels\.xml$",
+            Role.LABEL,
+        ),
+    )
 
-    @classmethod
-    def recognise(cls, tree: Tree) -> Match | None:
-        """The images, and what else belongs to the layout."""
-        images = sum(1 for _ in tree.find(*cls.images))
-        if not images or (cls.evidence and next(tree.find(*cls.evidence), None) is None):
-            return None
-        return Match(cls.rule, images)
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+        "segmentation": partial(read_index_mask, names=CITYSCAPES),
+        "instance": _read_instances,
+        "flow": read_kitti_flow,
+        "disparity": read_disparity,
+        "boxes": read_kitti_boxes,
+    }
 
-    def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every colour image; the labels are those of the left camera."""
-        for folder in tree.find_folders(self.images[0]):
-            left = folder["camera"].endswith("2")
-            labels = self._labels(tree, folder) if left else {}
-            for number, image in tree.by_frame(folder.path, self.images[1]).items():
-                yield Frame(
-                    image,
-                    sequence=folder.path,
-                    index=int(number.replace("_", "")),
-                    labels={kind: paths.get(number, "") for kind, paths in labels.items()},
-                )
-
-    def _labels(self, tree: Tree, folder: PathMatch) -> dict[str, Mapping[str, str]]:
-        """For each kind of label the paths by the number of the frame."""
-        return {
-            kind: tree.by_frame(tree.folder(folder.base + name), names) for kind, (name, names) in self.labels.items()
-        }
-
-    def role(self, path: str) -> Role | None:
-        """Colour pictures of labels are never translated, labels of missing images are still labels."""
-        return next((role for pattern, role in _ROLES if pattern.search(path)), None)
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """The labels of the left camera."""
+        return super().labels_of(tree, folder) if folder["camera"].endswith("2") else {}
 
     def warnings(self, tree: Tree) -> Iterator[str]:  # noqa: ARG002  the protocol's arguments
         """The licence."""
         yield "KITTI is licensed CC BY-NC-SA 3.0, non-commercial: a converted copy is an adaptation under that licence"
 
-    def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label."""
-        path = self.root / frame.labels[kind]
-        match kind:
-            case "segmentation":
-                return read_index_mask(path, names=CITYSCAPES)
-            case "instance":
-                ids = read_index_mask(path).ids
-                return Instances(np.where(ids % 256 > 0, ids, np.int32(NOTHING)))
-            case "flow":
-                return read_kitti_flow(path)
-            case "disparity":
-                return read_disparity(path)
-            case _:
-                return Boxes(self._boxes(path, frame))
 
-    def _boxes(self, path: Path, frame: Frame) -> tuple[Box, ...]:  # noqa: ARG002  tracks have a file for all frames
-        return tuple(box for _, box in _boxes(path))
-
-
-_ROLES: Final = (
-    (re.compile(r"(?:^|/)(?:semantic_rgb|viz_\w+)/", re.IGNORECASE), Role.PSEUDO),
-    (
-        re.compile(
-            r"(?:^|/)(?:label_0?[23]|disp_\w+|flow_\w+|semantic|instance|obj_map)/|(?:^|/)tracklet_labels\.xml$",
-            re.IGNORECASE,
-        ),
-        Role.LABEL,
-    ),
-)
 _SEMANTICS: Final = {
     "segmentation": ("semantic", r"(?:Kitti2015_)?(?P<frame>\d{6}_10)\.png"),
     "instance": ("instance", r"(?:Kitti2015_)?(?P<frame>\d{6}_10)\.png"),
 }
-CITYSCAPES: Final = (
-    *("unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road"),
-    *("sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole"),
-    *("polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck"),
-    *("bus", "caravan", "trailer", "train", "motorcycle", "bicycle"),
-)
-"""Names of the class ids 0 to 33 (cityscapesScripts, labels.py), which KITTI's semantics share."""
 
 
 class KittiRaw(_Kitti):
@@ -141,7 +83,7 @@ class KittiOdometry(_Kitti):
     name = "kitti-odometry"
     rule = "sequences/<nn>/image_2/<frame>.png with calib.txt"
     images = (r"sequences/\d\d/image_(?P<camera>[23])", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
-    evidence = (r"sequences/\d\d", r"calib\.txt")
+    evidence = ((r"sequences/\d\d", r"calib\.txt"),)
 
 
 class KittiTracking(_Kitti):
@@ -151,13 +93,17 @@ class KittiTracking(_Kitti):
     rule = "image_02/<sequence>/<frame>.png"
     images = (r"image_(?P<camera>0[23])/(?P<sequence>\d{4})", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
 
-    def _labels(self, tree: Tree, folder: PathMatch) -> dict[str, Mapping[str, str]]:
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """One file of boxes for all frames of a sequence."""
+        if not folder["camera"].endswith("2"):
+            return {}
         sequence = folder["sequence"]
         path = tree.by_frame(tree.folder(f"{folder.base}label_02"), rf"(?P<frame>{sequence})\.txt").get(sequence, "")
         return {"boxes": dict.fromkeys(tree.by_frame(folder.path, self.images[1]), path)}
 
-    def _boxes(self, path: Path, frame: Frame) -> tuple[Box, ...]:
-        return _tracks(path).get(frame.index, ())
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """The boxes of a frame, out of those of its sequence."""
+        return Boxes(_tracks(self.root / frame.labels[kind]).get(frame.index, ()))
 
 
 class KittiFlow2015(_Kitti):
@@ -166,7 +112,7 @@ class KittiFlow2015(_Kitti):
     name = "kitti-flow2015"
     rule = "image_2/<frame>_10.png with disp_* or flow_*"
     images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6}_\d\d)\.png")
-    evidence = (r"(?:disp_(?:occ|noc)_[01]|flow_(?:occ|noc))", r"\d{6}_10\.png")
+    evidence = ((r"(?:disp_(?:occ|noc)_[01]|flow_(?:occ|noc))", r"\d{6}_10\.png"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "disparity": ("disp_occ_0", r"(?P<frame>\d{6}_10)\.png"),
         "flow": ("flow_occ", r"(?P<frame>\d{6}_10)\.png"),
@@ -180,7 +126,7 @@ class KittiSemantics(_Kitti):
     name = "kitti-semantics"
     rule = "image_2/<frame>_10.png with semantic or semantic_rgb"
     images = (r"image_(?P<camera>2)", r"(?:Kitti2015_)?(?P<frame>\d{6}_\d\d)\.png")
-    evidence = (r"semantic(?:_rgb)?", r"(?:Kitti2015_)?\d{6}_10\.png")
+    evidence = ((r"semantic(?:_rgb)?", r"(?:Kitti2015_)?\d{6}_10\.png"),)
     labels = _SEMANTICS
 
 
@@ -190,7 +136,7 @@ class KittiObject(_Kitti):
     name = "kitti-object"
     rule = "image_2/<frame>.png with calib or label_2"
     images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
-    evidence = (r"(?:calib|label_2)", r"\d{6}\.txt")
+    evidence = ((r"(?:calib|label_2)", r"\d{6}\.txt"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {"boxes": ("label_2", r"(?P<frame>\d{6})\.txt")}
 
 
@@ -198,25 +144,6 @@ class KittiObject(_Kitti):
 def _tracks(path: Path) -> Mapping[int, tuple[Box, ...]]:
     """The boxes of a sequence by frame: two columns more than those of a frame, its number and the track."""
     boxes: dict[int, tuple[Box, ...]] = defaultdict(tuple)
-    for (frame, track), box in _boxes(path, ahead=2):
+    for (frame, track), box in read_kitti_rows(path, ahead=2):
         boxes[frame] += (replace(box, track=track),)
     return boxes
-
-
-def _boxes(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box]]:
-    """The boxes of a label file, each with the numbers that stand in the columns ahead of it.
-
-    15 columns tell of a box; results of a detector have one more, the score.
-    """
-    for number, row in read_rows(path):
-        try:
-            label, truncated, *_ = row[ahead:]
-            left, top, right, bottom = map(float, row[ahead + 4 : ahead + 8])
-            share = float(truncated)
-            yield (
-                [int(each) for each in row[:ahead]],
-                Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None),
-            )
-        except ValueError as error:
-            message = f"{path}: line {number} tells of no box: {error}"
-            raise DatasetError(message) from error

@@ -1,0 +1,81 @@
+"""An adapter as a table: folders of numbered images, and labels of the same numbers in other folders."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import Label
+
+
+class FolderLayout:
+    r"""What layouts share whose images and labels lie in folders of their own; each of them is a table.
+
+    Patterns are regular expressions, matched without regard to case; how deep the dataset lies does not matter.
+
+    Attributes:
+        name: Registered name.
+        facts: What the card tells.
+        rule: What :meth:`recognise` looks for, in words.
+        images: End of the path of a folder of images, and the names in it, with a group ``frame``:
+            ``(r"(?P<route>[^/]+)/rgb", r"(?P<frame>\d{4})\.jpg")``.
+        evidence: Folder and names, likewise; of each row one file has to be there.
+        labels: Kind of label -> the folder, beside the images' one, in which ``{route}`` stands for what the group of
+            that name has matched, and the names in it, with a group ``frame`` that is equal to the image's.
+        decoders: Kind of label -> what reads such a file.
+        roles: Pattern that is searched in the paths of files that no frame claims -> their role; the first counts.
+        stale: Pattern that is searched in paths -> what in these files, or in their names, tells the old looks.
+        consecutive: Whether the numbers in a folder count the frames of a video, so that a gap is worth a warning.
+    """
+
+    name: ClassVar[str]
+    facts: ClassVar[Facts]
+    rule: ClassVar[str]
+    images: ClassVar[tuple[str, str]]
+    evidence: ClassVar[Sequence[tuple[str, str]]] = ()
+    labels: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {}
+    roles: ClassVar[Sequence[tuple[str, Role]]] = ()
+    stale: ClassVar[Sequence[tuple[str, str]]] = ()
+    consecutive: ClassVar[bool] = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._roles = [(re.compile(pattern, re.IGNORECASE), role) for pattern, role in self.roles]
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """The images, and all of the evidence."""
+        images = sum(1 for _ in tree.find(*cls.images))
+        if not images or any(next(tree.find(*row), None) is None for row in cls.evidence):
+            return None
+        return Match(cls.rule, images)
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every image, with the labels of its number."""
+        for folder in tree.find_folders(self.images[0]):
+            labels = self.labels_of(tree, folder)
+            for number, image in tree.by_frame(folder.path, self.images[1]).items():
+                yield Frame(
+                    image,
+                    sequence=folder.path,
+                    index=int(re.sub(r"\D", "", number) or 0),
+                    labels={kind: paths.get(number, "") for kind, paths in labels.items()},
+                )
+
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """For each kind of label of a folder of images the paths by the number of the frame."""
+        return {
+            kind: tree.by_frame(tree.folder(folder.base + place.format_map(folder)), names)
+            for kind, (place, names) in self.labels.items()
+        }
+
+    def role(self, path: str) -> Role | None:
+        """What the first fitting pattern says: labels of missing images are still labels."""
+        return next((role for pattern, role in self._roles if pattern.search(path)), None)
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label."""
+        return self.decoders[kind](self.root / frame.labels[kind])

@@ -1,0 +1,89 @@
+"""Codings that several families of datasets share, besides those in :mod:`sim2real.datasets.labels`."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.labels import Box, Boxes, read_rows
+from sim2real.errors import DatasetError, ImageError
+from sim2real.imageio import read_label
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it
+    """Read a JSON file, packed by gzip if its name ends in ``.gz``.
+
+    Raises:
+        DatasetError: It cannot be read, or is no JSON.
+    """
+    try:
+        data = path.read_bytes()
+        return json.loads(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
+    except (OSError, EOFError, ValueError) as error:
+        message = f"{path}: cannot be read as JSON: {error}"
+        raise DatasetError(message) from error
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Read an array from a .npy file, never a pickled object.
+
+    Raises:
+        DatasetError: It cannot be read as such a file.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        message = f"{path}: cannot be read as an array: {error}"
+        raise DatasetError(message) from error
+    return array
+
+
+def read_packed_ids(path: Path) -> NDArray[np.int32]:
+    """Read an image of 8-bit colours that hold one number of 24 bits each: ``R + 256 G + 65536 B``, (H, W).
+
+    COCO's panoptic masks and CARLA's depth are stored so. An alpha channel is not looked at.
+
+    Raises:
+        ImageError: It is damaged, or is no RGB(A) image of 8 bits.
+    """
+    pixels = read_label(path)
+    if pixels.ndim != 3 or pixels.shape[2] < 3 or pixels.dtype != np.uint8:
+        message = f"{path}: numbers of 24 bits are stored as RGB of 8 bits; this is {pixels.dtype} {pixels.shape}"
+        raise ImageError(message)
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    return red | (green << 8) | (blue << 16)
+
+
+def read_kitti_boxes(path: Path) -> Boxes:
+    """Read the boxes of a frame as KITTI's ``label_2`` has them.
+
+    Raises:
+        DatasetError: A row is damaged, or the file cannot be read.
+    """
+    return Boxes(tuple(box for _, box in read_kitti_rows(path)))
+
+
+def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box]]:
+    """Read the boxes of a file of KITTI's, each with the numbers that stand in the columns ahead of it.
+
+    15 columns tell of a box; results of a detector have one more, the score.
+
+    Raises:
+        DatasetError: A row is damaged, or the file cannot be read.
+    """
+    for number, row in read_rows(path):
+        try:
+            label, truncated, *_ = row[ahead:]
+            left, top, right, bottom = map(float, row[ahead + 4 : ahead + 8])
+            share = float(truncated)
+            yield (
+                [int(each) for each in row[:ahead]],
+                Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None),
+            )
+        except ValueError as error:
+            message = f"{path}: line {number} tells of no box: {error}"
+            raise DatasetError(message) from error
