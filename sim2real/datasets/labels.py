@@ -45,6 +45,17 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class Distance:
+    """Distance to the camera's centre along the ray in metres, float32 (H, W), NaN where there is none.
+
+    What a simulator writes that measures along the ray, where the intrinsics that make it a :class:`Depth` are not
+    known.
+    """
+
+    metres: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Disparity:
     """Shift between the rectified cameras in pixels, float32 (H, W), NaN where there is no measurement."""
 
@@ -102,7 +113,7 @@ class Boxes:
     boxes: tuple[Box, ...]
 
 
-Label = Segmentation | Instances | Depth | Disparity | Flow | SceneFlow | Boxes
+Label = Segmentation | Instances | Depth | Distance | Disparity | Flow | SceneFlow | Boxes
 
 
 def read_index_mask(path: Path, *, names: Mapping[int, str] | Sequence[str] = ()) -> Segmentation:
