@@ -99,14 +99,16 @@ class PathMatch:
     Attributes:
         path: The path.
         base: What comes before the part that the pattern fits: empty or with a closing slash.
+        above: What of that part lies above the root: empty or with a closing slash.
         groups: The underlying matches.
     """
 
-    __slots__ = ("base", "groups", "path")
+    __slots__ = ("above", "base", "groups", "path")
 
-    def __init__(self, path: str, *groups: re.Match[str], base: str = "") -> None:
+    def __init__(self, path: str, *groups: re.Match[str], base: str = "", above: str = "") -> None:
         self.path = path
         self.base = base
+        self.above = above
         self.groups = groups
 
     def __getitem__(self, group: str) -> str:
@@ -114,6 +116,17 @@ class PathMatch:
             if group in match.re.groupindex:
                 return match[group] or ""
         raise KeyError(group)
+
+    def beside(self, place: str) -> str:
+        """The path, from the root, of a place that is told from the base; ``{group}`` stands for what it has matched.
+
+        Of a folder that begins above the root, that part is left out: beside ``rgb`` of a root called ``town1``, which
+        ``(?P<town>[^/]+)/rgb`` fits, ``{town}/depth`` is ``depth``.
+        """
+        path = f"{place.format_map(self)}/"
+        if path.lower().startswith(self.above.lower()):
+            path = path[len(self.above) :]
+        return (self.base + path).rstrip("/")
 
 
 class Tree:
@@ -244,8 +257,9 @@ class Tree:
         above = len(self._above)
         for folder in self._folders:
             if groups := fits(self._above + folder):
-                base = folder[: max(0, groups.end("_base") - above)]
-                yield PathMatch(folder.rstrip("/"), groups, base=base)
+                start = groups.end("_base")
+                base = folder[: max(0, start - above)]
+                yield PathMatch(folder.rstrip("/"), groups, base=base, above=self._above[start:])
 
     def find(self, folder: str, name: str) -> Iterator[PathMatch]:
         """The files whose name a pattern fits, in folders as of :meth:`find_folders`; quick, as folders are few."""
@@ -254,7 +268,7 @@ class Tree:
             prefix = f"{found.path}/" if found.path else ""
             for entry in self._folders[prefix]:
                 if groups := fits(entry):
-                    yield PathMatch(prefix + entry, groups, *found.groups, base=found.base)
+                    yield PathMatch(prefix + entry, groups, *found.groups, base=found.base, above=found.above)
 
 
 def nearest(candidates: Iterable[PathMatch], path: str) -> PathMatch | None:
@@ -281,7 +295,8 @@ class Adapter(Protocol):
     no frame claims (AUX when it is absent or says None); ``warnings(tree: Tree) -> Iterator[str]`` for what a user
     should know before converting; ``stale: Sequence[tuple[str, str]]``, patterns that are searched in paths, without
     regard to case, and what in such a file, or in its name, tells the old looks; ``consecutive: bool``, whether the
-    indices of a sequence count the frames of a video. :class:`sim2real.datasets.layout.FolderLayout` has all of that.
+    indices of a sequence count the frames of a video; ``sparse: Collection[str]``, the kinds of labels that only some
+    images of a sequence have by design. :class:`sim2real.datasets.layout.FolderLayout` has all of that.
     """
 
     name: ClassVar[str]

@@ -1,7 +1,7 @@
 """An adapter as a table: folders of numbered images, and labels of the same numbers in other folders."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +28,7 @@ class FolderLayout:
         roles: Pattern that is searched in the paths of files that no frame claims -> their role; the first counts.
         stale: Pattern that is searched in paths -> what in these files, or in their names, tells the old looks.
         consecutive: Whether the numbers in a folder count the frames of a video, so that a gap is worth a warning.
+        sparse: Kinds of labels that only some images of a folder have by design, so that a lack is worth no warning.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class FolderLayout:
     roles: ClassVar[Sequence[tuple[str, Role]]] = ()
     stale: ClassVar[Sequence[tuple[str, str]]] = ()
     consecutive: ClassVar[bool] = False
+    sparse: ClassVar[Collection[str]] = ()
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -68,7 +70,7 @@ class FolderLayout:
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
         """For each kind of label of a folder of images the paths by the number of the frame."""
         return {
-            kind: tree.by_frame(tree.folder(folder.base + place.format_map(folder)), names)
+            kind: tree.by_frame(tree.folder(folder.beside(place)), names)
             for kind, (place, names) in self.labels.items()
         }
 

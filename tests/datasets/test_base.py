@@ -60,6 +60,14 @@ def test_folders_are_found_by_the_end_of_their_path_even_from_inside(tmp_path: P
     assert [image.path for image in Tree(tmp_path / "a/scene1/rgb").find(*pattern)] == ["0.png"]
 
 
+@pytest.mark.parametrize(("root", "depth"), [("", "a/Scene1/depth"), ("a/Scene1", "depth")])
+def test_what_lies_beside_a_folder_is_told_from_the_root(root: str, depth: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"a/Scene1/rgb/0.png": b"", "a/Scene1/depth/0.png": b""})
+    (folder,) = Tree(tmp_path / root).find_folders(r"(?P<scene>scene\d)/(?P<kind>rgb)")
+    assert folder.beside("{scene}/depth") == depth
+    assert folder.beside("{scene}/{kind}") == folder.path
+
+
 def test_linked_folders_are_followed_as_often_as_they_are_linked(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {"store/0.jpg": b"", "data/own.txt": b""})
     (tmp_path / "data/image_2").symlink_to(tmp_path / "store")
