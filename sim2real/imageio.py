@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -130,12 +130,19 @@ def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
 
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) at another (W, H): means of areas if a side shrinks, else bicubic; itself if it has that size."""
+    """RGB (H, W, 3) or (H, W) at another (W, H): means of areas if a side shrinks, else bicubic; itself at its own."""
     height, width = rgb.shape[:2]
     if size == (width, height):
         return rgb
     shrinks = size[0] < width or size[1] < height
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)
+
+
+def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
+    """A photo at another (W, H), its alpha channel too; a side that shrinks is averaged even where the other grows."""
+    least = min(size[0], picture.rgb.shape[1]), min(size[1], picture.rgb.shape[0])
+    alpha = None if picture.alpha is None else resize(resize(picture.alpha, least), size)
+    return replace(picture, rgb=resize(resize(picture.rgb, least), size), alpha=alpha)
 
 
 def read_picture(path: Path) -> Picture:
@@ -216,6 +223,24 @@ def read_label(path: Path) -> NDArray[Any]:
             return np.array(image)
 
 
+def replace_values(data: bytes, change: Callable[[NDArray[Any]], NDArray[Any]], path: Path) -> bytes:
+    """A label image with other stored values: channels, bits, colour table and what else the file says stay.
+
+    Args:
+        data: The bytes of the file, a PNG.
+        change: The values as :func:`read_label` gives them -> others of the same type and channels, of any size.
+        path: What is wrong with the file is told of it.
+
+    Raises:
+        ImageError: The file is damaged, or is no PNG.
+    """
+    with _naming(path):
+        if not data.startswith(_PNG_SIGNATURE):
+            raise ImageError("no PNG; only those can be written back without loss")
+        values = _read_png_label(data)
+    return _with_values(data, change(values))
+
+
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, palette: NDArray[np.uint8] | None = None) -> bytes:
     """Encode pixels as PNG, without metadata.
 
@@ -276,6 +301,8 @@ _PNG_HEADER_END: Final = 26
 _PNG_IHDR_END: Final = 33
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_PALETTE: Final = 3
+_PNG_UP: Final = 2  # the filter that stores the difference to the row above
+_PNG_LEVEL: Final = 4
 _PNG_COLOUR_SPACE: Final = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _PNG_SRGB_CHUNK: Final = b"\x00\x00\x00\x01sRGB\x00\xae\xce\x1c\xe9"
 
@@ -341,6 +368,35 @@ def _read_png_label(data: bytes) -> NDArray[Any]:
     if header.bits in {2, 4}:
         values = values // (255 // (2**header.bits - 1))  # Pillow spreads them over 0..255
     return values.astype(np.uint16 if header.bits == 16 else np.uint8)
+
+
+def _with_values(data: bytes, values: NDArray[Any]) -> bytes:
+    """The PNG with other values, its chunks but for size and pixels as they are; not interlaced, rows as differences.
+
+    None of the encoders at hand keeps a colour table of 16 entries, its alphas, or 4 bits a pixel.
+    """
+    header = _png_header(data)
+    height, width = values.shape[:2]
+    if header.bits < 8:
+        bits = np.unpackbits(values[..., None].astype(np.uint8), axis=-1)[..., -header.bits :]
+        rows = np.packbits(bits.reshape(height, -1), axis=1)
+    else:
+        rows = np.ascontiguousarray(values.reshape(height, -1).astype(f">u{header.bits // 8}")).view(np.uint8)
+    differences = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    filtered = np.concatenate([np.full((height, 1), _PNG_UP, np.uint8), differences], axis=1)
+    size = struct.pack(">II", width, height)
+    new = {b"IHDR": size + data[24:28] + b"\0", b"IDAT": zlib.compress(filtered.tobytes(), _PNG_LEVEL)}
+    result = _PNG_SIGNATURE
+    for kind, chunk in _png_chunks(data):
+        if kind in new:
+            result += _png_chunk(kind, new.pop(kind))
+        elif kind != b"IDAT":
+            result += chunk
+    return result
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 # JPEG (ITU T.81)

@@ -296,7 +296,9 @@ class Adapter(Protocol):
     should know before converting; ``stale: Sequence[tuple[str, str]]``, patterns that are searched in paths, without
     regard to case, and what in such a file, or in its name, tells the old looks; ``consecutive: bool``, whether the
     indices of a sequence count the frames of a video; ``sparse: Collection[str]``, the kinds of labels that only some
-    images of a sequence have by design. :class:`sim2real.datasets.layout.FolderLayout` has all of that.
+    images of a sequence have by design; ``resizing: Sequence[tuple[str, Rule]]``, what becomes of files if the
+    dataset is resized, see :mod:`sim2real.datasets.resizing`. :class:`sim2real.datasets.layout.FolderLayout` has all of
+    that.
     """
 
     name: ClassVar[str]

@@ -8,6 +8,7 @@ from typing import ClassVar
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
+from sim2real.datasets.resizing import Resizing
 
 
 class FolderLayout:
@@ -27,6 +28,8 @@ class FolderLayout:
         decoders: Kind of label -> what reads such a file.
         roles: Pattern that is searched in the paths of files that no frame claims -> their role; the first counts.
         stale: Pattern that is searched in paths -> what in these files, or in their names, tells the old looks.
+        resizing: What becomes of files that are not translated if the dataset is resized, see
+            :mod:`sim2real.datasets.resizing`.
         consecutive: Whether the numbers in a folder count the frames of a video, so that a gap is worth a warning.
         sparse: Kinds of labels that only some images of a folder have by design, so that a lack is worth no warning.
     """
@@ -40,6 +43,7 @@ class FolderLayout:
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {}
     roles: ClassVar[Sequence[tuple[str, Role]]] = ()
     stale: ClassVar[Sequence[tuple[str, str]]] = ()
+    resizing: ClassVar[Resizing] = ()
     consecutive: ClassVar[bool] = False
     sparse: ClassVar[Collection[str]] = ()
 
