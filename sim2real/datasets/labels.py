@@ -4,6 +4,7 @@ Label images are (H, W) arrays on the pixels of their frame. Boxes are in pixels
 the top left pixel: pixel (x, y) covers x..x+1, y..y+1, and a box covers left <= x < right, top <= y < bottom.
 """
 
+import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,6 +238,8 @@ def read_table(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Read the lines of a text file that are not blank: their numbers from 1, and their words.
 
+    A word in double quotes may have spaces in it.
+
     Raises:
         DatasetError: The file cannot be read.
     """
@@ -245,7 +248,11 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: cannot be read as text: {error}"
         raise DatasetError(message) from error
-    return ((number, line.split()) for number, line in enumerate(lines, start=1) if line.strip())
+    return ((number, _words(line)) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _words(line: str) -> list[str]:
+    return next(csv.reader([line], delimiter=" ", skipinitialspace=True)) if '"' in line else line.split()
 
 
 def _read(path: Path, *, channels: int, of: type | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:

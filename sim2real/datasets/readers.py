@@ -2,14 +2,14 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.datasets.labels import Box, Boxes, read_rows
+from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, read_index_mask, read_rows
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
@@ -56,6 +56,29 @@ def read_packed_ids(path: Path) -> NDArray[np.int32]:
         raise ImageError(message)
     red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
     return red | (green << 8) | (blue << 16)
+
+
+def packed(colour: Sequence[int]) -> int:
+    """The number that :func:`read_packed_ids` reads from pixels of an RGB(A) colour."""
+    return colour[0] | (colour[1] << 8) | (colour[2] << 16)
+
+
+def renumbered(ids: NDArray[np.int32], numbers: Mapping[int, int]) -> NDArray[np.int32]:
+    """Ids (H, W) under new numbers, and :data:`NOTHING` where an id has none."""
+    known = np.array(sorted(numbers) or [NOTHING], np.int32)
+    new = np.array([numbers.get(number, NOTHING) for number in known.tolist()], np.int32)
+    place = np.searchsorted(known, ids).clip(max=len(known) - 1)
+    return np.where(known[place] == ids, new[place], np.int32(NOTHING))
+
+
+def read_kitti_instances(path: Path) -> Instances:
+    """Read instances as KITTI stores them: the class in the upper 8 of 16 bits, the object's number, or 0, below.
+
+    Raises:
+        ImageError: It is damaged, or has several channels.
+    """
+    ids = read_index_mask(path).ids
+    return Instances(np.where(ids % 256 > 0, ids, np.int32(NOTHING)))
 
 
 def read_kitti_boxes(path: Path) -> Boxes:
