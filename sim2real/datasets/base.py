@@ -242,10 +242,19 @@ class Tree:
         return sum(1 for _ in self.match(pattern))
 
     def by_frame(self, folder: str, name: str) -> dict[str, str]:
-        """The paths of the files in a folder whose names a pattern fits, by the pattern's group ``frame``."""
-        fits = re.compile(name, re.IGNORECASE).fullmatch
+        """The paths of the files in a folder whose names a pattern fits, by the pattern's group ``frame``.
+
+        Where the images of several cameras lie in one folder, the pattern has a group ``camera`` too, and they are by
+        ``camera/frame``, the camera in small letters.
+        """
+        fits = re.compile(name, re.IGNORECASE)
+        several = "camera" in fits.groupindex
         prefix = f"{folder}/" if folder else ""
-        return {groups["frame"]: prefix + entry for entry in self.names(folder) if (groups := fits(entry))}
+        return {
+            (f"{groups['camera'].lower()}/" if several else "") + groups["frame"]: prefix + entry
+            for entry in self.names(folder)
+            if (groups := fits.fullmatch(entry))
+        }
 
     def find_folders(self, pattern: str) -> Iterator[PathMatch]:
         r"""The folders whose path *ends* in a pattern, in order, the root among them with an empty path.

@@ -21,7 +21,8 @@ class FolderLayout:
         facts: What the card tells.
         rule: What :meth:`recognise` looks for, in words.
         images: End of the path of a folder of images, and the names in it, with a group ``frame``:
-            ``(r"(?P<route>[^/]+)/rgb", r"(?P<frame>\d{4})\.jpg")``.
+            ``(r"(?P<route>[^/]+)/rgb", r"(?P<frame>\d{4})\.jpg")``. Where one folder has the images of several cameras,
+            the names have a group ``camera`` as well, and so have those of the labels.
         evidence: Folder and names, likewise; of each row one file has to be there.
         labels: Kind of label -> the folder, beside the images' one, in which ``{route}`` stands for what the group of
             that name has matched, and the names in it, with a group ``frame`` that is equal to the image's.
@@ -64,10 +65,11 @@ class FolderLayout:
         for folder in tree.find_folders(self.images[0]):
             labels = self.labels_of(tree, folder)
             for number, image in tree.by_frame(folder.path, self.images[1]).items():
+                camera, _, frame = number.rpartition("/")
                 yield Frame(
                     image,
-                    sequence=folder.path,
-                    index=int(re.sub(r"\D", "", number) or 0),
+                    sequence=f"{folder.path}/{camera}".strip("/"),
+                    index=int(re.sub(r"\D", "", frame) or 0),
                     labels={kind: paths.get(number, "") for kind, paths in labels.items()},
                 )
 
