@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 LOCK := requirements.lock
 
-.PHONY: demo test test-slow check lint types bench lock
+.PHONY: demo test test-slow check lint types bench cards lock
 
 demo: $(VENV)/.ready
 	$(BIN)/sim2real demo
@@ -29,6 +29,9 @@ types: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+cards: $(VENV)/.ready
+	$(BIN)/python -m sim2real.datasets.cards
 
 lock: $(VENV)/.ready
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --group dev pyproject.toml -o $(LOCK)

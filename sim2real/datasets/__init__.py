@@ -3,13 +3,22 @@
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
-from sim2real.errors import DatasetError, ImageError, PluginError
-from sim2real.imageio import is_image, read_header, read_rgb
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.findings import (
+    ABOUT,
+    Unmatched,
+    group_unmatched,
+    incomplete,
+    looks_in,
+    misfits,
+    other_looks,
+)
+from sim2real.errors import DatasetError, PluginError
+from sim2real.imageio import is_image, read_rgb
 from sim2real.registry import BUILTIN, Entry, registry
 
 if TYPE_CHECKING:
@@ -20,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Adapter", "Dataset", "Frame", "Match", "Role", "Tree", "open_dataset"]
 
-_LOOKED_AT = 64
 _ARCHIVES = (".tar", ".gz", ".tgz", ".zip", ".7z", ".bz2", ".xz")
 
 
@@ -61,13 +69,14 @@ class Dataset:
                 object.__setattr__(frame, "dataset", self)
                 yield frame
 
+    @property
+    def facts(self) -> Facts | None:
+        """What its card tells of the layout; None of a plugin's that has none."""
+        return getattr(self.adapter, "facts", None)
+
     def files(self) -> Iterator[tuple[str, Role]]:
         """Every file under the root once, with its role, in the order of the paths."""
-        claims, roles, other = self._claimed(), list(Role), getattr(self.adapter, "role", lambda _: None)
-        for path in self.tree:
-            folder, place = self._place(path)
-            claim = claims[folder][place]
-            yield path, roles[claim - 1] if claim else other(path) or Role.AUX
+        return ((path, role or Role.AUX) for path, role in self._known())
 
     def roles(self) -> dict[str, int]:
         """How many files have each role."""
@@ -76,18 +85,47 @@ class Dataset:
             counts[role] += 1
         return counts
 
+    def unmatched(self) -> list[Unmatched]:
+        """The files that nobody knows, which are carried unchanged, by folder and suffix, the largest groups first."""
+        unknown = (path for path, role in self._known() if role is None)
+        return group_unmatched(path for path in unknown if not ABOUT.fullmatch(path.rpartition("/")[2]))
+
+    def stale(self) -> dict[str, list[str]]:
+        """What tells the old looks, and so is no longer true after a conversion -> the files, or their names, that do.
+
+        Such files are carried unchanged all the same.
+        """
+        rules = [(re.compile(pattern, re.IGNORECASE), what) for pattern, what in getattr(self.adapter, "stale", ())]
+        found: dict[str, list[str]] = {}
+        for path, role in self.files():
+            if what := next((what for pattern, what in rules if pattern.search(path)), ""):
+                found.setdefault(what, []).append(path)
+            elif role is Role.STALE:
+                found.setdefault("made from the old pixels", []).append(path)
+            elif role is Role.IMAGE and looks_in(path):
+                found.setdefault("weather, light or season in the names of folders", []).append(path)
+        return found
+
     def warnings(self) -> list[str]:
         """What a user should know before converting, a line each."""
-        broken = self.tree.broken
-        lines = [f"{len(broken)} links or special files cannot be carried over, e.g. {broken[0]}"] if broken else []
+        return [*self._remarks, *self._warnings()]
+
+    def _warnings(self) -> Iterator[str]:
+        if self.facts and self.facts.binds:
+            yield self.facts.notice
+        if broken := self.tree.broken:
+            yield f"{len(broken)} links or special files cannot be carried over, e.g. {broken[0]}"
         if hasattr(self.adapter, "warnings"):
-            lines.extend(self.adapter.warnings(self.tree))
-        unused = [path for path, role in self.files() if role is Role.AUX and is_image(path)]
-        if unused:
-            lines.append(
-                f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
-            )
-        return [*self._remarks, *lines, *self._misfits()]
+            yield from self.adapter.warnings(self.tree)
+        yield from incomplete(
+            self.frames,
+            sparse=getattr(self.adapter, "sparse", ()),
+            consecutive=getattr(self.adapter, "consecutive", False),
+        )
+        yield from other_looks(self.frames())
+        if unused := [path for path, role in self.files() if role is Role.AUX and is_image(path)]:
+            yield f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
+        yield from misfits(self.root, self.frames(), self.match.images)
 
     def load_image(self, frame: Frame) -> "NDArray[np.uint8]":
         """Decode a frame's image: RGB uint8 (H, W, 3), not rotated.
@@ -109,19 +147,13 @@ class Dataset:
             raise DatasetError(message)
         return self.adapter.load_label(frame, kind)
 
-    def _misfits(self) -> Iterator[str]:
-        """Label images of another size than their image, judged by the headers of some frames."""
-        frames = islice(self.frames(), 0, None, max(1, self.roles()["IMAGE"] // _LOOKED_AT))
-        for frame in frames:
-            for path in filter(is_image, frame.labels.values()):
-                try:
-                    image, label = (read_header(self.root / each) for each in (frame.image, path))
-                except ImageError:  # whoever decodes it will say so
-                    continue
-                if (image.width, image.height) != (label.width, label.height):
-                    sizes = f"{label.width}x{label.height}, {frame.image} {image.width}x{image.height}"
-                    yield f"labels do not fit their images: {path} is {sizes}"
-                    return
+    def _known(self) -> Iterator[tuple[str, Role | None]]:
+        """Every file with its role, in the order of the paths; None for what nobody knows."""
+        claims, roles, other = self._claimed(), list(Role), getattr(self.adapter, "role", lambda _: None)
+        for path in self.tree:
+            folder, place = self._place(path)
+            claim = claims[folder][place]
+            yield path, roles[claim - 1] if claim else other(path)
 
     def _claimed(self) -> dict[str, bytearray]:
         """For each folder a byte per entry: 0, or 1 + the place of the role that a frame gives it."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Side, Tree
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Side, Tree
+from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
 
@@ -19,6 +20,30 @@ class CycleGAN:
     """
 
     name: ClassVar = "cyclegan"
+    facts: ClassVar = Facts(
+        title="CycleGAN folders",
+        about="Two unpaired sets of images in one folder: A is the simulation (or the paintings), B is real.",
+        size="It depends on the set; those of the paper have some thousand images of 256x256.",
+        get=(
+            "`bash ./datasets/download_cyclegan_dataset.sh monet2photo` in "
+            "<https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix> fetches one of apple2orange, horse2zebra, "
+            "summer2winter_yosemite, monet2photo, cezanne2photo, ukiyoe2photo, vangogh2photo, maps, cityscapes, "
+            "facades, iphone2dslr_flower, ae_photos. One's own images go into the same four folders."
+        ),
+        tree="trainA/*.jpg\ntrainB/*.jpg\ntestA/*.jpg\ntestB/*.jpg",
+        licence="that of the images; see the page of the set",
+        irregularities=(
+            "`testA` and `testB` may be missing, folders inside the four are searched, and case does not matter.",
+            (
+                "One folder serves both sides of the training: `--swap` makes B the simulation, `convert --direction "
+                "real2sim` goes from B to A."
+            ),
+            "The published counts of monet2photo do not agree with each other; no count is checked.",
+        ),
+        side=None,
+        folder="monet2photo",
+        recipe="monet2photo",
+    )
 
     _FOLDER: ClassVar = r"(?P<split>train|test)(?P<domain>[AB])(?:/.*)?"
 
@@ -54,6 +79,28 @@ class KaggleMonet:
     """
 
     name: ClassVar = "kaggle-monet"
+    facts: ClassVar = Facts(
+        title="Kaggle: I'm Something of a Painter Myself",
+        about="Paintings by Monet, and photos.",
+        size="300 paintings and about 7,000 photos of 256x256.",
+        get=(
+            "`kaggle competitions download -c gan-getting-started`, see "
+            "<https://www.kaggle.com/competitions/gan-getting-started>."
+        ),
+        tree="monet_jpg/*.jpg\nphoto_jpg/*.jpg\n{monet_tfrec,photo_tfrec}/*.tfrec",
+        licence="the rules of the competition",
+        irregularities=(
+            (
+                "The paintings are side A, as in monet2photo: they count as the simulation. Photos become paintings "
+                "with `convert --direction real2sim`."
+            ),
+            "The TFRecords hold the same images; they are carried unread.",
+            "The folder has 7,038 photos where the competition's page speaks of 7,028.",
+        ),
+        side=None,
+        folder="gan-getting-started",
+        recipe="monet2photo",
+    )
 
     _FOLDER: ClassVar = r"(?P<domain>monet|photo)_jpg"
 
@@ -72,6 +119,10 @@ class KaggleMonet:
         """Every image, with its side."""
         for index, image in enumerate(tree.find(self._FOLDER, _IMAGE)):
             yield _frame(image, index, "sim" if image["domain"].lower() == "monet" else "real", None)
+
+    def role(self, path: str) -> Role | None:
+        """The records hold the old images once more."""
+        return Role.STALE if path.lower().endswith(".tfrec") else None
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """There are no labels in this layout."""

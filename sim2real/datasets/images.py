@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import Header, is_image, read_header, read_rgb
@@ -31,6 +32,29 @@ class Images:
     """
 
     name: ClassVar = "images"
+    facts: ClassVar = Facts(
+        title="Any folder of images",
+        about=(
+            "Each photo below the folder is a frame; everything else is carried. It is the last resort, when no other "
+            "layout fits."
+        ),
+        size="Any.",
+        get="One's own.",
+        tree="any/depth/name.{jpg,jpeg,png,bmp,tif,tiff,webp,ppm}\nwhatever/else.txt",
+        licence="your own",
+        irregularities=(
+            (
+                "PNGs that are palette images, or have not 8 bits a channel, are labels. PNGs of one channel, or of fewer "
+                "than 256 colours, are taken for labels too if other images remain; `inspect` tells how many, and why."
+            ),
+            "JPEG masks cannot be told from photos: leave their folder out with `--exclude`.",
+            (
+                "Labels in a layout of one's own come along unchanged. To have them checked and shown, write an adapter: "
+                "it takes about 40 lines, see CONTRIBUTING.md."
+            ),
+        ),
+        folder="photos",
+    )
 
     def __init__(self, root: Path) -> None:
         self.root = root

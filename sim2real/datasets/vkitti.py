@@ -1,16 +1,17 @@
 """Virtual KITTI 2.0.3 and 1.3.1 as their archives unpack: a folder for each archive or one for all, at any depth."""
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby, islice, product
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Final
 
 import numpy as np
 
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
+from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import (
     Box,
     Boxes,
@@ -27,11 +28,8 @@ from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_header, read_rgb
 
 _VARIATIONS: Final = "15-deg-left|15-deg-right|30-deg-left|30-deg-right|clone|fog|morning|overcast|rain|sunset"
-_WEATHER: Final = frozenset({"fog", "morning", "overcast", "rain", "sunset"})
-_LICENCE: Final = (
-    "CC BY-NC-SA 3.0, non-commercial: a converted copy is an adaptation under the same licence; keep its README and "
-    "licence files with it"
-)
+_LICENCE: Final = "CC BY-NC-SA 3.0, non-commercial"
+_KEEP: Final = "The READMEs of the archives tell the licence: keep them with a converted copy."
 
 
 class VirtualKitti2:
@@ -41,6 +39,66 @@ class VirtualKitti2:
     """
 
     name: ClassVar = "vkitti2"
+    facts: ClassVar = Facts(
+        title="Virtual KITTI 2",
+        about=(
+            "Five driving scenes in ten variations (weather, light, turned cameras), rendered for a stereo pair with "
+            "complete ground truth."
+        ),
+        size="42,520 images of 1242x375; the archive `rgb` has 7.5 GB, those of flow and scene flow 93 GB.",
+        get=(
+            "The archives are linked from "
+            "<https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-2/>. `rgb` is enough "
+            "to train; take the label archives that you want beside the converted images. Unpack them into one folder, "
+            "each in a folder of its own or all together."
+        ),
+        tree=(
+            "[vkitti_2.0.3_rgb/]Scene01/clone/frames/rgb/Camera_0/rgb_00000.jpg\n"
+            "[vkitti_2.0.3_depth/]Scene01/clone/frames/depth/Camera_0/depth_00000.png\n"
+            "[vkitti_2.0.3_textgt/]Scene01/clone/{bbox,pose,info,colors,extrinsic,intrinsic}.txt\n"
+            "..."
+        ),
+        licence=_LICENCE,
+        binds=True,
+        labels={
+            "segmentation": "by the colours of `colors.txt`; without it by the published table",
+            "instance": "",
+            "depth": "",
+            "flow": "",
+            "backward_flow": "",
+            "scene_flow": "",
+            "backward_scene_flow": "",
+            "boxes": "with tracks",
+        },
+        irregularities=(
+            (
+                "Labels are found wherever their archive lies, by scene, variation, camera and number. The outer folders "
+                "may have any name; a scene or a camera's folder alone is recognised too."
+            ),
+            (
+                "The last frame of a video has no forward flow, the first no backward flow: neither is reported as "
+                "missing."
+            ),
+            (
+                "`classSegmentation` holds pictures in RGB that look like images; they are labels and are never "
+                "translated."
+            ),
+            "`bbox.txt` has its columns in the order left, right, top, bottom, and edges that belong to the box.",
+            (
+                "The column `color` of `info.txt` and folder names such as `fog` and `rain` tell of the simulated pixels; "
+                "they are carried unchanged, and `inspect` says so."
+            ),
+            "Exporters of other simulators imitate this layout: scenes of other numbers are accepted with a warning.",
+            "The label of instances is a palette image: index 0 is nothing, index n is track n - 1.",
+            _KEEP,
+        ),
+        folder="vkitti",
+        recipe="vkitti2kitti",
+    )
+    stale: ClassVar[Sequence[tuple[str, str]]] = (
+        (r"(?:^|/)info\.txt$", "the simulated cars' colours, column 'color'"),
+    )
+    consecutive: ClassVar = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -74,17 +132,16 @@ class VirtualKitti2:
 
     def role(self, path: str) -> Role | None:
         """Labels whose image is not there are still labels."""
-        return Role.LABEL if _V2_LABEL_NAME.fullmatch(path.rpartition("/")[2]) else None
+        name = path.rpartition("/")[2]
+        if _V2_LABEL_NAME.fullmatch(name):
+            return Role.LABEL
+        return Role.AUX if _V2_CAMERAS_NAME.fullmatch(name) else None
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """The licence, what is incomplete, and what describes the simulated pixels alone."""
-        yield f"Virtual KITTI 2's own frames are licensed {_LICENCE}"
+        """Scenes that Virtual KITTI 2 does not have."""
         scenes = {folder["scene"] for folder in tree.find_folders(_V2_VIDEO)}
         if unknown := sorted(scene for scene in scenes if scene[-2:] not in {"01", "02", "06", "18", "20"}):
             yield f"{', '.join(unknown)}: not among the scenes of Virtual KITTI 2; made by another exporter?"
-        yield from _common_warnings(self.frames(tree), (*_V2_MAPS, "boxes"))
-        if next(tree.find(_V2_VIDEO, r"info\.txt"), None) is not None:
-            yield "info.txt is carried over unchanged, but its column 'color' tells the colours of the simulated cars"
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label; colours and classes of objects come from the text files of the video."""
@@ -124,6 +181,7 @@ _V2_LABEL_NAME: Final = re.compile(
     r"|(?:bbox|pose|info|colors)\.txt",
     re.IGNORECASE,
 )
+_V2_CAMERAS_NAME: Final = re.compile(r"(?:ex|in)trinsic\.txt", re.IGNORECASE)
 # what every colors.txt says, for copies without the text archive
 _V2_COLOURS: Final = (
     ("Terrain", (210, 0, 200)),
@@ -184,6 +242,51 @@ class VirtualKitti1:
     """
 
     name: ClassVar = "vkitti1"
+    facts: ClassVar = Facts(
+        title="Virtual KITTI 1.3.1",
+        about="The first edition, also 1.2.1: five worlds in ten variations, seen by one camera.",
+        size="21,260 images of 1242x375.",
+        get=(
+            "The archives are linked from "
+            "<https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-1/>. Unpack them side "
+            "by side."
+        ),
+        tree=(
+            "vkitti_1.3.1_{rgb,depthgt,flowgt,scenegt}/0001/clone/00000.png\n"
+            "vkitti_1.3.1_scenegt/0001_clone_scenegt_rgb_encoding.txt\n"
+            "vkitti_1.3.1_motgt/0001_clone.txt\n"
+            "vkitti_1.3.1_extrinsicsgt/0001_clone.txt"
+        ),
+        licence=_LICENCE,
+        binds=True,
+        labels={
+            "segmentation": "by the table of each world and variation",
+            "depth": "",
+            "flow": "",
+            "boxes": "with tracks",
+        },
+        irregularities=(
+            (
+                "Images, depth, flow and class pictures have the same names below the folders of the archives. If those "
+                "were renamed, the header of one PNG in each tells what it holds."
+            ),
+            (
+                "The colours of classes differ between worlds and variations: without its table a class picture cannot be "
+                "decoded, only carried."
+            ),
+            (
+                "The columns `model` and `color` of motgt tell the looks of the simulated cars; they are carried "
+                "unchanged, and `inspect` says so."
+            ),
+            _KEEP,
+        ),
+        folder="vkitti1",
+        recipe="vkitti2kitti",
+    )
+    stale: ClassVar[Sequence[tuple[str, str]]] = (
+        (r"mot[^/]*/[^/]*\.txt$", "the simulated cars' looks, columns 'model' and 'color'"),
+    )
+    consecutive: ClassVar = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -218,14 +321,9 @@ class VirtualKitti1:
 
     def role(self, path: str) -> Role | None:
         """Labels whose image is not there, and the tables of colours, are labels."""
-        return Role.LABEL if _V1_LABEL.search(path) else None
-
-    def warnings(self, tree: Tree) -> Iterator[str]:
-        """The licence, what is incomplete, and what describes the simulated pixels alone."""
-        yield f"Virtual KITTI's own frames are licensed {_LICENCE}"
-        yield from _common_warnings(self.frames(tree), ("segmentation", "depth", "flow", "boxes"))
-        if any("boxes" in frame.labels for frame in self.frames(tree)):
-            yield "motgt is carried over unchanged, but its columns 'model' and 'color' tell the simulated looks"
+        if _V1_LABEL.search(path):
+            return Role.LABEL
+        return Role.AUX if _V1_CAMERAS.search(path) else None
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label; the colours of classes come from the table of the video."""
@@ -248,6 +346,7 @@ _V1_KINDS: Final = {"rgb": "rgb", "depthgt": "depth", "scenegt": "segmentation",
 _V1_LABEL: Final = re.compile(
     rf"/\d{{4}}/(?:{_VARIATIONS})/\d{{5}}\.png$|_scenegt_rgb_encoding\.txt$|mot[^/]*/[^/]*\.txt$", re.IGNORECASE
 )
+_V1_CAMERAS: Final = re.compile(r"extrinsics[^/]*/[^/]*\.txt$", re.IGNORECASE)
 _FEW_COLOURS: Final = 256
 
 
@@ -332,30 +431,3 @@ def _named(tree: Tree, folder: str, name: str) -> str:
     """The path of the file of that name in a folder, without regard to case; an empty string if there is none."""
     prefix = f"{folder}/" if folder else ""
     return next((prefix + entry for entry in tree.names(folder) if entry.lower() == name.lower()), "")
-
-
-def _common_warnings(frames: Iterable[Frame], kinds: Iterable[str]) -> Iterator[str]:
-    """Gaps in the numbers of frames, images that lack a label which others have, and weather in folder names."""
-    total, gaps, weather = 0, Counter[str](), set[str]()
-    present, lacking, example = Counter[str](), Counter[str](), dict[str, str]()
-    for sequence, group in groupby(frames, key=lambda frame: frame.sequence):
-        video = list(group)
-        total += len(video)
-        gaps[sequence] = video[-1].index + 1 - video[0].index - len(video)
-        weather |= {sequence.split("/")[1].lower()} & _WEATHER
-        for frame, kind in product(video, kinds):
-            # motion to the next frame cannot be told of the last, nor motion to the previous one of the first
-            edge = video[0] if kind.startswith("backward") else video[-1] if kind.endswith("flow") else None
-            if kind in frame.labels:
-                present[kind] += 1
-            elif frame is not edge:
-                lacking[kind] += 1
-                example.setdefault(kind, frame.image)
-    for kind in present:
-        if lacking[kind]:
-            yield f"{lacking[kind]} of {total} images have no {kind}, which others have; the first is {example[kind]}"
-    if incomplete := +gaps:
-        first = next(iter(incomplete))
-        yield f"{incomplete.total()} frame numbers are missing inside {len(incomplete)} videos, {first} among them"
-    if weather:
-        yield f"folders named {', '.join(sorted(weather))} keep their names, which tell the weather of the simulation"

@@ -28,7 +28,7 @@ def test_monet_paints_side_a_and_records_are_carried_unread(grow: Grow) -> None:
         ("monet_jpg", "sim", None): 2,
         ("photo_jpg", "real", None): 3,
     }
-    assert dict(dataset.files())["monet_tfrec/monet00-1.tfrec"] is Role.AUX
+    assert dict(dataset.files())["monet_tfrec/monet00-1.tfrec"] is Role.STALE
 
 
 @pytest.mark.parametrize(

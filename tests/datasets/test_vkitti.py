@@ -99,11 +99,12 @@ def test_labels_stay_labels_without_their_images(grow: Grow) -> None:
 
 def test_warnings_tell_what_is_missing_and_what_is_true_of_old_pixels_alone(grow: Grow) -> None:
     root = grow("vkitti2", variation="fog", scene="Scene03")
-    lines = open_dataset(root).warnings()
+    dataset = open_dataset(root)
+    lines = dataset.warnings()
     assert any("CC BY-NC-SA" in line for line in lines)
     assert any("Scene03" in line for line in lines)
-    assert any("fog" in line for line in lines)
-    assert any("info.txt" in line and "color" in line for line in lines)
+    assert any("fog (6)" in line for line in lines)
+    assert {("color" in what, len(files)) for what, files in dataset.stale().items()} == {(True, 1), (False, 6)}
     assert not any("missing" in line or "have no" in line for line in lines)
     frames = root / "Scene03/fog/frames"
     (frames / "rgb/Camera_0/rgb_00001.jpg").unlink()
@@ -194,7 +195,9 @@ def test_version_1_labels_are_decoded_by_its_tables(grow: Grow) -> None:
     assert load(first, "flow", Flow).valid.all()
     assert first.load_label("boxes") == Boxes((Box("Car", 10, 5, 20, 9, track=0, truncated=0.25),))
     assert second.load_label("boxes") == Boxes(())
-    assert any("motgt" in line and "color" in line for line in dataset.warnings())
+    assert [files for what, files in dataset.stale().items() if "color" in what] == [
+        ["vkitti_1.3.1_motgt/0001_clone.txt"]
+    ]
     (dataset.root / "vkitti_1.3.1_scenegt/0001_clone_scenegt_rgb_encoding.txt").unlink()
     with pytest.raises(DatasetError, match="restore it"):
         load(first, "segmentation", Segmentation)

@@ -1,0 +1,150 @@
+"""What a user should know of any dataset before converting it, whatever its layout: gaps, misfits, old looks."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from sim2real.datasets.base import Frame
+from sim2real.errors import ImageError
+from sim2real.imageio import is_image, read_header
+
+_LOOKED_AT: Final = 64
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_LOOKS: Final = frozenset(
+    (
+        *("fog", "foggy", "mist", "rain", "rainy", "raining", "softrain", "hardrain", "rainnight", "wet", "storm"),
+        *("stormy", "snow", "snowy", "overcast", "cloudy", "dust", "duststorm"),
+        *("dawn", "sunrise", "morning", "sunset", "dusk", "twilight", "night", "nighttime", "winternight"),
+        *("spring", "summer", "autumn", "fall", "winter"),
+    )
+)
+ABOUT: Final = re.compile(
+    r"(?:read_?me|licen[cs]e|copying|copyright|changelog|citation|notice|index\.html)[^/]*"
+    r"|\.[^/]+|thumbs\.db|desktop\.ini|__macosx",
+    re.IGNORECASE,
+)
+"""Names of files that come with any download, or that a system leaves behind."""
+
+
+def looks_in(path: str) -> list[str]:
+    """The names of folders around a file that tell of weather, light or a season, as "fog" and "HardRainNoon" do."""
+    return [name for name in path.split("/")[:-1] if any(word.lower() in _LOOKS for word in _WORD.findall(name))]
+
+
+@dataclass(slots=True)
+class _Video:
+    """What has been seen of a sequence: its images and their labels by number, its first and its last index."""
+
+    first: int
+    last: int
+    images: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def missing(self) -> int:
+        return self.last + 1 - self.first - self.images
+
+    def lacking(self, kind: str) -> int:
+        """How many images have no label that others have: motion cannot be told of the first or of the last one."""
+        present = self.labels[kind]
+        return max(0, self.images - present - kind.endswith("flow")) if present else 0
+
+
+def incomplete(
+    frames: Callable[[], Iterable[Frame]], *, sparse: Collection[str] = (), consecutive: bool = False
+) -> Iterator[str]:
+    """Images that lack a label which others of their sequence have, and gaps in the numbers of videos.
+
+    Args:
+        frames: What goes through all frames.
+        sparse: Kinds of labels that only some images have by design.
+        consecutive: Whether the indices of a sequence count the frames of a video.
+    """
+    videos: dict[tuple[str, str], _Video] = {}
+    for frame in frames():
+        index = frame.index
+        if (video := videos.get(_video(frame))) is None:
+            video = videos[_video(frame)] = _Video(index, index)
+        video.first, video.last = min(video.first, index), max(video.last, index)
+        video.images += 1
+        video.labels.update(frame.labels.keys())
+    total = sum(video.images for video in videos.values())
+    for kind in dict.fromkeys(kind for video in videos.values() for kind in video.labels if kind not in sparse):
+        if lacking := sum(video.lacking(kind) for video in videos.values()):
+            example = next(frame.image for frame in frames() if _lacks(frame, kind, videos[_video(frame)]))
+            yield f"{lacking} of {total} images have no {kind}, which others of their sequence have, e.g. {example}"
+    gaps = {video: missing for video, seen in videos.items() if (missing := seen.missing()) > 0}
+    if consecutive and gaps:
+        sequence, _ = next(iter(gaps))
+        yield f"{sum(gaps.values())} frame numbers are missing inside {len(gaps)} videos, {sequence} among them"
+
+
+def _video(frame: Frame) -> tuple[str, str]:
+    """A sequence within a folder: two copies of a dataset are two."""
+    return frame.sequence, frame.image.rpartition("/")[0]
+
+
+def _lacks(frame: Frame, kind: str, video: _Video) -> bool:
+    edge = video.first if kind.startswith("backward") else None
+    return kind not in frame.labels and frame.index != edge and video.lacking(kind) > 0
+
+
+def other_looks(frames: Iterable[Frame]) -> Iterator[str]:
+    """Folders of images whose names tell of weather, light or a season."""
+    folders = Counter(frame.image.rpartition("/")[0] for frame in frames)
+    counts: dict[str, int] = defaultdict(int)
+    for folder, count in folders.items():
+        for name in set(looks_in(f"{folder}/")):
+            counts[name] += count
+    if counts:
+        named = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+        yield (
+            f"folders tell of weather, light or season: {named}; their names are kept, and a training on all of them "
+            "mixes their looks: choose with --include or --exclude"
+        )
+
+
+def misfits(root: Path, frames: Iterable[Frame], count: int) -> Iterator[str]:
+    """Label images of another size than their image, judged by the headers of some of that many frames."""
+    for frame in islice(frames, 0, None, max(1, count // _LOOKED_AT)):
+        for path in filter(is_image, frame.labels.values()):
+            try:
+                image, label = (read_header(root / each) for each in (frame.image, path))
+            except ImageError:  # whoever decodes it will say so
+                continue
+            if (image.width, image.height) != (label.width, label.height):
+                sizes = f"{label.width}x{label.height}, {frame.image} {image.width}x{image.height}"
+                yield f"labels do not fit their images: {path} is {sizes}"
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """Files that nobody knows, of one suffix below one folder: they are carried unchanged.
+
+    Attributes:
+        folder: The outermost folder; empty for those beside it.
+        suffix: Of the names, in lower case; empty for none.
+        files: How many there are.
+        example: The first of them.
+    """
+
+    folder: str
+    suffix: str
+    files: int
+    example: str
+
+
+def group_unmatched(paths: Iterable[str]) -> list[Unmatched]:
+    """Files by folder and suffix, the largest groups first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
+    for path in paths:
+        folder, slash, _ = path.partition("/")
+        key = (folder if slash else "", Path(path).suffix.lower())
+        counts[key] += 1
+        examples.setdefault(key, path)
+    return [Unmatched(*key, count, examples[key]) for key, count in counts.most_common()]
