@@ -44,6 +44,7 @@ def register_datasets(register: Register) -> None:  # noqa: D103
     at = "sim2real.datasets"
     register("vkitti2", f"{at}.vkitti:VirtualKitti2", summary="Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/...")
     register("vkitti1", f"{at}.vkitti:VirtualKitti1", summary="Virtual KITTI 1.3.1: vkitti_1.3.1_rgb/0001/clone/...")
+    register("airsim", f"{at}.airsim:AirSim", summary="AirSim recordings: airsim_rec.txt, images/img_..._0_....png")
     register("kitti-flow2015", f"{at}.kitti:KittiFlow2015", summary="KITTI stereo, flow and scene flow 2015")
     register(
         "kitti-raw", f"{at}.kitti:KittiRaw", summary="KITTI raw drives: 2011_09_26_drive_0001_sync/image_02/data/..."

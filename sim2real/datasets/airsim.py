@@ -1,0 +1,207 @@
+"""Recordings of AirSim: airsim_rec.txt, and the images of all cameras and kinds in one folder.
+
+Names and kinds of images: microsoft/AirSim, Unreal/Plugins/AirSim/Source/Recording/RecordingFile.cpp,
+docs/modify_recording_data.md and docs/image_apis.md.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Frame, PathMatch, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import Depth, Disparity, Distance, Label, Segmentation
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import read_packed_ids
+from sim2real.errors import DatasetError
+
+FAR: Final = 10_000.0
+"""Metres from which on a distance of AirSim's is taken for the sky: its sphere, or the largest float of 16 bits."""
+
+RECORD: Final = "airsim_rec.txt"
+
+
+def in_metres(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Distances as AirSim renders them, in metres, NaN for the sky."""
+    return np.where(np.isfinite(values) & (values < FAR), values, np.nan).astype(np.float32)
+
+
+def read_pfm(path: Path) -> NDArray[np.float32]:
+    """Read a PFM image of one channel as AirSim writes it: (H, W), the top row first.
+
+    The format wants the bottom row first; AirSim's writer (AirLib/include/common/common_utils/Utils.hpp) and its own
+    reader (PythonClient/airsim/utils.py) do not.
+
+    Raises:
+        DatasetError: It cannot be read, or is no such image.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise DatasetError(message) from error
+    header = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?[\d.]+(?:[eE][-+]?\d+)?)\s", data)
+    if header is None:
+        message = f"{path}: is no PFM image of one channel"
+        raise DatasetError(message)
+    width, height, scale = int(header[1]), int(header[2]), float(header[3])
+    if len(data) != header.end() + 4 * width * height:
+        message = f"{path}: {width}x{height} floats need {4 * width * height} bytes, it has {len(data) - header.end()}"
+        raise DatasetError(message)
+    values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=header.end())
+    return values.reshape(height, width).astype(np.float32)
+
+
+def _read_depth(path: Path) -> Depth:
+    return Depth(in_metres(read_pfm(path)))
+
+
+def _read_distance(path: Path) -> Distance:
+    return Distance(in_metres(read_pfm(path)))
+
+
+def _read_disparity(path: Path) -> Disparity:
+    """Shares of the width of the image (Examples/DataCollection/StereoImageGenerator.hpp, denormalizeDisparity)."""
+    shares = read_pfm(path)
+    return Disparity(np.where(np.isfinite(shares), shares * shares.shape[1], np.nan).astype(np.float32))
+
+
+def _read_segmentation(path: Path) -> Segmentation:
+    """Colours, one for each of 256 numbers that meshes have; the simulator alone knows which mesh has which."""
+    return Segmentation(read_packed_ids(path), {})
+
+
+_FILE: Final = re.compile(
+    r"(?P<camera>img_.*)_(?P<type>\d{1,2})_(?P<time>\d{18,20})(?P<suffix>\.(?:png|ppm|pfm))", re.IGNORECASE
+)
+_SCENE: Final = "0"
+# ImageType and suffix -> kind of label
+_KINDS: Final = {
+    ("1", ".pfm"): "depth",
+    ("2", ".pfm"): "distance",
+    ("4", ".pfm"): "disparity",
+    ("5", ".png"): "segmentation",
+    ("5", ".ppm"): "segmentation",
+}
+
+
+class AirSim(FolderLayout):
+    """AirSim's recordings: 2026-01-31-12-00-00/images/img_Drone1_front_0_1769860800123456789.png.
+
+    The number ahead of the time says what an image shows; 0 is the scene. Each image of a moment has a time of its own,
+    so that only the rows of airsim_rec.txt tell which depth belongs to which scene.
+    """
+
+    name = "airsim"
+    facts = Facts(
+        title="AirSim recording",
+        about=(
+            "What AirSim, and its successor Colosseum, write while they record: drones or cars, any number of cameras, "
+            "and any of the simulator's kinds of images."
+        ),
+        size="As large as it was recorded; 256x144 unless the settings say otherwise.",
+        get=(
+            "Record with the button or the API of the simulator, <https://github.com/microsoft/AirSim>; in its "
+            "settings.json list the cameras and image types, and set PixelsAsFloat for depth and disparity."
+        ),
+        tree=(
+            "<time>/airsim_rec.txt\n"
+            "<time>/images/img_<vehicle>_<camera>_0_<nanoseconds>.png\n"
+            "<time>/images/img_<vehicle>_<camera>_{1,2,4}_<nanoseconds>.pfm\n"
+            "<time>/images/img_<vehicle>_<camera>_5_<nanoseconds>.png\n"
+            "..."
+        ),
+        labels={
+            "depth": "metres to the camera's plane (DepthPlanar as float)",
+            "distance": "metres along the ray (DepthPerspective as float)",
+            "disparity": "pixels (DisparityNormalized as float, times the width)",
+            "segmentation": "a colour for each of 256 numbers of meshes, whose names only the simulator knows",
+        },
+        licence="of whoever recorded it and of the environment's assets; AirSim itself is MIT",
+        irregularities=(
+            "Images of one moment differ in their time stamps; airsim_rec.txt tells which belong together.",
+            "Names of vehicles and cameras may have underscores, and the vehicle's may be empty.",
+            "PFM files have the top row first, other than the format's other users expect.",
+            "Depth that was recorded as PNG is a picture of it, without metres, and is carried as such.",
+            "A scene that was recorded as float is not translated.",
+        ),
+    )
+    rule = "images/img_<vehicle>_<camera>_0_<nanoseconds>.png"
+    images = (r"images", r"img_.*_0_\d{18,20}\.(?:png|ppm)")
+    roles = (
+        (r"img_.*_(?:5|7)_\d{18,20}\.(?:png|ppm)$|img_.*_(?:[1-9]|\d\d)_\d{18,20}\.pfm$", Role.LABEL),
+        (r"img_.*_(?:[1-9]|\d\d)_\d{18,20}\.(?:png|ppm)$", Role.PSEUDO),
+        (rf"(?:^|/)(?:{re.escape(RECORD)}|settings\.json)$", Role.AUX),
+    )
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+        "depth": _read_depth,
+        "distance": _read_distance,
+        "disparity": _read_disparity,
+        "segmentation": _read_segmentation,
+    }
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every image of the scene, with the labels of its camera in its row of airsim_rec.txt."""
+        for folder in tree.find_folders(self.images[0]):
+            moments = self._moments(tree, folder)
+            counts = Counter[str]()
+            prefix = f"{folder.path}/" if folder.path else ""
+            for name in tree.names(folder.path):
+                if (file := _FILE.fullmatch(name)) and _is_scene(file):
+                    labels = {kind: tree.at(prefix + label) for kind, label in moments.get(name, {}).items()}
+                    yield Frame(prefix + name, prefix + file["camera"], counts[file["camera"]], labels)
+                    counts[file["camera"]] += 1
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """Recordings whose table is missing."""
+        for folder in tree.find_folders(self.images[0]):
+            files = filter(None, map(_FILE.fullmatch, tree.names(folder.path)))
+            if not _record(tree, folder) and any(_kind(file) for file in files):
+                yield f"{folder.path}: no {RECORD} beside it, and only that tells which labels belong to which image"
+
+    def _moments(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """For each name of an image of the scene the names of its labels by their kinds."""
+        moments = {}
+        record = _record(tree, folder)
+        for names in _rows(self.root / record) if record else ():
+            files = [file for name in names if (file := _FILE.fullmatch(name))]
+            labels: dict[str, dict[str, str]] = defaultdict(dict)
+            for file in files:
+                if kind := _kind(file):
+                    labels[file["camera"]][kind] = file[0]
+            moments.update({file[0]: labels[file["camera"]] for file in files if _is_scene(file)})
+        return moments
+
+
+def _is_scene(file: re.Match[str]) -> bool:
+    return file["type"] == _SCENE and file["suffix"].lower() != ".pfm"
+
+
+def _kind(file: re.Match[str]) -> str | None:
+    return _KINDS.get((file["type"], file["suffix"].lower()))
+
+
+def _record(tree: Tree, folder: PathMatch) -> str:
+    """The path of the table of a recording, beside its folder of images; an empty string if it is not there."""
+    names = [] if folder.above else tree.names(folder.base.rstrip("/"))
+    return next((folder.base + name for name in names if name.lower() == RECORD), "")
+
+
+def _rows(record: Path) -> Iterator[list[str]]:
+    """The names of the images of each moment: they stand in the last column, which a long recording has many of."""
+    try:
+        with record.open(encoding="utf-8", errors="surrogateescape") as lines:
+            columns = (line.rstrip("\r\n").rpartition("\t")[2] for line in lines)
+            header = next(columns, "")
+            if header.lower() != "imagefile":
+                message = f"{record}: its first line does not end in the column 'ImageFile'; restore it"
+                raise DatasetError(message)
+            yield from (column.split(";") for column in columns)
+    except OSError as error:
+        message = f"{record}: cannot be read: {error.strerror}"
+        raise DatasetError(message) from error
