@@ -1,11 +1,12 @@
 """An adapter as a table: folders of numbered images, and labels of the same numbers in other folders."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.datasets.resizing import Resizing
@@ -26,6 +27,9 @@ class FolderLayout:
         evidence: Folder and names, likewise; of each row one file has to be there.
         labels: Kind of label -> the folder, beside the images' one, in which ``{route}`` stands for what the group of
             that name has matched, and the names in it, with a group ``frame`` that is equal to the image's.
+        apart: Kind of label, folder and names, likewise, of labels that lie anywhere, as archives do that are unpacked
+            into folders of their own. The folder's pattern is one as of the images', and its groups have to be equal
+            to theirs; of several such folders the nearest counts, of several rows of a kind the first with the frame.
         decoders: Kind of label -> what reads such a file.
         roles: Pattern that is searched in the paths of files that no frame claims -> their role; the first counts.
         stale: Pattern that is searched in paths -> what in these files, or in their names, tells the old looks.
@@ -41,6 +45,7 @@ class FolderLayout:
     images: ClassVar[tuple[str, str]]
     evidence: ClassVar[Sequence[tuple[str, str]]] = ()
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    apart: ClassVar[Sequence[tuple[str, str, str]]] = ()
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {}
     roles: ClassVar[Sequence[tuple[str, Role]]] = ()
     stale: ClassVar[Sequence[tuple[str, str]]] = ()
@@ -62,8 +67,14 @@ class FolderLayout:
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image, with the labels of its number."""
+        apart = [(kind, names, _Folders(tree, place)) for kind, place, names in reversed(self.apart)]
         for folder in tree.find_folders(self.images[0]):
-            labels = self.labels_of(tree, folder)
+            labels: dict[str, dict[str, str]] = defaultdict(dict)
+            if self.labelled(folder):
+                for kind, paths in self.labels_of(tree, folder).items():
+                    labels[kind].update(paths)
+                for kind, names, folders in apart:
+                    labels[kind].update(folders.by_frame(folder, names))
             for number, image in tree.by_frame(folder.path, self.images[1]).items():
                 camera, _, frame = number.rpartition("/")
                 yield Frame(
@@ -72,6 +83,10 @@ class FolderLayout:
                     index=int(re.sub(r"\D", "", frame) or 0),
                     labels={kind: paths.get(number, "") for kind, paths in labels.items()},
                 )
+
+    def labelled(self, folder: PathMatch) -> bool:  # noqa: ARG002  for layouts that override it
+        """Whether the images of a folder have labels; of some layouts only those of one camera do."""
+        return True
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
         """For each kind of label of a folder of images the paths by the number of the frame."""
@@ -87,3 +102,22 @@ class FolderLayout:
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label."""
         return self.decoders[kind](self.root / frame.labels[kind])
+
+
+class _Folders:
+    """The folders anywhere in a tree that a pattern fits, by what its groups have matched."""
+
+    def __init__(self, tree: Tree, pattern: str) -> None:
+        self._tree = tree
+        self._groups = tuple(re.compile(pattern).groupindex)
+        self._found: dict[tuple[str, ...], list[PathMatch]] = defaultdict(list)
+        for folder in tree.find_folders(pattern):
+            self._found[self._key(folder)].append(folder)
+
+    def by_frame(self, images: PathMatch, names: str) -> dict[str, str]:
+        """The files, by frame, of the folder nearest to one of images."""
+        folder = nearest(self._found.get(self._key(images), ()), images.path)
+        return self._tree.by_frame(folder.path, names) if folder else {}
+
+    def _key(self, folder: PathMatch) -> tuple[str, ...]:
+        return tuple(folder[group].lower() for group in self._groups)
