@@ -44,13 +44,14 @@ class Images:
         licence="your own",
         irregularities=(
             (
-                "PNGs that are palette images, or have not 8 bits a channel, are labels. PNGs of one channel, or of fewer "
-                "than 256 colours, are taken for labels too if other images remain; `inspect` tells how many, and why."
+                "PNGs that are palette images, or have not 8 bits a channel, are labels. PNGs of one channel, or of "
+                "fewer than 256 colours, are taken for labels too if other images remain; `inspect` tells how many, "
+                "and why."
             ),
             "JPEG masks cannot be told from photos: leave their folder out with `--exclude`.",
             (
-                "Labels in a layout of one's own come along unchanged. To have them checked and shown, write an adapter: "
-                "it takes about 40 lines, see CONTRIBUTING.md."
+                "Labels in a layout of one's own come along unchanged. To have them checked and shown, write an "
+                "adapter: it takes about 40 lines, see CONTRIBUTING.md."
             ),
         ),
         folder="photos",

@@ -216,8 +216,8 @@ class KittiSemantics(_Kitti):
         irregularities=(
             "`semantic_rgb` looks like images but shows classes in colour: it is never translated.",
             (
-                "At least one copy with cropped images (1224x370 beside labels of 1242x375) is about, in which labels and "
-                "images no longer fit; `inspect` tells when sizes differ."
+                "At least one copy with cropped images (1224x370 beside labels of 1242x375) is about, in which labels "
+                "and images no longer fit; `inspect` tells when sizes differ."
             ),
             "The names of the Robust Vision Challenge (`Kitti2015_000000_10.png`) are accepted.",
         ),

@@ -72,8 +72,8 @@ class VirtualKitti2:
         },
         irregularities=(
             (
-                "Labels are found wherever their archive lies, by scene, variation, camera and number. The outer folders "
-                "may have any name; a scene or a camera's folder alone is recognised too."
+                "Labels are found wherever their archive lies, by scene, variation, camera and number. The outer "
+                "folders may have any name; a scene or a camera's folder alone is recognised too."
             ),
             (
                 "The last frame of a video has no forward flow, the first no backward flow: neither is reported as "
@@ -85,8 +85,8 @@ class VirtualKitti2:
             ),
             "`bbox.txt` has its columns in the order left, right, top, bottom, and edges that belong to the box.",
             (
-                "The column `color` of `info.txt` and folder names such as `fog` and `rain` tell of the simulated pixels; "
-                "they are carried unchanged, and `inspect` says so."
+                "The column `color` of `info.txt` and folder names such as `fog` and `rain` tell of the simulated "
+                "pixels; they are carried unchanged, and `inspect` says so."
             ),
             "Exporters of other simulators imitate this layout: scenes of other numbers are accepted with a warning.",
             "The label of instances is a palette image: index 0 is nothing, index n is track n - 1.",
@@ -267,12 +267,12 @@ class VirtualKitti1:
         },
         irregularities=(
             (
-                "Images, depth, flow and class pictures have the same names below the folders of the archives. If those "
-                "were renamed, the header of one PNG in each tells what it holds."
+                "Images, depth, flow and class pictures have the same names below the folders of the archives. If "
+                "those were renamed, the header of one PNG in each tells what it holds."
             ),
             (
-                "The colours of classes differ between worlds and variations: without its table a class picture cannot be "
-                "decoded, only carried."
+                "The colours of classes differ between worlds and variations: without its table a class picture cannot "
+                "be decoded, only carried."
             ),
             (
                 "The columns `model` and `color` of motgt tell the looks of the simulated cars; they are carried "
