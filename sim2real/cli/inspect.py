@@ -1,6 +1,7 @@
 """``sim2real inspect``: what a dataset is."""
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from sim2real.evaluation.layout import Layout, LayoutReport
 
 CLASSES: Final = 5  # that cover most are told
+GROUPS: Final = 6  # of files that nobody knows are told
 SAMPLE: Final = 500  # images, spread over all frames, of which the headers are read for the sizes
 
 
@@ -25,7 +27,9 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What a dataset is: layout and why, frames, sizes, roles of its files, kinds of labels, warnings.
+    """What a dataset is: layout and why, frames, sizes, roles of its files, kinds of labels, licence, warnings.
+
+    Also which files nobody knows, and which ones tell the looks of the old pixels: both are carried unchanged.
 
     With --against, also whether a translation into the look of REAL would have to invent content: a sample of both
     sides is compared by size, horizon, light, and by where edges, masks and boxes are.
@@ -64,6 +68,8 @@ def _facts(dataset: "Dataset") -> dict[str, Any]:
     return {
         "root": str(dataset.root),
         "dataset": dataset.name,
+        "title": dataset.facts.title if dataset.facts else None,
+        "licence": dataset.facts.licence if dataset.facts else None,
         "rule": dataset.match.rule,
         "frames": len(images),
         "sequences": len(counted["sequences"]),
@@ -73,6 +79,8 @@ def _facts(dataset: "Dataset") -> dict[str, Any]:
         "sides": {side: count for side, count in counted["sides"].items() if side},
         "splits": {split: count for split, count in counted["splits"].items() if split},
         "example": {"image": example.image, "labels": dict(example.labels)} if example else None,
+        "unmatched": [asdict(group) for group in dataset.unmatched()],
+        "stale": [{"what": what, "files": len(paths), "example": paths[0]} for what, paths in dataset.stale().items()],
         "warnings": [*dataset.warnings(), *unreadable],
     }
 
@@ -99,6 +107,7 @@ def _print(facts: dict[str, Any]) -> None:
     rows = {
         "dataset": facts["dataset"],
         "rule": facts["rule"],
+        "licence": facts["licence"] or "",
         "frames": f"{facts['frames']} in {facts['sequences']} sequence{'s' if facts['sequences'] != 1 else ''}",
         "sizes": _counts(facts["sizes"]) + (f" (in a sample of {sampled})" if sampled < facts["frames"] else ""),
         "roles": _counts(facts["roles"]),
@@ -113,6 +122,14 @@ def _print(facts: dict[str, Any]) -> None:
     for name, text in rows.items():
         if text:
             print(f"{name:<10}{text}")
+    groups = facts["unmatched"]
+    for group in groups[:GROUPS]:
+        kind = f"{group['suffix'] or 'no suffix'} in {group['folder'] or 'the outermost folder'}"
+        print(f"{'unmatched':<10}{kind}: {group['files']}, e.g. {group['example']}")
+    if more := sum(group["files"] for group in groups[GROUPS:]):
+        print(f"{'unmatched':<10}{more} others; --json lists them by folder and suffix")
+    for stale in facts["stale"]:
+        print(f"{'stale':<10}{stale['what']}: {stale['files']}, e.g. {stale['example']}")
     for warning in facts["warnings"]:
         print(f"warning   {warning}")
 

@@ -74,6 +74,31 @@ def test_labels_are_counted_by_kind_and_shown_with_an_example(cli: Cli, tmp_path
     assert "  depth               Scene01/clone/frames/depth/Camera_0/depth_00000.png\n" in text
 
 
+def test_what_nobody_knows_and_what_tells_the_old_looks_is_listed(cli: Cli, tmp_path: Path) -> None:
+    video = tmp_path / "Scene01/fog"
+    write(video / "frames/rgb/Camera_0/rgb_00000.jpg", photo(16, 24))
+    write(video / "info.txt", b"trackID label model color\n")
+    for index in range(8):
+        write(tmp_path / f"notes{index}" / "some.text", b"")
+    facts = json.loads(cli("inspect", tmp_path, "--json").stdout)
+    assert facts["unmatched"][0] == {
+        "folder": "notes0",
+        "suffix": ".text",
+        "files": 1,
+        "example": "notes0/some.text",
+    }
+    assert [(row["files"], row["example"]) for row in facts["stale"]] == [
+        (1, "Scene01/fog/frames/rgb/Camera_0/rgb_00000.jpg"),
+        (1, "Scene01/fog/info.txt"),
+    ]
+    assert (facts["title"], facts["licence"]) == ("Virtual KITTI 2", "CC BY-NC-SA 3.0, non-commercial")
+    text = cli("inspect", tmp_path).stdout
+    assert "licence   CC BY-NC-SA 3.0, non-commercial\n" in text
+    assert "unmatched .text in notes0: 1, e.g. notes0/some.text\n" in text
+    assert "unmatched 2 others; --json lists them by folder and suffix\n" in text
+    assert f"stale     {facts['stale'][1]['what']}: 1, e.g. Scene01/fog/info.txt\n" in text
+
+
 def test_the_layout_can_be_named(cli: Cli, monet: Path) -> None:
     facts = json.loads(cli("inspect", monet, "--dataset", "images", "--json").stdout)
     assert facts["dataset"] == "images"
@@ -145,3 +170,16 @@ def test_datasets_lists_every_layout(cli: Cli) -> None:
     assert all(entry["summary"] and entry["plugin"] for entry in entries)
     lines = cli("datasets").stdout.splitlines()
     assert [line.split()[0] for line in lines] == names
+    assert lines[names.index("kitti-object")].split("  ")[-1].strip() == "boxes"
+    assert entries[names.index("kitti-object")]["licence"] == "CC BY-NC-SA 3.0, non-commercial"
+
+
+def test_datasets_prints_the_card_of_one(cli: Cli) -> None:
+    card = Path(__file__).parents[2] / "datasets/kitti-object.md"
+    assert cli("datasets", "kitti-object").stdout == card.read_text("utf-8")
+    facts = json.loads(cli("datasets", "kitti-object", "--json").stdout)
+    assert (facts["name"], list(facts["labels"])) == ("kitti-object", ["boxes"])
+    assert facts["commands"][0] == "sim2real inspect kitti/"
+    wrong = cli("datasets", "kitti-objects")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.startswith("error: no dataset is called 'kitti-objects'; did you mean kitti-object or ")
