@@ -2,9 +2,13 @@
 
 import gzip
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +33,20 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Read an array from a .npy file, never a pickled object.
+    """Read an array from a .npy file, or the first of a .npz file, never a pickled object.
 
     Raises:
         DatasetError: It cannot be read as such a file.
     """
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.lib.npyio.NpzFile):
+            with found:
+                found = found[found.files[0]]
+    except (OSError, EOFError, ValueError, IndexError, BadZipFile) as error:
         message = f"{path}: cannot be read as an array: {error}"
         raise DatasetError(message) from error
+    array: NDArray[Any] = found
     return array
 
 
@@ -56,6 +64,20 @@ def read_packed_ids(path: Path) -> NDArray[np.int32]:
         raise ImageError(message)
     red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
     return red | (green << 8) | (blue << 16)
+
+
+def read_channel(path: Path, place: int) -> NDArray[np.int32]:
+    """Read one channel (H, W) of an image with several, from 0: R, G, B, A; the only one of a grey image is the first.
+
+    Raises:
+        ImageError: It is damaged, or has not as many channels.
+    """
+    pixels = read_label(path)
+    channels: NDArray[np.int32] = np.atleast_3d(pixels).astype(np.int32)
+    if place >= channels.shape[2]:
+        message = f"{path}: it has {channels.shape[2]} channels, a label of this kind has at least {place + 1}"
+        raise ImageError(message)
+    return channels[..., place]
 
 
 def packed(colour: Sequence[int]) -> int:
@@ -110,3 +132,67 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
         except ValueError as error:
             message = f"{path}: line {number} tells of no box: {error}"
             raise DatasetError(message) from error
+
+
+def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
+    """Read the boxes of one image out of a file in Scalabel's format, as SHIFT and BDD100K have it.
+
+    Its corners are pixels inside of the box. A file may have gigabytes: it is searched through once, piece by piece.
+
+    Args:
+        path: The file: a list of frames, or an object with such a list under ``frames``.
+        image: What the frame has as its ``name``.
+        video: What it has as its ``videoName``, if it has one.
+
+    Raises:
+        DatasetError: The file cannot be read, or is no such file.
+    """
+    try:
+        start, end = _scalabel_frames(path).get((video, image), (0, 0))
+        with path.open("rb") as file:
+            file.seek(start)
+            frame = json.loads(file.read(end - start) or "{}")
+        return Boxes(tuple(_scalabel_box(label) for label in frame.get("labels") or () if label.get("box2d")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        message = f"{path}: cannot be read as frames of Scalabel: {error or type(error).__name__}"
+        raise DatasetError(message) from error
+
+
+def _scalabel_box(label: Mapping[str, Any]) -> Box:
+    left, top, right, bottom = (float(label["box2d"][edge]) for edge in ("x1", "y1", "x2", "y2"))
+    track = str(label.get("id", ""))
+    return Box(
+        label.get("category") or "", left, top, right + 1, bottom + 1, track=int(track) if track.isdecimal() else None
+    )
+
+
+_PIECE: Final = 2**20
+_FRAMES: Final = re.compile(rb'\s*\[|\s*\{.*?"frames"\s*:\s*\[', re.DOTALL)
+_NEXT: Final = re.compile(r"[^\s,]")
+
+
+@lru_cache(maxsize=8)
+def _scalabel_frames(path: Path) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """Where the frames of a file begin and end, in bytes, by the names of their video and of their image."""
+    frames: dict[tuple[str, str], tuple[int, int]] = {}
+    decoder = json.JSONDecoder()
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        if (opening := _FRAMES.match(data)) is None:
+            raise ValueError("it has no list of frames")
+        here, size = opening.end(), _PIECE
+        while True:
+            # one character for each byte, so that places in the text are places in the file
+            text = data[here : here + size].decode("latin-1")
+            done = 0
+            while (found := _NEXT.search(text, done)) is not None:
+                start = found.start()
+                if text[start] == "]":
+                    return frames
+                try:
+                    frame, done = decoder.raw_decode(text, start)
+                except ValueError:  # the piece ends in it
+                    break
+                frames[frame.get("videoName") or "", frame["name"]] = (here + start, here + done)
+            if not done and here + size >= len(data):
+                raise ValueError(f"it is damaged behind byte {here}")
+            here, size = here + done, _PIECE if done else 2 * size
