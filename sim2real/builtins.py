@@ -44,6 +44,8 @@ def register_datasets(register: Register) -> None:  # noqa: D103
     at = "sim2real.datasets"
     register("vkitti2", f"{at}.vkitti:VirtualKitti2", summary="Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/...")
     register("vkitti1", f"{at}.vkitti:VirtualKitti1", summary="Virtual KITTI 1.3.1: vkitti_1.3.1_rgb/0001/clone/...")
+    register("tartanair-v2", f"{at}.tartanair:TartanAirV2", summary="TartanAir V2, TartanGround: Data_easy/P000/...")
+    register("tartanair", f"{at}.tartanair:TartanAir", summary="TartanAir: <environment>/Easy/P000/image_left/...")
     register("airsim", f"{at}.airsim:AirSim", summary="AirSim recordings: airsim_rec.txt, images/img_..._0_....png")
     register("kitti-flow2015", f"{at}.kitti:KittiFlow2015", summary="KITTI stereo, flow and scene flow 2015")
     register(
@@ -55,6 +57,8 @@ def register_datasets(register: Register) -> None:  # noqa: D103
         "kitti-semantics", f"{at}.kitti:KittiSemantics", summary="KITTI semantics 2015: training/{image_2,semantic}/..."
     )
     register("kitti-object", f"{at}.kitti:KittiObject", summary="KITTI object: training/{image_2,label_2,calib}/...")
+    register("voc", f"{at}.voc:PascalVOC", summary="Pascal VOC: JPEGImages, Annotations, SegmentationClass, ...")
+    register("yolo", f"{at}.yolo:Yolo", summary="YOLO: images/.../0001.jpg, labels/.../0001.txt")
     register("cyclegan", f"{at}.cyclegan:CycleGAN", summary="CycleGAN folders: trainA, trainB, testA, testB")
     register("kaggle-monet", f"{at}.cyclegan:KaggleMonet", summary="Kaggle's gan-getting-started: monet_jpg, photo_jpg")
     register("images", f"{at}.images:Images", summary="any folder of images; everything else is carried")
