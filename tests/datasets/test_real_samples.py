@@ -18,7 +18,7 @@ from sim2real.imageio import read_label
         ("kitti/data_semantics", "kitti-semantics", 10, 10),
         ("kitti/frames", "images", 134, 0),
         ("monet2photo-mini", "cyclegan", 1500, 0),
-        ("carla", "images", 1028, 0),
+        ("carla", "yolo", 1028, 1028),
         ("gtsrb-signs", "images", 3912, 0),
     ],
 )

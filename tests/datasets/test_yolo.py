@@ -1,0 +1,139 @@
+"""YOLO: shares become pixels, outlines become masks, and what leads back to the old pixels is told."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim2real.datasets import Frame, Role, open_dataset
+from sim2real.datasets.labels import Box, Boxes, Instances, Segmentation
+from sim2real.errors import DatasetError
+from tests.datasets.trees.yolo import BOXES, OUTLINES
+
+Grow = Callable[..., Path]
+Plant = Callable[..., None]
+
+
+def frames(root: Path) -> dict[str, Frame]:
+    dataset = open_dataset(root)
+    assert dataset.name == "yolo"
+    return {frame.image: frame for frame in dataset.frames()}
+
+
+def boxes(frame: Frame) -> list[Box]:
+    label = frame.load_label("boxes")
+    assert isinstance(label, Boxes)
+    return list(label.boxes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "text"),
+    [
+        ("images/{split}", "images/val/a b 1.JPG", "labels/val/a b 1.txt"),
+        ("{split}/images", "val/images/a b 1.JPG", "val/labels/a b 1.txt"),
+        ("images/{split}/images/deep", "images/val/images/deep/a b 1.JPG", "images/val/labels/deep/a b 1.txt"),
+        ("obj_{split}_data", "obj_val_data/a b 1.JPG", "obj_val_data/a b 1.txt"),
+    ],
+)
+def test_text_is_found_where_its_readers_look_for_it(shape: str, image: str, text: str, grow: Grow) -> None:
+    found = frames(grow("yolo", shape=shape))
+    assert len(found) == 6
+    assert found[image].labels == {"boxes": text}
+    assert boxes(found[image]) == [Box("traffic light", 12, 0, 20, 12), Box("car", 0, 9, 8, 15)]
+    assert boxes(found[image.replace("1.JPG", "0.JPG")]) == []
+    assert not found[image.replace("a b 1.JPG", "background.jpg")].labels
+
+
+def test_roles(grow: Grow, plant: Plant) -> None:
+    root = grow("yolo")
+    plant(root, "thumbnail.jpg", {"labels/train/lost.txt": BOXES, "images/train/a b 0.npy": b"x", "classes.txt": "car"})
+    dataset = open_dataset(root)
+    files = dict(dataset.files())
+    assert files["labels/train/lost.txt"] is Role.LABEL
+    assert files["images/train/a b 0.npy"] is files["train.cache"] is Role.STALE
+    assert files["data.yaml"] is files["classes.txt"] is Role.AUX
+    assert files["thumbnail.jpg"] is Role.AUX
+    assert any("1 .npy files beside images" in line for line in dataset.warnings())
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_split_is_known_by_itself(part: str, grow: Grow) -> None:
+    assert len(frames(grow("yolo", shape="{split}/images") / part)) == 3
+
+
+def test_outlines_become_masks_and_boxes(grow: Grow) -> None:
+    found = frames(grow("yolo", rows=OUTLINES))
+    assert list(found["images/val/a b 0.JPG"].labels) == ["boxes", "segmentation", "instance"]
+    frame = found["images/val/a b 1.JPG"]
+    assert boxes(frame) == [Box("car", 8, 6, 24, 21), Box("wheel", 16, 12, 20, 15)]
+    segmentation, instances = frame.load_label("segmentation"), frame.load_label("instance")
+    assert isinstance(segmentation, Segmentation)
+    assert isinstance(instances, Instances)
+    assert segmentation.names == {0: "car", 1: "traffic light", 2: "wheel"}
+    seen = [(segmentation.ids[y, x], instances.ids[y, x]) for y, x in ((0, 0), (6, 8), (17, 23), (12, 18), (18, 8))]
+    assert seen == [(-1, -1), (0, 0), (0, 0), (2, 1), (-1, -1)]
+
+
+def test_rotated_boxes_and_key_points_give_no_masks(grow: Grow) -> None:
+    rotated = frames(grow("yolo", "rotated", rows="1 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5\n"))["images/val/a b 1.JPG"]
+    assert list(rotated.labels) == ["boxes"]
+    assert boxes(rotated) == [Box("traffic light", 8, 6, 24, 18)]
+    sheet = "names: [person]\nkpt_shape: [2, 2]\n"
+    rows = "0 0.5 0.5 0.5 0.5 0.1 0.1 0.9 0.9\n0 0.5 0.5 0.25 0.25 0 0 0.9 0.9 0.1 0.1\n"
+    pointed = frames(grow("yolo", "pointed", rows=rows, sheet=sheet))["images/val/a b 1.JPG"]
+    assert list(pointed.labels) == ["boxes"]
+    assert boxes(pointed) == [Box("person", 8, 6, 24, 18), Box("person", 12, 9, 20, 15)]
+
+
+def test_names_come_from_the_nearest_list(grow: Grow, plant: Plant) -> None:
+    root = grow("yolo", sheet="services: {}\n")
+    assert [box.label for box in boxes(frames(root)["images/val/a b 1.JPG"])] == ["1", "0"]
+    root = grow("yolo", "again", sheet="services: {}\n")
+    plant(root, {"obj.names": "bus\ntram\n", "labels/train/classes.txt": "cat\ndog\n"})
+    found = frames(root)
+    assert [box.label for box in boxes(found["images/val/a b 1.JPG"])] == ["tram", "bus"]
+    assert [box.label for box in boxes(found["images/train/a b 1.JPG"])] == ["dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("sheet", "told"),
+    [
+        ("path: /data/coco\ntrain: images/train\nnames: [a]\n", "data.yaml names /data/coco"),
+        ("path: C:\\coco\ntrain: images/train\nnames: [a]\n", "data.yaml names C:\\coco"),
+        ("train: [/a, /b]\nval: /data/val.txt\nnames: [a]\n", "data.yaml names /data/val.txt"),
+        ("path: .\nnames: [a]\n", ""),
+    ],
+)
+def test_sheets_that_lead_back_to_the_old_images_are_told(sheet: str, told: str, grow: Grow) -> None:
+    warnings = [line for line in open_dataset(grow("yolo", sheet=sheet)).warnings() if "data.yaml" in line]
+    assert [told in line for line in warnings] == [True] * bool(told)
+
+
+@pytest.mark.parametrize("text", ["a cat on a mat", "0 12 30 200 100", "0.5 0.5 0.5 0.5 0.5", "0 0.5 0.5", "\x80\0"])
+def test_other_texts_beside_images_are_no_rows(text: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "images/0.jpg", {"labels/0.txt": text})
+    assert open_dataset(tmp_path).name == "images"
+
+
+@pytest.mark.parametrize(
+    "row", ["0 0.5 x 0.5 0.5", "0 0.5 0.5 0.5", "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "0 0.5 nan 0.1 0.1"]
+)
+def test_damaged_row_is_an_error_that_names_file_and_line(row: str, grow: Grow, plant: Plant) -> None:
+    root = grow("yolo")
+    plant(root, {"labels/val/a b 1.txt": f"{BOXES}\n{row}\n"})
+    with pytest.raises(DatasetError, match=r"a b 1\.txt: line 4 tells of no object"):
+        frames(root)["images/val/a b 1.JPG"].load_label("boxes")
+
+
+def test_damaged_sheet_is_an_error_that_names_it(grow: Grow) -> None:
+    with pytest.raises(DatasetError, match=r"data\.yaml: cannot be read as YAML"):
+        frames(grow("yolo", sheet="names: [\n"))
+
+
+def test_images_of_one_name_are_all_translated(grow: Grow, plant: Plant) -> None:
+    root = grow("yolo")
+    plant(root, "images/val/a b 1.png")
+    found = frames(root)
+    assert found["images/val/a b 1.png"].labels == found["images/val/a b 1.JPG"].labels
+    assert np.isfinite([box.left for box in boxes(found["images/val/a b 1.png"])]).all()
