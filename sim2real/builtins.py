@@ -44,13 +44,40 @@ def register_datasets(register: Register) -> None:  # noqa: D103
     at = "sim2real.datasets"
     register("vkitti2", f"{at}.vkitti:VirtualKitti2", summary="Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/...")
     register("vkitti1", f"{at}.vkitti:VirtualKitti1", summary="Virtual KITTI 1.3.1: vkitti_1.3.1_rgb/0001/clone/...")
+    register(
+        "unity-solo", f"{at}.solo:Solo", summary="Unity Perception: sequence.0/{step0.frame_data.json,step0.camera.png}"
+    )
+    register(
+        "unity-perception", f"{at}.solo:Perception", summary="Unity Perception before SOLO: Dataset*/captures_000.json"
+    )
+    register(
+        "replicator-basic", f"{at}.replicator:ReplicatorBasic", summary="Isaac Sim, BasicWriter: rgb_0000.png, ..."
+    )
+    register(
+        "replicator-kitti",
+        f"{at}.replicator:ReplicatorKitti",
+        summary="Isaac Sim, KittiWriter: <camera>/rgb/0.png, ...",
+    )
+    register("replicator-pose", f"{at}.replicator:ReplicatorPose", summary="Isaac Sim, PoseWriter: 000000.{png,json}")
+    register(
+        "replicator-mobilitygen",
+        f"{at}.replicator:ReplicatorMobilityGen",
+        summary="Isaac Sim, MobilityGen: state/rgb/<camera>/00000000.jpg",
+    )
     register("tartanair-v2", f"{at}.tartanair:TartanAirV2", summary="TartanAir V2, TartanGround: Data_easy/P000/...")
     register("tartanair", f"{at}.tartanair:TartanAir", summary="TartanAir: <environment>/Easy/P000/image_left/...")
     register("airsim", f"{at}.airsim:AirSim", summary="AirSim recordings: airsim_rec.txt, images/img_..._0_....png")
+    register("cityscapes", f"{at}.cityscapes:Cityscapes", summary="Cityscapes: leftImg8bit/train/aachen/...")
+    register("gta5", f"{at}.gta5:Gta5", summary="GTA5: images/00001.png, labels/00001.png")
+    register("synthia-rand", f"{at}.synthia:SynthiaRand", summary="SYNTHIA-RAND-CITYSCAPES: RGB, GT/LABELS, Depth")
+    register("synthia-seqs", f"{at}.synthia:SynthiaSequences", summary="SYNTHIA-SEQS: RGB/Stereo_Left/Omni_F/...")
+    register("bdd100k", f"{at}.bdd100k:Bdd100k", summary="BDD100K: images/10k/train/0a0a0b1a-7c39d841.jpg, labels/...")
+    register("mapillary-vistas", f"{at}.mapillary:MapillaryVistas", summary="Mapillary Vistas: training/images/...")
     register("kitti-flow2015", f"{at}.kitti:KittiFlow2015", summary="KITTI stereo, flow and scene flow 2015")
     register(
         "kitti-raw", f"{at}.kitti:KittiRaw", summary="KITTI raw drives: 2011_09_26_drive_0001_sync/image_02/data/..."
     )
+    register("kitti-depth", f"{at}.kitti:KittiDepth", summary="KITTI depth, selected frames: val_selection_cropped/...")
     register("kitti-odometry", f"{at}.kitti:KittiOdometry", summary="KITTI odometry: sequences/00/image_2/...")
     register("kitti-tracking", f"{at}.kitti:KittiTracking", summary="KITTI tracking: training/image_02/0000/...")
     register(

@@ -11,30 +11,23 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
 
-import numpy as np
-
-from sim2real.datasets.base import Frame, PathMatch, Role, Tree
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import (
-    NOTHING,
     Box,
     Boxes,
-    Instances,
     Label,
+    read_depth,
     read_disparity,
     read_index_mask,
     read_kitti_flow,
 )
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_kitti_boxes, read_kitti_rows
-
-
-def _read_instances(path: Path) -> Instances:
-    """16 bits: the class in the upper 8, the number of the object, or 0, in the lower ones."""
-    ids = read_index_mask(path).ids
-    return Instances(np.where(ids % 256 > 0, ids, np.int32(NOTHING)))
-
+from sim2real.datasets.readers import read_kitti_boxes, read_kitti_instances, read_kitti_rows
+from sim2real.datasets.resizing import KEEP, KITTI_CALIBRATION, KITTI_FLOW, NEAREST, PHOTO, disparity, kitti_boxes
+from sim2real.errors import DatasetError
+from sim2real.imageio import is_image
 
 _facts = partial(
     Facts, licence="CC BY-NC-SA 3.0, non-commercial", binds=True, side="real", folder="kitti", recipe="vkitti2kitti"
@@ -47,21 +40,43 @@ class _Kitti(FolderLayout):
     roles = (
         (r"(?:^|/)(?:semantic_rgb|viz_\w+)/", Role.PSEUDO),
         (
-            r"(?:^|/)(?:label_0?[23]|disp_\w+|flow_\w+|semantic|instance|obj_map)/|(?:^|/)tracklet_labels\.xml$",
+            (
+                r"(?:^|/)(?:label_0?[23]|disp_\w+|flow_\w+|semantic|instance|obj_map|proj_depth|groundtruth_depth)/"
+                r"|/velodyne_raw/|(?:^|/)tracklet_labels\.xml$"
+            ),
             Role.LABEL,
         ),
         (
             (
-                r"(?:^|/)(?:calib\w*|oxts|velodyne\w*|image_0?[01]|prev_[23]|planes|poses|mapping|ImageSets|devkit\w*)/"
+                r"(?:^|/)(?:calib\w*|oxts|velodyne\w*|intrinsics|image_0?[01]|prev_[23]|planes|poses|mapping|ImageSets|devkit\w*)/"
                 r"|(?:^|/)(?:calib\w*|times|timestamps\w*)\.txt$"
             ),
             Role.AUX,
         ),
     )
 
+    resizing = (
+        (r"(?:^|/)(?:proj_depth|groundtruth_depth|semantic|semantic_rgb|instance|obj_map|viz_\w+)/.*\.png$", NEAREST),
+        (r"(?:^|/)(?:val_selection_\w+|test_depth_\w+)/velodyne_raw/.*\.png$", NEAREST),
+        (r"(?:^|/)disp_\w+/\w+\.png$", disparity()),
+        (r"(?:^|/)flow_\w+/\w+\.png$", KITTI_FLOW),
+        (r"(?:^|/)label_[23]/\d+\.txt$", kitti_boxes()),
+        (r"(?:^|/)label_0[23]/\d+\.txt$", kitti_boxes(ahead=2)),
+        (r"(?:^|/)calib(?:_cam_to_cam)?(?:/\d+)?\.txt$", KITTI_CALIBRATION),
+        (r"(?:^|/)(?:image_0?[01]|prev_[23])/.*\.(?:png|jpe?g)$", PHOTO),
+        (
+            (
+                r"(?:^|/)(?:calib_(?:velo|imu)\w+|oxts|velodyne\w*|planes|poses|mapping|ImageSets|devkit\w*)/"
+                r"|(?:^|/)(?:calib_(?:velo|imu)\w+|times|timestamps\w*)\.txt$|(?:^|/)tracklet_labels\.xml$"
+            ),
+            KEEP,
+        ),
+    )
+
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
         "segmentation": partial(read_index_mask, names=CITYSCAPES),
-        "instance": _read_instances,
+        "instance": read_kitti_instances,
+        "depth": partial(read_depth, per_metre=256, nothing=0),
         "flow": read_kitti_flow,
         "disparity": read_disparity,
         "boxes": read_kitti_boxes,
@@ -93,18 +108,87 @@ class KittiRaw(_Kitti):
         tree=(
             "2011_09_26/calib_cam_to_cam.txt\n"
             "2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0000000000.png\n"
-            "2011_09_26/2011_09_26_drive_0001_sync/{image_00,image_01,image_03,oxts,velodyne_points}/..."
+            "2011_09_26/2011_09_26_drive_0001_sync/{image_00,image_01,image_03,oxts,velodyne_points}/...\n"
+            "train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png"
         ),
+        labels={"depth": "where the depth benchmark's archive is unpacked into the same tree; sparse"},
         irregularities=(
             "Tracklets, poses and point clouds are carried, not decoded.",
             "Cameras 0 and 1 are grey and are carried unchanged; 2 and 3 are translated.",
             "Image sizes differ by day (1242x375, 1241x376, 1224x370, 1226x370, 1238x374).",
             "Copies with the images turned into JPEG are accepted.",
+            "Depth (`data_depth_annotated.zip`) comes without images; the first and last 5 frames have none.",
         ),
     )
     rule = "<drive>_sync/image_02/data/<frame>.png"
-    images = (r"\w+_drive_\w+_(?:sync|extract)/image_(?P<camera>0[23])/data", r"(?P<frame>\d{10})\.(?:png|jpe?g)")
+    images = (
+        r"(?P<drive>\w+_drive_\w+_(?:sync|extract))/image_(?P<camera>0[23])/data",
+        r"(?P<frame>\d{10})\.(?:png|jpe?g)",
+    )
+    apart = (
+        (
+            "depth",
+            r"(?P<drive>\w+_drive_\w+_(?:sync|extract))/proj_depth/groundtruth/image_(?P<camera>0[23])",
+            r"(?P<frame>\d{10})\.png",
+        ),
+    )
     consecutive = True
+    sparse = ("depth",)
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """The images' folders and names.
+
+        Raises:
+            DatasetError: There are only depth maps of such drives.
+        """
+        match = super().recognise(tree)
+        depth = None if match else next(tree.find(*cls.apart[0][1:]), None)
+        if depth and all("/proj_depth/" in f"/{path.lower()}" for path in tree if is_image(path)):
+            message = f"{tree.root / depth.path}: depth maps without images; unpack the drives of KITTI raw beside them"
+            raise DatasetError(message)
+        return match
+
+
+class KittiDepth(_Kitti):
+    """The selected frames of the depth benchmark: val_selection_cropped/{image,groundtruth_depth,velodyne_raw}.
+
+    Names and coding: readme.txt of the benchmark's development kit.
+    """
+
+    name = "kitti-depth"
+    facts = _facts(
+        title="KITTI depth, selected frames",
+        about="Cropped frames of KITTI raw that the depth benchmark is tested on, the only ones that come with images.",
+        size="1,000 validation images with measured depth, and 1,000 and 500 test images without; 1216x352.",
+        get="<https://www.cvlibs.net/datasets/kitti/eval_depth_all.php>: `data_depth_selection.zip`.",
+        tree=(
+            "depth_selection/val_selection_cropped/image/2011_09_26_drive_0002_sync_image_0000000005_image_02.png\n"
+            "depth_selection/val_selection_cropped/groundtruth_depth/"
+            "2011_09_26_drive_0002_sync_groundtruth_depth_0000000005_image_02.png\n"
+            "depth_selection/val_selection_cropped/{velodyne_raw,intrinsics}/...\n"
+            "depth_selection/{test_depth_completion_anonymous,test_depth_prediction_anonymous}/image/0000000000.png"
+        ),
+        labels={"depth": "accumulated from laser scans, sparse"},
+        irregularities=(
+            "The whole benchmark's depth maps come without images: see kitti-raw.",
+            "Single laser scans (`velodyne_raw`) are carried, not decoded.",
+        ),
+    )
+    rule = "val_selection_cropped or test_depth_*_anonymous, with image/<frame>.png"
+    images = (
+        r"(?:val_selection_cropped|test_depth_(?:completion|prediction)_anonymous)/image",
+        r"(?P<frame>(?:\w+_drive_\w+_image_0[23])|\d{10})\.(?:png|jpe?g)",
+    )
+    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "depth": ("groundtruth_depth", r"(?P<frame>\w+_drive_\w+_image_0[23])\.png")
+    }
+
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """Depth maps, whose names tell that they are some where the image's tell an image."""
+        depth = tree.by_frame(tree.folder(folder.beside("groundtruth_depth")), self.labels["depth"][1])
+        images = {number.replace("_groundtruth_depth_", "_image_"): path for number, path in depth.items()}
+        return {"depth": {**depth, **images}}
 
 
 class KittiOdometry(_Kitti):

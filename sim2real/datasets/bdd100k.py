@@ -1,0 +1,153 @@
+"""BDD100K: the images of its four packages, each with the labels that were made for it.
+
+Layout and codings: github.com/bdd100k/bdd100k (doc/source/download.rst and format.rst, bdd100k/label/label.py and
+to_mask.py); corners of boxes: github.com/scalabel/scalabel (scalabel/label/transforms.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sim2real.datasets.base import Frame, PathMatch, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import NOTHING, Boxes, Instances, Label, Segmentation, read_index_mask
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import read_channel, read_scalabel_boxes
+
+_SPLIT: Final = r"(?P<split>train|val|test)"
+_VIDEO: Final = r"[0-9a-f]{8}-[0-9a-f]{8}"
+_PNG: Final = rf"(?P<frame>{_VIDEO}(?:-\d{{7}})?)\.png"
+_SEGMENTS: Final = {
+    "segmentation": (("labels/sem_seg/masks/{split}", _PNG), ("labels/pan_seg/bitmasks/{split}", _PNG)),
+    "instance": (("labels/ins_seg/bitmasks/{split}", _PNG), ("labels/pan_seg/bitmasks/{split}", _PNG)),
+}
+# package -> kind of label -> folders beside the package's, and names in them; the first that has the frame counts
+_MAPS: Final[Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]]] = {
+    "images/10k": _SEGMENTS,
+    "images/seg_track_20": {"instance": (("labels/seg_track_20/bitmasks/{split}/{video}", _PNG),)},
+    "seg/images": {"segmentation": (("seg/labels/{split}", rf"(?P<frame>{_VIDEO})_train_id\.png"),)},
+}
+# package -> files that tell the boxes of many images; the first that is there counts
+_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "images/100k": ("labels/det_20/det_{split}.json", "labels/bdd100k_labels_images_{split}.json"),
+    "images/track": ("labels/box_track_20/{split}/{video}.json",),
+}
+_CLASSES: Final = (
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
+    *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+)
+_UNKNOWN: Final = 255
+_PANOPTIC: Final = (
+    *("unlabeled", "dynamic", "ego vehicle", "ground", "static", "parking", "rail track", "road", "sidewalk", "bridge"),
+    *("building", "fence", "garage", "guard rail", "tunnel", "wall", "banner", "billboard", "lane divider"),
+    *("parking sign", "pole", "polegroup", "street light", "traffic cone", "traffic device", "traffic light"),
+    *("traffic sign", "traffic sign frame", "terrain", "vegetation", "sky", "person", "rider", "bicycle", "bus", "car"),
+    *("caravan", "motorcycle", "trailer", "train", "truck"),
+)
+_FIRST_THING: Final = _PANOPTIC.index("person")
+
+
+class Bdd100k(FolderLayout):
+    """BDD100K: images/10k/train/0a0a0b1a-7c39d841.jpg with labels/..., and 100k, track and seg_track_20 alike."""
+
+    name = "bdd100k"
+    rule = "images/{100k,10k,track,seg_track_20}/<split>/<8 hex digits>-<8 hex digits>.jpg"
+    images = (
+        rf"(?P<package>images/(?:100k|10k|track|seg_track_20)|seg/images)/{_SPLIT}(?:/(?P<video>{_VIDEO}))?",
+        rf"(?P<frame>{_VIDEO}(?:-\d{{7}})?)\.jpe?g",
+    )
+    roles = (
+        (r"(?:^|/)(?:colormaps|color_labels)/", Role.PSEUDO),
+        (r"(?:^|/)(?:labels|drivable_maps|seg)/", Role.LABEL),
+        (r"(?:^|/)info/", Role.AUX),
+    )
+    stale = (
+        (
+            r"(?:^|/)labels/(?:(?:det|box_track)_20/|100k/|bdd100k_labels_images_).*json$",
+            "the attributes 'weather', 'timeofday' and 'trafficLightColor'",
+        ),
+    )
+    facts = Facts(
+        title="BDD100K",
+        about="Dash camera videos of many places, times of day and kinds of weather in the United States.",
+        size="100,000 images (package `100k`, 5.3 GB), 10,000 others (`10k`, 1.1 GB) and the frames of 2,000 videos "
+        "(`track`, `seg_track_20`); 1280x720.",
+        get="<https://bdd-data.berkeley.edu/> after registration; all archives unpack into one folder `bdd100k`.",
+        tree="bdd100k/images/10k/train/0a0a0b1a-7c39d841.jpg\n"
+        "bdd100k/labels/sem_seg/masks/train/0a0a0b1a-7c39d841.png\n"
+        "bdd100k/labels/{ins_seg,pan_seg}/bitmasks/train/0a0a0b1a-7c39d841.png\n"
+        "bdd100k/images/100k/train/0000f77c-6257be58.jpg\nbdd100k/labels/det_20/det_train.json\n"
+        "bdd100k/images/track/train/0000f77c-6257be58/0000f77c-6257be58-0000001.jpg\n"
+        "bdd100k/labels/box_track_20/train/0000f77c-6257be58.json\n"
+        "bdd100k/{images,labels}/seg_track_20/...",
+        licence="by the University of California for education, research and not-for-profit purposes",
+        binds=True,
+        labels={
+            "segmentation": "of `10k`, and of the release of 2018 (`seg/`): 19 classes, or the 40 of `pan_seg`",
+            "instance": "of `10k` and `seg_track_20`, there with tracks",
+            "boxes": "of `100k` and `track`, there with tracks",
+        },
+        irregularities=(
+            "`10k` is no part of `100k`; images of one name are labelled apart.",
+            (
+                "Instances are RGBA images whose blue and **alpha** channels hold one number of 16 bits; readers that "
+                "drop alpha lose it."
+            ),
+            "Corners of boxes are pixels inside of the box: its width is `x2 - x1 + 1`.",
+            "Drivable areas, lanes (packed in bits), polygons and poses are carried, not decoded.",
+            "Test images have no labels.",
+        ),
+        side="real",
+        folder="bdd100k",
+    )
+
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """The labels of the folder's package."""
+        package = folder["package"].lower()
+        labels: dict[str, dict[str, str]] = {}
+        for kind, rows in _MAPS.get(package, {}).items():
+            found = [tree.by_frame(tree.folder(folder.beside(place)), names) for place, names in rows]
+            labels[kind] = {frame: path for paths in reversed(found) for frame, path in paths.items()}
+        texts = (tree.at(folder.beside(text)) for text in _TEXTS.get(package, ()))
+        if text := next(filter(None, texts), ""):
+            labels["boxes"] = dict.fromkeys(tree.by_frame(folder.path, self.images[1]), text)
+        return labels
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label; an image that a file of boxes does not tell of has none."""
+        path = self.root / frame.labels[kind]
+        panoptic = path.parents[2].name.lower() == "pan_seg"
+        match kind:
+            case "segmentation":
+                return _read_panoptic(path) if panoptic else _read_classes(path)
+            case "instance":
+                return _read_instances(path, first=_FIRST_THING if panoptic else 1)
+            case _:
+                return _read_boxes(path, Path(frame.image))
+
+
+def _read_classes(path: Path) -> Segmentation:
+    ids = read_index_mask(path).ids
+    return Segmentation(np.where(ids == _UNKNOWN, np.int32(NOTHING), ids), dict(enumerate(_CLASSES)))
+
+
+def _read_panoptic(path: Path) -> Segmentation:
+    ids = read_channel(path, 0)
+    return Segmentation(np.where(ids > 0, ids, np.int32(NOTHING)), dict(enumerate(_PANOPTIC)))
+
+
+def _read_instances(path: Path, *, first: int) -> Instances:
+    """Red is the class, blue and alpha are the number of the object; classes below the first are no objects."""
+    classes, high, low = (read_channel(path, place) for place in (0, 2, 3))
+    ids = (high << 8) | low
+    return Instances(np.where((classes >= first) & (ids > 0), ids, np.int32(NOTHING)))
+
+
+def _read_boxes(path: Path, image: Path) -> Boxes:
+    """Objects are followed through videos alone: elsewhere their ids are not tracks."""
+    if path.parent.parent.name.lower() == "box_track_20":
+        return read_scalabel_boxes(path, image.name, video=image.parent.name)
+    return Boxes(tuple(replace(box, track=None) for box in read_scalabel_boxes(path, image.name).boxes))

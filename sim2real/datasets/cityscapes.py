@@ -1,0 +1,139 @@
+"""Cityscapes as its archives unpack: leftImg8bit and rightImg8bit are translated, all else is carried.
+
+Layout and codings: github.com/mcordts/cityscapesScripts (README.md, helpers/annotation.py,
+preparation/json2instanceImg.py).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+
+from sim2real.datasets.base import Match, PathMatch, Role, Tree
+from sim2real.datasets.classes import CITYSCAPES
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import (
+    NOTHING,
+    Box,
+    Boxes,
+    Disparity,
+    Instances,
+    Label,
+    read_disparity,
+    read_index_mask,
+)
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import read_json
+from sim2real.errors import DatasetError
+
+_CITY: Final = r"(?P<split>train|val|test|train_extra|demoVideo)/(?P<city>[^/]+)"
+_FRAME: Final = r"(?P<frame>[^/]+_\d{6}_\d{6})"
+_HDR: Final = (rf"(?:left|right)Img16bit/{_CITY}", r".*\.png")
+
+
+def _read_instances(path: Path) -> Instances:
+    """1000 times the class plus the number of the object; lower values are classes and groups of objects."""
+    ids = read_index_mask(path).ids
+    return Instances(np.where(ids >= 1000, ids, np.int32(NOTHING)))
+
+
+def _read_disparity(path: Path) -> Disparity:
+    """KITTI's coding, but for one: ``(value - 1) / 256``."""
+    return Disparity(read_disparity(path).pixels - np.float32(1 / 256))
+
+
+def _read_persons(path: Path) -> Boxes:
+    """The whole persons of CityPersons, hidden parts included: left, top, width, height."""
+    try:
+        objects = [(each["label"], [float(edge) for edge in each["bbox"]]) for each in read_json(path)["objects"]]
+        boxes = [Box(label, x, y, x + width, y + height) for label, (x, y, width, height) in objects]
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"{path}: does not tell boxes as gtBboxCityPersons does: {error!r}"
+        raise DatasetError(message) from error
+    return Boxes(tuple(boxes))
+
+
+class Cityscapes(FolderLayout):
+    """Cityscapes: leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png with gtFine, or else gtCoarse."""
+
+    name = "cityscapes"
+    rule = "leftImg8bit/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png"
+    images = (
+        rf"(?P<eye>left|right)Img8bit(?:_sequence|_blurred)?/{_CITY}",
+        rf"{_FRAME}_(?:left|right)Img8bit(?:_blurred)?\.(?:png|jpe?g)",
+    )
+    apart = (
+        ("segmentation", rf"gtFine/{_CITY}", rf"{_FRAME}_gtFine_labelIds\.png"),
+        ("segmentation", rf"gtCoarse/{_CITY}", rf"{_FRAME}_gtCoarse_labelIds\.png"),
+        ("instance", rf"gtFine/{_CITY}", rf"{_FRAME}_gtFine_instanceIds\.png"),
+        ("instance", rf"gtCoarse/{_CITY}", rf"{_FRAME}_gtCoarse_instanceIds\.png"),
+        ("disparity", rf"disparity(?:_sequence)?/{_CITY}", rf"{_FRAME}_disparity\.png"),
+        ("boxes", rf"gtBboxCityPersons/{_CITY}", rf"{_FRAME}_gtBboxCityPersons\.json"),
+    )
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+        "segmentation": partial(read_index_mask, names=CITYSCAPES),
+        "instance": _read_instances,
+        "disparity": _read_disparity,
+        "boxes": _read_persons,
+    }
+    roles = (
+        (r"_gt(?:Fine|Coarse)_color\.png$", Role.PSEUDO),
+        (r"_gt(?:Fine|Coarse|Bbox\w+?)(?:_\w+)?\.(?:png|json)$|_disparity\.png$|cityscapes_panoptic_", Role.LABEL),
+        (r"_(?:left|right)Img16bit\.png$", Role.STALE),
+        (r"_(?:camera|vehicle|timestamp)\.(?:json|txt)$", Role.AUX),
+    )
+    facts = Facts(
+        title="Cityscapes",
+        about="Stereo images of streets in 50 cities of Germany and its neighbours, most of them labelled by hand.",
+        size="2,975 training, 500 validation and 1,525 test images with fine labels, 19,998 with coarse ones (split "
+        "`train_extra`); 2048x1024; the 5,000 left images take 11 GB.",
+        get="<https://www.cityscapes-dataset.com/downloads/> after registration: `leftImg8bit_trainvaltest.zip` and "
+        "`gtFine_trainvaltest.zip`; each may be unpacked into a folder of its own.",
+        tree="cityscapes/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png\n"
+        "cityscapes/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png\n"
+        "cityscapes/gtFine/train/aachen/aachen_000000_000019_gtFine_{instanceIds.png,color.png,polygons.json}\n"
+        "cityscapes/{gtCoarse,disparity,gtBboxCityPersons,rightImg8bit,camera,vehicle,timestamp}/...",
+        licence="under its own terms, non-commercial, which forbid to pass on the images, changed or not",
+        binds=True,
+        labels={
+            "segmentation": "of the left camera; fine labels where they are there, else coarse ones",
+            "instance": "1000 times the class plus a number; groups of objects have none",
+            "disparity": "computed by semi-global matching, not measured",
+            "boxes": "of CityPersons: persons with their hidden parts",
+        },
+        irregularities=(
+            "Test images have labels of the own car and of the borders alone.",
+            (
+                "`leftImg16bit` holds the same images with 16 bits a channel. They are carried, never translated; such "
+                "a folder alone is refused."
+            ),
+            "The right camera has no labels.",
+            "Polygons tell the image's size (`imgWidth`, `imgHeight`).",
+        ),
+        side="real",
+        folder="cityscapes",
+    )
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """The images' folders and names.
+
+        Raises:
+            DatasetError: There are only images of 16 bits.
+        """
+        match = super().recognise(tree)
+        if match is None and (found := next(tree.find(*_HDR), None)):
+            message = f"{tree.root / found.path}: images of 16 bits are not translated; unpack leftImg8bit beside them"
+            raise DatasetError(message)
+        return match
+
+    def labelled(self, folder: PathMatch) -> bool:
+        """The left camera's images are."""
+        return folder["eye"].lower() == "left"
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """Images of 16 bits."""
+        if count := sum(1 for _ in tree.find(*_HDR)):
+            yield f"{count} images of 16 bits (leftImg16bit) are carried unchanged; only leftImg8bit is translated"

@@ -1,0 +1,104 @@
+"""Mapillary Vistas: releases 1.2 and 2.0, and the older one without folders of its versions.
+
+Layout and codings: README and demo.py of the dataset, and Datumaro's description of it
+(github.com/open-edge-platform/datumaro, docs/source/docs/data-formats/formats/mapillary_vistas.md).
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sim2real.datasets.base import Frame, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import NOTHING, Instances, Label, Segmentation, read_index_mask
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import read_json
+from sim2real.errors import DatasetError
+
+_SPLIT: Final = r"(?P<split>training|validation|testing)"
+_PNG: Final = r"(?P<frame>[\w-]{22})\.png"
+_KINDS: Final = {"segmentation": "labels", "instance": "instances"}
+
+
+class MapillaryVistas(FolderLayout):
+    """Mapillary Vistas: training/images/<key>.jpg with training/v2.0/labels/<key>.png, or v1.2, or training/labels."""
+
+    name = "mapillary-vistas"
+    rule = "{training,validation,testing}/images/<22 letters>.jpg"
+    images = (rf"{_SPLIT}/images", r"(?P<frame>[\w-]{22})\.jpe?g")
+    apart = tuple(
+        (kind, rf"{_SPLIT}/{version}{folder}", _PNG)
+        for kind, folder in _KINDS.items()
+        for version in (r"v2\.0/", r"v1\.2/", "")
+    )
+    roles = (
+        (r"(?:^|/)(?:labels|instances|panoptic|polygons)/.*\.(?:png|json)$", Role.LABEL),
+        (r"(?:^|/)(?:config(?:_v\d\.\d)?\.json|demo\.py)$", Role.AUX),
+    )
+    facts = Facts(
+        title="Mapillary Vistas",
+        about="Photos of streets all over the world, taken with all kinds of cameras.",
+        size="18,000 training, 2,000 validation and 5,000 test images of many sizes, some of more than 20 megapixels.",
+        get="<https://www.mapillary.com/dataset/vistas> after registration: the research edition.",
+        tree="mapillary/config_v2.0.json\nmapillary/training/images/M2kh294N9c72sICO990Uew.jpg\n"
+        "mapillary/training/v2.0/labels/M2kh294N9c72sICO990Uew.png\n"
+        "mapillary/training/v2.0/{instances,panoptic,polygons}/...\nmapillary/{validation,testing}/...",
+        licence="CC BY-NC-SA 4.0, non-commercial (research edition)",
+        binds=True,
+        labels={
+            "segmentation": "of release 2.0 where it is there, else of 1.2",
+            "instance": "256 times the class plus a number, of the classes that are counted",
+        },
+        irregularities=(
+            (
+                "Names of classes, and which of them are counted, stand only in `config_v2.0.json` "
+                "(`config_v1.2.json`, `config.json`)."
+            ),
+            "Masks are palette images; their colours are for looking at.",
+            "Both releases have labels for the same images: 2.0 has 124 classes, 1.2 has 66.",
+            "Panoptic masks and polygons are carried, not decoded.",
+        ),
+        side="real",
+        folder="mapillary",
+    )
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """Classes without names."""
+        labels = (path for frame in self.frames(tree) for path in frame.labels.values())
+        if (first := next(labels, "")) and not (config := _config(self.root / first)).exists():
+            yield f"{config.name} is not beside the splits: classes have numbers but no names, and objects are unknown"
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label; the file beside the splits tells the names of classes, and which of them are counted."""
+        path = self.root / frame.labels[kind]
+        config = _config(path)
+        ids = read_index_mask(path).ids
+        if kind == "segmentation":
+            names = {number: name for number, (name, _) in enumerate(_classes(config))} if config.exists() else {}
+            return Segmentation(ids, names)
+        if not config.exists():
+            message = f"{config}: missing, and only it tells which classes have instances; restore it"
+            raise DatasetError(message)
+        counted = [number for number, (_, counts) in enumerate(_classes(config)) if counts]
+        return Instances(np.where(np.isin(ids >> 8, counted), ids, np.int32(NOTHING)))
+
+
+def _config(label: Path) -> Path:
+    """The file that tells the classes of a label, three or four folders up; it may lie above the dataset's root."""
+    version = label.absolute().parent.parent
+    if version.name.lower() in {"v1.2", "v2.0"}:
+        return version.parent.parent / f"config_{version.name.lower()}.json"
+    return version.parent / "config.json"
+
+
+@lru_cache(maxsize=4)
+def _classes(config: Path) -> list[tuple[str, bool]]:
+    """Names of the classes by their numbers, and whether their objects are counted."""
+    try:
+        return [(str(each["name"]), bool(each["instances"])) for each in read_json(config)["labels"]]
+    except (KeyError, TypeError) as error:
+        message = f"{config}: does not tell the classes: {error!r}"
+        raise DatasetError(message) from error
