@@ -1,0 +1,428 @@
+"""What the writers of NVIDIA's Replicator (Isaac Sim, Omniverse) leave on disk.
+
+Names and codings: the writers of ``omni.replicator.core`` and ``isaacsim.replicator`` (Apache-2.0), the golden data of
+isaac-sim/IsaacSim, and the annotators' reference, docs.omniverse.nvidia.com/py/replicator/1.11.8.
+"""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import (
+    NOTHING,
+    Box,
+    Boxes,
+    Depth,
+    Distance,
+    Instances,
+    Label,
+    Segmentation,
+    read_depth,
+    read_index_mask,
+)
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import (
+    packed,
+    read_array,
+    read_json,
+    read_kitti_boxes,
+    read_kitti_instances,
+    read_packed_ids,
+    renumbered,
+)
+from sim2real.errors import DatasetError
+from sim2real.imageio import read_header
+
+_GET: Final = "Render it with Isaac Sim, <https://github.com/isaac-sim/IsaacSim>"
+_LICENCE: Final = "your own: rendered data is under the terms of the assets in the scene"
+_NUMBER: Final = r"(?:\d+_)*\d+(?:\.\d+)?"  # behind counts of triggers; a number or a time: 0000, 2_0000, 0.066667
+_NO_CLASS: Final = frozenset({"background", "unlabelled"})
+
+_ANNOTATORS: Final = (
+    r"semantic_segmentation|instance(?:_id)?_segmentation|bounding_box_(?:2d_tight|2d_loose|3d)|normals|"
+    r"distance_to_(?:camera|image_plane)|motion_vectors|occlusion|pointcloud|skeleton(?:_data)?"
+)
+_FILE: Final = re.compile(
+    rf"(?P<product>(?:.+_)?)(?P<annotator>rgb|{_ANNOTATORS})_(?P<number>{_NUMBER})\.(?P<suffix>png|jpe?g|npy)",
+    re.IGNORECASE,
+)
+_FIELDS: Final = ("semanticId", "x_min", "y_min", "x_max", "y_max")
+_NO_EDGE: Final = 2**31 - 1  # of what is not seen at all
+
+_Found = Mapping[tuple[str, str], str]  # render product and number -> path
+
+
+def _files(tree: Tree, folder: str) -> Mapping[str, _Found]:
+    """The annotators' files in a folder: ``"rgb.png"`` -> render product and number -> path."""
+    files: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    prefix = f"{folder}/" if folder else ""
+    for name in tree.names(folder):
+        if found := _FILE.fullmatch(name):
+            kind = f"{found['annotator']}.{found['suffix']}".lower()
+            files[kind][found["product"], found["number"]] = prefix + name
+    return files
+
+
+def _read_classes(path: Path) -> Segmentation:
+    """The classes that the file of labels names, under their ids or packed colours."""
+    names = {number: name for number, name in _names(path, "labels").items() if name.lower() not in _NO_CLASS}
+    return Segmentation(renumbered(_read_ids(path), {number: number for number in names}), names)
+
+
+def _read_instances(path: Path) -> Instances:
+    """The objects that the file of prims names, under their ids or packed colours."""
+    prims = [number for number, prim in _names(path, "mapping").items() if prim.lower() not in _NO_CLASS]
+    return Instances(renumbered(_read_ids(path), {number: number for number in prims}))
+
+
+def _read_ids(path: Path) -> NDArray[np.int32]:
+    """Ids, or colours as numbers: without ``colorize`` a mask has one channel."""
+    return read_index_mask(path).ids if read_header(path).channels == 1 else read_packed_ids(path)
+
+
+def _names(path: Path, what: str) -> dict[int, str]:
+    """What the JSON file beside a file names: its keys are ids, or colours as ``"(r, g, b, a)"``."""
+    told = path.with_name(re.sub(r"(.*(?:segmentation|tight|loose))_(.+)\.\w+", rf"\1_{what}_\2.json", path.name))
+    entries = read_json(told)
+    try:
+        return {_key(key): _class(value) for key, value in entries.items()}
+    except (AttributeError, IndexError, SyntaxError, TypeError, ValueError) as error:
+        message = f"{told}: it does not map ids or colours to names: {error}"
+        raise DatasetError(message) from error
+
+
+def _key(key: str) -> int:
+    value = ast.literal_eval(key)
+    return packed(value) if isinstance(value, tuple) else int(value)
+
+
+def _class(value: Any) -> str:  # noqa: ANN401  a name, or names by type of semantics: {"class": "car"}
+    return str(value.get("class") or ", ".join(value.values())) if isinstance(value, dict) else str(value)
+
+
+def _read_boxes(path: Path) -> Boxes:
+    """Edges as Replicator's own CocoWriter takes them: the width of a box is x_max - x_min."""
+    rows, names = read_array(path), _names(path, "labels")
+    try:
+        return Boxes(
+            tuple(
+                Box(names.get(number, ""), float(left), float(top), float(right), float(bottom))
+                for number, left, top, right, bottom in rows[list(_FIELDS)].tolist()
+                if left < _NO_EDGE
+            )
+        )
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        message = f"{path}: rows with the fields {', '.join(_FIELDS)} are expected, these are {rows.dtype}"
+        raise DatasetError(message) from error
+
+
+def _read_metres(path: Path) -> NDArray[np.float32]:
+    metres = read_array(path).squeeze()
+    if metres.ndim != 2 or not np.issubdtype(metres.dtype, np.floating):
+        message = f"{path}: distances are an array of floats (H, W), this is {metres.dtype} {metres.shape}"
+        raise DatasetError(message)
+    return np.where(np.isfinite(metres), metres, np.nan).astype(np.float32)
+
+
+def _above(path: Path, unlabelled: int) -> NDArray[np.int32]:
+    """The ids of a mask; those up to a number stand for nothing."""
+    ids = read_index_mask(path).ids
+    return np.where(ids > unlabelled, ids, np.int32(NOTHING))
+
+
+def _read_quoted_boxes(path: Path) -> Boxes:
+    """Boxes of which the class may be a dictionary, and the truncation is a constant."""
+    boxes = read_kitti_boxes(path).boxes
+    try:
+        return Boxes(tuple(replace(box, label=_kitti_class(box.label), truncated=None) for box in boxes))
+    except (SyntaxError, ValueError) as error:
+        message = f"{path}: the class of a box is no dictionary: {error}"
+        raise DatasetError(message) from error
+
+
+def _kitti_class(label: str) -> str:
+    return _class(ast.literal_eval(label)) if label.startswith("{") else label
+
+
+def _read_inverse(path: Path) -> Distance:
+    """``65535 / (1 + metres)`` in 16 bits (isaacsim.replicator.mobility_gen, writer.py)."""
+    with np.errstate(divide="ignore"):
+        metres = 65535 / read_depth(path, per_metre=1, nothing=0).metres - 1
+    return Distance(metres.astype(np.float32))
+
+
+class ReplicatorBasic(FolderLayout):
+    """BasicWriter: rgb_0000.png, semantic_segmentation_0000.png, ... with metadata.txt.
+
+    One render product lies flat in one folder, several as ``<product>/<annotator>/<annotator>_0000.png`` or, on demand,
+    ``<annotator>/<product>_<annotator>_0000.png``; a product's name may be the path of a prim.
+    """
+
+    name = "replicator-basic"
+    rule = "rgb_<number>.png with metadata.txt or another annotator's files"
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+        "segmentation": _read_classes,
+        "instance": _read_instances,
+        "depth": lambda path: Depth(_read_metres(path)),
+        "distance": lambda path: Distance(_read_metres(path)),
+        "boxes": _read_boxes,
+    }
+    roles = (
+        (r"(?:^|[/_])(?:normals|distance_to_\w+?)_[\d_.]+\.png$", Role.PSEUDO),
+        (r"(?:^|[/_])pointcloud_rgb_[^/]+\.npy$", Role.STALE),
+        (rf"(?:^|[/_])(?:{_ANNOTATORS})_[^/]+\.(?:png|npy|json)$", Role.LABEL),
+        (r"(?:^|/)metadata\.txt$|(?:^|[/_])camera_params_[^/]+\.json$", Role.AUX),
+    )
+    stale = ((r"(?:^|[/_])pointcloud_rgb_", "the colours of the points"),)
+    facts = Facts(
+        title="Replicator BasicWriter",
+        about="The default writer of synthetic data in Isaac Sim and Omniverse: a file for each annotator and frame.",
+        size="As you render it.",
+        get=f"{_GET}, and its `BasicWriter` with `rgb=True` and the annotators that you need.",
+        tree=(
+            "data/metadata.txt\n"
+            "data/rgb_0000.png\n"
+            "data/{semantic_segmentation,instance_segmentation}_0000.png, ..._{labels,mapping}_0000.json\n"
+            "data/bounding_box_2d_tight_0000.npy, ..._labels_0000.json, ..._prim_paths_0000.json\n"
+            "data/distance_to_{image_plane,camera}_0000.npy\n"
+            "data/<product>/<annotator>/<annotator>_0000.png, data/<annotator>/<product>_<annotator>_0000.png"
+        ),
+        labels={
+            "segmentation": "classes by the colours, or the ids, that the file of labels beside the mask names",
+            "instance": "`instance_segmentation`, else `instance_id_segmentation`; without background and unlabelled",
+            "depth": "`distance_to_image_plane`",
+            "distance": "`distance_to_camera`, along the ray",
+            "boxes": "`bounding_box_2d_tight`, else `bounding_box_2d_loose`",
+        },
+        licence=_LICENCE,
+        irregularities=(
+            "Images are RGBA; their alpha channel is kept.",
+            "The number in a name may follow a trigger's count (`rgb_2_0000.png`), or be a time (`rgb_0.066667.png`).",
+            "Folders of several render products may be called by the paths of their prims.",
+            "Ids and colours belong to their frame: the same class may have others in the next one.",
+            "`normals` and colourised distances (`.png` beside `.npy`) are pictures of labels.",
+            "`pointcloud_rgb` tells the colours of the old pixels.",
+            "Motion vectors, 3D boxes, skeletons and point clouds are carried, not decoded.",
+        ),
+    )
+
+    _READ: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "segmentation": ("semantic_segmentation.png",),
+        "instance": ("instance_segmentation.png", "instance_id_segmentation.png"),
+        "depth": ("distance_to_image_plane.npy",),
+        "distance": ("distance_to_camera.npy",),
+        "boxes": ("bounding_box_2d_tight.npy", "bounding_box_2d_loose.npy"),
+    }
+    _EVIDENCE: ClassVar = rf"metadata\.txt|(?:.+_)?(?:{_ANNOTATORS}|camera_params)_{_NUMBER}\.(?:png|npy|json)"
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """Images, and a file of another kind."""
+        images = sum(len(photos) for _, photos, _ in cls._folders(tree))
+        evidence = images and next(tree.find(r"[^/]+", cls._EVIDENCE), None)
+        return Match(cls.rule, images) if evidence else None
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every image, with what the annotators tell of the same render product and number."""
+        for folder, photos, beside in self._folders(tree):
+            labels = {kind: self._labels(tree, folder, beside, files) for kind, files in self._READ.items()}
+            for (product, number), image in photos.items():
+                yield Frame(
+                    image,
+                    sequence="/".join(filter(None, (folder.path, product.rstrip("_")))),
+                    index=int(re.sub(r"\D", "", number)),
+                    labels={kind: paths.get((product, number), "") for kind, paths in labels.items()},
+                )
+
+    @classmethod
+    def _folders(cls, tree: Tree) -> Iterator[tuple[PathMatch, _Found, Mapping[str, _Found]]]:
+        """The folders with images, these, and the other annotators' files in the same folder."""
+        for folder in tree.find_folders(r"(?P<common>rgb)|[^/]+"):
+            files = _files(tree, folder.path)
+            photos = {
+                key: path
+                for suffix in ("png", "jpg", "jpeg")
+                for key, path in files.get(f"rgb.{suffix}", {}).items()
+                if folder["common"] or not key[0]
+            }
+            if photos:
+                yield folder, photos, files
+
+    def _labels(
+        self, tree: Tree, folder: PathMatch, beside: Mapping[str, _Found], annotators: tuple[str, ...]
+    ) -> _Found:
+        """The files of the first of the annotators that has one, for each product and number."""
+        found: dict[tuple[str, str], str] = {}
+        for annotator in reversed(annotators):
+            own = tree.folder(folder.base + annotator.partition(".")[0])
+            found |= {**_files(tree, own).get(annotator, {}), **beside.get(annotator, {})}
+        return found
+
+
+class ReplicatorKitti(FolderLayout):
+    """KittiWriter: <camera>/rgb/0.png with object_detection/0.txt, or image_02/0.png with label_02/0.txt."""
+
+    name = "replicator-kitti"
+    rule = "rgb/<n>.png with object_detection/<n>.txt, or image_02/<n>.png with label_02/<n>.txt, n not padded"
+    images = (r"rgb|image_02", r"(?P<frame>0|[1-9]\d*)\.(?:png|jpe?g)")
+    evidence = ((r"object_detection|label_02", r"(?:0|[1-9]\d*)\.txt"),)
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+        "segmentation": lambda path: Segmentation(_above(path, 0), {}),
+        "instance": read_kitti_instances,
+        "distance": lambda path: Distance(read_depth(path, per_metre=256, nothing=0).metres),
+        "boxes": _read_quoted_boxes,
+    }
+    roles = (
+        (r"(?:^|/)(?:semantic_segmentation|semantic_rgb|instance_rgb)/\d+\.png$", Role.PSEUDO),
+        (
+            r"(?:^|/)(?:object_detection|label_02|semantic|instance|instance_segmentation|depth)/\d+\.(?:png|txt)$",
+            Role.LABEL,
+        ),
+        (r"(?:^|/)(?:metadata\.txt|camera_params?/[^/]+\.json)$", Role.AUX),
+    )
+    facts = Facts(
+        title="Replicator KittiWriter",
+        about="Isaac Sim's and Omniverse's writer in the manner of KITTI, with names of its own.",
+        size="As you render it.",
+        get=f"{_GET}, and `KittiWriter`, with or without `use_kitti_dir_names`.",
+        tree=(
+            "data/[<product>/]<camera>/rgb/0.png\n"
+            "data/[<product>/]<camera>/{semantic,instance_segmentation,depth}/0.png\n"
+            "data/[<product>/]<camera>/object_detection/0.txt\n"
+            "data/[<product>/]<camera>/{image_02,semantic,instance,label_02}/..."
+        ),
+        labels={
+            "segmentation": "places of the classes in the writer's own mapping, which is not on disk; 0 is unlabelled",
+            "instance": "class and number",
+            "distance": "along the ray, in 1/256 m",
+            "boxes": "occluded ones included",
+        },
+        licence=_LICENCE,
+        irregularities=(
+            "Numbers are not padded: `10.png` comes before `2.png` in the order of names.",
+            "The class in a file of boxes may be a quoted dictionary; what is read is its `class`.",
+            "Boxes lower than 25 pixels are left out; truncation is not told: the column is always 0.",
+            "`depth` is measured along the ray; it wraps around from 256 m on.",
+            "`semantic_segmentation` (`semantic_rgb`) and `instance_rgb` are pictures of labels.",
+        ),
+    )
+
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """The labels beside the images, under either set of names."""
+
+        def found(names: str, *places: str) -> Mapping[str, str]:
+            return {
+                number: path
+                for place in places
+                for number, path in tree.by_frame(tree.folder(folder.base + place), names).items()
+            }
+
+        png = r"(?P<frame>\d+)\.png"
+        return {
+            "segmentation": found(png, "semantic"),
+            "instance": found(png, "instance", "instance_segmentation"),
+            "distance": found(png, "depth"),
+            "boxes": found(r"(?P<frame>\d+)\.txt", "label_02", "object_detection"),
+        }
+
+
+class ReplicatorPose(FolderLayout):
+    """PoseWriter: 000000.png with 000000.json, which tells the camera and the cuboids of the objects."""
+
+    name = "replicator-pose"
+    rule = "<number>.png with <number>.json, which has camera_data and objects"
+    images = (r"[^/]+", r"(?P<frame>\d+)\.(?:png|jpe?g)")
+    roles = (
+        (r"(?:^|/)\d+_overlay\.(?:png|jpe?g)$", Role.STALE),
+        (r"(?:^|/)\d+\.json$", Role.LABEL),
+        (r"(?:^|/)metadata\.txt$", Role.AUX),
+    )
+    stale = ((r"_overlay\.(?:png|jpe?g)$", "drawn over the old pixels"),)
+    facts = Facts(
+        title="Replicator PoseWriter",
+        about="Isaac Sim's writer for training on the poses of objects (DOPE, CenterPose).",
+        size="As you render it.",
+        get=f"{_GET}, and `PoseWriter`.",
+        tree="data/[<product>/]000000.png\ndata/[<product>/]000000.json\ndata/[<product>/]000000_overlay.png",
+        licence=_LICENCE,
+        irregularities=(
+            "The JSON files tell cuboids, poses and intrinsics; they are carried, not decoded.",
+            "`_overlay` pictures show the old pixels.",
+            "Frames without a visible object may have been left out.",
+        ),
+    )
+
+    _HEAD: ClassVar = 2**16
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """Images with JSON files of the same number, the first of which tells of a camera and of objects."""
+        images = [image.path for image in tree.find(*cls.images)]
+        told = next((path for image in images if tree.has(path := f"{image.rpartition('.')[0]}.json")), "")
+        return Match(cls.rule, len(images)) if told and cls._tells_poses(tree.root / told) else None
+
+    @classmethod
+    def _tells_poses(cls, path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                head = file.read(cls._HEAD)
+        except OSError:
+            return False
+        return b'"camera_data"' in head and b'"objects"' in head
+
+
+class ReplicatorMobilityGen(FolderLayout):
+    """A replayed recording of MobilityGen: state/rgb/<camera>.rgb_image/00000000.jpg with state/common."""
+
+    name = "replicator-mobilitygen"
+    rule = "state/rgb/<camera>/<step>.jpg with state/common"
+    images = (r"state/rgb/(?P<camera>[^/]+?)(?:\.rgb_image)?", r"(?P<frame>\d{8})\.(?:jpe?g|png)")
+    evidence = ((r"state/common", r"\d{8}\.np[yz]"),)
+    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "segmentation": ("state/segmentation/{camera}.segmentation_image", r"(?P<frame>\d{8})\.png"),
+        "instance": ("state/segmentation/{camera}.instance_id_segmentation_image", r"(?P<frame>\d{8})\.png"),
+        "distance": ("state/depth/{camera}.depth_image", r"(?P<frame>\d{8})\.png"),
+    }
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+        "segmentation": lambda path: Segmentation(_above(path, 1), {}),
+        "instance": lambda path: Instances(_above(path, 1)),
+        "distance": _read_inverse,
+    }
+    roles = (
+        (r"(?:^|/)state/(?:segmentation|depth|normals|pointcloud)/", Role.LABEL),
+        (r"(?:^|/)(?:state/common/[^/]+|occupancy_map/[^/]+|config\.json|stage\.usda?)$", Role.AUX),
+    )
+    facts = Facts(
+        title="MobilityGen",
+        about="Replays of robots' drives in Isaac Sim, recorded by MobilityGen.",
+        size="As you record it.",
+        get=f"{_GET}, record with MobilityGen, and replay the recording with rendering.",
+        tree=(
+            "recording/config.json\n"
+            "recording/occupancy_map/{map.png,map.yaml}\n"
+            "recording/state/common/00000000.npz\n"
+            "recording/state/rgb/<camera>.rgb_image/00000000.jpg\n"
+            "recording/state/segmentation/<camera>.{segmentation,instance_id_segmentation}_image/00000000.png\n"
+            "recording/state/depth/<camera>.depth_image/00000000.png"
+        ),
+        labels={
+            "segmentation": "ids; the names are in `state/common`, which is not read",
+            "instance": "ids",
+            "distance": "along the ray, from 65535 / (1 + metres)",
+        },
+        licence=_LICENCE,
+        irregularities=(
+            "`depth` holds the inverse of 1 + metres in 16 bits: coarse far away, and 0 beyond any distance.",
+            "`occupancy_map/map.png` is a map, not a photo.",
+            "Steps of recordings before Isaac Sim 6 are pickled `.npy` files, which are carried and never opened.",
+        ),
+    )

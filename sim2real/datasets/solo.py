@@ -1,0 +1,296 @@
+"""What Unity's Perception package leaves on disk: SOLO, and the older layout with captures in lists.
+
+JSON files say which files are photos, and what the colours of the masks stand for. Names and fields:
+Unity-Technologies/com.unity.perception (SoloEndpoint.cs, SoloMessageBuilder.cs, PerceptionSchema.md) and the samples in
+Unity-Technologies/pysolotools, tests/data/solo, and com.unity.perception, Documentation~/Schema/mock_data.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
+
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
+from sim2real.datasets.readers import packed, read_json, read_packed_ids, renumbered
+from sim2real.errors import DatasetError
+
+_Told = Mapping[str, Any]
+_LICENCE: Final = "your own: rendered data is under the terms of the assets in the scene"
+_read_again: Final = lru_cache(maxsize=4)(read_json)
+_DAMAGE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Capture:
+    """A photo, as a JSON file tells of it; paths from the root, which need not be there."""
+
+    image: str
+    json: str
+    sequence: str
+    index: int
+    labels: Mapping[str, str]
+
+
+class _Unity(ABC):
+    """What both layouts share: their JSON files are read once for the list of photos, and one again for a label."""
+
+    name: ClassVar[str]
+    facts: ClassVar[Facts]
+    rule: ClassVar[str]
+    files: ClassVar[tuple[str, str]]
+    roles: ClassVar[tuple[tuple[str, Role], ...]]
+
+    _listed: ClassVar["WeakKeyDictionary[Tree, list[_Capture]]"]  # whoever recognises a tree will list it next
+
+    def __init_subclass__(cls) -> None:
+        cls._listed = WeakKeyDictionary()
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._json: dict[str, str] = {}
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """JSON files of these names, and photos that they tell of."""
+        images = sum(tree.has(capture.image) for capture in cls._captures(tree))
+        return Match(cls.rule, images) if images else None
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every photo that is told of and is there."""
+        for capture in self._captures(tree):
+            if tree.has(capture.image):
+                self._json[capture.image] = capture.json
+                labels = {kind: tree.at(path) for kind, path in capture.labels.items()}
+                yield Frame(capture.image, sequence=capture.sequence, index=capture.index, labels=labels)
+
+    def role(self, path: str) -> Role | None:
+        """What the names say."""
+        return next((role for pattern, role in self.roles if re.search(pattern, path, re.IGNORECASE)), None)
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """Photos that are told of and are not there."""
+        missing = [capture.image for capture in self._captures(tree) if not tree.has(capture.image)]
+        if missing:
+            yield f"{len(missing)} photos that JSON files name are not there, e.g. {missing[0]}"
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label of a frame."""
+        json = self.root / self._json[frame.image]
+        try:
+            meaning = self._meanings(json, frame)[kind]
+            if kind == "boxes":
+                return Boxes(tuple(meaning))
+            numbers = dict(meaning)
+        except _DAMAGE as error:
+            message = f"{json}: what it tells of {frame.image} is damaged: {error!r}"
+            raise DatasetError(message) from error
+        ids = read_packed_ids(self.root / frame.labels[kind])
+        if kind == "instance":
+            return Instances(renumbered(ids, numbers))
+        return Segmentation(renumbered(ids, {number: number for number in numbers}), numbers)
+
+    @classmethod
+    def _captures(cls, tree: Tree) -> list[_Capture]:
+        if tree not in cls._listed:
+            captures: list[_Capture] = []
+            for file in tree.find(*cls.files):
+                path = tree.root / file.path
+                told = read_json(path)
+                try:
+                    captures += cls._told(tree.root, file, told)
+                except _DAMAGE as error:
+                    message = f"{path}: it does not tell of captures as Unity writes them: {error!r}"
+                    raise DatasetError(message) from error
+            cls._listed[tree] = sorted(captures, key=lambda capture: capture.image)
+        return cls._listed[tree]
+
+    @classmethod
+    @abstractmethod
+    def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:
+        """The photos that a JSON file tells of."""
+
+    @abstractmethod
+    def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
+        """Kind -> its boxes, or pairs of the packed colours in its mask and the name of the class or the instance."""
+
+
+class Solo(_Unity):
+    """SOLO: sequence.0/step0.frame_data.json names step0.camera.png and step0.camera.semantic segmentation.png."""
+
+    name = "unity-solo"
+    rule = "sequence.<n>/step<n>.frame_data.json with the photos of its RGB cameras"
+    files = (r"sequence\.\d+", r"step\d+\.frame_data\.json")
+    roles = (
+        (r"(?:^|/)step\d+\.frame_data\.json$", Role.LABEL),
+        (r"(?:^|/)step\d+\.[^/]+\.[^/]+\.(?:png|exr|jpe?g)$", Role.LABEL),
+        (r"(?:^|/)(?:metadata|(?:sensor|annotation|metric)_definitions)\.json$", Role.AUX),
+    )
+    facts = Facts(
+        title="Unity Perception, SOLO",
+        about="What Unity's Perception package (from 0.10, discontinued) writes: a JSON file for each step.",
+        size="As you render it.",
+        get="Render it with the Perception package, <https://github.com/Unity-Technologies/com.unity.perception>.",
+        tree=(
+            "solo/{metadata,sensor_definitions,annotation_definitions,metric_definitions}.json\n"
+            "solo/sequence.0/step0.frame_data.json\n"
+            "solo/sequence.0/step0.camera.png\n"
+            "solo/sequence.0/step0.camera.{semantic segmentation,instance segmentation}.png"
+        ),
+        labels={
+            "segmentation": "of the first semantic annotator; colours as 24-bit ids",
+            "instance": "the numbers that the boxes have as tracks",
+            "boxes": "2D, of the first annotator",
+        },
+        licence=_LICENCE,
+        irregularities=(
+            "Photos and masks are RGBA; the alpha channel of photos is kept.",
+            "Names have spaces in them, as the annotators' ids have.",
+            "A step without a photo names none; photos that are named and missing are told.",
+            "The package's schema shows other names than the package writes; those that it writes are read.",
+            "Depth and normals (EXR), 3D boxes and keypoints are carried, not decoded.",
+        ),
+        folder="solo",
+    )
+
+    _TYPES: ClassVar[Mapping[str, str]] = {
+        "SemanticSegmentationAnnotation": "segmentation",
+        "InstanceSegmentationAnnotation": "instance",
+        "BoundingBox2DAnnotation": "boxes",
+    }
+
+    @classmethod
+    def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:  # noqa: ARG003  the other layout's
+        for capture in told["captures"]:
+            if capture["@type"].endswith("RGBCamera") and capture["filename"]:
+                labels = {
+                    kind: file.path if kind == "boxes" else _beside(file.path, annotation["filename"])
+                    for kind, annotation in cls._annotations(capture).items()
+                }
+                image, sequence = (_beside(file.path, capture[name]) for name in ("filename", "id"))
+                yield _Capture(image, file.path, sequence, int(told["step"]), labels)
+
+    def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
+        name = frame.image.rpartition("/")[2]
+        capture = next(capture for capture in _read_again(json)["captures"] if capture.get("filename") == name)
+        told = self._annotations(capture)
+        masks = {kind: told.get(kind, {}).get("instances") or () for kind in ("segmentation", "instance")}
+        return {
+            "segmentation": ((packed(each["pixelValue"]), each["labelName"]) for each in masks["segmentation"]),
+            "instance": ((packed(each["color"]), each["instanceId"]) for each in masks["instance"]),
+            "boxes": (
+                _box(each["labelName"], each["instanceId"], each["origin"], each["dimension"])
+                for each in told.get("boxes", {}).get("values") or ()
+            ),
+        }
+
+    @classmethod
+    def _annotations(cls, capture: _Told) -> Mapping[str, _Told]:
+        """The first annotation of each kind."""
+        found: dict[str, _Told] = {}
+        for annotation in capture.get("annotations") or ():
+            if kind := cls._TYPES.get(annotation["@type"].rpartition(".")[2]):
+                found.setdefault(kind, annotation)
+        return found
+
+
+class Perception(_Unity):
+    """The layout before SOLO: Dataset<id>/captures_000.json names RGB<id>/rgb_2.png and its labels."""
+
+    name = "unity-perception"
+    rule = "captures_<nnn>.json with annotation_definitions.json and the photos that they name"
+    files = (r"[^/]+", r"captures_\d+\.json")
+    roles = (
+        (r"(?:^|/)captures_\d+\.json$", Role.LABEL),
+        (r"(?:^|/)(?:semantic|instance)_?segmentation[^/]*/[^/]+\.png$", Role.LABEL),
+        (r"(?:^|/)(?:metrics_\d+|egos|sensors|(?:annotation|metric)_definitions)\.json$", Role.AUX),
+    )
+    facts = Facts(
+        title="Unity Perception, before SOLO",
+        about="What Unity's Perception package wrote up to 0.9: lists of captures in JSON files.",
+        size="As you render it.",
+        get="Render it with the Perception package, <https://github.com/Unity-Technologies/com.unity.perception>.",
+        tree=(
+            "data/Dataset<id>/{captures_000,metrics_000,annotation_definitions,sensors,egos}.json\n"
+            "data/RGB<id>/rgb_2.png\n"
+            "data/SemanticSegmentation<id>/segmentation_2.png\n"
+            "data/InstanceSegmentation<id>/Instance_2.png"
+        ),
+        labels={
+            "segmentation": "colours as 24-bit ids, by annotation_definitions.json",
+            "instance": "the numbers that the boxes have as tracks",
+            "boxes": "2D",
+        },
+        licence=_LICENCE,
+        irregularities=(
+            "Photos and masks are RGBA; the alpha channel of photos is kept.",
+            "Photos that are named and missing are told.",
+            "Masks whose definitions give numbers instead of colours are carried, not decoded, and so are 3D boxes.",
+        ),
+    )
+
+    @classmethod
+    def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:
+        kinds = {number: kind for number, (kind, _) in _definitions(root / file.path).items()}
+        for capture in told["captures"]:
+            if capture["sensor"]["modality"] == "camera" and capture["filename"]:
+                labels = {
+                    kind: file.path if kind == "boxes" else file.base + (annotation["filename"] or "")
+                    for annotation in capture.get("annotations") or ()
+                    if (kind := kinds.get(annotation["annotation_definition"]))
+                }
+                sequence = f"{capture['sequence_id']}/{capture['sensor']['sensor_id']}"
+                yield _Capture(file.base + capture["filename"], file.path, sequence, int(capture["step"]), labels)
+
+    def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
+        definitions = _definitions(json)
+        capture = next(each for each in _read_again(json)["captures"] if frame.image.endswith(each["filename"]))
+        told = {
+            definitions[annotation["annotation_definition"]][0]: annotation["values"] or ()
+            for annotation in capture["annotations"]
+            if annotation["annotation_definition"] in definitions
+        }
+        return {
+            "segmentation": (pair for kind, spec in definitions.values() if kind == "segmentation" for pair in spec),
+            "instance": ((_colour(each["color"]), each["instance_id"]) for each in told.get("instance", ())),
+            "boxes": (
+                _box(each["label_name"], each["instance_id"], (each["x"], each["y"]), (each["width"], each["height"]))
+                for each in told.get("boxes", ())
+            ),
+        }
+
+
+def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, str]]]]:
+    """Number of an annotation -> its kind, and the classes of packed colours; of the kinds that can be decoded."""
+    found: dict[Any, tuple[str, Sequence[tuple[int, str]]]] = {}
+    for each in _read_again(captures.with_name("annotation_definitions.json"))["annotation_definitions"]:
+        name, spec = each["name"].lower(), each.get("spec") or ()
+        if name == "semantic segmentation" and all(isinstance(entry["pixel_value"], dict) for entry in spec):
+            found[each["id"]] = (
+                "segmentation",
+                [(_colour(entry["pixel_value"]), entry["label_name"]) for entry in spec],
+            )
+        elif name == "instance segmentation":
+            found[each["id"]] = ("instance", ())
+        elif name in {"bounding box", "2d bounding box"}:
+            found[each["id"]] = ("boxes", ())
+    return found
+
+
+def _colour(channels: _Told) -> int:
+    return packed([channels[name] for name in "rgb"])
+
+
+def _box(label: str, track: object, corner: Sequence[float], size: Sequence[float]) -> Box:
+    (left, top), (width, height) = corner, size
+    return Box(label, left, top, left + width, top + height, track=track if isinstance(track, int) else None)
+
+
+def _beside(path: str, name: str) -> str:
+    folder, slash, _ = path.rpartition("/")
+    return folder + slash + name
