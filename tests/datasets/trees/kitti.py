@@ -50,27 +50,13 @@ def kitti_tracking(root: Path, *, frames: int = 2) -> Path:
 
 
 def kitti_flow2015(root: Path, *, frames: int = 2) -> Path:
+    scenes = [f"{n:06d}" for n in range(frames // 2)]
     for split in ("training", "testing"):
-        pngs(
-            root,
-            [
-                f"{split}/image_{camera}/{n:06d}_1{frame}.png"
-                for n in range(frames // 2)
-                for camera in (2, 3)
-                for frame in (0, 1)
-            ],
-        )
-    pngs(
-        root,
-        [
-            f"training/disp_{kind}_{n}/{frame:06d}_10.png"
-            for kind in ("occ", "noc")
-            for n in (0, 1)
-            for frame in range(frames // 2)
-        ],
-        GREY16,
-    )
-    pngs(root, [f"training/flow_{kind}/{n:06d}_10.png" for kind in ("occ", "noc") for n in range(frames // 2)], RGB16)
+        for camera in (2, 3):
+            pngs(root, [f"{split}/image_{camera}/{scene}_1{frame}.png" for scene in scenes for frame in (0, 1)])
+    for kind in ("occ", "noc"):
+        pngs(root, [f"training/disp_{kind}_{n}/{scene}_10.png" for n in (0, 1) for scene in scenes], GREY16)
+        pngs(root, [f"training/flow_{kind}/{scene}_10.png" for scene in scenes], RGB16)
     pngs(root, ["training/viz_flow_occ/000000_10.png"])
     return root
 

@@ -18,24 +18,26 @@ V2_TEXTS = {
 }
 
 
-def vkitti2(root: Path, *, archives: bool = False, scene: str = "Scene01", variation: str = "clone") -> Path:
-    """Three frames of two cameras with every kind of label."""
+def vkitti2(
+    root: Path, *, frames: int = 3, archives: bool = False, scene: str = "Scene01", variation: str = "clone"
+) -> Path:
+    """Two cameras with every kind of label."""
 
     def at(kind: str, place: str) -> Path:
         return root / (f"vkitti_2.0.3_{kind}" if archives else "") / scene / variation / place
 
     for camera in (0, 1):
-        for frame in range(3):
+        for frame in range(frames):
 
             def named(kind: str, stem: str, suffix: str = "png") -> Path:
                 return at(kind, f"frames/{kind}/Camera_{camera}/{stem}_{frame:05d}.{suffix}")  # noqa: B023  used at once
 
-            write(named("rgb", "rgb", "jpg"), encode_jpeg(photo(frame + 3 * camera)))
+            write(named("rgb", "rgb", "jpg"), encode_jpeg(photo(frame + frames * camera)))
             write(named("depth", "depth"), encode_png(GREY16))
             write(named("classSegmentation", "classgt"), encode_png(MASK))
             ids = np.full((24, 32), 1 + 3 * (frame > 0), np.uint8)
             write(named("instanceSegmentation", "instancegt"), encode_png(ids, palette=photo()[0]))
-            if frame < 2:
+            if frame < frames - 1:
                 write(named("forwardFlow", "flow"), encode_png(RGB16))
                 write(named("forwardSceneFlow", "sceneFlow"), encode_png(RGB16))
             if frame > 0:
@@ -47,15 +49,15 @@ def vkitti2(root: Path, *, archives: bool = False, scene: str = "Scene01", varia
     return root
 
 
-def vkitti1(root: Path, names: dict[str, str] | None = None) -> Path:
-    """Two frames of one video with every kind of label; ``names`` renames the folders of the archives."""
+def vkitti1(root: Path, names: dict[str, str] | None = None, *, frames: int = 2) -> Path:
+    """One video with every kind of label; ``names`` renames the folders of the archives."""
     names = names or {}
 
     def at(kind: str) -> Path:
         return root / names.get(kind, f"vkitti_1.3.1_{kind}")
 
     for kind, pixels in (("rgb", None), ("depthgt", GREY16), ("flowgt", RGB16), ("scenegt", MASK)):
-        pngs(at(kind), [f"0001/clone/{frame:05d}.png" for frame in range(2)], pixels)
+        pngs(at(kind), [f"0001/clone/{frame:05d}.png" for frame in range(frames)], pixels)
         write(at(kind) / f"README_{kind}.txt", kind)
     table = "Category(:id) r g b\nTerrain 210 0 200\nCar:0 255 127 80\nCar:1 1 2 3\n"
     write(at("scenegt") / "0001_clone_scenegt_rgb_encoding.txt", table)
