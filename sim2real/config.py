@@ -292,6 +292,8 @@ class Conversion(Section):
         exclude: Frames that fit one of these are not converted.
         carry: How labels and all other files come over.
         quality: Of JPEG files.
+        resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
+            sizes stay.
         gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"`` and
             ``"lost_edges<=0.1"``. Empty: nothing.
         rejected: What takes the place of those that do not: ``"aside"``: the frame as it was; ``"blend"``: a mixture of
@@ -307,6 +309,7 @@ class Conversion(Section):
     exclude: list[str] = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     quality: int = Field(95, ge=1, le=100)
+    resize: tuple[PositiveInt, PositiveInt] | None = None
     gate: list[str] = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
 

@@ -214,6 +214,16 @@ def read_label(path: Path) -> NDArray[Any]:
     """
     with _naming(path):
         data = path.read_bytes()
+    return decode_label(data, path)
+
+
+def decode_label(data: bytes, path: Path) -> NDArray[Any]:
+    """Decode the stored values of the bytes of a label image, as :func:`read_label` does; told of ``path``.
+
+    Raises:
+        ImageError: As there.
+    """
+    with _naming(path):
         if data.startswith(_PNG_SIGNATURE):
             return _read_png_label(data)
         with _quiet(), Image.open(io.BytesIO(data)) as image:

@@ -59,6 +59,12 @@ def command(
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
     carry: Annotated[Carry | None, typer.Option(help="How labels and all other files come over; copy.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG; 95.")] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH", help="Bring images to this size, and boxes, intrinsics, flow, masks ... with them."
+        ),
+    ] = None,
     gate: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,6 +101,7 @@ def command(
 ) -> None:
     """Convert a dataset: every camera image is translated, everything else comes over byte for byte.
 
+    With --resize, labels and calibrations change with the size of the images; what cannot is refused by name.
     Run it again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
     from sim2real.cli.console import err, progress
@@ -121,6 +128,7 @@ def command(
         "exclude": exclude,
         "carry": carry.value if carry else None,
         "quality": quality,
+        "resize": _size(resize) if resize else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,
     }
@@ -158,6 +166,14 @@ def command(
         raise typer.Exit(1)
 
 
+def _size(text: str) -> tuple[int, int]:
+    """The width and the height that the user names."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise typer.BadParameter(f"--resize {text}: say width x height in pixels, as in 621x188")
+    return int(width), int(height)
+
+
 def model_here() -> Path | None:
     """The run that the sim2real.toml of the current folder trains; None where there is neither."""
     settings = settings_here()
@@ -179,6 +195,7 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         exclude=tuple(section.exclude),
         carry=section.carry,
         quality=section.quality,
+        resize=section.resize,
         gate=tuple(section.gate),
         rejected=section.rejected,
     )
@@ -213,11 +230,12 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
 
 def _manner(record: "Record") -> str:
     """How frames are translated."""
+    resized = f", resized to {record.resize[0]}x{record.resize[1]}" if record.resize else ""
     tiles = f", in tiles of {record.tile}" if record.tile else ""
     if record.tile and record.tile_above:
         tiles += f" above {record.tile_above / 1e6:.1f} megapixels"
     compiled = ", compiled" if record.compile else ""
-    return f"{record.direction}, {record.engine}, {record.precision} on {record.device}{compiled}{tiles}"
+    return f"{record.direction}, {record.engine}, {record.precision} on {record.device}{compiled}{tiles}{resized}"
 
 
 def show_sizes(plan: "Plan") -> None:
@@ -236,8 +254,9 @@ def _sizes(plan: "Plan") -> "Iterator[str]":
 
     groups = {"to translate": [job for job in plan.todo if job.translate]}
     for role in Role:
-        name = f"to {mode_of(role, plan.record.carry)}: {role}"
-        groups[name] = [job for job in plan.todo if not job.translate and job.role is role]
+        others = [job for job in plan.todo if not job.translate and job.role is role]
+        groups[f"to resize: {role}"] = [job for job in others if job.resize]
+        groups[f"to {mode_of(role, plan.record.carry)}: {role}"] = [job for job in others if not job.resize]
     for name, jobs in groups.items():
         if jobs:
             yield f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}"
@@ -256,9 +275,11 @@ def show_summary(summary: "ConversionSummary") -> None:
     share = f"share {summary.share[0] + 1} of {summary.share[1]}: " if summary.share else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
     limit = f", limited by {summary.limit}" if summary.limit else ""
+    resized = f"{summary.resized} files resized, " if record.resize else ""
     out.print(
-        f"{share}{summary.converted} frames converted, {summary.carried} files carried, {summary.skipped} done before, "
-        f"{len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}{limit}"
+        f"{share}{summary.converted} frames converted, {resized}{summary.carried} files carried, {summary.skipped} "
+        f"done before, {len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}"
+        f"{limit}"
     )
     out.print(f"with {summary.model}: {_manner(record)}; at most {byte_size(summary.peak_memory)} of memory")
     if summary.rejected:

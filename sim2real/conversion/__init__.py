@@ -11,6 +11,7 @@ pipeline.py  decode, translate, judge, encode, carry: threads, each file whole o
 gate.py      is a translation good enough, and what takes its place if it is not?
 meters.py    which stage limits the work
 carry.py     copies and links
+resizing.py  what becomes of each file if the images get another size
 manifest.py  what a conversion writes about itself
 verify.py    is a conversion complete and are its labels untouched?
 """
@@ -69,6 +70,7 @@ class ConversionSummary:
         converted: Images translated.
         rejected: Of those and of what earlier runs translated, what the gate rejected: what is there instead -> how
             many.
+        resized: Other files brought to the new size of the images.
         carried: Files carried byte for byte.
         skipped: Files that an earlier run had done.
         failed: Path and reason of every file that could not be done.
@@ -87,6 +89,7 @@ class ConversionSummary:
     share: tuple[int, int] | None
     converted: int
     rejected: Mapping[str, int]
+    resized: int
     carried: int
     skipped: int
     failed: list[tuple[str, str]]
@@ -140,6 +143,7 @@ def convert(
         share=options.share,
         converted=tally.done["converted"] + tally.done["rejected"],
         rejected=dict(sorted((plan.rejected + tally.rejected).items())),
+        resized=tally.done["resized"],
         carried=tally.done["carried"],
         skipped=len(plan.own) - len(plan.todo),
         failed=sorted(tally.failed),

@@ -20,7 +20,7 @@ from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.errors import Sim2RealError
 from sim2real.files import LEFTOVER, lock, write_whole
 
-Status = Literal["converted", "rejected", "carried", "failed"]
+Status = Literal["converted", "rejected", "resized", "carried", "failed"]
 _ASIDE: Final = f"{STATE_FOLDER}/rejected"
 _FLUSH_EVERY = 64  # lines, or
 _FLUSH_AFTER = 5  # seconds: what a kill costs
@@ -47,7 +47,7 @@ class Record:
         tile: Side of the tiles, in pixels; 0 for none.
         tile_above: Frames of more pixels than this are translated in tiles.
         quality: Of JPEG.
-        carry: How files that are not translated come over.
+        carry: How files that do not change come over.
         include: Globs; if there are any, only files that fit one are converted or carried.
         exclude: Globs of files that are left out.
         limit: Number of frames after which the others are left out, or None.
@@ -55,6 +55,7 @@ class Record:
         files: Files in that selection, images included.
         gate: What every translation must fulfil, ``"preservation>=0.9"``.
         rejected: What becomes of those that do not, see :mod:`sim2real.conversion.gate`.
+        resize: Size [W, H] that all images are brought to, and with them all that depends on it; None: as they are.
     """
 
     tool_version: str
@@ -80,6 +81,7 @@ class Record:
     files: int
     gate: list[str] = field(default_factory=list)
     rejected: str = "aside"
+    resize: list[int] | None = None
 
     _FREE = (
         "generator",
@@ -106,6 +108,9 @@ def _short(value: object) -> str:
 class Line:
     """What became of one file; sizes in bytes, ``width`` and ``height`` of translated images only.
 
+    ``"resized"`` is what was not translated, but brought to the new size of the images; ``resized_from`` is the size of
+    the source's images that it tells of, ``"1242x375"``, or its own if it is one.
+
     Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
     not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
     ``"blend 0.50"``, ``"colour"`` or ``"translation"``; ``aside_size`` and ``aside_sha256`` are of the translation that
@@ -128,6 +133,7 @@ class Line:
     instead: str | None = None
     aside_size: int | None = None
     aside_sha256: str | None = None
+    resized_from: str | None = None
 
     def dump(self) -> str:
         """The line of the manifest, without what is empty."""

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
-from sim2real.conversion.carry import SourceError, carry, mode_of, unreadable
+from sim2real.conversion.carry import SourceError, carry, unreadable
 from sim2real.conversion.gate import Gate, Outcome, parse_gate
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Job, Plan, stat_of
+from sim2real.conversion.resizing import ERRORS, Resize
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
-from sim2real.imageio import Picture, decode_picture, encode_picture, read_header
+from sim2real.imageio import Picture, decode_picture, encode_picture, read_header, resize_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -191,7 +192,7 @@ class Pipeline:
 
     def _send_batches(self) -> None:
         for jobs, size in self._batches():
-            pixels = size[0] * size[1] * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
+            pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
             with self._changed:
                 self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
@@ -199,6 +200,11 @@ class Pipeline:
             self._start(self._translators, self._translate, decoding)
             if self._stopped:
                 return
+
+    def _pixels(self, size: tuple[int, int]) -> int:
+        """Of a frame of that size, or of what it becomes, whichever are more."""
+        width, height = self._plan.record.resize or size
+        return max(size[0] * size[1], width * height)
 
     def _has_room(self, frames: int, pixels: int) -> bool:
         held = self._on_the_way
@@ -249,6 +255,8 @@ class Pipeline:
             self._start(self._codecs, self._write, item, rgb, notes)
 
     def _write(self, decoded: _Decoded, rgb: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
+        if size := self._plan.record.resize:
+            decoded, rgb = _resized(decoded, rgb, (size[0], size[1]))
         job, picture = decoded.job, decoded.picture
         try:
             with self._meters.measure("encoding and writing"):
@@ -270,19 +278,23 @@ class Pipeline:
         job = decoded.job
         if outcome.aside is not None:
             write_whole(self._target(aside(job.path)), outcome.aside)
-        if outcome.data is None:
+        data = outcome.data
+        if data is None and job.resize:
+            data = encode_picture(decoded.picture.rgb, decoded.picture, quality=self._plan.record.quality)
+        if data is None:
             size, sha256 = job.size, self._bring(job)
             if sha256 != decoded.sha256:
                 raise SourceError(_CHANGED)
         else:
-            size, sha256 = len(outcome.data), hashlib.sha256(outcome.data).hexdigest()
-            write_whole(self._target(job.path), outcome.data)
+            size, sha256 = len(data), hashlib.sha256(data).hexdigest()
+            write_whole(self._target(job.path), data)
         return replace(
             _line(job, decoded.sha256, sha256, size),
             status="rejected" if outcome.reason else job.aim,
             reason=outcome.reason,
             figures=outcome.figures,
             instead=outcome.instead,
+            resized_from=job.resize.source if job.resize else None,
             aside_size=None if outcome.aside is None else len(outcome.aside),
             aside_sha256=None if outcome.aside is None else hashlib.sha256(outcome.aside).hexdigest(),
         )
@@ -296,11 +308,28 @@ class Pipeline:
 
     def _carry(self, job: Job) -> None:
         try:
-            digest = self._bring(job)
+            line = self._resize(job, job.resize) if job.resize else self._as_it_is(job)
         except SourceError as error:
             self._fail(job, error)
             return
-        self._done(job, _line(job, digest, digest, job.size))
+        self._done(job, line)
+
+    def _as_it_is(self, job: Job) -> Line:
+        digest = self._bring(job)
+        return _line(job, digest, digest, job.size)
+
+    def _resize(self, job: Job, resize: Resize) -> Line:
+        """Bring over a file that depends on the size of the images."""
+        source = self._plan.source / job.path
+        with _unchanged(job, source):
+            original = _read(source)
+        try:
+            data = resize(original)
+        except ERRORS as error:
+            raise SourceError(f"cannot be resized: {error}") from error
+        write_whole(self._target(job.path), data)
+        line = _line(job, hashlib.sha256(original).hexdigest(), hashlib.sha256(data).hexdigest(), len(data))
+        return replace(line, resized_from=resize.source)
 
     def _bring(self, job: Job) -> str:
         """Bring a file over byte for byte; returns its SHA-256."""
@@ -309,7 +338,7 @@ class Pipeline:
             return carry(source, temporary, self._mode(job))
 
     def _mode(self, job: Job) -> str:
-        return mode_of(job.role, self._plan.record.carry)
+        return job.mode(self._plan.record.carry)
 
     def _target(self, path: str) -> Path:
         target = self._plan.out / path
@@ -392,8 +421,20 @@ def _unchanged(job: Job, source: Path) -> Iterator[None]:
 
 
 def _decode(job: Job, source: Path) -> _Decoded:
+    data = _read(source)
+    return _Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))
+
+
+def _read(source: Path) -> bytes:
     try:
-        data = source.read_bytes()
+        return source.read_bytes()
     except OSError as error:
         raise unreadable(error) from error
-    return _Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))
+
+
+def _resized(
+    decoded: _Decoded, rgb: "NDArray[np.uint8]", size: tuple[int, int]
+) -> "tuple[_Decoded, NDArray[np.uint8]]":
+    """A frame and its translation at another size."""
+    picture = resize_picture(decoded.picture, size)
+    return replace(decoded, picture=picture), resize_picture(replace(decoded.picture, rgb=rgb), size).rgb

@@ -11,6 +11,7 @@ from stat import S_ISREG
 from typing import Literal, TypeVar
 
 from sim2real import __version__
+from sim2real.conversion.carry import mode_of
 from sim2real.conversion.choices import choose
 from sim2real.conversion.gate import Rejected, Rule, parse_gate
 from sim2real.conversion.manifest import (
@@ -24,6 +25,7 @@ from sim2real.conversion.manifest import (
     read_record,
     record_path,
 )
+from sim2real.conversion.resizing import Resize, with_sizes
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.devices import usable_cores
@@ -47,7 +49,8 @@ class ConvertOptions:
         include: Globs of paths; if there are any, only files that fit one, of whatever role, are converted or carried.
         exclude: Globs of paths that are left out.
         limit: Translate only so many frames, the first ones, and leave out the images of the others.
-        carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but translated images.
+        carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
+        resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
         quality: Of JPEG, 1 to 100.
         batch_size: Frames at once; None for what suits the device.
         engine: Registered engine; ``"auto"`` is the fastest that makes torch's picture.
@@ -71,6 +74,7 @@ class ConvertOptions:
     exclude: tuple[str, ...] = ()
     limit: int | None = None
     carry: Carry = "copy"
+    resize: tuple[int, int] | None = None
     quality: int = 95
     batch_size: int | None = None
     engine: str = "auto"
@@ -92,12 +96,13 @@ class ConvertOptions:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file that is to be in the converted dataset, and ``stat_of`` it when the plan was made."""
+    """One file that is to be in the converted dataset, ``stat_of`` it when the plan was made, and how it is resized."""
 
     path: str
     role: Role
     translate: bool
     stat: tuple[int, int] | None
+    resize: Resize | None = None
 
     @property
     def size(self) -> int:
@@ -112,7 +117,11 @@ class Job:
     @property
     def aim(self) -> Status:
         """What the manifest says of it when it is done."""
-        return "converted" if self.translate else "carried"
+        return "converted" if self.translate else "resized" if self.resize else "carried"
+
+    def mode(self, wanted: str) -> str:
+        """How it comes over if links are wanted for what does not change."""
+        return "copy" if self.resize else mode_of(self.role, wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +205,8 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     dataset = open_dataset(source, options.dataset)
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     jobs = [Job(path, role, translate, stat_of(f"{source}/{path}")) for path, role, translate in selection]
+    if options.resize:
+        jobs = with_sizes(jobs, dataset, options.resize)
     return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate)
 
 
@@ -233,6 +244,7 @@ def make_plan(
         generator=json.loads(json.dumps(asdict(info))),  # as it will be read back
         quality=options.quality,
         carry=options.carry,
+        resize=list(options.resize) if options.resize else None,
         include=list(options.include),
         exclude=list(options.exclude),
         limit=options.limit,
@@ -357,6 +369,7 @@ def is_done(job: Job, line: Line | None, size_of: Callable[[str], int | None]) -
         line is not None
         and (line.status == job.aim or (line.status == "rejected" and job.translate))
         and (line.source_size, line.source_mtime_ns) == job.stat
+        and line.resized_from == (job.resize.source if job.resize else None)
         and line.size == size_of(job.path)
         and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
     )

@@ -4,14 +4,14 @@ import os
 import shutil
 from pathlib import Path
 
-from sim2real.conversion.carry import can_clone, mode_of
+from sim2real.conversion.carry import can_clone
 from sim2real.conversion.plan import Job, Plan
 from sim2real.errors import Sim2RealError
 
 
 def bytes_to_write(plan: Plan) -> int:
     """What the files still to do take, images estimated by their sources; links take nothing."""
-    return sum(job.size for job in plan.todo if _takes_space(plan, job))
+    return sum(_size(job) for job in plan.todo if _takes_space(plan, job))
 
 
 def bytes_free(out: Path) -> int:
@@ -32,7 +32,7 @@ def check_space(plan: Plan) -> None:
         _refuse(plan, f"needs {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free")
     if hasattr(os, "statvfs"):  # not on Windows
         system = os.statvfs(_there(plan.out))
-        new = [job for job in plan.todo if mode_of(job.role, plan.record.carry) != "hardlink"]
+        new = [job for job in plan.todo if job.mode(plan.record.carry) != "hardlink"]
         if system.f_files and len(new) > system.f_favail:  # some file systems have no such limit
             files = sum(not (plan.out / job.path).exists() for job in new)
             if files > system.f_favail:
@@ -46,7 +46,12 @@ def _refuse(plan: Plan, why: str) -> None:
 
 
 def _takes_space(plan: Plan, job: Job) -> bool:
-    return mode_of(job.role, plan.record.carry) == "copy"
+    return job.mode(plan.record.carry) == "copy"
+
+
+def _size(job: Job) -> int:
+    """About how many bytes it will have."""
+    return round(job.size * job.resize.scale.x * job.resize.scale.y) if job.resize else job.size
 
 
 def _growth(plan: Plan, job: Job) -> int:
@@ -54,15 +59,15 @@ def _growth(plan: Plan, job: Job) -> int:
     try:
         stat = (plan.out / job.path).lstat()
     except OSError:
-        return job.size
-    return job.size - (stat.st_size if stat.st_nlink == 1 else 0)
+        return _size(job)
+    return _size(job) - (stat.st_size if stat.st_nlink == 1 else 0)
 
 
 def _copies_share(plan: Plan) -> bool:
-    """Whether copies share the bytes of the source, so that only images need room, and there is that."""
-    copies = [job for job in plan.todo if _takes_space(plan, job) and not job.translate and job.stat]
-    images = sum(_growth(plan, job) for job in plan.todo if job.translate)
-    return bool(copies) and images <= bytes_free(plan.out) and can_clone(plan.source / copies[0].path, _there(plan.out))
+    """Whether copies share the bytes of the source, so that only what changes needs room, and there is that."""
+    copies = [job for job in plan.todo if _takes_space(plan, job) and job.aim == "carried" and job.stat]
+    others = sum(_growth(plan, job) for job in plan.todo if job.aim != "carried")
+    return bool(copies) and others <= bytes_free(plan.out) and can_clone(plan.source / copies[0].path, _there(plan.out))
 
 
 def _there(out: Path) -> Path:

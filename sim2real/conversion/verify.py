@@ -2,18 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from sim2real.conversion.manifest import Line, Record, aside, contents, read_manifest, read_record
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
-from sim2real.datasets import open_dataset
+from sim2real.conversion.resizing import ERRORS, Resize, Resizer, UnknownError
+from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Role
+from sim2real.datasets.resizing import PHOTO
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
-from sim2real.imageio import read_header, read_picture
+from sim2real.imageio import Header, decode_label, is_image, read_header, read_picture
 from sim2real.threads import in_order
 
 Kind = Literal[
@@ -97,7 +101,8 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         source = Path(record.source)
     lines = read_manifest(out)
     present, leftovers = contents(out)
-    expected, folders = _expected(record, source, lines)
+    dataset = open_dataset(source, record.dataset) if source else None
+    expected, folders = _expected(record, dataset, lines)
     problems = [Problem("missing", path, "an empty folder") for path in folders if not (out / path).is_dir()]
     wanted = {item.path: lines.get(item.path) for item in expected}
     paths = {*wanted, *(aside(path) for path, line in wanted.items() if line and line.aside_sha256)}
@@ -107,7 +112,8 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     if len(expected) < record.files:
         problems.append(Problem("missing", ".", f"{record.files - len(expected)} files that conversion.json counts"))
     owners = {line.sha256: line.path for line in lines.values() if line.sha256}
-    check = _Check(out, source, lines, present, owners)
+    resizer = Resizer(dataset, (record.resize[0], record.resize[1])) if dataset and record.resize else None
+    check = _Check(out, source, resizer, lines, present, owners)
     for done, found in enumerate(in_order(check, expected, _WORKERS), 1):
         problems.extend(found)
         progress("verifying", done, len(expected))
@@ -122,11 +128,10 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     )
 
 
-def _expected(record: Record, source: Path | None, lines: dict[str, Line]) -> tuple[list[_Expected], list[str]]:
+def _expected(record: Record, dataset: Dataset | None, lines: dict[str, Line]) -> tuple[list[_Expected], list[str]]:
     """The files that should be there, and the folders."""
-    if source is None:
+    if dataset is None:
         return [_Expected(line.path, line.role, line.width is not None) for line in lines.values()], []
-    dataset = open_dataset(source, record.dataset)
     selection = select(dataset, record.side, record.include, record.exclude, record.limit)
     folders = [] if record.include or record.exclude else list(dataset.tree.folders)
     return [_Expected(*item) for item in selection], folders
@@ -138,6 +143,7 @@ class _Check:
 
     out: Path
     source: Path | None
+    resizer: Resizer | None
     lines: dict[str, Line]
     present: dict[str, int]
     owners: dict[str, str]
@@ -192,14 +198,28 @@ class _Check:
             return
         if line and original != line.source_sha256:
             yield "source", "the source is not what it was when it was converted"
-        if not item.translated or (line and line.instead == "source"):
-            if actual != original:
-                yield "label" if item.role is Role.LABEL else "changed", "not the bytes of the source"
-            return
-        if actual == original:
-            yield "untranslated", "the very bytes of the source"
         try:
-            before, after = read_header(source), read_header(self.out / item.path)
+            resize = self.resizer(item.path) if self.resizer else None
+        except UnknownError as error:
+            yield "source", f"it is not known any more how it is resized: {error}"
+            return
+        if item.translated and (resize or not (line and line.instead == "source")):
+            if actual == original:
+                yield "untranslated", "the very bytes of the source"
+            yield from self._translation(item, source, resize, line)
+        elif reason := self._not_as_it_is(source, item, resize, same=actual == original):
+            yield "label" if item.role is Role.LABEL else "changed", reason
+
+    def _not_as_it_is(self, source: Path, item: _Expected, resize: Resize | None, *, same: bool) -> str:
+        if resize:
+            return _not_resized(source, self.out / item.path, resize)
+        return "" if same else "not the bytes of the source"
+
+    def _translation(
+        self, item: _Expected, source: Path, resize: Resize | None, line: Line | None
+    ) -> Iterator[tuple[Kind, str]]:
+        try:
+            before, after = _header_to_be(source, resize), read_header(self.out / item.path)
             if before != after:
                 yield "image", f"is {after}, its source {before}"
         except ImageError as error:
@@ -215,3 +235,27 @@ class _Check:
             return
         if line and (width, height) != (line.width, line.height):
             yield "image", f"is {width}x{height}, was written as {line.width}x{line.height}"
+
+
+def _not_resized(source: Path, path: Path, resize: Resize) -> str:
+    """Why a file is not what its source becomes at the new size; an empty string if it is.
+
+    Encoders of other versions may have written it: of label images the values count, of photos their kind and size.
+    """
+    try:
+        wanted, actual = resize(source.read_bytes()), path.read_bytes()
+        if wanted == actual:
+            return ""
+        if resize.rule is PHOTO:
+            same = _header_to_be(source, resize) == read_header(path)
+        else:
+            same = is_image(path.name) and np.array_equal(decode_label(wanted, path), decode_label(actual, path))
+    except (OSError, *ERRORS) as error:
+        return f"cannot be compared with its source: {error}"
+    return "" if same else "not what its source becomes at the new size"
+
+
+def _header_to_be(source: Path, resize: Resize | None) -> Header:
+    """What an image is to say of itself: what its source says, but for its size."""
+    header = read_header(source)
+    return replace(header, width=resize.scale.target[0], height=resize.scale.target[1]) if resize else header

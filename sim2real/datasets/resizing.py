@@ -6,8 +6,11 @@ for masks, ids, depth and distance in images that frames claim (:data:`NEAREST`)
 (:data:`KEEP`). A point x of a pixel's centre goes to ``(x + 0.5) sx - 0.5``, an edge of a box to ``x sx``.
 """
 
-from collections.abc import Callable, Sequence
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,14 +31,14 @@ class Scale:
     target: Size
 
     @property
-    def x(self) -> float:
+    def x(self) -> Fraction:
         """The factor of widths."""
-        return self.target[0] / self.source[0]
+        return Fraction(self.target[0], self.source[0])
 
     @property
-    def y(self) -> float:
+    def y(self) -> Fraction:
         """The factor of heights."""
-        return self.target[1] / self.source[1]
+        return Fraction(self.target[1], self.source[1])
 
     def of(self, width: float, height: float) -> "Scale":
         """The scale of images of another size that are brought to the same one."""
@@ -76,10 +79,6 @@ Resizing = Sequence[tuple[str, Rule]]
 _PIXELS: Final = Path("its pixels")  # whose path the caller knows
 
 
-def _keep(data: bytes, _: Scale) -> bytes:
-    return data
-
-
 def nearest(change: Callable[[Values, Scale], Values] = lambda values, _: values) -> Rule:
     """The rule of a label image: the nearest pixel, and what becomes of the stored values (H, W) or (H, W, C)."""
 
@@ -94,7 +93,7 @@ def _photo(data: bytes, scale: Scale) -> bytes:
     return encode_picture(picture.rgb, picture)
 
 
-KEEP: Final = Rule(_keep)
+KEEP: Final = Rule(lambda data, _: data)
 """Nothing of the file depends on the size: poses, point clouds, boxes in shares of the image. Carried byte for byte."""
 
 NEAREST: Final = nearest()
@@ -102,3 +101,185 @@ NEAREST: Final = nearest()
 
 PHOTO: Final = Rule(_photo)
 """Images of cameras that are not translated."""
+
+
+# stored values in pixels
+
+
+def disparity(*, zero: int = 0) -> Rule:
+    """Disparity in 16 bits, 0 where there is none; what gets too large for them is none any more.
+
+    Args:
+        zero: Stored value of no shift at all.
+    """
+
+    def change(values: Values, scale: Scale) -> Values:
+        codes = np.rint((values.astype(np.float64) - zero) * float(scale.x) + zero)
+        return np.where((values > 0) & (codes < 2**16), np.maximum(codes, 1), 0).astype(np.uint16)
+
+    return nearest(change)
+
+
+def _kitti_flow(values: Values, scale: Scale) -> Values:
+    moved = values.astype(np.float64)
+    moved[..., :2] = np.rint((moved[..., :2] - 2**15) * (float(scale.x), float(scale.y)) + 2**15)
+    codable = ((moved >= 0) & (moved < 2**16)).all(axis=-1, keepdims=True) & (values[..., 2:] > 0)
+    return np.where(codable, moved, 0).astype(np.uint16)
+
+
+KITTI_FLOW: Final = nearest(_kitti_flow)
+"""Flow of ``(R - 2^15) / 64`` and ``(G - 2^15) / 64`` pixels; what 16 bits cannot hold becomes invalid, B = 0."""
+
+
+# numbers in texts and documents
+
+Change = Callable[[float, Scale], float]
+
+
+def first_x(value: float, scale: Scale) -> int:
+    """The first column of a box whose last one is inside too; with :func:`last_x` it covers all that it covered."""
+    return math.floor(value * scale.x)
+
+
+def first_y(value: float, scale: Scale) -> int:
+    """The first row."""
+    return math.floor(value * scale.y)
+
+
+def last_x(value: float, scale: Scale) -> int:
+    """The last column, inside."""
+    return math.ceil((value + 1) * scale.x) - 1
+
+
+def last_y(value: float, scale: Scale) -> int:
+    """The last row, inside."""
+    return math.ceil((value + 1) * scale.y) - 1
+
+
+def along_x(value: float, scale: Scale) -> float:
+    """An edge, a width, a focal length."""
+    return float(value * scale.x)
+
+
+def along_y(value: float, scale: Scale) -> float:
+    """An edge, a height, a focal length."""
+    return float(value * scale.y)
+
+
+def centre_x(value: float, scale: Scale) -> float:
+    """Where a point is, if whole numbers are the centres of pixels: a principal point."""
+    return float((value + Fraction(1, 2)) * scale.x - Fraction(1, 2))
+
+
+def centre_y(value: float, scale: Scale) -> float:
+    """Where a point is, likewise."""
+    return float((value + Fraction(1, 2)) * scale.y - Fraction(1, 2))
+
+
+def pixels(value: float, scale: Scale) -> int:
+    """About how many pixels there are of what had so many; one, if it had any."""
+    return max(round(value * scale.x * scale.y), min(1, math.ceil(value)))
+
+
+def columns(changes: Mapping[str, Change]) -> Rule:
+    """The rule of a table whose first line names its columns: some of its numbers change, all else stays as it is."""
+
+    def update(data: bytes, scale: Scale) -> bytes:
+        header, *rows = _lines(data) or [""]
+        names = header.split()
+        if missing := [name for name in changes if name not in names]:
+            raise ValueError(f"the first line does not name the column '{missing[0]}'")
+        by_place = {names.index(name): change for name, change in changes.items()}
+        return _joined([header, *(_with_numbers(row, by_place, scale) for row in rows)])
+
+    return Rule(update)
+
+
+def places(changes: Mapping[int, Change]) -> Rule:
+    """The rule of rows of words: some that are numbers change, by place from 0, all else stays as it is."""
+    return Rule(lambda data, scale: _joined([_with_numbers(line, changes, scale) for line in _lines(data)]))
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode().splitlines(keepends=True)
+
+
+def _joined(lines: Sequence[str]) -> bytes:
+    return "".join(lines).encode()
+
+
+def _with_numbers(line: str, changes: Mapping[int, Change], scale: Scale) -> str:
+    words = line.split()
+    if not words:
+        return line
+    return _with_words(
+        line, {place: _written(change(_number(words[place]), scale)) for place, change in changes.items()}
+    )
+
+
+def _with_words(line: str, words: Mapping[int, str]) -> str:
+    """A line with other words at some places; its spaces stay."""
+    parts = re.split(r"(\S+)", line)  # spaces, word, spaces, word, ...
+    for place, word in words.items():
+        parts[2 * place + 1] = word
+    return "".join(parts)
+
+
+def _number(word: str) -> float:
+    return int(word) if re.fullmatch(r"[+-]?\d+", word) else float(word)
+
+
+def _written(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.12g}"
+
+
+# KITTI
+
+
+def kitti_boxes(ahead: int = 0) -> Rule:
+    """The rule of rows as of KITTI's label_2 with so many columns ahead of them."""
+    return places(dict(enumerate((along_x, along_y, along_x, along_y), start=ahead + 4)))
+
+
+def _kitti_calibration(data: bytes, scale: Scale) -> bytes:
+    lines = _lines(data)
+    rectified, taken = (set(_kitti_sizes(lines, key)) for key in (r"S_rect_\d+:", r"S_\d+:"))
+    if rectified <= {scale.source}:
+        matrices, stored = r"P(?:_rect_)?\d+:", r"S_rect_\d+:"
+    elif taken == {scale.source}:
+        matrices, stored = r"K_\d+:", r"S_\d+:"
+    else:
+        told = " or ".join(f"{width}x{height}" for width, height in sorted(rectified | taken))
+        raise ValueError(f"it tells of images of {told}, they are {scale.source[0]}x{scale.source[1]}")
+    return _joined([_kitti_line(line, matrices, stored, scale) for line in lines])
+
+
+def _kitti_sizes(lines: Sequence[str], pattern: str) -> Iterator[Size]:
+    for line in lines:
+        key, *words = line.split() or [""]
+        if re.fullmatch(pattern, key):
+            width, height = map(float, words)
+            yield int(width), int(height)
+
+
+def _kitti_line(line: str, matrices: str, stored: str, scale: Scale) -> str:
+    key, *words = line.split() or [""]
+    if re.fullmatch(matrices, key):
+        rows = np.array(words, np.float64).reshape(3, -1)
+        values = scaled_projection(rows, scale).ravel().tolist()
+    elif re.fullmatch(stored, key):
+        values = list(scale.target)
+    else:
+        return line
+    return _with_words(line, {place: f"{value:.12e}" for place, value in enumerate(values, start=1)})
+
+
+def scaled_projection(rows: Values, scale: Scale) -> Values:
+    """A projection (3, 3) or (3, 4) onto the pixels of another size, whole numbers being the centres of pixels."""
+    factors = np.array([float(scale.x), float(scale.y), 1.0])
+    shifts = np.array([float(scale.x) / 2 - 0.5, float(scale.y) / 2 - 0.5, 0.0])
+    return np.asarray(factors[:, None] * rows + shifts[:, None] * rows[2])
+
+
+KITTI_CALIBRATION: Final = Rule(_kitti_calibration)
+"""calib.txt, calib/000000.txt, calib_cam_to_cam.txt: the projections, and the sizes of the images that are there."""

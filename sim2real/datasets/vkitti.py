@@ -24,6 +24,21 @@ from sim2real.datasets.labels import (
     read_vkitti_flow,
     read_vkitti_scene_flow,
 )
+from sim2real.datasets.resizing import (
+    KEEP,
+    NEAREST,
+    Resizing,
+    along_x,
+    along_y,
+    centre_x,
+    centre_y,
+    columns,
+    first_x,
+    first_y,
+    last_x,
+    last_y,
+    pixels,
+)
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_header, read_rgb
 
@@ -97,6 +112,19 @@ class VirtualKitti2:
     )
     stale: ClassVar[Sequence[tuple[str, str]]] = (
         (r"(?:^|/)info\.txt$", "the simulated cars' colours, column 'color'"),
+    )
+    resizing: ClassVar[Resizing] = (
+        # flow is stored in shares of the image's size
+        (r"(?:^|/)(?:classgt|instancegt|depth|flow|backwardFlow|sceneFlow|backwardSceneFlow)_\d{5}\.png$", NEAREST),
+        (
+            r"(?:^|/)bbox\.txt$",
+            columns({"left": first_x, "right": last_x, "top": first_y, "bottom": last_y, "number_pixels": pixels}),
+        ),
+        (
+            r"(?:^|/)intrinsic\.txt$",
+            columns({"K[0,0]": along_x, "K[1,1]": along_y, "K[0,2]": centre_x, "K[1,2]": centre_y}),
+        ),
+        (r"(?:^|/)(?:colors|info|pose|extrinsic)\.txt$", KEEP),
     )
     consecutive: ClassVar = True
 
@@ -285,6 +313,11 @@ class VirtualKitti1:
     )
     stale: ClassVar[Sequence[tuple[str, str]]] = (
         (r"mot[^/]*/[^/]*\.txt$", "the simulated cars' looks, columns 'model' and 'color'"),
+    )
+    resizing: ClassVar[Resizing] = (
+        (rf"/\d{{4}}/(?:{_VARIATIONS})/\d{{5}}\.png$", NEAREST),  # flow is stored in shares of the image's size
+        (r"mot[^/]*/\d{4}_[^/]*\.txt$", columns({"l": first_x, "t": first_y, "r": last_x, "b": last_y})),
+        (r"_scenegt_rgb_encoding\.txt$|extrinsics[^/]*/[^/]*\.txt$", KEEP),
     )
     consecutive: ClassVar = True
 

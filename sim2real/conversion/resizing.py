@@ -1,0 +1,191 @@
+"""A dataset at another size: which files change with it, by which rule, and of what size their images are.
+
+The table of the adapter decides, see :mod:`sim2real.datasets.resizing`. What it does not know is refused by name before
+anything is written. A label is as large as the images of the frames that claim it. A file that no frame claims tells of
+the images in the smallest folder around it that has any; where some of them, or folders around them, are named like the
+file (``calib/000000.txt`` and ``image_2/000000.png``), of those alone.
+"""
+
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from sim2real.datasets.resizing import KEEP, NEAREST, PHOTO, Resizing, Rule, Scale, Size
+from sim2real.errors import DatasetError, ImageError
+from sim2real.imageio import is_image, read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sim2real.conversion.plan import Job
+    from sim2real.datasets import Dataset
+
+_ABOUT_ALL: Final = (
+    (r"(?:^|/)(?:readme|licen[cs]e|copying|notice|citation|changelog)[^/]*$|\.(?:md|rst|pdf|html)$", KEEP),
+)
+_NEAREST_KINDS: Final = frozenset({"segmentation", "instance", "depth", "distance"})
+_SHOWN: Final = 3
+
+
+ERRORS: Final = (ValueError, LookupError, TypeError, ImageError)
+"""What a rule raises where a file is not what it is for."""
+
+
+class UnknownError(Exception):
+    """Why it is not known what becomes of a file at another size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """What becomes of one file: the rule, and the scale of the images that it tells of."""
+
+    rule: Rule
+    scale: Scale
+
+    def __call__(self, data: bytes) -> bytes:
+        """The bytes of the file at the new size; raises one of ``ERRORS``."""
+        return self.rule.update(data, self.scale)
+
+    @property
+    def source(self) -> str:
+        """The size of those images, as the manifest says it."""
+        width, height = self.scale.source
+        return f"{width}x{height}"
+
+
+class Resizer:
+    """Knows what becomes of the files of a dataset at another size.
+
+    Args:
+        dataset: The dataset.
+        target: The size (W, H) of its images to be.
+    """
+
+    def __init__(self, dataset: "Dataset", target: Size) -> None:
+        self._root = dataset.root
+        self._target = target
+        table: Resizing = (*getattr(dataset.adapter, "resizing", ()), *_ABOUT_ALL)
+        self._table = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in table]
+        self._sizes: dict[str, Size | None] = {}  # of the images, None of those that cannot be read
+        self._kinds: dict[str, set[str]] = defaultdict(set)  # of a label
+        self._images: dict[str, list[str]] = defaultdict(list)  # one of each size that a label's images have
+        for frame in dataset.frames():
+            size = self._sizes[frame.image] = _size_of(self._root / frame.image)
+            for kind, path in frame.labels.items():
+                self._kinds[path].add(kind)
+                if all(self._sizes[image] != size for image in self._images[path]):
+                    self._images[path].append(frame.image)
+
+    def __call__(self, path: str) -> Resize | None:
+        """What becomes of a file; None if it is carried as it is.
+
+        Raises:
+            UnknownError: That is not known.
+        """
+        rule = PHOTO if path in self._sizes else self._rule(path)
+        if rule is KEEP:
+            return None
+        if path in self._sizes and self._sizes[path] is None:
+            return None  # whoever decodes it will say so
+        images = [path] if path in self._sizes else self._images.get(path) or self._about(path)
+        sizes = {size: image for image in images if (size := self._sizes[image])}
+        if rule.mixed:
+            return Resize(rule, Scale(next(iter(sizes), self._target), self._target))
+        if not sizes:
+            raise UnknownError(f"the size of {images[0]} cannot be read" if images else "no image is near it")
+        if len(sizes) > 1:
+            told = ", ".join(f"{image} is {width}x{height}" for (width, height), image in list(sizes.items())[:2])
+            raise UnknownError(f"its images have several sizes ({told})")
+        size = next(iter(sizes))
+        return None if size == self._target else Resize(rule, Scale(size, self._target))
+
+    def _rule(self, path: str) -> Rule:
+        for pattern, rule in self._table:
+            if pattern.search(path):
+                return rule
+        if is_image(path) and path in self._kinds and self._kinds[path] <= _NEAREST_KINDS:
+            return NEAREST
+        raise UnknownError("nobody knows what of it depends on the size")
+
+    def _about(self, path: str) -> list[str]:
+        """Images that a file which no frame claims tells of: one of each size."""
+        folder = path
+        while folder:
+            folder = folder.rstrip("/").rpartition("/")[0]
+            folder += "/" * bool(folder)
+            if self._is_around(folder):
+                stem = path.rpartition("/")[2].partition(".")[0]
+                named = [image for image in self._by_name.get(stem, ()) if image.startswith(folder)]
+                return self._one_of_each_size(named) if named else self._in(folder)
+        return []
+
+    def _is_around(self, folder: str) -> bool:
+        """Whether there are images in or below a folder."""
+        place = bisect_left(self._paths, folder)
+        return place < len(self._paths) and self._paths[place].startswith(folder)
+
+    def _in(self, folder: str) -> list[str]:
+        """One image of each size in or below a folder."""
+        if folder not in self._found:
+            begin, end = bisect_left(self._paths, folder), bisect_left(self._paths, folder + chr(0x10FFFF))
+            self._found[folder] = self._one_of_each_size(self._paths[begin:end])
+        return self._found[folder]
+
+    def _one_of_each_size(self, images: Iterable[str]) -> list[str]:
+        return list({self._sizes[image]: image for image in images}.values())
+
+    @cached_property
+    def _found(self) -> dict[str, list[str]]:
+        return {}
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        """All images, in order."""
+        return sorted(self._sizes)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """The images by their own names, whole and up to the first ``_``, and by those of the folders around them."""
+        named: dict[str, list[str]] = defaultdict(list)
+        for image in self._paths:
+            *folders, name = image.split("/")
+            stem = name.partition(".")[0]
+            for each in {*folders, stem, stem.partition("_")[0]}:  # 000000_10.png is of 000000
+                named[each].append(image)
+        return dict(named)
+
+
+def with_sizes(jobs: "Sequence[Job]", dataset: "Dataset", target: Size) -> "list[Job]":
+    """The files of a conversion, each with what becomes of it at another size.
+
+    Raises:
+        DatasetError: There are some of which that is not known.
+    """
+    resizer = Resizer(dataset, target)
+    sized, unknown = [], list[tuple[str, str]]()
+    for job in jobs:
+        try:
+            sized.append(replace(job, resize=resizer(job.path)) if job.stat else job)
+        except UnknownError as error:
+            unknown.append((job.path, str(error)))
+    if unknown:
+        named = "; ".join(f"{path}: {why}" for path, why in unknown[:_SHOWN])
+        more = f"; and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        message = (
+            f"{dataset.root}: --resize cannot bring {len(unknown)} files of this {dataset.name} dataset to "
+            f"{target[0]}x{target[1]} ({named}{more}); leave them out with --exclude, or convert without --resize"
+        )
+        raise DatasetError(message)
+    return sized
+
+
+def _size_of(image: "Path") -> Size | None:
+    try:
+        header = read_header(image)
+    except ImageError:
+        return None
+    return header.width, header.height
