@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
     ("script", "rows"),
     [
         ("cli", ["| sim2real --help ", "| python -c 'import torch' "]),
-        ("listing", ["| os.walk ", "| files and roles ", "400 IMAGE, 1700 LABEL, 100 AUX"]),
+        ("listing", ["| os.walk ", "| files and roles ", "400 IMAGE, 1700 LABEL, 100 AUX", "| kitti-raw | "]),
         ("train", ["| vkitti2kitti 256x64 ", "| cyclegan 64x64 ", "sim2real fp32", "compiled"]),
         ("loading", ["| Pillow and torchvision ", "| sim2real, cache, 2 workers "]),
         ("judge", ["| identity ", "| trees in the sky ", "| a judgement "]),
