@@ -64,9 +64,23 @@ def register_datasets(register: Register) -> None:  # noqa: D103
         f"{at}.replicator:ReplicatorMobilityGen",
         summary="Isaac Sim, MobilityGen: state/rgb/<camera>/00000000.jpg",
     )
+    register("hypersim", f"{at}.hypersim:Hypersim", summary="Hypersim: ai_001_001/images/scene_cam_00_...")
+    register(
+        "hypersim-marigold", f"{at}.hypersim:HypersimMarigold", summary="Hypersim for Marigold: rgb_cam_00_fr0000.png"
+    )
     register("tartanair-v2", f"{at}.tartanair:TartanAirV2", summary="TartanAir V2, TartanGround: Data_easy/P000/...")
     register("tartanair", f"{at}.tartanair:TartanAir", summary="TartanAir: <environment>/Easy/P000/image_left/...")
     register("airsim", f"{at}.airsim:AirSim", summary="AirSim recordings: airsim_rec.txt, images/img_..._0_....png")
+    register(
+        "carla-bench2drive", f"{at}.carla:CarlaBench2Drive", summary="Bench2Drive: <clip>/camera/rgb_front/00000.jpg"
+    )
+    register("carla-garage", f"{at}.carla:CarlaGarage", summary="carla_garage (TransFuser): <route>/rgb/0000.jpg, ...")
+    register("carla-opv2v", f"{at}.carla:CarlaOpv2v", summary="OPV2V, V2XSet: <vehicle>/000069_camera0.png, ...")
+    register("carla-shift", f"{at}.carla:CarlaShift", summary="SHIFT, unpacked: images/train/front/img/<sequence>/...")
+    register(
+        "carla-data-collector", f"{at}.carla:CarlaDataCollector", summary="CARLA (CoIL): episode_00000/CentralRGB_..."
+    )
+    register("carla-kitti", f"{at}.carla:CarlaKitti", summary="KITTI-CARLA: Town01/generated/images_rgb/0000_0.png")
     register("cityscapes", f"{at}.cityscapes:Cityscapes", summary="Cityscapes: leftImg8bit/train/aachen/...")
     register("gta5", f"{at}.gta5:Gta5", summary="GTA5: images/00001.png, labels/00001.png")
     register("synthia-rand", f"{at}.synthia:SynthiaRand", summary="SYNTHIA-RAND-CITYSCAPES: RGB, GT/LABELS, Depth")
@@ -85,6 +99,7 @@ def register_datasets(register: Register) -> None:  # noqa: D103
     )
     register("kitti-object", f"{at}.kitti:KittiObject", summary="KITTI object: training/{image_2,label_2,calib}/...")
     register("voc", f"{at}.voc:PascalVOC", summary="Pascal VOC: JPEGImages, Annotations, SegmentationClass, ...")
+    register("coco", f"{at}.coco:Coco", summary="COCO: annotations/instances_*.json, panoptic PNGs, and their images")
     register("yolo", f"{at}.yolo:Yolo", summary="YOLO: images/.../0001.jpg, labels/.../0001.txt")
     register("cyclegan", f"{at}.cyclegan:CycleGAN", summary="CycleGAN folders: trainA, trainB, testA, testB")
     register("kaggle-monet", f"{at}.cyclegan:KaggleMonet", summary="Kaggle's gan-getting-started: monet_jpg, photo_jpg")
@@ -154,8 +169,9 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "plugins": "what is installed; check it; scaffold a plugin",
         "datasets": "the dataset layouts that can be named",
         "recipes": "the recipes that can be named, and what is in one",
+        "hypersim-previews": "make images of Hypersim's linear colours",
         "toytown": "render a small labelled dataset",
         "demo": "the whole story on a rendered toy town, in minutes",
     }
     for name, summary in commands.items():
-        register(name, f"sim2real.cli.{name}:command", summary=summary)
+        register(name, f"sim2real.cli.{name.replace('-', '_')}:command", summary=summary)

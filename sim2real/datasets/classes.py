@@ -10,6 +10,14 @@ CITYSCAPES: Final = (
 )
 """Names of the class ids 0 to 33 of Cityscapes (cityscapesScripts, labels.py), which KITTI's semantics share."""
 
+NYU40: Final = (
+    *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter"),
+    *("blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floormat", "clothes", "ceiling", "books"),
+    *("refrigerator", "television", "paper", "towel", "showercurtain", "box", "whiteboard", "person", "nightstand"),
+    *("toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop"),
+)
+"""Names of the class ids 1 to 40 of NYU Depth V2 (apple/ml-hypersim, semantic_label_descs.csv)."""
+
 CARLA_TO_0_9_13: Final = {
     "Unlabeled": (0, 0, 0),
     "Building": (70, 70, 70),

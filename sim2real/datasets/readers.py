@@ -39,15 +39,19 @@ def read_array(path: Path) -> NDArray[Any]:
         DatasetError: It cannot be read as such a file.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            with found:
-                found = found[found.files[0]]
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            array: NDArray[Any] = found[found.files[0]] if isinstance(found, np.lib.npyio.NpzFile) else found
     except (OSError, EOFError, ValueError, IndexError, BadZipFile) as error:
         message = f"{path}: cannot be read as an array: {error}"
         raise DatasetError(message) from error
-    array: NDArray[Any] = found
     return array
+
+
+def find_above(path: Path, name: str, root: Path) -> Path | None:
+    """The file of that name in the nearest folder around a path, not outside the root; None if there is none."""
+    around = (root / part / name for part in path.relative_to(root).parents)
+    return next(filter(Path.exists, around), None)
 
 
 def read_packed_ids(path: Path) -> NDArray[np.int32]:
@@ -181,18 +185,23 @@ def _scalabel_frames(path: Path) -> Mapping[tuple[str, str], tuple[int, int]]:
             raise ValueError("it has no list of frames")
         here, size = opening.end(), _PIECE
         while True:
-            # one character for each byte, so that places in the text are places in the file
-            text = data[here : here + size].decode("latin-1")
-            done = 0
+            text = data[here : here + size].decode(errors="surrogateescape")
+            done, began = 0, here
             while (found := _NEXT.search(text, done)) is not None:
-                start = found.start()
-                if text[start] == "]":
+                if found[0] == "]":
                     return frames
                 try:
-                    frame, done = decoder.raw_decode(text, start)
+                    frame, end = decoder.raw_decode(text, found.start())
                 except ValueError:  # the piece ends in it
                     break
-                frames[frame.get("videoName") or "", frame["name"]] = (here + start, here + done)
-            if not done and here + size >= len(data):
+                start = here + _bytes(text[done : found.start()])
+                here = start + _bytes(text[found.start() : end])
+                frames[frame.get("videoName") or "", frame["name"]] = (start, here)
+                done = end
+            if here == began and here + size >= len(data):
                 raise ValueError(f"it is damaged behind byte {here}")
-            here, size = here + done, _PIECE if done else 2 * size
+            size = _PIECE if here > began else 2 * size
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogateescape"))

@@ -18,7 +18,7 @@ from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_array, read_json
+from sim2real.datasets.readers import find_above, read_array, read_json
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
@@ -114,7 +114,6 @@ class TartanAir(FolderLayout):
         return labels if folder["side"].lower() == "left" else {**labels, "flow": {}}
 
 
-_NAMES: Final = "seg_label_map.json"
 _PINHOLES: Final = ("front", "right", "back", "left", "top", "bottom")
 
 
@@ -214,10 +213,11 @@ class TartanAirV2(FolderLayout):
         return {kind: paths for kind, paths in labels.items() if kind != other}
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label; the names of classes are those of the environment that the frame lies in."""
+        """Decode one label; the names of classes stand in the nearest table around it, if it was downloaded."""
         if kind == "segmentation":
             path = self.root / frame.labels[kind]
-            return read_index_mask(path, names=self._names(path))
+            table = find_above(path, "seg_label_map.json", self.root)
+            return read_index_mask(path, names=_label_map(table) if table else {})
         return super().load_label(frame, kind)
 
     def warnings(self, tree: Tree) -> Iterator[str]:
@@ -225,12 +225,6 @@ class TartanAirV2(FolderLayout):
         lenses = {folder["lens"].lower() for folder in tree.find_folders(self.images[0])}
         if len(lenses) > 1 and (others := sorted(lenses.difference(_PINHOLES))):
             yield f"{', '.join(others)}: other projections than the pinhole cameras'; train and convert them apart"
-
-    def _names(self, mask: Path) -> Mapping[int, str]:
-        """The nearest table around a mask, no further out than the root; none if it was not downloaded."""
-        tables = (self.root / part / _NAMES for part in mask.relative_to(self.root).parents)
-        table = next(filter(Path.exists, tables), None)
-        return _label_map(table) if table else {}
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,299 @@
+"""Hypersim as its archives unpack, and as Marigold's script prepares it.
+
+Layout, codings and tone mapping: apple/ml-hypersim, README.md, code/python/tools/scene_generate_images_tonemap.py and
+contrib/mikeroberts3000; prs-eth/Marigold, script/depth/dataset_preprocess/hypersim.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.classes import NYU40
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import Depth, Distance, Instances, Label, Segmentation, read_depth
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import find_above
+from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.files import replacing
+from sim2real.imageio import encode_jpeg
+
+CAMERAS: Final = "metadata_camera_parameters.csv"
+
+_SCENE: Final = r"(?P<scene>ai_\d{3}_\d{3})"
+_COLOURS: Final = (rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_hdf5", r"frame\.(?P<frame>\d{4})\.color\.hdf5")
+_LICENCE: Final = "CC BY-SA 3.0"
+
+
+def read_hdf5(path: Path, dimensions: int) -> NDArray[Any]:
+    """Read the array of one of Hypersim's HDF5 files.
+
+    Raises:
+        DatasetError: It cannot be read, or is no array of so many dimensions under the name ``dataset``.
+        Sim2RealError: h5py is not installed.
+    """
+    try:
+        import h5py  # noqa: PLC0415  it is an extra
+    except ImportError as error:
+        message = f"{path}: HDF5 files need h5py, not installed here: pip install 'sim2real[hypersim]'"
+        raise Sim2RealError(message) from error
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            values = np.asarray(file["dataset"][()])
+    except (OSError, KeyError) as error:
+        message = f"{path}: cannot be read as one of Hypersim's HDF5 files: {error}"
+        raise DatasetError(message) from error
+    if values.ndim != dimensions:
+        message = f"{path}: an array of shape {values.shape}; this kind has {dimensions} dimensions"
+        raise DatasetError(message)
+    return values
+
+
+def tone_mapped(colour: NDArray[np.floating], entities: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Bring linear colours into the range of a screen as Hypersim's own previews are.
+
+    They are scaled so that the 90th percentile of the brightness becomes 0.8 after a gamma of 1 / 2.2.
+
+    Args:
+        colour: Linear RGB (H, W, 3).
+        entities: What is seen at each pixel (H, W), -1 for nothing, which does not count for the brightness.
+
+    Returns:
+        RGB (H, W, 3).
+    """
+    linear = np.nan_to_num(np.asarray(colour, np.float32), posinf=65504.0, neginf=0.0)
+    brightness = linear[entities != -1] @ np.array([0.3, 0.59, 0.11], np.float32)
+    bright = float(np.percentile(brightness, 90)) if brightness.size else 0.8**2.2
+    scale = 0.8**2.2 / bright if bright >= 1e-4 else 0.0
+    return (np.clip(linear * scale, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
+
+
+def write_previews(root: Path, report: Callable[[int, int], None]) -> int:
+    """Write the tone-mapped previews that are missing beside linear colours: JPEG at quality 95, names as Hypersim's.
+
+    Args:
+        root: The folder of the dataset, or of a part of it.
+        report: Is told how many of how many are done.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        DatasetError: There are no linear colours, or a file is missing or damaged.
+    """
+    tree = Tree(root)
+    missing = [(colour, preview) for colour in tree.find(*_COLOURS) if not tree.has(preview := _preview(colour))]
+    if not missing and next(tree.find(*_COLOURS), None) is None:
+        message = f"{root}: no ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5 in it"
+        raise DatasetError(message)
+    for done, (colour, preview) in enumerate(missing):
+        report(done, len(missing))
+        entities = colour.beside("{scene}/images/scene_{camera}_geometry_hdf5/frame.{frame}.render_entity_id.hdf5")
+        rgb = tone_mapped(read_hdf5(root / colour.path, 3), read_hdf5(root / entities, 2))
+        (root / preview).parent.mkdir(exist_ok=True)
+        with replacing(root / preview) as partial_file:
+            partial_file.write_bytes(encode_jpeg(rgb))
+    report(len(missing), len(missing))
+    return len(missing)
+
+
+def _preview(colour: PathMatch) -> str:
+    return colour.beside("{scene}/images/scene_{camera}_final_preview/frame.{frame}.tonemap.jpg")
+
+
+class Hypersim(FolderLayout):
+    """Hypersim: ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg.
+
+    The images are the tone-mapped previews; the colours proper are linear and in HDF5 files.
+    """
+
+    name = "hypersim"
+    facts = Facts(
+        title="Hypersim",
+        about=(
+            "Photorealistic renderings of 461 indoor scenes with dense labels. The images are the tone-mapped "
+            "previews: the colours proper are linear, in HDF5, and are carried."
+        ),
+        size="74,619 images of 1024x768, about 1.9 TB with everything.",
+        get=(
+            "`dataset_download_images.py` of <https://github.com/apple/ml-hypersim>, or its contrib/99991/download.py "
+            "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. To have "
+            f"depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install 'sim2real[hypersim]'`."
+        ),
+        tree=(
+            f"{CAMERAS}\n"
+            "ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg\n"
+            "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5\n"
+            "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.{semantic,semantic_instance}.hdf5\n"
+            "ai_001_001/images/scene_cam_00_{final_hdf5,geometry_preview}/...\n"
+            "ai_001_001/_detail/...\n"
+            "..."
+        ),
+        labels={
+            "depth": f"metres to the camera's plane, where {CAMERAS} lies in the folder",
+            "distance": "metres to the camera's centre, where it does not",
+            "segmentation": "the 40 classes of NYU",
+            "instance": "",
+        },
+        licence=_LICENCE,
+        binds=True,
+        irregularities=(
+            "depth_meters is the length of the ray, not depth, and the cameras of some scenes are shifted.",
+            "Where previews are missing, `sim2real hypersim-previews` makes them by the official tone mapping.",
+            "Illumination, reflectance, residual and the linear colours are those of the old images.",
+            "Images with people and logos were left out, so that numbers have gaps.",
+        ),
+        folder="hypersim",
+    )
+    rule = "ai_<vvv>_<nnn>/images/scene_cam_<xx>_final_preview/frame.<iiii>.tonemap.jpg"
+    images = (
+        rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_preview",
+        r"frame\.(?P<frame>\d{4})\.tonemap\.jpg",
+    )
+    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+        kind: ("{scene}/images/scene_{camera}_geometry_hdf5", rf"frame\.(?P<frame>\d{{4}})\.{name}\.hdf5")
+        for kind, name in {
+            "depth": "depth_meters",
+            "distance": "depth_meters",
+            "segmentation": "semantic",
+            "instance": "semantic_instance",
+        }.items()
+    }
+    roles = (
+        (r"(?:^|/)scene_cam_\d\d_geometry_hdf5/|(?:^|/)_detail/mesh/", Role.LABEL),
+        (r"(?:^|/)scene_cam_\d\d_geometry_preview/", Role.PSEUDO),
+        (r"(?:^|/)scene_cam_\d\d_final_(?:hdf5|preview)/", Role.STALE),
+        (r"(?:^|/)_detail/|(?:^|/)metadata_\w+\.csv$", Role.AUX),
+    )
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """The previews; or the linear colours, of which previews can be made."""
+        found = super().recognise(tree)
+        return found or (Match(cls.rule, 0) if next(tree.find(*_COLOURS), None) else None)
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every preview, with the labels of its camera and number.
+
+        Raises:
+            DatasetError: There are linear colours, and no previews at all.
+        """
+        empty = True
+        for frame in super().frames(tree):
+            empty = False
+            yield frame
+        if empty and (colours := sum(1 for _ in tree.find(*_COLOURS))):
+            message = f"{self.root}: {colours} images are linear colours in HDF5 files alone; make images of them first"
+            raise DatasetError(f"{message}: sim2real hypersim-previews {self.root}")
+
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """What lies beside; distance becomes depth where the cameras are known."""
+        labels = super().labels_of(tree, folder)
+        known = any(tree.has((around / CAMERAS).as_posix()) for around in PurePosixPath(folder.path, "x").parents)
+        other = "distance" if known else "depth"
+        return {kind: paths for kind, paths in labels.items() if kind != other}
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """Linear colours without a preview."""
+        missing = [colour.path for colour in tree.find(*_COLOURS) if not tree.has(_preview(colour))]
+        if missing:
+            yield (
+                f"{len(missing)} images have no preview and are not translated, e.g. {missing[0]}; "
+                "`sim2real hypersim-previews` makes what is missing"
+            )
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label from its HDF5 file."""
+        path = self.root / frame.labels[kind]
+        values = read_hdf5(path, 2)
+        match kind:
+            case "segmentation":
+                return Segmentation(values.astype(np.int32), dict(enumerate(NYU40, start=1)))
+            case "instance":
+                return Instances(values.astype(np.int32))
+        distance = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+        return Distance(distance) if kind == "distance" else Depth(distance * self._planes(path, values.shape))
+
+    def _planes(self, path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """For each pixel the depth of a point that is one metre away, by the nearest table of cameras."""
+        table = find_above(path, CAMERAS, self.root)
+        matrix = _rays(table).get(path.absolute().parts[-4].lower()) if table else None
+        if matrix is None:
+            message = f"{path}: no row of {table or CAMERAS} tells the camera of the scene"
+            raise DatasetError(message)
+        height, width = shape
+        u = (2 * np.arange(width) + 1) / width - 1
+        v = 1 - (2 * np.arange(height) + 1) / height
+        rays = np.stack([*np.meshgrid(u, v), np.ones(shape)], axis=-1) @ matrix.T
+        planes: NDArray[np.float32] = (-rays[..., 2] / np.linalg.norm(rays, axis=-1)).astype(np.float32)
+        return planes
+
+
+@lru_cache(maxsize=1)
+def _rays(table: Path) -> Mapping[str, NDArray[np.float64]]:
+    """For each scene the matrix (3, 3) from places in the image, -1 to 1 rightwards and upwards, to rays of the camera.
+
+    The camera looks along the negative z axis.
+    """
+    try:
+        with table.open(encoding="utf-8", newline="") as lines:
+            return {
+                row["scene_name"]: np.array(
+                    [[float(row[f"M_cam_from_uv_{i}{j}"]) for j in range(3)] for i in range(3)], np.float64
+                )
+                for row in csv.DictReader(lines)
+            }
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        message = f"{table}: is not Hypersim's table of cameras: {error!r}"
+        raise DatasetError(message) from error
+
+
+class HypersimMarigold(FolderLayout):
+    """Hypersim as Marigold's script prepares it: train/ai_001_001/rgb_cam_00_fr0000.png and depth_plane beside."""
+
+    name = "hypersim-marigold"
+    facts = Facts(
+        title="Hypersim for Marigold",
+        about=(
+            "Hypersim as `preprocess_hypersim.py` of Marigold writes it, a usual form for training depth: tone-mapped "
+            "PNGs, and depth to the camera's plane."
+        ),
+        size="About 74,600 images of 1024x768 in three splits.",
+        get=(
+            "Download Hypersim, then run script/depth/dataset_preprocess/hypersim/preprocess_hypersim.py of "
+            "<https://github.com/prs-eth/Marigold>."
+        ),
+        tree=(
+            "train/ai_001_001/rgb_cam_00_fr0000.png\n"
+            "train/ai_001_001/depth_plane_cam_00_fr0000.png\n"
+            "train/{filename_list,filename_meta}_train...\n"
+            "{val,test}/..."
+        ),
+        labels={"depth": "metres to the camera's plane, stored in millimetres"},
+        licence=_LICENCE,
+        binds=True,
+        irregularities=(
+            "Depth was made with one focal length for all scenes, which is wrong for those with a shifted camera.",
+            "Millimetres of 16 bits end at 65.5 m; what is further away has wrapped around.",
+        ),
+        folder="hypersim",
+    )
+    rule = "ai_<vvv>_<nnn>/rgb_cam_<xx>_fr<iiii>.png with depth_plane"
+    images = (_SCENE, r"rgb_(?P<frame>cam_\d\d_fr\d{4})\.png")
+    evidence = ((_SCENE, r"depth_plane_cam_\d\d_fr\d{4}\.png"),)
+    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "depth": ("{scene}", r"depth_plane_(?P<frame>cam_\d\d_fr\d{4})\.png")
+    }
+    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+        "depth": partial(read_depth, per_metre=1000, nothing=0)
+    }
+    roles = (
+        (r"(?:^|/)depth_plane_cam_\d\d_fr\d{4}\.png$", Role.LABEL),
+        (r"(?:^|/)filename_(?:list|meta)_\w+\.(?:txt|csv)$", Role.AUX),
+    )
+    stale = ((r"(?:^|/)filename_meta_\w+\.csv$", "mean, spread and range of the old pixels, columns 'rgb_*'"),)
