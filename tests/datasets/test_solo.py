@@ -1,0 +1,120 @@
+"""Unity's Perception package: JSON files tell which files are photos, and what the masks mean."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim2real.datasets import Frame, Role, open_dataset
+from sim2real.datasets.labels import NOTHING, Boxes, Instances, Segmentation
+from sim2real.errors import DatasetError
+from tests.datasets.trees.solo import CRATE
+
+Grow = Callable[..., Path]
+Plant = Callable[..., None]
+
+CRATE_ID = CRATE[0] + 256 * CRATE[1] + 65536 * CRATE[2]
+FIRST = {"unity-solo": "solo_2/sequence.0/step0.Main Camera.png", "unity-perception": "RGB0a/rgb_0.png"}
+
+
+def frames_of(root: Path) -> dict[str, Frame]:
+    return {frame.image: frame for frame in open_dataset(root).frames()}
+
+
+@pytest.mark.parametrize("layout", FIRST)
+def test_every_label_is_told(layout: str, grow: Grow) -> None:
+    frame = frames_of(grow(layout))[FIRST[layout]]
+    segmentation, instances = frame.load_label("segmentation"), frame.load_label("instance")
+    boxes = frame.load_label("boxes")
+    assert isinstance(segmentation, Segmentation)
+    assert segmentation.names == {CRATE_ID: "Crate"}
+    assert [np.unique(half).tolist() for half in np.split(segmentation.ids, 2)] == [[NOTHING], [CRATE_ID]]
+    assert isinstance(instances, Instances)
+    assert [np.unique(half).tolist() for half in np.split(instances.ids, 2)] == [[1], [3]]
+    assert isinstance(boxes, Boxes)
+    (box,) = boxes.boxes
+    assert (box.label, box.track, box.left, box.top, box.right, box.bottom) == ("Crate", 3, 1, 2, 31, 22)
+
+
+def test_photos_are_those_of_rgb_cameras(grow: Grow) -> None:
+    dataset = open_dataset(grow("unity-solo", frames=3))
+    assert [(frame.sequence.rpartition("solo_2/")[2], frame.index) for frame in dataset.frames()] == [
+        ("sequence.0/Main Camera", 0),
+        ("sequence.0/Main Camera", 1),
+        ("sequence.1/Main Camera", 0),
+    ]
+    files = dict(dataset.files())
+    folder = "solo_2/sequence.0"
+    assert files[f"{folder}/step0.frame_data.json"] is Role.LABEL
+    assert files[f"{folder}/step0.Main Camera.semantic segmentation.png"] is Role.LABEL
+    assert files["solo_2/metadata.json"] is Role.AUX
+    assert any("images are not frames" in line or "step0.lidar.png" in line for line in dataset.warnings())
+
+
+def test_sequence_is_known_from_inside(grow: Grow) -> None:
+    frames = frames_of(grow("unity-solo") / "solo_2/sequence.0")
+    assert list(frames) == ["step0.Main Camera.png", "step1.Main Camera.png"]
+    assert isinstance(frames["step1.Main Camera.png"].load_label("boxes"), Boxes)
+
+
+@pytest.mark.parametrize("layout", FIRST)
+def test_photos_that_are_missing_are_told(layout: str, grow: Grow) -> None:
+    root = grow(layout)
+    (root / FIRST[layout]).unlink()
+    dataset = open_dataset(root)
+    assert sum(1 for _ in dataset.frames()) == 1
+    assert any(
+        f"1 photos that JSON files name are not there, e.g. {FIRST[layout]}" in line for line in dataset.warnings()
+    )
+
+
+def test_missing_masks_are_no_labels(grow: Grow) -> None:
+    root = grow("unity-solo")
+    (root / "solo_2/sequence.0/step0.Main Camera.instance segmentation.png").unlink()
+    assert list(frames_of(root)[FIRST["unity-solo"]].labels) == ["boxes", "segmentation"]
+
+
+def test_objects_may_be_absent(grow: Grow) -> None:
+    root = grow("unity-solo")
+    path = root / "solo_2/sequence.0/step0.frame_data.json"
+    told = json.loads(path.read_text("utf-8"))
+    for annotation in told["captures"][0]["annotations"]:
+        annotation.pop("instances", None)
+        annotation.pop("values", None)
+    path.write_text(json.dumps(told), "utf-8")
+    frame = frames_of(root)[FIRST["unity-solo"]]
+    assert frame.load_label("boxes") == Boxes(())
+    instances = frame.load_label("instance")
+    assert isinstance(instances, Instances)
+    assert (instances.ids == NOTHING).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("{", "cannot be read as JSON"), ('{"captures": [{}]}', "does not tell of captures")]
+)
+def test_damaged_lists_are_an_error_that_names_the_file(content: str, told: str, grow: Grow, plant: Plant) -> None:
+    root = grow("unity-solo")
+    plant(root, {"solo_2/sequence.0/step1.frame_data.json": content})
+    with pytest.raises(DatasetError, match=rf"step1\.frame_data\.json: .*{told}"):
+        open_dataset(root)
+
+
+def test_damaged_labels_are_an_error_that_names_the_file(grow: Grow) -> None:
+    root = grow("unity-solo")
+    path = root / "solo_2/sequence.0/step0.frame_data.json"
+    path.write_text(path.read_text("utf-8").replace('"origin"', '"corner"'), "utf-8")
+    with pytest.raises(DatasetError, match=r"step0\.frame_data\.json: what it tells of .* is damaged: KeyError"):
+        frames_of(root)[FIRST["unity-solo"]].load_label("boxes")
+
+
+def test_masks_of_numbers_are_carried(grow: Grow) -> None:
+    root = grow("unity-perception")
+    path = root / "Dataset77/annotation_definitions.json"
+    told = json.loads(path.read_text("utf-8"))
+    told["annotation_definitions"][1]["spec"] = [{"label_name": "Crate", "pixel_value": 1}]
+    path.write_text(json.dumps(told), "utf-8")
+    dataset = open_dataset(root)
+    assert list(next(dataset.frames()).labels) == ["boxes", "instance"]
+    assert dict(dataset.files())["SemanticSegmentation1f/segmentation_0.png"] is Role.LABEL
