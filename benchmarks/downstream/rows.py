@@ -34,6 +34,12 @@ class Budget:
     evaluate: tuple[int, int]
     task_steps: int
 
+    def scaled(self, effort: float) -> "Budget":
+        """The same with that share of the steps."""
+        return replace(
+            self, steps=max(1, round(self.steps * effort)), task_steps=max(1, round(self.task_steps * effort))
+        )
+
 
 BUDGETS: Mapping[str, Budget] = {
     "quick": Budget(12, real=40, steps=2, batch=2, width=4, resnet=(4, 1), evaluate=(1, 4), task_steps=2),

@@ -138,7 +138,8 @@ def run(job: Job) -> dict[str, Any]:
     Returns:
         The score, where it comes from, and what it took.
     """
-    task, row, budget = TASKS[job.task], known_rows()[job.row], BUDGETS[job.budget]
+    task, row = TASKS[job.task], known_rows()[job.row]
+    budget = BUDGETS[job.budget].scaled(task.effort)
     data = load_data(job.task, budget, job.seed, job.shared / "data.npz")
     translation: dict[str, Any] = {}
     trained_on = data.real if row.real else data.sim

@@ -60,6 +60,7 @@ class Task:
         classes: Their names, in the order of the labels.
         metric: A name of ``learner.METRICS``.
         cell: Side in pixels of what has a label of its own; 0: the image as a whole.
+        effort: Share of the budget's steps that it takes.
         needs_files: Whether the data are those of the folder SIM2REAL_TEST_DATA.
     """
 
@@ -67,6 +68,7 @@ class Task:
     classes: tuple[str, ...]
     metric: str
     cell: int = 0
+    effort: float = 1.0
     needs_files: bool = True
 
 
@@ -293,8 +295,8 @@ _DIGITS = tuple("0123456789")
 
 TASKS: dict[str, Task] = {
     "signs": Task(load_signs, tuple(f"{label:02}" for label in range(43)), "accuracy"),
-    "mnist-usps": Task(load_usps, _DIGITS, "accuracy"),
-    "mnist-mnistm": Task(load_mnistm, _DIGITS, "accuracy"),
+    "mnist-usps": Task(load_usps, _DIGITS, "accuracy", effort=0.5),
+    "mnist-mnistm": Task(load_mnistm, _DIGITS, "accuracy", effort=0.5),
     "toytown": Task(load_toytown, tuple(_TOWN_CLASSES), "mIoU", cell=1, needs_files=False),
-    "carla-camvid": Task(load_streets, ("none", "vehicle"), "average precision", cell=_STREET_CELL),
+    "carla-camvid": Task(load_streets, ("none", "vehicle"), "average precision", cell=_STREET_CELL, effort=0.5),
 }
