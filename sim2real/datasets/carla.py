@@ -179,7 +179,7 @@ class CarlaGarage(FolderLayout):
         licence="CC BY 4.0 as released; name the authors",
         irregularities=(
             "The cameras of `rgb_augmented` are moved and turned a little in each frame.",
-            "CARLA's tags end at 22 up to release 0.9.13, then at 28: a sample of a route's masks decides on the names.",
+            "CARLA's tags end at 22 up to release 0.9.13, then at 28: a sample of a route's masks tells which.",
             "`boxes` lie in space, and no file has the camera: they are carried, not decoded.",
             "JPEGs beside the folders are the agent's views for debugging and are carried unchanged.",
         ),
@@ -320,7 +320,7 @@ class CarlaShift(FolderLayout):
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
         """One file of boxes for all sequences of a view."""
         view = tree.folder(folder.beside("{view}"))
-        boxes = tree.by_frame(view, r"(?P<frame>det_2d)\.json").get("det_2d", "")
+        boxes = next(iter(tree.by_frame(view, r"(?P<frame>det_2d)\.json").values()), "")
         return {
             **super().labels_of(tree, folder),
             "boxes": dict.fromkeys(tree.by_frame(folder.path, self.images[1]), boxes),
