@@ -4,14 +4,13 @@ Layout and codings: github.com/bdd100k/bdd100k (doc/source/download.rst and form
 to_mask.py); corners of boxes: github.com/scalabel/scalabel (scalabel/label/transforms.py).
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from sim2real.datasets.base import Frame, PathMatch, Role, Tree
+from sim2real.datasets.base import Frame, PathMatch, Role
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Boxes, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
@@ -20,20 +19,12 @@ from sim2real.datasets.readers import read_channel, read_scalabel_boxes
 _SPLIT: Final = r"(?P<split>train|val|test)"
 _VIDEO: Final = r"[0-9a-f]{8}-[0-9a-f]{8}"
 _PNG: Final = rf"(?P<frame>{_VIDEO}(?:-\d{{7}})?)\.png"
-_SEGMENTS: Final = {
-    "segmentation": (("labels/sem_seg/masks/{split}", _PNG), ("labels/pan_seg/bitmasks/{split}", _PNG)),
-    "instance": (("labels/ins_seg/bitmasks/{split}", _PNG), ("labels/pan_seg/bitmasks/{split}", _PNG)),
-}
-# package -> kind of label -> folders beside the package's, and names in them; the first that has the frame counts
-_MAPS: Final[Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]]] = {
-    "images/10k": _SEGMENTS,
-    "images/seg_track_20": {"instance": (("labels/seg_track_20/bitmasks/{split}/{video}", _PNG),)},
-    "seg/images": {"segmentation": (("seg/labels/{split}", rf"(?P<frame>{_VIDEO})_train_id\.png"),)},
-}
-# package -> files that tell the boxes of many images; the first that is there counts
-_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "images/100k": ("labels/det_20/det_{split}.json", "labels/bdd100k_labels_images_{split}.json"),
-    "images/track": ("labels/box_track_20/{split}/{video}.json",),
+_KINDS: Final = {
+    "images/10k": ("segmentation", "instance"),
+    "images/100k": ("boxes",),
+    "images/track": ("boxes",),
+    "images/seg_track_20": ("instance",),
+    "seg/images": ("segmentation",),
 }
 _CLASSES: Final = (
     *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
@@ -59,6 +50,18 @@ class Bdd100k(FolderLayout):
         rf"(?P<package>images/(?:100k|10k|track|seg_track_20)|seg/images)/{_SPLIT}(?:/(?P<video>{_VIDEO}))?",
         rf"(?P<frame>{_VIDEO}(?:-\d{{7}})?)\.jpe?g",
     )
+    apart = (
+        ("segmentation", rf"labels/sem_seg/masks/{_SPLIT}", _PNG),
+        ("segmentation", rf"labels/pan_seg/bitmasks/{_SPLIT}", _PNG),
+        ("segmentation", rf"seg/labels/{_SPLIT}", rf"(?P<frame>{_VIDEO})_train_id\.png"),
+        ("instance", rf"labels/ins_seg/bitmasks/{_SPLIT}", _PNG),
+        ("instance", rf"labels/pan_seg/bitmasks/{_SPLIT}", _PNG),
+        ("instance", rf"labels/seg_track_20/bitmasks/{_SPLIT}/(?P<video>{_VIDEO})", _PNG),
+        # of images in no folder of a video
+        ("boxes", r"labels/det_20(?P<video>)", rf"det_{_SPLIT}\.json"),
+        ("boxes", r"labels(?P<video>)", rf"bdd100k_labels_images_{_SPLIT}\.json"),
+        ("boxes", rf"labels/box_track_20/{_SPLIT}", rf"(?P<video>{_VIDEO})\.json"),
+    )
     roles = (
         (r"(?:^|/)(?:colormaps|color_labels)/", Role.PSEUDO),
         (r"(?:^|/)(?:labels|drivable_maps|seg)/", Role.LABEL),
@@ -75,7 +78,8 @@ class Bdd100k(FolderLayout):
         about="Dash camera videos of many places, times of day and kinds of weather in the United States.",
         size="100,000 images (package `100k`, 5.3 GB), 10,000 others (`10k`, 1.1 GB) and the frames of 2,000 videos "
         "(`track`, `seg_track_20`); 1280x720.",
-        get="<https://bdd-data.berkeley.edu/> after registration; all archives unpack into one folder `bdd100k`.",
+        get="<https://bdd-data.berkeley.edu/> after registration; the archives unpack into a folder `bdd100k` each, or "
+        "into one.",
         tree="bdd100k/images/10k/train/0a0a0b1a-7c39d841.jpg\n"
         "bdd100k/labels/sem_seg/masks/train/0a0a0b1a-7c39d841.png\n"
         "bdd100k/labels/{ins_seg,pan_seg}/bitmasks/train/0a0a0b1a-7c39d841.png\n"
@@ -104,17 +108,9 @@ class Bdd100k(FolderLayout):
         folder="bdd100k",
     )
 
-    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """The labels of the folder's package."""
-        package = folder["package"].lower()
-        labels: dict[str, dict[str, str]] = {}
-        for kind, rows in _MAPS.get(package, {}).items():
-            found = [tree.by_frame(tree.folder(folder.beside(place)), names) for place, names in rows]
-            labels[kind] = {frame: path for paths in reversed(found) for frame, path in paths.items()}
-        texts = (tree.at(folder.beside(text)) for text in _TEXTS.get(package, ()))
-        if text := next(filter(None, texts), ""):
-            labels["boxes"] = dict.fromkeys(tree.by_frame(folder.path, self.images[1]), text)
-        return labels
+    def labelled(self, folder: PathMatch, kind: str) -> bool:
+        """Each package has labels of its own."""
+        return kind in _KINDS[folder["package"].lower()]
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label; an image that a file of boxes does not tell of has none."""

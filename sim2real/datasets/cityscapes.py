@@ -129,8 +129,8 @@ class Cityscapes(FolderLayout):
             raise DatasetError(message)
         return match
 
-    def labelled(self, folder: PathMatch) -> bool:
-        """The left camera's images are."""
+    def labelled(self, folder: PathMatch, kind: str) -> bool:  # noqa: ARG002  all kinds alike
+        """All labels are those of the left camera."""
         return folder["eye"].lower() == "left"
 
     def warnings(self, tree: Tree) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +30,7 @@ class FolderLayout:
         apart: Kind of label, folder and names, likewise, of labels that lie anywhere, as archives do that are unpacked
             into folders of their own. The folder's pattern is one as of the images', and its groups have to be equal
             to theirs; of several such folders the nearest counts, of several rows of a kind the first with the frame.
+            A file whose name has no group ``frame`` tells of all images of a folder; the groups that it has count too.
         decoders: Kind of label -> what reads such a file.
         roles: Pattern that is searched in the paths of files that no frame claims -> their role; the first counts.
         stale: Pattern that is searched in paths -> what in these files, or in their names, tells the old looks.
@@ -67,15 +68,14 @@ class FolderLayout:
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image, with the labels of its number."""
-        apart = [(kind, names, _Folders(tree, place)) for kind, place, names in reversed(self.apart)]
+        apart = [(kind, _Apart(tree, place, names)) for kind, place, names in self.apart]
         for folder in tree.find_folders(self.images[0]):
-            labels: dict[str, dict[str, str]] = defaultdict(dict)
-            if self.labelled(folder):
-                for kind, paths in self.labels_of(tree, folder).items():
-                    labels[kind].update(paths)
-                for kind, names, folders in apart:
-                    labels[kind].update(folders.by_frame(folder, names))
-            for number, image in tree.by_frame(folder.path, self.images[1]).items():
+            images = tree.by_frame(folder.path, self.images[1])
+            labels = {kind: dict(paths) for kind, paths in self.labels_of(tree, folder).items()}
+            for kind, files in apart:
+                if self.labelled(folder, kind):
+                    labels[kind] = {**files.by_frame(folder, images), **labels.get(kind, {})}
+            for number, image in images.items():
                 camera, _, frame = number.rpartition("/")
                 yield Frame(
                     image,
@@ -84,8 +84,8 @@ class FolderLayout:
                     labels={kind: paths.get(number, "") for kind, paths in labels.items()},
                 )
 
-    def labelled(self, folder: PathMatch) -> bool:  # noqa: ARG002  for layouts that override it
-        """Whether the images of a folder have labels; of some layouts only those of one camera do."""
+    def labelled(self, folder: PathMatch, kind: str) -> bool:  # noqa: ARG002  for layouts that override it
+        """Whether labels that lie apart can be those of a folder of images, e.g. because it is the right camera's."""
         return True
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
@@ -104,20 +104,25 @@ class FolderLayout:
         return self.decoders[kind](self.root / frame.labels[kind])
 
 
-class _Folders:
-    """The folders anywhere in a tree that a pattern fits, by what its groups have matched."""
+class _Apart:
+    """Labels of a kind anywhere in a tree, by what the groups of their patterns have matched."""
 
-    def __init__(self, tree: Tree, pattern: str) -> None:
+    def __init__(self, tree: Tree, folder: str, names: str) -> None:
         self._tree = tree
-        self._groups = tuple(re.compile(pattern).groupindex)
+        self._names = names
+        in_names = re.compile(names).groupindex
+        self._shared = "frame" not in in_names
+        self._groups = (*re.compile(folder).groupindex, *(in_names if self._shared else ()))
         self._found: dict[tuple[str, ...], list[PathMatch]] = defaultdict(list)
-        for folder in tree.find_folders(pattern):
-            self._found[self._key(folder)].append(folder)
+        for found in tree.find(folder, names) if self._shared else tree.find_folders(folder):
+            self._found[self._key(found)].append(found)
 
-    def by_frame(self, images: PathMatch, names: str) -> dict[str, str]:
-        """The files, by frame, of the folder nearest to one of images."""
-        folder = nearest(self._found.get(self._key(images), ()), images.path)
-        return self._tree.by_frame(folder.path, names) if folder else {}
+    def by_frame(self, folder: PathMatch, frames: Iterable[str]) -> dict[str, str]:
+        """The files, by frame, that are nearest to a folder of images."""
+        found = nearest(self._found.get(self._key(folder), ()), folder.path)
+        if found is None:
+            return {}
+        return dict.fromkeys(frames, found.path) if self._shared else self._tree.by_frame(found.path, self._names)
 
-    def _key(self, folder: PathMatch) -> tuple[str, ...]:
-        return tuple(folder[group].lower() for group in self._groups)
+    def _key(self, path: PathMatch) -> tuple[str, ...]:
+        return tuple(path[group].lower() for group in self._groups)
