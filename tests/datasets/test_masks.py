@@ -59,8 +59,8 @@ def test_triangle_holds_the_centres_that_lie_inside(corners: NDArray[np.float64]
             (ax - cx) * (y - cy) - (ay - cy) * (x - cx),
         ]
     )
-    far = (abs(sides) > 1e-6).all(axis=0)  # off the edges
-    inside = (sides > 0).all(axis=0) | (sides < 0).all(axis=0)
+    far = np.abs(sides).min(axis=0) > 1e-6  # off the edges
+    inside = np.asarray((sides > 0).all(axis=0) | (sides < 0).all(axis=0))
     assert np.array_equal(mask[far], inside[far])
 
 

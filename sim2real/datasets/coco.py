@@ -1,0 +1,339 @@
+"""COCO: JSON files that name images, and hold or name their labels."""
+
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
+from sim2real.datasets.largejson import read_at, read_elements
+from sim2real.datasets.masks import Mask, decode_runs, draw, fill_polygon
+from sim2real.datasets.readers import read_packed_ids, renumbered
+from sim2real.errors import DatasetError
+from sim2real.imageio import is_image, read_header
+
+_HEAD: Final = 1 << 14
+_FEW: Final = 64
+_SURE: Final = (1 << 30,)
+_NAMED: Final = re.compile(r"coco|instances|panoptic|keypoints|stuff|captions|image_info", re.IGNORECASE)
+_OWN: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{.*?"(?:images|annotations|categories|licenses)"\s*:\s*\[', re.DOTALL)
+_MASKS: Final = re.compile(
+    r"(?:^|[/_-])(?:panoptic|pixelmaps?|stuff|masks?|labels?|seg\w*|instances?|depth)", re.IGNORECASE
+)
+
+
+class Coco:
+    """COCO: annotations/instances_train2017.json with train2017/000000000009.jpg, or all in one folder.
+
+    Boxes are x, y, width and height in pixels, from the outer corner of the top left one; masks are polygons or run
+    lengths; a panoptic PNG holds ids as R + 256 G + 65536 B (cocodataset.org, format-data). Images are those that the
+    JSON names: below the folders around it, or else the one file of that name, in the folder that its name tells.
+    """
+
+    name: ClassVar = "coco"
+    sparse: ClassVar = ("boxes", "segmentation", "instance")
+    stale: ClassVar = ((r"(?:^|/)captions_[^/]*\.json$", "captions that tell the old look"),)
+    facts: ClassVar = Facts(
+        title="COCO",
+        about="The layout of Common Objects in Context, which labelling tools (CVAT, Label Studio, Roboflow) and "
+        "simulators (BlenderProc, BOP) export too: JSON files that name the images and hold their boxes and masks.",
+        size="COCO 2017: 118,287 + 5000 + 40,670 JPEGs of about 640x480, 25 GB.",
+        get="[cocodataset.org](https://cocodataset.org/#download), or *COCO* from the tool in which your data was "
+        "labelled.",
+        tree="annotations/instances_train2017.json\n"
+        "annotations/panoptic_train2017.json\n"
+        "annotations/panoptic_train2017/000000000009.png\n"
+        "train2017/000000000009.jpg\n"
+        "train/_annotations.coco.json                   # Roboflow: beside the images",
+        labels={
+            "boxes": "pixels; not those of crowds, which are no single objects",
+            "segmentation": "ids of categories, of panoptic PNGs, polygons or run lengths, the smaller over the larger",
+            "instance": "the place of the object in its image's annotations, or its id in a panoptic PNG",
+        },
+        licence="COCO's annotations: CC BY 4.0; its photos came from Flickr under licences of their own, which the "
+        "JSON names; your own data has yours",
+        irregularities=(
+            "Captions (`captions_*.json`) tell the old look.",
+            "Of several files of a name, the JSON's own folders decide, then its name: `instances_val.json`, `val/`.",
+            "An image that several files could be stays as it is, and is told as one that belongs to no frame.",
+            "Reading the first label of COCO's own `instances_train2017.json` takes seconds: it is searched once.",
+        ),
+        side=None,
+        folder="coco",
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._claims: Mapping[str, Mapping[str, _Claim]] | None = None
+        self._files: frozenset[str] = frozenset()
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """A JSON file with the arrays of COCO, and images that it names."""
+        images = len(_claims(tree, _files(tree)))
+        return Match("a JSON file in COCO's format, and the images that it names", images) if images else None
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every image that a file names, with the kinds of labels that the file has."""
+        if self._claims is None:
+            files = _files(tree)
+            self._files = frozenset(files)
+            self._claims = _claims(tree, files)
+        for index, (image, claims) in enumerate(self._claims.items()):
+            labels = {kind: claim.path for kind, claim in claims.items()}
+            yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
+
+    def role(self, path: str) -> Role | None:
+        """Captions are stale, the other files of the format, and PNGs of masks, are labels."""
+        if path in self._files:
+            return Role.STALE if re.search(self.stale[0][0], path, re.IGNORECASE) else Role.LABEL
+        return Role.LABEL if path.lower().endswith(".png") and _MASKS.search(path.rpartition("/")[0]) else None
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label."""
+        claim = (self._claims or {})[frame.image][kind]
+        path = self.root / claim.file
+        try:
+            categories, objects = _annotations(path, claim.image)
+            if objects and "segments_info" in objects[0]:
+                objects = objects[0]["segments_info"]
+            if kind == "boxes":
+                return Boxes(tuple(_boxes(objects, categories)))
+            if claim.path != claim.file:
+                return _panoptic(self.root / claim.path, kind, objects, categories)
+            header = read_header(self.root / frame.image)
+            return _drawn(kind, objects, categories, (header.width, header.height))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            message = f"{path}: the annotations of {frame.image} are damaged: {error}"
+            raise DatasetError(message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Where a label of an image is: the file that tells of it, the image's id there, and the file that holds it."""
+
+    file: str
+    image: int | str
+    path: str
+    rank: tuple[Any, ...] = field(compare=False)
+
+
+def _files(tree: Tree) -> list[str]:
+    """The files in COCO's format: the heads of JSON files are read, but not of those that tell of an image each."""
+    named, others = [], []
+    for folder in ("", *tree.folders):
+        prefix = f"{folder}/" if folder else ""
+        paths = [prefix + name for name in tree.names(folder) if name.lower().endswith(".json")]
+        telling = [path for path in paths if _NAMED.search(path.rpartition("/")[2])]
+        if len(telling) <= _FEW:
+            named += telling
+        if len(paths) <= _FEW:
+            others += [path for path in paths if path not in telling]
+    return [path for path in (*named, *others[:_FEW]) if _is_coco(tree.root / path)]
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether a file begins as COCO's do; those of Omniverse Replicator's writer have a layout of their own."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    own = path.name.lower().startswith("coco_annotations_") and b"Omniverse Replicator" in head
+    return _OWN.match(head) is not None and not own
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What a file tells of images.
+
+    Attributes:
+        images: Name and id of each.
+        kinds: Kinds of labels that its annotations have, as far as some of them show.
+        masks: The names of panoptic PNGs by the id of the image.
+    """
+
+    images: list[tuple[str, int | str]]
+    kinds: set[str]
+    masks: Mapping[int | str, str]
+
+
+@lru_cache(maxsize=_FEW)
+def _listing(path: Path) -> _Listing:
+    images: list[tuple[str, int | str]] = []
+    kinds: set[str] = set()
+    masks: dict[int | str, str] = {}
+    annotations = 0
+    for key, value, *_ in read_elements(path):
+        if key == "images" and isinstance(value, dict) and "id" in value:
+            images.append((str(value.get("file_name") or value.get("coco_url") or ""), value["id"]))
+        elif key == "annotations" and isinstance(value, dict):
+            annotations += 1
+            if "segments_info" in value:
+                masks[value.get("image_id", "")] = str(value.get("file_name"))
+                kinds |= {"segmentation", "instance"}
+                kinds |= {"boxes" for segment in value["segments_info"] if segment.get("bbox")}
+            elif annotations > _FEW and images:
+                break
+            elif annotations <= _FEW:
+                kinds |= {"boxes"} if value.get("bbox") else set()
+                kinds |= {"segmentation", "instance"} if value.get("segmentation") else set()
+    return _Listing(images, kinds, masks)
+
+
+def _claims(tree: Tree, files: list[str]) -> Mapping[str, Mapping[str, _Claim]]:
+    """The labels of each image that is named, in the order of the paths."""
+    masks = {file: _mask_paths(tree, file, _listing(tree.root / file).masks) for file in files}
+    taken = {path for paths in masks.values() for path in paths.values()}
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for path in tree if files else ():
+        if is_image(path) and path not in taken:
+            by_name[path.rpartition("/")[2].lower()].append(path)
+    claims: dict[str, dict[str, _Claim]] = defaultdict(dict)
+    for file in files:
+        listing = _listing(tree.root / file)
+        for name, number in listing.images:
+            image, score = _image(tree, file, name, by_name)
+            if not image:
+                continue
+            claimed = claims[image]
+            for kind in listing.kinds:
+                mask = masks[file].get(number, "") if kind != "boxes" else ""
+                if listing.masks and kind != "boxes" and not mask:
+                    continue
+                rank = (bool(mask), score, not listing.masks, "instances" in file.lower())
+                if kind not in claimed or rank > claimed[kind].rank:
+                    claimed[kind] = _Claim(file, number, mask or file, rank)
+    return dict(sorted(claims.items()))
+
+
+def _mask_paths(tree: Tree, file: str, masks: Mapping[int | str, str]) -> dict[int | str, str]:
+    """The panoptic PNGs: they lie in a folder that is called as the file is, beside it or anywhere."""
+    if not masks:
+        return {}
+    stem = file.rpartition(".")[0]
+    named = [folder for folder in tree.folders if f"/{folder}".lower().endswith(f"/{stem.rpartition('/')[2]}".lower())]
+    folders = [tree.folder(stem), *named]
+    found = {
+        number: [path for folder in folders if (path := tree.at(f"{folder}/{name}"))] for number, name in masks.items()
+    }
+    return {number: paths[0] for number, paths in found.items() if paths}
+
+
+def _image(tree: Tree, file: str, name: str, by_name: Mapping[str, list[str]]) -> tuple[str, tuple[int, ...]]:
+    """The image that a file names, and how well it fits; none if several fit alike."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
+    candidates = by_name.get(parts[-1].lower(), []) if parts else []
+    folder = file.rpartition("/")[0]
+    for depth in range(folder.count("/") + bool(folder), -1, -1):
+        if (path := tree.at("/".join([*folder.split("/")[:depth], *parts]))) in candidates:
+            return path, _SURE
+    if len(candidates) > 1:
+        candidates = [path for path in candidates if not _MASKS.search(path.rpartition("/")[0])] or candidates
+    words = set(re.findall(r"[a-z]+\d*", file.rpartition("/")[2].lower()))
+
+    def fit(path: str) -> tuple[int, ...]:
+        folders = path.split("/")
+        told = not words.isdisjoint(part.lower() for part in folders[:-1])
+        return (_shared(reversed(folders), reversed(parts)), told, _shared(folders, folder.split("/")))
+
+    scores = sorted(((fit(path), path) for path in candidates), reverse=True)
+    if not scores or (len(scores) > 1 and scores[0][0] == scores[1][0]):
+        return "", ()
+    return scores[0][1], scores[0][0]
+
+
+def _shared(one: Iterable[str], other: Iterable[str]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+class _Index(NamedTuple):
+    """What is where in a file: its categories, the ids of its images, and its annotations, sorted by image.
+
+    ``places`` are the first byte and the one behind the last (N, 2), ``owners`` (N) the places of their images in
+    ``images``.
+    """
+
+    categories: Mapping[int, Mapping[str, Any]]
+    images: Mapping[int | str, int]
+    owners: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+
+@lru_cache(maxsize=8)
+def _index(path: Path) -> _Index:
+    categories: dict[int, Mapping[str, Any]] = {}
+    images: dict[int | str, int] = {}
+    numbers = array("q")
+    for key, value, start, end in read_elements(path):
+        if key == "categories":
+            categories[value["id"]] = value
+        elif key == "annotations":
+            numbers.extend((images.setdefault(value["image_id"], len(images)), start, end))
+    table = np.array(numbers, np.int64).reshape(-1, 3)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    return _Index(categories, images, table[:, 0].copy(), table[:, 1:].copy())
+
+
+def _annotations(path: Path, image: int | str) -> tuple[Mapping[int, Mapping[str, Any]], list[dict[str, Any]]]:
+    """The categories, and the annotations of an image, in the order of the file."""
+    index = _index(path)
+    first, last = np.searchsorted(index.owners, np.array([0, 1]) + index.images.get(image, -2))
+    return index.categories, read_at(path, [(start, end) for start, end in index.places[first:last].tolist()])
+
+
+def _names(categories: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+    return {number: str(category.get("name", number)) for number, category in categories.items()}
+
+
+def _boxes(objects: list[dict[str, Any]], categories: Mapping[int, Mapping[str, Any]]) -> Iterator[Box]:
+    """The boxes of single objects; of a panoptic file's segments those of things."""
+    names = _names(categories)
+    for thing in objects:
+        number = thing["category_id"]
+        if thing.get("bbox") and _single(thing, categories):
+            left, top, width, height = map(float, thing["bbox"])
+            yield Box(names.get(number, str(number)), left, top, left + width, top + height)
+
+
+def _single(thing: Mapping[str, Any], categories: Mapping[int, Mapping[str, Any]]) -> bool:
+    return not thing.get("iscrowd") and bool(categories.get(thing["category_id"], {}).get("isthing", True))
+
+
+def _drawn(
+    kind: str, objects: list[dict[str, Any]], categories: Mapping[int, Mapping[str, Any]], size: tuple[int, int]
+) -> Segmentation | Instances:
+    masks = [
+        (n, thing, _mask(thing["segmentation"], size)) for n, thing in enumerate(objects) if thing.get("segmentation")
+    ]
+    if kind == "instance":
+        return Instances(draw(((n, mask) for n, thing, mask in masks if _single(thing, categories)), size))
+    return Segmentation(draw(((thing["category_id"], mask) for _, thing, mask in masks), size), _names(categories))
+
+
+def _mask(outlines: Any, size: tuple[int, int]) -> Mask:  # noqa: ANN401  a list of polygons, or an object of run lengths
+    if isinstance(outlines, dict):
+        if list(outlines["size"]) != [size[1], size[0]]:
+            raise ValueError(
+                f"run lengths of {outlines['size'][1]}x{outlines['size'][0]} pixels, the image has {size[0]}x{size[1]}"
+            )
+        counts = outlines["counts"]
+        return decode_runs(counts.encode() if isinstance(counts, str) else counts, size)
+    polygons = [fill_polygon(np.array(corners, np.float64).reshape(-1, 2), size) for corners in outlines]
+    return np.asarray(np.any(polygons, axis=0))
+
+
+def _panoptic(
+    path: Path, kind: str, segments: list[dict[str, Any]], categories: Mapping[int, Mapping[str, Any]]
+) -> Segmentation | Instances:
+    ids = read_packed_ids(path)
+    if kind == "instance":
+        return Instances(renumbered(ids, {each["id"]: each["id"] for each in segments if _single(each, categories)}))
+    return Segmentation(renumbered(ids, {each["id"]: each["category_id"] for each in segments}), _names(categories))

@@ -1,0 +1,134 @@
+"""JSON files of any size, an element at a time: annotations of whole datasets have gigabytes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from sim2real.errors import DatasetError
+
+_PIECE: Final = 1 << 20
+_BLANK: Final = " \t\n\r,:\xef\xbb\xbf"  # with the bytes of a mark that some editors put first
+
+
+class Element(NamedTuple):
+    """A value in a JSON file.
+
+    Attributes:
+        key: Name of the array, or of the member, that it stands in or is; empty if the file is one array.
+        value: What it holds.
+        start: Its first byte in the file.
+        end: The byte behind it.
+    """
+
+    key: str
+    value: Any
+    start: int
+    end: int
+
+
+def read_elements(path: Path) -> Iterator[Element]:
+    """Go through a JSON file: the elements of the array that it is, or of its members that are arrays, and the others.
+
+    No more of it is held in memory than its largest element.
+
+    Raises:
+        DatasetError: It cannot be read, or is no JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _elements(_Window(file))
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read as JSON: {error}"
+        raise DatasetError(message) from error
+
+
+def read_at(path: Path, places: list[tuple[int, int]]) -> list[Any]:
+    """Read elements of a JSON file again, at the bytes that :func:`read_elements` told.
+
+    Raises:
+        DatasetError: The file cannot be read, or is another one by now.
+    """
+    try:
+        with path.open("rb") as file:
+            values = []
+            for start, end in places:
+                file.seek(start)
+                values.append(json.loads(file.read(end - start)))
+            return values
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read as JSON: {error}"
+        raise DatasetError(message) from error
+
+
+class _Window:
+    """A part of a file as text, a character for each byte, so that places in it are places in the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._text = ""
+        self._place = 0  # of what comes next, in the text
+        self._begin = 0  # of the text, in the file
+        self._decode = json.JSONDecoder().raw_decode
+
+    def peek(self) -> str:
+        """The next character that is neither blank nor between values; empty at the end."""
+        while True:
+            while self._place < len(self._text):
+                if self._text[self._place] not in _BLANK:
+                    return self._text[self._place]
+                self._place += 1
+            if not self._read():
+                return ""
+
+    def skip(self) -> None:
+        """Pass over the character that was peeked at."""
+        self._place += 1
+
+    def element(self, key: str) -> Element:
+        """The value that begins at the character that was peeked at."""
+        while True:
+            try:
+                value, end = self._decode(self._text, self._place)
+            except ValueError:
+                if self._read():
+                    continue
+                raise
+            if end < len(self._text) or not self._read():  # a number may go on in the next piece
+                break
+        start, text = self._place, self._text[self._place : end]
+        if not text.isascii():
+            value = json.loads(text.encode("latin-1"))
+        self._place = end
+        return Element(key, value, self._begin + start, self._begin + end)
+
+    def _read(self) -> bool:
+        rest = self._text[self._place :]
+        piece = self._file.read(max(_PIECE, len(rest)))
+        self._begin += self._place
+        self._place = 0
+        self._text = rest + piece.decode("latin-1")
+        return bool(piece)
+
+
+def _elements(window: _Window) -> Iterator[Element]:
+    match window.peek():
+        case "[":
+            yield from _array(window, "")
+        case "{":
+            window.skip()
+            while window.peek() != "}":
+                key = window.element("").value
+                if window.peek() == "[":
+                    yield from _array(window, key)
+                else:
+                    yield window.element(key)
+        case first:
+            raise ValueError(f"it begins with {first!r}, neither with an object nor with an array")
+
+
+def _array(window: _Window, key: str) -> Iterator[Element]:
+    window.skip()
+    while window.peek() != "]":
+        yield window.element(key)
+    window.skip()
