@@ -182,7 +182,7 @@ def _listing(path: Path) -> _Listing:
                 kinds |= {"boxes" for segment in value["segments_info"] if segment.get("bbox")}
             elif annotations > _FEW and images:
                 break
-            elif annotations <= _FEW:
+            else:
                 kinds |= {"boxes"} if value.get("bbox") else set()
                 kinds |= {"segmentation", "instance"} if value.get("segmentation") else set()
     return _Listing(images, kinds, masks)
