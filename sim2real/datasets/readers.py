@@ -2,18 +2,17 @@
 
 import gzip
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, read_index_mask, read_rows
+from sim2real.datasets.largejson import read_at, read_elements
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
@@ -141,7 +140,7 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
 def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
     """Read the boxes of one image out of a file in Scalabel's format, as SHIFT and BDD100K have it.
 
-    Its corners are pixels inside of the box. A file may have gigabytes: it is searched through once, piece by piece.
+    Its corners are pixels inside of the box. The file is gone through once; what is kept of it are places.
 
     Args:
         path: The file: a list of frames, or an object with such a list under ``frames``.
@@ -152,13 +151,11 @@ def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
         DatasetError: The file cannot be read, or is no such file.
     """
     try:
-        start, end = _scalabel_frames(path).get((video, image), (0, 0))
-        with path.open("rb") as file:
-            file.seek(start)
-            frame = json.loads(file.read(end - start) or "{}")
-        return Boxes(tuple(_scalabel_box(label) for label in frame.get("labels") or () if label.get("box2d")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        message = f"{path}: cannot be read as frames of Scalabel: {error or type(error).__name__}"
+        place = _scalabel_frames(path).get((video, image))
+        labels = read_at(path, [place])[0].get("labels") if place else None
+        return Boxes(tuple(_scalabel_box(label) for label in labels or () if label.get("box2d")))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        message = f"{path}: its frames are not as Scalabel has them: {type(error).__name__}: {error}"
         raise DatasetError(message) from error
 
 
@@ -170,38 +167,11 @@ def _scalabel_box(label: Mapping[str, Any]) -> Box:
     )
 
 
-_PIECE: Final = 2**20
-_FRAMES: Final = re.compile(rb'\s*\[|\s*\{.*?"frames"\s*:\s*\[', re.DOTALL)
-_NEXT: Final = re.compile(r"[^\s,]")
-
-
 @lru_cache(maxsize=8)
 def _scalabel_frames(path: Path) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """Where the frames of a file begin and end, in bytes, by the names of their video and of their image."""
-    frames: dict[tuple[str, str], tuple[int, int]] = {}
-    decoder = json.JSONDecoder()
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        if (opening := _FRAMES.match(data)) is None:
-            raise ValueError("it has no list of frames")
-        here, size = opening.end(), _PIECE
-        while True:
-            text = data[here : here + size].decode(errors="surrogateescape")
-            done, began = 0, here
-            while (found := _NEXT.search(text, done)) is not None:
-                if found[0] == "]":
-                    return frames
-                try:
-                    frame, end = decoder.raw_decode(text, found.start())
-                except ValueError:  # the piece ends in it
-                    break
-                start = here + _bytes(text[done : found.start()])
-                here = start + _bytes(text[found.start() : end])
-                frames[frame.get("videoName") or "", frame["name"]] = (start, here)
-                done = end
-            if here == began and here + size >= len(data):
-                raise ValueError(f"it is damaged behind byte {here}")
-            size = _PIECE if here > began else 2 * size
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode(errors="surrogateescape"))
+    """Where the frames of a file begin and end, by the names of their video and of their image."""
+    frames = (element for element in read_elements(path) if element.key in {"", "frames"})
+    places = {(frame.value.get("videoName") or "", frame.value["name"]): (frame.start, frame.end) for frame in frames}
+    if not places:
+        raise ValueError("there are none")
+    return places
