@@ -1,4 +1,3 @@
-import gzip
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim2real.imageio import encode_jpeg, encode_png
+from sim2real.imageio import encode_png
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -51,13 +50,12 @@ def succeed(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> None:
-    names = ["carla", "multiscale", "openvino", "ray"]
+    names = ["multiscale", "openvino", "ray"]
     assert [folder.name for folder in FIRST_PARTY] == [f"sim2real-{name}" for name in names]
     listing = json.loads(succeed(installed("plugins", "--json")))
     assert listing["failures"] == []
     plugins = {plugin["name"]: plugin for plugin in listing["plugins"]}
     expected = {
-        "carla": ("sim2real-carla", {"datasets": ["carla-garage"]}),
         "multiscale": ("sim2real-multiscale", {"discriminators": ["multiscale"]}),
         "openvino": ("sim2real-openvino", {"engines": ["openvino", "openvino-int8"]}),
         "ray": ("sim2real-ray", {"commands": ["ray-convert"]}),
@@ -81,35 +79,6 @@ def test_every_target_of_the_installed_plugins_can_be_imported(installed: Cli) -
 def write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    """A route as carla_garage records it."""
-    pixels = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
-    route = tmp_path / "recording" / "Town01_Route7"
-    for index in range(3):
-        number = f"{index:04}"
-        for camera in ("rgb", "rgb_augmented"):
-            write(route / camera / f"{number}.jpg", encode_jpeg(pixels))
-        for labels in ("semantics", "depth", "semantics_augmented", "depth_augmented", "bev_semantics"):
-            write(route / labels / f"{number}.png", encode_png(pixels[..., 0] // 16))
-        for facts in ("boxes", "measurements"):
-            write(route / facts / f"{number}.json.gz", gzip.compress(b"[]"))
-        write(route / "lidar" / f"{number}.laz", b"LASF")
-    write(route / "results.json.gz", gzip.compress(b"{}"))
-    return route.parent
-
-
-def test_a_plugins_layout_is_listed_recognised_and_explained(installed: Cli, recording: Path) -> None:
-    assert "carla-garage" in [entry["name"] for entry in json.loads(succeed(installed("datasets", "--json")))]
-    assert "(plugin carla)" in succeed(installed("datasets"))
-    facts = json.loads(succeed(installed("inspect", recording, "--json")))
-    assert facts["dataset"] == "carla-garage"
-    assert facts["rule"] == "rgb/<number>.jpg and boxes/<number>.json.gz"
-    assert facts["frames"] == 6
-    assert facts["roles"] == {"IMAGE": 6, "LABEL": 21, "AUX": 4, "PSEUDO": 0, "STALE": 0}
-    assert facts["labels"] == {"segmentation": 6, "depth": 6}
 
 
 @pytest.mark.parametrize("critic", ["multiscale", "my-critic"])

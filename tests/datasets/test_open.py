@@ -164,6 +164,7 @@ def test_installed_plugin_is_asked_before_what_ships(
     shown = cli("inspect", grow("images"), "--json", path=site)
     assert '"acme"' in shown.stdout, shown.stderr
     assert '"LABEL": 1' in shown.stdout
+    assert "(plugin acme)" in cli("datasets", path=site).stdout
 
 
 def test_plugin_that_fails_is_left_out_and_told(
