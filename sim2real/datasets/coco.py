@@ -1,22 +1,20 @@
 """COCO: JSON files that name images, and hold or name their labels."""
 
 import re
-from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
-from sim2real.datasets.largejson import read_at, read_elements
+from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import Mask, decode_runs, draw, fill_polygon
 from sim2real.datasets.readers import read_packed_ids, renumbered
 from sim2real.errors import DatasetError
@@ -30,6 +28,8 @@ _OWN: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{.*?"(?:images|annotations|cate
 _MASKS: Final = re.compile(
     r"(?:^|[/_-])(?:panoptic|pixelmaps?|stuff|masks?|labels?|seg\w*|instances?|depth)", re.IGNORECASE
 )
+
+_Categories = Mapping[int, Mapping[str, Any]]
 
 
 class Coco:
@@ -104,7 +104,8 @@ class Coco:
         claim = (self._claims or {})[frame.image][kind]
         path = self.root / claim.file
         try:
-            categories, objects = _annotations(path, claim.image)
+            categories, places = _annotations(path)
+            objects = places.read(claim.image)
             if objects and "segments_info" in objects[0]:
                 objects = objects[0]["segments_info"]
             if kind == "boxes":
@@ -254,46 +255,24 @@ def _shared(one: Iterable[str], other: Iterable[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-class _Index(NamedTuple):
-    """What is where in a file: its categories, the ids of its images, and its annotations, sorted by image.
-
-    ``places`` are the first byte and the one behind the last (N, 2), ``owners`` (N) the places of their images in
-    ``images``.
-    """
-
-    categories: Mapping[int, Mapping[str, Any]]
-    images: Mapping[int | str, int]
-    owners: NDArray[np.int64]
-    places: NDArray[np.int64]
-
-
 @lru_cache(maxsize=8)
-def _index(path: Path) -> _Index:
+def _annotations(path: Path) -> tuple[_Categories, Places]:
+    """The categories by id, and where the annotations of the images are."""
     categories: dict[int, Mapping[str, Any]] = {}
-    images: dict[int | str, int] = {}
-    numbers = array("q")
-    for key, value, start, end in read_elements(path):
-        if key == "categories":
-            categories[value["id"]] = value
-        elif key == "annotations":
-            numbers.extend((images.setdefault(value["image_id"], len(images)), start, end))
-    table = np.array(numbers, np.int64).reshape(-1, 3)
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    return _Index(categories, images, table[:, 0].copy(), table[:, 1:].copy())
+    places = Places(path)
+    for element in read_elements(path):
+        if element.key == "categories":
+            categories[element.value["id"]] = element.value
+        elif element.key == "annotations":
+            places.add(element.value["image_id"], element)
+    return categories, places
 
 
-def _annotations(path: Path, image: int | str) -> tuple[Mapping[int, Mapping[str, Any]], list[dict[str, Any]]]:
-    """The categories, and the annotations of an image, in the order of the file."""
-    index = _index(path)
-    first, last = np.searchsorted(index.owners, np.array([0, 1]) + index.images.get(image, -2))
-    return index.categories, read_at(path, [(start, end) for start, end in index.places[first:last].tolist()])
-
-
-def _names(categories: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+def _names(categories: _Categories) -> dict[int, str]:
     return {number: str(category.get("name", number)) for number, category in categories.items()}
 
 
-def _boxes(objects: list[dict[str, Any]], categories: Mapping[int, Mapping[str, Any]]) -> Iterator[Box]:
+def _boxes(objects: list[dict[str, Any]], categories: _Categories) -> Iterator[Box]:
     """The boxes of single objects; of a panoptic file's segments those of things."""
     names = _names(categories)
     for thing in objects:
@@ -303,12 +282,12 @@ def _boxes(objects: list[dict[str, Any]], categories: Mapping[int, Mapping[str, 
             yield Box(names.get(number, str(number)), left, top, left + width, top + height)
 
 
-def _single(thing: Mapping[str, Any], categories: Mapping[int, Mapping[str, Any]]) -> bool:
+def _single(thing: Mapping[str, Any], categories: _Categories) -> bool:
     return not thing.get("iscrowd") and bool(categories.get(thing["category_id"], {}).get("isthing", True))
 
 
 def _drawn(
-    kind: str, objects: list[dict[str, Any]], categories: Mapping[int, Mapping[str, Any]], size: tuple[int, int]
+    kind: str, objects: list[dict[str, Any]], categories: _Categories, size: tuple[int, int]
 ) -> Segmentation | Instances:
     masks = [
         (n, thing, _mask(thing["segmentation"], size)) for n, thing in enumerate(objects) if thing.get("segmentation")
@@ -331,7 +310,7 @@ def _mask(outlines: Any, size: tuple[int, int]) -> Mask:  # noqa: ANN401  a list
 
 
 def _panoptic(
-    path: Path, kind: str, segments: list[dict[str, Any]], categories: Mapping[int, Mapping[str, Any]]
+    path: Path, kind: str, segments: list[dict[str, Any]], categories: _Categories
 ) -> Segmentation | Instances:
     ids = read_packed_ids(path)
     if kind == "instance":

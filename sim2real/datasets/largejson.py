@@ -1,9 +1,12 @@
 """JSON files of any size, an element at a time: annotations of whole datasets have gigabytes."""
 
 import json
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
+
+import numpy as np
 
 from sim2real.errors import DatasetError
 
@@ -43,7 +46,7 @@ def read_elements(path: Path) -> Iterator[Element]:
         raise DatasetError(message) from error
 
 
-def read_at(path: Path, places: list[tuple[int, int]]) -> list[Any]:
+def read_at(path: Path, places: Sequence[tuple[int, int]]) -> list[Any]:
     """Read elements of a JSON file again, at the bytes that :func:`read_elements` told.
 
     Raises:
@@ -59,6 +62,33 @@ def read_at(path: Path, places: list[tuple[int, int]]) -> list[Any]:
     except (OSError, ValueError) as error:
         message = f"{path}: cannot be read as JSON: {error}"
         raise DatasetError(message) from error
+
+
+class Places:
+    """Where in a JSON file the elements of each owner are: three numbers for each, whatever they hold."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._owners: dict[int | str, int] = {}
+        self._numbers = array("q")
+        self._table = np.empty((0, 3), np.int64)
+
+    def add(self, owner: int | str, element: Element) -> None:
+        """Remember the place of an element."""
+        self._numbers.extend((self._owners.setdefault(owner, len(self._owners)), element.start, element.end))
+
+    def read(self, owner: int | str) -> list[Any]:
+        """Read the elements of an owner again, in the order of the file.
+
+        Raises:
+            DatasetError: The file cannot be read, or is another one by now.
+        """
+        if self._numbers:
+            added = np.array(self._numbers, np.int64).reshape(-1, 3)
+            self._table = added[np.argsort(added[:, 0], kind="stable")]
+            self._numbers = array("q")
+        first, last = np.searchsorted(self._table[:, 0], np.array([0, 1]) + self._owners.get(owner, -2))
+        return read_at(self._path, [(start, end) for _, start, end in self._table[first:last].tolist()])
 
 
 class _Window:
