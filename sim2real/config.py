@@ -21,6 +21,7 @@ from pydantic import (
     NonNegativeFloat,
     NonNegativeInt,
     PlainSerializer,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
@@ -88,6 +89,10 @@ class Data(Section):
         sim_exclude: What fits one of these is not used.
         real_include: As ``sim_include``, of the real side.
         real_exclude: As ``sim_exclude``, of the real side.
+        video_every: Seconds from one frame to the next that is drawn from a video of the real side.
+        video_frames: So many of one video at most; of a longer one they lie farther apart.
+        video_change: A frame that differs less from the last one drawn is left out, as of a camera that stands still:
+            mean difference of thumbnails, in levels of 255; 0: none is.
     """
 
     size: tuple[PositiveInt, PositiveInt] = (256, 256)
@@ -102,6 +107,9 @@ class Data(Section):
     sim_exclude: list[str] = []
     real_include: list[str] = []
     real_exclude: list[str] = []
+    video_every: PositiveFloat = 1.0
+    video_frames: PositiveInt = 1000
+    video_change: NonNegativeFloat = 2.0
 
 
 class Term(Section):
@@ -314,6 +322,16 @@ class Conversion(Section):
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
 
 
+def _require_places(value: object) -> object:
+    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) and each for each in value)):
+        return value
+    message = "must be a folder or a video, or a list of them"
+    raise ValueError(message)
+
+
+_Places = Annotated[str | list[str], BeforeValidator(_require_places)]
+
+
 class Config(Section):
     """All settings of a training and of the conversions that follow it.
 
@@ -322,7 +340,8 @@ class Config(Section):
         summary: What the recipe is for, in a line.
         source: Where the recipe comes from.
         sim: Folder of the simulated images, a dataset of any known layout.
-        real: Folder of the real images; empty where one CycleGAN folder, ``sim``, holds both.
+        real: Folder of the real images, or a video, or a list of such, whose images all count alike; empty where one
+            CycleGAN folder, ``sim``, holds both.
         swap: In a CycleGAN folder take B as the simulation and A as real.
         run: Run folder, where the training is written and converted from; ``runs/<recipe>`` if left out.
         seed: Decides everything that is random.
@@ -353,7 +372,7 @@ class Config(Section):
     summary: str = ""
     source: str = ""
     sim: str = ""
-    real: str = ""
+    real: _Places = ""
     swap: bool = False
     run: str = ""
     seed: int = Field(0, ge=0, lt=2**63)
@@ -383,6 +402,12 @@ class Config(Section):
     def run_folder(self) -> Path:
         """Where the run is written and looked for: ``run``, else ``runs/<recipe>``."""
         return Path(self.run or f"runs/{self.recipe}")
+
+    @property
+    def real_places(self) -> list[Path]:
+        """The folders and videos of the real side: ``real``, else ``sim``, which holds both sides then."""
+        named = [self.real] if isinstance(self.real, str) else self.real
+        return [Path(place) for place in named if place] or [Path(self.sim)]
 
     def dump(self) -> str:
         """The settings as TOML, which :func:`resolve` reads back to an equal object."""

@@ -10,12 +10,10 @@ from sim2real.cli.settings import (
     DeterministicOption,
     DeviceOption,
     PrecisionOption,
-    RealArgument,
     RecipeOption,
     RunOption,
     SeedOption,
     SetOption,
-    SimArgument,
     StepsOption,
     SwapOption,
     resolve_settings,
@@ -28,9 +26,13 @@ if TYPE_CHECKING:
 
 
 def command(
-    sim: SimArgument = None,
-    real: RealArgument = None,
-    converted: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="Where the converted SIM goes.")] = None,
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[SIM REAL... OUT]",
+            help="The simulation's dataset, real images (folders and videos), and where the converted SIM goes.",
+        ),
+    ] = None,
     run: RunOption = None,
     recipe: RecipeOption = None,
     sets: SetOption = None,
@@ -47,6 +49,7 @@ def command(
 
     Without SIM REAL OUT, ./sim2real.toml says what to train on and what to convert.
     """
+    sim, real, converted = _told_apart(places or [])
     flags: dict[str, Any] = {
         "run": str(run) if run else None,
         "train__steps": steps,
@@ -63,6 +66,13 @@ def command(
     conversions = run_batch(config)["conversions"]
     if any(not done["verified"] or done["evaluation"]["verdict"] == "FAIL" for done in conversions):
         raise typer.Exit(1)
+
+
+def _told_apart(places: list[Path]) -> tuple[Path | None, list[Path], Path | None]:
+    """SIM, REAL and OUT; of two places none is OUT."""
+    if len(places) < 3:
+        return places[0] if places else None, places[1:], None
+    return places[0], places[1:-1], places[-1]
 
 
 def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dict[str, Any]:
@@ -121,6 +131,7 @@ def _check_conversions(config: "Config") -> None:
 
 def _train(config: "Config") -> int:
     """Train to the end, or what is left of it; returns the steps."""
+    from sim2real.cli.console import progress
     from sim2real.cli.settings import refuse_changes
     from sim2real.cli.training_view import run_training, show_end
     from sim2real.training import Trainer
@@ -129,7 +140,8 @@ def _train(config: "Config") -> int:
     begun = (folder / "config.toml").is_file()
     if begun:
         refuse_changes(folder, config)
-    trainer = Trainer(config, folder, resume=begun)
+    with progress("seconds of video") as show:
+        trainer = Trainer(config, folder, resume=begun, drawing=show)
     if not trainer.finished and (code := run_training(trainer)):
         raise typer.Exit(code)
     show_end(trainer)
@@ -178,23 +190,30 @@ def _evaluate(
     from sim2real.cli.console import err, progress
     from sim2real.cli.evaluate import show_evaluation
     from sim2real.conversion.manifest import manifest_path
+    from sim2real.datasets.video import Drawing
     from sim2real.errors import Sim2RealError
-    from sim2real.evaluation import evaluate, read_evaluation
+    from sim2real.evaluation import evaluate, name_places, read_evaluation
     from sim2real.files import sha256_of
     from sim2real.report import write_report
 
     out = Path(section.out)
     backwards = section.direction == "real2sim"
-    aim = Path(config.sim if backwards else config.real or config.sim)
+    aim = [Path(config.sim)] if backwards else config.real_places
     data = config.data
     globs = (data.sim_include, data.sim_exclude) if backwards else (data.real_include, data.real_exclude)
-    options = replace(options, real_include=tuple(globs[0]), real_exclude=tuple(globs[1]))
+    options = replace(
+        options,
+        real_include=tuple(globs[0]),
+        real_exclude=tuple(globs[1]),
+        drawing=Drawing.of(data),
+        drawn=config.run_folder / "frames",
+    )
     manifest, page, found = sha256_of(manifest_path(out)), earlier.get("report"), None
     if earlier.get("manifest_sha256") == manifest:
         with suppress(Sim2RealError):  # of another version: evaluated anew
             found = read_evaluation(out)
     try:
-        if found is None or found.real != str(aim.resolve()):
+        if found is None or found.real != name_places(aim):
             page = None
             with progress("steps") as show:
                 found = evaluate(out, aim, options=options, progress=show, tell=err.print)

@@ -203,7 +203,7 @@ def _picture(config: "Config") -> bytes:
     from sim2real.datasets import open_dataset
     from sim2real.imageio import encode_png, read_rgb
 
-    sim, real = (list(open_dataset(folder).frames()) for folder in (config.sim, config.real))
+    sim, real = (list(open_dataset(folder).frames()) for folder in (Path(config.sim), *config.real_places))
     converted = Path(config.convert[0].out)
     shown = [frames[round(place * (len(frames) - 1))] for frames in (sim, real) for place in _SHOWN]
     before, others = shown[: len(_SHOWN)], shown[len(_SHOWN) :]

@@ -40,7 +40,8 @@ def command(
     ],
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --json: write it to this file.")] = None,
     real: Annotated[
-        Path | None, typer.Option(help="Real pictures, a dataset or a folder; else what sim2real.toml says.")
+        list[Path] | None,
+        typer.Option(help="Real pictures: a dataset, a folder or a video; may be repeated; else sim2real.toml's."),
     ] = None,
     source: Annotated[
         Path | None, typer.Option(help="What OUT was converted from, if that is elsewhere now or not recorded.")
@@ -126,12 +127,12 @@ def command(
         raise typer.Exit(1)
 
 
-def real_here() -> Path:
+def real_here() -> list[Path]:
     """The real pictures that the sim2real.toml of the current folder names."""
     if settings_here():
         settings = resolve_settings(recipe=None, sets=None)
-        if named := settings.real or settings.sim:
-            return Path(named)
+        if settings.real or settings.sim:
+            return settings.real_places
     raise typer.BadParameter("name the real pictures: --real DIR, or real in sim2real.toml", param_hint="--real")
 
 

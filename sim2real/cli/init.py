@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim2real.datasets import Dataset
 
 _TEMPLATE = """\
@@ -48,13 +50,14 @@ out = {out}
 def command(
     sim: Annotated[Path, typer.Argument(help="The simulation's dataset.")],
     real: Annotated[
-        Path | None, typer.Argument(help="Real images; left out where one CycleGAN folder holds both.")
+        list[Path] | None,
+        typer.Argument(help="Real images: folders and videos; left out where one CycleGAN folder holds both."),
     ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")
     ] = "default",
 ) -> None:
-    """Write a commented sim2real.toml for two folders; `train`, `convert` and `batch` then need nothing else."""
+    """Write a commented sim2real.toml for both sides; `train`, `convert` and `batch` then need nothing else."""
     from sim2real.cli.console import out
     from sim2real.config import SETTINGS_FILE
     from sim2real.errors import SettingsError
@@ -63,17 +66,17 @@ def command(
     if path.exists():
         message = f"{path}: exists already; edit it, or delete it first"
         raise SettingsError(message)
-    path.write_text(settings_text(sim, real, recipe), encoding="utf-8")
+    path.write_text(settings_text(sim, real or [], recipe), encoding="utf-8")
     out.print(
         f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both, with checks: sim2real batch",
     )
 
 
-def settings_text(sim: Path, real: Path | None, recipe: str | None) -> str:
+def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
     """The text of a sim2real.toml.
 
     Raises:
-        Sim2RealError: A folder holds no images, or there is no such recipe.
+        Sim2RealError: There are no images at a path, or there is no such recipe.
     """
     import json
     from functools import partial
@@ -94,14 +97,29 @@ def settings_text(sim: Path, real: Path | None, recipe: str | None) -> str:
         recipe=config.recipe,
         recipe_text=quote(config.recipe),
         sim=quote(sim.as_posix()),
-        real=quote(real.as_posix() if real else ""),
+        real=quote([place.as_posix() for place in real] if len(real) > 1 else "".join(map(Path.as_posix, real))),
         sim_facts=_facts(simulated),
-        real_facts=_facts(open_dataset(real)) if real else "empty: the folder above holds both domains",
+        real_facts="; ".join(map(_found, real)) or "empty: the folder above holds both domains",
         run=quote(f"runs/{name}"),
         out=quote(f"converted/{name}"),
         size=list(config.data.size),
         batch_size=config.data.batch_size,
     )
+
+
+def _found(path: Path) -> str:
+    """What there is of the real side at a path."""
+    from sim2real.cli.console import duration
+    from sim2real.datasets.sources import find_pictures
+    from sim2real.datasets.video import video_seconds
+
+    place = find_pictures(path)
+    facts = [_facts(place.dataset)] if place.dataset else []
+    if place.videos:
+        seconds = sum(video_seconds(place.root / video) for video in place.videos)
+        number = len(place.videos)
+        facts.append(f"{number} video{'s' if number > 1 else ''}, {duration(seconds)}")
+    return " and ".join(facts)
 
 
 def _facts(dataset: "Dataset") -> str:

@@ -22,8 +22,12 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Take it for this layout (see `sim2real datasets`).")
     ] = None,
     against: Annotated[
-        Path | None,
-        typer.Option(metavar="REAL", help="Compare where things are with these images, before a training on both."),
+        list[Path] | None,
+        typer.Option(
+            metavar="REAL",
+            help="Compare where things are with these images (a folder or a video), before a training on both; may be "
+            "repeated.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -40,17 +44,27 @@ def command(
 
     opened = open_dataset(source, dataset)
     facts, report = _facts(opened), None
-    if against is not None:
-        from sim2real.evaluation.layout import compare_layout
-
-        report = compare_layout(opened, open_dataset(against))
-        facts["against"] = {"root": str(against), **report.dump()}
+    if against:
+        report = _compared(opened, against)
+        facts["against"] = {"root": ", ".join(map(str, against)), **report.dump()}
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     _print(facts)
-    if against is not None and report is not None:
-        _print_comparison(against, report)
+    if report is not None:
+        _print_comparison(facts["against"]["root"], report)
+
+
+def _compared(opened: "Dataset", against: list[Path]) -> "LayoutReport":
+    from tempfile import TemporaryDirectory
+
+    from sim2real.cli.console import progress
+    from sim2real.datasets.sources import open_sources
+    from sim2real.evaluation.layout import compare_layout
+
+    with TemporaryDirectory() as drawn, progress("seconds of video") as show:
+        sources = open_sources(against, Path(drawn), progress=show)
+        return compare_layout(opened, [frame for source in sources for frame in source.frames])
 
 
 def _facts(dataset: "Dataset") -> dict[str, Any]:
@@ -134,7 +148,7 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"warning   {warning}")
 
 
-def _print_comparison(against: Path, report: "LayoutReport") -> None:
+def _print_comparison(against: str, report: "LayoutReport") -> None:
     print(f"against   {against}")
     for name in ("images", "size", "horizon", "brightness", "contrast", "colour", "softness", "classes"):
         sim, real = (_told(side, name) for side in (report.sim, report.real))

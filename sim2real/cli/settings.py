@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from sim2real.config import Config
 
 SimArgument = Annotated[Path | None, typer.Argument(help="Simulated images: a dataset of any known layout.")]
-RealArgument = Annotated[Path | None, typer.Argument(help="Real images. One CycleGAN folder may stand for both sides.")]
+RealArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Real images: folders and videos. One CycleGAN folder may stand for both sides."),
+]
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; runs/<recipe> if left out.")]
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")]
 SetOption = Annotated[
@@ -37,7 +40,12 @@ def settings_here() -> dict[str, Any]:
 
 
 def resolve_settings(
-    sim: Path | None = None, real: Path | None = None, *, recipe: str | None, sets: list[str] | None, **flags: object
+    sim: Path | None = None,
+    real: list[Path] | None = None,
+    *,
+    recipe: str | None,
+    sets: list[str] | None,
+    **flags: object,
 ) -> "Config":
     """The settings of a new training: recipe, sim2real.toml, --set, flags.
 
@@ -50,7 +58,13 @@ def resolve_settings(
 
 
 def resume_settings(
-    folder: Path, sim: Path | None, real: Path | None, *, recipe: str | None, sets: list[str] | None, **flags: object
+    folder: Path,
+    sim: Path | None,
+    real: list[Path] | None,
+    *,
+    recipe: str | None,
+    sets: list[str] | None,
+    **flags: object,
 ) -> "Config":
     """The settings of a run that goes on: its own, and of what is named now only what a run may change.
 
@@ -83,6 +97,8 @@ def refuse_changes(folder: Path, new: "Config") -> None:
         )
 
 
-def _sides(sim: Path | None, real: Path | None) -> dict[str, str | None]:
+def _sides(sim: Path | None, real: list[Path] | None) -> dict[str, object]:
     """SIM alone stands for both sides, whatever sim2real.toml says of the real one."""
-    return {"sim": str(sim) if sim else None, "real": str(real) if real else "" if sim else None}
+    places = [str(place) for place in real or []]
+    named: object = places[0] if len(places) == 1 else places
+    return {"sim": str(sim) if sim else None, "real": named if places else "" if sim else None}

@@ -45,11 +45,11 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Learn the look of real images from unpaired folders.
+    """Learn the look of real images from unpaired folders and videos.
 
     Settings: the recipe, over it ./sim2real.toml, over it --set, over it the other options.
     """
-    from sim2real.cli.console import out
+    from sim2real.cli.console import out, progress
     from sim2real.cli.training_view import run_training, show_end
     from sim2real.training import Trainer
 
@@ -71,7 +71,8 @@ def command(
     folder = config.run_folder
     if resume:
         config = resume_settings(folder, sim, real, recipe=recipe, sets=sets, **flags)
-    trainer = Trainer(config, folder, resume=resume)
+    with progress("seconds of video") as show:
+        trainer = Trainer(config, folder, resume=resume, drawing=show)
     if trainer.finished:
         if trainer.is_first:
             out.print(f"{folder}: finished already, {trainer.step} steps; --steps makes it longer")
@@ -85,10 +86,11 @@ def command(
 
 
 def _show_plan(config: "Config", *, as_json: bool) -> None:
-    from sim2real.cli.console import byte_size, duration, out
+    from sim2real.cli.console import byte_size, duration, out, progress
     from sim2real.training.forecast import forecast
 
-    found = forecast(config)
+    with progress("seconds of video") as show:
+        found = forecast(config, drawing=show)
     if as_json:
         print(json.dumps({**asdict(found), "seconds": found.seconds}, indent=2))
         return

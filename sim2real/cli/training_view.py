@@ -63,6 +63,16 @@ def show_start(trainer: "Trainer") -> None:
         f"{len(sim.held_out)} and {len(real.held_out)} held out; {trainer.total} steps on {trainer.device} in "
         f"{trainer.precision}; {sizes}; into {trainer.run.path}"
     )
+    if drawn := [each for source in real.sources for each in source.drawn]:
+        frames, size = sum(each.frames for each in drawn), byte_size(sum(each.size for each in drawn))
+        still = sum(each.still for each in drawn)
+        err.print(
+            f"{frames} real images are frames of {len(drawn)} video{'s' if len(drawn) > 1 else ''}, {size} in {trainer.run.frames}"
+            + (f"; {still} that hardly differed from the one before were left out" if still else "")
+        )
+    if len(real.sources) > 1:
+        counts = ", ".join(f"{len(source.frames)} of {source.path} ({source.layout})" for source in real.sources)
+        err.print(f"the real images, which all count alike: {counts}")
     if trainer.step:
         err.print(f"continuing from step {trainer.step}")
 

@@ -14,16 +14,19 @@ layout.py    do both sides show alike scenes? asked before any training
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sim2real import __version__
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
-from sim2real.datasets import open_dataset
 from sim2real.datasets.base import Frame
+from sim2real.datasets.sources import image_path, open_sources
+from sim2real.datasets.video import Drawing
 from sim2real.devices import resolve_device
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.evaluation.choice import Choice, choose
@@ -65,6 +68,8 @@ class EvaluateOptions:
         detector: ONNX file of a detector, for ``objects``.
         real_include: Globs of real pictures, of which one must fit, if there are any.
         real_exclude: Globs of which none may fit.
+        drawing: Which frames of real videos.
+        drawn: Folder for these, which may hold them already; None: they are not kept.
         count: At most so many frames and real pictures, evenly spread; 0 for all.
         segmenter_steps: Of the training of a segmenter on the simulation's masks; 0: none is trained.
         seed: Decides everything that is random.
@@ -78,6 +83,8 @@ class EvaluateOptions:
     detector: Path | None = None
     real_include: tuple[str, ...] = ()
     real_exclude: tuple[str, ...] = ()
+    drawing: Drawing = field(default_factory=Drawing)
+    drawn: Path | None = None
     count: int = 1000
     segmenter_steps: int = STEPS
     seed: int = 0
@@ -87,7 +94,7 @@ class EvaluateOptions:
 
 def evaluate(
     out: Path,
-    real: Path,
+    real: Path | Sequence[Path],
     *,
     source: Path | None = None,
     options: EvaluateOptions | None = None,
@@ -98,16 +105,37 @@ def evaluate(
 
     Args:
         out: The converted dataset; or a folder in which another tool left images under the names of their sources.
-        real: Real pictures: a dataset of any layout, or a folder that holds both domains.
+        real: Real pictures: a dataset of any layout, a folder that holds both domains, a video; or several of them.
         source: The dataset before; None: where the conversion's record says.
         options: What to do otherwise than by default.
-        progress: Told of the stages ``"frames"``, ``"real"``, ``"comparing"`` and those of the segmenter.
+        progress: Told of the stages ``"drawing"`` (of videos), ``"frames"``, ``"real"``, ``"comparing"`` and those of
+            the segmenter.
         tell: Told in a line what is going to be measured.
 
     Raises:
         Sim2RealError: There is nothing to compare, or a metric that was asked for cannot be used.
     """
     options = options or EvaluateOptions()
+    places = [real] if isinstance(real, Path) else list(real)
+    with nullcontext(options.drawn) if options.drawn else TemporaryDirectory() as drawn:
+        options = replace(options, drawn=Path(drawn))
+        return _evaluate(out, places, source, options, progress=progress, tell=tell)
+
+
+def name_places(places: Sequence[Path]) -> str:
+    """What :class:`Evaluation` calls the real pictures from some places."""
+    return ", ".join(str(place.resolve()) for place in places)
+
+
+def _evaluate(
+    out: Path,
+    real: Sequence[Path],
+    source: Path | None,
+    options: EvaluateOptions,
+    *,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Evaluation:
     seed, device = options.seed, resolve_device(options.device)
     common = {"seed": seed, "device": device}
     choice = choose(options.metrics, options.metric_options, options.weights, options.detector, common)
@@ -115,14 +143,14 @@ def evaluate(
     if out.resolve() == converted.source.root.resolve():
         message = f"{out}: this is the source itself, which is never written to; name what it was converted into"
         raise Sim2RealError(message)
-    reals = _real_frames(real, converted, options)
+    reals, remarks = _real_frames(real, converted, options, progress)
     if not converted.pairs:
         evaluation = _of_none(converted, real, options)
         _keep(out, evaluation, _rows(converted, {}))
         return evaluation
     pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
     sizes = _sizes([converted.source.root / pair.path for pair in pairs])
-    view = common_view(sizes, _sizes([real / picture.image for picture in pictures]))
+    view = common_view(sizes, _sizes([image_path(picture) for picture in pictures]))
     tell(
         f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
         f"sets see them at {view.width}x{view.height}"
@@ -147,7 +175,7 @@ def evaluate(
     evaluation = Evaluation(
         tool_version=__version__,
         source=str(converted.source.root.resolve()),
-        real=str(real.resolve()),
+        real=name_places(real),
         settings=_settings(options, choice, converted, view, device),
         counts={
             "frames": len(converted.pairs) + len(converted.rejected) + len(converted.missing),
@@ -160,19 +188,19 @@ def evaluate(
         reasons=reasons,
         figures=tuple(figures),
         alarms=alarms,
-        notes=(*_left_out(converted), *notes),
+        notes=(*_left_out(converted), *remarks, *notes),
     )
     _keep(out, evaluation, _rows(converted, values))
     return evaluation
 
 
-def _of_none(converted: Converted, real: Path, options: EvaluateOptions) -> Evaluation:
+def _of_none(converted: Converted, real: Sequence[Path], options: EvaluateOptions) -> Evaluation:
     """Where the gate let no translation through."""
     rejected = len(converted.rejected)
     return Evaluation(
         tool_version=__version__,
         source=str(converted.source.root.resolve()),
-        real=str(real.resolve()),
+        real=name_places(real),
         settings={"count": options.count, "seed": options.seed, "dataset": converted.source.name},
         counts={
             "frames": rejected + len(converted.missing),
@@ -193,15 +221,27 @@ def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:
     write_evaluation(out, evaluation)
 
 
-def _real_frames(real: Path, converted: Converted, options: EvaluateOptions) -> list[Frame]:
-    """The pictures of the domain that was aimed at."""
+def _real_frames(
+    real: Sequence[Path], converted: Converted, options: EvaluateOptions, progress: Progress
+) -> tuple[list[Frame], list[str]]:
+    """The pictures of the domain that was aimed at, and what is to be known of them."""
     aim = "sim" if converted.record and converted.record.side == "real" else "real"
-    dataset = open_dataset(real)
-    found = dataset.frames(options.real_include, options.real_exclude)
-    if frames := [frame for frame in found if frame.side in (None, aim)]:
-        return frames
-    message = f"{real}: no {aim} images in this {dataset.name} dataset; name the folder of real pictures with --real"
-    raise DatasetError(message)
+    sources = open_sources(
+        real,
+        options.drawn or Path(),
+        include=options.real_include,
+        exclude=options.real_exclude,
+        drawing=options.drawing,
+        progress=progress,
+    )
+    found = list[Frame]()
+    for source in sources:
+        frames = [frame for frame in source.frames if frame.side in (None, aim)]
+        if not frames:
+            message = f"{source.path}: no {aim} images in this {source.layout} dataset; "
+            raise DatasetError(f"{message}name the folder of real pictures with --real")
+        found += frames
+    return found, [note for source in sources for note in source.notes]
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:

@@ -126,8 +126,8 @@ class LayoutReport:
         return asdict(self)
 
 
-def compare_layout(sim: Dataset, real: Dataset, count: int = 64, seed: int = 0) -> LayoutReport:
-    """Compare the layout of two datasets.
+def compare_layout(sim: Dataset, real: Dataset | Sequence[Frame], count: int = 64, seed: int = 0) -> LayoutReport:
+    """Compare the layout of two datasets, or of a dataset and pictures from several places.
 
     Args:
         sim: The pictures that are to be translated; of a folder with both domains, those of ``sim``.
@@ -162,12 +162,12 @@ class _Measured(NamedTuple):
     meeting: _Floats
 
 
-def survey(dataset: Dataset, side: Side, count: int, seed: int) -> Layout:
-    """Look at some pictures of a dataset.
+def survey(pictures: Dataset | Sequence[Frame], side: Side, count: int, seed: int) -> Layout:
+    """Look at some pictures.
 
     Args:
-        dataset: The dataset.
-        side: Whose pictures, where it has those of both domains.
+        pictures: A dataset, or frames of any.
+        side: Whose pictures, where there are those of both domains.
         count: How many.
         seed: Decides which.
 
@@ -176,7 +176,8 @@ def survey(dataset: Dataset, side: Side, count: int, seed: int) -> Layout:
     """
     measured, masks = list[_Measured](), list[dict[str, _Floats]]()
     heights = defaultdict[str, list[float]](list)
-    frames = _drawn([frame for frame in dataset.frames() if frame.side in {None, side}], count, seed)
+    every = pictures.frames() if isinstance(pictures, Dataset) else pictures
+    frames = _drawn([frame for frame in every if frame.side in {None, side}], count, seed)
     for frame in frames:
         try:
             measured.append(_measure(frame.load_image()))
@@ -186,7 +187,8 @@ def survey(dataset: Dataset, side: Side, count: int, seed: int) -> Layout:
         for name, height in _heights(frame, measured[-1].size[1]):
             heights[name].append(height)
     if not measured:
-        raise DatasetError(f"{dataset.root}: no {side} image can be read; look at it with sim2real inspect")
+        place = pictures.root if isinstance(pictures, Dataset) else "all places"
+        raise DatasetError(f"{place}: no {side} image can be read; look at it with sim2real inspect")
     sizes = np.array([each.size for each in measured])
     look = np.mean([each.look for each in measured], axis=0)
     rows = np.array([each.rows for each in measured])

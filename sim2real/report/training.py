@@ -189,10 +189,14 @@ def _pace(run: Run) -> Section | None:
 
 def _data(run: Run) -> Section:
     data = run.table("data")
-    rows = [(side, run.settings.get(side) or "?", _globs(data, side)) for side in ("sim", "real")]
+    rows = [(side, _places(run.settings.get(side)) or "?", _globs(data, side)) for side in ("sim", "real")]
     return Section(
         "data", "Data", {"rows": rows, "fingerprint": next((info.fingerprint for info in run.generators.values()), "")}
     )
+
+
+def _places(named: str | Sequence[str] | None) -> str:
+    return named if isinstance(named, str) else ", ".join(named or ())
 
 
 def _globs(data: Mapping[str, Any], side: str) -> str:

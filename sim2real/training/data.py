@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from sim2real.augment import Augment
 from sim2real.config import Config
-from sim2real.datasets import open_dataset
 from sim2real.datasets.base import Frame, Side
+from sim2real.datasets.sources import Source, image_path, open_folder, open_sources
+from sim2real.datasets.video import Drawing, Report
 from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import read_scaled
@@ -49,6 +50,7 @@ class Domain:
         held_out: Those that are never trained on.
         fingerprint: A hash of their names and sizes.
         stamps: What ``train`` looked like when it was listed, see :func:`stamp_of`; without them no change is noticed.
+        sources: Where they are from.
     """
 
     side: Side
@@ -56,6 +58,7 @@ class Domain:
     held_out: Sequence[Path]
     fingerprint: str
     stamps: Sequence[Stamp] = ()
+    sources: Sequence[Source] = ()
 
 
 class RawBatch(NamedTuple):
@@ -76,55 +79,85 @@ class RawBatch(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def open_domains(config: Config) -> tuple[Domain, Domain]:
-    """Find the images of both sides.
+def open_domains(
+    config: Config, drawn: Path | None = None, progress: Report = lambda *_: None
+) -> tuple[Domain, Domain]:
+    """Find the images of both sides, and draw those that are frames of videos.
 
-    A folder that holds both domains itself (a CycleGAN folder) may stand for both. Where a layout has a test part,
-    that part is held out; otherwise ``data.validation`` of the images is, drawn by the seed.
+    A folder that holds both domains itself (a CycleGAN folder) may stand for both. Where a folder's layout has a test
+    part, that part is held out; of all other images of a side ``data.validation`` is, drawn by the seed.
+
+    Args:
+        config: All settings.
+        drawn: Folder for the frames of videos; what it holds already is not drawn again. None: ``frames`` in the run
+            folder.
+        progress: Told how the drawing goes.
 
     Raises:
-        DatasetError: A side is missing or has too few images.
+        DatasetError: A side is missing or has too few images, or a video cannot be decoded.
     """
     if not config.sim:
         raise SettingsError("no images of the simulation: give SIM and REAL, or set sim and real in sim2real.toml")
     data = config.data
-    globs: dict[Side, tuple[list[str], list[str]]] = {
-        "sim": (data.sim_include, data.sim_exclude),
-        "real": (data.real_include, data.real_exclude),
-    }
-    paths: dict[Side, str] = {"sim": config.sim, "real": config.real or config.sim}
-    domains = [_open_domain(config, side, Path(paths[side]), *globs[side]) for side in ("sim", "real")]
-    return domains[0], domains[1]
+    sim = _open_domain(config, "sim", [open_folder(Path(config.sim), data.sim_include, data.sim_exclude)])
+    if config.real:
+        real = open_sources(
+            config.real_places,
+            drawn or config.run_folder / "frames",
+            include=data.real_include,
+            exclude=data.real_exclude,
+            drawing=Drawing.of(data),
+            progress=progress,
+        )
+    else:
+        real = [open_folder(Path(config.sim), data.real_include, data.real_exclude)]
+    return sim, _open_domain(config, "real", real)
 
 
-def _open_domain(config: Config, side: Side, root: Path, include: list[str], exclude: list[str]) -> Domain:
-    dataset = open_dataset(root)
-    every = list(dataset.frames(include=include, exclude=exclude))
-    frames = [frame for frame in every if frame.side in (None, _own(side, swap=config.swap))]
-    if not config.real and any(frame.side is None for frame in every):
-        message = f"{root}: recognised as {dataset.name}, which holds one domain; give the real images too: SIM REAL"
-        raise DatasetError(message)
-    if config.swap and side == "sim" and all(frame.side is None for frame in every):
-        message = f"{root}: {dataset.name} has no two sides to swap; name SIM and REAL the other way round"
-        raise DatasetError(message)
-    if not frames:
-        message = f"{root}: no {side} images" + (f" fit the globs {include} {exclude}" if include or exclude else "")
-        raise DatasetError(message)
-    train, held_out = _split(frames, config)
+def _open_domain(config: Config, side: Side, sources: Sequence[Source]) -> Domain:
+    parts = [_frames_of(source, config, side) for source in sources]
+    frames = [frame for part in parts for frame in part]
+    held_out = _draw_held_out(parts, config)
+    train = [number for number, frame in enumerate(frames) if number not in held_out]
+    if not config.data.validation:
+        train = [number for number in train if frames[number].split != "test"]
     if len(train) < config.data.batch_size:
         message = (
-            f"{root}: {len(train)} {side} images to train on ({len(held_out)} held out), but data.batch_size is "
-            f"{config.data.batch_size}; add images or lower data.batch_size or data.validation"
+            f"{', '.join(str(source.path) for source in sources)}: {len(train)} {side} images to train on "
+            f"({len(held_out)} held out), but data.batch_size is {config.data.batch_size}; add images or lower "
+            "data.batch_size or data.validation"
         )
         raise DatasetError(message)
-    frames = [*train, *held_out]
-    paths = [root / frame.image for frame in frames]
+    order = [*train, *sorted(held_out)]
+    paths = [image_path(frames[number]) for number in order]
     stamps = [stamp_of(path) for path in paths]
+    names = [frame.image for frame in frames]
+    if len(sources) > 1:
+        names = [f"{number}/{frame.image}" for number, part in enumerate(parts) for frame in part]
     digest = sha256()
-    for frame, (size, _) in zip(frames, stamps, strict=True):
-        digest.update(f"{frame.image}\0{size}\n".encode())
+    for number, (size, _) in zip(order, stamps, strict=True):
+        digest.update(f"{names[number]}\0{size}\n".encode())
     count = len(train)
-    return Domain(side, paths[:count], paths[count:], digest.hexdigest(), stamps[:count])
+    return Domain(side, paths[:count], paths[count:], digest.hexdigest(), stamps[:count], sources)
+
+
+def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:
+    """The images of a side in one of its places."""
+    frames = [frame for frame in source.frames if frame.side in (None, _own(side, swap=config.swap))]
+    if not config.real and any(frame.side is None for frame in source.frames):
+        message = (
+            f"{source.path}: recognised as {source.layout}, which holds one domain; give the real images too: SIM REAL"
+        )
+        raise DatasetError(message)
+    if config.swap and side == "sim" and all(frame.side is None for frame in source.frames):
+        message = f"{source.path}: {source.layout} has no two sides to swap; name SIM and REAL the other way round"
+        raise DatasetError(message)
+    if not frames:
+        data = config.data
+        globs = (data.sim_include, data.sim_exclude) if side == "sim" else (data.real_include, data.real_exclude)
+        fit = f" fit the globs {globs[0]} {globs[1]}" if any(globs) else ""
+        raise DatasetError(f"{source.path}: no {side} images{fit}")
+    return frames
 
 
 def _own(side: Side, *, swap: bool) -> Side:
@@ -132,18 +165,25 @@ def _own(side: Side, *, swap: bool) -> Side:
     return ("real" if side == "sim" else "sim") if swap else side
 
 
-def _split(frames: list[Frame], config: Config) -> tuple[list[Frame], list[Frame]]:
-    tests = [frame for frame in frames if frame.split == "test"]
-    wanted = config.data.validation
+def _draw_held_out(parts: Sequence[Sequence[Frame]], config: Config) -> set[int]:
+    """The numbers of the images, counted through all places, that are never trained on."""
+    wanted, first = config.data.validation, 0
+    held_out, pool = set[int](), list[int]()
+    for part in parts:
+        tests = {first + number for number, frame in enumerate(part) if frame.split == "test"}
+        if 0 < len(tests) < len(part):
+            held_out |= tests
+        else:
+            pool += range(first, first + len(part))
+        first += len(part)
     if not wanted:
-        return [frame for frame in frames if frame.split != "test"], []
-    if tests and len(tests) < len(frames):
-        return [frame for frame in frames if frame.split != "test"], tests
-    count = max(1, round(wanted * len(frames))) if wanted < 1 else int(wanted)
-    count = min(count, len(frames) - 1)
-    drawn = set(np.random.default_rng([config.seed, len(frames)]).permutation(len(frames))[:count].tolist())
-    train = [frame for number, frame in enumerate(frames) if number not in drawn]
-    return train, [frames[number] for number in sorted(drawn)]
+        return set()
+    if pool:
+        count = max(1, round(wanted * len(pool))) if wanted < 1 else int(wanted)
+        count = min(count, len(pool) - 1)
+        drawn = np.random.default_rng([config.seed, len(pool)]).permutation(len(pool))[:count]
+        held_out.update(pool[number] for number in drawn.tolist())
+    return held_out
 
 
 class UnpairedImages(Dataset[RawBatch | DatasetError]):

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
 from sim2real.config import Config
+from sim2real.datasets.video import Report
 from sim2real.devices import free_memory, peak_memory, resolve_device, resolve_precision
 from sim2real.errors import DatasetError
 from sim2real.methods.base import Batch, Method
@@ -67,20 +70,26 @@ class Forecast:
         return self.steps * self.seconds_per_step
 
 
-def forecast(config: Config, *, steps: int = 3) -> Forecast:
+def forecast(config: Config, *, steps: int = 3, drawing: Report = lambda *_: None) -> Forecast:
     """Try some steps of a training on its own images, in this process.
 
     Args:
         config: All settings.
         steps: Steps that are timed, after a first one that is slower than all others.
+        drawing: Told how the drawing of frames from videos goes; they are not kept.
 
     Raises:
         Sim2RealError: The training would not begin, for the same reason.
     """
     RunFolder(config.run_folder).require_new()
+    with TemporaryDirectory() as drawn:
+        return _forecast(config, Path(drawn), steps, drawing)
+
+
+def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forecast:
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
-    sim, real = open_domains(config)
+    sim, real = open_domains(config, drawn, drawing)
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(device)
     method = build_method(config.model_copy(update={"compile": False}), device, precision)

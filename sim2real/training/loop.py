@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from sim2real.config import Config
+from sim2real.datasets.video import Report
 from sim2real.devices import peak_memory, resolve_precision
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.imageio import encode_png
@@ -59,6 +60,7 @@ class Trainer:
         config: All settings.
         folder: The run folder; must not hold a run unless ``resume``.
         resume: Continue from the newest checkpoint in the folder.
+        drawing: Told how the drawing of frames from videos goes.
 
     Attributes:
         processes: This process among the others.
@@ -71,7 +73,9 @@ class Trainer:
         Sim2RealError: The images, the settings or the folder do not allow it.
     """
 
-    def __init__(self, config: Config, folder: Path, *, resume: bool = False) -> None:
+    def __init__(
+        self, config: Config, folder: Path, *, resume: bool = False, drawing: Report = lambda *_: None
+    ) -> None:
         self.config = config
         self.processes = Processes(config.device)
         self.device = self.processes.device
@@ -79,7 +83,9 @@ class Trainer:
         if not resume:
             self.processes.on_first(self.run.require_new)
         self.precision = resolve_precision(config.precision, self.device)
-        self.sim, self.real = open_domains(config)
+        if self.processes.count > 1:  # the others find what this has drawn
+            self.processes.on_first(lambda: open_domains(config, self.run.frames, drawing))
+        self.sim, self.real = open_domains(config, self.run.frames, drawing)
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
         self.total, self.steps_per_epoch = lengths(config, max(len(self.sim.train), len(self.real.train)))
         require_equal_shares(config, self.processes.count)
@@ -109,6 +115,7 @@ class Trainer:
         own: dict[str, Own] = {"method": self.method, "remarks": self._remarks, "meter": self._meter}
         self._keeper = Keeper(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
         self.step, self._findings = self._keeper.load() if resume else (0, [])
+        self._findings += [note for source in self.real.sources for note in source.notes]
         self._findings += self._limits()
         if self._is_patience_over():
             self.total = self.step

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim2real.config import Config, read_config
+from sim2real.datasets.video import holds_only_drawn
 from sim2real.errors import SettingsError
 from sim2real.files import LEFTOVER, exclusive, write_whole
 from sim2real.training.checkpoints import Checkpoints, sync
@@ -28,6 +29,7 @@ class RunFolder:
         self.config_file = path / "config.toml"
         self.metrics_file = path / "metrics.jsonl"
         self.samples = path / "samples"
+        self.frames = path / "frames"
         self.checkpoints = Checkpoints(path)
 
     def create(self, config: Config) -> None:
@@ -45,12 +47,15 @@ class RunFolder:
         self.write_config(config)  # first of all: what holds it can be resumed
 
     def require_new(self) -> None:
-        """Make sure that there is nothing here yet.
+        """Make sure that there is nothing here yet, but for frames of videos, which are drawn beforehand.
 
         Raises:
             SettingsError: The folder exists.
         """
-        if self.path.is_dir() and all(LEFTOVER.fullmatch(entry.name) for entry in self.path.iterdir()):
+        if self.path.is_dir() and all(
+            LEFTOVER.fullmatch(entry.name) or (entry == self.frames and holds_only_drawn(entry))
+            for entry in self.path.iterdir()
+        ):
             return
         if self.path.exists():
             message = f"{self.path}: exists already; add --resume to continue that run, or choose another --run"
@@ -86,7 +91,7 @@ class RunFolder:
         checkpoints = self.checkpoints.folder
         checkpoints.mkdir(exist_ok=True)
         with exclusive(checkpoints / ".lock", f"{self.path}: another training is at work here; wait for it"):
-            for folder in (self.path, self.samples, checkpoints):
+            for folder in (self.path, self.samples, self.frames, checkpoints):
                 for entry in folder.glob(".*"):
                     if LEFTOVER.fullmatch(entry.name):
                         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

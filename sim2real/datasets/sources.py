@@ -1,0 +1,176 @@
+"""The pictures of one side from several places: folders, each of any known layout, and videos.
+
+Each picture counts alike, wherever it comes from: a folder weighs as much as it has pictures.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from sim2real.datasets import Dataset, open_dataset
+from sim2real.datasets.base import Frame, Tree
+from sim2real.datasets.video import Drawing, Drawn, Report, draw_frames, is_video
+from sim2real.errors import DatasetError
+
+_PLAIN: Final = "images"  # the layout of folders that have none
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where pictures are, before any is looked at.
+
+    Attributes:
+        path: A folder or a video.
+        dataset: The folder, if it holds images.
+        videos: The videos that frames are drawn from, by paths from ``root``.
+        unused: Other videos under the folder: a dataset's show its labels as often as not.
+    """
+
+    path: Path
+    dataset: Dataset | None = None
+    videos: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths are told from."""
+        return self.path.parent if self.path.is_file() else self.path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Pictures from one place.
+
+    Attributes:
+        path: The folder or the video.
+        layout: Registered name of the folder's layout; ``"video"`` where there are videos alone.
+        frames: The pictures, those that are drawn from videos after all others.
+        drawn: What was drawn from each video.
+        notes: What is to be known of it, a line each.
+    """
+
+    path: Path
+    layout: str
+    frames: tuple[Frame, ...]
+    drawn: tuple[Drawn, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def image_path(frame: Frame) -> Path:
+    """Where the image of an open dataset's frame lies."""
+    return (frame.dataset.root if frame.dataset else Path()) / frame.image
+
+
+def find_pictures(path: Path) -> Place:
+    """Look what is at a path.
+
+    Raises:
+        DatasetError: There is nothing, or neither a picture nor a video in it.
+    """
+    if is_video(path.name) and path.is_file():
+        return Place(path=path, videos=(path.name,))
+    try:
+        dataset = open_dataset(path)
+    except DatasetError:
+        videos = tuple(filter(is_video, Tree(path)))
+        if not videos:
+            raise
+        return Place(path=path, videos=videos)
+    videos = tuple(filter(is_video, dataset.tree))
+    is_plain = dataset.name == _PLAIN
+    return Place(path=path, dataset=dataset, videos=videos if is_plain else (), unused=() if is_plain else videos)
+
+
+def open_folder(path: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Source:
+    """Open a folder for its images alone.
+
+    Args:
+        path: The folder.
+        include: Globs on the path of an image within it, of which one must fit, if there are any.
+        exclude: Globs of which none may fit.
+
+    Raises:
+        DatasetError: There is no image in it.
+    """
+    dataset = open_dataset(path)
+    return Source(path=path, layout=dataset.name, frames=tuple(dataset.frames(include, exclude)))
+
+
+def open_sources(
+    paths: Sequence[Path],
+    drawn: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    drawing: Drawing | None = None,
+    progress: Report = lambda *_: None,
+) -> list[Source]:
+    """Open the places whose pictures are one side together, and draw frames from their videos.
+
+    Args:
+        paths: Folders and videos.
+        drawn: Folder for the frames of videos; what it holds already is not drawn again.
+        include: Globs of which one must fit, if there are any: the path of an image within its place, or of a video.
+        exclude: Globs of which none may fit.
+        drawing: Which frames of a video.
+        progress: Told how the drawing goes.
+
+    Raises:
+        DatasetError: There is neither a picture nor a video at a path, a video cannot be decoded, or a picture comes
+            from two places.
+    """
+
+    def wanted(video: str) -> bool:
+        return any(fnmatchcase(video, glob) for glob in include or "*") and not any(
+            fnmatchcase(video, glob) for glob in exclude
+        )
+
+    places = [find_pictures(path) for path in paths]
+    videos = [[video for video in place.videos if wanted(video)] for place in places]
+    files = [place.root / video for place, chosen in zip(places, videos, strict=True) for video in chosen]
+    results = iter(draw_frames(files, drawn, drawing or Drawing(), progress))
+    frames_of = _frames_by_folder(drawn) if files else {}
+    sources = []
+    for place, chosen in zip(places, videos, strict=True):
+        mine = [(video, next(results)) for video in chosen]
+        frames = list(place.dataset.frames(include, exclude)) if place.dataset else []
+        frames += [frame for name in dict.fromkeys(each.folder.name for _, each in mine) for frame in frames_of[name]]
+        sources.append(
+            Source(
+                path=place.path,
+                layout=place.dataset.name if place.dataset else "video",
+                frames=tuple(frames),
+                drawn=tuple(each for _, each in mine),
+                notes=tuple(_notes(place, mine)),
+            )
+        )
+    _require_distinct(sources)
+    return sources
+
+
+def _require_distinct(sources: Sequence[Source]) -> None:
+    """Make sure that no picture counts twice, or is held out and trained on all the same."""
+    found = dict[Path, Path]()
+    for source in sources:
+        for path in map(image_path, source.frames):
+            if (other := found.setdefault(path, source.path)) is not source.path:
+                raise DatasetError(f"{source.path}: {path} is also one of {other}; name each place once")
+
+
+def _frames_by_folder(drawn: Path) -> dict[str, list[Frame]]:
+    """What is drawn from each video, by the name of its folder."""
+    frames = dict[str, list[Frame]]()
+    for frame in open_dataset(drawn, _PLAIN).frames():
+        frames.setdefault(frame.sequence, []).append(frame)
+    return frames
+
+
+def _notes(place: Place, drawn: Sequence[tuple[str, Drawn]]) -> Iterator[str]:
+    yield from (f"{place.root / video}: {each.problem}" for video, each in drawn if each.problem)
+    if place.unused and place.dataset:
+        yield (
+            f"{place.path}: recognised as {place.dataset.name}, and from its {len(place.unused)} videos nothing is "
+            f"drawn; name those that are real, e.g. {place.unused[0]}"
+        )

@@ -1,0 +1,253 @@
+"""Frames drawn from videos, so that what drove past a camera can be learnt from like photos.
+
+They are JPEGs of quality 95: beside what the video's own codec has left out, that leaves out next to nothing, and takes
+a quarter of the room of PNGs. They stand upright, whatever way the camera was held: no labels lie on them.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.errors import DatasetError
+from sim2real.files import LEFTOVER, write_whole
+from sim2real.imageio import encode_jpeg
+
+if TYPE_CHECKING:
+    from sim2real.config import Data
+
+SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
+
+Report = Callable[[str, int, int], None]
+"""Told of a stage, how much of it is done, and how much there is."""
+
+_CONTENTS: Final = "video.json"
+_THUMBNAIL: Final = (32, 32)
+_ENDS: Final = 2**20  # bytes at either end of a file by which it is known
+_LOST: Final = (0.25, 0.02)  # seconds and share by which a whole video may be shorter than it says
+_EARLY: Final = 1e-6  # seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """Which frames are drawn from a video.
+
+    Attributes:
+        every: Seconds from one to the next.
+        most: So many of one video at most; of a longer one they lie farther apart.
+        change: A frame that differs less from the last one drawn is left out, as of a camera that stands still: mean
+            difference of thumbnails, in levels of 255.
+    """
+
+    every: float = 1.0
+    most: int = 1000
+    change: float = 2.0
+
+    @classmethod
+    def of(cls, data: "Data") -> Self:
+        """As settings say."""
+        return cls(every=data.video_every, most=data.video_frames, change=data.video_change)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """The frames of a video.
+
+    Attributes:
+        folder: Where they are.
+        frames: How many.
+        still: How many were left out since they hardly differed from the one before.
+        size: Bytes of all.
+        problem: What was wrong with the video; empty if nothing was.
+    """
+
+    folder: Path
+    frames: int
+    still: int
+    size: int
+    problem: str
+
+
+def is_video(name: str) -> bool:
+    """Whether a file's name ends like a video's."""
+    return name[name.rfind(".") :].lower() in SUFFIXES
+
+
+def video_seconds(video: Path) -> float:
+    """How long a video says that it is; 0 if it does not say.
+
+    Raises:
+        DatasetError: It cannot be decoded.
+    """
+    with _opened(video) as capture:
+        return _Stated(capture).seconds
+
+
+def draw_frames(
+    videos: Sequence[Path], folder: Path, drawing: Drawing, progress: Report = lambda *_: None
+) -> list[Drawn]:
+    """Draw frames from videos, each into a folder of its own; what was drawn before stays as it is.
+
+    A video is known by its size and its first and last MiB, wherever it lies. Its folder appears when it is complete.
+
+    Args:
+        videos: The files.
+        folder: Where their folders are, or will be.
+        drawing: Which frames.
+        progress: Told of the stage ``"drawing"``, in seconds of video.
+
+    Returns:
+        What came of each video, in order.
+
+    Raises:
+        DatasetError: A video cannot be decoded.
+    """
+    folders = [folder / _name(video, drawing) for video in videos]
+    missing = {place: video for place, video in zip(folders, videos, strict=True) if _read(place) is None}
+    seconds = [video_seconds(video) for video in missing.values()]
+    total, before = round(sum(seconds)), 0.0
+    for (place, video), length in zip(missing.items(), seconds, strict=True):
+
+        def tell(done: float, before: float = before, length: float = length) -> None:
+            progress("drawing", int(before + min(done, length)), total)
+
+        _draw(video, place, drawing, tell)
+        before += length
+    if missing:
+        progress("drawing", total, total)
+    return [drawn for place in folders if (drawn := _read(place))]
+
+
+def holds_only_drawn(folder: Path) -> bool:
+    """Whether a folder holds frames of videos and nothing else."""
+    return folder.is_dir() and all(
+        LEFTOVER.fullmatch(entry.name) or (entry / _CONTENTS).is_file() for entry in folder.iterdir()
+    )
+
+
+def _name(video: Path, drawing: Drawing) -> str:
+    """The name of a video's folder, which is another of any other video, or of other frames of it."""
+    known = sha256(json.dumps(asdict(drawing)).encode())
+    with video.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        known.update(str(size).encode())
+        for start in (0, max(0, size - _ENDS)):
+            file.seek(start)
+            known.update(file.read(_ENDS))
+    return f"{video.stem}-{known.hexdigest()[:12]}"
+
+
+def _read(folder: Path) -> Drawn | None:
+    """What was drawn into a folder; None if it is not all there."""
+    try:
+        drawn = Drawn(folder=folder, **json.loads((folder / _CONTENTS).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return drawn if sum(1 for _ in folder.glob("*.jpg")) == drawn.frames else None
+
+
+def _draw(video: Path, place: Path, drawing: Drawing, tell: Callable[[float], None]) -> None:
+    partial = place.with_name(f".{place.name}.tmp-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        contents = _write(video, partial, drawing, tell)
+        write_whole(partial / _CONTENTS, json.dumps(contents).encode())
+        shutil.rmtree(place, ignore_errors=True)  # what lost some of its files
+        partial.replace(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], None]) -> dict[str, object]:
+    """Write the frames of a video; what is to be known of them."""
+    files, still, number, end = list[Path](), 0, 0, 0.0
+    last = None
+    with _opened(video) as capture:
+        stated = _Stated(capture)
+        step = max(drawing.every, stated.seconds / drawing.most)
+        due = 0.0
+        for number, seconds in enumerate(_times(capture, stated.pace), 1):
+            end = seconds + stated.pace
+            if seconds + _EARLY < due:
+                continue
+            due = ((seconds + _EARLY) // step + 1) * step
+            tell(seconds)
+            found, pixels = capture.retrieve()
+            if not found:
+                continue
+            thumbnail = _thumbnail(pixels)
+            if last is not None and np.abs(thumbnail - last).mean() < drawing.change:
+                still += 1
+                continue
+            last = thumbnail
+            files.append(folder / f"{number - 1:08d}.jpg")
+            write_whole(files[-1], encode_jpeg(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)))
+    if not files:
+        raise _undecodable(video)
+    kept = {files[place * len(files) // drawing.most] for place in range(drawing.most)}  # it did not say how long it is
+    for file in files:
+        if file not in kept:
+            file.unlink()
+    broken = number < stated.frames and stated.seconds - end > max(_LOST[0], _LOST[1] * stated.seconds)
+    problem = f"broken off: {number} of {stated.frames} frames can be decoded, {end:.1f} of {stated.seconds:.1f} s"
+    return {
+        "frames": len(kept),
+        "still": still,
+        "size": sum(file.stat().st_size for file in kept),
+        "problem": problem if broken else "",
+    }
+
+
+def _thumbnail(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    return cv2.resize(pixels, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+class _Stated:
+    """What a video says of itself: its frames (0 if it does not), their pace in seconds, and how long it is."""
+
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        rate, count = (capture.get(each) for each in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
+        self.pace = 1 / rate if rate > 0 else 1 / 25
+        self.frames = max(0, round(count))
+        self.seconds = self.frames * self.pace
+
+
+def _times(capture: cv2.VideoCapture, pace: float) -> Iterator[float]:
+    """The time of each frame as it is come to; where none is told, a pace after the one before."""
+    seconds = -pace
+    while capture.grab():
+        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        seconds = told if told > seconds else seconds + pace
+        yield seconds
+
+
+@contextmanager
+def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is told below, in a line
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    capture = cv2.VideoCapture(str(video.resolve()), cv2.CAP_FFMPEG)  # with a folder, for FFmpeg takes "a:b" for a URL
+    cv2.utils.logging.setLogLevel(level)
+    try:
+        if not capture.isOpened():
+            raise _undecodable(video)
+        yield capture
+    finally:
+        capture.release()
+
+
+def _undecodable(video: Path) -> DatasetError:
+    return DatasetError(
+        f"{video}: cannot be decoded as a video: it is damaged, broken off, or of a codec that is not known here; "
+        "mend it (ffmpeg -i ...), or leave it out with data.real_exclude"
+    )
