@@ -177,16 +177,17 @@ class KittiDepth(_Kitti):
     )
     rule = "val_selection_cropped or test_depth_*_anonymous, with image/<frame>.png"
     images = (
-        r"(?:val_selection_cropped|test_depth_(?:completion|prediction)_anonymous)/image",
+        r"(?P<selection>val_selection_cropped|test_depth_(?:completion|prediction)_anonymous)/image",
         r"(?P<frame>(?:\w+_drive_\w+_image_0[23])|\d{10})\.(?:png|jpe?g)",
     )
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "depth": ("groundtruth_depth", r"(?P<frame>\w+_drive_\w+_image_0[23])\.png")
+        "depth": ("{selection}/groundtruth_depth", r"(?P<frame>\w+_drive_\w+_image_0[23])\.png")
     }
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """Depth maps, whose names tell that they are some where the image's tell an image."""
-        depth = tree.by_frame(tree.folder(folder.beside("groundtruth_depth")), self.labels["depth"][1])
+        """Depth maps, whose names have ``groundtruth_depth`` where those of most images have ``image``."""
+        place, names = self.labels["depth"]
+        depth = tree.by_frame(tree.folder(folder.beside(place)), names)
         images = {number.replace("_groundtruth_depth_", "_image_"): path for number, path in depth.items()}
         return {"depth": {**depth, **images}}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sim2real.datasets import Role, open_dataset
-from sim2real.datasets.labels import Boxes, Disparity, Flow, Instances, Segmentation
+from sim2real.datasets.labels import Boxes, Depth, Disparity, Flow, Instances, Segmentation
 from sim2real.errors import DatasetError
 
 Grow = Callable[..., Path]
@@ -115,3 +115,48 @@ def test_damaged_boxes_are_an_error_that_names_file_and_line(grow: Grow, plant: 
     frame = next(frame for frame in open_dataset(root).frames() if frame.labels)
     with pytest.raises(DatasetError, match=r"000000\.txt: line 1 tells of no box"):
         frame.load_label("boxes")
+
+
+DEPTH = np.array([[0, 2560], [1, 65535]], np.uint16).repeat(12, 0).repeat(16, 1)
+
+
+@pytest.mark.parametrize("place", ["train", "2011_09_26", "data_depth_annotated/val"])
+def test_depth_maps_belong_to_the_drives_of_raw(place: str, grow: Grow, plant: Plant) -> None:
+    root = grow("kitti-raw")
+    folder = f"{place}/2011_09_26_drive_0001_sync/proj_depth"
+    plant(root, {f"{folder}/groundtruth/image_03/0000000001.png": DEPTH})
+    plant(root, {f"{folder}/velodyne_raw/image_03/0000000001.png": DEPTH})
+    plant(root, {f"{place}/2011_09_26_drive_0002_sync/proj_depth/groundtruth/image_03/0000000000.png": DEPTH})
+    dataset = open_dataset(root)
+    labels = {frame.image: frame for frame in dataset.frames() if frame.labels}
+    (frame,) = labels.values()
+    assert frame.image == "2011_09_26/2011_09_26_drive_0001_sync/image_03/data/0000000001.png"
+    depth = frame.load_label("depth")
+    assert isinstance(depth, Depth)
+    expected = np.array([[np.nan, 10], [1 / 256, 65535 / 256]], np.float32)
+    assert np.array_equal(depth.metres[::12, ::16], expected, equal_nan=True)
+    roles = dict(dataset.files())
+    assert roles[f"{folder}/velodyne_raw/image_03/0000000001.png"] is Role.LABEL
+    assert not any("no depth" in line for line in dataset.warnings())
+
+
+def test_depth_maps_alone_say_what_is_missing(tmp_path: Path, plant: Plant) -> None:
+    path = "train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png"
+    plant(tmp_path, {path: DEPTH})
+    with pytest.raises(DatasetError, match=r"0000000005\.png: depth maps without images; unpack the drives of KITTI"):
+        open_dataset(tmp_path)
+    plant(tmp_path, "training/image_2/000000.png", {"training/calib/000000.txt": "P0: 1\n"})
+    assert open_dataset(tmp_path).name == "kitti-object"
+
+
+def test_selected_frames_of_the_depth_benchmark_have_depth(grow: Grow) -> None:
+    dataset = open_dataset(grow("kitti-depth"))
+    frames = {frame.image.removeprefix("depth_selection/"): frame for frame in dataset.frames()}
+    assert len(frames) == 4
+    assert not frames["test_depth_prediction_anonymous/image/0000000001.png"].labels
+    frame = frames["val_selection_cropped/image/2011_09_26_drive_0002_sync_image_0000000001_image_03.png"]
+    depth = frame.load_label("depth")
+    assert isinstance(depth, Depth)
+    assert depth.metres[1, 0] == 10
+    assert np.isnan(depth.metres[0, 0])
+    assert {role for path, role in dataset.files() if "velodyne_raw" in path} == {Role.LABEL}
