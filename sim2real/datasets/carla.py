@@ -20,9 +20,16 @@ from sim2real.datasets.classes import CARLA_FROM_0_9_14, CARLA_TO_0_9_13
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentation
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import packed, read_array, read_packed_ids, read_scalabel_boxes, renumbered
+from sim2real.datasets.readers import (
+    packed,
+    read_array,
+    read_packed_ids,
+    read_scalabel_boxes,
+    read_scalabel_instances,
+    renumbered,
+)
 from sim2real.errors import ImageError
-from sim2real.imageio import read_label
+from sim2real.imageio import read_header, read_label
 
 _OLD: Final = tuple(CARLA_TO_0_9_13)
 _NUMBERS_OF_COLOURS: Final = {packed(colour): tag for tag, colour in enumerate(CARLA_TO_0_9_13.values())}
@@ -282,13 +289,14 @@ class CarlaShift(FolderLayout):
             "segmentation": "CARLA's tags up to 0.9.13 and their names",
             "depth": "metres up to 1000",
             "boxes": "of `det_2d.json`",
+            "instance": "of `det_insseg_2d.json`, with the ids of the boxes",
         },
         licence="CC BY-NC-SA 4.0, non-commercial",
         binds=True,
         irregularities=(
             "Labels in archives are carried in them and are not known; `inspect` names what is still packed.",
             "Flow belongs to the videos at 10 Hz, and the direction of CARLA's is disputed: carried, not decoded.",
-            "Boxes in space, masks of instances, depth of 8 bits and the LiDAR of `center` are carried, not decoded.",
+            "Boxes in space, the depth of 8 bits and the LiDAR of `center` are carried, not decoded.",
             "A few masks have a tag 23 that has no name.",
         ),
         folder="shift",
@@ -318,20 +326,24 @@ class CarlaShift(FolderLayout):
     )
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """One file of boxes for all sequences of a view."""
-        view = tree.folder(folder.beside("{view}"))
-        boxes = next(iter(tree.by_frame(view, r"(?P<frame>det_2d)\.json").values()), "")
-        return {
-            **super().labels_of(tree, folder),
-            "boxes": dict.fromkeys(tree.by_frame(folder.path, self.images[1]), boxes),
-        }
+        """One file of boxes, and one of masks, for all sequences of a view."""
+        numbers = tree.by_frame(folder.path, self.images[1])
+        files = tree.by_frame(tree.folder(folder.beside("{view}")), r"(?P<frame>det_2d|det_insseg_2d)\.json")
+        kinds = {"det_2d": "boxes", "det_insseg_2d": "instance"}
+        listed = {kinds[name.lower()]: dict.fromkeys(numbers, path) for name, path in files.items()}
+        return {**super().labels_of(tree, folder), **listed}
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """The boxes of a frame, out of those of its view."""
-        if kind != "boxes":
-            return super().load_label(frame, kind)
-        image = self.root.resolve() / frame.image
-        return read_scalabel_boxes(self.root / frame.labels[kind], image.name, image.parent.name)
+        """The boxes and masks of a frame, out of those of its view."""
+        image, path = self.root.resolve() / frame.image, self.root / frame.labels[kind]
+        match kind:
+            case "boxes":
+                return read_scalabel_boxes(path, image.name, image.parent.name)
+            case "instance":
+                header = read_header(image)
+                return read_scalabel_instances(path, image.name, image.parent.name, (header.width, header.height))
+            case _:
+                return super().load_label(frame, kind)
 
     def warnings(self, tree: Tree) -> Iterator[str]:
         """What is still packed."""

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, read_index_mask, read_rows
-from sim2real.datasets.largejson import read_at, read_elements
+from sim2real.datasets.largejson import Places, read_elements
+from sim2real.datasets.masks import decode_runs, draw
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
@@ -140,7 +142,7 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
 def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
     """Read the boxes of one image out of a file in Scalabel's format, as SHIFT and BDD100K have it.
 
-    Its corners are pixels inside of the box. The file is gone through once; what is kept of it are places.
+    Its corners are pixels inside of the box.
 
     Args:
         path: The file: a list of frames, or an object with such a list under ``frames``.
@@ -150,28 +152,59 @@ def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
     Raises:
         DatasetError: The file cannot be read, or is no such file.
     """
+    with _of_scalabel(path):
+        labels = _scalabel_labels(path, image, video)
+        return Boxes(tuple(_scalabel_box(label) for label in labels if label.get("box2d")))
+
+
+def read_scalabel_instances(path: Path, image: str, video: str, size: tuple[int, int]) -> Instances:
+    """Read the instances of one image of a size (W, H) likewise, whose masks the file has as run lengths.
+
+    Their ids are those of the boxes, or count them where the file has no numbers.
+
+    Raises:
+        DatasetError: The file cannot be read, or is no such file.
+    """
+    with _of_scalabel(path):
+        labels = [label for label in _scalabel_labels(path, image, video) if label.get("rle") or label.get("poly2d")]
+        masks = [decode_runs(label["rle"]["counts"].encode(), size) for label in labels]
+        tracks = [track for label in labels if (track := _scalabel_track(label)) is not None]
+        return Instances(
+            draw(zip(tracks if len(tracks) == len(masks) else range(len(masks)), masks, strict=True), size)
+        )
+
+
+@contextmanager
+def _of_scalabel(path: Path) -> Iterator[None]:
     try:
-        place = _scalabel_frames(path).get((video, image))
-        labels = read_at(path, [place])[0].get("labels") if place else None
-        return Boxes(tuple(_scalabel_box(label) for label in labels or () if label.get("box2d")))
+        yield
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         message = f"{path}: its frames are not as Scalabel has them: {type(error).__name__}: {error}"
         raise DatasetError(message) from error
 
 
+def _scalabel_labels(path: Path, image: str, video: str) -> list[Mapping[str, Any]]:
+    return [label for frame in _scalabel_frames(path).read(f"{video}/{image}") for label in frame.get("labels") or ()]
+
+
 def _scalabel_box(label: Mapping[str, Any]) -> Box:
     left, top, right, bottom = (float(label["box2d"][edge]) for edge in ("x1", "y1", "x2", "y2"))
+    return Box(label.get("category") or "", left, top, right + 1, bottom + 1, track=_scalabel_track(label))
+
+
+def _scalabel_track(label: Mapping[str, Any]) -> int | None:
     track = str(label.get("id", ""))
-    return Box(
-        label.get("category") or "", left, top, right + 1, bottom + 1, track=int(track) if track.isdecimal() else None
-    )
+    return int(track) if track.isdecimal() else None
 
 
 @lru_cache(maxsize=8)
-def _scalabel_frames(path: Path) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """Where the frames of a file begin and end, by the names of their video and of their image."""
-    frames = (element for element in read_elements(path) if element.key in {"", "frames"})
-    places = {(frame.value.get("videoName") or "", frame.value["name"]): (frame.start, frame.end) for frame in frames}
-    if not places:
+def _scalabel_frames(path: Path) -> Places:
+    """Where the frames of a file are, by the names of their video and of their image."""
+    places, count = Places(path), 0
+    for frame in read_elements(path):
+        if frame.key in {"", "frames"}:
+            places.add(f"{frame.value.get('videoName') or ''}/{frame.value['name']}", frame)
+            count += 1
+    if not count:
         raise ValueError("there are none")
     return places

@@ -141,7 +141,7 @@ def test_opv2v_keeps_the_cameras_of_a_folder_apart(grow: Grow) -> None:
 def test_shift_has_masks_depth_and_the_boxes_of_its_view(grow: Grow) -> None:
     dataset = open_dataset(grow("carla-shift"))
     empty, frame = frame_of(dataset, "00000000_img_front.jpg"), frame_of(dataset, "00000010_img_front.jpg")
-    assert list(frame.labels) == ["segmentation", "depth", "boxes"]
+    assert sorted(frame.labels) == ["boxes", "depth", "instance", "segmentation"]
     assert named(frame.load_label("segmentation")) == ["Road", "Vehicles"]
     assert upper_and_lower(frame.load_label("depth")) == pytest.approx((METRES, np.nan), nan_ok=True)
     boxes = frame.load_label("boxes")
@@ -149,6 +149,12 @@ def test_shift_has_masks_depth_and_the_boxes_of_its_view(grow: Grow) -> None:
     (car,) = boxes.boxes
     assert (car.label, car.left, car.top, car.right, car.bottom, car.track) == ("car", 4, 5, 10, 20.5, 17)
     assert empty.load_label("boxes") == Boxes(())
+    instances, none = frame.load_label("instance"), empty.load_label("instance")
+    assert isinstance(instances, Instances)
+    assert isinstance(none, Instances)
+    columns = [[17] * 6 + [4] * 18, [17] * 24, *([[-1] * 24] * 30)]
+    assert instances.ids.T.tolist() == columns
+    assert (none.ids == -1).all()
     assert frame_of(dataset, "00000000_img_left_45.jpg").labels == {}
 
 

@@ -14,6 +14,7 @@ from tests.datasets.trees.common import Grow, photo, raw_png, write
 NEAR = 12_345  # of 24 bits, in the upper half of depth images; the lower half is the sky
 ROAD_AND_CAR_OLD = (7, 10)  # in the upper and the lower half
 ROAD_AND_CAR_NEW = (1, 14)
+PACKED_RUNS = {"17": "0`1`f0", "4": "6b0Xg0"}  # all of two columns; the first of them below its sixth row
 
 
 def halves(upper: Any, lower: Any) -> NDArray[np.uint8]:
@@ -96,6 +97,7 @@ def shift(root: Path, *, frames: int = 2) -> Path:
     view, sequence = root / "discrete/images/train/front", "003d-7aaa"
     tags = raw_png(halves((7, 0, 0, 255), (10, 0, 0, 255)))
     listed: list[object] = []
+    masks: list[object] = []
     for number in range(0, 10 * frames, 10):
         name = f"{number:08d}_img_front.jpg"
         write(view / f"img/{sequence}/{name}", encode_jpeg(photo(number)))
@@ -105,11 +107,14 @@ def shift(root: Path, *, frames: int = 2) -> Path:
         box = {"x1": 4.0, "y1": 5.0, "x2": 9.0, "y2": 19.5}
         car = {"id": "17", "category": "car", "attributes": {"ego": False}, "box2d": box}
         labels = [car, {"id": "x", "category": "pedestrian", "box2d": None}] if number else None
-        frame = {"name": name, "videoName": sequence, "labels": labels, "attributes": {"weather_coarse": "rainy"}}
-        listed.append(frame)
+        frame = {"name": name, "videoName": sequence, "attributes": {"weather_coarse": "rainy"}}
+        listed.append({**frame, "labels": labels})
+        runs = [{"id": track, "rle": {"size": [24, 32], "counts": runs}} for track, runs in PACKED_RUNS.items()]
+        masks.append({**frame, "labels": runs if number else None})
         side = root / "discrete/images/train/left_45"
         write(side / f"img/{sequence}/{number:08d}_img_left_45.jpg", encode_jpeg(photo(number + 1)))
     write(view / "det_2d.json", json.dumps({"frames": listed, "config": None}, indent=1))
+    write(view / "det_insseg_2d.json", json.dumps(masks))
     write(view / "det_3d.json", '{"frames": []}')
     write(view / "seq.csv", "video,start_weather_coarse\n003d-7aaa,rainy\n")
     for part in ("img.zip", "semseg.zip", "flow.zip"):
