@@ -224,8 +224,13 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
         out.print(f"{len(plan.stale):>9} files {'':>10}  to remove from {plan.out}: {plan.stale[0]} ...")
     if (seconds := seconds_to_translate(plan, options, err.print)) is not None:
         out.print(f"about {duration(seconds)} to translate, as tried on one of the frames")
-    for warning in plan.warnings:
-        out.print(f"warning: {warning}")
+    for line in [*_stale(record), *plan.warnings]:
+        out.print(f"warning: {line}")
+
+
+def _stale(record: "Record") -> list[str]:
+    """What will still tell the old looks."""
+    return [f"{count} files still tell the old looks: {what}" for what, count in record.stale.items()]
 
 
 def _manner(record: "Record") -> str:
@@ -284,8 +289,8 @@ def show_summary(summary: "ConversionSummary") -> None:
     out.print(f"with {summary.model}: {_manner(record)}; at most {byte_size(summary.peak_memory)} of memory")
     if summary.rejected:
         out.print(f"the gate ({', '.join(record.gate)}) rejects {rejections(summary.rejected)}")
-    for warning in summary.warnings:
-        out.print(f"warning: {warning}")
+    for line in [*_stale(record), *summary.warnings]:
+        out.print(f"warning: {line}")
     for path, reason in summary.failed:
         out.print(f"failed: {path}: {reason}")
     if summary.left is None:

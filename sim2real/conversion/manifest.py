@@ -56,6 +56,7 @@ class Record:
         gate: What every translation must fulfil, ``"preservation>=0.9"``.
         rejected: What becomes of those that do not, see :mod:`sim2real.conversion.gate`.
         resize: Size [W, H] that all images are brought to, and with them all that depends on it; None: as they are.
+        stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
     """
 
     tool_version: str
@@ -82,6 +83,7 @@ class Record:
     gate: list[str] = field(default_factory=list)
     rejected: str = "aside"
     resize: list[int] | None = None
+    stale: dict[str, int] = field(default_factory=dict)
 
     _FREE = (
         "generator",
@@ -91,6 +93,7 @@ class Record:
         "limit",
         "frames",
         "files",
+        "stale",
     )  # none of the bytes depends on these
 
     def differences(self, other: Self, free: Collection[str] = _FREE) -> list[str]:
@@ -110,6 +113,8 @@ class Line:
 
     ``"resized"`` is what was not translated, but brought to the new size of the images; ``resized_from`` is the size of
     the source's images that it tells of, ``"1242x375"``, or its own if it is one.
+
+    What in the file, or in its name, still tells the old looks is ``stale``.
 
     Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
     not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
@@ -134,6 +139,7 @@ class Line:
     aside_size: int | None = None
     aside_sha256: str | None = None
     resized_from: str | None = None
+    stale: str | None = None
 
     def dump(self) -> str:
         """The line of the manifest, without what is empty."""

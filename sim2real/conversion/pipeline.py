@@ -404,6 +404,7 @@ def _line(job: Job, source_sha256: str, sha256: str, size: int) -> Line:
         source_sha256=source_sha256,
         size=size,
         sha256=sha256,
+        stale=job.stale or None,
     )
 
 

@@ -96,12 +96,22 @@ class ConvertOptions:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file that is to be in the converted dataset, ``stat_of`` it when the plan was made, and how it is resized."""
+    """One file that is to be in the converted dataset.
+
+    Attributes:
+        path: Where it is, in both.
+        role: What it is.
+        translate: Whether it is an image to translate.
+        stat: :func:`stat_of` it when the plan was made.
+        stale: What in it, or in its name, tells the old looks; empty for nothing.
+        resize: How it is resized.
+    """
 
     path: str
     role: Role
     translate: bool
     stat: tuple[int, int] | None
+    stale: str = ""
     resize: Resize | None = None
 
     @property
@@ -204,7 +214,11 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     info = read_info(model)
     dataset = open_dataset(source, options.dataset)
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
-    jobs = [Job(path, role, translate, stat_of(f"{source}/{path}")) for path, role, translate in selection]
+    stale = {path: what for what, paths in dataset.stale().items() for path in paths}
+    jobs = [
+        Job(path, role, translate, stat_of(f"{source}/{path}"), stale.get(path, ""))
+        for path, role, translate in selection
+    ]
     if options.resize:
         jobs = with_sizes(jobs, dataset, options.resize)
     return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate)
@@ -252,6 +266,7 @@ def make_plan(
         files=len(jobs),
         gate=[str(rule) for rule in found.gate],
         rejected=options.rejected if found.gate else "aside",
+        stale=dict(Counter(job.stale for job in jobs if job.stale)),
         **choices,
     )
     if kept and (changes := kept.differences(record)):

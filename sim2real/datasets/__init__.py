@@ -10,6 +10,8 @@ from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.findings import (
     ABOUT,
+    FOLDER_NAMES,
+    OLD_PIXELS,
     Unmatched,
     group_unmatched,
     incomplete,
@@ -101,9 +103,9 @@ class Dataset:
             if what := next((what for pattern, what in rules if pattern.search(path)), ""):
                 found.setdefault(what, []).append(path)
             elif role is Role.STALE:
-                found.setdefault("made from the old pixels", []).append(path)
+                found.setdefault(OLD_PIXELS, []).append(path)
             elif role is Role.IMAGE and looks_in(path):
-                found.setdefault("weather, light or season in the names of folders", []).append(path)
+                found.setdefault(FOLDER_NAMES, []).append(path)
         return found
 
     def warnings(self) -> list[str]:

@@ -29,6 +29,9 @@ ABOUT: Final = re.compile(
 )
 """Names of files that come with any download, or that a system leaves behind."""
 
+OLD_PIXELS: Final = "made from the old pixels"
+FOLDER_NAMES: Final = "weather, light or season in the names of folders"
+
 
 def looks_in(path: str) -> list[str]:
     """The names of folders around a file that tell of weather, light or a season, as "fog" and "HardRainNoon" do."""

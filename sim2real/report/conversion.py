@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
+from operator import attrgetter
 from shlex import quote
 from statistics import median
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from sim2real.conversion.gate import parse_gate
 from sim2real.conversion.pipeline import Progress
 from sim2real.datasets.base import Role
+from sim2real.datasets.findings import OLD_PIXELS
 from sim2real.evaluation.figures import Figure, Interval
 from sim2real.evaluation.verdict import BAD_FRAME, assess, nearer
 from sim2real.report.converted import Conversion, FrameFigures
@@ -34,7 +36,7 @@ _NOTED = 4  # figures beneath a frame
 _COLUMNS = 8  # figures of each frame that are listed
 _ROWS = 50_000  # frames that are listed
 _NAMED = 200  # paths of an alarm, and of stale labels
-_TOLD_ELSEWHERE = {"source", "frames", "files", "generator"}
+_TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale"}
 
 
 def conversion_page(conversion: Conversion, run: Run | None, wanted: Sequence[str], progress: Progress) -> Page:
@@ -358,7 +360,9 @@ def _files(conversion: Conversion) -> Section | None:
         return None
     counts = Counter((line.role, line.status) for line in lines)
     statuses = sorted({status for _, status in counts})
-    stale = sorted(line.path for line in lines if line.role is Role.STALE)
+    stale: dict[str, list[str]] = {}
+    for line in sorted((line for line in lines if line.stale or line.role is Role.STALE), key=attrgetter("path")):
+        stale.setdefault(line.stale or OLD_PIXELS, []).append(line.path)
     content = {
         "statuses": statuses,
         "rows": [
@@ -366,8 +370,7 @@ def _files(conversion: Conversion) -> Section | None:
             for role in Role
             if any(counts[role, status] for status in statuses)
         ],
-        "stale": stale[:_NAMED],
-        "stale_count": len(stale),
+        "stale": [(what, len(paths), paths[:_NAMED]) for what, paths in stale.items()],
         "notes": Counter(note for line in lines for note in line.notes).most_common(),
     }
     return Section("files", "Files", content)
