@@ -16,7 +16,8 @@ def render(name: str, facts: Facts) -> str:
         name: Registered name of the layout.
         facts: What there is to tell.
     """
-    tree = "\n".join(line if line == "..." else f"{facts.folder}/{line}" for line in facts.tree.splitlines())
+    within = ("...", f"{facts.folder}/")
+    tree = "\n".join(line if line.startswith(within) else f"{facts.folder}/{line}" for line in facts.tree.splitlines())
     kinds = [f"- `{kind}`{text and ': '}{text}" for kind, text in facts.labels.items()]
     licence = facts.licence[:1].upper() + facts.licence[1:]
     inherited = " A converted copy is an adaptation under the same licence." if facts.binds else ""

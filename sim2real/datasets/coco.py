@@ -40,10 +40,12 @@ class Coco:
     JSON names: below the folders around it, or else the one file of that name, in the folder that its name tells.
     """
 
-    name: ClassVar = "coco"
-    sparse: ClassVar = ("boxes", "segmentation", "instance")
-    stale: ClassVar = ((r"(?:^|/)captions_[^/]*\.json$", "captions that tell the old look"),)
-    facts: ClassVar = Facts(
+    name: ClassVar[str] = "coco"
+    rule: ClassVar[str] = "a JSON file in COCO's format, and the images that it names"
+    by_replicator: ClassVar[bool] = False
+    sparse: ClassVar[Collection[str]] = ("boxes", "segmentation", "instance")
+    stale: ClassVar[Sequence[tuple[str, str]]] = ((r"(?:^|/)captions_[^/]*\.json$", "captions that tell the old look"),)
+    facts: ClassVar[Facts] = Facts(
         title="COCO",
         about="The layout of Common Objects in Context, which labelling tools (CVAT, Label Studio, Roboflow) and "
         "simulators (BlenderProc, BOP) export too: JSON files that name the images and hold their boxes and masks.",
@@ -68,7 +70,6 @@ class Coco:
             "An image that several files could be stays as it is, and is told as one that belongs to no frame.",
             "Reading the first label of COCO's own `instances_train2017.json` takes seconds: it is searched once.",
         ),
-        side=None,
         folder="coco",
     )
 
@@ -80,13 +81,13 @@ class Coco:
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """A JSON file with the arrays of COCO, and images that it names."""
-        images = len(_claims(tree, _files(tree)))
-        return Match("a JSON file in COCO's format, and the images that it names", images) if images else None
+        images = len(_claims(tree, _files(tree, by_replicator=cls.by_replicator)))
+        return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image that a file names, with the kinds of labels that the file has."""
         if self._claims is None:
-            files = _files(tree)
+            files = _files(tree, by_replicator=self.by_replicator)
             self._files = frozenset(files)
             self._claims = _claims(tree, files)
         for index, (image, claims) in enumerate(self._claims.items()):
@@ -129,7 +130,7 @@ class _Claim:
     rank: tuple[Any, ...] = field(compare=False)
 
 
-def _files(tree: Tree) -> list[str]:
+def _files(tree: Tree, *, by_replicator: bool) -> list[str]:
     """The files in COCO's format: the heads of JSON files are read, but not of those that tell of an image each."""
     named, others = [], []
     for folder in ("", *tree.folders):
@@ -140,15 +141,15 @@ def _files(tree: Tree) -> list[str]:
             named += telling
         if len(paths) <= _FEW:
             others += [path for path in paths if path not in telling]
-    return [path for path in (*named, *others[:_FEW]) if _is_coco(tree.root / path)]
+    return [path for path in (*named, *others[:_FEW]) if _is_coco(tree.root / path, by_replicator=by_replicator)]
 
 
-def _is_coco(path: Path) -> bool:
-    """Whether a file begins as COCO's do; those of Omniverse Replicator's writer have a layout of their own."""
+def _is_coco(path: Path, *, by_replicator: bool) -> bool:
+    """Whether a file begins as COCO's do, and Omniverse Replicator has written it, or not."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    own = path.name.lower().startswith("coco_annotations_") and b"Omniverse Replicator" in head
-    return _OWN.match(head) is not None and not own
+    replicator = path.name.lower().startswith("coco_annotations_") and b"Omniverse Replicator" in head
+    return _OWN.match(head) is not None and replicator == by_replicator
 
 
 @dataclass(frozen=True, slots=True)

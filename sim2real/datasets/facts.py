@@ -14,7 +14,8 @@ class Facts:
         about: What it is.
         size: How many images of which size, and how many bytes, as far as that is known.
         get: How to get it, with the address.
-        tree: The expected tree, a line for each kind of file; ``...`` for what goes on alike.
+        tree: The expected tree, a line for each kind of file, from ``folder`` on, which may be left out; ``...`` for
+            what goes on alike.
         labels: Kind of label that ``Frame.load_label`` decodes -> what it holds; empty if the kind says it all.
         licence: Name and conditions of the licence.
         binds: Whether a converted copy is an adaptation that stays under that licence.

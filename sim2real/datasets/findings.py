@@ -1,7 +1,7 @@
 """What a user should know of any dataset before converting it, whatever its layout: gaps, misfits, old looks."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -96,17 +96,16 @@ def _lacks(frame: Frame, kind: str, video: _Video) -> bool:
 
 
 def other_looks(frames: Iterable[Frame]) -> Iterator[str]:
-    """Folders of images whose names tell of weather, light or a season."""
+    """Folders of images whose names tell of weather, light or a season, where not all images lie in the same ones."""
     folders = Counter(frame.image.rpartition("/")[0] for frame in frames)
-    counts: dict[str, int] = defaultdict(int)
+    counts: Counter[tuple[str, ...]] = Counter()
     for folder, count in folders.items():
-        for name in set(looks_in(f"{folder}/")):
-            counts[name] += count
-    if counts:
-        named = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+        counts[tuple(looks_in(f"{folder}/"))] += count
+    if len(counts) > 1:
+        named = ", ".join(f"{'/'.join(names)} ({count})" for names, count in sorted(counts.items()) if names)
         yield (
-            f"folders tell of weather, light or season: {named}; their names are kept, and a training on all of them "
-            "mixes their looks: choose with --include or --exclude"
+            f"folders tell of weather, light or season: {named}; a training on all images mixes their looks: choose "
+            "with --include or --exclude"
         )
 
 

@@ -61,7 +61,7 @@ class _Synthia(FolderLayout):
 _KINDS: Final = {
     "segmentation": "class ids of this package alone",
     "instance": "numbers of what moves",
-    "depth": "metres to the camera plane; the package does not say whether to the plane or along the ray",
+    "depth": "metres, taken as those to the camera's plane: the packages do not say",
 }
 _CODINGS: Final = (
     (

@@ -85,7 +85,6 @@ class PascalVOC(FolderLayout):
             "CVAT's masks may show colours in place of indices: `labelmap.txt` tells of which class.",
             "Pictures of masks (`SegmentationClassVisualization` of labelme) are never translated.",
         ),
-        side=None,
         folder="VOCdevkit",
     )
 

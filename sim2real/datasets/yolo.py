@@ -46,6 +46,7 @@ class Yolo(FolderLayout):
         (r"\.cache$", "what a loader remembers of files and their sizes"),
         (r"\.npy$", "decoded pixels that ultralytics keeps beside the images"),
     )
+    sparse = ("boxes", "segmentation", "instance")  # an image without a file shows background alone
     facts = Facts(
         title="YOLO",
         about="The layout in which ultralytics, Darknet and most labelling tools (CVAT, Roboflow, Label Studio) keep "

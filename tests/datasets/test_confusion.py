@@ -30,6 +30,6 @@ def _draw(matrix: dict[str, list[str]], rules: list[str]) -> str:
     width = max(map(len, matrix))
     rows = [
         f"{tree:>{width}} {''.join('X' if rule in found else '.' for rule in rules)} {' '.join(found)}"
-        for tree, found in matrix.items()
+        for tree, found in sorted(matrix.items(), key=lambda row: [rules.index(rule) for rule in row[1]])
     ]
     return "\n".join(["", *rows])
