@@ -16,6 +16,7 @@ from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import Header, is_image, read_header, read_rgb
 
 _COLOUR_CODED: Final = re.compile(r"(.*/)?(classgt_\d+\.png|(semantic_rgb|vkitti_[\d.]+_scenegt)/.*)", re.IGNORECASE)
+_METADATA: Final = r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$"
 _FEW_COLOURS: Final = 256
 _GROUPS: Final = 64
 _SAMPLED_PIXELS: Final = 2**16
@@ -29,9 +30,13 @@ class Images:
     channel, are labels. Of PNGs whose paths differ in digits alone, two are decoded, for the 64 largest such groups:
     one with fewer than 256 colours is a colour-coded label, one of a single channel is a label. These last two are only
     guesses, so they count only if images remain without them.
+
+    Hugging Face's image folders are such: classes by folder, ``metadata.csv`` or ``.jsonl`` with what is told of
+    each ``file_name`` (huggingface/datasets, docs/source/image_dataset.mdx).
     """
 
     name: ClassVar = "images"
+    stale: ClassVar = ((_METADATA, "captions, if it has any"),)
     facts: ClassVar = Facts(
         title="Any folder of images",
         about=(
@@ -40,7 +45,11 @@ class Images:
         ),
         size="Any.",
         get="One's own.",
-        tree="any/depth/name.{jpg,jpeg,png,bmp,tif,tiff,webp,ppm}\nwhatever/else.txt",
+        tree=(
+            "any/depth/name.{jpg,jpeg,png,bmp,tif,tiff,webp,ppm}\n"
+            "metadata.{csv,jsonl,parquet}                   # of a Hugging Face image folder\n"
+            "whatever/else.txt"
+        ),
         licence="your own",
         irregularities=(
             (
@@ -75,7 +84,9 @@ class Images:
             yield Frame(path, sequence=path.rpartition("/")[0], index=index)
 
     def role(self, path: str) -> Role | None:
-        """Role of what :meth:`frames` has set aside."""
+        """Role of what :meth:`frames` has set aside, and of tables about the images."""
+        if re.search(_METADATA, path, re.IGNORECASE):
+            return Role.AUX
         return self._aside.roles.get(path) if self._aside else None
 
     def warnings(self, tree: Tree) -> Iterator[str]:

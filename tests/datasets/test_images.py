@@ -78,3 +78,16 @@ def test_colour_coded_labels_of_virtual_kitti_alone_are_never_images(tmp_path: P
     assert list(dataset.frames()) == []
     assert {role for _, role in dataset.files()} == {Role.PSEUDO}
     assert "2 PNGs are carried unchanged" in dataset.warnings()[0]
+
+
+@pytest.mark.parametrize("table", ["metadata.csv", "train/Metadata.JSONL", "metadata.parquet"])
+def test_tables_of_an_image_folder_are_known_and_their_captions_are_told(
+    table: str, tmp_path: Path, plant: Plant
+) -> None:
+    plant(
+        tmp_path, "train/cat/0.jpg", "train/dog/1.jpg", {table: "file_name,text\ncat/0.jpg,a cat\n", "notes.txt": "x"}
+    )
+    dataset = open_dataset(tmp_path)
+    assert [frame.sequence for frame in dataset.frames()] == ["train/cat", "train/dog"]
+    assert dict(dataset.files())[table] is Role.AUX
+    assert dataset.stale() == {"captions, if it has any": [table]}
