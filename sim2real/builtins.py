@@ -54,6 +54,9 @@ def register_datasets(register: Register) -> None:  # noqa: D103
         "replicator-basic", f"{at}.replicator:ReplicatorBasic", summary="Isaac Sim, BasicWriter: rgb_0000.png, ..."
     )
     register(
+        "replicator-coco", f"{at}.replicator:ReplicatorCoco", summary="Isaac Sim, CocoWriter: coco_annotations_*.json"
+    )
+    register(
         "replicator-kitti",
         f"{at}.replicator:ReplicatorKitti",
         summary="Isaac Sim, KittiWriter: <camera>/rgb/0.png, ...",
@@ -81,7 +84,9 @@ def register_datasets(register: Register) -> None:  # noqa: D103
         "carla-data-collector", f"{at}.carla:CarlaDataCollector", summary="CARLA (CoIL): episode_00000/CentralRGB_..."
     )
     register("carla-kitti", f"{at}.carla:CarlaKitti", summary="KITTI-CARLA: Town01/generated/images_rgb/0000_0.png")
-    register("nuimages", f"{at}.nuscenes:NuImages", summary="nuImages: samples/CAM_FRONT/..., v1.0-train/object_ann.json")
+    register(
+        "nuimages", f"{at}.nuscenes:NuImages", summary="nuImages: samples/CAM_FRONT/..., v1.0-train/object_ann.json"
+    )
     register("nuscenes", f"{at}.nuscenes:NuScenes", summary="nuScenes: samples/CAM_FRONT/..., v1.0-mini/scene.json")
     register("cityscapes", f"{at}.cityscapes:Cityscapes", summary="Cityscapes: leftImg8bit/train/aachen/...")
     register("gta5", f"{at}.gta5:Gta5", summary="GTA5: images/00001.png, labels/00001.png")

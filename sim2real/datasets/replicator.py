@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.coco import Coco
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import (
     NOTHING,
@@ -266,6 +267,38 @@ class ReplicatorBasic(FolderLayout):
             own = tree.folder(folder.base + annotator.partition(".")[0])
             found |= {**_files(tree, own).get(annotator, {}), **beside.get(annotator, {})}
         return found
+
+
+class ReplicatorCoco(Coco):
+    """CocoWriter: coco_annotations_<letters>.json names <product>/rgb_<camera>_<id>.0000.png and tells their boxes."""
+
+    name = "replicator-coco"
+    rule = "coco_annotations_<letters>.json that names Omniverse Replicator, and the images that it names"
+    by_replicator = True
+    sparse = ("boxes",)
+    stale = ()
+    facts = Facts(
+        title="Replicator CocoWriter",
+        about="Isaac Sim's and Omniverse's writer in the manner of COCO.",
+        size="As you render it.",
+        get=f"{_GET}, and `CocoWriter`.",
+        tree=(
+            "data/coco_annotations_<letters>.json\n"
+            "data/<product>/rgb_<camera>_<id>.0000.png\n"
+            "data/<product>/panoptic_<camera>_<id>.0000.png"
+        ),
+        labels={"boxes": "pixels, the right edge at x_max"},
+        licence=_LICENCE,
+        irregularities=(
+            "The outlines of objects are left empty; `panoptic` pictures are carried, not decoded.",
+            "Each run writes a file of annotations of its own; an image that several name takes the boxes of one.",
+        ),
+    )
+
+    def role(self, path: str) -> Role | None:
+        """Panoptic pictures are labels, besides what COCO has."""
+        panoptic = re.search(r"(?:^|/)panoptic_[^/]+\.png$", path, re.IGNORECASE)
+        return Role.LABEL if panoptic else super().role(path)
 
 
 class ReplicatorKitti(FolderLayout):

@@ -23,7 +23,7 @@ from sim2real.errors import DatasetError
 _Told = Mapping[str, Any]
 _LICENCE: Final = "your own: rendered data is under the terms of the assets in the scene"
 _read_again: Final = lru_cache(maxsize=4)(read_json)
-_DAMAGE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+_DAMAGE: Final = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class _Unity(ABC):
     facts: ClassVar[Facts]
     rule: ClassVar[str]
     files: ClassVar[tuple[str, str]]
+    companion: ClassVar[str] = ""
     roles: ClassVar[tuple[tuple[str, Role], ...]]
 
     _listed: ClassVar["WeakKeyDictionary[Tree, list[_Capture]]"]  # whoever recognises a tree will list it next
@@ -100,6 +101,8 @@ class _Unity(ABC):
         if tree not in cls._listed:
             captures: list[_Capture] = []
             for file in tree.find(*cls.files):
+                if cls.companion and not tree.has(_beside(file.path, cls.companion)):
+                    continue
                 path = tree.root / file.path
                 told = read_json(path)
                 try:
@@ -192,11 +195,11 @@ class Solo(_Unity):
     @classmethod
     def _annotations(cls, capture: _Told) -> Mapping[str, _Told]:
         """The first annotation of each kind."""
-        found: dict[str, _Told] = {}
-        for annotation in capture.get("annotations") or ():
-            if kind := cls._TYPES.get(annotation["@type"].rpartition(".")[2]):
-                found.setdefault(kind, annotation)
-        return found
+        found = {
+            cls._TYPES.get(annotation["@type"].rpartition(".")[2]): annotation
+            for annotation in reversed(capture.get("annotations") or ())
+        }
+        return {kind: found[kind] for kind in cls._TYPES.values() if kind in found}
 
 
 class Perception(_Unity):
@@ -205,6 +208,7 @@ class Perception(_Unity):
     name = "unity-perception"
     rule = "captures_<nnn>.json with annotation_definitions.json and the photos that they name"
     files = (r"[^/]+", r"captures_\d+\.json")
+    companion = "annotation_definitions.json"
     roles = (
         (r"(?:^|/)captures_\d+\.json$", Role.LABEL),
         (r"(?:^|/)(?:semantic|instance)_?segmentation[^/]*/[^/]+\.png$", Role.LABEL),
@@ -249,7 +253,7 @@ class Perception(_Unity):
 
     def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
         definitions = _definitions(json)
-        capture = next(each for each in _read_again(json)["captures"] if frame.image.endswith(each["filename"]))
+        capture = next(each for each in _read_again(json)["captures"] if frame.image.endswith(each["filename"] or "?"))
         told = {
             definitions[annotation["annotation_definition"]][0]: annotation["values"] or ()
             for annotation in capture["annotations"]
@@ -268,7 +272,7 @@ class Perception(_Unity):
 def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, str]]]]:
     """Number of an annotation -> its kind, and the classes of packed colours; of the kinds that can be decoded."""
     found: dict[Any, tuple[str, Sequence[tuple[int, str]]]] = {}
-    for each in _read_again(captures.with_name("annotation_definitions.json"))["annotation_definitions"]:
+    for each in _read_again(captures.with_name(Perception.companion))["annotation_definitions"]:
         name, spec = each["name"].lower(), each.get("spec") or ()
         if name == "semantic segmentation" and all(isinstance(entry["pixel_value"], dict) for entry in spec):
             found[each["id"]] = (

@@ -154,6 +154,18 @@ def test_basic_names_the_damaged_file(name: str, content: str | bytes | None, ki
         frames_of(root)["rgb_0000.png"].load_label(kind)
 
 
+def test_coco_has_boxes_and_pictures_of_labels(grow: Grow) -> None:
+    dataset = open_dataset(grow("replicator-coco"))
+    assert dataset.name == "replicator-coco"
+    frame = next(dataset.frames())
+    assert frame.labels == {"boxes": "coco_annotations_qwertzui.json"}
+    boxes = frame.load_label("boxes")
+    assert isinstance(boxes, Boxes)
+    (box,) = boxes.boxes
+    assert (box.label, box.left, box.top, box.right, box.bottom) == ("forklift", 1, 2, 30, 20)
+    assert dict(dataset.files())["RenderProduct_Camera/panoptic_Camera_0.0000.png"] is Role.LABEL
+
+
 @pytest.mark.parametrize("standard", [False, True])
 def test_kitti_tells_every_label_under_either_set_of_names(standard: bool, grow: Grow) -> None:
     root = grow("replicator-kitti", standard=standard)

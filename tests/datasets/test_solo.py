@@ -73,7 +73,7 @@ def test_photos_that_are_missing_are_told(layout: str, grow: Grow) -> None:
 def test_missing_masks_are_no_labels(grow: Grow) -> None:
     root = grow("unity-solo")
     (root / "solo_2/sequence.0/step0.Main Camera.instance segmentation.png").unlink()
-    assert list(frames_of(root)[FIRST["unity-solo"]].labels) == ["boxes", "segmentation"]
+    assert list(frames_of(root)[FIRST["unity-solo"]].labels) == ["segmentation", "boxes"]
 
 
 def test_objects_may_be_absent(grow: Grow) -> None:
@@ -118,3 +118,8 @@ def test_masks_of_numbers_are_carried(grow: Grow) -> None:
     dataset = open_dataset(root)
     assert list(next(dataset.frames()).labels) == ["boxes", "instance"]
     assert dict(dataset.files())["SemanticSegmentation1f/segmentation_0.png"] is Role.LABEL
+
+
+def test_lists_of_captures_of_others_are_let_alone(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "photo.jpg", {"captures_000.json": "[]"})
+    assert open_dataset(tmp_path).name == "images"
