@@ -77,6 +77,14 @@ def test_values_of_sets_are_toml_or_plain_words() -> None:
     assert config.sim == ""
 
 
+def test_the_real_side_is_one_place_or_several() -> None:
+    assert resolve(sets=["real=photos"]).real_places == [Path("photos")]
+    assert resolve(sets=['real=["photos", "drive.mp4"]']).real_places == [Path("photos"), Path("drive.mp4")]
+    assert resolve(sim="both").real_places == resolve(sim="both", real=[]).real_places == [Path("both")]
+    for wrong in (3, ["photos", 3], ["photos", ""], {"a": "b"}):
+        assert refusal(real=wrong) == "sim2real.toml: real: must be a folder or a video, or a list of them"
+
+
 def test_another_component_drops_the_options_of_the_one_it_replaces() -> None:
     assert resolve(sets=["discriminator.name=global"]).discriminator.options == {}
     assert resolve(sets=["discriminator.name=combined"]).discriminator.options == {"width": 32}
@@ -191,7 +199,7 @@ configs = st.builds(
     lambda **settings: resolve(file={name: value for name, value in settings.items() if value is not None}),
     recipe=st.sampled_from(RECIPES),
     sim=words,
-    real=words,
+    real=words | st.lists(words.filter(bool), max_size=3),
     run=words,
     summary=words,
     seed=st.integers(0, 2**40),

@@ -67,7 +67,7 @@ def show_start(trainer: "Trainer") -> None:
         frames, size = sum(each.frames for each in drawn), byte_size(sum(each.size for each in drawn))
         still = sum(each.still for each in drawn)
         err.print(
-            f"{frames} real images are frames of {len(drawn)} video{'s' if len(drawn) > 1 else ''}, {size} in {trainer.run.frames}"
+            f"of the real images {frames} are frames of videos ({len(drawn)}), {size} in {trainer.run.frames}"
             + (f"; {still} that hardly differed from the one before were left out" if still else "")
         )
     if len(real.sources) > 1:

@@ -171,6 +171,6 @@ def _notes(place: Place, drawn: Sequence[tuple[str, Drawn]]) -> Iterator[str]:
     yield from (f"{place.root / video}: {each.problem}" for video, each in drawn if each.problem)
     if place.unused and place.dataset:
         yield (
-            f"{place.path}: recognised as {place.dataset.name}, and from its {len(place.unused)} videos nothing is "
-            f"drawn; name those that are real, e.g. {place.unused[0]}"
+            f"{place.path}: recognised as {place.dataset.name}, so no frames are drawn from its videos "
+            f"({len(place.unused)}); name those that are real, e.g. {place.unused[0]}"
         )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # OpenCV reads it once; what is wrong is told here, in a line
+
 Report = Callable[[str, int, int], None]
 """Told of a stage, how much of it is done, and how much there is."""
 
@@ -233,7 +235,6 @@ def _times(capture: cv2.VideoCapture, pace: float) -> Iterator[float]:
 
 @contextmanager
 def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is told below, in a line
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     capture = cv2.VideoCapture(str(video.resolve()), cv2.CAP_FFMPEG)  # with a folder, for FFmpeg takes "a:b" for a URL

@@ -16,7 +16,8 @@ def _one_thread() -> None:
 def configure(photos: Path, tiny: list[str]) -> Callable[..., Config]:
     """Settings of a tiny training on ``photos``: ``configure("key=value", ..., sim=..., real=...)``."""
 
-    def build(*sets: str, sim: Path | str = photos / "sim", real: Path | str = photos / "real") -> Config:
-        return resolve(sets=[*tiny, *sets], sim=str(sim), real=str(real))
+    def build(*sets: str, sim: Path | str = photos / "sim", real: Path | str | list[Path] = photos / "real") -> Config:
+        named = [str(place) for place in real] if isinstance(real, list) else str(real)
+        return resolve(sets=[*tiny, *sets], sim=str(sim), real=named)
 
     return build

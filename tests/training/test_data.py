@@ -493,3 +493,57 @@ def test_images_travel_to_worker_processes_of_any_kind(photos: Path) -> None:
     images = unpaired(photos)
     sent: UnpairedImages = pickle.loads(pickle.dumps(images))
     assert torch.equal(batch_of(sent, 3).sim, batch_of(images, 3).sim)
+
+
+# ------------------------------------------------------------------------------------------------- several places
+
+
+@pytest.fixture
+def places(tmp_path: Path, paint: Paint) -> list[Path]:
+    """Two folders of 6 and 9 images that have the same names."""
+    return [paint(tmp_path / "a", 6, seed=3), paint(tmp_path / "b", 9, seed=4)]
+
+
+def test_images_of_all_places_count_alike(configure: Configure, photos: Path, places: list[Path]) -> None:
+    _, domain = open_domains(configure("data.validation=0", real=places))
+    assert sorted(domain.train) == sorted(path for place in places for path in place.iterdir())
+    images = UnpairedImages(domain_of(photos / "sim"), domain, Augment((8, 8)), batch_size=1, seed=0)
+    drawn = Counter(images.path(1, position).parent for position in range(30))
+    assert drawn == {places[0]: 12, places[1]: 18}
+
+
+@pytest.mark.parametrize(("validation", "count"), [("0.2", 3), ("0.5", 8), ("4", 4)])
+def test_what_is_held_out_is_drawn_from_all_places_together(
+    configure: Configure, places: list[Path], validation: str, count: int
+) -> None:
+    _, domain = open_domains(configure(f"data.validation={validation}", real=places))
+    assert len(domain.held_out) == count
+    assert set(domain.train).isdisjoint(domain.held_out)
+    assert len(domain.train) + len(domain.held_out) == 15
+
+
+def test_test_parts_stay_held_out_whatever_other_places_have(
+    configure: Configure, places: list[Path], two_sided: Path
+) -> None:
+    _, domain = open_domains(configure("data.validation=3", real=[two_sided, places[0]]))
+    held_out = Counter(path.parent for path in domain.held_out)
+    assert held_out == {two_sided / "testB": 3, places[0]: 3}
+
+
+def test_the_fingerprint_knows_which_place_an_image_is_from(
+    configure: Configure, places: list[Path], tmp_path: Path
+) -> None:
+    def fingerprint(real: Path | list[Path]) -> str:
+        return open_domains(configure("data.validation=0", real=real))[1].fingerprint
+
+    both = fingerprint(places)
+    assert len({both, fingerprint(places[::-1]), fingerprint(places[0]), fingerprint(places[1])}) == 4
+    assert fingerprint(places[:1]) == fingerprint(places[0])
+    moved = [place.rename(tmp_path / f"moved {place.name}") for place in places]
+    assert fingerprint(moved) == both
+
+
+def test_a_place_where_nothing_fits_the_globs_is_named(configure: Configure, places: list[Path]) -> None:
+    (places[1] / "0000.png").rename(places[1] / "only here.png")
+    with pytest.raises(DatasetError, match=r"/a: no real images fit the globs \['only\*'\]"):
+        open_domains(configure('data.real_include=["only*"]', real=places))
