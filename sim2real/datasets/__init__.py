@@ -152,10 +152,9 @@ class Dataset:
     def _known(self) -> Iterator[tuple[str, Role | None]]:
         """Every file with its role, in the order of the paths; None for what nobody knows."""
         claims, roles, other = self._claimed(), list(Role), getattr(self.adapter, "role", lambda _: None)
-        for path in self.tree:
-            folder, place = self._place(path)
+        for folder, place, name in self.tree.places():
             claim = claims[folder][place]
-            yield path, roles[claim - 1] if claim else other(path)
+            yield folder + name, roles[claim - 1] if claim else other(folder + name)
 
     def _claimed(self) -> dict[str, bytearray]:
         """For each folder a byte per entry: 0, or 1 + the place of the role that a frame gives it."""

@@ -182,13 +182,7 @@ class Tree:
 
     def __iter__(self) -> Iterator[str]:
         """Every file, in the order of the paths."""
-        pending = [""]
-        while pending:
-            path = pending.pop()
-            if path.endswith("/") or not path:
-                pending.extend(path + name for name in reversed(self._folders[path]))
-            else:
-                yield path
+        return (folder + name for folder, _, name in self.places())
 
     def __len__(self) -> int:
         return sum(1 for names in self._folders.values() for name in names if not name.endswith("/"))
@@ -214,6 +208,20 @@ class Tree:
     def at(self, path: str) -> str:
         """The path if that file is there, else an empty string: what a frame's labels are put together from."""
         return path if self.has(path) else ""
+
+    def places(self) -> Iterator[tuple[str, int, str]]:
+        """For every file, in the order of the paths, its folder, its place among the entries there, and its name."""
+        pending = [("", iter(enumerate(self._folders[""])))]
+        while pending:
+            folder, entries = pending[-1]
+            for place, name in entries:
+                if name.endswith("/"):
+                    inner = folder + name
+                    pending.append((inner, iter(enumerate(self._folders[inner]))))
+                    break
+                yield folder, place, name
+            else:
+                pending.pop()
 
     def place(self, path: str) -> tuple[str, int] | None:
         """The folder of a file and its place among the entries there; None if there is no such file."""
