@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from sim2real.datasets.base import Role
 from sim2real.datasets.resizing import KEEP, NEAREST, PHOTO, Resizing, Rule, Scale, Size
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import is_image, read_header
@@ -31,7 +32,7 @@ _NEAREST_KINDS: Final = frozenset({"segmentation", "instance", "depth", "distanc
 _SHOWN: Final = 3
 
 
-ERRORS: Final = (ValueError, LookupError, TypeError, ImageError)
+ERRORS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, EOFError, ImageError)
 """What a rule raises where a file is not what it is for."""
 
 
@@ -54,7 +55,12 @@ class Resize:
     def source(self) -> str:
         """The size of those images, as the manifest says it."""
         width, height = self.scale.source
-        return f"{width}x{height}"
+        return f"{width}x{height}" if width else "several sizes"
+
+    @property
+    def growth(self) -> float:
+        """How many pixels there are for one."""
+        return float(self.scale.x * self.scale.y) if self.scale.source[0] else 1.0
 
 
 class Resizer:
@@ -80,21 +86,21 @@ class Resizer:
                 if all(self._sizes[image] != size for image in self._images[path]):
                     self._images[path].append(frame.image)
 
-    def __call__(self, path: str) -> Resize | None:
+    def __call__(self, path: str, role: Role) -> Resize | None:
         """What becomes of a file; None if it is carried as it is.
 
         Raises:
             UnknownError: That is not known.
         """
-        rule = PHOTO if path in self._sizes else self._rule(path)
+        rule = PHOTO if path in self._sizes else self._rule(path, role)
         if rule is KEEP:
             return None
         if path in self._sizes and self._sizes[path] is None:
             return None  # whoever decodes it will say so
         images = [path] if path in self._sizes else self._images.get(path) or self._about(path)
         sizes = {size: image for image in images if (size := self._sizes[image])}
-        if rule.mixed:
-            return Resize(rule, Scale(next(iter(sizes), self._target), self._target))
+        if rule.mixed and len(sizes) > 1:
+            return Resize(rule, Scale((0, 0), self._target))
         if not sizes:
             raise UnknownError(f"the size of {images[0]} cannot be read" if images else "no image is near it")
         if len(sizes) > 1:
@@ -103,12 +109,14 @@ class Resizer:
         size = next(iter(sizes))
         return None if size == self._target else Resize(rule, Scale(size, self._target))
 
-    def _rule(self, path: str) -> Rule:
+    def _rule(self, path: str, role: Role) -> Rule:
         for pattern, rule in self._table:
             if pattern.search(path):
                 return rule
         if is_image(path) and path in self._kinds and self._kinds[path] <= _NEAREST_KINDS:
             return NEAREST
+        if role is Role.STALE:  # true of the old pixels alone, whatever their size
+            return KEEP
         raise UnknownError("nobody knows what of it depends on the size")
 
     def _about(self, path: str) -> list[str]:
@@ -169,7 +177,7 @@ def with_sizes(jobs: "Sequence[Job]", dataset: "Dataset", target: Size) -> "list
     sized, unknown = [], list[tuple[str, str]]()
     for job in jobs:
         try:
-            sized.append(replace(job, resize=resizer(job.path)) if job.stat else job)
+            sized.append(replace(job, resize=resizer(job.path, job.role)) if job.stat else job)
         except UnknownError as error:
             unknown.append((job.path, str(error)))
     if unknown:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sim2real.conversion.carry import can_clone
 from sim2real.conversion.plan import Job, Plan
 from sim2real.errors import Sim2RealError
+from sim2real.imageio import is_image
 
 
 def bytes_to_write(plan: Plan) -> int:
@@ -51,7 +52,7 @@ def _takes_space(plan: Plan, job: Job) -> bool:
 
 def _size(job: Job) -> int:
     """About how many bytes it will have."""
-    return round(job.size * job.resize.scale.x * job.resize.scale.y) if job.resize else job.size
+    return round(job.size * job.resize.growth) if job.resize and is_image(job.path) else job.size
 
 
 def _growth(plan: Plan, job: Job) -> int:

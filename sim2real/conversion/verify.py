@@ -199,7 +199,7 @@ class _Check:
         if line and original != line.source_sha256:
             yield "source", "the source is not what it was when it was converted"
         try:
-            resize = self.resizer(item.path) if self.resizer else None
+            resize = self.resizer(item.path, item.role) if self.resizer else None
         except UnknownError as error:
             yield "source", f"it is not known any more how it is resized: {error}"
             return

@@ -18,6 +18,8 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Disparity, Distance, Label, Segmentation
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_packed_ids
+from sim2real.datasets.resizing import KEEP, NEAREST
+from sim2real.datasets.resizing_documents import PFM
 from sim2real.errors import DatasetError
 
 FAR: Final = 10_000.0
@@ -133,6 +135,11 @@ class AirSim(FolderLayout):
     )
     rule = "images/img_<vehicle>_<camera>_0_<nanoseconds>.png"
     images = (r"images", r"img_.*_0_\d{18,20}\.(?:png|ppm)")
+    resizing = (
+        (r"img_.*_[124]_\d{18,20}\.pfm$", PFM),  # disparity is stored in shares of the width
+        (r"img_.*_[3567]_\d{18,20}\.png$", NEAREST),
+        (rf"(?:^|/){re.escape(RECORD)}$", KEEP),
+    )
     roles = (
         (r"img_.*_(?:5|7)_\d{18,20}\.(?:png|ppm)$|img_.*_(?:[1-9]|\d\d)_\d{18,20}\.pfm$", Role.LABEL),
         (r"img_.*_(?:[1-9]|\d\d)_\d{18,20}\.(?:png|ppm)$", Role.PSEUDO),

@@ -15,6 +15,8 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Boxes, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_channel, read_scalabel_boxes
+from sim2real.datasets.resizing import KEEP, NEAREST
+from sim2real.datasets.resizing_documents import SCALABEL
 
 _SPLIT: Final = r"(?P<split>train|val|test)"
 _VIDEO: Final = r"[0-9a-f]{8}-[0-9a-f]{8}"
@@ -61,6 +63,11 @@ class Bdd100k(FolderLayout):
         ("boxes", r"labels/det_20(?P<video>)", rf"det_{_SPLIT}\.json"),
         ("boxes", r"labels(?P<video>)", rf"bdd100k_labels_images_{_SPLIT}\.json"),
         ("boxes", rf"labels/box_track_20/{_SPLIT}", rf"(?P<video>{_VIDEO})\.json"),
+    )
+    resizing = (
+        (r"(?:^|/)(?:labels|drivable_maps|seg)/.*\.png$", NEAREST),
+        (r"(?:^|/)labels/.*\.json$", SCALABEL),
+        (r"(?:^|/)info/", KEEP),
     )
     roles = (
         (r"(?:^|/)(?:colormaps|color_labels)/", Role.PSEUDO),

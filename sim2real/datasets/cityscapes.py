@@ -26,6 +26,8 @@ from sim2real.datasets.labels import (
 )
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_json
+from sim2real.datasets.resizing import KEEP, NEAREST, disparity
+from sim2real.datasets.resizing_documents import CITYSCAPES_CAMERA, COCO, outlines
 from sim2real.errors import DatasetError
 
 _CITY: Final = r"(?P<split>train|val|test|train_extra|demoVideo)/(?P<city>[^/]+)"
@@ -78,6 +80,14 @@ class Cityscapes(FolderLayout):
         "disparity": _read_disparity,
         "boxes": _read_persons,
     }
+    resizing = (
+        (r"_disparity\.png$", disparity(zero=1)),
+        (r"_gt(?:Fine|Coarse)_\w+\.png$|(?:^|/)cityscapes_panoptic_\w+/[^/]+\.png$", NEAREST),
+        (r"_gt(?:Fine|Coarse)_polygons\.json$|_gtBbox\w+\.json$", outlines("imgWidth", "imgHeight")),
+        (r"(?:^|/)cityscapes_panoptic_\w+\.json$", COCO),
+        (r"_camera\.json$", CITYSCAPES_CAMERA),
+        (r"_(?:vehicle|timestamp)\.(?:json|txt)$", KEEP),
+    )
     roles = (
         (r"_gt(?:Fine|Coarse)_color\.png$", Role.PSEUDO),
         (r"_gt(?:Fine|Coarse|Bbox\w+?)(?:_\w+)?\.(?:png|json)$|_disparity\.png$|cityscapes_panoptic_", Role.LABEL),

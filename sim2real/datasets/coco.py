@@ -17,6 +17,8 @@ from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import Mask, decode_runs, draw, fill_polygon
 from sim2real.datasets.readers import read_packed_ids, renumbered
+from sim2real.datasets.resizing import NEAREST, Resizing
+from sim2real.datasets.resizing_documents import COCO
 from sim2real.errors import DatasetError
 from sim2real.imageio import is_image, read_header
 
@@ -43,6 +45,10 @@ class Coco:
     name: ClassVar[str] = "coco"
     rule: ClassVar[str] = "a JSON file in COCO's format, and the images that it names"
     by_replicator: ClassVar[bool] = False
+    resizing: ClassVar[Resizing] = (
+        (r"\.json$", COCO),
+        (r"(?:^|[/_-])(?:panoptic|pixelmaps?|stuff|masks?|labels?|seg\w*|instances?)[^/]*(?:/.*)?\.png$", NEAREST),
+    )
     sparse: ClassVar[Collection[str]] = ("boxes", "segmentation", "instance")
     stale: ClassVar[Sequence[tuple[str, str]]] = ((r"(?:^|/)captions_[^/]*\.json$", "captions that tell the old look"),)
     facts: ClassVar[Facts] = Facts(

@@ -14,6 +14,7 @@ from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label, read_index_mask
 from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.errors import ImageError
 from sim2real.imageio import read_header
 
@@ -33,6 +34,7 @@ class Gta5(FolderLayout):
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
         "segmentation": partial(read_index_mask, names=_CLASSES)
     }
+    resizing = ((r"(?:^|/)labels/\d{5}\w*\.png$", NEAREST), (r"(?:^|/)read_mapping/|\.mat$", KEEP))
     roles = ((r"(?:^|/)labels/\d{5}\w*\.png$", Role.LABEL), (r"(?:^|/)read_mapping/|\.mat$", Role.AUX))
     facts = Facts(
         title="GTA5 (Playing for Data)",

@@ -16,6 +16,8 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_json
+from sim2real.datasets.resizing import KEEP, NEAREST
+from sim2real.datasets.resizing_documents import COCO, outlines
 from sim2real.errors import DatasetError
 
 _SPLIT: Final = r"(?P<split>training|validation|testing)"
@@ -33,6 +35,12 @@ class MapillaryVistas(FolderLayout):
         (kind, rf"{_SPLIT}/{version}{folder}", _PNG)
         for kind, folder in _KINDS.items()
         for version in (r"v2\.0/", r"v1\.2/", "")
+    )
+    resizing = (
+        (r"(?:^|/)(?:labels|instances|panoptic)/.*\.png$", NEAREST),
+        (r"(?:^|/)polygons/.*\.json$", outlines("width", "height")),
+        (r"(?:^|/)panoptic/.*\.json$", COCO),
+        (r"(?:^|/)(?:config(?:_v\d\.\d)?\.json|demo\.py)$", KEEP),
     )
     roles = (
         (r"(?:^|/)(?:labels|instances|panoptic|polygons)/.*\.(?:png|json)$", Role.LABEL),

@@ -84,3 +84,24 @@ def draw(regions: Iterable[tuple[int, Mask]], size: tuple[int, int]) -> NDArray[
     for number, mask in sorted(regions, key=lambda region: -int(region[1].sum())):
         ids[mask] = number
     return ids
+
+
+def encode_runs(mask: Mask) -> list[int]:
+    """COCO's run lengths of a mask (H, W), as :func:`decode_runs` reads them."""
+    pixels = np.concatenate([[False], mask.T.ravel()])
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1])
+    return [int(run) for run in np.diff(np.concatenate([[0], changes, [mask.size]]))]
+
+
+def pack_runs(runs: Sequence[int]) -> bytes:
+    """The packed form of run lengths, as :func:`decode_runs` reads it."""
+    packed = bytearray()
+    for place, run in enumerate(runs):
+        number = run - runs[place - 2] if place > 2 else run
+        while True:
+            code, number = number & 31, number >> 5
+            done = number == (-1 if code & 16 else 0)
+            packed.append(48 + (code if done else code | 32))
+            if done:
+                break
+    return bytes(packed)

@@ -22,6 +22,8 @@ from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import decode_runs
 from sim2real.datasets.readers import read_json
+from sim2real.datasets.resizing import KEEP
+from sim2real.datasets.resizing_documents import NUIMAGES_OBJECTS, NUSCENES_FILES, NUSCENES_SENSORS
 from sim2real.errors import DatasetError
 from sim2real.imageio import read_header
 
@@ -34,6 +36,19 @@ class _NuScenes(FolderLayout):
     """What both share: samples are annotated, sweeps lie between them in time."""
 
     images = (r"(?:samples|sweeps)/CAM_\w+", r"(?P<frame>.+)\.jpe?g")
+    resizing = (
+        (r"(?:^|/)v1\.0-\w+/(?:object|surface)_ann\.json$", NUIMAGES_OBJECTS),
+        (r"(?:^|/)v1\.0-\w+/sample_data\.json$", NUSCENES_FILES),
+        (r"(?:^|/)v1\.0-\w+/calibrated_sensor\.json$", NUSCENES_SENSORS),
+        (
+            (
+                r"(?:^|/)v1\.0-\w+/(?:attribute|category|ego_pose|instance|lidarseg|log|map|panoptic|sample|"
+                r"sample_annotation|scene|sensor|visibility)\.json$"
+            ),
+            KEEP,
+        ),
+        (r"(?:^|/)(?:lidarseg|panoptic|maps|can_bus)/|(?:^|/)(?:samples|sweeps)/(?:LIDAR|RADAR)_", KEEP),
+    )
     roles = (
         (r"(?:^|/)v1\.0-\w+/(?:object_ann|surface_ann|sample_annotation|lidarseg|panoptic)\.json$", Role.LABEL),
         (r"(?:^|/)(?:lidarseg|panoptic|maps)/", Role.LABEL),

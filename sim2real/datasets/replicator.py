@@ -40,6 +40,8 @@ from sim2real.datasets.readers import (
     read_packed_ids,
     renumbered,
 )
+from sim2real.datasets.resizing import KEEP, NEAREST, along_x, along_y, places
+from sim2real.datasets.resizing_documents import ARRAY, ARRAY_BOXES, REPLICATOR_CAMERA
 from sim2real.errors import DatasetError
 from sim2real.imageio import read_header
 
@@ -177,6 +179,14 @@ class ReplicatorBasic(FolderLayout):
         "distance": lambda path: Distance(_read_metres(path)),
         "boxes": _read_boxes,
     }
+    resizing = (
+        (r"(?:^|[/_])bounding_box_2d_(?:tight|loose)_[\d_.]+\.npy$", ARRAY_BOXES),
+        (r"(?:^|[/_])distance_to_(?:camera|image_plane)_[\d_.]+\.npy$", ARRAY),
+        (r"(?:^|[/_])(?:\w+_segmentation|normals|distance_to_\w+?)_[\d_.]+\.png$", NEAREST),
+        (r"(?:^|[/_])camera_params_[^/]+\.json$", REPLICATOR_CAMERA),
+        (r"_(?:labels|mapping|prim_paths)_[\d_.]+\.json$|(?:^|/)metadata\.txt$", KEEP),
+        (r"(?:^|[/_])(?:bounding_box_3d|pointcloud|occlusion)_[^/]+\.npy$", KEEP),
+    )
     roles = (
         (r"(?:^|[/_])(?:normals|distance_to_\w+?)_[\d_.]+\.png$", Role.PSEUDO),
         (r"(?:^|[/_])pointcloud_rgb_[^/]+\.npy$", Role.STALE),
@@ -314,6 +324,15 @@ class ReplicatorKitti(FolderLayout):
         "distance": lambda path: Distance(read_depth(path, per_metre=256, nothing=0).metres),
         "boxes": _read_quoted_boxes,
     }
+    resizing = (
+        (r"(?:^|/)(?:semantic\w*|instance\w*|depth)/\d+\.png$", NEAREST),
+        # the class, the first of 15 words, may be a dictionary with spaces in it
+        (
+            r"(?:^|/)(?:object_detection|label_02)/\d+\.txt$",
+            places({-11: along_x, -10: along_y, -9: along_x, -8: along_y}),
+        ),
+        (r"(?:^|/)metadata\.txt$", KEEP),
+    )
     roles = (
         (r"(?:^|/)(?:semantic_segmentation|semantic_rgb|instance_rgb)/\d+\.png$", Role.PSEUDO),
         (
@@ -430,6 +449,11 @@ class ReplicatorMobilityGen(FolderLayout):
         "instance": lambda path: Instances(_above(path, 1)),
         "distance": _read_inverse,
     }
+    resizing = (
+        (r"(?:^|/)state/(?:segmentation|depth)/.*\.png$", NEAREST),
+        (r"(?:^|/)state/normals/.*\.npy$", ARRAY),
+        (r"(?:^|/)(?:occupancy_map|state/common)/", KEEP),
+    )
     roles = (
         (r"(?:^|/)state/(?:segmentation|depth|normals|pointcloud)/", Role.LABEL),
         (r"(?:^|/)(?:state/common/[^/]+|occupancy_map/[^/]+|config\.json|stage\.usda?)$", Role.AUX),

@@ -68,7 +68,8 @@ class Rule:
         update: The bytes of a file, and the scale of the images that it tells of -> its bytes at the new size.
             ``ValueError``, ``LookupError``, ``TypeError`` or ``ImageError`` tell what is wrong with it.
         mixed: Whether it may tell of images of several sizes, because it names their sizes itself: ``update`` asks
-            ``scale.of(width, height)``. Of other files all images have to have one size.
+            ``scale.of(width, height)``, and where they are several ``scale.source`` is (0, 0). Of other files all
+            images have to have one size.
     """
 
     update: Callable[[bytes, Scale], bytes]
@@ -120,15 +121,31 @@ def disparity(*, zero: int = 0) -> Rule:
     return nearest(change)
 
 
-def _kitti_flow(values: Values, scale: Scale) -> Values:
+def _longer(values: Values, scale: Scale, u: int, v: int) -> tuple[Values, Values]:
+    """Flow of 64 steps a pixel around 2^15 in two channels, and where 16 bits hold it still."""
     moved = values.astype(np.float64)
-    moved[..., :2] = np.rint((moved[..., :2] - 2**15) * (float(scale.x), float(scale.y)) + 2**15)
-    codable = ((moved >= 0) & (moved < 2**16)).all(axis=-1, keepdims=True) & (values[..., 2:] > 0)
-    return np.where(codable, moved, 0).astype(np.uint16)
+    moved[..., [u, v]] = np.rint((moved[..., [u, v]] - 2**15) * (float(scale.x), float(scale.y)) + 2**15)
+    return moved, np.all((moved >= 0) & (moved < 2**16), axis=-1, keepdims=True)
+
+
+def _kitti_flow(values: Values, scale: Scale) -> Values:
+    moved, codable = _longer(values, scale, 0, 1)
+    return np.where(codable & (values[..., 2:] > 0), moved, 0).astype(np.uint16)
+
+
+def _tartanair_flow(values: Values, scale: Scale) -> Values:
+    moved, codable = _longer(values, scale, 2, 1)
+    return np.where(codable, moved, (_OUT_OF_VIEW, 2**15, 2**15)).astype(np.uint16)
+
+
+_OUT_OF_VIEW: Final = 100
 
 
 KITTI_FLOW: Final = nearest(_kitti_flow)
 """Flow of ``(R - 2^15) / 64`` and ``(G - 2^15) / 64`` pixels; what 16 bits cannot hold becomes invalid, B = 0."""
+
+TARTANAIR_FLOW: Final = nearest(_tartanair_flow)
+"""Flow with u in blue, v in green and a mask in red, which says what becomes too large to be out of view."""
 
 
 # numbers in texts and documents
@@ -196,7 +213,7 @@ def columns(changes: Mapping[str, Change]) -> Rule:
 
 
 def places(changes: Mapping[int, Change]) -> Rule:
-    """The rule of rows of words: some that are numbers change, by place from 0, all else stays as it is."""
+    """The rule of rows of words: some that are numbers change, by place (from the end if negative), else all stays."""
     return Rule(lambda data, scale: _joined([_with_numbers(line, changes, scale) for line in _lines(data)]))
 
 
@@ -219,9 +236,9 @@ def _with_numbers(line: str, changes: Mapping[int, Change], scale: Scale) -> str
 
 def _with_words(line: str, words: Mapping[int, str]) -> str:
     """A line with other words at some places; its spaces stay."""
-    parts = re.split(r"(\S+)", line)  # spaces, word, spaces, word, ...
+    parts = re.split(r"(\S+)", line)  # spaces, word, spaces, word, ..., spaces
     for place, word in words.items():
-        parts[2 * place + 1] = word
+        parts[2 * place + (1 if place >= 0 else -1)] = word
     return "".join(parts)
 
 

@@ -18,6 +18,8 @@ from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.readers import packed, read_json, read_packed_ids, renumbered
+from sim2real.datasets.resizing import KEEP, Resizing
+from sim2real.datasets.resizing_documents import PERCEPTION, SOLO
 from sim2real.errors import DatasetError
 
 _Told = Mapping[str, Any]
@@ -129,6 +131,10 @@ class Solo(_Unity):
     name = "unity-solo"
     rule = "sequence.<n>/step<n>.frame_data.json with the photos of its RGB cameras"
     files = (r"sequence\.\d+", r"step\d+\.frame_data\.json")
+    resizing: ClassVar[Resizing] = (
+        (r"(?:^|/)step\d+\.frame_data\.json$", SOLO),
+        (r"(?:^|/)(?:metadata|(?:sensor|annotation|metric)_definitions)\.json$", KEEP),
+    )
     roles = (
         (r"(?:^|/)step\d+\.frame_data\.json$", Role.LABEL),
         (r"(?:^|/)step\d+\.[^/]+\.[^/]+\.(?:png|exr|jpe?g)$", Role.LABEL),
@@ -209,6 +215,10 @@ class Perception(_Unity):
     rule = "captures_<nnn>.json with annotation_definitions.json and the photos that they name"
     files = (r"[^/]+", r"captures_\d+\.json")
     companion = "annotation_definitions.json"
+    resizing: ClassVar[Resizing] = (
+        (r"(?:^|/)(?:captures|metrics)_\d+\.json$", PERCEPTION),
+        (r"(?:^|/)(?:egos|sensors|(?:annotation|metric)_definitions)\.json$", KEEP),
+    )
     roles = (
         (r"(?:^|/)captures_\d+\.json$", Role.LABEL),
         (r"(?:^|/)(?:semantic|instance)_?segmentation[^/]*/[^/]+\.png$", Role.LABEL),

@@ -15,6 +15,7 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentation
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_channel
+from sim2real.datasets.resizing import KEEP, NEAREST
 
 _COMMON: Final = (
     *("void", "sky", "building", "road", "sidewalk", "fence", "vegetation", "pole", "car", "traffic sign"),
@@ -51,6 +52,10 @@ class _Synthia(FolderLayout):
     """What both layouts share."""
 
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {"instance": _read_instances, "depth": _read_depth}
+    resizing = (
+        (r"(?:^|/)(?:GT|Depth)/.*\.png$", NEAREST),
+        (r"(?:^|/)CameraParams/.*/\d{6}\.txt$", KEEP),  # poses
+    )
     roles = (
         (r"(?:^|/)GT/COLOR/", Role.PSEUDO),
         (r"(?:^|/)(?:GT|Depth)/", Role.LABEL),

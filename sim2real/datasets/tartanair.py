@@ -19,6 +19,8 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import find_above, read_array, read_json
+from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW
+from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
@@ -102,6 +104,11 @@ class TartanAir(FolderLayout):
         "segmentation": _read_segmentation,
         "flow": _read_flow,
     }
+    resizing = (
+        (r"(?:^|/)(?:(?:depth|seg)_(?:left|right)/\d{6}_\w+|flow/\d{6}_\d{6}_mask)\.npy$", ARRAY),
+        (r"(?:^|/)flow/\d{6}_\d{6}_flow\.npy$", ARRAY_FLOW),
+        (r"(?:^|/)pose_(?:left|right)\.txt$", KEEP),
+    )
     roles = (
         (r"(?:^|/)(?:(?:depth|seg)_(?:left|right)/\d{6}_\w+|flow/\d{6}_\d{6}_(?:flow|mask))\.npy$", Role.LABEL),
         (r"(?:^|/)pose_(?:left|right)\.txt$", Role.AUX),
@@ -197,6 +204,11 @@ class TartanAirV2(FolderLayout):
         "distance": _read_packed_distance,
         "flow": _read_packed_flow,
     }
+    resizing = (
+        (r"(?:^|/)(?:depth|seg)_[lr]cam_\w+/\d{6}_\w+\.png$", NEAREST),
+        (r"(?:^|/)flow_[lr]cam_\w+/\d{6}_\d{6}_flow\.png$", TARTANAIR_FLOW),
+        (r"(?:^|/)(?:imu|lidar)/|(?:^|/)pose_[lr]cam_\w+\.txt$|(?:^|/)seg_label(?:_map)?\.json$|_sem\.pcd$", KEEP),
+    )
     roles = (
         (r"(?:^|/)(?:depth|seg)_[lr]cam_\w+/\d{6}_\w+\.png$", Role.LABEL),
         (r"(?:^|/)flow_[lr]cam_\w+/\d{6}_\d{6}_\w+\.(?:png|npz)$|_sem\.pcd$", Role.LABEL),

@@ -24,6 +24,8 @@ from sim2real.datasets.labels import (
 )
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_packed_ids
+from sim2real.datasets.resizing import KEEP, NEAREST
+from sim2real.datasets.resizing_documents import ARRAY, VOC
 from sim2real.errors import DatasetError
 from sim2real.imageio import read_header
 
@@ -54,6 +56,12 @@ class PascalVOC(FolderLayout):
         "instance": ("SegmentationObject{below}", _MASK),
         "boxes": ("Annotations{below}", r"(?P<frame>.+)\.xml"),
     }
+    resizing = (
+        (r"(?:^|/)Annotations/.+\.xml$", VOC),
+        (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.png$", NEAREST),
+        (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.npy$", ARRAY),
+        (r"(?:^|/)ImageSets/|(?:^|/)labelmap\.txt$", KEEP),
+    )
     roles = (
         (r"(?:^|/)Segmentation\w*(?:Visuali[sz]ation|Viz)/", Role.PSEUDO),
         (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.(?:png|npy)$|(?:^|/)Annotations/.+\.xml$", Role.LABEL),

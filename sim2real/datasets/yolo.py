@@ -16,6 +16,7 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, read_rows
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import draw, fill_polygon
+from sim2real.datasets.resizing import KEEP
 from sim2real.errors import DatasetError
 from sim2real.imageio import is_image, read_header
 
@@ -37,6 +38,7 @@ class Yolo(FolderLayout):
 
     name = "yolo"
     rule = "images with text files of their names, whose rows are those of YOLO"
+    resizing = ((r"\.(?:txt|ya?ml|names|data)$|_darknet\.labels$", KEEP),)  # numbers are shares of the image's size
     roles = (
         (r"\.cache$|\.npy$|(?:^|/)(?:train|val)_batch\d+(?:_labels|_pred)?\.jpg$", Role.STALE),
         (r"(?:^|/)(?:classes|labels|train|val|valid|test)\.txt$|\.ya?ml$|\.names$|\.data$|_darknet\.labels$", Role.AUX),
