@@ -158,9 +158,7 @@ def _kitti_class(label: str) -> str:
 
 def _read_inverse(path: Path) -> Distance:
     """``65535 / (1 + metres)`` in 16 bits (isaacsim.replicator.mobility_gen, writer.py)."""
-    with np.errstate(divide="ignore"):
-        metres = 65535 / read_depth(path, per_metre=1, nothing=0).metres - 1
-    return Distance(metres.astype(np.float32))
+    return Distance((65535 / read_depth(path, per_metre=1, nothing=0).metres - 1).astype(np.float32))
 
 
 class ReplicatorBasic(FolderLayout):
