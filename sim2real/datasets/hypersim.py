@@ -18,7 +18,7 @@ from sim2real.datasets.classes import NYU40
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Instances, Label, Segmentation, read_depth
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import find_above
+from sim2real.datasets.readers import find_above, of_shape
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import replacing
 from sim2real.imageio import encode_jpeg
@@ -30,11 +30,11 @@ _COLOURS: Final = (rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_hdf5", r"
 _LICENCE: Final = "CC BY-SA 3.0"
 
 
-def read_hdf5(path: Path, dimensions: int) -> NDArray[Any]:
-    """Read the array of one of Hypersim's HDF5 files.
+def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
+    """Read the array of one of Hypersim's HDF5 files: (H, W), or with channels (H, W, C).
 
     Raises:
-        DatasetError: It cannot be read, or is no array of so many dimensions under the name ``dataset``.
+        DatasetError: It cannot be read, or there is no such array under the name ``dataset``.
         Sim2RealError: h5py is not installed.
     """
     try:
@@ -45,13 +45,10 @@ def read_hdf5(path: Path, dimensions: int) -> NDArray[Any]:
     try:
         with h5py.File(path, "r", locking=False) as file:
             values = np.asarray(file["dataset"][()])
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError) as error:
         message = f"{path}: cannot be read as one of Hypersim's HDF5 files: {error}"
         raise DatasetError(message) from error
-    if values.ndim != dimensions:
-        message = f"{path}: an array of shape {values.shape}; this kind has {dimensions} dimensions"
-        raise DatasetError(message)
-    return values
+    return of_shape(values, (None, None, *channels), path)
 
 
 def tone_mapped(colour: NDArray[np.floating], entities: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -94,7 +91,7 @@ def write_previews(root: Path, report: Callable[[int, int], None]) -> int:
     for done, (colour, preview) in enumerate(missing):
         report(done, len(missing))
         entities = colour.beside("{scene}/images/scene_{camera}_geometry_hdf5/frame.{frame}.render_entity_id.hdf5")
-        rgb = tone_mapped(read_hdf5(root / colour.path, 3), read_hdf5(root / entities, 2))
+        rgb = tone_mapped(read_hdf5(root / colour.path, 3), read_hdf5(root / entities))
         (root / preview).parent.mkdir(exist_ok=True)
         with replacing(root / preview) as partial_file:
             partial_file.write_bytes(encode_jpeg(rgb))
@@ -210,7 +207,7 @@ class Hypersim(FolderLayout):
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label from its HDF5 file."""
         path = self.root / frame.labels[kind]
-        values = read_hdf5(path, 2)
+        values = read_hdf5(path)
         match kind:
             case "segmentation":
                 return Segmentation(values.astype(np.int32), dict(enumerate(NYU40, start=1)))

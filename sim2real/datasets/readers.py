@@ -49,6 +49,20 @@ def read_array(path: Path) -> NDArray[Any]:
     return array
 
 
+def of_shape(values: NDArray[Any], shape: tuple[int | None, ...], path: Path) -> NDArray[Any]:
+    """The values of a file, which have to be numbers of that shape; None stands for any size.
+
+    Raises:
+        DatasetError: They are not; it names the file.
+    """
+    fits = values.ndim == len(shape) and all(want in {None, got} for want, got in zip(shape, values.shape, strict=True))
+    if not fits or not np.issubdtype(values.dtype, np.number):
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        message = f"{path}: {values.dtype} of shape {values.shape}; a label of this kind is numbers of shape ({wanted})"
+        raise DatasetError(message)
+    return values
+
+
 def find_above(path: Path, name: str, root: Path) -> Path | None:
     """The file of that name in the nearest folder around a path, not outside the root; None if there is none."""
     around = (root / part / name for part in path.relative_to(root).parents)

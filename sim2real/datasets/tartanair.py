@@ -18,19 +18,15 @@ from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import find_above, read_array, read_json
+from sim2real.datasets.readers import find_above, of_shape, read_array, read_json
 from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
 
-def _array(path: Path, dimensions: int) -> NDArray[Any]:
-    values = read_array(path)
-    if values.ndim != dimensions:
-        message = f"{path}: an array of shape {values.shape}; a label of this kind has {dimensions} dimensions"
-        raise DatasetError(message)
-    return values
+def _map(path: Path) -> NDArray[Any]:
+    return of_shape(read_array(path), (None, None), path)
 
 
 def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
@@ -40,19 +36,19 @@ def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
 
 
 def _read_depth(path: Path) -> Depth:
-    return Depth(in_metres(_array(path, 2)))
+    return Depth(in_metres(_map(path)))
 
 
 def _read_segmentation(path: Path) -> Segmentation:
     """Numbers of meshes, which differ between environments; nobody has published their names."""
-    return Segmentation(_array(path, 2).astype(np.int32), {})
+    return Segmentation(_map(path).astype(np.int32), {})
 
 
 def _read_flow(path: Path) -> Flow:
     """000000_000001_flow.npy, and the mask beside it if that was downloaded too."""
-    uv = _array(path, 3)[..., :2]
+    uv = of_shape(read_array(path), (None, None, 2), path)
     mask = path.with_name(re.sub(r"_flow(?=\.npy$)", "_mask", path.name, flags=re.IGNORECASE))
-    return _flow(uv, _array(mask, 2) if mask.exists() else np.zeros(uv.shape[:2], np.uint8))
+    return _flow(uv, _map(mask) if mask.exists() else np.zeros(uv.shape[:2], np.uint8))
 
 
 class TartanAir(FolderLayout):

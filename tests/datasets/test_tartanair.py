@@ -74,13 +74,25 @@ def test_a_flight_is_known_from_inside(layout: str, part: str, images: int, grow
     assert part.endswith("image_left") or all("segmentation" in frame.labels for frame in dataset.frames())
 
 
+def test_names_count_without_regard_to_case_and_are_kept(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "p000/Image_Left/000000_LEFT.png", {"p000/DEPTH_left/000000_left_Depth.NPY": npy(METRES)})
+    (frame,) = open_dataset(tmp_path).frames()
+    assert (frame.image, frame.labels) == (
+        "p000/Image_Left/000000_LEFT.png",
+        {"depth": "p000/DEPTH_left/000000_left_Depth.NPY"},
+    )
+    assert isinstance(frame.load_label("depth"), Depth)
+
+
 def test_tracks_of_the_stereo_challenge_are_known(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "stereo/SE000/image_left/000000_left.png", "stereo/SE000/image_right/000000_right.png")
     dataset = open_dataset(tmp_path)
     assert (dataset.name, dataset.match.images) == ("tartanair", 2)
 
 
-@pytest.mark.parametrize("array", [b"", npy(METRES)[:-5], npy(METRES[0]), npy(np.array({}))])
+@pytest.mark.parametrize(
+    "array", [b"", npy(METRES)[:-5], npy(METRES[0]), npy(np.array({})), npy(np.full((24, 32), "?"))]
+)
 def test_a_damaged_array_is_an_error_that_names_it(array: bytes, grow: Grow, plant: Plant) -> None:
     root = grow("tartanair")
     plant(root, {f"{V1}/depth_left/000000_left_depth.npy": array})
