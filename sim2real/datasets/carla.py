@@ -28,6 +28,8 @@ from sim2real.datasets.readers import (
     read_scalabel_instances,
     renumbered,
 )
+from sim2real.datasets.resizing import KEEP, NEAREST
+from sim2real.datasets.resizing_documents import BENCH2DRIVE, OPV2V, SCALABEL
 from sim2real.errors import ImageError
 from sim2real.imageio import read_header, read_label
 
@@ -135,6 +137,11 @@ class CarlaBench2Drive(FolderLayout):
             _read_metres(path) if path.suffix.lower() == ".npz" else _read_grey_depth(path, reach=255)
         ),
     }
+    resizing = (
+        (r"(?:^|/)anno/\d{5}\.json\.gz$", BENCH2DRIVE),
+        (r"(?:^|/)(?:depth|semantic|instance)_(?:front|back)(?:_left|_right)?/\d{5}\.png$", NEAREST),
+        (r"(?:^|/)(?:lidar|radar|birdview|rgb_top_down|expert_assessment)/", KEEP),
+    )
     roles = (
         (r"(?:^|/)(?:rgb_top_down|rgb_\w+_(?:3d_bbox|landmark)|rendered)/[^/]+\.(?:jpe?g|png)$", Role.PSEUDO),
         (r"(?:^|/)(?:anno|lidar|radar|birdview|(?:depth|semantic|instance)_\w+)/", Role.LABEL),
@@ -249,6 +256,10 @@ class CarlaOpv2v(FolderLayout):
     rule = "<vehicle>/<frame>_camera<k>.png with <frame>.yaml"
     images = (r"-?\d+", r"(?P<frame>\d{5,6})_(?P<camera>camera\d)\.png")
     evidence = ((r"-?\d+", r"\d{5,6}\.yaml"),)
+    resizing = (
+        (r"(?:^|/)\d{5,6}\.yaml$", OPV2V),
+        (r"(?:^|/)\d{5,6}(?:\.pcd|_bev_\w+\.png)$|(?:^|/)data_protocol\.yaml$", KEEP),
+    )
     roles = (
         (r"_bev_vis\.png$", Role.PSEUDO),
         (r"(?:^|/)\d{5,6}(?:\.yaml|\.pcd|_bev_\w+\.png)$", Role.LABEL),
@@ -314,6 +325,11 @@ class CarlaShift(FolderLayout):
         "segmentation": partial(_read_tags, names=_OLD),
         "depth": _read_depth,
     }
+    resizing = (
+        (r"(?:^|/)det_\w+\.json$", SCALABEL),
+        (r"(?:^|/)(?:semseg|depth|depth_8bit)/.*\.png$", NEAREST),
+        (r"(?:^|/)lidar/|(?:^|/)seq\.csv$", KEEP),
+    )
     roles = (
         (r"(?:^|/)img\.(?:zip|tar|hdf5)$", Role.STALE),
         (r"(?:^|/)det_\w+\.json$|(?:^|/)(?:semseg|depth|depth_8bit|flow|lidar)(?:/|\.(?:zip|hdf5)$)", Role.LABEL),
@@ -399,6 +415,10 @@ class CarlaDataCollector(FolderLayout):
         "segmentation": partial(_read_tags, names=_OLD),
         "depth": _read_depth,
     }
+    resizing = (
+        (r"(?:Depth|SemanticSeg|Labels)_\d{5,}\.png$", NEAREST),
+        (r"Lidar\w*_\d{5,}\.ply$|(?:^|/)measurements_\d{5,}\.json$|/(?:checked|processed2|bad|bad_episode)$", KEEP),
+    )
     roles = (
         (r"(?:Depth|SemanticSeg|Labels|Lidar\w*)_\d{5,}\.(?:png|ply)$", Role.LABEL),
         (r"(?:^|/)(?:measurements_\d{5,}|(?:episode_|dataset_)?metadata)\.json$", Role.AUX),
