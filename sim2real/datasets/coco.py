@@ -2,12 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -81,21 +82,18 @@ class Coco:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._claims: Mapping[str, Mapping[str, _Claim]] | None = None
-        self._files: frozenset[str] = frozenset()
+        self._files: list[str] = []
+        self._claims: Mapping[str, Mapping[str, _Claim]] = {}
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """A JSON file with the arrays of COCO, and images that it names."""
-        images = len(_claims(tree, _files(tree, by_replicator=cls.by_replicator)))
+        images = len(_listed(tree, by_replicator=cls.by_replicator)[1])
         return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image that a file names, with the kinds of labels that the file has."""
-        if self._claims is None:
-            files = _files(tree, by_replicator=self.by_replicator)
-            self._files = frozenset(files)
-            self._claims = _claims(tree, files)
+        self._files, self._claims = _listed(tree, by_replicator=self.by_replicator)
         for index, (image, claims) in enumerate(self._claims.items()):
             labels = {kind: claim.path for kind, claim in claims.items()}
             yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
@@ -108,7 +106,7 @@ class Coco:
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label."""
-        claim = (self._claims or {})[frame.image][kind]
+        claim = self._claims[frame.image][kind]
         path = self.root / claim.file
         try:
             categories, places = _annotations(path)
@@ -134,6 +132,20 @@ class _Claim:
     image: int | str
     path: str
     rank: tuple[Any, ...] = field(compare=False)
+
+
+_Claims = Mapping[str, Mapping[str, _Claim]]
+_Listed = tuple[list[str], _Claims]
+_LISTED: Final[WeakKeyDictionary[Tree, dict[bool, _Listed]]] = WeakKeyDictionary()
+
+
+def _listed(tree: Tree, *, by_replicator: bool) -> _Listed:
+    """The files in COCO's format, and the labels of the images; kept, as whoever recognises a tree lists it next."""
+    listed = _LISTED.setdefault(tree, {})
+    if by_replicator not in listed:
+        files = _files(tree, by_replicator=by_replicator)
+        listed[by_replicator] = (files, _claims(tree, files))
+    return listed[by_replicator]
 
 
 def _files(tree: Tree, *, by_replicator: bool) -> list[str]:
@@ -196,7 +208,7 @@ def _listing(path: Path) -> _Listing:
     return _Listing(images, kinds, masks)
 
 
-def _claims(tree: Tree, files: list[str]) -> Mapping[str, Mapping[str, _Claim]]:
+def _claims(tree: Tree, files: list[str]) -> _Claims:
     """The labels of each image that is named, in the order of the paths."""
     masks = {file: _mask_paths(tree, file, _listing(tree.root / file).masks) for file in files}
     taken = {path for paths in masks.values() for path in paths.values()}
