@@ -90,11 +90,12 @@ def write_previews(root: Path, report: Callable[[int, int], None]) -> int:
         raise DatasetError(message)
     for done, (colour, preview) in enumerate(missing):
         report(done, len(missing))
-        entities = colour.beside("{scene}/images/scene_{camera}_geometry_hdf5/frame.{frame}.render_entity_id.hdf5")
-        rgb = tone_mapped(read_hdf5(root / colour.path, 3), read_hdf5(root / entities))
+        linear = read_hdf5(root / colour.path, 3)
+        seen = root / colour.beside("{scene}/images/scene_{camera}_geometry_hdf5/frame.{frame}.render_entity_id.hdf5")
+        jpeg = encode_jpeg(tone_mapped(linear, of_shape(read_hdf5(seen), linear.shape[:2], seen)))
         (root / preview).parent.mkdir(exist_ok=True)
-        with replacing(root / preview) as partial_file:
-            partial_file.write_bytes(encode_jpeg(rgb))
+        with replacing(root / preview) as file:
+            file.write_bytes(jpeg)
     report(len(missing), len(missing))
     return len(missing)
 

@@ -126,6 +126,17 @@ def test_previews_of_a_dataset_that_has_none_make_it_whole(grow: Grow, cli: Cli)
     assert "no ai_VVV_NNN" in cli("hypersim-previews", root / "ai_001_001/_detail").stderr
 
 
+def test_previews_need_to_know_what_is_seen(grow: Grow, plant: Plant, cli: Cli) -> None:
+    root = grow("hypersim", previews=False)
+    seen = f"{GEOMETRY}/frame.0000.render_entity_id.hdf5"
+    plant(root, {seen: hdf5(ENTITIES[:-1])})
+    assert "frame.0000.render_entity_id.hdf5: int32 of shape (23, 32)" in cli("hypersim-previews", root).stderr
+    (root / seen).unlink()
+    done = cli("hypersim-previews", root)
+    assert (done.returncode, "frame.0000.render_entity_id.hdf5: cannot be read" in done.stderr) == (1, True)
+    assert not list(root.rglob("*.jpg"))
+
+
 def test_tone_mapping_brings_the_90th_percentile_of_what_is_seen_to_four_fifths() -> None:
     grey = np.repeat(np.linspace(0, 10, 1001, dtype=np.float32)[None, :, None], 3, axis=2)
     entities = np.ones((1, 1001), np.int32)
