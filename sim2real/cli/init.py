@@ -18,7 +18,7 @@ _TEMPLATE = """\
 
 recipe = {recipe_text}
 sim = {sim}  # {sim_facts}
-real = {real}  # {real_facts}
+real = {real}  # {real_facts}; may be a list of folders and videos
 run = {run}  # where `train` writes, and `convert` and `batch` find the model
 seed = 0
 
@@ -27,6 +27,7 @@ seed = 0
 # size = {size}  # width, height
 # batch_size = {batch_size}
 # sim_include = ["*/clone/*"]  # only what fits one of these globs; also sim_exclude, real_include, real_exclude
+# video_every = 1.0  # seconds between the frames that are drawn from real videos
 
 # Larger networks, for a GPU; a plugin's by its name.
 # [generator.options]

@@ -63,15 +63,15 @@ def show_start(trainer: "Trainer") -> None:
         f"{len(sim.held_out)} and {len(real.held_out)} held out; {trainer.total} steps on {trainer.device} in "
         f"{trainer.precision}; {sizes}; into {trainer.run.path}"
     )
-    if drawn := [each for source in real.sources for each in source.drawn]:
+    if drawn := [each for origin in real.origins for each in origin.drawn]:
         frames, size = sum(each.frames for each in drawn), byte_size(sum(each.size for each in drawn))
         still = sum(each.still for each in drawn)
         err.print(
             f"of the real images {frames} are frames of videos ({len(drawn)}), {size} in {trainer.run.frames}"
             + (f"; {still} that hardly differed from the one before were left out" if still else "")
         )
-    if len(real.sources) > 1:
-        counts = ", ".join(f"{len(source.frames)} of {source.path} ({source.layout})" for source in real.sources)
+    if len(real.origins) > 1:
+        counts = ", ".join(f"{origin.images} of {origin.path} ({origin.layout})" for origin in real.origins)
         err.print(f"the real images, which all count alike: {counts}")
     if trainer.step:
         err.print(f"continuing from step {trainer.step}")

@@ -146,7 +146,8 @@ def open_sources(
                 notes=tuple(_notes(place, mine)),
             )
         )
-    _require_distinct(sources)
+    if len(sources) > 1:
+        _require_distinct(sources)
     return sources
 
 

@@ -5,6 +5,7 @@ a quarter of the room of PNGs. They stand upright, whatever way the camera was h
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ Report = Callable[[str, int, int], None]
 """Told of a stage, how much of it is done, and how much there is."""
 
 _CONTENTS: Final = "video.json"
+_LONGEST: Final = 40  # characters of its name that a video's folder has
 _THUMBNAIL: Final = (32, 32)
 _ENDS: Final = 2**20  # bytes at either end of a file by which it is known
 _LOST: Final = (0.25, 0.02)  # seconds and share by which a whole video may be shorter than it says
@@ -116,11 +118,12 @@ def draw_frames(
     folders = [folder / _name(video, drawing) for video in videos]
     missing = {place: video for place, video in zip(folders, videos, strict=True) if _read(place) is None}
     seconds = [video_seconds(video) for video in missing.values()]
-    total, before = round(sum(seconds)), 0.0
+    total, before = math.ceil(sum(seconds)), 0.0
     for (place, video), length in zip(missing.items(), seconds, strict=True):
 
         def tell(done: float, before: float = before, length: float = length) -> None:
-            progress("drawing", int(before + min(done, length)), total)
+            if (now := int(before + min(done, length))) < total:
+                progress("drawing", now, total)
 
         _draw(video, place, drawing, tell)
         before += length
@@ -145,7 +148,7 @@ def _name(video: Path, drawing: Drawing) -> str:
         for start in (0, max(0, size - _ENDS)):
             file.seek(start)
             known.update(file.read(_ENDS))
-    return f"{video.stem}-{known.hexdigest()[:12]}"
+    return f"{video.stem[:_LONGEST]}-{known.hexdigest()[:12]}"
 
 
 def _read(folder: Path) -> Drawn | None:

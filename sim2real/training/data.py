@@ -24,7 +24,7 @@ from sim2real.augment import Augment
 from sim2real.config import Config
 from sim2real.datasets.base import Frame, Side
 from sim2real.datasets.sources import Source, image_path, open_folder, open_sources
-from sim2real.datasets.video import Drawing, Report
+from sim2real.datasets.video import Drawing, Drawn, Report
 from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import read_scaled
@@ -40,6 +40,24 @@ def stamp_of(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
+class Origin(NamedTuple):
+    """A place that images of a side are from.
+
+    Attributes:
+        path: A folder or a video.
+        layout: Registered name of the folder's layout, or ``"video"``.
+        images: How many of the side are from there.
+        drawn: What was drawn from each video.
+        notes: What is to be known of it, a line each.
+    """
+
+    path: Path
+    layout: str
+    images: int
+    drawn: tuple[Drawn, ...]
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """The images of one side.
@@ -50,7 +68,7 @@ class Domain:
         held_out: Those that are never trained on.
         fingerprint: A hash of their names and sizes.
         stamps: What ``train`` looked like when it was listed, see :func:`stamp_of`; without them no change is noticed.
-        sources: Where they are from.
+        origins: Where they are from.
     """
 
     side: Side
@@ -58,7 +76,7 @@ class Domain:
     held_out: Sequence[Path]
     fingerprint: str
     stamps: Sequence[Stamp] = ()
-    sources: Sequence[Source] = ()
+    origins: Sequence[Origin] = ()
 
 
 class RawBatch(NamedTuple):
@@ -137,8 +155,12 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source]) -> Domai
     digest = sha256()
     for number, (size, _) in zip(order, stamps, strict=True):
         digest.update(f"{names[number]}\0{size}\n".encode())
+    origins = [
+        Origin(source.path, source.layout, len(part), source.drawn, source.notes)
+        for source, part in zip(sources, parts, strict=True)
+    ]
     count = len(train)
-    return Domain(side, paths[:count], paths[count:], digest.hexdigest(), stamps[:count], sources)
+    return Domain(side, paths[:count], paths[count:], digest.hexdigest(), stamps[:count], origins)
 
 
 def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:

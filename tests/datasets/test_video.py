@@ -45,7 +45,14 @@ def shown_in(drawn: Drawn) -> list[int]:
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.mp4", "mp4v"), ("a.MOV", "mp4v"), ("a b.avi", "MJPG"), ("ü.mkv", "mp4v"), ("a.webm", "VP80")],
+    [
+        ("a.mp4", "mp4v"),
+        ("a.MOV", "mp4v"),
+        ("a b.avi", "MJPG"),
+        ("ü.mkv", "mp4v"),
+        ("a.webm", "VP80"),
+        ("é" * 120 + ".mp4", "mp4v"),
+    ],
 )
 def test_a_frame_a_second_is_drawn_from_every_kind_of_video(tmp_path: Path, name: str, codec: str) -> None:
     video = write_video(tmp_path / name, 40, codec)
