@@ -110,7 +110,7 @@ class Cityscapes(FolderLayout):
         labels={
             "segmentation": "of the left camera; fine labels where they are there, else coarse ones",
             "instance": "1000 times the class plus a number; groups of objects have none",
-            "disparity": "computed by semi-global matching, not measured",
+            "disparity": "computed from the pair of images, not measured",
             "boxes": "of CityPersons: persons with their hidden parts",
         },
         irregularities=(
