@@ -28,7 +28,7 @@ from sim2real.datasets.readers import (
     read_scalabel_instances,
     renumbered,
 )
-from sim2real.datasets.resizing import KEEP, NEAREST
+from sim2real.datasets.resizing import KEEP, NEAREST, PHOTO
 from sim2real.datasets.resizing_documents import BENCH2DRIVE, OPV2V, SCALABEL
 from sim2real.errors import ImageError
 from sim2real.imageio import read_header, read_label
@@ -220,6 +220,13 @@ class CarlaGarage(FolderLayout):
         (r"(?:^|/)measurements/", "the states of traffic lights, the weather"),
         (r"(?:^|/)\d{4,}\.jpe?g$", "simulated images, drawn for debugging"),
     )
+    resizing = (
+        (r"(?:^|/)(?:semantics|depth)(?:_augmented)?/[^/]+\.png$", NEAREST),
+        (
+            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4,}\.jpe?g)$",
+            KEEP,
+        ),
+    )
     consecutive = True
 
 
@@ -308,7 +315,7 @@ class CarlaShift(FolderLayout):
             "Labels in archives are carried in them and are not known; `inspect` names what is still packed.",
             "Flow belongs to the videos at 10 Hz, and the direction of CARLA's is disputed: carried, not decoded.",
             "Boxes in space, the depth of 8 bits and the LiDAR of `center` are carried, not decoded.",
-            "A few masks have a tag 23 that has no name.",
+            "Masks that were unpacked from videos may have tags without a name (issue 4).",
         ),
         folder="shift",
     )
@@ -479,4 +486,9 @@ class CarlaKitti(FolderLayout):
         (r"(?:^|/)(?:full_\w+|lidar_to_cam\w*)\.txt$", Role.AUX),
     )
     stale = ((r"(?:^|/)screenshot\.png$", "a simulated image"),)
+    resizing = (
+        (r"(?:^|/)images_(?:ss|depth)/[^/]+\.png$", NEAREST),
+        (r"\.ply$|(?:^|/)(?:full_\w+|lidar_to_cam\w*)\.txt$", KEEP),
+        (r"(?:^|/)screenshot\.png$", PHOTO),
+    )
     consecutive = True

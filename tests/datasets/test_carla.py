@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim2real.conversion import ConvertOptions, convert
 from sim2real.datasets import Dataset, Frame, Role, open_dataset
 from sim2real.datasets.labels import Boxes, Depth, Instances, Label, Segmentation
 from sim2real.datasets.readers import read_scalabel_boxes
@@ -249,6 +250,22 @@ def test_boxes_of_scalabel_are_those_of_video_and_image(tmp_path: Path) -> None:
     (box,) = read_scalabel_boxes(path, "7.jpg", "ü1").boxes
     assert (box.label, box.left, box.top, box.right, box.bottom) == ("Fußgänger", 1, 2, 4, 5)
     assert read_scalabel_boxes(path, "7.jpg", "ü0") == Boxes(())
+
+
+@pytest.mark.parametrize(("name", "depth"), [("carla-garage", 10), ("carla-kitti", METRES)])
+def test_recordings_without_intrinsics_can_be_resized(
+    name: str, depth: float, grow: Grow, write_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, out = grow(name), tmp_path / "out"
+    convert(source, out, ConvertOptions(model=write_run(tmp_path / "run"), device="cpu", workers=1, resize=(16, 12)))
+    dataset = open_dataset(out, name)
+    frame = next(dataset.frames())
+    assert frame.load_image().shape == (12, 16, 3)
+    resized, segmentation = frame.load_label("depth"), frame.load_label("segmentation")
+    assert isinstance(resized, Depth)
+    assert isinstance(segmentation, Segmentation)
+    assert segmentation.ids.shape == resized.metres.shape == (12, 16)
+    assert resized.metres[[0, -1], 0] == pytest.approx((depth, np.nan), nan_ok=True)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"frames": 3}', '[{"name": "a"}, {"nam', "[3]", '[{"labels": []}]'])
