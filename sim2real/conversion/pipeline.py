@@ -24,7 +24,7 @@ from sim2real.conversion.gate import Gate, Outcome, parse_gate
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Job, Plan, stat_of
-from sim2real.conversion.resizing import ERRORS, Resize
+from sim2real.conversion.resizing import DamageError, Resize
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, decode_picture, encode_picture, read_header, resize_picture
@@ -325,7 +325,7 @@ class Pipeline:
             original = _read(source)
         try:
             data = resize(original)
-        except ERRORS as error:
+        except DamageError as error:
             raise SourceError(f"cannot be resized: {error}") from error
         write_whole(self._target(job.path), data)
         line = _line(job, hashlib.sha256(original).hexdigest(), hashlib.sha256(data).hexdigest(), len(data))

@@ -32,8 +32,11 @@ _NEAREST_KINDS: Final = frozenset({"segmentation", "instance", "depth", "distanc
 _SHOWN: Final = 3
 
 
-ERRORS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, EOFError, ImageError)
-"""What a rule raises where a file is not what it is for."""
+_DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, EOFError, ImageError)
+
+
+class DamageError(Exception):
+    """Why a file cannot be brought to another size."""
 
 
 class UnknownError(Exception):
@@ -48,8 +51,17 @@ class Resize:
     scale: Scale
 
     def __call__(self, data: bytes) -> bytes:
-        """The bytes of the file at the new size; raises one of ``ERRORS``."""
-        return self.rule.update(data, self.scale)
+        """The bytes of the file at the new size.
+
+        Raises:
+            DamageError: It is not what the rule is for.
+        """
+        try:
+            return self.rule.update(data, self.scale)
+        except KeyError as error:
+            raise DamageError(f"it has no {error}") from error
+        except _DAMAGE as error:
+            raise DamageError(str(error)) from error
 
     @property
     def source(self) -> str:

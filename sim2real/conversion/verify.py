@@ -11,7 +11,7 @@ import numpy as np
 from sim2real.conversion.manifest import Line, Record, aside, contents, read_manifest, read_record
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
-from sim2real.conversion.resizing import ERRORS, Resize, Resizer, UnknownError
+from sim2real.conversion.resizing import DamageError, Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Role
 from sim2real.datasets.resizing import PHOTO
@@ -250,7 +250,7 @@ def _not_resized(source: Path, path: Path, resize: Resize) -> str:
             same = _header_to_be(source, resize) == read_header(path)
         else:
             same = is_image(path.name) and np.array_equal(decode_label(wanted, path), decode_label(actual, path))
-    except (OSError, *ERRORS) as error:
+    except (OSError, ImageError, DamageError) as error:
         return f"cannot be compared with its source: {error}"
     return "" if same else "not what its source becomes at the new size"
 

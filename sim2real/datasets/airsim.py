@@ -137,7 +137,7 @@ class AirSim(FolderLayout):
     images = (r"images", r"img_.*_0_\d{18,20}\.(?:png|ppm)")
     resizing = (
         (r"img_.*_[124]_\d{18,20}\.pfm$", PFM),  # disparity is stored in shares of the width
-        (r"img_.*_[3567]_\d{18,20}\.png$", NEAREST),
+        (r"img_.*_[1-9]_\d{18,20}\.png$", NEAREST),
         (rf"(?:^|/){re.escape(RECORD)}$", KEEP),
     )
     roles = (

@@ -25,7 +25,16 @@ from sim2real.datasets.labels import (
 )
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_kitti_boxes, read_kitti_instances, read_kitti_rows
-from sim2real.datasets.resizing import KEEP, KITTI_CALIBRATION, KITTI_FLOW, NEAREST, PHOTO, disparity, kitti_boxes
+from sim2real.datasets.resizing import (
+    KEEP,
+    KITTI_CALIBRATION,
+    KITTI_FLOW,
+    MATRIX,
+    NEAREST,
+    PHOTO,
+    disparity,
+    kitti_boxes,
+)
 from sim2real.errors import DatasetError
 from sim2real.imageio import is_image
 
@@ -63,6 +72,7 @@ class _Kitti(FolderLayout):
         (r"(?:^|/)label_[23]/\d+\.txt$", kitti_boxes()),
         (r"(?:^|/)label_0[23]/\d+\.txt$", kitti_boxes(ahead=2)),
         (r"(?:^|/)calib(?:_cam_to_cam)?(?:/\d+)?\.txt$", KITTI_CALIBRATION),
+        (r"(?:^|/)intrinsics/\w+\.txt$", MATRIX),
         (r"(?:^|/)(?:image_0?[01]|prev_[23])/.*\.(?:png|jpe?g)$", PHOTO),
         (
             (

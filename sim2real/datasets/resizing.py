@@ -298,5 +298,17 @@ def scaled_projection(rows: Values, scale: Scale) -> Values:
     return np.asarray(factors[:, None] * rows + shifts[:, None] * rows[2])
 
 
+def _matrix(data: bytes, scale: Scale) -> bytes:
+    text = data.decode()
+    rows = np.array(text.split(), np.float64).reshape(3, -1)
+    values = scaled_projection(rows, scale).ravel().tolist()
+    parts = re.split(r"(\S+)", text)
+    parts[1::2] = map(_written, values)
+    return "".join(parts).encode()
+
+
+MATRIX: Final = Rule(_matrix)
+"""A text of the 9 or 12 numbers of a projection."""
+
 KITTI_CALIBRATION: Final = Rule(_kitti_calibration)
 """calib.txt, calib/000000.txt, calib_cam_to_cam.txt: the projections, and the sizes of the images that are there."""

@@ -307,7 +307,7 @@ REPLICATOR_CAMERA: Final = document(_replicator_camera)
 
 
 def _bench2drive(content: Any, scale: Scale) -> None:  # noqa: ANN401
-    for name, sensor in content["sensors"].items():
+    for name, sensor in content.get("sensors", {}).items():
         if "TOP_DOWN" not in name and "image_size_x" in sensor:
             own = _scale_of(sensor, "image_size_x", "image_size_y", scale)
             sensor["intrinsic"] = scaled_projection(np.array(sensor["intrinsic"], float), own).tolist()
