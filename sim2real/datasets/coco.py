@@ -82,7 +82,7 @@ class Coco:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._files: list[str] = []
+        self._files: frozenset[str] = frozenset()
         self._claims: Mapping[str, Mapping[str, _Claim]] = {}
 
     @classmethod
@@ -135,7 +135,7 @@ class _Claim:
 
 
 _Claims = Mapping[str, Mapping[str, _Claim]]
-_Listed = tuple[list[str], _Claims]
+_Listed = tuple[frozenset[str], _Claims]
 _LISTED: Final[WeakKeyDictionary[Tree, dict[bool, _Listed]]] = WeakKeyDictionary()
 
 
@@ -144,7 +144,7 @@ def _listed(tree: Tree, *, by_replicator: bool) -> _Listed:
     listed = _LISTED.setdefault(tree, {})
     if by_replicator not in listed:
         files = _files(tree, by_replicator=by_replicator)
-        listed[by_replicator] = (files, _claims(tree, files))
+        listed[by_replicator] = (frozenset(files), _claims(tree, files))
     return listed[by_replicator]
 
 
