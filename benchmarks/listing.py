@@ -179,6 +179,7 @@ def measure_layouts(layouts: dict[str, Callable[..., Path]], files: int, turns: 
         ]
         peak = statistics.median(max(measured.peak for measured in measureds) for measureds in rounds)
         rows.append([name, str(count), *(f"{seconds:.2f} s" for seconds in times), f"{peak:.0f} MB"])
+        print(*rows[-1], file=sys.stderr, flush=True)  # for whoever waits
     columns = ["layout", "files", "os.walk", *_STAGES, "warnings", "peak memory"]
     print_table(f"Trees of the tests with about {files} files. {processor()}", columns, rows)
 
