@@ -238,7 +238,7 @@ def _with_words(line: str, words: Mapping[int, str]) -> str:
     """A line with other words at some places; its spaces stay."""
     parts = re.split(r"(\S+)", line)  # spaces, word, spaces, word, ..., spaces
     for place, word in words.items():
-        parts[2 * place + (1 if place >= 0 else -1)] = word
+        parts[2 * place + (place >= 0)] = word
     return "".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 import io
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from sim2real import open_dataset
+from sim2real.conversion.resizing import DamageError, Resizer, UnknownError
+from sim2real.datasets.labels import Box, Boxes, Depth, Disparity, Distance, Flow, Instances, SceneFlow, Segmentation
 from sim2real.datasets.resizing import (
     KEEP,
     KITTI_CALIBRATION,
@@ -221,3 +225,56 @@ def test_cameras_of_kitti_raw_are_those_whose_images_are_there() -> None:
     }
     with pytest.raises(ValueError, match="of 1242x375 or 1392x512, they are 1224x370"):
         changed((1224, 370))
+
+
+# every layout
+
+
+def test_labels_of_every_layout_are_those_of_the_nearest_pixels(layout: tuple[str, Path], tmp_path: Path) -> None:
+    name, source = layout
+    dataset = open_dataset(source)
+    resizer, scale = Resizer(dataset, (16, 18)), Scale((32, 24), (16, 18))
+    out = tmp_path / "out"
+    for path, role in dataset.files():
+        try:
+            resize, data = resizer(path, role), (source / path).read_bytes()
+            data = resize(data) if resize else data
+        except (UnknownError, DamageError):  # no label that is decoded, but for Hypersim's arrays
+            continue
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_bytes(data)
+    frames = {frame.image: frame for frame in open_dataset(out, dataset.name).frames()}
+    for frame in dataset.frames():
+        assert frames[frame.image].load_image().shape == (18, 16, 3)
+        for kind in frame.labels if name != "hypersim" else ():
+            agree(frames[frame.image].load_label(kind), frame.load_label(kind), scale)
+
+
+def agree(after: object, before: object, scale: Scale) -> None:
+    match after, before:
+        case (Segmentation(ids), Segmentation(others)) | (Instances(ids), Instances(others)):
+            same = ids == scale.nearest(others)
+            assert same.mean() > 0.9  # outlines are drawn anew
+        case (Depth(metres), Depth(others)) | (Distance(metres), Distance(others)):
+            assert np.array_equal(metres, scale.nearest(others), equal_nan=True)
+        case SceneFlow(xyz), SceneFlow(others):
+            assert np.array_equal(xyz, scale.nearest(others), equal_nan=True)
+        case Disparity(shifts), Disparity(others):
+            assert shifts == pytest.approx(scale.nearest(others) / 2, abs=1 / 256, nan_ok=True)
+        case Flow(uv, valid), Flow(others, known):
+            assert np.array_equal(valid, scale.nearest(known))
+            wanted = scale.nearest(others) * (0.5, 0.75)
+            assert np.abs(uv - wanted)[valid] == pytest.approx(0, abs=0.05 * np.abs(wanted).max() + 1 / 64)
+        case Boxes(boxes), Boxes(others):
+            assert [(box.label, box.track, box.truncated) for box in boxes] == [
+                (box.label, box.track, box.truncated) for box in others
+            ]
+            for box, other in zip(boxes, others, strict=True):
+                edges = [edge * factor for edge, factor in zip(edges_of(other), (0.5, 0.75) * 2, strict=True)]
+                assert np.abs(np.subtract(edges_of(box), edges)).max() < 1
+        case _:
+            raise AssertionError(f"{type(after)} is no {type(before)}")
+
+
+def edges_of(box: Box) -> tuple[float, ...]:
+    return box.left, box.top, box.right, box.bottom
