@@ -29,7 +29,7 @@ def command(
     places: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[SIM REAL... OUT]",
+            metavar="SIM REAL... OUT",
             help="The simulation's dataset, real images (folders and videos), and where the converted SIM goes.",
         ),
     ] = None,
