@@ -224,13 +224,14 @@ def _claims(tree: Tree, files: list[str]) -> _Claims:
             if not image:
                 continue
             claimed = claims[image]
+            mask = masks[file].get(number, "")
+            fit = (score, not listing.masks, "instances" in file.lower())
+            text = _Claim(file, number, file, (False, fit))
+            drawn = _Claim(file, number, mask, (True, fit)) if mask else None if listing.masks else text
             for kind in listing.kinds:
-                mask = masks[file].get(number, "") if kind != "boxes" else ""
-                if listing.masks and kind != "boxes" and not mask:
-                    continue
-                rank = (bool(mask), score, not listing.masks, "instances" in file.lower())
-                if kind not in claimed or rank > claimed[kind].rank:
-                    claimed[kind] = _Claim(file, number, mask or file, rank)
+                claim = text if kind == "boxes" else drawn
+                if claim and (kind not in claimed or claim.rank > claimed[kind].rank):
+                    claimed[kind] = claim
     return dict(sorted(claims.items()))
 
 
