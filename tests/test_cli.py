@@ -64,7 +64,7 @@ BY_TYPER = {"pydantic"}  # with which Typer 0.29 and later parses options, `--he
         (["--help"], set()),
         (["--version"], set()),
         (["plugins", "--json"], BY_TYPER),
-        (["datasets"], BY_TYPER),
+        (["datasets"], BY_TYPER | {"numpy", "cv2", "PIL"}),  # what is known of a layout stands beside its code
         *(([entry.name, "--help"], BY_TYPER) for entry in registry().entries("commands")),
     ],
     ids=str,
