@@ -1,7 +1,7 @@
 """The frames of a conversion, each beside its translation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
-from sim2real.imageio import read_rgb
+from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture
 from sim2real.metrics.base import Image
 
 if TYPE_CHECKING:
@@ -23,14 +23,16 @@ class FramePair:
     """A frame and its translation; pixels and labels are read when they are asked for, and not kept.
 
     Attributes:
-        frame: The frame.
+        frame: The frame; of a conversion that resized it, the frame there, with the labels of the new size.
         translation: The image that took its place.
         status: What became of it: ``"converted"``, ``"rejected"`` by the gate, ``"failed"`` or ``"missing"``.
+        original: The image before, where the conversion resized it: it is seen at the new size.
     """
 
     frame: Frame
     translation: Path
     status: str = "converted"
+    original: Path | None = None
 
     @property
     def path(self) -> str:
@@ -53,7 +55,10 @@ class FramePair:
         Raises:
             ImageError: It cannot be decoded.
         """
-        return self.frame.load_image()
+        if self.original is None:
+            return self.frame.load_image()
+        size = read_header(self.translation)
+        return resize_picture(read_picture(self.original), (size.width, size.height)).rgb
 
     def after(self) -> Image:
         """Its translation, RGB uint8 (H, W, 3).
@@ -152,11 +157,16 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
         source = _recorded_source(out, record)
     dataset = open_dataset(source, layout or (record.dataset if record else None))
     lines = read_manifest(out) if record else {}
+    resized = {}
+    if record and record.resize:
+        resized = {frame.image: frame for frame in open_dataset(out, dataset.name).frames()}
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):
         line = lines.get(frame.image)
         translation = out / frame.image
         pair = FramePair(frame, translation, line.status if line else "converted")
+        if now := resized.get(frame.image):
+            pair = replace(pair, frame=now, original=source / frame.image)
         if not translation.is_file():
             missing.append(
                 FramePair(frame, translation, line.status if line and line.status == "failed" else "missing")

@@ -16,6 +16,7 @@ from PIL import Image
 from sim2real import Sim2RealError, open_dataset
 from sim2real.conversion import ConversionSummary, verify
 from sim2real.datasets.labels import Boxes, Depth, Flow, Instances, SceneFlow, Segmentation
+from sim2real.evaluation.frames import open_converted
 from sim2real.toytown import render_dataset
 
 Write = Callable[..., Path]
@@ -290,6 +291,18 @@ def test_a_label_that_does_not_fit_its_image_fails_by_name(
 
 
 # again, and afterwards
+
+
+def test_an_evaluation_sees_both_sides_at_the_new_size(town: Path, smaller: Path) -> None:
+    found = open_converted(smaller)
+    assert [pair.path for pair in found.pairs] == [IMAGE, IMAGE.replace("00000", "00001")]
+    for pair, frame in zip(found.pairs, open_dataset(town).frames(), strict=True):
+        before, after = pair.both()
+        assert before.shape == after.shape == (48, 200, 3)
+        assert np.abs(before.mean(axis=(0, 1)) - frame.load_image().mean(axis=(0, 1))).max() < 1
+        depth = pair.label("depth")
+        assert isinstance(depth, Depth)
+        assert depth.metres.shape == (48, 200)
 
 
 def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
