@@ -104,7 +104,7 @@ class Dataset:
                 found.setdefault(what, []).append(path)
             elif role is Role.STALE:
                 found.setdefault(OLD_PIXELS, []).append(path)
-            elif role is Role.IMAGE and looks_in(path):
+            elif role is Role.IMAGE and looks_in(path.rpartition("/")[0]):
                 found.setdefault(FOLDER_NAMES, []).append(path)
         return found
 

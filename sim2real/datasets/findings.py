@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ _LOOKS: Final = frozenset(
 )
 ABOUT: Final = re.compile(
     r"(?:read_?me|licen[cs]e|copying|copyright|changelog|citation|notice|index\.html)[^/]*"
-    r"|\.[^/]+|thumbs\.db|desktop\.ini|__macosx",
+    r"|\.[^/]+|thumbs\.db|desktop\.ini",
     re.IGNORECASE,
 )
 """Names of files that come with any download, or that a system leaves behind."""
@@ -33,9 +34,10 @@ OLD_PIXELS: Final = "made from the old pixels"
 FOLDER_NAMES: Final = "weather, light or season in the names of folders"
 
 
-def looks_in(path: str) -> list[str]:
-    """The names of folders around a file that tell of weather, light or a season, as "fog" and "HardRainNoon" do."""
-    return [name for name in path.split("/")[:-1] if any(word.lower() in _LOOKS for word in _WORD.findall(name))]
+@lru_cache(maxsize=1024)
+def looks_in(folder: str) -> tuple[str, ...]:
+    """The names in a folder's path that tell of weather, light or a season, as "fog" and "HardRainNoon" do."""
+    return tuple(name for name in folder.split("/") if any(word.lower() in _LOOKS for word in _WORD.findall(name)))
 
 
 @dataclass(slots=True)
@@ -77,7 +79,8 @@ def incomplete(
     total = sum(video.images for video in videos.values())
     for kind in dict.fromkeys(kind for video in videos.values() for kind in video.labels if kind not in sparse):
         if lacking := sum(video.lacking(kind) for video in videos.values()):
-            example = next(frame.image for frame in frames() if _lacks(frame, kind, videos[_video(frame)]))
+            without = (frame for frame in frames() if kind not in frame.labels and videos[_video(frame)].lacking(kind))
+            example = next(islice(without, kind.startswith("backward"), None)).image
             yield f"{lacking} of {total} images have no {kind}, which others of their sequence have, e.g. {example}"
     gaps = {video: missing for video, seen in videos.items() if (missing := seen.missing()) > 0}
     if consecutive and gaps:
@@ -90,17 +93,12 @@ def _video(frame: Frame) -> tuple[str, str]:
     return frame.sequence, frame.image.rpartition("/")[0]
 
 
-def _lacks(frame: Frame, kind: str, video: _Video) -> bool:
-    edge = video.first if kind.startswith("backward") else None
-    return kind not in frame.labels and frame.index != edge and video.lacking(kind) > 0
-
-
 def other_looks(frames: Iterable[Frame]) -> Iterator[str]:
     """Folders of images whose names tell of weather, light or a season, where not all images lie in the same ones."""
     folders = Counter(frame.image.rpartition("/")[0] for frame in frames)
     counts: Counter[tuple[str, ...]] = Counter()
     for folder, count in folders.items():
-        counts[tuple(looks_in(f"{folder}/"))] += count
+        counts[looks_in(folder)] += count
     if len(counts) > 1:
         named = ", ".join(f"{'/'.join(names)} ({count})" for names, count in sorted(counts.items()) if names)
         yield (

@@ -54,17 +54,17 @@ def test_gaps_are_told_of_videos_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "names"),
+    ("folder", "names"),
     [
-        ("Scene01/fog/frames/rgb_00000.jpg", ["fog"]),
-        ("Town01_HardRainNoon/rgb/0001.png", ["Town01_HardRainNoon"]),
-        ("SYNTHIA-SEQS-04-WINTERNIGHT/RGB/000000.png", ["SYNTHIA-SEQS-04-WINTERNIGHT"]),
-        ("abandonedfactory_night/P000/image_left/000000_left.png", ["abandonedfactory_night"]),
-        ("training/terrain/brainstorm/fog.png", []),
+        ("Scene01/fog/frames", ["fog"]),
+        ("Town01_HardRainNoon/rgb", ["Town01_HardRainNoon"]),
+        ("SYNTHIA-SEQS-04-WINTERNIGHT/RGB", ["SYNTHIA-SEQS-04-WINTERNIGHT"]),
+        ("abandonedfactory_night/P000/image_left", ["abandonedfactory_night"]),
+        ("training/terrain/brainstorm/frog", []),
     ],
 )
-def test_weather_is_a_word_in_the_name_of_a_folder(path: str, names: list[str]) -> None:
-    assert looks_in(path) == names
+def test_weather_is_a_word_in_the_name_of_a_folder(folder: str, names: list[str]) -> None:
+    assert list(looks_in(folder)) == names
 
 
 def test_other_looks_are_counted_by_folder() -> None:
