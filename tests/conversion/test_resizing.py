@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sim2real.toytown import render_dataset
 Write = Callable[..., Path]
 Translate = Callable[..., ConversionSummary]
 ReadTree = Callable[[Path], dict[str, bytes]]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 Floats = NDArray[np.floating[Any]]
 
 SIZE = (320, 96)
@@ -382,3 +384,26 @@ def test_a_conversion_is_verified_without_its_source(tmp_path: Path, town: Path,
     assert report.images == 2
     (out / DEPTH).write_bytes(b"")
     assert [problem.kind for problem in verify(out).problems] == ["changed"]
+
+
+# as a user says it
+
+
+def test_the_command_and_the_settings_name_a_size(tmp_path: Path, town: Path, run: Path, cli: Cli) -> None:
+    (tmp_path / "sim2real.toml").write_text(
+        f"[[convert]]\nsource = '{town}'\nout = 'settings'\nresize = [80, 24]\n", encoding="utf-8"
+    )
+    options = ("--model", str(run), "--device", "cpu")
+    plan = cli("convert", *options, "--plan", cwd=tmp_path)
+    assert "resized to 80x24" in plan.stdout
+    assert "to resize: LABEL" in plan.stdout
+    assert not (tmp_path / "settings").exists()
+    done = cli("convert", str(town), "command", *options, "--resize", "160x48", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert ", 12 files resized, 4 files carried, 0 done before" in " ".join(done.stdout.split())
+    with Image.open(tmp_path / "command" / DEPTH) as image:
+        assert image.size == (160, 48)
+    for text in ("160", "0x48"):
+        refused = cli("convert", str(town), "command", *options, "--resize", text, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "width x height" in " ".join(refused.stderr.split())
