@@ -33,6 +33,7 @@ def test_every_file_is_listed_once_in_the_order_of_paths(
     assert len(tree) == len(planted)
     assert all(tree.has(path) and tree.at(path) == path for path in planted)
     assert sum(len(tree.names(folder)) for folder in ["", *tree.folders]) == len(planted)
+    assert all(tree.place(folder + name) == (folder, place) for folder, place, name in tree.places())
 
 
 def test_files_are_found_by_whole_path_without_regard_to_case(tmp_path: Path, plant: Plant) -> None:
