@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]  # it ships no types
+import yaml
 
 from sim2real.datasets.masks import decode_runs, encode_runs, pack_runs
 from sim2real.datasets.resizing import (

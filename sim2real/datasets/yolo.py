@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]  # it ships no types
+import yaml
 from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, Match, Role, Tree

@@ -125,7 +125,7 @@ def test_voc_by_torchvision(grow: Grow, converted: Convert) -> None:
 
 
 def test_yolo_by_the_rules_of_ultralytics(grow: Grow, converted: Convert) -> None:
-    import yaml  # type: ignore[import-untyped]  # it ships no types
+    import yaml
 
     frames, out = converted(grow("yolo"))
     sheet = yaml.safe_load((out / "data.yaml").read_text())
