@@ -30,9 +30,8 @@ _ABOUT_ALL: Final = (
 )
 _NEAREST_KINDS: Final = frozenset({"segmentation", "instance", "depth", "distance"})
 _SHOWN: Final = 3
-
-
 _DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, EOFError, ImageError)
+_Sizes = dict[Size | None, str]  # a size, None if it cannot be read -> an image that has it
 
 
 class DamageError(Exception):
@@ -84,19 +83,18 @@ class Resizer:
     """
 
     def __init__(self, dataset: "Dataset", target: Size) -> None:
-        self._root = dataset.root
         self._target = target
         table: Resizing = (*getattr(dataset.adapter, "resizing", ()), *_ABOUT_ALL)
         self._table = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in table]
         self._sizes: dict[str, Size | None] = {}  # of the images, None of those that cannot be read
         self._kinds: dict[str, set[str]] = defaultdict(set)  # of a label
-        self._images: dict[str, list[str]] = defaultdict(list)  # one of each size that a label's images have
+        self._claims: dict[str, _Sizes] = defaultdict(dict)  # a label -> the sizes of its images
         for frame in dataset.frames():
-            size = self._sizes[frame.image] = _size_of(self._root / frame.image)
+            size = self._sizes[frame.image] = _size_of(dataset.root / frame.image)
             for kind, path in frame.labels.items():
                 self._kinds[path].add(kind)
-                if all(self._sizes[image] != size for image in self._images[path]):
-                    self._images[path].append(frame.image)
+                self._claims[path].setdefault(size, frame.image)
+        self._folders: dict[str, _Sizes] = {}
 
     def __call__(self, path: str, role: Role) -> Resize | None:
         """What becomes of a file; None if it is carried as it is.
@@ -104,21 +102,23 @@ class Resizer:
         Raises:
             UnknownError: That is not known.
         """
-        rule = PHOTO if path in self._sizes else self._rule(path, role)
-        if rule is KEEP:
+        if path in self._sizes:
+            size = self._sizes[path]
+            return self._resize(PHOTO, size) if size else None  # whoever decodes it will say what is wrong
+        if (rule := self._rule(path, role)) is KEEP:
             return None
-        if path in self._sizes and self._sizes[path] is None:
-            return None  # whoever decodes it will say so
-        images = [path] if path in self._sizes else self._images.get(path) or self._about(path)
-        sizes = {size: image for image in images if (size := self._sizes[image])}
-        if rule.mixed and len(sizes) > 1:
-            return Resize(rule, Scale((0, 0), self._target))
+        found = self._claims.get(path) or self._about(path)
+        sizes = [size for size in found if size]
         if not sizes:
-            raise UnknownError(f"the size of {images[0]} cannot be read" if images else "no image is near it")
-        if len(sizes) > 1:
-            told = ", ".join(f"{image} is {width}x{height}" for (width, height), image in list(sizes.items())[:2])
-            raise UnknownError(f"its images have several sizes ({told})")
-        size = next(iter(sizes))
+            raise UnknownError(f"the size of {found[None]} cannot be read" if found else "no image is near it")
+        if len(sizes) == 1:
+            return self._resize(rule, sizes[0])
+        if rule.mixed:
+            return self._resize(rule, (0, 0))
+        told = ", ".join(f"{found[size]} is {size[0]}x{size[1]}" for size in sizes[:2])
+        raise UnknownError(f"its images have several sizes ({told})")
+
+    def _resize(self, rule: Rule, size: Size) -> Resize | None:
         return None if size == self._target else Resize(rule, Scale(size, self._target))
 
     def _rule(self, path: str, role: Role) -> Rule:
@@ -131,36 +131,27 @@ class Resizer:
             return KEEP
         raise UnknownError("nobody knows what of it depends on the size")
 
-    def _about(self, path: str) -> list[str]:
-        """Images that a file which no frame claims tells of: one of each size."""
+    def _about(self, path: str) -> _Sizes:
+        """The sizes of the images that a file which no frame claims tells of."""
         folder = path
         while folder:
             folder = folder.rstrip("/").rpartition("/")[0]
             folder += "/" * bool(folder)
-            if self._is_around(folder):
+            if sizes := self._in(folder):
                 stem = path.rpartition("/")[2].partition(".")[0]
                 named = [image for image in self._by_name.get(stem, ()) if image.startswith(folder)]
-                return self._one_of_each_size(named) if named else self._in(folder)
-        return []
-
-    def _is_around(self, folder: str) -> bool:
-        """Whether there are images in or below a folder."""
-        place = bisect_left(self._paths, folder)
-        return place < len(self._paths) and self._paths[place].startswith(folder)
-
-    def _in(self, folder: str) -> list[str]:
-        """One image of each size in or below a folder."""
-        if folder not in self._found:
-            begin, end = bisect_left(self._paths, folder), bisect_left(self._paths, folder + chr(0x10FFFF))
-            self._found[folder] = self._one_of_each_size(self._paths[begin:end])
-        return self._found[folder]
-
-    def _one_of_each_size(self, images: Iterable[str]) -> list[str]:
-        return list({self._sizes[image]: image for image in images}.values())
-
-    @cached_property
-    def _found(self) -> dict[str, list[str]]:
+                return self._sizes_of(named) or sizes
         return {}
+
+    def _in(self, folder: str) -> _Sizes:
+        """The sizes of the images in or below a folder."""
+        if folder not in self._folders:
+            begin, end = bisect_left(self._paths, folder), bisect_left(self._paths, folder + chr(0x10FFFF))
+            self._folders[folder] = self._sizes_of(self._paths[begin:end])
+        return self._folders[folder]
+
+    def _sizes_of(self, images: Iterable[str]) -> _Sizes:
+        return {self._sizes[image]: image for image in images}
 
     @cached_property
     def _paths(self) -> list[str]:

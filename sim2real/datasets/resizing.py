@@ -66,7 +66,7 @@ class Rule:
 
     Attributes:
         update: The bytes of a file, and the scale of the images that it tells of -> its bytes at the new size.
-            ``ValueError``, ``LookupError``, ``TypeError`` or ``ImageError`` tell what is wrong with it.
+            What it raises of ``ValueError`` and the like, or ``ImageError``, tells what is wrong with the file.
         mixed: Whether it may tell of images of several sizes, because it names their sizes itself: ``update`` asks
             ``scale.of(width, height)``, and where they are several ``scale.source`` is (0, 0). Of other files all
             images have to have one size.
@@ -107,6 +107,12 @@ PHOTO: Final = Rule(_photo)
 # stored values in pixels
 
 
+def _require_16_bits(values: Values, channels: int) -> None:
+    found = 1 if values.ndim == 2 else values.shape[2]
+    if values.dtype != np.uint16 or found != channels:
+        raise ValueError(f"it has {found} channels of {values.dtype}, a label of this kind has {channels} of uint16")
+
+
 def disparity(*, zero: int = 0) -> Rule:
     """Disparity in 16 bits, 0 where there is none; what gets too large for them is none any more.
 
@@ -115,6 +121,7 @@ def disparity(*, zero: int = 0) -> Rule:
     """
 
     def change(values: Values, scale: Scale) -> Values:
+        _require_16_bits(values, 1)
         codes = np.rint((values.astype(np.float64) - zero) * float(scale.x) + zero)
         return np.where((values > 0) & (codes < 2**16), np.maximum(codes, 1), 0).astype(np.uint16)
 
@@ -123,6 +130,7 @@ def disparity(*, zero: int = 0) -> Rule:
 
 def _longer(values: Values, scale: Scale, u: int, v: int) -> tuple[Values, Values]:
     """Flow of 64 steps a pixel around 2^15 in two channels, and where 16 bits hold it still."""
+    _require_16_bits(values, 3)
     moved = values.astype(np.float64)
     moved[..., [u, v]] = np.rint((moved[..., [u, v]] - 2**15) * (float(scale.x), float(scale.y)) + 2**15)
     return moved, np.all((moved >= 0) & (moved < 2**16), axis=-1, keepdims=True)

@@ -22,6 +22,7 @@ from sim2real.datasets.resizing import (
     KITTI_FLOW,
     NEAREST,
     PHOTO,
+    Rule,
     Scale,
     centre_x,
     columns,
@@ -126,6 +127,13 @@ def test_disparity_is_as_wide_as_the_image(factor: Fraction) -> None:
     assert after[:, 0].tolist() == [0, 0 if overflows else 60000 * factor, max(1, round(factor)), 512 * factor]
     shifted = values(disparity(zero=1).update(raw_png(stored), Scale((8, 4), (4, 4))))
     assert shifted[:, 0].tolist() == [0, 30000, 1, 256]  # (511 / 2 + 1) rounds to the even one
+
+
+@pytest.mark.parametrize(("rule", "channels"), [(disparity(), 1), (KITTI_FLOW, 3)])
+def test_other_codings_of_disparity_and_flow_are_refused(rule: Rule, channels: int) -> None:
+    stored = np.zeros((6, 8, 3), np.uint8)[..., :channels].squeeze()
+    with pytest.raises(ValueError, match=f"{channels} channels of uint8"):
+        rule.update(raw_png(stored), Scale((8, 6), (4, 3)))
 
 
 def test_flow_is_as_long_as_the_image() -> None:
