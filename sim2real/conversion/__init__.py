@@ -1,5 +1,7 @@
 """A dataset in, a converted dataset out: every camera image translated, everything else carried byte for byte.
 
+Only if another size is asked for, what depends on the size of the images changes with them.
+
 plan.py      what is to be done, before anything is written
 choices.py   what the user left open: engine, precision, tiles ...
 trial.py     engines tried on a frame
