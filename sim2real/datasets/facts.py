@@ -41,4 +41,7 @@ class Facts:
     @property
     def notice(self) -> str:
         """What a user must know of the licence before converting; empty where nothing is inherited."""
-        return f"{self.title} is licensed {self.licence}: a converted copy is an adaptation under it" * self.binds
+        return (
+            f"{self.title}'s own images are licensed {self.licence}: a converted copy is an adaptation under it"
+            * self.binds
+        )
