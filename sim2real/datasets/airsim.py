@@ -17,7 +17,7 @@ from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Disparity, Distance, Label, Segmentation
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_packed_ids
+from sim2real.datasets.readers import in_metres, read_packed_ids
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import PFM
 from sim2real.errors import DatasetError
@@ -26,11 +26,6 @@ FAR: Final = 10_000.0
 """Metres from which on a distance of AirSim's is taken for the sky: its sphere, or the largest float of 16 bits."""
 
 RECORD: Final = "airsim_rec.txt"
-
-
-def in_metres(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Distances as AirSim renders them, in metres, NaN for the sky."""
-    return np.where(np.isfinite(values) & (values < FAR), values, np.nan).astype(np.float32)
 
 
 def read_pfm(path: Path) -> NDArray[np.float32]:
@@ -60,11 +55,11 @@ def read_pfm(path: Path) -> NDArray[np.float32]:
 
 
 def _read_depth(path: Path) -> Depth:
-    return Depth(in_metres(read_pfm(path)))
+    return Depth(in_metres(read_pfm(path), FAR))
 
 
 def _read_distance(path: Path) -> Distance:
-    return Distance(in_metres(read_pfm(path)))
+    return Distance(in_metres(read_pfm(path), FAR))
 
 
 def _read_disparity(path: Path) -> Disparity:

@@ -14,7 +14,7 @@ from sim2real.datasets.base import Frame, PathMatch, Role
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Boxes, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_channel, read_scalabel_boxes
+from sim2real.datasets.readers import read_channels, read_scalabel_boxes
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import SCALABEL
 
@@ -138,13 +138,13 @@ def _read_classes(path: Path) -> Segmentation:
 
 
 def _read_panoptic(path: Path) -> Segmentation:
-    ids = read_channel(path, 0)
+    (ids,) = read_channels(path, 1)
     return Segmentation(np.where(ids > 0, ids, np.int32(NOTHING)), dict(enumerate(_PANOPTIC)))
 
 
 def _read_instances(path: Path, *, first: int) -> Instances:
     """Red is the class, blue and alpha are the number of the object; classes below the first are no objects."""
-    classes, high, low = (read_channel(path, place) for place in (0, 2, 3))
+    classes, _, high, low = read_channels(path, 4)
     ids = (high << 8) | low
     return Instances(np.where((classes >= first) & (ids > 0), ids, np.int32(NOTHING)))
 

@@ -10,10 +10,9 @@ is not decoded: of CARLA's camera it is disputed whether it leads to the next fr
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.classes import CARLA_FROM_0_9_14, CARLA_TO_0_9_13
@@ -21,8 +20,11 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentation
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import (
+    in_metres,
+    of_shape,
     packed,
     read_array,
+    read_channels,
     read_packed_ids,
     read_scalabel_boxes,
     read_scalabel_instances,
@@ -41,7 +43,7 @@ _LARGEST: Final = 2**24 - 1
 
 def _read_depth(path: Path) -> Depth:
     """The 24 bits of a depth camera as CARLA saves them; the sky is as far as they reach."""
-    return _within(read_packed_ids(path) * (_FAR / _LARGEST), _FAR)
+    return Depth(in_metres(read_packed_ids(path) * (_FAR / _LARGEST), _FAR))
 
 
 def _read_grey_depth(path: Path, *, reach: float) -> Depth:
@@ -50,21 +52,16 @@ def _read_grey_depth(path: Path, *, reach: float) -> Depth:
     if stored.ndim != 2 or stored.dtype != np.uint8:
         message = f"{path}: this depth is stored as grey of 8 bits; this is {stored.dtype} {stored.shape}"
         raise ImageError(message)
-    return _within(stored * (reach / 255), reach)
+    return Depth(in_metres(stored * (reach / 255), reach))
 
 
 def _read_metres(path: Path) -> Depth:
-    return _within(read_array(path).astype(np.float64), _FAR)
-
-
-def _within(metres: NDArray[np.floating[Any]], reach: float) -> Depth:
-    return Depth(np.where(metres < reach, metres, np.nan).astype(np.float32))
+    return Depth(in_metres(of_shape(read_array(path), (None, None), path), _FAR))
 
 
 def _read_tags(path: Path, *, names: Sequence[str]) -> Segmentation:
     """The tags of a semantic camera: grey, or in R as CARLA saves them."""
-    stored = read_label(path)
-    return Segmentation((stored if stored.ndim == 2 else stored[..., 0]).astype(np.int32), dict(enumerate(names)))
+    return Segmentation(read_channels(path, 1)[0], dict(enumerate(names)))
 
 
 def _read_instances(path: Path) -> Instances:
@@ -159,8 +156,8 @@ class CarlaBench2Drive(FolderLayout):
 @lru_cache(maxsize=64)
 def _names_of_route(folder: Path) -> Sequence[str]:
     """The names of the tags in a route's masks, by the newest tag that a sample of them shows."""
-    masks = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
-    newest = max(int(read_label(mask).max()) for mask in masks[:: len(masks) // 16 + 1])
+    masks = sorted(path for path in folder.glob("[0-9]*") if path.suffix.lower() == ".png")
+    newest = max(int(tags.max()) for mask in masks[:: len(masks) // 16 + 1] for tags in read_channels(mask, 1))
     return _OLD if newest < len(_OLD) else CARLA_FROM_0_9_14
 
 
@@ -213,17 +210,17 @@ class CarlaGarage(FolderLayout):
     roles = (
         (r"(?:^|/)(?:boxes|lidar|(?:semantics|depth|bev_semantics)(?:_augmented)?)/[^/]*$", Role.LABEL),
         (r"(?:^|/)measurements/[^/]*$|(?:^|/)results\.json\.gz$", Role.AUX),
-        (r"(?:^|/)\d{4,}\.jpe?g$", Role.PSEUDO),
+        (r"(?:^|/)\d{4}\.jpe?g$", Role.PSEUDO),
     )
     stale = (
         (r"(?:^|/)boxes/", "the states of traffic lights"),
         (r"(?:^|/)measurements/", "the states of traffic lights, the weather"),
-        (r"(?:^|/)\d{4,}\.jpe?g$", "simulated images, drawn for debugging"),
+        (r"(?:^|/)\d{4}\.jpe?g$", "simulated images, drawn for debugging"),
     )
     resizing = (
         (r"(?:^|/)(?:semantics|depth)(?:_augmented)?/[^/]+\.png$", NEAREST),
         (
-            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4,}\.jpe?g)$",
+            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4}\.jpe?g)$",
             KEEP,
         ),
     )

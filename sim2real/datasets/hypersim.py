@@ -18,7 +18,7 @@ from sim2real.datasets.classes import NYU40
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Instances, Label, Segmentation, read_depth
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import find_above, of_shape
+from sim2real.datasets.readers import find_above, in_metres, of_shape
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import replacing
 from sim2real.imageio import encode_jpeg
@@ -214,7 +214,7 @@ class Hypersim(FolderLayout):
                 return Segmentation(values.astype(np.int32), dict(enumerate(NYU40, start=1)))
             case "instance":
                 return Instances(values.astype(np.int32))
-        distance = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+        distance = in_metres(values)
         return Distance(distance) if kind == "distance" else Depth(distance * self._planes(path, values.shape))
 
     def _planes(self, path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -1,12 +1,13 @@
 """Codings that several families of datasets share, besides those in :mod:`sim2real.datasets.labels`."""
 
-import gzip
 import json
+import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,16 +20,43 @@ from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
 
+@contextmanager
+def telling(path: Path, wrong: str) -> Iterator[None]:
+    """Let what goes wrong with the contents of a file be told of the file.
+
+    Raises:
+        DatasetError: They are not as the code inside takes them to be; it names the file, and says what is wrong.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, SyntaxError) as error:
+        message = f"{path}: {wrong}: {error!r}"
+        raise DatasetError(message) from error
+
+
+def read_head(path: Path, size: int = 1 << 16) -> bytes:
+    """Read the first bytes of a file, which may be huge, to see what it is.
+
+    Raises:
+        DatasetError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise DatasetError(message) from error
+
+
 def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it
-    """Read a JSON file, packed by gzip if its name ends in ``.gz``.
+    """Read a JSON file.
 
     Raises:
         DatasetError: It cannot be read, or is no JSON.
     """
     try:
-        data = path.read_bytes()
-        return json.loads(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
-    except (OSError, EOFError, ValueError) as error:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
         message = f"{path}: cannot be read as JSON: {error}"
         raise DatasetError(message) from error
 
@@ -43,7 +71,7 @@ def read_array(path: Path) -> NDArray[Any]:
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
             array: NDArray[Any] = found[found.files[0]] if isinstance(found, np.lib.npyio.NpzFile) else found
-    except (OSError, EOFError, ValueError, IndexError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, IndexError, BadZipFile, zlib.error) as error:
         message = f"{path}: cannot be read as an array: {error}"
         raise DatasetError(message) from error
     return array
@@ -61,6 +89,11 @@ def of_shape(values: NDArray[Any], shape: tuple[int | None, ...], path: Path) ->
         message = f"{path}: {values.dtype} of shape {values.shape}; a label of this kind is numbers of shape ({wanted})"
         raise DatasetError(message)
     return values
+
+
+def in_metres(values: NDArray[np.floating], far: float = math.inf) -> NDArray[np.float32]:
+    """Distances in metres, float32 (H, W), NaN where there is none: they are not finite, or as far as the sky."""
+    return np.where(np.isfinite(values) & (values < far), values, np.nan).astype(np.float32)
 
 
 def find_above(path: Path, name: str, root: Path) -> Path | None:
@@ -81,22 +114,21 @@ def read_packed_ids(path: Path) -> NDArray[np.int32]:
     if pixels.ndim != 3 or pixels.shape[2] < 3 or pixels.dtype != np.uint8:
         message = f"{path}: numbers of 24 bits are stored as RGB of 8 bits; this is {pixels.dtype} {pixels.shape}"
         raise ImageError(message)
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    red, green, blue = (pixels[..., place].astype(np.int32) for place in range(3))
     return red | (green << 8) | (blue << 16)
 
 
-def read_channel(path: Path, place: int) -> NDArray[np.int32]:
-    """Read one channel (H, W) of an image with several, from 0: R, G, B, A; the only one of a grey image is the first.
+def read_channels(path: Path, count: int) -> list[NDArray[np.int32]]:
+    """Read the first channels (H, W) of an image, in the order R, G, B, A; a grey one has a single channel.
 
     Raises:
         ImageError: It is damaged, or has not as many channels.
     """
-    pixels = read_label(path)
-    channels: NDArray[np.int32] = np.atleast_3d(pixels).astype(np.int32)
-    if place >= channels.shape[2]:
-        message = f"{path}: it has {channels.shape[2]} channels, a label of this kind has at least {place + 1}"
+    pixels = np.atleast_3d(read_label(path))
+    if pixels.shape[2] < count:
+        message = f"{path}: it has {pixels.shape[2]} channels, a label of this kind has at least {count}"
         raise ImageError(message)
-    return channels[..., place]
+    return [pixels[..., place].astype(np.int32) for place in range(count)]
 
 
 def packed(colour: Sequence[int]) -> int:
@@ -153,6 +185,9 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
             raise DatasetError(message) from error
 
 
+_NO_SCALABEL: Final = "its frames are not as Scalabel has them"
+
+
 def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
     """Read the boxes of one image out of a file in Scalabel's format, as SHIFT and BDD100K have it.
 
@@ -166,7 +201,7 @@ def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
     Raises:
         DatasetError: The file cannot be read, or is no such file.
     """
-    with _of_scalabel(path):
+    with telling(path, _NO_SCALABEL):
         labels = _scalabel_labels(path, image, video)
         return Boxes(tuple(_scalabel_box(label) for label in labels if label.get("box2d")))
 
@@ -179,22 +214,13 @@ def read_scalabel_instances(path: Path, image: str, video: str, size: tuple[int,
     Raises:
         DatasetError: The file cannot be read, or is no such file.
     """
-    with _of_scalabel(path):
+    with telling(path, _NO_SCALABEL):
         labels = [label for label in _scalabel_labels(path, image, video) if label.get("rle") or label.get("poly2d")]
         masks = [decode_runs(label["rle"]["counts"].encode(), size) for label in labels]
         tracks = [track for label in labels if (track := _scalabel_track(label)) is not None]
         return Instances(
             draw(zip(tracks if len(tracks) == len(masks) else range(len(masks)), masks, strict=True), size)
         )
-
-
-@contextmanager
-def _of_scalabel(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        message = f"{path}: its frames are not as Scalabel has them: {type(error).__name__}: {error}"
-        raise DatasetError(message) from error
 
 
 def _scalabel_labels(path: Path, image: str, video: str) -> list[Mapping[str, Any]]:

@@ -32,13 +32,17 @@ from sim2real.datasets.labels import (
 )
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import (
+    in_metres,
+    of_shape,
     packed,
     read_array,
+    read_head,
     read_json,
     read_kitti_boxes,
     read_kitti_instances,
     read_packed_ids,
     renumbered,
+    telling,
 )
 from sim2real.datasets.resizing import KEEP, NEAREST, along_x, along_y, places
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_BOXES, REPLICATOR_CAMERA
@@ -95,12 +99,8 @@ def _read_ids(path: Path) -> NDArray[np.int32]:
 def _names(path: Path, what: str) -> dict[int, str]:
     """What the JSON file beside a file names: its keys are ids, or colours as ``"(r, g, b, a)"``."""
     told = path.with_name(re.sub(r"(.*(?:segmentation|tight|loose))_(.+)\.\w+", rf"\1_{what}_\2.json", path.name))
-    entries = read_json(told)
-    try:
-        return {_key(key): _class(value) for key, value in entries.items()}
-    except (AttributeError, IndexError, SyntaxError, TypeError, ValueError) as error:
-        message = f"{told}: it does not map ids or colours to names: {error}"
-        raise DatasetError(message) from error
+    with telling(told, "it does not map ids or colours to names"):
+        return {_key(key): _class(value) for key, value in read_json(told).items()}
 
 
 def _key(key: str) -> int:
@@ -129,11 +129,7 @@ def _read_boxes(path: Path) -> Boxes:
 
 
 def _read_metres(path: Path) -> NDArray[np.float32]:
-    metres = read_array(path).squeeze()
-    if metres.ndim != 2 or not np.issubdtype(metres.dtype, np.floating):
-        message = f"{path}: distances are an array of floats (H, W), this is {metres.dtype} {metres.shape}"
-        raise DatasetError(message)
-    return np.where(np.isfinite(metres), metres, np.nan).astype(np.float32)
+    return in_metres(of_shape(read_array(path).squeeze(), (None, None), path))
 
 
 def _above(path: Path, unlabelled: int) -> NDArray[np.int32]:
@@ -145,11 +141,8 @@ def _above(path: Path, unlabelled: int) -> NDArray[np.int32]:
 def _read_quoted_boxes(path: Path) -> Boxes:
     """Boxes of which the class may be a dictionary, and the truncation is a constant."""
     boxes = read_kitti_boxes(path).boxes
-    try:
+    with telling(path, "the class of a box is no dictionary"):
         return Boxes(tuple(replace(box, label=_kitti_class(box.label), truncated=None) for box in boxes))
-    except (SyntaxError, ValueError) as error:
-        message = f"{path}: the class of a box is no dictionary: {error}"
-        raise DatasetError(message) from error
 
 
 def _kitti_class(label: str) -> str:
@@ -411,23 +404,13 @@ class ReplicatorPose(FolderLayout):
         ),
     )
 
-    _HEAD: ClassVar = 2**16
-
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Images with JSON files of the same number, the first of which tells of a camera and of objects."""
         images = [image.path for image in tree.find(*cls.images)]
         told = next((path for image in images if tree.has(path := f"{image.rpartition('.')[0]}.json")), "")
-        return Match(cls.rule, len(images)) if told and cls._tells_poses(tree.root / told) else None
-
-    @classmethod
-    def _tells_poses(cls, path: Path) -> bool:
-        try:
-            with path.open("rb") as file:
-                head = file.read(cls._HEAD)
-        except OSError:
-            return False
-        return b'"camera_data"' in head and b'"objects"' in head
+        head = read_head(tree.root / told) if told else b""
+        return Match(cls.rule, len(images)) if b'"camera_data"' in head and b'"objects"' in head else None
 
 
 class ReplicatorMobilityGen(FolderLayout):

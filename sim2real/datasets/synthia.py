@@ -14,7 +14,7 @@ from sim2real.datasets.base import Role
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentation
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_channel
+from sim2real.datasets.readers import read_channels
 from sim2real.datasets.resizing import KEEP, NEAREST
 
 _COMMON: Final = (
@@ -37,13 +37,13 @@ _FARTHEST: Final = 65535
 
 def _read_instances(path: Path) -> Instances:
     """The second channel: numbers of what moves, 0 elsewhere."""
-    ids = read_channel(path, 1)
+    _, ids = read_channels(path, 2)
     return Instances(np.where(ids > 0, ids, np.int32(NOTHING)))
 
 
 def _read_depth(path: Path) -> Depth:
     """Centimetres of 16 bits, the same in each channel; the ends of the coding stand for no distance."""
-    codes = read_channel(path, 0)
+    (codes,) = read_channels(path, 1)
     known = (codes > 0) & (codes < _FARTHEST)
     return Depth(np.where(known, codes / 100, np.nan).astype(np.float32))
 
@@ -96,7 +96,7 @@ class SynthiaRand(_Synthia):
     )
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
         **_Synthia.decoders,
-        "segmentation": lambda path: Segmentation(read_channel(path, 0), _RAND),
+        "segmentation": lambda path: Segmentation(read_channels(path, 1)[0], _RAND),
     }
     facts = Facts(
         title="SYNTHIA-RAND-CITYSCAPES",
@@ -126,7 +126,7 @@ class SynthiaSequences(_Synthia):
     }
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
         **_Synthia.decoders,
-        "segmentation": lambda path: Segmentation(read_channel(path, 0), _SEQS),
+        "segmentation": lambda path: Segmentation(read_channels(path, 1)[0], _SEQS),
     }
     consecutive = True
     facts = Facts(

@@ -13,15 +13,15 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.datasets.airsim import in_metres
+from sim2real.datasets.airsim import FAR
 from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import find_above, of_shape, read_array, read_json
+from sim2real.datasets.readers import find_above, in_metres, of_shape, read_array, read_json, telling
 from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
-from sim2real.errors import DatasetError, ImageError
+from sim2real.errors import ImageError
 from sim2real.imageio import read_label
 
 
@@ -36,7 +36,7 @@ def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
 
 
 def _read_depth(path: Path) -> Depth:
-    return Depth(in_metres(_map(path)))
+    return Depth(in_metres(_map(path), FAR))
 
 
 def _read_segmentation(path: Path) -> Segmentation:
@@ -130,11 +130,11 @@ def _read_floats(path: Path) -> NDArray[np.float32]:
 
 
 def _read_packed_depth(path: Path) -> Depth:
-    return Depth(in_metres(_read_floats(path)))
+    return Depth(in_metres(_read_floats(path), FAR))
 
 
 def _read_packed_distance(path: Path) -> Distance:
-    return Distance(in_metres(_read_floats(path)))
+    return Distance(in_metres(_read_floats(path), FAR))
 
 
 def _read_packed_flow(path: Path) -> Flow:
@@ -238,9 +238,5 @@ class TartanAirV2(FolderLayout):
 @lru_cache(maxsize=4)
 def _label_map(path: Path) -> Mapping[int, str]:
     """The names of the values of an environment's masks."""
-    table = read_json(path)
-    try:
-        return {int(value): name for name, value in table["name_map"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        message = f"{path}: has no table 'name_map' of names and numbers"
-        raise DatasetError(message) from error
+    with telling(path, "has no table 'name_map' of names and numbers"):
+        return {int(value): name for name, value in read_json(path)["name_map"].items()}
