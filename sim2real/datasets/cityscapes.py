@@ -25,7 +25,7 @@ from sim2real.datasets.labels import (
     read_index_mask,
 )
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_json
+from sim2real.datasets.readers import read_json, telling
 from sim2real.datasets.resizing import KEEP, NEAREST, disparity
 from sim2real.datasets.resizing_documents import CITYSCAPES_CAMERA, COCO, outlines
 from sim2real.errors import DatasetError
@@ -48,13 +48,9 @@ def _read_disparity(path: Path) -> Disparity:
 
 def _read_persons(path: Path) -> Boxes:
     """The whole persons of CityPersons, hidden parts included: left, top, width, height."""
-    try:
-        objects = [(each["label"], [float(edge) for edge in each["bbox"]]) for each in read_json(path)["objects"]]
-        boxes = [Box(label, x, y, x + width, y + height) for label, (x, y, width, height) in objects]
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"{path}: does not tell boxes as gtBboxCityPersons does: {error!r}"
-        raise DatasetError(message) from error
-    return Boxes(tuple(boxes))
+    with telling(path, "does not tell boxes as gtBboxCityPersons does"):
+        objects = [(each["label"], map(float, each["bbox"])) for each in read_json(path)["objects"]]
+        return Boxes(tuple(Box(label, x, y, x + width, y + height) for label, (x, y, width, height) in objects))
 
 
 class Cityscapes(FolderLayout):

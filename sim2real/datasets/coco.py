@@ -17,13 +17,11 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import Mask, decode_runs, draw, fill_polygon
-from sim2real.datasets.readers import read_packed_ids, renumbered
+from sim2real.datasets.readers import read_head, read_packed_ids, renumbered, telling
 from sim2real.datasets.resizing import NEAREST, Resizing
 from sim2real.datasets.resizing_documents import COCO
-from sim2real.errors import DatasetError
 from sim2real.imageio import is_image, read_header
 
-_HEAD: Final = 1 << 14
 _FEW: Final = 64
 _SURE: Final = (1 << 30,)
 _NAMED: Final = re.compile(r"coco|instances|panoptic|keypoints|stuff|captions|image_info", re.IGNORECASE)
@@ -101,14 +99,15 @@ class Coco:
     def role(self, path: str) -> Role | None:
         """Captions are stale, the other files of the format, and PNGs of masks, are labels."""
         if path in self._files:
-            return Role.STALE if re.search(self.stale[0][0], path, re.IGNORECASE) else Role.LABEL
+            tells_looks = any(re.search(pattern, path, re.IGNORECASE) for pattern, _ in self.stale)
+            return Role.STALE if tells_looks else Role.LABEL
         return Role.LABEL if path.lower().endswith(".png") and _MASKS.search(path.rpartition("/")[0]) else None
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label."""
         claim = self._claims[frame.image][kind]
         path = self.root / claim.file
-        try:
+        with telling(path, f"the annotations of {frame.image} are damaged"):
             categories, places = _annotations(path)
             objects = places.read(claim.image)
             if objects and "segments_info" in objects[0]:
@@ -119,9 +118,6 @@ class Coco:
                 return _panoptic(self.root / claim.path, kind, objects, categories)
             header = read_header(self.root / frame.image)
             return _drawn(kind, objects, categories, (header.width, header.height))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            message = f"{path}: the annotations of {frame.image} are damaged: {error}"
-            raise DatasetError(message) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +160,7 @@ def _files(tree: Tree, *, by_replicator: bool) -> list[str]:
 
 def _is_coco(path: Path, *, by_replicator: bool) -> bool:
     """Whether a file begins as COCO's do, and Omniverse Replicator has written it, or not."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    head = read_head(path)
     replicator = path.name.lower().startswith("coco_annotations_") and b"Omniverse Replicator" in head
     return _OWN.match(head) is not None and replicator == by_replicator
 
@@ -212,10 +207,10 @@ def _claims(tree: Tree, files: list[str]) -> _Claims:
     """The labels of each image that is named, in the order of the paths."""
     masks = {file: _mask_paths(tree, file, _listing(tree.root / file).masks) for file in files}
     taken = {path for paths in masks.values() for path in paths.values()}
-    by_name: dict[str, list[str]] = defaultdict(list)
+    by_name: dict[str, set[str]] = defaultdict(set)
     for path in tree if files else ():
         if is_image(path) and path not in taken:
-            by_name[path.rpartition("/")[2].lower()].append(path)
+            by_name[path.rpartition("/")[2].lower()].add(path)
     claims: dict[str, dict[str, _Claim]] = defaultdict(dict)
     for file in files:
         listing = _listing(tree.root / file)
@@ -248,16 +243,16 @@ def _mask_paths(tree: Tree, file: str, masks: Mapping[int | str, str]) -> dict[i
     return {number: paths[0] for number, paths in found.items() if paths}
 
 
-def _image(tree: Tree, file: str, name: str, by_name: Mapping[str, list[str]]) -> tuple[str, tuple[int, ...]]:
+def _image(tree: Tree, file: str, name: str, by_name: Mapping[str, set[str]]) -> tuple[str, tuple[int, ...]]:
     """The image that a file names, and how well it fits; none if several fit alike."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
-    candidates = by_name.get(parts[-1].lower(), []) if parts else []
+    candidates = by_name.get(parts[-1].lower(), set()) if parts else set()
     folder = file.rpartition("/")[0]
     for depth in range(folder.count("/") + bool(folder), -1, -1):
         if (path := tree.at("/".join([*folder.split("/")[:depth], *parts]))) in candidates:
             return path, _SURE
     if len(candidates) > 1:
-        candidates = [path for path in candidates if not _MASKS.search(path.rpartition("/")[0])] or candidates
+        candidates = {path for path in candidates if not _MASKS.search(path.rpartition("/")[0])} or candidates
     words = set(re.findall(r"[a-z]+\d*", file.rpartition("/")[2].lower()))
 
     def fit(path: str) -> tuple[int, ...]:

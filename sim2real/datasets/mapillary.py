@@ -15,7 +15,7 @@ from sim2real.datasets.base import Frame, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_json
+from sim2real.datasets.readers import read_json, telling
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import COCO, outlines
 from sim2real.errors import DatasetError
@@ -105,8 +105,5 @@ def _config(label: Path) -> Path:
 @lru_cache(maxsize=4)
 def _classes(config: Path) -> list[tuple[str, bool]]:
     """Names of the classes by their numbers, and whether their objects are counted."""
-    try:
+    with telling(config, "does not tell the classes"):
         return [(str(each["name"]), bool(each["instances"])) for each in read_json(config)["labels"]]
-    except (KeyError, TypeError) as error:
-        message = f"{config}: does not tell the classes: {error!r}"
-        raise DatasetError(message) from error

@@ -21,7 +21,7 @@ from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Label, Segm
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import decode_runs
-from sim2real.datasets.readers import read_json
+from sim2real.datasets.readers import read_json, telling
 from sim2real.datasets.resizing import KEEP
 from sim2real.datasets.resizing_documents import NUIMAGES_OBJECTS, NUSCENES_FILES, NUSCENES_SENSORS
 from sim2real.errors import DatasetError
@@ -106,7 +106,7 @@ class NuImages(_NuScenes):
         """Decode one label."""
         table = self.root / frame.labels[kind]
         surfaces = table.with_name("surface_ann.json")
-        try:
+        with telling(table, f"the annotations of {frame.image} are damaged"):
             token = _samples(table)[_name(frame.image)]
             classes = _classes(table)
             objects = sorted(_places(table).read(token), key=lambda entry: str(entry["token"]))
@@ -120,9 +120,6 @@ class NuImages(_NuScenes):
             numbers = {category: number for number, category in enumerate(classes)}
             painted = _painted(((numbers[each["category_token"]], each) for each in regions), size)
             return Segmentation(painted, dict(enumerate(classes.values())))
-        except (LookupError, TypeError, ValueError) as error:
-            message = f"{table}: the annotations of {frame.image} are damaged: {error}"
-            raise DatasetError(message) from error
 
 
 class NuScenes(_NuScenes):

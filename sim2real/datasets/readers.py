@@ -29,8 +29,8 @@ def telling(path: Path, wrong: str) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, SyntaxError) as error:
-        message = f"{path}: {wrong}: {error!r}"
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, SyntaxError, TypeError, ValueError) as error:
+        message = f"{path}: {wrong}: {error if isinstance(error, ValueError) else repr(error)}"
         raise DatasetError(message) from error
 
 

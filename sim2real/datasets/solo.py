@@ -17,15 +17,13 @@ from weakref import WeakKeyDictionary
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
-from sim2real.datasets.readers import packed, read_json, read_packed_ids, renumbered
+from sim2real.datasets.readers import packed, read_json, read_packed_ids, renumbered, telling
 from sim2real.datasets.resizing import KEEP, Resizing
 from sim2real.datasets.resizing_documents import PERCEPTION, SOLO
-from sim2real.errors import DatasetError
 
 _Told = Mapping[str, Any]
 _LICENCE: Final = "your own: rendered data is under the terms of the assets in the scene"
 _read_again: Final = lru_cache(maxsize=4)(read_json)
-_DAMAGE: Final = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +83,11 @@ class _Unity(ABC):
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label of a frame."""
         json = self.root / self._json[frame.image]
-        try:
+        with telling(json, f"what it tells of {frame.image} is damaged"):
             meaning = self._meanings(json, frame)[kind]
             if kind == "boxes":
                 return Boxes(tuple(meaning))
             numbers = dict(meaning)
-        except _DAMAGE as error:
-            message = f"{json}: what it tells of {frame.image} is damaged: {error!r}"
-            raise DatasetError(message) from error
         ids = read_packed_ids(self.root / frame.labels[kind])
         if kind == "instance":
             return Instances(renumbered(ids, numbers))
@@ -106,12 +101,8 @@ class _Unity(ABC):
                 if cls.companion and not tree.has(_beside(file.path, cls.companion)):
                     continue
                 path = tree.root / file.path
-                told = read_json(path)
-                try:
-                    captures += cls._told(tree.root, file, told)
-                except _DAMAGE as error:
-                    message = f"{path}: it does not tell of captures as Unity writes them: {error!r}"
-                    raise DatasetError(message) from error
+                with telling(path, "it does not tell of captures as Unity writes them"):
+                    captures += cls._told(tree.root, file, read_json(path))
             cls._listed[tree] = sorted(captures, key=lambda capture: capture.image)
         return cls._listed[tree]
 

@@ -23,7 +23,7 @@ from sim2real.datasets.labels import (
     read_index_mask,
 )
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_packed_ids
+from sim2real.datasets.readers import packed, read_packed_ids, telling
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
 from sim2real.errors import DatasetError
@@ -33,6 +33,7 @@ _CLASSES: Final = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
+_EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 _VOID: Final = 255
 _VOID_COLOUR: Final = (224, 224, 192)
 _IMAGE: Final = r"(?P<frame>.+)\.(?:jpe?g|png|bmp|tiff?|webp)"
@@ -120,15 +121,9 @@ def _boxes(path: Path) -> Boxes:
 def _box(entry: ET.Element, path: Path) -> Box:
     """A box of pixels from 1 on; fractions occur since VOC2011."""
     name = (entry.findtext("name") or "").strip()
-    try:
+    with telling(path, f"the box of '{name}' is damaged"):
         left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
-    except ValueError as error:
-        message = f"{path}: the box of '{name}' is damaged: {error}"
-        raise DatasetError(message) from error
-    return Box(name, max(0.0, left - 1), max(0.0, top - 1), right, bottom)
-
-
-_EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
+        return Box(name, max(0.0, left - 1), max(0.0, top - 1), right, bottom)
 
 
 def _segmentation(path: Path) -> Segmentation:
@@ -145,8 +140,7 @@ def _object_ids(path: Path) -> NDArray[np.int32]:
         ids = read_index_mask(path).ids
         return np.where((ids == 0) | (ids == _VOID), np.int32(NOTHING), ids)
     colours = read_packed_ids(path)
-    red, green, blue = _VOID_COLOUR
-    return np.where((colours == 0) | (colours == red + 256 * green + 65536 * blue), np.int32(NOTHING), colours)
+    return np.where((colours == 0) | (colours == packed(_VOID_COLOUR)), np.int32(NOTHING), colours)
 
 
 def _is_coloured(path: Path) -> bool:
@@ -170,7 +164,7 @@ def _colour(number: int) -> tuple[int, int, int]:
 
 def _label_map(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
     """The classes of ``labelmap.txt`` in a folder above the mask's, ``name:red,green,blue:parts:actions`` a line."""
-    for folder in list(mask.parents)[1:4]:
+    for folder in mask.parents[1:4]:
         if (path := folder / "labelmap.txt").is_file():
             return _read_label_map(path)
     return []

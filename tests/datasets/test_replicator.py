@@ -166,6 +166,13 @@ def test_coco_has_boxes_and_pictures_of_labels(grow: Grow) -> None:
     assert dict(dataset.files())["RenderProduct_Camera/panoptic_Camera_0.0000.png"] is Role.LABEL
 
 
+def test_coco_file_without_a_box_is_a_label_all_the_same(grow: Grow) -> None:
+    root = grow("replicator-coco")
+    path = root / "coco_annotations_qwertzui.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "annotations": []}), "utf-8")
+    assert dict(open_dataset(root).files())[path.name] is Role.LABEL
+
+
 @pytest.mark.parametrize("standard", [False, True])
 def test_kitti_tells_every_label_under_either_set_of_names(standard: bool, grow: Grow) -> None:
     root = grow("replicator-kitti", standard=standard)
