@@ -117,6 +117,8 @@ class Dataset:
             yield self.facts.notice
         if broken := self.tree.broken:
             yield f"{len(broken)} links or special files cannot be carried over, e.g. {broken[0]}"
+        if litter := self.tree.litter:
+            yield f"{litter} files and folders that macOS has left (._name, __MACOSX) are passed over and not carried"
         if hasattr(self.adapter, "warnings"):
             yield from self.adapter.warnings(self.tree)
         yield from incomplete(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Side = Literal["sim", "real"]
 STATE_FOLDER = ".sim2real"
+_LITTER_FILE = re.compile(r"\._.+")
+_LITTER_FOLDER = "__MACOSX"
 
 
 class Role(StrEnum):
@@ -132,10 +134,13 @@ class PathMatch:
 class Tree:
     """The paths under a folder: one walk, names only, sorted; links to folders are followed unless they lead in a ring.
 
-    Patterns are regular expressions, matched without regard to case. The tool's own ``.sim2real`` is not seen.
+    Patterns are regular expressions, matched without regard to case. Not seen are the tool's own ``.sim2real``, and
+    what macOS leaves beside files on foreign disks and in archives, ``._name`` and ``__MACOSX``: it has the names of
+    images and labels, but is neither.
 
     Attributes:
         root: The folder.
+        litter: How many such files and folders of macOS there are.
         broken: Paths that nobody can carry: links to nowhere or back to a folder around them, sockets and the like.
     """
 
@@ -144,6 +149,7 @@ class Tree:
             message = f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}"
             raise DatasetError(message)
         self.root = root
+        self.litter = 0
         self.broken: list[str] = []
         self._folders: dict[str, list[str]] = {}  # "a/b/" -> its entries in order, those of folders with a slash
         try:
@@ -168,9 +174,13 @@ class Tree:
                             if _leads_back(os.path.realpath(entry.path), around):
                                 self.broken.append(path)
                                 continue
-                        if path != STATE_FOLDER:
+                        if entry.name == _LITTER_FOLDER:
+                            self.litter += 1
+                        elif path != STATE_FOLDER:
                             names.append(f"{entry.name}/")
                             pending.append((f"{path}/", around))
+                    elif _LITTER_FILE.fullmatch(entry.name):
+                        self.litter += 1
                     elif entry.is_file():
                         names.append(entry.name)
                     else:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -17,6 +17,35 @@ from sim2real.imageio import Header, is_image, read_header, read_rgb
 
 _COLOUR_CODED: Final = re.compile(r"(.*/)?(classgt_\d+\.png|(semantic_rgb|vkitti_[\d.]+_scenegt)/.*)", re.IGNORECASE)
 _METADATA: Final = r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$"
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_LABEL_WORDS: Final = frozenset(
+    (
+        *("depth", "depths", "distance", "disparity", "disp", "flow", "normal", "normals", "semantic", "semantics"),
+        *("semseg", "seg", "segs", "segmentation", "segmentations", "ss", "instance", "instances", "panoptic"),
+        *("mask", "masks", "label", "labels", "annotation", "annotations", "bev"),
+    )
+)
+_OTHER_WORDS: Final = frozenset(
+    (
+        *("rgb", "color", "colors", "colour", "image", "images", "img", "imgs", "photo", "photos", "picture", "frame"),
+        *(
+            "frames",
+            "jpeg",
+            "jpg",
+            "png",
+            "lit",
+            "render",
+            "rendered",
+            "renders",
+            "final",
+            "optical",
+            "object",
+            "class",
+        ),
+        *("id", "ids", "map", "maps", "raw", "vis", "gt"),
+    )
+)
+_COPIES: Final = re.compile(r"(?:^|/)(?:\.[^/]+|@eaDir)/")
 _FEW_COLOURS: Final = 256
 _GROUPS: Final = 64
 _SAMPLED_PIXELS: Final = 2**16
@@ -25,8 +54,10 @@ _SAMPLED_PIXELS: Final = 2**16
 class Images:
     """Any folder of images: each photo is a frame without labels, and everything else is carried.
 
-    PNGs that are no photos are set aside. Those named as the colour-coded labels of Virtual KITTI and KITTI are
-    never taken for photos. The header of each other one is read: palette images, and those that have not 8 bits a
+    Images that are no photos are set aside. An image whose path has a word such as depth or mask is a label if another
+    one has the same path but for that word, and such as rgb or image: ``depth/01.png`` beside ``rgb/01.jpg``. Images in
+    hidden folders are thumbnails and the like. PNGs named as the colour-coded labels of Virtual KITTI and KITTI are
+    never taken for photos. The header of each other PNG is read: palette images, and those that have not 8 bits a
     channel, are labels. Of PNGs whose paths differ in digits alone, two are decoded, for the 64 largest such groups:
     one with fewer than 256 colours is a colour-coded label, one of a single channel is a label. These last two are only
     guesses, so they count only if images remain without them.
@@ -53,11 +84,16 @@ class Images:
         licence="your own",
         irregularities=(
             (
+                "An image is a label if its name or its folder's says so (depth, mask, ...) and there is another one "
+                "of the same name without that word: `depth/01.png` beside `rgb/01.jpg`. Images in hidden folders are "
+                "carried unchanged."
+            ),
+            (
                 "PNGs that are palette images, or have not 8 bits a channel, are labels. PNGs of one channel, or of "
                 "fewer than 256 colours, are taken for labels too if other images remain; `inspect` tells how many, "
                 "and why."
             ),
-            "JPEG masks cannot be told from photos: leave their folder out with `--exclude`.",
+            "Other JPEG masks cannot be told from photos: leave their folder out with `--exclude`.",
             (
                 "Labels in a layout of one's own come along unchanged. To have them checked and shown, write an "
                 "adapter: it takes about 40 lines, see CONTRIBUTING.md."
@@ -93,7 +129,7 @@ class Images:
         """How many images were set aside, and why; what looks like labels all the same."""
         aside = self._look(tree)
         for reason, count in aside.reasons.items():
-            yield f"{count} PNGs are carried unchanged as labels: {reason}"
+            yield f"{count} images are carried unchanged: {reason}"
         if aside.doubtful:
             yield f"all images have {aside.doubtful}; if they are labels, do not convert them"
 
@@ -117,15 +153,21 @@ class _SetAside:
     doubtful: str = ""
 
     def add(self, paths: list[str], role: Role, reason: str) -> None:
-        self.roles.update(dict.fromkeys(paths, role))
-        self.reasons[reason] += len(paths)
+        if paths:
+            self.roles.update(dict.fromkeys(paths, role))
+            self.reasons[reason] += len(paths)
 
 
 def _set_aside(tree: Tree) -> _SetAside:
     aside = _SetAside()
+    copies = [path for path in tree if is_image(path) and _COPIES.search(path)]
+    aside.add(copies, Role.STALE, "in hidden folders, as thumbnails are")
+    aside.add(_namesakes(path for path in tree if is_image(path)), Role.LABEL, "named as labels of other images are")
     groups: dict[tuple[str, bool], list[str]] = {}
     others = 0
-    for path in filter(is_image, tree):
+    for path in tree:
+        if not is_image(path) or path in aside.roles:
+            continue
         header = _png_header(tree.root / path) if path.lower().endswith(".png") else None
         if _COLOUR_CODED.fullmatch(path):
             aside.add([path], Role.PSEUDO, "named as the colour-coded labels of Virtual KITTI and KITTI are")
@@ -144,6 +186,20 @@ def _set_aside(tree: Tree) -> _SetAside:
     elif doubts and all(role is Role.PSEUDO for _, role, _ in doubts):
         aside.doubtful = doubts[0][2]
     return aside
+
+
+def _namesakes(paths: Iterable[str]) -> list[str]:
+    """The paths with a word of labels in them, where another has the same words but for those of labels and photos."""
+    labels: dict[str, str] = {}
+    photos = set()
+    for path in paths:
+        words = [word.lower() for word in _WORDS.findall(path.rpartition(".")[0])]
+        own = " ".join(word for word in words if word not in _LABEL_WORDS and word not in _OTHER_WORDS)
+        if _LABEL_WORDS.isdisjoint(words):
+            photos.add(own)
+        else:
+            labels[path] = own
+    return [path for path, own in labels.items() if own in photos]
 
 
 def _png_header(path: Path) -> Header | None:

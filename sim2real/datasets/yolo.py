@@ -24,8 +24,8 @@ _LOOKED_AT: Final = 256
 _READ: Final = 16
 _HEAD: Final = 1 << 16
 _IN_IMAGES: Final = re.compile(r"(?P<above>(?:.*/)?)images(?P<below>(?:/.*)?)", re.IGNORECASE)
-_SHEET: Final = re.compile(r".+\.ya?ml", re.IGNORECASE)
-_LIST: Final = re.compile(r".*\.names|classes\.txt|labels\.txt|_darknet\.labels", re.IGNORECASE)
+_SHEET: Final = re.compile(r"[^.].*\.ya?ml", re.IGNORECASE)
+_LIST: Final = re.compile(r"[^.].*\.names|classes\.txt|labels\.txt|_darknet\.labels", re.IGNORECASE)
 
 
 class Yolo(FolderLayout):

@@ -14,7 +14,9 @@ from sim2real.errors import DatasetError
 
 Plant = Callable[..., None]
 
-NAMES = st.text(alphabet="aAb0-._ é", min_size=1, max_size=4).filter(lambda name: name.strip("."))
+NAMES = st.text(alphabet="aAb0-._ é", min_size=1, max_size=4).filter(
+    lambda name: name.strip(".") and not name.startswith("._")
+)
 
 
 @given(paths=st.sets(st.lists(NAMES, min_size=1, max_size=3).map("/".join), max_size=12))
@@ -107,3 +109,13 @@ def test_frame_leaves_empty_labels_out_and_knows_when_it_has_no_dataset() -> Non
     assert frame.labels == {"boxes": "b.txt"}
     with pytest.raises(DatasetError, match="belongs to no open dataset"):
         frame.load_image()
+
+
+def test_what_macos_leaves_beside_files_is_neither_image_nor_label(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "JPEGImages/a.jpg", {"Annotations/a.xml": "<annotation/>", "JPEGImages/.hidden.txt": "x"})
+    plant(tmp_path, {"JPEGImages/._a.jpg": b"\0\5\x16\7", "Annotations/._a.xml": b"\0\5\x16\7", "._JPEGImages": b""})
+    plant(tmp_path, {"__MACOSX/JPEGImages/._a.jpg": b"\0\5\x16\7", "__MACOSX/JPEGImages/b.jpg": b""})
+    dataset = open_dataset(tmp_path)
+    assert [frame.image for frame in dataset.frames()] == ["JPEGImages/a.jpg"]
+    assert list(dataset.tree) == ["Annotations/a.xml", "JPEGImages/.hidden.txt", "JPEGImages/a.jpg"]
+    assert any(line.startswith("4 files and folders that macOS has left") for line in dataset.warnings())

@@ -117,6 +117,20 @@ def test_names_of_tags_follow_the_release_that_a_route_shows(grow: Grow, plant: 
     assert named(frame_of(dataset, "route_b/rgb/0001.jpg").load_label("segmentation")) == ["Roads", "RoadLine"]
 
 
+def test_what_macos_leaves_beside_masks_names_no_tags(grow: Grow, plant: Plant) -> None:
+    root = grow("carla-garage")
+    for masks in root.rglob("semantics"):
+        plant(masks, {"._0000.png": b"\0\5\x16\7"})
+    assert next(open_dataset(root).frames()).load_label("segmentation")
+
+
+def test_photos_beside_a_route_are_not_taken_for_its_views_for_debugging(grow: Grow, plant: Plant) -> None:
+    root = grow("carla-garage")
+    plant(root, "train2017/000000000001.jpg")
+    dataset = open_dataset(root)
+    assert any("not frames of this layout" in line for line in dataset.warnings())
+
+
 def test_a_depth_that_is_not_grey_is_refused_by_name(grow: Grow, plant: Plant) -> None:
     root = grow("carla-garage")
     plant(root, {"Town01/route a/depth/0000.png": np.zeros((24, 32, 3), np.uint8)})

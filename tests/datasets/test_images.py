@@ -27,17 +27,17 @@ def test_png_that_cannot_be_a_photo_is_a_label(
     dataset = open_dataset(tmp_path)
     assert [frame.image for frame in dataset.frames()] == ["photos/0.jpg"]
     assert dict(dataset.files())["other/0.png"] is Role.LABEL
-    assert any(line.startswith("1 PNGs are carried unchanged as labels") for line in dataset.warnings())
+    assert any(line.startswith("1 images are carried unchanged") for line in dataset.warnings())
 
 
 @pytest.mark.parametrize(("content", "role"), [(GREY, Role.LABEL), (COLOURS, Role.PSEUDO)])
 def test_png_that_looks_like_a_label_is_one_beside_photos(
     content: NDArray[np.uint8], role: Role, tmp_path: Path, plant: Plant
 ) -> None:
-    plant(tmp_path, "rgb_0.png", "rgb_1.png", {"mask_0.png": content, "mask_1.png": content})
+    plant(tmp_path, "rgb_0.png", "rgb_1.png", {"a_0.png": content, "a_1.png": content})
     dataset = open_dataset(tmp_path)
     assert [frame.image for frame in dataset.frames()] == ["rgb_0.png", "rgb_1.png"]
-    assert dict(dataset.files())["mask_0.png"] is role
+    assert dict(dataset.files())["a_0.png"] is role
 
 
 @pytest.mark.parametrize("content", [GREY, COLOURS])
@@ -77,7 +77,7 @@ def test_colour_coded_labels_of_virtual_kitti_alone_are_never_images(tmp_path: P
     dataset = open_dataset(tmp_path)
     assert list(dataset.frames()) == []
     assert {role for _, role in dataset.files()} == {Role.PSEUDO}
-    assert "2 PNGs are carried unchanged" in dataset.warnings()[0]
+    assert "2 images are carried unchanged" in dataset.warnings()[0]
 
 
 @pytest.mark.parametrize("table", ["metadata.csv", "train/Metadata.JSONL", "metadata.parquet"])
@@ -91,3 +91,37 @@ def test_tables_of_an_image_folder_are_known_and_their_captions_are_told(
     assert [frame.sequence for frame in dataset.frames()] == ["train/cat", "train/dog"]
     assert dict(dataset.files())[table] is Role.AUX
     assert dataset.stale() == {"captions, if it has any": [table]}
+
+
+@pytest.mark.parametrize(
+    ("photo", "label"),
+    [
+        ("rgb/000001.jpg", "depth/000001.png"),
+        ("drive 1/rgb_front/7.png", "drive 1/instance_front/7.png"),
+        ("CameraRGB/F1.png", "CameraSeg/F1.png"),
+        ("kitchen.jpg", "kitchen_depth.jpg"),
+        ("images/0001.jpg", "masks/0001.jpg"),
+        ("lit/0001.png", "object_mask/0001.png"),
+    ],
+)
+def test_image_named_as_the_label_of_another_one_is_a_label(
+    photo: str, label: str, tmp_path: Path, plant: Plant
+) -> None:
+    plant(tmp_path, photo, label)
+    dataset = open_dataset(tmp_path)
+    assert [frame.image for frame in dataset.frames()] == [photo]
+    assert dict(dataset.files())[label] is Role.LABEL
+    assert any("named as labels" in line for line in dataset.warnings())
+
+
+@pytest.mark.parametrize("paths", [("with_mask/1.jpg", "without_mask/1.jpg"), ("depth/1.jpg", "rgb/2.jpg")])
+def test_word_of_labels_alone_makes_no_label_of_a_photo(paths: tuple[str, ...], tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, *paths)
+    assert open_dataset(tmp_path).roles()["IMAGE"] == 2
+
+
+def test_thumbnails_in_hidden_folders_are_no_photos(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "a.jpg", ".thumbnails/normal/1.png", "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg")
+    dataset = open_dataset(tmp_path)
+    assert [frame.image for frame in dataset.frames()] == ["a.jpg"]
+    assert dataset.roles()["STALE"] == 2

@@ -137,3 +137,10 @@ def test_images_of_one_name_are_all_translated(grow: Grow, plant: Plant) -> None
     found = frames(root)
     assert found["images/val/a b 1.png"].labels == found["images/val/a b 1.JPG"].labels
     assert np.isfinite([box.left for box in boxes(found["images/val/a b 1.png"])]).all()
+
+
+def test_what_macos_leaves_beside_descriptions_is_passed_over(grow: Grow, plant: Plant) -> None:
+    root = grow("yolo")
+    plant(root, {"._data.yaml": b"\0\5\x16\7\xff", "labels/train/._obj.names": b"\xff"})
+    frame = next(iter(frames(root).values()))
+    assert all(not box.label.isdecimal() for box in boxes(frame))
