@@ -50,7 +50,7 @@ class Bdd100k(FolderLayout):
     rule = "images/{100k,10k,track,seg_track_20}/<split>/<8 hex digits>-<8 hex digits>.jpg"
     images = (
         rf"(?P<package>images/(?:100k|10k|track|seg_track_20)|seg/images)/{_SPLIT}(?:/(?P<video>{_VIDEO}))?",
-        rf"(?P<frame>{_VIDEO}(?:-\d{{7}})?)\.jpe?g",
+        rf"(?P<frame>{_VIDEO}(?:-\d{{7}})?)\.(?:jpe?g|png)",
     )
     apart = (
         ("segmentation", rf"labels/sem_seg/masks/{_SPLIT}", _PNG),

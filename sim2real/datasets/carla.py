@@ -120,7 +120,7 @@ class CarlaBench2Drive(FolderLayout):
         folder="Bench2Drive-Base",
     )
     rule = "camera/rgb_<view>/<frame>.jpg with anno/<frame>.json.gz"
-    images = (r"camera/rgb_(?P<view>(?:front|back)(?:_left|_right)?)", r"(?P<frame>\d{5})\.jpe?g")
+    images = (r"camera/rgb_(?P<view>(?:front|back)(?:_left|_right)?)", r"(?P<frame>\d{5})\.(?:jpe?g|png)")
     evidence = ((r"anno", r"\d{5}\.json\.gz"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "segmentation": ("camera/semantic_{view}", r"(?P<frame>\d{5})\.png"),
@@ -197,7 +197,7 @@ class CarlaGarage(FolderLayout):
         folder="carla_garage_data",
     )
     rule = "rgb/<frame>.jpg with boxes or measurements/<frame>.json.gz"
-    images = (r"rgb(?P<view>|_augmented)", r"(?P<frame>\d{4,})\.jpe?g")
+    images = (r"rgb(?P<view>|_augmented)", r"(?P<frame>\d{4,})\.(?:jpe?g|png)")
     evidence = ((r"(?:boxes|measurements)", r"\d{4,}\.json\.gz"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "segmentation": ("semantics{view}", r"(?P<frame>\d{4,})\.png"),
@@ -258,7 +258,7 @@ class CarlaOpv2v(FolderLayout):
         folder="opv2v_data_dumping",
     )
     rule = "<vehicle>/<frame>_camera<k>.png with <frame>.yaml"
-    images = (r"-?\d+", r"(?P<frame>\d{5,6})_(?P<camera>camera\d)\.png")
+    images = (r"-?\d+", r"(?P<frame>\d{5,6})_(?P<camera>camera\d)\.(?:png|jpe?g)")
     evidence = ((r"-?\d+", r"\d{5,6}\.yaml"),)
     resizing = (
         (r"(?:^|/)\d{5,6}\.yaml$", OPV2V),
@@ -470,7 +470,7 @@ class CarlaKitti(FolderLayout):
         folder="kitti-carla",
     )
     rule = "images_rgb/<frame>_<camera>.png with images_ss or images_depth"
-    images = (r"images_rgb", r"(?P<frame>\d{4,})_(?P<camera>[01])\.png")
+    images = (r"images_rgb", r"(?P<frame>\d{4,})_(?P<camera>[01])\.(?:png|jpe?g)")
     evidence = ((r"images_(?:ss|depth)", r"\d{4,}_\d{1,2}\.png"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "segmentation": ("images_ss", r"(?P<frame>\d{4,})_1?(?P<camera>[01])\.png"),

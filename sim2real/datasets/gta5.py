@@ -28,7 +28,7 @@ class Gta5(FolderLayout):
     name = "gta5"
     rule = "images/<nnnnn>.png with palette images labels/<nnnnn>.png"
     # the archives' own folders are called 01_images and 01_labels
-    images = (r"(?P<part>[^/]*?)(?:_images)?/images", r"(?P<frame>\d{5})\.png")
+    images = (r"(?P<part>[^/]*?)(?:_images)?/images", r"(?P<frame>\d{5})\.(?:png|jpe?g)")
     evidence = ((r"labels", r"\d{5}\.png"),)
     apart = (("segmentation", r"(?P<part>[^/]*?)(?:_labels)?/labels", r"(?P<frame>\d{5})\.png"),)
     decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {

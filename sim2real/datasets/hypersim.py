@@ -282,7 +282,7 @@ class HypersimMarigold(FolderLayout):
         folder="hypersim",
     )
     rule = "ai_<vvv>_<nnn>/rgb_cam_<xx>_fr<iiii>.png with depth_plane"
-    images = (_SCENE, r"rgb_(?P<frame>cam_\d\d_fr\d{4})\.png")
+    images = (_SCENE, r"rgb_(?P<frame>cam_\d\d_fr\d{4})\.(?:png|jpe?g)")
     evidence = ((_SCENE, r"depth_plane_cam_\d\d_fr\d{4}\.png"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "depth": ("{scene}", r"depth_plane_(?P<frame>cam_\d\d_fr\d{4})\.png")

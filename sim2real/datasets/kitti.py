@@ -283,7 +283,7 @@ class KittiFlow2015(_Kitti):
         ),
     )
     rule = "image_2/<frame>_10.png with disp_* or flow_*"
-    images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6}_\d\d)\.png")
+    images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6}_\d\d)\.(?:png|jpe?g)")
     evidence = ((r"(?:disp_(?:occ|noc)_[01]|flow_(?:occ|noc))", r"\d{6}_10\.png"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "disparity": ("disp_occ_0", r"(?P<frame>\d{6}_10)\.png"),
@@ -318,7 +318,7 @@ class KittiSemantics(_Kitti):
         ),
     )
     rule = "image_2/<frame>_10.png with semantic or semantic_rgb"
-    images = (r"image_(?P<camera>2)", r"(?:Kitti2015_)?(?P<frame>\d{6}_\d\d)\.png")
+    images = (r"image_(?P<camera>2)", r"(?:Kitti2015_)?(?P<frame>\d{6}_\d\d)\.(?:png|jpe?g)")
     evidence = ((r"semantic(?:_rgb)?", r"(?:Kitti2015_)?\d{6}_10\.png"),)
     labels = _SEMANTICS
 

@@ -30,7 +30,7 @@ class MapillaryVistas(FolderLayout):
 
     name = "mapillary-vistas"
     rule = "{training,validation,testing}/images/<22 letters>.jpg"
-    images = (rf"{_SPLIT}/images", r"(?P<frame>[\w-]{22})\.jpe?g")
+    images = (rf"{_SPLIT}/images", r"(?P<frame>[\w-]{22})\.(?:jpe?g|png)")
     apart = tuple(
         (kind, rf"{_SPLIT}/{version}{folder}", _PNG)
         for kind, folder in _KINDS.items()

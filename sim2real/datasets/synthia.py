@@ -83,7 +83,7 @@ class SynthiaRand(_Synthia):
 
     name = "synthia-rand"
     rule = "RGB/<nnnnnnn>.png with GT/LABELS/<nnnnnnn>.png"
-    images = (r"RGB", r"(?P<frame>\d{7})\.png")
+    images = (r"RGB", r"(?P<frame>\d{7})\.(?:png|jpe?g)")
     evidence = ((r"GT/(?:LABELS|COLOR)", r"\d{7}\.png"),)
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "segmentation": ("GT/LABELS", r"(?P<frame>\d{7})\.png"),
@@ -118,7 +118,7 @@ class SynthiaSequences(_Synthia):
 
     name = "synthia-seqs"
     rule = "RGB/Stereo_<side>/Omni_<view>/<nnnnnn>.png"
-    images = (r"RGB/(?P<eye>Stereo_(?:Left|Right))/(?P<view>Omni_[FBLR])", r"(?P<frame>\d{6})\.png")
+    images = (r"RGB/(?P<eye>Stereo_(?:Left|Right))/(?P<view>Omni_[FBLR])", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "segmentation": ("GT/LABELS/{eye}/{view}", r"(?P<frame>\d{6})\.png"),
         "instance": ("GT/LABELS/{eye}/{view}", r"(?P<frame>\d{6})\.png"),

@@ -88,7 +88,7 @@ class TartanAir(FolderLayout):
     rule = "P<nnn>/image_left/<frame>_left.png"
     images = (
         r"(?P<flight>P\d{3}|S[EH]\d{3})/image_(?P<side>left|right)",
-        r"(?P<frame>\d{6})_(?:left|right)\.png",
+        r"(?P<frame>\d{6})_(?:left|right)\.(?:png|jpe?g)",
     )
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "depth": ("{flight}/depth_{side}", r"(?P<frame>\d{6})_(?:left|right)_depth\.npy"),
@@ -187,7 +187,7 @@ class TartanAirV2(FolderLayout):
     rule = "Data_<kind>/P<nnn>/image_<camera>/<frame>_<camera>.png"
     images = (
         r"(?P<flight>Data_\w+/P\d{3,4})/image_(?P<camera>[lr]cam_(?P<lens>\w+))",
-        r"(?P<frame>\d{6})_[lr]cam_\w+\.png",
+        r"(?P<frame>\d{6})_[lr]cam_\w+\.(?:png|jpe?g)",
     )
     labels: ClassVar[Mapping[str, tuple[str, str]]] = {
         "depth": ("{flight}/depth_{camera}", r"(?P<frame>\d{6})_[lr]cam_\w+\.png"),

@@ -193,7 +193,7 @@ class VirtualKitti2:
 
 _V2_VIDEO: Final = rf"(?P<scene>Scene\d\d)/(?P<variation>{_VARIATIONS})"
 _V2_IMAGES: Final = rf"{_V2_VIDEO}/frames/rgb/(?P<camera>Camera_[01])"
-_V2_IMAGE: Final = r"rgb_(?P<frame>\d{5})\.jpe?g"
+_V2_IMAGE: Final = r"rgb_(?P<frame>\d{5})\.(?:jpe?g|png)"
 # kind of label -> its folder and the names in it
 _V2_MAPS: Final = {
     "segmentation": ("classSegmentation", r"classgt_(?P<frame>\d{5})\.png"),
@@ -372,7 +372,7 @@ class VirtualKitti1:
                 return Boxes(_v1_boxes(path).get(frame.index, ()))
 
 
-_V1_FRAME: Final = r"(?P<frame>\d{5})\.png"
+_V1_FRAME: Final = r"(?P<frame>\d{5})\.(?:png|jpe?g)"
 _V1_VIDEO: Final = rf"(?P<archive>[^/]+)/(?P<scene>\d{{4}})/(?P<variation>{_VARIATIONS})"
 _V1_ARCHIVE: Final = re.compile(r"vkitti_1\.\d\.\d_(rgb|depthgt|scenegt|flowgt)", re.IGNORECASE)
 _V1_KINDS: Final = {"rgb": "rgb", "depthgt": "depth", "scenegt": "segmentation", "flowgt": "flow"}

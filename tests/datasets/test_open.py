@@ -11,11 +11,13 @@ import pytest
 
 from sim2real.datasets import Frame, Role, open_dataset
 from sim2real.errors import DatasetError, UnknownNameError
+from sim2real.imageio import encode_jpeg, encode_png
 from sim2real.registry import registry
 
 Grow = Callable[..., Path]
 Plant = Callable[..., None]
 
+NAMING = {"airsim", "coco", "hypersim", "nuimages", "nuscenes", "replicator-coco", "unity-perception", "unity-solo"}
 NAMES = [entry.name for entry in registry().entries("datasets") if entry.owner == "sim2real"]
 
 
@@ -51,6 +53,22 @@ def test_every_file_has_one_role_wherever_the_dataset_lies(
     assert all(files[label] is Role.LABEL for frame in frames for label in frame.labels.values())
     assert sum(dataset.roles().values()) == len(on_disk)
     assert list(dataset.roles()) == ["IMAGE", "LABEL", "AUX", "PSEUDO", "STALE"]
+
+
+def test_copy_whose_photos_have_another_suffix_keeps_its_labels(layout: tuple[str, Path]) -> None:
+    name, root = layout
+    dataset = open_dataset(root)
+    frames = list(dataset.frames())
+    if name in NAMING:
+        pytest.skip("the names of its images are written down, or tell what they are")
+    for frame in frames:
+        photo, pixels = root / frame.image, frame.load_image()
+        photo.unlink()
+        to_png = photo.suffix.lower() != ".png"
+        photo.with_suffix(".png" if to_png else ".jpg").write_bytes((encode_png if to_png else encode_jpeg)(pixels))
+    copy = open_dataset(root)
+    assert copy.name == name
+    assert [frame.labels.keys() for frame in copy.frames()] == [frame.labels.keys() for frame in frames]
 
 
 def test_every_frame_and_every_label_can_be_loaded(layout: tuple[str, Path]) -> None:
