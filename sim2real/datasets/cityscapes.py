@@ -30,7 +30,7 @@ from sim2real.datasets.resizing import KEEP, NEAREST, disparity
 from sim2real.datasets.resizing_documents import CITYSCAPES_CAMERA, COCO, outlines
 from sim2real.errors import DatasetError
 
-_CITY: Final = r"(?P<split>train|val|test|train_extra|demoVideo)/(?P<city>[^/]+)"
+_CITY: Final = r"(?P<split>train|val|test|train_extra|demoVideo)(?:/(?P<city>[^/]+))?"
 _FRAME: Final = r"(?P<frame>[^/]+_\d{6}_\d{6})"
 _HDR: Final = (rf"(?:left|right)Img16bit/{_CITY}", r".*\.png")
 

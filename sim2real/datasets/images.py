@@ -22,7 +22,7 @@ _LABEL_WORDS: Final = frozenset(
     (
         *("depth", "depths", "distance", "disparity", "disp", "flow", "normal", "normals", "semantic", "semantics"),
         *("semseg", "seg", "segs", "segmentation", "segmentations", "ss", "instance", "instances", "panoptic"),
-        *("mask", "masks", "label", "labels", "annotation", "annotations", "bev"),
+        *("mask", "masks", "label", "labels", "annotation", "annotations", "bev", "depthvis", "depthmap", "segmap"),
     )
 )
 _OTHER_WORDS: Final = frozenset(
@@ -42,7 +42,7 @@ _OTHER_WORDS: Final = frozenset(
             "object",
             "class",
         ),
-        *("id", "ids", "map", "maps", "raw", "vis", "gt"),
+        *("id", "ids", "map", "maps", "raw", "vis", "gt", "scene", "camera", "cam", "input", "orig", "original", "sat"),
     )
 )
 _COPIES: Final = re.compile(r"(?:^|/)(?:\.[^/]+|@eaDir)/")
@@ -162,7 +162,9 @@ def _set_aside(tree: Tree) -> _SetAside:
     aside = _SetAside()
     copies = [path for path in tree if is_image(path) and _COPIES.search(path)]
     aside.add(copies, Role.STALE, "in hidden folders, as thumbnails are")
-    aside.add(_namesakes(path for path in tree if is_image(path)), Role.LABEL, "named as labels of other images are")
+    aside.add(
+        labels_by_name(path for path in tree if is_image(path)), Role.LABEL, "named as labels of other images are"
+    )
     groups: dict[tuple[str, bool], list[str]] = {}
     others = 0
     for path in tree:
@@ -188,8 +190,8 @@ def _set_aside(tree: Tree) -> _SetAside:
     return aside
 
 
-def _namesakes(paths: Iterable[str]) -> list[str]:
-    """The paths with a word of labels in them, where another has the same words but for those of labels and photos."""
+def labels_by_name(paths: Iterable[str]) -> list[str]:
+    """The images named as labels of others: with a word of labels, beside one of the same words but for such words."""
     labels: dict[str, str] = {}
     photos = set()
     for path in paths:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
+from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, read_rows
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import draw, fill_polygon
@@ -152,7 +153,7 @@ def _corners(row: list[str], *, pointed: bool) -> NDArray[np.float64]:
 
 
 def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
-    """The paths of the images, and of their rows, empty where there are none."""
+    """The paths of the images, and of their rows, empty where there are none; masks beside images are none."""
     for folder in ("", *tree.folders):
         images = [name for name in tree.names(folder) if is_image(name)]
         if not images:
@@ -164,7 +165,9 @@ def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
         texts = [rows.get(name.rpartition(".")[0], "") for name in images]
         if inside or any(texts):
             prefix = f"{folder}/" if folder else ""
-            yield from ((prefix + name, text) for name, text in zip(images, texts, strict=True))
+            masks = set(labels_by_name(images))
+            pairs = zip(images, texts, strict=True)
+            yield from ((prefix + name, text) for name, text in pairs if text or name not in masks)
 
 
 def _filled(tree: Tree, count: int) -> Iterator[str]:

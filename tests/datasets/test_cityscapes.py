@@ -106,3 +106,12 @@ def test_damaged_boxes_are_an_error_that_names_the_file(content: str, grow: Grow
     (root / frame.labels["boxes"]).write_text(content)
     with pytest.raises(DatasetError, match=r"_gtBboxCityPersons\.json"):
         frame.load_label("boxes")
+
+
+def test_copies_without_folders_of_cities_keep_their_labels(tmp_path: Path, plant: Plant) -> None:
+    stem = "aachen_000000_000019"
+    mask = np.full((24, 32), 7, np.uint8)
+    plant(tmp_path, f"leftImg8bit/train/{stem}_leftImg8bit.png", f"gtFine/train/{stem}_gtFine_color.png")
+    plant(tmp_path, {f"gtFine/train/{stem}_gtFine_labelIds.png": mask})
+    dataset = open_dataset(tmp_path)
+    assert (dataset.name, [set(frame.labels) for frame in dataset.frames()]) == ("cityscapes", [{"segmentation"}])

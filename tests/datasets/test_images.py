@@ -102,6 +102,7 @@ def test_tables_of_an_image_folder_are_known_and_their_captions_are_told(
         ("kitchen.jpg", "kitchen_depth.jpg"),
         ("images/0001.jpg", "masks/0001.jpg"),
         ("lit/0001.png", "object_mask/0001.png"),
+        ("images/scene_0.png", "images/depthvis_0.png"),
     ],
 )
 def test_image_named_as_the_label_of_another_one_is_a_label(

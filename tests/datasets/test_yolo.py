@@ -144,3 +144,9 @@ def test_what_macos_leaves_beside_descriptions_is_passed_over(grow: Grow, plant:
     plant(root, {"._data.yaml": b"\0\5\x16\7\xff", "labels/train/._obj.names": b"\xff"})
     frame = next(iter(frames(root).values()))
     assert all(not box.label.isdecimal() for box in boxes(frame))
+
+
+def test_mask_beside_an_image_is_no_image(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "train/0.png", "train/0_mask.png", {"train/0.txt": "0 .5 .5 .1 .1\n"})
+    assert list(frames(tmp_path)) == ["train/0.png"]
+    assert any("not frames of this layout" in line for line in open_dataset(tmp_path).warnings())
