@@ -1,6 +1,8 @@
 """COCO: JSON files that name images, and hold or name their labels."""
 
 import re
+import sys
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -207,15 +209,15 @@ def _claims(tree: Tree, files: list[str]) -> _Claims:
     """The labels of each image that is named, in the order of the paths."""
     masks = {file: _mask_paths(tree, file, _listing(tree.root / file).masks) for file in files}
     taken = {path for paths in masks.values() for path in paths.values()}
-    by_name: dict[str, set[str]] = defaultdict(set)
-    for path in tree if files else ():
-        if is_image(path) and path not in taken:
-            by_name[path.rpartition("/")[2].lower()].add(path)
+    pictures = _Pictures(path for path in tree if is_image(path) and path not in taken) if files else _Pictures(())
     claims: dict[str, dict[str, _Claim]] = defaultdict(dict)
     for file in files:
         listing = _listing(tree.root / file)
+        found: dict[str, tuple[str, tuple[int, ...]]] = {}
         for name, number in listing.images:
-            image, score = _image(tree, file, name, by_name)
+            if name not in found:
+                found[name] = _image(tree, file, name, pictures)
+            image, score = found[name]
             if not image:
                 continue
             claimed = claims[image]
@@ -243,16 +245,49 @@ def _mask_paths(tree: Tree, file: str, masks: Mapping[int | str, str]) -> dict[i
     return {number: paths[0] for number, paths in found.items() if paths}
 
 
-def _image(tree: Tree, file: str, name: str, by_name: Mapping[str, set[str]]) -> tuple[str, tuple[int, ...]]:
+class _Pictures:
+    """The images that files could mean, to be looked up by the ends of their paths."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            self._by_name[path.rpartition("/")[2].lower()].append(path)
+        self._backwards = sorted(_backwards(path.split("/")) for paths in self._by_name.values() for path in paths)
+
+    def __contains__(self, path: str) -> bool:
+        place = bisect_left(self._backwards, wanted := _backwards(path.split("/")))
+        return self._backwards[place : place + 1] == [wanted]
+
+    def named(self, parts: Sequence[str]) -> list[str]:
+        """Those that share the most folders with a path; if none shares any, those of its name in any case.
+
+        What lies in folders of masks is left out, unless there is nothing else.
+        """
+        for depth in range(len(parts), 1, -1):
+            end = _backwards(parts[-depth:])
+            first, last = (bisect_left(self._backwards, bound) for bound in (end, end + chr(sys.maxunicode)))
+            paths = ["/".join(reversed(found.split("/")[:-1])) for found in self._backwards[first:last]]
+            if photos := _no_masks(paths):
+                return photos
+        paths = self._by_name.get(parts[-1].lower(), []) if parts else []
+        return _no_masks(paths) or paths
+
+
+def _backwards(parts: Sequence[str]) -> str:
+    return "/".join([*reversed(parts), ""])
+
+
+def _no_masks(paths: list[str]) -> list[str]:
+    return [path for path in paths if not _MASKS.search(path.rpartition("/")[0])]
+
+
+def _image(tree: Tree, file: str, name: str, pictures: _Pictures) -> tuple[str, tuple[int, ...]]:
     """The image that a file names, and how well it fits; none if several fit alike."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
-    candidates = by_name.get(parts[-1].lower(), set()) if parts else set()
     folder = file.rpartition("/")[0]
     for depth in range(folder.count("/") + bool(folder), -1, -1):
-        if (path := tree.at("/".join([*folder.split("/")[:depth], *parts]))) in candidates:
+        if (path := tree.at("/".join([*folder.split("/")[:depth], *parts]))) in pictures:
             return path, _SURE
-    if len(candidates) > 1:
-        candidates = {path for path in candidates if not _MASKS.search(path.rpartition("/")[0])} or candidates
     words = set(re.findall(r"[a-z]+\d*", file.rpartition("/")[2].lower()))
 
     def fit(path: str) -> tuple[int, ...]:
@@ -260,7 +295,7 @@ def _image(tree: Tree, file: str, name: str, by_name: Mapping[str, set[str]]) ->
         told = not words.isdisjoint(part.lower() for part in folders[:-1])
         return (_shared(reversed(folders), reversed(parts)), told, _shared(folders, folder.split("/")))
 
-    scores = sorted(((fit(path), path) for path in candidates), reverse=True)
+    scores = sorted(((fit(path), path) for path in pictures.named(parts)), reverse=True)
     if not scores or (len(scores) > 1 and scores[0][0] == scores[1][0]):
         return "", ()
     return scores[0][1], scores[0][0]

@@ -123,6 +123,14 @@ def test_images_of_one_name_belong_to_the_file_beside_them_or_called_like_their_
     assert boxes(frames(called)["train/1.jpg"]) == BOXES
 
 
+def test_most_common_folders_decide_but_masks_of_the_same_names_are_never_taken(tmp_path: Path, plant: Plant) -> None:
+    names = [f"{town}/{camera}/rgb.png" for town in ("town1", "town2") for camera in ("left", "right")]
+    plant(tmp_path, *(f"{folder}/{name}" for folder in ("all/photos", "all/masks") for name in names))
+    images = [{"id": n, "file_name": f"/old/place/{name}"} for n, name in enumerate(names)]
+    plant(tmp_path, {"annotations/a.json": json.dumps({"images": images, "annotations": [], "categories": []})})
+    assert list(frames(tmp_path)) == [f"all/photos/{name}" for name in names]
+
+
 def test_an_image_that_several_files_could_be_is_left_alone_and_told(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "a/0.jpg", "b/0.jpg", "b/1.jpg", {"labels.json": instances({1: "0.jpg", 2: "1.jpg"})})
     dataset = open_dataset(tmp_path)
