@@ -6,7 +6,7 @@ docs/modify_recording_data.md and docs/image_apis.md.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import Depth, Disparity, Distance, Label, Segmentation
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.labels import Depth, Disparity, Distance, Segmentation
+from sim2real.datasets.layout import Decoders, FolderLayout
 from sim2real.datasets.readers import in_metres, read_packed_ids
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import PFM
@@ -140,7 +140,7 @@ class AirSim(FolderLayout):
         (r"img_.*_(?:[1-9]|\d\d)_\d{18,20}\.(?:png|ppm)$", Role.PSEUDO),
         (rf"(?:^|/)(?:{re.escape(RECORD)}|settings\.json)$", Role.AUX),
     )
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "depth": _read_depth,
         "distance": _read_distance,
         "disparity": _read_disparity,

@@ -7,7 +7,7 @@ is not decoded: of CARLA's camera it is disputed whether it leads to the next fr
 (carla-simulator/carla, issue 4795).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -18,7 +18,7 @@ from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.classes import CARLA_FROM_0_9_14, CARLA_TO_0_9_13
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentation
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import (
     in_metres,
     of_shape,
@@ -122,12 +122,12 @@ class CarlaBench2Drive(FolderLayout):
     rule = "camera/rgb_<view>/<frame>.jpg with anno/<frame>.json.gz"
     images = (r"camera/rgb_(?P<view>(?:front|back)(?:_left|_right)?)", r"(?P<frame>\d{5})\.(?:jpe?g|png)")
     evidence = ((r"anno", r"\d{5}\.json\.gz"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("camera/semantic_{view}", r"(?P<frame>\d{5})\.png"),
         "instance": ("camera/instance_{view}", r"(?P<frame>\d{5})\.png"),
         "depth": ("camera/depth_{view}", r"(?P<frame>\d{5})\.(?:png|npz)"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": partial(_read_tags, names=CARLA_FROM_0_9_14),
         "instance": _read_instances,
         "depth": lambda path: (
@@ -199,11 +199,11 @@ class CarlaGarage(FolderLayout):
     rule = "rgb/<frame>.jpg with boxes or measurements/<frame>.json.gz"
     images = (r"rgb(?P<view>|_augmented)", r"(?P<frame>\d{4,})\.(?:jpe?g|png)")
     evidence = ((r"(?:boxes|measurements)", r"\d{4,}\.json\.gz"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("semantics{view}", r"(?P<frame>\d{4,})\.png"),
         "depth": ("depth{view}", r"(?P<frame>\d{4,})\.png"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": lambda path: _read_tags(path, names=_names_of_route(path.parent)),
         "depth": partial(_read_grey_depth, reach=50),
     }
@@ -321,11 +321,11 @@ class CarlaShift(FolderLayout):
         rf"(?P<view>{_VIEWS})/img(?:_decompressed)?/(?P<sequence>[^/]+)",
         rf"(?P<frame>\d{{8}})_img_(?:{_VIEWS})\.(?:jpe?g|png)",
     )
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("{view}/semseg/{sequence}", r"(?P<frame>\d{8})_semseg_\w+\.png"),
         "depth": ("{view}/depth/{sequence}", r"(?P<frame>\d{8})_depth_\w+\.png"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": partial(_read_tags, names=_OLD),
         "depth": _read_depth,
     }
@@ -411,11 +411,11 @@ class CarlaDataCollector(FolderLayout):
     rule = "episode_<nnnnn>/<camera>RGB_<frame>.png with measurements_<frame>.json"
     images = (r"(?P<episode>episode_\d{5,})", r"(?P<camera>\w*?)RGB_(?P<frame>\d{5,})\.(?:png|jpe?g)")
     evidence = ((r"episode_\d{5,}", r"measurements_\d{5,}\.json"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("{episode}", r"(?P<camera>\w*?)(?:SemanticSeg|Labels)_(?P<frame>\d{5,})\.png"),
         "depth": ("{episode}", r"(?P<camera>\w*?)Depth_(?P<frame>\d{5,})\.png"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": partial(_read_tags, names=_OLD),
         "depth": _read_depth,
     }
@@ -472,11 +472,11 @@ class CarlaKitti(FolderLayout):
     rule = "images_rgb/<frame>_<camera>.png with images_ss or images_depth"
     images = (r"images_rgb", r"(?P<frame>\d{4,})_(?P<camera>[01])\.(?:png|jpe?g)")
     evidence = ((r"images_(?:ss|depth)", r"\d{4,}_\d{1,2}\.png"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("images_ss", r"(?P<frame>\d{4,})_1?(?P<camera>[01])\.png"),
         "depth": ("images_depth", r"(?P<frame>\d{4,})_2?(?P<camera>[01])\.png"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {"segmentation": _read_palette, "depth": _read_depth}
+    decoders: ClassVar[Decoders] = {"segmentation": _read_palette, "depth": _read_depth}
     roles = (
         (r"(?:^|/)images_(?:ss|depth)/|\.ply$", Role.LABEL),
         (r"(?:^|/)screenshot\.png$", Role.STALE),

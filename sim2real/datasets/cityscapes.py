@@ -4,7 +4,7 @@ Layout and codings: github.com/mcordts/cityscapesScripts (README.md, helpers/ann
 preparation/json2instanceImg.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -20,11 +20,10 @@ from sim2real.datasets.labels import (
     Boxes,
     Disparity,
     Instances,
-    Label,
     read_disparity,
     read_index_mask,
 )
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.layout import Decoders, FolderLayout
 from sim2real.datasets.readers import read_json, telling
 from sim2real.datasets.resizing import KEEP, NEAREST, disparity
 from sim2real.datasets.resizing_documents import CITYSCAPES_CAMERA, COCO, outlines
@@ -70,7 +69,7 @@ class Cityscapes(FolderLayout):
         ("disparity", rf"disparity(?:_sequence)?/{_CITY}", rf"{_FRAME}_disparity\.png"),
         ("boxes", rf"gtBboxCityPersons/{_CITY}", rf"{_FRAME}_gtBboxCityPersons\.json"),
     )
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": partial(read_index_mask, names=CITYSCAPES),
         "instance": _read_instances,
         "disparity": _read_disparity,

@@ -3,7 +3,6 @@
 Richter, Vineet, Roth, Koltun 2016, arXiv 1608.02192; class ids and names: the mapping for Matlab that comes with it.
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import ClassVar, Final
 from sim2real.datasets.base import Match, Role, Tree
 from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import Label, read_index_mask
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.labels import read_index_mask
+from sim2real.datasets.layout import Decoders, FolderLayout
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.errors import ImageError
 from sim2real.imageio import read_header
@@ -31,9 +30,7 @@ class Gta5(FolderLayout):
     images = (r"(?P<part>[^/]*?)(?:_images)?/images", r"(?P<frame>\d{5})\.(?:png|jpe?g)")
     evidence = ((r"labels", r"\d{5}\.png"),)
     apart = (("segmentation", r"(?P<part>[^/]*?)(?:_labels)?/labels", r"(?P<frame>\d{5})\.png"),)
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
-        "segmentation": partial(read_index_mask, names=_CLASSES)
-    }
+    decoders: ClassVar[Decoders] = {"segmentation": partial(read_index_mask, names=_CLASSES)}
     resizing = ((r"(?:^|/)labels/\d{5}\w*\.png$", NEAREST), (r"(?:^|/)read_mapping/|\.mat$", KEEP))
     roles = ((r"(?:^|/)labels/\d{5}\w*\.png$", Role.LABEL), (r"(?:^|/)read_mapping/|\.mat$", Role.AUX))
     facts = Facts(

@@ -17,7 +17,7 @@ from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.classes import NYU40
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Instances, Label, Segmentation, read_depth
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import find_above, in_metres, of_shape
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import replacing
@@ -153,7 +153,7 @@ class Hypersim(FolderLayout):
         rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_preview",
         r"frame\.(?P<frame>\d{4})\.tonemap\.jpg",
     )
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         kind: ("{scene}/images/scene_{camera}_geometry_hdf5", rf"frame\.(?P<frame>\d{{4}})\.{name}\.hdf5")
         for kind, name in {
             "depth": "depth_meters",
@@ -284,12 +284,8 @@ class HypersimMarigold(FolderLayout):
     rule = "ai_<vvv>_<nnn>/rgb_cam_<xx>_fr<iiii>.png with depth_plane"
     images = (_SCENE, r"rgb_(?P<frame>cam_\d\d_fr\d{4})\.(?:png|jpe?g)")
     evidence = ((_SCENE, r"depth_plane_cam_\d\d_fr\d{4}\.png"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "depth": ("{scene}", r"depth_plane_(?P<frame>cam_\d\d_fr\d{4})\.png")
-    }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
-        "depth": partial(read_depth, per_metre=1000, nothing=0)
-    }
+    labels: ClassVar[Beside] = {"depth": ("{scene}", r"depth_plane_(?P<frame>cam_\d\d_fr\d{4})\.png")}
+    decoders: ClassVar[Decoders] = {"depth": partial(read_depth, per_metre=1000, nothing=0)}
     roles = (
         (r"(?:^|/)depth_plane_cam_\d\d_fr\d{4}\.png$", Role.LABEL),
         (r"(?:^|/)filename_(?:list|meta)_\w+\.(?:txt|csv)$", Role.AUX),

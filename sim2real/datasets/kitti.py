@@ -5,7 +5,7 @@ the folders ``training`` and ``testing`` are there. Layouts and codings: the dev
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from sim2real.datasets.labels import (
     read_index_mask,
     read_kitti_flow,
 )
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import read_kitti_boxes, read_kitti_instances, read_kitti_rows
 from sim2real.datasets.resizing import (
     KEEP,
@@ -83,7 +83,7 @@ class _Kitti(FolderLayout):
         ),
     )
 
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": partial(read_index_mask, names=CITYSCAPES),
         "instance": read_kitti_instances,
         "depth": partial(read_depth, per_metre=256, nothing=0),
@@ -190,7 +190,7 @@ class KittiDepth(_Kitti):
         r"(?P<selection>val_selection_cropped|test_depth_(?:completion|prediction)_anonymous)/image",
         r"(?P<frame>(?:\w+_drive_\w+_image_0[23])|\d{10})\.(?:png|jpe?g)",
     )
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "depth": ("{selection}/groundtruth_depth", r"(?P<frame>\w+_drive_\w+_image_0[23])\.png")
     }
 
@@ -285,7 +285,7 @@ class KittiFlow2015(_Kitti):
     rule = "image_2/<frame>_10.png with disp_* or flow_*"
     images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6}_\d\d)\.(?:png|jpe?g)")
     evidence = ((r"(?:disp_(?:occ|noc)_[01]|flow_(?:occ|noc))", r"\d{6}_10\.png"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "disparity": ("disp_occ_0", r"(?P<frame>\d{6}_10)\.png"),
         "flow": ("flow_occ", r"(?P<frame>\d{6}_10)\.png"),
         **_SEMANTICS,
@@ -353,7 +353,7 @@ class KittiObject(_Kitti):
     rule = "image_2/<frame>.png with calib or label_2"
     images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
     evidence = ((r"(?:calib|label_2)", r"\d{6}\.txt"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {"boxes": ("label_2", r"(?P<frame>\d{6})\.txt")}
+    labels: ClassVar[Beside] = {"boxes": ("label_2", r"(?P<frame>\d{6})\.txt")}
 
 
 @lru_cache(maxsize=4)

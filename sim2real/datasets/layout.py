@@ -11,6 +11,12 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.datasets.resizing import Resizing
 
+Beside = Mapping[str, tuple[str, str]]
+"""Kind of label -> the folder of its files, told from beside that of the images, and their names."""
+
+Decoders = Mapping[str, Callable[[Path], Label]]
+"""Kind of label -> what reads a file of it."""
+
 
 class FolderLayout:
     r"""What layouts share whose images and labels lie in folders of their own; each of them is a table.
@@ -45,9 +51,9 @@ class FolderLayout:
     rule: ClassVar[str]
     images: ClassVar[tuple[str, str]]
     evidence: ClassVar[Sequence[tuple[str, str]]] = ()
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    labels: ClassVar[Beside] = {}
     apart: ClassVar[Sequence[tuple[str, str, str]]] = ()
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {}
+    decoders: ClassVar[Decoders] = {}
     roles: ClassVar[Sequence[tuple[str, Role]]] = ()
     stale: ClassVar[Sequence[tuple[str, str]]] = ()
     resizing: ClassVar[Resizing] = ()

@@ -7,7 +7,7 @@ isaac-sim/IsaacSim, and the annotators' reference, docs.omniverse.nvidia.com/py/
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -25,12 +25,11 @@ from sim2real.datasets.labels import (
     Depth,
     Distance,
     Instances,
-    Label,
     Segmentation,
     read_depth,
     read_index_mask,
 )
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import (
     in_metres,
     of_shape,
@@ -163,7 +162,7 @@ class ReplicatorBasic(FolderLayout):
 
     name = "replicator-basic"
     rule = "rgb_<number>.png with metadata.txt or another annotator's files"
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": _read_classes,
         "instance": _read_instances,
         "depth": lambda path: Depth(_read_metres(path)),
@@ -309,7 +308,7 @@ class ReplicatorKitti(FolderLayout):
     rule = "rgb/<n>.png with object_detection/<n>.txt, or image_02/<n>.png with label_02/<n>.txt, n not padded"
     images = (r"rgb|image_02", r"(?P<frame>0|[1-9]\d*)\.(?:png|jpe?g)")
     evidence = ((r"object_detection|label_02", r"(?:0|[1-9]\d*)\.txt"),)
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": lambda path: Segmentation(_above(path, 0), {}),
         "instance": read_kitti_instances,
         "distance": lambda path: Distance(read_depth(path, per_metre=256, nothing=0).metres),
@@ -420,12 +419,12 @@ class ReplicatorMobilityGen(FolderLayout):
     rule = "state/rgb/<camera>/<step>.jpg with state/common"
     images = (r"state/rgb/(?P<camera>[^/]+?)(?:\.rgb_image)?", r"(?P<frame>\d{8})\.(?:jpe?g|png)")
     evidence = ((r"state/common", r"\d{8}\.np[yz]"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("state/segmentation/{camera}.segmentation_image", r"(?P<frame>\d{8})\.png"),
         "instance": ("state/segmentation/{camera}.instance_id_segmentation_image", r"(?P<frame>\d{8})\.png"),
         "distance": ("state/depth/{camera}.depth_image", r"(?P<frame>\d{8})\.png"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "segmentation": lambda path: Segmentation(_above(path, 1), {}),
         "instance": lambda path: Instances(_above(path, 1)),
         "distance": _read_inverse,

@@ -4,7 +4,6 @@ Ros, Sellart, Materzynska, Vazquez, Lopez 2016, "The SYNTHIA Dataset"; codings a
 package.
 """
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -12,8 +11,8 @@ import numpy as np
 
 from sim2real.datasets.base import Role
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentation
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.labels import NOTHING, Depth, Instances, Segmentation
+from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import read_channels
 from sim2real.datasets.resizing import KEEP, NEAREST
 
@@ -51,7 +50,7 @@ def _read_depth(path: Path) -> Depth:
 class _Synthia(FolderLayout):
     """What both layouts share."""
 
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {"instance": _read_instances, "depth": _read_depth}
+    decoders: ClassVar[Decoders] = {"instance": _read_instances, "depth": _read_depth}
     resizing = (
         (r"(?:^|/)(?:GT|Depth)/.*\.png$", NEAREST),
         (r"(?:^|/)CameraParams/.*/\d{6}\.txt$", KEEP),  # poses
@@ -85,7 +84,7 @@ class SynthiaRand(_Synthia):
     rule = "RGB/<nnnnnnn>.png with GT/LABELS/<nnnnnnn>.png"
     images = (r"RGB", r"(?P<frame>\d{7})\.(?:png|jpe?g)")
     evidence = ((r"GT/(?:LABELS|COLOR)", r"\d{7}\.png"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("GT/LABELS", r"(?P<frame>\d{7})\.png"),
         "instance": ("GT/LABELS", r"(?P<frame>\d{7})\.png"),
     }
@@ -94,7 +93,7 @@ class SynthiaRand(_Synthia):
         ("depth", r"Depth/Depth", r"(?P<frame>\d{7})\.png"),
         ("depth", r"Depth", r"(?P<frame>\d{7})\.png"),
     )
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         **_Synthia.decoders,
         "segmentation": lambda path: Segmentation(read_channels(path, 1)[0], _RAND),
     }
@@ -119,12 +118,12 @@ class SynthiaSequences(_Synthia):
     name = "synthia-seqs"
     rule = "RGB/Stereo_<side>/Omni_<view>/<nnnnnn>.png"
     images = (r"RGB/(?P<eye>Stereo_(?:Left|Right))/(?P<view>Omni_[FBLR])", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("GT/LABELS/{eye}/{view}", r"(?P<frame>\d{6})\.png"),
         "instance": ("GT/LABELS/{eye}/{view}", r"(?P<frame>\d{6})\.png"),
         "depth": ("Depth/{eye}/{view}", r"(?P<frame>\d{6})\.png"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         **_Synthia.decoders,
         "segmentation": lambda path: Segmentation(read_channels(path, 1)[0], _SEQS),
     }

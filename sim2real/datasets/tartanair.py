@@ -5,7 +5,7 @@ castacks/tartanairpy, docs/modalities.rst, docs/tartanground.rst, tartanair/read
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -17,7 +17,7 @@ from sim2real.datasets.airsim import FAR
 from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import find_above, in_metres, of_shape, read_array, read_json, telling
 from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
@@ -90,12 +90,12 @@ class TartanAir(FolderLayout):
         r"(?P<flight>P\d{3}|S[EH]\d{3})/image_(?P<side>left|right)",
         r"(?P<frame>\d{6})_(?:left|right)\.(?:png|jpe?g)",
     )
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "depth": ("{flight}/depth_{side}", r"(?P<frame>\d{6})_(?:left|right)_depth\.npy"),
         "segmentation": ("{flight}/seg_{side}", r"(?P<frame>\d{6})_(?:left|right)_seg\.npy"),
         "flow": ("{flight}/flow", r"(?P<frame>\d{6})_\d{6}_flow\.npy"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "depth": _read_depth,
         "segmentation": _read_segmentation,
         "flow": _read_flow,
@@ -189,13 +189,13 @@ class TartanAirV2(FolderLayout):
         r"(?P<flight>Data_\w+/P\d{3,4})/image_(?P<camera>[lr]cam_(?P<lens>\w+))",
         r"(?P<frame>\d{6})_[lr]cam_\w+\.(?:png|jpe?g)",
     )
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "depth": ("{flight}/depth_{camera}", r"(?P<frame>\d{6})_[lr]cam_\w+\.png"),
         "distance": ("{flight}/depth_{camera}", r"(?P<frame>\d{6})_[lr]cam_\w+\.png"),
         "segmentation": ("{flight}/seg_{camera}", r"(?P<frame>\d{6})_[lr]cam_\w+\.png"),
         "flow": ("{flight}/flow_{camera}", r"(?P<frame>\d{6})_\d{6}_flow\.png"),
     }
-    decoders: ClassVar[Mapping[str, Callable[[Path], Label]]] = {
+    decoders: ClassVar[Decoders] = {
         "depth": _read_packed_depth,
         "distance": _read_packed_distance,
         "flow": _read_packed_flow,

@@ -1,7 +1,7 @@
 """Pascal VOC, and what labelling tools and simulators write in its layout."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final
@@ -22,7 +22,7 @@ from sim2real.datasets.labels import (
     read_colour_mask,
     read_index_mask,
 )
-from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.layout import Beside, FolderLayout
 from sim2real.datasets.readers import packed, read_packed_ids, telling
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
@@ -52,7 +52,7 @@ class PascalVOC(FolderLayout):
     rule = "JPEGImages/<name>.jpg with Annotations, Segmentation* or ImageSets"
     images = (r"JPEGImages(?P<below>(?:/.*)?)", _IMAGE)
     evidence = ((r"(?:Annotations|SegmentationClass|SegmentationObject|ImageSets)(?:/.*)?", r".+\.(?:xml|png|txt)"),)
-    labels: ClassVar[Mapping[str, tuple[str, str]]] = {
+    labels: ClassVar[Beside] = {
         "segmentation": ("SegmentationClass{below}", _MASK),
         "instance": ("SegmentationObject{below}", _MASK),
         "boxes": ("Annotations{below}", r"(?P<frame>.+)\.xml"),
