@@ -17,13 +17,13 @@ from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, read_rows
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import draw, fill_polygon
+from sim2real.datasets.readers import read_head, telling
 from sim2real.datasets.resizing import KEEP
 from sim2real.errors import DatasetError
 from sim2real.imageio import is_image, read_header
 
 _LOOKED_AT: Final = 256
 _READ: Final = 16
-_HEAD: Final = 1 << 16
 _IN_IMAGES: Final = re.compile(r"(?P<above>(?:.*/)?)images(?P<below>(?:/.*)?)", re.IGNORECASE)
 _SHEET: Final = re.compile(r"[^.].*\.ya?ml", re.IGNORECASE)
 _LIST: Final = re.compile(r"[^.].*\.names|classes\.txt|labels\.txt|_darknet\.labels", re.IGNORECASE)
@@ -77,7 +77,7 @@ class Yolo(FolderLayout):
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Text files of the images' names, and a class and shares in the first of them that is not empty."""
-        if next(_filled(tree, 1), None) is None:
+        if next(_filled(tree), None) is None:
             return None
         return Match(cls.rule, sum(1 for _ in _pairs(tree)))
 
@@ -132,12 +132,9 @@ class _Object(NamedTuple):
 def _read_objects(path: Path, size: tuple[int, int], *, pointed: bool) -> list[_Object]:
     objects = []
     for number, row in read_rows(path):
-        try:
+        with telling(path, f"line {number} tells of no object"):
             label, corners = int(float(row[0])), _corners(row[1:], pointed=pointed)
-        except ValueError as error:
-            message = f"{path}: line {number} tells of no object: {error}"
-            raise DatasetError(message) from error
-        objects.append(_Object(label, corners * size, outlined=len(corners) > 2))
+            objects.append(_Object(label, corners * size, outlined=len(corners) > 2))
     return objects
 
 
@@ -170,16 +167,13 @@ def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
             yield from ((prefix + name, text) for name, text in pairs if text or name not in masks)
 
 
-def _filled(tree: Tree, count: int) -> Iterator[str]:
-    """Some files of rows that are not empty; none if the first of them holds something else."""
-    found = 0
+def _filled(tree: Tree) -> Iterator[str]:
+    """The first files of rows that are not empty, up to one that holds something else."""
     for text in islice((text for _, text in _pairs(tree) if text), _LOOKED_AT):
-        with (tree.root / text).open("rb") as file:
-            first = file.read(_HEAD).decode(errors="replace").strip().partition("\n")[0]
+        first = read_head(tree.root / text).decode(errors="replace").strip().partition("\n")[0]
         if first and not _is_row(first):
             return
-        if first and found < count:
-            found += 1
+        if first:
             yield text
 
 
@@ -196,7 +190,7 @@ def _has_outlines(tree: Tree) -> bool:
     """Whether the rows tell outlines, as far as some of them show: no boxes alone, no key points, no rotated boxes."""
     if any("kpt_shape" in _read_sheet(tree.root / path) for path in _sheets(tree)):
         return False
-    lengths = {len(row) for text in _filled(tree, _READ) for _, row in read_rows(tree.root / text)}
+    lengths = {len(row) for text in islice(_filled(tree), _READ) for _, row in read_rows(tree.root / text)}
     return any(length > 6 for length in lengths) and lengths != {9}
 
 
@@ -227,12 +221,13 @@ def _classes(images: Path, labels: Path, root: Path) -> tuple[Mapping[int, str],
     """The names of the classes, from the nearest file around images that tells them, and whether rows end in points."""
     for folder in (labels, images, *images.parents):
         for path in sorted(folder.iterdir()):
-            if _SHEET.fullmatch(path.name) and (sheet := _read_sheet(path)):
-                names = sheet["names"]
-                numbered = names.items() if isinstance(names, dict) else enumerate(names)
-                return {int(number): str(name) for number, name in numbered}, "kpt_shape" in sheet
-            if _LIST.fullmatch(path.name):
-                return dict(enumerate(path.read_text("utf-8").splitlines())), False
+            with telling(path, "cannot be read as a list of classes"):
+                if _SHEET.fullmatch(path.name) and (sheet := _read_sheet(path)):
+                    names = sheet["names"]
+                    numbered = names.items() if isinstance(names, dict) else enumerate(names)
+                    return {int(number): str(name) for number, name in numbered}, "kpt_shape" in sheet
+                if _LIST.fullmatch(path.name):
+                    return dict(enumerate(path.read_text("utf-8").splitlines())), False
         if folder == root:
             break
     return {}, False

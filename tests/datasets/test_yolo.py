@@ -131,6 +131,12 @@ def test_damaged_sheet_is_an_error_that_names_it(grow: Grow) -> None:
         frames(grow("yolo", sheet="names: [\n"))
 
 
+@pytest.mark.parametrize("names", ["", " 3", " {car: 0}", "\n- [car"])
+def test_classes_without_numbers_or_names_are_an_error_that_names_the_sheet(names: str, grow: Grow) -> None:
+    with pytest.raises(DatasetError, match=r"data\.yaml: cannot be read as"):
+        boxes(frames(grow("yolo", sheet=f"names:{names}\n"))["images/val/a b 1.JPG"])
+
+
 def test_images_of_one_name_are_all_translated(grow: Grow, plant: Plant) -> None:
     root = grow("yolo")
     plant(root, "images/val/a b 1.png")
