@@ -29,7 +29,8 @@ _SURE: Final = (1 << 30,)
 _NAMED: Final = re.compile(r"coco|instances|panoptic|keypoints|stuff|captions|image_info", re.IGNORECASE)
 _OWN: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{.*?"(?:images|annotations|categories|licenses)"\s*:\s*\[', re.DOTALL)
 _MASKS: Final = re.compile(
-    r"(?:^|[/_-])(?:panoptic|pixelmaps?|stuff|masks?|labels?|seg\w*|instances?|depth)", re.IGNORECASE
+    r"(?:^|[/_-])(?:panoptic|pixelmaps?|stuff|masks?|labels?|seg\w*|instances?|depth|(?:normals?|flow)(?![a-z]))",
+    re.IGNORECASE,
 )
 
 _Categories = Mapping[int, Mapping[str, Any]]

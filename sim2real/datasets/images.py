@@ -15,7 +15,11 @@ from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import Header, is_image, read_header, read_rgb
 
-_COLOUR_CODED: Final = re.compile(r"(.*/)?(classgt_\d+\.png|(semantic_rgb|vkitti_[\d.]+_scenegt)/.*)", re.IGNORECASE)
+_COLOUR_CODED: Final = re.compile(
+    r"(.*/)?(classgt_\d+\.png|\w+_gt(Fine|Coarse)_color\.png|(semantic_rgb|viz_\w+|vkitti_[\d.]+_scenegt)/.*"
+    r"|(GT/COLOR|colormaps|color_labels|SegmentationClassVisualization)/.*)",
+    re.IGNORECASE,
+)
 _METADATA: Final = r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$"
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LABEL_WORDS: Final = frozenset(
@@ -56,8 +60,8 @@ class Images:
 
     Images that are no photos are set aside. An image whose path has a word such as depth or mask is a label if another
     one has the same path but for that word, and such as rgb or image: ``depth/01.png`` beside ``rgb/01.jpg``. Images in
-    hidden folders are thumbnails and the like. PNGs named as the colour-coded labels of Virtual KITTI and KITTI are
-    never taken for photos. The header of each other PNG is read: palette images, and those that have not 8 bits a
+    hidden folders are thumbnails and the like. Those named as the colour-coded labels of known datasets are never taken
+    for photos. The header of each other PNG is read: palette images, and those that have not 8 bits a
     channel, are labels. Of PNGs whose paths differ in digits alone, two are decoded, for the 64 largest such groups:
     one with fewer than 256 colours is a colour-coded label, one of a single channel is a label. These last two are only
     guesses, so they count only if images remain without them.
@@ -130,6 +134,11 @@ class Images:
         aside = self._look(tree)
         for reason, count in aside.reasons.items():
             yield f"{count} images are carried unchanged: {reason}"
+        if named := [frame.image for frame in self.frames(tree) if _has_label_word(frame.image)]:
+            yield (
+                f"{len(named)} images are taken for photos, though their names tell of labels, e.g. {named[0]}; if "
+                "they are, leave them out with --exclude"
+            )
         if aside.doubtful:
             yield f"all images have {aside.doubtful}; if they are labels, do not convert them"
 
@@ -160,20 +169,17 @@ class _SetAside:
 
 def _set_aside(tree: Tree) -> _SetAside:
     aside = _SetAside()
-    copies = [path for path in tree if is_image(path) and _COPIES.search(path)]
-    aside.add(copies, Role.STALE, "in hidden folders, as thumbnails are")
-    aside.add(
-        labels_by_name(path for path in tree if is_image(path)), Role.LABEL, "named as labels of other images are"
-    )
+    images = list(filter(is_image, tree))
+    aside.add(list(filter(_COPIES.search, images)), Role.STALE, "in hidden folders, as thumbnails are")
+    coded = list(filter(_COLOUR_CODED.fullmatch, images))
+    aside.add(coded, Role.PSEUDO, "named as the colour-coded labels of known datasets are")
+    images = [path for path in images if path not in aside.roles]
+    aside.add(labels_by_name(images), Role.LABEL, "named as labels of other images are")
     groups: dict[tuple[str, bool], list[str]] = {}
     others = 0
-    for path in tree:
-        if not is_image(path) or path in aside.roles:
-            continue
+    for path in (path for path in images if path not in aside.roles):
         header = _png_header(tree.root / path) if path.lower().endswith(".png") else None
-        if _COLOUR_CODED.fullmatch(path):
-            aside.add([path], Role.PSEUDO, "named as the colour-coded labels of Virtual KITTI and KITTI are")
-        elif header is None:
+        if header is None:
             others += 1
         elif header.palette:
             aside.add([path], Role.LABEL, "palette images")
@@ -190,12 +196,20 @@ def _set_aside(tree: Tree) -> _SetAside:
     return aside
 
 
+def _words(path: str) -> list[str]:
+    return [word.lower() for word in _WORDS.findall(path.rpartition(".")[0])]
+
+
+def _has_label_word(path: str) -> bool:
+    return not _LABEL_WORDS.isdisjoint(_words(path))
+
+
 def labels_by_name(paths: Iterable[str]) -> list[str]:
     """The images named as labels of others: with a word of labels, beside one of the same words but for such words."""
     labels: dict[str, str] = {}
     photos = set()
     for path in paths:
-        words = [word.lower() for word in _WORDS.findall(path.rpartition(".")[0])]
+        words = _words(path)
         own = " ".join(word for word in words if word not in _LABEL_WORDS and word not in _OTHER_WORDS)
         if _LABEL_WORDS.isdisjoint(words):
             photos.add(own)

@@ -57,7 +57,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as JSON: {error}"
+        message = f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}"
         raise DatasetError(message) from error
 
 
@@ -72,7 +72,8 @@ def read_array(path: Path) -> NDArray[Any]:
             found = np.load(file, allow_pickle=False)
             array: NDArray[Any] = found[found.files[0]] if isinstance(found, np.lib.npyio.NpzFile) else found
     except (OSError, EOFError, ValueError, IndexError, BadZipFile, zlib.error) as error:
-        message = f"{path}: cannot be read as an array: {error}"
+        why = "it holds no array of numbers" if "pickle" in str(error) else getattr(error, "strerror", None) or error
+        message = f"{path}: cannot be read as an array: {why}"
         raise DatasetError(message) from error
     return array
 

@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -398,20 +397,26 @@ def _v1_kinds(tree: Tree) -> Mapping[str, list[PathMatch]]:
 
 
 def _v1_judge(tree: Tree, folder: PathMatch) -> str:
-    """What the PNGs of a renamed archive hold, by the first of them; an empty string if that cannot be told."""
+    """What the PNGs of a renamed archive hold, by some of them; an empty string if that cannot be told."""
     table = f"{folder['scene']}_{folder['variation']}_scenegt_rgb_encoding.txt"
     if _named(tree, f"{folder.base}{folder['archive']}", table):
         return "segmentation"
-    for first in islice(tree.by_frame(folder.path, _V1_FRAME).values(), 1):
-        try:
-            header = read_header(tree.root / first)
-            if header.bits == 16 and not header.palette:
-                return {1: "depth", 3: "flow"}.get(header.channels, "")
-            colours = np.unique(read_rgb(tree.root / first).reshape(-1, 3), axis=0)
-            return "segmentation" if len(colours) < _FEW_COLOURS else "rgb"
-        except ImageError:
-            return ""
-    return ""
+    paths = list(tree.by_frame(folder.path, _V1_FRAME).values())
+    if not paths:
+        return ""
+    looked_at = {paths[0], paths[len(paths) // 2], paths[-1]}  # a photo may be black, or fog
+    try:
+        header = read_header(tree.root / paths[0])
+        if header.bits == 16 and not header.palette:
+            return {1: "depth", 3: "flow"}.get(header.channels, "")
+        few = all(_colours(tree.root / path) < _FEW_COLOURS for path in looked_at)
+    except ImageError:
+        return ""
+    return "segmentation" if few else "rgb"
+
+
+def _colours(path: Path) -> int:
+    return len(np.unique(read_rgb(path).reshape(-1, 3), axis=0))
 
 
 def _v1_colours(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:

@@ -207,3 +207,11 @@ def test_file_that_breaks_off_is_an_error_that_names_it(tmp_path: Path, plant: P
     plant(tmp_path, "0.jpg", {"instances.json": instances({1: "0.jpg"})[:-40]})
     with pytest.raises(DatasetError, match=r"instances\.json: cannot be read as JSON"):
         open_dataset(tmp_path)
+
+
+def test_photo_is_chosen_among_maps_of_its_name(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "rgb/0.png", "depth/0.png", "normal/0.png", "flow/0.png")
+    tables = {"images": [{"id": 1, "file_name": "0.png"}], "annotations": [], "categories": []}
+    plant(tmp_path, {"coco_annotations.json": json.dumps(tables)})
+    assert list(frames(tmp_path)) == ["rgb/0.png"]
+    assert dict(open_dataset(tmp_path).files())["normal/0.png"] is Role.LABEL

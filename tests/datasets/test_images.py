@@ -126,3 +126,24 @@ def test_thumbnails_in_hidden_folders_are_no_photos(tmp_path: Path, plant: Plant
     dataset = open_dataset(tmp_path)
     assert [frame.image for frame in dataset.frames()] == ["a.jpg"]
     assert dataset.roles()["STALE"] == 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "GT/COLOR/0000000.png",
+        "gtFine/val/x/x_000000_000019_gtFine_color.png",
+        "labels/sem_seg/colormaps/a.png",
+        "viz_flow_occ/000000_10.png",
+    ],
+)
+def test_colour_coded_labels_of_known_datasets_are_never_photos(path: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, path, "other.jpg")
+    assert [frame.image for frame in open_dataset(tmp_path).frames()] == ["other.jpg"]
+
+
+def test_labels_alone_are_doubted_by_their_names(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "depth_lcam_front/0.png", "normals/0.png", "views/9.png")
+    (warning,) = open_dataset(tmp_path).warnings()
+    assert "2 images are taken for photos, though their names tell of labels" in warning
+    assert "depth_lcam_front/0.png" in warning

@@ -11,6 +11,7 @@ import pytest
 from sim2real.datasets import Frame, Role, open_dataset
 from sim2real.datasets.labels import Box, Boxes, Depth, Flow, Instances, SceneFlow, Segmentation
 from sim2real.errors import DatasetError
+from sim2real.imageio import encode_png
 
 Grow = Callable[..., Path]
 Plant = Callable[..., None]
@@ -225,3 +226,9 @@ def test_one_archive_of_version_1_is_enough(grow: Grow) -> None:
     assert open_dataset(root / "vkitti_1.3.1_rgb").name == "vkitti1"
     frame = next(open_dataset(root / "vkitti_1.3.1_rgb/0001").frames())
     assert (frame.image, frame.sequence) == ("clone/00000.png", "0001/clone")
+
+
+def test_renamed_photos_are_known_though_the_first_is_black(grow: Grow) -> None:
+    root = grow("vkitti1", names={"rgb": "photos", "scenegt": "classes"}, frames=3)
+    (root / "photos/0001/clone/00000.png").write_bytes(encode_png(np.zeros((24, 32, 3), np.uint8)))
+    assert {frame.image.split("/")[0] for frame in open_dataset(root).frames()} == {"photos"}
