@@ -12,8 +12,8 @@ from sim2real.datasets import Dataset, Frame, Role, open_dataset
 from sim2real.datasets.labels import Boxes, Depth, Instances, Label, Segmentation
 from sim2real.datasets.readers import read_scalabel_boxes
 from sim2real.errors import DatasetError, ImageError
-from tests.datasets.trees.carla import NEAR, data_export, halves
-from tests.datasets.trees.common import raw_png
+from tests.datasets.trees.carla import NEAR, data_export
+from tests.datasets.trees.common import halves, raw_png
 
 Grow = Callable[..., Path]
 Plant = Callable[..., None]

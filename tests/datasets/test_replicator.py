@@ -10,8 +10,8 @@ import pytest
 from sim2real.datasets import Frame, Role, open_dataset
 from sim2real.datasets.labels import NOTHING, Boxes, Depth, Distance, Instances, Segmentation
 from sim2real.errors import DatasetError
-from tests.datasets.trees.common import photo, raw_png, write
-from tests.datasets.trees.replicator import BOX, annotate, halves, npy, rgba
+from tests.datasets.trees.common import halves, photo, raw_png, write
+from tests.datasets.trees.replicator import BOX, annotate, npy, rgba
 
 Grow = Callable[..., Path]
 Plant = Callable[..., None]
@@ -52,7 +52,7 @@ def test_basic_reads_ids_where_masks_are_not_coloured(grow: Grow, plant: Plant) 
     plant(
         root,
         {
-            "semantic_segmentation_0000.png": halves(1, 300, np.uint16),
+            "semantic_segmentation_0000.png": raw_png(halves(1, 300, np.uint16)),
             "semantic_segmentation_labels_0000.json": json.dumps(
                 {"0": {"class": "BACKGROUND"}, "1": {"class": "UNLABELLED"}, "300": {"class": "car"}}
             ),
@@ -105,7 +105,7 @@ def test_basic_knows_render_products_in_common_folders(tmp_path: Path) -> None:
 
 def test_basic_prefers_tight_boxes_and_semantic_instances(grow: Grow, plant: Plant) -> None:
     root = grow("replicator-basic")
-    plant(root, {"instance_id_segmentation_0000.png": halves([1, 1, 1, 255], [2, 2, 2, 255])})
+    plant(root, {"instance_id_segmentation_0000.png": raw_png(halves([1, 1, 1, 255], [2, 2, 2, 255]))})
     npy(root / "bounding_box_2d_loose_0000.npy", np.zeros(0, BOX))
     assert frames_of(root)["rgb_0000.png"].labels["boxes"].startswith("bounding_box_2d_tight")
     assert frames_of(root)["rgb_0000.png"].labels["instance"].startswith("instance_segmentation")

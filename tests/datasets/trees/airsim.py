@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.datasets.trees.common import Grow, Pixels, photo, raw_png, write
+from tests.datasets.trees.common import Grow, Pixels, halves, photo, raw_png, write
 
 METRES = np.linspace(1, 90, 24 * 32, dtype=np.float32).reshape(24, 32)
 METRES[0] = 65504  # the sky, in the top row
-SEGMENTS = np.repeat(np.array([[[153, 108, 6, 255]], [[112, 105, 191, 255]]], np.uint8), 32, axis=1).repeat(12, axis=0)
+SEGMENTS = halves((153, 108, 6, 255), (112, 105, 191, 255))
 START = 1_769_860_800_123_456_789
 
 

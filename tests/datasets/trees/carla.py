@@ -3,23 +3,16 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim2real.imageio import encode_jpeg
-from tests.datasets.trees.common import Grow, photo, raw_png, write
+from tests.datasets.trees.common import Grow, halves, photo, raw_png, write
 
 NEAR = 12_345  # of 24 bits, in the upper half of depth images; the lower half is the sky
 ROAD_AND_CAR_OLD = (7, 10)  # in the upper and the lower half
 ROAD_AND_CAR_NEW = (1, 14)
 PACKED_RUNS = {"17": "0`1`f0", "4": "6b0Xg0"}  # all of two columns; the first of them below its sixth row
-
-
-def halves(upper: Any, lower: Any) -> NDArray[np.uint8]:
-    """Pixels of one value, or colour, in the upper half and of another in the lower one."""
-    return np.stack([np.full((32, *np.shape(value)), value, np.uint8) for value in [upper] * 12 + [lower] * 12])
 
 
 def packed(number: int, *alpha: int) -> tuple[int, ...]:

@@ -34,9 +34,16 @@ def pngs(root: Path, paths: Iterable[str], pixels: Pixels | None = None) -> None
         write(root / path, encode_png(photo(seed) if pixels is None else pixels))
 
 
+def halves(upper: Any, lower: Any, kind: type = np.uint8) -> Pixels:
+    """Pixels of one value, or colour, in the upper half and of another in the lower one."""
+    pixels = np.full((24, 32, *np.shape(upper)), upper, kind)
+    pixels[12:] = lower
+    return pixels
+
+
 GREY16 = np.full((24, 32), 1234, np.uint16)
 RGB16 = np.full((24, 32, 3), (40000, 30000, 65535), np.uint16)
-MASK = np.repeat(np.array([[[210, 0, 200]], [[255, 127, 80]]], np.uint8), 32, axis=1).repeat(12, axis=0)
+MASK = halves((210, 0, 200), (255, 127, 80))
 CITYSCAPES_MASK = np.full((24, 32), 7, np.uint8)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.datasets.trees.common import Grow, raw_png, write
-from tests.datasets.trees.replicator import halves, rgba
+from tests.datasets.trees.common import Grow, halves, raw_png, write
+from tests.datasets.trees.replicator import rgba
 
 CRATE, CHARACTER = [149, 255, 0, 255], [255, 0, 0, 255]
 _TYPE = "type.unity.com/unity.solo."
@@ -56,8 +56,8 @@ def unity_solo(root: Path, *, frames: int = 2) -> Path:
         told = {"frame": n, "sequence": n // 2, "step": step, "captures": captures, "metrics": []}
         write(sequence / f"step{step}.frame_data.json", json.dumps(told, indent=2))
         write(sequence / f"{stem}.png", rgba(n))
-        write(sequence / f"{stem}.instance segmentation.png", halves(CHARACTER, CRATE))
-        write(sequence / f"{stem}.semantic segmentation.png", halves([0, 0, 0, 255], CRATE))
+        write(sequence / f"{stem}.instance segmentation.png", raw_png(halves(CHARACTER, CRATE)))
+        write(sequence / f"{stem}.semantic segmentation.png", raw_png(halves([0, 0, 0, 255], CRATE)))
         write(sequence / f"step{step}.lidar.png", raw_png(np.zeros((4, 4), np.uint16)))
     write(folder / "metadata.json", json.dumps({"perceptionVersion": "1.0.0-preview.1"}))
     for name in ("annotation", "metric", "sensor"):
@@ -77,8 +77,8 @@ def unity_perception(root: Path, *, frames: int = 2) -> Path:
             (f"InstanceSegmentation2e/Instance_{n}.png", instances),
         ]
         write(root / f"RGB0a/rgb_{n}.png", rgba(n))
-        write(root / masks[0][0], halves([0, 0, 0, 255], CRATE))
-        write(root / masks[1][0], halves(CHARACTER, CRATE))
+        write(root / masks[0][0], raw_png(halves([0, 0, 0, 255], CRATE)))
+        write(root / masks[1][0], raw_png(halves(CHARACTER, CRATE)))
         captures.append(
             {
                 "id": f"e8b4{n}",

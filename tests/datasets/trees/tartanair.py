@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.datasets.trees.common import Grow, Pixels, photo, pngs, raw_png, write
+from tests.datasets.trees.common import Grow, Pixels, halves, photo, pngs, raw_png, write
 
 METRES = np.linspace(0.5, 400, 24 * 32, dtype=np.float32).reshape(24, 32)
 METRES[0] = 10_000  # the sky
-IDS = np.repeat(np.array([[3], [250]], np.uint8), 32, axis=1).repeat(12, axis=0)
+IDS = halves(3, 250)
 MOTION = np.full((24, 32, 2), -2.5, np.float32)
 MOTION[..., 1] = np.linspace(0, 7, 24 * 32).reshape(24, 32)
 HIDDEN = np.zeros((24, 32), np.uint8)
