@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
+
+RENDERED: Final = "your own: rendered data is under the terms of the assets in the scene"
+"""The licence of what simulators write for whoever runs them."""
 
 
 @dataclass(frozen=True, slots=True)

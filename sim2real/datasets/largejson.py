@@ -84,8 +84,8 @@ class Places:
             DatasetError: The file cannot be read, or is another one by now.
         """
         if self._numbers:
-            added = np.array(self._numbers, np.int64).reshape(-1, 3)
-            self._table = added[np.argsort(added[:, 0], kind="stable")]
+            table = np.concatenate([self._table, np.array(self._numbers, np.int64).reshape(-1, 3)])
+            self._table = table[np.argsort(table[:, 0], kind="stable")]
             self._numbers = array("q")
         first, last = np.searchsorted(self._table[:, 0], np.array([0, 1]) + self._owners.get(owner, -2))
         return read_at(self._path, [(start, end) for _, start, end in self._table[first:last].tolist()])

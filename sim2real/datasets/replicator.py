@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.coco import Coco
-from sim2real.datasets.facts import Facts
+from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import (
     NOTHING,
     Box,
@@ -49,7 +49,6 @@ from sim2real.errors import DatasetError
 from sim2real.imageio import read_header
 
 _GET: Final = "Render it with Isaac Sim, <https://github.com/isaac-sim/IsaacSim>"
-_LICENCE: Final = "your own: rendered data is under the terms of the assets in the scene"
 _NUMBER: Final = r"(?:\d+_)*\d+(?:\.\d+)?"  # behind counts of triggers; a number or a time: 0000, 2_0000, 0.066667
 _NO_CLASS: Final = frozenset({"background", "unlabelled"})
 
@@ -204,7 +203,7 @@ class ReplicatorBasic(FolderLayout):
             "distance": "`distance_to_camera`, along the ray",
             "boxes": "`bounding_box_2d_tight`, else `bounding_box_2d_loose`",
         },
-        licence=_LICENCE,
+        licence=RENDERED,
         irregularities=(
             "Images are RGBA; their alpha channel is kept.",
             "The number in a name may follow a trigger's count (`rgb_2_0000.png`), or be a time (`rgb_0.066667.png`).",
@@ -288,7 +287,7 @@ class ReplicatorCoco(Coco):
             "data/<product>/panoptic_<camera>_<id>.0000.png"
         ),
         labels={"boxes": "pixels, the right edge at x_max"},
-        licence=_LICENCE,
+        licence=RENDERED,
         irregularities=(
             "The outlines of objects are left empty; `panoptic` pictures are carried, not decoded.",
             "Each run writes a file of annotations of its own; an image that several name takes the boxes of one.",
@@ -348,7 +347,7 @@ class ReplicatorKitti(FolderLayout):
             "distance": "along the ray, in 1/256 m",
             "boxes": "occluded ones included",
         },
-        licence=_LICENCE,
+        licence=RENDERED,
         irregularities=(
             "Numbers are not padded: `10.png` comes before `2.png` in the order of names.",
             "The class in a file of boxes may be a quoted dictionary; what is read is its `class`.",
@@ -395,7 +394,7 @@ class ReplicatorPose(FolderLayout):
         size="As you render it.",
         get=f"{_GET}, and `PoseWriter`.",
         tree="data/[<product>/]000000.png\ndata/[<product>/]000000.json\ndata/[<product>/]000000_overlay.png",
-        licence=_LICENCE,
+        licence=RENDERED,
         irregularities=(
             "The JSON files tell cuboids, poses and intrinsics; they are carried, not decoded.",
             "`_overlay` pictures show the old pixels.",
@@ -456,7 +455,7 @@ class ReplicatorMobilityGen(FolderLayout):
             "instance": "ids",
             "distance": "along the ray, from 65535 / (1 + metres)",
         },
-        licence=_LICENCE,
+        licence=RENDERED,
         irregularities=(
             "`depth` holds the inverse of 1 + metres in 16 bits: coarse far away, and 0 beyond any distance.",
             "`occupancy_map/map.png` is a map, not a photo.",

@@ -15,14 +15,13 @@ from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
-from sim2real.datasets.facts import Facts
+from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.readers import packed, read_json, read_packed_ids, renumbered, telling
 from sim2real.datasets.resizing import KEEP, Resizing
 from sim2real.datasets.resizing_documents import PERCEPTION, SOLO
 
 _Told = Mapping[str, Any]
-_LICENCE: Final = "your own: rendered data is under the terms of the assets in the scene"
 _read_again: Final = lru_cache(maxsize=4)(read_json)
 
 
@@ -147,7 +146,7 @@ class Solo(_Unity):
             "instance": "the numbers that the boxes have as tracks",
             "boxes": "2D, of the first annotator",
         },
-        licence=_LICENCE,
+        licence=RENDERED,
         irregularities=(
             "Photos and masks are RGBA; the alpha channel of photos is kept.",
             "Names have spaces in them, as the annotators' ids have.",
@@ -231,7 +230,7 @@ class Perception(_Unity):
             "instance": "the numbers that the boxes have as tracks",
             "boxes": "2D",
         },
-        licence=_LICENCE,
+        licence=RENDERED,
         irregularities=(
             "Photos and masks are RGBA; the alpha channel of photos is kept.",
             "Photos that are named and missing are told.",
