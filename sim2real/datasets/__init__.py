@@ -126,10 +126,21 @@ class Dataset:
             sparse=getattr(self.adapter, "sparse", ()),
             consecutive=getattr(self.adapter, "consecutive", False),
         )
+        yield from self._lonely()
         yield from other_looks(self.frames())
         if unused := [path for path, role in self.files() if role is Role.AUX and is_image(path)]:
             yield f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
         yield from misfits(self.root, self.frames(), self.match.images)
+
+    def _lonely(self) -> Iterator[str]:
+        """Labels of which no image has any: they lie where the layout does not look for them."""
+        if self.facts and self.facts.labels and not any(frame.labels for frame in self.frames()):
+            labels = [path for path, role in self.files() if role is Role.LABEL]
+            if labels:
+                yield (
+                    f"no image has labels, though {len(labels)} files of labels are there, e.g. {labels[0]}: "
+                    f"`sim2real datasets {self.name}` shows where they belong"
+                )
 
     def load_image(self, frame: Frame) -> "NDArray[np.uint8]":
         """Decode a frame's image: RGB uint8 (H, W, 3), not rotated.

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
 from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import (
@@ -94,7 +94,26 @@ class _Kitti(FolderLayout):
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
         """The labels of the left camera."""
-        return super().labels_of(tree, folder) if folder["camera"].endswith("2") else {}
+        if not folder["camera"].endswith("2"):
+            return {}
+        return {kind: tree.by_frame(_place(tree, folder, place), names) for kind, (place, names) in self.labels.items()}
+
+
+def _place(tree: Tree, folder: PathMatch, name: str) -> str:
+    """The folder of labels beside one of images, or the nearest without images beside it in another ``training``."""
+    beside = tree.folder(folder.base + name)
+    around = folder.base.rstrip("/").rpartition("/")[2]
+    if tree.names(beside) or around.lower() not in {"training", "testing"}:
+        return beside
+    images = folder.path.removeprefix(folder.base)
+    apart = [
+        found for found in tree.find_folders(f"{around}/{name}") if not _holds(tree, f"{found.base}{around}/{images}")
+    ]
+    return found.path if (found := nearest(apart, folder.path)) else beside
+
+
+def _holds(tree: Tree, folder: str) -> bool:
+    return bool(tree.names(tree.folder(folder)))
 
 
 _SEMANTICS: Final = {
@@ -248,7 +267,7 @@ class KittiTracking(_Kitti):
         if not folder["camera"].endswith("2"):
             return {}
         sequence = folder["sequence"]
-        path = tree.by_frame(tree.folder(f"{folder.base}label_02"), rf"(?P<frame>{sequence})\.txt").get(sequence, "")
+        path = tree.by_frame(_place(tree, folder, "label_02"), rf"(?P<frame>{sequence})\.txt").get(sequence, "")
         return {"boxes": dict.fromkeys(tree.by_frame(folder.path, self.images[1]), path)}
 
     def load_label(self, frame: Frame, kind: str) -> Label:

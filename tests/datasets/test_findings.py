@@ -110,3 +110,14 @@ def test_files_that_nobody_knows_are_grouped_by_folder_and_suffix(grow: Grow, pl
     plant(root, {"notes/a.TXT": "", "notes/b.txt": "", "c": "", "README.md": "", "training/.DS_Store": ""})
     groups = [(group.folder, group.suffix, group.files, group.example) for group in open_dataset(root).unmatched()]
     assert groups == [("notes", ".txt", 2, "notes/a.TXT"), ("", "", 1, "c")]
+
+
+def test_labels_that_lie_where_no_image_finds_them_are_told(grow: Grow) -> None:
+    root = grow("tartanair")
+    for number, labels in enumerate(
+        sorted(root.rglob("depth_*")) + sorted(root.rglob("seg_*")) + [*root.rglob("flow")]
+    ):
+        (root / f"apart {number}").mkdir()
+        labels.rename(root / f"apart {number}" / labels.name)
+    (warning,) = (line for line in open_dataset(root).warnings() if line.startswith("no image has labels"))
+    assert "`sim2real datasets tartanair`" in warning

@@ -160,3 +160,28 @@ def test_selected_frames_of_the_depth_benchmark_have_depth(grow: Grow) -> None:
     assert depth.metres[1, 0] == 10
     assert np.isnan(depth.metres[0, 0])
     assert {role for path, role in dataset.files() if "velodyne_raw" in path} == {Role.LABEL}
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "label"),
+    [
+        ("kitti-object", "image_2/000000.png", "label_2/000000.txt"),
+        ("kitti-tracking", "image_02/0000/000000.png", "label_02/0000.txt"),
+    ],
+)
+def test_archives_may_lie_apart_each_in_a_folder_of_its_own(name: str, image: str, label: str, grow: Grow) -> None:
+    root = grow(name)
+    for archive in (image, label):
+        part = archive.split("/")[0]
+        (root / f"data_{part}/training").mkdir(parents=True)
+        (root / "training" / part).rename(root / f"data_{part}/training" / part)
+    frames = {frame.image: frame.labels for frame in open_dataset(root).frames()}
+    image, label = (f"data_{path.split('/')[0]}/training/{path}" for path in (image, label))
+    assert frames[image] == {"boxes": label}
+
+
+def test_labels_of_another_copy_with_images_are_left_to_it(grow: Grow, plant: Plant) -> None:
+    root = grow("kitti-object")
+    plant(root, "other/training/image_2/000000.png")
+    frames = {frame.image: frame.labels for frame in open_dataset(root).frames()}
+    assert frames["other/training/image_2/000000.png"] == {}
