@@ -123,7 +123,7 @@ def open_sources(
     """
 
     def wanted(video: str) -> bool:
-        return any(fnmatchcase(video, glob) for glob in include or "*") and not any(
+        return any(fnmatchcase(video, glob) for glob in include or ["*"]) and not any(
             fnmatchcase(video, glob) for glob in exclude
         )
 
