@@ -133,9 +133,9 @@ class Dataset:
         yield from misfits(self.root, self.frames(), self.match.images)
 
     def _lonely(self) -> Iterator[str]:
-        """Labels of which no image has any: they lie where the layout does not look for them."""
+        """Labels of which no image has any: they lie where the layout does not look; JSON files may well hold none."""
         if self.facts and self.facts.labels and not any(frame.labels for frame in self.frames()):
-            labels = [path for path, role in self.files() if role is Role.LABEL]
+            labels = [path for path, role in self.files() if role is Role.LABEL and not path.endswith(".json")]
             if labels:
                 yield (
                     f"no image has labels, though {len(labels)} files of labels are there, e.g. {labels[0]}: "

@@ -244,7 +244,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         DatasetError: The file cannot be read.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: cannot be read as text: {error}"
         raise DatasetError(message) from error

@@ -175,8 +175,7 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
     for number, row in read_rows(path):
         try:
             label, truncated, *_ = row[ahead:]
-            left, top, right, bottom = map(float, row[ahead + 4 : ahead + 8])
-            share = float(truncated)
+            left, top, right, bottom, share = map(finite, (*row[ahead + 4 : ahead + 8], truncated))
             yield (
                 [int(each) for each in row[:ahead]],
                 Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None),
@@ -187,6 +186,17 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
 
 
 _NO_SCALABEL: Final = "its frames are not as Scalabel has them"
+
+
+def finite(number: str) -> float:
+    """The number that a word tells.
+
+    Raises:
+        ValueError: It tells none, or an infinite one.
+    """
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number} is no number")
+    return value
 
 
 def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:

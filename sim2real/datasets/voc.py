@@ -23,7 +23,7 @@ from sim2real.datasets.labels import (
     read_index_mask,
 )
 from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import packed, read_packed_ids, telling
+from sim2real.datasets.readers import finite, packed, read_packed_ids, telling
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
 from sim2real.errors import DatasetError
@@ -122,7 +122,7 @@ def _box(entry: ET.Element, path: Path) -> Box:
     """A box of pixels from 1 on; fractions occur since VOC2011."""
     name = (entry.findtext("name") or "").strip()
     with telling(path, f"the box of '{name}' is damaged"):
-        left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
+        left, top, right, bottom = (finite(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
         return Box(name, max(0.0, left - 1), max(0.0, top - 1), right, bottom)
 
 

@@ -170,7 +170,7 @@ def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
 def _filled(tree: Tree) -> Iterator[str]:
     """The first files of rows that are not empty, up to one that holds something else."""
     for text in islice((text for _, text in _pairs(tree) if text), _LOOKED_AT):
-        first = read_head(tree.root / text).decode(errors="replace").strip().partition("\n")[0]
+        first = read_head(tree.root / text).decode("utf-8-sig", errors="replace").strip().partition("\n")[0]
         if first and not _is_row(first):
             return
         if first:
@@ -208,7 +208,7 @@ def _sheets(tree: Tree) -> list[str]:
 def _read_sheet(path: Path) -> Mapping[str, Any]:
     """What a description says; nothing if it has no names of classes, so that it is that of something else."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
         sheet = yaml.safe_load(text) if re.search(r"^names\s*:", text, re.MULTILINE) else {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
@@ -227,7 +227,7 @@ def _classes(images: Path, labels: Path, root: Path) -> tuple[Mapping[int, str],
                     numbered = names.items() if isinstance(names, dict) else enumerate(names)
                     return {int(number): str(name) for number, name in numbered}, "kpt_shape" in sheet
                 if _LIST.fullmatch(path.name):
-                    return dict(enumerate(path.read_text("utf-8").splitlines())), False
+                    return dict(enumerate(path.read_text("utf-8-sig").splitlines())), False
         if folder == root:
             break
     return {}, False

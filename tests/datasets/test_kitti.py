@@ -55,6 +55,7 @@ def test_tracking_has_boxes_by_frame_with_tracks(grow: Grow) -> None:
     frames = {frame.image: frame for frame in open_dataset(grow("kitti-tracking")).frames()}
     boxes = [frames[f"training/image_02/0001/00000{n}.png"].load_label("boxes") for n in (0, 1)]
     assert [[box.track for box in each.boxes] for each in boxes if isinstance(each, Boxes)] == [[4], [4, 5]]
+    assert {box.truncated for each in boxes if isinstance(each, Boxes) for box in each.boxes} == {None}
     assert not frames["training/image_03/0001/000000.png"].labels
 
 
@@ -185,3 +186,16 @@ def test_labels_of_another_copy_with_images_are_left_to_it(grow: Grow, plant: Pl
     plant(root, "other/training/image_2/000000.png")
     frames = {frame.image: frame.labels for frame in open_dataset(root).frames()}
     assert frames["other/training/image_2/000000.png"] == {}
+
+
+def test_boxes_are_read_behind_a_byte_order_mark_and_without_numbers_refused(grow: Grow, plant: Plant) -> None:
+    root = grow("kitti-object")
+    row = "Car 0 0 0 {} 2 3 4 1 1 1 1 1 1 1\r\n"
+    plant(root, {"training/label_2/000000.txt": b"\xef\xbb\xbf" + row.format(1).encode()})
+    frame = next(open_dataset(root / "training").frames())
+    label = frame.load_label("boxes")
+    assert isinstance(label, Boxes)
+    assert [box.label for box in label.boxes] == ["Car"]
+    plant(root, {"training/label_2/000000.txt": row.format("nan")})
+    with pytest.raises(DatasetError, match="line 1 tells of no box: nan is no number"):
+        frame.load_label("boxes")

@@ -118,3 +118,11 @@ def test_damaged_label_map_is_an_error_that_names_it(grow: Grow, plant: Plant) -
     plant(root, {f"{BASE}/labelmap.txt": "road\n"})
     with pytest.raises(DatasetError, match=r"labelmap\.txt: cannot be read as a list of classes"):
         next(open_dataset(root).frames()).load_label("segmentation")
+
+
+def test_box_without_numbers_is_refused(tmp_path: Path, plant: Plant) -> None:
+    edges = "<xmin>nan</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    plant(tmp_path, "JPEGImages/a.jpg")
+    plant(tmp_path, {"Annotations/a.xml": f"<a><object><name>car</name><bndbox>{edges}</bndbox></object></a>"})
+    with pytest.raises(DatasetError, match="'car' is damaged: nan is no number"):
+        next(open_dataset(tmp_path).frames()).load_label("boxes")

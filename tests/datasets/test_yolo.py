@@ -156,3 +156,9 @@ def test_mask_beside_an_image_is_no_image(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "train/0.png", "train/0_mask.png", {"train/0.txt": "0 .5 .5 .1 .1\n"})
     assert list(frames(tmp_path)) == ["train/0.png"]
     assert any("not frames of this layout" in line for line in open_dataset(tmp_path).warnings())
+
+
+def test_byte_order_marks_are_no_part_of_rows_and_names(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "images/a.jpg", {"labels/a.txt": b"\xef\xbb\xbf0 0.5 0.5 0.5 0.5\r\n"})
+    plant(tmp_path, {"obj.names": b"\xef\xbb\xbfcar\r\n"})
+    assert boxes(frames(tmp_path)["images/a.jpg"]) == [Box("car", 8, 6, 24, 18)]
