@@ -30,7 +30,8 @@ _ABOUT_ALL: Final = (
 )
 _NEAREST_KINDS: Final = frozenset({"segmentation", "instance", "depth", "distance"})
 _SHOWN: Final = 3
-_DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, EOFError, ImageError)
+_DAMAGE: Final = (ArithmeticError, ValueError, EOFError, ImageError)
+_ODD: Final = (AttributeError, LookupError, RecursionError, TypeError)  # lists where objects have to be, and the like
 _Sizes = dict[Size | None, str]  # a size, None if it cannot be read -> an image that has it
 
 
@@ -59,6 +60,8 @@ class Resize:
             return self.rule.update(data, self.scale)
         except KeyError as error:
             raise DamageError(f"it has no {error}") from error
+        except _ODD as error:
+            raise DamageError(f"it is not built as such files are ({error})") from error
         except _DAMAGE as error:
             raise DamageError(str(error)) from error
 

@@ -290,13 +290,20 @@ def _kitti_sizes(lines: Sequence[str], pattern: str) -> Iterator[Size]:
 def _kitti_line(line: str, matrices: str, stored: str, scale: Scale) -> str:
     key, *words = line.split() or [""]
     if re.fullmatch(matrices, key):
-        rows = np.array(words, np.float64).reshape(3, -1)
-        values = scaled_projection(rows, scale).ravel().tolist()
+        values = _projection(words, scale)
     elif re.fullmatch(stored, key):
         values = list(scale.target)
     else:
         return line
     return _with_words(line, {place: f"{value:.12e}" for place, value in enumerate(values, start=1)})
+
+
+def _projection(words: Sequence[str], scale: Scale) -> list[float]:
+    """The numbers of a projection, row after row, at another size."""
+    if len(words) not in {9, 12}:
+        raise ValueError(f"a projection has 9 or 12 numbers, not {len(words)}")
+    values: list[float] = scaled_projection(np.array(words, np.float64).reshape(3, -1), scale).ravel().tolist()
+    return values
 
 
 def scaled_projection(rows: Values, scale: Scale) -> Values:
@@ -308,8 +315,7 @@ def scaled_projection(rows: Values, scale: Scale) -> Values:
 
 def _matrix(data: bytes, scale: Scale) -> bytes:
     text = data.decode()
-    rows = np.array(text.split(), np.float64).reshape(3, -1)
-    values = scaled_projection(rows, scale).ravel().tolist()
+    values = _projection(text.split(), scale)
     parts = re.split(r"(\S+)", text)
     parts[1::2] = map(_written, values)
     return "".join(parts).encode()

@@ -43,7 +43,10 @@ def document(edit: Callable[[Any, Scale], None], *, mixed: bool = False) -> Rule
             text = (gzip.decompress(data) if data.startswith(_GZIP) else data).decode("utf-8-sig")
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"it cannot be unpacked: {error}") from error
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"no JSON: {error}") from error
         edit(content, scale)
         written = _dumped(content, text).encode()
         return gzip.compress(written, mtime=0) if data.startswith(_GZIP) else written
@@ -318,7 +321,10 @@ BENCH2DRIVE: Final = document(_bench2drive)
 
 
 def _opv2v(data: bytes, scale: Scale) -> bytes:
-    content = yaml.safe_load(data)
+    try:
+        content = yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ValueError(f"no YAML: {' '.join(str(error).split())}") from error
     for name, camera in content.items():
         if re.fullmatch(r"camera\d+", name):
             camera["intrinsic"] = scaled_projection(np.array(camera["intrinsic"], float), scale).tolist()

@@ -149,7 +149,7 @@ def _evaluate(
         _keep(out, evaluation, _rows(converted, {}))
         return evaluation
     pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
-    sizes = _sizes([converted.source.root / pair.path for pair in pairs])
+    sizes = _sizes([pair.translation for pair in pairs])
     view = common_view(sizes, _sizes([image_path(picture) for picture in pictures]))
     tell(
         f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "

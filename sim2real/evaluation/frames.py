@@ -23,7 +23,7 @@ class FramePair:
     """A frame and its translation; pixels and labels are read when they are asked for, and not kept.
 
     Attributes:
-        frame: The frame; of a conversion that resized it, the frame there, with the labels of the new size.
+        frame: The frame; of a conversion that resized it, the frame there, with the labels that are there.
         translation: The image that took its place.
         status: What became of it: ``"converted"``, ``"rejected"`` by the gate, ``"failed"`` or ``"missing"``.
         original: The image before, where the conversion resized it: it is seen at the new size.
@@ -157,15 +157,14 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
         source = _recorded_source(out, record)
     dataset = open_dataset(source, layout or (record.dataset if record else None))
     lines = read_manifest(out) if record else {}
-    resized = {}
-    if record and record.resize:
-        resized = {frame.image: frame for frame in open_dataset(out, dataset.name).frames()}
+    resized = _resized(out, dataset.name) if record and record.resize else None
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):
         line = lines.get(frame.image)
         translation = out / frame.image
         pair = FramePair(frame, translation, line.status if line else "converted")
-        if now := resized.get(frame.image):
+        if resized is not None:
+            now = resized.get(frame.image) or replace(frame, labels={})
             pair = replace(pair, frame=now, original=source / frame.image)
         if not translation.is_file():
             missing.append(
@@ -184,6 +183,14 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     return Converted(
         source=dataset, pairs=tuple(pairs), rejected=tuple(rejected), missing=tuple(missing), record=record
     )
+
+
+def _resized(out: Path, layout: str) -> dict[str, Frame]:
+    """The frames of a resized conversion by path; none where it left out the labels by which its layout is known."""
+    try:
+        return {frame.image: frame for frame in open_dataset(out, layout).frames()}
+    except DatasetError:
+        return {}
 
 
 def _recorded_source(out: Path, record: Record | None) -> Path:

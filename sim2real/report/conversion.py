@@ -96,8 +96,7 @@ def _facts(conversion: Conversion) -> Iterator[Fact]:
     ]
     yield Fact("Frames", f"{done:,}" + (f" of {total:,}" if done != total else ""), ", ".join(filter(None, remarks)))
     if conversion.lines:
-        carried = Counter(line.role for line in conversion.lines.values() if line.status == "carried")
-        yield Fact("Labels", f"{carried[Role.LABEL]:,} files", "carried byte for byte")
+        yield _labels(conversion)
     if evaluation is None:
         return
     yield Fact(
@@ -109,6 +108,15 @@ def _facts(conversion: Conversion) -> Iterator[Fact]:
         if figure.name == JUDGED_BY and not figure.label and figure.after is not None:
             yield Fact("Preservation", f"{figure.after:.3f}", "1: no edge new, none lost")
     yield from list(_gaps(evaluation.figures))[:1]
+
+
+def _labels(conversion: Conversion) -> Fact:
+    labels = Counter(line.status for line in conversion.lines.values() if line.role == Role.LABEL)
+    carried, resized = labels["carried"], labels["resized"]
+    said = "carried byte for byte"
+    if resized:
+        said = "resized with the images" + (f", {carried:,} of them {said}" if carried else "")
+    return Fact("Labels", f"{carried + resized:,} files", said)
 
 
 def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:

@@ -16,7 +16,10 @@ from PIL import Image
 
 from sim2real import Sim2RealError, open_dataset
 from sim2real.conversion import ConversionSummary, verify
+from sim2real.conversion.resizing import DamageError, Resize
 from sim2real.datasets.labels import Boxes, Depth, Flow, Instances, SceneFlow, Segmentation
+from sim2real.datasets.resizing import KITTI_CALIBRATION, MATRIX, Rule, Scale, kitti_boxes
+from sim2real.datasets.resizing_documents import COCO, OPV2V
 from sim2real.evaluation.frames import open_converted
 from sim2real.toytown import render_dataset
 
@@ -292,6 +295,27 @@ def test_a_label_that_does_not_fit_its_image_fails_by_name(
     assert [(problem.kind, problem.path) for problem in verify(tmp_path / "out").problems] == [("failed", DEPTH)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "data", "said"),
+    [
+        (COCO, b"[]", "it is not built as such files are"),
+        (COCO, b"{}", "it has no 'images'"),
+        (COCO, b'{"images": [', "no JSON: "),
+        (COCO, b"[" * 100_000, "it is not built as such files are"),
+        (OPV2V, b"camera0: [1, {", "no YAML: "),
+        (OPV2V, b"\x80\xff", "no YAML: "),
+        (KITTI_CALIBRATION, b"P0: 1 0 0 0 1\n", "a projection has 9 or 12 numbers, not 5"),
+        (MATRIX, b"", "a projection has 9 or 12 numbers, not 0"),
+        (kitti_boxes(), b"Car 0 0 0 1\n", "it is not built as such files are"),
+    ],
+)
+def test_damage_is_told_in_a_line(rule: Rule, data: bytes, said: str) -> None:
+    with pytest.raises(DamageError) as error:
+        Resize(rule, Scale((40, 24), (20, 12)))(data)
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
 # again, and afterwards
 
 
@@ -305,6 +329,15 @@ def test_an_evaluation_sees_both_sides_at_the_new_size(town: Path, smaller: Path
         depth = pair.label("depth")
         assert isinstance(depth, Depth)
         assert depth.metres.shape == (48, 200)
+
+
+def test_an_evaluation_has_no_labels_of_the_old_size(tmp_path: Path, translate: Translate) -> None:
+    sizes = {"000000": (40, 24)}
+    source, out = write_kitti(tmp_path / "in", sizes), tmp_path / "out"
+    translate(source, out, resize=(20, 12), include=("*.png",))
+    pair = open_converted(out).pairs[0]
+    assert pair.label("boxes") is None
+    assert [image.shape for image in pair.both()] == [(12, 20, 3)] * 2
 
 
 def test_an_interrupted_conversion_goes_on_to_the_same_bytes(

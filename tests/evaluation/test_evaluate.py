@@ -204,6 +204,18 @@ def test_a_conversion_of_which_the_gate_let_nothing_through_fails(
     assert [row["status"] for row in rows(out)] == ["rejected"] * 3
 
 
+def test_a_resized_conversion_is_seen_at_its_own_size(
+    town: Path, tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    model = write_run(tmp_path / "runs/town")
+    convert(town / "sim", tmp_path / "out", ConvertOptions(model=model, device="cpu", engine="torch", resize=(100, 30)))
+    told: list[str] = []
+    found = evaluate(tmp_path / "out", town / "real", options=QUICK, tell=told.append)
+    assert "metrics of sets see them at 100x30" in told[0]
+    assert by_name(found)["colour"].before is not None
+    assert not [note for note in found.notes if "left out" in note]
+
+
 def test_tiny_frames_are_told_of(tmp_path: Path, paint: Callable[..., Path]) -> None:
     source, real = paint(tmp_path / "sim", 4, size=(48, 48)), paint(tmp_path / "real", 4, size=(48, 48), seed=2)
     found = evaluate(shutil.copytree(source, tmp_path / "out"), real, source=source, options=QUICK)

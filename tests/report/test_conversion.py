@@ -6,12 +6,13 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sim2real.conversion import verify
+from sim2real.conversion import ConvertOptions, convert, verify
 from sim2real.conversion.manifest import read_record, record_path
 from sim2real.errors import Sim2RealError
 from sim2real.evaluation.figures import evaluation_path, frames_path
@@ -86,6 +87,17 @@ def test_a_report_needs_nothing_but_itself_and_leaves_the_conversion_as_it_is(to
     assert all(re.match(r"data:|#", address) for address in re.findall(r'(?:src|href)="([^"]*)"', page))
     assert "default-src 'none'" in page
     assert verify(town / "out").ok
+
+
+def test_labels_that_were_resized_are_not_said_to_be_carried(
+    toytown: Path, tmp_path: Path, write_run: Callable[..., Path]
+) -> None:
+    options = ConvertOptions(model=write_run(tmp_path / "town"), device="cpu", engine="torch", resize=(100, 50))
+    assert "Labels 42 files carried byte for byte" in words(write_report(toytown / "out"))
+    convert(toytown / "sim", tmp_path / "out", options)
+    page = words(write_report(tmp_path / "out"))
+    assert "Labels 42 files resized with the images, 3 of them carried byte for byte" in page
+    assert "resize 100 50" in page
 
 
 def test_a_conversion_that_was_not_evaluated_says_what_to_run(town: Path) -> None:
