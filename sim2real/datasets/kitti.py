@@ -377,8 +377,11 @@ class KittiObject(_Kitti):
 
 @lru_cache(maxsize=4)
 def _tracks(path: Path) -> Mapping[int, tuple[Box, ...]]:
-    """The boxes of a sequence by frame: two columns more than those of a frame, its number and the track."""
+    """The boxes of a sequence by frame: two columns more than those of a frame, its number and the track.
+
+    Truncation is a level here, 0 to 2, not a share (readme.txt of the tracking benchmark's development kit).
+    """
     boxes: dict[int, tuple[Box, ...]] = defaultdict(tuple)
     for (frame, track), box in read_kitti_rows(path, ahead=2):
-        boxes[frame] += (replace(box, track=track),)
+        boxes[frame] += (replace(box, track=track, truncated=None),)
     return boxes

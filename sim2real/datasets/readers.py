@@ -173,16 +173,12 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
         DatasetError: A row is damaged, or the file cannot be read.
     """
     for number, row in read_rows(path):
-        try:
+        with telling(path, f"line {number} tells of no box"):
             label, truncated, *_ = row[ahead:]
             left, top, right, bottom, share = map(finite, (*row[ahead + 4 : ahead + 8], truncated))
-            yield (
-                [int(each) for each in row[:ahead]],
-                Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None),
-            )
-        except ValueError as error:
-            message = f"{path}: line {number} tells of no box: {error}"
-            raise DatasetError(message) from error
+            box = Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None)
+            numbers = [int(each) for each in row[:ahead]]
+        yield numbers, box
 
 
 _NO_SCALABEL: Final = "its frames are not as Scalabel has them"
