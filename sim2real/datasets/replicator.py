@@ -96,7 +96,8 @@ def _read_ids(path: Path) -> NDArray[np.int32]:
 
 def _names(path: Path, what: str) -> dict[int, str]:
     """What the JSON file beside a file names: its keys are ids, or colours as ``"(r, g, b, a)"``."""
-    told = path.with_name(re.sub(r"(.*(?:segmentation|tight|loose))_(.+)\.\w+", rf"\1_{what}_\2.json", path.name))
+    annotator = r"(?i)(.*(?:segmentation|tight|loose))_(.+)\.\w+"
+    told = path.with_name(re.sub(annotator, rf"\1_{what}_\2.json", path.name))
     with telling(told, "it does not map ids or colours to names"):
         return {_key(key): _class(value) for key, value in read_json(told).items()}
 
