@@ -42,7 +42,7 @@ def read_pfm(path: Path) -> NDArray[np.float32]:
     except OSError as error:
         message = f"{path}: cannot be read: {error.strerror}"
         raise DatasetError(message) from error
-    header = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?[\d.]+(?:[eE][-+]?\d+)?)\s", data)
+    header = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?\d+\.?\d*(?:[eE][-+]?\d+)?)\s", data)
     if header is None:
         message = f"{path}: is no PFM image of one channel"
         raise DatasetError(message)

@@ -98,7 +98,7 @@ def test_rows_that_were_cut_off_or_name_missing_files_leave_labels_out(grow: Gro
     assert not second.labels
 
 
-@pytest.mark.parametrize("damage", [b"PF\n32 24\n-1\n", b"Pf\n32 24\n-1\n" + bytes(4), b""])
+@pytest.mark.parametrize("damage", [b"PF\n32 24\n-1\n", b"Pf\n32 24\n-1.2.3\n", b"Pf\n32 24\n-1\n" + bytes(4), b""])
 def test_damaged_floats_are_an_error_that_names_the_file(damage: bytes, grow: Grow) -> None:
     root = grow("airsim")
     frame = drone(root)[0]
