@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Literal
 
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Side, Tree
 from sim2real.datasets.facts import Facts
+from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
 
@@ -53,16 +54,23 @@ class CycleGAN:
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Two of the four folders, side by side, with images."""
-        found = list(tree.find(cls._FOLDER, _IMAGE))
+        found = list(cls._photos(tree))
         sides: dict[str, set[str]] = defaultdict(set)
         for image in found:
             sides[image.base].add(image["split"].lower() + image["domain"].upper())
         best = max(sides.values(), key=len, default=set())
         return Match(" and ".join(sorted(best)), len(found)) if len(best) >= 2 else None
 
+    @classmethod
+    def _photos(cls, tree: Tree) -> Iterator[PathMatch]:
+        """The images in the four folders, but for masks and the like beside them."""
+        found = list(tree.find(cls._FOLDER, _IMAGE))
+        masks = set(labels_by_name(image.path for image in found))
+        return (image for image in found if image.path not in masks)
+
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image, with its side and its split."""
-        for index, image in enumerate(tree.find(self._FOLDER, _IMAGE)):
+        for index, image in enumerate(self._photos(tree)):
             side: Side = "sim" if image["domain"].upper() == "A" else "real"
             split: Literal["train", "test"] = "train" if image["split"].lower() == "train" else "test"
             yield _frame(image, index, side, split)

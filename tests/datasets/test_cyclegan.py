@@ -42,3 +42,10 @@ def test_one_folder_of_the_layout_is_not_enough(folders: list[str], tmp_path: Pa
 def test_training_folders_alone_are_enough_in_any_case_and_depth(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "maps/TrainA/deep/0.jpg", "maps/trainb/0.JPG")
     assert {frame.side for frame in open_dataset(tmp_path).frames()} == {"sim", "real"}
+
+
+def test_masks_beside_the_images_are_no_images(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "trainA/0.png", "trainA/0_mask.png", "trainB/0.png", "trainB/mask/1.png")
+    dataset = open_dataset(tmp_path)
+    assert [frame.image for frame in dataset.frames()] == ["trainA/0.png", "trainB/0.png", "trainB/mask/1.png"]
+    assert any("not frames of this layout" in line for line in dataset.warnings())
