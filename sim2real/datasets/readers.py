@@ -223,6 +223,9 @@ def read_scalabel_instances(path: Path, image: str, video: str, size: tuple[int,
     """
     with telling(path, _NO_SCALABEL):
         labels = [label for label in _scalabel_labels(path, image, video) if label.get("rle") or label.get("poly2d")]
+        if not all(label.get("rle") for label in labels):
+            message = f"{path}: instances of {image} are outlines (poly2d); masks are read from run lengths (rle)"
+            raise DatasetError(message)
         masks = [decode_runs(label["rle"]["counts"].encode(), size) for label in labels]
         tracks = [track for label in labels if (track := _scalabel_track(label)) is not None]
         return Instances(

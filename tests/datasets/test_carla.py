@@ -290,3 +290,14 @@ def test_files_that_are_no_frames_of_scalabel_are_told_by_name(tmp_path: Path, t
         DatasetError, match=r"det\.json: (?:cannot be read as JSON|its frames are not as Scalabel has them): \S"
     ):
         read_scalabel_boxes(path, "a")
+
+
+def test_shift_outlines_that_are_no_run_lengths_are_refused_by_name(grow: Grow) -> None:
+    root = grow("carla-shift")
+    masks = root / "discrete/images/train/front/det_insseg_2d.json"
+    frames = json.loads(masks.read_text("utf-8"))
+    frames[1]["labels"] = [{"id": "1", "poly2d": [{"vertices": [[0, 0], [4, 0], [4, 4]], "types": "LLL"}]}]
+    masks.write_text(json.dumps(frames), "utf-8")
+    last = list(open_dataset(root).frames(include=["*/front/*"]))[-1]
+    with pytest.raises(DatasetError, match=r"det_insseg_2d\.json: instances of 00000010_img_front\.jpg are outlines"):
+        last.load_label("instance")
