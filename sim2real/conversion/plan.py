@@ -25,7 +25,7 @@ from sim2real.conversion.manifest import (
     read_record,
     record_path,
 )
-from sim2real.conversion.resizing import Resize, with_sizes
+from sim2real.conversion.resizing import Resize, untold_intrinsics, with_sizes
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.devices import usable_cores
@@ -306,7 +306,7 @@ def make_plan(
         rejected=Counter(name for path in done & here if (name := known[path].instead)),
         folders=[] if options.include or options.exclude else list(dataset.tree.folders),
         stale=sorted({*orphans, *stale, *leftovers} - paths),
-        warnings=list(dataset.warnings()),
+        warnings=[*dataset.warnings(), *untold_intrinsics(jobs, dataset)],
     )
 
 

@@ -9,13 +9,26 @@ file (``calib/000000.txt`` and ``image_2/000000.png``), of those alone.
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sim2real.datasets.base import Role
-from sim2real.datasets.resizing import KEEP, NEAREST, PHOTO, Resizing, Rule, Scale, Size
+from sim2real.datasets.resizing import (
+    KEEP,
+    NEAREST,
+    PHOTO,
+    Intrinsics,
+    Resizing,
+    Rule,
+    Scale,
+    Size,
+    along_x,
+    along_y,
+    centre_x,
+    centre_y,
+)
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import is_image, read_header
 
@@ -195,6 +208,20 @@ def with_sizes(jobs: "Sequence[Job]", dataset: "Dataset", target: Size) -> "list
         )
         raise DatasetError(message)
     return sized
+
+
+def untold_intrinsics(jobs: "Iterable[Job]", dataset: "Dataset") -> Iterator[str]:
+    """What the intrinsics of cameras are at the new size, where they stand in no file that could tell it."""
+    known: Intrinsics = getattr(dataset.adapter, "intrinsics", {})
+    scales = {job.resize.scale for job in jobs if job.translate and job.resize}
+    for scale in sorted(scales, key=lambda scale: scale.source):
+        if found := known.get(scale.source):
+            changes = zip(("fx", "fy", "cx", "cy"), (along_x, along_y, centre_x, centre_y), found, strict=True)
+            told = ", ".join(f"{name} {change(value, scale):.10g}" for name, change, value in changes)
+            yield (
+                f"the intrinsics of images of {scale.source[0]}x{scale.source[1]} stand in no file; at "
+                f"{scale.target[0]}x{scale.target[1]} they are {told}"
+            )
 
 
 def _size_of(image: "Path") -> Size | None:

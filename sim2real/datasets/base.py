@@ -324,7 +324,8 @@ class Adapter(Protocol):
     regard to case, and what in such a file, or in its name, tells the old looks; ``consecutive: bool``, whether the
     indices of a sequence count the frames of a video; ``sparse: Collection[str]``, the kinds of labels that only some
     images of a sequence have by design; ``resizing: Sequence[tuple[str, Rule]]``, what becomes of files if the
-    dataset is resized, see :mod:`sim2real.datasets.resizing`. :class:`sim2real.datasets.layout.FolderLayout` has all of
+    dataset is resized, see :mod:`sim2real.datasets.resizing`; ``intrinsics``, those that stand in no file, as of
+    :data:`sim2real.datasets.resizing.Intrinsics`. :class:`sim2real.datasets.layout.FolderLayout` has all of
     that.
     """
 

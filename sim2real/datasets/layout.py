@@ -9,7 +9,7 @@ from typing import ClassVar
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
-from sim2real.datasets.resizing import Resizing
+from sim2real.datasets.resizing import Intrinsics, Resizing
 
 Beside = Mapping[str, tuple[str, str]]
 """Kind of label -> the folder of its files, told from beside that of the images, and their names."""
@@ -42,6 +42,7 @@ class FolderLayout:
         stale: Pattern that is searched in paths -> what in these files, or in their names, tells the old looks.
         resizing: What becomes of files that are not translated if the dataset is resized, see
             :mod:`sim2real.datasets.resizing`.
+        intrinsics: Those of cameras that stand in no file, see :data:`sim2real.datasets.resizing.Intrinsics`.
         consecutive: Whether the numbers in a folder count the frames of a video, so that a gap is worth a warning.
         sparse: Kinds of labels that only some images of a folder have by design, so that a lack is worth no warning.
     """
@@ -57,6 +58,7 @@ class FolderLayout:
     roles: ClassVar[Sequence[tuple[str, Role]]] = ()
     stale: ClassVar[Sequence[tuple[str, str]]] = ()
     resizing: ClassVar[Resizing] = ()
+    intrinsics: ClassVar[Intrinsics] = {}
     consecutive: ClassVar[bool] = False
     sparse: ClassVar[Collection[str]] = ()
 

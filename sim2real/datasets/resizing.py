@@ -77,6 +77,9 @@ class Rule:
 
 
 Resizing = Sequence[tuple[str, Rule]]
+Intrinsics = Mapping[Size, tuple[float, float, float, float]]
+"""Size of images -> fx, fy, cx, cy of their camera in pixels, whole numbers being the centres of pixels."""
+
 _PIXELS: Final = Path("its pixels")  # whose path the caller knows
 
 

@@ -6,6 +6,7 @@ Each picture counts alike, wherever it comes from: a folder weighs as much as it
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -154,9 +155,10 @@ def open_sources(
 def _require_distinct(sources: Sequence[Source]) -> None:
     """Make sure that no picture counts twice, or is held out and trained on all the same."""
     found = dict[Path, Path]()
+    folder_of = cache(Path.resolve)  # one may be a link to another
     for source in sources:
         for path in map(image_path, source.frames):
-            if (other := found.setdefault(path, source.path)) is not source.path:
+            if (other := found.setdefault(folder_of(path.parent) / path.name, source.path)) is not source.path:
                 raise DatasetError(f"{source.path}: {path} is also one of {other}; name each place once")
 
 

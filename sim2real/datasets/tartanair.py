@@ -19,7 +19,7 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import find_above, in_metres, of_shape, read_array, read_json, telling
-from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW
+from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW, Intrinsics
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
 from sim2real.errors import ImageError
 from sim2real.imageio import read_label
@@ -105,6 +105,7 @@ class TartanAir(FolderLayout):
         (r"(?:^|/)flow/\d{6}_\d{6}_flow\.npy$", ARRAY_FLOW),
         (r"(?:^|/)pose_(?:left|right)\.txt$", KEEP),
     )
+    intrinsics: ClassVar[Intrinsics] = {(640, 480): (320, 320, 320, 240)}
     roles = (
         (r"(?:^|/)(?:(?:depth|seg)_(?:left|right)/\d{6}_\w+|flow/\d{6}_\d{6}_(?:flow|mask))\.npy$", Role.LABEL),
         (r"(?:^|/)pose_(?:left|right)\.txt$", Role.AUX),

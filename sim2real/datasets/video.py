@@ -148,7 +148,7 @@ def _name(video: Path, drawing: Drawing) -> str:
         for start in (0, max(0, size - _ENDS)):
             file.seek(start)
             known.update(file.read(_ENDS))
-    return f"{video.stem[:_LONGEST]}-{known.hexdigest()[:12]}"
+    return f"{video.resolve().stem[:_LONGEST]}-{known.hexdigest()[:12]}"
 
 
 def _read(folder: Path) -> Drawn | None:

@@ -26,6 +26,7 @@ from sim2real.datasets.labels import (
 from sim2real.datasets.resizing import (
     KEEP,
     NEAREST,
+    Intrinsics,
     Resizing,
     along_x,
     along_y,
@@ -318,6 +319,7 @@ class VirtualKitti1:
         (r"mot[^/]*/\d{4}_[^/]*\.txt$", columns({"l": first_x, "t": first_y, "r": last_x, "b": last_y})),
         (r"_scenegt_rgb_encoding\.txt$|extrinsics[^/]*/[^/]*\.txt$", KEEP),
     )
+    intrinsics: ClassVar[Intrinsics] = {(1242, 375): (725, 725, 620.5, 187)}
     consecutive: ClassVar = True
 
     def __init__(self, root: Path) -> None:

@@ -419,6 +419,28 @@ def test_a_conversion_is_verified_without_its_source(tmp_path: Path, town: Path,
     assert [problem.kind for problem in verify(out).problems] == ["changed"]
 
 
+@pytest.mark.parametrize(
+    ("path", "size", "said"),
+    [
+        ("vkitti_1.3.1_rgb/0001/clone/00000.png", (1242, 375), "fx 362.5, fy 361.5333333, cx 310, cy 93"),
+        ("office/Easy/P000/image_left/000000_left.png", (640, 480), "fx 310.5, fy 124.6666667, cx 310.4851562, cy 93.19479167"),
+    ],
+)
+def test_intrinsics_that_stand_in_no_file_are_told(
+    tmp_path: Path, translate: Translate, path: str, size: tuple[int, int], said: str
+) -> None:
+    image = tmp_path / "in" / path
+    image.parent.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 255, (size[1] // 5, size[0] // 2, 3), np.uint8)
+    Image.fromarray(noise).resize(size).save(image)
+    (tmp_path / "in/office/Easy/P000/pose_left.txt").write_text("0 0 0 0 0 0 1\n") if "office" in path else None
+    summary = translate(tmp_path / "in", tmp_path / "out", resize=(621, 187))
+    told = [line for line in summary.warnings if "intrinsics" in line]
+    assert len(told) == 1
+    assert f"of {size[0]}x{size[1]} stand in no file; at 621x187 they are {said}" in told[0]
+    assert "intrinsics" not in " ".join(translate(tmp_path / "in", tmp_path / "as it is").warnings)
+
+
 # as a user says it
 
 

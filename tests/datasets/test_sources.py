@@ -103,11 +103,22 @@ def test_copies_of_a_video_count_once(tmp_path: Path) -> None:
     assert len(opened(tmp_path, tmp_path / "trip")[0].frames) == 3
 
 
-@pytest.mark.parametrize("twice", [("photos", "photos"), ("a.mp4", "a.mp4"), ("trip", "trip/b.mp4")])
+@pytest.mark.parametrize(
+    "twice",
+    [
+        ("photos", "photos"),
+        ("photos", "link"),
+        ("a.mp4", "a.mp4"),
+        ("a.mp4", "link.mp4"),
+        ("trip", "trip/b.mp4"),
+    ],
+)
 def test_a_picture_that_two_places_have_is_refused(tmp_path: Path, paint: Paint, twice: tuple[str, str]) -> None:
     paint(tmp_path / "photos", 2)
     write_video(tmp_path / "a.mp4", 2)
     write_video(tmp_path / "trip/b.mp4", 2)
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
     with pytest.raises(DatasetError, match=f"{twice[1]}: .* is also one of .*{twice[0]}; name each place once"):
         opened(tmp_path, *(tmp_path / name for name in twice))
 

@@ -97,7 +97,7 @@ def test_labels_that_were_resized_are_not_said_to_be_carried(
     convert(toytown / "sim", tmp_path / "out", options)
     page = words(write_report(tmp_path / "out"))
     assert "Labels 42 files resized with the images, 3 of them carried byte for byte" in page
-    assert "resize 100 50" in page
+    assert "resize 100, 50" in page
 
 
 def test_a_conversion_that_was_not_evaluated_says_what_to_run(town: Path) -> None:
