@@ -39,6 +39,7 @@ _THUMBNAIL: Final = (32, 32)
 _ENDS: Final = 2**20  # bytes at either end of a file by which it is known
 _LOST: Final = (0.25, 0.02)  # seconds and share by which a whole video may be shorter than it says
 _EARLY: Final = 1e-6  # seconds
+_HOLE: Final = 0.5  # seconds without a frame that are no longer the pace of a camera
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,13 +176,15 @@ def _draw(video: Path, place: Path, drawing: Drawing, tell: Callable[[float], No
 
 def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], None]) -> dict[str, object]:
     """Write the frames of a video; what is to be known of them."""
-    files, still, number, end = list[Path](), 0, 0, 0.0
+    files, still, number, end, holes = list[Path](), 0, 0, 0.0, 0.0
     last = None
     with _opened(video) as capture:
         stated = _Stated(capture)
         step = max(drawing.every, stated.seconds / drawing.most)
         due = 0.0
         for number, seconds in enumerate(_times(capture, stated.pace), 1):
+            hole = seconds - end if number > 1 else 0.0
+            holes += hole if hole > _HOLE else 0.0
             end = seconds + stated.pace
             if seconds + _EARLY < due:
                 continue
@@ -203,8 +206,12 @@ def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], 
     for file in files:
         if file not in kept:
             file.unlink()
-    broken = number < stated.frames and stated.seconds - end > max(_LOST[0], _LOST[1] * stated.seconds)
-    problem = f"broken off: {number} of {stated.frames} frames can be decoded, {end:.1f} of {stated.seconds:.1f} s"
+    shown = end - holes
+    broken = number < stated.frames and stated.seconds - shown > max(_LOST[0], _LOST[1] * stated.seconds)
+    problem = (
+        f"{'with holes' if holes else 'broken off'}: {number} of {stated.frames} frames can be decoded, {shown:.1f} of "
+        f"{stated.seconds:.1f} s"
+    )
     return {
         "frames": len(kept),
         "still": still,

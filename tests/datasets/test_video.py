@@ -128,6 +128,17 @@ def test_a_video_that_was_broken_off_is_told(tmp_path: Path) -> None:
     assert 10 < drawn.frames < 50
 
 
+def test_a_video_that_is_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mkv", 60)
+    data = video.read_bytes()
+    third = len(data) // 3
+    video.write_bytes(data[:third] + bytes(third) + data[2 * third :])
+    (drawn,) = draw_frames([video], tmp_path / "frames", Drawing(every=0.1))
+    assert drawn.problem.startswith(f"with holes: {drawn.frames} of 60 frames can be decoded, ")
+    assert drawn.problem.endswith(f"{drawn.frames / 10:.1f} of 6.0 s")
+    assert 20 < drawn.frames < 55
+
+
 @pytest.mark.parametrize("kept", [0, 100, 2000])
 def test_a_video_that_cannot_be_decoded_is_an_error_in_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], kept: int
