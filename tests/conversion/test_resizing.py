@@ -423,7 +423,11 @@ def test_a_conversion_is_verified_without_its_source(tmp_path: Path, town: Path,
     ("path", "size", "said"),
     [
         ("vkitti_1.3.1_rgb/0001/clone/00000.png", (1242, 375), "fx 362.5, fy 361.5333333, cx 310, cy 93"),
-        ("office/Easy/P000/image_left/000000_left.png", (640, 480), "fx 310.5, fy 124.6666667, cx 310.4851562, cy 93.19479167"),
+        (
+            "office/Easy/P000/image_left/000000_left.png",
+            (640, 480),
+            "fx 310.5, fy 124.6666667, cx 310.4851562, cy 93.19479167",
+        ),
     ],
 )
 def test_intrinsics_that_stand_in_no_file_are_told(
