@@ -8,7 +8,7 @@ is not decoded: of CARLA's camera it is disputed whether it leads to the next fr
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -28,6 +28,7 @@ from sim2real.datasets.readers import (
     read_packed_ids,
     read_scalabel_boxes,
     read_scalabel_instances,
+    remembered,
     renumbered,
 )
 from sim2real.datasets.resizing import KEEP, NEAREST, PHOTO
@@ -153,7 +154,7 @@ class CarlaBench2Drive(FolderLayout):
     consecutive = True
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def _names_of_route(folder: Path) -> Sequence[str]:
     """The names of the tags in a route's masks, by the newest tag that a sample of them shows."""
     masks = sorted(path for path in folder.glob("[0-9]*") if path.suffix.lower() == ".png")

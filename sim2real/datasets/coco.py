@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -19,7 +18,7 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import Mask, decode_runs, draw, fill_polygon
-from sim2real.datasets.readers import read_head, read_packed_ids, renumbered, telling
+from sim2real.datasets.readers import read_head, read_packed_ids, remembered, renumbered, telling
 from sim2real.datasets.resizing import NEAREST, Resizing
 from sim2real.datasets.resizing_documents import COCO
 from sim2real.imageio import is_image, read_header
@@ -183,7 +182,7 @@ class _Listing:
     masks: Mapping[int | str, str]
 
 
-@lru_cache(maxsize=_FEW)
+@remembered(_FEW)
 def _listing(path: Path) -> _Listing:
     images: list[tuple[str, int | str]] = []
     kinds: set[str] = set()
@@ -306,7 +305,7 @@ def _shared(one: Iterable[str], other: Iterable[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _annotations(path: Path) -> tuple[_Categories, Places]:
     """The categories by id, and where the annotations of the images are."""
     categories: dict[int, Mapping[str, Any]] = {}

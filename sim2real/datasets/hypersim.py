@@ -6,7 +6,7 @@ contrib/mikeroberts3000; prs-eth/Marigold, script/depth/dataset_preprocess/hyper
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final
 
@@ -18,7 +18,7 @@ from sim2real.datasets.classes import NYU40
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Instances, Label, Segmentation, read_depth
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
-from sim2real.datasets.readers import find_above, in_metres, of_shape
+from sim2real.datasets.readers import find_above, in_metres, of_shape, remembered
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import replacing
 from sim2real.imageio import encode_jpeg
@@ -232,7 +232,7 @@ class Hypersim(FolderLayout):
         return planes
 
 
-@lru_cache(maxsize=1)
+@remembered(1)
 def _rays(table: Path) -> Mapping[str, NDArray[np.float64]]:
     """For each scene the matrix (3, 3) from places in the image, -1 to 1 rightwards and upwards, to rays of the camera.
 

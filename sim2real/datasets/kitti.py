@@ -7,7 +7,7 @@ the folders ``training`` and ``testing`` are there. Layouts and codings: the dev
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -24,7 +24,7 @@ from sim2real.datasets.labels import (
     read_kitti_flow,
 )
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
-from sim2real.datasets.readers import read_kitti_boxes, read_kitti_instances, read_kitti_rows
+from sim2real.datasets.readers import read_kitti_boxes, read_kitti_instances, read_kitti_rows, remembered
 from sim2real.datasets.resizing import (
     KEEP,
     KITTI_CALIBRATION,
@@ -375,7 +375,7 @@ class KittiObject(_Kitti):
     labels: ClassVar[Beside] = {"boxes": ("label_2", r"(?P<frame>\d{6})\.txt")}
 
 
-@lru_cache(maxsize=4)
+@remembered(4)
 def _tracks(path: Path) -> Mapping[int, tuple[Box, ...]]:
     """The boxes of a sequence by frame: two columns more than those of a frame, its number and the track.
 

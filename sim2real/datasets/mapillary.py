@@ -5,7 +5,6 @@ Layout and codings: README and demo.py of the dataset, and Datumaro's descriptio
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ from sim2real.datasets.base import Frame, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_json, telling
+from sim2real.datasets.readers import read_json, remembered, telling
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import COCO, outlines
 from sim2real.errors import DatasetError
@@ -102,7 +101,7 @@ def _config(label: Path) -> Path:
     return version.parent / "config.json"
 
 
-@lru_cache(maxsize=4)
+@remembered(4)
 def _classes(config: Path) -> list[tuple[str, bool]]:
     """Names of the classes by their numbers, and whether their objects are counted."""
     with telling(config, "does not tell the classes"):

@@ -7,7 +7,6 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Label, Segm
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import decode_runs
-from sim2real.datasets.readers import read_json, telling
+from sim2real.datasets.readers import read_json, remembered, telling
 from sim2real.datasets.resizing import KEEP
 from sim2real.datasets.resizing_documents import NUIMAGES_OBJECTS, NUSCENES_FILES, NUSCENES_SENSORS
 from sim2real.errors import DatasetError
@@ -155,7 +154,7 @@ def _name(image: str) -> str:
     return "/".join(image.split("/")[-3:])
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _samples(table: Path) -> Mapping[str, str]:
     """The tokens of the cameras' samples by name, from a table beside this one; others, the most, are passed over."""
     path = table.with_name("sample_data.json")
@@ -172,7 +171,7 @@ def _samples(table: Path) -> Mapping[str, str]:
     return samples
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _places(table: Path) -> Places:
     places = Places(table)
     for element in read_elements(table):

@@ -3,11 +3,11 @@
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,6 +18,33 @@ from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import decode_runs, draw
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
+
+T = TypeVar("T")
+
+
+def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]]:
+    """Keep what was read from the last files, or folders, as long as their times and sizes stay as they are.
+
+    Args:
+        most: How many of them.
+    """
+
+    def decorate(read: Callable[[Path], T]) -> Callable[[Path], T]:
+        @lru_cache(maxsize=most)
+        def as_it_was(path: Path, _time: int, _size: int) -> T:
+            return read(path)
+
+        @wraps(read)
+        def again(path: Path) -> T:
+            try:
+                state = path.stat()
+            except OSError:  # who reads it will say so
+                return read(path)
+            return as_it_was(path, state.st_mtime_ns, state.st_size)
+
+        return again
+
+    return decorate
 
 
 @contextmanager
@@ -247,7 +274,7 @@ def _scalabel_track(label: Mapping[str, Any]) -> int | None:
     return int(track) if track.isdecimal() else None
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _scalabel_frames(path: Path) -> Places:
     """Where the frames of a file are, by the names of their video and of their image."""
     places, count = Places(path), 0

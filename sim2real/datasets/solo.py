@@ -9,7 +9,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
@@ -17,12 +16,12 @@ from weakref import WeakKeyDictionary
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
-from sim2real.datasets.readers import packed, read_json, read_packed_ids, renumbered, telling
+from sim2real.datasets.readers import packed, read_json, read_packed_ids, remembered, renumbered, telling
 from sim2real.datasets.resizing import KEEP, Resizing
 from sim2real.datasets.resizing_documents import PERCEPTION, SOLO
 
 _Told = Mapping[str, Any]
-_read_again: Final = lru_cache(maxsize=4)(read_json)
+_read_again: Final = remembered(4)(read_json)
 
 
 @dataclass(frozen=True, slots=True)

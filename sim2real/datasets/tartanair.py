@@ -6,7 +6,6 @@ castacks/tartanairpy, docs/modalities.rst, docs/tartanground.rst, tartanair/read
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -18,7 +17,15 @@ from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
-from sim2real.datasets.readers import find_above, in_metres, of_shape, read_array, read_json, telling
+from sim2real.datasets.readers import (
+    find_above,
+    in_metres,
+    of_shape,
+    read_array,
+    read_json,
+    remembered,
+    telling,
+)
 from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW, Intrinsics
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
 from sim2real.errors import ImageError
@@ -236,7 +243,7 @@ class TartanAirV2(FolderLayout):
             yield f"{', '.join(others)}: other projections than the pinhole cameras'; train and convert them apart"
 
 
-@lru_cache(maxsize=4)
+@remembered(4)
 def _label_map(path: Path) -> Mapping[int, str]:
     """The names of the values of an environment's masks."""
     with telling(path, "has no table 'name_map' of names and numbers"):

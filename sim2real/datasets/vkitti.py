@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -23,6 +22,7 @@ from sim2real.datasets.labels import (
     read_vkitti_flow,
     read_vkitti_scene_flow,
 )
+from sim2real.datasets.readers import remembered
 from sim2real.datasets.resizing import (
     KEEP,
     NEAREST,
@@ -239,7 +239,7 @@ def _v2_colours(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     return [(row["Category"], (row["r"], row["g"], row["b"])) for row in rows]
 
 
-@lru_cache(maxsize=4)
+@remembered(4)
 def _v2_boxes(path: Path) -> Mapping[tuple[int, int], tuple[Box, ...]]:
     """The boxes of a video by frame and camera; their classes stand in info.txt."""
     info = path.parent / "info.txt"
@@ -433,7 +433,7 @@ def _v1_colours(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
     return [(row["Category(:id)"].partition(":")[0], (row["r"], row["g"], row["b"])) for row in rows]
 
 
-@lru_cache(maxsize=4)
+@remembered(4)
 def _v1_boxes(path: Path) -> Mapping[int, tuple[Box, ...]]:
     numbers = {"frame": int, "tid": int, **dict.fromkeys(("l", "t", "r", "b", "truncr"), float)}
     boxes: dict[int, tuple[Box, ...]] = defaultdict(tuple)

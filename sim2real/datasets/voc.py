@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final
 from xml.etree import ElementTree as ET
@@ -23,7 +22,7 @@ from sim2real.datasets.labels import (
     read_index_mask,
 )
 from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import finite, packed, read_packed_ids, telling
+from sim2real.datasets.readers import finite, packed, read_packed_ids, remembered, telling
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
 from sim2real.errors import DatasetError
@@ -170,7 +169,7 @@ def _label_map(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
     return []
 
 
-@lru_cache(maxsize=16)
+@remembered(16)
 def _read_label_map(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     table = []
     try:

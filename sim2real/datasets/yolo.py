@@ -17,7 +17,7 @@ from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, read_rows
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import draw, fill_polygon
-from sim2real.datasets.readers import read_head, telling
+from sim2real.datasets.readers import read_head, remembered, telling
 from sim2real.datasets.resizing import KEEP
 from sim2real.errors import DatasetError
 from sim2real.imageio import is_image, read_header
@@ -204,7 +204,7 @@ def _sheets(tree: Tree) -> list[str]:
     return [prefix + name for prefix in prefixes for name in tree.names(prefix[:-1]) if _SHEET.fullmatch(name)]
 
 
-@lru_cache(maxsize=16)
+@remembered(16)
 def _read_sheet(path: Path) -> Mapping[str, Any]:
     """What a description says; nothing if it has no names of classes, so that it is that of something else."""
     try:

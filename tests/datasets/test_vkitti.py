@@ -1,5 +1,6 @@
 """Virtual KITTI in the forms in which it is met, and the codings of its labels."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -232,3 +233,16 @@ def test_renamed_photos_are_known_though_the_first_is_black(grow: Grow) -> None:
     root = grow("vkitti1", names={"rgb": "photos", "scenegt": "classes"}, frames=3)
     (root / "photos/0001/clone/00000.png").write_bytes(encode_png(np.zeros((24, 32, 3), np.uint8)))
     assert {frame.image.split("/")[0] for frame in open_dataset(root).frames()} == {"photos"}
+
+
+def test_boxes_that_were_written_anew_are_read_anew(grow: Grow) -> None:
+    root = grow("vkitti2")
+    frame = next(open_dataset(root).frames())
+    before = frame.load_label("boxes")
+    table = root / frame.labels["boxes"]
+    table.write_text(table.read_text("utf-8").replace("0 0 0 10 19", "0 0 0 12 19"), "utf-8")
+    os.utime(table, ns=(0, 0))  # as clocks may be coarse
+    after = frame.load_label("boxes")
+    assert isinstance(before, Boxes)
+    assert isinstance(after, Boxes)
+    assert (before.boxes[0].left, after.boxes[0].left) == (10, 12)
