@@ -13,7 +13,7 @@ demo: $(VENV)/.ready
 	$(BIN)/sim2real demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow

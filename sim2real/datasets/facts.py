@@ -45,6 +45,6 @@ class Facts:
     def notice(self) -> str:
         """What a user must know of the licence before converting; empty where nothing is inherited."""
         return (
-            f"{self.title}'s own images are licensed {self.licence}: a converted copy is an adaptation under it"
+            f"{self.title}'s own frames are licensed {self.licence}: a converted copy is an adaptation under it"
             * self.binds
         )
