@@ -67,7 +67,7 @@ BY_TYPER = {"pydantic"}  # with which Typer 0.29 and later parses options, `--he
         (["datasets"], BY_TYPER | {"numpy", "cv2", "PIL"}),  # what is known of a layout stands beside its code
         *(([entry.name, "--help"], BY_TYPER) for entry in registry().entries("commands")),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value or ["-"])),  # sets have another order in each process
 )
 def test_looking_around_imports_nothing_heavy(arguments: list[str], allowed: set[str]) -> None:
     call = "" if arguments is None else "from sim2real.cli import main; main()"
