@@ -34,6 +34,7 @@ MISBEHAVING = dedent("""
         open(os.path.join(__file__, "x"), "w")
 
     def interrupted():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
 
