@@ -81,6 +81,17 @@ def test_every_frame_and_every_label_can_be_loaded(layout: tuple[str, Path]) -> 
             frame.load_label("taste")
 
 
+def test_a_link_to_a_dataset_shows_the_same_dataset(layout: tuple[str, Path], tmp_path: Path) -> None:
+    name, root = layout
+    (tmp_path / "a link").symlink_to(root)
+    linked = open_dataset(tmp_path / "a link")
+    assert linked.name == name
+    assert list(linked.frames()) == list(open_dataset(root).frames())
+    for frame in linked.frames():
+        for kind in frame.labels:
+            frame.load_label(kind)
+
+
 def test_opened_dataset_passes_to_another_process(layout: tuple[str, Path]) -> None:
     frame = next(open_dataset(layout[1]).frames())
     again: Frame = pickle.loads(pickle.dumps(frame))
