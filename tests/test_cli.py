@@ -66,6 +66,7 @@ BY_TYPER = {"pydantic"}  # with which Typer 0.29 and later parses options, `--he
         (["--version"], set()),
         (["plugins", "--json"], BY_TYPER),
         (["datasets"], BY_TYPER | {"numpy", "cv2", "PIL"}),  # what is known of a layout stands beside its code
+        (["inspect", "media", "--against", "media"], BY_TYPER | {"numpy", "cv2", "PIL"}),  # a look before any network
         *(([entry.name, "--help"], BY_TYPER) for entry in registry().entries("commands")),
     ],
     ids=lambda value: " ".join(sorted(value or ["-"])),  # sets have another order in each process

@@ -22,7 +22,7 @@ from sim2real.cli.settings import (
 
 if TYPE_CHECKING:
     from sim2real.config import Config, Conversion
-    from sim2real.evaluation import EvaluateOptions
+    from sim2real.evaluation.evaluator import EvaluateOptions
 
 
 def command(
@@ -92,7 +92,7 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
     """
     import json
 
-    from sim2real.evaluation import EvaluateOptions
+    from sim2real.evaluation.evaluator import EvaluateOptions
     from sim2real.files import write_whole
     from sim2real.report import write_report
 
@@ -192,7 +192,8 @@ def _evaluate(
     from sim2real.conversion.manifest import manifest_path
     from sim2real.datasets.video import Drawing
     from sim2real.errors import Sim2RealError
-    from sim2real.evaluation import evaluate, name_places, read_evaluation
+    from sim2real.evaluation.evaluator import evaluate, name_places
+    from sim2real.evaluation.figures import read_evaluation
     from sim2real.files import sha256_of
     from sim2real.report import write_report
 

@@ -87,7 +87,7 @@ def command(
     from sim2real.cli.batch import run_batch
     from sim2real.cli.console import duration, err, out
     from sim2real.config import SETTINGS_FILE, read_settings, resolve
-    from sim2real.evaluation import EvaluateOptions
+    from sim2real.evaluation.evaluator import EvaluateOptions
     from sim2real.files import write_whole
 
     begin = time.monotonic()

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from sim2real.evaluation import Evaluation, Figure
-    from sim2real.evaluation.figures import Interval
+    from sim2real.evaluation.figures import Evaluation, Figure, Interval
 
 _SHOWN: Final = 5  # frames of an alarm
 _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
@@ -91,7 +90,7 @@ def command(
     FAIL, and why.
     """
     from sim2real.cli.console import err, progress
-    from sim2real.evaluation import EvaluateOptions, evaluate
+    from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
     from sim2real.evaluation.segmenter import STEPS
     from sim2real.evaluation.table import check_copy, copy_frames
     from sim2real.files import write_whole

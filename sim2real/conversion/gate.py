@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 import cv2
 import numpy as np
 
+from sim2real.cielab import give_colours, moments, to_lab, to_rgb
 from sim2real.errors import SettingsError
 from sim2real.imageio import Picture, decode_picture, encode_picture
 from sim2real.metrics.base import Image
@@ -30,7 +31,6 @@ _SIGNS: Final = {"higher": ">=", "lower": "<="}
 _FIGURES: Final = {name: _SIGNS[about.better] for name, about in EdgeMetric.abouts.items() if about.better}
 _DIGITS = 4  # of the figures, as they are kept and judged
 _SHARES = (0.75, 0.5, 0.25)  # of the translation in a blend
-_LEAST_SPREAD = 0.1  # of a channel of Lab, 0 to 100: less is a blank picture
 
 
 class Rule(NamedTuple):
@@ -158,8 +158,5 @@ def in_colours_of(other: Image, image: Image) -> Image:
         other: Whose colours they are, RGB (H, W, 3).
         image: What they are given to, RGB (H, W, 3).
     """
-    wanted, lab = (cv2.cvtColor(each.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) for each in (other, image))
-    spread = np.maximum(lab.std(axis=(0, 1)), _LEAST_SPREAD)
-    scaled = (lab - lab.mean(axis=(0, 1))) * (wanted.std(axis=(0, 1)) / spread) + wanted.mean(axis=(0, 1))
-    rgb = cv2.cvtColor(np.asarray(scaled, np.float32), cv2.COLOR_Lab2RGB)
-    return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    lab = to_lab(image)
+    return to_rgb(give_colours(lab, moments(lab), moments(to_lab(other))))

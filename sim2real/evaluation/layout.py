@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2real.cielab import to_lab
 from sim2real.datasets import Dataset, Frame
 from sim2real.datasets.base import Side
 from sim2real.datasets.labels import Boxes, Segmentation
@@ -227,7 +228,7 @@ def _measure(image: Image) -> _Measured:
     height, width = image.shape[:2]
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     small = _scaled(image, _HEIGHT)
-    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = to_lab(small)
     colour = lab[..., 1:].mean(axis=(0, 1), dtype=np.float64)
     edges = _by_row(find_edges(small).clear)
     return _Measured(

@@ -7,10 +7,10 @@ of whose colours are shifted by a difference of x is x away. Where things are, a
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2real.cielab import to_lab
 from sim2real.metrics.base import About, Features, Image
 from sim2real.metrics.wasserstein import mean_differences
 
@@ -41,7 +41,7 @@ class ColourMetric:
 def _shares(image: Image) -> NDArray[np.float32]:
     pixels = image.reshape(1, -1, 3)
     pixels = pixels[:, :: -(-pixels.shape[1] // _PIXELS)]
-    colours = np.asarray(cv2.cvtColor(np.float32(1 / 255) * pixels, cv2.COLOR_RGB2LAB))[0]
+    colours = to_lab(pixels)[0]
     places = np.rint(colours @ _directions()).astype(np.int64) + _FARTHEST  # 0 to 2 * _FARTHEST
     numbered = places + (2 * _FARTHEST + 1) * np.arange(_DIRECTIONS)
     counts = np.bincount(numbered.ravel(), minlength=_DIRECTIONS * (2 * _FARTHEST + 1))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sim2real.augment import match_histogram, vary_appearance
+from sim2real.cielab import give_colours, moments, to_lab, to_rgb
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.imageio import resize
 from sim2real.networks.blocks import check_counts, choose, pair
@@ -86,31 +87,15 @@ class Reinhard(ByFrame):
     def observe(self, source: Tensor, target: Tensor) -> None:
         """Add images to the statistics of their domains."""
         for domain, images in enumerate((source, target)):
-            self.moments[domain] += torch.from_numpy(_moments(_lab(as_pictures(images)))).to(self.moments)
+            self.moments[domain] += torch.from_numpy(moments(to_lab(as_pictures(images)))).to(self.moments)
 
     def translate(self, image: Image, seed: int) -> Image:  # noqa: ARG002  it draws nothing
         """RGB (H, W, 3) -> the same shape."""
         source, target = self.moments.cpu().numpy()
         if not target[0]:
             raise _unfitted()
-        lab = _lab(image)
-        mean, spread = _mean_and_spread(source if self.by_set else _moments(lab))
-        wanted_mean, wanted_spread = _mean_and_spread(target)
-        gain = wanted_spread / np.maximum(spread, _LEAST_SPREAD)
-        return _rgb(lab * np.float32(gain) + np.float32(wanted_mean - gain * mean))
-
-
-_LEAST_SPREAD = 0.1  # of L, a and b, whose units are about what an eye can tell: what is even stays so
-
-
-def _moments(lab: NDArray[np.float32]) -> Floats:
-    values = lab.reshape(-1, 3).astype(np.float64)
-    return np.concatenate([[len(values)], values.sum(0), (values**2).sum(0)])
-
-
-def _mean_and_spread(moments: Floats) -> tuple[Floats, Floats]:
-    mean = moments[1:4] / moments[0]
-    return mean, np.sqrt(np.maximum(moments[4:] / moments[0] - mean**2, 0))
+        lab = to_lab(image)
+        return to_rgb(give_colours(lab, source if self.by_set else moments(lab), target))
 
 
 class _Likening(ByFrame):
@@ -290,17 +275,6 @@ def as_pictures(images: Tensor) -> Image:
     """(N, 3, H, W) in [-1, 1] -> RGB (N, H, W, 3)."""
     pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def _lab(image: Image) -> NDArray[np.float32]:
-    """RGB (..., 3) of sRGB -> CIELAB (H, W, 3): lightness 0 to 100, both colours about -100 to 100."""
-    return np.asarray(
-        cv2.cvtColor(image.reshape(-1, *image.shape[-2:]).astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32
-    )
-
-
-def _rgb(lab: NDArray[np.float32]) -> Image:
-    return _as_bytes(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255)
 
 
 def _as_bytes(image: Any) -> Image:  # noqa: ANN401  whatever OpenCV returns

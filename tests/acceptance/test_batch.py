@@ -168,9 +168,9 @@ def test_batch_does_the_whole_job_and_a_rerun_nothing(done: Path, cli: Cli) -> N
 def test_a_conversion_that_fails_ends_in_1_after_all_is_done(
     done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sim2real import evaluation
     from sim2real.cli import main
     from sim2real.errors import Sim2RealError
+    from sim2real.evaluation import evaluator
 
     def refuse(*_: object, **__: object) -> None:
         raise Sim2RealError("nothing to compare")
@@ -180,7 +180,7 @@ def test_a_conversion_that_fails_ends_in_1_after_all_is_done(
     (second / "evaluation.json").unlink()
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.chdir(done)
-    monkeypatch.setattr(evaluation, "evaluate", refuse)
+    monkeypatch.setattr(evaluator, "evaluate", refuse)
     monkeypatch.setattr(sys, "argv", ["sim2real", "batch"])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -14,8 +14,8 @@ import pytest
 from sim2real.conversion import ConvertOptions, convert
 from sim2real.datasets import open_dataset
 from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
-from sim2real.evaluation import EvaluateOptions, Evaluation, Figure, evaluate, read_evaluation
-from sim2real.evaluation.figures import frames_path
+from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
+from sim2real.evaluation.figures import Evaluation, Figure, frames_path, read_evaluation
 from sim2real.evaluation.table import copy_frames
 from sim2real.files import write_whole
 from sim2real.imageio import encode_jpeg

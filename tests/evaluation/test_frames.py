@@ -9,7 +9,7 @@ from sim2real.conversion.manifest import Line, read_manifest
 from sim2real.datasets.base import Frame
 from sim2real.datasets.labels import Segmentation
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
-from sim2real.evaluation import EvaluateOptions, evaluate
+from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
 from sim2real.evaluation.frames import FramePair, open_converted, runs
 
 Write = Callable[..., Path]

@@ -1,0 +1,372 @@
+"""The figures of a converted dataset, and the verdict on it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from sim2real import __version__
+from sim2real.conversion.pipeline import Progress, quiet
+from sim2real.conversion.plan import evenly
+from sim2real.datasets.base import Frame
+from sim2real.datasets.sources import image_path, open_sources
+from sim2real.datasets.video import Drawing
+from sim2real.devices import resolve_device
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
+from sim2real.evaluation.choice import Choice, choose
+from sim2real.evaluation.figures import Alarm, Evaluation, Figure, evaluation_path, write_evaluation
+from sim2real.evaluation.frames import Converted, FramePair, open_converted, runs
+from sim2real.evaluation.intervals import blocks_of
+from sim2real.evaluation.measures import THREADS, Changes, Seen, frame_figures, see_frames, see_real, set_figure
+from sim2real.evaluation.segmenter import STEPS, segment
+from sim2real.evaluation.table import Row, write_frames
+from sim2real.evaluation.temporal import temporal_figures
+from sim2real.evaluation.verdict import BAD_FRAME, judge
+from sim2real.evaluation.view import Size, View, common_view
+from sim2real.files import sha256_of
+from sim2real.imageio import read_header
+from sim2real.threads import in_order
+
+T = TypeVar("T")
+_IN_RUNS = 240  # frames, in runs of consecutive ones, for temporal figures
+_MANY_REJECTED = 0.1  # share of the frames; without so many, what is left says little of the model
+_LEAST_PIXELS = 64 * 64
+_ALARMS = {
+    "new_edges": "much that was not there before",
+    "lost_boundaries": "outlines of labels that are gone",
+    "invented": "new structure in the sky or on the road",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateOptions:
+    """What the user may say about an evaluation.
+
+    Attributes:
+        metrics: Registered names; none: those that need no weights, and those that files are given for.
+        metric_options: Name of a metric -> options of its constructor.
+        weights: Files of weights, by the name of the metric that needs them or of the torchvision network whose
+            features ``kid`` and ``frechet`` take.
+        detector: ONNX file of a detector, for ``objects``.
+        real_include: Globs of real pictures, of which one must fit, if there are any.
+        real_exclude: Globs of which none may fit.
+        drawing: Which frames of real videos.
+        drawn: Folder for these, which may hold them already; None: they are not kept.
+        count: At most so many frames and real pictures, evenly spread; 0 for all.
+        segmenter_steps: Of the training of a segmenter on the simulation's masks; 0: none is trained.
+        seed: Decides everything that is random.
+        device: Where networks run, see ``sim2real.devices``.
+        dataset: Registered layout of the source; None: as the conversion says, else it is recognised.
+    """
+
+    metrics: tuple[str, ...] = ()
+    metric_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    detector: Path | None = None
+    real_include: tuple[str, ...] = ()
+    real_exclude: tuple[str, ...] = ()
+    drawing: Drawing = field(default_factory=Drawing)
+    drawn: Path | None = None
+    count: int = 1000
+    segmenter_steps: int = STEPS
+    seed: int = 0
+    device: str = "auto"
+    dataset: str | None = None
+
+
+def evaluate(
+    out: Path,
+    real: Path | Sequence[Path],
+    *,
+    source: Path | None = None,
+    options: EvaluateOptions | None = None,
+    progress: Progress = quiet,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Evaluation:
+    """Measure a converted dataset, frames before and after, and leave ``evaluation.json`` and ``.csv`` with it.
+
+    Args:
+        out: The converted dataset; or a folder in which another tool left images under the names of their sources.
+        real: Real pictures: a dataset of any layout, a folder that holds both domains, a video; or several of them.
+        source: The dataset before; None: where the conversion's record says.
+        options: What to do otherwise than by default.
+        progress: Told of the stages ``"drawing"`` (of videos), ``"frames"``, ``"real"``, ``"comparing"`` and those of
+            the segmenter.
+        tell: Told in a line what is going to be measured.
+
+    Raises:
+        Sim2RealError: There is nothing to compare, or a metric that was asked for cannot be used.
+    """
+    options = options or EvaluateOptions()
+    places = [real] if isinstance(real, Path) else list(real)
+    with nullcontext(options.drawn) if options.drawn else TemporaryDirectory() as drawn:
+        options = replace(options, drawn=Path(drawn))
+        return _evaluate(out, places, source, options, progress=progress, tell=tell)
+
+
+def name_places(places: Sequence[Path]) -> str:
+    """What :class:`Evaluation` calls the real pictures from some places."""
+    return ", ".join(str(place.resolve()) for place in places)
+
+
+def _evaluate(
+    out: Path,
+    real: Sequence[Path],
+    source: Path | None,
+    options: EvaluateOptions,
+    *,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Evaluation:
+    seed, device = options.seed, resolve_device(options.device)
+    common = {"seed": seed, "device": device}
+    choice = choose(options.metrics, options.metric_options, options.weights, options.detector, common)
+    converted = open_converted(out, source, options.dataset)
+    if out.resolve() == converted.source.root.resolve():
+        message = f"{out}: this is the source itself, which is never written to; name what it was converted into"
+        raise Sim2RealError(message)
+    reals, remarks = _real_frames(real, converted, options, progress)
+    if not converted.pairs:
+        evaluation = _of_none(converted, real, options)
+        _keep(out, evaluation, _rows(converted, {}))
+        return evaluation
+    pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
+    sizes = _sizes([pair.translation for pair in pairs])
+    view = common_view(sizes, _sizes([image_path(picture) for picture in pictures]))
+    tell(
+        f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
+        f"sets see them at {view.width}x{view.height}"
+    )
+    seen = see_frames(pairs, choice.frames, choice.sets, view, progress)
+    if not seen.changes:
+        raise ImageError(seen.faults["reading"][0])
+    seen_real = see_real(pictures if choice.sets else [], choice.sets, view, progress)
+    readable = [pair for pair in pairs if pair.path in seen.changes]
+    figures = _realism(choice, seen, seen_real, seed, progress)
+    blocks = blocks_of([pair.sequence for pair in readable])
+    figures += frame_figures(choice.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
+    notes = [*choice.notes, *_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
+    values = {path: _values(changes) for path, changes in seen.changes.items()}
+    for found, by_frame, remark in (_segmented(readable, options, device, progress), _steadiness(converted, options)):
+        figures += found
+        notes += [remark] if remark else []
+        for path, more in by_frame.items():
+            values.setdefault(path, {}).update(more)
+    alarms = _alarms(seen)
+    verdict, reasons = judge(figures, len(readable), [*_concerns(converted, seen, alarms), *_too_small(sizes)])
+    evaluation = Evaluation(
+        tool_version=__version__,
+        source=str(converted.source.root.resolve()),
+        real=name_places(real),
+        settings=_settings(options, choice, converted, view, device),
+        counts={
+            "frames": len(converted.pairs) + len(converted.rejected) + len(converted.missing),
+            "evaluated": len(readable),
+            "real": len(pictures) - len(seen_real.faults["reading"]),
+            "rejected": len(converted.rejected),
+            "missing": len(converted.missing),
+        },
+        verdict=verdict,
+        reasons=reasons,
+        figures=tuple(figures),
+        alarms=alarms,
+        notes=(*_left_out(converted), *remarks, *notes),
+    )
+    _keep(out, evaluation, _rows(converted, values))
+    return evaluation
+
+
+def _of_none(converted: Converted, real: Sequence[Path], options: EvaluateOptions) -> Evaluation:
+    """Where the gate let no translation through."""
+    rejected = len(converted.rejected)
+    return Evaluation(
+        tool_version=__version__,
+        source=str(converted.source.root.resolve()),
+        real=name_places(real),
+        settings={"count": options.count, "seed": options.seed, "dataset": converted.source.name},
+        counts={
+            "frames": rejected + len(converted.missing),
+            "evaluated": 0,
+            "real": 0,
+            "rejected": rejected,
+            "missing": len(converted.missing),
+        },
+        verdict="FAIL",
+        reasons=(f"the gate rejected all {rejected} frames: no translation is left to evaluate",),
+        figures=(),
+    )
+
+
+def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:
+    evaluation_path(out).parent.mkdir(exist_ok=True)
+    write_frames(out, rows)
+    write_evaluation(out, evaluation)
+
+
+def _real_frames(
+    real: Sequence[Path], converted: Converted, options: EvaluateOptions, progress: Progress
+) -> tuple[list[Frame], list[str]]:
+    """The pictures of the domain that was aimed at, and what is to be known of them."""
+    aim = "sim" if converted.record and converted.record.side == "real" else "real"
+    sources = open_sources(
+        real,
+        options.drawn or Path(),
+        include=options.real_include,
+        exclude=options.real_exclude,
+        drawing=options.drawing,
+        progress=progress,
+    )
+    found = list[Frame]()
+    for source in sources:
+        frames = [frame for frame in source.frames if frame.side in (None, aim)]
+        if not frames:
+            message = f"{source.path}: no {aim} images in this {source.layout} dataset; "
+            raise DatasetError(f"{message}name the folder of real pictures with --real")
+        found += frames
+    return found, [note for source in sources for note in source.notes]
+
+
+def _spread(items: Sequence[T], count: int) -> list[T]:
+    return evenly(items, count or len(items))
+
+
+def _sizes(images: Sequence[Path]) -> list[Size]:
+    """Of those that can be told; whoever decodes the others says why not."""
+    found = [size for size in in_order(_size, images, THREADS) if size]
+    if not found:
+        message = f"{images[0]}: cannot be read as an image, nor can any other"
+        raise ImageError(message)
+    return found
+
+
+def _size(image: Path) -> Size | None:
+    try:
+        header = read_header(image)
+    except ImageError:
+        return None
+    return header.width, header.height
+
+
+def _realism(choice: Choice, seen: Seen, real: Seen, seed: int, progress: Progress) -> list[Figure]:
+    done, total = count(1), sum(metric.resamples for metric in choice.sets.values())
+    return [
+        set_figure(
+            name,
+            metric,
+            seen.looks.get(name),
+            real.looks.get(name),
+            seed=seed,
+            tick=lambda: progress("comparing", next(done), total),
+        )
+        for name, metric in choice.sets.items()
+    ]
+
+
+Found = tuple[Sequence[Figure], Mapping[str, Mapping[str, float]], str]
+"""Figures, values of frames by path and name, and what is to be known of them."""
+
+
+def _segmented(pairs: Sequence[FramePair], options: EvaluateOptions, device: str, progress: Progress) -> Found:
+    if not options.segmenter_steps:
+        return [], {}, ""
+    try:
+        result = segment(pairs, steps=options.segmenter_steps, seed=options.seed, device=device, progress=progress)
+    except Sim2RealError as error:
+        return [], {}, f"no segmenter was trained: {error}"
+    by_frame = {path: {"segmenter-accuracy": value} for path, value in result.by_frame.items()}
+    return result.figures, by_frame, result.remark
+
+
+def _steadiness(converted: Converted, options: EvaluateOptions) -> Found:
+    wanted = min(options.count, _IN_RUNS) or _IN_RUNS
+    try:
+        return *temporal_figures(runs(converted.pairs, wanted), seed=options.seed), ""
+    except Sim2RealError as error:
+        return [], {}, f"temporal stability was not measured: {error}"
+
+
+def _values(changes: Changes) -> dict[str, float]:
+    """The figures of a frame as columns: after by their names, before with a word more."""
+    values = {name: change.after for name, change in changes.items()}
+    return values | {f"{name} before": change.before for name, change in changes.items() if change.before is not None}
+
+
+def _rows(converted: Converted, values: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    """All frames of which something is known but that they were converted."""
+    frames = [*(pair for pair in converted.pairs if pair.path in values), *converted.rejected, *converted.missing]
+    rows = list[Row]()
+    for pair in sorted(frames, key=lambda pair: (pair.sequence, pair.index)):
+        facts: Row = {"path": pair.path, "status": pair.status, "sequence": pair.sequence, "index": pair.index}
+        rows.append({**facts, **values.get(pair.path, {})})
+    return rows
+
+
+def _alarms(seen: Seen) -> tuple[Alarm, ...]:
+    """The frames in which something is bad, the worst first."""
+    alarms = []
+    for name, most in BAD_FRAME.items():
+        bad = {path: changes[name].after for path, changes in seen.changes.items() if name in changes}
+        paths = sorted((path for path in bad if bad[path] > most), key=lambda path: -bad[path])
+        if paths:
+            alarms.append(Alarm(text=f"{_ALARMS[name]} ({name} above {most:g})", frames=tuple(paths)))
+    return tuple(alarms)
+
+
+def _concerns(converted: Converted, seen: Seen, alarms: Sequence[Alarm]) -> list[str]:
+    concerns = [f"{alarm.text}: {_frames(len(alarm.frames))}" for alarm in alarms]
+    whole, rejected = len(converted.pairs) + len(converted.rejected), len(converted.rejected)
+    if rejected > _MANY_REJECTED * whole:
+        concerns.append(
+            f"the gate rejected {rejected} of {_frames(whole)}; all figures are of the others, the better ones"
+        )
+    if missing := converted.missing:
+        concerns.append(f"{_frames(len(missing))} without an image after, e.g. {missing[0].path}")
+    if unread := seen.faults["reading"]:
+        concerns.append(f"{_frames(len(unread))} could not be compared: {unread[0]}")
+    unjudged = {name: len(faults) for name, faults in seen.faults.items() if name != "reading"}
+    return [*concerns, *(f"{name} could not judge {_frames(many)}, see the notes" for name, many in unjudged.items())]
+
+
+def _too_small(sizes: Sequence[Size]) -> list[str]:
+    width, height = min(sizes, key=lambda size: size[0] * size[1])
+    if width * height >= _LEAST_PIXELS:
+        return []
+    return [f"frames of {width}x{height} pixels: edges are all near to each other, and hardly tell whether labels hold"]
+
+
+def _left_out(converted: Converted) -> list[str]:
+    if not converted.rejected:
+        return []
+    left_out = f"left out: {_frames(len(converted.rejected))}, e.g. {converted.rejected[0].path}"
+    return [f"{left_out}; the gate rejected them, and what is there is not their translation"]
+
+
+def _faults(seen: Seen, what: str) -> list[str]:
+    return [f"{name}: {len(faults)} {what} left out: {faults[0]}" for name, faults in seen.faults.items() if faults]
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"
+
+
+def _settings(
+    options: EvaluateOptions, choice: Choice, converted: Converted, view: View, device: str
+) -> dict[str, Any]:
+    files = [*options.weights.items(), *([("detector", options.detector)] if options.detector else [])]
+    return {
+        "metrics": {name: {key: _plain(value) for key, value in told.items()} for name, told in choice.options.items()},
+        "files": {name: {"path": str(path), "sha256": sha256_of(path)} for name, path in files},
+        "count": options.count,
+        "segmenter_steps": options.segmenter_steps,
+        "seed": options.seed,
+        "device": device,
+        "dataset": converted.source.name,
+        "view": [view.width, view.height],
+    }
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
