@@ -9,18 +9,23 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import inspect
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
 from sim2real import __version__, hookspecs
 from sim2real.errors import PluginError, SettingsError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 GROUP: Final = "sim2real"
 BUILTIN: Final = "sim2real"
@@ -143,7 +148,7 @@ class Registry:
 
         Raises:
             SettingsError: An option that the component does not take; the message lists the accepted ones. Or one that
-                it needs is not there.
+                it needs is not there, or has a value that does not fit its annotation.
             UnknownNameError: There is no such component.
             PluginError: It cannot be imported.
         """
@@ -159,6 +164,7 @@ class Registry:
                 raise SettingsError(message)
         if missing := [option for option in _required_options(target) if option not in options]:
             raise SettingsError(f"{place}: '{name}' needs {' and '.join(missing)}, which nobody gave")
+        _require_types(target, options, place)
         return target(*args, **options)
 
     def add(self, plugin: object, info: Plugin) -> None:
@@ -193,6 +199,31 @@ def _required_options(target: Callable[..., object]) -> list[str]:
     """Those of them that have no default."""
     parameters = inspect.signature(target).parameters.values()
     return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+
+
+def _require_types(target: Callable[..., object], options: Mapping[str, Any], place: str) -> None:
+    """Hold values, as TOML has them, to the annotations of a constructor; what cannot be evaluated is let through."""
+    from pydantic import TypeAdapter  # noqa: PLC0415  a look around needs none
+    from pydantic.errors import PydanticUserError  # noqa: PLC0415  as above
+
+    try:
+        parameters = inspect.signature(target, eval_str=True).parameters
+    except NameError:  # a name that only type checkers see
+        return
+    for option in (option for option in options if option in parameters):
+        with suppress(PydanticUserError):  # no value of TOML has such a type
+            _require_type(TypeAdapter(parameters[option].annotation), options[option], f"{place}.{option}")
+
+
+def _require_type(expected: "TypeAdapter[Any]", value: object, place: str) -> None:
+    from pydantic import ValidationError  # noqa: PLC0415  as above
+
+    try:
+        expected.validate_json(json.dumps(value, default=str), strict=True)  # strict, but a list may be a tuple
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"][0].lower() + first["msg"][1:]
+        raise SettingsError(f"{place} = {value!r}: {reason}") from error
 
 
 def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register], None]]]:

@@ -223,6 +223,12 @@ def test_a_name_like_no_other_gets_the_list() -> None:
 
 
 KENNEL = """
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from vets import Vet
+
 class Dog:
     def __init__(self, size, *, colour="brown", tail=1):
         self.described = (size, colour, tail)
@@ -230,6 +236,18 @@ class Dog:
 class AnyDog:
     def __init__(self, size, **traits):
         self.described = (size, traits)
+
+class TypedDog:
+    def __init__(
+        self, *, legs: int = 4, weight: float = 1.0, size: tuple[int, int] = (1, 1),
+        coat: Literal["long", "short"] = "long", papers: str | Path | None = None, chip: object = None,
+        test: "Dog | None" = None,
+    ):
+        self.described = (legs, weight, size, coat, papers, chip, test)
+
+class TreatedDog:
+    def __init__(self, *, vet: "Vet" = None):
+        self.described = vet
 
 class OwnedDog:
     def __init__(self, *, owner, lead, colour="brown"):
@@ -242,6 +260,8 @@ class Kennel:
     def register_engines(self, register: Register) -> None:
         register("dog", "kennel:Dog", summary="takes two options")
         register("any-dog", "kennel:AnyDog", summary="takes any option")
+        register("typed-dog", "kennel:TypedDog", summary="says what fits")
+        register("treated-dog", "kennel:TreatedDog", summary="says so to type checkers alone")
         register("owned-dog", "kennel:OwnedDog", summary="needs two options")
 
 
@@ -280,8 +300,46 @@ def test_an_option_that_is_not_taken_is_refused_with_the_accepted_names(kennel: 
         kennel.create("engines", "dog", 3, options={option: "red"}, place="engine.options")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("legs", "four", "should be a valid integer"),
+        ("legs", "4", "should be a valid integer"),
+        ("legs", 3.5, "should be a valid integer"),
+        ("legs", True, "should be a valid integer"),
+        ("weight", "heavy", "should be a valid number"),
+        ("size", [1], "field required"),
+        ("size", [1, "b"], "should be a valid integer"),
+        ("coat", "curly", "should be 'long' or 'short'"),
+        ("papers", 3, "should be a valid string"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_annotation_is_refused_with_its_place(
+    kennel: Registry, option: str, value: object, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        kennel.create("engines", "typed-dog", options={option: value}, place="engine.options")
+    assert str(refused.value).startswith(f"engine.options.{option} = {value!r}: ")
+    assert reason in str(refused.value)
+
+
+def test_values_that_fit_come_as_they_are(kennel: Registry, tmp_path: Path) -> None:
+    options: dict[str, object] = {
+        "legs": 3, "weight": 2, "size": [3, 4], "coat": "short", "papers": tmp_path, "chip": {"a": 1}, "test": "any"
+    }  # fmt: skip
+    dog = kennel.create("engines", "typed-dog", options=options, place="engine.options")
+    assert dog.described == tuple(options.values())
+    assert kennel.create("engines", "treated-dog", options={"vet": 3}, place="engine.options").described == 3
+
+
 def test_a_plugin_that_misses_the_contract_leaves_nothing_behind(kennel: Registry) -> None:
     with pytest.raises(PluginError, match="'Bad Name' is no engine name"):
         kennel.add(HalfGood(), Plugin("half", "acme-half", "1"))
-    assert [entry.name for entry in kennel.entries("engines")] == ["dog", "any-dog", "owned-dog"]
+    assert [entry.name for entry in kennel.entries("engines")] == [
+        "dog",
+        "any-dog",
+        "typed-dog",
+        "treated-dog",
+        "owned-dog",
+    ]
     assert [plugin.name for plugin in kennel.plugins] == ["kennel"]
