@@ -1,0 +1,28 @@
+"""What a recipe or sim2real.toml may say, and how the layers of settings become one.
+
+The layers, each over the one before: the recipe, sim2real.toml, ``--set key=value``, the flags of a command.
+
+sections.py  what can be set
+layers.py    how the layers become one
+schema.py    the same for editors
+"""
+
+from sim2real.config.layers import SETTINGS_FILE, differences, parse_set, read_config, read_settings, resolve
+from sim2real.config.schema import json_schema
+from sim2real.config.sections import Component, Config, Conversion, Critic, Data, Schedule
+
+__all__ = [
+    "SETTINGS_FILE",
+    "Component",
+    "Config",
+    "Conversion",
+    "Critic",
+    "Data",
+    "Schedule",
+    "differences",
+    "json_schema",
+    "parse_set",
+    "read_config",
+    "read_settings",
+    "resolve",
+]

@@ -1,0 +1,239 @@
+"""How the layers of settings become one, and what is said of a setting that does not fit."""
+
+import copy
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sim2real.config.sections import COMPONENTS, Config, Critic
+from sim2real.errors import SettingsError, UnknownNameError
+from sim2real.registry import registry
+
+Layer = Mapping[str, Any]
+SETTINGS_FILE = "sim2real.toml"
+_MAY_CHANGE = (
+    "summary", "source", "sim", "real", "run", "device", "compile", "convert", "data.workers", "data.cache", "train.",
+    "checkpoint.", "sample.", "evaluate.every", "log.",
+)  # fmt: skip
+_LENGTHS = {"steps", "epochs"}
+
+
+def resolve(
+    recipe: str | None = None,
+    file: Layer | None = None,
+    sets: Iterable[str] = (),
+    base: Layer | None = None,
+    **flags: object,
+) -> Config:
+    """Put the layers of settings together.
+
+    Args:
+        recipe: Name of the recipe; None: what the file or the sets name, else ``"default"``.
+        file: What sim2real.toml says, see :func:`read_settings`.
+        base: The settings of a run that is resumed, which stand in the place of the recipe's.
+        sets: ``key=value`` of dotted keys; a value is TOML, or else a plain string.
+        flags: Top-level settings that override all, where they are not None; ``a__b`` stands for ``a.b``.
+
+    Raises:
+        SettingsError: A key is unknown or a value does not fit; the message names the place and what is accepted.
+        UnknownNameError: There is no such recipe.
+    """
+    layers: list[tuple[str, Layer]] = [(SETTINGS_FILE, file or {})]
+    layers += [(f"--set {text}", parse_set(text)) for text in sets]
+    layers.append(("options", _nest((key.split("__"), value) for key, value in flags.items() if value is not None)))
+    named = [layer["recipe"] for _, layer in [("", base or {}), *layers] if "recipe" in layer]
+    name = recipe or (named[-1] if named else "default")
+    entry = registry().entry("recipes", str(name))
+    merged = Config().model_dump(mode="json", exclude_none=True)
+    for place, layer in [(f"recipe {name}", base or _parse_toml(entry.load(), entry.target)), *layers]:
+        _merge(merged, layer)
+        _require_registered(_validate(merged, place), place)
+    merged["recipe"] = name
+    config = _validate(merged, "options")
+    _require_equal_parts(config)
+    _require_augmentation(config.critic)
+    return config
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """What a resumed run may not change, a line each: all settings but those of length, place, device and books."""
+    before, after = (dict(_flat(config.model_dump(mode="json"))) for config in (old, new))
+    return [
+        f"{key} was {before.get(key)!r} and is now {after.get(key)!r}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
+    ]
+
+
+def _flat(table: Layer, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a sim2real.toml.
+
+    Raises:
+        SettingsError: It is not there or is not TOML.
+    """
+    try:
+        return _parse_toml(path.read_text("utf-8"), str(path))
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror}); `sim2real init SIM REAL` writes one"
+        raise SettingsError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"{path}: not TOML: byte {error.start} is not UTF-8; save it as UTF-8"
+        raise SettingsError(message) from error
+
+
+def read_config(path: Path) -> Config:
+    """Read the complete settings that a run keeps in its config.toml.
+
+    Raises:
+        SettingsError: It is not there, is not TOML or says something that this version does not know.
+    """
+    return _validate(read_settings(path), str(path))
+
+
+def _parse_toml(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{place}: not TOML: {error}"
+        raise SettingsError(message) from error
+
+
+def parse_set(text: str) -> Layer:
+    """Read ``a.b=value`` as the tables that it stands for; the value is TOML, or else text.
+
+    Raises:
+        SettingsError: It has no key or no equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        message = f"--set {text}: write key=value, for example --set data.batch_size=4"
+        raise SettingsError(message)
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        if value in {"True", "False"}:
+            message = f"--set {text}: write {key}={value.lower()}"
+            raise SettingsError(message) from None
+        parsed = value
+    return _nest([(key.strip().split("."), parsed)])
+
+
+def _nest(items: Iterable[tuple[list[str], object]]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for keys, value in items:
+        table = nested
+        for key in keys[:-1]:
+            table = table.setdefault(key, {})
+        table[keys[-1]] = value
+    return nested
+
+
+def _merge(into: dict[str, Any], layer: Layer) -> None:
+    """Lay one layer over the others.
+
+    Another component's name drops the options of the one that it replaces; one length of the training drops the other.
+    """
+    for key, value in layer.items():
+        table = into.get(key)
+        if isinstance(value, Mapping) and isinstance(table, dict):
+            if key in COMPONENTS and value.get("name", table.get("name")) != table.get("name"):
+                table.pop("options", None)
+            if key == "train" and len(_LENGTHS & value.keys()) == 1:
+                for length in _LENGTHS - value.keys():
+                    table.pop(length, None)
+            _lay(table, value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def _lay(into: dict[str, Any], layer: Layer) -> None:
+    for key, value in layer.items():
+        table = into.get(key)
+        if isinstance(value, Mapping) and isinstance(table, dict):
+            _lay(table, value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def _validate(settings: Layer, place: str) -> Config:
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        message = f"{place}: {'.'.join(path)}: {_explain(path, first)}"
+        raise SettingsError(message) from error
+
+
+def _require_registered(config: Config, place: str) -> None:
+    named = [(f"{kind}s", getattr(config, kind).name, f"{kind}.name") for kind in COMPONENTS]
+    for kind, name, key in [*named, *(("losses", name, "losses") for name in config.losses.all_terms())]:
+        try:
+            registry().entry(kind, name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{place}: {key}: {error}") from error
+
+
+def _require_equal_parts(config: Config) -> None:
+    """Make sure that a batch can be cut as it is to be accumulated: a matter of all layers together."""
+    images, parts = config.data.batch_size, config.train.accumulate
+    if images % parts:
+        divisors = ", ".join(str(number) for number in range(1, images + 1) if images % number == 0)
+        message = f"train.accumulate = {parts}: data.batch_size = {images} cannot be cut into so many equal parts; "
+        raise SettingsError(f"{message}accepted: {divisors}")
+
+
+def _require_augmentation(critic: Critic) -> None:
+    """Make sure that what the probability of augmentation adapts to has an effect."""
+    if critic.augment_target and not critic.augment:
+        message = f"critic.augment_target = {critic.augment_target:g}: critic.augment names nothing that it would adapt"
+        raise SettingsError(f'{message}; set it, for example to ["color", "translation", "cutout"]')
+
+
+def _explain(path: list[str], error: ErrorDetails) -> str:
+    """What is wrong with the value at a path, and what is accepted there."""
+    kind = error["type"]
+    if kind == "model_type":
+        return f"must be a table of {', '.join(_keys(Config, path))}"
+    if kind == "dict_type":
+        return "must be a table of options"
+    if kind == "extra_forbidden":
+        known = _keys(Config, path[:-1])
+        return "no such setting; " + (_nearest(path[-1], known) or f"accepted: {', '.join(known)}")
+    reason = error["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    if kind == "literal_error":
+        reason = reason.replace("True", "true").replace("False", "false")
+        near = _nearest(str(error["input"]), re.findall(r"'([^']+)'", reason))
+        return f"{reason}; {near}" if near else reason
+    return reason
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word.lower(), known, n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _keys(section: type[BaseModel], path: list[str]) -> list[str]:
+    """The accepted keys of the table at a path."""
+    for part in path:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        if get_origin(annotation) is list:
+            annotation = get_args(annotation)[0]
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return list(section.model_fields)

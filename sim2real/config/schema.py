@@ -1,0 +1,47 @@
+"""The JSON schema of sim2real.toml, for editors that complete and check it."""
+
+import copy
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
+
+from sim2real.config.layers import SETTINGS_FILE
+from sim2real.config.sections import COMPONENTS, Config
+from sim2real.registry import registry
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of sim2real.toml (draft 2020-12), with the names of all that is registered, plugins' too."""
+    schema = Config.model_json_schema(schema_generator=_OfOneLayer)
+    component = schema["$defs"].pop("Component")
+    del component["required"]  # a layer may leave the name to the one below it
+    for kind in COMPONENTS:
+        named = copy.deepcopy(component)
+        named["properties"]["name"]["enum"] = _names(f"{kind}s")
+        named |= {"title": kind.capitalize(), "description": schema["properties"][kind]["description"]}
+        schema["properties"][kind] = named
+    losses = schema["$defs"]["Losses"]
+    weighted = losses["additionalProperties"]
+    for entry in registry().entries("losses"):
+        losses["properties"].setdefault(entry.name, {**weighted, "description": entry.summary})
+    losses["additionalProperties"] = False
+    schema["properties"]["recipe"]["enum"] = _names("recipes")
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": SETTINGS_FILE}
+
+
+class _OfOneLayer(GenerateJsonSchema):
+    """The schema of a layer of settings: what it leaves out has no value of its own, and TOML knows no null."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  no setting has
+        return False
+
+
+def _names(kind: str) -> list[str]:
+    return [entry.name for entry in registry().entries(kind)]
