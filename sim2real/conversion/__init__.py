@@ -2,6 +2,8 @@
 
 Only if another size is asked for, what depends on the size of the images changes with them.
 
+options.py   what may be said about it
+jobs.py      what becomes of each file, and whether it is done
 plan.py      what is to be done, before anything is written
 choices.py   what the user left open: engine, precision, tiles ...
 trial.py     engines tried on a frame
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim2real.conversion.inference import Inference, without_compilation
+from sim2real.conversion.jobs import is_done, stat_of
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
@@ -36,8 +39,9 @@ from sim2real.conversion.manifest import (
     settle_manifest,
     write_record,
 )
+from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
-from sim2real.conversion.plan import ConvertOptions, Plan, Survey, is_done, make_plan, stat_of, survey
+from sim2real.conversion.plan import Plan, Survey, make_plan, survey
 from sim2real.conversion.shares import at_work, check_company, door
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sim2real.conversion.manifest import Record
-    from sim2real.conversion.plan import ConvertOptions
+    from sim2real.conversion.options import ConvertOptions
 
 Tell = Callable[[str], None]
 

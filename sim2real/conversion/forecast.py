@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 from sim2real.conversion.inference import Inference, without_compilation
-from sim2real.conversion.plan import ConvertOptions, Plan
+from sim2real.conversion.options import ConvertOptions
+from sim2real.conversion.plan import Plan
 from sim2real.conversion.trial import frames_per_second
 from sim2real.errors import ImageError
 from sim2real.imageio import encode_picture, read_picture

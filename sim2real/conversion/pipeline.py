@@ -21,9 +21,10 @@ import numpy as np
 
 from sim2real.conversion.carry import SourceError, carry, unreadable
 from sim2real.conversion.gate import Gate, Outcome, parse_gate
+from sim2real.conversion.jobs import Job, stat_of
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
-from sim2real.conversion.plan import Job, Plan, stat_of
+from sim2real.conversion.plan import Plan
 from sim2real.conversion.resizing import DamageError, Resize
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole

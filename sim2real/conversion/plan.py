@@ -1,23 +1,19 @@
 """What a conversion will do, found out before anything is written."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from stat import S_ISREG
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from sim2real import __version__
-from sim2real.conversion.carry import mode_of
 from sim2real.conversion.choices import choose
-from sim2real.conversion.gate import Rejected, Rule, parse_gate
+from sim2real.conversion.gate import Rule, parse_gate
+from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
-    Line,
     Record,
-    Status,
     aside,
     contents,
     manifest_path,
@@ -25,113 +21,15 @@ from sim2real.conversion.manifest import (
     read_record,
     record_path,
 )
-from sim2real.conversion.resizing import Resize, untold_intrinsics, with_sizes
+from sim2real.conversion.options import ConvertOptions
+from sim2real.conversion.resizing import untold_intrinsics
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
-from sim2real.devices import usable_cores
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.model import GeneratorInfo, find_model, read_info
 
 T = TypeVar("T")
-Carry = Literal["copy", "hardlink", "symlink"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvertOptions:
-    """What the user may say about a conversion; the defaults convert everything.
-
-    Attributes:
-        model: Run folder or generator file; None for the newest run.
-        runs: Folder of the runs.
-        direction: ``"sim2real"`` or ``"real2sim"``; None for what the model does, sim2real for a run.
-        dataset: Registered layout of the source; None to recognise it.
-        include: Globs of paths; if there are any, only files that fit one, of whatever role, are converted or carried.
-        exclude: Globs of paths that are left out.
-        limit: Translate only so many frames, the first ones, and leave out the images of the others.
-        carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
-        resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
-        quality: Of JPEG, 1 to 100.
-        batch_size: Frames at once; None for what suits the device.
-        engine: Registered engine; ``"auto"`` is the fastest that makes torch's picture.
-        device: See ``sim2real.devices``.
-        precision: See ``sim2real.devices``.
-        tile: ``"auto"``: frames that memory does not suffice for are translated in tiles; ``"off"``: none; or the side
-            of the tiles in pixels, for all frames.
-        share: This process's number, from 0, and how many processes share the work; None for a process of its own.
-        workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
-        overwrite: Convert anew what an earlier conversion left in the folder.
-        keep_going: Go on after a file that cannot be converted or carried.
-        gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`; nothing if empty.
-        rejected: What becomes of those that do not, see :data:`sim2real.conversion.gate.Rejected`.
-    """
-
-    model: Path | None = None
-    runs: Path = Path("runs")
-    direction: str | None = None
-    dataset: str | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    limit: int | None = None
-    carry: Carry = "copy"
-    resize: tuple[int, int] | None = None
-    quality: int = 95
-    batch_size: int | None = None
-    engine: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    tile: str = "auto"
-    share: tuple[int, int] | None = None
-    workers: int | None = None
-    overwrite: bool = False
-    keep_going: bool = False
-    gate: tuple[str, ...] = ()
-    rejected: Rejected = "aside"
-
-    @property
-    def threads(self) -> int:
-        """How many threads decode and encode, and as many carry."""
-        return self.workers or min(usable_cores(), 16)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One file that is to be in the converted dataset.
-
-    Attributes:
-        path: Where it is, in both.
-        role: What it is.
-        translate: Whether it is an image to translate.
-        stat: :func:`stat_of` it when the plan was made.
-        stale: What in it, or in its name, tells the old looks; empty for nothing.
-        resize: How it is resized.
-    """
-
-    path: str
-    role: Role
-    translate: bool
-    stat: tuple[int, int] | None
-    stale: str = ""
-    resize: Resize | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of the source file; 0 if it cannot be read."""
-        return self.stat[0] if self.stat else 0
-
-    @property
-    def mtime_ns(self) -> int:
-        """When it was last changed; 0 if it cannot be read."""
-        return self.stat[1] if self.stat else 0
-
-    @property
-    def aim(self) -> Status:
-        """What the manifest says of it when it is done."""
-        return "converted" if self.translate else "resized" if self.resize else "carried"
-
-    def mode(self, wanted: str) -> str:
-        """How it comes over if links are wanted for what does not change."""
-        return "copy" if self.resize else mode_of(self.role, wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +190,7 @@ def make_plan(
     stale = {path for path in present if path.startswith(aside("")) and path not in kept_aside}
     own = _own(jobs, options.share)
     here = {job.path for job in own}
+    scales = (job.resize.scale for job in jobs if job.translate and job.resize)
     return Plan(
         source=source,
         out=out,
@@ -306,7 +205,7 @@ def make_plan(
         rejected=Counter(name for path in done & here if (name := known[path].instead)),
         folders=[] if options.include or options.exclude else list(dataset.tree.folders),
         stale=sorted({*orphans, *stale, *leftovers} - paths),
-        warnings=[*dataset.warnings(), *untold_intrinsics(jobs, dataset)],
+        warnings=[*dataset.warnings(), *untold_intrinsics(scales, dataset)],
     )
 
 
@@ -360,33 +259,6 @@ def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
     """Whether a path fits one of the included globs, if there are any, and none of the excluded; ``*`` fits slashes."""
     return any(fnmatchcase(path, glob) for glob in include or "*") and not any(
         fnmatchcase(path, glob) for glob in exclude
-    )
-
-
-def stat_of(path: str | Path) -> tuple[int, int] | None:
-    """Size and time of change of a file (bytes, ns); None if there is no file that one could read."""
-    try:
-        stat = os.stat(path)  # noqa: PTH116  asked of a million files, for which no Path is made
-    except OSError:
-        return None
-    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
-
-
-def is_done(job: Job, line: Line | None, size_of: Callable[[str], int | None]) -> bool:
-    """Whether a file is done, by what the manifest says of it.
-
-    Args:
-        job: The file.
-        line: What the manifest says.
-        size_of: Bytes of a file of the converted dataset, by relative path; None if it is absent.
-    """
-    return (
-        line is not None
-        and (line.status == job.aim or (line.status == "rejected" and job.translate))
-        and (line.source_size, line.source_mtime_ns) == job.stat
-        and line.resized_from == (job.resize.source if job.resize else None)
-        and line.size == size_of(job.path)
-        and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
     )
 
 

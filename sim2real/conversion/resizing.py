@@ -9,8 +9,8 @@ file (``calib/000000.txt`` and ``image_2/000000.png``), of those alone.
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -29,20 +29,18 @@ from sim2real.datasets.resizing import (
     centre_x,
     centre_y,
 )
-from sim2real.errors import DatasetError, ImageError
+from sim2real.errors import ImageError
 from sim2real.imageio import is_image, read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sim2real.conversion.plan import Job
     from sim2real.datasets import Dataset
 
 _ABOUT_ALL: Final = (
     (r"(?:^|/)(?:readme|licen[cs]e|copying|notice|citation|changelog)[^/]*$|\.(?:md|rst|pdf|html)$", KEEP),
 )
 _NEAREST_KINDS: Final = frozenset({"segmentation", "instance", "depth", "distance"})
-_SHOWN: Final = 3
 _DAMAGE: Final = (ArithmeticError, ValueError, EOFError, ImageError)
 _ODD: Final = (AttributeError, LookupError, RecursionError, TypeError)  # lists where objects have to be, and the like
 _Sizes = dict[Size | None, str]  # a size, None if it cannot be read -> an image that has it
@@ -186,35 +184,10 @@ class Resizer:
         return dict(named)
 
 
-def with_sizes(jobs: "Sequence[Job]", dataset: "Dataset", target: Size) -> "list[Job]":
-    """The files of a conversion, each with what becomes of it at another size.
-
-    Raises:
-        DatasetError: There are some of which that is not known.
-    """
-    resizer = Resizer(dataset, target)
-    sized, unknown = [], list[tuple[str, str]]()
-    for job in jobs:
-        try:
-            sized.append(replace(job, resize=resizer(job.path, job.role)) if job.stat else job)
-        except UnknownError as error:
-            unknown.append((job.path, str(error)))
-    if unknown:
-        named = "; ".join(f"{path}: {why}" for path, why in unknown[:_SHOWN])
-        more = f"; and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-        message = (
-            f"{dataset.root}: --resize cannot bring {len(unknown)} files of this {dataset.name} dataset to "
-            f"{target[0]}x{target[1]} ({named}{more}); leave them out with --exclude, or convert without --resize"
-        )
-        raise DatasetError(message)
-    return sized
-
-
-def untold_intrinsics(jobs: "Iterable[Job]", dataset: "Dataset") -> Iterator[str]:
+def untold_intrinsics(scales: Iterable[Scale], dataset: "Dataset") -> Iterator[str]:
     """What the intrinsics of cameras are at the new size, where they stand in no file that could tell it."""
     known: Intrinsics = getattr(dataset.adapter, "intrinsics", {})
-    scales = {job.resize.scale for job in jobs if job.translate and job.resize}
-    for scale in sorted(scales, key=lambda scale: scale.source):
+    for scale in sorted(set(scales), key=lambda scale: scale.source):
         if found := known.get(scale.source):
             changes = zip(("fx", "fy", "cx", "cy"), (along_x, along_y, centre_x, centre_y), found, strict=True)
             told = ", ".join(f"{name} {change(value, scale):.10g}" for name, change, value in changes)

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from sim2real.conversion.carry import can_clone
-from sim2real.conversion.plan import Job, Plan
+from sim2real.conversion.jobs import Job
+from sim2real.conversion.plan import Plan
 from sim2real.errors import Sim2RealError
 from sim2real.imageio import is_image
 

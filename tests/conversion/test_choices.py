@@ -17,7 +17,7 @@ from torch import nn
 
 from sim2real.conversion import ConversionSummary, choices, inference, trial
 from sim2real.conversion.choices import Choices, choose
-from sim2real.conversion.plan import ConvertOptions
+from sim2real.conversion.options import ConvertOptions
 from sim2real.devices import free_memory
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost

@@ -1,0 +1,108 @@
+"""The files of a conversion: what becomes of each, and whether it is done."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from stat import S_ISREG
+
+from sim2real.conversion.carry import mode_of
+from sim2real.conversion.manifest import Line, Status, aside
+from sim2real.conversion.resizing import Resize, Resizer, UnknownError
+from sim2real.datasets import Dataset
+from sim2real.datasets.base import Role
+from sim2real.datasets.resizing import Size
+from sim2real.errors import DatasetError
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file that is to be in the converted dataset.
+
+    Attributes:
+        path: Where it is, in both.
+        role: What it is.
+        translate: Whether it is an image to translate.
+        stat: :func:`stat_of` it when the plan was made.
+        stale: What in it, or in its name, tells the old looks; empty for nothing.
+        resize: How it is resized.
+    """
+
+    path: str
+    role: Role
+    translate: bool
+    stat: tuple[int, int] | None
+    stale: str = ""
+    resize: Resize | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the source file; 0 if it cannot be read."""
+        return self.stat[0] if self.stat else 0
+
+    @property
+    def mtime_ns(self) -> int:
+        """When it was last changed; 0 if it cannot be read."""
+        return self.stat[1] if self.stat else 0
+
+    @property
+    def aim(self) -> Status:
+        """What the manifest says of it when it is done."""
+        return "converted" if self.translate else "resized" if self.resize else "carried"
+
+    def mode(self, wanted: str) -> str:
+        """How it comes over if links are wanted for what does not change."""
+        return "copy" if self.resize else mode_of(self.role, wanted)
+
+
+def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]:
+    """The files of a conversion, each with what becomes of it at another size.
+
+    Raises:
+        DatasetError: There are some of which that is not known.
+    """
+    resizer = Resizer(dataset, target)
+    sized, unknown = [], list[tuple[str, str]]()
+    for job in jobs:
+        try:
+            sized.append(replace(job, resize=resizer(job.path, job.role)) if job.stat else job)
+        except UnknownError as error:
+            unknown.append((job.path, str(error)))
+    if unknown:
+        named = "; ".join(f"{path}: {why}" for path, why in unknown[:_SHOWN])
+        more = f"; and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        message = (
+            f"{dataset.root}: --resize cannot bring {len(unknown)} files of this {dataset.name} dataset to "
+            f"{target[0]}x{target[1]} ({named}{more}); leave them out with --exclude, or convert without --resize"
+        )
+        raise DatasetError(message)
+    return sized
+
+
+def stat_of(path: str | Path) -> tuple[int, int] | None:
+    """Size and time of change of a file (bytes, ns); None if there is no file that one could read."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116  asked of a million files, for which no Path is made
+    except OSError:
+        return None
+    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
+
+
+def is_done(job: Job, line: Line | None, size_of: Callable[[str], int | None]) -> bool:
+    """Whether a file is done, by what the manifest says of it.
+
+    Args:
+        job: The file.
+        line: What the manifest says.
+        size_of: Bytes of a file of the converted dataset, by relative path; None if it is absent.
+    """
+    return (
+        line is not None
+        and (line.status == job.aim or (line.status == "rejected" and job.translate))
+        and (line.source_size, line.source_mtime_ns) == job.stat
+        and line.resized_from == (job.resize.source if job.resize else None)
+        and line.size == size_of(job.path)
+        and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
+    )

@@ -1,0 +1,67 @@
+"""What may be said about a conversion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sim2real.conversion.gate import Rejected
+from sim2real.devices import usable_cores
+
+Carry = Literal["copy", "hardlink", "symlink"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertOptions:
+    """What the user may say about a conversion; the defaults convert everything.
+
+    Attributes:
+        model: Run folder or generator file; None for the newest run.
+        runs: Folder of the runs.
+        direction: ``"sim2real"`` or ``"real2sim"``; None for what the model does, sim2real for a run.
+        dataset: Registered layout of the source; None to recognise it.
+        include: Globs of paths; if there are any, only files that fit one, of whatever role, are converted or carried.
+        exclude: Globs of paths that are left out.
+        limit: Translate only so many frames, the first ones, and leave out the images of the others.
+        carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
+        resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
+        quality: Of JPEG, 1 to 100.
+        batch_size: Frames at once; None for what suits the device.
+        engine: Registered engine; ``"auto"`` is the fastest that makes torch's picture.
+        device: See ``sim2real.devices``.
+        precision: See ``sim2real.devices``.
+        tile: ``"auto"``: frames that memory does not suffice for are translated in tiles; ``"off"``: none; or the side
+            of the tiles in pixels, for all frames.
+        share: This process's number, from 0, and how many processes share the work; None for a process of its own.
+        workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
+        overwrite: Convert anew what an earlier conversion left in the folder.
+        keep_going: Go on after a file that cannot be converted or carried.
+        gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`; nothing if empty.
+        rejected: What becomes of those that do not, see :data:`sim2real.conversion.gate.Rejected`.
+    """
+
+    model: Path | None = None
+    runs: Path = Path("runs")
+    direction: str | None = None
+    dataset: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limit: int | None = None
+    carry: Carry = "copy"
+    resize: tuple[int, int] | None = None
+    quality: int = 95
+    batch_size: int | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    tile: str = "auto"
+    share: tuple[int, int] | None = None
+    workers: int | None = None
+    overwrite: bool = False
+    keep_going: bool = False
+    gate: tuple[str, ...] = ()
+    rejected: Rejected = "aside"
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode and encode, and as many carry."""
+        return self.workers or min(usable_cores(), 16)
