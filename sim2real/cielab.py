@@ -10,7 +10,7 @@ _LEAST_SPREAD = 0.1  # of a channel: what is even stays so
 
 
 def to_lab(rgb: NDArray[np.uint8]) -> Lab:
-    """SRGB (H, W, 3) or a stack of them (N, H, W, 3) -> CIELAB (H, W, 3) or (N * H, W, 3)."""
+    """Pixels of sRGB, (H, W, 3), or a stack of them, (N, H, W, 3) -> CIELAB (H, W, 3) or (N * H, W, 3)."""
     rows = rgb.reshape(-1, *rgb.shape[-2:])
     return np.asarray(cv2.cvtColor(rows.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
 

@@ -208,7 +208,7 @@ def _require_types(target: Callable[..., object], options: Mapping[str, Any], pl
 
     try:
         parameters = inspect.signature(target, eval_str=True).parameters
-    except NameError:  # a name that only type checkers see
+    except (NameError, AttributeError, TypeError):  # names that only type checkers see
         return
     for option in (option for option in options if option in parameters):
         with suppress(PydanticUserError):  # no value of TOML has such a type

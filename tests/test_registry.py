@@ -249,6 +249,10 @@ class TreatedDog:
     def __init__(self, *, vet: "Vet" = None):
         self.described = vet
 
+class OddDog:
+    def __init__(self, *, vet: "Path.Vet" = None):
+        self.described = vet
+
 class OwnedDog:
     def __init__(self, *, owner, lead, colour="brown"):
         self.described = (owner, lead)
@@ -262,6 +266,7 @@ class Kennel:
         register("any-dog", "kennel:AnyDog", summary="takes any option")
         register("typed-dog", "kennel:TypedDog", summary="says what fits")
         register("treated-dog", "kennel:TreatedDog", summary="says so to type checkers alone")
+        register("odd-dog", "kennel:OddDog", summary="says what is not there")
         register("owned-dog", "kennel:OwnedDog", summary="needs two options")
 
 
@@ -329,7 +334,8 @@ def test_values_that_fit_come_as_they_are(kennel: Registry, tmp_path: Path) -> N
     }  # fmt: skip
     dog = kennel.create("engines", "typed-dog", options=options, place="engine.options")
     assert dog.described == tuple(options.values())
-    assert kennel.create("engines", "treated-dog", options={"vet": 3}, place="engine.options").described == 3
+    for name in ("treated-dog", "odd-dog"):
+        assert kennel.create("engines", name, options={"vet": 3}, place="engine.options").described == 3
 
 
 def test_a_plugin_that_misses_the_contract_leaves_nothing_behind(kennel: Registry) -> None:
@@ -340,6 +346,7 @@ def test_a_plugin_that_misses_the_contract_leaves_nothing_behind(kennel: Registr
         "any-dog",
         "typed-dog",
         "treated-dog",
+        "odd-dog",
         "owned-dog",
     ]
     assert [plugin.name for plugin in kennel.plugins] == ["kennel"]
