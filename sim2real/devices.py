@@ -1,4 +1,7 @@
-"""Where networks run and with which numbers: what ``auto`` means, decided in one place."""
+"""Where networks run and with which numbers: what ``auto`` means, decided in one place.
+
+Torch is imported when a device is asked about, not before: what is refused for other reasons is refused at once.
+"""
 
 import os
 import re
@@ -7,7 +10,6 @@ from pathlib import Path
 from typing import Literal, cast
 
 import psutil
-import torch
 
 if sys.platform != "win32":
     import resource
@@ -23,6 +25,8 @@ def resolve_device(device: str) -> str:
     Raises:
         SettingsError: There is no such device.
     """
+    import torch
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
@@ -54,6 +58,8 @@ def resolve_precision(precision: str, device: str) -> Precision:
 
 
 def _native_bf16(device: str) -> bool:
+    import torch
+
     if device != "cpu":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not hasattr(torch.cpu, "get_capabilities"):  # an older torch cannot tell
@@ -72,6 +78,8 @@ def usable_cores() -> int:
 def free_memory(device: str) -> int:
     """Bytes that a resolved device has free; for the CPU, within the limits that its container sets."""
     if device != "cpu":
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     return min([int(psutil.virtual_memory().available), *_container_memory()])
 
@@ -83,7 +91,11 @@ def peak_memory(device: str) -> int:
     else:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         main = most if sys.platform == "darwin" else most * 1024
-    return main + (torch.cuda.max_memory_allocated(device) if device != "cpu" else 0)
+    if device == "cpu":
+        return main
+    import torch
+
+    return main + torch.cuda.max_memory_allocated(device)
 
 
 def _container_memory() -> list[int]:

@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import nn
 
 from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
-from sim2real.engines.torch import TorchEngine
 from sim2real.errors import Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
-from sim2real.networks.ranged import Ranged
 from sim2real.registry import registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
 DIRECTIONS = ("sim2real", "real2sim")
 _SUFFIX = ".safetensors"
@@ -55,7 +52,7 @@ class GeneratorInfo:
     tool_version: str
 
 
-def save_generator(path: Path, network: nn.Module, info: GeneratorInfo) -> None:
+def save_generator(path: Path, network: "nn.Module", info: GeneratorInfo) -> None:
     """Write a generator's weights and what rebuilds it; equal ones give equal bytes.
 
     Args:
@@ -63,6 +60,8 @@ def save_generator(path: Path, network: nn.Module, info: GeneratorInfo) -> None:
         network: The generator itself, not wrapped in ``Ranged``.
         info: What rebuilds it.
     """
+    from safetensors.torch import save
+
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_whole(path, save(weights, metadata={_METADATA_KEY: json.dumps(asdict(info), sort_keys=True)}))
 
@@ -74,7 +73,7 @@ def read_info(path: Path) -> GeneratorInfo:
         Sim2RealError: It is no generator file of sim2real.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
         message = f"{path}: no such model; name a run folder or one of its {_SUFFIX} files"
@@ -91,7 +90,7 @@ def read_info(path: Path) -> GeneratorInfo:
         raise Sim2RealError(message) from error
 
 
-def load_generator(path: Path) -> tuple[nn.Module, GeneratorInfo]:
+def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
     """Rebuild a generator.
 
     Returns:
@@ -101,6 +100,10 @@ def load_generator(path: Path) -> tuple[nn.Module, GeneratorInfo]:
         Sim2RealError: No generator file, no generator of that name, or weights that do not fit it.
     """
     info = read_info(path)
+    from safetensors.torch import load_file
+
+    from sim2real.networks.ranged import Ranged
+
     try:
         network: nn.Module = registry().create(
             "generators", info.name, 3, 3, options=info.options, place=f"{path}: options"
@@ -164,7 +167,9 @@ class Translator:
         info: What its file says about it.
     """
 
-    def __init__(self, generator: nn.Module, info: GeneratorInfo, settings: EngineSettings) -> None:
+    def __init__(self, generator: "nn.Module", info: GeneratorInfo, settings: EngineSettings) -> None:
+        from sim2real.engines.torch import TorchEngine
+
         self.info = info
         self._engine = TorchEngine(generator, settings)
 

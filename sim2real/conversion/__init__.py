@@ -24,8 +24,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sim2real.conversion.inference import Inference, without_compilation
 from sim2real.conversion.jobs import is_done, stat_of
 from sim2real.conversion.manifest import (
     ManifestWriter,
@@ -49,6 +49,9 @@ from sim2real.datasets.base import STATE_FOLDER
 from sim2real.devices import peak_memory
 from sim2real.errors import CannotCompileError, Sim2RealError
 from sim2real.files import LEFTOVER, leftovers_of
+
+if TYPE_CHECKING:
+    from sim2real.conversion.inference import Inference
 
 __all__ = [
     "ConversionSummary",
@@ -199,10 +202,12 @@ def _work(
         manifest.close()
 
 
-def _inference(plan: Plan, tell: Callable[[str], None]) -> tuple[Plan, Inference | None]:
+def _inference(plan: Plan, tell: Callable[[str], None]) -> "tuple[Plan, Inference | None]":
     """What translates, None if there is nothing to translate, and the plan as it can be followed here."""
     if not any(job.translate for job in plan.todo):
         return plan, None
+    from sim2real.conversion.inference import Inference, without_compilation
+
     try:
         return plan, Inference(plan, tell)
     except CannotCompileError as error:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from sim2real import __version__
-from sim2real.conversion.choices import choose
 from sim2real.conversion.gate import Rule, parse_gate
 from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
@@ -145,6 +144,8 @@ def make_plan(
     model, info, dataset, jobs = found.model, found.info, found.dataset, found.jobs
     previous = read_record(out)
     kept = None if options.overwrite else previous
+    from sim2real.conversion.choices import choose
+
     device, choices = choose(options, kept, model, [source / job.path for job in jobs if job.translate], tell)
     record = Record(
         tool_version=__version__,

@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from sim2real.conversion.manifest import manifest_path, part_path, part_paths
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
@@ -76,6 +74,8 @@ def own_device(device: str, share: Share | None) -> str:
     """The GPU of a process, where several processes on a machine have several GPUs; else the device that is named."""
     if share is None or share.local is None or device not in {"auto", "cuda"}:
         return device
+    import torch
+
     count = torch.cuda.device_count()
     return f"cuda:{share.local % count}" if count > 1 else device
 

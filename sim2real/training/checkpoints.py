@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.files import replacing, sha256_of
 
@@ -128,6 +126,8 @@ class Checkpoints:
 
 def read_state(path: Path, name: str) -> dict[str, Any]:
     """A state from a checkpoint: tensors, on the CPU, and plain values; nothing that is in the file is run."""
+    import torch
+
     state: dict[str, Any] = torch.load(path / name, map_location="cpu", weights_only=True)
     return state
 
