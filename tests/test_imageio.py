@@ -32,6 +32,7 @@ from sim2real.imageio import (
     read_rgb,
     read_scaled,
     resize,
+    resize_picture,
 )
 
 Values = NDArray[Any]
@@ -227,16 +228,31 @@ def test_alpha_channel_is_kept(channels: int, colour: int, store: Store) -> None
     assert np.array_equal(after[..., 0], 255 - values[..., 0])
 
 
-def test_transparent_colour_becomes_alpha_and_is_told(store: Store) -> None:
-    values = pixels(6, 8, 3)
+@pytest.mark.parametrize("colour", [RGB, GREY])
+def test_what_is_transparent_by_its_colour_stays_so_and_nothing_else_becomes_so(colour: int, store: Store) -> None:
+    values = pixels(6, 8, 3) if colour == RGB else pixels(6, 8)
+    values[values == 7] = 8
     values[2, 3] = 7
-    key = struct.pack(">HHH", 7, 7, 7)
-    picture = read_picture(store("a.png", png(values, extra=[(b"tRNS", key)])))
-    after = np.array(decoded(encode_picture(picture.rgb, picture)))
-    assert after.shape == (6, 8, 4)
-    assert (after[..., 3] == 0).sum() == 1
-    assert after[2, 3, 3] == 0
-    assert "alpha" in picture.notes[0]
+    key = struct.pack(">HHH", 7, 7, 7)[: 6 if colour == RGB else 2]
+    data = png(values, colour=colour, extra=[(b"tRNS", key)])
+    picture = read_picture(store("a.png", data))
+    assert picture.notes == ("the pixels of its transparent colour are kept as they are",)
+    translated = picture.rgb.copy()
+    translated[4, 4:6] = 7
+    after = encode_picture(translated, picture)
+    assert read_header(store("b.png", after)) == read_header(store("a.png", data))
+    seen = np.array(decoded(after).convert("RGBA"))
+    assert np.argwhere(seen[..., 3] == 0).tolist() == [[2, 3]]
+    assert abs(seen[..., :3].astype(int) - translated).max() <= 1
+
+
+def test_transparent_colour_survives_another_size(store: Store) -> None:
+    values = np.full((8, 8, 3), 7, np.uint8)
+    values[:, 4:] = 100
+    picture = read_picture(store("a.png", png(values, extra=[(b"tRNS", struct.pack(">HHH", 7, 7, 7))])))
+    smaller = resize_picture(picture, (4, 4))
+    seen = np.array(decoded(encode_picture(smaller.rgb, smaller)).convert("RGBA"))
+    assert np.array_equal(seen[..., 3], [[0, 0, 255, 255]] * 4)
 
 
 # what is read at another size

@@ -17,7 +17,7 @@ from sim2real.datasets.base import Role
 from sim2real.datasets.resizing import PHOTO
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
-from sim2real.imageio import Header, decode_label, is_image, read_header, read_picture
+from sim2real.imageio import decode_label, is_image, read_header, read_picture, resize_picture
 from sim2real.threads import in_order
 
 Kind = Literal[
@@ -219,9 +219,8 @@ class _Check:
         self, item: _Expected, source: Path, resize: Resize | None, line: Line | None
     ) -> Iterator[tuple[Kind, str]]:
         try:
-            before, after = _header_to_be(source, resize), read_header(self.out / item.path)
-            if before != after:
-                yield "image", f"is {after}, its source {before}"
+            if after := _unlike(source, self.out / item.path, resize):
+                yield "image", after
         except ImageError as error:
             yield "image", str(error).removeprefix(f"{self.out / item.path}: ")
             return
@@ -247,7 +246,7 @@ def _not_resized(source: Path, path: Path, resize: Resize) -> str:
         if wanted == actual:
             return ""
         if resize.rule is PHOTO:
-            same = _header_to_be(source, resize) == read_header(path)
+            same = not _unlike(source, path, resize)
         else:
             same = is_image(path.name) and np.array_equal(decode_label(wanted, path), decode_label(actual, path))
     except (OSError, ImageError, DamageError) as error:
@@ -255,7 +254,15 @@ def _not_resized(source: Path, path: Path, resize: Resize) -> str:
     return "" if same else "not what its source becomes at the new size"
 
 
-def _header_to_be(source: Path, resize: Resize | None) -> Header:
-    """What an image is to say of itself: what its source says, but for its size."""
-    header = read_header(source)
-    return replace(header, width=resize.scale.target[0], height=resize.scale.target[1]) if resize else header
+def _unlike(source: Path, path: Path, resize: Resize | None) -> str:
+    """How what a translated image says of itself differs from what it should; an empty string if it does not.
+
+    It says what its source says, but for its size; where it does not, what its source becomes when it is written tells.
+    """
+    size = resize.scale.target if resize else None
+    before, after = read_header(source), read_header(path)
+    if after == (replace(before, width=size[0], height=size[1]) if size else before):
+        return ""
+    picture = read_picture(source)
+    wanted = (resize_picture(picture, size) if size else picture).header
+    return "" if after == wanted else f"is {after}, should be {wanted}"

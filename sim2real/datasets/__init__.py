@@ -20,7 +20,7 @@ from sim2real.datasets.findings import (
     other_looks,
 )
 from sim2real.errors import DatasetError, PluginError
-from sim2real.imageio import is_image, read_rgb
+from sim2real.imageio import OTHER_PICTURES, is_image, read_rgb
 from sim2real.registry import BUILTIN, Entry, registry
 
 if TYPE_CHECKING:
@@ -130,6 +130,11 @@ class Dataset:
         yield from other_looks(self.frames())
         if unused := [path for path, role in self.files() if role is Role.AUX and is_image(path)]:
             yield f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
+        if others := [path for path in self.tree if is_image(path, OTHER_PICTURES)]:
+            yield (
+                f"{len(others)} pictures are of kinds that are not read, and stay as they are, e.g. {others[0]}: store "
+                "them as PNG or JPEG if they are photos"
+            )
         yield from misfits(self.root, self.frames(), self.match.images)
 
     def _lonely(self) -> Iterator[str]:

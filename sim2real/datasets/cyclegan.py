@@ -1,5 +1,6 @@
 """Folders that hold both domains: A is the simulation (or the paintings), B is real."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
+from sim2real.imageio import IMAGE_SUFFIXES
 
-_IMAGE: Final = r"[^/]+\.(?:jpe?g|png|ppm|bmp|tiff?|webp)"
+_IMAGE: Final = rf"[^/]+(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})"
 
 
 class CycleGAN:

@@ -5,33 +5,39 @@ A photo is read with all that belongs to it (:func:`read_picture`) and written b
 stored values (:func:`read_label`). Pixels are never rotated: labels lie on the pixels as they are stored, whatever the
 EXIF orientation says.
 
+Which container a file is in is told by its bytes, whatever its name ends like. Only the containers below are read, each
+by its own reader, and nothing that claims more than its bytes can hold, or more than the ceiling.
+
+claims.py    what an image may claim to hold
 pictures.py  what pictures of all containers share
-png.py, jpeg.py, other.py  the containers
+png.py, jpeg.py, webp.py, tiff.py, bmp.py, tga.py, pnm.py, jpeg2000.py, avif.py  the containers
 """
 
 import io
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from sim2real.errors import ImageError
-from sim2real.imageio import jpeg, png
-from sim2real.imageio.jpeg import encode_jpeg, read_jpeg
-from sim2real.imageio.other import read_other
-from sim2real.imageio.pictures import Header, Picture, Sizing, described, header_of, quiet, resize, resize_picture, save
-from sim2real.imageio.png import encode_png, read_png, read_png_header, read_png_label, with_values
+from sim2real.imageio import avif, bmp, jpeg, jpeg2000, png, pnm, tga, tiff, webp
+from sim2real.imageio.claims import check_array
+from sim2real.imageio.jpeg import encode_jpeg
+from sim2real.imageio.pictures import Header, Picture, Sizing, described, resize, resize_picture, with_key
+from sim2real.imageio.png import encode_png, with_values
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "OTHER_PICTURES",
     "Header",
     "Picture",
     "Sizing",
+    "check_array",
     "decode_label",
     "decode_picture",
     "encode_jpeg",
@@ -48,12 +54,66 @@ __all__ = [
     "resize_picture",
 ]
 
-IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+IMAGE_SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
+    | {".jp2", ".j2k", ".avif"}
+)
+OTHER_PICTURES: Final = frozenset(
+    {".gif", ".heic", ".heif", ".jxl", ".jxr", ".qoi", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"}
+)
+"""How files end that hold photos, too, and that nothing here reads."""
+
+_START_LENGTH: Final = 32
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's name ends like an image's."""
-    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+class _Container(Protocol):
+    """What the module of a container offers; all of it raises ImageError for what is damaged."""
+
+    def read_header(self, file: BinaryIO, length: int, /) -> Header:
+        """What a file of so many bytes says of itself."""
+
+    def read_picture(self, data: bytes, size: Sizing | None, /) -> Picture:
+        """A photo, scaled if ``size`` tells to what; its pixels are read-only then, and its alpha of no use."""
+
+    def read_label(self, data: bytes, /) -> NDArray[Any]:
+        """The stored values, (H, W) or (H, W, C)."""
+
+    def write(self, pixels: NDArray[np.uint8], like: Picture, quality: int, /) -> bytes:
+        """A file like another with other pixels, (H, W) or (H, W, C)."""
+
+
+_CONTAINERS: Final[dict[str, _Container]] = {
+    "PNG": png,
+    "JPEG": jpeg,
+    "WEBP": webp,
+    "TIFF": tiff,
+    "BMP": bmp,
+    "PPM": pnm,
+    "JPEG2000": jpeg2000,
+    "AVIF": avif,
+    "TGA": tga,
+}
+
+
+def _container(start: bytes, end: bytes, name: str) -> _Container:
+    """The module for a file, by its first and last bytes; by its name if they are of nothing else."""
+    if start.startswith(png.SIGNATURE):
+        return png
+    if start.startswith(jpeg.START):
+        return jpeg
+    if start.startswith(bmp.START):
+        return bmp
+    for module in (webp, tiff, pnm, jpeg2000, avif):
+        if module.recognises(start):
+            return module
+    if tga.recognises_end(end) or (start and name.lower().endswith(tga.SUFFIX)):
+        return tga
+    raise ImageError("cannot be read as an image: empty, damaged or of another format")
+
+
+def is_image(name: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> bool:
+    """Whether a file's name ends like an image's, or in one of other suffixes."""
+    return name[name.rfind(".") :].lower() in suffixes
 
 
 def read_header(path: Path) -> Header:
@@ -63,12 +123,12 @@ def read_header(path: Path) -> Header:
         ImageError: It cannot be read, or is no image.
     """
     with _naming(path), path.open("rb") as file:
-        start = file.read(png.HEADER_END)
-        if start.startswith(png.SIGNATURE):
-            return read_png_header(start)
+        start = file.read(_START_LENGTH)
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - tga.END_LENGTH))
+        container = _container(start, file.read(), path.name)
         file.seek(0)
-        with quiet(), Image.open(file) as image:
-            return header_of(image)
+        return container.read_header(file, length)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -99,7 +159,8 @@ def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
         ImageError: As in :func:`read_picture`.
     """
     with _naming(path):
-        return _read(path.read_bytes(), size).rgb
+        data = path.read_bytes()
+        return _of(data, path).read_picture(data, size).rgb
 
 
 def read_picture(path: Path) -> Picture:
@@ -122,16 +183,11 @@ def decode_picture(data: bytes, path: Path) -> Picture:
         ImageError: The file is damaged, or is no single photo of 8 bits a channel, grey or RGB, with or without alpha.
     """
     with _naming(path):
-        return _read(data)
+        return _of(data, path).read_picture(data, None)
 
 
-def _read(data: bytes, size: Sizing | None = None) -> Picture:
-    """Decode a photo; with ``size`` its RGB is scaled and may be read-only, and its alpha channel is of no use."""
-    if data.startswith(png.SIGNATURE):
-        return read_png(data, size)
-    if data.startswith(jpeg.START):
-        return read_jpeg(data, size)
-    return read_other(data, size)
+def _of(data: bytes, path: Path) -> _Container:
+    return _container(data[:_START_LENGTH], data[-tga.END_LENGTH :], path.name)
 
 
 def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) -> bytes:
@@ -150,12 +206,13 @@ def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) 
         raise ValueError(message)
     pixels = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8) if like.grey else rgb
     if like.alpha is not None:
-        pixels = np.dstack((pixels, like.alpha))
-    if like.format == "PNG":
-        return png.with_metadata(encode_png(pixels), like.metadata)
-    if like.format == "JPEG":
-        return jpeg.with_metadata(encode_jpeg(pixels, quality=quality), like.metadata)
-    return save(Image.fromarray(pixels), like.format, {"quality": quality, **like.options})
+        pixels = with_key(pixels, like.alpha, like.key) if like.key else np.dstack((pixels, like.alpha))
+    container = _CONTAINERS[like.format]
+    encoded = container.write(pixels, like, quality)
+    written = container.read_header(io.BytesIO(encoded), len(encoded))
+    if written != like.header:
+        raise ImageError(f"{described(like.header)} cannot be stored: it becomes {described(written)}")
+    return encoded
 
 
 def read_label(path: Path) -> NDArray[Any]:
@@ -179,13 +236,7 @@ def decode_label(data: bytes, path: Path) -> NDArray[Any]:
         ImageError: As there.
     """
     with _naming(path):
-        if data.startswith(png.SIGNATURE):
-            return read_png_label(data)
-        with quiet(), Image.open(io.BytesIO(data)) as image:
-            header = header_of(image)
-            if header.channels > 1 and header.bits > 8:
-                raise ImageError(f"{described(header)} cannot be read without loss; store it as PNG")
-            return np.array(image)
+        return _of(data, path).read_label(data)
 
 
 def replace_values(data: bytes, change: Callable[[NDArray[Any]], NDArray[Any]], path: Path) -> bytes:
@@ -202,7 +253,7 @@ def replace_values(data: bytes, change: Callable[[NDArray[Any]], NDArray[Any]], 
     with _naming(path):
         if not data.startswith(png.SIGNATURE):
             raise ImageError("no PNG; only those can be written back without loss")
-        values = read_png_label(data)
+        values = png.read_label(data)
     return with_values(data, change(values))
 
 
@@ -213,8 +264,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
-    except UnidentifiedImageError as error:  # its own words name an object in memory
-        raise ImageError(f"{path}: cannot be read as an image: empty, damaged or of another format") from error
     except Exception as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image: {reason}") from error

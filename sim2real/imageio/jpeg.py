@@ -2,25 +2,67 @@
 
 import io
 import struct
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from sim2real.errors import ImageError
-from sim2real.imageio.pictures import Picture, Sizing, decode, encode, header_of, require_photo, srgb_profile
+from sim2real.imageio.claims import check_claim
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, srgb_profile
 
 START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
+_SCAN: Final = b"\xff\xda"
 _JFIF_END: Final = 20  # of the header that OpenCV writes
 _START_OF_SCAN: Final = 0xDA
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
+_PROGRESSIVE: Final = 0xC2
 _COMMENT: Final = 0xFE
 _APPLICATION: Final = range(0xE0, 0xF0)
 _JFIF: Final = 0xE0
 _ADOBE: Final = 0xEE
 _ICC: Final = b"ICC_PROFILE\x00"
+_MOST_SCANS: Final = 500  # each costs the time of a whole picture; encoders make about ten
+
+
+def read_header(file: BinaryIO, length: int) -> Header:
+    """What a file of so many bytes says of itself.
+
+    Raises:
+        ImageError: It is damaged, or claims more than it can hold.
+    """
+    place = len(START)
+    while True:
+        file.seek(place)
+        start = file.read(4)
+        if len(start) < 4 or start[0] != 0xFF or start[1] == _START_OF_SCAN:
+            raise ImageError(f"damaged or truncated JPEG (segment at byte {place} of {length})")
+        if start[1] in _FRAMES:
+            return _header(start[1], file.read(int.from_bytes(start[2:])), length)
+        place += 1 if start[1] == 0xFF else 2 + int.from_bytes(start[2:])
+
+
+def _header(marker: int, frame: bytes, length: int) -> Header:
+    """What a frame header says (ITU T.81, B.2.2)."""
+    if len(frame) < 6 or len(frame) < 6 + 3 * frame[5]:
+        raise ImageError("damaged JPEG: its frame header is incomplete")
+    bits, height, width, channels = struct.unpack(">BHHB", frame[:6])
+    check_claim(width, height, length, _fewest_bits(marker, width, height, frame[7 : 6 + 3 * channels : 3]) / 8)
+    return Header("JPEG", width, height, channels, bits)
+
+
+def _fewest_bits(marker: int, width: int, height: int, sampling: bytes) -> int:
+    """A block of 8x8 values has at least a code of one bit for its mean, and, if sequential, one for all others."""
+    each = 2 if marker in _SEQUENTIAL else 1 if marker == _PROGRESSIVE else 0
+    factors = [(factor >> 4, factor & 15) for factor in sampling]
+    across, down = (max((factor[side] for factor in factors), default=0) for side in (0, 1))
+    if not across or not down:
+        raise ImageError("damaged JPEG: components without sampling factors")
+    return each * sum(-(-width * x // (8 * across)) * -(-height * y // (8 * down)) for x, y in factors)
 
 
 def _segments(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
@@ -35,6 +77,8 @@ def _segments(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
         if marker == _START_OF_SCAN:
             if data.rfind(_END) < place:  # a decoder would make grey of what is missing
                 break
+            if data.count(_SCAN, place) > _MOST_SCANS:
+                raise ImageError(f"JPEG of more than {_MOST_SCANS} scans: made to take hours")
             return segments, data[place:]
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
         segments.append((marker, data[place:end]))
@@ -46,19 +90,23 @@ def _is_metadata(marker: int) -> bool:
     return marker == _COMMENT or marker in _APPLICATION
 
 
-def read_jpeg(data: bytes, size: Sizing | None) -> Picture:
+def _bare(segments: list[tuple[int, bytes]], scans: bytes) -> io.BytesIO:
+    """The segments that make the pixels: metadata is carried, never parsed, and can disturb no decoder."""
+    needed = [s for marker, s in segments if not _is_metadata(marker) or marker in {_JFIF, _ADOBE}]
+    return io.BytesIO(START + b"".join(needed) + scans)
+
+
+def read_picture(data: bytes, size: Sizing | None) -> Picture:
     """A photo, scaled if ``size`` tells to what.
 
     Raises:
         ImageError: It is damaged, or no photo in grey or RGB.
     """
+    require_photo(read_header(io.BytesIO(data), len(data)))
     segments, scans = _segments(data)
     icc = [segment for _, segment in segments if segment[4:16] == _ICC]
-    profile = b"".join(segment[18:] for segment in sorted(icc, key=lambda segment: segment[16]))
-    # other metadata is carried, never parsed: nothing in it can disturb the decoder
-    needed = [s for marker, s in segments if not _is_metadata(marker) or marker in {_JFIF, _ADOBE}]
-    with Image.open(io.BytesIO(START + b"".join(needed) + scans)) as image:
-        require_photo(header_of(image))
+    profile = b"".join(segment[18:] for segment in sorted(icc, key=lambda segment: segment[16:17]))
+    with opened(JpegImageFile, _bare(segments, scans)) as image:
         pixels = decode(image, profile or None, size)
     metadata = [s for marker, s in segments if _is_metadata(marker) and marker != _ADOBE]
     notes: tuple[str, ...] = ()
@@ -73,6 +121,17 @@ def read_jpeg(data: bytes, size: Sizing | None) -> Picture:
     return pixels.picture("JPEG", notes=notes, metadata=b"".join(metadata))
 
 
+def read_label(data: bytes) -> NDArray[Any]:
+    """The decoded values, (H, W) or (H, W, C).
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    read_header(io.BytesIO(data), len(data))
+    with opened(JpegImageFile, _bare(*_segments(data))) as image:
+        return np.array(image)
+
+
 def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = 95) -> bytes:
     """Encode RGB (H, W, 3) or grey (H, W) pixels as baseline JPEG, chroma not subsampled (4:4:4).
 
@@ -83,6 +142,6 @@ def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = 95) -> bytes:
     return encode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality, *(sampling if pixels.ndim == 3 else ())))
 
 
-def with_metadata(encoded: bytes, metadata: bytes) -> bytes:
-    """A JPEG of :func:`encode_jpeg` with segments in the place of its own header."""
-    return START + metadata + encoded[_JFIF_END:]
+def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
+    """A JPEG like another: its segments take the place of the encoder's own header."""
+    return START + like.metadata + encode_jpeg(pixels, quality=quality)[_JFIF_END:]

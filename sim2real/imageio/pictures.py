@@ -1,31 +1,35 @@
 """What pictures of all containers share: their pixels, what is known of them, colour profiles."""
 
 import io
+import logging
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from sim2real.errors import ImageError
 
+Opened = TypeVar("Opened", bound=ImageFile)
 Sizing = Callable[[int, int], tuple[int, int]]  # stored (W, H) -> wanted (W, H)
 
 _MODES: Final = {"1": (1, 1), "L": (1, 8), "P": (1, 8), "LA": (2, 8), "PA": (2, 8), "RGB": (3, 8), "YCbCr": (3, 8)} | {
-    "LAB": (3, 8), "HSV": (3, 8), "RGBA": (4, 8), "RGBX": (4, 8), "CMYK": (4, 8), "I": (1, 32), "F": (1, 32)
+    "LAB": (3, 8), "HSV": (3, 8), "RGBA": (4, 8), "RGBX": (4, 8), "CMYK": (4, 8), "La": (2, 8), "I": (1, 32),
+    "F": (1, 32),
 }  # fmt: skip
-_TIFF_BITS_PER_SAMPLE: Final = 258
+_LONGEST_NAME: Final = 60
 
-Image.MAX_IMAGE_PIXELS = None  # the pictures are the user's own: Pillow's warning at 89 megapixels would only be noise
+Image.MAX_IMAGE_PIXELS = None  # claims.py has a ceiling for all containers
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong with a file is told in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Picture:
         format: Its container, as in :class:`Header`.
         grey: Whether it is stored as luminance alone.
         alpha: Its alpha channel (H, W), or None.
+        key: The colour that stands for transparent pixels, which ``alpha`` shows; None if alpha is stored as a channel.
         notes: What the way from the file to these pixels, and back, does not keep; one phrase each.
         metadata: Raw PNG chunks or JPEG segments (EXIF, ICC, XMP, ...), written back as they are.
         options: Keyword arguments for Pillow's writers of the other containers.
@@ -67,9 +72,17 @@ class Picture:
     format: str
     grey: bool = False
     alpha: NDArray[np.uint8] | None = None
+    key: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
     metadata: bytes = field(default=b"", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def header(self) -> Header:
+        """What a file says of itself that is written in its place."""
+        height, width = self.rgb.shape[:2]
+        channels = (1 if self.grey else 3) + (self.alpha is not None and self.key is None)
+        return Header(self.format, width, height, channels, 8)
 
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -89,7 +102,9 @@ def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pixels:
+class Pixels:
+    """Decoded pixels: the fields of a :class:`Picture`, and whether their colours were converted to sRGB."""
+
     rgb: NDArray[np.uint8]
     grey: bool
     alpha: NDArray[np.uint8] | None
@@ -97,23 +112,51 @@ class _Pixels:
     notes: tuple[str, ...]
 
     def picture(self, container: str, *, notes: tuple[str, ...] = (), **rest: Any) -> Picture:  # noqa: ANN401  passed on
-        return Picture(self.rgb, container, self.grey, self.alpha, self.notes + notes, **rest)
+        """The picture that they are of."""
+        return Picture(self.rgb, container, self.grey, self.alpha, notes=self.notes + notes, **rest)
 
 
-def decode(image: ImageFile, profile: bytes | None, size: Sizing | None) -> _Pixels:
-    """Decode what :func:`require_photo` let pass, scaled if ``size`` tells to what."""
+@contextmanager
+def opened(kind: type[Opened], file: BinaryIO) -> Iterator[Opened]:
+    """An image file that one of Pillow's readers has opened and not decoded; no other reader looks at it.
+
+    Raises:
+        ImageError: The reader does not know it.
+    """
+    with quiet():
+        try:
+            image = kind(file)
+        except SyntaxError as error:  # Pillow's word for it
+            raise ImageError("cannot be read as an image: empty, damaged or of another format") from error
+    with image:
+        yield image
+
+
+def decode(image: ImageFile, profile: bytes | None, size: Sizing | None, key: tuple[int, ...] | None = None) -> Pixels:
+    """Decode what :func:`require_photo` let pass.
+
+    Args:
+        image: Opened.
+        profile: Its ICC profile; empty if it has one that cannot be used.
+        size: Tells the size that it is scaled to; None for its own.
+        key: The colour that stands for transparent pixels.
+
+    Raises:
+        ImageError: It is damaged, or neither grey nor RGB.
+    """
     notes: tuple[str, ...] = ()
     if image.mode not in {"L", "LA", "RGB", "RGBA"}:
         raise ImageError(f"{image.format} in {image.mode}; only grey and RGB photos can be translated")
     wanted = size(*image.size) if size else None
     drafted = image.draft(None, wanted) if wanted else None  # of the decoders only that of JPEG can
+    image.load()
     colour: Image.Image = image.convert(image.mode.removesuffix("A")) if image.mode.endswith("A") else image
     alpha = np.array(image.getchannel("A")) if image.mode.endswith("A") else None
-    if "transparency" in image.info:
-        alpha = np.array(image.convert("RGBA").getchannel("A"))
-        notes = ("its transparent colour is written back as an alpha channel",)
+    if key:
+        alpha = _unlike(np.asarray(colour), key)
+        notes = ("the pixels of its transparent colour are kept as they are",)
     grey, converted = colour.mode == "L", False
-    if profile:
+    if profile is not None:
         try:
             name, transform = _transform(profile, colour.mode)
         except ImageCms.PyCMSError:
@@ -125,9 +168,37 @@ def decode(image: ImageFile, profile: bytes | None, size: Sizing | None) -> _Pix
     if grey:
         colour = colour.convert("L").convert("RGB")
     if wanted is None:
-        return _Pixels(np.array(colour), grey, alpha, converted, notes)
+        return Pixels(np.array(colour), grey, alpha, converted, notes)
     width, height = map(int, drafted[1][2:]) if drafted else image.size  # reduced pixels that are whole
-    return _Pixels(resize(np.asarray(colour)[:height, :width], wanted), grey, alpha, converted, notes)
+    return Pixels(resize(np.asarray(colour)[:height, :width], wanted), grey, alpha, converted, notes)
+
+
+def without_opaque(pixels: Pixels) -> Pixels:
+    """The same without an alpha channel that is opaque all over, of which some encoders store nothing."""
+    if pixels.alpha is None or pixels.alpha.min(initial=255) < 255:
+        return pixels
+    return replace(pixels, alpha=None, notes=(*pixels.notes, "an alpha channel that is opaque all over is not kept"))
+
+
+def _unlike(pixels: NDArray[np.uint8], key: tuple[int, ...]) -> NDArray[np.uint8]:
+    """255 where pixels, (H, W) or (H, W, 3), have another colour, 0 where they have this one."""
+    same = np.all(pixels.reshape(*pixels.shape[:2], -1) == np.array(key, np.uint8), axis=-1)
+    return np.where(same, np.uint8(0), np.uint8(255))
+
+
+def with_key(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8], key: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Pixels, (H, W) or (H, W, 3), with a colour where they are transparent and nowhere else.
+
+    Where others have it already, their last value changes by one.
+    """
+    result = pixels.copy()
+    clash = _unlike(pixels, key) == 0
+    if pixels.ndim == 2:
+        result[clash] ^= 1
+    else:
+        result[clash, -1] ^= 1
+    result[alpha < 128] = key
+    return result
 
 
 @lru_cache(maxsize=16)
@@ -145,7 +216,8 @@ def _transform(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransfo
     else:
         ramp = Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3))
     change = np.array(transform.apply(ramp)).astype(int) - np.array(ramp.convert("RGB"))
-    return ImageCms.getProfileDescription(source).strip(), None if abs(change).max() <= 2 else transform
+    name = " ".join(re.sub(r"[^\x20-\x7e]+", " ", ImageCms.getProfileDescription(source)).split())[:_LONGEST_NAME]
+    return name, None if abs(change).max() <= 2 else transform
 
 
 @lru_cache(maxsize=1)
@@ -155,15 +227,15 @@ def srgb_profile() -> bytes:
     return profile[:24] + bytes(12) + profile[36:]
 
 
-def header_of(image: ImageFile) -> Header:
-    """What an image says of itself that Pillow has opened and not decoded."""
-    channels, bits = _MODES.get(image.mode, (1, 16))
-    if isinstance(image, TiffImageFile):
-        bits = max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (bits,)))
-    elif image.format == "PPM" and image.tile:
-        arguments = image.tile[0][3]  # the mode, or the mode and the largest value
-        bits = 16 if isinstance(arguments, tuple) and arguments[1] > 255 else bits
-    return Header(image.format or "", *image.size, channels, bits, palette=image.mode in {"P", "PA"})
+def header_of(image: ImageFile, bits: int | None = None) -> Header:
+    """What an image says of itself that Pillow has opened and not decoded.
+
+    Args:
+        image: Opened.
+        bits: Per stored value, where Pillow's mode does not tell.
+    """
+    channels, usual = _MODES.get(image.mode, (1, 16))
+    return Header(image.format or "", *image.size, channels, bits or usual, palette=image.mode in {"P", "PA"})
 
 
 def require_photo(header: Header) -> None:

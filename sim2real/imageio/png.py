@@ -3,39 +3,50 @@
 import io
 import struct
 import zlib
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from sim2real.errors import ImageError
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, require_photo, save
+from sim2real.imageio.claims import check_claim, deflated, inflate
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, save
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-HEADER_END: Final = 26
+_HEADER_END: Final = 26
 _IHDR_END: Final = 33
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PALETTE: Final = 3
 _UP: Final = 2  # the filter that stores the difference to the row above
 _LEVEL: Final = 4
+_PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _COLOUR_SPACE: Final = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _SRGB_CHUNK: Final = b"\x00\x00\x00\x01sRGB\x00\xae\xce\x1c\xe9"
+_LONGEST_PROFILE: Final = 1 << 24
 
 
-def read_png_header(start: bytes) -> Header:
-    """What the first ``HEADER_END`` bytes say.
+def read_header(file: BinaryIO, length: int) -> Header:
+    """What a file of so many bytes says of itself.
 
     Raises:
-        ImageError: They are not those of a PNG.
+        ImageError: It is no PNG, or claims more than it can hold.
     """
-    if len(start) < HEADER_END or start[12:16] != b"IHDR":
+    start = file.read(_HEADER_END)
+    if len(start) < _HEADER_END or start[12:16] != b"IHDR":
         raise ImageError("damaged PNG: no header")
-    width, height, bits, colour_type = struct.unpack(">IIBB", start[16:HEADER_END])
-    if colour_type not in _CHANNELS:
-        raise ImageError(f"damaged PNG: unknown colour type {colour_type}")
-    return Header("PNG", width, height, _CHANNELS[colour_type], bits, palette=colour_type == _PALETTE)
+    width, height, bits, colour_type = struct.unpack(">IIBB", start[16:])
+    if colour_type not in _CHANNELS or bits not in {1, 2, 4, 8, 16}:
+        raise ImageError(f"damaged PNG: colour type {colour_type} of {bits} bits")
+    channels = _CHANNELS[colour_type]
+    check_claim(width, height, length, deflated(height * (1 + (width * channels * bits + 7) // 8)))
+    return Header("PNG", width, height, channels, bits, palette=colour_type == _PALETTE)
+
+
+def _header(data: bytes) -> Header:
+    return read_header(io.BytesIO(data), len(data))
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -53,47 +64,71 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     raise ImageError(f"damaged or truncated PNG (chunk at byte {place} of {len(data)})")
 
 
+def _bare(chunks: list[tuple[bytes, bytes]]) -> io.BytesIO:
+    """The chunks that make the pixels: metadata is carried, never parsed, and can disturb no decoder."""
+    return io.BytesIO(SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS))
+
+
 def _stays_true(kind: bytes) -> bool:
     """Whether a chunk holds for other pixels too: a small fourth letter of its type says so."""
-    return kind in _COLOUR_SPACE or kind == b"sBIT" or kind[3:].islower()
+    return kind in _COLOUR_SPACE or kind in {b"sBIT", b"tRNS"} or kind[3:].islower()
 
 
-def read_png(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, size: Sizing | None) -> Picture:
     """A photo, scaled if ``size`` tells to what.
 
     Raises:
         ImageError: It is damaged, or no single photo of 8 bits a channel.
     """
-    require_photo(read_png_header(data))
+    require_photo(_header(data))
     chunks = _chunks(data)
-    kinds = {kind for kind, _ in chunks}
-    if b"acTL" in kinds:
+    content = {kind: chunk[8:-4] for kind, chunk in chunks if kind not in _PIXELS}
+    if b"acTL" in content:
         raise ImageError("animated PNG; only single pictures can be translated")
-    # EXIF is carried, never parsed: nothing in it can disturb the decoder
-    without_exif = SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind != b"eXIf")
-    with Image.open(io.BytesIO(without_exif)) as image:
-        pixels = decode(image, image.info.get("icc_profile"), size)
-    kept = [(kind, chunk) for kind, chunk in chunks if _stays_true(kind)]
+    with opened(PngImageFile, _bare(chunks)) as image:
+        key = _transparent_colour(content.get(b"tRNS"), image.mode)
+        pixels = decode(image, _profile(content.get(b"iCCP")), size, key)
+    kept = [(kind, chunk) for kind, chunk in chunks if _stays_true(kind) and (kind != b"tRNS" or key)]
     if pixels.converted:
         kept = [(b"sRGB", _SRGB_CHUNK), *((kind, chunk) for kind, chunk in kept if kind not in _COLOUR_SPACE)]
-    return pixels.picture("PNG", metadata=b"".join(chunk for _, chunk in kept))
+    return pixels.picture("PNG", key=key, metadata=b"".join(chunk for _, chunk in kept))
 
 
-def read_png_label(data: bytes) -> NDArray[Any]:
+def _transparent_colour(content: bytes | None, mode: str) -> tuple[int, ...] | None:
+    """The colour that tRNS names; photos with an alpha channel may have none."""
+    if content is None or mode not in {"L", "RGB"}:
+        return None
+    count = len(mode) * 2
+    if len(content) < count:
+        raise ImageError("damaged PNG: its transparent colour is incomplete")
+    return tuple(content[1:count:2])  # of two bytes the low one counts
+
+
+def _profile(content: bytes | None) -> bytes | None:
+    """The ICC profile of iCCP: a name, a zero, the method, deflated bytes; empty if it cannot be used."""
+    if content is None:
+        return None
+    try:
+        return inflate(content.partition(b"\0")[2][1:], _LONGEST_PROFILE)
+    except ImageError:
+        return b""
+
+
+def read_label(data: bytes) -> NDArray[Any]:
     """The stored values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: It is damaged.
     """
-    header = read_png_header(data)
-    _chunks(data)
+    header = _header(data)
+    bare = _bare(_chunks(data))
     if header.bits == 16 and header.channels > 1:
         # Pillow would keep the high bytes alone; OpenCV gives BGR(A), and grey with alpha as BGRA
-        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        values = cv2.imdecode(np.frombuffer(bare.getbuffer(), np.uint8), cv2.IMREAD_UNCHANGED)
         if values is None:
             raise ImageError("damaged PNG: its pixels cannot be decoded")
         return np.ascontiguousarray(values[..., {2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[header.channels]])
-    with Image.open(io.BytesIO(data)) as image:
+    with opened(PngImageFile, bare) as image:
         values = np.array(image)
     if header.palette or header.channels > 1:
         return values
@@ -107,7 +142,7 @@ def with_values(data: bytes, values: NDArray[Any]) -> bytes:
 
     None of the encoders at hand keeps a colour table of 16 entries, its alphas, or 4 bits a pixel.
     """
-    header = read_png_header(data)
+    header = _header(data)
     height, width = values.shape[:2]
     if header.bits < 8:
         bits = np.unpackbits(values[..., None].astype(np.uint8), axis=-1)[..., -header.bits :]
@@ -152,6 +187,7 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, palette: NDArr
     return encode(".png", pixels, [])
 
 
-def with_metadata(encoded: bytes, metadata: bytes) -> bytes:
-    """A PNG of :func:`encode_png` with chunks behind its header."""
-    return encoded[:_IHDR_END] + metadata + encoded[_IHDR_END:]
+def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+    """A PNG like another: its chunks are put behind the header."""
+    encoded = encode_png(pixels)
+    return encoded[:_IHDR_END] + like.metadata + encoded[_IHDR_END:]

@@ -1,0 +1,95 @@
+"""AVIF (AOMedia, 1.2.0)."""
+
+import io
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import AvifImagePlugin, Image
+from PIL.AvifImagePlugin import AvifImageFile
+
+from sim2real.errors import ImageError
+from sim2real.imageio.claims import check_claim
+from sim2real.imageio.pictures import (
+    Header,
+    Picture,
+    Sizing,
+    decode,
+    described,
+    header_of,
+    opened,
+    require_photo,
+    save,
+    srgb_profile,
+    without_opaque,
+)
+
+_BRANDS: Final = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
+_CONFIGURATION: Final = b"av1C"
+_CARRIED: Final = ("exif", "xmp")
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # several pictures are decoded and encoded at a time already
+
+
+def recognises(start: bytes) -> bool:
+    """Whether a file begins as one."""
+    return start[4:8] == b"ftyp" and start[8:12] in _BRANDS
+
+
+def read_header(file: BinaryIO, length: int) -> Header:
+    """What a file of so many bytes says of itself.
+
+    Raises:
+        ImageError: It is damaged, or claims more than it can hold.
+    """
+    data = file.read()
+    with opened(AvifImageFile, io.BytesIO(data)) as image:
+        check_claim(*image.size, length)
+        return header_of(image, _bits(data))
+
+
+def _bits(data: bytes) -> int:
+    """The bits of a value, as the codec's configuration says (AV1 in ISOBMFF, 2.3.3)."""
+    flags = data[data.find(_CONFIGURATION) + len(_CONFIGURATION) :][2:3]
+    if _CONFIGURATION not in data or not flags:
+        raise ImageError("damaged AVIF: nothing tells how it is coded")
+    return (12 if flags[0] & 0x20 else 10) if flags[0] & 0x40 else 8
+
+
+def read_picture(data: bytes, size: Sizing | None) -> Picture:
+    """A photo, scaled if ``size`` tells to what.
+
+    Raises:
+        ImageError: It is damaged, or no single photo of 8 bits a channel.
+    """
+    require_photo(read_header(io.BytesIO(data), len(data)))
+    with opened(AvifImageFile, io.BytesIO(data)) as image:
+        if getattr(image, "n_frames", 1) > 1:
+            raise ImageError("AVIF with several pictures; only single ones can be translated")
+        options: dict[str, Any] = {key: image.info[key] for key in _CARRIED if key in image.info}
+        profile = image.info.get("icc_profile")
+        pixels = without_opaque(decode(image, profile, size))
+    if pixels.converted:
+        profile = None if pixels.grey else srgb_profile()
+    if profile:
+        options["icc_profile"] = profile
+    return pixels.picture("AVIF", options=options)
+
+
+def read_label(data: bytes) -> NDArray[Any]:
+    """The decoded values, (H, W) or (H, W, C).
+
+    Raises:
+        ImageError: It is damaged, or has more than 8 bits.
+    """
+    header = read_header(io.BytesIO(data), len(data))
+    if header.bits > 8:
+        raise ImageError(f"{described(header)} cannot be read without loss; store it as PNG")
+    with opened(AvifImageFile, io.BytesIO(data)) as image:
+        return np.array(image)
+
+
+def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
+    """An AVIF like another, chroma not subsampled."""
+    chroma = "4:0:0" if like.grey and like.alpha is None else "4:4:4"
+    return save(Image.fromarray(pixels), "AVIF", {"quality": quality, "subsampling": chroma, **like.options})

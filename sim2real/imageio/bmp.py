@@ -1,0 +1,94 @@
+"""BMP (Windows bitmaps)."""
+
+import io
+import struct
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+
+from sim2real.errors import ImageError
+from sim2real.imageio.claims import check_claim
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, require_photo, save
+
+START: Final = b"BM"
+_CORE: Final = 12  # bytes of the oldest header
+_V4: Final = 108
+_V5: Final = 124
+_RAW, _BITFIELDS = 0, 3
+_EMBEDDED: Final = b"DEBM"  # PROFILE_EMBEDDED, little endian
+_MASKS: Final = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+_SRGB: Final = 0x73524742
+_PER_METRE: Final = 39.3701  # dots of one an inch, as Pillow has it
+
+
+def read_header(file: BinaryIO, length: int) -> Header:
+    """What a file of so many bytes says of itself.
+
+    Raises:
+        ImageError: It is damaged, or claims more than it can hold.
+    """
+    start = file.read(34)
+    file.seek(0)
+    with opened(BmpImageFile, file) as image:
+        core = int.from_bytes(start[14:18], "little") == _CORE
+        bits = int.from_bytes(start[24:26] if core else start[28:30], "little")
+        raw = image.info["compression"] in {_RAW, _BITFIELDS}
+        check_claim(*image.size, length, -(-image.width * bits // 32) * 4 * image.height if raw else None)
+        return header_of(image, min(8, bits))
+
+
+def read_picture(data: bytes, size: Sizing | None) -> Picture:
+    """A photo, scaled if ``size`` tells to what.
+
+    Raises:
+        ImageError: It is damaged, or no photo in grey or RGB.
+    """
+    require_photo(read_header(io.BytesIO(data), len(data)))
+    with opened(BmpImageFile, io.BytesIO(data)) as image:
+        pixels = decode(image, _profile(data), size)
+        options = {"dpi": image.info["dpi"]} if "dpi" in image.info else {}
+    notes = () if pixels.converted or _profile(data) is None else ("the ICC profile of a BMP, sRGB, is not kept",)
+    return pixels.picture("BMP", notes=notes, options=options)
+
+
+def _profile(data: bytes) -> bytes | None:
+    """The ICC profile in a header of version 5."""
+    if int.from_bytes(data[14:18], "little") < _V5 or data[70:74] != _EMBEDDED:
+        return None
+    place, length = struct.unpack_from("<II", data, 14 + 112)
+    return data[14 + place : 14 + place + length]
+
+
+def read_label(data: bytes) -> NDArray[Any]:
+    """The stored values, (H, W) or (H, W, C).
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    header = read_header(io.BytesIO(data), len(data))
+    with opened(BmpImageFile, io.BytesIO(data)) as image:
+        if image.mode == "L" and header.bits < 8:
+            raise ImageError(f"BMP of {header.bits} bits in grey cannot be read without loss; store it as PNG")
+        values = np.array(image)
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+    """A BMP like another."""
+    if pixels.shape[2:] != (4,):
+        return save(Image.fromarray(pixels), "BMP", like.options)
+    return _with_alpha(pixels, like)
+
+
+def _with_alpha(pixels: NDArray[np.uint8], like: Picture) -> bytes:
+    """RGBA with a header of version 4, which says that there is alpha; Pillow writes none that does."""
+    height, width = pixels.shape[:2]
+    offset, size = 14 + _V4, pixels.nbytes
+    across, down = (min(round(dots * _PER_METRE), 1 << 30) for dots in like.options.get("dpi", (96, 96)))
+    header = struct.pack("<IiiHHIIiiII", _V4, width, height, 1, 32, _BITFIELDS, size, across, down, 0, 0)
+    header += struct.pack("<4II48x", *_MASKS, _SRGB)
+    stored = pixels[::-1, :, [2, 1, 0, 3]].tobytes()
+    return struct.pack("<2sIHHI", START, offset + size, 0, 0, offset) + header + stored

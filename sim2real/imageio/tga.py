@@ -1,0 +1,78 @@
+"""TGA (Truevision, version 2.0).
+
+Nothing in its first bytes tells it from other files: its name does, or its last bytes.
+"""
+
+import io
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TgaImagePlugin import TgaImageFile
+
+from sim2real.errors import ImageError
+from sim2real.imageio.claims import check_claim
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, require_photo, save
+
+SUFFIX: Final = ".tga"
+_END: Final = b"TRUEVISION-XFILE.\0"
+END_LENGTH: Final = len(_END)
+_FOOTER: Final = 26
+_COLOUR: Final = 2
+_RUN: Final = 128  # pixels of one packet
+_CARRIED: Final = ("orientation", "compression", "id_section")
+
+
+def recognises_end(end: bytes) -> bool:
+    """Whether a file ends as one."""
+    return end.endswith(_END)
+
+
+def read_header(file: BinaryIO, length: int) -> Header:
+    """What a file of so many bytes says of itself.
+
+    Raises:
+        ImageError: It is damaged, or claims more than it can hold.
+    """
+    depth = file.read(18)[16:17]
+    file.seek(0)
+    with opened(TgaImageFile, file) as image:
+        each, pixels = depth[0] / 8, image.width * image.height
+        packed = "compression" in image.info
+        check_claim(*image.size, length, pixels / _RUN * (1 + each) if packed else pixels * each)
+        return header_of(image)
+
+
+def read_picture(data: bytes, size: Sizing | None) -> Picture:
+    """A photo, scaled if ``size`` tells to what.
+
+    Raises:
+        ImageError: It is damaged, or no photo in grey or RGB.
+    """
+    require_photo(read_header(io.BytesIO(data), len(data)))
+    with opened(TgaImageFile, io.BytesIO(data)) as image:
+        pixels = decode(image, None, size)
+        options = {key: image.info[key] for key in _CARRIED if key in image.info}
+    extended = recognises_end(data) and data[-_FOOTER : -_FOOTER + 4] != bytes(4)
+    notes = ("the extension area of a TGA is not kept",) if extended else ()
+    return pixels.picture("TGA", notes=notes, options=options)
+
+
+def read_label(data: bytes) -> NDArray[Any]:
+    """The stored values, (H, W) or (H, W, C).
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    read_header(io.BytesIO(data), len(data))
+    if data[16] == 16 and data[2] & 7 == _COLOUR:
+        raise ImageError("TGA of 16 bits a pixel cannot be read without loss; store it as PNG")
+    with opened(TgaImageFile, io.BytesIO(data)) as image:
+        values = np.array(image)
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+    """A TGA like another."""
+    return save(Image.fromarray(pixels), "TGA", like.options)

@@ -1,0 +1,96 @@
+"""WebP (RFC 9649)."""
+
+import io
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.WebPImagePlugin import WebPImageFile
+
+from sim2real.errors import ImageError
+from sim2real.imageio.claims import check_claim
+from sim2real.imageio.pictures import (
+    Header,
+    Picture,
+    Sizing,
+    decode,
+    opened,
+    require_photo,
+    save,
+    srgb_profile,
+    without_opaque,
+)
+
+START: Final = b"RIFF"
+_HEADER_END: Final = 30
+_CARRIED: Final = ("exif", "xmp")
+_ALPHA: Final = 0x10
+_ANIMATED: Final = 0x02
+
+
+def recognises(start: bytes) -> bool:
+    """Whether a file begins as one."""
+    return start.startswith(START) and start[8:12] == b"WEBP"
+
+
+def read_header(file: BinaryIO, length: int) -> Header:
+    """What a file of so many bytes says of itself.
+
+    Raises:
+        ImageError: It is damaged, or claims more than it can hold.
+    """
+    start = file.read(_HEADER_END)
+    kind, content = start[12:16], start[20:]
+    if len(start) < _HEADER_END:
+        raise ImageError("damaged or truncated WebP")
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(content[place : place + 3], "little") for place in (4, 7))
+        alpha = bool(content[0] & _ALPHA)
+    elif kind == b"VP8L" and content[0] == 0x2F:
+        word = int.from_bytes(content[1:5], "little")
+        width, height, alpha = 1 + (word & 0x3FFF), 1 + (word >> 14 & 0x3FFF), bool(word >> 28 & 1)
+    elif kind == b"VP8 " and content[3:6] == b"\x9d\x01\x2a":
+        width, height = (int.from_bytes(content[place : place + 2], "little") & 0x3FFF for place in (6, 8))
+        alpha = False
+    else:
+        raise ImageError("damaged WebP: no picture in it")
+    check_claim(width, height, length)
+    return Header("WEBP", width, height, 4 if alpha else 3, 8)
+
+
+def read_picture(data: bytes, size: Sizing | None) -> Picture:
+    """A photo, scaled if ``size`` tells to what.
+
+    Raises:
+        ImageError: It is damaged, or no single picture.
+    """
+    require_photo(read_header(io.BytesIO(data), len(data)))
+    if data[12:16] == b"VP8X" and data[20] & _ANIMATED:
+        raise ImageError("animated WebP; only single pictures can be translated")
+    with opened(WebPImageFile, io.BytesIO(data)) as image:
+        options: dict[str, Any] = {key: image.info[key] for key in _CARRIED if key in image.info}
+        profile = image.info.get("icc_profile")
+        pixels = without_opaque(decode(image, profile, size))
+    if pixels.converted:
+        profile = srgb_profile()
+    if profile:
+        options["icc_profile"] = profile
+    lossless = b"VP8 " not in data[: data.find(b"VP8L") + 1 or None]
+    return pixels.picture("WEBP", options=options | {"lossless": lossless, "exact": lossless})
+
+
+def read_label(data: bytes) -> NDArray[Any]:
+    """The decoded values, (H, W, C).
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    read_header(io.BytesIO(data), len(data))
+    with opened(WebPImageFile, io.BytesIO(data)) as image:
+        return np.array(image)
+
+
+def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
+    """A WebP like another, lossless if that is."""
+    return save(Image.fromarray(pixels), "WEBP", {"quality": quality, **like.options})
