@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from sim2real.errors import Sim2RealError
 
@@ -60,23 +59,34 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+PATIENCE = 3  # seconds that a killed process may still hold its locks, until the system has taken its memory back
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+_locked = set[FileIO]()  # by this process, and perhaps closed since; no weak ones, whose callbacks swallow a Ctrl-C
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: BinaryIO | FileIO) -> None:
+    def _lock(file: FileIO) -> None:
         file.seek(0x7FFF_FFFE)  # far behind the end: there nobody reads what Windows keeps from others
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock(file: BinaryIO | FileIO) -> None:
+    def _lock(file: FileIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _let_go() -> None:
+        """In a process that is forked: the lock is its parent's alone, and would outlive it in a copy of the file."""
+        for file in _locked:
+            file.close()
 
-def lock(file: BinaryIO | FileIO) -> bool:
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def lock(file: FileIO) -> bool:
     """Lock a file that is open for writing, until it is closed or its process dies; False if another process has it.
+
+    Processes that this one begins have no part in it: in a forked one the file is closed.
 
     Raises:
         Sim2RealError: The file system has no locks.
@@ -90,6 +100,8 @@ def lock(file: BinaryIO | FileIO) -> bool:
             raise
         message = f"{file.name}: this file system has no locks (Lustre: mount with -o flock); name a folder elsewhere"
         raise Sim2RealError(message) from error
+    _locked.difference_update([other for other in _locked.copy() if other.closed])
+    _locked.add(file)
     return True
 
 
@@ -106,7 +118,7 @@ def exclusive(path: Path, refusal: str, *, patience: float = 0) -> Iterator[None
         Sim2RealError: Another process holds it.
     """
     end = time.monotonic() + patience
-    while (handle := _locked(path)) is None:
+    while (handle := _open_locked(path)) is None:
         if time.monotonic() >= end:
             raise Sim2RealError(refusal)
         time.sleep(0.02)
@@ -114,9 +126,9 @@ def exclusive(path: Path, refusal: str, *, patience: float = 0) -> Iterator[None
         yield
 
 
-def _locked(path: Path) -> BinaryIO | None:
+def _open_locked(path: Path) -> FileIO | None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = path.open("ab")
+    handle = path.open("ab", buffering=0)
     try:
         if lock(handle) and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
             return handle

@@ -1,13 +1,16 @@
 """Locks and leftovers."""
 
+import os
+import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sim2real.errors import Sim2RealError
-from sim2real.files import LEFTOVER, exclusive, leftovers_of, replacing
+from sim2real.files import LEFTOVER, exclusive, leftovers_of, lock, replacing
 
 
 def test_one_at_a_time_even_if_the_lock_is_removed(tmp_path: Path) -> None:
@@ -39,6 +42,49 @@ def test_without_patience_it_is_refused_at_once(tmp_path: Path) -> None:
         pytest.fail("two at a time")
     with exclusive(lock, "never said"):
         assert lock.read_bytes() == b""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_forked_has_no_part_in_the_locks_of_its_parent(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with exclusive(path, "never said"):
+        child = _forked(lambda: time.sleep(60))
+        time.sleep(0.1)
+        with pytest.raises(Sim2RealError, match="busy"), exclusive(path, "busy"):
+            pytest.fail("the child has let go of its parent's lock")
+    with exclusive(path, "the child holds it"):
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_forked_locks_for_itself(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+
+    def hold() -> None:
+        with exclusive(tmp_path / "lock", "never said"):
+            os.write(writing, b".")
+            time.sleep(60)
+
+    child = _forked(hold)
+    os.read(reading, 1)
+    with (tmp_path / "lock").open("ab", buffering=0) as file:
+        assert not lock(file)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with exclusive(tmp_path / "lock", "busy"):
+        pass
+
+
+def _forked(work: Callable[[], None]) -> int:
+    """The number of a process that does something and ends."""
+    if child := os.fork():
+        return child
+    try:
+        work()
+    finally:
+        os._exit(0)
 
 
 @pytest.mark.parametrize("name", ["a.png", "x" * 255])

@@ -4,6 +4,7 @@ Commands are registered like every other component and imported when they are ca
 """
 
 import errno
+import os
 import signal
 import sys
 from difflib import get_close_matches
@@ -114,6 +115,10 @@ def main() -> None:
     """Run the program: 0 done, 1 a one-line error, 2 wrong usage, 130 interrupted, 143 told to end."""
     for number in _ENDS:
         signal.signal(number, _end)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun ends its processes, unless it is killed itself
+        from sim2real.orphans import end_with_parent
+
+        end_with_parent()
     try:
         app()
     except Sim2RealError as error:

@@ -42,7 +42,7 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
 from sim2real.conversion.plan import Plan, Survey, make_plan, survey
-from sim2real.conversion.shares import at_work, check_company, door
+from sim2real.conversion.shares import at_work, door, has_company
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
 from sim2real.datasets.base import STATE_FOLDER
@@ -176,7 +176,7 @@ def _work(
     tell: Callable[[str], None],
 ) -> tuple[Plan, Tally]:
     with door(out):
-        joining = check_company(out, options.share, at_work(out))
+        joining = has_company(out, options.share)
         plan = make_plan(source, out, options, found, tell)
         check_space(plan)
         announce(plan)

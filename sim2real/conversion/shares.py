@@ -9,6 +9,7 @@ work, a process holds its own part of the manifest, so that those who come see w
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from sim2real.conversion.manifest import manifest_path, part_path, part_paths
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
-from sim2real.files import exclusive, lock
+from sim2real.files import PATIENCE, exclusive, lock
 
 _PATIENCE = 1800  # seconds: the first to come lists and plans, perhaps a dataset of millions on a slow disk
 
@@ -170,19 +171,25 @@ def at_work(out: Path) -> list[Path]:
     return [path for path in (manifest_path(out), *part_paths(out)) if _is_held(path)]
 
 
-def check_company(out: Path, share: tuple[int, int] | None, others: list[Path]) -> bool:
-    """Whether others are at work already who share it with this process.
+def has_company(out: Path, share: tuple[int, int] | None) -> bool:
+    """Whether others are at work already who share it with this process; to be asked by who holds the door.
 
     Raises:
         Sim2RealError: Somebody is at work who does not.
     """
     mates = {part_path(out, (index, share[1])) for index in range(share[1]) if index != share[0]} if share else set()
-    if strangers := [path for path in others if path not in mates]:
-        part = strangers[0].name.split(".")[1].replace("-", " ")
-        who = "" if strangers[0] == manifest_path(out) else f" (share {part})"
-        message = f"{out}: another conversion is writing here{who}; wait for it, or name another folder"
-        raise Sim2RealError(message)
-    return bool(others)
+    end = time.monotonic() + PATIENCE
+    while True:
+        others = at_work(out)
+        strangers = [path for path in others if path not in mates]
+        if not strangers:
+            return bool(others)
+        if time.monotonic() >= end:
+            part = strangers[0].name.split(".")[1].replace("-", " ")
+            who = "" if strangers[0] == manifest_path(out) else f" (share {part})"
+            message = f"{out}: another conversion is writing here{who}; wait for it, or name another folder"
+            raise Sim2RealError(message)
+        time.sleep(0.02)
 
 
 def _is_held(path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import TextIO
 import cv2
 
 from sim2real.errors import Sim2RealError
+from sim2real.orphans import end_with_parent
 from sim2real.toytown.files import CLASS_COLOURS, HEADERS, Rows, Shot, write_shot
 from sim2real.toytown.render import LOOKS, Look
 from sim2real.toytown.street import Street
@@ -170,6 +171,7 @@ def _rendered(shots: Iterable[Shot], workers: int) -> Iterator[tuple[Shot, Rows]
 
 def _calm() -> None:
     """One process, one thread: the workers share the machine already."""
+    end_with_parent()
     cv2.setNumThreads(1)
 
 

@@ -28,6 +28,7 @@ from sim2real.datasets.video import Drawing, Drawn, Report
 from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import read_scaled
+from sim2real.orphans import end_with_parent
 
 _AHEAD = 4  # batches that each worker makes ahead of time
 _LEFT_FREE = 2**31  # bytes of the disk that a cache leaves to checkpoints and to others
@@ -420,6 +421,7 @@ def naming_dead_workers() -> Iterator[None]:
 
 def _begin_worker(_worker: int) -> None:
     """In a worker process: signals are the loop's, which still needs its batches; one core is the worker's."""
+    end_with_parent()  # torch's own looks every five seconds, too late for who goes on at once
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Ctrl-C reaches the whole process group; Windows lacks the last
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -11,7 +11,7 @@ from typing import Any
 from sim2real.config import Config, read_config
 from sim2real.datasets.video import holds_only_drawn
 from sim2real.errors import SettingsError
-from sim2real.files import LEFTOVER, exclusive, write_whole
+from sim2real.files import LEFTOVER, PATIENCE, exclusive, write_whole
 from sim2real.training.checkpoints import Checkpoints, sync
 
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT})
@@ -90,7 +90,8 @@ class RunFolder:
         """
         checkpoints = self.checkpoints.folder
         checkpoints.mkdir(exist_ok=True)
-        with exclusive(checkpoints / ".lock", f"{self.path}: another training is at work here; wait for it"):
+        refusal = f"{self.path}: another training is at work here; wait for it"
+        with exclusive(checkpoints / ".lock", refusal, patience=PATIENCE):
             for folder in (self.path, self.samples, self.frames, checkpoints):
                 for entry in folder.glob(".*"):
                     if LEFTOVER.fullmatch(entry.name):

@@ -14,125 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.acceptance.nursery import Nursery
+
 Write = Callable[..., Path]
 
-ROOT = Path(__file__).parents[2]
 STATE = {".sim2real/conversion.json", ".sim2real/manifest.jsonl", ".sim2real/lock"}
-NURSERY = """
-import gc, json, os, resource, sys
-import cv2, numpy, torch, torch._dynamo  # once, for all that are born here
-import sim2real.cli.console, sim2real.cli.convert, sim2real.config, sim2real.conversion, sim2real.engines.torch
-from sim2real.cli import main
-
-gc.freeze()  # else each child would copy all of it to clear it away
-print(json.dumps("ready"), flush=True)
-for line in sys.stdin:
-    order = json.loads(line)
-    if "pid" in order:
-        pid, status = os.waitpid(order["pid"], order["flags"])
-        print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
-        continue
-    pid = os.fork()
-    if pid:
-        print(pid, flush=True)
-        continue
-    said = os.open(order["said"], os.O_WRONLY)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    os.chdir(order["folder"])
-    if order["largest"]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest"], order["largest"]))
-    sys.argv = ["sim2real", *order["args"]]
-    try:
-        main()
-    except SystemExit as ended:
-        if order["ends"]:
-            gc.unfreeze()
-            raise
-        sys.stdout.flush()
-        os._exit(ended.code or 0)
-"""
-
-
-class Nursery:
-    """A process that has imported everything and forks a process for each conversion: that takes no seconds."""
-
-    def __init__(self, folder: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-        pipe = subprocess.PIPE
-        self._folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY], env=environment, cwd=folder, stdin=pipe, stdout=pipe, text=True
-        )
-        assert self._answer() == "ready"
-
-    def ask(self, **order: object) -> Any:
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout
-        return json.loads(self._process.stdout.readline())
-
-    def convert(
-        self, out: Path, *options: object, source: str = "in", largest: int = 0, ends: bool = False
-    ) -> "Conversion":
-        """Begin a conversion.
-
-        Args:
-            out: The folder to convert into.
-            options: Of the command.
-            source: The dataset.
-            largest: Bytes that no file may exceed; 0 for no limit.
-            ends: Clear away all of Python at the end, as real processes do; else it just ends, which is quicker.
-        """
-        said = self._folder / f"said {out.name}.txt"
-        said.write_text("")
-        args = ["convert", source, str(out), "--device", "cpu", "--precision", "fp32", *map(str, options)]
-        order = {"args": args, "folder": str(self._folder), "said": str(said), "largest": largest, "ends": ends}
-        return Conversion(self, self.ask(**order), said)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-class Conversion:
-    """``sim2real convert`` at work."""
-
-    def __init__(self, nursery: Nursery, pid: int, said: Path) -> None:
-        self.pid = pid
-        self._nursery = nursery
-        self._said = said
-        self._code: int | None = None
-
-    def running(self) -> bool:
-        if self._code is None:
-            self._code = self._nursery.ask(pid=self.pid, flags=os.WNOHANG)
-        return self._code is None
-
-    def signal(self, number: int) -> None:
-        if self.running():
-            os.kill(self.pid, number)
-
-    def wait(self) -> tuple[int, str]:
-        """The exit code and all that was said; hangs are found by the timeout of the tests."""
-        if self._code is None:
-            self._code = self._nursery.ask(pid=self.pid, flags=0)
-        return self._code, self._said.read_text()
-
-    def wait_for_words(self) -> None:
-        """Wait until it has said what it is going to do, or has ended."""
-        while self.running() and not self._said.read_text():
-            time.sleep(0.001)
-
-    def wait_for_files(self, out: Path, count: int) -> None:
-        while self.running() and sum(len(names) for _, _, names in os.walk(out)) < count:
-            time.sleep(0.001)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -146,6 +146,13 @@ def test_shares_of_any_size_add_up_to_what_one_process_makes(
     assert everything(out) == alone
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is at work is refused at once; else it might be a killed process in its last moments."""
+    monkeypatch.setattr(shares, "PATIENCE", 0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_while_others_are_at_work(tmp_path: Path, source: Path, translate: Translate, alone: dict[str, bytes]) -> None:
     out = tmp_path / "out"
     visits: list[str] = []
@@ -183,6 +190,7 @@ def test_while_others_are_at_work(tmp_path: Path, source: Path, translate: Trans
     assert everything(out) == alone
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_lone_process_shares_with_nobody(tmp_path: Path, source: Path, translate: Translate) -> None:
     out = tmp_path / "out"
     refusals: list[Any] = []
