@@ -1,5 +1,6 @@
 """Commands that take no seconds to begin: a process that has imported everything forks one for each."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -122,11 +123,15 @@ class Command:
         """The exit code and all that was said; hangs are found by the timeout of the tests."""
         if self._code is None:
             self._code = self._nursery.ask(pid=self.pid, flags=0)
-        return self._code, self._said.read_text()
+        return self._code, self.said()
+
+    def said(self) -> str:
+        """All that it has said so far."""
+        return self._said.read_text()
 
     def wait_for_words(self) -> None:
         """Wait until it has said what it is going to do, or has ended."""
-        while self.running() and not self._said.read_text():
+        while self.running() and not self.said():
             time.sleep(0.001)
 
     def wait_for_files(self, out: Path, count: int) -> None:
@@ -139,6 +144,12 @@ class Command:
             return psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file by relative path."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
 
 
 def survivors(processes: Collection[psutil.Process], seconds: float) -> list[psutil.Process]:

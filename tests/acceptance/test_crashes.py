@@ -3,7 +3,6 @@
 Whatever happens, no file under its final name is partial, and a rerun ends in the bytes of an undisturbed conversion.
 """
 
-import hashlib
 import json
 import os
 import random
@@ -17,17 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.nursery import Nursery
+from tests.acceptance.nursery import Nursery, digests
 
 Write = Callable[..., Path]
 
 STATE = {".sim2real/conversion.json", ".sim2real/manifest.jsonl", ".sim2real/lock"}
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file by relative path."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
 
 
 def assert_nothing_partial(out: Path, undisturbed: dict[str, str]) -> None:
