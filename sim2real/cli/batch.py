@@ -126,7 +126,7 @@ def _check_conversions(config: "Config") -> None:
     for section in config.convert:
         check_places(Path(section.source), Path(section.out))
         parse_gate(section.gate)
-        open_dataset(section.source, section.dataset)
+        open_dataset(section.source, section.dataset, section.as_image)
 
 
 def _train(config: "Config") -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings, settings_here
+from sim2real.cli.settings import AsImageOption, DeviceOption, PrecisionOption, resolve_settings, settings_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,6 +57,7 @@ def command(
         list[str] | None, typer.Option(metavar="GLOB", help="Convert and carry only files that fit: '*/clone/*'.")
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
+    as_image: AsImageOption = None,
     carry: Annotated[Carry | None, typer.Option(help="How labels and all other files come over; copy.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG; 95.")] = None,
     resize: Annotated[
@@ -126,6 +127,7 @@ def command(
         "dataset": dataset,
         "include": include,
         "exclude": exclude,
+        "as_image": as_image,
         "carry": carry.value if carry else None,
         "quality": quality,
         "resize": _size(resize) if resize else None,
@@ -193,6 +195,7 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         direction=section.direction,
         include=tuple(section.include),
         exclude=tuple(section.exclude),
+        as_image=tuple(section.as_image),
         carry=section.carry,
         quality=section.quality,
         resize=section.resize,

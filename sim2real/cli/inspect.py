@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from sim2real.cli.settings import AsImageOption
+
 if TYPE_CHECKING:
     from sim2real.datasets import Dataset
     from sim2real.evaluation.layout import Layout, LayoutReport
@@ -21,6 +23,7 @@ def command(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Take it for this layout (see `sim2real datasets`).")
     ] = None,
+    as_image: AsImageOption = None,
     against: Annotated[
         list[Path] | None,
         typer.Option(
@@ -42,7 +45,7 @@ def command(
 
     from sim2real.datasets import open_dataset
 
-    opened = open_dataset(source, dataset)
+    opened = open_dataset(source, dataset, as_image or ())
     facts, report = _facts(opened), None
     if against:
         report = _compared(opened, against)

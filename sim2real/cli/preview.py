@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sim2real.cli.convert import Direction
-from sim2real.cli.settings import DeviceOption, PrecisionOption
+from sim2real.cli.settings import AsImageOption, DeviceOption, PrecisionOption
 
 
 def command(
@@ -18,6 +18,7 @@ def command(
     dataset: Annotated[
         str | None, typer.Option(help="Layout, see `sim2real datasets`; recognised if left out.")
     ] = None,
+    as_image: AsImageOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
 ) -> None:
@@ -35,7 +36,7 @@ def command(
         message = f"{file}: name a .png file in a folder that is there"
         raise Sim2RealError(message)
     translate = load(run, direction=direction, device=device or "auto", precision=precision or "auto")
-    paths = [src] if src.is_file() else spread_frames(src, dataset, translate.info, count)
+    paths = [src] if src.is_file() else spread_frames(src, dataset, translate.info, count, as_image or ())
     before, after = [], []
     with progress("frames") as report:
         for done, path in enumerate(paths, 1):

@@ -20,6 +20,14 @@ SetOption = Annotated[
 ]
 StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Length of the training.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything that is random.")]
+AsImageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--as-image",
+        metavar="GLOB",
+        help="These images are a camera's, though names or pixels tell of labels; may be repeated.",
+    ),
+]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:0.")]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
 DeterministicOption = Annotated[

@@ -69,6 +69,8 @@ class Data(Section):
         sim_exclude: What fits one of these is not used.
         real_include: As ``sim_include``, of the real side.
         real_exclude: As ``sim_exclude``, of the real side.
+        sim_as_image: Globs of images of the sim side that are a camera's, whatever their names and pixels tell.
+        real_as_image: As ``sim_as_image``, of the real side.
         video_every: Seconds from one frame to the next that is drawn from a video of the real side.
         video_frames: So many of one video at most; of a longer one they lie farther apart.
         video_change: A frame that differs less from the last one drawn is left out, as of a camera that stands still:
@@ -87,6 +89,8 @@ class Data(Section):
     sim_exclude: list[str] = []
     real_include: list[str] = []
     real_exclude: list[str] = []
+    sim_as_image: list[str] = []
+    real_as_image: list[str] = []
     video_every: PositiveFloat = 1.0
     video_frames: PositiveInt = 1000
     video_change: NonNegativeFloat = 2.0
@@ -278,6 +282,7 @@ class Conversion(Section):
         direction: Which of the run's generators; ``"sim2real"`` if left out.
         include: Globs; only frames that fit one are converted. None: all.
         exclude: Frames that fit one of these are not converted.
+        as_image: Globs of images that are the camera's, whatever their names and pixels tell.
         carry: How labels and all other files come over.
         quality: Of JPEG files.
         resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
@@ -295,6 +300,7 @@ class Conversion(Section):
     direction: Literal["sim2real", "real2sim"] | None = None
     include: list[str] = []
     exclude: list[str] = []
+    as_image: list[str] = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     quality: int = Field(95, ge=1, le=100)
     resize: tuple[PositiveInt, PositiveInt] | None = None

@@ -56,6 +56,7 @@ class Record:
         gate: What every translation must fulfil, ``"preservation>=0.9"``.
         rejected: What becomes of those that do not, see :mod:`sim2real.conversion.gate`.
         resize: Size [W, H] that all images are brought to, and with them all that depends on it; None: as they are.
+        as_image: Globs of images that are a camera's because the user says so, see :mod:`sim2real.datasets.photos`.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
     """
 
@@ -83,6 +84,7 @@ class Record:
     gate: list[str] = field(default_factory=list)
     rejected: str = "aside"
     resize: list[int] | None = None
+    as_image: list[str] = field(default_factory=list)
     stale: dict[str, int] = field(default_factory=dict)
 
     _FREE = (
@@ -90,6 +92,7 @@ class Record:
         "carry",
         "include",
         "exclude",
+        "as_image",
         "limit",
         "frames",
         "files",

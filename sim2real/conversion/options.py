@@ -21,6 +21,8 @@ class ConvertOptions:
         dataset: Registered layout of the source; None to recognise it.
         include: Globs of paths; if there are any, only files that fit one, of whatever role, are converted or carried.
         exclude: Globs of paths that are left out.
+        as_image: Globs of images that are a camera's, whatever their names and pixels tell; what an earlier conversion
+            into the same folder was told is not forgotten.
         limit: Translate only so many frames, the first ones, and leave out the images of the others.
         carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
         resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
@@ -45,6 +47,7 @@ class ConvertOptions:
     dataset: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    as_image: tuple[str, ...] = ()
     limit: int | None = None
     carry: Carry = "copy"
     resize: tuple[int, int] | None = None

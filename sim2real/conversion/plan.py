@@ -109,7 +109,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         raise Sim2RealError(message)
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
-    dataset = open_dataset(source, options.dataset)
+    dataset = open_dataset(source, options.dataset, _as_image(out, options))
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     stale = {path: what for what, paths in dataset.stale().items() for path in paths}
     jobs = [
@@ -119,6 +119,12 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     if options.resize:
         jobs = with_sizes(jobs, dataset, options.resize)
     return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate)
+
+
+def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
+    """What the user says is a camera image, now or in the conversion that is continued."""
+    earlier = None if options.overwrite or options.as_image else read_record(out)
+    return earlier.as_image if earlier else options.as_image
 
 
 def make_plan(
@@ -160,6 +166,7 @@ def make_plan(
         resize=list(options.resize) if options.resize else None,
         include=list(options.include),
         exclude=list(options.exclude),
+        as_image=list(dataset.as_image),
         limit=options.limit,
         frames=sum(job.translate for job in jobs),
         files=len(jobs),
@@ -216,13 +223,15 @@ def side_of(info: GeneratorInfo) -> str:
     return "sim" if (info.direction == "sim2real") != swapped else "real"
 
 
-def spread_frames(source: Path, layout: str | None, info: GeneratorInfo, count: int) -> list[Path]:
+def spread_frames(
+    source: Path, layout: str | None, info: GeneratorInfo, count: int, as_image: Sequence[str] = ()
+) -> list[Path]:
     """Images of so many frames, evenly spread over those of a dataset that a generator translates.
 
     Raises:
         DatasetError: There is no such frame.
     """
-    dataset = open_dataset(source, layout)
+    dataset = open_dataset(source, layout, as_image)
     images = [path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate]
     return [source / image for image in evenly(images, count)]
 
@@ -247,13 +256,16 @@ def select(
     frames = [frame.image for frame in dataset.frames(include, exclude) if frame.side in (None, side)]
     if not frames:
         everything = sum(frame.side in (None, side) for frame in dataset.frames())
+        if not everything and (findings := dataset.set_aside.findings):
+            message = f"{dataset.root}: none of the images in this {dataset.name} dataset is a camera's: {findings[0]}"
+            raise DatasetError(message)
         hint = f"--include and --exclude leave none of its {everything} frames" if everything else f"no {side} images"
         message = f"{dataset.root}: {hint} in this {dataset.name} dataset; `sim2real inspect` shows what is there"
         raise DatasetError(message)
     chosen, others = set(frames[:limit]), set(frames[limit:] if limit is not None else ())
     for path, role in [*dataset.files(), *((path, Role.AUX) for path in dataset.tree.broken)]:
         if path not in others and selected(path, include, exclude):
-            yield path, role, path in chosen
+            yield path, Role.IMAGE if path in chosen else role, path in chosen
 
 
 def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

@@ -101,7 +101,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         source = Path(record.source)
     lines = read_manifest(out)
     present, leftovers = contents(out)
-    dataset = open_dataset(source, record.dataset) if source else None
+    dataset = open_dataset(source, record.dataset, record.as_image) if source else None
     expected, folders = _expected(record, dataset, lines)
     problems = [Problem("missing", path, "an empty folder") for path in folders if not (out / path).is_dir()]
     wanted = {item.path: lines.get(item.path) for item in expected}

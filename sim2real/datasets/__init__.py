@@ -2,7 +2,10 @@
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,7 @@ from sim2real.datasets.findings import (
     misfits,
     other_looks,
 )
+from sim2real.datasets.photos import SetAside, set_aside
 from sim2real.errors import DatasetError, PluginError
 from sim2real.imageio import OTHER_PICTURES, is_image, read_rgb
 from sim2real.registry import BUILTIN, Entry, registry
@@ -43,14 +47,25 @@ class Dataset:
         match: Why the layout was recognised.
         tree: The paths under it.
         adapter: What knows the layout.
+        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
     """
 
-    def __init__(self, name: str, match: Match, tree: Tree, adapter: Adapter, remarks: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        match: Match,
+        tree: Tree,
+        adapter: Adapter,
+        *,
+        remarks: Sequence[str] = (),
+        as_image: Sequence[str] = (),
+    ) -> None:
         self.root = tree.root
         self.name = name
         self.match = match
         self.tree = tree
         self.adapter = adapter
+        self.as_image = tuple(as_image)
         self._remarks = tuple(remarks)
         self._claims: dict[str, bytearray] = {}
 
@@ -60,16 +75,57 @@ class Dataset:
     def frames(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Iterator[Frame]:
         """The camera images with their labels.
 
+        Images that the layout lists and that are no camera's are left out, see :attr:`set_aside`, unless ``include``
+        names them: if it fits such images alone, and not all that there are, it means those.
+
         Args:
             include: Globs on the image's path from the root, of which one must fit, if there are any; ``*`` also stands
                 for slashes: ``"*/clone/*"``.
             exclude: Globs of which none may fit.
         """
         included, excluded = _globs(include or ["*"]), _globs(exclude)
-        for frame in self.adapter.frames(self.tree):
-            if included.fullmatch(frame.image) and not excluded.fullmatch(frame.image):
+        named, all_fit, is_photo = list[Frame](), True, False
+        for frame in self._listed():
+            if not included.fullmatch(frame.image):
+                all_fit = False
+                continue
+            aside = frame.image in self.set_aside.roles
+            is_photo = is_photo or not aside
+            if not excluded.fullmatch(frame.image):
                 object.__setattr__(frame, "dataset", self)
-                yield frame
+                if aside:
+                    named.append(frame)
+                else:
+                    yield frame
+        if include and not is_photo and not all_fit:
+            yield from named
+
+    def _listed(self) -> Iterator[Frame]:
+        """All that the layout lists; where that only counts the images, what is set aside is not counted."""
+        left_out = Counter[str]()
+        counted = getattr(self.adapter, "counted", False)
+        for frame in self.adapter.frames(self.tree):
+            if counted and frame.image in self.set_aside.roles:
+                left_out[frame.sequence] += 1
+            less = left_out[frame.sequence]
+            yield replace(frame, index=frame.index - less) if less else frame
+
+    @cached_property
+    def set_aside(self) -> SetAside:
+        """The images that the layout lists and that are no camera's, and why.
+
+        Raises:
+            DatasetError: A glob of ``as_image`` fits none of them.
+        """
+        for glob in self.as_image:
+            fits = _globs([glob]).fullmatch
+            if not any(fits(frame.image) for frame in self.adapter.frames(self.tree)):
+                message = (
+                    f"{self.root}: --as-image '{glob}' fits none of the images that the layout '{self.name}' lists"
+                )
+                raise DatasetError(f"{message}; `sim2real inspect` shows what is there")
+        known, stated = getattr(self.adapter, "knows_images", False), _globs(self.as_image)
+        return set_aside(self.root, self.adapter.frames(self.tree), stated=stated, known=known)
 
     @property
     def facts(self) -> Facts | None:
@@ -121,6 +177,8 @@ class Dataset:
             yield f"{litter} files and folders that macOS has left (._name, __MACOSX) are passed over and not carried"
         if hasattr(self.adapter, "warnings"):
             yield from self.adapter.warnings(self.tree)
+        yield from map(str, self.set_aside.findings)
+        yield from self.set_aside.doubts
         yield from incomplete(
             self.frames,
             sparse=getattr(self.adapter, "sparse", ()),
@@ -170,9 +228,10 @@ class Dataset:
     def _known(self) -> Iterator[tuple[str, Role | None]]:
         """Every file with its role, in the order of the paths; None for what nobody knows."""
         claims, roles, other = self._claimed(), list(Role), getattr(self.adapter, "role", lambda _: None)
+        aside = self.set_aside.roles
         for folder, place, name in self.tree.places():
-            claim = claims[folder][place]
-            yield folder + name, roles[claim - 1] if claim else other(folder + name)
+            claim, path = claims[folder][place], folder + name
+            yield path, roles[claim - 1] if claim else aside.get(path) or other(path)
 
     def _claimed(self) -> dict[str, bytearray]:
         """For each folder a byte per entry: 0, or 1 + the place of the role that a frame gives it."""
@@ -180,7 +239,8 @@ class Dataset:
             claims = self.tree.flags()
             image, label = (1 + list(Role).index(role) for role in (Role.IMAGE, Role.LABEL))
             for frame in self.adapter.frames(self.tree):
-                for path, claim in [*((path, label) for path in frame.labels.values()), (frame.image, image)]:
+                own = () if frame.image in self.set_aside.roles else ((frame.image, image),)
+                for path, claim in [*((path, label) for path in frame.labels.values()), *own]:
                     folder, place = self._place(path)
                     claims[folder][place] = max(claim, claims[folder][place], key=(0, label, image).index)
             self._claims = claims
@@ -193,13 +253,14 @@ class Dataset:
         return place
 
 
-def open_dataset(path: str | Path, name: str | None = None) -> Dataset:
+def open_dataset(path: str | Path, name: str | None = None, as_image: Sequence[str] = ()) -> Dataset:
     """Open a folder as a dataset.
 
     Args:
         path: The folder.
         name: Registered name of its layout; found out by its rule if None: installed plugins are asked first, then
             what ships with sim2real, and the first that recognises the folder takes it.
+        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
 
     Raises:
         DatasetError: The folder is missing, or no image is found in it (with the named layout).
@@ -208,13 +269,13 @@ def open_dataset(path: str | Path, name: str | None = None) -> Dataset:
     """
     root = Path(path)
     if name is not None:
-        return _named(root, name)
+        return _named(root, name, as_image)
     entries = registry().entries("datasets")
     tree, remarks = Tree(root), list[str]()
     for entry in sorted(entries, key=lambda entry: entry.owner == BUILTIN):
         if (found := _recognised(entry, tree, remarks)) is not None:
             adapter, match = found
-            return Dataset(entry.name, match, tree, adapter(root), remarks)
+            return Dataset(entry.name, match, tree, adapter(root), remarks=remarks, as_image=as_image)
     packed = [path for path in tree if path.lower().endswith(_ARCHIVES)]
     hint = f"unpack {packed[0]} first" if packed else "name the folder that holds the dataset"
     message = f"{root}: no image found; {hint}"
@@ -234,7 +295,7 @@ def _recognised(entry: Entry, tree: Tree, remarks: list[str]) -> tuple[type[Adap
     return (adapter, match) if match else None
 
 
-def _named(root: Path, name: str) -> Dataset:
+def _named(root: Path, name: str, as_image: Sequence[str]) -> Dataset:
     adapter_class = registry().load("datasets", name)
     tree = Tree(root)
     adapter = adapter_class(root)
@@ -243,7 +304,7 @@ def _named(root: Path, name: str) -> Dataset:
         message = f"{root}: no frame in the layout of '{name}' ({registry().entry('datasets', name).summary})"
         raise DatasetError(f"{message}; leave --dataset out to have the layout recognised")
     images = match.images if match else sum(1 for _ in adapter.frames(tree))
-    return Dataset(name, match or Match("named by the user", images), tree, adapter)
+    return Dataset(name, match or Match("named by the user", images), tree, adapter, as_image=as_image)
 
 
 def _globs(patterns: Sequence[str]) -> re.Pattern[str]:

@@ -322,11 +322,12 @@ class Adapter(Protocol):
     no frame claims (AUX when it is absent or says None); ``warnings(tree: Tree) -> Iterator[str]`` for what a user
     should know before converting; ``stale: Sequence[tuple[str, str]]``, patterns that are searched in paths, without
     regard to case, and what in such a file, or in its name, tells the old looks; ``consecutive: bool``, whether the
-    indices of a sequence count the frames of a video; ``sparse: Collection[str]``, the kinds of labels that only some
-    images of a sequence have by design; ``resizing: Sequence[tuple[str, Rule]]``, what becomes of files if the
-    dataset is resized, see :mod:`sim2real.datasets.resizing`; ``intrinsics``, those that stand in no file, as of
-    :data:`sim2real.datasets.resizing.Intrinsics`. :class:`sim2real.datasets.layout.FolderLayout` has all of
-    that.
+    indices of a sequence count the frames of a video; ``counted: bool``, whether they only count the images in their
+    order; ``knows_images: bool``, whether the layout itself tells which images are a camera's, so that grey ones and
+    such of few colours are too, see :mod:`sim2real.datasets.photos`; ``sparse: Collection[str]``, the kinds of labels
+    that only some images of a sequence have by design; ``resizing: Sequence[tuple[str, Rule]]``, what becomes of files
+    if the dataset is resized, see :mod:`sim2real.datasets.resizing`; ``intrinsics``, those that stand in no file, as of
+    :data:`sim2real.datasets.resizing.Intrinsics`. :class:`sim2real.datasets.layout.FolderLayout` has all of that.
     """
 
     name: ClassVar[str]

@@ -44,6 +44,7 @@ class Coco:
     """
 
     name: ClassVar[str] = "coco"
+    counted: ClassVar = True
     rule: ClassVar[str] = "a JSON file in COCO's format, and the images that it names"
     by_replicator: ClassVar[bool] = False
     resizing: ClassVar[Resizing] = (

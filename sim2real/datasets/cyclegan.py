@@ -8,7 +8,6 @@ from typing import ClassVar, Final, Literal
 
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Side, Tree
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
 from sim2real.imageio import IMAGE_SUFFIXES
@@ -23,6 +22,7 @@ class CycleGAN:
     """
 
     name: ClassVar = "cyclegan"
+    counted: ClassVar = True
     facts: ClassVar = Facts(
         title="CycleGAN folders",
         about="Two unpaired sets of images in one folder: A is the simulation (or the paintings), B is real.",
@@ -65,10 +65,8 @@ class CycleGAN:
 
     @classmethod
     def _photos(cls, tree: Tree) -> Iterator[PathMatch]:
-        """The images in the four folders, but for masks and the like beside them."""
-        found = list(tree.find(cls._FOLDER, _IMAGE))
-        masks = set(labels_by_name(image.path for image in found))
-        return (image for image in found if image.path not in masks)
+        """The images in the four folders."""
+        return tree.find(cls._FOLDER, _IMAGE)
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image, with its side and its split."""
@@ -89,6 +87,8 @@ class KaggleMonet:
     """
 
     name: ClassVar = "kaggle-monet"
+    counted: ClassVar = True
+    knows_images: ClassVar = True
     facts: ClassVar = Facts(
         title="Kaggle: I'm Something of a Painter Myself",
         about="Paintings by Monet, and photos.",

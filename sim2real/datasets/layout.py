@@ -61,6 +61,7 @@ class FolderLayout:
     intrinsics: ClassVar[Intrinsics] = {}
     consecutive: ClassVar[bool] = False
     sparse: ClassVar[Collection[str]] = ()
+    knows_images: ClassVar[bool] = True
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -39,6 +39,7 @@ class _Unity(ABC):
     """What both layouts share: their JSON files are read once for the list of photos, and one again for a label."""
 
     name: ClassVar[str]
+    knows_images: ClassVar = True
     facts: ClassVar[Facts]
     rule: ClassVar[str]
     files: ClassVar[tuple[str, str]]

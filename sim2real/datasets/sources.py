@@ -64,8 +64,12 @@ def image_path(frame: Frame) -> Path:
     return (frame.dataset.root if frame.dataset else Path()) / frame.image
 
 
-def find_pictures(path: Path) -> Place:
+def find_pictures(path: Path, as_image: Sequence[str] = ()) -> Place:
     """Look what is at a path.
+
+    Args:
+        path: A folder or a video.
+        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
 
     Raises:
         DatasetError: There is nothing, or neither a picture nor a video in it.
@@ -73,7 +77,7 @@ def find_pictures(path: Path) -> Place:
     if is_video(path.name) and path.is_file():
         return Place(path=path, videos=(path.name,))
     try:
-        dataset = open_dataset(path)
+        dataset = open_dataset(path, as_image=as_image)
     except DatasetError:
         videos = tuple(filter(is_video, Tree(path)))
         if not videos:
@@ -84,19 +88,23 @@ def find_pictures(path: Path) -> Place:
     return Place(path=path, dataset=dataset, videos=videos if is_plain else (), unused=() if is_plain else videos)
 
 
-def open_folder(path: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Source:
+def open_folder(
+    path: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), as_image: Sequence[str] = ()
+) -> Source:
     """Open a folder for its images alone.
 
     Args:
         path: The folder.
         include: Globs on the path of an image within it, of which one must fit, if there are any.
         exclude: Globs of which none may fit.
+        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
 
     Raises:
         DatasetError: There is no image in it.
     """
-    dataset = open_dataset(path)
-    return Source(path=path, layout=dataset.name, frames=tuple(dataset.frames(include, exclude)))
+    dataset = open_dataset(path, as_image=as_image)
+    frames = tuple(dataset.frames(include, exclude))
+    return Source(path=path, layout=dataset.name, frames=frames, notes=tuple(_left_out(dataset)))
 
 
 def open_sources(
@@ -105,6 +113,7 @@ def open_sources(
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    as_image: Sequence[str] = (),
     drawing: Drawing | None = None,
     progress: Report = lambda *_: None,
 ) -> list[Source]:
@@ -115,6 +124,7 @@ def open_sources(
         drawn: Folder for the frames of videos; what it holds already is not drawn again.
         include: Globs of which one must fit, if there are any: the path of an image within its place, or of a video.
         exclude: Globs of which none may fit.
+        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
         drawing: Which frames of a video.
         progress: Told how the drawing goes.
 
@@ -128,7 +138,7 @@ def open_sources(
             fnmatchcase(video, glob) for glob in exclude
         )
 
-    places = [find_pictures(path) for path in paths]
+    places = [find_pictures(path, as_image) for path in paths]
     videos = [[video for video in place.videos if wanted(video)] for place in places]
     files = [place.root / video for place, chosen in zip(places, videos, strict=True) for video in chosen]
     results = iter(draw_frames(files, drawn, drawing or Drawing(), progress))
@@ -172,8 +182,19 @@ def _frames_by_folder(drawn: Path) -> dict[str, list[Frame]]:
 
 def _notes(place: Place, drawn: Sequence[tuple[str, Drawn]]) -> Iterator[str]:
     yield from (f"{place.root / video}: {each.problem}" for video, each in drawn if each.problem)
+    if place.dataset:
+        yield from _left_out(place.dataset)
     if place.unused and place.dataset:
         yield (
             f"{place.path}: recognised as {place.dataset.name}, so no frames are drawn from its videos "
             f"({len(place.unused)}); name those that are real, e.g. {place.unused[0]}"
+        )
+
+
+def _left_out(dataset: Dataset) -> Iterator[str]:
+    """Which images are not trained on because they are no camera images."""
+    for finding in dataset.set_aside.findings:
+        yield (
+            f"{dataset.root}: {finding.images} images are left out: {finding.reason}, {finding.place}; if they are a "
+            f"camera's, name them in data.sim_as_image or data.real_as_image: '{finding.glob}'"
         )

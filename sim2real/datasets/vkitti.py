@@ -54,6 +54,7 @@ class VirtualKitti2:
     """
 
     name: ClassVar = "vkitti2"
+    knows_images: ClassVar = True
     facts: ClassVar = Facts(
         title="Virtual KITTI 2",
         about=(
@@ -270,6 +271,7 @@ class VirtualKitti1:
     """
 
     name: ClassVar = "vkitti1"
+    knows_images: ClassVar = True
     facts: ClassVar = Facts(
         title="Virtual KITTI 1.3.1",
         about="The first edition, also 1.2.1: five worlds in ten variations, seen by one camera.",

@@ -67,6 +67,7 @@ class PascalVOC(FolderLayout):
         (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.(?:png|npy)$|(?:^|/)Annotations/.+\.xml$", Role.LABEL),
         (r"(?:^|/)ImageSets/|(?:^|/)labelmap\.txt$", Role.AUX),
     )
+    knows_images = False
     sparse = ("segmentation", "instance")
     facts = Facts(
         title="Pascal VOC",

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, read_rows
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import draw, fill_polygon
@@ -49,6 +48,7 @@ class Yolo(FolderLayout):
         (r"\.cache$", "what a loader remembers of files and their sizes"),
         (r"\.npy$", "decoded pixels that ultralytics keeps beside the images"),
     )
+    knows_images = False
     sparse = ("boxes", "segmentation", "instance")  # an image without a file shows background alone
     facts = Facts(
         title="YOLO",
@@ -150,7 +150,7 @@ def _corners(row: list[str], *, pointed: bool) -> NDArray[np.float64]:
 
 
 def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
-    """The paths of the images, and of their rows, empty where there are none; masks beside images are none."""
+    """The paths of the images, and of their rows, empty where there are none."""
     for folder in ("", *tree.folders):
         images = [name for name in tree.names(folder) if is_image(name)]
         if not images:
@@ -162,9 +162,7 @@ def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
         texts = [rows.get(name.rpartition(".")[0], "") for name in images]
         if inside or any(texts):
             prefix = f"{folder}/" if folder else ""
-            masks = set(labels_by_name(images))
-            pairs = zip(images, texts, strict=True)
-            yield from ((prefix + name, text) for name, text in pairs if text or name not in masks)
+            yield from zip((prefix + name for name in images), texts, strict=True)
 
 
 def _filled(tree: Tree) -> Iterator[str]:

@@ -155,9 +155,9 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     record = read_record(out)
     if source is None:
         source = _recorded_source(out, record)
-    dataset = open_dataset(source, layout or (record.dataset if record else None))
+    dataset = open_dataset(source, layout or (record.dataset if record else None), record.as_image if record else ())
     lines = read_manifest(out) if record else {}
-    resized = _resized(out, dataset.name) if record and record.resize else None
+    resized = _resized(out, dataset) if record and record.resize else None
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):
         line = lines.get(frame.image)
@@ -185,10 +185,10 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     )
 
 
-def _resized(out: Path, layout: str) -> dict[str, Frame]:
+def _resized(out: Path, source: Dataset) -> dict[str, Frame]:
     """The frames of a resized conversion by path; none where it left out the labels by which its layout is known."""
     try:
-        return {frame.image: frame for frame in open_dataset(out, layout).frames()}
+        return {frame.image: frame for frame in open_dataset(out, source.name, source.as_image).frames()}
     except DatasetError:
         return {}
 

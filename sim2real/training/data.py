@@ -118,18 +118,20 @@ def open_domains(
     if not config.sim:
         raise SettingsError("no images of the simulation: give SIM and REAL, or set sim and real in sim2real.toml")
     data = config.data
-    sim = _open_domain(config, "sim", [open_folder(Path(config.sim), data.sim_include, data.sim_exclude)])
+    simulated = open_folder(Path(config.sim), data.sim_include, data.sim_exclude, data.sim_as_image)
+    sim = _open_domain(config, "sim", [simulated])
     if config.real:
         real = open_sources(
             config.real_places,
             drawn or config.run_folder / "frames",
             include=data.real_include,
             exclude=data.real_exclude,
+            as_image=data.real_as_image,
             drawing=Drawing.of(data),
             progress=progress,
         )
     else:
-        real = [open_folder(Path(config.sim), data.real_include, data.real_exclude)]
+        real = [open_folder(Path(config.sim), data.real_include, data.real_exclude, data.real_as_image)]
     return sim, _open_domain(config, "real", real)
 
 

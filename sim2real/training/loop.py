@@ -115,7 +115,7 @@ class Trainer:
         own: dict[str, Own] = {"method": self.method, "remarks": self._remarks, "meter": self._meter}
         self._keeper = Keeper(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
         self.step, self._findings = self._keeper.load() if resume else (0, [])
-        self._findings += [note for origin in self.real.origins for note in origin.notes]
+        self._findings += [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
         self._findings += self._limits()
         if self._is_patience_over():
             self.total = self.step

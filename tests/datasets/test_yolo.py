@@ -155,7 +155,7 @@ def test_what_macos_leaves_beside_descriptions_is_passed_over(grow: Grow, plant:
 def test_mask_beside_an_image_is_no_image(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "train/0.png", "train/0_mask.png", {"train/0.txt": "0 .5 .5 .1 .1\n"})
     assert list(frames(tmp_path)) == ["train/0.png"]
-    assert any("not frames of this layout" in line for line in open_dataset(tmp_path).warnings())
+    assert any("named as labels of other images" in line for line in open_dataset(tmp_path).warnings())
 
 
 def test_byte_order_marks_are_no_part_of_rows_and_names(tmp_path: Path, plant: Plant) -> None:

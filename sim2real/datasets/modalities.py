@@ -1,0 +1,120 @@
+"""What the name of an image, or of its folder, tells of what it shows: depth, classes, normals, or nothing."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+_COLOUR_CODED: Final = re.compile(
+    r"(.*/)?(classgt_\d+\.png|\w+_gt(Fine|Coarse)_color\.png|(semantic_rgb|viz_\w+|vkitti_[\d.]+_scenegt)/.*"
+    r"|(GT/COLOR|colormaps|color_labels|SegmentationClassVisualization)/.*)",
+    re.IGNORECASE,
+)
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_LABELS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    depth depths distance disparity disparities disp range flow normal normals semantic semantics sem semseg seg
+    segs segm segment segments segmentation segmentations segmap ss cs instance instances inst panoptic parsing
+    silhouette mask masks matte trimap label labels annotation annotations anno bev depthvis depthmap coord coords
+    coordinate coordinates nocs uv uvs xyz position positions vector vectors albedo roughness metallic cryptomatte
+    objectid indexob indexma lidar dvs occlusion occlusions visib heatmap confidence
+        """,
+    )
+)
+_NEUTRAL: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    rgb rgba color colors colour colours colored coloured image images img imgs photo photos picture pictures
+    frame frames jpeg jpg png lit render rendered renders final combined beauty optical opt object objects class
+    classes id ids map maps raw viz vis visual visualization visualisation gt scene camera cam input orig original
+    sat surface perspective planar motion forward backward rawlight coldlight warmlight meters metres encoded
+    palette space world view
+        """,
+    )
+)
+_SHORTEST: Final = 3  # letters of a word that another one may be glued to
+_CHECKED: Final = 64  # images of a group whose numbers are looked for among others'
+
+
+def is_colour_coded(path: str) -> bool:
+    """Whether a path is one of the colour-coded labels of known datasets."""
+    return _COLOUR_CODED.fullmatch(path) is not None
+
+
+def label_words(path: str) -> Counter[str]:
+    """The words in a path that tell of labels: ``"SegCam/f_1.png"`` has ``"seg"``."""
+    return Counter(word for word in _words(path) if word in _LABELS)
+
+
+def labels_by_name(groups: Mapping[str, Sequence[str]], photos: Mapping[str, Sequence[str]]) -> list[str]:
+    """The groups named as labels of others: of equal words and numbers, but for words of labels that others lack.
+
+    ``depth/7.png`` is one beside ``rgb/7.jpg``, ``segmentation/depth/7.png`` beside ``segmentation/rgb/7.png``, and
+    neither is one alone. Words such as rgb and image tell nothing.
+
+    Args:
+        groups: Images, by the shape of their paths: what is left of them without their numbers.
+        photos: Such images, likewise, as are known to be no labels.
+    """
+    alike: dict[tuple[str, ...], list[tuple[Sequence[str], Counter[str]]]] = {}
+    for shape, paths in groups.items():
+        alike.setdefault(_own(shape), []).append((paths, label_words(shape)))
+    for shape, paths in photos.items():
+        alike.setdefault(_own(shape), []).append((paths, Counter()))
+    found = []
+    for shape in groups:
+        words = label_words(shape)
+        others = [paths for paths, fewer in alike[_own(shape)] if fewer < words] if words else []
+        if others and _are_of(groups[shape], (path for paths in others for path in paths)):
+            found.append(shape)
+    return found
+
+
+def _are_of(labels: Sequence[str], photos: Iterator[str]) -> bool:
+    """Whether most images of a group have the numbers of photos."""
+    step = -(-len(labels) // _CHECKED)
+    sample = [_own(path) for path in labels[::step]]
+    numbers = set(map(_own, photos))
+    return 2 * sum(own in numbers for own in sample) >= len(sample)
+
+
+def _own(path: str) -> tuple[str, ...]:
+    """The words and numbers in a path that tell neither of labels nor nothing."""
+    return tuple(word for word in _words(path) if word not in _LABELS and word not in _NEUTRAL)
+
+
+def _words(path: str) -> Iterator[str]:
+    folder, _, name = path.rpartition("/")
+    yield from _words_of(folder)
+    yield from _split(name.rpartition(".")[0])
+
+
+@lru_cache(maxsize=4096)
+def _words_of(folder: str) -> tuple[str, ...]:
+    return tuple(_split(folder))
+
+
+def _split(text: str) -> Iterator[str]:
+    """Words in small letters, and numbers without leading zeros; words that are glued together apart."""
+    for found in _WORDS.findall(text):
+        word = found.lower()
+        if word[0].isdigit():
+            yield word.lstrip("0") or "0"
+        elif word in _LABELS or word in _NEUTRAL:
+            yield word
+        else:
+            yield from _unglued(word)
+
+
+@lru_cache(maxsize=4096)
+def _unglued(word: str) -> tuple[str, ...]:
+    """The parts of ``depthcam`` or ``flowviz``, each of them a word that is known; else the word."""
+    for place in range(_SHORTEST, len(word) - _SHORTEST + 1):
+        parts = word[:place], word[place:]
+        if all(part in _LABELS or part in _NEUTRAL for part in parts):
+            return parts
+    return (word,)

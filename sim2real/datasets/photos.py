@@ -1,0 +1,294 @@
+"""The one rule for what is a camera image: what a layout lists as images is checked, whatever the layout.
+
+Four kinds of evidence, the cheapest first. Images are judged in groups, whose paths differ in digits alone, by a sample
+of each: one odd file decides nothing.
+
+1. **Names**, see :mod:`sim2real.datasets.modalities`: the images have the names of others but for a word of labels, as
+   ``depth/7.png`` beside ``rgb/7.jpg`` or ``7_cs.png`` beside ``7.png``.
+2. **Headers**: palette images, and those that have not 8 bits a channel, cannot be translated.
+3. **Pixels that are no light**, see :mod:`sim2real.datasets.pixels`: numbers coded in colours, directions, coordinates,
+   pictures of optical flow.
+4. **Doubts**: few colours, one channel, a smooth grey. Photos can have these too, so they count only where other images
+   remain, at least one for four, and not in layouts that know which of their folders are a camera's.
+
+What is set aside is carried as it is. Only the user can overrule this, by naming the images.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sim2real.datasets.base import Frame, Role
+from sim2real.datasets.modalities import is_colour_coded, label_words, labels_by_name
+from sim2real.datasets.pixels import ONE_CHANNEL, Kind, kind_of
+from sim2real.errors import ImageError
+from sim2real.imageio import Header, read_header, read_rgb
+
+_COPIES: Final = re.compile(r"(?:^|/)(?:\.[^/]+|@eaDir)/")
+_DIGITS: Final = re.compile(r"\d+")
+_GROUPS: Final = 64  # of which pixels are looked at, the largest ones
+_VALUES: Final = 8  # different names of folders at one depth, before they count as one
+_HEADERS: Final = 8  # of a group that are read at first
+_DECODED: Final = 4  # images of a group
+_LARGEST: Final = 2**26  # pixels of an image that is decoded for this
+_REMAINING: Final = 4  # images that are doubted for each one that is not
+_TOLD: Final = 3  # folders
+
+
+class Finding(NamedTuple):
+    """Images that are no camera images: how many, where they are, and why."""
+
+    images: int
+    folders: Counter[str]
+    example: str
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """Where they are, in words."""
+        most = [folder or "the outermost folder" for folder, _ in self.folders.most_common(_TOLD)]
+        more = f" and {len(self.folders) - _TOLD} more folders" if len(self.folders) > _TOLD else ""
+        return f"in {', '.join(most)}{more}, e.g. {self.example}"
+
+    @property
+    def glob(self) -> str:
+        """What picks the first of them, and others like it: the files of its folder with its suffix."""
+        folder, slash, name = self.example.rpartition("/")
+        return f"{folder}{slash}*{_DIGITS.split(name)[-1]}"
+
+    def __str__(self) -> str:
+        """A line for who converts."""
+        return (
+            f"{self.images} images are carried unchanged: {self.reason}, {self.place}; if they are a camera's, say "
+            f"--as-image '{self.glob}'"
+        )
+
+
+@dataclass(slots=True)
+class SetAside:
+    """Images of a dataset that are no camera images.
+
+    Attributes:
+        roles: What they are, by path.
+        findings: Why, a line each.
+        doubts: Lines about images that are taken for a camera's all the same.
+    """
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def add(self, paths: Sequence[str], role: Role, reason: str) -> None:
+        """Set images aside; those of one reason become one finding."""
+        if not paths:
+            return
+        self.roles.update(dict.fromkeys(paths, role))
+        folders = Counter(path.rpartition("/")[0] for path in paths)
+        for place, finding in enumerate(self.findings):
+            if finding.reason == reason:
+                merged = Finding(finding.images + len(paths), finding.folders + folders, finding.example, reason)
+                self.findings[place] = merged
+                return
+        self.findings.append(Finding(len(paths), folders, paths[0], reason))
+
+
+def set_aside(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[str], known: bool) -> SetAside:
+    """Find out which of the images that a layout lists are no camera images.
+
+    Args:
+        root: The dataset.
+        frames: What the layout lists.
+        stated: Fits the paths of those that are a camera's because the user says so.
+        known: Whether the layout itself tells which folders are a camera's: then no doubt is followed.
+    """
+    labelled = set[str]()
+    groups: dict[str, list[str]] = {}
+    photos: dict[str, list[str]] = {}
+    for frame in frames:
+        sure = stated.fullmatch(frame.image)
+        (photos if sure else groups).setdefault(_shape(frame.image), []).append(frame.image)
+        if frame.labels and not known:
+            labelled.add(frame.image)
+    aside = SetAside()
+    if not known:
+        _take(aside, groups, _COPIES.search, Role.STALE, "in hidden folders, as thumbnails are")
+    _take(aside, groups, is_colour_coded, Role.PSEUDO, "named as the colour-coded labels of known datasets are")
+    for shape in labels_by_name(groups, photos):
+        aside.add(groups.pop(shape), Role.LABEL, "named as labels of other images are")
+    sorted_out = [part for paths in _pooled(groups) for part in _by_header(root, paths, aside, each=not known)]
+    doubts = list(_look(root, sorted_out, aside, labelled, known=known))
+    _follow(doubts, sum(map(len, [*groups.values(), *photos.values()])), aside, known=known)
+    if not known:
+        _doubt_names(groups, aside)
+    return aside
+
+
+def _take(
+    aside: SetAside, groups: dict[str, list[str]], fits: Callable[[str], object], role: Role, reason: str
+) -> None:
+    """Set aside the groups whose shape fits."""
+    for shape in [shape for shape in groups if fits(shape)]:
+        aside.add(groups.pop(shape), role, reason)
+
+
+def _shape(path: str) -> str:
+    """A path without its numbers, which stand for those of frames."""
+    folder, slash, name = path.rpartition("/")
+    return f"{_folder_shape(folder)}{slash}{_DIGITS.sub('0', name)}"
+
+
+@lru_cache(maxsize=4096)
+def _folder_shape(folder: str) -> str:
+    return _DIGITS.sub("0", folder)
+
+
+def _pooled(groups: Mapping[str, list[str]]) -> list[list[str]]:
+    """The groups; where names are no numbers, so that there are too many, those of a folder and of its like as one."""
+    if len(groups) <= _GROUPS:
+        return list(groups.values())
+    keys = {shape: _pool(shape, shape.split("/")[:-1]) for shape in groups}
+    if len(set(keys.values())) > _GROUPS:
+        values: dict[int, set[str]] = {}
+        for shape in groups:
+            for depth, folder in enumerate(shape.split("/")[:-1]):
+                values.setdefault(depth, set()).add(folder)
+        for shape in groups:
+            folders = shape.split("/")[:-1]
+            kept = [name if len(values[depth]) <= _VALUES else "*" for depth, name in enumerate(folders)]
+            keys[shape] = _pool(shape, kept)
+    pools: dict[tuple[str, ...], list[str]] = {}
+    for shape, paths in groups.items():
+        pools.setdefault(keys[shape], []).extend(paths)
+    return list(pools.values())
+
+
+def _pool(shape: str, folders: Sequence[str]) -> tuple[str, ...]:
+    return (*folders, "", *sorted(label_words(shape)), shape.rpartition(".")[2].lower())
+
+
+class _Part(NamedTuple):
+    """Images of a group whose headers are alike."""
+
+    paths: list[str]
+    grey: bool
+
+
+def _by_header(root: Path, paths: list[str], aside: SetAside, *, each: bool) -> Iterator[_Part]:
+    """Set aside what cannot be translated, and yield the colour images of a group and its grey ones.
+
+    Of those that name a PNG every header is read if ``each`` says so: that is cheap, and PNG is what labels are.
+    """
+    every = each and paths[0].lower().endswith(".png")
+    sample = {path: _told(root / path) for path in (paths if every else spread(paths, _HEADERS))}
+    if len(set(sample.values()) - {None}) > 1 and not every:
+        sample = {path: _told(root / path) for path in paths}
+    known = [told for told in sample.values() if told]
+    parts: dict[bool, list[str]] = {}
+    for path in paths:
+        told = sample.get(path) or (known[0] if known and path not in sample else None)
+        if told and told.reason:
+            aside.add([path], Role.LABEL, told.reason)
+        else:
+            parts.setdefault(bool(told and told.grey), []).append(path)
+    yield from (_Part(part, grey) for grey, part in parts.items())
+
+
+class _Told(NamedTuple):
+    """What a header says: why it is no photo's, if it cannot be one's, and whether there is no colour in it."""
+
+    reason: str
+    grey: bool
+
+
+def _told(path: Path) -> _Told | None:
+    """None of a damaged image: whoever decodes it will say so."""
+    header = _header(path)
+    if header is None:
+        return None
+    if header.palette:
+        return _Told("palette images", grey=False)
+    if header.bits != 8:
+        return _Told(f"{header.bits} bits a channel", grey=False)
+    return _Told("", grey=header.channels < 3)
+
+
+def _header(path: Path) -> Header | None:
+    try:
+        return read_header(path)
+    except ImageError:
+        return None
+
+
+class _Doubt(NamedTuple):
+    """Images that may be labels."""
+
+    paths: list[str]
+    kind: Kind
+
+
+def _look(root: Path, parts: Iterable[_Part], aside: SetAside, labelled: set[str], *, known: bool) -> Iterator[_Doubt]:
+    """Decode some images of each group, set aside those that are no light, and yield the doubts."""
+    for rank, (paths, grey) in enumerate(sorted(parts, key=lambda part: -len(part.paths))):
+        kind = _kind(root, paths) if rank < _GROUPS else None
+        if kind and not kind.doubtful:
+            aside.add(paths, kind.role, kind.reason)
+        elif kind:
+            yield _Doubt(paths, kind)
+        elif grey and not known and _is_lossless(paths[0]) and not labelled.intersection(spread(paths, _HEADERS)):
+            yield _Doubt(paths, ONE_CHANNEL)
+
+
+def _is_lossless(path: str) -> bool:
+    return not path.lower().endswith((".jpg", ".jpeg"))
+
+
+def _kind(root: Path, paths: Sequence[str]) -> Kind | None:
+    """What most of a sample of images are, None of photos."""
+    found = Counter(_kind_of(root / path) for path in spread(paths, _DECODED))
+    del found[_UNREADABLE]
+    total, photos = found.total(), found.pop(None, 0)
+    return found.most_common(1)[0][0] if found and 3 * photos <= total else None
+
+
+_UNREADABLE: Final = Kind("", Role.AUX, doubtful=True)
+
+
+def _kind_of(path: Path) -> Kind | None:
+    header = _header(path)
+    if header is None or header.width * header.height > _LARGEST:
+        return _UNREADABLE
+    try:
+        return kind_of(read_rgb(path))
+    except ImageError:
+        return _UNREADABLE
+
+
+def _follow(doubts: Iterable[_Doubt], images: int, aside: SetAside, *, known: bool) -> None:
+    """Set aside what is doubted if of so many images enough others remain, else say so."""
+    doubts = list(doubts)
+    remaining = images - sum(len(doubt.paths) for doubt in doubts)
+    for paths, kind in doubts:
+        if not known and _REMAINING * remaining >= len(paths):
+            aside.add(paths, kind.role, kind.reason)
+        elif kind is not ONE_CHANNEL:
+            which = f"{len(paths)} images" if remaining else "all images"
+            aside.doubts.append(f"{which} have {kind.reason}, e.g. {paths[0]}; if they are labels, do not convert them")
+
+
+def _doubt_names(groups: Mapping[str, list[str]], aside: SetAside) -> None:
+    named = [path for shape, paths in groups.items() if label_words(shape) for path in paths if path not in aside.roles]
+    if named:
+        aside.doubts.append(
+            f"{len(named)} images are taken for photos, though their names tell of labels, e.g. {named[0]}; if they "
+            "are, leave them out with --exclude"
+        )
+
+
+def spread(paths: Sequence[str], count: int) -> list[str]:
+    """So many of the paths, evenly spread, the first among them; all of them if there are no more."""
+    step = max(1.0, len(paths) / count)
+    return [paths[int(place * step)] for place in range(min(count, len(paths)))]
