@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sim2real.datasets.base import Role
+from sim2real.datasets.fit import why_unresizable
 from sim2real.datasets.resizing import (
     KEEP,
     NEAREST,
@@ -103,8 +104,12 @@ class Resizer:
         self._sizes: dict[str, Size | None] = {}  # of the images, None of those that cannot be read
         self._kinds: dict[str, set[str]] = defaultdict(set)  # of a label
         self._claims: dict[str, _Sizes] = defaultdict(dict)  # a label -> the sizes of its images
+        self._unfit: dict[str, str] = {}  # a label that does not lie on the pixels of an image -> why
         for frame in dataset.frames():
-            size = self._sizes[frame.image] = _size_of(dataset.root / frame.image)
+            image = dataset.root / frame.image
+            size = self._sizes[frame.image] = _size_of(image)
+            if size and frame.labels and (reason := why_unresizable(dataset.adapter, frame, image, size)):
+                self._unfit |= dict.fromkeys(frame.labels.values(), reason)
             for kind, path in frame.labels.items():
                 self._kinds[path].add(kind)
                 self._claims[path].setdefault(size, frame.image)
@@ -121,6 +126,8 @@ class Resizer:
             return self._resize(PHOTO, size) if size else None  # whoever decodes it will say what is wrong
         if (rule := self._rule(path, role)) is KEEP:
             return None
+        if reason := self._unfit.get(path):
+            raise UnknownError(reason)
         found = self._claims.get(path) or self._about(path)
         sizes = [size for size in found if size]
         if not sizes:

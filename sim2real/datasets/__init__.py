@@ -22,6 +22,7 @@ from sim2real.datasets.findings import (
     misfits,
     other_looks,
 )
+from sim2real.datasets.fit import misplaced, numbered, on_stored_pixels, told_size
 from sim2real.datasets.photos import SetAside, set_aside
 from sim2real.errors import DatasetError, PluginError
 from sim2real.imageio import OTHER_PICTURES, is_image, read_rgb
@@ -194,6 +195,7 @@ class Dataset:
                 "them as PNG or JPEG if they are photos"
             )
         yield from misfits(self.root, self.frames(), self.match.images)
+        yield from misplaced(self)
 
     def _lonely(self) -> Iterator[str]:
         """Labels of which no image has any: they lie where the layout does not look; JSON files may well hold none."""
@@ -214,16 +216,22 @@ class Dataset:
         return read_rgb(self.root / frame.image)
 
     def load_label(self, frame: Frame, kind: str) -> "Label":
-        """Decode one label of a frame.
+        """Decode one label of a frame, on the pixels of the image as it is stored.
+
+        Labels whose file tells another size of the image are scaled, or turned back where EXIF explains it; boxes
+        with edges that are no numbers are left out.
 
         Raises:
-            DatasetError: The frame has no label of that kind.
+            DatasetError: The frame has no label of that kind, it is damaged, or where it lies is not known.
             ImageError: The label is a damaged image.
         """
         if kind not in frame.labels:
             message = f"{frame.image}: no label '{kind}'; it has {', '.join(frame.labels) or 'none'}"
             raise DatasetError(message)
-        return self.adapter.load_label(frame, kind)
+        label = self.adapter.load_label(frame, kind)
+        if told := told_size(self.adapter, frame, kind):
+            label = on_stored_pixels(label, told, self.root / frame.image)
+        return numbered(label)
 
     def _known(self) -> Iterator[tuple[str, Role | None]]:
         """Every file with its role, in the order of the paths; None for what nobody knows."""

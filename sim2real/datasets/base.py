@@ -325,9 +325,11 @@ class Adapter(Protocol):
     indices of a sequence count the frames of a video; ``counted: bool``, whether they only count the images in their
     order; ``knows_images: bool``, whether the layout itself tells which images are a camera's, so that grey ones and
     such of few colours are too, see :mod:`sim2real.datasets.photos`; ``sparse: Collection[str]``, the kinds of labels
-    that only some images of a sequence have by design; ``resizing: Sequence[tuple[str, Rule]]``, what becomes of files
-    if the dataset is resized, see :mod:`sim2real.datasets.resizing`; ``intrinsics``, those that stand in no file, as of
-    :data:`sim2real.datasets.resizing.Intrinsics`. :class:`sim2real.datasets.layout.FolderLayout` has all of that.
+    that only some images of a sequence have by design; ``told_size(frame: Frame, kind: str) -> Size | None``, the width
+    and height of the image that the file of a label tells, of which its numbers are pixels; ``resizing:
+    Sequence[tuple[str, Rule]]``, what becomes of files if the dataset is resized, see
+    :mod:`sim2real.datasets.resizing`; ``intrinsics``, those that stand in no file, as of
+    :data:`sim2real.datasets.resizing.Intrinsics`. :class:`sim2real.datasets.layout.FolderLayout` has most of that.
     """
 
     name: ClassVar[str]

@@ -121,12 +121,12 @@ class CarlaBench2Drive(FolderLayout):
         folder="Bench2Drive-Base",
     )
     rule = "camera/rgb_<view>/<frame>.jpg with anno/<frame>.json.gz"
-    images = (r"camera/rgb_(?P<view>(?:front|back)(?:_left|_right)?)", r"(?P<frame>\d{5})\.(?:jpe?g|png)")
-    evidence = ((r"anno", r"\d{5}\.json\.gz"),)
+    images = (r"camera/rgb_(?P<view>(?:front|back)(?:_left|_right)?)", r"(?P<frame>\d{5,})\.(?:jpe?g|png)")
+    evidence = ((r"anno", r"\d{5,}\.json\.gz"),)
     labels: ClassVar[Beside] = {
-        "segmentation": ("camera/semantic_{view}", r"(?P<frame>\d{5})\.png"),
-        "instance": ("camera/instance_{view}", r"(?P<frame>\d{5})\.png"),
-        "depth": ("camera/depth_{view}", r"(?P<frame>\d{5})\.(?:png|npz)"),
+        "segmentation": ("camera/semantic_{view}", r"(?P<frame>\d{5,})\.png"),
+        "instance": ("camera/instance_{view}", r"(?P<frame>\d{5,})\.png"),
+        "depth": ("camera/depth_{view}", r"(?P<frame>\d{5,})\.(?:png|npz)"),
     }
     decoders: ClassVar[Decoders] = {
         "segmentation": partial(_read_tags, names=CARLA_FROM_0_9_14),
@@ -136,8 +136,8 @@ class CarlaBench2Drive(FolderLayout):
         ),
     }
     resizing = (
-        (r"(?:^|/)anno/\d{5}\.json\.gz$", BENCH2DRIVE),
-        (r"(?:^|/)(?:depth|semantic|instance)_(?:front|back)(?:_left|_right)?/\d{5}\.png$", NEAREST),
+        (r"(?:^|/)anno/\d{5,}\.json\.gz$", BENCH2DRIVE),
+        (r"(?:^|/)(?:depth|semantic|instance)_(?:front|back)(?:_left|_right)?/\d{5,}\.png$", NEAREST),
         (r"(?:^|/)(?:lidar|radar|birdview|rgb_top_down|expert_assessment)/", KEEP),
     )
     roles = (
@@ -211,17 +211,17 @@ class CarlaGarage(FolderLayout):
     roles = (
         (r"(?:^|/)(?:boxes|lidar|(?:semantics|depth|bev_semantics)(?:_augmented)?)/[^/]*$", Role.LABEL),
         (r"(?:^|/)measurements/[^/]*$|(?:^|/)results\.json\.gz$", Role.AUX),
-        (r"(?:^|/)\d{4}\.jpe?g$", Role.PSEUDO),
+        (r"(?:^|/)\d{4,}\.jpe?g$", Role.PSEUDO),
     )
     stale = (
         (r"(?:^|/)boxes/", "the states of traffic lights"),
         (r"(?:^|/)measurements/", "the states of traffic lights, the weather"),
-        (r"(?:^|/)\d{4}\.jpe?g$", "simulated images, drawn for debugging"),
+        (r"(?:^|/)\d{4,}\.jpe?g$", "simulated images, drawn for debugging"),
     )
     resizing = (
         (r"(?:^|/)(?:semantics|depth)(?:_augmented)?/[^/]+\.png$", NEAREST),
         (
-            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4}\.jpe?g)$",
+            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4,}\.jpe?g)$",
             KEEP,
         ),
     )
@@ -323,8 +323,8 @@ class CarlaShift(FolderLayout):
         rf"(?P<frame>\d{{8}})_img_(?:{_VIEWS})\.(?:jpe?g|png)",
     )
     labels: ClassVar[Beside] = {
-        "segmentation": ("{view}/semseg/{sequence}", r"(?P<frame>\d{8})_semseg_\w+\.png"),
-        "depth": ("{view}/depth/{sequence}", r"(?P<frame>\d{8})_depth_\w+\.png"),
+        "segmentation": ("{view}/semseg/{sequence}", r"(?P<frame>\d{8,})_semseg_\w+\.png"),
+        "depth": ("{view}/depth/{sequence}", r"(?P<frame>\d{8,})_depth_\w+\.png"),
     }
     decoders: ClassVar[Decoders] = {
         "segmentation": partial(_read_tags, names=_OLD),

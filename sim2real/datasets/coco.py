@@ -2,29 +2,33 @@
 
 import re
 import sys
+import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Final
+from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
+from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import Mask, decode_runs, draw, fill_polygon
-from sim2real.datasets.readers import read_head, read_packed_ids, remembered, renumbered, telling
+from sim2real.datasets.readers import as_id, read_head, read_packed_ids, remembered, renumbered, telling, whole_size
 from sim2real.datasets.resizing import NEAREST, Resizing
 from sim2real.datasets.resizing_documents import COCO
 from sim2real.imageio import is_image, read_header
 
 _FEW: Final = 64
 _SURE: Final = (1 << 30,)
+_UNSURE: Final = -1
 _NAMED: Final = re.compile(r"coco|instances|panoptic|keypoints|stuff|captions|image_info", re.IGNORECASE)
 _OWN: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{.*?"(?:images|annotations|categories|licenses)"\s*:\s*\[', re.DOTALL)
 _MASKS: Final = re.compile(
@@ -32,7 +36,8 @@ _MASKS: Final = re.compile(
     re.IGNORECASE,
 )
 
-_Categories = Mapping[int, Mapping[str, Any]]
+_Id = int | str
+_Categories = Mapping[_Id, Mapping[str, Any]]
 
 
 class Coco:
@@ -89,12 +94,13 @@ class Coco:
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """A JSON file with the arrays of COCO, and images that it names."""
-        images = len(_listed(tree, by_replicator=cls.by_replicator)[1])
+        images = len(_listed(tree, by_replicator=cls.by_replicator).claims)
         return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image that a file names, with the kinds of labels that the file has."""
-        self._files, self._claims = _listed(tree, by_replicator=self.by_replicator)
+        listed = _listed(tree, by_replicator=self.by_replicator)
+        self._files, self._claims = listed.files, listed.claims
         for index, (image, claims) in enumerate(self._claims.items()):
             labels = {kind: claim.path for kind, claim in claims.items()}
             yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
@@ -105,6 +111,20 @@ class Coco:
             tells_looks = any(re.search(pattern, path, re.IGNORECASE) for pattern, _ in self.stale)
             return Role.STALE if tells_looks else Role.LABEL
         return Role.LABEL if path.lower().endswith(".png") and _MASKS.search(path.rpartition("/")[0]) else None
+
+    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+        """The size of the image that the file tells; masks of panoptic PNGs have their own."""
+        claim = self._claims[frame.image][kind]
+        return claim.size if claim.path == claim.file else None
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """Images that the files name and that are not found."""
+        for file, (count, missing) in _listed(tree, by_replicator=self.by_replicator).missing.items():
+            if missing:
+                yield (
+                    f"{len(missing)} of {count} images that {file} names are not there, or could be several, "
+                    f"e.g. {missing[0]}: their labels belong to no frame"
+                )
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label."""
@@ -120,30 +140,41 @@ class Coco:
             if claim.path != claim.file:
                 return _panoptic(self.root / claim.path, kind, objects, categories)
             header = read_header(self.root / frame.image)
-            return _drawn(kind, objects, categories, (header.width, header.height))
+            return _drawn(kind, objects, categories, claim.size or (header.width, header.height))
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """Where a label of an image is: the file that tells of it, the image's id there, and the file that holds it."""
+    """Where a label of an image is: the file that tells of it, the image's id and size there, what file holds it."""
 
     file: str
-    image: int | str
+    image: _Id
+    size: tuple[int, int] | None
     path: str
     rank: tuple[Any, ...] = field(compare=False)
 
 
 _Claims = Mapping[str, Mapping[str, _Claim]]
-_Listed = tuple[frozenset[str], _Claims]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The files in COCO's format, the labels of the images; how many images a file names, and which are not there."""
+
+    files: frozenset[str]
+    claims: _Claims
+    missing: Mapping[str, tuple[int, list[str]]]
+
+
 _LISTED: Final[WeakKeyDictionary[Tree, dict[bool, _Listed]]] = WeakKeyDictionary()
 
 
 def _listed(tree: Tree, *, by_replicator: bool) -> _Listed:
-    """The files in COCO's format, and the labels of the images; kept, as whoever recognises a tree lists it next."""
+    """What is told of images; kept, as whoever recognises a tree lists it next."""
     listed = _LISTED.setdefault(tree, {})
     if by_replicator not in listed:
         files = _files(tree, by_replicator=by_replicator)
-        listed[by_replicator] = (frozenset(files), _claims(tree, files))
+        listed[by_replicator] = _Listed(frozenset(files), *_claims(tree, files))
     return listed[by_replicator]
 
 
@@ -173,31 +204,32 @@ class _Listing:
     """What a file tells of images.
 
     Attributes:
-        images: Name and id of each.
+        images: Name, id and size of each, None where it tells none.
         kinds: Kinds of labels that its annotations have, as far as some of them show.
         masks: The names of panoptic PNGs by the id of the image.
     """
 
-    images: list[tuple[str, int | str]]
+    images: list[tuple[str, _Id, tuple[int, int] | None]]
     kinds: set[str]
-    masks: Mapping[int | str, str]
+    masks: Mapping[_Id, str]
 
 
 @remembered(_FEW)
 def _listing(path: Path) -> _Listing:
-    images: list[tuple[str, int | str]] = []
+    images: list[tuple[str, _Id, tuple[int, int] | None]] = []
     kinds: set[str] = set()
-    masks: dict[int | str, str] = {}
+    masks: dict[_Id, str] = {}
     annotations = 0
     for key, value, *_ in read_elements(path):
         if key == "images" and isinstance(value, dict) and "id" in value:
-            images.append((str(value.get("file_name") or value.get("coco_url") or ""), value["id"]))
+            name = str(value.get("file_name") or value.get("coco_url") or "")
+            images.append((name, as_id(value["id"]), whole_size(value.get("width"), value.get("height"))))
         elif key == "annotations" and isinstance(value, dict):
             annotations += 1
-            if "segments_info" in value:
-                masks[value.get("image_id", "")] = str(value.get("file_name"))
+            if isinstance(segments := value.get("segments_info"), list):
+                masks[as_id(value.get("image_id", ""))] = str(value.get("file_name"))
                 kinds |= {"segmentation", "instance"}
-                kinds |= {"boxes" for segment in value["segments_info"] if segment.get("bbox")}
+                kinds |= {"boxes" for segment in segments if isinstance(segment, dict) and segment.get("bbox")}
             elif annotations > _FEW and images:
                 break
             else:
@@ -206,34 +238,34 @@ def _listing(path: Path) -> _Listing:
     return _Listing(images, kinds, masks)
 
 
-def _claims(tree: Tree, files: list[str]) -> _Claims:
-    """The labels of each image that is named, in the order of the paths."""
+def _claims(tree: Tree, files: list[str]) -> tuple[_Claims, dict[str, tuple[int, list[str]]]]:
+    """The labels of each image that is named, in the order of the paths; names of a file, those without an image."""
     masks = {file: _mask_paths(tree, file, _listing(tree.root / file).masks) for file in files}
     taken = {path for paths in masks.values() for path in paths.values()}
     pictures = _Pictures(path for path in tree if is_image(path) and path not in taken) if files else _Pictures(())
     claims: dict[str, dict[str, _Claim]] = defaultdict(dict)
+    missing: dict[str, tuple[int, list[str]]] = {}
     for file in files:
         listing = _listing(tree.root / file)
-        found: dict[str, tuple[str, tuple[int, ...]]] = {}
-        for name, number in listing.images:
-            if name not in found:
-                found[name] = _image(tree, file, name, pictures)
+        found = _images(file, {name for name, *_ in listing.images}, pictures)
+        missing[file] = len(found), sorted(name for name, (image, _) in found.items() if not image)
+        for name, number, size in listing.images:
             image, score = found[name]
             if not image:
                 continue
             claimed = claims[image]
             mask = masks[file].get(number, "")
             fit = (score, not listing.masks, "instances" in file.lower())
-            text = _Claim(file, number, file, (False, fit))
-            drawn = _Claim(file, number, mask, (True, fit)) if mask else None if listing.masks else text
-            for kind in listing.kinds:
+            text = _Claim(file, number, size, file, (False, fit))
+            drawn = _Claim(file, number, size, mask, (True, fit)) if mask else None if listing.masks else text
+            for kind in sorted(listing.kinds):
                 claim = text if kind == "boxes" else drawn
                 if claim and (kind not in claimed or claim.rank > claimed[kind].rank):
                     claimed[kind] = claim
-    return dict(sorted(claims.items()))
+    return dict(sorted(claims.items())), missing
 
 
-def _mask_paths(tree: Tree, file: str, masks: Mapping[int | str, str]) -> dict[int | str, str]:
+def _mask_paths(tree: Tree, file: str, masks: Mapping[_Id, str]) -> dict[_Id, str]:
     """The panoptic PNGs: they lie in a folder that is called as the file is, beside it or anywhere."""
     if not masks:
         return {}
@@ -247,31 +279,52 @@ def _mask_paths(tree: Tree, file: str, masks: Mapping[int | str, str]) -> dict[i
 
 
 class _Pictures:
-    """The images that files could mean, to be looked up by the ends of their paths."""
+    """The images that files could mean, to be looked up by the ends of their paths, in composed Unicode (NFC)."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._paths: dict[str, str] = {}
         for path in paths:
-            self._by_name[path.rpartition("/")[2].lower()].append(path)
-        self._backwards = sorted(_backwards(path.split("/")) for paths in self._by_name.values() for path in paths)
+            composed = _composed(path)
+            self._paths.setdefault(composed, path)
+            self._paths[path] = path
+            self._by_name[composed.rpartition("/")[2].lower()].append(path)
+        self._backwards = sorted(_backwards(composed.split("/")) for composed in set(map(_composed, self._paths)))
 
-    def __contains__(self, path: str) -> bool:
-        place = bisect_left(self._backwards, wanted := _backwards(path.split("/")))
-        return self._backwards[place : place + 1] == [wanted]
+    def at(self, path: str) -> str:
+        """The image of a path, or an empty string."""
+        return self._paths.get(path) or self._paths.get(_composed(path), "")
 
     def named(self, parts: Sequence[str]) -> list[str]:
         """Those that share the most folders with a path; if none shares any, those of its name in any case.
 
         What lies in folders of masks is left out, unless there is nothing else.
         """
+        parts = [_composed(part) for part in parts]
         for depth in range(len(parts), 1, -1):
             end = _backwards(parts[-depth:])
             first, last = (bisect_left(self._backwards, bound) for bound in (end, end + chr(sys.maxunicode)))
             paths = ["/".join(reversed(found.split("/")[:-1])) for found in self._backwards[first:last]]
-            if photos := _no_masks(paths):
+            if photos := _no_masks([self._paths[path] for path in paths]):
                 return photos
         paths = self._by_name.get(parts[-1].lower(), []) if parts else []
         return _no_masks(paths) or paths
+
+    def of_other_suffix(self, parts: Sequence[str]) -> list[str]:
+        """Those of a name but for what it ends in; none in folders of masks."""
+        stem = _composed(parts[-1]).lower().rpartition(".")[0] if parts else ""
+        return _no_masks(self._by_stem.get(stem, []))
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        by_stem: dict[str, list[str]] = defaultdict(list)
+        for name, paths in self._by_name.items():
+            by_stem[name.rpartition(".")[0]] += paths
+        return by_stem
+
+
+def _composed(path: str) -> str:
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
 def _backwards(parts: Sequence[str]) -> str:
@@ -282,23 +335,55 @@ def _no_masks(paths: list[str]) -> list[str]:
     return [path for path in paths if not _MASKS.search(path.rpartition("/")[0])]
 
 
-def _image(tree: Tree, file: str, name: str, pictures: _Pictures) -> tuple[str, tuple[int, ...]]:
+_Found = tuple[str, tuple[int, ...]]
+_NOT_FOUND: Final[_Found] = ("", ())
+
+
+def _images(file: str, names: Collection[str], pictures: _Pictures) -> dict[str, _Found]:
+    """The image of each name in a file, and how well it fits: by the name, or as it was before it was quoted for URLs.
+
+    If so most are not there, photos were brought to another container: then what names end in does not count.
+    """
+    found = {name: _image(file, name, pictures) for name in names}
+    if 2 * sum(not image for image, _ in found.values()) > len(found):
+        for name, (image, _) in found.items():
+            if not image:
+                path, score = _best(file, parts := _parts(name), pictures.of_other_suffix(parts))
+                found[name] = path, (_UNSURE, *score)
+    return found
+
+
+def _image(file: str, name: str, pictures: _Pictures) -> _Found:
     """The image that a file names, and how well it fits; none if several fit alike."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
     folder = file.rpartition("/")[0]
-    for depth in range(folder.count("/") + bool(folder), -1, -1):
-        if (path := tree.at("/".join([*folder.split("/")[:depth], *parts]))) in pictures:
-            return path, _SURE
+    for form in dict.fromkeys((name, unquote(name))):
+        parts = _parts(form)
+        for depth in range(folder.count("/") + bool(folder), -1, -1):
+            if path := pictures.at("/".join([*folder.split("/")[:depth], *parts])):
+                return path, _SURE
+        if candidates := pictures.named(parts):
+            return _best(file, parts, candidates)
+    return _NOT_FOUND
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
+
+
+def _best(file: str, parts: Sequence[str], candidates: Iterable[str]) -> _Found:
+    """The candidate that fits a name in a file best, by the folders of both; none if several fit alike."""
+    wanted = [_composed(part) for part in reversed(parts)]
+    folder = file.rpartition("/")[0].split("/")
     words = set(re.findall(r"[a-z]+\d*", file.rpartition("/")[2].lower()))
 
     def fit(path: str) -> tuple[int, ...]:
         folders = path.split("/")
         told = not words.isdisjoint(part.lower() for part in folders[:-1])
-        return (_shared(reversed(folders), reversed(parts)), told, _shared(folders, folder.split("/")))
+        return (_shared(map(_composed, reversed(folders)), wanted), told, _shared(folders, folder))
 
-    scores = sorted(((fit(path), path) for path in pictures.named(parts)), reverse=True)
+    scores = sorted(((fit(path), path) for path in candidates), reverse=True)
     if not scores or (len(scores) > 1 and scores[0][0] == scores[1][0]):
-        return "", ()
+        return _NOT_FOUND
     return scores[0][1], scores[0][0]
 
 
@@ -309,32 +394,46 @@ def _shared(one: Iterable[str], other: Iterable[str]) -> int:
 @remembered(8)
 def _annotations(path: Path) -> tuple[_Categories, Places]:
     """The categories by id, and where the annotations of the images are."""
-    categories: dict[int, Mapping[str, Any]] = {}
+    categories: dict[_Id, Mapping[str, Any]] = {}
     places = Places(path)
     for element in read_elements(path):
         if element.key == "categories":
-            categories[element.value["id"]] = element.value
+            categories[as_id(element.value["id"])] = element.value
         elif element.key == "annotations":
-            places.add(element.value["image_id"], element)
+            places.add(as_id(element.value["image_id"]), element)
     return categories, places
 
 
-def _names(categories: _Categories) -> dict[int, str]:
+def _names(categories: _Categories) -> dict[_Id, str]:
     return {number: str(category.get("name", number)) for number, category in categories.items()}
+
+
+def _numbers(categories: _Categories) -> Mapping[_Id, int]:
+    """The id of each category as a number: itself, or its place if some of the ids are words."""
+    numbers: dict[_Id, int] = {told: told for told in categories if isinstance(told, int)}
+    return numbers if len(numbers) == len(categories) else {told: place for place, told in enumerate(categories)}
+
+
+def _classes(things: Sequence[Mapping[str, Any]], categories: _Categories) -> tuple[list[int], dict[int, str]]:
+    """The number of the class of each object, and the names of the numbers."""
+    numbers, names = _numbers(categories), _names(categories)
+    told = [as_id(thing["category_id"]) for thing in things]
+    known = {number: names[each] for each, number in numbers.items()}
+    return [numbers.get(each, each if isinstance(each, int) else NOTHING) for each in told], known
 
 
 def _boxes(objects: list[dict[str, Any]], categories: _Categories) -> Iterator[Box]:
     """The boxes of single objects; of a panoptic file's segments those of things."""
     names = _names(categories)
     for thing in objects:
-        number = thing["category_id"]
+        number = as_id(thing["category_id"])
         if thing.get("bbox") and _single(thing, categories):
             left, top, width, height = map(float, thing["bbox"])
             yield Box(names.get(number, str(number)), left, top, left + width, top + height)
 
 
 def _single(thing: Mapping[str, Any], categories: _Categories) -> bool:
-    return not thing.get("iscrowd") and bool(categories.get(thing["category_id"], {}).get("isthing", True))
+    return not thing.get("iscrowd") and bool(categories.get(as_id(thing["category_id"]), {}).get("isthing", True))
 
 
 def _drawn(
@@ -345,7 +444,8 @@ def _drawn(
     ]
     if kind == "instance":
         return Instances(draw(((n, mask) for n, thing, mask in masks if _single(thing, categories)), size))
-    return Segmentation(draw(((thing["category_id"], mask) for _, thing, mask in masks), size), _names(categories))
+    classes, names = _classes([thing for _, thing, _ in masks], categories)
+    return Segmentation(draw(zip(classes, (mask for *_, mask in masks), strict=True), size), names)
 
 
 def _mask(outlines: Any, size: tuple[int, int]) -> Mask:  # noqa: ANN401  a list of polygons, or an object of run lengths
@@ -366,4 +466,5 @@ def _panoptic(
     ids = read_packed_ids(path)
     if kind == "instance":
         return Instances(renumbered(ids, {each["id"]: each["id"] for each in segments if _single(each, categories)}))
-    return Segmentation(renumbered(ids, {each["id"]: each["category_id"] for each in segments}), _names(categories))
+    classes, names = _classes(segments, categories)
+    return Segmentation(renumbered(ids, {each["id"]: n for each, n in zip(segments, classes, strict=True)}), names)

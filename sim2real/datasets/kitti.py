@@ -69,9 +69,9 @@ class _Kitti(FolderLayout):
         (r"(?:^|/)(?:val_selection_\w+|test_depth_\w+)/velodyne_raw/.*\.png$", NEAREST),
         (r"(?:^|/)disp_\w+/\w+\.png$", disparity()),
         (r"(?:^|/)flow_\w+/\w+\.png$", KITTI_FLOW),
-        (r"(?:^|/)label_[23]/\d+\.txt$", kitti_boxes()),
-        (r"(?:^|/)label_0[23]/\d+\.txt$", kitti_boxes(ahead=2)),
-        (r"(?:^|/)calib(?:_cam_to_cam)?(?:/\d+)?\.txt$", KITTI_CALIBRATION),
+        (r"(?:^|/)label_[23]/[^/]+\.txt$", kitti_boxes()),
+        (r"(?:^|/)label_0[23]/[^/]+\.txt$", kitti_boxes(ahead=2)),
+        (r"(?:^|/)calib(?:_cam_to_cam)?(?:/[^/]+)?\.txt$", KITTI_CALIBRATION),
         (r"(?:^|/)intrinsics/\w+\.txt$", MATRIX),
         (r"(?:^|/)(?:image_0?[01]|prev_[23])/.*\.(?:png|jpe?g)$", PHOTO),
         (
@@ -117,8 +117,8 @@ def _holds(tree: Tree, folder: str) -> bool:
 
 
 _SEMANTICS: Final = {
-    "segmentation": ("semantic", r"(?:Kitti2015_)?(?P<frame>\d{6}_10)\.png"),
-    "instance": ("instance", r"(?:Kitti2015_)?(?P<frame>\d{6}_10)\.png"),
+    "segmentation": ("semantic", r"(?:Kitti2015_)?(?P<frame>\d+_10)\.png"),
+    "instance": ("instance", r"(?:Kitti2015_)?(?P<frame>\d+_10)\.png"),
 }
 
 
@@ -152,13 +152,13 @@ class KittiRaw(_Kitti):
     rule = "<drive>_sync/image_02/data/<frame>.png"
     images = (
         r"(?P<drive>\w+_drive_\w+_(?:sync|extract))/image_(?P<camera>0[23])/data",
-        r"(?P<frame>\d{10})\.(?:png|jpe?g)",
+        r"(?P<frame>\d+)\.(?:png|jpe?g)",
     )
     apart = (
         (
             "depth",
             r"(?P<drive>\w+_drive_\w+_(?:sync|extract))/proj_depth/groundtruth/image_(?P<camera>0[23])",
-            r"(?P<frame>\d{10})\.png",
+            r"(?P<frame>\d+)\.png",
         ),
     )
     consecutive = True
@@ -207,7 +207,7 @@ class KittiDepth(_Kitti):
     rule = "val_selection_cropped or test_depth_*_anonymous, with image/<frame>.png"
     images = (
         r"(?P<selection>val_selection_cropped|test_depth_(?:completion|prediction)_anonymous)/image",
-        r"(?P<frame>(?:\w+_drive_\w+_image_0[23])|\d{10})\.(?:png|jpe?g)",
+        r"(?P<frame>(?:\w+_drive_\w+_image_0[23])|\d+)\.(?:png|jpe?g)",
     )
     labels: ClassVar[Beside] = {
         "depth": ("{selection}/groundtruth_depth", r"(?P<frame>\w+_drive_\w+_image_0[23])\.png")
@@ -240,8 +240,8 @@ class KittiOdometry(_Kitti):
         ),
     )
     rule = "sequences/<nn>/image_2/<frame>.png with calib.txt"
-    images = (r"sequences/\d\d/image_(?P<camera>[23])", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
-    evidence = ((r"sequences/\d\d", r"calib\.txt"),)
+    images = (r"sequences/\d+/image_(?P<camera>[23])", r"(?P<frame>\d+)\.(?:png|jpe?g)")
+    evidence = ((r"sequences/\d+", r"calib\.txt"),)
     consecutive = True
 
 
@@ -259,7 +259,7 @@ class KittiTracking(_Kitti):
         irregularities=("One label file serves a whole sequence: it belongs to each of its frames.",),
     )
     rule = "image_02/<sequence>/<frame>.png"
-    images = (r"image_(?P<camera>0[23])/(?P<sequence>\d{4})", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
+    images = (r"image_(?P<camera>0[23])/(?P<sequence>\d+)", r"(?P<frame>\d+)\.(?:png|jpe?g)")
     consecutive = True
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
@@ -302,11 +302,11 @@ class KittiFlow2015(_Kitti):
         ),
     )
     rule = "image_2/<frame>_10.png with disp_* or flow_*"
-    images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6}_\d\d)\.(?:png|jpe?g)")
-    evidence = ((r"(?:disp_(?:occ|noc)_[01]|flow_(?:occ|noc))", r"\d{6}_10\.png"),)
+    images = (r"image_(?P<camera>[23])", r"(?P<frame>\d+_\d\d)\.(?:png|jpe?g)")
+    evidence = ((r"(?:disp_(?:occ|noc)_[01]|flow_(?:occ|noc))", r"\d+_10\.png"),)
     labels: ClassVar[Beside] = {
-        "disparity": ("disp_occ_0", r"(?P<frame>\d{6}_10)\.png"),
-        "flow": ("flow_occ", r"(?P<frame>\d{6}_10)\.png"),
+        "disparity": ("disp_occ_0", r"(?P<frame>\d+_10)\.png"),
+        "flow": ("flow_occ", r"(?P<frame>\d+_10)\.png"),
         **_SEMANTICS,
     }
     sparse = tuple(labels)
@@ -337,8 +337,8 @@ class KittiSemantics(_Kitti):
         ),
     )
     rule = "image_2/<frame>_10.png with semantic or semantic_rgb"
-    images = (r"image_(?P<camera>2)", r"(?:Kitti2015_)?(?P<frame>\d{6}_\d\d)\.(?:png|jpe?g)")
-    evidence = ((r"semantic(?:_rgb)?", r"(?:Kitti2015_)?\d{6}_10\.png"),)
+    images = (r"image_(?P<camera>2)", r"(?:Kitti2015_)?(?P<frame>\d+_\d\d)\.(?:png|jpe?g)")
+    evidence = ((r"semantic(?:_rgb)?", r"(?:Kitti2015_)?\d+_10\.png"),)
     labels = _SEMANTICS
 
 
@@ -370,9 +370,9 @@ class KittiObject(_Kitti):
         ),
     )
     rule = "image_2/<frame>.png with calib or label_2"
-    images = (r"image_(?P<camera>[23])", r"(?P<frame>\d{6})\.(?:png|jpe?g)")
-    evidence = ((r"(?:calib|label_2)", r"\d{6}\.txt"),)
-    labels: ClassVar[Beside] = {"boxes": ("label_2", r"(?P<frame>\d{6})\.txt")}
+    images = (r"image_(?P<camera>[23])", r"(?P<frame>[\w-]*\d)\.(?:png|jpe?g)")
+    evidence = ((r"(?:calib|label_2)", r"[\w-]*\d\.txt"),)
+    labels: ClassVar[Beside] = {"boxes": ("label_2", r"(?P<frame>[\w-]*\d)\.txt")}
 
 
 @remembered(4)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
 
 T = TypeVar("T")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]]:
@@ -122,6 +124,23 @@ def of_shape(values: NDArray[Any], shape: tuple[int | None, ...], path: Path) ->
 def in_metres(values: NDArray[np.floating], far: float = math.inf) -> NDArray[np.float32]:
     """Distances in metres, float32 (H, W), NaN where there is none: they are not finite, or as far as the sky."""
     return np.where(np.isfinite(values) & (values < far), values, np.nan).astype(np.float32)
+
+
+def whole_size(width: object, height: object) -> tuple[int, int] | None:
+    """The size (W, H) of an image that a document tells, in numbers or texts; None if it tells none, or 0."""
+    try:
+        told = int(float(str(width))), int(float(str(height)))
+    except (ValueError, OverflowError):
+        return None
+    return told if min(told) > 0 else None
+
+
+def as_id(told: object) -> int | str:
+    """The id that a document tells: tools write numbers as texts too, in one place or in all."""
+    if isinstance(told, float) and told.is_integer():
+        return int(told)
+    text = str(told)
+    return int(text) if _NUMBER.fullmatch(text) else text
 
 
 def find_above(path: Path, name: str, root: Path) -> Path | None:

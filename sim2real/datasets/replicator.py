@@ -417,12 +417,12 @@ class ReplicatorMobilityGen(FolderLayout):
 
     name = "replicator-mobilitygen"
     rule = "state/rgb/<camera>/<step>.jpg with state/common"
-    images = (r"state/rgb/(?P<camera>[^/]+?)(?:\.rgb_image)?", r"(?P<frame>\d{8})\.(?:jpe?g|png)")
-    evidence = ((r"state/common", r"\d{8}\.np[yz]"),)
+    images = (r"state/rgb/(?P<camera>[^/]+?)(?:\.rgb_image)?", r"(?P<frame>\d{8,})\.(?:jpe?g|png)")
+    evidence = ((r"state/common", r"\d{8,}\.np[yz]"),)
     labels: ClassVar[Beside] = {
-        "segmentation": ("state/segmentation/{camera}.segmentation_image", r"(?P<frame>\d{8})\.png"),
-        "instance": ("state/segmentation/{camera}.instance_id_segmentation_image", r"(?P<frame>\d{8})\.png"),
-        "distance": ("state/depth/{camera}.depth_image", r"(?P<frame>\d{8})\.png"),
+        "segmentation": ("state/segmentation/{camera}.segmentation_image", r"(?P<frame>\d{8,})\.png"),
+        "instance": ("state/segmentation/{camera}.instance_id_segmentation_image", r"(?P<frame>\d{8,})\.png"),
+        "distance": ("state/depth/{camera}.depth_image", r"(?P<frame>\d{8,})\.png"),
     }
     decoders: ClassVar[Decoders] = {
         "segmentation": lambda path: Segmentation(_above(path, 1), {}),

@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import yaml
 
 from sim2real.datasets.masks import decode_runs, encode_runs, pack_runs
+from sim2real.datasets.readers import as_id, whole_size
 from sim2real.datasets.resizing import (
     Change,
     Rule,
@@ -30,6 +32,7 @@ from sim2real.datasets.resizing import (
     pixels,
     scaled_projection,
 )
+from sim2real.datasets.xmlfiles import decode_xml, parse_xml, voc_size
 
 _Entry = dict[str, Any]
 _GZIP: Final = b"\x1f\x8b"
@@ -86,15 +89,14 @@ def _along(values: Sequence[float], scale: Scale) -> list[float]:
 
 def _scale_of(entry: _Entry, width: str, height: str, scale: Scale) -> Scale:
     """The scale of an image by the size that a document tells, which becomes the new one; else that of all images."""
-    if not entry.get(width) or not entry.get(height):
+    if not (told := whole_size(entry.get(width), entry.get(height))):
         if not all(scale.source):
             raise ValueError("it does not tell the size of an image, and its images have several")
         return scale
-    own = scale.of(entry[width], entry[height])
     entry[width], entry[height] = (
         type(entry[name])(length) for name, length in zip((width, height), scale.target, strict=True)
     )
-    return own
+    return scale.of(*told)
 
 
 def _runs(told: _Entry, scale: Scale) -> int:
@@ -112,9 +114,9 @@ def _runs(told: _Entry, scale: Scale) -> int:
 
 
 def _coco(content: Any, scale: Scale) -> None:  # noqa: ANN401  whatever stands in a file
-    scales = {image["id"]: _scale_of(image, "width", "height", scale) for image in content["images"]}
+    scales = {as_id(image["id"]): _scale_of(image, "width", "height", scale) for image in content["images"]}
     for annotation in content.get("annotations", ()):
-        own = scales.get(annotation.get("image_id"), scale)
+        own = scales.get(as_id(annotation.get("image_id")), scale)
         for entry in (annotation, *annotation.get("segments_info", ())):
             _coco_object(entry, own)
 
@@ -350,20 +352,26 @@ _VOC_NUMBER: Final = re.compile(rf"(<({'|'.join(_VOC_NUMBERS)})>\s*)([^<]*?)(\s*
 
 
 def _voc(data: bytes, scale: Scale) -> bytes:
-    text = data.decode()
-    if "<polygon" in text or "<robndbox" in text:
-        raise ValueError("it tells outlines or rotated boxes, not only VOC's own")
+    text, encoding = decode_xml(data)
+    annotation = parse_xml(data)
+    if annotation.tag != "annotation" or any(next(annotation.iter(tag), None) is not None for tag in _NO_VOC):
+        raise ValueError("it tells something else than VOC's boxes, such as outlines or rotated boxes")
+    own = scale.of(*told) if (told := voc_size(annotation)) else scale
+    if not all(own.source):
+        raise ValueError("it does not tell the size of its image, and the images around it have several")
 
     def new(found: re.Match[str]) -> str:
         before, name, number, after = found.groups()
-        value = float(number)
-        value = _VOC_NUMBERS[name](int(value) if value.is_integer() else value, scale)
+        if not math.isfinite(value := float(number)):
+            return found[0]
+        value = _VOC_NUMBERS[name](int(value) if value.is_integer() else value, own)
         return f"{before}{value:.12g}{after}"
 
-    return _VOC_NUMBER.sub(new, text).encode()
+    return _VOC_NUMBER.sub(new, text).encode(encoding)
 
 
-VOC: Final = Rule(_voc)
+_NO_VOC: Final = ("polygon", "robndbox")
+VOC: Final = Rule(_voc, mixed=True)
 """An XML file of Pascal VOC, whose boxes count pixels from 1 and hold both ends."""
 
 

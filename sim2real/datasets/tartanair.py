@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.airsim import FAR
-from sim2real.datasets.base import Frame, PathMatch, Role, Tree
+from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
@@ -92,15 +92,12 @@ class TartanAir(FolderLayout):
         ),
         folder="tartanair",
     )
-    rule = "P<nnn>/image_left/<frame>_left.png"
-    images = (
-        r"(?P<flight>P\d{3}|S[EH]\d{3})/image_(?P<side>left|right)",
-        r"(?P<frame>\d{6})_(?:left|right)\.(?:png|jpe?g)",
-    )
+    rule = "image_left/<frame>_left.png in a folder P<nnn>, or with pose_left.txt or depth_left"
+    images = (r"image_(?P<side>left|right)", r"(?P<frame>\d+)_(?:left|right)\.(?:png|jpe?g)")
     labels: ClassVar[Beside] = {
-        "depth": ("{flight}/depth_{side}", r"(?P<frame>\d{6})_(?:left|right)_depth\.npy"),
-        "segmentation": ("{flight}/seg_{side}", r"(?P<frame>\d{6})_(?:left|right)_seg\.npy"),
-        "flow": ("{flight}/flow", r"(?P<frame>\d{6})_\d{6}_flow\.npy"),
+        "depth": ("depth_{side}", r"(?P<frame>\d+)_(?:left|right)_depth\.npy"),
+        "segmentation": ("seg_{side}", r"(?P<frame>\d+)_(?:left|right)_seg\.npy"),
+        "flow": ("flow", r"(?P<frame>\d+)_\d+_flow\.npy"),
     }
     decoders: ClassVar[Decoders] = {
         "depth": _read_depth,
@@ -108,16 +105,27 @@ class TartanAir(FolderLayout):
         "flow": _read_flow,
     }
     resizing = (
-        (r"(?:^|/)(?:(?:depth|seg)_(?:left|right)/\d{6}_\w+|flow/\d{6}_\d{6}_mask)\.npy$", ARRAY),
-        (r"(?:^|/)flow/\d{6}_\d{6}_flow\.npy$", ARRAY_FLOW),
+        (r"(?:^|/)(?:(?:depth|seg)_(?:left|right)/\d+_\w+|flow/\d+_\d+_mask)\.npy$", ARRAY),
+        (r"(?:^|/)flow/\d+_\d+_flow\.npy$", ARRAY_FLOW),
         (r"(?:^|/)pose_(?:left|right)\.txt$", KEEP),
     )
     intrinsics: ClassVar[Intrinsics] = {(640, 480): (320, 320, 320, 240)}
     roles = (
-        (r"(?:^|/)(?:(?:depth|seg)_(?:left|right)/\d{6}_\w+|flow/\d{6}_\d{6}_(?:flow|mask))\.npy$", Role.LABEL),
+        (r"(?:^|/)(?:(?:depth|seg)_(?:left|right)/\d+_\w+|flow/\d+_\d+_(?:flow|mask))\.npy$", Role.LABEL),
         (r"(?:^|/)pose_(?:left|right)\.txt$", Role.AUX),
     )
     consecutive = True
+    _FLIGHT: ClassVar = (
+        (r"(?:P\d+|S[EH]\d+)/image_(?:left|right)", r"\d+_(?:left|right)\.(?:png|jpe?g)"),
+        (r"(?:depth|seg)_(?:left|right)", r"\d+_(?:left|right)_(?:depth|seg)\.npy"),
+        (r"[^/]+", r"pose_(?:left|right)\.txt"),
+    )
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """Images in the folder of a flight, or, if it is called otherwise, beside what else a flight has."""
+        match = super().recognise(tree)
+        return match if match and any(next(tree.find(*row), None) for row in cls._FLIGHT) else None
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
         """The flow is that of the left camera."""
@@ -192,16 +200,13 @@ class TartanAirV2(FolderLayout):
         ),
         folder="tartanair",
     )
-    rule = "Data_<kind>/P<nnn>/image_<camera>/<frame>_<camera>.png"
-    images = (
-        r"(?P<flight>Data_\w+/P\d{3,4})/image_(?P<camera>[lr]cam_(?P<lens>\w+))",
-        r"(?P<frame>\d{6})_[lr]cam_\w+\.(?:png|jpe?g)",
-    )
+    rule = "image_<camera>/<frame>_<camera>.png of the cameras lcam_front, rcam_fish, ..."
+    images = (r"image_(?P<camera>[lr]cam_(?P<lens>\w+))", r"(?P<frame>\d+)_[lr]cam_\w+\.(?:png|jpe?g)")
     labels: ClassVar[Beside] = {
-        "depth": ("{flight}/depth_{camera}", r"(?P<frame>\d{6})_[lr]cam_\w+\.png"),
-        "distance": ("{flight}/depth_{camera}", r"(?P<frame>\d{6})_[lr]cam_\w+\.png"),
-        "segmentation": ("{flight}/seg_{camera}", r"(?P<frame>\d{6})_[lr]cam_\w+\.png"),
-        "flow": ("{flight}/flow_{camera}", r"(?P<frame>\d{6})_\d{6}_flow\.png"),
+        "depth": ("depth_{camera}", r"(?P<frame>\d+)_[lr]cam_\w+\.png"),
+        "distance": ("depth_{camera}", r"(?P<frame>\d+)_[lr]cam_\w+\.png"),
+        "segmentation": ("seg_{camera}", r"(?P<frame>\d+)_[lr]cam_\w+\.png"),
+        "flow": ("flow_{camera}", r"(?P<frame>\d+)_\d+_flow\.png"),
     }
     decoders: ClassVar[Decoders] = {
         "depth": _read_packed_depth,
@@ -209,13 +214,13 @@ class TartanAirV2(FolderLayout):
         "flow": _read_packed_flow,
     }
     resizing = (
-        (r"(?:^|/)(?:depth|seg)_[lr]cam_\w+/\d{6}_\w+\.png$", NEAREST),
-        (r"(?:^|/)flow_[lr]cam_\w+/\d{6}_\d{6}_flow\.png$", TARTANAIR_FLOW),
+        (r"(?:^|/)(?:depth|seg)_[lr]cam_\w+/\d+_\w+\.png$", NEAREST),
+        (r"(?:^|/)flow_[lr]cam_\w+/\d+_\d+_flow\.png$", TARTANAIR_FLOW),
         (r"(?:^|/)(?:imu|lidar)/|(?:^|/)pose_[lr]cam_\w+\.txt$|(?:^|/)seg_label(?:_map)?\.json$|_sem\.pcd$", KEEP),
     )
     roles = (
-        (r"(?:^|/)(?:depth|seg)_[lr]cam_\w+/\d{6}_\w+\.png$", Role.LABEL),
-        (r"(?:^|/)flow_[lr]cam_\w+/\d{6}_\d{6}_\w+\.(?:png|npz)$|_sem\.pcd$", Role.LABEL),
+        (r"(?:^|/)(?:depth|seg)_[lr]cam_\w+/\d+_\w+\.png$", Role.LABEL),
+        (r"(?:^|/)flow_[lr]cam_\w+/\d+_\d+_\w+\.(?:png|npz)$|_sem\.pcd$", Role.LABEL),
         (r"(?:^|/)events\w*/|\.mp4$|_rgb\.pcd$", Role.STALE),
         (r"(?:^|/)(?:imu|lidar)/|(?:^|/)pose_[lr]cam_\w+\.txt$", Role.AUX),
         (r"(?:^|/)(?:seg_label(?:_map)?|\w*metadata|camera_model_params_\w+)\.json$", Role.AUX),

@@ -1,15 +1,16 @@
 """Pascal VOC, and what labelling tools and simulators write in its layout."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final
-from xml.etree import ElementTree as ET
+from typing import TYPE_CHECKING, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.datasets.base import Frame, Role
+from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import (
     NOTHING,
@@ -22,11 +23,16 @@ from sim2real.datasets.labels import (
     read_index_mask,
 )
 from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import finite, packed, read_packed_ids, remembered, telling
+from sim2real.datasets.partners import evenly, images_around, partners
+from sim2real.datasets.readers import packed, read_head, read_packed_ids, remembered, telling
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
+from sim2real.datasets.xmlfiles import read_xml, voc_size
 from sim2real.errors import DatasetError
-from sim2real.imageio import read_header
+from sim2real.imageio import is_image, read_header
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree as ET
 
 _CLASSES: Final = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -37,10 +43,16 @@ _VOID: Final = 255
 _VOID_COLOUR: Final = (224, 224, 192)
 _IMAGE: Final = r"(?P<frame>.+)\.(?:jpe?g|png|bmp|tiff?|webp)"
 _MASK: Final = r"(?P<frame>.+)\.png"
+_ROOT: Final = re.compile(rb"<annotation[\s>]")
+_OWN: Final = re.compile(rb"<bndbox>|<size>|<segmented>")
+_LOOKED_AT: Final = 64
 
 
 class PascalVOC(FolderLayout):
     """Pascal VOC: VOCdevkit/VOC2012/{JPEGImages, Annotations, SegmentationClass, SegmentationObject, ImageSets}.
+
+    Tools write its XML files elsewhere too: beside the images, or in any folder. They belong to the images of their
+    name, or of the name that they tell.
 
     Boxes count pixels from 1 and hold both ends: xmin = 1, xmax = W is the whole width (as facebookresearch/detectron2,
     data/datasets/pascal_voc.py, and rbgirshick/py-faster-rcnn read them). Masks are palette images: 0 background, 255
@@ -57,18 +69,19 @@ class PascalVOC(FolderLayout):
         "boxes": ("Annotations{below}", r"(?P<frame>.+)\.xml"),
     }
     resizing = (
-        (r"(?:^|/)Annotations/.+\.xml$", VOC),
+        (r"\.xml$", VOC),
         (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.png$", NEAREST),
         (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.npy$", ARRAY),
         (r"(?:^|/)ImageSets/|(?:^|/)labelmap\.txt$", KEEP),
     )
     roles = (
         (r"(?:^|/)Segmentation\w*(?:Visuali[sz]ation|Viz)/", Role.PSEUDO),
-        (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.(?:png|npy)$|(?:^|/)Annotations/.+\.xml$", Role.LABEL),
+        (r"(?:^|/)Segmentation(?:Class|Object)\w*/.+\.(?:png|npy)$|\.xml$", Role.LABEL),
         (r"(?:^|/)ImageSets/|(?:^|/)labelmap\.txt$", Role.AUX),
     )
     knows_images = False
     sparse = ("segmentation", "instance")
+    paired = "XML files as of VOC, and images of their names"
     facts = Facts(
         title="Pascal VOC",
         about="The layout of the PASCAL Visual Object Classes challenges, which labelling tools (CVAT, labelImg, "
@@ -81,7 +94,8 @@ class PascalVOC(FolderLayout):
         "VOCdevkit/VOC2012/SegmentationClass/2007_000033.png\n"
         "VOCdevkit/VOC2012/SegmentationObject/2007_000033.png\n"
         "VOCdevkit/VOC2012/ImageSets/Main/train.txt\n"
-        "labelmap.txt                                   # of CVAT and Datumaro",
+        "labelmap.txt                                   # of CVAT and Datumaro\n"
+        "{images/train,annotations/train}/0001.{jpg,xml}  # or both in one folder, as of Roboflow",
         labels={
             "segmentation": "index or colour masks; 255 (void) is no class",
             "instance": "the number of the object in its image; 0 and void are none",
@@ -92,10 +106,37 @@ class PascalVOC(FolderLayout):
             "Some tools count pixels from 0: the upper left corners of their boxes are read 1 pixel too far out.",
             "Masks in a folder VOC20xx have the names of VOC's 20 classes; `labelmap.txt` names those of others.",
             "CVAT's masks may show colours in place of indices: `labelmap.txt` tells of which class.",
+            "Where nobody names colours, outside of VOC20xx, the ids are R + 256 G + 65536 B and have no names.",
+            "XML files are read in the encoding that they declare.",
             "Pictures of masks (`SegmentationClassVisualization` of labelme) are never translated.",
         ),
         folder="VOCdevkit",
     )
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """JPEGImages with what lies beside it, or XML files of boxes and images of their names."""
+        if match := super().recognise(tree):
+            return match
+        images = sum(1 for _ in images_around(tree, pairs)) if (pairs := _pairs(tree, _every_image(tree))) else 0
+        return Match(cls.paired, images) if images else None
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every image of JPEGImages; if there is none, those that XML files belong to, and what lies beside them."""
+        if next(tree.find(*self.images), None) is None:
+            pairs = _pairs(tree, _every_image(tree))
+            for index, image in enumerate(images_around(tree, pairs)):
+                labels = {"boxes": pairs.get(image, "")}
+                yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
+            return
+        pairs = _pairs(tree, super().frames(tree))
+        for frame in super().frames(tree):
+            boxes = frame.labels.get("boxes") or pairs.get(frame.image, "")
+            yield replace(frame, labels={**frame.labels, "boxes": boxes})
+
+    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+        """The size of the image that its XML file tells, if it does."""
+        return voc_size(read_xml(self.root / frame.labels[kind])) if kind == "boxes" else None
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label."""
@@ -109,28 +150,64 @@ class PascalVOC(FolderLayout):
                 return Instances(_object_ids(path))
 
 
+_PAIRS: Final[WeakKeyDictionary[Tree, Mapping[str, str]]] = WeakKeyDictionary()
+
+
+def _pairs(tree: Tree, frames: Iterable[Frame]) -> Mapping[str, str]:
+    """The XML files of the images that have none yet; kept, as whoever recognises a tree lists it next."""
+    if tree not in _PAIRS:
+        files = [path for path in tree if path.lower().endswith(".xml")]
+        looked_at = evenly(files, _LOOKED_AT)
+        if 2 * sum(is_annotation(read_head(tree.root / path)) for path in looked_at) < len(looked_at):
+            files = []
+        taken, without = set(), []
+        for frame in frames if files else ():
+            if boxes := frame.labels.get("boxes"):
+                taken.add(boxes)
+            else:
+                without.append(frame.image)
+        _PAIRS[tree] = partners(without, [file for file in files if file not in taken], _told_name(tree))
+    return _PAIRS[tree]
+
+
+def _every_image(tree: Tree) -> Iterator[Frame]:
+    return map(Frame, filter(is_image, tree))
+
+
+def is_annotation(head: bytes) -> bool:
+    """Whether an XML file that begins so tells of an image as VOC's do."""
+    return _ROOT.search(head) is not None and _OWN.search(head) is not None
+
+
+def _told_name(tree: Tree) -> Callable[[str], str]:
+    def told(path: str) -> str:
+        try:
+            return read_xml(tree.root / path).findtext("filename") or ""
+        except DatasetError:  # who reads its boxes will say so
+            return ""
+
+    return told
+
+
 def _boxes(path: Path) -> Boxes:
-    try:
-        annotation = ET.parse(path).getroot()  # noqa: S314  expat 2.4.1 and later refuse entity bombs
-    except (OSError, ET.ParseError) as error:
-        message = f"{path}: cannot be read as XML: {error}"
-        raise DatasetError(message) from error
-    return Boxes(tuple(_box(entry, path) for entry in annotation.iter("object") if entry.find("bndbox") is not None))
+    objects = read_xml(path).iter("object")
+    return Boxes(tuple(_box(entry, path) for entry in objects if entry.find("bndbox") is not None))
 
 
-def _box(entry: ET.Element, path: Path) -> Box:
+def _box(entry: "ET.Element", path: Path) -> Box:
     """A box of pixels from 1 on; fractions occur since VOC2011."""
     name = (entry.findtext("name") or "").strip()
     with telling(path, f"the box of '{name}' is damaged"):
-        left, top, right, bottom = (finite(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
-        return Box(name, max(0.0, left - 1), max(0.0, top - 1), right, bottom)
+        left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
+        return Box(name, max(left - 1, 0.0), max(top - 1, 0.0), right, bottom)
 
 
 def _segmentation(path: Path) -> Segmentation:
-    table = _label_map(path)
+    """Indices, or colours: of ``labelmap.txt``, of VOC's own folders, or as numbers where nobody has named them."""
+    table = _label_map(path) or [(name, _colour(number)) for number, name in enumerate(_names(path))]
     if _is_coloured(path):
-        return read_colour_mask(path, table or [(name, _colour(number)) for number, name in enumerate(_CLASSES)])
-    mask = read_index_mask(path, names=[name for name, _ in table] or _names(path))
+        return read_colour_mask(path, table) if table else Segmentation(read_packed_ids(path), {})
+    mask = read_index_mask(path, names=[name for name, _ in table])
     return Segmentation(np.where(mask.ids == _VOID, np.int32(NOTHING), mask.ids), mask.names)
 
 
@@ -174,10 +251,10 @@ def _label_map(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
 def _read_label_map(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     table = []
     try:
-        for line in path.read_text("utf-8").splitlines():
+        for line in path.read_text("utf-8-sig").splitlines():
             if line.strip() and not line.startswith("#"):
                 name, colour, *_ = line.split(":")
-                red, green, blue = map(int, colour.split(","))
+                red, green, blue = bytes(map(int, colour.split(",")))
                 table.append((name, (red, green, blue)))
     except (OSError, ValueError) as error:
         message = f"{path}: cannot be read as a list of classes, name:red,green,blue: {error}"

@@ -9,6 +9,7 @@ Which container a file is in is told by its bytes, whatever its name ends like. 
 by its own reader, and nothing that claims more than its bytes can hold, or more than the ceiling.
 
 claims.py    what an image may claim to hold
+orientation.py  how a photo wants to be shown
 pictures.py  what pictures of all containers share
 png.py, jpeg.py, webp.py, tiff.py, bmp.py, tga.py, pnm.py, jpeg2000.py, avif.py  the containers
 """
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.errors import ImageError
-from sim2real.imageio import avif, bmp, jpeg, jpeg2000, png, pnm, tga, tiff, webp
+from sim2real.imageio import avif, bmp, jpeg, jpeg2000, orientation, png, pnm, tga, tiff, webp
 from sim2real.imageio.claims import check_array
 from sim2real.imageio.jpeg import encode_jpeg
 from sim2real.imageio.pictures import Header, Picture, Sizing, described, resize, resize_picture, with_key
@@ -46,6 +47,7 @@ __all__ = [
     "is_image",
     "read_header",
     "read_label",
+    "read_orientation",
     "read_picture",
     "read_rgb",
     "read_scaled",
@@ -129,6 +131,16 @@ def read_header(path: Path) -> Header:
         container = _container(start, file.read(), path.name)
         file.seek(0)
         return container.read_header(file, length)
+
+
+def read_orientation(path: Path) -> int:
+    """Read how a photo wants to be shown, by EXIF or XMP: 1 as stored, 2 to 8 mirrored or turned (TIFF 6.0, tag 274).
+
+    Raises:
+        ImageError: It cannot be read, or is no image.
+    """
+    with _naming(path), path.open("rb") as file:
+        return orientation.read_orientation(file)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

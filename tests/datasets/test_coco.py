@@ -1,6 +1,7 @@
 """COCO: images are those that the JSON names, wherever they lie; masks as the reference implementation draws them."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
+from sim2real.conversion.resizing import Resizer
 from sim2real.datasets import Frame, Role, open_dataset
 from sim2real.datasets.labels import Box, Boxes, Instances, Segmentation
 from sim2real.errors import DatasetError
@@ -215,3 +217,71 @@ def test_photo_is_chosen_among_maps_of_its_name(tmp_path: Path, plant: Plant) ->
     plant(tmp_path, {"coco_annotations.json": json.dumps(tables)})
     assert list(frames(tmp_path)) == ["rgb/0.png"]
     assert dict(open_dataset(tmp_path).files())["normal/0.png"] is Role.LABEL
+
+
+def one(name: str, **annotation: Any) -> str:
+    told = {"image_id": 1, "category_id": 1, "bbox": [2, 2, 16, 16], **annotation}
+    categories = [{"id": 1, "name": "car"}]
+    return json.dumps({"images": [{"id": 1, "file_name": name}], "annotations": [told], "categories": categories})
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("caf\u00e9.jpg", "cafe\u0301.jpg"),
+        ("cafe\u0301/a.jpg", "caf\u00e9/a.jpg"),
+        ("a b#1.jpg", "a%20b%231.jpg"),
+        ("train/\u00e9.jpg", "upload/train/e%CC%81.jpg"),
+        ("a.png", "a.jpg"),
+        ("images/a.jpg", "C:\\labels\\images\\a.JPEG"),
+        ("images/a.b.jpg", "/data/media/upload/3/a.b.png"),
+        ("100%25.jpg", "100%25.jpg"),
+    ],
+)
+def test_names_may_be_written_in_other_ways(image: str, name: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, image, f"other/{image}", {"labels.json": one(name)})
+    (tmp_path / "other").rename(tmp_path / "masks")
+    found = frames(tmp_path)
+    assert list(found) == [image]
+    assert boxes(found[image]) == [Box("car", 2, 2, 18, 18)]
+
+
+def test_other_suffixes_count_only_if_most_images_have_one(tmp_path: Path, plant: Plant) -> None:
+    names = {1: "a.jpg", 2: "b.jpg", 3: "c.jpg"}
+    plant(tmp_path, "a.jpg", "b.jpg", "c.png", {"labels.json": instances(names)})
+    assert list(frames(tmp_path)) == ["a.jpg", "b.jpg"]
+    warnings = open_dataset(tmp_path).warnings()
+    assert any("1 of 3 images that labels.json names are not there" in line and "c.jpg" in line for line in warnings)
+
+
+@pytest.mark.parametrize("told", ["1", 1.0])
+def test_ids_may_be_texts_in_one_place_and_numbers_in_another(told: object, tmp_path: Path, plant: Plant) -> None:
+    outline = [[2, 2, 18, 2, 18, 18]]
+    plant(tmp_path, "a.jpg", {"labels.json": one("a.jpg", image_id=told, category_id=told, segmentation=outline)})
+    frame = frames(tmp_path)["a.jpg"]
+    assert boxes(frame) == [Box("car", 2, 2, 18, 18)]
+    segmentation, _ = masks(frame)
+    assert (segmentation.names, np.unique(segmentation.ids).tolist()) == ({1: "car"}, [-1, 1])
+
+
+def test_words_as_ids_of_categories_are_counted(tmp_path: Path, plant: Plant) -> None:
+    content = json.loads(one("a.jpg", category_id="b", segmentation=[[2, 2, 18, 2, 18, 18]]))
+    content["categories"] = [{"id": "a", "name": "car"}, {"id": "b", "name": "bus"}]
+    plant(tmp_path, "a.jpg", {"labels.json": json.dumps(content)})
+    segmentation, _ = masks(frames(tmp_path)["a.jpg"])
+    assert (segmentation.names, np.unique(segmentation.ids).tolist()) == ({0: "car", 1: "bus"}, [-1, 1])
+
+
+@pytest.mark.parametrize("box", ["[NaN, 20, 30, 40]", "[1, 2, Infinity, 4]", "[1, 2, 1e999, 4]"])
+def test_boxes_without_numbers_are_left_out_told_and_kept_by_resizing(box: str, tmp_path: Path, plant: Plant) -> None:
+    content = instances({1: "a.jpg"}).replace("[2, 2, 16.0, 16]", box)
+    plant(tmp_path, "a.jpg", {"labels.json": content})
+    dataset = open_dataset(tmp_path)
+    frame = next(dataset.frames())
+    assert boxes(frame) == BOXES[1:]
+    assert any("1 boxes of 1 images" in line and "a.jpg in labels.json" in line for line in dataset.warnings())
+    resize = Resizer(dataset, (16, 12))("labels.json", Role.LABEL)
+    assert resize
+    first, second, _ = json.loads(resize(content.encode()))["annotations"]
+    assert [math.isfinite(number) for number in first["bbox"]] == [math.isfinite(n) for n in json.loads(box)]
+    assert second["bbox"] == [2, 2, 12, 2]

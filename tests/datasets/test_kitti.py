@@ -9,6 +9,7 @@ import pytest
 from sim2real.datasets import Role, open_dataset
 from sim2real.datasets.labels import Boxes, Depth, Disparity, Flow, Instances, Segmentation
 from sim2real.errors import DatasetError
+from tests.datasets.trees.kitti import KITTI_BOX
 
 Grow = Callable[..., Path]
 Plant = Callable[..., None]
@@ -199,3 +200,26 @@ def test_boxes_are_read_behind_a_byte_order_mark_and_without_numbers_refused(gro
     plant(root, {"training/label_2/000000.txt": row.format("nan")})
     with pytest.raises(DatasetError, match="line 1 tells of no box: nan is no number"):
         frame.load_label("boxes")
+
+
+@pytest.mark.parametrize("name", ["0", "0000000", "000030_10", "Town01_000123", "2011-09-26_000007"])
+def test_objects_are_known_by_names_of_any_length(name: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, f"training/image_2/{name}.png", {f"training/label_2/{name}.txt": KITTI_BOX})
+    dataset = open_dataset(tmp_path)
+    assert dataset.name == "kitti-object"
+    assert [dict(frame.labels) for frame in dataset.frames()] == [{"boxes": f"training/label_2/{name}.txt"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("kitti-tracking", ["image_02/00012/0000004.png"]),
+        ("kitti-odometry", ["sequences/100/image_2/0000000.png", "sequences/100/calib.txt"]),
+        ("kitti-flow2015", ["training/image_2/0000_10.png", "training/flow_occ/0000_10.png"]),
+        ("kitti-semantics", ["training/image_2/0000_10.png", "training/semantic/0000_10.png"]),
+    ],
+)
+def test_the_others_too(name: str, paths: list[str], tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, paths[0], dict.fromkeys(paths[1:], b"x"))
+    dataset = open_dataset(tmp_path)
+    assert (dataset.name, [frame.image for frame in dataset.frames()]) == (name, paths[:1])

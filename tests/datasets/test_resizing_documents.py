@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import math
 from typing import Any
 
 import cv2
@@ -225,17 +226,51 @@ def test_cameras_of_carlas_exporters() -> None:
     }
 
 
+def voc(size: str, *boxes: tuple[float, ...], name: str = "dog 7") -> str:
+    edges = "<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>"
+    told = "".join(f"<object><name>{name}</name><bndbox>{edges.format(*box)}</bndbox></object>" for box in boxes)
+    return f"<annotation>\n<size>{size}<depth>3</depth></size>\n{told}</annotation>"
+
+
 def test_pixels_of_voc_are_counted_from_one() -> None:
-    xml = (
-        "<annotation>\n<size><width>8</width><height> 6</height><depth>3</depth></size>\n<xmin>{}</xmin><ymin>{}</ymin>"
+    before = voc("<width>8</width><height> 6</height>", (1, 1, 8, 6), (3, 2, 3, 2))
+    after = voc("<width>4</width><height> 18</height>", (1, 1, 4, 18), (2, 4, 2, 6))
+    assert VOC.update(before.encode(), HALF).decode() == after
+    for other in ("<polygon><x>3</x></polygon>", "<robndbox/>"):
+        with pytest.raises(ValueError, match="outlines"):
+            VOC.update(f"<annotation><object>{other}</object></annotation>".encode(), HALF)
+    with pytest.raises(ValueError, match="something else"):
+        VOC.update(b"<settings><width>8</width></settings>", HALF)
+
+
+def test_pixels_of_voc_are_those_of_the_told_size() -> None:
+    before = voc("<width>16</width><height>12</height>", (1, 1, 16, 12), (5, 3, 6, 4))
+    after = voc("<width>4</width><height>18</height>", (1, 1, 4, 18), (2, 4, 2, 6))
+    assert VOC.update(before.encode(), HALF).decode() == after
+    assert VOC.update(before.encode(), Scale((0, 0), (4, 18))).decode() == after  # of images of several sizes
+    for size in ("", "<width>0</width><height>0</height>", "<width>x</width><height>8</height>"):
+        with pytest.raises(ValueError, match="does not tell the size"):
+            VOC.update(voc(size).encode(), Scale((0, 0), (4, 18)))
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "gbk", "utf-8", "utf-8-sig", "utf-16", "iso-8859-5"])
+def test_xml_keeps_its_encoding(encoding: str) -> None:
+    name = "Дом" if encoding == "iso-8859-5" else "汽车"
+    declared = encoding.removesuffix("-sig")
+    before, after = (
+        f'<?xml version="1.0" encoding="{declared}"?>{voc(size, box, name=name)}'
+        for size, box in (
+            ("<width>8</width><height>6</height>", (1, 1, 8, 6)),
+            ("<width>4</width><height>18</height>", (1, 1, 4, 18)),
+        )
     )
-    xml += "<xmax>{}</xmax><ymax>{}</ymax>"
-    before = xml.format(1, 1, 8, 6) + xml.format(3, 2, 3, 2) + "<name>dog 7</name>"
-    after = VOC.update(before.encode(), HALF).decode()
-    resized = xml.replace(">8<", ">4<").replace("> 6<", "> 18<")
-    assert after == resized.format(1, 1, 4, 18) + resized.format(2, 4, 2, 6) + "<name>dog 7</name>"
-    with pytest.raises(ValueError, match="outlines"):
-        VOC.update(b"<polygon><x1>3</x1></polygon>", HALF)
+    assert VOC.update(before.encode(encoding), HALF) == after.encode(encoding)
+
+
+def test_boxes_of_voc_without_numbers_stay_as_they_are() -> None:
+    size = "<width>8</width><height>6</height>"
+    after = VOC.update(voc(size, (1, math.nan, math.inf, 6)).encode(), HALF).decode()
+    assert "<xmin>1</xmin><ymin>nan</ymin><xmax>inf</xmax><ymax>18</ymax>" in after
 
 
 def npy(array: NDArray[Any]) -> bytes:

@@ -153,3 +153,20 @@ def test_what_shows_the_old_pixels_is_stale(grow: Grow) -> None:
         *("image_lcam_front.mp4", "events.h5", "OldTownNight_rgb.pcd")
     }
     assert roles["OldTownNight/OldTownNight_sem.pcd"] is Role.LABEL
+
+
+@pytest.mark.parametrize("evidence", ["depth_left/000000_left_depth.npy", "pose_left.txt"])
+def test_a_flight_is_known_without_a_name(evidence: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "flight/image_left/000000_left.png")
+    assert open_dataset(tmp_path).name == "images"
+    plant(tmp_path, {f"flight/{evidence}": npy(METRES)})
+    dataset = open_dataset(tmp_path / "flight")
+    assert dataset.name == open_dataset(tmp_path).name == "tartanair"
+    assert [list(frame.labels) for frame in dataset.frames()] == [["depth"] * evidence.startswith("depth")]
+
+
+def test_a_flight_of_its_successor_is_known_without_a_name(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "image_lcam_front/000000_lcam_front.png")
+    plant(tmp_path, {"depth_lcam_front/000000_lcam_front_depth.png": floats_as_png(METRES)})
+    dataset = open_dataset(tmp_path)
+    assert (dataset.name, [list(frame.labels) for frame in dataset.frames()]) == ("tartanair-v2", [["depth"]])

@@ -1,5 +1,6 @@
 """Pascal VOC: boxes from 1, void pixels, and masks in colours."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,14 @@ def test_colours_without_a_label_map_are_those_of_voc(grow: Grow, plant: Plant) 
     assert (instances.ids[0, 0] == -1, instances.ids[23, 0] >= 0) == (True, True)
 
 
+@pytest.mark.parametrize("line", ["road", "road:1,2", "road:0,0,256", "road:-1,0,0", "road:a,b,c", "\xff"])
+def test_damaged_label_map_is_an_error_that_names_it(line: str, grow: Grow, plant: Plant) -> None:
+    root = grow("voc")
+    plant(root, {f"{BASE}/labelmap.txt": line.encode("latin-1")})
+    with pytest.raises(DatasetError, match=r"labelmap\.txt: cannot be read as a list of classes"):
+        next(open_dataset(root).frames()).load_label("segmentation")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -113,16 +122,99 @@ def test_damaged_boxes_are_an_error_that_names_the_file(content: str, message: s
         next(open_dataset(root).frames()).load_label("boxes")
 
 
-def test_damaged_label_map_is_an_error_that_names_it(grow: Grow, plant: Plant) -> None:
-    root = grow("voc")
-    plant(root, {f"{BASE}/labelmap.txt": "road\n"})
-    with pytest.raises(DatasetError, match=r"labelmap\.txt: cannot be read as a list of classes"):
-        next(open_dataset(root).frames()).load_label("segmentation")
+def xml(*boxes: tuple[float, float, float, float], size: tuple[int, int] = (32, 24), more: str = "") -> str:
+    edges = "<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>"
+    objects = "".join(f"<object><name>car</name><bndbox>{edges.format(*box)}</bndbox></object>" for box in boxes)
+    told = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
+    return f"<annotation>{more}{told}{objects}</annotation>"
 
 
-def test_box_without_numbers_is_refused(tmp_path: Path, plant: Plant) -> None:
-    edges = "<xmin>nan</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
-    plant(tmp_path, "JPEGImages/a.jpg")
-    plant(tmp_path, {"Annotations/a.xml": f"<a><object><name>car</name><bndbox>{edges}</bndbox></object></a>"})
-    with pytest.raises(DatasetError, match="'car' is damaged: nan is no number"):
+def test_box_without_numbers_is_left_out_and_told(tmp_path: Path, plant: Plant) -> None:
+    plant(
+        tmp_path, "JPEGImages/a.jpg", {"Annotations/a.xml": xml((math.nan, 1, 9, 9), (1, 1, math.inf, 9), (2, 1, 9, 9))}
+    )
+    dataset = open_dataset(tmp_path)
+    assert next(dataset.frames()).load_label("boxes") == Boxes((Box("car", 1, 0, 9, 9),))
+    assert any("2 boxes of 1 images" in line and "Annotations/a.xml" in line for line in dataset.warnings())
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("images/a.jpg", "annotations/a.xml"),
+        ("images/train/a.jpg", "labels/train/a.xml"),
+        ("train/a.jpg", "train/a.xml"),
+        ("a.jpg", "xml files/A.XML"),
+        ("JPEGImages/a.jpg", "JPEGImages/a.xml"),
+        ("JPEGImages/a.jpg", "labels/a.xml"),
+    ],
+)
+def test_xml_files_may_lie_anywhere(image: str, label: str, tmp_path: Path, plant: Plant) -> None:
+    """The last image has none; another split has images and files of the same names, and there are masks of them."""
+    background = f"{image.rpartition('a')[0]}b.jpg"
+    plant(tmp_path, image, background, {label: xml((1, 1, 9, 9))})
+    if "train" in image:
+        plant(tmp_path, image.replace("train", "val"), {label.replace("train", "val"): xml((2, 2, 9, 9))})
+    else:
+        plant(tmp_path, {"masks/a.png": np.zeros((24, 32), np.uint8)})
+    dataset = open_dataset(tmp_path)
+    assert dataset.name == "voc"
+    frames = {frame.image: frame for frame in dataset.frames()}
+    assert frames[image].labels == {"boxes": label}
+    assert frames[image].load_label("boxes") == Boxes((Box("car", 0, 0, 9, 9),))
+    assert not frames[background].labels
+    assert "masks/a.png" not in frames
+    if "train" in image:
+        assert frames[image.replace("train", "val")].load_label("boxes") == Boxes((Box("car", 1, 1, 9, 9),))
+
+
+@pytest.mark.parametrize("told", ["a b.jpg", "a b.png", "C:\\photos\\A B.JPG", "old/place/a b"])
+def test_xml_files_may_tell_the_name_of_their_image(told: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "images/a b.jpg", {"annotations/0007.xml": xml(more=f"<filename>{told}</filename>")})
+    assert next(open_dataset(tmp_path).frames()).labels == {"boxes": "annotations/0007.xml"}
+
+
+def test_xml_file_that_several_images_fit_is_given_to_none(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "a/0.jpg", "b/0.jpg", "b/1.jpg", {"xml/0.xml": xml(), "xml/1.xml": xml()})
+    assert {frame.image: dict(frame.labels) for frame in open_dataset(tmp_path).frames()} == {
+        "b/0.jpg": {},
+        "b/1.jpg": {"boxes": "xml/1.xml"},
+    }
+
+
+@pytest.mark.parametrize("content", ["<annotations/>", "<annotation><object/></annotation>", "no XML", "\xff"])
+def test_other_xml_files_are_not_taken_for_it(content: str, tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "images/0.jpg", {"annotations/0.xml": content})
+    assert open_dataset(tmp_path).name == "images"
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("gb2312", "汽车"), ("GBK", "汽車"), ("utf-16", "ß"), ("cp1252", "ß")])
+def test_xml_is_read_in_the_encoding_that_it_declares(encoding: str, name: str, tmp_path: Path, plant: Plant) -> None:
+    text = f"<?xml version='1.0' encoding='{encoding}'?>{xml((1, 1, 9, 9))}".replace("car", name)
+    plant(tmp_path, "JPEGImages/a.jpg", {"Annotations/a.xml": text.encode(encoding)})
+    assert next(open_dataset(tmp_path).frames()).load_label("boxes") == Boxes((Box(name, 0, 0, 9, 9),))
+
+
+@pytest.mark.parametrize("declared", ["", "hex", "nobody-knows", "undefined", "utf-8"])
+def test_xml_in_no_known_encoding_is_an_error_that_names_it(declared: str, tmp_path: Path, plant: Plant) -> None:
+    first = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    content = first.encode() + xml((1, 1, 9, 9)).replace("car", "汽车").encode("gbk")
+    plant(tmp_path, "JPEGImages/a.jpg", {"Annotations/a.xml": content})
+    with pytest.raises(DatasetError, match=r"a\.xml: cannot be read as XML: it"):
         next(open_dataset(tmp_path).frames()).load_label("boxes")
+
+
+def test_colours_that_nobody_names_are_numbers(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "JPEGImages/a.jpg", {"SegmentationClass/a.png": np.full((24, 32, 3), (128, 0, 1), np.uint8)})
+    segmentation = next(open_dataset(tmp_path).frames()).load_label("segmentation")
+    assert isinstance(segmentation, Segmentation)
+    assert not segmentation.names
+    assert np.unique(segmentation.ids).tolist() == [128 + 65536]
+
+
+def test_byte_order_mark_is_no_part_of_a_name(grow: Grow, plant: Plant) -> None:
+    root = grow("voc", year="export")
+    plant(root, {"export/labelmap.txt": b"\xef\xbb\xbfbackground:0,0,0::\r\nroad:0,0,255::\r\n"})
+    segmentation = next(open_dataset(root).frames()).load_label("segmentation")
+    assert isinstance(segmentation, Segmentation)
+    assert segmentation.names == {0: "background", 1: "road"}

@@ -1,0 +1,259 @@
+"""Whether labels lie on the pixels of their images as these are stored, and how they are brought there if not.
+
+Three things can part them. A label file tells the size of its image, and the image has another one by now: if both are
+one picture at two sizes, the labels are of the told one. EXIF says that a photo is to be shown turned: labelling tools
+show it so, and labels of the turned size lie on what they show. And simulators write boxes whose edges are no numbers.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Adapter, Frame
+from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
+from sim2real.datasets.partners import evenly
+from sim2real.datasets.resizing import Scale, Size
+from sim2real.errors import DatasetError, ImageError
+from sim2real.imageio import read_header, read_orientation
+
+if TYPE_CHECKING:
+    from sim2real.datasets import Dataset
+
+_LOOKED_AT: Final = 20_000
+_SHOWN: Final = {
+    2: "mirrored",
+    3: "turned by 180 degrees",
+    4: "mirrored and turned by 180 degrees",
+    5: "mirrored and turned by 90 degrees",
+    6: "turned by 90 degrees",
+    7: "mirrored and turned by 270 degrees",
+    8: "turned by 270 degrees",
+}
+_UNTURNED: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {  # what is shown (H, W) -> what is stored
+    5: lambda shown: shown.T,
+    6: lambda shown: np.rot90(shown, 1),
+    7: lambda shown: np.rot90(shown.T, 2),
+    8: lambda shown: np.rot90(shown, -1),
+}
+_TEXTS: Final = frozenset({".txt", ".json", ".xml", ".csv", ".yaml", ".yml"})
+_PIECE: Final = 1 << 24
+_NO_NUMBER: Final = re.compile(rb"(?<![\w.])[-+]?(?:nan|inf(?:inity)?)(?![\w.])|\d[eE]\+?\d{3}", re.IGNORECASE)
+
+
+def told_size(adapter: Adapter, frame: Frame, kind: str) -> Size | None:
+    """The size (W, H) of its image that a label file tells; None if it tells none.
+
+    Raises:
+        DatasetError: The file is damaged.
+    """
+    told: Size | None = adapter.told_size(frame, kind) if hasattr(adapter, "told_size") else None
+    return told
+
+
+def same_picture(told: Size, stored: Size) -> bool:
+    """Whether two sizes can be those of one picture: one factor brings both sides to the smaller's, to a pixel."""
+    small, large = sorted((told, stored), key=math.prod)
+    sides = list(zip(small, large, strict=True))
+    return max((side - 1) / of for side, of in sides) <= min((side + 1) / of for side, of in sides)
+
+
+def lies_turned(told: Size, stored: Size, orientation: int) -> bool:
+    """Whether labels of a told size lie on an image as EXIF shows it."""
+    return orientation in _UNTURNED and told == stored[::-1] and told != stored
+
+
+def on_stored_pixels(label: Label, told: Size, image: Path) -> Label:
+    """A label of an image that had a told size, on the pixels that the image has.
+
+    Raises:
+        DatasetError: Where they are now is not known.
+        ImageError: The image cannot be read.
+    """
+    header = read_header(image)
+    stored = header.width, header.height
+    if told == stored:
+        return label
+    if lies_turned(told, stored, orientation := read_orientation(image)):
+        return _unturned(label, told, orientation)
+    if not same_picture(told, stored):
+        message = f"{image}: it is {_by(stored)}, which is no scale of the {_by(told)} that its label file tells"
+        raise DatasetError(f"{message}; where its labels lie is not known")
+    return _scaled(label, Scale(told, stored))
+
+
+def _scaled(label: Label, scale: Scale) -> Label:
+    match label:
+        case Boxes(boxes):
+            x, y = float(scale.x), float(scale.y)
+            return Boxes(
+                tuple(
+                    replace(box, left=box.left * x, top=box.top * y, right=box.right * x, bottom=box.bottom * y)
+                    for box in boxes
+                )
+            )
+        case Segmentation(ids, names):
+            return Segmentation(scale.nearest(ids), names)
+        case Instances(ids):
+            return Instances(scale.nearest(ids))
+        case _:
+            return label
+
+
+def _unturned(label: Label, shown: Size, orientation: int) -> Label:
+    match label:
+        case Boxes(boxes):
+            return Boxes(tuple(_unturned_box(box, shown, orientation) for box in boxes))
+        case Segmentation(ids, names):
+            return Segmentation(np.ascontiguousarray(_UNTURNED[orientation](ids)), names)
+        case Instances(ids):
+            return Instances(np.ascontiguousarray(_UNTURNED[orientation](ids)))
+        case _:
+            return label
+
+
+def _unturned_box(box: Box, shown: Size, orientation: int) -> Box:
+    width, height = shown
+    left, right, top, bottom = box.top, box.bottom, box.left, box.right  # of 5, which is only transposed
+    if orientation in {7, 8}:
+        left, right = height - right, height - left
+    if orientation in {6, 7}:
+        top, bottom = width - bottom, width - top
+    return replace(box, left=left, right=right, top=top, bottom=bottom)
+
+
+def numbered(label: Label) -> Label:
+    """A label without the boxes that have an edge which is no number, or is infinite."""
+    if not isinstance(label, Boxes) or all(map(_is_numbered, label.boxes)):
+        return label
+    return Boxes(tuple(filter(_is_numbered, label.boxes)))
+
+
+def _is_numbered(box: Box) -> bool:
+    return all(map(math.isfinite, (box.left, box.top, box.right, box.bottom)))
+
+
+def why_unresizable(adapter: Adapter, frame: Frame, image: Path, stored: Size) -> str:
+    """Why the labels of a frame cannot be brought to another size together with its image; empty if they can.
+
+    Raises:
+        ImageError: The image cannot be read.
+    """
+    if (orientation := read_orientation(image)) != 1:
+        return f"EXIF shows {frame.image} {_SHOWN[orientation]}: labels may lie on what is shown, not on what is stored"
+    for kind in frame.labels:
+        with suppress(DatasetError, ImageError):  # its rule will say so
+            if (told := told_size(adapter, frame, kind)) and not same_picture(told, stored):
+                return f"it tells of {_by(told)}, which is no scale of {frame.image}, {_by(stored)}"
+    return ""
+
+
+def misplaced(dataset: "Dataset") -> Iterator[str]:
+    """What a user should know of it: photos that are shown turned, told sizes that differ, boxes without numbers."""
+    frames = [frame for frame in dataset.frames() if frame.labels]
+    looked_at = evenly(frames, _LOOKED_AT)
+    yield from _turned(dataset, looked_at)
+    yield from _of_other_sizes(dataset, looked_at)
+    yield from _without_numbers(dataset, looked_at)
+
+
+def _turned(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
+    turned = []
+    for frame in frames:
+        try:
+            if (orientation := read_orientation(dataset.root / frame.image)) != 1:
+                turned.append((frame.image, orientation))
+        except ImageError:  # whoever decodes it will say so
+            continue
+    if turned:
+        image, orientation = turned[0]
+        yield (
+            f"EXIF shows {len(turned)} of {len(frames)} labelled images turned or mirrored, e.g. {image} "
+            f"{_SHOWN[orientation]}; pixels are read and written as they are stored, so labels that were made on what "
+            "is shown do not lie on them: store such images upright, without the tag, or leave them out with --exclude"
+        )
+
+
+def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
+    scaled, turned, unknown = list[str](), list[str](), list[str]()
+    for frame in frames:
+        for kind, path in frame.labels.items():
+            try:
+                told = told_size(dataset.adapter, frame, kind)
+                header = read_header(dataset.root / frame.image) if told else None
+            except (DatasetError, ImageError):  # whoever decodes it will say so
+                continue
+            if not told or not header or told == (stored := (header.width, header.height)):
+                continue
+            example = f"{path} tells of {_by(told)}, {frame.image} is {_by(stored)}"
+            if lies_turned(told, stored, read_orientation(dataset.root / frame.image)):
+                turned.append(example)
+            else:
+                (scaled if same_picture(told, stored) else unknown).append(example)
+            break
+    of = f"of {len(frames)} labelled images"
+    if scaled:
+        yield (
+            f"{len(scaled)} {of} have another size than their label files tell, e.g. {scaled[0]}: labels are read, and "
+            "resized, as pixels of the told size"
+        )
+    if turned:
+        yield (
+            f"the labels of {len(turned)} {of} lie on what EXIF shows, e.g. {turned[0]}: they are read as turned back "
+            "onto the stored pixels, and cannot be resized"
+        )
+    if unknown:
+        yield (
+            f"{len(unknown)} {of} have a size that is no scale of what their label files tell, e.g. {unknown[0]}: "
+            "where these labels lie is not known, so they are carried, and neither read nor resized; mend the told size"
+        )
+
+
+def _without_numbers(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
+    tells: dict[str, bool] = {}
+    boxes, images = 0, list[tuple[str, str]]()
+    for frame in frames:
+        path = frame.labels.get("boxes", "")
+        if path not in tells:
+            tells[path] = bool(path) and _may_lack_numbers(dataset.root / path)
+        if not tells[path]:
+            continue
+        try:
+            label = dataset.adapter.load_label(frame, "boxes")
+        except (DatasetError, ImageError):  # whoever decodes it will say so
+            continue
+        if isinstance(label, Boxes) and (lacking := sum(not _is_numbered(box) for box in label.boxes)):
+            boxes += lacking
+            images.append((frame.image, path))
+    if boxes:
+        image, path = images[0]
+        yield (
+            f"{boxes} boxes of {len(images)} images have edges that are no numbers, or infinite, e.g. one of {image} "
+            f"in {path}: they are left out of what is read, and stay in the file"
+        )
+
+
+def _may_lack_numbers(path: Path) -> bool:
+    """Whether a text has NaN, infinity, or an exponent that makes such, anywhere."""
+    if path.suffix.lower() not in _TEXTS:
+        return False
+    before = b""
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                if _NO_NUMBER.search(before + piece):
+                    return True
+                before = piece[-16:]
+    except OSError:  # whoever decodes it will say so
+        pass
+    return False
+
+
+def _by(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,77 @@
+"""XML files in whatever encoding their first line tells: many labelling tools write that of their own system."""
+
+import codecs
+import re
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from sim2real.datasets.readers import whole_size
+from sim2real.errors import DatasetError
+
+_DECLARED: Final = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WIDER: Final = {
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+}  # what is declared as the older of them often has signs of the newer
+
+
+def decode_xml(data: bytes) -> tuple[str, str]:
+    """The text of an XML file, and the codec that gives the same bytes again: by its mark, or by what it declares.
+
+    Raises:
+        ValueError: It is not in the encoding that it declares, or nobody knows that.
+    """
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    if not encoding:
+        declared = _DECLARED.match(data)
+        encoding = declared[1].decode("ascii", "replace").lower() if declared else "utf-8"
+        if encoding.startswith(("utf-16", "utf-32", "ucs-")):  # whose first line could not be read as single bytes
+            encoding = "utf-8"
+    encoding = _WIDER.get(encoding, encoding)
+    try:
+        return data.decode(encoding), encoding
+    except LookupError as error:
+        raise ValueError(f"its encoding '{encoding}' is not known") from error
+    except UnicodeError as error:
+        raise ValueError(
+            f"it is not in {encoding}, the encoding that it declares or has by default: {error}"
+        ) from error
+
+
+def parse_xml(data: bytes) -> ET.Element:
+    """What stands in an XML file.
+
+    Raises:
+        ValueError: It is in no known encoding, or is no XML.
+    """
+    try:
+        return ET.fromstring(decode_xml(data)[0])  # noqa: S314  expat 2.4.1 and later refuse entity bombs
+    except ET.ParseError as error:
+        raise ValueError(str(error)) from error
+
+
+def read_xml(path: Path) -> ET.Element:
+    """Read an XML file.
+
+    Raises:
+        DatasetError: It cannot be read, is in no known encoding, or is no XML.
+    """
+    try:
+        return parse_xml(path.read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read as XML: {getattr(error, 'strerror', None) or error}"
+        raise DatasetError(message) from error
+
+
+def voc_size(annotation: ET.Element) -> tuple[int, int] | None:
+    """The size (W, H) of its image that an XML file of Pascal VOC tells; None if it tells none, or 0."""
+    size = annotation.find("size")
+    return None if size is None else whole_size(size.findtext("width"), size.findtext("height"))
