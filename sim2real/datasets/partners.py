@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Final, TypeVar
 
 from sim2real.datasets.base import Tree
-from sim2real.datasets.images import labels_by_name
+from sim2real.datasets.modalities import label_words
 from sim2real.imageio import is_image
 
 T = TypeVar("T")
@@ -16,23 +16,22 @@ _ROOT: Final = re.compile(
 )
 
 
-def partners(images: Sequence[str], files: Iterable[str], told: Callable[[str], str] = lambda _: "") -> dict[str, str]:
+def partners(images: Iterable[str], files: Iterable[str], told: Callable[[str], str] = lambda _: "") -> dict[str, str]:
     """The label file of each image that has one: of its stem, in the folder that is nearest or most alike.
 
     That is the image's own folder, else the one whose last names are the same (``images/train``, ``labels/train``),
-    else the one with which it shares most of the outer folders. Files that fit several images alike belong to none, but
-    if these are of one stem in one folder.
+    else the one with which it shares most of the outer folders; an image whose path has words of labels, as masks have,
+    comes behind one without. Files that fit several images alike belong to none, but if these are of one stem in one
+    folder.
 
     Args:
-        images: Paths of images; those that are named as masks of others are left out.
+        images: Paths of images, perhaps with masks of the same names among them.
         files: Paths of label files.
         told: What a file says that its image is called; asked if none has the file's stem.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
-    masks = set(labels_by_name(images))
     for image in images:
-        if image not in masks:
-            by_stem[_stem(image)].append(image)
+        by_stem[_stem(image)].append(image)
     found: dict[str, tuple[tuple[int, ...], str]] = {}
     for file in files:
         candidates = by_stem.get(_stem(file)) or by_stem.get(_stem(told(file).replace("\\", "/")), [])
@@ -46,19 +45,14 @@ def partners(images: Sequence[str], files: Iterable[str], told: Callable[[str], 
 
 
 def images_around(tree: Tree, labelled: Mapping[str, str]) -> Iterator[str]:
-    """Labelled images, and all others in their folders, or below the folder ``images`` that they lie in, in order.
-
-    Those that are named as masks of others are none, unless they are labelled.
-    """
+    """Labelled images, and all others in their folders, or below the folder ``images`` that they lie in, in order."""
     roots = {match["root"] if (match := _ROOT.fullmatch(folder)) else folder for folder in map(_folder, labelled)}
     own = {_folder(image) for image in labelled}
     for folder in ("", *tree.folders):
         match = _ROOT.fullmatch(folder)
         if folder in own or (match and match["root"] in roots):
             prefix = f"{folder}/" if folder else ""
-            paths = [prefix + name for name in tree.names(folder) if is_image(name)]
-            masks = set(labels_by_name(paths))
-            yield from (path for path in paths if path in labelled or path not in masks)
+            yield from (prefix + name for name in tree.names(folder) if is_image(name))
 
 
 def evenly(values: Sequence[T], most: int) -> Sequence[T]:
@@ -77,7 +71,8 @@ def _stem(path: str) -> str:
 
 def _likeness(image: str, file: str) -> tuple[int, ...]:
     one, other = (_folder(path).lower().split("/") for path in (image, file))
-    return one == other, _shared(reversed(one), reversed(other)), _shared(one, other)
+    words = label_words(image).total()
+    return one == other, -words, _shared(reversed(one), reversed(other)), _shared(one, other)
 
 
 def _shared(one: Iterable[str], other: Iterable[str]) -> int:
