@@ -27,6 +27,9 @@ from sim2real.imageio.pictures import (
 _BRANDS: Final = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
 _CONFIGURATION: Final = b"av1C"
 _CARRIED: Final = ("exif", "xmp")
+_EXACT_ALPHA: Final = {
+    "alpha:lossless": "1"
+}  # https://github.com/AOMediaCodec/libavif, avifEncoderSetCodecSpecificOption
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # several pictures are decoded and encoded at a time already
 
@@ -90,6 +93,9 @@ def read_label(data: bytes) -> NDArray[Any]:
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
-    """An AVIF like another, chroma not subsampled."""
-    chroma = "4:0:0" if like.grey and like.alpha is None else "4:4:4"
-    return save(Image.fromarray(pixels), "AVIF", {"quality": quality, "subsampling": chroma, **like.options})
+    """An AVIF like another, chroma not subsampled, alpha without loss."""
+    chroma = "4:0:0" if pixels.ndim == 2 else "4:4:4"
+    options = {"quality": quality, "subsampling": chroma, **like.options}
+    if like.alpha is not None:
+        options["advanced"] = _EXACT_ALPHA
+    return save(Image.fromarray(pixels), "AVIF", options)

@@ -33,11 +33,16 @@ def read_header(file: BinaryIO, length: int) -> Header:
     start = file.read(34)
     file.seek(0)
     with opened(BmpImageFile, file) as image:
-        core = int.from_bytes(start[14:18], "little") == _CORE
-        bits = int.from_bytes(start[24:26] if core else start[28:30], "little")
+        bits = _depth(start)
         raw = image.info["compression"] in {_RAW, _BITFIELDS}
         check_claim(*image.size, length, -(-image.width * bits // 32) * 4 * image.height if raw else None)
         return header_of(image, min(8, bits))
+
+
+def _depth(data: bytes) -> int:
+    """Bits of a pixel."""
+    core = int.from_bytes(data[14:18], "little") == _CORE
+    return int.from_bytes(data[24:26] if core else data[28:30], "little")
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
@@ -50,8 +55,12 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     with opened(BmpImageFile, io.BytesIO(data)) as image:
         pixels = decode(image, _profile(data), size)
         options = {"dpi": image.info["dpi"]} if "dpi" in image.info else {}
-    notes = () if pixels.converted or _profile(data) is None else ("the ICC profile of a BMP, sRGB, is not kept",)
-    return pixels.picture("BMP", notes=notes, options=options)
+    notes = []
+    if _profile(data) is not None and not pixels.converted:
+        notes.append("the ICC profile of a BMP, sRGB, is not kept")
+    if _depth(data) == 16:
+        notes.append("a BMP of 5 bits a channel is written with 8")
+    return pixels.picture("BMP", notes=tuple(notes), options=options)
 
 
 def _profile(data: bytes) -> bytes | None:

@@ -18,8 +18,8 @@ _CODESTREAM: Final = b"\xff\x4f\xff\x51"
 _START: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
 _NEEDED: Final = frozenset({b"jP  ", b"ftyp", b"jp2h", b"jp2c"})
 _ICC_METHODS: Final = frozenset({2, 3})
+_CARRIED: Final = ("comment",)
 _SIGNED: Final = 0x80
-_LONGEST_HEADER: Final = 1 << 24
 
 
 def recognises(start: bytes) -> bool:
@@ -78,17 +78,17 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     bare = data.startswith(_CODESTREAM)
-    file = io.BytesIO(data)
-    boxes = [] if bare else list(_boxes(file, 0, len(data)))
+    boxes = [] if bare else list(_boxes(io.BytesIO(data), 0, len(data)))
     profile = next((found for kind, *span in boxes if kind == b"jp2h" and (found := _profile(data, *span))), None)
     with opened(Jpeg2KImageFile, io.BytesIO(data)) as image:
         pixels = decode(image, profile, size)
+        options = {"no_jp2": bare} | {key: image.info[key] for key in _CARRIED if key in image.info}
     notes = []
     if profile and not pixels.converted:
         notes.append("the ICC profile of a JPEG 2000, sRGB, is not kept")
     if not {kind for kind, *_ in boxes} <= _NEEDED:
         notes.append("metadata of a JPEG 2000 other than its colour space is not kept")
-    return pixels.picture("JPEG2000", notes=tuple(notes), options={"no_jp2": bare})
+    return pixels.picture("JPEG2000", notes=tuple(notes), options=options)
 
 
 def _profile(data: bytes, begin: int, end: int) -> bytes | None:

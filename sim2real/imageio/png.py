@@ -25,6 +25,9 @@ _LEVEL: Final = 4
 _PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _COLOUR_SPACE: Final = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _SRGB_CHUNK: Final = b"\x00\x00\x00\x01sRGB\x00\xae\xce\x1c\xe9"
+_AT_ONCE: Final = 1 << 20
+_PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of an interlaced PNG: first column and row, steps across and down (W3C PNG, 8.1)."""
 _LONGEST_PROFILE: Final = 1 << 24
 
 
@@ -69,6 +72,25 @@ def _bare(chunks: list[tuple[bytes, bytes]]) -> io.BytesIO:
     return io.BytesIO(SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS))
 
 
+def _check_rows(data: bytes, chunks: list[tuple[bytes, bytes]]) -> None:
+    """Refuse an interlaced PNG that lacks rows: of those decoders make black in silence."""
+    if not data[_IHDR_END - 5]:
+        return
+    header = _header(data)
+    wanted = 0
+    for x, y, across, down in _PASSES:
+        width, height = max(0, -(-(header.width - x) // across)), max(0, -(-(header.height - y) // down))
+        wanted += height * (1 + -(-width * header.channels * header.bits // 8)) if width else 0
+    machine, found = zlib.decompressobj(), 0
+    for kind, chunk in chunks:
+        rest = chunk[8:-4] if kind == b"IDAT" else b""
+        while rest and found < wanted:
+            found += len(machine.decompress(rest, _AT_ONCE))
+            rest = machine.unconsumed_tail
+    if found < wanted:
+        raise ImageError(f"damaged or truncated PNG: {found:,} bytes of pixels, not {wanted:,}")
+
+
 def _stays_true(kind: bytes) -> bool:
     """Whether a chunk holds for other pixels too: a small fourth letter of its type says so."""
     return kind in _COLOUR_SPACE or kind in {b"sBIT", b"tRNS"} or kind[3:].islower()
@@ -85,6 +107,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     content = {kind: chunk[8:-4] for kind, chunk in chunks if kind not in _PIXELS}
     if b"acTL" in content:
         raise ImageError("animated PNG; only single pictures can be translated")
+    _check_rows(data, chunks)
     with opened(PngImageFile, _bare(chunks)) as image:
         key = _transparent_colour(content.get(b"tRNS"), image.mode)
         pixels = decode(image, _profile(content.get(b"iCCP")), size, key)
@@ -121,7 +144,9 @@ def read_label(data: bytes) -> NDArray[Any]:
         ImageError: It is damaged.
     """
     header = _header(data)
-    bare = _bare(_chunks(data))
+    chunks = _chunks(data)
+    _check_rows(data, chunks)
+    bare = _bare(chunks)
     if header.bits == 16 and header.channels > 1:
         # Pillow would keep the high bytes alone; OpenCV gives BGR(A), and grey with alpha as BGRA
         values = cv2.imdecode(np.frombuffer(bare.getbuffer(), np.uint8), cv2.IMREAD_UNCHANGED)

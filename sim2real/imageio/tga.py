@@ -55,8 +55,14 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
         pixels = decode(image, None, size)
         options = {key: image.info[key] for key in _CARRIED if key in image.info}
     extended = recognises_end(data) and data[-_FOOTER : -_FOOTER + 4] != bytes(4)
-    notes = ("the extension area of a TGA is not kept",) if extended else ()
-    return pixels.picture("TGA", notes=notes, options=options)
+    notes = ["the extension area of a TGA is not kept"] * extended
+    if _is_of_5_bits(data):
+        notes.append("a TGA of 5 bits a channel is written with 8")
+    return pixels.picture("TGA", notes=tuple(notes), options=options)
+
+
+def _is_of_5_bits(data: bytes) -> bool:
+    return data[16] == 16 and data[2] & 7 == _COLOUR
 
 
 def read_label(data: bytes) -> NDArray[Any]:
@@ -66,7 +72,7 @@ def read_label(data: bytes) -> NDArray[Any]:
         ImageError: It is damaged.
     """
     read_header(io.BytesIO(data), len(data))
-    if data[16] == 16 and data[2] & 7 == _COLOUR:
+    if _is_of_5_bits(data):
         raise ImageError("TGA of 16 bits a pixel cannot be read without loss; store it as PNG")
     with opened(TgaImageFile, io.BytesIO(data)) as image:
         values = np.array(image)
