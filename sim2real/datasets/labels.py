@@ -4,17 +4,27 @@ Label images are (H, W) arrays on the pixels of their frame. Boxes are in pixels
 the top left pixel: pixel (x, y) covers x..x+1, y..y+1, and a box covers left <= x < right, top <= y < bottom.
 """
 
+import codecs
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_label
+
+BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""What a text may begin with, and the codec that it tells, the longer ones first."""
 
 NOTHING = -1
 """The id of a pixel that belongs to no known class, or to no instance."""
@@ -243,16 +253,41 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     Raises:
         DatasetError: The file cannot be read.
     """
+    lines = read_text(path).splitlines()
+    return ((number, _words(line, path)) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, or in what the mark at its start tells.
+
+    Raises:
+        DatasetError: It cannot be read, or is no such text.
+    """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{path}: cannot be read as text: {error}"
+        return decode_text(path.read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read as text: {getattr(error, 'strerror', None) or error}"
         raise DatasetError(message) from error
-    return ((number, _words(line)) for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _words(line: str) -> list[str]:
-    return next(csv.reader([line], delimiter=" ", skipinitialspace=True)) if '"' in line else line.split()
+def decode_text(data: bytes) -> str:
+    """Decode text in UTF-8, or in what the mark at its start tells, which is left out.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    marked = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    return data.decode(marked)
+
+
+def _words(line: str, path: Path) -> list[str]:
+    if '"' not in line:
+        return line.split()
+    try:
+        return next(csv.reader([line], delimiter=" ", skipinitialspace=True))
+    except csv.Error as error:
+        message = f"{path}: a word in double quotes is damaged: {error}"
+        raise DatasetError(message) from error
 
 
 def _read(path: Path, *, channels: int, of: type | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:

@@ -41,7 +41,7 @@ def read_elements(path: Path) -> Iterator[Element]:
     try:
         with path.open("rb") as file:
             yield from _elements(_Window(file))
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         message = f"{path}: cannot be read as JSON: {error}"
         raise DatasetError(message) from error
 
@@ -59,7 +59,7 @@ def read_at(path: Path, places: Sequence[tuple[int, int]]) -> list[Any]:
                 file.seek(start)
                 values.append(json.loads(file.read(end - start)))
             return values
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         message = f"{path}: cannot be read as JSON: {error}"
         raise DatasetError(message) from error
 

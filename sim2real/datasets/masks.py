@@ -1,6 +1,7 @@
 """Masks that are stored as polygons or as run lengths, and the label images that they make together."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from sim2real.datasets.labels import NOTHING
 
 Mask = NDArray[np.bool_]
+_FAR: Final = 1e9
 
 
 def fill_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
@@ -18,10 +20,12 @@ def fill_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
         size: (W, H) of the image.
 
     Returns:
-        The mask (H, W).
+        The mask (H, W); empty if a corner is no number.
     """
     width, height = size
-    x, y = corners.T
+    if not np.isfinite(corners).all():
+        return np.zeros((height, width), bool)
+    x, y = corners.clip(-_FAR, _FAR).T
     next_x, next_y = np.roll(x, -1), np.roll(y, -1)
     centres = np.arange(height)[:, None] + 0.5
     row, edge = np.nonzero((y <= centres) != (next_y <= centres))

@@ -58,7 +58,16 @@ def telling(path: Path, wrong: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, StopIteration, SyntaxError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        StopIteration,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
         message = f"{path}: {wrong}: {error if isinstance(error, ValueError) else repr(error)}"
         raise DatasetError(message) from error
 
@@ -85,7 +94,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it
     """
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         message = f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}"
         raise DatasetError(message) from error
 

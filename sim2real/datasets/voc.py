@@ -21,6 +21,7 @@ from sim2real.datasets.labels import (
     Segmentation,
     read_colour_mask,
     read_index_mask,
+    read_text,
 )
 from sim2real.datasets.layout import Beside, FolderLayout
 from sim2real.datasets.partners import evenly, images_around, partners
@@ -251,12 +252,12 @@ def _label_map(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
 def _read_label_map(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     table = []
     try:
-        for line in path.read_text("utf-8-sig").splitlines():
+        for line in read_text(path).splitlines():
             if line.strip() and not line.startswith("#"):
                 name, colour, *_ = line.split(":")
                 red, green, blue = bytes(map(int, colour.split(",")))
                 table.append((name, (red, green, blue)))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         message = f"{path}: cannot be read as a list of classes, name:red,green,blue: {error}"
         raise DatasetError(message) from error
     return table

@@ -1,22 +1,15 @@
 """XML files in whatever encoding their first line tells: many labelling tools write that of their own system."""
 
-import codecs
 import re
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from sim2real.datasets.labels import BYTE_ORDER_MARKS
 from sim2real.datasets.readers import whole_size
 from sim2real.errors import DatasetError
 
 _DECLARED: Final = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _WIDER: Final = {
     "gb2312": "gb18030",
     "gbk": "gb18030",
@@ -29,7 +22,7 @@ def decode_xml(data: bytes) -> tuple[str, str]:
     Raises:
         ValueError: It is not in the encoding that it declares, or nobody knows that.
     """
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), "")
     if not encoding:
         declared = _DECLARED.match(data)
         encoding = declared[1].decode("ascii", "replace").lower() if declared else "utf-8"

@@ -1,11 +1,12 @@
 """YOLO: a text file of boxes, outlines or key points for each image."""
 
+import math
 import re
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import yaml
@@ -13,16 +14,22 @@ from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, read_rows
+from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, decode_text, read_rows, read_text
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import draw, fill_polygon
+from sim2real.datasets.partners import evenly
 from sim2real.datasets.readers import read_head, remembered, telling
 from sim2real.datasets.resizing import KEEP
 from sim2real.errors import DatasetError
 from sim2real.imageio import is_image, read_header
 
 _LOOKED_AT: Final = 256
-_READ: Final = 16
+_READ: Final = 64
+_TOLD: Final = 20_000
+_SLACK: Final = 0.01  # that ultralytics allows for
+_LONGEST: Final = 1 << 24
+_LAST_CLASS: Final = 2**31 - 1
+_PLACES: Final = frozenset({"path", "train", "val", "test", "nc"})
 _IN_IMAGES: Final = re.compile(r"(?P<above>(?:.*/)?)images(?P<below>(?:/.*)?)", re.IGNORECASE)
 _SHEET: Final = re.compile(r"[^.].*\.ya?ml", re.IGNORECASE)
 _LIST: Final = re.compile(r"[^.].*\.names|classes\.txt|labels\.txt|_darknet\.labels", re.IGNORECASE)
@@ -74,28 +81,34 @@ class Yolo(FolderLayout):
         ),
     )
 
+    _shape: Literal["boxes", "points", "outlines"] = "boxes"
+
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Text files of the images' names, and a class and shares in the first of them that is not empty."""
-        if next(_filled(tree), None) is None:
+        """Text files of the images' names, and a class and shares in most of those that are looked at."""
+        lines = list(filter(None, map(partial(_first_line, tree), _sample(tree, _LOOKED_AT))))
+        if not lines or 2 * sum(map(_is_row, lines)) < len(lines):
             return None
         return Match(cls.rule, sum(1 for _ in _pairs(tree)))
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image in or below a folder ``images``, or in a folder with text files, with the rows of its name."""
-        kinds = ("boxes", "segmentation", "instance") if _has_outlines(tree) else ("boxes",)
+        self._shape = _shape_of(tree)
+        kinds = ("boxes", "segmentation", "instance") if self._shape == "outlines" else ("boxes",)
         for image, text in _pairs(tree):
             folder, _, name = image.rpartition("/")
             number = int(re.sub(r"\D", "", name.rpartition(".")[0]) or 0)
             yield Frame(image, sequence=folder, index=number, labels=dict.fromkeys(kinds, text))
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """What leads a training with the copy back to the old pixels."""
+        """What leads a training with the copy back to the old pixels; which names count; rows outside of the image."""
         for path in _sheets(tree):
             sheet = _read_sheet(tree.root / path)
             for place in (sheet.get(key) for key in ("path", "train", "val", "test")):
                 if isinstance(place, str) and (PurePosixPath(place).is_absolute() or PureWindowsPath(place).drive):
                     yield f"{path} names {place}: a training with the copy would read that; edit it in the copy"
+        yield from _rivals(tree)
+        yield from _odd_rows(tree, _shape_of(tree))
         if pixels := [path for image, _ in _pairs(tree) if (path := tree.at(f"{image.rpartition('.')[0]}.npy"))]:
             yield (
                 f"{len(pixels)} .npy files beside images hold the old pixels, which ultralytics reads in their place: "
@@ -108,7 +121,7 @@ class Yolo(FolderLayout):
         names, pointed = _classes(image.parent, path.parent, self.root)
         header = read_header(image)
         size = (header.width, header.height)
-        objects = _read_objects(path, size, pointed=pointed)
+        objects = _read_objects(path, size, pointed=pointed or self._shape == "points")
         if kind == "boxes":
             return Boxes(tuple(thing.box(names) for thing in objects))
         outlines = [(n, thing, fill_polygon(thing.corners, size)) for n, thing in enumerate(objects) if thing.outlined]
@@ -132,8 +145,10 @@ class _Object(NamedTuple):
 def _read_objects(path: Path, size: tuple[int, int], *, pointed: bool) -> list[_Object]:
     objects = []
     for number, row in read_rows(path):
-        with telling(path, f"line {number} tells of no object"):
+        with telling(path, f"line {number} tells of no object"), np.errstate(over="ignore"):
             label, corners = int(float(row[0])), _corners(row[1:], pointed=pointed)
+            if not 0 <= label <= _LAST_CLASS:
+                raise ValueError(f"{row[0]} is no number of a class")
             objects.append(_Object(label, corners * size, outlined=len(corners) > 2))
     return objects
 
@@ -141,8 +156,6 @@ def _read_objects(path: Path, size: tuple[int, int], *, pointed: bool) -> list[_
 def _corners(row: list[str], *, pointed: bool) -> NDArray[np.float64]:
     """The corners (N, 2) of an outline, or two of a box, as shares."""
     values = np.array(row, np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("its numbers are not finite")
     if len(values) > 5 and not pointed:
         return values.reshape(-1, 2)
     x, y, width, height = values[:4].tolist()
@@ -165,31 +178,92 @@ def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
             yield from zip((prefix + name for name in images), texts, strict=True)
 
 
-def _filled(tree: Tree) -> Iterator[str]:
-    """The first files of rows that are not empty, up to one that holds something else."""
-    for text in islice((text for _, text in _pairs(tree) if text), _LOOKED_AT):
-        first = read_head(tree.root / text).decode("utf-8-sig", errors="replace").strip().partition("\n")[0]
-        if first and not _is_row(first):
-            return
-        if first:
-            yield text
+def _sample(tree: Tree, most: int) -> Sequence[str]:
+    """Some of the files of rows, from all of the dataset."""
+    return evenly([text for _, text in _pairs(tree) if text], most)
+
+
+def _first_line(tree: Tree, text: str) -> str:
+    head = read_head(tree.root / text).decode("utf-8-sig", errors="replace")
+    return head.strip().partition("\n")[0]
 
 
 def _is_row(line: str) -> bool:
-    """Whether a line is a class and four shares or more; ultralytics allows for 1 % outside of the image."""
+    """Whether a line is a class and four shares or more, perhaps with points that are marked as visible.
+
+    Some tools let boxes and outlines go beyond the image a little; numbers of pixels are larger.
+    """
     try:
         label, *shares = map(float, line.split())
     except ValueError:
         return False
-    return label >= 0 and label.is_integer() and len(shares) >= 4 and all(-0.01 <= share <= 1.01 for share in shares)
+    if not _are_marks(marks := shares[6::3]) or (len(shares) - 4) % 3:
+        marks = []
+    places = [share for n, share in enumerate(shares) if not marks or n < 4 or n % 3 != 0]
+    return label >= 0 and label.is_integer() and len(shares) >= 4 and all(-0.5 <= share <= 1.5 for share in places)
 
 
-def _has_outlines(tree: Tree) -> bool:
-    """Whether the rows tell outlines, as far as some of them show: no boxes alone, no key points, no rotated boxes."""
+def _are_marks(marks: Iterable[float]) -> bool:
+    """Whether numbers mark points: not labelled, hidden or seen."""
+    return {0.0, 1.0, 2.0}.issuperset(marks)
+
+
+def _shape_of(tree: Tree) -> Literal["boxes", "points", "outlines"]:
+    """What the rows tell, as far as some of them show: outlines, or boxes, perhaps with key points or rotated."""
     if any("kpt_shape" in _read_sheet(tree.root / path) for path in _sheets(tree)):
-        return False
-    lengths = {len(row) for text in islice(_filled(tree), _READ) for _, row in read_rows(tree.root / text)}
-    return any(length > 6 for length in lengths) and lengths != {9}
+        return "points"
+    rows = [row[1:] for text in _sample(tree, _READ) for _, row in _readable(tree.root / text)]
+    lengths = {len(row) for row in rows}
+    if max(lengths, default=0) <= 5 or lengths == {8}:
+        return "boxes"
+    if len(lengths) == 1 and (max(lengths) - 4) % 3 == 0:
+        marks = {mark for row in rows for mark in map(_number, row[6::3])}
+        if _are_marks(marks) and (2 in marks or max(lengths) % 2):  # an outline has neither
+            return "points"
+    return "outlines"
+
+
+def _readable(path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        yield from read_rows(path)
+    except DatasetError:  # who loads it will say so
+        return
+
+
+def _number(word: str) -> float:
+    """The number that a word tells; NaN if it tells none."""
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
+
+
+def _odd_rows(tree: Tree, shape: str) -> Iterator[str]:
+    """Rows that go beyond the image, and lines that are no rows."""
+    texts = _sample(tree, _TOLD)
+    outside, files, damaged = list[str](), set[str](), dict[str, str]()
+    for text in texts:
+        try:
+            for number, (label, *words) in read_rows(tree.root / text):
+                shares = list(map(_number, words))
+                if math.isnan(_number(label)) or len(shares) < 4 or any(map(math.isnan, shares)):
+                    damaged.setdefault(text, f"{text}, line {number}")
+                places = [share for n, share in enumerate(shares) if shape != "points" or n < 4 or n % 3]
+                if far := [share for share in places if not -_SLACK <= share <= 1 + _SLACK and math.isfinite(share)]:
+                    outside.append(f"{text}, line {number}: {far[0]:g}")
+                    files.add(text)
+        except DatasetError:
+            damaged.setdefault(text, text)
+    if outside:
+        yield (
+            f"{len(outside)} rows in {len(files)} of {len(texts)} text files have numbers outside of 0 to 1, e.g. "
+            f"{outside[0]}; they are read as they are, and many loaders leave out such images altogether"
+        )
+    if damaged:
+        yield (
+            f"{len(damaged)} of {len(texts)} text files hold lines that are no rows of YOLO, e.g. "
+            f"{next(iter(damaged.values()))}"
+        )
 
 
 def _sheets(tree: Tree) -> list[str]:
@@ -202,30 +276,55 @@ def _sheets(tree: Tree) -> list[str]:
     return [prefix + name for prefix in prefixes for name in tree.names(prefix[:-1]) if _SHEET.fullmatch(name)]
 
 
-@remembered(16)
+def _rivals(tree: Tree) -> Iterator[str]:
+    """Descriptions in one folder that name other classes than the one that counts there."""
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for path in _sheets(tree):
+        by_folder[path.rpartition("/")[0]].append(path)
+    for paths in by_folder.values():
+        first, *others = sorted((tree.root / path for path in paths), key=_rank)
+        names = _read_sheet(first).get("names")
+        if different := [path for path in others if _read_sheet(path).get("names", names) != names]:
+            yield (
+                f"{different[0].relative_to(tree.root).as_posix()} names other classes than "
+                f"{first.relative_to(tree.root).as_posix()}, which counts"
+            )
+
+
+def _rank(path: Path) -> tuple[int, str]:
+    """The order in which descriptions count: by their usual names, then those that tell where images are."""
+    sheet = _read_sheet(path)
+    usual = path.stem.lower() in {"data", "dataset"}
+    return (3 if not sheet else 0 if usual else 1 if _PLACES & sheet.keys() else 2), path.name
+
+
+@remembered(64)
 def _read_sheet(path: Path) -> Mapping[str, Any]:
     """What a description says; nothing if it has no names of classes, so that it is that of something else."""
-    try:
-        text = path.read_text("utf-8-sig")
-        sheet = yaml.safe_load(text) if re.search(r"^names\s*:", text, re.MULTILINE) else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        message = f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
-        raise DatasetError(message) from error
-    return sheet if isinstance(sheet, dict) else {}
+    if not re.search(rb"^\s*names\s*:", data := read_head(path, _LONGEST), re.MULTILINE):
+        return {}
+    with telling(path, "cannot be read as YAML"):
+        text = decode_text(data)
+        try:
+            sheet = yaml.safe_load(text) if re.search(r"^names\s*:", text, re.MULTILINE) else {}
+        except yaml.YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from error
+    return sheet if isinstance(sheet, dict) and "names" in sheet else {}
 
 
 @lru_cache(maxsize=64)
 def _classes(images: Path, labels: Path, root: Path) -> tuple[Mapping[int, str], bool]:
     """The names of the classes, from the nearest file around images that tells them, and whether rows end in points."""
     for folder in (labels, images, *images.parents):
-        for path in sorted(folder.iterdir()):
-            with telling(path, "cannot be read as a list of classes"):
-                if _SHEET.fullmatch(path.name) and (sheet := _read_sheet(path)):
+        files = sorted(folder.iterdir())
+        for path in sorted((path for path in files if _SHEET.fullmatch(path.name)), key=_rank):
+            if sheet := _read_sheet(path):
+                with telling(path, "cannot be read as a list of classes"):
                     names = sheet["names"]
                     numbered = names.items() if isinstance(names, dict) else enumerate(names)
                     return {int(number): str(name) for number, name in numbered}, "kpt_shape" in sheet
-                if _LIST.fullmatch(path.name):
-                    return dict(enumerate(path.read_text("utf-8-sig").splitlines())), False
+        for path in (path for path in files if _LIST.fullmatch(path.name)):
+            return dict(enumerate(read_text(path).splitlines())), False
         if folder == root:
             break
     return {}, False

@@ -117,7 +117,7 @@ def test_other_texts_beside_images_are_no_rows(text: str, tmp_path: Path, plant:
 
 
 @pytest.mark.parametrize(
-    "row", ["0 0.5 x 0.5 0.5", "0 0.5 0.5 0.5", "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "0 0.5 nan 0.1 0.1"]
+    "row", ["0 0.5 x 0.5 0.5", "0 0.5 0.5 0.5", "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "nan 0.5 0.5 0.1 0.1", "1e99 0 0 0 0"]
 )
 def test_damaged_row_is_an_error_that_names_file_and_line(row: str, grow: Grow, plant: Plant) -> None:
     root = grow("yolo")
@@ -162,3 +162,81 @@ def test_byte_order_marks_are_no_part_of_rows_and_names(tmp_path: Path, plant: P
     plant(tmp_path, "images/a.jpg", {"labels/a.txt": b"\xef\xbb\xbf0 0.5 0.5 0.5 0.5\r\n"})
     plant(tmp_path, {"obj.names": b"\xef\xbb\xbfcar\r\n"})
     assert boxes(frames(tmp_path)["images/a.jpg"]) == [Box("car", 8, 6, 24, 18)]
+
+
+def test_rows_outside_of_the_image_hide_nothing_and_are_told(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "images/0.jpg", {"labels/0.txt": "0 0.9 0.5 1.0371 0.2\n0 0.5 0.5 0.1 0.1\n0 1.02 0.5 0.1 0.1\n"})
+    plant(tmp_path, "images/1.jpg", {"labels/1.txt": "0 0.5 0.5 1.009 0.2\n"})
+    (told,) = open_dataset(tmp_path).warnings()
+    assert "2 rows in 1 of 2 text files have numbers outside of 0 to 1, e.g. labels/0.txt, line 1: 1.0371" in told
+    box = boxes(frames(tmp_path)["images/0.jpg"])[0]
+    assert (box.left, box.right) == pytest.approx((32 * (0.9 - 1.0371 / 2), 32 * (0.9 + 1.0371 / 2)))
+
+
+def test_a_file_of_something_else_hides_nothing_and_is_told(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, *(f"images/{n}.jpg" for n in range(4)), {"labels/0.txt": "a cat", "labels/1.txt": b"\xff\xfe\x00"})
+    plant(tmp_path, {f"labels/{n}.txt": BOXES for n in (2, 3)})
+    assert len(frames(tmp_path)) == 4
+    warnings = open_dataset(tmp_path).warnings()
+    assert any(
+        "2 of 4 text files hold lines that are no rows of YOLO, e.g. labels/0.txt, line 1" in line for line in warnings
+    )
+
+
+def test_boxes_without_numbers_are_left_out_and_told(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, "images/0.jpg", {"labels/0.txt": "0 0.5 0.5 0.5 0.5\n0 nan 0.5 0.1 0.1\n0 0.5 0.5 0.1 inf\n"})
+    dataset = open_dataset(tmp_path)
+    assert boxes(next(dataset.frames())) == [Box("0", 8, 6, 24, 18)]
+    assert any("2 boxes of 1 images have edges that are no numbers" in line for line in dataset.warnings())
+
+
+def test_outlines_without_numbers_are_drawn_as_nothing(grow: Grow, plant: Plant) -> None:
+    root = grow("yolo", rows=OUTLINES)
+    plant(root, {"labels/val/a b 1.txt": "0 nan 0.25 0.75 0.25 0.75 0.75\n0 1e300 0.25 0.75 0.25 1e308 0.75\n"})
+    segmentation = frames(root)["images/val/a b 1.JPG"].load_label("segmentation")
+    assert isinstance(segmentation, Segmentation)
+    assert segmentation.ids.shape == (24, 32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kinds"),
+    [
+        ("0 .5 .5 .5 .5 .1 .1 2 .9 .9 1 0 0 0\n0 .5 .5 .5 .5 .1 .1 2 .9 .9 2 .5 .5 2\n", ["boxes"]),  # 3 points
+        ("0 .5 .5 .5 .5 .1 .1 0 .9 .9 2\n", ["boxes"]),  # 2, one of them seen: no outline has a number of 2
+        ("0 .1 .1 .9 .1 .9 .9 1 .9 .1 1\n", ["boxes", "segmentation", "instance"]),  # may well be an outline
+        ("0 .5 .5 .5 .5 .8\n", ["boxes"]),  # with the score of a detector
+    ],
+)
+def test_key_points_with_marks_are_known_by_their_count(
+    rows: str, kinds: list[str], tmp_path: Path, plant: Plant
+) -> None:
+    plant(tmp_path, "images/0.jpg", {"labels/0.txt": rows})
+    frame = frames(tmp_path)["images/0.jpg"]
+    assert list(frame.labels) == kinds
+    if kinds == ["boxes"]:
+        assert set(boxes(frame)) == {Box("0", 8, 6, 24, 18)}
+        assert not open_dataset(tmp_path).warnings()
+
+
+@pytest.mark.parametrize(
+    ("sheets", "first"),
+    [
+        ({"aug.yaml": "names: [wrong]", "data.yaml": "names: [car, bus]"}, "data.yaml"),
+        ({"a.yml": "names: [wrong]", "dataset.yml": "names: [car, bus]"}, "dataset.yml"),
+        ({"a.yaml": "names: [wrong]", "roads.yaml": "train: images\nnames: {0: car, 1: bus}"}, "roads.yaml"),
+        ({"a.yaml": "lr: 0.1", "b.yaml": "names: [car, bus]"}, ""),
+        ({"a.yaml": b"\xff: names", "b.yaml": "names: [car, bus]", "c.yaml": "names: [car, bus]"}, ""),
+        ({"classes.txt": "cat\ndog", "data.yaml": "names: [car, bus]"}, ""),
+    ],
+)
+def test_the_usual_description_counts_among_several(
+    sheets: dict[str, str], first: str, grow: Grow, plant: Plant
+) -> None:
+    root = grow("yolo")
+    (root / "data.yaml").unlink()
+    plant(root, sheets)
+    dataset = open_dataset(root)
+    assert [box.label for box in boxes(frames(root)["images/val/a b 1.JPG"])] == ["bus", "car"]
+    assert [line for line in dataset.warnings() if "names other classes than" in line] == [
+        f"{min(sheets)} names other classes than {first}, which counts"
+    ] * bool(first)
