@@ -16,6 +16,7 @@ from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.errors import Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
+from sim2real.places import absent, is_conversion, is_run, what_is
 from sim2real.registry import registry
 
 if TYPE_CHECKING:
@@ -76,11 +77,12 @@ def read_info(path: Path) -> GeneratorInfo:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
-        message = f"{path}: no such model; name a run folder or one of its {_SUFFIX} files"
+        message = f"{absent(path, 'model')}; name a run folder or one of its {_SUFFIX} files"
         raise Sim2RealError(message) from None
-    except (SafetensorError, OSError) as error:
-        message = f"{path}: no readable safetensors file ({error}); name a run folder or one of its {_SUFFIX} files"
-        raise Sim2RealError(message) from error
+    except OSError as error:
+        raise Sim2RealError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise Sim2RealError(_no_model(path)) from error
     try:
         fields = json.loads(metadata[_METADATA_KEY])
         low, high = fields.pop("value_range")
@@ -88,6 +90,19 @@ def read_info(path: Path) -> GeneratorInfo:
     except (KeyError, ValueError, TypeError) as error:
         message = f"{path}: these weights do not say which generator they are of; use a file that sim2real train wrote"
         raise Sim2RealError(message) from error
+
+
+def _no_model(path: Path) -> str:
+    """What a file is that is no safetensors file, and what to do."""
+    thing = what_is(path)
+    if thing.kind in {"pointer", "page", "empty"}:
+        return f"{path}: {thing.name}, not a model: {thing.advice}"
+    if path.suffix == _SUFFIX:
+        return f"{path}: damaged, no readable safetensors file; copy it again, or name the run folder that it is from"
+    return (
+        f"{path}: {thing.name}, not a model of sim2real; name a run folder that sim2real train wrote, or one of its "
+        f"{_SUFFIX} files"
+    )
 
 
 def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
@@ -154,10 +169,23 @@ def find_model(model: Path | None, direction: str | None, runs: Path = Path("run
             raise Sim2RealError(message)
         return model
     if not (model / name).is_file():
-        written = ", ".join(sorted(path.name for path in model.glob(f"*{_SUFFIX}")))
-        message = f"{model}: this run has no {name}; {f'it has {written}' if written else 'finish its training first'}"
-        raise Sim2RealError(message)
+        raise Sim2RealError(_without(model, name))
     return model / name
+
+
+def _without(folder: Path, name: str) -> str:
+    """Why a folder has no generator file of a name, and what to do."""
+    if written := ", ".join(sorted(path.name for path in folder.glob(f"*{_SUFFIX}"))):
+        return f"{folder}: this run has no {name}; it has {written}"
+    if is_run(folder):
+        return f"{folder}: this run has no {name} yet; finish its training first: sim2real train --run ... --resume"
+    if is_conversion(folder):
+        return (
+            f"{folder}: a converted dataset, not a run; name the run folder that its model is from, such as runs/NAME"
+        )
+    runs = [path for path in sorted(folder.iterdir()) if is_run(path)]
+    hint = f"did you mean {runs[-1]}/?" if runs else f"name a run folder, such as runs/NAME, or a {_SUFFIX} file"
+    return f"{folder}: not a run: sim2real train has written nothing in it; {hint}"
 
 
 class Translator:

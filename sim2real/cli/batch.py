@@ -92,11 +92,14 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
     """
     import json
 
+    from sim2real.cli.checks import check_training
+
+    check_training(config, begins=not (config.run_folder / "config.toml").is_file())
+    _check_conversions(config)
     from sim2real.evaluation.evaluator import EvaluateOptions
     from sim2real.files import write_whole
     from sim2real.report import write_report
 
-    _check_conversions(config)
     options = options or EvaluateOptions(seed=config.seed, device=config.device)
     file = config.run_folder / "batch.json"
     before = json.loads(file.read_text()) if file.is_file() else {"conversions": []}

@@ -1,6 +1,5 @@
 """``sim2real convert``."""
 
-import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,6 +108,7 @@ def command(
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
     from sim2real.conversion.shares import find_share, own_device
+    from sim2real.places import command_line
 
     if src and not out:
         raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
@@ -162,7 +162,7 @@ def command(
             summary = convert(source, target, its_options, report, announce=show_sizes, tell=err.print)
         show_summary(summary)
         if summary.left == 0:
-            print(f"next: sim2real verify {shlex.quote(str(summary.out))}")
+            print(f"next: {command_line('sim2real', 'verify', summary.out)}")
         failed = failed or bool(summary.failed)
     if failed:
         raise typer.Exit(1)

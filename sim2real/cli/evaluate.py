@@ -89,9 +89,9 @@ def command(
     from the source. What is found stays with OUT, where `sim2real report OUT` shows it. Exit code 0: PASS or WARN; 1:
     FAIL, and why.
     """
+    from sim2real.cli.checks import check_conversion, check_images
     from sim2real.cli.console import err, progress
-    from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
-    from sim2real.evaluation.segmenter import STEPS
+    from sim2real.evaluation.choice import check_choice
     from sim2real.evaluation.table import check_copy, copy_frames
     from sim2real.files import write_whole
 
@@ -101,10 +101,22 @@ def command(
         raise typer.BadParameter(f"{file}: name a file in a folder that is there", param_hint="--json")
     if frames:
         check_copy(frames)
+    named = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics else ()
+    told, files = _metric_options(sets or []), dict(_named_file(text) for text in weights or [])
+    check_choice(named, told, files, detector)
+    check_conversion(out)
+    if source:
+        check_images(source, dataset)
+    real = real or real_here()
+    for place in real:
+        check_images(place, videos=True)
+    from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
+    from sim2real.evaluation.segmenter import STEPS
+
     options = EvaluateOptions(
-        metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics else (),
-        metric_options=_metric_options(sets or []),
-        weights=dict(_named_file(text) for text in weights or []),
+        metrics=named,
+        metric_options=told,
+        weights=files,
         detector=detector,
         count=count,
         segmenter_steps=STEPS if segmenter_steps is None else segmenter_steps,
@@ -113,7 +125,7 @@ def command(
         dataset=dataset,
     )
     with progress("steps") as show:
-        found = evaluate(out, real or real_here(), source=source, options=options, progress=show, tell=err.print)
+        found = evaluate(out, real, source=source, options=options, progress=show, tell=err.print)
     if frames:
         copy_frames(out, frames)
     if file:

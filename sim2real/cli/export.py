@@ -31,14 +31,17 @@ def command(
     """
     import json
 
-    if file.suffix.lower() != ".onnx" or not file.parent.is_dir():
-        message = f"{file}: name an .onnx file in a folder that is there"
-        raise Sim2RealError(message)
-    sides = _size(size)
-    from sim2real.export import export_onnx
-    from sim2real.model import find_model
+    from sim2real.cli.checks import check_file, check_model_first
+    from sim2real.model import find_model, read_info
 
-    export = export_onnx(find_model(run, direction), file, size=sides, opset=opset, tolerance=tolerance)
+    check_model_first("export", run, file)
+    check_file(file, [".onnx"])
+    sides = _size(size)
+    model = find_model(run, direction)
+    read_info(model)
+    from sim2real.export import export_onnx
+
+    export = export_onnx(model, file, size=sides, opset=opset, tolerance=tolerance)
     if as_json:
         print(json.dumps(_as_json(export), indent=2))
     else:

@@ -23,20 +23,21 @@ def command(
     precision: PrecisionOption = None,
 ) -> None:
     """Draw frames before and after translation, side by side, in seconds."""
+    from sim2real.cli.checks import check_file, check_model_first
     from sim2real.cli.console import out, progress
+    from sim2real.conversion.plan import spread_frames
+    from sim2real.files import write_whole
+    from sim2real.imageio import encode_png, is_image, read_rgb
+    from sim2real.model import find_model, load, read_info
+
+    check_file(file, [".png"])
+    check_model_first("preview", run, src)
+    info = read_info(find_model(run, direction))
+    paths = [src] if src.is_file() and is_image(src.name) else spread_frames(src, dataset, info, count, as_image or ())
     from sim2real.contactsheet import contact_sheet
     from sim2real.conversion.inference import seeds_of
-    from sim2real.conversion.plan import spread_frames
-    from sim2real.errors import Sim2RealError
-    from sim2real.files import write_whole
-    from sim2real.imageio import encode_png, read_rgb
-    from sim2real.model import load
 
-    if file.suffix.lower() != ".png" or not file.parent.is_dir():
-        message = f"{file}: name a .png file in a folder that is there"
-        raise Sim2RealError(message)
     translate = load(run, direction=direction, device=device or "auto", precision=precision or "auto")
-    paths = [src] if src.is_file() else spread_frames(src, dataset, translate.info, count, as_image or ())
     before, after = [], []
     with progress("frames") as report:
         for done, path in enumerate(paths, 1):
@@ -44,6 +45,6 @@ def command(
             name = path.relative_to(src).as_posix() if src.is_dir() else path.name
             after.append(translate(before[-1], seeds=seeds_of([name])))
             report("translating", done, len(paths))
-    sheet = contact_sheet({"before": before, f"after ({translate.info.direction})": after})
+    sheet = contact_sheet({"before": before, f"after ({info.direction})": after})
     write_whole(file, encode_png(sheet))
     out.print(f"{len(paths)} frames before and after: {file}")

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,9 +48,9 @@ def command(
 
     Settings: the recipe, over it ./sim2real.toml, over it --set, over it the other options.
     """
+    from sim2real.cli.checks import check_training
     from sim2real.cli.console import out, progress
-    from sim2real.cli.training_view import run_training, show_end
-    from sim2real.training import Trainer
+    from sim2real.places import command_line
 
     flags: dict[str, Any] = {
         "run": str(run) if run else None,
@@ -65,12 +64,16 @@ def command(
     if (as_json and not plan) or (plan and resume):
         raise typer.BadParameter("--json prints what --plan finds, and --plan is of a run that begins")
     config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
-    if plan:
-        _show_plan(config, as_json=as_json)
-        return
     folder = config.run_folder
     if resume:
         config = resume_settings(folder, sim, real, recipe=recipe, sets=sets, **flags)
+    check_training(config, begins=not resume)
+    if plan:
+        _show_plan(config, as_json=as_json)
+        return
+    from sim2real.cli.training_view import run_training, show_end
+    from sim2real.training import Trainer
+
     with progress("seconds of video") as show:
         trainer = Trainer(config, folder, resume=resume, drawing=show)
     if trainer.finished:
@@ -81,8 +84,8 @@ def command(
         raise typer.Exit(code)
     show_end(trainer)
     if trainer.is_first:
-        model, source = quote(str(folder)), quote(config.sim)
-        out.print(f"next: sim2real preview {model} {source}\n      sim2real convert {source} OUT --model {model}")
+        out.print(f"next: {command_line('sim2real', 'preview', folder, config.sim)}")
+        out.print(f"      {command_line('sim2real', 'convert', config.sim, 'OUT', '--model', folder)}")
 
 
 def _show_plan(config: "Config", *, as_json: bool) -> None:

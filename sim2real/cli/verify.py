@@ -21,9 +21,11 @@ def command(
 
     Every file is read. Exit code 0: all is well; 1: it is not, and why.
     """
+    from sim2real.cli.checks import check_conversion
     from sim2real.cli.console import progress
     from sim2real.conversion import verify
 
+    check_conversion(out)
     with progress() as report_progress:
         report = verify(out, source, progress=report_progress)
     if as_json:

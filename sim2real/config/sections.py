@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from sim2real.errors import SettingsError
+
 COMPONENTS = ("method", "generator", "discriminator")
 
 
@@ -388,6 +390,17 @@ class Config(Section):
     def run_folder(self) -> Path:
         """Where the run is written and looked for: ``run``, else ``runs/<recipe>``."""
         return Path(self.run or f"runs/{self.recipe}")
+
+    @property
+    def sim_place(self) -> Path:
+        """Where the simulated images are.
+
+        Raises:
+            SettingsError: Nobody says where.
+        """
+        if not self.sim:
+            raise SettingsError("no images of the simulation: give SIM and REAL, or set sim and real in sim2real.toml")
+        return Path(self.sim)
 
     @property
     def real_places(self) -> list[Path]:

@@ -74,7 +74,7 @@ def choose(
     kind = device.partition(":")[0]
     precision: str = resolve_precision(wish["precision"], device)
     if kept:
-        tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (_side(options.tile), 0)
+        tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (options.tile_side, 0)
         return device, {
             "engine": registry().entry("engines", wish["engine"]).name,
             "device": kind,
@@ -86,7 +86,7 @@ def choose(
         }
     generator, info = load_generator(model)
     if getattr(generator, "by_frame", False):
-        _check_by_frame(info.name, wish["engine"], options.tile)
+        _check_by_frame(info.name, wish["engine"], options)
         return device, {
             "engine": "torch",
             "device": kind,
@@ -98,7 +98,7 @@ def choose(
         }
     if wish["precision"] == "auto":
         precision = bearable_precision(generator, device, precision, images, tell)
-    tile, above, compiled = _side(options.tile), 0, []
+    tile, above, compiled = options.tile_side, 0, []
     if tile:
         check_tiling(generator)
     cost = _foreseen_cost(generator, tell)
@@ -126,12 +126,12 @@ def choose(
     }
 
 
-def _check_by_frame(name: str, engine: str, tile: str) -> None:
+def _check_by_frame(name: str, engine: str, options: "ConvertOptions") -> None:
     """Make sure that nothing is asked of a generator that looks at whole frames, and is hardly work, but to run."""
     if registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
         raise SettingsError(f"--engine {engine}: the generator '{name}' is run by torch alone; leave out --engine")
-    if _side(tile):
-        raise SettingsError(f"--tile {tile}: the generator '{name}' looks at whole frames; leave out --tile")
+    if options.tile_side:
+        raise SettingsError(f"--tile {options.tile}: the generator '{name}' looks at whole frames; leave out --tile")
 
 
 def _foreseen_cost(generator: "nn.Module", tell: Tell) -> Cost:
@@ -141,15 +141,6 @@ def _foreseen_cost(generator: "nn.Module", tell: Tell) -> Cost:
     except RuntimeError as error:
         tell(f"what this generator needs cannot be foreseen, so no tiles and no compilation are chosen: {error}")
         return Cost(0, 0)
-
-
-def _side(tile: str) -> int:
-    """The side of tiles that the user names; 0 if none."""
-    if tile in {"auto", "off"}:
-        return 0
-    if not tile.isdecimal() or int(tile) < 16:
-        raise SettingsError(f"--tile {tile}: say auto, off, or the side of the tiles in pixels, 16 or more")
-    return int(tile)
 
 
 def _sizes(images: Sequence[Path]) -> dict[tuple[int, int], int]:

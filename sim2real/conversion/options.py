@@ -6,6 +6,7 @@ from typing import Literal
 
 from sim2real.conversion.gate import Rejected
 from sim2real.devices import usable_cores
+from sim2real.errors import SettingsError
 
 Carry = Literal["copy", "hardlink", "symlink"]
 
@@ -63,6 +64,19 @@ class ConvertOptions:
     keep_going: bool = False
     gate: tuple[str, ...] = ()
     rejected: Rejected = "aside"
+
+    @property
+    def tile_side(self) -> int:
+        """The side of tiles that the user names; 0 if none.
+
+        Raises:
+            SettingsError: It is none.
+        """
+        if self.tile in {"auto", "off"}:
+            return 0
+        if not self.tile.isdecimal() or int(self.tile) < 16:
+            raise SettingsError(f"--tile {self.tile}: say auto, off, or the side of the tiles in pixels, 16 or more")
+        return int(self.tile)
 
     @property
     def threads(self) -> int:

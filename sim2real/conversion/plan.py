@@ -27,6 +27,8 @@ from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.model import GeneratorInfo, find_model, read_info
+from sim2real.places import command_line, is_conversion, is_run, not_a_folder
+from sim2real.registry import registry
 
 T = TypeVar("T")
 
@@ -101,6 +103,9 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     """
     check_places(source, out)
     gate = parse_gate(options.gate)
+    _ = options.tile_side  # its words are looked at here, and used later
+    if options.engine != "auto":
+        registry().entry("engines", options.engine)
     if options.share and options.overwrite:
         message = (
             f"{out}: of processes that share a conversion, one that comes late would overwrite what others have done: "
@@ -288,12 +293,19 @@ def check_places(source: Path, out: Path) -> None:
     Raises:
         Sim2RealError: It cannot; the message says what to name instead.
     """
-    if not source.is_dir():
-        message = f"{source}: {'not a folder' if source.exists() else 'no such folder'}; name the folder of a dataset"
-        raise DatasetError(message)
+    if wrong := not_a_folder(source):
+        raise DatasetError(wrong)
+    if is_run(source) and not is_conversion(source):
+        right = command_line("sim2real", "convert", "SRC", "OUT", "--model", source)
+        raise DatasetError(
+            f"{source}: a run of sim2real train, not a dataset; the model is named with --model: {right}"
+        )
     if out.exists() and not out.is_dir():
         message = f"{out}: a file; name a new or empty folder to convert into"
         raise Sim2RealError(message)
+    if is_run(out):
+        right = command_line("sim2real", "convert", source, "OUT", "--model", out)
+        raise Sim2RealError(f"{out}: a run of sim2real train; name a new or empty folder to convert into: {right}")
     inner, outer = out.resolve(), source.resolve()
     if _within(inner, outer) or _within(outer, inner):
         message = f"{out} and {source}: one is inside the other or they are the same; name a folder beside the source"
@@ -301,6 +313,8 @@ def check_places(source: Path, out: Path) -> None:
     known = record_path(out).is_file() or manifest_path(out).is_file()  # others, too, leave findings in STATE_FOLDER
     if out.is_dir() and not known and any(path.name != STATE_FOLDER for path in out.iterdir()):
         message = f"{out}: not empty, and no conversion of sim2real; name a new or empty folder to convert into"
+        if is_conversion(source):
+            message += f"; or is it the other way round? {command_line('sim2real', 'convert', out, source)}"
         raise Sim2RealError(message)
 
 

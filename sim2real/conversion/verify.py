@@ -18,6 +18,7 @@ from sim2real.datasets.resizing import PHOTO
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.imageio import decode_label, is_image, read_header, read_picture, resize_picture
+from sim2real.places import absent
 from sim2real.threads import in_order
 
 Kind = Literal[
@@ -93,10 +94,8 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     """
     record = read_record(out)
     if record is None:
-        message = (
-            f"{out}: {'holds no conversion' if out.is_dir() else 'no such folder'}; name the OUT of sim2real convert"
-        )
-        raise Sim2RealError(message)
+        message = f"{out}: holds no conversion" if out.is_dir() else absent(out)
+        raise Sim2RealError(f"{message}; name the OUT of sim2real convert")
     if source is None and Path(record.source).is_dir():
         source = Path(record.source)
     lines = read_manifest(out)

@@ -21,11 +21,13 @@ from sim2real.datasets.findings import (
     looks_in,
     misfits,
     other_looks,
+    pointers,
 )
 from sim2real.datasets.fit import misplaced, numbered, on_stored_pixels, told_size
 from sim2real.datasets.photos import SetAside, set_aside
 from sim2real.errors import DatasetError, PluginError
 from sim2real.imageio import OTHER_PICTURES, is_image, read_rgb
+from sim2real.places import foreign, is_conversion, is_run
 from sim2real.registry import BUILTIN, Entry, registry
 
 if TYPE_CHECKING:
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
 __all__ = ["Adapter", "Dataset", "Frame", "Match", "Role", "Tree", "open_dataset"]
-
-_ARCHIVES = (".tar", ".gz", ".tgz", ".zip", ".7z", ".bz2", ".xz")
 
 
 class Dataset:
@@ -176,6 +176,8 @@ class Dataset:
             yield f"{len(broken)} links or special files cannot be carried over, e.g. {broken[0]}"
         if litter := self.tree.litter:
             yield f"{litter} files and folders that macOS has left (._name, __MACOSX) are passed over and not carried"
+        for path in pointers(self.tree):
+            yield f"{path} is a Git LFS pointer, not the file itself, and others may be; fetch them: git lfs pull"
         if hasattr(self.adapter, "warnings"):
             yield from self.adapter.warnings(self.tree)
         yield from map(str, self.set_aside.findings)
@@ -276,18 +278,23 @@ def open_dataset(path: str | Path, name: str | None = None, as_image: Sequence[s
         PluginError: The named layout cannot be imported.
     """
     root = Path(path)
-    if name is not None:
-        return _named(root, name, as_image)
+    if is_run(root) and not is_conversion(root):
+        raise DatasetError(f"{root}: a run of sim2real train, not a dataset; name the folder of the images here")
+    dataset = _recognise(root, as_image) if name is None else _named(root, name, as_image)
+    if missing := next(filter(is_image, pointers(dataset.tree)), None):
+        raise DatasetError(f"{root / missing}: a Git LFS pointer in place of the image; fetch the files: git lfs pull")
+    return dataset
+
+
+def _recognise(root: Path, as_image: Sequence[str]) -> Dataset:
     entries = registry().entries("datasets")
     tree, remarks = Tree(root), list[str]()
     for entry in sorted(entries, key=lambda entry: entry.owner == BUILTIN):
         if (found := _recognised(entry, tree, remarks)) is not None:
             adapter, match = found
             return Dataset(entry.name, match, tree, adapter(root), remarks=remarks, as_image=as_image)
-    packed = [path for path in tree if path.lower().endswith(_ARCHIVES)]
-    hint = f"unpack {packed[0]} first" if packed else "name the folder that holds the dataset"
-    message = f"{root}: no image found; {hint}"
-    raise DatasetError(message)
+    hint = foreign(root, tree) or "name the folder that holds the dataset"
+    raise DatasetError(f"{root}: no image found; {hint}")
 
 
 def _recognised(entry: Entry, tree: Tree, remarks: list[str]) -> tuple[type[Adapter], Match] | None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from sim2real.errors import DatasetError
+from sim2real.places import STATE_FOLDER as _STATE_FOLDER
+from sim2real.places import not_a_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
 Side = Literal["sim", "real"]
-STATE_FOLDER = ".sim2real"
+STATE_FOLDER = _STATE_FOLDER
 _LITTER_FILE = re.compile(r"\._.+")
 _LITTER_FOLDER = "__MACOSX"
 
@@ -145,8 +147,7 @@ class Tree:
     """
 
     def __init__(self, root: Path) -> None:
-        if not root.is_dir():
-            message = f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}"
+        if message := not_a_folder(root):
             raise DatasetError(message)
         self.root = root
         self.litter = 0

@@ -9,9 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sim2real.datasets.base import Frame
+from sim2real.datasets.base import Frame, Tree
 from sim2real.errors import ImageError
 from sim2real.imageio import is_image, read_header
+from sim2real.places import is_pointer
 
 _LOOKED_AT: Final = 64
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -32,6 +33,16 @@ ABOUT: Final = re.compile(
 
 OLD_PIXELS: Final = "made from the old pixels"
 FOLDER_NAMES: Final = "weather, light or season in the names of folders"
+
+
+def pointers(tree: Tree) -> Iterator[str]:
+    """Files that Git LFS has not fetched; of each suffix the first, the last and one between are looked at."""
+    by_suffix: dict[str, list[str]] = {}
+    for path in tree:
+        by_suffix.setdefault(path[path.rfind(".") :].lower(), []).append(path)
+    for paths in by_suffix.values():
+        sample = dict.fromkeys((paths[0], paths[len(paths) // 2], paths[-1]))
+        yield from islice((path for path in sample if is_pointer(tree.root / path)), 1)
 
 
 @lru_cache(maxsize=1024)

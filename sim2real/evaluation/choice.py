@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sim2real.errors import PluginError, SettingsError, Sim2RealError
 from sim2real.metrics.base import FrameMetric, SetMetric
+from sim2real.places import absent
 from sim2real.registry import accepted_options, registry
 
 USUAL: Final = ("sliced-wasserstein", "colour", "spectrum", "two-sample", "edges", "structure", "contrast")
@@ -52,13 +53,7 @@ def choose(
     Raises:
         Sim2RealError: A metric that was asked for cannot be used.
     """
-    given = _from_files(weights, detector)
-    for name, values in options.items():
-        given[name] = given.get(name, {}) | dict(values)
-    wanted = named or tuple(dict.fromkeys([*USUAL, *given]))
-    if unused := [name for name in given if name not in wanted]:
-        message = f"{unused[0]}: it was given options or a file, but --metrics does not name it; name it there too"
-        raise SettingsError(message)
+    wanted, given = check_choice(named, options, weights, detector)
     sets: dict[str, SetMetric] = {}
     frames: dict[str, FrameMetric] = {}
     told: dict[str, Mapping[str, Any]] = {}
@@ -82,12 +77,41 @@ def choose(
     return Choice(sets=sets, frames=frames, options=told, notes=tuple(notes))
 
 
+def check_choice(
+    named: tuple[str, ...],
+    options: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, Path],
+    detector: Path | None,
+) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
+    """Which metrics are wanted, and what each is told by the user; nothing is imported for it.
+
+    Args:
+        named: Registered names, none for the usual ones.
+        options: What a metric is told, by its name.
+        weights: Files of weights, as of :func:`choose`.
+        detector: ONNX file of a detector.
+
+    Raises:
+        Sim2RealError: There is no such metric or file, or a metric that is told something is not wanted.
+    """
+    given = _from_files(weights, detector)
+    for name, values in options.items():
+        given[name] = given.get(name, {}) | dict(values)
+    wanted = named or tuple(dict.fromkeys([*USUAL, *given]))
+    for name in (*named, *options):
+        registry().entry("metrics", name)
+    if unused := [name for name in given if name not in wanted]:
+        message = f"{unused[0]}: it was given options or a file, but --metrics does not name it; name it there too"
+        raise SettingsError(message)
+    return wanted, given
+
+
 def _from_files(weights: Mapping[str, Path], detector: Path | None) -> dict[str, dict[str, Any]]:
     """What metrics are told for the sake of files that the user gave."""
     for path in [*weights.values(), *([detector] if detector else [])]:
         if not path.is_file():
-            message = f"{path}: {'a folder' if path.is_dir() else 'no such file'}; name a file of weights"
-            raise SettingsError(message)
+            message = f"{path}: a folder" if path.is_dir() else absent(path, "file")
+            raise SettingsError(f"{message}; name a file of weights")
     known = {entry.name for entry in registry().entries("metrics")}
     networks = [name for name in weights if name not in known]
     if len(networks) > 1:

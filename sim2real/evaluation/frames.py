@@ -13,6 +13,7 @@ from sim2real.datasets.base import Frame
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture
 from sim2real.metrics.base import Image
+from sim2real.places import absent
 
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
@@ -150,8 +151,8 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
         Sim2RealError: There is no such folder, it is not known what it was converted from, or nothing is in it.
     """
     if not out.is_dir():
-        message = f"{out}: {'a file' if out.exists() else 'no such folder'}; name the OUT of sim2real convert"
-        raise Sim2RealError(message)
+        message = f"{out}: a file" if out.exists() else absent(out)
+        raise Sim2RealError(f"{message}; name the OUT of sim2real convert")
     record = read_record(out)
     if source is None:
         source = _recorded_source(out, record)

@@ -31,6 +31,7 @@ from sim2real.imageio.claims import check_array
 from sim2real.imageio.jpeg import encode_jpeg
 from sim2real.imageio.pictures import Header, Picture, Sizing, described, resize, resize_picture, with_key
 from sim2real.imageio.png import encode_png, with_values
+from sim2real.places import what_is
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -275,7 +276,9 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
+        thing = what_is(path)
+        told = f"{thing.name}; {thing.advice}" if thing.kind in {"pointer", "page"} else error
+        raise ImageError(f"{path}: {told}") from error
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image: {reason}") from error

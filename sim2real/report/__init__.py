@@ -7,10 +7,11 @@ from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
 from sim2real.files import write_whole
+from sim2real.places import absent, is_run
 from sim2real.report.conversion import conversion_page
 from sim2real.report.converted import find_run, is_conversion, read_conversion
 from sim2real.report.page import Page, render
-from sim2real.report.run import is_run, read_run
+from sim2real.report.run import read_run
 from sim2real.report.training import run_page
 
 REPORT_FILE = "report.html"
@@ -43,11 +44,10 @@ def write_report(
     """
     conversion = is_conversion(folder)
     if not conversion and not is_run(folder):
-        message = (
-            f"{folder}: neither run nor conversion here to report on; name a folder that sim2real train wrote, such as "
-            "runs/default, or the OUT of sim2real convert"
+        here = f"{folder}: neither run nor conversion here to report on" if folder.is_dir() else absent(folder)
+        raise Sim2RealError(
+            f"{here}; name a folder that sim2real train wrote, such as runs/default, or the OUT of sim2real convert"
         )
-        raise Sim2RealError(message)
     file = out or (folder / STATE_FOLDER / REPORT_FILE if conversion else folder / REPORT_FILE)
     if not file.parent.is_dir():
         message = f"{file}: name a file in a folder that is there"

@@ -87,11 +87,6 @@ class Run:
         return [name for name in dict.fromkeys(names) if name not in _BOOKS and "/" not in name]
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a training has written here."""
-    return (folder / "config.toml").is_file() or (folder / "metrics.jsonl").is_file()
-
-
 def read_run(folder: Path) -> Run:
     """Read all that is there."""
     lines = [*_lines(folder / "metrics.jsonl")]

@@ -25,7 +25,7 @@ from sim2real.config import Config
 from sim2real.datasets.base import Frame, Side
 from sim2real.datasets.sources import Source, image_path, open_folder, open_sources
 from sim2real.datasets.video import Drawing, Drawn, Report
-from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import read_scaled
 from sim2real.orphans import end_with_parent
@@ -115,10 +115,8 @@ def open_domains(
     Raises:
         DatasetError: A side is missing or has too few images, or a video cannot be decoded.
     """
-    if not config.sim:
-        raise SettingsError("no images of the simulation: give SIM and REAL, or set sim and real in sim2real.toml")
     data = config.data
-    simulated = open_folder(Path(config.sim), data.sim_include, data.sim_exclude, data.sim_as_image)
+    simulated = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image)
     sim = _open_domain(config, "sim", [simulated])
     if config.real:
         real = open_sources(

@@ -1,0 +1,261 @@
+"""What stands at a path that the user named, told by names and first bytes alone, before anything heavy is imported."""
+
+import difflib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+Kind = Literal["archive", "video", "container", "weights", "image", "page", "pointer", "empty", "text", "unknown"]
+STATE_FOLDER: Final = ".sim2real"
+POINTER: Final = b"version https://git-lfs.github.com/spec/v1"
+_START: Final = 512  # bytes: the magic of tar lies at 257
+_SIMILAR: Final = 0.6
+_TAR: Final = "a tar archive"
+_ZIP: Final = "a ZIP archive"
+_TORCH: Final = "a checkpoint of PyTorch (pickle)"
+
+_ADVICE: Final[dict[Kind, str]] = {
+    "archive": "unpack it and name the folder",
+    "video": "the real side takes videos as they are (sim2real train SIM VIDEO); elsewhere extract the frames: "
+    "ffmpeg -i VIDEO FOLDER/%06d.png",
+    "container": "write its images and labels as files into a folder, with the program that it is from, and name that",
+    "weights": "a model, not images; name a folder of images",
+    "image": "name the folder that it is in",
+    "page": "a download that failed; download it again",
+    "pointer": "the file itself is not here; fetch it: git lfs pull",
+    "empty": "copy or download it again",
+    "text": "name the folder of the dataset",
+    "unknown": "name the folder of the dataset",
+}
+
+
+class Thing(NamedTuple):
+    """What a file is: in words, "a ZIP archive", and what kind of thing that is."""
+
+    name: str
+    kind: Kind
+
+    @property
+    def advice(self) -> str:
+        """What to do where images were expected."""
+        return _ADVICE[self.kind]
+
+
+_SIGNATURES: Final[tuple[tuple[bytes, str, Kind], ...]] = (  # as the formats publish them
+    (re.escape(POINTER), "a Git LFS pointer", "pointer"),
+    (rb"Rar!\x1a\x07", "a RAR archive", "archive"),
+    (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "archive"),
+    (rb"\x1f\x8b", "a gzip archive", "archive"),
+    (rb"BZh", "a bzip2 archive", "archive"),
+    (rb"\xfd7zXZ\x00", "an xz archive", "archive"),
+    (rb"\x28\xb5\x2f\xfd", "a Zstandard archive", "archive"),
+    (rb".{257}ustar", _TAR, "archive"),
+    (rb"PK\x03\x04", _ZIP, "archive"),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file", "container"),
+    (rb"PAR1", "a Parquet file", "container"),
+    (rb"ARROW1", "an Arrow file", "container"),
+    (rb"#ROSBAG V", "a ROS bag", "container"),
+    (rb"\x89MCAP0\r\n", "an MCAP file of ROS 2", "container"),
+    (rb"SQLite format 3\x00", "an SQLite database, perhaps a bag of ROS 2", "container"),
+    (rb".{16}\xde\xc0\xef\xbe", "an LMDB database", "container"),
+    (rb"\x93NUMPY", "a NumPy array", "container"),
+    (rb"\x89PNG\r\n\x1a\n", "a PNG image", "image"),
+    (rb"\xff\xd8\xff", "a JPEG image", "image"),
+    (rb"RIFF.{4}WEBP", "a WebP image", "image"),
+    (rb".{4}ftyp", "a video", "video"),
+    (rb"\x1aE\xdf\xa3", "a video", "video"),
+    (rb"RIFF.{4}AVI ", "a video", "video"),
+    (rb"(?:\xef\xbb\xbf)?\s*<(?i:!doctype html|html|head)", "a web page", "page"),
+    (rb"GGUF", "a GGUF model", "weights"),
+    (rb"\x80[\x02-\x05][\x8a\x95c}\]()\x8cXU]", _TORCH, "weights"),
+    (rb".{5}\x00{3}\{", "a safetensors file", "weights"),  # the length of its header, then that
+)
+_NAMES: Final[tuple[tuple[str, str, Kind], ...]] = (  # of what has no signature, or of what a damaged start hides
+    (r"\.tfrecords?(-\d+-of-\d+)?|\.tfrec", "a TFRecord file", "container"),
+    (r"\.(h5|hdf5)", "an HDF5 file", "container"),
+    (r"\.parquet", "a Parquet file", "container"),
+    (r"\.(mdb|lmdb)", "an LMDB database", "container"),
+    (r"\.(bag|db3|mcap)", "a ROS bag", "container"),
+    (r"\.(zip|tar|rar|7z|tgz|gz|bz2|xz|zst)", "an archive", "archive"),
+    (r"\.(mp4|m4v|mov|avi|mkv|webm)", "a video", "video"),
+    (r"\.(pth|pt|ckpt|pkl)", "a file of weights", "weights"),
+    (r"\.onnx", "an ONNX model", "weights"),
+    (r"\.safetensors", "a damaged safetensors file", "weights"),
+)
+_ONNX: Final = re.compile(rb"\x08[\x01-\x7f](?:\x12.|\x3a|\x42)", re.DOTALL)  # ir_version, then producer, graph, opset
+_BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+
+def what_is(path: Path) -> Thing:
+    """What a file is.
+
+    Args:
+        path: Of a file that is there; if it cannot be read, its name alone tells.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError:
+        start = b"\0"
+    if not start:
+        return Thing("an empty file", "empty")
+    thing = _by_signature(start) or _by_name(path.name)
+    if thing is None:
+        return Thing("a text file", "text") if not _BINARY.search(start) else Thing("of an unknown kind", "unknown")
+    return _INNER[thing.name](path) if thing.name in _INNER else thing
+
+
+def _by_signature(start: bytes) -> Thing | None:
+    kinds = (Thing(name, kind) for signature, name, kind in _SIGNATURES if re.match(signature, start, re.DOTALL))
+    return next(kinds, Thing("an ONNX model", "weights") if _ONNX.match(start) else None)
+
+
+def _by_name(name: str) -> Thing | None:
+    fits = (Thing(words, kind) for end, words, kind in _NAMES if re.search(f"(?:{end})$", name, re.IGNORECASE))
+    return next(fits, None)
+
+
+def _zipped(path: Path) -> Thing:
+    """A ZIP archive is also what PyTorch saves, and NumPy."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.rpartition("/")[2] for name in archive.namelist()[:64]]
+    except (OSError, zipfile.BadZipFile, NotImplementedError):
+        return Thing("a damaged ZIP archive", "archive")
+    if "constants.pkl" in names:
+        return Thing("a TorchScript model", "weights")
+    if "data.pkl" in names:
+        return Thing(_TORCH, "weights")
+    if names and all(name.endswith(".npy") for name in names):
+        return Thing("NumPy arrays (.npz)", "container")
+    return Thing(_ZIP, "archive")
+
+
+def _of_shards(path: Path) -> Thing:
+    """A tar archive; of a WebDataset if files of one name with several suffixes follow each other, from its start."""
+    try:
+        with path.open("rb") as file:
+            first, second = _members(file.read(2**20))
+    except (OSError, ValueError):
+        return Thing(_TAR, "archive")
+    sample, suffix = first.split(".", 1) if "." in first else (first, "")
+    alike = suffix and second.startswith(f"{sample}.")
+    return Thing("a WebDataset shard (tar)" if alike else _TAR, "archive")
+
+
+def _members(data: bytes) -> tuple[str, str]:
+    """The names of the first two files of a tar archive."""
+    names, place = list[str](), 0
+    while len(names) < 2 and place + 512 <= len(data) and data[place]:
+        if data[place + 156 : place + 157] in {b"0", b"\0"}:
+            names.append(data[place : place + 100].rstrip(b"\0").decode("utf-8", "replace").rpartition("/")[2])
+        size = int(data[place + 124 : place + 135].rstrip(b"\0 ") or b"0", 8)
+        place += 512 + -(-size // 512) * 512
+    first, second = names
+    return first, second
+
+
+_INNER: Final[dict[str, Callable[[Path], Thing]]] = {_ZIP: _zipped, _TAR: _of_shards}
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what Git LFS leaves in place of one that has not been fetched."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `sim2real train` has written here."""
+    return (folder / "config.toml").is_file() or (folder / "metrics.jsonl").is_file()
+
+
+def is_conversion(folder: Path) -> bool:
+    """Whether `sim2real convert` has written here."""
+    return (folder / STATE_FOLDER / "conversion.json").is_file()
+
+
+def is_model(path: Path) -> bool:
+    """Whether a generator can be expected at a path: a run, or a file of weights."""
+    return is_run(path) if path.is_dir() else path.suffix == ".safetensors" and path.is_file()
+
+
+def command_line(*words: str | Path) -> str:
+    """A command to be shown, quoted for the shell that it is typed into: cmd.exe and PowerShell, or a POSIX shell."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if sys.platform == "win32" else shlex.join(texts)
+
+
+def absent(path: Path, what: str = "folder") -> str:
+    """Says that there is nothing at a path, and what is nearest: "vkiti: no such folder; did you mean vkitti?"."""
+    found = nearest(path)
+    return f"{path}: no such {what}" + (f"; did you mean {found}{'/' * found.is_dir()}?" if found else "")
+
+
+def nearest(path: Path) -> Path | None:
+    """A path that is there and spelt almost like one that is not; None if there is none."""
+    found = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        name: str | None = part
+        if not os.path.lexists(found / part):
+            name = _most_like(part, found)
+        if name is None:
+            return None
+        found /= name
+    return None if found == path else found
+
+
+def _most_like(name: str, folder: Path) -> str | None:
+    try:
+        names = {entry.name.lower(): entry.name for entry in folder.iterdir()}
+    except OSError:
+        return None
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=_SIMILAR)
+    return names[near[0]] if near else None
+
+
+def not_a_folder(path: Path) -> str | None:
+    """Why a path is no folder of images, in a line: there is nothing, or a file; None if it is a folder."""
+    if path.is_dir():
+        return None
+    if not path.exists():
+        return absent(path, "file" if _by_name(path.name) else "folder")
+    thing = what_is(path)
+    return f"{path}: is a file, not a folder: {thing.name}; {thing.advice}"
+
+
+def foreign(root: Path, files: Iterable[str]) -> str:
+    """What there is in place of images in a folder, and the way on; empty if nothing that is known is there.
+
+    Args:
+        root: The folder.
+        files: Paths in it; one of each suffix is looked at.
+    """
+    samples: dict[str, list[str]] = {}
+    for path in files:
+        samples.setdefault(os.path.splitext(path)[1].lower(), []).append(path)  # noqa: PTH122  of plain names, many
+    for paths in sorted(samples.values(), key=len, reverse=True):
+        thing = _by_name(paths[0]) or what_is(root / paths[0])
+        if thing.kind not in {"image", "text", "unknown", "empty"}:
+            count = f"{len(paths)} files such as {paths[0]}" if len(paths) > 1 else paths[0]
+            return f"{count}: {thing.name}; {thing.advice}"
+    return ""
+
+
+def any_file(root: Path, wanted: Callable[[str], bool]) -> bool:
+    """Whether a name under a folder is wanted; looks no further than to the first."""
+    return any(wanted(name) for name in _names(root))
+
+
+def _names(root: Path) -> Iterator[str]:
+    for _, folders, names in os.walk(root, followlinks=False):
+        folders[:] = [folder for folder in folders if folder != STATE_FOLDER]
+        yield from names
