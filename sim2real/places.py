@@ -243,7 +243,9 @@ def foreign(root: Path, files: Iterable[str]) -> str:
     for path in files:
         samples.setdefault(os.path.splitext(path)[1].lower(), []).append(path)  # noqa: PTH122  of plain names, many
     for paths in sorted(samples.values(), key=len, reverse=True):
-        thing = _by_name(paths[0]) or what_is(root / paths[0])
+        thing = what_is(root / paths[0])
+        if thing.kind == "empty":
+            thing = _by_name(paths[0]) or thing
         if thing.kind not in {"image", "text", "unknown", "empty"}:
             count = f"{len(paths)} files such as {paths[0]}" if len(paths) > 1 else paths[0]
             return f"{count}: {thing.name}; {thing.advice}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim2real.config import Config, differences, json_schema, read_config, read_settings, resolve
+from sim2real.config import Config, differences, json_schema, parse_count, read_config, read_settings, resolve
 from sim2real.errors import Sim2RealError
 from sim2real.registry import registry
 
@@ -77,6 +77,50 @@ def test_values_of_sets_are_toml_or_plain_words() -> None:
     assert config.sim == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("256", (256, 256)),
+        ("256x128", (256, 128)),
+        ("256X128", (256, 128)),
+        ("'256 x 128'", (256, 128)),
+        ("256\u00d7128", (256, 128)),
+        ("256,128", (256, 128)),
+        ("[256, 128]", (256, 128)),
+        ("'64'", (64, 64)),
+    ],
+)
+def test_sizes_are_taken_as_people_write_them(text: str, size: tuple[int, int]) -> None:
+    config = resolve(sets=[f"data.size={text}"])
+    assert config.data.size == size
+    assert config.model_dump(mode="json")["data"]["size"] == list(size)
+    assert resolve(sets=[f"data.load_size={text}"]).data.load_size == size
+    conversion = {"source": "a", "out": "b", "resize": resolve(sets=[f"data.size={text}"]).model_dump()["data"]["size"]}
+    assert resolve(file={"convert": [conversion]}).convert[0].resize == size
+
+
+@pytest.mark.parametrize("size", [256, "256", "256x128", [256, 128]])
+def test_a_file_may_write_sizes_so_too(size: object) -> None:
+    settings = {"data": {"size": size}, "convert": [{"source": "a", "out": "b", "resize": size}]}
+    config = resolve(file=settings)
+    assert config.data.size == config.convert[0].resize
+    assert accepts(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("20000", 20000), ("20k", 20000), ("1e4", 10000), ("20_000", 20000), ("1.5K", 1500), ("2M", 2 * 10**6)],
+)
+def test_numbers_are_taken_as_people_write_them(text: str, number: int) -> None:
+    assert parse_count(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "k", "20q", "1.5", "-3", "1e99", "1e-3", "0x10", "\u0663"])
+def test_what_is_no_whole_number_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="whole number, for example 20000, 20k or 1e4"):
+        parse_count(text)
+
+
 def test_the_real_side_is_one_place_or_several() -> None:
     assert resolve(sets=["real=photos"]).real_places == [Path("photos")]
     assert resolve(sets=['real=["photos", "drive.mp4"]']).real_places == [Path("photos"), Path("drive.mp4")]
@@ -109,16 +153,16 @@ def test_steps_and_epochs_replace_each_other() -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("data.sise=[3,3]", ["--set data.sise=[3,3]: data.sise: no such setting", "did you mean size?"]),
-        ("generator.nam=resnet", ["generator.nam: no such setting", "did you mean name?"]),
+        ("data.sise=[3,3]", ["--set data.sise=[3,3]: data.sise: no such setting", "did you mean data.size?"]),
+        ("generator.nam=resnet", ["generator.nam: no such setting", "did you mean generator.name?"]),
         ("sead=1", ["sead: no such setting", "did you mean seed?"]),
         ("xyzzy=1", ["xyzzy: no such setting", "accepted: recipe, ", "discriminator"]),
         ("train.xyzzy=1", ["accepted: steps, epochs, patience"]),
         ("losses.adversarial=wgan", ["losses.adversarial: ", "'lsgan', 'bce' or 'hinge'; did you mean lsgan?"]),
-        ("losses.adversarial=xyzzy", ["losses.adversarial: input should be 'lsgan', 'bce' or 'hinge'"]),
-        ("losses.adversarial=3", ["losses.adversarial: input should be 'lsgan', 'bce' or 'hinge'"]),
+        ("losses.adversarial=xyzzy", ["losses.adversarial: must be 'lsgan', 'bce' or 'hinge'"]),
+        ("losses.adversarial=3", ["losses.adversarial: must be 'lsgan', 'bce' or 'hinge'"]),
         ("critic.augment=['colour']", ["critic.augment.0: ", "did you mean color?"]),
-        ("compile=maybe", ["compile: input should be 'auto', true or false"]),
+        ("compile=maybe", ["compile: must be 'auto', true or false"]),
         ("compile=atuo", ["did you mean auto?"]),
         ("log.to=['tensorbord']", ["log.to.0: ", "did you mean tensorboard?"]),
         ("generator.name=rsnet", ["--set generator.name=rsnet: generator.name: no generator", "did you mean resnet?"]),
@@ -126,8 +170,11 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("method.name=cyclegn", ["method.name: no method is called 'cyclegn'; did you mean cyclegan?"]),
         ("losses.cycl=3", ["--set losses.cycl=3: losses: no loss is called 'cycl'", "did you mean cycle?"]),
         ("losses.cycle=-1", ["losses.cycle", "greater than or equal to 0"]),
-        ("losses.cycle=much", ["losses.cycle", "valid number"]),
-        ("losses.cycle={weight=1, option={}}", ["losses.cycle.option: no such setting", "did you mean options?"]),
+        ("losses.cycle=much", ["losses.cycle.weight: must be a number"]),
+        (
+            "losses.cycle={weight=1, option={}}",
+            ["losses.cycle.option: no such", "did you mean losses.cycle.options?"],
+        ),
         ("data.size=[0,32]", ["data.size.0", "greater than 0"]),
         ("data.fit=squeeze", ["data.fit", "'crop' or 'resize'"]),
         ("optim.betas=[2,3]", ["optim.betas.0", "less than 1"]),
@@ -135,10 +182,34 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("seed=99999999999999999999", ["seed", "less than"]),
         ("train.steps=0", ["train.steps", "greater than 0"]),
         ("generator=resnet", ["generator: must be a table of name, options"]),
-        ("convert=[{source='a', out='b', qualty=3}]", ["convert.0.qualty", "did you mean quality?"]),
+        ("convert=[{source='a', out='b', qualty=3}]", ["convert.0.qualty", "did you mean convert.0.quality?"]),
         ("recipe=cyclgan", ["no recipe is called 'cyclgan'", "did you mean cyclegan"]),
         ("recipe=3", ["no recipe is called '3'"]),
         ("data.batch_size", ["--set data.batch_size: write key=value"]),
+        ("batch_size=4", ["--set batch_size=4: batch_size: no such setting; did you mean data.batch_size?"]),
+        ("batch-size=4", ["did you mean data.batch_size?"]),
+        ("data.batchsize=4", ["did you mean data.batch_size?"]),
+        ("lr=1", ["lr: no such setting"]),
+        ("generator_lr=1", ["did you mean optim.generator_lr?"]),
+        ("width=8", ["did you mean discriminator.options.width or generator.options.width?"]),
+        ("generator.width=8", ["did you mean discriminator.options.width or generator.options.width?"]),
+        ("steps=8", ["did you mean train.steps?"]),
+        ("data.size=256x", ['data.size: must be width and height in pixels, for example 256, "256x128" or [256, 128]']),
+        ("data.size=256.5", ["data.size: must be width and height in pixels"]),
+        ("data.size=[1,2,3]", ["data.size: must be width and height in pixels"]),
+        ("data.size=[a,b]", ["data.size: must be width and height in pixels"]),
+        ("data.size=['a','b']", ["data.size.0: must be a whole number, for example [256, 256]"]),
+        ("data.size=true", ["data.size: must be width and height in pixels"]),
+        ("data.batch_size=four", ["data.batch_size: must be a whole number, for example 1"]),
+        ("data.batch_size=1.5", ["data.batch_size: must be a whole number, for example 1"]),
+        ("train.steps=20k", ["train.steps: must be a whole number: write 20000"]),
+        ("data.augment=hflip", ['data.augment: must be a list, for example ["hflip"]']),
+        ("data.cache=perhaps", ["data.cache: must be true or false, for example false"]),
+        ("optim.betas=0.5", ["optim.betas: must be a list, for example [0.5, 0.999]"]),
+        ("optim.betas=[0.5]", ["optim.betas.1: is missing, for example [0.5, 0.999]"]),
+        ("generator.name=3", ["generator.name: must be text, for example"]),
+        ("convert=[{source='a'}]", ["convert.0.out: is missing"]),
+        ("device=3", ['device: must be text, for example "auto"']),
         ("=3", ["write key=value"]),
     ],
 )

@@ -83,7 +83,7 @@ def test_files_that_are_no_generators(tmp_path: Path, write_run: Write) -> None:
     save_file({"weight": torch.zeros(3)}, file)
     refused("do not say which generator")
     file.write_bytes(b"\x80\x04 a pickle, say")
-    refused("no readable safetensors file")
+    refused("damaged, no readable safetensors file")
     file.unlink()
     refused("no such model")
 
@@ -111,8 +111,16 @@ def test_the_model_that_is_meant(tmp_path: Path, write_run: Write, monkeypatch: 
     with pytest.raises(Sim2RealError, match=r"this run has no real2sim\.safetensors; it has sim2real\.safetensors"):
         find_model(new, "real2sim")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Sim2RealError, match="finish its training first"):
+    with pytest.raises(Sim2RealError, match="not a run: sim2real train has written nothing in it; name a run folder"):
         find_model(tmp_path / "empty", None)
+    (tmp_path / "runs/begun").mkdir()
+    (tmp_path / "runs/begun/config.toml").touch()
+    with pytest.raises(Sim2RealError, match="finish its training first"):
+        find_model(tmp_path / "runs/begun", None)
+    with pytest.raises(Sim2RealError, match=r"not a run: .* did you mean .*runs.begun/\?"):
+        find_model(tmp_path / "runs", None)
+    with pytest.raises(Sim2RealError, match=r"runs.nwe: no such model; did you mean .*runs.new/\?"):
+        find_model(tmp_path / "runs/nwe", None)
     with pytest.raises(Sim2RealError, match="no direction is called"):
         find_model(old, "sideways")
 

@@ -5,6 +5,7 @@ Nothing heavy is imported for it, so that a mistake is answered at once.
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,15 +48,20 @@ def check_training(config: "Config", *, begins: bool) -> None:
     Raises:
         Sim2RealError: It does not.
     """
+    from sim2real.datasets import open_dataset
+    from sim2real.datasets.sources import one_domain
     from sim2real.training.run import RunFolder
 
     if begins:
         RunFolder(config.run_folder).require_new()
         check_writable(config.run_folder)
     check_images(config.sim_place)
-    if config.real:
-        for place in config.real_places:
-            check_images(place, videos=True)
+    for place in config.real_places:
+        check_images(place, videos=True)
+    if not config.real:
+        dataset = open_dataset(config.sim_place)
+        if any(frame.side is None for frame in islice(dataset.frames(), 1)):
+            raise one_domain(dataset.root, dataset.name)
 
 
 def check_writable(folder: Path) -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim2real.cli.settings import AsImageOption, DeviceOption, PrecisionOption, resolve_settings, settings_here
+from sim2real.cli.settings import (
+    AsImageOption,
+    DeviceOption,
+    PrecisionOption,
+    resolve_settings,
+    settings_here,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,7 +137,7 @@ def command(
         "as_image": as_image,
         "carry": carry.value if carry else None,
         "quality": quality,
-        "resize": _size(resize) if resize else None,
+        "resize": size_of(resize, "--resize") if resize else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,
     }
@@ -166,14 +173,6 @@ def command(
         failed = failed or bool(summary.failed)
     if failed:
         raise typer.Exit(1)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """The width and the height that the user names."""
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise typer.BadParameter(f"--resize {text}: say width x height in pixels, as in 621x188")
-    return int(width), int(height)
 
 
 def model_here() -> Path | None:

@@ -87,13 +87,14 @@ def command(
     from sim2real.cli.batch import run_batch
     from sim2real.cli.console import duration, err, out
     from sim2real.config import SETTINGS_FILE, read_settings, resolve
-    from sim2real.evaluation.evaluator import EvaluateOptions
     from sim2real.files import write_whole
 
     begin = time.monotonic()
     scale = _QUICK if quick else _FULL
     _require_own(folder)
     _require_same(folder / SETTINGS_FILE, seed, quick=quick)
+    from sim2real.evaluation.evaluator import EvaluateOptions
+
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         _render(scale, seed)

@@ -91,7 +91,9 @@ def command(
     """
     from sim2real.cli.checks import check_conversion, check_images
     from sim2real.cli.console import err, progress
+    from sim2real.conversion.manifest import read_record
     from sim2real.evaluation.choice import check_choice
+    from sim2real.evaluation.frames import recorded_source
     from sim2real.evaluation.table import check_copy, copy_frames
     from sim2real.files import write_whole
 
@@ -105,8 +107,7 @@ def command(
     told, files = _metric_options(sets or []), dict(_named_file(text) for text in weights or [])
     check_choice(named, told, files, detector)
     check_conversion(out)
-    if source:
-        check_images(source, dataset)
+    check_images(source or recorded_source(out, read_record(out)), dataset)
     real = real or real_here()
     for place in real:
         check_images(place, videos=True)

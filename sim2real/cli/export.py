@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim2real.cli.convert import Direction
-from sim2real.errors import Sim2RealError
+from sim2real.cli.settings import size_of
 
 if TYPE_CHECKING:
     from sim2real.export import Export
@@ -36,7 +36,7 @@ def command(
 
     check_model_first("export", run, file)
     check_file(file, [".onnx"])
-    sides = _size(size)
+    sides = size_of(size, "--size") if size else None
     model = find_model(run, direction)
     read_info(model)
     from sim2real.export import export_onnx
@@ -46,15 +46,6 @@ def command(
         print(json.dumps(_as_json(export), indent=2))
     else:
         _print(export)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise Sim2RealError(f"--size {text}: write width and height in pixels, e.g. 640x192")
-    return int(width), int(height)
 
 
 def _print(export: "Export") -> None:

@@ -85,14 +85,13 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
 
     from sim2real.config import resolve
     from sim2real.datasets import open_dataset
-    from sim2real.errors import DatasetError
+    from sim2real.datasets.sources import one_domain
 
     config = resolve(recipe)
     name = sim.resolve().name
     simulated = open_dataset(sim)
     if not real and any(frame.side is None for frame in islice(simulated.frames(), 1)):
-        message = f"{sim}: recognised as {simulated.name}, which holds one domain; give the real images too: SIM REAL"
-        raise DatasetError(message)
+        raise one_domain(sim, simulated.name)
     quote = partial(json.dumps, ensure_ascii=False)
     return _TEMPLATE.format(
         recipe=config.recipe,

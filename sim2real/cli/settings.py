@@ -1,5 +1,6 @@
 """The options that name settings, shared by the commands that train."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +8,45 @@ import typer
 
 if TYPE_CHECKING:
     from sim2real.config import Config
+
+
+def count_of(text: str) -> int:
+    """A whole number of at least 1, as people write it.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    from sim2real.config import parse_count
+
+    try:
+        number = parse_count(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' {error}") from error
+    if number < 1:
+        raise typer.BadParameter(f"'{text}' must be at least 1")
+    return number
+
+
+def size_of(text: str, option: str) -> tuple[int, int]:
+    """Width and height in pixels, as people write them.
+
+    Args:
+        text: What the user writes.
+        option: Of which option.
+
+    Raises:
+        BadParameter: They are none.
+    """
+    from sim2real.config import parse_size
+
+    with suppress(ValueError):
+        size: Any = parse_size(text)
+        width, height = size
+        if width and height:
+            return width, height
+    words = "write width and height in pixels, for example 640x192, or 256 for a square"
+    raise typer.BadParameter(f"'{text}': {words}", param_hint=option)
+
 
 SimArgument = Annotated[Path | None, typer.Argument(help="Simulated images: a dataset of any known layout.")]
 RealArgument = Annotated[
@@ -18,7 +58,10 @@ RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Settings to 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key; may be repeated.")
 ]
-StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Length of the training.")]
+StepsOption = Annotated[
+    int | None,
+    typer.Option("--steps", parser=count_of, metavar="N", help="Length of the training: 20000, 20k, 1e4."),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything that is random.")]
 AsImageOption = Annotated[
     list[str] | None,

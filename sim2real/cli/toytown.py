@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sim2real.cli.settings import size_of
 from sim2real.errors import Sim2RealError
 
 
@@ -27,12 +28,13 @@ def command(
     from sim2real.cli.console import progress
     from sim2real.toytown import render_dataset
 
+    pixels = size_of(size, "--size")
     with progress("images") as report:
         images = render_dataset(
             folder,
             look=look,
             frames=frames,
-            size=_size(size),
+            size=pixels,
             seed=seed,
             sequences=sequences,
             cameras=_cameras(cameras),
@@ -42,13 +44,6 @@ def command(
             progress=partial(report, "rendering"),
         )
     print(f"{folder}: {images} images of {size}, look {look}{'' if labels else ', without labels'}")
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdigit() and height.isdigit()):
-        raise Sim2RealError(f"--size {text}: write width and height in pixels, e.g. 640x192")
-    return int(width), int(height)
 
 
 def _cameras(text: str) -> tuple[int, ...]:

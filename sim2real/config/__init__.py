@@ -3,6 +3,8 @@
 The layers, each over the one before: the recipe, sim2real.toml, ``--set key=value``, the flags of a command.
 
 sections.py  what can be set
+values.py    how people write sizes and numbers
+words.py     what is said of what does not fit
 layers.py    how the layers become one
 schema.py    the same for editors
 """
@@ -10,6 +12,7 @@ schema.py    the same for editors
 from sim2real.config.layers import SETTINGS_FILE, differences, parse_set, read_config, read_settings, resolve
 from sim2real.config.schema import json_schema
 from sim2real.config.sections import Component, Config, Conversion, Critic, Data, Schedule
+from sim2real.config.values import parse_count, parse_size
 
 __all__ = [
     "SETTINGS_FILE",
@@ -21,7 +24,9 @@ __all__ = [
     "Schedule",
     "differences",
     "json_schema",
+    "parse_count",
     "parse_set",
+    "parse_size",
     "read_config",
     "read_settings",
     "resolve",

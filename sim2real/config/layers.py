@@ -1,17 +1,15 @@
 """How the layers of settings become one, and what is said of a setting that does not fit."""
 
 import copy
-import difflib
-import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from sim2real.config.sections import COMPONENTS, Config, Critic
+from sim2real.config.words import explain, flat
 from sim2real.errors import SettingsError, UnknownNameError
 from sim2real.registry import registry
 
@@ -63,20 +61,12 @@ def resolve(
 
 def differences(old: Config, new: Config) -> list[str]:
     """What a resumed run may not change, a line each: all settings but those of length, place, device and books."""
-    before, after = (dict(_flat(config.model_dump(mode="json"))) for config in (old, new))
+    before, after = (dict(flat(config.model_dump(mode="json"))) for config in (old, new))
     return [
         f"{key} was {before.get(key)!r} and is now {after.get(key)!r}"
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
     ]
-
-
-def _flat(table: Layer, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -175,7 +165,7 @@ def _validate(settings: Layer, place: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
-        message = f"{place}: {'.'.join(path)}: {_explain(path, first)}"
+        message = f"{place}: {'.'.join(path)}: {explain(path, first, settings)}"
         raise SettingsError(message) from error
 
 
@@ -202,38 +192,3 @@ def _require_augmentation(critic: Critic) -> None:
     if critic.augment_target and not critic.augment:
         message = f"critic.augment_target = {critic.augment_target:g}: critic.augment names nothing that it would adapt"
         raise SettingsError(f'{message}; set it, for example to ["color", "translation", "cutout"]')
-
-
-def _explain(path: list[str], error: ErrorDetails) -> str:
-    """What is wrong with the value at a path, and what is accepted there."""
-    kind = error["type"]
-    if kind == "model_type":
-        return f"must be a table of {', '.join(_keys(Config, path))}"
-    if kind == "dict_type":
-        return "must be a table of options"
-    if kind == "extra_forbidden":
-        known = _keys(Config, path[:-1])
-        return "no such setting; " + (_nearest(path[-1], known) or f"accepted: {', '.join(known)}")
-    reason = error["msg"].removeprefix("Value error, ")
-    reason = reason[0].lower() + reason[1:]
-    if kind == "literal_error":
-        reason = reason.replace("True", "true").replace("False", "false")
-        near = _nearest(str(error["input"]), re.findall(r"'([^']+)'", reason))
-        return f"{reason}; {near}" if near else reason
-    return reason
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word.lower(), known, n=1)
-    return f"did you mean {near[0]}?" if near else ""
-
-
-def _keys(section: type[BaseModel], path: list[str]) -> list[str]:
-    """The accepted keys of the table at a path."""
-    for part in path:
-        annotation = section.model_fields[part].annotation if part in section.model_fields else None
-        if get_origin(annotation) is list:
-            annotation = get_args(annotation)[0]
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
-    return list(section.model_fields)

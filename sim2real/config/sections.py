@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from sim2real.config.values import SIZE, parse_size
 from sim2real.errors import SettingsError
 
 COMPONENTS = ("method", "generator", "discriminator")
@@ -42,6 +43,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_describe)
 
 
+_Pixels = tuple[PositiveInt, PositiveInt]
+_Size = Annotated[
+    _Pixels,
+    BeforeValidator(
+        parse_size, json_schema_input_type=_Pixels | PositiveInt | Annotated[str, Field(pattern=f"^{SIZE}$")]
+    ),
+]
+
+
 class Component(Section):
     """A registered component.
 
@@ -58,7 +68,7 @@ class Data(Section):
     """What the networks see.
 
     Attributes:
-        size: (W, H) of the images of a batch.
+        size: (W, H) of the images of a batch; also ``"256x128"``, or one number for a square.
         load_size: What ``fit`` scales to before a window of ``size`` is cut, (W, H); left out: no scaling beforehand.
         fit: ``"crop"``: a random window of the frame, its aspect kept; ``"resize"``: the whole frame squeezed.
         batch_size: Images of each domain in a step, over all processes of a training together.
@@ -79,8 +89,8 @@ class Data(Section):
             mean difference of thumbnails, in levels of 255; 0: none is.
     """
 
-    size: tuple[PositiveInt, PositiveInt] = (256, 256)
-    load_size: tuple[PositiveInt, PositiveInt] | None = None
+    size: _Size = (256, 256)
+    load_size: _Size | None = None
     fit: Literal["crop", "resize"] = "crop"
     batch_size: PositiveInt = 1
     augment: list[str] = ["hflip"]
@@ -305,7 +315,7 @@ class Conversion(Section):
     as_image: list[str] = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     quality: int = Field(95, ge=1, le=100)
-    resize: tuple[PositiveInt, PositiveInt] | None = None
+    resize: _Size | None = None
     gate: list[str] = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
 

@@ -88,6 +88,11 @@ def find_pictures(path: Path, as_image: Sequence[str] = ()) -> Place:
     return Place(path=path, dataset=dataset, videos=videos if is_plain else (), unused=() if is_plain else videos)
 
 
+def one_domain(path: Path, layout: str) -> DatasetError:
+    """What is said of a folder that was given for both sides, and holds one."""
+    return DatasetError(f"{path}: recognised as {layout}, which holds one domain; give the real images too: SIM REAL")
+
+
 def open_folder(
     path: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), as_image: Sequence[str] = ()
 ) -> Source:

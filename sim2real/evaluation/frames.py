@@ -155,7 +155,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
         raise Sim2RealError(f"{message}; name the OUT of sim2real convert")
     record = read_record(out)
     if source is None:
-        source = _recorded_source(out, record)
+        source = recorded_source(out, record)
     dataset = open_dataset(source, layout or (record.dataset if record else None), record.as_image if record else ())
     lines = read_manifest(out) if record else {}
     resized = _resized(out, dataset) if record and record.resize else None
@@ -194,7 +194,12 @@ def _resized(out: Path, source: Dataset) -> dict[str, Frame]:
         return {}
 
 
-def _recorded_source(out: Path, record: Record | None) -> Path:
+def recorded_source(out: Path, record: Record | None) -> Path:
+    """What a conversion says that it was made from.
+
+    Raises:
+        Sim2RealError: It says nothing, or that is not there any more.
+    """
     if record is None:
         message = f"{out}: holds no conversion of sim2real; name what it was converted from with --source SRC"
         raise Sim2RealError(message)

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from sim2real.augment import Augment
 from sim2real.config import Config
 from sim2real.datasets.base import Frame, Side
-from sim2real.datasets.sources import Source, image_path, open_folder, open_sources
+from sim2real.datasets.sources import Source, image_path, one_domain, open_folder, open_sources
 from sim2real.datasets.video import Drawing, Drawn, Report
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import write_whole
@@ -168,10 +168,7 @@ def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:
     """The images of a side in one of its places."""
     frames = [frame for frame in source.frames if frame.side in (None, _own(side, swap=config.swap))]
     if not config.real and any(frame.side is None for frame in source.frames):
-        message = (
-            f"{source.path}: recognised as {source.layout}, which holds one domain; give the real images too: SIM REAL"
-        )
-        raise DatasetError(message)
+        raise one_domain(source.path, source.layout)
     if config.swap and side == "sim" and all(frame.side is None for frame in source.frames):
         message = f"{source.path}: {source.layout} has no two sides to swap; name SIM and REAL the other way round"
         raise DatasetError(message)

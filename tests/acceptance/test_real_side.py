@@ -100,7 +100,7 @@ def test_a_plan_leaves_nothing_behind(cli: Cli, workplace: Path, flags: list[str
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["train", "sim", "day", "absent.mp4"], "absent.mp4: no such folder"),
+        (["train", "sim", "day", "absent.mp4"], "absent.mp4: no such file"),
         (["train", "sim", "day", "broken.mp4"], "broken.mp4: cannot be decoded as a video"),
         (["train", "sim", "day", "./day"], "is also one of day; name each place once"),
         (["train", "drive.mp4", "day"], "drive.mp4: is a file, not a folder"),

@@ -54,8 +54,6 @@ def test_without_labels_and_in_archive_folders(cli: Cli, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--size", "64"], "--size 64: write width and height in pixels, e.g. 640x192"),
-        (["--size", "-64x48"], "--size -64x48: write width and height"),
         (["--size", "2x2"], "too small"),
         (["--cameras", "left"], "--cameras left: write 0, 1 or 0,1"),
         (["--cameras", "2"], "cameras"),

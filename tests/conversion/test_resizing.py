@@ -465,4 +465,4 @@ def test_the_command_and_the_settings_name_a_size(tmp_path: Path, town: Path, ru
     for text in ("160", "0x48"):
         refused = cli("convert", str(town), "command", *options, "--resize", text, cwd=tmp_path)
         assert refused.returncode == 2
-        assert "width x height" in " ".join(refused.stderr.split())
+        assert "width and height" in " ".join(refused.stderr.split())

@@ -119,7 +119,7 @@ def test_folder_without_images_says_what_to_do(tmp_path: Path, plant: Plant) -> 
     with pytest.raises(DatasetError, match="no image found"):
         open_dataset(tmp_path)
     plant(tmp_path, {"vkitti_2.0.3_rgb.tar": b"x"})
-    with pytest.raises(DatasetError, match=r"unpack vkitti_2\.0\.3_rgb\.tar first"):
+    with pytest.raises(DatasetError, match=r"no image found; vkitti_2\.0\.3_rgb\.tar: an archive; unpack it"):
         open_dataset(tmp_path)
 
 

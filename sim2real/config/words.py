@@ -1,0 +1,113 @@
+"""What is said of a setting that does not fit: in plain words, with a value that would."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from sim2real.config.sections import Config
+from sim2real.config.values import parse_count
+
+_WORDS: Final = {  # of pydantic's types of errors, by their beginnings
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite": "must be a finite number",
+    "bool": "must be true or false",
+    "string": "must be text",
+    "list": "must be a list",
+    "tuple": "must be a list",
+    "too_": "must be a list of {actual_length} values, not of so many",
+    "greater_than_equal": "must be greater than or equal to {ge}",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be less than or equal to {le}",
+    "less_than": "must be less than {lt}",
+    "missing": "is missing",
+}
+
+
+def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -> str:
+    """What is wrong with the value at a path, and what is accepted there.
+
+    Args:
+        path: Of keys.
+        error: What pydantic found.
+        settings: All settings; those of components are known from here alone.
+    """
+    kind = error["type"]
+    if kind == "model_type":
+        return f"must be a table of {', '.join(_keys(path))}"
+    if kind == "dict_type":
+        return "must be a table of options"
+    if kind == "extra_forbidden":
+        near = _nearest_keys(path, settings)
+        return f"no such setting; {near or 'accepted: ' + ', '.join(_keys(path[:-1]))}"
+    if kind == "literal_error":
+        names = error["ctx"]["expected"].replace("True", "true").replace("False", "false")
+        near_names = difflib.get_close_matches(str(error["input"]).lower(), re.findall(r"'([^']+)'", names), n=1)
+        return f"must be {names}" + "".join(f"; did you mean {name}?" for name in near_names)
+    if kind == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    words = next((words for start, words in _WORDS.items() if kind.startswith(start)), error["msg"])
+    return words.format_map(dict(error.get("ctx", {}))) + _example(path, error)
+
+
+def _example(path: list[str], error: ErrorDetails) -> str:
+    """A value that would do: what was meant, or else what is there if nobody says anything."""
+    value, kind = error["input"], error["type"]
+    if kind.startswith("int") and isinstance(value, str):
+        try:
+            return f": write {parse_count(value)}"
+        except ValueError:
+            pass
+    if kind == "list_type":
+        return f", for example [{json.dumps(value, default=str)}]"
+    usual = dict(flat(Config().model_dump(mode="json"))).get(".".join(part for part in path if not part.isdigit()))
+    return "" if usual in (None, "", []) else f", for example {json.dumps(usual)}"
+
+
+def _nearest_keys(path: list[str], settings: Mapping[str, Any]) -> str:
+    """The settings whose whole key, or its last part, is spelt most like one that does not exist."""
+    beside = [".".join([*path[:-1], key]) for key in _keys(path[:-1])]
+    known = {**dict.fromkeys([*beside, *_all_keys(Config)]), **dict(flat(settings))}.keys() - {".".join(path)}
+    last: dict[str, list[str]] = {}
+    for key in sorted(known):
+        last.setdefault(key.rpartition(".")[2], []).append(key)
+    word = path[-1].lower().replace("-", "_")
+    near = last.get(word) or difflib.get_close_matches(".".join([*path[:-1], word]), known, n=1, cutoff=0.7)
+    if not near:
+        near = [key for name in difflib.get_close_matches(word, last, n=1, cutoff=0.75) for key in last[name]]
+    return f"did you mean {' or '.join(near)}?" if 0 < len(near) <= 3 else ""
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values of nested tables by their dotted keys."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _all_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _all_keys(annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _keys(path: list[str]) -> list[str]:
+    """The accepted keys of the table at a path."""
+    section: type[BaseModel] = Config
+    for part in path:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        if get_origin(annotation) is list:
+            annotation = get_args(annotation)[0]
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return list(section.model_fields)
