@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.findings import (
     ABOUT,
     FOLDER_NAMES,
+    OLD_PICTURES,
     OLD_PIXELS,
     Unmatched,
     group_unmatched,
@@ -156,14 +157,22 @@ class Dataset:
         """
         rules = [(re.compile(pattern, re.IGNORECASE), what) for pattern, what in getattr(self.adapter, "stale", ())]
         found: dict[str, list[str]] = {}
+        inside = self.embedded()
         for path, role in self.files():
-            if what := next((what for pattern, what in rules if pattern.search(path)), ""):
+            if path in inside:
+                found.setdefault(OLD_PICTURES, []).append(path)
+            elif what := next((what for pattern, what in rules if pattern.search(path)), ""):
                 found.setdefault(what, []).append(path)
             elif role is Role.STALE:
                 found.setdefault(OLD_PIXELS, []).append(path)
             elif role is Role.IMAGE and looks_in(path.rpartition("/")[0]):
                 found.setdefault(FOLDER_NAMES, []).append(path)
         return found
+
+    def embedded(self) -> Mapping[str, str]:
+        """The files that hold the bytes of a photo -> its image, empty where that is not there."""
+        embedded: Callable[[Tree], Mapping[str, str]] | None = getattr(self.adapter, "embedded", None)
+        return embedded(self.tree) if embedded else {}
 
     def warnings(self) -> list[str]:
         """What a user should know before converting, a line each."""

@@ -330,7 +330,11 @@ class Adapter(Protocol):
     and height of the image that the file of a label tells, of which its numbers are pixels; ``resizing:
     Sequence[tuple[str, Rule]]``, what becomes of files if the dataset is resized, see
     :mod:`sim2real.datasets.resizing`; ``intrinsics``, those that stand in no file, as of
-    :data:`sim2real.datasets.resizing.Intrinsics`. :class:`sim2real.datasets.layout.FolderLayout` has most of that.
+    :data:`sim2real.datasets.resizing.Intrinsics`; and of files that hold the bytes of a photo themselves,
+    ``embedded(tree: Tree) -> Mapping[str, str]``, each such file and the image of it, empty where that is not there,
+    with ``embed(data: bytes, picture: bytes | None) -> bytes``, a file's bytes with another picture in it, or none, all
+    else being equal (``ValueError`` tells what is wrong with it). :class:`sim2real.datasets.layout.FolderLayout` has
+    most of that.
     """
 
     name: ClassVar[str]

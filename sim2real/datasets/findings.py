@@ -32,6 +32,7 @@ ABOUT: Final = re.compile(
 """Names of files that come with any download, or that a system leaves behind."""
 
 OLD_PIXELS: Final = "made from the old pixels"
+OLD_PICTURES: Final = "the old photos inside of label files, unless --labelme-image embeds the new ones or drops them"
 FOLDER_NAMES: Final = "weather, light or season in the names of folders"
 
 

@@ -1,5 +1,6 @@
 """JSON files of any size, an element at a time: annotations of whole datasets have gigabytes."""
 
+import io
 import json
 from array import array
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,15 @@ def read_elements(path: Path) -> Iterator[Element]:
     except (OSError, RecursionError, ValueError) as error:
         message = f"{path}: cannot be read as JSON: {error}"
         raise DatasetError(message) from error
+
+
+def elements_of(data: bytes) -> Iterator[Element]:
+    """Go through the bytes of a JSON file likewise.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    yield from _elements(_Window(io.BytesIO(data)))
 
 
 def read_at(path: Path, places: Sequence[tuple[int, int]]) -> list[Any]:

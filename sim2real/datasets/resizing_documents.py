@@ -77,9 +77,9 @@ def change(entry: _Entry, changes: Mapping[str, Change], scale: Scale) -> None:
             entry[name] = how(entry[name], scale)
 
 
-def _points(points: Iterable[Sequence[float]], scale: Scale) -> list[list[float]]:
+def moved_points(places: Iterable[Sequence[float]], scale: Scale) -> list[list[float]]:
     """Places x, y, and what else there is behind them."""
-    return [[along_x(x, scale), along_y(y, scale), *rest] for x, y, *rest in points]
+    return [[along_x(x, scale), along_y(y, scale), *rest] for x, y, *rest in places]
 
 
 def _along(values: Sequence[float], scale: Scale) -> list[float]:
@@ -87,7 +87,7 @@ def _along(values: Sequence[float], scale: Scale) -> list[float]:
     return [(along_y if place % 2 else along_x)(value, scale) for place, value in enumerate(values)]
 
 
-def _scale_of(entry: _Entry, width: str, height: str, scale: Scale) -> Scale:
+def scale_of(entry: _Entry, width: str, height: str, scale: Scale) -> Scale:
     """The scale of an image by the size that a document tells, which becomes the new one; else that of all images."""
     if not (told := whole_size(entry.get(width), entry.get(height))):
         if not all(scale.source):
@@ -114,7 +114,7 @@ def _runs(told: _Entry, scale: Scale) -> int:
 
 
 def _coco(content: Any, scale: Scale) -> None:  # noqa: ANN401  whatever stands in a file
-    scales = {as_id(image["id"]): _scale_of(image, "width", "height", scale) for image in content["images"]}
+    scales = {as_id(image["id"]): scale_of(image, "width", "height", scale) for image in content["images"]}
     for annotation in content.get("annotations", ()):
         own = scales.get(as_id(annotation.get("image_id")), scale)
         for entry in (annotation, *annotation.get("segments_info", ())):
@@ -137,7 +137,7 @@ def _coco_object(entry: _Entry, scale: Scale) -> None:
             pass
     for name in [name for name in entry if name.endswith("keypoints") and isinstance(entry[name], list)]:
         triples = zip(*(iter(entry[name]),) * 3, strict=True)
-        entry[name] = [value for point in _points(triples, scale) for value in point]
+        entry[name] = [value for point in moved_points(triples, scale) for value in point]
 
 
 COCO: Final = document(_coco, mixed=True)
@@ -160,7 +160,7 @@ def _scalabel(content: Any, scale: Scale) -> None:  # noqa: ANN401
     sizes = [content.get("config") or {}] if isinstance(content, dict) else []
     for entry in (each for holder in (*sizes, *frames) for each in [holder.get("imageSize") or holder.get("size")]):
         if entry:
-            _scale_of(entry, "width", "height", scale)
+            scale_of(entry, "width", "height", scale)
     for frame in frames:
         if intrinsics := frame.get("intrinsics"):
             _focal_and_centre(intrinsics, scale)
@@ -181,7 +181,7 @@ def _scalabel_label(label: _Entry, scale: Scale) -> None:
     if label.get("rle"):
         _runs(label["rle"], scale)
     for outline in label.get("poly2d") or ():
-        outline["vertices"] = _points(outline["vertices"], scale)
+        outline["vertices"] = moved_points(outline["vertices"], scale)
     for node in (label.get("graph") or {}).get("nodes", ()):
         node["location"] = _along(node["location"], scale)
 
@@ -203,7 +203,7 @@ def _packed_masks(content: Any, scale: Scale) -> None:  # noqa: ANN401
 def _sizes_of_files(content: Any, scale: Scale) -> None:  # noqa: ANN401
     for row in content:
         if row.get("width"):
-            _scale_of(row, "width", "height", scale)
+            scale_of(row, "width", "height", scale)
 
 
 def _cameras_of_sensors(content: Any, scale: Scale) -> None:  # noqa: ANN401
@@ -229,12 +229,12 @@ def outlines(width: str, height: str) -> Rule:
     """The rule of JSON with outlines and boxes of objects, and the size of the image under these names."""
 
     def edit(content: Any, scale: Scale) -> None:  # noqa: ANN401
-        own = _scale_of(content, width, height, scale)
+        own = scale_of(content, width, height, scale)
         if sensor := content.get("sensor"):
             change(sensor, _INTRINSICS, own)
         for entry in content["objects"]:
             if entry.get("polygon"):
-                entry["polygon"] = _points(entry["polygon"], own)
+                entry["polygon"] = moved_points(entry["polygon"], own)
             for holder, name in ((entry, "bbox"), (entry, "bboxVis"), *((entry.get("2d", {}), at) for at in _BOXES)):
                 if holder.get(name):
                     holder[name] = _along(holder[name], own)
@@ -314,7 +314,7 @@ REPLICATOR_CAMERA: Final = document(_replicator_camera)
 def _bench2drive(content: Any, scale: Scale) -> None:  # noqa: ANN401
     for name, sensor in content.get("sensors", {}).items():
         if "TOP_DOWN" not in name and "image_size_x" in sensor:
-            own = _scale_of(sensor, "image_size_x", "image_size_y", scale)
+            own = scale_of(sensor, "image_size_x", "image_size_y", scale)
             sensor["intrinsic"] = scaled_projection(np.array(sensor["intrinsic"], float), own).tolist()
 
 

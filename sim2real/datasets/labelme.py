@@ -1,0 +1,297 @@
+"""LabelMe: a JSON file of drawn shapes for each photo, which by default holds that photo, too.
+
+Names and fields: wkentaro/labelme, labelme/label_file.py, labelme/utils/shape.py and labelme/cli/export_json.py.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.images import labels_by_name
+from sim2real.datasets.labels import Label, Segmentation, read_index_mask
+from sim2real.datasets.largejson import elements_of, read_elements
+from sim2real.datasets.layout import Beside, FolderLayout
+from sim2real.datasets.readers import read_head, read_json, remembered, telling
+from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
+from sim2real.datasets.resizing_shapes import LABELME
+from sim2real.datasets.shapes import Shape, ellipse, label_of, rectangle
+from sim2real.errors import DatasetError
+from sim2real.imageio import decode_label, is_image, read_header
+
+PICTURE: Final = "imageData"
+_KINDS: Final = ("boxes", "segmentation", "instance")
+_LOOKED_AT: Final = 16
+_OWN: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{.*?(?<!\\)"shapes"\s*:\s*\[', re.DOTALL)
+_ITS: Final = re.compile(rb'(?<!\\)"(?:version|flags|imagePath|imageData|lineColor)"\s*:')
+_PATH: Final = re.compile(rb'(?<!\\)"imagePath"\s*:\s*("(?:[^"\\]|\\.)*"|null)')
+_INSIDE: Final = re.compile(rb'(?<!\\)"imageData"\s*:\s*("|null)')
+_EXPORTED: Final = r"_json/(?:img|label|label_viz)\.png$"
+
+
+class LabelMe:
+    """LabelMe: 0001.jpg with 0001.json, or the JSON files in a folder of their own, which name the photos."""
+
+    name: ClassVar[str] = "labelme"
+    rule: ClassVar[str] = "JSON files with the shapes of LabelMe, and the photos that they are about"
+    resizing: ClassVar[Resizing] = ((r"\.json$", LABELME), (r"(?:^|/)labels\.txt$", KEEP))
+    sparse: ClassVar = _KINDS  # a photo that nobody has labelled yet
+    facts: ClassVar = Facts(
+        title="LabelMe",
+        about="What wkentaro/labelme, and tools that write its format, save: a JSON file of polygons, rectangles, "
+        "circles, lines and points for each photo.",
+        size="Any.",
+        get="Label your photos with it: <https://github.com/wkentaro/labelme>.",
+        tree="0001.jpg\n0001.json                                      # may lie in a folder of its own",
+        labels={
+            "boxes": "pixels, around all shapes of an object (`group_id`) but lines and points",
+            "segmentation": "polygons, rectangles, circles and masks, the later ones over the earlier ones",
+            "instance": "the place of the object's first shape in the file",
+        },
+        licence="that of your own data",
+        irregularities=(
+            "By default each JSON file holds its photo (`imageData`), which LabelMe, and what exports from it, read in "
+            "place of the image file: after a conversion that is the old photo. `convert --labelme-image embed` puts "
+            "the translated one there, `drop` none, so that the image file is read; `keep` is the default.",
+            "Shapes of photos with an EXIF orientation lie on the photo as it is shown, not as it is stored.",
+            "Photos beside them without a JSON file are translated too; they have no labels.",
+            "Photos that only the JSON files hold are not translated: export them first (`labelme_export_json`).",
+        ),
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listing: _Listing | None = None
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """JSON files with LabelMe's shapes, and at least one photo that they are about."""
+        if not _listed(tree).photos:
+            return None
+        return Match(cls.rule, sum(1 for _ in _images(tree)))
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every photo in the folders of those that are labelled."""
+        self._listing = _listed(tree)
+        photos = self._listing.photos
+        for index, image in enumerate(_images(tree)):
+            labels = dict.fromkeys(_KINDS, photos.get(image, ""))
+            yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
+
+    def role(self, path: str) -> Role | None:
+        """JSON files of the format are labels; what LabelMe exports for each photo is a picture of it and of labels."""
+        if self._listing and path in self._listing.files:
+            return Role.LABEL
+        if found := re.search(_EXPORTED, path):
+            return {"img.png": Role.STALE, "label.png": Role.LABEL}.get(found[0].rpartition("/")[2], Role.PSEUDO)
+        return Role.AUX if path.rpartition("/")[2] == "labels.txt" else None
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """JSON files without their photos; sizes that they tell and their photos have not."""
+        listing = _listed(tree)
+        if lonely := [path for path, image in listing.files.items() if not image]:
+            yield (
+                f"{len(lonely)} JSON files are about photos that are not there, e.g. {lonely[0]}: what they hold of "
+                "them is not translated"
+            )
+
+    def embedded(self, tree: Tree) -> Mapping[str, str]:
+        """The JSON files that hold a photo -> the image file of it, empty where there is none."""
+        return _listed(tree).embedded(tree.root)
+
+    @staticmethod
+    def embed(data: bytes, picture: bytes | None) -> bytes:
+        """The bytes of a JSON file with another picture in it, or none; all else stays as it is."""
+        written = b"null" if picture is None else b'"%s"' % base64.b64encode(picture)
+        spans = [(each.start, each.end) for each in elements_of(data) if each.key == PICTURE]
+        if not spans:
+            raise ValueError(f"it holds no picture ({PICTURE})")
+        for start, end in reversed(spans):
+            data = data[:start] + written + data[end:]
+        return data
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label."""
+        path = self.root / frame.labels[kind]
+        header = read_header(self.root / frame.image)
+        size = (header.width, header.height)
+        with telling(path, "its shapes are damaged"):
+            content = _read(path)
+            told = (content.get("imageWidth") or size[0], content.get("imageHeight") or size[1])
+            if told != size:
+                raise ValueError(f"they lie on {told[0]}x{told[1]} pixels, {frame.image} has {size[0]}x{size[1]}")
+            shapes = [shape for entry in content["shapes"] if (shape := _shape(entry)) is not None]
+            return label_of(kind, shapes, size)
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The JSON files of a tree.
+
+    Attributes:
+        files: Each, and its photo, empty where it is not there; in order.
+        photos: Each photo, and the file that tells of it.
+    """
+
+    files: dict[str, str]
+    photos: dict[str, str]
+    inside: dict[str, str] | None = field(default=None)
+
+    def embedded(self, root: Path) -> Mapping[str, str]:
+        if self.inside is None:
+            self.inside = {path: image for path, image in self.files.items() if _holds_picture(root / path)}
+        return self.inside
+
+
+_LISTED: Final[WeakKeyDictionary[Tree, _Listing]] = WeakKeyDictionary()
+
+
+def _listed(tree: Tree) -> _Listing:
+    """The files of the format; those beside a photo of their name are not read but for some of them."""
+    if tree not in _LISTED:
+        files: dict[str, str] = {}
+        for folder in ("", *tree.folders):
+            files.update(_in_folder(tree, folder))
+        files = dict(sorted(files.items()))
+        photos = {image: path for path, image in reversed(files.items()) if image}
+        _LISTED[tree] = _Listing(files, photos)
+    return _LISTED[tree]
+
+
+def _in_folder(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
+    """The files of the format in a folder, and their photos."""
+    names = tree.names(folder)
+    documents = [name for name in names if name.lower().endswith(".json")]
+    prefix = f"{folder}/" if folder else ""
+    if not documents or not any(_is_own(tree.root / (prefix + name)) for name in islice(documents, _LOOKED_AT)):
+        return
+    beside: dict[str, list[str]] = {}
+    for name in filter(is_image, names):
+        beside.setdefault(name.rpartition(".")[0], []).append(name)
+    paired = [name for name in documents if len(beside.get(name.rpartition(".")[0], ())) == 1]
+    if not all(_is_own(tree.root / (prefix + name)) for name in islice(paired, _LOOKED_AT)):
+        paired = []
+    known = set(paired)
+    for name in documents:
+        if name in known:
+            yield prefix + name, prefix + beside[name.rpartition(".")[0]][0]
+        elif _is_own(tree.root / (prefix + name)):
+            yield prefix + name, _named(tree, prefix + name)
+
+
+def _images(tree: Tree) -> Iterator[str]:
+    """The photos, in order: those that are told of, and others beside them that are not named as labels are."""
+    photos = _listed(tree).photos
+    for folder in sorted({image.rpartition("/")[0] for image in photos}):
+        prefix = f"{folder}/" if folder else ""
+        images = list(filter(is_image, tree.names(folder)))
+        masks = set(labels_by_name(images))
+        yield from (prefix + name for name in images if prefix + name in photos or name not in masks)
+
+
+def _is_own(path: Path) -> bool:
+    head = read_head(path)
+    return _OWN.match(head) is not None and _ITS.search(head) is not None
+
+
+def _told(path: Path, pattern: re.Pattern[bytes], key: str) -> bytes:
+    """How a member of a file begins, as a pattern finds it near the beginning, or else by reading all of it."""
+    head = read_head(path)
+    if found := pattern.search(head):
+        return found[1]
+    value = next((each.value for each in read_elements(path) if each.key == key), None)
+    return json.dumps(value).encode()
+
+
+def _holds_picture(path: Path) -> bool:
+    return _told(path, _INSIDE, PICTURE).startswith(b'"')
+
+
+def _named(tree: Tree, path: str) -> str:
+    """The photo that a file names; empty if it is not there."""
+    with telling(tree.root / path, "the name of its photo cannot be read"):
+        name = json.loads(_told(tree.root / path, _PATH, "imagePath")) or ""
+        parts: list[str] = path.split("/")[:-1]
+        for part in name.replace("\\", "/").split("/"):
+            if part == "..":
+                parts = parts[:-1] if parts else [part]
+            elif part not in {"", "."}:
+                parts.append(part)
+    found = tree.at("/".join(parts))
+    return found if is_image(found) else ""
+
+
+@remembered(2)
+def _read(path: Path) -> Mapping[str, Any]:
+    """What a file says, but for the picture in it."""
+    return {key: value for key, value in read_json(path).items() if key != PICTURE}
+
+
+def _shape(entry: Mapping[str, Any]) -> Shape | None:
+    """A shape with an inside; None of lines and points, which have none."""
+    points = np.array(entry["points"], np.float64).reshape(-1, 2)
+    if not np.isfinite(points).all():
+        raise ValueError("a number is not finite")
+    label, group, mask = str(entry["label"]), entry.get("group_id"), None
+    match entry.get("shape_type") or "polygon":
+        case "rectangle":
+            points = rectangle(*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+        case "circle":
+            radius = float(np.hypot(*(points[1] - points[0])))
+            points = ellipse(*points[0].tolist(), radius, radius)
+        case "mask":
+            (left, top), _ = np.floor(points).tolist()
+            mask = decode_label(base64.b64decode(entry["mask"]), Path("mask")) > 0
+            points = rectangle(left, top, left + mask.shape[1], top + mask.shape[0])
+        case "polygon" | "oriented_rectangle":
+            if len(points) < 3:
+                raise ValueError(f"a polygon of {len(points)} points")
+        case _:
+            return None
+    return Shape(label, points, group if isinstance(group, int) else None, mask)
+
+
+class LabelMeExport(FolderLayout):
+    """What LabelMe exports of a file: a folder with img.png, label.png, label_viz.png and label_names.txt."""
+
+    name = "labelme-export"
+    rule = "img.png with label.png and label_names.txt"
+    images = (r"(?P<name>[^/]+)", r"(?P<frame>)img\.(?:png|jpe?g)")
+    evidence = ((r"[^/]+", r"label\.png"), (r"[^/]+", r"label_names\.txt"))
+    labels: ClassVar[Beside] = {"segmentation": ("{name}", r"(?P<frame>)label\.png")}
+    resizing = ((r"(?:^|/)label(?:_viz)?\.png$", NEAREST), (r"(?:^|/)(?:label_names\.txt|info\.yaml)$", KEEP))
+    roles = (
+        (r"(?:^|/)label_viz\.png$", Role.PSEUDO),
+        (r"(?:^|/)label\.png$", Role.LABEL),
+        (r"(?:^|/)(?:label_names\.txt|info\.yaml)$", Role.AUX),
+    )
+    facts = Facts(
+        title="LabelMe, exported",
+        about="What `labelme_export_json` (once `labelme_json_to_dataset`) makes of a JSON file of LabelMe.",
+        size="Any; a folder for each photo.",
+        get="Export your JSON files with <https://github.com/wkentaro/labelme>.",
+        tree="0001_json/{img,label,label_viz}.png\n0001_json/label_names.txt\n...",
+        labels={"segmentation": "indices; the lines of label_names.txt are their names"},
+        licence="that of your own data",
+        irregularities=("`label_viz.png` shows the labels over the old photo: it is never translated.",),
+    )
+
+    def load_label(self, frame: Frame, kind: str) -> Segmentation:
+        """Decode one label."""
+        path = self.root / frame.labels[kind]
+        names = path.with_name("label_names.txt")
+        try:
+            lines = names.read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{names}: cannot be read as text: {error}"
+            raise DatasetError(message) from error
+        return read_index_mask(path, names=lines)
