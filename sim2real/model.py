@@ -7,7 +7,7 @@ after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,16 +16,20 @@ from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.errors import Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
+from sim2real.inside import require_regular
 from sim2real.places import absent, is_conversion, is_run, what_is
 from sim2real.registry import registry
+from sim2real.stored import MisfitError, Rule, one_line, parse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
 DIRECTIONS = ("sim2real", "real2sim")
+Direction = Annotated[str, Rule(" or ".join(DIRECTIONS), lambda name: name in DIRECTIONS)]
 _SUFFIX = ".safetensors"
 _METADATA_KEY = "sim2real"  # one key: the order of several would differ from file to file
+_UNBUILT = (RuntimeError, MemoryError, ArithmeticError, ValueError, TypeError)  # of sizes that no network can have
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ class GeneratorInfo:
 
     name: str
     options: dict[str, Any]
-    value_range: tuple[float, float]
-    direction: str
+    value_range: Annotated[tuple[float, float], Rule("a smaller and a larger number", lambda ends: ends[0] < ends[1])]
+    direction: Direction
     recipe: str
     settings: dict[str, Any]
     fingerprint: str
@@ -74,6 +78,7 @@ def read_info(path: Path) -> GeneratorInfo:
         Sim2RealError: It is no generator file of sim2real.
     """
     try:
+        require_regular(path)
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
@@ -83,12 +88,16 @@ def read_info(path: Path) -> GeneratorInfo:
         raise Sim2RealError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise Sim2RealError(_no_model(path)) from error
-    try:
-        fields = json.loads(metadata[_METADATA_KEY])
-        low, high = fields.pop("value_range")
-        return GeneratorInfo(value_range=(low, high), **fields)
-    except (KeyError, ValueError, TypeError) as error:
+    if _METADATA_KEY not in metadata:
         message = f"{path}: these weights do not say which generator they are of; use a file that sim2real train wrote"
+        raise Sim2RealError(message)
+    try:
+        return parse(GeneratorInfo, metadata[_METADATA_KEY].encode())
+    except MisfitError as error:
+        message = (
+            f"{path}: what these weights say of their generator is damaged, or of another version of sim2real "
+            f"({error}); use a file that sim2real train wrote"
+        )
         raise Sim2RealError(message) from error
 
 
@@ -126,9 +135,12 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
     except UnknownNameError as error:
         message = f"{path}: {error}; install the plugin that it came from, `sim2real plugins` lists what is installed"
         raise UnknownNameError(message) from error
+    except _UNBUILT as error:
+        message = f"{path}: the generator '{info.name}' cannot be built with the options that the file tells"
+        raise Sim2RealError(f"{message} ({one_line(error)}); use a file that sim2real train wrote") from error
     try:
         network.load_state_dict(load_file(path))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         message = (
             f"{path}: its weights do not fit the generator '{info.name}' that is installed; they were written with "
             f"sim2real {info.tool_version}: install that version, or the plugin's of that time"

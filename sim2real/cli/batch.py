@@ -1,6 +1,5 @@
 """``sim2real batch``."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,19 +101,34 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
 
     options = options or EvaluateOptions(seed=config.seed, device=config.device)
     file = config.run_folder / "batch.json"
-    before = json.loads(file.read_text()) if file.is_file() else {"conversions": []}
+    before = _read_earlier(file)
     steps = _train(config)
     page = write_report(config.run_folder)
     report: dict[str, Any] = {"run": str(config.run_folder), "steps": steps, "report": str(page), "conversions": []}
     for section in config.convert:
         done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, section)}
         if done["verified"]:
-            earlier = [other for other in before["conversions"] if other["out"] == section.out]
-            done |= _evaluate(config, section, options, earlier[0] if earlier else {})
+            done |= _evaluate(config, section, options, before.get(section.out))
         report["conversions"].append(done)
         write_whole(file, (json.dumps(report, indent=2) + "\n").encode())
     _show_end(report["conversions"])
     return report
+
+
+def _read_earlier(file: Path) -> dict[str, str]:
+    """Of each folder that an earlier batch evaluated, the digest of its manifest then."""
+    from sim2real.errors import Sim2RealError
+    from sim2real.inside import read_regular
+    from sim2real.stored import MisfitError, fit, parse
+
+    try:
+        done = [fit(dict[str, Any], each) for each in parse(dict[str, Any], read_regular(file)).get("conversions", [])]
+    except FileNotFoundError:
+        return {}
+    except (MisfitError, TypeError) as error:
+        raise Sim2RealError(f"{file}: damaged ({error}); remove it: what it lists is evaluated again") from error
+    told = [(each.get("out"), each.get("manifest_sha256")) for each in done]
+    return {out: digest for out, digest in told if isinstance(out, str) and isinstance(digest, str)}
 
 
 def _check_conversions(config: "Config") -> None:
@@ -181,11 +195,12 @@ def _convert(config: "Config", section: "Conversion") -> dict[str, Any]:
 
 
 def _evaluate(
-    config: "Config", section: "Conversion", options: "EvaluateOptions", earlier: Mapping[str, Any]
+    config: "Config", section: "Conversion", options: "EvaluateOptions", earlier: str | None
 ) -> dict[str, Any]:
     """Evaluate a conversion and write its report, unless the earlier batch did so and nothing has changed since.
 
-    A conversion that cannot be evaluated fails: the others are still to come.
+    A conversion that cannot be evaluated fails: the others are still to come. ``earlier`` is the digest of the manifest
+    that the earlier batch evaluated.
     """
     from contextlib import suppress
     from dataclasses import replace
@@ -198,7 +213,7 @@ def _evaluate(
     from sim2real.evaluation.evaluator import evaluate, name_places
     from sim2real.evaluation.figures import read_evaluation
     from sim2real.files import sha256_of
-    from sim2real.report import write_report
+    from sim2real.report import report_path, write_report
 
     out = Path(section.out)
     backwards = section.direction == "real2sim"
@@ -212,20 +227,20 @@ def _evaluate(
         drawing=Drawing.of(data),
         drawn=config.run_folder / "frames",
     )
-    manifest, page, found = sha256_of(manifest_path(out)), earlier.get("report"), None
-    if earlier.get("manifest_sha256") == manifest:
+    manifest, page, found = sha256_of(manifest_path(out)), report_path(out), None
+    if earlier == manifest:
         with suppress(Sim2RealError):  # of another version: evaluated anew
             found = read_evaluation(out)
     try:
         if found is None or found.real != name_places(aim):
-            page = None
+            page.unlink(missing_ok=True)
             with progress("steps") as show:
                 found = evaluate(out, aim, options=options, progress=show, tell=err.print)
         show_evaluation(out, found)
         verdict = {"verdict": found.verdict, "reasons": list(found.reasons)}
     except Sim2RealError as error:
         verdict = {"verdict": "FAIL", "reasons": [str(error)]}
-    if page is None or not Path(page).is_file():
+    if not page.is_file():
         with progress("frames") as show:
             page = write_report(out, run=config.run_folder, progress=show)
     return {"evaluation": verdict, "report": str(page), "manifest_sha256": manifest}

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from sim2real.config.sections import COMPONENTS, Config, Critic
 from sim2real.config.words import explain, flat
 from sim2real.errors import SettingsError, UnknownNameError
+from sim2real.inside import read_regular
 from sim2real.registry import registry
+from sim2real.stored import MisfitError, fit, one_line
 
 Layer = Mapping[str, Any]
 SETTINGS_FILE = "sim2real.toml"
@@ -76,7 +78,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         SettingsError: It is not there or is not TOML.
     """
     try:
-        return _parse_toml(path.read_text("utf-8"), str(path))
+        return _parse_toml(read_regular(path).decode("utf-8-sig"), str(path))
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror}); `sim2real init SIM REAL` writes one"
         raise SettingsError(message) from error
@@ -96,9 +98,11 @@ def read_config(path: Path) -> Config:
 
 def _parse_toml(text: str, place: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = f"{place}: not TOML: {error}"
+        return fit(dict[str, Any], tomllib.loads(text))
+    except MisfitError as error:
+        raise SettingsError(f"{place}: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: numbers of thousands of digits, too
+        message = f"{place}: not TOML: {one_line(error)}"
         raise SettingsError(message) from error
 
 

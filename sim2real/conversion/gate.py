@@ -64,7 +64,7 @@ def parse_gate(texts: Iterable[str]) -> tuple[Rule, ...]:
 
 
 def _parse(text: str) -> Rule:
-    match = re.fullmatch(r"(\w+)\s*([<>]=)\s*(\d*\.?\d+)", text)
+    match = re.fullmatch(r"(\w+)\s*([<>]=)\s*(\d*\.?\d+(?:e-?\d+)?)", text)
     if not match or match[1] not in _FIGURES or not 0 <= float(match[3]) <= 1:
         known = ", ".join(f"{name}{sign}N" for name, sign in _FIGURES.items())
         raise SettingsError(f"gate {text!r}: say {known}, with N between 0 and 1, for example preservation>=0.9")

@@ -9,22 +9,49 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, Final, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 
-from sim2real.datasets.base import STATE_FOLDER, Role
-from sim2real.errors import Sim2RealError
+from sim2real.conversion.gate import Rejected, parse_gate
+from sim2real.conversion.options import Carry
+from sim2real.datasets.base import STATE_FOLDER, Role, Side
+from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import LEFTOVER, lock, write_whole
+from sim2real.inside import open_regular, read_regular
+from sim2real.model import Direction
+from sim2real.registry import registry
+from sim2real.stored import (
+    Count,
+    Digest,
+    MisfitError,
+    Place,
+    Positive,
+    RelativePath,
+    Rule,
+    Size,
+    UnknownFieldError,
+    fit,
+    parse,
+    parse_json,
+)
 
 Status = Literal["converted", "rejected", "resized", "carried", "failed"]
 _ASIDE: Final = f"{STATE_FOLDER}/rejected"
 _FLUSH_EVERY = 64  # lines, or
 _FLUSH_AFTER = 5  # seconds: what a kill costs
 _PARSED_AT_ONCE = 1000
+
+
+def _is_gate(rules: Sequence[str]) -> bool:
+    try:
+        parse_gate(rules)
+    except SettingsError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,31 +88,31 @@ class Record:
     """
 
     tool_version: str
-    source: str
+    source: Place
     dataset: str
-    direction: str
-    side: str
-    model_sha256: str
+    direction: Direction
+    side: Side
+    model_sha256: Digest
     generator: dict[str, Any]
     engine: str
     device: str
     precision: str
-    batch_size: int
-    compile: list[list[int]]
-    tile: int
-    tile_above: int
-    quality: int
-    carry: str
+    batch_size: Positive
+    compile: list[Size]
+    tile: Count
+    tile_above: Count
+    quality: Annotated[int, Rule("1 to 100", lambda quality: 1 <= quality <= 100)]
+    carry: Carry
     include: list[str]
     exclude: list[str]
-    limit: int | None
-    frames: int
-    files: int
-    gate: list[str] = field(default_factory=list)
-    rejected: str = "aside"
-    resize: list[int] | None = None
+    limit: Positive | None
+    frames: Count
+    files: Count
+    gate: Annotated[list[str], Rule("rules of a gate", _is_gate)] = field(default_factory=list)
+    rejected: Rejected = "aside"
+    resize: Size | None = None
     as_image: list[str] = field(default_factory=list)
-    stale: dict[str, int] = field(default_factory=dict)
+    stale: dict[str, Count] = field(default_factory=dict)
 
     _FREE = (
         "generator",
@@ -125,22 +152,22 @@ class Line:
     is kept at :func:`aside`.
     """
 
-    path: str
+    path: RelativePath
     role: Role
     status: Status
     reason: str | None = None
-    source_size: int | None = None
+    source_size: Count | None = None
     source_mtime_ns: int | None = None
-    source_sha256: str | None = None
-    size: int | None = None
-    sha256: str | None = None
-    width: int | None = None
-    height: int | None = None
+    source_sha256: Digest | None = None
+    size: Count | None = None
+    sha256: Digest | None = None
+    width: Positive | None = None
+    height: Positive | None = None
     notes: tuple[str, ...] = ()
     figures: Mapping[str, float] | None = None
     instead: str | None = None
-    aside_size: int | None = None
-    aside_sha256: str | None = None
+    aside_size: Count | None = None
+    aside_sha256: Digest | None = None
     resized_from: str | None = None
     stale: str | None = None
 
@@ -188,12 +215,24 @@ def read_record(out: Path) -> Record | None:
     """
     path = record_path(out)
     try:
-        return Record(**json.loads(path.read_text("utf-8")))
+        return parse(Record, read_regular(path))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except MisfitError as error:
         message = f"{path}: damaged, or of another version of sim2real ({error}); convert into another folder"
         raise Sim2RealError(message) from error
+
+
+def layout_of(out: Path, record: Record) -> str:
+    """The registered name of the layout that a record tells.
+
+    Raises:
+        UnknownNameError: None is registered under it.
+    """
+    try:
+        return registry().entry("datasets", record.dataset).name
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{record_path(out)}: {error}") from error
 
 
 def write_record(out: Path, record: Record) -> None:
@@ -201,32 +240,67 @@ def write_record(out: Path, record: Record) -> None:
     write_whole(record_path(out), f"{json.dumps(asdict(record), indent=1)}\n".encode())
 
 
-def read_manifest(out: Path) -> dict[str, Line]:
-    """The last line of every file, by path, parts included; lines that a crash tore are left out."""
-    parts = {line.path: line for path in part_paths(out) for line in _read(path)}
-    lines = {line.path: line for line in _read(manifest_path(out))}  # after the parts, which may move into it meanwhile
+def _refuse(said: str) -> None:
+    raise Sim2RealError(f"{said}; run the same conversion again")
+
+
+def read_manifest(out: Path, tell: Callable[[str], None] = _refuse) -> dict[str, Line]:
+    """The last line of every file, by path, parts included; lines that a crash tore are left out.
+
+    Args:
+        out: The converted dataset.
+        tell: Told in a line of each part how many other lines are damaged, which are left out; else they are an error.
+
+    Raises:
+        Sim2RealError: A newer version of sim2real wrote a line, or nobody is told of those that are damaged.
+    """
+    parts = {line.path: line for path in part_paths(out) for line in _read(path, tell)}
+    lines = {line.path: line for line in _read(manifest_path(out), tell)}  # last: parts may move into it meanwhile
     lines.update(parts)
     return lines
 
 
-def _read(path: Path) -> Iterator[Line]:
-    with suppress(FileNotFoundError), path.open("rb") as file:
+def _read(path: Path, tell: Callable[[str], None]) -> Iterator[Line]:
+    count = 0
+    damaged: list[str] = []
+    with suppress(FileNotFoundError), open_regular(path) as file:
         while rows := list(islice(file, _PARSED_AT_ONCE)):
-            yield from _parse([row for row in rows if row.endswith(b"\n")])
+            for line in _parse([row for row in rows if row.endswith(b"\n")]):
+                count += 1
+                if isinstance(line, Line):
+                    yield line
+                elif isinstance(line, UnknownFieldError):
+                    message = f"line {count}: {line}; a newer version of sim2real wrote it: use that one"
+                    raise Sim2RealError(f"{path}: {message}, or convert into another folder") from line
+                else:
+                    damaged.append(f"line {count}: {line}")
+    if damaged:
+        tell(f"{path}: {len(damaged)} of {count} lines are damaged ({damaged[0]})")
 
 
-def _parse(rows: list[bytes]) -> Iterator[Line]:
-    """The lines that can be read; all of them at once, which is quick, or one by one where something is torn."""
+def _parse(rows: list[bytes]) -> Iterator[Line | MisfitError]:
+    """The lines, or what is wrong with them."""
+    for entry in _entries(rows):
+        try:
+            yield entry if isinstance(entry, MisfitError) else fit(Line, entry)
+        except MisfitError as error:
+            yield error
+
+
+def _entries(rows: list[bytes]) -> list[object]:
+    """What rows of JSON hold: all of them read at once, which is quick, or one by one where that fails."""
+    with suppress(MisfitError):
+        entries: list[object] = parse_json(b"[%s]" % b",".join(rows))
+        if len(entries) == len(rows):
+            return entries
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: bytes) -> object:
     try:
-        entries = json.loads(b"[%s]" % b",".join(rows))
-    except ValueError:
-        if len(rows) > 1:
-            for row in rows:
-                yield from _parse([row])
-        return
-    for entry in entries:
-        with suppress(ValueError, TypeError, KeyError):
-            yield Line(**entry | {"role": Role(entry["role"]), "notes": tuple(entry.get("notes", ()))})
+        return parse_json(row)
+    except MisfitError as error:
+        return error
 
 
 class ManifestWriter:
@@ -283,7 +357,9 @@ class ManifestWriter:
             self._file.close()
 
 
-def settle_manifest(out: Path, paths: Collection[str] | None = None) -> dict[str, Line]:
+def settle_manifest(
+    out: Path, paths: Collection[str] | None = None, tell: Callable[[str], None] = lambda _said: None
+) -> dict[str, Line]:
     """Merge all parts into the manifest: one line per file, in order of the paths, so that equal conversions agree.
 
     A crash at any moment loses nothing: what is merged twice stays the same.
@@ -291,11 +367,12 @@ def settle_manifest(out: Path, paths: Collection[str] | None = None) -> dict[str
     Args:
         out: The converted dataset, where nobody is at work.
         paths: What to keep lines of; None for all.
+        tell: As of :func:`read_manifest`; who has planned the work knows already.
 
     Returns:
         The lines by path.
     """
-    lines = read_manifest(out)
+    lines = read_manifest(out, tell)
     kept = {path: lines[path] for path in sorted(lines.keys() if paths is None else lines.keys() & paths)}
     write_whole(manifest_path(out), "".join(f"{line.dump()}\n" for line in kept.values()).encode())
     for part in part_paths(out):

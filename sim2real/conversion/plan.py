@@ -23,7 +23,7 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resizing import untold_intrinsics
 from sim2real.datasets import Dataset, open_dataset
-from sim2real.datasets.base import STATE_FOLDER, Role
+from sim2real.datasets.base import STATE_FOLDER, Role, Side
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.model import GeneratorInfo, find_model, read_info
@@ -187,7 +187,7 @@ def make_plan(
         )
         raise Sim2RealError(message)
     present, leftovers = contents(out) if previous else ({}, [])
-    lines = read_manifest(out) if previous else {}
+    lines = read_manifest(out, lambda said: tell(f"{said}; their files are done again")) if previous else {}
     paths = {job.path for job in jobs}
     orphans = sorted(present.keys() & lines.keys() - paths)
     if orphans and not options.overwrite:
@@ -222,7 +222,7 @@ def make_plan(
     )
 
 
-def side_of(info: GeneratorInfo) -> str:
+def side_of(info: GeneratorInfo) -> Side:
     """Which images a generator translates where one folder holds both domains, ``"sim"`` or ``"real"``."""
     swapped = bool(info.settings.get("swap"))  # trained with B as the simulation
     return "sim" if (info.direction == "sim2real") != swapped else "real"

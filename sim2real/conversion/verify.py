@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from sim2real.conversion.manifest import Line, Record, aside, contents, read_manifest, read_record
+from sim2real.conversion.manifest import Line, Record, aside, contents, layout_of, read_manifest, read_record
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
 from sim2real.conversion.resizing import DamageError, Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset, open_dataset
-from sim2real.datasets.base import Role
+from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.datasets.resizing import PHOTO
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
@@ -30,6 +30,7 @@ Kind = Literal[
     "image",
     "untranslated",
     "unrecorded",
+    "manifest",
     "extra",
     "leftover",
     "source",
@@ -98,11 +99,13 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         raise Sim2RealError(f"{message}; name the OUT of sim2real convert")
     if source is None and Path(record.source).is_dir():
         source = Path(record.source)
-    lines = read_manifest(out)
+    damaged: list[str] = []
+    lines = read_manifest(out, damaged.append)
     present, leftovers = contents(out)
-    dataset = open_dataset(source, record.dataset, record.as_image) if source else None
+    dataset = open_dataset(source, layout_of(out, record), record.as_image) if source else None
     expected, folders = _expected(record, dataset, lines)
     problems = [Problem("missing", path, "an empty folder") for path in folders if not (out / path).is_dir()]
+    problems += [Problem("manifest", STATE_FOLDER, f"{said}; run the same conversion again") for said in damaged]
     wanted = {item.path: lines.get(item.path) for item in expected}
     paths = {*wanted, *(aside(path) for path, line in wanted.items() if line and line.aside_sha256)}
     for path in sorted(present.keys() - paths):

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from sim2real.errors import DatasetError
 from sim2real.files import LEFTOVER, write_whole
 from sim2real.imageio import encode_jpeg
+from sim2real.inside import read_regular
+from sim2real.stored import Count, MisfitError, parse
 
 if TYPE_CHECKING:
     from sim2real.config import Data
@@ -155,10 +157,10 @@ def _name(video: Path, drawing: Drawing) -> str:
 def _read(folder: Path) -> Drawn | None:
     """What was drawn into a folder; None if it is not all there."""
     try:
-        drawn = Drawn(folder=folder, **json.loads((folder / _CONTENTS).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        told = parse(_Contents, read_regular(folder / _CONTENTS))
+    except (OSError, MisfitError):
         return None
-    return drawn if sum(1 for _ in folder.glob("*.jpg")) == drawn.frames else None
+    return Drawn(folder=folder, **asdict(told)) if sum(1 for _ in folder.glob("*.jpg")) == told.frames else None
 
 
 def _draw(video: Path, place: Path, drawing: Drawing, tell: Callable[[float], None]) -> None:
@@ -167,14 +169,24 @@ def _draw(video: Path, place: Path, drawing: Drawing, tell: Callable[[float], No
     partial.mkdir(parents=True)
     try:
         contents = _write(video, partial, drawing, tell)
-        write_whole(partial / _CONTENTS, json.dumps(contents).encode())
+        write_whole(partial / _CONTENTS, json.dumps(asdict(contents)).encode())
         shutil.rmtree(place, ignore_errors=True)  # what lost some of its files
         partial.replace(place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], None]) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Contents:
+    """What ``video.json`` says, as of :class:`Drawn`."""
+
+    frames: Count
+    still: Count
+    size: Count
+    problem: str
+
+
+def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], None]) -> _Contents:
     """Write the frames of a video; what is to be known of them."""
     files, still, number, end, holes = list[Path](), 0, 0, 0.0, 0.0
     last = None
@@ -212,12 +224,12 @@ def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], 
         f"{'with holes' if holes else 'broken off'}: {number} of {stated.frames} frames can be decoded, {shown:.1f} of "
         f"{stated.seconds:.1f} s"
     )
-    return {
-        "frames": len(kept),
-        "still": still,
-        "size": sum(file.stat().st_size for file in kept),
-        "problem": problem if broken else "",
-    }
+    return _Contents(
+        frames=len(kept),
+        still=still,
+        size=sum(file.stat().st_size for file in kept),
+        problem=problem if broken else "",
+    )
 
 
 def _thumbnail(pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -173,7 +173,7 @@ def _evaluate(
         reasons=reasons,
         figures=tuple(figures),
         alarms=alarms,
-        notes=(*_left_out(converted), *remarks, *notes),
+        notes=(*converted.notes, *_left_out(converted), *remarks, *notes),
     )
     _keep(out, evaluation, _rows(converted, values))
     return evaluation

@@ -7,18 +7,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal
 
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
 from sim2real.files import write_whole
+from sim2real.inside import read_regular
 from sim2real.metrics.base import Better
+from sim2real.stored import Count, MisfitError, Place, RelativePath, parse
 
 Group = Literal["realism", "preservation", "temporal"]
 State = Literal["PASS", "WARN", "FAIL"]
 Interval = tuple[float, float]
-
-_STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +52,8 @@ class Figure:
     before_interval: Interval | None = None
     change: Interval | None = None
     floor: float | None = None
-    count: int = 0
-    least: int = 1
+    count: Count = 0
+    least: Count = 1
     label: str = ""
     remark: str = ""
 
@@ -68,7 +68,7 @@ class Alarm:
     """Something that must be looked at: what, and in which frames (paths, the worst first)."""
 
     text: str
-    frames: tuple[str, ...]
+    frames: tuple[RelativePath, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,10 +89,10 @@ class Evaluation:
     """
 
     tool_version: str
-    source: str
-    real: str
+    source: Place
+    real: Place
     settings: Mapping[str, Any]
-    counts: Mapping[str, int]
+    counts: Mapping[str, Count]
     verdict: State
     reasons: tuple[str, ...]
     figures: tuple[Figure, ...]
@@ -127,20 +127,9 @@ def read_evaluation(out: Path) -> Evaluation | None:
     """
     path = evaluation_path(out)
     try:
-        values = json.loads(path.read_text("utf-8"))
-        values["verdict"] = _STATES[values["verdict"]]
-        figures = tuple(Figure(**_with_intervals(each)) for each in values.pop("figures"))
-        alarms = tuple(Alarm(text=each["text"], frames=tuple(each["frames"])) for each in values.pop("alarms"))
-        values |= {name: tuple(values[name]) for name in ("reasons", "notes")}
-        return Evaluation(figures=figures, alarms=alarms, **values)
+        return parse(Evaluation, read_regular(path))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except MisfitError as error:
         message = f"{path}: damaged, or of another version of sim2real ({error}); run sim2real evaluate again"
         raise Sim2RealError(message) from error
-
-
-def _with_intervals(values: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("interval", "before_interval", "change")
-    pairs = {name: tuple(values[name]) for name in names if values[name] is not None}
-    return {**values, **pairs}

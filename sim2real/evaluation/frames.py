@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim2real.conversion.manifest import Record, read_manifest, read_record
+from sim2real.conversion.manifest import Record, layout_of, read_manifest, read_record
 from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame
@@ -130,6 +130,7 @@ class Converted:
         rejected: Those that the gate replaced by something else than their translation.
         missing: Those that have no image after.
         record: How it was converted; None of a folder that another tool wrote.
+        notes: What is wrong with the manifest, a line each.
     """
 
     source: Dataset
@@ -137,6 +138,7 @@ class Converted:
     rejected: tuple[FramePair, ...]
     missing: tuple[FramePair, ...]
     record: Record | None
+    notes: tuple[str, ...] = ()
 
 
 def open_converted(out: Path, source: Path | None = None, layout: str | None = None) -> Converted:
@@ -156,8 +158,12 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     record = read_record(out)
     if source is None:
         source = recorded_source(out, record)
-    dataset = open_dataset(source, layout or (record.dataset if record else None), record.as_image if record else ())
-    lines = read_manifest(out) if record else {}
+    named = layout or (layout_of(out, record) if record else None)
+    dataset = open_dataset(source, named, record.as_image if record else ())
+    notes: list[str] = []
+    lines = {}
+    if record:
+        lines = read_manifest(out, lambda said: notes.append(f"{said}: what became of those frames is not known"))
     resized = _resized(out, dataset) if record and record.resize else None
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):
@@ -182,7 +188,12 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
         )
         raise DatasetError(message)
     return Converted(
-        source=dataset, pairs=tuple(pairs), rejected=tuple(rejected), missing=tuple(missing), record=record
+        source=dataset,
+        pairs=tuple(pairs),
+        rejected=tuple(rejected),
+        missing=tuple(missing),
+        record=record,
+        notes=tuple(notes),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from sim2real.config import Critic
 from sim2real.losses import Adversarial, LossInputs
 from sim2real.networks import Ranged
+from sim2real.stored import Rule
+
+Scalar = Annotated[Tensor, Rule("a single number", lambda tensor: tensor.shape == () and tensor.is_floating_point())]
+"""What a loss is."""
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

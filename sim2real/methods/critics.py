@@ -1,20 +1,31 @@
 """What a method trains a critic with, whichever method and whichever critic."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from sim2real.losses import Scores, lecam_penalty, r1_penalty, tensors_of
-from sim2real.methods.base import MethodSettings
+from sim2real.methods.base import MethodSettings, Scalar
 from sim2real.methods.diffaugment import DiffAugment
 from sim2real.methods.pool import ImagePool
 from sim2real.networks import Ranged
 from sim2real.networks.blocks import add_spectral_norm
+from sim2real.stored import Count, Rule, fit
 
 _DECAY = 0.99  # of running means, a step; as in google/lecam-gan
 _RAMP = 1000  # steps in which the probability of augmentation can go from 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The state of an opponent."""
+
+    steps: Count
+    probability: Scalar
+    means: Annotated[Tensor, Rule("three means of each score", lambda means: means.shape[1:] == (3,))] | None
 
 
 class Opponent:
@@ -114,9 +125,10 @@ class Opponent:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
         device = self.probability.device
-        self.steps = state["steps"]
-        self.probability = state["probability"].to(device)
-        self.means = None if state["means"] is None else state["means"].to(device)
+        kept = fit(_Kept, state)
+        self.steps = kept.steps
+        self.probability = kept.probability.to(device)
+        self.means = None if kept.means is None else kept.means.to(device)
 
     def own_state_dict(self) -> dict[str, Any]:
         """What it drew at random."""

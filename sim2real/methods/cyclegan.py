@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs
-from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog, frozen
+from sim2real.methods.base import Batch, MethodSettings, Networks, Scalar, StepLog, frozen
 from sim2real.methods.critics import Opponent
 from sim2real.networks.blocks import choose
+from sim2real.stored import MisfitError, fit
 
 Losses = dict[str, Tensor]
 
@@ -200,6 +201,8 @@ class CycleGAN:
         """Take back what ``state_dict`` gave."""
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
+        for optimiser in self.generator_optimisers + self.critic_optimisers:
+            require_fitting(optimiser)
 
     def own_state_dict(self) -> dict[str, Any]:
         """The newest losses, the pools of both critics and the draws of both augmentations."""
@@ -208,9 +211,23 @@ class CycleGAN:
 
     def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``own_state_dict`` gave."""
-        self.latest = {name: loss.to(self.settings.device) for name, loss in state["latest"].items()}
+        latest = fit(dict[str, Scalar], state["latest"])
+        self.latest = {name: loss.to(self.settings.device) for name, loss in latest.items()}
         for name, opponent in self.opponents.items():
             opponent.load_own_state_dict(state[name])
+
+
+def require_fitting(optimiser: torch.optim.Optimizer) -> None:
+    """Make sure that what an optimiser has taken back is of the weights that it trains, which torch does not ask.
+
+    Raises:
+        MisfitError: It is not.
+    """
+    for weights, moments in optimiser.state.items():
+        wanted = {"step": torch.Size([]), "exp_avg": weights.shape, "exp_avg_sq": weights.shape}
+        found = {name: moment.shape for name, moment in moments.items() if isinstance(moment, Tensor)}
+        if moments and found != wanted:
+            raise MisfitError("an optimiser's moments are of other weights")
 
 
 def sum_of(terms: Losses) -> Tensor:

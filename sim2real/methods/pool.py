@@ -1,10 +1,14 @@
 """The image pool, which shows critics older fakes too, so that they do not chase the newest ones alone."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
+
+from sim2real.stored import MisfitError, Rule, fit
+
+_Images = list[Annotated[Tensor, Rule("an image", lambda image: image.ndim == 3 and image.is_floating_point())]]
 
 
 class ImagePool:
@@ -43,5 +47,7 @@ class ImagePool:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
-        self.images = list(state["images"])
+        self.images = fit(_Images, state["images"])
+        if len(self.images) > self.size or len({image.shape for image in self.images}) > 1:
+            raise MisfitError("images of another pool")
         self.random.set_state(state["random"])

@@ -17,6 +17,11 @@ from sim2real.report.training import run_page
 REPORT_FILE = "report.html"
 
 
+def report_path(folder: Path) -> Path:
+    """Where the report of a run or of a conversion is, unless another file is named."""
+    return folder / STATE_FOLDER / REPORT_FILE if is_conversion(folder) else folder / REPORT_FILE
+
+
 def write_report(
     folder: Path,
     out: Path | None = None,
@@ -48,7 +53,7 @@ def write_report(
         raise Sim2RealError(
             f"{here}; name a folder that sim2real train wrote, such as runs/default, or the OUT of sim2real convert"
         )
-    file = out or (folder / STATE_FOLDER / REPORT_FILE if conversion else folder / REPORT_FILE)
+    file = out or report_path(folder)
     if not file.parent.is_dir():
         message = f"{file}: name a file in a folder that is there"
         raise Sim2RealError(message)
@@ -74,4 +79,4 @@ def _conversion_page(folder: Path, frames: Sequence[str], run: Path | None, prog
     return conversion_page(conversion, training, frames, progress)
 
 
-__all__ = ["REPORT_FILE", "write_report"]
+__all__ = ["REPORT_FILE", "report_path", "write_report"]

@@ -1,6 +1,7 @@
 """What a converted folder says: its record, its manifest, its evaluation and its frames, as far as they are there."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,9 @@ from sim2real.errors import Sim2RealError
 from sim2real.evaluation.figures import Evaluation, evaluation_path, frames_path, read_evaluation
 from sim2real.evaluation.frames import Converted, open_converted
 from sim2real.files import sha256_of
+from sim2real.inside import read_regular
 from sim2real.report.run import Run, read_run
+from sim2real.stored import RelativePath, fits
 
 _BOOKS = {"path", "status", "sequence", "index"}
 
@@ -116,7 +119,7 @@ def read_conversion(folder: Path) -> Conversion:
     """
     remarks: list[str] = []
     record = read_record(folder)
-    lines = read_manifest(folder)
+    lines = read_manifest(folder, lambda said: remarks.append(f"{said}; sim2real verify tells what is missing."))
     evaluation = _evaluation(folder, remarks)
     pairs = _pairs(folder, record.source if record else evaluation.source if evaluation else "", remarks)
     return Conversion(
@@ -124,7 +127,7 @@ def read_conversion(folder: Path) -> Conversion:
         record=record,
         lines=lines,
         evaluation=evaluation,
-        frames=_frames(folder, lines, pairs),
+        frames=_frames(folder, lines, pairs, remarks),
         pairs=pairs,
         remarks=remarks,
     )
@@ -155,7 +158,9 @@ def _evaluation(folder: Path, remarks: list[str]) -> Evaluation | None:
     return evaluation
 
 
-def _frames(folder: Path, lines: Mapping[str, Line], pairs: Converted | None) -> dict[str, FrameFigures]:
+def _frames(
+    folder: Path, lines: Mapping[str, Line], pairs: Converted | None, remarks: list[str]
+) -> dict[str, FrameFigures]:
     """Every frame that the layout, the manifest or the evaluation tells of."""
     listed = (*pairs.pairs, *pairs.rejected) if pairs else ()
     found = {pair.path: FrameFigures(pair.path, pair.status, {}) for pair in listed}
@@ -164,7 +169,7 @@ def _frames(folder: Path, lines: Mapping[str, Line], pairs: Converted | None) ->
         for line in lines.values()
         if line.role == "IMAGE" and line.status != "carried"
     }
-    for row in _rows(frames_path(folder)):
+    for row in _rows(frames_path(folder), remarks):
         path = row["path"]
         known = found.get(path)
         status = known.status if known else row.get("status") or ""
@@ -173,10 +178,18 @@ def _frames(folder: Path, lines: Mapping[str, Line], pairs: Converted | None) ->
     return dict(sorted(found.items()))
 
 
-def _rows(file: Path) -> Iterator[dict[str, str]]:
-    if file.is_file():
-        with file.open(encoding="utf-8", errors="replace", newline="") as text:
-            yield from (row for row in csv.DictReader(text) if row.get("path"))
+def _rows(file: Path, remarks: list[str]) -> Iterator[dict[str, str]]:
+    """The lines of the table that tell of a frame."""
+    try:
+        text = read_regular(file).decode("utf-8-sig", errors="replace")
+    except FileNotFoundError:
+        return
+    try:
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            if fits(RelativePath, row.get("path")):
+                yield row
+    except csv.Error as error:
+        remarks.append(f"{file}: damaged ({error}): run sim2real evaluate again.")
 
 
 def _figures(row: Mapping[str, str]) -> Iterator[tuple[str, float]]:

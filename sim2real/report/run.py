@@ -1,21 +1,24 @@
 """What a run folder says, read so that nothing that is missing, torn or of another time stops a report."""
 
-import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from sim2real.config import read_settings
 from sim2real.errors import Sim2RealError
 from sim2real.model import DIRECTIONS, GeneratorInfo, read_info
 from sim2real.report.plots import Points
+from sim2real.stored import Positive, fit, fits
 from sim2real.training.progress import list_samples
+from sim2real.training.run import read_log
 
 _BOOKS = {"step", "epoch", "rate", "images_per_second", "note"}
 _VALIDATION = "validation/"
 _SCORE = "evaluation/score"
+_SHORTEST = 1e-6  # epochs: a part of one that a report can reckon from
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,14 @@ class Run:
     @cached_property
     def total(self) -> int | None:
         """Steps of the whole run, where that can be told."""
-        train = self.table("train")
         if self.finished:
             return self.step
-        if "steps" in train:
-            return int(train["steps"])
+        steps: int | None = self.setting("train.steps", Positive)
+        if steps:
+            return steps
         last = self.records[-1] if self.records else {}
-        if "epochs" in train and last.get("epoch"):
-            return round(float(train["epochs"] * last["step"] / last["epoch"]))
-        return None
+        epochs = self.setting("train.epochs", Positive)
+        return round(epochs * last["step"] / last["epoch"]) if epochs and last.get("epoch", 0) >= _SHORTEST else None
 
     @cached_property
     def best(self) -> tuple[int, float] | None:
@@ -72,14 +74,16 @@ class Run:
         scores = self.points(_SCORE)
         return min(scores, key=lambda point: point[1]) if scores else None  # type: ignore[return-value]  # steps are whole
 
-    def table(self, name: str) -> Mapping[str, Any]:
-        """A table of the settings; empty where there is none."""
-        found = self.settings.get(name, {})
-        return found if isinstance(found, dict) else {}
+    def setting(self, key: str, kind: Any, default: Any = None) -> Any:  # noqa: ANN401  an annotation, and what it says
+        """A setting by its dotted key; the default where there is none, or it is not what the annotation says."""
+        found: Any = self.settings
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return fit(kind, found) if fits(kind, found) else default
 
     def points(self, name: str) -> Points:
         """The finite values of a figure over steps."""
-        return [(record["step"], record[name]) for record in self.records if _is_number(record.get(name))]
+        return [(record["step"], record[name]) for record in self.records if name in record]
 
     def losses(self) -> list[str]:
         """Names of the losses, of training or of held-out images, in the order of their appearance."""
@@ -89,7 +93,7 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Read all that is there."""
-    lines = [*_lines(folder / "metrics.jsonl")]
+    lines = [line for _, line in read_log(folder / "metrics.jsonl")]
     found = (path.name.removeprefix("step_") for path in (folder / "checkpoints").glob("step_*"))
     checkpoints = sorted(int(step) for step in found if step.isdigit())
     given = _generators(folder)
@@ -97,8 +101,8 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         settings=_settings(folder / "config.toml"),
-        records=sorted((_figures(line) for line in lines if "note" not in line), key=lambda line: line["step"]),
-        notes=[(line["step"], str(line["note"])) for line in lines if "note" in line],
+        records=sorted((line for line in lines if "note" not in line), key=itemgetter("step")),
+        notes=[(line["step"], line["note"]) for line in lines if "note" in line],
         samples=list_samples(folder / "samples"),
         checkpoints=checkpoints,
         generators=given or _generators(newest),
@@ -106,37 +110,18 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Those lines of a log that are whole and tell a step."""
-    for text in file.read_text("utf-8", errors="replace").splitlines() if file.is_file() else ():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:  # the last line of a killed run may be torn
-            continue
-        if isinstance(line, dict) and isinstance(line.get("step"), int):
-            yield line
-
-
-def _figures(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: figure for name, figure in line.items() if _is_number(figure)}
-
-
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):  # also what is not UTF-8 or not TOML
+        return read_settings(file)
+    except Sim2RealError:
         return {}
 
 
 def _generators(folder: Path) -> dict[str, GeneratorInfo]:
-    found = {}
+    found = dict[str, GeneratorInfo]()
     for direction in DIRECTIONS:
         try:
             found[direction] = read_info(folder / f"{direction}.safetensors")
         except Sim2RealError:
             continue
     return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < float("inf")  # NaN is not either

@@ -1,11 +1,10 @@
 """The report of a training: its sections, from what its folder says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from shlex import quote
 from statistics import median
-from typing import Any
 
 from sim2real.config import Config, resolve
 from sim2real.errors import Sim2RealError
@@ -14,6 +13,7 @@ from sim2real.report.pictures import data_uri, sample_pictures
 from sim2real.report.plots import Curve, Plot
 from sim2real.report.run import Run
 from sim2real.report.settings import flat, grouped, shown
+from sim2real.stored import Positive, Size
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
 
 _SAMPLES = 16
@@ -47,7 +47,7 @@ _TOLD_ELSEWHERE = {"recipe", "summary", "sim", "real", "run"}
 def run_page(run: Run) -> Page:
     """All that is known of a training."""
     version = next((info.tool_version for info in run.generators.values()), "")
-    recipe = run.settings.get("recipe")
+    recipe = run.setting("recipe", str, "")
     parts = ["A training", f"by the recipe {recipe}" if recipe else "", f"with sim2real {version}" if version else ""]
     sections = [_notes(run), _samples(run), _evaluation(run), _losses(run), _pace(run), _data(run), _settings(run)]
     return Page(
@@ -82,7 +82,7 @@ def _facts(run: Run) -> Iterator[Fact]:
 
 def _used(run: Run) -> tuple[int, str]:
     """The step whose generators the run gives, and why."""
-    by_best = run.table("checkpoint").get("use", "best") == "best"
+    by_best = run.setting("checkpoint.use", str, "best") == "best"
     if run.best and by_best:
         return run.best[0], "the best on held-out images" + ("" if run.finished else ", so far")
     why = "nothing was evaluated" if by_best else 'checkpoint.use = "last"'
@@ -90,7 +90,7 @@ def _used(run: Run) -> tuple[int, str]:
 
 
 def _seconds(run: Run, speeds: Sequence[tuple[float, float]]) -> float:
-    images: int = 2 * run.table("data").get("batch_size", 1)
+    images: int = 2 * run.setting("data.batch_size", Positive, 1)
     before = [0.0, *(step for step, _ in speeds)]
     return sum((step - start) * images / speed for start, (step, speed) in zip(before, speeds, strict=False) if speed)
 
@@ -103,7 +103,7 @@ def _samples(run: Run) -> Section | None:
     used, _ = _used(run)
     best = run.best[0] if run.best else None
     chosen = {*thinned(run.samples, _SAMPLES), *(sample for sample in run.samples if sample[0] in {best, used})}
-    size = run.table("data").get("size", Config.model_fields["data"].default.size)
+    size = run.setting("data.size", Size, Config.model_fields["data"].default.size)
     pictures = sample_pictures(sorted(chosen), size)
     if not pictures:
         return None
@@ -188,20 +188,20 @@ def _pace(run: Run) -> Section | None:
 
 
 def _data(run: Run) -> Section:
-    data = run.table("data")
-    rows = [(side, _places(run.settings.get(side)) or "?", _globs(data, side)) for side in ("sim", "real")]
+    places = {side: _places(run.setting(side, str | list[str], "")) for side in ("sim", "real")}
+    rows = [(side, named or "?", _globs(run, side)) for side, named in places.items()]
     return Section(
         "data", "Data", {"rows": rows, "fingerprint": next((info.fingerprint for info in run.generators.values()), "")}
     )
 
 
-def _places(named: str | Sequence[str] | None) -> str:
-    return named if isinstance(named, str) else ", ".join(named or ())
+def _places(named: str | Sequence[str]) -> str:
+    return named if isinstance(named, str) else ", ".join(named)
 
 
-def _globs(data: Mapping[str, Any], side: str) -> str:
-    parts = [f"{word} {', '.join(globs)}" for word in ("include", "exclude") if (globs := data.get(f"{side}_{word}"))]
-    return "; ".join(parts)
+def _globs(run: Run, side: str) -> str:
+    globs = ((word, run.setting(f"data.{side}_{word}", list[str], [])) for word in ("include", "exclude"))
+    return "; ".join(f"{word} {', '.join(of)}" for word, of in globs if of)
 
 
 def _settings(run: Run) -> Section | None:
@@ -209,7 +209,7 @@ def _settings(run: Run) -> Section | None:
     if not settings:
         return None
     try:
-        recipe = dict(flat(resolve(run.settings.get("recipe")).model_dump(mode="json")))
+        recipe = dict(flat(resolve(run.setting("recipe", str, None)).model_dump(mode="json")))
     except Sim2RealError:  # of a plugin that is not installed here, or of another version
         recipe = {}
     changed = [
@@ -218,7 +218,7 @@ def _settings(run: Run) -> Section | None:
         if key in recipe and recipe[key] != value
     ]
     content = {
-        "recipe": run.settings.get("recipe") if recipe else None,
+        "recipe": run.setting("recipe", str, None) if recipe else None,
         "changed": changed,
         "groups": grouped(settings),
     }
@@ -226,7 +226,7 @@ def _settings(run: Run) -> Section | None:
 
 
 def _next(run: Run) -> Section:
-    folder, sim = quote(str(run.folder)), quote(run.settings.get("sim") or "SIM")
+    folder, sim = quote(str(run.folder)), quote(run.setting("sim", str, "") or "SIM")
     commands = (
         [f"sim2real preview {folder} {sim}", f"sim2real convert {sim} OUT --model {folder}"]
         if run.finished

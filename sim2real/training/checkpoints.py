@@ -2,16 +2,29 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.files import replacing, sha256_of
+from sim2real.inside import read_regular
+from sim2real.stored import Count, Digest, FileName, MisfitError, one_line, parse
 
-_CONTENTS = "checkpoint.json"
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
+_CONTENTS: Final = "checkpoint.json"
+_NAME: Final = re.compile(r"step_\d{8,}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What ``checkpoint.json`` says: steps done, the best step by then (0 for none), SHA-256 of every other file."""
+
+    step: Count
+    best: Count
+    sha256: dict[FileName, Digest]
 
 
 class Checkpoints:
@@ -33,7 +46,7 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """The checkpoints, the oldest first."""
-        return sorted(path for path in self.folder.glob("step_*") if path.is_dir())
+        return sorted(path for path in self.folder.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir())
 
     def save(self, step: int, write: Callable[[Path], None], *, best: int, keep: int) -> Path:
         """Add a checkpoint, point the links, and drop those that are not needed any more.
@@ -125,10 +138,19 @@ class Checkpoints:
 
 
 def read_state(path: Path, name: str) -> dict[str, Any]:
-    """A state from a checkpoint: tensors, on the CPU, and plain values; nothing that is in the file is run."""
+    """A state from a checkpoint: tensors, on the CPU, and plain values; nothing that is in the file is run.
+
+    Raises:
+        MisfitError: It is none.
+    """
     import torch
 
-    state: dict[str, Any] = torch.load(path / name, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path / name, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch meets in bytes that may be anything; what it says is how to run them
+        raise MisfitError("holds something else than tensors and plain values", name) from error
+    if type(state) is not dict:
+        raise MisfitError("holds no named values", name)
     return state
 
 
@@ -136,15 +158,19 @@ def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, in a few words; None: nothing."""
     try:
         return next(_faults(path), None)
-    except _UNREADABLE as error:
-        return f"{_CONTENTS}: {type(error).__name__}"
+    except MisfitError as error:
+        return f"{_CONTENTS}: {error}"
+    except FileNotFoundError:
+        return f"{_CONTENTS} is missing"
+    except (OSError, Sim2RealError) as error:
+        return f"{_CONTENTS}: {one_line(error)}"
 
 
 def _best_by(path: Path) -> int:
     """The best step by the time of a checkpoint; 0 for none, or where its contents cannot be read."""
     try:
-        return int(_contents(path)["best"])
-    except _UNREADABLE:
+        return _contents(path).best
+    except (OSError, Sim2RealError, MisfitError):
         return 0
 
 
@@ -154,16 +180,25 @@ def _drop(path: Path) -> None:
 
 
 def _faults(path: Path) -> Iterator[str]:
-    for name, expected in _contents(path)["sha256"].items():
+    contents = _contents(path)
+    if path.name != f"step_{contents.step:08d}":
+        yield f"{_CONTENTS} is of step {contents.step}"
+    if unknown := sorted({file.name for file in path.iterdir()} - {_CONTENTS, *contents.sha256}):
+        yield f"{_CONTENTS} says nothing of {unknown[0]}"
+    for name, expected in contents.sha256.items():
         if not (path / name).is_file():
             yield f"{name} is missing"
         elif sha256_of(path / name) != expected:
             yield f"{name} is not what was written"
+        elif name.endswith(".pt"):
+            try:
+                read_state(path, name)
+            except MisfitError as error:
+                yield str(error)
 
 
-def _contents(path: Path) -> dict[str, Any]:
-    contents: dict[str, Any] = json.loads((path / _CONTENTS).read_text("utf-8"))
-    return contents
+def _contents(path: Path) -> _Contents:
+    return parse(_Contents, read_regular(path / _CONTENTS))
 
 
 def sync(path: Path) -> None:

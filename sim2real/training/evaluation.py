@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sim2real.methods.base import Method
+from sim2real.stored import Count, Positive, fit
 from sim2real.training.data import as_floats, channels_first
 from sim2real.training.judge import Image, Judge, Watch
 from sim2real.training.samples import HeldOut, as_pixels, evaluating
@@ -109,9 +110,18 @@ class Evaluation:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
-        self.best = (state["best"][0], state["best"][1]) if state["best"] else None
-        self.newest = state["newest"]
-        self.watch.load_state_dict(state["watch"])
+        kept = fit(_Kept, state)
+        self.best, self.newest = kept.best, kept.newest
+        self.watch.load_state_dict(kept.watch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The state of an evaluation."""
+
+    best: tuple[float, Positive] | None
+    newest: Count
+    watch: dict[str, Any]
 
 
 @torch.inference_mode()

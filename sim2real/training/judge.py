@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sim2real.metrics.edges import compare_edges, find_edges
 from sim2real.metrics.wasserstein import SlicedWasserstein
+from sim2real.stored import Count, fit
 
 Image = NDArray[np.uint8]
 
@@ -195,8 +196,19 @@ class Watch:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
-        self._said = set(state["said"])
-        self._runs, self._first, self._last = (dict(state[name]) for name in ("runs", "first", "last"))
+        kept = fit(_Seen, state)
+        self._said = set(kept.said)
+        self._runs, self._first, self._last = kept.runs, kept.first, kept.last
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The state of a watch."""
+
+    said: list[str]
+    runs: dict[str, Count]
+    first: dict[str, float]
+    last: dict[str, float]
 
 
 def _about_translations(judgement: Judgement) -> dict[str, str]:

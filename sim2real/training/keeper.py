@@ -2,16 +2,19 @@
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 
 from sim2real.errors import Sim2RealError
+from sim2real.stored import Count, MisfitError, Positive, fit, one_line
 from sim2real.training.checkpoints import Checkpoints, read_state
 from sim2real.training.processes import Processes
 
 _STATE, _OWN = "state.pt", "own_{}.pt"
+_FOREIGN = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)  # of networks, optimisers, plugins
 
 
 class Shared(Protocol):
@@ -85,19 +88,58 @@ class Keeper:
         path, findings = self.processes.on_first(self.checkpoints.newest)
         if path is None:
             return 0, findings
-        state = read_state(path, _STATE)
-        if state["fingerprint"] != self.fingerprint:
+        state = _read(path, _STATE)
+        try:
+            frame = fit(_Frame, {name: state[name] for name in _FRAME if name in state})
+        except MisfitError as error:
+            raise Sim2RealError(f"{path}: {_STATE}: {error}; begin a new run with another --run") from error
+        if path != self.checkpoints.path(frame.step):
+            raise Sim2RealError(f"{path}: {_STATE} is of step {frame.step}; begin a new run with another --run")
+        if frame.fingerprint != self.fingerprint:
             message = f"{path}: the images have changed since this run began; begin a new one with another --run"
             raise Sim2RealError(message)
         for name, shared in self.shared.items():
-            shared.load_state_dict(state[name])
-        if state["processes"] != self.processes.count:
-            changed = f"{state['processes']} processes trained this run until now, {self.processes.count} go on"
-            return state["step"], [*findings, f"{changed}: what each draws at random begins anew"]
-        owns = read_state(path, _OWN.format(self.processes.rank))
+            _give(path, _STATE, name, state, shared.load_state_dict)
+        if frame.processes != self.processes.count:
+            changed = f"{frame.processes} processes trained this run until now, {self.processes.count} go on"
+            return frame.step, [*findings, f"{changed}: what each draws at random begins anew"]
+        file = _OWN.format(self.processes.rank)
+        owns = _read(path, file)
         for name, own in self.own.items():
-            own.load_own_state_dict(owns[name])
-        return state["step"], findings
+            _give(path, file, name, owns, own.load_own_state_dict)
+        return frame.step, findings
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What a state says besides the states of its parts."""
+
+    step: Count
+    processes: Positive
+    fingerprint: str
+
+
+_FRAME: Final = tuple(each.name for each in fields(_Frame))
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
+    try:
+        return read_state(path, name)
+    except MisfitError as error:
+        raise Sim2RealError(f"{path}: {error}; begin a new run with another --run") from error
+
+
+def _give(
+    path: Path, file: str, name: str, state: Mapping[str, Any], load: Callable[[Mapping[str, Any]], object]
+) -> None:
+    """Let a part of the training take back its state."""
+    if not isinstance(state.get(name), Mapping):
+        raise Sim2RealError(f"{path}: {file} has no state of '{name}'; begin a new run with another --run")
+    try:
+        load(state[name])
+    except _FOREIGN as error:
+        message = f"{path}: {file}: the state of '{name}' does not fit this training ({one_line(error)})"
+        raise Sim2RealError(f"{message}; begin a new run with another --run") from error
 
 
 class _Randomness:

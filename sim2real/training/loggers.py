@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from sim2real.errors import SettingsError
 from sim2real.files import write_whole
 from sim2real.imageio import decode_picture
+from sim2real.inside import read_regular
+from sim2real.stored import MisfitError, parse
 
 _PROJECT = "sim2real"
 _SAMPLES = "samples"
@@ -187,8 +189,13 @@ def _create(name: str, folder: Path, run_name: str, *, identity: str | None, ste
 
 def _read_identities(folder: Path) -> dict[str, str]:
     file = folder / _IDENTITIES
-    identities: dict[str, str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return identities
+    try:
+        return parse(dict[str, str], read_regular(file))
+    except FileNotFoundError:
+        return {}
+    except MisfitError as error:
+        message = f"{file}: damaged ({error}); remove it, and services see a run of its own from now on"
+        raise SettingsError(message) from error
 
 
 def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sim2real.methods.base import StepLog
+from sim2real.methods.base import Scalar, StepLog
+from sim2real.stored import MisfitError, Positive, fit
 
 
 class Meter:
@@ -55,4 +56,7 @@ class Meter:
 
     def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``own_state_dict`` gave."""
-        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
+        sums, counts = fit(dict[str, Scalar], state["sums"]), fit(dict[str, Positive], state["counts"])
+        if sums.keys() != counts.keys():
+            raise MisfitError("sums and counts are not of the same losses")
+        self.sums, self.counts = sums, counts

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sim2real.stored import fit
 from sim2real.training.data import RawBatch
 from sim2real.training.processes import Processes
 
@@ -41,7 +42,7 @@ class Remarks:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
-        self._told = dict.fromkeys(state["told"])
+        self._told = dict.fromkeys(fit(list[str], state["told"]))
 
     def own_state_dict(self) -> dict[str, Any]:
         """What waits in this process."""
@@ -49,4 +50,4 @@ class Remarks:
 
     def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``own_state_dict`` gave."""
-        self._waiting = list(state["waiting"])
+        self._waiting = fit(list[str], state["waiting"])

@@ -4,7 +4,7 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from sim2real.config import Config, read_config
 from sim2real.datasets.video import holds_only_drawn
 from sim2real.errors import SettingsError
 from sim2real.files import LEFTOVER, PATIENCE, exclusive, write_whole
+from sim2real.inside import read_regular
+from sim2real.stored import Count, MisfitError, fits, parse
 from sim2real.training.checkpoints import Checkpoints, sync
 
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT})
@@ -128,13 +130,21 @@ class RunFolder:
         for sample in self.samples.glob("step_*.png"):
             if sample.stem > f"step_{step:08d}":
                 sample.unlink()
-        if not self.metrics_file.is_file():
-            return
-        kept = []
-        for line in self.metrics_file.read_text("utf-8", errors="replace").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue
-        write_whole(self.metrics_file, "".join(kept).encode())
+        if self.metrics_file.is_file():
+            kept = [row for row, line in read_log(self.metrics_file) if line["step"] <= step]
+            write_whole(self.metrics_file, b"".join(kept))
+
+
+def read_log(file: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of a metrics.jsonl that are whole and tell a step, and what each says: ``note``s and finite figures."""
+    try:
+        rows = read_regular(file).split(b"\n")
+    except FileNotFoundError:
+        return
+    kinds: dict[str, type] = {"step": int, "note": str}
+    for row in rows:
+        with suppress(MisfitError):  # the last line of a killed run may be torn
+            line = parse(dict[str, Any], row)
+            if fits(Count, line.get("step")):
+                told = {name: value for name, value in line.items() if fits(kinds.get(name, float), value)}
+                yield row + b"\n", told

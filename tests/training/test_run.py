@@ -18,7 +18,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def write(folder: Path) -> None:
-    (folder / "state.pt").write_bytes(b"state")
+    (folder / "weights").write_bytes(b"state")
 
 
 def test_what_is_beyond_the_step_of_a_resumed_run_is_dropped(run: RunFolder) -> None:
@@ -44,7 +44,7 @@ def test_what_a_dead_writer_left_is_removed_links_included(run: RunFolder) -> No
     with run.writing(Config(), 1, best=1):
         assert sorted(path.name for path in run.path.iterdir()) == ["best", "checkpoints", "config.toml", "last"]
         assert sorted(path.name for path in run.checkpoints.folder.iterdir()) == [".lock", "step_00000001"]
-    assert (run.path / "last" / "state.pt").read_bytes() == b"state"
+    assert (run.path / "last" / "weights").read_bytes() == b"state"
 
 
 def test_links_that_a_dead_writer_did_not_move_are_moved(run: RunFolder) -> None:

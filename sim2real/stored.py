@@ -1,0 +1,339 @@
+"""What was written earlier, read back: JSON that is what its dataclass says, or a line on what is wrong with it.
+
+A file that is read back may come from anywhere: cut off, of another version, made by hand or by somebody who means no
+good. So annotations are held to strictly: no number in words, no ``true`` for 1, no NaN, nothing that 64 bits do not
+hold. Text may have lone surrogates, as ``os.fsdecode`` makes them of names that are not UTF-8. JSON knows neither
+tuples nor enumerations: lists and their values stand for those. What has no default must be there, what no field is
+called must not; a new field needs a default, so that older files can still be read.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+_Check = Callable[[object], Any]  # a value as JSON has it -> as its annotation says; raises MisfitError
+
+_DEEPEST: Final = 32  # tables within tables, of what may hold anything
+_LARGEST: Final = 2**63
+_LONGEST: Final = 40  # characters of a value that are shown
+
+
+class MisfitError(ValueError):
+    """What is read back is not what was written: one line that says where in it, and what should be there."""
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        super().__init__(f"{place}: {reason}" if place else reason)
+        self.reason = reason
+        self.place = place
+
+    def within(self, part: object) -> "MisfitError":
+        """The same, seen from around."""
+        return type(self)(self.reason, f"{_name(part)}.{self.place}" if self.place else _name(part))
+
+
+class UnknownFieldError(MisfitError):
+    """Nothing is wrong but that there is more than this version knows: another one wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value must be besides its type, as ``Annotated[int, Rule("a size", ...)]``.
+
+    Attributes:
+        words: What it is then.
+        holds: Whether it is.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def is_within(path: str) -> bool:
+    """Whether a path, relative and with forward slashes, leads to something below the folder that it starts from."""
+    odd = "\\:" if os.name == "nt" else ""
+    return {"", ".", ".."}.isdisjoint(path.split("/")) and not any(sign in path for sign in f"\0{odd}")
+
+
+Count = Annotated[int, Rule("a whole number of at least 0", lambda number: number >= 0)]
+Positive = Annotated[int, Rule("a whole number of at least 1", lambda number: number >= 1)]
+Size = Annotated[list[Positive], Rule("a width and a height", lambda sides: len(sides) == 2)]
+Digest = Annotated[str, Rule("a SHA-256 in hexadecimal", lambda text: bool(re.fullmatch("[0-9a-f]{64}", text)))]
+Place = Annotated[str, Rule("a path", lambda text: "\0" not in text)]
+RelativePath = Annotated[str, Rule("a path within the folder", is_within)]
+FileName = Annotated[str, Rule("the name of a file", lambda text: is_within(text) and "/" not in text)]
+
+
+def parse(kind: type[T], data: bytes) -> T:
+    """Read JSON as what an annotation says.
+
+    Args:
+        kind: A dataclass, or any annotation of those that its fields may have.
+        data: UTF-8, with or without a mark at its beginning.
+
+    Raises:
+        MisfitError: It is something else; UnknownFieldError where it only says more.
+    """
+    return fit(kind, parse_json(data))
+
+
+def parse_json(data: bytes) -> Any:  # noqa: ANN401  whatever is in it
+    """What JSON holds.
+
+    Raises:
+        MisfitError: It is none.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise MisfitError(f"byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        said = "it is empty" if not data.strip() else f"no JSON: {error.msg} at line {error.lineno}"
+        raise MisfitError(said) from error
+    except RecursionError as error:
+        raise MisfitError("nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise MisfitError("no JSON: a number is too large") from error
+
+
+def fit(kind: type[T], value: object) -> T:
+    """A value of JSON, or of a torch file, as what an annotation says.
+
+    Raises:
+        MisfitError: It is something else; UnknownFieldError where it only says more.
+    """
+    result: T = _check(cast("Hashable", kind))(value)
+    return result
+
+
+def fits(kind: Hashable, value: object) -> bool:
+    """Whether a value is what an annotation says."""
+    try:
+        _check(kind)(value)
+    except MisfitError:
+        return False
+    return True
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of somebody else's says, as a part of a line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}..."
+
+
+@cache
+def _check(kind: Hashable) -> _Check:
+    """How values of an annotation are checked."""
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if builder := _BUILDERS.get(get_origin(kind)):
+        return builder(*get_args(kind))
+    if not isinstance(kind, type):
+        raise TypeError(f"{kind} is no annotation of what is read back")
+    if is_dataclass(kind):
+        return _object_of(kind)
+    return _member_of(kind) if issubclass(kind, Enum) else _instance_of(kind)
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise _misfit("text", value)
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise _misfit("a whole number", value)
+    if not -_LARGEST <= value < _LARGEST:
+        raise MisfitError("a number is too large")
+    return value
+
+
+def _number(value: object) -> float:
+    if type(value) is int:
+        return float(_whole(value))
+    if type(value) is not float or not math.isfinite(value):
+        raise _misfit("a finite number", value)
+    return value
+
+
+def _flag(value: object) -> bool:
+    if type(value) is not bool:
+        raise _misfit("true or false", value)
+    return value
+
+
+def _anything(value: object, depth: int = _DEEPEST) -> object:
+    """Whatever JSON has, but for what no program of ours could handle."""
+    if not depth:
+        raise MisfitError("nested too deeply")
+    if type(value) is int:
+        _whole(value)
+    elif type(value) is list or type(value) is dict:
+        for part in value.values() if isinstance(value, dict) else value:
+            _anything(part, depth - 1)
+    return value
+
+
+def _ruled(kind: Hashable, *rules: object) -> _Check:
+    check = _check(kind)
+
+    def checked(value: object) -> object:
+        found = check(value)
+        for rule in rules:
+            if isinstance(rule, Rule) and not rule.holds(found):
+                raise _misfit(rule.words, value)
+        return found
+
+    return checked
+
+
+def _one_of(*values: object) -> _Check:
+    known = {(type(value), value): value for value in values}
+
+    def checked(value: object) -> object:
+        with suppress(KeyError, TypeError):  # lists have no hash
+            return known[type(value), value]
+        raise _misfit(" or ".join(map(str, values)), value)
+
+    return checked
+
+
+def _either(*kinds: type) -> _Check:
+    *others, last = (_check(kind) for kind in kinds if kind is not NoneType)
+    none = NoneType in kinds
+
+    def checked(value: object) -> object:
+        if value is None and none:
+            return None
+        for check in others:
+            with suppress(MisfitError):
+                return check(value)
+        return last(value)
+
+    return checked
+
+
+def _list_of(kind: Hashable) -> _Check:
+    check = _check(kind)
+
+    def checked(value: object) -> list[object]:
+        if type(value) is not list:
+            raise _misfit("a list", value)
+        return [_at(place, check, part) for place, part in enumerate(value)]
+
+    return checked
+
+
+def _tuple_of(*kinds: Hashable) -> _Check:
+    if kinds[-1] is ...:
+        every = _list_of(kinds[0])
+        return lambda value: tuple(every(value))
+    checks = [_check(kind) for kind in kinds]
+
+    def checked(value: object) -> tuple[object, ...]:
+        if type(value) is not list or len(value) != len(checks):
+            raise _misfit(f"a list of {len(checks)}", value)
+        return tuple(_at(place, *pair) for place, pair in enumerate(zip(checks, value, strict=True)))
+
+    return checked
+
+
+def _table_of(name_kind: Hashable, kind: Hashable) -> _Check:
+    check_name, check = _check(name_kind), _check(kind)
+
+    def checked(value: object) -> dict[object, object]:
+        if type(value) is not dict:
+            raise _misfit("an object", value)
+        return {_at(name, check_name, name): _at(name, check, part) for name, part in value.items()}
+
+    return checked
+
+
+def _object_of(kind: type[Any]) -> _Check:
+    hints = get_type_hints(kind, include_extras=True)
+    checks = {field.name: _check(hints[field.name]) for field in fields(kind)}
+    needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
+
+    def checked(value: object) -> object:
+        if type(value) is not dict:
+            raise _misfit("an object", value)
+        if missing := needed - value.keys():
+            raise MisfitError(f"lacks {min(missing)}")
+        found = {}
+        try:
+            for name, part in value.items():
+                if name in checks:
+                    found[name] = checks[name](part)
+        except MisfitError as error:
+            raise error.within(name) from None
+        if len(found) < len(value):
+            unknown = next(name for name in value if name not in checks)
+            raise UnknownFieldError("nothing that is known here", _name(unknown))
+        return kind(**found)
+
+    return checked
+
+
+def _member_of(kind: type[Enum]) -> _Check:
+    known = _one_of(*(member.value for member in kind))
+    return lambda value: kind(known(value))
+
+
+def _instance_of(kind: type) -> _Check:
+    def checked(value: object) -> object:
+        if not isinstance(value, kind):
+            raise _misfit(f"a {kind.__name__}", value)
+        return value
+
+    return checked
+
+
+_PLAIN: Final[Mapping[Hashable, _Check]] = {str: _text, int: _whole, float: _number, bool: _flag, Any: _anything}
+_BUILDERS: Final[Mapping[object, Callable[..., _Check]]] = {
+    Annotated: _ruled,
+    Literal: _one_of,
+    Union: _either,
+    UnionType: _either,
+    list: _list_of,
+    Sequence: _list_of,
+    tuple: _tuple_of,
+    dict: _table_of,
+    Mapping: _table_of,
+}
+
+
+def _at(place: object, check: _Check, value: object) -> Any:  # noqa: ANN401  as the check's annotation says
+    try:
+        return check(value)
+    except MisfitError as error:
+        raise error.within(place) from None
+
+
+def _misfit(wanted: str, value: object) -> MisfitError:
+    return MisfitError(f"should be {wanted}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value in a few words, all of them ASCII."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return ascii(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}...")
+    if isinstance(value, int | float) and abs(value) < 1e18:
+        return repr(value)
+    names = {list: "a list", dict: "an object", int: "a huge number", float: "a number that is not finite"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _name(part: object) -> str:
+    text = str(part) if isinstance(part, str | int) and not isinstance(part, bool) else type(part).__name__
+    return ascii(text)[1:-1][:_LONGEST]
