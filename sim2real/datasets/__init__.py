@@ -23,9 +23,11 @@ from sim2real.datasets.findings import (
     misfits,
     other_looks,
     pointers,
+    without_image,
 )
 from sim2real.datasets.fit import misplaced, numbered, on_stored_pixels, told_size
 from sim2real.datasets.photos import SetAside, set_aside
+from sim2real.datasets.unread import unread
 from sim2real.errors import DatasetError, PluginError
 from sim2real.imageio import OTHER_PICTURES, is_image, read_rgb
 from sim2real.places import foreign, is_conversion, is_run
@@ -197,6 +199,8 @@ class Dataset:
             consecutive=getattr(self.adapter, "consecutive", False),
         )
         yield from self._lonely()
+        if not any(frame.labels for frame in self.frames()):
+            yield from unread(self.root, (path for path, role in self._known() if role is None))
         yield from other_looks(self.frames())
         if unused := [path for path, role in self.files() if role is Role.AUX and is_image(path)]:
             yield f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
@@ -210,13 +214,17 @@ class Dataset:
 
     def _lonely(self) -> Iterator[str]:
         """Labels of which no image has any: they lie where the layout does not look; JSON files may well hold none."""
-        if self.facts and self.facts.labels and not any(frame.labels for frame in self.frames()):
-            labels = [path for path, role in self.files() if role is Role.LABEL and not path.endswith(".json")]
-            if labels:
-                yield (
-                    f"no image has labels, though {len(labels)} files of labels are there, e.g. {labels[0]}: "
-                    f"`sim2real datasets {self.name}` shows where they belong"
-                )
+        if not self.facts or not self.facts.labels:
+            return
+        claimed = {path for frame in self.frames() for path in frame.labels.values()}
+        labels = [path for path, role in self.files() if role is Role.LABEL and path not in claimed]
+        if not claimed and (lonely := [path for path in labels if not path.endswith(".json")]):
+            yield (
+                f"no image has labels, though {len(lonely)} files of labels are there, e.g. {lonely[0]}: "
+                f"`sim2real datasets {self.name}` shows where they belong"
+            )
+        elif lonely := without_image(labels, claimed):
+            yield f"{len(lonely)} label files belong to no image, e.g. {lonely[0]}"
 
     def load_image(self, frame: Frame) -> "NDArray[np.uint8]":
         """Decode a frame's image: RGB uint8 (H, W, 3), not rotated.

@@ -238,6 +238,15 @@ def _listing(path: Path) -> _Listing:
     return _Listing(images, kinds, masks)
 
 
+def images_named(path: Path) -> list[str]:
+    """The images that a file in COCO's format names; none of another file.
+
+    Raises:
+        DatasetError: It begins as such a file and is damaged.
+    """
+    return [name for name, *_ in _listing(path).images] if _OWN.match(read_head(path)) else []
+
+
 def _claims(tree: Tree, files: list[str]) -> tuple[_Claims, dict[str, tuple[int, list[str]]]]:
     """The labels of each image that is named, in the order of the paths; names of a file, those without an image."""
     masks = {file: _mask_paths(tree, file, _listing(tree.root / file).masks) for file in files}

@@ -100,6 +100,22 @@ def incomplete(
         yield f"{sum(gaps.values())} frame numbers are missing inside {len(gaps)} videos, {sequence} among them"
 
 
+def without_image(labels: Iterable[str], claimed: Collection[str]) -> list[str]:
+    """Text and XML files of labels that no image has, in folders where images have others.
+
+    Args:
+        labels: Label files that no image has.
+        claimed: Those that images have.
+    """
+    kinds = {_kind(path) for path in claimed}
+    return [path for path in labels if path.lower().endswith((".txt", ".xml")) and _kind(path) in kinds]
+
+
+def _kind(path: str) -> tuple[str, str]:
+    """The folder and the suffix of a file."""
+    return path.rpartition("/")[0], path[path.rfind(".") :].lower()
+
+
 def _video(frame: Frame) -> tuple[str, str]:
     """A sequence within a folder: two copies of a dataset are two."""
     return frame.sequence, frame.image.rpartition("/")[0]

@@ -256,9 +256,9 @@ CITYSCAPES_CAMERA: Final = document(_cityscapes_camera)
 
 def _solo(content: Any, scale: Scale) -> None:  # noqa: ANN401
     for capture in content["captures"]:
-        dimension = capture.get("dimension") or [0, 0]
-        own = scale.of(*dimension) if all(dimension) else scale
-        capture.update({"dimension": [float(length) for length in scale.target]} if all(dimension) else {})
+        told = whole_size(*(capture.get("dimension") or (0, 0)))
+        own = scale.of(*told) if told else scale
+        capture.update({"dimension": [float(length) for length in scale.target]} if told else {})
         for annotation in capture.get("annotations") or ():
             _solo_annotation(annotation, own)
     _metrics(content, scale)
@@ -276,7 +276,8 @@ def _solo_annotation(annotation: _Entry, scale: Scale) -> None:
         annotation["dimension"] = [float(length) for length in scale.target]
     for value in annotation.get("values") or ():
         for name in ("origin", "dimension") if annotation["@type"].endswith("BoundingBox2DAnnotation") else ():
-            value[name] = _along(value[name], scale)
+            if value.get(name):
+                value[name] = _along(value[name], scale)
         for point in value.get("keypoints") or () if isinstance(value, dict) else ():
             point["location"] = _along(point["location"], scale)
 

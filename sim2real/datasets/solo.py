@@ -16,7 +16,16 @@ from weakref import WeakKeyDictionary
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
-from sim2real.datasets.readers import packed, read_json, read_packed_ids, remembered, renumbered, telling
+from sim2real.datasets.readers import (
+    as_id,
+    packed,
+    read_json,
+    read_packed_ids,
+    remembered,
+    renumbered,
+    telling,
+    whole_size,
+)
 from sim2real.datasets.resizing import KEEP, Resizing
 from sim2real.datasets.resizing_documents import PERCEPTION, SOLO
 
@@ -120,7 +129,7 @@ class Solo(_Unity):
 
     name = "unity-solo"
     rule = "sequence.<n>/step<n>.frame_data.json with the photos of its RGB cameras"
-    files = (r"sequence\.\d+", r"step\d+\.frame_data\.json")
+    files = (r"sequence\.\d+", r"step(?P<step>\d+)\.frame_data\.json")
     resizing: ClassVar[Resizing] = (
         (r"(?:^|/)step\d+\.frame_data\.json$", SOLO),
         (r"(?:^|/)(?:metadata|(?:sensor|annotation|metric)_definitions)\.json$", KEEP),
@@ -166,27 +175,38 @@ class Solo(_Unity):
     @classmethod
     def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:  # noqa: ARG003  the other layout's
         for capture in told["captures"]:
-            if capture["@type"].endswith("RGBCamera") and capture["filename"]:
+            if capture["@type"].endswith("RGBCamera") and capture.get("filename"):
                 labels = {
-                    kind: file.path if kind == "boxes" else _beside(file.path, annotation["filename"])
+                    kind: file.path if kind == "boxes" else _beside(file.path, annotation.get("filename") or "")
                     for kind, annotation in cls._annotations(capture).items()
                 }
-                image, sequence = (_beside(file.path, capture[name]) for name in ("filename", "id"))
-                yield _Capture(image, file.path, sequence, int(told["step"]), labels)
+                image, sequence = (_beside(file.path, str(capture.get(name, ""))) for name in ("filename", "id"))
+                step = told.get("step")
+                yield _Capture(image, file.path, sequence, int(file["step"] if step is None else step), labels)
 
     def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
-        name = frame.image.rpartition("/")[2]
-        capture = next(capture for capture in _read_again(json)["captures"] if capture.get("filename") == name)
-        told = self._annotations(capture)
+        told = self._annotations(self._capture(json, frame))
         masks = {kind: told.get(kind, {}).get("instances") or () for kind in ("segmentation", "instance")}
         return {
-            "segmentation": ((packed(each["pixelValue"]), each["labelName"]) for each in masks["segmentation"]),
-            "instance": ((packed(each["color"]), each["instanceId"]) for each in masks["instance"]),
+            "segmentation": ((_colour(each["pixelValue"]), _text(each, "labelName")) for each in masks["segmentation"]),
+            "instance": ((_colour(each["color"]), each["instanceId"]) for each in masks["instance"]),
             "boxes": (
-                _box(each["labelName"], each["instanceId"], each["origin"], each["dimension"])
+                _box(_text(each, "labelName"), each.get("instanceId"), each["origin"], each["dimension"])
                 for each in told.get("boxes", {}).get("values") or ()
             ),
         }
+
+    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+        """The size of the photo that its JSON file tells; masks have their own."""
+        json = self.root / self._json[frame.image]
+        with telling(json, f"what it tells of {frame.image} is damaged"):
+            return whole_size(*(self._capture(json, frame).get("dimension") or (0, 0))) if kind == "boxes" else None
+
+    @staticmethod
+    def _capture(json: Path, frame: Frame) -> _Told:
+        name = frame.image.rpartition("/")[2]
+        found: _Told = next(each for each in _read_again(json)["captures"] if each.get("filename") == name)
+        return found
 
     @classmethod
     def _annotations(cls, capture: _Told) -> Mapping[str, _Told]:
@@ -242,28 +262,37 @@ class Perception(_Unity):
     def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:
         kinds = {number: kind for number, (kind, _) in _definitions(root / file.path).items()}
         for capture in told["captures"]:
-            if capture["sensor"]["modality"] == "camera" and capture["filename"]:
+            sensor = capture["sensor"]
+            if sensor.get("modality") == "camera" and capture.get("filename"):
                 labels = {
-                    kind: file.path if kind == "boxes" else file.base + (annotation["filename"] or "")
+                    kind: file.path if kind == "boxes" else file.base + (annotation.get("filename") or "")
                     for annotation in capture.get("annotations") or ()
-                    if (kind := kinds.get(annotation["annotation_definition"]))
+                    if (kind := kinds.get(annotation.get("annotation_definition")))
                 }
-                sequence = f"{capture['sequence_id']}/{capture['sensor']['sensor_id']}"
-                yield _Capture(file.base + capture["filename"], file.path, sequence, int(capture["step"]), labels)
+                sequence = f"{_text(capture, 'sequence_id')}/{_text(sensor, 'sensor_id')}"
+                yield _Capture(
+                    file.base + capture["filename"], file.path, sequence, int(capture.get("step") or 0), labels
+                )
 
     def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
         definitions = _definitions(json)
-        capture = next(each for each in _read_again(json)["captures"] if frame.image.endswith(each["filename"] or "?"))
+        captures = _read_again(json)["captures"]
+        capture = next(each for each in captures if frame.image.endswith(each.get("filename") or "?"))
         told = {
-            definitions[annotation["annotation_definition"]][0]: annotation["values"] or ()
-            for annotation in capture["annotations"]
-            if annotation["annotation_definition"] in definitions
+            definitions[annotation["annotation_definition"]][0]: annotation.get("values") or ()
+            for annotation in capture.get("annotations") or ()
+            if annotation.get("annotation_definition") in definitions
         }
         return {
             "segmentation": (pair for kind, spec in definitions.values() if kind == "segmentation" for pair in spec),
             "instance": ((_colour(each["color"]), each["instance_id"]) for each in told.get("instance", ())),
             "boxes": (
-                _box(each["label_name"], each["instance_id"], (each["x"], each["y"]), (each["width"], each["height"]))
+                _box(
+                    _text(each, "label_name"),
+                    each.get("instance_id"),
+                    (each["x"], each["y"]),
+                    (each["width"], each["height"]),
+                )
                 for each in told.get("boxes", ())
             ),
         }
@@ -274,10 +303,11 @@ def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, 
     found: dict[Any, tuple[str, Sequence[tuple[int, str]]]] = {}
     for each in _read_again(captures.with_name(Perception.companion))["annotation_definitions"]:
         name, spec = each["name"].lower(), each.get("spec") or ()
-        if name == "semantic segmentation" and all(isinstance(entry["pixel_value"], dict) for entry in spec):
+        told = [entry for entry in spec if entry.get("pixel_value") is not None]
+        if name == "semantic segmentation" and all(isinstance(entry["pixel_value"], dict) for entry in told):
             found[each["id"]] = (
                 "segmentation",
-                [(_colour(entry["pixel_value"]), entry["label_name"]) for entry in spec],
+                [(_colour(entry["pixel_value"]), _text(entry, "label_name")) for entry in told],
             )
         elif name == "instance segmentation":
             found[each["id"]] = ("instance", ())
@@ -286,13 +316,28 @@ def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, 
     return found
 
 
-def _colour(channels: _Told) -> int:
-    return packed([channels[name] for name in "rgb"])
+def _colour(told: _Told | Sequence[float]) -> int:
+    """The packed number of a colour, in a list or by the names of its channels: levels, or shares of the highest.
+
+    Channels that are not told are none, but for alpha, which is the highest.
+    """
+    channels = [told.get(name, 0) for name in "rgb"] if isinstance(told, Mapping) else list(told[:3])
+    alpha = told.get("a") if isinstance(told, Mapping) else told[3] if len(told) > 3 else None
+    in_shares = alpha == 1 or (alpha is None and any(isinstance(channel, float) for channel in channels))
+    if in_shares and max(channels) <= 1:
+        channels = [255 * channel for channel in channels]
+    return packed([round(channel) for channel in channels])
+
+
+def _text(entry: _Told, name: str) -> str:
+    """A text that stands under a name; keys are left out where it is null."""
+    return str(entry.get(name) or "")
 
 
 def _box(label: str, track: object, corner: Sequence[float], size: Sequence[float]) -> Box:
-    (left, top), (width, height) = corner, size
-    return Box(label, left, top, left + width, top + height, track=track if isinstance(track, int) else None)
+    (left, top), (width, height) = map(float, corner), map(float, size)
+    number = as_id(track)
+    return Box(label, left, top, left + width, top + height, track=number if isinstance(number, int) else None)
 
 
 def _beside(path: str, name: str) -> str:

@@ -87,7 +87,7 @@ class Yolo(FolderLayout):
     def recognise(cls, tree: Tree) -> Match | None:
         """Text files of the images' names, and a class and shares in most of those that are looked at."""
         lines = list(filter(None, map(partial(_first_line, tree), _sample(tree, _LOOKED_AT))))
-        if not lines or 2 * sum(map(_is_row, lines)) < len(lines):
+        if not lines or 2 * sum(map(is_row, lines)) < len(lines):
             return None
         return Match(cls.rule, sum(1 for _ in _pairs(tree)))
 
@@ -188,7 +188,7 @@ def _first_line(tree: Tree, text: str) -> str:
     return head.strip().partition("\n")[0]
 
 
-def _is_row(line: str) -> bool:
+def is_row(line: str) -> bool:
     """Whether a line is a class and four shares or more, perhaps with points that are marked as visible.
 
     Some tools let boxes and outlines go beyond the image a little; numbers of pixels are larger.

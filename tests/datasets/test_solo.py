@@ -123,3 +123,57 @@ def test_masks_of_numbers_are_carried(grow: Grow) -> None:
 def test_lists_of_captures_of_others_are_let_alone(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "photo.jpg", {"captures_000.json": "[]"})
     assert open_dataset(tmp_path).name == "images"
+
+
+def _without_nulls(told: object, *, shares: bool) -> object:
+    """As Unity's serialiser writes it: no key of a null, colours as shares of the highest level."""
+    if isinstance(told, dict):
+        if set(told) == set("rgba") and shares:
+            return {name: level / 255 for name, level in told.items()}
+        return {
+            name: [level / 255 for level in value]
+            if shares and name in {"pixelValue", "color"} and isinstance(value, list)
+            else _without_nulls(value, shares=shares)
+            for name, value in told.items()
+            if value not in (None, [])
+        }
+    return [_without_nulls(each, shares=shares) for each in told] if isinstance(told, list) else told
+
+
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("layout", FIRST)
+def test_colours_may_be_shares_and_nulls_may_be_left_out(layout: str, shares: bool, grow: Grow) -> None:
+    root = grow(layout)
+    expected = [frame.load_label(kind) for frame in frames_of(root).values() for kind in sorted(frame.labels)]
+    for path in root.rglob("*.json"):
+        path.write_text(json.dumps(_without_nulls(json.loads(path.read_text("utf-8")), shares=shares)), "utf-8")
+    found = [frame.load_label(kind) for frame in frames_of(root).values() for kind in sorted(frame.labels)]
+    assert len(found) == len(expected) == 6
+    for one, other in zip(found, expected, strict=True):
+        if isinstance(one, Boxes):
+            assert one == other
+        else:
+            assert isinstance(one, Segmentation | Instances)
+            assert isinstance(other, Segmentation | Instances)
+            assert np.array_equal(one.ids, other.ids)
+    assert len(open_dataset(root).warnings()) == (layout == "unity-solo")  # of the sensor that is no camera
+
+
+def test_numbers_of_captures_that_are_left_out_are_those_of_the_files(grow: Grow) -> None:
+    root = grow("unity-solo")
+    for path in root.rglob("step1.frame_data.json"):
+        told = json.loads(path.read_text("utf-8"))
+        del told["step"], told["captures"][0]["id"]
+        path.write_text(json.dumps(told), "utf-8")
+    assert [frame.index for frame in open_dataset(root).frames()] == [0, 1]
+
+
+def test_size_that_a_capture_tells_is_that_of_its_boxes(grow: Grow) -> None:
+    root = grow("unity-solo")
+    path = root / "solo_2/sequence.0/step0.frame_data.json"
+    path.write_text(path.read_text("utf-8").replace("32.0", "64.0").replace("24.0", "48.0"), "utf-8")
+    boxes = frames_of(root)[FIRST["unity-solo"]].load_label("boxes")
+    assert isinstance(boxes, Boxes)
+    (box,) = boxes.boxes
+    assert (box.left, box.top, box.right, box.bottom) == (0.5, 1, 15.5, 11)
+    assert any("tells of 64x48" in line for line in open_dataset(root).warnings())
