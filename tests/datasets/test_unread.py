@@ -31,11 +31,15 @@ def told(root: Path) -> list[str]:
         (
             "rows/a.txt",
             f"{KITTI_BOX}\n",
-            "boxes as of KITTI, which 'kitti-object' reads; but they are not in `label_2`",
+            "as of KITTI, which 'kitti-object' reads; but they are not in `label_2`",
         ),
         ("rows/a.txt", "1 1 9 1 9 9 1 9 small-vehicle 0\n", "rotated boxes, as of DOTA"),
         ("rows/a.txt", "1,2,30,40\n", "rows of numbers"),
-        ("a.json", json.dumps({"images": [{"id": 1, "file_name": "q.jpg"}]}), "none of the 1 images .* e.g. q.jpg"),
+        (
+            "a.json",
+            json.dumps({"images": [{"id": 1, "file_name": "q.jpg"}]}),
+            "none of the 1 images that this one names",
+        ),
         ("a.json", '{"shapes": [], "version": 5}', "outlines as of LabelMe"),
         ("a.json", "[1, 2]", "JSON"),
         ("a.yaml", "names: [car]", "names of classes as of YOLO, which 'yolo' reads; but no image has a text file"),
@@ -50,13 +54,11 @@ def test_files_that_look_like_labels_are_told(
     plant(tmp_path, "photos/a.jpg", {path: content})
     (line,) = told(tmp_path)
     assert line.startswith(f"1 files look like labels and are only carried, e.g. {path}: ")
-    assert words.partition(" .*")[0] in line
+    assert words in line
 
 
 def test_other_files_are_not_told(tmp_path: Path, plant: Plant) -> None:
-    plant(
-        tmp_path, "a.jpg", {"README.txt": "1 2 3", "LICENSE": "x", "notes.txt": "seen 3 times", "train.txt": "a.jpg\n"}
-    )
+    plant(tmp_path, "a.jpg", {"README.txt": "1 2 3", "LICENSE": "x", "notes.txt": "3 times", "train.txt": "a.jpg\n"})
     plant(tmp_path, {"metadata.csv": "file_name,label\n", "requirements.txt": "1 2", "empty.xml": "", "a.bin": b"x"})
     assert not told(tmp_path)
 
