@@ -25,7 +25,8 @@ _LEVEL: Final = 4
 _PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _COLOUR_SPACE: Final = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _SRGB_CHUNK: Final = b"\x00\x00\x00\x01sRGB\x00\xae\xce\x1c\xe9"
-_AT_ONCE: Final = 1 << 20
+_INTERLACED: Final = 20  # the byte of the header's chunk
+_FILTERS: Final = 4
 _PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Of an interlaced PNG: first column and row, steps across and down (W3C PNG, 8.1)."""
 _LONGEST_PROFILE: Final = 1 << 24
@@ -72,23 +73,33 @@ def _bare(chunks: list[tuple[bytes, bytes]]) -> io.BytesIO:
     return io.BytesIO(SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS))
 
 
-def _check_rows(data: bytes, chunks: list[tuple[bytes, bytes]]) -> None:
-    """Refuse an interlaced PNG that lacks rows: of those decoders make black in silence."""
-    if not data[_IHDR_END - 5]:
-        return
-    header = _header(data)
-    wanted = 0
-    for x, y, across, down in _PASSES:
+def _check_rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> None:
+    """Refuse a PNG that lacks rows, or has some that are filtered in no known way.
+
+    Of an interlaced one decoders would make black in silence, and libpng prints what is wrong.
+    """
+    places, wanted = [], 0
+    passes = _PASSES if chunks[0][1][_INTERLACED] else ((0, 0, 1, 1),)
+    for x, y, across, down in passes:
         width, height = max(0, -(-(header.width - x) // across)), max(0, -(-(header.height - y) // down))
-        wanted += height * (1 + -(-width * header.channels * header.bits // 8)) if width else 0
-    machine, found = zlib.decompressobj(), 0
-    for kind, chunk in chunks:
-        rest = chunk[8:-4] if kind == b"IDAT" else b""
-        while rest and found < wanted:
-            found += len(machine.decompress(rest, _AT_ONCE))
-            rest = machine.unconsumed_tail
-    if found < wanted:
-        raise ImageError(f"damaged or truncated PNG: {found:,} bytes of pixels, not {wanted:,}")
+        row = 1 + -(-width * header.channels * header.bits // 8)
+        after = wanted + height * row if width else wanted
+        places.append(np.arange(wanted, after, row))
+        wanted = after
+    rows = _inflated(chunks, wanted)
+    if len(rows) < wanted:
+        raise ImageError(f"damaged or truncated PNG: {len(rows):,} bytes of pixels, not {wanted:,}")
+    if np.frombuffer(rows, np.uint8)[np.concatenate(places)].max() > _FILTERS:
+        raise ImageError("damaged PNG: a row is filtered in no known way")
+
+
+def _inflated(chunks: list[tuple[bytes, bytes]], most: int) -> bytes:
+    machine = zlib.decompressobj()
+    data = b"".join(chunk[8:-4] for kind, chunk in chunks if kind == b"IDAT")
+    try:
+        return machine.decompress(data, most)
+    except zlib.error as error:
+        raise ImageError(f"damaged PNG: {error}") from error
 
 
 def _stays_true(kind: bytes) -> bool:
@@ -102,12 +113,14 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     Raises:
         ImageError: It is damaged, or no single photo of 8 bits a channel.
     """
-    require_photo(_header(data))
+    header = _header(data)
+    require_photo(header)
     chunks = _chunks(data)
     content = {kind: chunk[8:-4] for kind, chunk in chunks if kind not in _PIXELS}
     if b"acTL" in content:
         raise ImageError("animated PNG; only single pictures can be translated")
-    _check_rows(data, chunks)
+    if chunks[0][1][_INTERLACED]:
+        _check_rows(header, chunks)
     with opened(PngImageFile, _bare(chunks)) as image:
         key = _transparent_colour(content.get(b"tRNS"), image.mode)
         pixels = decode(image, _profile(content.get(b"iCCP")), size, key)
@@ -145,9 +158,11 @@ def read_label(data: bytes) -> NDArray[Any]:
     """
     header = _header(data)
     chunks = _chunks(data)
-    _check_rows(data, chunks)
+    deep = header.bits == 16 and header.channels > 1
+    if deep or chunks[0][1][_INTERLACED]:
+        _check_rows(header, chunks)
     bare = _bare(chunks)
-    if header.bits == 16 and header.channels > 1:
+    if deep:
         # Pillow would keep the high bytes alone; OpenCV gives BGR(A), and grey with alpha as BGRA
         values = cv2.imdecode(np.frombuffer(bare.getbuffer(), np.uint8), cv2.IMREAD_UNCHANGED)
         if values is None:

@@ -1,12 +1,14 @@
 """TIFF (Adobe, revision 6.0)."""
 
+import ctypes
 import io
 import math
+from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, _imaging
 from PIL.TiffImagePlugin import TiffImageFile
 
 from sim2real.errors import ImageError
@@ -38,6 +40,9 @@ _WITHOUT_LOSS: Final = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_def
 _PREDICTABLE: Final = frozenset({"tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"})
 _RATIOS: Final = {"raw": 1, "packbits": 64, "tiff_lzw": 2560, "tiff_adobe_deflate": 1032, "tiff_deflate": 1032}
 """The most bytes that one stands for: 128 by two; 3,838, the longest string of a full table, by 12 bits; RFC 1951."""
+
+with suppress(AttributeError, OSError):  # libtiff prints its errors; where it cannot be asked not to, it goes on so
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def recognises(start: bytes) -> bool:

@@ -86,7 +86,7 @@ def is_beyond_us(specimen: Specimen) -> bool:
 HERE = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-@settings(HERE, max_examples=8)
+@settings(HERE, max_examples=15)
 @given(found=FOLDERS, options=OPTIONS)
 def test_what_is_converted_is_verified(
     found: list[Specimen], options: dict[str, Any], check: Callable[[list[Specimen], dict[str, Any]], None]
@@ -94,7 +94,7 @@ def test_what_is_converted_is_verified(
     check(found, options)
 
 
-@settings(HERE, max_examples=5)
+@settings(HERE, max_examples=8)
 @given(found=OF_PHOTOS, options=RESIZED)
 def test_what_is_converted_to_another_size_is_verified(
     found: list[Specimen], options: dict[str, Any], check: Callable[[list[Specimen], dict[str, Any]], None]
@@ -113,7 +113,7 @@ def test_one_file_of_each_kind_is_verified(check: Callable[[list[Specimen], dict
 
 
 @pytest.mark.slow
-@settings(HERE, max_examples=1000)
+@settings(HERE, max_examples=500)
 @given(found=FOLDERS | OF_PHOTOS, options=OPTIONS | RESIZED)
 def test_the_law_at_length(
     found: list[Specimen], options: dict[str, Any], check: Callable[[list[Specimen], dict[str, Any]], None]
