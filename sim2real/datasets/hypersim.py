@@ -19,9 +19,9 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Instances, Label, Segmentation, read_depth
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import find_above, in_metres, of_shape, remembered
-from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import replacing
-from sim2real.imageio import encode_jpeg
+from sim2real.imageio import check_array, encode_jpeg
 
 CAMERAS: Final = "metadata_camera_parameters.csv"
 
@@ -44,11 +44,19 @@ def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
         raise Sim2RealError(message) from error
     try:
         with h5py.File(path, "r", locking=False) as file:
-            values = np.asarray(file["dataset"][()])
-    except (OSError, KeyError, TypeError) as error:
+            values = _values_of(file["dataset"], path)
+    except (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ImageError) as error:
         message = f"{path}: cannot be read as one of Hypersim's HDF5 files: {error}"
         raise DatasetError(message) from error
     return of_shape(values, (None, None, *channels), path)
+
+
+def _values_of(stored: Any, path: Path) -> NDArray[Any]:  # noqa: ANN401  of h5py, which is an extra
+    """What a dataset of an HDF5 file holds, if it is all in that file."""
+    if stored.external or stored.is_virtual or not path.samefile(stored.file.filename):
+        raise OSError("its values are in another file")
+    check_array(stored.shape)
+    return np.asarray(stored[()])
 
 
 def tone_mapped(colour: NDArray[np.floating], entities: NDArray[np.integer]) -> NDArray[np.uint8]:

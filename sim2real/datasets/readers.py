@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
-from zipfile import BadZipFile
+from typing import IO, Any, BinaryIO, Final, TypeVar
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, read_index_
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import decode_runs, draw
 from sim2real.errors import DatasetError, ImageError
-from sim2real.imageio import read_label
+from sim2real.imageio import check_array, read_label
 
 T = TypeVar("T")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
+
+_NO_ARRAY: Final = (ValueError, IndexError, NotImplementedError, RuntimeError, BadZipFile, zlib.error, ImageError)
 
 
 def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]]:
@@ -107,13 +109,41 @@ def read_array(path: Path) -> NDArray[Any]:
     """
     try:
         with path.open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            array: NDArray[Any] = found[found.files[0]] if isinstance(found, np.lib.npyio.NpzFile) else found
-    except (OSError, EOFError, ValueError, IndexError, BadZipFile, zlib.error) as error:
-        why = "it holds no array of numbers" if "pickle" in str(error) else getattr(error, "strerror", None) or error
+            array = load_array(file)
+    except (OSError, EOFError, *_NO_ARRAY) as error:
+        no_numbers = re.search("pickle|magic string", str(error))
+        why = "it holds no array of numbers" if no_numbers else getattr(error, "strerror", None) or error
         message = f"{path}: cannot be read as an array: {why}"
         raise DatasetError(message) from error
     return array
+
+
+def load_array(file: BinaryIO) -> NDArray[Any]:
+    """The array of a .npy file, or the first of a .npz file, never a pickled object.
+
+    Raises:
+        ImageError: It claims more values than a label may have.
+        EOFError, ValueError, IndexError, BadZipFile, zlib.error: It is no such file, or damaged.
+    """
+    start = file.read(4)
+    file.seek(0)
+    if not start.startswith(b"PK"):
+        check_array(_shape(file))
+        file.seek(0)
+        return np.asarray(np.load(file, allow_pickle=False))
+    with ZipFile(file) as archive:
+        name = archive.namelist()[0]
+        with archive.open(name) as member:
+            check_array(_shape(member))
+        with archive.open(name) as member:
+            return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+
+
+def _shape(file: IO[bytes]) -> tuple[int, ...]:
+    """What the header of an array says."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)[0]
 
 
 def of_shape(values: NDArray[Any], shape: tuple[int | None, ...], path: Path) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from sim2real.datasets.masks import decode_runs, encode_runs, pack_runs
-from sim2real.datasets.readers import as_id, whole_size
+from sim2real.datasets.readers import as_id, load_array, whole_size
 from sim2real.datasets.resizing import (
     Change,
     Rule,
@@ -386,7 +386,7 @@ def array(change: Callable[[Values, Scale], Values] = lambda values, _: values) 
 
 def _npy(edit: Callable[[Values, Scale], Values]) -> Rule:
     def update(data: bytes, scale: Scale) -> bytes:
-        values = np.load(io.BytesIO(data), allow_pickle=False)
+        values = load_array(io.BytesIO(data))
         file = io.BytesIO()
         np.save(file, edit(values, scale).astype(values.dtype, copy=False))
         return file.getvalue()
