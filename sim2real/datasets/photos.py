@@ -8,7 +8,7 @@ of each: one odd file decides nothing.
 2. **Headers**: palette images, and those that have not 8 bits a channel, cannot be translated.
 3. **Pixels that are no light**, see :mod:`sim2real.datasets.pixels`: numbers coded in colours, directions, coordinates,
    pictures of optical flow.
-4. **Doubts**: few colours, one channel, a smooth grey. Photos can have these too, so they count only where other images
+4. **Doubts**: few colours, no colour at all. Photos can have these too, so they count only where other images
    remain, at least one for four, and not in layouts that know which of their folders are a camera's.
 
 What is set aside is carried as it is. Only the user can overrule this, by naming the images.
@@ -233,13 +233,13 @@ class _Doubt(NamedTuple):
 def _look(root: Path, parts: Iterable[_Part], aside: SetAside, labelled: set[str], *, known: bool) -> Iterator[_Doubt]:
     """Decode some images of each group, set aside those that are no light, and yield the doubts."""
     for rank, (paths, grey) in enumerate(sorted(parts, key=lambda part: -len(part.paths))):
-        kind = _kind(root, paths) if rank < _GROUPS else None
-        if kind and not kind.doubtful:
-            aside.add(paths, kind.role, kind.reason)
-        elif kind:
+        kind = (_kind(root, paths) if rank < _GROUPS else None) or (ONE_CHANNEL if grey else None)
+        if kind is ONE_CHANNEL and (known or not _is_lossless(paths[0]) or labelled & {*spread(paths, _HEADERS)}):
+            continue  # a grey camera's
+        if kind and kind.doubtful:
             yield _Doubt(paths, kind)
-        elif grey and not known and _is_lossless(paths[0]) and not labelled.intersection(spread(paths, _HEADERS)):
-            yield _Doubt(paths, ONE_CHANNEL)
+        elif kind:
+            aside.add(paths, kind.role, kind.reason)
 
 
 def _is_lossless(path: str) -> bool:
