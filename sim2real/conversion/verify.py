@@ -103,6 +103,8 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     lines = read_manifest(out, damaged.append)
     present, leftovers = contents(out)
     dataset = open_dataset(source, layout_of(out, record), record.as_image) if source else None
+    if dataset:
+        dataset.take_roles({path: line.role for path, line in lines.items()})
     expected, folders = _expected(record, dataset, lines)
     problems = [Problem("missing", path, "an empty folder") for path in folders if not (out / path).is_dir()]
     problems += [Problem("manifest", STATE_FOLDER, f"{said}; run the same conversion again") for said in damaged]

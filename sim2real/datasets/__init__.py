@@ -131,6 +131,17 @@ class Dataset:
         known, stated = getattr(self.adapter, "knows_images", False), _globs(self.as_image)
         return set_aside(self.root, self.adapter.frames(self.tree), stated=stated, known=known)
 
+    def take_roles(self, roles: Mapping[str, Role]) -> None:
+        """Take what was recorded earlier for what is a camera image and what is none.
+
+        Args:
+            roles: By path; those of images that are not in it are found out.
+        """
+        listed = [frame.image for frame in self.adapter.frames(self.tree)]
+        others = {} if roles.keys() >= set(listed) else self.set_aside.roles
+        told = {path: role for path in listed if (role := roles.get(path) or others.get(path, Role.IMAGE))}
+        self.set_aside = SetAside({path: role for path, role in told.items() if role is not Role.IMAGE})
+
     @property
     def facts(self) -> Facts | None:
         """What its card tells of the layout; None of a plugin's that has none."""

@@ -164,6 +164,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     lines = {}
     if record:
         lines = read_manifest(out, lambda said: notes.append(f"{said}: what became of those frames is not known"))
+        dataset.take_roles({path: line.role for path, line in lines.items()})
     resized = _resized(out, dataset) if record and record.resize else None
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):
