@@ -17,7 +17,6 @@ import numpy as np
 
 from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.images import labels_by_name
 from sim2real.datasets.labels import Label, Segmentation, read_index_mask
 from sim2real.datasets.largejson import elements_of, read_elements
 from sim2real.datasets.layout import Beside, FolderLayout
@@ -44,6 +43,7 @@ class LabelMe:
     name: ClassVar[str] = "labelme"
     rule: ClassVar[str] = "JSON files with the shapes of LabelMe, and the photos that they are about"
     resizing: ClassVar[Resizing] = ((r"\.json$", LABELME), (r"(?:^|/)labels\.txt$", KEEP))
+    counted: ClassVar = True
     sparse: ClassVar = _KINDS  # a photo that nobody has labelled yet
     facts: ClassVar = Facts(
         title="LabelMe",
@@ -189,13 +189,10 @@ def _in_folder(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _images(tree: Tree) -> Iterator[str]:
-    """The photos, in order: those that are told of, and others beside them that are not named as labels are."""
-    photos = _listed(tree).photos
-    for folder in sorted({image.rpartition("/")[0] for image in photos}):
+    """The photos, in order: those that are told of, and others beside them."""
+    for folder in sorted({image.rpartition("/")[0] for image in _listed(tree).photos}):
         prefix = f"{folder}/" if folder else ""
-        images = list(filter(is_image, tree.names(folder)))
-        masks = set(labels_by_name(images))
-        yield from (prefix + name for name in images if prefix + name in photos or name not in masks)
+        yield from (prefix + name for name in tree.names(folder) if is_image(name))
 
 
 def _is_own(path: Path) -> bool:
