@@ -119,3 +119,22 @@ def test_the_law_at_length(
     found: list[Specimen], options: dict[str, Any], check: Callable[[list[Specimen], dict[str, Any]], None]
 ) -> None:
     check(found, options)
+
+
+def test_damaged_files_are_named_and_the_others_are_converted(tmp_path: Path, translate: Translate) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for container in MODES:
+        specimen = Specimen(container, "RGB", (32, 24))
+        (source / f"good {container}.{specimen.suffix}").write_bytes(specimen.data())
+        (source / f"cut {container}.{specimen.suffix}").write_bytes(specimen.data()[:-600])
+    (source / "empty.png").write_bytes(b"")
+    (source / "text.jpg").write_text("no picture")
+    with pytest.raises(Sim2RealError, match=r"/in/(?:cut|empty|text)[^/]*: .*--keep-going"):
+        translate(source, tmp_path / "stopped")
+    summary = translate(source, tmp_path / "out", keep_going=True)
+    damaged = {path.name for path in source.iterdir() if not path.name.startswith("good")}
+    assert {path for path, _ in summary.failed} == damaged
+    assert summary.converted == len(MODES)
+    report = verify(tmp_path / "out")
+    assert {(problem.kind, problem.path) for problem in report.problems} == {("failed", path) for path in damaged}

@@ -98,9 +98,7 @@ def test_shapes_on_a_photo_of_another_size_are_refused(grow: Grow, plant: Plant)
         next(open_dataset(root).frames()).load_label("boxes")
 
 
-@pytest.mark.parametrize(
-    "points", [[[0, 0], [1, 1]], [[0, 0], [1, 1], [float("nan"), 1]], [[0, 0], [1]], "abc", None]
-)
+@pytest.mark.parametrize("points", [[[0, 0], [1, 1]], [[0, 0], [1, 1], [float("nan"), 1]], [[0, 0], [1]], "abc", None])
 def test_damaged_shapes_are_told_of_the_file(grow: Grow, plant: Plant, points: object) -> None:
     root = grow("labelme")
     plant(root, {"photos/street 00.json": document("street 00.jpg", None, [{"label": "a", "points": points}])})

@@ -11,7 +11,12 @@ from sim2real.imageio import encode_jpeg, encode_png
 from tests.datasets.trees.common import Grow, halves, jpegs, photo, pngs, raw_png, write
 
 SHAPES: list[dict[str, Any]] = [
-    {"label": "straße", "points": [[0, 12.0], [32, 12.0], [32, 24], [0, 24]], "group_id": None, "shape_type": "polygon"},
+    {
+        "label": "straße",
+        "points": [[0, 12.0], [32, 12.0], [32, 24], [0, 24]],
+        "group_id": None,
+        "shape_type": "polygon",
+    },
     {"label": "car", "points": [[9.5, 20.0], [4, 14]], "group_id": 7, "shape_type": "rectangle", "flags": {}},
     {"label": "car", "points": [[20, 14], [25, 14], [25, 18]], "group_id": 7, "shape_type": "polygon", "flags": {}},
     {"label": "sun", "points": [[24.0, 6.0], [28.0, 6.0]], "group_id": None, "shape_type": "circle", "flags": {}},
