@@ -65,7 +65,7 @@ def hold_to_the_law(folder: Path, found: list[Specimen], options: dict[str, Any]
     for index, specimen in enumerate(found):
         (source / f"{index:02d}.{specimen.suffix}").write_bytes(specimen.data())
     try:
-        summary = translate(source, out, keep_going=True, **options)
+        summary = translate(source, out, dataset="images", keep_going=True, **options)
     except Sim2RealError as error:
         assert str(source) in str(error)  # noqa: PT017  it is allowed, not expected
         return
@@ -131,8 +131,8 @@ def test_damaged_files_are_named_and_the_others_are_converted(tmp_path: Path, tr
     (source / "empty.png").write_bytes(b"")
     (source / "text.jpg").write_text("no picture")
     with pytest.raises(Sim2RealError, match=r"/in/(?:cut|empty|text)[^/]*: .*--keep-going"):
-        translate(source, tmp_path / "stopped")
-    summary = translate(source, tmp_path / "out", keep_going=True)
+        translate(source, tmp_path / "stopped", dataset="images")
+    summary = translate(source, tmp_path / "out", dataset="images", keep_going=True)
     damaged = {path.name for path in source.iterdir() if not path.name.startswith("good")}
     assert {path for path, _ in summary.failed} == damaged
     assert summary.converted == len(MODES)
