@@ -107,7 +107,9 @@ def register_datasets(register: Register) -> None:  # noqa: D103
     register("kitti-object", f"{at}.kitti:KittiObject", summary="KITTI object: training/{image_2,label_2,calib}/...")
     register("labelme", f"{at}.labelme:LabelMe", summary="LabelMe: 0001.jpg, 0001.json with its shapes")
     register(
-        "labelme-export", f"{at}.labelme:LabelMeExport", summary="LabelMe, exported: 0001_json/{img,label,label_viz}.png"
+        "labelme-export",
+        f"{at}.labelme:LabelMeExport",
+        summary="LabelMe, exported: 0001_json/{img,label,label_viz}.png",
     )
     register("voc", f"{at}.voc:PascalVOC", summary="Pascal VOC: JPEGImages, Annotations, SegmentationClass, ...")
     register("coco", f"{at}.coco:Coco", summary="COCO: annotations/instances_*.json, panoptic PNGs, and their images")

@@ -40,6 +40,14 @@ class Rejected(StrEnum):
     passed = "pass"
 
 
+class LabelMeImage(StrEnum):
+    """What becomes of photos inside of label files."""
+
+    embed = "embed"
+    drop = "drop"
+    keep = "keep"
+
+
 class Direction(StrEnum):
     """Which of a run's two generators."""
 
@@ -70,6 +78,13 @@ def command(
         str | None,
         typer.Option(
             metavar="WxH", help="Bring images to this size, and boxes, intrinsics, flow, masks ... with them."
+        ),
+    ] = None,
+    labelme_image: Annotated[
+        LabelMeImage | None,
+        typer.Option(
+            "--labelme-image",
+            help="The photos inside of LabelMe's JSON files: embed the translated ones, drop them, or keep them; keep.",
         ),
     ] = None,
     gate: Annotated[
@@ -138,6 +153,7 @@ def command(
         "carry": carry.value if carry else None,
         "quality": quality,
         "resize": size_of(resize, "--resize") if resize else None,
+        "labelme_image": labelme_image.value if labelme_image else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,
     }
@@ -198,6 +214,7 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         carry=section.carry,
         quality=section.quality,
         resize=section.resize,
+        labelme_image=section.labelme_image,
         gate=tuple(section.gate),
         rejected=section.rejected,
     )
@@ -263,7 +280,9 @@ def _sizes(plan: "Plan") -> "Iterator[str]":
     for role in Role:
         others = [job for job in plan.todo if not job.translate and job.role is role]
         groups[f"to resize: {role}"] = [job for job in others if job.resize]
-        groups[f"to {mode_of(role, plan.record.carry)}: {role}"] = [job for job in others if not job.resize]
+        groups[f"to edit: {role}"] = [job for job in others if job.embedding and not job.resize]
+        rest = [job for job in others if not job.resize and not job.embedding]
+        groups[f"to {mode_of(role, plan.record.carry)}: {role}"] = rest
     for name, jobs in groups.items():
         if jobs:
             yield f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}"
@@ -282,9 +301,10 @@ def show_summary(summary: "ConversionSummary") -> None:
     share = f"share {summary.share[0] + 1} of {summary.share[1]}: " if summary.share else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
     limit = f", limited by {summary.limit}" if summary.limit else ""
-    resized = f"{summary.resized} files resized, " if record.resize else ""
+    changed = f"{summary.resized} files resized, " if record.resize else ""
+    changed += f"{summary.edited} files edited, " if summary.edited else ""
     out.print(
-        f"{share}{summary.converted} frames converted, {resized}{summary.carried} files carried, {summary.skipped} "
+        f"{share}{summary.converted} frames converted, {changed}{summary.carried} files carried, {summary.skipped} "
         f"done before, {len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}"
         f"{limit}"
     )

@@ -299,6 +299,8 @@ class Conversion(Section):
         quality: Of JPEG files.
         resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
             sizes stay.
+        labelme_image: What becomes of the photos inside of LabelMe's JSON files: ``"embed"``: the translated ones take
+            their place; ``"drop"``: none is inside; ``"keep"``: the files stay as they are.
         gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"`` and
             ``"lost_edges<=0.1"``. Empty: nothing.
         rejected: What takes the place of those that do not: ``"aside"``: the frame as it was; ``"blend"``: a mixture of
@@ -316,6 +318,7 @@ class Conversion(Section):
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     quality: int = Field(95, ge=1, le=100)
     resize: _Size | None = None
+    labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: list[str] = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
 

@@ -12,6 +12,7 @@ forecast.py  how long will it take?
 shares.py    several processes at the work: who does what, who is there
 space.py     is there room for it on the disk?
 pipeline.py  decode, translate, judge, encode, carry: threads, each file whole or not at all
+embedding.py photos inside of label files: what becomes of them
 gate.py      is a translation good enough, and what takes its place if it is not?
 meters.py    which stage limits the work
 carry.py     copies and links
@@ -99,6 +100,7 @@ class ConversionSummary:
     converted: int
     rejected: Mapping[str, int]
     resized: int
+    edited: int
     carried: int
     skipped: int
     failed: list[tuple[str, str]]
@@ -153,6 +155,7 @@ def convert(
         converted=tally.done["converted"] + tally.done["rejected"],
         rejected=dict(sorted((plan.rejected + tally.rejected).items())),
         resized=tally.done["resized"],
+        edited=tally.done["edited"],
         carried=tally.done["carried"],
         skipped=len(plan.own) - len(plan.todo),
         failed=sorted(tally.failed),
@@ -267,4 +270,4 @@ def _leave(plan: Plan) -> int | None:
     def size_of(path: str) -> int | None:
         return (stat_of(plan.out / path) or (None,))[0]
 
-    return sum(not is_done(job, lines.get(job.path), size_of) for job in plan.elsewhere)
+    return sum(not is_done(job, lines, size_of) for job in plan.elsewhere)

@@ -1,12 +1,13 @@
 """The files of a conversion: what becomes of each, and whether it is done."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
 
 from sim2real.conversion.carry import mode_of
+from sim2real.conversion.embedding import Embedding
 from sim2real.conversion.manifest import Line, Status, aside
 from sim2real.conversion.resizing import Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset
@@ -28,6 +29,7 @@ class Job:
         stat: :func:`stat_of` it when the plan was made.
         stale: What in it, or in its name, tells the old looks; empty for nothing.
         resize: How it is resized.
+        embedding: What becomes of a photo inside of it.
     """
 
     path: str
@@ -36,6 +38,12 @@ class Job:
     stat: tuple[int, int] | None
     stale: str = ""
     resize: Resize | None = None
+    embedding: Embedding | None = None
+
+    @property
+    def follows(self) -> str:
+        """The image that has to be there before this file can be written; empty for none."""
+        return self.embedding.image if self.embedding else ""
 
     @property
     def size(self) -> int:
@@ -50,11 +58,13 @@ class Job:
     @property
     def aim(self) -> Status:
         """What the manifest says of it when it is done."""
-        return "converted" if self.translate else "resized" if self.resize else "carried"
+        if self.translate:
+            return "converted"
+        return "resized" if self.resize else "edited" if self.embedding else "carried"
 
     def mode(self, wanted: str) -> str:
         """How it comes over if links are wanted for what does not change."""
-        return "copy" if self.resize else mode_of(self.role, wanted)
+        return "copy" if self.resize or self.embedding else mode_of(self.role, wanted)
 
 
 def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]:
@@ -90,19 +100,21 @@ def stat_of(path: str | Path) -> tuple[int, int] | None:
     return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
 
 
-def is_done(job: Job, line: Line | None, size_of: Callable[[str], int | None]) -> bool:
+def is_done(job: Job, lines: Mapping[str, Line], size_of: Callable[[str], int | None]) -> bool:
     """Whether a file is done, by what the manifest says of it.
 
     Args:
         job: The file.
-        line: What the manifest says.
+        lines: What the manifest says, by path.
         size_of: Bytes of a file of the converted dataset, by relative path; None if it is absent.
     """
+    line, image = lines.get(job.path), lines.get(job.follows)
     return (
         line is not None
         and (line.status == job.aim or (line.status == "rejected" and job.translate))
         and (line.source_size, line.source_mtime_ns) == job.stat
         and line.resized_from == (job.resize.source if job.resize else None)
+        and line.embedded_sha256 == (image.sha256 if image else None)
         and line.size == size_of(job.path)
         and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
     )

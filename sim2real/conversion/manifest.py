@@ -16,6 +16,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, cast
 
+from sim2real.conversion.embedding import Inside
 from sim2real.conversion.gate import Rejected, parse_gate
 from sim2real.conversion.options import Carry
 from sim2real.datasets.base import STATE_FOLDER, Role, Side
@@ -39,7 +40,7 @@ from sim2real.stored import (
     parse_json,
 )
 
-Status = Literal["converted", "rejected", "resized", "carried", "failed"]
+Status = Literal["converted", "rejected", "resized", "edited", "carried", "failed"]
 _ASIDE: Final = f"{STATE_FOLDER}/rejected"
 _FLUSH_EVERY = 64  # lines, or
 _FLUSH_AFTER = 5  # seconds: what a kill costs
@@ -84,6 +85,7 @@ class Record:
         rejected: What becomes of those that do not, see :mod:`sim2real.conversion.gate`.
         resize: Size [W, H] that all images are brought to, and with them all that depends on it; None: as they are.
         as_image: Globs of images that are a camera's because the user says so, see :mod:`sim2real.datasets.photos`.
+        labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
     """
 
@@ -112,6 +114,7 @@ class Record:
     rejected: Rejected = "aside"
     resize: Size | None = None
     as_image: list[str] = field(default_factory=list)
+    labelme_image: Inside = "keep"
     stale: dict[str, Count] = field(default_factory=dict)
 
     _FREE = (
@@ -142,7 +145,8 @@ class Line:
     """What became of one file; sizes in bytes, ``width`` and ``height`` of translated images only.
 
     ``"resized"`` is what was not translated, but brought to the new size of the images; ``resized_from`` is the size of
-    the source's images that it tells of, ``"1242x375"``, or its own if it is one.
+    the source's images that it tells of, ``"1242x375"``, or its own if it is one. ``"edited"`` is what stays as it was
+    but for a photo inside of it; where that, resized or not, is a translated one now, it has ``embedded_sha256``.
 
     What in the file, or in its name, still tells the old looks is ``stale``.
 
@@ -170,6 +174,7 @@ class Line:
     aside_sha256: Digest | None = None
     resized_from: str | None = None
     stale: str | None = None
+    embedded_sha256: Digest | None = None
 
     def dump(self) -> str:
         """The line of the manifest, without what is empty."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sim2real.conversion.embedding import Inside
 from sim2real.conversion.gate import Rejected
 from sim2real.devices import usable_cores
 from sim2real.errors import SettingsError
@@ -27,6 +28,7 @@ class ConvertOptions:
         limit: Translate only so many frames, the first ones, and leave out the images of the others.
         carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
         resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
+        labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
         quality: Of JPEG, 1 to 100.
         batch_size: Frames at once; None for what suits the device.
         engine: Registered engine; ``"auto"`` is the fastest that makes torch's picture.
@@ -52,6 +54,7 @@ class ConvertOptions:
     limit: int | None = None
     carry: Carry = "copy"
     resize: tuple[int, int] | None = None
+    labelme_image: Inside = "keep"
     quality: int = 95
     batch_size: int | None = None
     engine: str = "auto"

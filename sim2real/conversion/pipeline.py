@@ -25,7 +25,7 @@ from sim2real.conversion.jobs import Job, stat_of
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
-from sim2real.conversion.resizing import DamageError, Resize
+from sim2real.conversion.resizing import DamageError
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, decode_picture, encode_picture, read_header, resize_picture
@@ -132,7 +132,12 @@ class Pipeline:
         self._on_the_way: dict[str, int] = {}  # pixels of the frames that are between decoding and the disk
         self._tally = Tally()
         self._told = Counter[str]()
-        frames = sum(job.translate for job in plan.todo)
+        images = {job.path for job in plan.todo if job.translate}
+        self._following: dict[str, list[Job]] = {}  # an image -> what can be written when that is there
+        for job in plan.todo:
+            if job.follows in images:
+                self._following.setdefault(job.follows, []).append(job)
+        frames = len(images)
         self._totals = {"converting": frames, "carrying": len(plan.todo) - frames}
 
     def run(self) -> Tally:
@@ -143,7 +148,8 @@ class Pipeline:
             OSError: Something cannot be written.
         """
         begin = time.monotonic()
-        others = iter([job for job in self._plan.todo if not job.translate])
+        waiting = {job.path for jobs in self._following.values() for job in jobs}
+        others = iter([job for job in self._plan.todo if not job.translate and job.path not in waiting])
         try:
             for stage, total in self._totals.items():
                 if total:
@@ -273,6 +279,8 @@ class Pipeline:
             return
         height, width = rgb.shape[:2]
         self._done(job, replace(line, width=width, height=height, notes=picture.notes + notes))
+        for each in self._following.get(job.path, ()):
+            self._carry(each)
 
     def _put(self, decoded: _Decoded, outcome: Outcome) -> Line:
         """Write what becomes of a frame; a translation that is kept aside is there before what takes its place."""
@@ -309,7 +317,7 @@ class Pipeline:
 
     def _carry(self, job: Job) -> None:
         try:
-            line = self._resize(job, job.resize) if job.resize else self._as_it_is(job)
+            line = self._edit(job) if job.resize or job.embedding else self._as_it_is(job)
         except SourceError as error:
             self._fail(job, error)
             return
@@ -319,18 +327,19 @@ class Pipeline:
         digest = self._bring(job)
         return _line(job, digest, digest, job.size)
 
-    def _resize(self, job: Job, resize: Resize) -> Line:
-        """Bring over a file that depends on the size of the images."""
+    def _edit(self, job: Job) -> Line:
+        """Bring over a file that depends on the size of the images, or has one of them inside."""
         source = self._plan.source / job.path
         with _unchanged(job, source):
             original = _read(source)
         try:
-            data = resize(original)
+            data = job.resize(original) if job.resize else original
+            data, embedded = job.embedding(data, self._plan.out) if job.embedding else (data, None)
         except DamageError as error:
-            raise SourceError(f"cannot be resized: {error}") from error
+            raise SourceError(f"cannot be {job.aim}: {error}") from error
         write_whole(self._target(job.path), data)
         line = _line(job, hashlib.sha256(original).hexdigest(), hashlib.sha256(data).hexdigest(), len(data))
-        return replace(line, resized_from=resize.source)
+        return replace(line, resized_from=job.resize.source if job.resize else None, embedded_sha256=embedded)
 
     def _bring(self, job: Job) -> str:
         """Bring a file over byte for byte; returns its SHA-256."""
@@ -359,10 +368,12 @@ class Pipeline:
 
     def _fail(self, job: Job, error: Exception) -> None:
         reason = str(error).removeprefix(f"{self._plan.source / job.path}: ")
+        following = [(each, f"its photo {job.path} failed") for each in self._following.get(job.path, ())]
         with self._changed:
-            self._manifest.add(Line(path=job.path, role=job.role, status="failed", reason=reason))
-            self._tally.failed.append((job.path, reason))
-            self._tell(job)
+            for each, why in [(job, reason), *following]:
+                self._manifest.add(Line(path=each.path, role=each.role, status="failed", reason=why))
+                self._tally.failed.append((each.path, why))
+                self._tell(each)
         if not self._keep_going:
             message = (
                 f"{self._plan.source / job.path}: {reason}; what is finished is kept: mend the file and run the same "

@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
 from sim2real import __version__
+from sim2real.conversion.embedding import check_sizes, embeddings
 from sim2real.conversion.gate import Rule, parse_gate
 from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
@@ -123,6 +124,10 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     ]
     if options.resize:
         jobs = with_sizes(jobs, dataset, options.resize)
+    inside = embeddings(dataset, {job.path for job in jobs if job.translate}, options.labelme_image)
+    if options.resize:
+        check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
+    jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
     return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate)
 
 
@@ -173,6 +178,7 @@ def make_plan(
         exclude=list(options.exclude),
         as_image=list(dataset.as_image),
         limit=options.limit,
+        labelme_image=options.labelme_image,
         frames=sum(job.translate for job in jobs),
         files=len(jobs),
         gate=[str(rule) for rule in found.gate],
@@ -197,7 +203,8 @@ def make_plan(
         )
         raise Sim2RealError(message)
     known = {} if options.overwrite else lines
-    undone = [job for job in jobs if not is_done(job, known.get(job.path), present.get)]
+    open_paths = {job.path for job in jobs if not is_done(job, known, present.get)}
+    undone = [job for job in jobs if job.path in open_paths or job.follows in open_paths]
     done = known.keys() & paths - {job.path for job in undone}
     kept_aside = {aside(path) for path in done if known[path].aside_sha256}
     stale = {path for path in present if path.startswith(aside("")) and path not in kept_aside}
@@ -281,10 +288,12 @@ def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
 
 
 def _own(jobs: list[Job], share: tuple[int, int] | None) -> list[Job]:
-    """Every so many-th image and every so many-th other file: what is done already changes nothing about it."""
+    """Every so many-th image, what follows these, and every so many-th other file: whatever is done already."""
     index, count = share or (0, 1)
-    kinds = ([job for job in jobs if job.translate], [job for job in jobs if not job.translate])
-    return [job for kind in kinds for job in kind[index::count]]
+    images = [job for job in jobs if job.translate][index::count]
+    here = {job.path for job in images}
+    others = [job for job in jobs if not job.translate and not job.follows][index::count]
+    return [*images, *(job for job in jobs if job.follows in here), *others]
 
 
 def check_places(source: Path, out: Path) -> None:

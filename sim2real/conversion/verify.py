@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from sim2real.conversion.embedding import Embedding, embeddings
 from sim2real.conversion.manifest import Line, Record, aside, contents, layout_of, read_manifest, read_record
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
@@ -117,7 +118,9 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         problems.append(Problem("missing", ".", f"{record.files - len(expected)} files that conversion.json counts"))
     owners = {line.sha256: line.path for line in lines.values() if line.sha256}
     resizer = Resizer(dataset, (record.resize[0], record.resize[1])) if dataset and record.resize else None
-    check = _Check(out, source, resizer, lines, present, owners)
+    translated = {item.path for item in expected if item.translated}
+    inside = embeddings(dataset, translated, record.labelme_image) if dataset else {}
+    check = _Check(out, source, resizer, inside, lines, present, owners)
     for done, found in enumerate(in_order(check, expected, _WORKERS), 1):
         problems.extend(found)
         progress("verifying", done, len(expected))
@@ -148,6 +151,7 @@ class _Check:
     out: Path
     source: Path | None
     resizer: Resizer | None
+    embeddings: dict[str, Embedding]
     lines: dict[str, Line]
     present: dict[str, int]
     owners: dict[str, str]
@@ -215,6 +219,8 @@ class _Check:
             yield "label" if item.role is Role.LABEL else "changed", reason
 
     def _not_as_it_is(self, source: Path, item: _Expected, resize: Resize | None, *, same: bool) -> str:
+        if embedding := self.embeddings.get(item.path):
+            return _not_edited(source, self.out, item.path, resize, embedding)
         if resize:
             return _not_resized(source, self.out / item.path, resize)
         return "" if same else "not the bytes of the source"
@@ -256,6 +262,18 @@ def _not_resized(source: Path, path: Path, resize: Resize) -> str:
     except (OSError, ImageError, DamageError) as error:
         return f"cannot be compared with its source: {error}"
     return "" if same else "not what its source becomes at the new size"
+
+
+def _not_edited(source: Path, out: Path, path: str, resize: Resize | None, embedding: Embedding) -> str:
+    """Why a file is not its source with another photo inside, at the new size if there is one; empty if it is."""
+    try:
+        data = source.read_bytes()
+        wanted, _ = embedding(resize(data) if resize else data, out)
+        same = wanted == (out / path).read_bytes()
+    except (OSError, DamageError) as error:
+        return f"cannot be compared with its source: {error}"
+    inside = f"the bytes of {embedding.image}" if embedding.image else "none"
+    return "" if same else f"not its source with another photo inside, {inside}"
 
 
 def _unlike(source: Path, path: Path, resize: Resize | None) -> str:

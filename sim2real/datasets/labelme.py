@@ -59,9 +59,11 @@ class LabelMe:
         },
         licence="that of your own data",
         irregularities=(
-            "By default each JSON file holds its photo (`imageData`), which LabelMe, and what exports from it, read in "
-            "place of the image file: after a conversion that is the old photo. `convert --labelme-image embed` puts "
-            "the translated one there, `drop` none, so that the image file is read; `keep` is the default.",
+            (
+                "By default each JSON file holds its photo (`imageData`), which LabelMe and what exports from it read "
+                "in place of the image file: after a conversion that is the old photo. `convert --labelme-image embed` "
+                "puts the translated one there, `drop` none, so that the image file is read; `keep` is the default."
+            ),
             "Shapes of photos with an EXIF orientation lie on the photo as it is shown, not as it is stored.",
             "Photos beside them without a JSON file are translated too; they have no labels.",
             "Photos that only the JSON files hold are not translated: export them first (`labelme_export_json`).",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from sim2real.datasets.masks import Mask
-from sim2real.datasets.resizing import Scale, along_x, along_y
+from sim2real.datasets.resizing import Scale
 from sim2real.datasets.resizing_documents import document, moved_points, scale_of
 from sim2real.imageio import decode_label, encode_png
 

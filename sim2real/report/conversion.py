@@ -112,11 +112,14 @@ def _facts(conversion: Conversion) -> Iterator[Fact]:
 
 def _labels(conversion: Conversion) -> Fact:
     labels = Counter(line.status for line in conversion.lines.values() if line.role == Role.LABEL)
-    carried, resized = labels["carried"], labels["resized"]
-    said = "carried byte for byte"
-    if resized:
-        said = "resized with the images" + (f", {carried:,} of them {said}" if carried else "")
-    return Fact("Labels", f"{carried + resized:,} files", said)
+    ways = {
+        "resized": "resized with the images",
+        "edited": "unchanged but for the photos inside",
+        "carried": "carried byte for byte",
+    }
+    said = [(labels[status], how) for status, how in ways.items() if labels[status]]
+    told = ", ".join(f"{count:,} {how}" if len(said) > 1 else how for count, how in said)
+    return Fact("Labels", f"{sum(count for count, _ in said):,} files", told)
 
 
 def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
