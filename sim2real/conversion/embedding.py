@@ -45,9 +45,10 @@ class Embedding:
         """
         picture = (out / self.image).read_bytes() if self.image else None
         try:
-            return self.replace(data, picture), picture and hashlib.sha256(picture).hexdigest()
+            edited = self.replace(data, picture)
         except ValueError as error:
             raise DamageError(str(error)) from error
+        return edited, None if picture is None else hashlib.sha256(picture).hexdigest()
 
 
 def embeddings(dataset: "Dataset", translated: Collection[str], inside: str) -> dict[str, Embedding]:

@@ -5,6 +5,7 @@ Names and fields: wkentaro/labelme, labelme/label_file.py, labelme/utils/shape.p
 
 import base64
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -245,8 +246,9 @@ def _shape(entry: Mapping[str, Any]) -> Shape | None:
         case "rectangle":
             points = rectangle(*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
         case "circle":
-            radius = float(np.hypot(*(points[1] - points[0])))
-            points = ellipse(*points[0].tolist(), radius, radius)
+            (x, y), (edge_x, edge_y) = points.tolist()
+            radius = math.hypot(edge_x - x, edge_y - y)
+            points = ellipse(x, y, radius, radius)
         case "mask":
             (left, top), _ = np.floor(points).tolist()
             mask = decode_label(base64.b64decode(entry["mask"]), Path("mask")) > 0

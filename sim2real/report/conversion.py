@@ -112,7 +112,7 @@ def _facts(conversion: Conversion) -> Iterator[Fact]:
 
 def _labels(conversion: Conversion) -> Fact:
     labels = Counter(line.status for line in conversion.lines.values() if line.role == Role.LABEL)
-    ways = {
+    ways: dict[Status, str] = {
         "resized": "resized with the images",
         "edited": "unchanged but for the photos inside",
         "carried": "carried byte for byte",
