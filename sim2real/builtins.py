@@ -41,82 +41,63 @@ def register_methods(register: Register) -> None:  # noqa: D103
 
 @hookimpl
 def register_datasets(register: Register) -> None:  # noqa: D103
-    at = "sim2real.datasets"
-    register("vkitti2", f"{at}.vkitti:VirtualKitti2", summary="Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/...")
-    register("vkitti1", f"{at}.vkitti:VirtualKitti1", summary="Virtual KITTI 1.3.1: vkitti_1.3.1_rgb/0001/clone/...")
-    register(
-        "unity-solo", f"{at}.solo:Solo", summary="Unity Perception: sequence.0/{step0.frame_data.json,step0.camera.png}"
-    )
-    register(
-        "unity-perception", f"{at}.solo:Perception", summary="Unity Perception before SOLO: Dataset*/captures_000.json"
-    )
-    register(
-        "replicator-basic", f"{at}.replicator:ReplicatorBasic", summary="Isaac Sim, BasicWriter: rgb_0000.png, ..."
-    )
-    register(
-        "replicator-coco", f"{at}.replicator:ReplicatorCoco", summary="Isaac Sim, CocoWriter: coco_annotations_*.json"
-    )
-    register(
-        "replicator-kitti",
-        f"{at}.replicator:ReplicatorKitti",
-        summary="Isaac Sim, KittiWriter: <camera>/rgb/0.png, ...",
-    )
-    register("replicator-pose", f"{at}.replicator:ReplicatorPose", summary="Isaac Sim, PoseWriter: 000000.{png,json}")
-    register(
-        "replicator-mobilitygen",
-        f"{at}.replicator:ReplicatorMobilityGen",
-        summary="Isaac Sim, MobilityGen: state/rgb/<camera>/00000000.jpg",
-    )
-    register("hypersim", f"{at}.hypersim:Hypersim", summary="Hypersim: ai_001_001/images/scene_cam_00_...")
-    register(
-        "hypersim-marigold", f"{at}.hypersim:HypersimMarigold", summary="Hypersim for Marigold: rgb_cam_00_fr0000.png"
-    )
-    register("tartanair-v2", f"{at}.tartanair:TartanAirV2", summary="TartanAir V2, TartanGround: Data_easy/P000/...")
-    register("tartanair", f"{at}.tartanair:TartanAir", summary="TartanAir: <environment>/Easy/P000/image_left/...")
-    register("airsim", f"{at}.airsim:AirSim", summary="AirSim recordings: airsim_rec.txt, images/img_..._0_....png")
-    register(
-        "carla-bench2drive", f"{at}.carla:CarlaBench2Drive", summary="Bench2Drive: <clip>/camera/rgb_front/00000.jpg"
-    )
-    register("carla-garage", f"{at}.carla:CarlaGarage", summary="carla_garage (TransFuser): <route>/rgb/0000.jpg, ...")
-    register("carla-opv2v", f"{at}.carla:CarlaOpv2v", summary="OPV2V, V2XSet: <vehicle>/000069_camera0.png, ...")
-    register("carla-shift", f"{at}.carla:CarlaShift", summary="SHIFT, unpacked: images/train/front/img/<sequence>/...")
-    register(
-        "carla-data-collector", f"{at}.carla:CarlaDataCollector", summary="CARLA (CoIL): episode_00000/CentralRGB_..."
-    )
-    register("carla-kitti", f"{at}.carla:CarlaKitti", summary="KITTI-CARLA: Town01/generated/images_rgb/0000_0.png")
-    register(
-        "nuimages", f"{at}.nuscenes:NuImages", summary="nuImages: samples/CAM_FRONT/..., v1.0-train/object_ann.json"
-    )
-    register("nuscenes", f"{at}.nuscenes:NuScenes", summary="nuScenes: samples/CAM_FRONT/..., v1.0-mini/scene.json")
-    register("cityscapes", f"{at}.cityscapes:Cityscapes", summary="Cityscapes: leftImg8bit/train/aachen/...")
-    register("gta5", f"{at}.gta5:Gta5", summary="GTA5: images/00001.png, labels/00001.png")
-    register("synthia-rand", f"{at}.synthia:SynthiaRand", summary="SYNTHIA-RAND-CITYSCAPES: RGB, GT/LABELS, Depth")
-    register("synthia-seqs", f"{at}.synthia:SynthiaSequences", summary="SYNTHIA-SEQS: RGB/Stereo_Left/Omni_F/...")
-    register("bdd100k", f"{at}.bdd100k:Bdd100k", summary="BDD100K: images/10k/train/0a0a0b1a-7c39d841.jpg, labels/...")
-    register("mapillary-vistas", f"{at}.mapillary:MapillaryVistas", summary="Mapillary Vistas: training/images/...")
-    register("kitti-flow2015", f"{at}.kitti:KittiFlow2015", summary="KITTI stereo, flow and scene flow 2015")
-    register(
-        "kitti-raw", f"{at}.kitti:KittiRaw", summary="KITTI raw drives: 2011_09_26_drive_0001_sync/image_02/data/..."
-    )
-    register("kitti-depth", f"{at}.kitti:KittiDepth", summary="KITTI depth, selected frames: val_selection_cropped/...")
-    register("kitti-odometry", f"{at}.kitti:KittiOdometry", summary="KITTI odometry: sequences/00/image_2/...")
-    register("kitti-tracking", f"{at}.kitti:KittiTracking", summary="KITTI tracking: training/image_02/0000/...")
-    register(
-        "kitti-semantics", f"{at}.kitti:KittiSemantics", summary="KITTI semantics 2015: training/{image_2,semantic}/..."
-    )
-    register("kitti-object", f"{at}.kitti:KittiObject", summary="KITTI object: training/{image_2,label_2,calib}/...")
-    register("labelme", f"{at}.labelme:LabelMe", summary="LabelMe: 0001.jpg, 0001.json with its shapes")
-    register(
-        "labelme-export",
-        f"{at}.labelme:LabelMeExport",
-        summary="LabelMe, exported: 0001_json/{img,label,label_viz}.png",
-    )
-    register("voc", f"{at}.voc:PascalVOC", summary="Pascal VOC: JPEGImages, Annotations, SegmentationClass, ...")
-    register("coco", f"{at}.coco:Coco", summary="COCO: annotations/instances_*.json, panoptic PNGs, and their images")
-    register("yolo", f"{at}.yolo:Yolo", summary="YOLO: images/.../0001.jpg, labels/.../0001.txt")
-    register("cyclegan", f"{at}.cyclegan:CycleGAN", summary="CycleGAN folders: trainA, trainB, testA, testB")
-    register("kaggle-monet", f"{at}.cyclegan:KaggleMonet", summary="Kaggle's gan-getting-started: monet_jpg, photo_jpg")
-    register("images", f"{at}.images:Images", summary="any folder of images; everything else is carried")
+    layouts = {  # the more specific first
+        "vkitti2": ("vkitti:VirtualKitti2", "Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/..."),
+        "vkitti1": ("vkitti:VirtualKitti1", "Virtual KITTI 1.3.1: vkitti_1.3.1_rgb/0001/clone/..."),
+        "unity-solo": ("solo:Solo", "Unity Perception: sequence.0/{step0.frame_data.json,step0.camera.png}"),
+        "unity-perception": ("solo:Perception", "Unity Perception before SOLO: Dataset*/captures_000.json"),
+        "replicator-basic": ("replicator:ReplicatorBasic", "Isaac Sim, BasicWriter: rgb_0000.png, ..."),
+        "replicator-coco": ("replicator:ReplicatorCoco", "Isaac Sim, CocoWriter: coco_annotations_*.json"),
+        "replicator-kitti": ("replicator:ReplicatorKitti", "Isaac Sim, KittiWriter: <camera>/rgb/0.png, ..."),
+        "falling-things": ("ndds:FallingThings", "Falling Things: 000000.left.{jpg,json,seg.png}, ..."),
+        "ndds": ("ndds:Ndds", "NDDS: 000000.{png,json,cs.png,...}, _camera_settings.json"),
+        "replicator-pose": ("replicator:ReplicatorPose", "Isaac Sim, PoseWriter: 000000.{png,json}"),
+        "replicator-mobilitygen": (
+            "replicator:ReplicatorMobilityGen",
+            "Isaac Sim, MobilityGen: state/rgb/<camera>/00000000.jpg",
+        ),
+        "hypersim": ("hypersim:Hypersim", "Hypersim: ai_001_001/images/scene_cam_00_..."),
+        "hypersim-marigold": ("hypersim:HypersimMarigold", "Hypersim for Marigold: rgb_cam_00_fr0000.png"),
+        "tartanair-v2": ("tartanair:TartanAirV2", "TartanAir V2, TartanGround: Data_easy/P000/..."),
+        "tartanair": ("tartanair:TartanAir", "TartanAir: <environment>/Easy/P000/image_left/..."),
+        "kubric": ("kubric:Kubric", "Kubric: rgba_00000.png, segmentation_00000.png, ..."),
+        "nocs": ("nocs:Nocs", "NOCS: 0000_color.png, 0000_mask.png, 0000_coord.png, ..."),
+        "airsim": ("airsim:AirSim", "AirSim recordings: airsim_rec.txt, images/img_..._0_....png"),
+        "carla-bench2drive": ("carla:CarlaBench2Drive", "Bench2Drive: <clip>/camera/rgb_front/00000.jpg"),
+        "carla-garage": ("carla:CarlaGarage", "carla_garage (TransFuser): <route>/rgb/0000.jpg, ..."),
+        "carla-opv2v": ("carla:CarlaOpv2v", "OPV2V, V2XSet: <vehicle>/000069_camera0.png, ..."),
+        "carla-shift": ("carla:CarlaShift", "SHIFT, unpacked: images/train/front/img/<sequence>/..."),
+        "carla-data-collector": ("carla:CarlaDataCollector", "CARLA (CoIL): episode_00000/CentralRGB_..."),
+        "carla-kitti": ("carla:CarlaKitti", "KITTI-CARLA: Town01/generated/images_rgb/0000_0.png"),
+        "nuimages": ("nuscenes:NuImages", "nuImages: samples/CAM_FRONT/..., v1.0-train/object_ann.json"),
+        "nuscenes": ("nuscenes:NuScenes", "nuScenes: samples/CAM_FRONT/..., v1.0-mini/scene.json"),
+        "cityscapes": ("cityscapes:Cityscapes", "Cityscapes: leftImg8bit/train/aachen/..."),
+        "gta5": ("gta5:Gta5", "GTA5: images/00001.png, labels/00001.png"),
+        "synthia-rand": ("synthia:SynthiaRand", "SYNTHIA-RAND-CITYSCAPES: RGB, GT/LABELS, Depth"),
+        "synthia-seqs": ("synthia:SynthiaSequences", "SYNTHIA-SEQS: RGB/Stereo_Left/Omni_F/..."),
+        "bdd100k": ("bdd100k:Bdd100k", "BDD100K: images/10k/train/0a0a0b1a-7c39d841.jpg, labels/..."),
+        "mapillary-vistas": ("mapillary:MapillaryVistas", "Mapillary Vistas: training/images/..."),
+        "kitti-flow2015": ("kitti:KittiFlow2015", "KITTI stereo, flow and scene flow 2015"),
+        "kitti-raw": ("kitti:KittiRaw", "KITTI raw drives: 2011_09_26_drive_0001_sync/image_02/data/..."),
+        "kitti-depth": ("kitti:KittiDepth", "KITTI depth, selected frames: val_selection_cropped/..."),
+        "kitti-odometry": ("kitti:KittiOdometry", "KITTI odometry: sequences/00/image_2/..."),
+        "kitti-tracking": ("kitti:KittiTracking", "KITTI tracking: training/image_02/0000/..."),
+        "kitti-semantics": ("kitti:KittiSemantics", "KITTI semantics 2015: training/{image_2,semantic}/..."),
+        "kitti-object": ("kitti:KittiObject", "KITTI object: training/{image_2,label_2,calib}/..."),
+        "udacity": ("driving:Udacity", "Udacity's simulator: driving_log.csv, IMG/center_....jpg"),
+        "donkeycar": ("driving:DonkeyCar", "donkeycar: catalog_0.catalog, images/0_cam_image_array_.jpg"),
+        "donkeycar-v1": ("driving:DonkeyCarRecords", "donkeycar before 4: record_0.json, 0_cam-image_array_.jpg"),
+        "labelme": ("labelme:LabelMe", "LabelMe: 0001.jpg, 0001.json with its shapes"),
+        "labelme-export": ("labelme:LabelMeExport", "LabelMe, exported: 0001_json/{img,label,label_viz}.png"),
+        "voc": ("voc:PascalVOC", "Pascal VOC: JPEGImages, Annotations, SegmentationClass, ..."),
+        "coco": ("coco:Coco", "COCO: annotations/instances_*.json, panoptic PNGs, and their images"),
+        "yolo": ("yolo:Yolo", "YOLO: images/.../0001.jpg, labels/.../0001.txt"),
+        "cyclegan": ("cyclegan:CycleGAN", "CycleGAN folders: trainA, trainB, testA, testB"),
+        "kaggle-monet": ("cyclegan:KaggleMonet", "Kaggle's gan-getting-started: monet_jpg, photo_jpg"),
+        "images": ("images:Images", "any folder of images; everything else is carried"),
+    }
+    for name, (target, summary) in layouts.items():
+        register(name, f"sim2real.datasets.{target}", summary=summary)
 
 
 @hookimpl

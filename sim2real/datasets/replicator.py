@@ -407,6 +407,8 @@ class ReplicatorPose(FolderLayout):
     def recognise(cls, tree: Tree) -> Match | None:
         """Images with JSON files of the same number, the first of which tells of a camera and of objects."""
         images = [image.path for image in tree.find(*cls.images)]
+        if next(tree.find(r"[^/]*", r"_(?:camera|object)_settings\.json"), None):  # NDDS
+            return None
         told = next((path for image in images if tree.has(path := f"{image.rpartition('.')[0]}.json")), "")
         head = read_head(tree.root / told) if told else b""
         return Match(cls.rule, len(images)) if b'"camera_data"' in head and b'"objects"' in head else None

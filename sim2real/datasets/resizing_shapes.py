@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from sim2real.datasets.masks import Mask
-from sim2real.datasets.resizing import Scale
-from sim2real.datasets.resizing_documents import document, moved_points, scale_of
+from sim2real.datasets.resizing import Change, Scale, along_x, along_y
+from sim2real.datasets.resizing_documents import change, document, moved_points, scale_of
 from sim2real.imageio import decode_label, encode_png
 
 _Entry = dict[str, Any]
@@ -71,3 +71,35 @@ def _labelme_mask(shape: _Entry, scale: Scale) -> None:
 
 LABELME: Final = document(_labelme)
 """A JSON file of LabelMe; the picture that it may hold is another matter."""
+
+
+def _ndds(content: Any, scale: Scale) -> None:  # noqa: ANN401
+    """Corners of boxes are rows and columns, points of cuboids columns and rows; all else is in space."""
+    for thing in content["objects"]:
+        for corner, (y, x) in (thing.get("bounding_box") or {}).items():
+            thing["bounding_box"][corner] = [along_y(y, scale), along_x(x, scale)]
+        if thing.get("projected_cuboid"):
+            thing["projected_cuboid"] = moved_points(thing["projected_cuboid"], scale)
+        if thing.get("projected_cuboid_centroid"):
+            thing["projected_cuboid_centroid"] = moved_points([thing["projected_cuboid_centroid"]], scale)[0]
+
+
+def _ndds_cameras(content: Any, scale: Scale) -> None:  # noqa: ANN401
+    for camera in content["camera_settings"]:
+        own = scale_of(camera["captured_image_size"], "width", "height", scale)
+        intrinsics = camera["intrinsic_settings"]
+        change(intrinsics, _NDDS_INTRINSICS, own)
+
+
+_NDDS_INTRINSICS: Final[dict[str, Change]] = {
+    "resX": lambda _, scale: scale.target[0],
+    "resY": lambda _, scale: scale.target[1],
+    **dict.fromkeys(("fx", "cx", "s"), along_x),
+    **dict.fromkeys(("fy", "cy"), along_y),
+}
+
+NDDS: Final = document(_ndds)
+"""000000.json of NDDS and Falling Things."""
+
+NDDS_CAMERAS: Final = document(_ndds_cameras, mixed=True)
+"""_camera_settings.json: the principal point is the middle of the image, 480 of 960, an edge of pixels."""

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from shlex import quote
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim2real.conversion.gate import parse_gate
 from sim2real.conversion.pipeline import Progress
@@ -24,6 +24,9 @@ from sim2real.report.plots import Bar, Bars, Drawing, Histogram
 from sim2real.report.run import Run
 from sim2real.report.settings import flat, grouped
 from sim2real.report.training import training_sections
+
+if TYPE_CHECKING:
+    from sim2real.conversion.manifest import Status
 
 _STATES = {"PASS": "good", "WARN": "open", "FAIL": "bad"}
 _GROUPS = {
