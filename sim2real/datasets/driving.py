@@ -35,8 +35,8 @@ class Udacity(FolderLayout):
         licence="of whoever recorded it; the simulator itself is MIT",
         irregularities=(
             (
-                "The table names photos by where they lay when they were recorded, mostly by an absolute path: a training "
-                "with the copy that follows it reads the old photos. `inspect` tells."
+                "The table names photos by where they lay when they were recorded, mostly by an absolute path: a "
+                "training with the copy that follows it reads the old photos. `inspect` tells."
             ),
             _TRUE,
         ),

@@ -61,8 +61,8 @@ class Kubric(FolderLayout):
         irregularities=(
             "Photos are RGBA; the alpha channel is kept.",
             (
-                "Depth (float TIFF), normals, coordinates and flow (16 bits, between the limits in data_ranges.json) are "
-                "carried, not decoded."
+                "Depth (float TIFF), normals, coordinates and flow (16 bits, between the limits in data_ranges.json) "
+                "are carried, not decoded."
             ),
             "`--resize` refuses depth, flow, and boxes in metadata.json; leave them out with `--exclude`.",
         ),
