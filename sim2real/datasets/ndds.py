@@ -6,7 +6,7 @@ To, Birchfield, "Falling Things", CVPR workshops 2018; princeton-vl/RAFT-Stereo,
 of its depth.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -33,7 +33,10 @@ class Ndds(FolderLayout):
     rule = "<number>.png with _camera_settings.json or _object_settings.json"
     _camera: ClassVar[str] = r"(?P<camera>(?:\.(?!(?:depth|cs|is|vm|micon|seg)\.)[A-Za-z]\w*)?)"
     images = (r"(?P<scene>[^/]*)", rf"(?P<frame>\d{{6}}){_camera}\.(?:png|jpe?g)")
-    evidence = ((r"[^/]*", r"_(?:camera|object)_settings\.json"), (r"[^/]*", r"\d{6}(?:\.\w+)?\.json"))
+    evidence: ClassVar[Sequence[tuple[str, str]]] = (
+        (r"[^/]*", r"_(?:camera|object)_settings\.json"),
+        (r"[^/]*", r"\d{6}(?:\.\w+)?\.json"),
+    )
     labels: ClassVar[Beside] = {
         "depth": ("{scene}", rf"(?P<frame>\d{{6}}){_camera}\.depth\.mm\.16\.png"),
         "segmentation": ("{scene}", rf"(?P<frame>\d{{6}}){_camera}\.cs\.png"),
@@ -50,7 +53,7 @@ class Ndds(FolderLayout):
         (r"(?:^|/)\d{6}\.(?:\w+\.)?(?:cs|is|seg|depth(?:\.[cm]m\.(?:8|16))?)\.png$", NEAREST),
     )
     per_metre: ClassVar[float] = 1000
-    sparse = ("depth", "segmentation")
+    sparse: ClassVar[Collection[str]] = ("depth", "segmentation")
     facts = Facts(
         title="NDDS",
         about="What NVIDIA's Deep learning Dataset Synthesizer exports from Unreal Engine: objects with poses, boxes, "

@@ -1,13 +1,28 @@
 """Rules for the files of labelling tools; see :mod:`sim2real.datasets.resizing`."""
 
 import base64
+import re
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from sim2real.datasets.masks import Mask
-from sim2real.datasets.resizing import Change, Scale, along_x, along_y
+from sim2real.datasets.masks import Mask, decode_runs, encode_runs
+from sim2real.datasets.resizing import (
+    Change,
+    Rule,
+    Scale,
+    along_x,
+    along_y,
+    centre_x,
+    centre_y,
+    first_x,
+    first_y,
+    last_x,
+    last_y,
+    pixels,
+    scaled_projection,
+)
 from sim2real.datasets.resizing_documents import change, document, moved_points, scale_of
 from sim2real.imageio import decode_label, encode_png
 
@@ -103,3 +118,98 @@ NDDS: Final = document(_ndds)
 
 NDDS_CAMERAS: Final = document(_ndds_cameras, mixed=True)
 """_camera_settings.json: the principal point is the middle of the image, 480 of 960, an edge of pixels."""
+
+
+def _bop_cameras(content: Any, scale: Scale) -> None:  # noqa: ANN401
+    for camera in content.values():
+        rows = scaled_projection(np.array(camera["cam_K"], float).reshape(3, 3), scale)
+        camera["cam_K"] = rows.ravel().tolist()
+
+
+def _bop_camera(content: Any, scale: Scale) -> None:  # noqa: ANN401
+    own = scale_of(content, "width", "height", scale)
+    change(content, {"fx": along_x, "fy": along_y, "cx": centre_x, "cy": centre_y}, own)
+
+
+def _bop_objects(content: Any, scale: Scale) -> None:  # noqa: ANN401
+    for entry in (each for entries in content.values() for each in entries):
+        for name in ("bbox_obj", "bbox_visib"):
+            left, top, width, height = entry[name]
+            if width >= 0 and height >= 0:  # -1: it cannot be seen
+                x, y = first_x(left, scale), first_y(top, scale)
+                entry[name] = [x, y, last_x(left + width, scale) - x, last_y(top + height, scale) - y]
+        change(entry, dict.fromkeys(("px_count_all", "px_count_valid", "px_count_visib"), pixels), scale)
+
+
+BOP_CAMERAS: Final = document(_bop_cameras)
+"""scene_camera.json of BOP: a matrix for each image; the factor of depth stays."""
+
+BOP_CAMERA: Final = document(_bop_camera, mixed=True)
+"""camera.json of BOP."""
+
+BOP_OBJECTS: Final = document(_bop_objects)
+"""scene_gt_info.json of BOP: boxes whose widths do not count the last pixel, and numbers of pixels."""
+
+
+def _createml(content: Any, scale: Scale) -> None:  # noqa: ANN401
+    for entry in content:
+        for annotation in entry.get("annotations") or entry.get("annotation") or ():
+            change(annotation["coordinates"], _MIDDLE, scale)
+
+
+_MIDDLE: Final[dict[str, Change]] = {"x": along_x, "y": along_y, "width": along_x, "height": along_y}
+
+CREATEML: Final = document(_createml)
+"""A JSON file of CreateML."""
+
+
+_CVAT_TAG: Final = re.compile(r"<(image|box|polygon|polyline|points|mask|ellipse|cuboid|track)\b[^>]*>")
+_CVAT_VALUE: Final = re.compile(r'(?<=\s)([\w-]+)="([^"]*)"')
+
+
+def _cvat(data: bytes, scale: Scale) -> bytes:
+    own = scale
+
+    def tag(found: re.Match[str]) -> str:
+        nonlocal own
+        kind, values = found[1], dict(_CVAT_VALUE.findall(found[0]))
+        if kind == "track":
+            raise ValueError("it tells of a video, not of images")
+        if kind == "image":
+            own = scale.of(float(values["width"]), float(values["height"]))
+            changed = dict(zip(("width", "height"), map(str, scale.target), strict=True))
+        else:
+            changed = _cvat_shape(kind, values, own)
+        return _CVAT_VALUE.sub(lambda each: f'{each[1]}="{changed.get(each[1], each[2])}"', found[0])
+
+    return _CVAT_TAG.sub(tag, data.decode("utf-8")).encode("utf-8")
+
+
+def _cvat_shape(kind: str, values: dict[str, str], scale: Scale) -> dict[str, str]:
+    """The attributes of a shape that change."""
+    if float(values.get("rotation") or 0):
+        require_same_shape(scale, f"a turned {kind}")
+    if kind == "mask":
+        left, top, width, height = (int(float(values[name])) for name in ("left", "top", "width", "height"))
+        mask = decode_runs([int(run) for run in values["rle"].split(",")], (height, width)).T
+        mask, left, top = moved_mask(mask, left, top, scale)
+        runs = ", ".join(map(str, encode_runs(mask.T)))
+        height, width = mask.shape
+        return {"rle": runs, "left": f"{left}", "top": f"{top}", "width": f"{width}", "height": f"{height}"}
+    changed = {name: _cvat_number(name, value, scale) for name, value in values.items() if _CVAT_PLACE.fullmatch(name)}
+    if "points" in values:
+        places = [map(float, point.split(",")) for point in values["points"].split(";")]
+        changed["points"] = ";".join(f"{along_x(x, scale):.12g},{along_y(y, scale):.12g}" for x, y in places)
+    return changed
+
+
+_CVAT_PLACE: Final = re.compile(r"[xy][tb][lr]\d?|[cr][xy]")
+
+
+def _cvat_number(name: str, value: str, scale: Scale) -> str:
+    along = along_x if "x" in name else along_y
+    return f"{along(float(value), scale):.12g}"
+
+
+CVAT: Final = Rule(_cvat, mixed=True)
+"""An XML file of CVAT for images."""

@@ -17,7 +17,18 @@ from sim2real.registry import registry
 Grow = Callable[..., Path]
 Plant = Callable[..., None]
 
-NAMING = {"airsim", "coco", "hypersim", "nuimages", "nuscenes", "replicator-coco", "unity-perception", "unity-solo"}
+NAMING = {
+    "airsim",
+    "coco",
+    "createml",
+    "cvat",
+    "hypersim",
+    "nuimages",
+    "nuscenes",
+    "replicator-coco",
+    "unity-perception",
+    "unity-solo",
+}
 NAMES = [entry.name for entry in registry().entries("datasets") if entry.owner == "sim2real"]
 
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.datasets.trees.common import Grow, halves, jpegs, photo, pngs, raw_png, write
 
 SETTINGS: dict[str, Any] = {
@@ -50,7 +52,7 @@ def falling_things(root: Path, *, frames: int = 2) -> Path:
                 jpegs(stem.parent, [f"{stem.name}.jpg"])
                 write(stem.with_name(f"{stem.name}.json"), json.dumps(FRAME, indent="\t"))
                 write(stem.with_name(f"{stem.name}.seg.png"), raw_png(halves(0, 12)))
-                write(stem.with_name(f"{stem.name}.depth.png"), raw_png(halves(65535, 15000, "uint16")))
+                write(stem.with_name(f"{stem.name}.depth.png"), raw_png(halves(65535, 15000, np.uint16)))
     return root
 
 
@@ -64,7 +66,7 @@ def ndds(root: Path, *, frames: int = 2, viewpoints: tuple[str, ...] = ("", ".cl
             write(root / f"{stem}.cs.png", raw_png(halves(0, 24)))
             write(root / f"{stem}.is.png", raw_png(photo(number)))
             write(root / f"{stem}.depth.png", raw_png(halves(3, 255)))
-            write(root / f"{stem}.depth.mm.16.png", raw_png(halves(65535, 1500, "uint16")))
+            write(root / f"{stem}.depth.mm.16.png", raw_png(halves(65535, 1500, np.uint16)))
             write(root / f"{stem}.depth.cm.8.png", raw_png(halves(3, 150)))
     return root
 

@@ -1,0 +1,146 @@
+"""BOP: the datasets of the Benchmark for 6D Object Pose Estimation, and what BlenderProc writes in their format.
+
+Names, fields and units: thodan/bop_toolkit, docs/bop_datasets_format.md; the coding of boxes: bop_toolkit_lib/misc.py,
+calc_2d_bbox, whose widths do not count the last pixel.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Frame, PathMatch, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import NOTHING, Box, Boxes, Depth, Instances, Label, Segmentation, read_index_mask
+from sim2real.datasets.layout import FolderLayout
+from sim2real.datasets.readers import finite, read_channels, read_json, remembered, telling
+from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
+from sim2real.datasets.resizing_documents import COCO
+from sim2real.datasets.resizing_shapes import BOP_CAMERA, BOP_CAMERAS, BOP_OBJECTS
+from sim2real.errors import DatasetError
+
+_SCENE = r"(?:^|/)\d{6}/"
+_read_again = remembered(8)(read_json)
+
+
+class Bop(FolderLayout):
+    """BOP: train_pbr/000000/{rgb,gray}/000000.png with depth, mask, mask_visib, scene_gt.json, scene_camera.json."""
+
+    name = "bop"
+    rule = "<scene>/{rgb,gray}/<frame>.png with scene_camera.json or scene_gt.json"
+    images = (r"(?P<scene>\d{6})/(?:rgb|gray)", r"(?P<frame>\d{6})\.(?:png|jpe?g|tiff?)")
+    evidence = ((r"\d{6}", r"scene_(?:camera|gt)\.json"),)
+    roles = (
+        (_SCENE + r"(?:scene_(?:camera|gt|gt_info|gt_coco)\w*\.json$|(?:depth|mask|mask_visib)/)", Role.LABEL),
+        (r"(?:^|/)(?:camera\w*|test_targets\w*)\.json$|(?:^|/)dataset_info\.md$|(?:^|/)models\w*/", Role.AUX),
+    )
+    resizing: ClassVar[Resizing] = (
+        (_SCENE + r"scene_camera\w*\.json$", BOP_CAMERAS),
+        (_SCENE + r"scene_gt_info\w*\.json$", BOP_OBJECTS),
+        (_SCENE + r"scene_gt_coco\w*\.json$", COCO),
+        (_SCENE + r"scene_gt\w*\.json$", KEEP),
+        (_SCENE + r"(?:depth|mask|mask_visib)/\d{6}\w*\.(?:png|tiff?)$", NEAREST),
+        (r"(?:^|/)camera\w*\.json$", BOP_CAMERA),
+        (r"(?:^|/)test_targets\w*\.json$|(?:^|/)models\w*/", KEEP),
+    )
+    sparse = ("instance", "segmentation", "depth", "boxes")  # the last of test images are not published
+    facts = Facts(
+        title="BOP",
+        about="The format of the Benchmark for 6D Object Pose Estimation (LM, T-LESS, YCB-V, HB, ITODD, ...), which "
+        "BlenderProc and other renderers write too.",
+        size="train_pbr of each dataset: 50,000 rendered images in 50 scenes.",
+        get="<https://bop.felk.cvut.cz/datasets>, or BlenderProc's `write_bop`.",
+        tree=(
+            "{camera,test_targets_bop19}.json\n"
+            "models/obj_000001.ply\n"
+            "train_pbr/000000/{rgb,gray}/000000.{jpg,png}\n"
+            "train_pbr/000000/depth/000000.png\n"
+            "train_pbr/000000/{mask,mask_visib}/000000_000000.png\n"
+            "train_pbr/000000/{scene_camera,scene_gt,scene_gt_info}.json"
+        ),
+        labels={
+            "depth": "millimetres / `depth_scale` of `scene_camera.json`; 0 is none",
+            "instance": "the place in `scene_gt.json`, of the masks of what is visible",
+            "segmentation": "`obj_id`, likewise",
+            "boxes": "`bbox_visib` with `obj_id`; objects that cannot be seen have none",
+        },
+        licence="that of the dataset, see its `dataset_info.md`",
+        irregularities=(
+            "Masks lie in a file for each object; the label of a frame is made of all of them.",
+            "Widths and heights of boxes do not count their last pixels; boxes are read with these.",
+            "Camera matrices may differ from image to image, and change with `--resize`, each by itself.",
+            "Older copies with YAML files are not recognised.",
+        ),
+        side=None,
+        folder="ycbv",
+    )
+
+    def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
+        """Depth by frame, the first mask of each frame, and the files of the scene."""
+        scene = tree.folder(folder.beside("{scene}"))
+        inside = f"{scene}/" if scene else ""
+        frames = tree.by_frame(folder.path, self.images[1])
+        masks: dict[str, str] = {}
+        for name in tree.names(tree.folder(f"{inside}mask_visib")):
+            masks.setdefault(name.partition("_")[0], f"{inside}mask_visib/{name}")
+        return {
+            "depth": tree.by_frame(tree.folder(f"{inside}depth"), r"(?P<frame>\d{6})\.(?:png|tiff?)"),
+            "instance": masks,
+            "segmentation": masks,
+            "boxes": dict.fromkeys(frames, tree.at(f"{inside}scene_gt_info.json")),
+        }
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label."""
+        path = self.root / frame.labels[kind]
+        if kind == "depth":
+            cameras = path.parent.with_name("scene_camera.json")
+            with telling(cameras, f"it does not tell the scale of {frame.labels[kind]}"):
+                scale = float(_read_again(cameras)[str(frame.index)]["depth_scale"])
+            return Depth(_metres(path, scale))
+        scene = path.parent if kind == "boxes" else path.parent.parent
+        objects = _objects(scene / "scene_gt.json", frame.index)
+        if kind == "boxes":
+            with telling(path, f"its boxes of {frame.image} are damaged"):
+                return Boxes(tuple(_boxes(_read_again(path)[str(frame.index)], objects)))
+        ids = self._drawn(path.parent, frame)
+        if kind == "instance":
+            return Instances(ids)
+        numbers = np.array([*objects, NOTHING], np.int32)  # the last one stands at -1
+        if ids.max() >= len(objects):
+            with telling(scene / "scene_gt.json", "it does not tell of all masks"):
+                raise LookupError(f"object {ids.max()} of {frame.image}")
+        return Segmentation(numbers[ids], {number: f"obj_{number:06d}" for number in objects})
+
+    @staticmethod
+    def _drawn(folder: Path, frame: Frame) -> NDArray[np.int32]:
+        """The place of the object of each pixel."""
+        ids: NDArray[np.int32] | None = None
+        for mask in sorted(folder.glob(f"{frame.index:06d}_*.png")):
+            inside = read_index_mask(mask).ids > 0
+            ids = np.full(inside.shape, NOTHING, np.int32) if ids is None else ids
+            with telling(mask, "it is no mask of an object"):
+                ids[inside] = int(mask.stem.rpartition("_")[2])
+        if ids is None:
+            raise DatasetError(f"{folder}: no mask is named as those of {frame.image} are")
+        return ids
+
+
+def _metres(path: Path, scale: float) -> NDArray[np.float32]:
+    values = read_channels(path, 1)[0]
+    return np.where(values == 0, np.nan, values * (scale / 1000)).astype(np.float32)
+
+
+def _objects(path: Path, frame: int) -> list[int]:
+    """The ids of the objects of a frame."""
+    with telling(path, f"it does not tell of the objects of frame {frame}"):
+        return [int(each["obj_id"]) for each in _read_again(path)[str(frame)]]
+
+
+def _boxes(told: list[Mapping[str, Any]], objects: list[int]) -> Iterator[Box]:
+    for entry, number in zip(told, objects, strict=True):
+        left, top, width, height = (finite(str(edge)) for edge in entry["bbox_visib"])
+        if width >= 0 and height >= 0:  # -1: it cannot be seen
+            yield Box(f"obj_{number:06d}", left, top, left + width + 1, top + height + 1)

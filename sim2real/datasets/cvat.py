@@ -1,0 +1,215 @@
+"""CVAT for images 1.1: annotations.xml with the shapes of all images.
+
+Tags and attributes: <https://docs.cvat.ai/docs/other/xml_format>.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+from weakref import WeakKeyDictionary
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.facts import Facts
+from sim2real.datasets.labels import Label
+from sim2real.datasets.masks import decode_runs
+from sim2real.datasets.naming import find_images
+from sim2real.datasets.readers import finite, read_head, remembered, telling
+from sim2real.datasets.resizing import Resizing
+from sim2real.datasets.resizing_shapes import CVAT
+from sim2real.datasets.shapes import Shape, ellipse, label_of, rectangle
+from sim2real.errors import DatasetError
+from sim2real.imageio import read_header
+
+_OWN: Final = re.compile(rb"<annotations[\s>]")
+_MOST: Final = 64  # XML files in a folder: one that has more has a file for each image
+_OUTLINED: Final = frozenset({"polygon", "ellipse", "mask"})
+_REGIONS: Final = _OUTLINED | {"box"}
+
+_Attributes = Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Image:
+    """What a file tells of an image: its size as told, and tag and attributes of its shapes."""
+
+    size: tuple[str, str]
+    shapes: list[tuple[str, _Attributes]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Document:
+    """A file: the classes that it declares, and its images by name."""
+
+    classes: list[str] = field(default_factory=list)
+    images: dict[str, _Image] = field(default_factory=dict)
+
+
+class Cvat:
+    """CVAT for images: annotations.xml with images/a.jpg, or the images anywhere."""
+
+    name: ClassVar[str] = "cvat"
+    rule: ClassVar[str] = "an XML file of CVAT for images, and the images that it names"
+    counted: ClassVar[bool] = True
+    resizing: ClassVar[Resizing] = ((r"\.xml$", CVAT),)
+    sparse: ClassVar[Sequence[str]] = ()
+    facts: ClassVar[Facts] = Facts(
+        title="CVAT for images",
+        about="The native format of CVAT, the Computer Vision Annotation Tool: one XML file with the shapes of all "
+        "images.",
+        size="Any.",
+        get="Export a task as *CVAT for images 1.1*, <https://docs.cvat.ai>.",
+        tree="annotations.xml\nimages/0001.jpg                                # or beside it, or elsewhere",
+        labels={
+            "boxes": "pixels: boxes, and those around polygons, ellipses and masks",
+            "segmentation": "where the file has polygons, ellipses or masks: these, by their `z_order`",
+            "instance": "likewise: the place of the shape in the image",
+        },
+        licence="that of your own data",
+        irregularities=(
+            "Classes are numbered as the file declares them.",
+            "Lines, points, cuboids and skeletons are carried, and changed by `--resize`, not decoded.",
+            "`--resize` refuses turned boxes and ellipses where widths and heights change differently.",
+            "*CVAT for video* tells of frames by numbers, and is not recognised.",
+        ),
+        folder="task",
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._claims: Mapping[str, tuple[str, str]] = {}
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """An XML file of the format, and images that it names."""
+        images = len(_listed(tree)[1])
+        return Match(cls.rule, images) if images else None
+
+    def frames(self, tree: Tree) -> Iterator[Frame]:
+        """Every image that a file names."""
+        _, self._claims = _listed(tree)
+        for index, (image, (path, _)) in enumerate(self._claims.items()):
+            labels = dict.fromkeys(_kinds(tree.root / path), path)
+            yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
+
+    def role(self, path: str) -> Role | None:
+        """Files of the format are labels, whether their images are there or not."""
+        return Role.LABEL if path in {file for file, _ in self._claims.values()} else None
+
+    def warnings(self, tree: Tree) -> Iterator[str]:
+        """Images that are told of and not there."""
+        if missing := _listed(tree)[0]:
+            yield f"{len(missing)} images that XML files of CVAT name are not there, e.g. {missing[0]}"
+
+    def load_label(self, frame: Frame, kind: str) -> Label:
+        """Decode one label."""
+        file, name = self._claims[frame.image]
+        path = self.root / file
+        document = _read(path)
+        told = document.images[name]
+        header = read_header(self.root / frame.image)
+        size = (header.width, header.height)
+        with telling(path, f"what it tells of {name} is damaged"):
+            if tuple(map(int, told.size)) != size:
+                raise ValueError(f"it has {'x'.join(told.size)} pixels there, {size[0]}x{size[1]} as a file")
+            shapes = sorted(told.shapes, key=lambda shape: int(shape[1].get("z_order") or 0))
+            regions = [
+                _shape(tag, values) for tag, values in shapes if tag in (_REGIONS if kind == "boxes" else _OUTLINED)
+            ]
+            return label_of(kind, regions, size, document.classes)
+
+
+_Listed = tuple[list[str], Mapping[str, tuple[str, str]]]
+_LISTED: Final[WeakKeyDictionary[Tree, _Listed]] = WeakKeyDictionary()
+
+
+def _listed(tree: Tree) -> _Listed:
+    """The names of images that are not there; of the others file and name, by path."""
+    if tree not in _LISTED:
+        missing: list[str] = []
+        claims: dict[str, tuple[str, str]] = {}
+        for file in _files(tree):
+            for name, image in find_images(tree, file, _read(tree.root / file).images):
+                if image:
+                    claims.setdefault(image, (file, name))
+                else:
+                    missing.append(name)
+        _LISTED[tree] = missing, dict(sorted(claims.items()))
+    return _LISTED[tree]
+
+
+def _files(tree: Tree) -> Iterator[str]:
+    for folder in ("", *tree.folders):
+        names = [name for name in tree.names(folder) if name.lower().endswith(".xml")]
+        for name in names if len(names) <= _MOST else ():
+            path = f"{folder}/{name}" if folder else name
+            if _OWN.search(read_head(tree.root / path, 4096)):
+                yield path
+
+
+@remembered(8)
+def _read(path: Path) -> _Document:
+    """Read a file, an element at a time: those of whole tasks have hundreds of megabytes."""
+    document = _Document()
+    around: list[str] = []
+    image = _Image(("0", "0"))
+    try:
+        for event, element in ET.iterparse(path, ("start", "end")):  # noqa: S314  expat 2.4.1 and later refuse entity bombs
+            if event == "start":
+                if element.tag == "image":
+                    image = _Image((element.get("width", "0"), element.get("height", "0")))
+                    document.images[element.get("name", "")] = image
+                elif around[-1:] == ["image"]:
+                    image.shapes.append((element.tag, dict(element.attrib)))
+                around.append(element.tag)
+                continue
+            around.pop()
+            if element.tag == "name" and around[-2:] == ["labels", "label"]:
+                document.classes.append((element.text or "").strip())
+            if element.tag == "image":
+                element.clear()
+    except (OSError, ET.ParseError) as error:
+        message = f"{path}: cannot be read as XML: {error}"
+        raise DatasetError(message) from error
+    return document
+
+
+@remembered(64)
+def _kinds(path: Path) -> Sequence[str]:
+    """The kinds of labels that a file has."""
+    tags = {tag for image in _read(path).images.values() for tag, _ in image.shapes}
+    return ("boxes", "segmentation", "instance") if tags & _OUTLINED else ("boxes",)
+
+
+def _shape(tag: str, values: _Attributes) -> Shape:
+    """A region: tags and attributes as the format has them."""
+    label, mask = values["label"], None
+    match tag:
+        case "box":
+            corners = rectangle(*(finite(values[edge]) for edge in ("xtl", "ytl", "xbr", "ybr")))
+        case "ellipse":
+            corners = ellipse(*(finite(values[name]) for name in ("cx", "cy", "rx", "ry")))
+        case "polygon":
+            corners = np.array([[*map(finite, point.split(","))] for point in values["points"].split(";")], np.float64)
+            if corners.shape[0] < 3 or corners.shape[1:] != (2,):
+                raise ValueError(f"a polygon of {len(corners)} points")
+        case _:
+            left, top, width, height = (int(finite(values[name])) for name in ("left", "top", "width", "height"))
+            runs = [int(run) for run in values["rle"].split(",")]
+            mask = decode_runs(runs, (height, width)).T  # along the rows, other than COCO's
+            corners = rectangle(left, top, left + width, top + height)
+    return Shape(label, _turned(corners, finite(values.get("rotation") or "0")), mask=mask)
+
+
+def _turned(corners: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
+    """Corners turned clockwise around their middle."""
+    if not degrees:
+        return corners
+    angle, middle = np.deg2rad(degrees), (corners.min(axis=0) + corners.max(axis=0)) / 2
+    x, y = (corners - middle).T
+    return middle + np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], axis=1)
