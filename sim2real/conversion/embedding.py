@@ -6,12 +6,14 @@ long as the manifest says that it holds the very bytes that are there now.
 
 import hashlib
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sim2real.conversion.resizing import DamageError
-from sim2real.errors import DatasetError
+from sim2real.errors import DatasetError, ImageError
+from sim2real.imageio import read_orientation
 
 if TYPE_CHECKING:
     from sim2real.datasets import Dataset
@@ -58,15 +60,34 @@ def embeddings(dataset: "Dataset", translated: Collection[str], inside: str) -> 
         dataset: The dataset.
         translated: The images that are translated.
         inside: What becomes of the photos, see :data:`Inside`.
+
+    Raises:
+        DatasetError: A photo that is to be embedded would be shown turned.
     """
     if inside == "keep":
         return {}
+    if inside == "embed":
+        _require_upright(dataset, translated)
     replace: Callable[[bytes, bytes | None], bytes] | None = getattr(dataset.adapter, "embed", None)
     return {
         path: Embedding(image if inside == "embed" else "", replace)
         for path, image in dataset.embedded().items()
         if replace and image in translated
     }
+
+
+def _require_upright(dataset: "Dataset", translated: Collection[str]) -> None:
+    """Make sure that no photo is embedded which tools turn only if it is a file of its own."""
+    turned = []
+    for image in dataset.embedded().values():
+        with suppress(ImageError):  # whoever decodes it will say so
+            if image in translated and read_orientation(dataset.root / image) != 1:
+                turned.append(image)
+    if turned:
+        raise DatasetError(
+            f"{dataset.root}: --labelme-image embed: EXIF shows {len(turned)} photos turned, e.g. {turned[0]}, and "
+            "tools show what is inside of label files as it is stored: say drop, or store such photos upright"
+        )
 
 
 def check_sizes(dataset: "Dataset", resized: Collection[str], changed: Collection[str], inside: str) -> None:

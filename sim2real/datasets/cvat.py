@@ -3,6 +3,7 @@
 Tags and attributes: <https://docs.cvat.ai/docs/other/xml_format>.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,11 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.datasets.masks import decode_runs
 from sim2real.datasets.naming import find_images
-from sim2real.datasets.readers import finite, read_head, remembered, telling
+from sim2real.datasets.readers import finite, read_head, remembered, size_of, telling, whole_size
 from sim2real.datasets.resizing import Resizing
 from sim2real.datasets.resizing_shapes import CVAT
 from sim2real.datasets.shapes import Shape, ellipse, label_of, rectangle
 from sim2real.errors import DatasetError
-from sim2real.imageio import read_header
 
 _OWN: Final = re.compile(rb"<annotations[\s>]")
 _MOST: Final = 64  # XML files in a folder: one that has more has a file for each image
@@ -36,9 +36,9 @@ _Attributes = Mapping[str, str]
 
 @dataclass(slots=True)
 class _Image:
-    """What a file tells of an image: its size as told, and tag and attributes of its shapes."""
+    """What a file tells of an image: the size that it is told to have, and tag and attributes of its shapes."""
 
-    size: tuple[str, str]
+    size: tuple[int, int] | None
     shapes: list[tuple[str, _Attributes]] = field(default_factory=list)
 
 
@@ -106,18 +106,19 @@ class Cvat:
         if missing := _listed(tree)[0]:
             yield f"{len(missing)} images that XML files of CVAT name are not there, e.g. {missing[0]}"
 
+    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:  # noqa: ARG002  one for all kinds
+        """The size of the image that the file tells."""
+        file, name = self._claims[frame.image]
+        return _read(self.root / file).images[name].size
+
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label."""
         file, name = self._claims[frame.image]
         path = self.root / file
         document = _read(path)
-        told = document.images[name]
-        header = read_header(self.root / frame.image)
-        size = (header.width, header.height)
+        size = self.told_size(frame, kind) or size_of(self.root / frame.image)
         with telling(path, f"what it tells of {name} is damaged"):
-            if tuple(map(int, told.size)) != size:
-                raise ValueError(f"it has {'x'.join(told.size)} pixels there, {size[0]}x{size[1]} as a file")
-            shapes = sorted(told.shapes, key=lambda shape: int(shape[1].get("z_order") or 0))
+            shapes = sorted(document.images[name].shapes, key=lambda shape: int(shape[1].get("z_order") or 0))
             regions = [
                 _shape(tag, values) for tag, values in shapes if tag in (_REGIONS if kind == "boxes" else _OUTLINED)
             ]
@@ -157,12 +158,12 @@ def _read(path: Path) -> _Document:
     """Read a file, an element at a time: those of whole tasks have hundreds of megabytes."""
     document = _Document()
     around: list[str] = []
-    image = _Image(("0", "0"))
+    image = _Image(None)
     try:
         for event, element in ET.iterparse(path, ("start", "end")):  # noqa: S314  expat 2.4.1 and later refuse entity bombs
             if event == "start":
                 if element.tag == "image":
-                    image = _Image((element.get("width", "0"), element.get("height", "0")))
+                    image = _Image(whole_size(element.get("width"), element.get("height")))
                     document.images[element.get("name", "")] = image
                 elif around[-1:] == ["image"]:
                     image.shapes.append((element.tag, dict(element.attrib)))
@@ -193,7 +194,8 @@ def _shape(tag: str, values: _Attributes) -> Shape:
         case "box":
             corners = rectangle(*(finite(values[edge]) for edge in ("xtl", "ytl", "xbr", "ybr")))
         case "ellipse":
-            corners = ellipse(*(finite(values[name]) for name in ("cx", "cy", "rx", "ry")))
+            x, y, across, down = (finite(values[name]) for name in ("cx", "cy", "rx", "ry"))
+            corners = ellipse(x, y, across, down)
         case "polygon":
             corners = np.array([[*map(finite, point.split(","))] for point in values["points"].split(";")], np.float64)
             if corners.shape[0] < 3 or corners.shape[1:] != (2,):
@@ -210,6 +212,6 @@ def _turned(corners: NDArray[np.float64], degrees: float) -> NDArray[np.float64]
     """Corners turned clockwise around their middle."""
     if not degrees:
         return corners
-    angle, middle = np.deg2rad(degrees), (corners.min(axis=0) + corners.max(axis=0)) / 2
-    x, y = (corners - middle).T
-    return middle + np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], axis=1)
+    angle, middle = math.radians(degrees), (corners.min(axis=0) + corners.max(axis=0)) / 2
+    along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
+    return np.asarray((corners - middle) @ np.stack([along, across]) + middle)

@@ -218,10 +218,11 @@ def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str
 def _without_numbers(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
     tells: dict[str, bool] = {}
     boxes, images = 0, list[tuple[str, str]]()
+    inside = dataset.embedded()  # files with photos inside are too large to be searched
     for frame in frames:
         path = frame.labels.get("boxes", "")
         if path not in tells:
-            tells[path] = bool(path) and _may_lack_numbers(dataset.root / path)
+            tells[path] = bool(path) and path not in inside and _may_lack_numbers(dataset.root / path)
         if not tells[path]:
             continue
         try:

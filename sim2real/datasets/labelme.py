@@ -21,12 +21,12 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label, Segmentation, read_index_mask
 from sim2real.datasets.largejson import elements_of, read_elements
 from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import read_head, read_json, remembered, telling
+from sim2real.datasets.readers import read_head, read_json, read_tail, remembered, size_of, telling, whole_size
 from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
 from sim2real.datasets.resizing_shapes import LABELME
 from sim2real.datasets.shapes import Shape, ellipse, label_of, rectangle
 from sim2real.errors import DatasetError
-from sim2real.imageio import decode_label, is_image, read_header
+from sim2real.imageio import decode_label, is_image
 
 PICTURE: Final = "imageData"
 _KINDS: Final = ("boxes", "segmentation", "instance")
@@ -35,6 +35,7 @@ _OWN: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{.*?(?<!\\)"shapes"\s*:\s*\[', 
 _ITS: Final = re.compile(rb'(?<!\\)"(?:version|flags|imagePath|imageData|lineColor)"\s*:')
 _PATH: Final = re.compile(rb'(?<!\\)"imagePath"\s*:\s*("(?:[^"\\]|\\.)*"|null)')
 _INSIDE: Final = re.compile(rb'(?<!\\)"imageData"\s*:\s*("|null)')
+_SIZES: Final = {name: re.compile(rb'"%s"\s*:\s*(\d+)' % name.encode()) for name in ("imageWidth", "imageHeight")}
 _EXPORTED: Final = r"_json/(?:img|label|label_viz)\.png$"
 
 
@@ -99,7 +100,7 @@ class LabelMe:
         return Role.AUX if path.rpartition("/")[2] == "labels.txt" else None
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """JSON files without their photos; sizes that they tell and their photos have not."""
+        """JSON files without their photos."""
         listing = _listed(tree)
         if lonely := [path for path, image in listing.files.items() if not image]:
             yield (
@@ -125,15 +126,14 @@ class LabelMe:
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label."""
         path = self.root / frame.labels[kind]
-        header = read_header(self.root / frame.image)
-        size = (header.width, header.height)
+        size = _size(path) or size_of(self.root / frame.image)
         with telling(path, "its shapes are damaged"):
-            content = _read(path)
-            told = (content.get("imageWidth") or size[0], content.get("imageHeight") or size[1])
-            if told != size:
-                raise ValueError(f"they lie on {told[0]}x{told[1]} pixels, {frame.image} has {size[0]}x{size[1]}")
-            shapes = [shape for entry in content["shapes"] if (shape := _shape(entry)) is not None]
+            shapes = [shape for entry in _read(path)["shapes"] if (shape := _shape(entry)) is not None]
             return label_of(kind, shapes, size)
+
+    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+        """The size of the photo that the file tells."""
+        return _size(self.root / frame.labels[kind])
 
 
 @dataclass(slots=True)
@@ -205,15 +205,27 @@ def _is_own(path: Path) -> bool:
 
 def _told(path: Path, pattern: re.Pattern[bytes], key: str) -> bytes:
     """How a member of a file begins, as a pattern finds it near the beginning, or else by reading all of it."""
-    head = read_head(path)
-    if found := pattern.search(head):
-        return found[1]
+    for size in (1 << 13, 1 << 16):
+        if found := pattern.search(read_head(path, size)):
+            return found[1]
     value = next((each.value for each in read_elements(path) if each.key == key), None)
     return json.dumps(value).encode()
 
 
 def _holds_picture(path: Path) -> bool:
     return _told(path, _INSIDE, PICTURE).startswith(b'"')
+
+
+@remembered(4)
+def _size(path: Path) -> tuple[int, int] | None:
+    """The size of the photo that a file tells: behind the photo, at the end, unless another tool wrote it."""
+    end = read_tail(path, 1 << 12)
+    found = {name: pattern.findall(end)[-1:] for name, pattern in _SIZES.items()}
+    if all(found.values()):
+        width, height = (int(found[name][0]) for name in ("imageWidth", "imageHeight"))
+        return whole_size(width, height)
+    content = _read(path)
+    return whole_size(content.get("imageWidth"), content.get("imageHeight"))
 
 
 def _named(tree: Tree, path: str) -> str:

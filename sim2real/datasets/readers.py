@@ -18,7 +18,7 @@ from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, read_index_
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import decode_runs, draw
 from sim2real.errors import DatasetError, ImageError
-from sim2real.imageio import check_array, read_label
+from sim2real.imageio import check_array, read_header, read_label
 
 T = TypeVar("T")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
@@ -86,6 +86,31 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
     except OSError as error:
         message = f"{path}: cannot be read: {error.strerror}"
         raise DatasetError(message) from error
+
+
+def read_tail(path: Path, size: int) -> bytes:
+    """Read the last bytes of a file, likewise.
+
+    Raises:
+        DatasetError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read()
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise DatasetError(message) from error
+
+
+def size_of(image: Path) -> tuple[int, int]:
+    """The size (W, H) of an image as it is stored.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    header = read_header(image)
+    return header.width, header.height
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it

@@ -239,3 +239,14 @@ def test_the_settings_and_the_command_say_it(source: Path, tmp_path: Path, run: 
     plan = cli("convert", *options, "--labelme-image", "embed", "--overwrite", "--plan", cwd=tmp_path).stdout
     assert "to edit: LABEL" in plan
     assert "old looks" not in plan
+
+
+def test_a_photo_that_is_shown_turned_is_not_embedded(source: Path, tmp_path: Path, translate: Translate) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = (source / FILES[1]).with_suffix(".jpg")
+    Image.fromarray(photo(1)).save(image, exif=exif)
+    with pytest.raises(Sim2RealError, match=r"EXIF shows 1 photos turned, e\.g\. photos/street 01\.jpg"):
+        translate(source, tmp_path / "out", labelme_image="embed")
+    translate(source, tmp_path / "out", labelme_image="drop")
+    assert verify(tmp_path / "out").ok

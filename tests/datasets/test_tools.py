@@ -65,12 +65,12 @@ def test_images_of_cvat_are_found_wherever_they_lie(grow: Grow, place: str) -> N
 
 def test_images_that_are_not_there_and_wrong_sizes_are_told(grow: Grow, plant: Plant) -> None:
     root = grow("cvat")
-    plant(root, {"annotations.xml": cvat_document(["town/0000.jpg", "town/0009.jpg"], width=31)})
+    plant(root, {"annotations.xml": cvat_document(["town/0000.jpg", "town/0009.jpg"], width=40)})
     dataset = open_dataset(root)
     assert any(
         "1 images that XML files of CVAT name are not there, e.g. town/0009.jpg" in line for line in dataset.warnings()
     )
-    with pytest.raises(DatasetError, match=r"31x24 pixels there, 32x24 as a file"):
+    with pytest.raises(DatasetError, match=r"it is 32x24, which is no scale of the 40x24"):
         next(dataset.frames()).load_label("boxes")
 
 
