@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
+
+from sim2real.stages import Left, Stages
 
 if TYPE_CHECKING:
     from sim2real.conversion import Progress as Report
@@ -27,36 +28,42 @@ def is_live() -> bool:
 
 
 @contextmanager
-def progress(unit: str = "files") -> "Iterator[Report]":
+def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
     """Show long work on stderr: a bar for each of its stages on a terminal, elsewhere a line now and then.
+
+    Args:
+        unit: What is counted.
+        stays: Whether the bars of a terminal are still to be seen when all is done.
 
     Yields:
         What to call with a stage, the units that are done and how many there are in all.
     """
-    begun = time.monotonic()
-    paces: defaultdict[str, _Pace] = defaultdict(_Pace)
+    stages = Stages()
 
     def state(stage: str, done: int, total: int, limit: str) -> str:
         """How it goes, or how long it took."""
+        stages.note(stage, done, total)
+        if not done:
+            return ""
         if done == total:
-            return f"in {duration(time.monotonic() - begun)}"
-        rate = paces[stage](done)
-        parts = [f"{rate:.1f}/s", f"{duration((total - done) / rate)} left"] if rate else []
-        return ", ".join([*parts, f"limited by {limit}"] if limit else parts)
+            return f"in {duration(stages.seconds(stage))}"
+        return ", ".join([*_left(stages.left(stage)), *([f"limited by {limit}"] if limit else [])])
 
     if is_live():
         columns = (
             TextColumn("{task.description:<11}"),
             BarColumn(None),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True)),
         )
-        with Progress(*columns, TextColumn("{task.fields[state]}"), console=err, expand=True) as bars:
+        with Progress(*columns, console=err, expand=True, transient=not stays) as bars:
             tasks: dict[str, TaskID] = {}
 
             def draw(stage: str, done: int, total: int, limit: str = "", /) -> None:
                 if stage not in tasks:
                     tasks[stage] = bars.add_task(stage, total=total, state="")
-                bars.update(tasks[stage], completed=done, state=state(stage, done, total, limit))
+                told = state(stage, done, total, limit)
+                bars.update(tasks[stage], completed=done, total=total, state=told, visible=bool(total))
 
             yield draw
         return
@@ -64,7 +71,8 @@ def progress(unit: str = "files") -> "Iterator[Report]":
 
     def print_line(stage: str, done: int, total: int, limit: str = "", /) -> None:
         now, so_far = time.monotonic(), state(stage, done, total, limit)
-        if done == total or now - shown.setdefault(stage, now) >= _SECONDS_BETWEEN_LINES:
+        waited = now - shown.setdefault(stage, now) >= _SECONDS_BETWEEN_LINES
+        if done and (done == total or waited):
             shown[stage] = now
             comma = "," if so_far and done < total else ""
             err.print(f"{stage} {done}/{total} {unit}{comma} {so_far}".rstrip())
@@ -72,19 +80,12 @@ def progress(unit: str = "files") -> "Iterator[Report]":
     yield print_line
 
 
-class _Pace:
-    """How many units a second get done, lately; nothing before the first one counts: that is preparation."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque(maxlen=60)
-
-    def __call__(self, done: int) -> float:
-        """Units a second; 0 until that can be told."""
-        now = time.monotonic()
-        if done and (not self._seen or now - self._seen[-1][0] >= 1):
-            self._seen.append((now, done))
-        begin, first = self._seen[0] if self._seen else (now, done)
-        return (done - first) / (now - begin) if now - begin >= 2 else 0
+def _left(left: Left) -> list[str]:
+    """The pace of a stage, and what is left; nothing of what is not known yet."""
+    parts = [f"{left.rate:.1f}/s"] if left.rate else []
+    if left.whole is not None:
+        return [*parts, f"{duration(left.whole)} left{'' if left.is_last else ' in all'}"]
+    return [*parts, f"{duration(left.own)} left of this stage"] if left.own is not None else parts
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -21,6 +23,9 @@ _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
 _STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
 _MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
+_REASON_LINES, _ROWS, _ALARMS, _STAGES = 5, 9, 2, 4  # so that all is one screen of 80x24
+_RANKS: Final = {"FAIL": 0, "WARN": 1, "farther": 1, "nearer": 2, "PASS": 3, "not judged": 4}
+_UNITS: Final = {"change": " (grey levels)"}
 
 
 class State(StrEnum):
@@ -79,11 +84,14 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Copy the figures of each frame: .csv or .parquet.")
     ] = None,
     fail_on: Annotated[State, typer.Option(help="Exit with 1 on this verdict and on worse ones.")] = State.FAIL,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Print all: every figure with its interval, of every class too.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of the table; --json FILE: write it there as well.")
     ] = False,
 ) -> None:
-    """Does a conversion look more real, and do its labels still hold? Figures before and after, and a verdict.
+    """Does a conversion look more real, and do its labels still hold? A verdict, and the figures that decide it.
 
     The source's frames and their translations are compared with real pictures and with each other; labels are taken
     from the source. What is found stays with OUT, where `sim2real report OUT` shows it. Exit code 0: PASS or WARN; 1:
@@ -125,7 +133,7 @@ def command(
         device=device or "auto",
         dataset=dataset,
     )
-    with progress("steps") as show:
+    with progress("steps", stays=False) as show:
         found = evaluate(out, real, source=source, options=options, progress=show, tell=err.print)
     if frames:
         copy_frames(out, frames)
@@ -134,7 +142,7 @@ def command(
     if as_json and not file:
         print(found.dump())
     else:
-        show_evaluation(out, found)
+        show_evaluation(out, found, whole=classes)
     if found.verdict in {"FAIL", fail_on}:
         raise typer.Exit(1)
 
@@ -167,14 +175,91 @@ def _metric_options(sets: list[str]) -> dict[str, dict[str, Any]]:
     return options
 
 
-def show_evaluation(folder: Path, found: "Evaluation") -> None:
-    """Print what an evaluation found: the table, what to look at, and as the last line the verdict."""
+def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -> None:
+    """Print what an evaluation found: the verdict, why, the figures that decide, what to look at; or all of it."""
     from rich.console import Console
 
     from sim2real.cli.console import out
+    from sim2real.evaluation.verdict import UNSEEN
+
+    counts, width = found.counts, min(out.width, _WIDEST)
+    out.print(
+        f"{found.verdict}: {folder}, {counts['evaluated']} of {counts['frames']} frames against {counts['real']} real "
+        "pictures",
+        style=f"bold {_STYLES[found.verdict]}",
+    )
+    for line in [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width):
+        out.print(line)
+    wide = Console(highlight=False, width=None if out.is_terminal else _WIDEST)
+    wide.print(_table(found) if whole else _deciding(found.figures))
+    if whole:
+        _show_rest(folder, found)
+    for alarm in () if whole else found.alarms[:_ALARMS]:
+        out.print(_cut(f"look at {alarm.frames[0]}: {alarm.text}", width), style="yellow")
+    for line in wrap(UNSEEN, width):
+        out.print(line, style="dim")
+    for line in wrap(_took(found.timings), width)[:2]:
+        out.print(line, style="dim")
+    if not whole:
+        out.print(f"all figures: --classes; pictures: sim2real report {quote(str(folder))}", style="dim")
+
+
+def _reasons(reasons: "Sequence[str]", width: int) -> list[str]:
+    """What of the reasons fits into a few lines."""
+    lines: list[str] = []
+    for number, reason in enumerate(reasons):
+        told = wrap(f"- {reason}", width, subsequent_indent="  ")
+        if len(lines) + len(told[:2]) > _REASON_LINES:
+            return [*lines, f"- and {len(reasons) - number} more: --classes"]
+        lines += told if len(told) <= 2 else [told[0], _cut(f"{told[1]} {told[2].strip()}", width)]
+    return lines
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _took(timings: "Mapping[str, float]") -> str:
+    """The stages that took longest, alike ones together, each in its own time; nothing of what took a moment."""
+    from sim2real.cli.console import duration
+
+    stages = {name: seconds for name, seconds in timings.items() if not name.startswith("metric ")}
+    alike: dict[str, float] = {}
+    for name, seconds in stages.items():
+        first = "comparing" if name.endswith(" compared") else name.partition(" ")[0]
+        alike[first] = alike.get(first, 0) + seconds
+    longest = sorted((item for item in alike.items() if item[1] >= 1), key=lambda item: -item[1])
+    told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in longest[:_STAGES])
+    return f"took {duration(sum(stages.values()))}{': ' if told else ''}{told}" if stages else ""
+
+
+def _deciding(figures: "Sequence[Figure]") -> "Table":
+    """The figures that the verdict is made of, those of all classes together, the bad ones if there are too many."""
+    from rich.table import Table
+
+    ranks = {place: _RANKS.get(_standing(figure)[0]) for place, figure in enumerate(figures)}
+    ranks |= {place: 0 for place, figure in enumerate(figures) if figure.name == "change"}
+    wanted = [place for place, rank in ranks.items() if rank is not None and not figures[place].label]
+    chosen = sorted(wanted, key=lambda place: ranks[place] or 0)[:_ROWS]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in ("", "sim", "converted", "floor"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_column("")
+    for figure in (
+        figures[place] for place in sorted(chosen, key=lambda place: (figures[place].name != "change", place))
+    ):
+        before = None if figure.name == "change" else figure.before
+        values = map(_number, (before, figure.after, figure.floor))
+        table.add_row(f"{figure.name}{_UNITS.get(figure.name, '')}", _ARROWS[figure.better], *values, _word(figure))
+    return table
+
+
+def _show_rest(folder: Path, found: "Evaluation") -> None:
+    """What stands below a table of all."""
+    from sim2real.cli.console import duration, out
     from sim2real.evaluation.figures import frames_path
 
-    Console(highlight=False, width=None if out.is_terminal else _WIDEST).print(_table(found))
     out.print(
         "↓ lower is better, ↑ higher; [95 % confidence]; floor: real pictures against other real ones", style="dim"
     )
@@ -189,15 +274,8 @@ def show_evaluation(folder: Path, found: "Evaluation") -> None:
     for note in found.notes:
         out.print(f"note: {note}")
     out.print(f"figures of each frame: {frames_path(folder)}")
-    style = _STYLES[found.verdict]
-    for reason in found.reasons:
-        out.print(f"- {reason}")
-    counts = found.counts
-    out.print(
-        f"{found.verdict}: {folder}, {counts['evaluated']} of {counts['frames']} frames against {counts['real']} real "
-        "pictures",
-        style=f"bold {style}",
-    )
+    for name, seconds in found.timings.items():
+        out.print(f"  {name}: {duration(seconds)}", style="dim")
 
 
 def _table(found: "Evaluation") -> "Table":
@@ -235,15 +313,23 @@ def _cells(figure: "Figure") -> "list[Text]":
         _number(figure.floor),
         str(figure.count),
     )
-    return [*map(Text, texts), Text(*_standing(figure))]
+    return [*map(Text, texts), _word(figure)]
+
+
+def _word(figure: "Figure") -> "Text":
+    from rich.text import Text
+
+    return Text(*_standing(figure))
 
 
 def _standing(figure: "Figure") -> tuple[str, str]:
     """In a word how a figure stands, and the colour of that."""
-    from sim2real.evaluation.verdict import assess, nearer
+    from sim2real.evaluation.verdict import assess, doubt, nearer
 
     if not figure.tells:
         return "", ""
+    if doubt(figure):
+        return "not judged", "dim"
     if figure.group == "realism":
         way = nearer(figure)
         return ("", "") if way is None else ("nearer", "green") if way else ("farther", "yellow")
@@ -263,9 +349,11 @@ def _number(value: float | None, interval: "Interval | None" = None) -> str:
 
 def _remarks(figures: "Sequence[Figure]") -> "Mapping[tuple[str, str], list[str]]":
     """Names of figures and what is to be known of them -> the classes that it is about."""
+    from sim2real.evaluation.verdict import doubt
+
     remarks: dict[tuple[str, str], list[str]] = {}
     for figure in figures:
         few = f"measured on {figure.count}; below {figure.least} it tells nothing"
-        if remark := figure.remark or ("" if figure.tells else few):
+        if remark := figure.remark or (doubt(figure) if figure.tells else few):
             remarks.setdefault((figure.name, remark), []).append(figure.label)
     return remarks

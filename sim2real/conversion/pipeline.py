@@ -47,9 +47,9 @@ class Progress(Protocol):
         """Hear of it.
 
         Args:
-            stage: What is being done.
-            done: How many units of it are done.
-            total: How many there are.
+            stage: What is being done. Of stages whose names begin with the same word, a unit takes about as long.
+            done: How many units of it are done; 0 announces what is still to come.
+            total: How many there are; 0 takes back what was announced.
             limit: What it waits for most: ``"decoding"``, ``"translating"``, ``"judging"`` (the gate), ``"encoding and
                 writing"`` or ``"carrying"``; empty if that is not known.
         """

@@ -1,8 +1,10 @@
 """The figures of a converted dataset, and the verdict on it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,18 +24,21 @@ from sim2real.evaluation.frames import Converted, FramePair, open_converted, run
 from sim2real.evaluation.intervals import blocks_of
 from sim2real.evaluation.measures import THREADS, Changes, Seen, frame_figures, see_frames, see_real, set_figure
 from sim2real.evaluation.segmenter import STEPS, segment
+from sim2real.evaluation.segmenter import stages as segmenter_stages
 from sim2real.evaluation.table import Row, write_frames
 from sim2real.evaluation.temporal import temporal_figures
 from sim2real.evaluation.verdict import BAD_FRAME, judge
 from sim2real.evaluation.view import Size, View, common_view
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header
+from sim2real.stages import Stages
 from sim2real.threads import in_order
 
 T = TypeVar("T")
 _IN_RUNS = 240  # frames, in runs of consecutive ones, for temporal figures
 _MANY_REJECTED = 0.1  # share of the frames; without so many, what is left says little of the model
 _LEAST_PIXELS = 64 * 64
+_KEPT_PICTURES = 12  # real ones that a report can show
 _ALARMS = {
     "new_edges": "much that was not there before",
     "lost_boundaries": "outlines of labels that are gone",
@@ -93,8 +98,9 @@ def evaluate(
         real: Real pictures: a dataset of any layout, a folder that holds both domains, a video; or several of them.
         source: The dataset before; None: where the conversion's record says.
         options: What to do otherwise than by default.
-        progress: Told of the stages ``"drawing"`` (of videos), ``"frames"``, ``"real"``, ``"comparing"`` and those of
-            the segmenter.
+        progress: Told of the stages ``"drawing"`` (of videos), ``"listing"``, ``"real"``, ``"frames"``,
+            ``"frames in sequence"``, ``"METRIC compared"`` and those of the segmenter, all but the first two announced
+            before they begin.
         tell: Told in a line what is going to be measured.
 
     Raises:
@@ -121,13 +127,15 @@ def _evaluate(
     progress: Progress,
     tell: Callable[[str], None],
 ) -> Evaluation:
-    seed, device = options.seed, resolve_device(options.device)
+    seed, device, stages = options.seed, resolve_device(options.device), Stages()
+    progress = _noting(stages, progress)
     common = {"seed": seed, "device": device}
     choice = choose(options.metrics, options.metric_options, options.weights, options.detector, common)
     converted = open_converted(out, source, options.dataset)
     if out.resolve() == converted.source.root.resolve():
         message = f"{out}: this is the source itself, which is never written to; name what it was converted into"
         raise Sim2RealError(message)
+    progress("listing", 0, 1)
     reals, remarks = _real_frames(real, converted, options, progress)
     if not converted.pairs:
         evaluation = _of_none(converted, real, options)
@@ -136,21 +144,33 @@ def _evaluate(
     pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
     sizes = _sizes([pair.translation for pair in pairs])
     view = common_view(sizes, _sizes([image_path(picture) for picture in pictures]))
+    progress("listing", 1, 1)
     tell(
         f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
         f"sets see them at {view.width}x{view.height}"
     )
+    in_sequence = runs(converted.pairs, min(options.count, _IN_RUNS) or _IN_RUNS)
+    planned = {
+        "real": len(pictures) if choice.sets else 0,
+        "frames": len(pairs),
+        "frames in sequence": len(in_sequence),
+        **{f"{name} compared": metric.resamples for name, metric in choice.sets.items()},
+        **(segmenter_stages(pairs, options.segmenter_steps) if options.segmenter_steps else {}),
+    }
+    for stage, total in planned.items():
+        progress(stage, 0, total)
+    seen_real = see_real(pictures if choice.sets else [], choice.sets, view, progress)
     seen = see_frames(pairs, choice.frames, choice.sets, view, progress)
     if not seen.changes:
         raise ImageError(seen.faults["reading"][0])
-    seen_real = see_real(pictures if choice.sets else [], choice.sets, view, progress)
     readable = [pair for pair in pairs if pair.path in seen.changes]
-    figures = _realism(choice, seen, seen_real, seed, progress)
+    steadiness = _steadiness(in_sequence, seed, progress)
+    figures, seconds = _realism(choice, seen, seen_real, seed, progress)
     blocks = blocks_of([pair.sequence for pair in readable])
     figures += frame_figures(choice.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
     notes = [*choice.notes, *_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
     values = {path: _values(changes) for path, changes in seen.changes.items()}
-    for found, by_frame, remark in (_segmented(readable, options, device, progress), _steadiness(converted, options)):
+    for found, by_frame, remark in (_segmented(readable, options, device, progress), steadiness):
         figures += found
         notes += [remark] if remark else []
         for path, more in by_frame.items():
@@ -174,6 +194,8 @@ def _evaluate(
         figures=tuple(figures),
         alarms=alarms,
         notes=(*converted.notes, *_left_out(converted), *remarks, *notes),
+        timings=_timings(stages, seen.seconds, seen_real.seconds, seconds),
+        pictures=tuple(str(image_path(picture).resolve()) for picture in _spread(pictures, _KEPT_PICTURES)),
     )
     _keep(out, evaluation, _rows(converted, values))
     return evaluation
@@ -250,19 +272,39 @@ def _size(image: Path) -> Size | None:
     return header.width, header.height
 
 
-def _realism(choice: Choice, seen: Seen, real: Seen, seed: int, progress: Progress) -> list[Figure]:
-    done, total = count(1), sum(metric.resamples for metric in choice.sets.values())
-    return [
-        set_figure(
-            name,
-            metric,
-            seen.looks.get(name),
-            real.looks.get(name),
-            seed=seed,
-            tick=lambda: progress("comparing", next(done), total),
-        )
-        for name, metric in choice.sets.items()
-    ]
+def _noting(stages: Stages, progress: Progress) -> Progress:
+    def note(stage: str, done: int, total: int, limit: str = "", /) -> None:
+        stages.note(stage, done, total)
+        progress(stage, done, total, limit)
+
+    return note
+
+
+def _timings(stages: Stages, *metrics: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of the stages, and of the metrics in all of them."""
+    found = stages.timings()
+    for name, seconds in (item for some in metrics for item in some.items()):
+        found[f"metric {name}"] = found.get(f"metric {name}", 0) + seconds
+    return {name: round(seconds, 3) for name, seconds in found.items()}
+
+
+def _realism(
+    choice: Choice, seen: Seen, real: Seen, seed: int, progress: Progress
+) -> tuple[list[Figure], dict[str, float]]:
+    """The figures of metrics of sets, and the seconds that each took."""
+    figures, seconds = list[Figure](), dict[str, float]()
+    for name, metric in choice.sets.items():
+        begin, done, stage = time.perf_counter(), count(1), f"{name} compared"
+        tick = partial(_tick, progress, stage, done, metric.resamples)
+        figures.append(set_figure(name, metric, seen.looks.get(name), real.looks.get(name), seed=seed, tick=tick))
+        seconds[name] = time.perf_counter() - begin
+        if next(done) <= metric.resamples:
+            progress(stage, 0, 0)  # it could not be measured
+    return figures, seconds
+
+
+def _tick(progress: Progress, stage: str, done: Iterator[int], total: int) -> None:
+    progress(stage, next(done), total)
 
 
 Found = tuple[Sequence[Figure], Mapping[str, Mapping[str, float]], str]
@@ -280,10 +322,9 @@ def _segmented(pairs: Sequence[FramePair], options: EvaluateOptions, device: str
     return result.figures, by_frame, result.remark
 
 
-def _steadiness(converted: Converted, options: EvaluateOptions) -> Found:
-    wanted = min(options.count, _IN_RUNS) or _IN_RUNS
+def _steadiness(pairs: Sequence[FramePair], seed: int, progress: Progress) -> Found:
     try:
-        return *temporal_figures(runs(converted.pairs, wanted), seed=options.seed), ""
+        return *temporal_figures(pairs, seed=seed, progress=progress), ""
     except Sim2RealError as error:
         return [], {}, f"temporal stability was not measured: {error}"
 

@@ -86,6 +86,9 @@ class Evaluation:
         figures: The table.
         alarms: What must be looked at.
         notes: What was left out and why, and what else is to be known.
+        timings: Seconds of each stage, and under ``"metric NAME"`` what a metric took of all threads together. Two
+            evaluations that differ in nothing else are equal.
+        pictures: Absolute paths of a few of the real pictures, evenly spread over those that were looked at.
     """
 
     tool_version: str
@@ -98,6 +101,8 @@ class Evaluation:
     figures: tuple[Figure, ...]
     alarms: tuple[Alarm, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)
+    pictures: tuple[Place, ...] = ()
 
     def dump(self) -> str:
         """As JSON."""

@@ -11,7 +11,7 @@ from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
-from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture
+from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture, written_again
 from sim2real.metrics.base import Image
 from sim2real.places import absent
 
@@ -81,6 +81,14 @@ class FramePair:
             message = f"{self.translation}: {sizes[0]} pixels, its source {sizes[1]}; labels cannot fit both"
             raise ImageError(message)
         return before, after
+
+    def again(self, before: Image) -> Image:
+        """The frame after mere writing and reading in the way of its translation's file, see ``written_again``.
+
+        Raises:
+            ImageError: The translation cannot be decoded.
+        """
+        return written_again(before, self.translation)
 
     def label(self, kind: str) -> "Label | None":
         """A label of the frame; None where it has none of that kind.

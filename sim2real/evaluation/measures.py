@@ -5,8 +5,10 @@ descriptions, of as many pictures as fit into a fixed room.
 """
 
 import math
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
@@ -22,10 +24,12 @@ from sim2real.evaluation.figures import Figure, Interval
 from sim2real.evaluation.frames import FramePair
 from sim2real.evaluation.intervals import Floats, Rows, blocks_of, draw, mean_interval, spread_interval
 from sim2real.evaluation.view import View
+from sim2real.metrics import change
 from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric
 from sim2real.threads import in_order
 
 _FEWEST: Final = 2  # pictures on each side of a comparison
+_WRITTEN_AGAIN: Final = 32  # frames that are written again, to see what that changes alone
 _ROOM: Final = 2**27  # bytes for what a metric keeps of a set
 THREADS: Final = min(usable_cores(), 16)
 """That decode and measure."""
@@ -58,11 +62,13 @@ class Seen:
         changes: Path of each frame that could be read -> its figures.
         looks: Name of a metric of sets -> what it keeps; those that could see nothing are left out.
         faults: What failed (a metric, or ``"reading"``) -> the reasons, one for each picture.
+        seconds: Name of a metric -> what it took of all threads together.
     """
 
     changes: dict[str, Changes] = field(default_factory=dict)
     looks: dict[str, Look] = field(default_factory=dict)
     faults: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
 @dataclass(slots=True)
@@ -72,12 +78,29 @@ class _Glimpse:
     changes: Changes | None = None
     features: dict[str, list[Features]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """Note what a metric takes."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin
+
+    def describe(self, images: Sequence[Image], metrics: SetMetrics, view: View) -> None:
+        """Have metrics of sets describe the views of pictures of one size, if they are large enough."""
+        if not metrics or not view.fits(images[0]):
+            return
+        images = [view(image) for image in images]
+        for name, metric in metrics.items():
+            with self.timing(name):
+                self.features[name] = [metric.describe([image]) for image in images]
 
 
 def see_frames(
     pairs: Sequence[FramePair], frame_metrics: FrameMetrics, set_metrics: SetMetrics, view: View, progress: Progress
 ) -> Seen:
-    """Show frames and their translations to metrics.
+    """Show frames and their translations to metrics; how much a frame was changed at all is always measured.
 
     Args:
         pairs: The frames, in order.
@@ -86,20 +109,23 @@ def see_frames(
         view: See there.
         progress: Told of the stage ``"frames"``.
     """
+    again = frozenset(pair.path for pair in evenly(pairs, _WRITTEN_AGAIN))
 
     def look(pair: FramePair, wanted: SetMetrics) -> _Glimpse:
         before, after = pair.both()
-        glimpse, labels, changes = _Glimpse(), pair.labels(), dict[str, Change]()
+        glimpse, labels = _Glimpse(), pair.labels()
+        changes = change.changes(before, after, pair.again(before) if pair.path in again else None)
         for name, metric in frame_metrics.items():
             try:
-                changes |= metric.compare(before, after, labels)
+                with glimpse.timing(name):
+                    changes |= metric.compare(before, after, labels)
             except Sim2RealError as error:
                 glimpse.faults[name] = f"{pair.path}: {error}"
             except Exception as error:
                 error.add_note(f"by the metric '{name}', of {pair.path}")
                 raise
         glimpse.changes = changes
-        glimpse.features = _describe([before, after], wanted, view)
+        glimpse.describe([before, after], wanted, view)
         glimpse.faults |= _too_small(before, view, wanted, pair.path)
         return glimpse
 
@@ -111,8 +137,9 @@ def see_real(frames: Sequence[Frame], set_metrics: SetMetrics, view: View, progr
 
     def look(frame: Frame, wanted: SetMetrics) -> _Glimpse:
         image = frame.load_image()
-        faults = _too_small(image, view, wanted, frame.image)
-        return _Glimpse(features=_describe([image], wanted, view), faults=faults)
+        glimpse = _Glimpse(faults=_too_small(image, view, wanted, frame.image))
+        glimpse.describe([image], wanted, view)
+        return glimpse
 
     return _see(frames, look, set_metrics, view, partial(progress, "real"))
 
@@ -121,13 +148,6 @@ def _too_small(image: Image, view: View, wanted: SetMetrics, path: str) -> dict[
     if not wanted or view.fits(image):
         return {}
     return {"realism": f"{path}: it has less than the {view.width}x{view.height} pixels that are looked at"}
-
-
-def _describe(images: Sequence[Image], metrics: SetMetrics, view: View) -> dict[str, list[Features]]:
-    if not metrics or not view.fits(images[0]):
-        return {}
-    images = [view(image) for image in images]
-    return {name: [metric.describe([image]) for image in images] for name, metric in metrics.items()}
 
 
 def _see(
@@ -158,6 +178,8 @@ def _see(
             seen.changes[item.path] = glimpse.changes
         for name, fault in glimpse.faults.items():
             seen.faults[name].append(fault)
+        for name, seconds in glimpse.seconds.items():
+            seen.seconds[name] += seconds
     for name in set_metrics:
         there = [number for number, glimpse in enumerate(glimpses) if name in glimpse.features]
         if there:
@@ -218,7 +240,7 @@ def set_figure(
 
 
 def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Rows, seed: int) -> list[Figure]:
-    """The means of the figures of frames, of all classes and of each.
+    """The means of the figures of frames, of all classes and of each; how much they were changed comes first.
 
     Args:
         metrics: Those that found them, by name.
@@ -226,7 +248,7 @@ def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Row
         blocks: The block of neighbours that each frame belongs to, (N,).
         seed: Of the resampling.
     """
-    abouts = dict[str, About]()
+    abouts = dict(change.ABOUTS)
     for metric in metrics.values():
         abouts |= {name: about for name, about in metric.abouts.items() if name not in abouts}
     found = {name: name.partition("/")[0] for each in changes for name in each}
@@ -241,7 +263,7 @@ def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Row
 
 
 def _frame_figure(name: str, about: About, changes: Sequence[Change | None], blocks: Rows, seed: int) -> Figure:
-    values = np.array([change or (math.nan, math.nan) for change in changes], np.float64)  # None becomes NaN
+    values = np.array([each or (math.nan, math.nan) for each in changes], np.float64)  # None becomes NaN
     after, before = _mean(values[:, 0], blocks, seed), _mean(values[:, 1], blocks, seed)
     base, _, label = name.partition("/")
     return Figure(

@@ -14,8 +14,9 @@ Neither sees what no label tells of; the edges (:mod:`sim2real.metrics.edges`) d
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol, cast
 
@@ -57,7 +58,8 @@ _GAP = 0.05  # share of a sequence that is left out between what is learnt and w
 _FEWEST = 8  # frames
 _FEWEST_ASKED = 4
 _RAREST = 0.0005  # share of the pixels: of a rarer class there is too little to learn
-_KNOWN = 0.3  # IoU before, below which the segmenter does not know a class
+_FEWEST_PIXELS = 1000  # of a class, in all frames that are asked about: of fewer, an IoU is chance
+_KNOWN = 0.4  # IoU before, below which the segmenter knows a class too little to judge it
 _NO_CLASS = frozenset({"void", "undefined", "unlabeled", "unlabelled", "unknown", "ignore"})
 _UNTOLD = -1
 _DRAWS, _FEWEST_DRAWS = 1000, 100
@@ -163,19 +165,20 @@ def segment(
         steps: Of each training.
         seed: Decides the first weights, what is drawn in the training, and the confidence intervals.
         device: Where the networks are.
-        progress: Told of the stages ``"learning before"``, ``"learning after"`` and ``"segmenting"``.
+        progress: Told of the stages that :func:`stages` names.
 
     Raises:
         DatasetError: No class covers enough to be learnt.
         ImageError: An image is damaged.
     """
-    masked, faults = _with_masks(frames)
+    masked, faults = _with_masks(frames, progress)
     left_out = f"{len(faults)} masks could not be read and are left out of the segmenter: {faults[0]}" if faults else ""
     if len(masked) < _FEWEST:
         remark = f"a segmenter needs {_FEWEST} frames with segmentation masks, there are {len(masked)}"
         return SegmenterResult(remark=f"{remark}; {left_out}".rstrip("; "))
     learnt, asked = hold_out(masked)
     asked = evenly(asked, _ASKED)
+    progress("learning tested", 0, len(asked))
     segmenter, relearnt = (
         train_segmenter(learnt, of, steps=steps, seed=seed, device=device, progress=progress) for of in _SIDES
     )
@@ -184,7 +187,7 @@ def segment(
         mask, after = _mask(pair), pair.after()
         views = (segmenter, pair.before()), (segmenter, after), (relearnt, after)
         overlaps.append([its.compare(image, mask) for its, image in views])
-        progress("segmenting", number, len(asked))
+        progress("learning tested", number, len(asked))
     found = np.array(overlaps)  # (frames, views, 3, classes)
     draws = _draw_blocks(blocks_of([pair.sequence for pair in asked]), seed)
     title = "IoU of a segmenter that learnt the source's frames"
@@ -200,17 +203,28 @@ def segment(
     )
 
 
-def _with_masks(frames: Sequence[Pair]) -> tuple[list[Pair], list[str]]:
+def stages(frames: Sequence[Pair], steps: int) -> dict[str, int]:
+    """What :func:`segment` will tell of its progress: name of each stage -> units, at most."""
+    masks = sum("segmentation" in pair.labels() for pair in frames)
+    if masks < _FEWEST:
+        return {}
+    learnt = {f"masks learnt {of}": min(masks, _LEARNT) for of in _SIDES}
+    learning = {f"learning {of}": steps for of in _SIDES}
+    return {"masks": masks, **learnt, **learning, "learning tested": min(masks, _ASKED)}
+
+
+def _with_masks(frames: Sequence[Pair], progress: Progress) -> tuple[list[Pair], list[str]]:
     """The frames whose mask can be read, and why others' cannot."""
     masked, faults = list[Pair](), list[str]()
-    for pair in frames:
-        if "segmentation" in pair.labels():
-            try:
-                _mask(pair)
-            except Sim2RealError as error:
-                faults.append(str(error))
-            else:
-                masked.append(pair)
+    there = [pair for pair in frames if "segmentation" in pair.labels()]
+    for number, pair in enumerate(there, start=1):
+        try:
+            _mask(pair)
+        except Sim2RealError as error:
+            faults.append(str(error))
+        else:
+            masked.append(pair)
+        progress("masks", number, len(there))
     return masked, faults
 
 
@@ -255,13 +269,13 @@ def train_segmenter(
         steps: Of four frames each.
         seed: Decides the first weights and all that is drawn.
         device: Where the network is.
-        progress: Told of the stage ``"learning before"`` or ``"learning after"``.
+        progress: Told of the stages ``"masks learnt ..."`` and ``"learning ..."``.
 
     Raises:
         DatasetError: A mask is damaged, or no class covers enough to be learnt.
         ImageError: An image is damaged.
     """
-    lesson = _read(evenly(pairs, _LEARNT), of)
+    lesson = _read(evenly(pairs, _LEARNT), of, partial(progress, f"masks learnt {of}"))
     random = torch.Generator().manual_seed(seed)
     with deterministic(wanted=True), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -296,8 +310,10 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
     """
     whole, drawn = _unions(overlaps, np.ones((1, len(overlaps)), np.int64))[0], _unions(overlaps, draws)
     true = overlaps[:, 0, 2]
-    present = np.flatnonzero(true.sum(axis=0) >= _RAREST * true.sum()).tolist()
-    known = [number for number in present if whole[0, number] >= _KNOWN]
+    pixels = true.sum(axis=0)
+    present = np.flatnonzero(pixels >= max(1, _RAREST * pixels.sum())).tolist()
+    unjudged = {number: why for number in present if (why := not_judged(int(pixels[number]), float(whole[0, number])))}
+    known = [number for number in present if number not in unjudged]
 
     def figure(label: str, numbers: Sequence[int], remark: str = "") -> Figure:
         before, after = whole[:, numbers].mean(axis=1).tolist()
@@ -305,8 +321,9 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
         values = drawn[..., numbers].mean(axis=2)
         values = values[~np.isnan(values).any(axis=1)]  # of frames that do not show a class, nothing follows
         is_sure = count >= _FEWEST_ASKED and len(values) >= _FEWEST_DRAWS
-        quantiles = np.quantile(values, [0.025, 0.975], axis=0).T.tolist() if is_sure else [None, None]
-        before_interval, interval = (quantile and (quantile[0], quantile[1]) for quantile in quantiles)
+        values = np.column_stack([values, values[:, 1] - values[:, 0]])
+        quantiles = np.quantile(values, [0.025, 0.975], axis=0).T.tolist() if is_sure else [None] * 3
+        before_interval, interval, change = (quantile and (quantile[0], quantile[1]) for quantile in quantiles)
         return Figure(
             group="preservation",
             name=name,
@@ -316,15 +333,27 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
             after=None if remark else after,
             before_interval=before_interval,
             interval=None if remark else interval,
+            change=None if remark else change,
             count=count,
             least=_FEWEST_ASKED,
             label=label,
             remark=remark,
         )
 
-    unknown = "the segmenter does not know it in the source either"
-    each = [figure(names[number], [number], "" if number in known else unknown) for number in present]
+    each = [figure(names[number], [number], unjudged.get(number, "")) for number in present]
     return [figure("", known), *each] if known else each
+
+
+def not_judged(pixels: int, before: float) -> str:
+    """Why a segmenter's word on a class is worth nothing; empty where it is worth something.
+
+    Args:
+        pixels: Of the class, in all frames that it was asked about.
+        before: IoU on frames of the kind that it learnt from.
+    """
+    if pixels < _FEWEST_PIXELS:
+        return f"not judged: too little of this class in the held-out frames ({pixels} pixels)"
+    return "" if before >= _KNOWN else f"not judged: the segmenter knows this class too little (IoU {before:.2f})"
 
 
 def _unions(overlaps: Classes, draws: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -361,22 +390,25 @@ class _Lesson(NamedTuple):
     size: tuple[int, int]
 
 
-def _read(pairs: Sequence[Pair], of: Side) -> _Lesson:
+def _read(pairs: Sequence[Pair], of: Side, progress: Callable[[int, int], None]) -> _Lesson:
     height, width = pairs[0].before().shape[:2]
     scale = min(1, _WIDEST / width) / _STRIDE
     size = max(1, round(scale * width)) * _STRIDE, max(1, round(scale * height)) * _STRIDE
-    masks = [_reduced(_mask(pair), size) for pair in pairs]
-    areas = Counter[str]()
-    for mask in masks:
+    masks, pictures, areas = list[Segmentation](), list[Image](), Counter[str]()
+    for number, pair in enumerate(pairs, start=1):
+        mask = _reduced(_mask(pair), size)
+        masks.append(mask)
+        pictures.append(resize(getattr(pair, of)(), size))
         ids, counts = np.unique(mask.ids, return_counts=True)
-        for number, count in zip(ids.tolist(), counts.tolist(), strict=True):
-            areas[mask.names.get(number, "")] += count
+        for value, count in zip(ids.tolist(), counts.tolist(), strict=True):
+            areas[mask.names.get(value, "")] += count
+        progress(number, len(pairs))
     least = _RAREST * areas.total()
     names = tuple(sorted(name for name, area in areas.items() if area >= least and _is_class(name)))
     if not names:
         raise DatasetError("the segmentation masks name no class; is its list of classes missing?")
     weights = torch.tensor([areas[name] ** -0.5 for name in names])
-    images = torch.from_numpy(np.stack([resize(getattr(pair, of)(), size) for pair in pairs]))
+    images = torch.from_numpy(np.stack(pictures))
     classes = torch.from_numpy(np.stack([_numbered(mask, names).astype(np.int16) for mask in masks]))
     return _Lesson(images, classes, weights / weights.mean(), names, size)
 

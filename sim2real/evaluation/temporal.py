@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.labels import Flow
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.evaluation.figures import Figure
@@ -55,13 +56,14 @@ class _Run(NamedTuple):
 
 
 def temporal_figures(
-    pairs: Sequence[FramePair], *, seed: int = 0
+    pairs: Sequence[FramePair], *, seed: int = 0, progress: Progress = quiet
 ) -> tuple[tuple[Figure, ...], Mapping[str, Mapping[str, float]]]:
     """Measure how steady converted frames are beside their source.
 
     Args:
         pairs: Frames with their translations; those that follow each other in a sequence are compared.
         seed: Of the resampling that gives the intervals.
+        progress: Told of the stage ``"frames in sequence"``.
 
     Returns:
         The figures ``warp_error`` and ``flicker``, before and after, and ``warp_ratio``, which is 1 where a translation
@@ -69,8 +71,14 @@ def temporal_figures(
         after: path -> name -> value. Frames that cannot be read, and flow that cannot or does not fit its frame, are
         left out; the figures' remarks tell of them.
     """
+    wanted, runs = list(_consecutive(pairs)), list[_Run]()
+    done, total = 0, sum(map(len, wanted))
+    progress("frames in sequence", 0, total)
     with ThreadPoolExecutor(_THREADS) as pool:
-        runs = list(pool.map(_watch, _consecutive(pairs)))
+        for consecutive, seen in zip(wanted, pool.map(_watch, wanted), strict=True):
+            runs.append(seen)
+            done += len(consecutive)
+            progress("frames in sequence", done, total)
     if not runs:
         return (), {}
     warp, flicker = [run.warp for run in runs], [run.flicker for run in runs]
@@ -159,6 +167,7 @@ def _figure(
         before=float(before.mean()) if compares and before is not None else None,
         interval=None if after is None else mean_interval(after, blocks, seed),
         before_interval=mean_interval(before, blocks, seed) if compares and before is not None else None,
+        change=mean_interval(after - before, blocks, seed) if compares and before is not None else None,
         count=len(values),
         least=_LEAST_COUNT,
         remark=remark,

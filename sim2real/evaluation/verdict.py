@@ -1,7 +1,9 @@
 """How does a conversion stand? PASS, WARN or FAIL, and why.
 
-Labels that no longer hold make it fail. What gives reason to look makes it warn: a figure between its two limits,
-single frames that are bad, pictures that are no nearer to real ones than they were, or too few frames to be sure.
+Labels that no longer hold make it fail. What gives reason to look makes it warn: frames that are as they were, a figure
+between its two limits, single frames that are bad, pictures that are no nearer to real ones than they were, or too few
+frames to be sure. A figure whose interval reaches back over its limit, or that compares with next to nothing, judges
+nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,9 @@ from sim2real.evaluation.figures import Figure, State
 FEWEST_FRAMES: Final = 30
 """A conversion of fewer frames cannot pass: means of fewer say little, and rare faults are not among them."""
 
-Finding = tuple[State, str]
+UNSEEN: Final = "no figure sees periodic patterns (checkerboards) or halos around objects: look at the pictures"
+"""What the figures do not tell, to be said wherever they are shown."""
+
 _Finding = tuple[State, str]
 _ORDER: Final = ("PASS", "WARN", "FAIL")
 
@@ -27,11 +31,13 @@ class Gate:
         fails: It fails from here on, and warns in between; None: it only warns.
         of_before: What is judged is its share of what it was before. A limit below 1 is how far that may fall, one
             above 1 how far it may rise, as the limits of figures themselves are.
+        knows: Of a figure that was less than this before, no share is judged: there was next to nothing to lose.
     """
 
     passes: float
     fails: float | None
     of_before: bool = False
+    knows: float = 0.0
 
     @property
     def of_falling(self) -> bool:
@@ -46,13 +52,15 @@ class Gate:
         return "FAIL" if self.fails is not None and sign * value >= sign * self.fails else "WARN"
 
 
+_IOU, _RECALL, _CONTRAST = 0.4, 0.2, 0.2  # a segmenter or a detector that knows less, a class that stands out less
+
 GATES: Final[Mapping[str, Gate]] = {
     "new_edges": Gate(0.03, 0.15),
     "lost_boundaries": Gate(0.05, 0.10),
     "invented": Gate(0.01, 0.10),
-    "relearnt-miou": Gate(0.95, 0.75, of_before=True),
-    "recall": Gate(0.95, 0.75, of_before=True),
-    "contrast": Gate(0.85, None, of_before=True),
+    "relearnt-miou": Gate(0.95, 0.75, of_before=True, knows=_IOU),
+    "recall": Gate(0.95, 0.75, of_before=True, knows=_RECALL),
+    "contrast": Gate(0.85, None, of_before=True, knows=_CONTRAST),
     "warp_ratio": Gate(1.5, None),
     "flicker": Gate(1.25, None, of_before=True),
 }
@@ -64,14 +72,19 @@ benchmarks/preservation.py: a real look has shadows and reflections that are new
 
 CLASS_GATES: Final[Mapping[str, Gate]] = {
     "invented/sky": Gate(0.01, 0.03),
-    "relearnt-miou": Gate(0.85, 0.50, of_before=True),
-    "recall": Gate(0.85, 0.50, of_before=True),
-    "contrast": Gate(0.60, None, of_before=True),
+    "relearnt-miou": Gate(0.85, 0.50, of_before=True, knows=_IOU),
+    "recall": Gate(0.85, 0.50, of_before=True, knows=_RECALL),
+    "contrast": Gate(0.60, None, of_before=True, knows=_CONTRAST),
 }
 """The same of single classes, by the name of the figure, or by that and the name of the class in lower case."""
 
 BAD_FRAME: Final[Mapping[str, float]] = {"new_edges": 0.10, "lost_boundaries": 0.15, "invented": 0.05}
 """What a single frame may have at most before somebody should look at it."""
+
+UNCHANGED: Final[Mapping[str, float]] = {"change": 1.0, "local_change": 3.0}
+"""Name of a figure -> grey levels up to which nothing was changed: JPEG at quality 95 does up to 0.95 and 0.6."""
+
+_LIKE_WRITING: Final = 1.25  # times what writing the frames again does: no more than that is no change either
 
 
 def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) -> tuple[State, tuple[str, ...]]:
@@ -85,7 +98,9 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
     Returns:
         The verdict and its reasons, the worst first; what is good is told of a PASS alone.
     """
-    found = [*_labels(figures), *_looks(figures), *(("WARN", concern) for concern in concerns)]
+    same = unchanged(figures)
+    found: list[_Finding] = [("WARN", same)] if same else [*_labels(figures), *_looks(figures)]
+    found += [("WARN", concern) for concern in concerns]
     if frames < FEWEST_FRAMES:
         found.append(("WARN", f"{frames} frames are too few to be sure; a PASS takes {FEWEST_FRAMES}"))
     worst: State = max((state for state, _ in found), key=_ORDER.index)
@@ -93,13 +108,43 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
     return worst, tuple(text for state in told for its, text in found if its == state)
 
 
+def unchanged(figures: Sequence[Figure]) -> str:
+    """The sentence that frames are as they were; empty where something was changed, or where that was not measured.
+
+    Frames are as they were where neither their pixels nor the mean colours of their regions differ by more than what no
+    eye sees, or by more than what writing the frames again does: then labels hold as they did, whatever networks say.
+    """
+    found = {figure.name: figure for figure in figures if figure.name in UNCHANGED and not figure.label}
+    for name, least in UNCHANGED.items():
+        figure = found.get(name)
+        if figure is None or figure.after is None or figure.after > max(least, _LIKE_WRITING * (figure.before or 0)):
+            return ""
+    change = found["change"]
+    again = "" if change.before is None else f" (writing them again alone: {change.before:.2f})"
+    return f"nothing changed: frames differ from their source by {change.after:.2f} grey levels{again}"
+
+
 def assess(figure: Figure) -> State | None:
-    """Hold a figure against its limits; None if it has none or tells nothing."""
+    """Hold a figure against its limits; None if it has none, tells nothing, or is not sure, see :func:`doubt`."""
+    gate, value = _gate(figure), _value(figure)
+    if gate is None or value is None or not figure.tells or doubt(figure):
+        return None
+    return "PASS" if gate.state(value) == "PASS" else gate.state(_at_best(figure, gate) or 0.0)
+
+
+def doubt(figure: Figure) -> str:
+    """Why a figure that has limits is not held against them; empty where it is, or has none."""
     gate, value = _gate(figure), _value(figure)
     if gate is None or value is None or not figure.tells:
-        return None
-    state = gate.state(value)
-    return "WARN" if state == "FAIL" and gate.of_before and not _surely_changed(figure) else state
+        return ""
+    if gate.of_before and (figure.before or 0) < gate.knows:
+        return f"not judged: {figure.before:.2g} before is too little to compare with"
+    if gate.state(value) == "PASS":
+        return ""
+    best = _at_best(figure, gate)
+    if best is None:
+        return "not judged: measured on too few to be sure"
+    return "not judged: by its interval it may be within the limit" if gate.state(best) == "PASS" else ""
 
 
 def _gate(figure: Figure) -> Gate | None:
@@ -116,12 +161,19 @@ def _value(figure: Figure) -> float | None:
     return figure.after
 
 
-def _surely_changed(figure: Figure) -> bool:
-    if figure.change is not None:
-        return not figure.change[0] <= 0 <= figure.change[1]
-    if figure.interval is None or figure.before_interval is None:
-        return False
-    return figure.interval[1] < figure.before_interval[0] or figure.before_interval[1] < figure.interval[0]
+def _at_best(figure: Figure, gate: Gate) -> float | None:
+    """The end of the interval that is best, of what the limits are about; None where that is not known.
+
+    A figure that compares nothing is what these frames have, and needs no interval.
+    """
+    if not gate.of_before:
+        return figure.interval[0] if figure.interval else figure.after
+    best, worst = (1, 0) if gate.of_falling else (0, 1)
+    if figure.change and figure.before:
+        return 1 + figure.change[best] / figure.before
+    if figure.interval and figure.before_interval and figure.before_interval[worst]:
+        return figure.interval[best] / figure.before_interval[worst]
+    return None
 
 
 def nearer(figure: Figure) -> bool | None:
@@ -134,12 +186,16 @@ def nearer(figure: Figure) -> bool | None:
 
 def _labels(figures: Sequence[Figure]) -> list[_Finding]:
     """Whether labels still hold: a sentence for each figure, and one for all of its classes that stand alike."""
-    alike: dict[tuple[str, bool, Gate, State], list[tuple[float, str]]] = {}
+    alike: dict[tuple[str, bool, Gate, State, str], list[tuple[float, str]]] = {}
     for figure in figures:
-        state, gate, value = assess(figure), _gate(figure), _value(figure)
-        if state and gate and value is not None:
-            alike.setdefault((figure.name, bool(figure.label), gate, state), []).append((value, figure.label))
-    findings: list[_Finding] = [(state, _told(name, values, gate)) for (name, _, gate, state), values in alike.items()]
+        state, gate, value, why_not = assess(figure), _gate(figure), _value(figure), doubt(figure)
+        if gate and value is not None and (state or why_not):
+            key = figure.name, bool(figure.label), gate, state or "PASS", why_not.partition(":")[0]
+            alike.setdefault(key, []).append((value, figure.label))
+    findings: list[_Finding] = [
+        (state, f"{_told(name, values, gate)}{f', {why_not}' if why_not else ''}")
+        for (name, _, gate, state, why_not), values in alike.items()
+    ]
     if not any(figure.group == "preservation" and assess(figure) for figure in figures):
         findings.append(("WARN", "nothing was measured that tells whether labels still hold"))
     return findings

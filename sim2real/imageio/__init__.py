@@ -55,6 +55,7 @@ __all__ = [
     "replace_values",
     "resize",
     "resize_picture",
+    "written_again",
 ]
 
 IMAGE_SUFFIXES: Final = frozenset(
@@ -67,6 +68,8 @@ OTHER_PICTURES: Final = frozenset(
 """How files end that hold photos, too, and that nothing here reads."""
 
 _START_LENGTH: Final = 32
+_LOSSY: Final = frozenset({"JPEG", "WEBP", "JPEG2000", "AVIF"})
+_USUAL_QUALITY: Final = 80
 
 
 class _Container(Protocol):
@@ -226,6 +229,27 @@ def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) 
     if written != like.header:
         raise ImageError(f"{described(like.header)} cannot be stored: it becomes {described(written)}")
     return encoded
+
+
+def written_again(rgb: NDArray[np.uint8], like: Path) -> NDArray[np.uint8]:
+    """What becomes of pixels when they are written with the settings of a file, and read again.
+
+    Args:
+        rgb: RGB pixels (H, W, 3), of the size of the file's.
+        like: The file: a JPEG's tables and sampling of chroma are taken over; other lossy containers do not tell their
+            quality, 80 is taken. What is lossless changes nothing.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    container = read_header(like).format
+    if container not in _LOSSY:
+        return rgb
+    with _naming(like):
+        if container == "JPEG":
+            return jpeg.read_picture(jpeg.write_as_coarsely(like.read_bytes(), rgb), None).rgb
+        picture = read_picture(like)
+        return _CONTAINERS[container].read_picture(encode_picture(rgb, picture, quality=_USUAL_QUALITY), None).rgb
 
 
 def read_label(path: Path) -> NDArray[Any]:

@@ -7,11 +7,12 @@ from typing import Any, BinaryIO, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, srgb_profile
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, save, srgb_profile
 
 START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
@@ -145,3 +146,12 @@ def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = 95) -> bytes:
 def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
     """A JPEG like another: its segments take the place of the encoder's own header."""
     return START + like.metadata + encode_jpeg(pixels, quality=quality)[_JFIF_END:]
+
+
+def write_as_coarsely(data: bytes, rgb: NDArray[np.uint8]) -> bytes:
+    """A JPEG of RGB pixels (H, W, 3) with the quantisation tables and the sampling of chroma of another one."""
+    with opened(JpegImageFile, _bare(*_segments(data))) as image:
+        sampling = get_sampling(image)
+        options = {"qtables": image.quantization, **({"subsampling": sampling} if sampling >= 0 else {})}
+        pixels = Image.fromarray(rgb)
+        return save(pixels.convert("L") if image.mode == "L" else pixels, "JPEG", options)

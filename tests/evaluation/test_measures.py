@@ -165,8 +165,10 @@ def test_a_set_too_small_or_a_metric_that_gives_up_is_told() -> None:
 def test_means_of_frames_of_all_and_of_classes(pairs: list[FramePair]) -> None:
     seen = see_frames(pairs, {"light": Light()}, {}, VIEW, quiet)
     changes = [seen.changes[pair.path] for pair in pairs]
-    whole, bright = frame_figures({"light": Light()}, changes, blocks_of([""] * 12), 0)
+    change, _, whole, bright = frame_figures({"light": Light()}, changes, blocks_of([""] * 12), 0)
     after = np.array([pair.after().mean() for pair in pairs])
+    moved = [np.abs(pair.after().astype(int) - pair.before()).mean() for pair in pairs]
+    assert (change.name, change.after, change.before) == ("change", pytest.approx(np.mean(moved)), 0.0)  # PNG
     assert whole.after == pytest.approx(after.mean())
     assert whole.before == pytest.approx(np.mean([pair.before().mean() for pair in pairs]))
     assert (whole.name, whole.label, whole.count) == ("light", "", 12)
@@ -188,7 +190,7 @@ def test_a_frame_that_fails_costs_itself_alone(pairs: list[FramePair], tmp_path:
     write_whole(pairs[5].translation, b"no image")
     seen = see_frames(pairs, {"light": Light()}, {"brightness": Brightness()}, VIEW, quiet)
     assert set(seen.changes) == {pair.path for pair in pairs} - {pairs[5].path}
-    assert seen.changes[pairs[2].path] == {}
+    assert seen.changes[pairs[2].path].keys() == {"change", "local_change"}
     assert seen.faults["light"] == [f"{pairs[2].path}: too dark"]
     (fault,) = seen.faults["reading"]
     assert pairs[5].path in fault

@@ -8,9 +8,10 @@ from benchmarks.preservation import DAMAGE, Sample, render_samples
 from sim2real.datasets.labels import Label, Segmentation
 from sim2real.errors import DatasetError
 from sim2real.evaluation.figures import Figure
-from sim2real.evaluation.segmenter import SegmenterResult, hold_out, segment
+from sim2real.evaluation.segmenter import SegmenterResult, hold_out, not_judged, segment, stages
 
 STEPS = 60
+LEARNING = ["learning before", "learning after", "learning tested"]
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,20 @@ def test_a_class_that_it_never_knew_has_no_figure_but_a_remark(identity: Segment
     pole = found(identity, "segmenter-miou")["Pole"]
     assert pole.after is None
     assert pole.interval is None
-    assert "does not know it in the source" in pole.remark
+    assert pole.remark == "not judged: too little of this class in the held-out frames (618 pixels)"
     assert not pole.tells
+
+
+@pytest.mark.parametrize(
+    ("pixels", "before", "said"),
+    [
+        (5000, 0.31, "not judged: the segmenter knows this class too little (IoU 0.31)"),
+        (999, 0.9, "not judged: too little of this class in the held-out frames (999 pixels)"),
+        (1000, 0.4, ""),
+    ],
+)
+def test_a_class_that_is_hardly_known_or_seen_is_not_judged(pixels: int, before: float, said: str) -> None:
+    assert not_judged(pixels, before) == said
 
 
 def test_only_frames_that_were_not_learnt_are_asked_about(town: list[Sample], identity: SegmenterResult) -> None:
@@ -80,8 +93,22 @@ def test_only_frames_that_were_not_learnt_are_asked_about(town: list[Sample], id
 def test_progress_is_told_of_every_step(identity: SegmenterResult, steps: list[tuple[str, int, int]]) -> None:
     learning = [step for step in steps if step[0].startswith("learning")]
     sides = ("learning before", "learning after")
-    assert learning == [(side, step, STEPS) for side in sides for step in range(1, STEPS + 1)]
-    assert steps[-1] == ("segmenting", 6, 6)
+    assert [step for step in learning if step[0] in sides] == [
+        (side, step, STEPS) for side in sides for step in range(1, STEPS + 1)
+    ]
+    assert steps[-1] == ("learning tested", 6, 6)
+
+
+def test_what_is_told_of_progress_is_what_was_announced(
+    town: list[Sample], identity: SegmenterResult, steps: list[tuple[str, int, int]]
+) -> None:
+    assert identity.figures
+    announced = stages(town, STEPS)
+    assert [*announced] == ["masks", "masks learnt before", "masks learnt after", *LEARNING]
+    told = {stage: total for stage, _, total in steps}
+    assert told.keys() == announced.keys()
+    assert all(total <= announced[stage] for stage, total in told.items())
+    assert stages([blank("", 0)], STEPS) == {}
 
 
 def test_mirrored_frames_are_neither_known_nor_to_be_learnt(town: list[Sample]) -> None:
