@@ -22,6 +22,7 @@ from sim2real.cli.settings import (
 if TYPE_CHECKING:
     from sim2real.config import Config, Conversion
     from sim2real.evaluation.evaluator import EvaluateOptions
+    from sim2real.training import Trainer
 
 
 def command(
@@ -90,11 +91,13 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
         Exit: The training was told to stop (130, 143).
     """
     import json
+    from dataclasses import asdict
 
     from sim2real.cli.checks import check_training
 
     check_training(config, begins=not (config.run_folder / "config.toml").is_file())
     _check_conversions(config)
+    from sim2real.cli.training_view import show_standing
     from sim2real.evaluation.evaluator import EvaluateOptions
     from sim2real.files import write_whole
     from sim2real.report import write_report
@@ -102,15 +105,23 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
     options = options or EvaluateOptions(seed=config.seed, device=config.device)
     file = config.run_folder / "batch.json"
     before = _read_earlier(file)
-    steps = _train(config)
+    trainer = _train(config)
     page = write_report(config.run_folder)
-    report: dict[str, Any] = {"run": str(config.run_folder), "steps": steps, "report": str(page), "conversions": []}
+    report: dict[str, Any] = {
+        "run": str(config.run_folder),
+        "steps": trainer.step,
+        "training": asdict(trainer.standing),
+        "report": str(page),
+        "conversions": [],
+    }
     for section in config.convert:
         done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, section)}
         if done["verified"]:
             done |= _evaluate(config, section, options, before.get(section.out))
         report["conversions"].append(done)
         write_whole(file, (json.dumps(report, indent=2) + "\n").encode())
+    if trainer.is_first:
+        show_standing(trainer.standing)
     _show_end(report["conversions"])
     return report
 
@@ -146,8 +157,8 @@ def _check_conversions(config: "Config") -> None:
         open_dataset(section.source, section.dataset, section.as_image)
 
 
-def _train(config: "Config") -> int:
-    """Train to the end, or what is left of it; returns the steps."""
+def _train(config: "Config") -> "Trainer":
+    """Train to the end, or what is left of it."""
     from sim2real.cli.console import progress
     from sim2real.cli.settings import refuse_changes
     from sim2real.cli.training_view import run_training, show_end
@@ -162,7 +173,7 @@ def _train(config: "Config") -> int:
     if not trainer.finished and (code := run_training(trainer)):
         raise typer.Exit(code)
     show_end(trainer)
-    return trainer.step
+    return trainer
 
 
 def _convert(config: "Config", section: "Conversion") -> dict[str, Any]:
@@ -234,7 +245,7 @@ def _evaluate(
     try:
         if found is None or found.real != name_places(aim):
             page.unlink(missing_ok=True)
-            with progress("steps") as show:
+            with progress("steps", stays=False) as show:
                 found = evaluate(out, aim, options=options, progress=show, tell=err.print)
         show_evaluation(out, found)
         verdict = {"verdict": found.verdict, "reasons": list(found.reasons)}
@@ -247,11 +258,13 @@ def _evaluate(
 
 
 def _show_end(conversions: "list[dict[str, Any]]") -> None:
-    """Say once more, after all that was printed, what should not be trained on, and where all of it can be seen."""
+    """Say once more, after all that was printed, how each conversion stands, and where all of it can be seen."""
     from sim2real.cli.console import out
+    from sim2real.cli.evaluate import STYLES
 
     for done in conversions:
-        if done["evaluation"] and done["evaluation"]["verdict"] == "FAIL":
-            out.print(f"FAIL: {done['out']}: {'; '.join(done['evaluation']['reasons'])}", style="bold red")
+        if found := done["evaluation"]:
+            told = found["reasons"] if found["verdict"] == "FAIL" else found["reasons"][:1]
+            out.print(f"{found['verdict']}: {done['out']}: {'; '.join(told)}", style=f"bold {STYLES[found['verdict']]}")
         if done["report"]:
             out.print(f"report: {done['report']}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 5  # frames of an alarm
 _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
-_STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
+STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
 _MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
 _REASON_LINES, _ROWS, _ALARMS, _STAGES = 5, 9, 2, 4  # so that all is one screen of 80x24
@@ -186,7 +186,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     out.print(
         f"{found.verdict}: {folder}, {counts['evaluated']} of {counts['frames']} frames against {counts['real']} real "
         "pictures",
-        style=f"bold {_STYLES[found.verdict]}",
+        style=f"bold {STYLES[found.verdict]}",
     )
     for line in [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width):
         out.print(line)
@@ -334,7 +334,7 @@ def _standing(figure: "Figure") -> tuple[str, str]:
         way = nearer(figure)
         return ("", "") if way is None else ("nearer", "green") if way else ("farther", "yellow")
     state = assess(figure)
-    return (state, _STYLES[state]) if state else ("", "")
+    return (state, STYLES[state]) if state else ("", "")
 
 
 def _number(value: float | None, interval: "Interval | None" = None) -> str:

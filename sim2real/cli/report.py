@@ -25,17 +25,20 @@ def command(
     run: Annotated[
         Path | None, typer.Option(help="Of a conversion: the run of its model.", show_default="looked for under runs/")
     ] = None,
+    real: Annotated[
+        bool, typer.Option("--real/--no-real", help="Of a conversion: show a few of the real pictures beside it.")
+    ] = True,
 ) -> None:
     """Write one HTML file that shows a training, or a conversion.
 
     Of a training: samples, scores, losses, notes, settings. Of a conversion: its verdict, frames before and after with
-    their labels, figures, rejected frames, settings. It needs no network and no other file, and opens on a phone as
-    well.
+    their labels and a few of the real pictures, figures, rejected frames, settings. It needs no network and no other
+    file, and opens on a phone as well. Leave the real pictures out (--no-real) where they must not be passed on.
     """
     from sim2real.cli.console import byte_size, progress
     from sim2real.cli.console import out as console
     from sim2real.report import write_report
 
     with progress("frames") as show:
-        file = write_report(folder, out, frames=frame or (), run=run, progress=show)
+        file = write_report(folder, out, frames=frame or (), run=run, real=real, progress=show)
     console.print(f"report of {folder}: {file} ({byte_size(file.stat().st_size)})")

@@ -71,13 +71,14 @@ def command(
     if plan:
         _show_plan(config, as_json=as_json)
         return
-    from sim2real.cli.training_view import run_training, show_end
+    from sim2real.cli.training_view import run_training, show_end, show_standing
     from sim2real.training import Trainer
 
     with progress("seconds of video") as show:
         trainer = Trainer(config, folder, resume=resume, drawing=show)
     if trainer.finished:
         if trainer.is_first:
+            show_standing(trainer.standing)
             out.print(f"{folder}: finished already, {trainer.step} steps; --steps makes it longer")
         return
     if code := run_training(trainer):

@@ -17,6 +17,7 @@ from sim2real.cli.console import byte_size, duration, err, is_live, out
 
 if TYPE_CHECKING:
     from sim2real.training import Progress, Trainer
+    from sim2real.training.judge import Standing
 
 _CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGUSR1"):  # not on Windows; what schedulers can be told to send some time before the end
@@ -47,11 +48,18 @@ def run_training(trainer: "Trainer") -> int:
 
 
 def show_end(trainer: "Trainer") -> None:
-    """What was trained, and whose generators the run gives."""
+    """What is wrong with it, what was trained, and whose generators the run gives."""
     if trainer.is_first:
+        show_standing(trainer.standing)
         which = "the last" if trainer.used_step == trainer.step else "the best on held-out images"
         out.print(f"trained {trainer.step} steps: {trainer.run.path}")
         out.print(f"its generators are those of step {trainer.used_step}, {which}")
+
+
+def show_standing(standing: "Standing") -> None:
+    """Say what a training has come to, and what to do about it."""
+    text = f"{standing.text}{f'; next: {standing.advice}' if standing.advice else ''}"
+    out.print(text, style={"good": "green", "open": "yellow", "bad": "bold red"}[standing.state])
 
 
 def show_start(trainer: "Trainer") -> None:
@@ -170,7 +178,8 @@ def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
         f"{duration(progress.seconds_left)} left",
         byte_size(progress.memory),
     ]
-    return Group(table, "   ".join(parts), ProgressBar(total=progress.total, completed=progress.step))
+    bar = ProgressBar(total=progress.total, completed=progress.step, finished_style="bar.complete")  # no praise yet
+    return Group(table, "   ".join(parts), bar)
 
 
 def _best(progress: "Progress") -> list[str]:

@@ -28,6 +28,7 @@ def write_report(
     *,
     frames: Sequence[str] = (),
     run: Path | None = None,
+    real: bool = True,
     progress: Progress = quiet,
 ) -> Path:
     """Write the report of a run or of a conversion: of what is there, whether it is finished, under way or was cut off.
@@ -38,6 +39,7 @@ def write_report(
             own files are those of its source.
         frames: Of a conversion, frames to show besides those that are chosen by their figures: their paths.
         run: Of a conversion, the training that its generator is from; None: it is looked for under ``runs``.
+        real: Of a conversion, whether to show some of the real pictures that it was compared with.
         progress: Told of the pictures of a conversion.
 
     Returns:
@@ -57,7 +59,11 @@ def write_report(
     if not file.parent.is_dir():
         message = f"{file}: name a file in a folder that is there"
         raise Sim2RealError(message)
-    page = _conversion_page(folder, frames, run, progress) if conversion else _run_page(folder, frames, run)
+    page = (
+        _conversion_page(folder, frames, run, real=real, progress=progress)
+        if conversion
+        else _run_page(folder, frames, run)
+    )
     write_whole(file, render(page).encode())
     return file
 
@@ -69,14 +75,14 @@ def _run_page(folder: Path, frames: Sequence[str], run: Path | None) -> Page:
     return run_page(read_run(folder))
 
 
-def _conversion_page(folder: Path, frames: Sequence[str], run: Path | None, progress: Progress) -> Page:
+def _conversion_page(folder: Path, frames: Sequence[str], run: Path | None, *, real: bool, progress: Progress) -> Page:
     if run and not is_run(run):
         message = f"{run}: no run here; name the folder that sim2real train wrote"
         raise Sim2RealError(message)
     conversion = read_conversion(folder)
     places = dict.fromkeys([Path("runs"), folder.resolve().parent / "runs"])
     training = read_run(run) if run else find_run(conversion.record, list(places))
-    return conversion_page(conversion, training, frames, progress)
+    return conversion_page(conversion, training, frames, real=real, progress=progress)
 
 
 __all__ = ["REPORT_FILE", "report_path", "write_report"]

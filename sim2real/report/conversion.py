@@ -15,15 +15,24 @@ from sim2real.conversion.pipeline import Progress
 from sim2real.datasets.base import Role
 from sim2real.datasets.findings import OLD_PIXELS
 from sim2real.evaluation.figures import Figure, Interval
-from sim2real.evaluation.verdict import BAD_FRAME, assess, nearer
+from sim2real.evaluation.verdict import BAD_FRAME, UNSEEN, assess, doubt, nearer, unchanged
 from sim2real.report.converted import Conversion, FrameFigures
-from sim2real.report.frames import IN_A_LIST, JUDGED_BY, REJECTED_IN_A_LIST, Shown, choose, draw_large, draw_small
+from sim2real.report.frames import (
+    IN_A_LIST,
+    JUDGED_BY,
+    REJECTED_IN_A_LIST,
+    Shown,
+    choose,
+    draw_large,
+    draw_real,
+    draw_small,
+)
 from sim2real.report.overlays import hues
 from sim2real.report.page import Fact, Page, Section
 from sim2real.report.plots import Bar, Bars, Drawing, Histogram
 from sim2real.report.run import Run
 from sim2real.report.settings import flat, grouped
-from sim2real.report.training import training_sections
+from sim2real.report.training import standing_of, training_sections
 
 if TYPE_CHECKING:
     from sim2real.conversion.manifest import Status
@@ -42,13 +51,16 @@ _NAMED = 200  # paths of an alarm, and of stale labels
 _TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale"}
 
 
-def conversion_page(conversion: Conversion, run: Run | None, wanted: Sequence[str], progress: Progress) -> Page:
+def conversion_page(
+    conversion: Conversion, run: Run | None, wanted: Sequence[str], *, real: bool = True, progress: Progress
+) -> Page:
     """All that is known of a conversion.
 
     Args:
         conversion: What its folder says.
         run: The training that its generator is from, if that is at hand.
         wanted: Frames that the user wants to look at.
+        real: Whether to show some of the real pictures.
         progress: Told of the pictures that are drawn.
 
     Raises:
@@ -58,8 +70,8 @@ def conversion_page(conversion: Conversion, run: Run | None, wanted: Sequence[st
     large = draw_large(conversion, chosen, progress)
     table = _Table(conversion, large, draw_small(conversion, chosen, progress))
     sections = [
-        _verdict(conversion),
-        _viewer(conversion, large),
+        _verdict(conversion, run),
+        _viewer(conversion, large, draw_real(conversion) if real else []),
         _figures(conversion),
         _classes(conversion),
         _distribution(conversion, table),
@@ -77,6 +89,7 @@ def conversion_page(conversion: Conversion, run: Run | None, wanted: Sequence[st
         title=conversion.name,
         subtitle=f"A conversion {how}" + (f" with sim2real {record.tool_version}" if record else ""),
         state=_state(conversion),
+        headline=conversion.evaluation.reasons[0] if conversion.evaluation and conversion.evaluation.reasons else "",
         facts=[*_facts(conversion)],
         sections=[section for section in sections if section],
     )
@@ -108,9 +121,11 @@ def _facts(conversion: Conversion) -> Iterator[Fact]:
         f"with {evaluation.counts.get('real', 0):,} real",
     )
     for figure in evaluation.figures:
-        if figure.name == JUDGED_BY and not figure.label and figure.after is not None:
-            yield Fact("Preservation", f"{figure.after:.3f}", "1: no edge new, none lost")
-    yield from list(_gaps(evaluation.figures))[:1]
+        if figure.name == "change" and figure.after is not None:
+            again = "" if figure.before is None else f"writing frames again alone: {number(figure.before)}"
+            yield Fact("Change", f"{number(figure.after)} grey levels", again)
+    if not unchanged(evaluation.figures):
+        yield from list(_gaps(evaluation.figures))[:1]
 
 
 def _labels(conversion: Conversion) -> Fact:
@@ -134,19 +149,22 @@ def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
                 yield Fact("Gap closed", f"{(before - after) / (before - floor):.0%}", f"to reality, by {each.name}")
 
 
-def _verdict(conversion: Conversion) -> Section:
+def _verdict(conversion: Conversion, run: Run | None) -> Section:
     evaluation = conversion.evaluation
+    training = standing_of(run) if run else None
+    of_training = [f"Its training is {training.text}."] if training and training.state == "bad" else []
     content = {
         "state": _state(conversion),
         "reasons": evaluation.reasons if evaluation else (),
-        "notes": [*conversion.remarks, *(evaluation.notes if evaluation else ())],
+        "notes": [*of_training, *conversion.remarks, *(evaluation.notes if evaluation else ())],
+        "unseen": f"{UNSEEN[0].upper()}{UNSEEN[1:]}." if evaluation else "",
         "real": evaluation.real if evaluation else "",
         "command": None if evaluation else f"sim2real evaluate {quote(str(conversion.folder))} --real REAL",
     }
     return Section("verdict", "Verdict", content)
 
 
-def _viewer(conversion: Conversion, large: Sequence[Shown]) -> Section | None:
+def _viewer(conversion: Conversion, large: Sequence[Shown], real: Sequence[str]) -> Section | None:
     if not large:
         return None
     names = {
@@ -160,6 +178,7 @@ def _viewer(conversion: Conversion, large: Sequence[Shown]) -> Section | None:
         "hues": hues(sorted({name for found in names.values() for name in found})),
         "sides": _sides(conversion),
         "note": _frame_note,
+        "real": real,
     }
     return Section("viewer", "Before and after", content)
 
@@ -217,6 +236,8 @@ def _words(name: str) -> str:
 
 def _effect(figure: Figure) -> tuple[str, str]:
     """How a figure stands, in a word and its colour: within its limits or not, nearer to real pictures or not."""
+    if doubt(figure):
+        return "not judged", "soft"
     if state := assess(figure):
         return state, _STATES[state]
     if figure.group != "realism" or not figure.tells or figure.change is None:
@@ -229,7 +250,7 @@ def _told(figure: Figure) -> str:
     measured = figure.after is not None and not figure.tells
     words = (
         figure.title if not figure.label else "",
-        figure.remark,
+        figure.remark or doubt(figure),
         f"Of fewer than {figure.least:,} it tells nothing" if measured else "",
     )
     return " ".join(f"{text.removesuffix('.')}." for text in words if text)

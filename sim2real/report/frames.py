@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from sim2real.devices import usable_cores
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.evaluation.figures import Alarm
 from sim2real.imageio import read_header, read_rgb, read_scaled, resize
+from sim2real.inside import require_regular
 from sim2real.report.converted import Conversion, FrameFigures
 from sim2real.report.overlays import Layer, layers
 from sim2real.report.pictures import data_uri, fitted
@@ -27,6 +29,7 @@ R = TypeVar("R")
 JUDGED_BY = "preservation"
 _WORST, _BEST, _RANDOM, _ALARMING, _REJECTED = 6, 3, 6, 2, 3
 _LARGE, _LARGE_BUDGET = 960, 7_000_000  # px wide; bytes of all of them
+_REAL, _REAL_WIDTH, _REAL_BUDGET = 4, 480, 1_000_000
 _SMALL, _SMALL_BUDGET = 160, 5_000_000
 _MOST_SMALL, _LEAST_SMALL = 400, 40
 _PIXELS = 600_000_000  # to be read for the small ones: some ten seconds of decoding
@@ -122,6 +125,19 @@ def draw_large(conversion: Conversion, chosen: Mapping[str, str], progress: Prog
     every = [picture for _, pictures in found for picture in pictures]
     addresses = map(data_uri, fitted(every, widest=_LARGE, budget=_LARGE_BUDGET))
     return [replace(shown, pictures=tuple(islice(addresses, len(pictures)))) for shown, pictures in found]
+
+
+def draw_real(conversion: Conversion) -> list[str]:
+    """A few of the real pictures that a conversion was compared with, as addresses; those that are gone are left out.
+
+    They are evenly spread over those that the evaluation looked at, so that nobody chose them.
+    """
+    pictures = []
+    for path in thinned(conversion.evaluation.pictures if conversion.evaluation else (), _REAL):
+        with suppress(Sim2RealError, OSError):
+            require_regular(Path(path))
+            pictures.append(read_rgb(Path(path)))
+    return [data_uri(data) for data in fitted(pictures, widest=_REAL_WIDTH, budget=_REAL_BUDGET)]
 
 
 def draw_small(conversion: Conversion, chosen: Iterable[str], progress: Progress) -> dict[str, bytes]:

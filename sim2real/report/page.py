@@ -46,6 +46,7 @@ class Page:
         title: What it is about.
         subtitle: A line below that.
         state: How it stands, in a word or two, and whether that is ``"good"``, ``"open"`` or ``"bad"``.
+        headline: Why, in a line; empty where that says it all.
         facts: What to know at a glance.
         sections: In their order.
     """
@@ -53,6 +54,7 @@ class Page:
     title: str
     subtitle: str
     state: tuple[str, str]
+    headline: str = ""
     facts: Sequence[Fact] = ()
     sections: Sequence[Section] = field(default=())
 

@@ -14,6 +14,7 @@ from sim2real.report.plots import Curve, Plot
 from sim2real.report.run import Run
 from sim2real.report.settings import flat, grouped, shown
 from sim2real.stored import Positive, Size
+from sim2real.training.judge import Standing, standing
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
 
 _SAMPLES = 16
@@ -53,10 +54,31 @@ def run_page(run: Run) -> Page:
     return Page(
         title=run.name,
         subtitle=" ".join(part for part in parts if part),
-        state=("finished", "good") if run.finished else ("not finished", "open"),
+        state=_state(run),
+        headline=_headline(run),
         facts=[*_facts(run)],
         sections=[section for section in (*sections, _next(run)) if section],
     )
+
+
+def standing_of(run: Run) -> Standing:
+    """What the generators that a run gives have come to."""
+    used, _ = _used(run)
+    return standing(next((record for record in reversed(run.records) if record["step"] == used), {}))
+
+
+def _state(run: Run) -> tuple[str, str]:
+    if not run.finished:
+        return "not finished", "open"
+    words = standing_of(run).text.partition(" (")[0].partition(":")[0]
+    return ("finished", "good") if standing_of(run).state == "good" else (f"finished: {words}", standing_of(run).state)
+
+
+def _headline(run: Run) -> str:
+    found = standing_of(run)
+    if not run.finished and not run.best:
+        return ""
+    return f"{found.text}. Next: {found.advice}." if found.advice else found.text
 
 
 def training_sections(run: Run) -> list[Section]:

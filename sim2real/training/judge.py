@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -116,13 +116,53 @@ def _spread(images: Sequence[Image]) -> float:
     return float(np.std(np.asarray(thumbnails, np.float32), axis=0).mean())
 
 
+_SAME = 1.0  # grey levels: no eye sees less
+_NO_NEARER = 0.95  # of a score
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a training has come to, by what its generators make of held-out images.
+
+    Attributes:
+        state: ``"good"``: better than the source as it is; ``"bad"``: not to be used; ``"open"``: neither.
+        text: That in a line.
+        advice: What to do next, in a few words; empty where all is well.
+    """
+
+    state: Literal["good", "open", "bad"]
+    text: str
+    advice: str = ""
+
+
+_LONGER = "train longer (--resume --steps N)"
+_COMPARE = "compare both sides: sim2real inspect SIM --against REAL"
+
+
+def standing(figures: Mapping[str, float]) -> Standing:
+    """How a training stands by the figures of the step whose generators it gives, named as in ``Judgement.record``."""
+    score, change = (figures.get(f"evaluation/{name}") for name in ("score", "change"))
+    if score is None:
+        return Standing("open", "not evaluated on held-out images", "see data.validation, or evaluate a conversion")
+    told = f"score {score:.3f}; 1 is the source as it is, less is better"
+    if score >= HARMFUL:
+        return Standing("bad", f"harmful: labels are no longer true of the translations ({told})", _COMPARE)
+    if change is not None and change < _SAME and score > _NO_NEARER:
+        text = f"nothing changed: translations differ from the source by {change:.2f} grey levels ({told})"
+        return Standing("bad", text, f"{_LONGER}, or lower losses.cycle and losses.identity")
+    if score > 1:
+        return Standing("bad", f"worse than the source as it is ({told})", f"{_LONGER}, or {_COMPARE}")
+    if score > _NO_NEARER:
+        return Standing("open", f"hardly better than the source as it is ({told})", f"{_LONGER}, or {_COMPARE}")
+    return Standing("good", f"nearer to real images than the source as it is ({told})")
+
+
 _LATE = 0.2  # of a run: before that, nothing is said of translations
 _ALIKE = 0.15  # of the inputs' diversity
 _WON = 0.05  # a critic's loss; undecided ones lose 0.25 or more
 _GROWN = 3.0  # times a critic's first loss
 _LONG = 3  # judgements in a row
 _INERT = 3.0  # grey levels
-_NO_NEARER = 0.95  # of a score
 
 _ADVICE = {
     "collapse": (

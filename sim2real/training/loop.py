@@ -30,6 +30,7 @@ from sim2real.training.data import (
 from sim2real.training.deterministic import deterministic
 from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.events import Note, Progress
+from sim2real.training.judge import Standing, standing
 from sim2real.training.keeper import Keeper, Own, Shared
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
@@ -332,6 +333,11 @@ class Trainer:
     def used_step(self) -> int:
         """The step whose generators the run gives, or would give if it ended here."""
         return (self.config.checkpoint.use == "best" and self.evaluation.best_step) or self.step
+
+    @property
+    def standing(self) -> Standing:
+        """What the training has come to."""
+        return standing(self.run.logged(self.used_step))
 
     @property
     def _cache(self) -> Path:

@@ -120,6 +120,12 @@ class RunFolder:
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
+    def logged(self, step: int) -> dict[str, float]:
+        """The figures of a step in metrics.jsonl; none where it is not told of."""
+        lines = read_log(self.metrics_file) if self.metrics_file.is_file() else ()
+        told = [line for _, line in lines if line["step"] == step]
+        return {name: value for line in told for name, value in line.items() if isinstance(value, int | float)}
+
     def sync_log(self) -> None:
         """Have metrics.jsonl on the disk."""
         if self.metrics_file.is_file():

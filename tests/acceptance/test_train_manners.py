@@ -195,7 +195,7 @@ def test_of_many_processes_one_speaks(together: Begin) -> None:
     with together(2) as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert [line.partition(":")[0] for line in out.splitlines()][:1] == ["trained 2 steps"]
+    assert [line.partition(":")[0] for line in out.splitlines()][1:2] == ["trained 2 steps"]
     assert out.count("trained 2 steps") == out.count("its generators are") == out.count("next: ") == 1
     assert err.count("5 simulated and 8 real images to train on") == err.count("step 1/2") == err.count("step 2/2") == 1
 
@@ -227,8 +227,9 @@ def test_the_end_tells_whose_generators_a_run_gives(
     *, cli: Cli, photos: Path, tmp_path: Path, tiny: list[str], setting: str, words: str
 ) -> None:
     said = succeed(cli(*train(photos, [*tiny, setting], "--run", tmp_path / "run"))).splitlines()
-    assert said[0] == f"trained 6 steps: {tmp_path / 'run'}"
-    assert re.fullmatch(words, said[1])
+    assert said[0].startswith("not evaluated on held-out images") == (setting == "data.validation=0")
+    assert said[1] == f"trained 6 steps: {tmp_path / 'run'}"
+    assert re.fullmatch(words, said[2])
     scores = {
         record["evaluation/score"]: record["step"]
         for record in map(json.loads, reversed((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()))

@@ -30,6 +30,7 @@ FIGURES = (
         count=6,
     ),
     Figure(group="realism", name="fid", title="Frechet", better="lower", before=9.0, after=8.0, count=6, least=2000),
+    Figure(group="preservation", name="change", title="change", better=None, before=0.25, after=7.5, count=6),
     Figure(group="preservation", name="preservation", title="edges kept", better="higher", after=0.875, count=6),
     Figure(
         group="preservation",

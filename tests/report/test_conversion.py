@@ -1,6 +1,7 @@
 """What a report shows of a conversion, whatever is missing of it."""
 
 import csv
+import dataclasses
 import html
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 from sim2real.conversion import ConvertOptions, convert, verify
 from sim2real.conversion.manifest import read_record, record_path
 from sim2real.errors import Sim2RealError
-from sim2real.evaluation.figures import evaluation_path, frames_path
+from sim2real.evaluation.figures import evaluation_path, frames_path, read_evaluation, write_evaluation
 from sim2real.imageio import encode_png
 from sim2real.report import write_report
 from sim2real.report.pictures import fitted
@@ -52,6 +53,43 @@ def test_a_report_tells_the_verdict_and_the_figures(evaluated: Path) -> None:
     assert "new edges ↓ 0.5 FAIL 6" in seen
     assert "<Car> $x$ ↑ 1 0.5 0.4 to 0.6 WARN 5" in seen
     assert "flicker ↓ 0 flicker. no sequence." in seen
+
+
+def test_the_headline_is_the_verdict_with_its_reason_the_change_and_the_realism(evaluated: Path) -> None:
+    page = write_report(evaluated).read_text("utf-8")
+    head = page[: page.index("<section")]
+    assert '<span class="state bad">FAIL</span>' in head
+    assert "contrast of &lt;Car&gt; fell to half</p>" in head
+    assert "7.5 grey levels" in head
+    assert "writing frames again alone: 0.25" in head
+    assert "Gap closed" in head
+    assert "reservation" not in head  # which says nothing of halos
+    assert "No figure sees periodic patterns (checkerboards) or halos around objects" in page
+
+
+def test_real_pictures_stand_beside_unless_they_must_not_be_passed_on(
+    evaluated: Path, paint: Callable[..., Path]
+) -> None:
+    real = paint(evaluated.parent / "photos", 9)
+    found = read_evaluation(evaluated)
+    assert found
+    paths = tuple(str(path) for path in sorted(real.iterdir()))
+    write_evaluation(evaluated, dataclasses.replace(found, pictures=paths))
+    page, without = (write_report(evaluated, real=wanted).read_text("utf-8") for wanted in (True, False))
+    assert page.count('alt="A real picture"') == 4
+    assert 'alt="A real picture"' not in without
+    assert len(without) < len(page)
+    (real / "0000.png").unlink()
+    assert write_report(evaluated).read_text("utf-8").count('alt="A real picture"') == 3
+    shutil.rmtree(real)
+    assert 'class="beside"' not in write_report(evaluated).read_text("utf-8")
+
+
+def test_a_training_that_is_no_good_is_told_of_its_conversion(evaluated: Path, toytown: Path) -> None:
+    run = evaluated.parent / "runs/town"
+    shutil.copytree(toytown / "runs/town", run)
+    (run / "metrics.jsonl").write_text('{"step": 2, "evaluation/score": 1.25, "evaluation/change": 9}\n')
+    assert "Its training is worse than the source as it is (score 1.250;" in words(write_report(evaluated))
 
 
 def test_it_shows_the_frames_that_matter_with_their_labels(evaluated: Path, frames: list[str]) -> None:

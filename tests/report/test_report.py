@@ -89,6 +89,28 @@ def test_a_report_tells_what_was_trained_and_which_step_is_used(run: Path) -> No
     assert "sim2real convert '/data/a sim' OUT --model" in seen.text
 
 
+@pytest.mark.parametrize(
+    ("score", "state", "colour"),
+    [
+        (1.008, "finished: worse than the source as it is", "bad"),
+        (0.97, "finished: hardly better than the source as it is", "open"),
+        (13.0, "finished: harmful", "bad"),
+        (0.5, "finished", "good"),
+        (None, "finished: not evaluated on held-out images", "open"),
+    ],
+)
+def test_a_training_that_is_no_good_is_not_shown_in_green(
+    run: Path, score: float | None, state: str, colour: str
+) -> None:
+    figures = {} if score is None else {"evaluation/score": score, "evaluation/change": 9.0}
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 80, "epoch": 2.0, **figures}) + "\n")
+    page = write_report(run).read_text("utf-8")
+    assert f'<span class="state {colour}">{state}</span>' in page
+    headline = re.search(r'<p class="headline \w+">(.*?)</p>', page)
+    assert headline
+    assert ("Next: " in headline[1]) == (colour != "good")
+
+
 def test_a_report_needs_nothing_but_itself(run: Path) -> None:
     file = write_report(run)
     seen = Reader(file.read_text("utf-8"))

@@ -24,7 +24,7 @@ from benchmarks.judge import (
     render_town,
 )
 from sim2real.config import Config
-from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Watch, _score
+from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Watch, _score, standing
 
 FINE = Judgement(
     score=0.6, distance=0.2, distance_of_sim=0.4, floor=0.1, new_edges=0, lost_edges=0, change=20, diversity=0.9
@@ -274,3 +274,33 @@ def test_advice_names_settings_that_there_are() -> None:
     assert len(named) > 5
     settings = Config().model_dump()
     assert [name for name in named if name.split(".")[1] not in settings[name.split(".")[0]]] == []
+
+
+@pytest.mark.parametrize(
+    ("score", "change", "state", "text", "advice"),
+    [
+        (0.6, 20.0, "good", "nearer to real images than the source as it is (score 0.600;", ""),
+        (0.98, 20.0, "open", "hardly better than the source as it is (score 0.980;", "train longer"),
+        (1.008, 9.0, "bad", "worse than the source as it is (score 1.008;", "train longer"),
+        (
+            1.001,
+            0.05,
+            "bad",
+            "nothing changed: translations differ from the source by 0.05 grey levels",
+            "losses.cycle",
+        ),
+        (0.8, 0.9, "good", "nearer to real", ""),
+        (12.0, 60.0, "bad", "harmful: labels are no longer true", "inspect SIM --against REAL"),
+        (None, None, "open", "not evaluated", "data.validation"),
+    ],
+)
+def test_how_a_training_stands_is_said_with_what_to_do(
+    score: float | None, change: float | None, state: str, text: str, advice: str
+) -> None:
+    known = {"evaluation/score": score, "evaluation/change": change}
+    found = standing({name: value for name, value in known.items() if value is not None})
+    assert found.state == state
+    assert found.text.startswith(text)
+    assert advice in found.advice
+    assert bool(found.advice) == (state != "good")
+    assert "\n" not in found.text + found.advice
