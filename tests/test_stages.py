@@ -91,4 +91,6 @@ def test_what_is_taken_back_is_not_waited_for(clock: Clock) -> None:
         stages.note("frames", done, 20)
     assert stages.left("frames").whole is None
     stages.note("learning", 0, 0)
-    assert stages.left("frames") == (pytest.approx(1), pytest.approx(10), pytest.approx(10), True)
+    left = stages.left("frames")
+    assert (left.rate, left.own, left.whole) == pytest.approx((1, 10, 10))
+    assert left.is_last

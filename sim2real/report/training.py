@@ -160,7 +160,7 @@ def _evaluation(run: Run) -> Section | None:
         f"distance to reality over what is preserved: lower is better; the best, {score:.3f}, at step {step:,}",
         levels,
         run.best,
-        _HIGHEST_SCORE,
+        _HIGHEST_SCORE if score < _HIGHEST_SCORE else None,
     )
     distances = [run.points(f"evaluation/{name}") for name in ("distance", "distance_of_sim", "floor")]
     marks = [
