@@ -82,7 +82,7 @@ def _conversion_page(folder: Path, frames: Sequence[str], run: Path | None, *, r
     conversion = read_conversion(folder)
     places = dict.fromkeys([Path("runs"), folder.resolve().parent / "runs"])
     training = read_run(run) if run else find_run(conversion.record, list(places))
-    return conversion_page(conversion, training, frames, real=real, progress=progress)
+    return conversion_page(conversion, training, frames, progress, real=real)
 
 
 __all__ = ["REPORT_FILE", "report_path", "write_report"]

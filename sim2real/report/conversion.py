@@ -52,7 +52,7 @@ _TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale"}
 
 
 def conversion_page(
-    conversion: Conversion, run: Run | None, wanted: Sequence[str], *, real: bool = True, progress: Progress
+    conversion: Conversion, run: Run | None, wanted: Sequence[str], progress: Progress, *, real: bool = True
 ) -> Page:
     """All that is known of a conversion.
 
@@ -60,8 +60,8 @@ def conversion_page(
         conversion: What its folder says.
         run: The training that its generator is from, if that is at hand.
         wanted: Frames that the user wants to look at.
-        real: Whether to show some of the real pictures.
         progress: Told of the pictures that are drawn.
+        real: Whether to show some of the real pictures.
 
     Raises:
         Sim2RealError: There is no frame that the user can mean.

@@ -122,8 +122,7 @@ class RunFolder:
 
     def logged(self, step: int) -> dict[str, float]:
         """The figures of a step in metrics.jsonl; none where it is not told of."""
-        lines = read_log(self.metrics_file) if self.metrics_file.is_file() else ()
-        told = [line for _, line in lines if line["step"] == step]
+        told = [line for _, line in read_log(self.metrics_file) if line["step"] == step]
         return {name: value for line in told for name, value in line.items() if isinstance(value, int | float)}
 
     def sync_log(self) -> None:

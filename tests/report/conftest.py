@@ -40,7 +40,7 @@ FIGURES = (
         before=1.0,
         after=0.5,
         interval=(0.4, 0.6),
-        change=(-0.6, -0.4),
+        change=(-0.6, -0.45),
         count=5,
         label="<Car> $x$",
     ),
