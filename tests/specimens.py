@@ -282,7 +282,7 @@ def of_png(what: Specimen) -> bytes:
             (b"gAMA", struct.pack(">I", 45455)),
             (b"sBIT", bytes([8]) * {"L": 1, "LA": 2, "RGB": 3}.get(what.mode, 4)),
         ]
-    if "pages" in what.extras:
+    if "pages" in what.extras and not what.mode.endswith("16"):
         pages = [what.image(), Image.fromarray(255 - what.values()).convert(what.image().mode)]
         return saved(pages[0], "PNG", save_all=True, append_images=pages[1:])
     if what.mode == "P":

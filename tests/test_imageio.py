@@ -4,8 +4,7 @@ import io
 import os
 import struct
 import warnings
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin
+from PIL import Image, JpegImagePlugin
 
 from sim2real.errors import ImageError
 from sim2real.imageio import (
@@ -34,36 +33,25 @@ from sim2real.imageio import (
     resize,
     resize_picture,
 )
+from tests.specimens import (
+    COMPRESSIONS,
+    GREY,
+    GREY_ALPHA,
+    PALETTE,
+    RGB,
+    RGBA,
+    ROTATED,
+    Specimen,
+    bitmap,
+    png,
+    srgb_profile,
+    tiff,
+    wide_profile,
+)
+from tests.specimens import saved as saved_as
 
 Values = NDArray[Any]
 Store = Callable[[str, bytes], Path]
-
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-ROTATED = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
-"""An EXIF block that says: turn by 90 degrees (Orientation 6)."""
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def png(values: Values, *, bits: int = 8, colour: int = RGB, extra: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
-    """A PNG made by hand: rows unfiltered, so that no library stands between the values and the file."""
-    height, width = values.shape[:2]
-    if bits < 8:
-        rows = [packed_row(row, bits) for row in values]
-    else:
-        rows = [row.tobytes() for row in values.astype(f">u{bits // 8}")]
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
-    body = b"".join(chunk(*each) for each in extra)
-    data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
-    return b"\x89PNG\r\n\x1a\n" + header + body + data + chunk(b"IEND", b"")
-
-
-def packed_row(row: Values, bits: int) -> bytes:
-    digits = "".join(f"{value:0{bits}b}" for value in row)
-    digits += "0" * (-len(digits) % 8)
-    return bytes(int(digits[place : place + 8], 2) for place in range(0, len(digits), 8))
 
 
 def chunks(data: bytes) -> dict[bytes, bytes]:
@@ -98,24 +86,8 @@ def photo() -> NDArray[np.uint8]:
     return np.stack((4 * x, 5 * y, 255 - 2 * (x + y)), axis=-1).clip(0, 255).astype(np.uint8)
 
 
-def saved(image: Image.Image, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, **options)
-    return file.getvalue()
-
-
-def wide_profile() -> bytes:
-    """An RGB profile far from sRGB: sRGB's own with the red and blue primaries exchanged."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = int.from_bytes(profile[128:132])
-    tags = {bytes(profile[132 + 12 * tag : 136 + 12 * tag]): 132 + 12 * tag for tag in range(count)}
-    red, blue = tags[b"rXYZ"], tags[b"bXYZ"]
-    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
-    return bytes(profile)
-
-
-def srgb_profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+def saved(image: Image.Image, *, format: str, **options: Any) -> bytes:  # noqa: A002  as Pillow calls it
+    return saved_as(image, format, **options)
 
 
 @pytest.fixture
@@ -253,6 +225,118 @@ def test_transparent_colour_survives_another_size(store: Store) -> None:
     smaller = resize_picture(picture, (4, 4))
     seen = np.array(decoded(encode_picture(smaller.rgb, smaller)).convert("RGBA"))
     assert np.array_equal(seen[..., 3], [[0, 0, 255, 255]] * 4)
+
+
+@pytest.mark.parametrize("compression", ["raw", *COMPRESSIONS])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_tiff_is_written_without_loss_whatever_its_compression(compression: str, mode: str, store: Store) -> None:
+    data = Specimen("TIFF", mode, (40, 30), frozenset({compression, "predictor"})).data()
+    picture = read_picture(store("a.tif", data))
+    after = encode_picture(255 - picture.rgb, picture, quality=50)
+    seen = decoded(after)
+    stored = decoded(data).info["compression"]
+    lossless = {"jpeg": "tiff_adobe_deflate", "tiff_deflate": "tiff_adobe_deflate"}
+    assert seen.info["compression"] == lossless.get(stored, stored)
+    assert seen.mode == mode
+    assert mode == "L" or np.array_equal(np.array(seen)[..., :3], 255 - picture.rgb)
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("tile", [0, 16])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_is_read_in_strips_tiles_and_planes(
+    deflated: bool, planar: bool, tile: int, order: str, store: Store
+) -> None:
+    values = pixels(21, 37, 3)
+    data = tiff(values, order=order, deflated=deflated, predictor=1 + deflated, planar=planar, tile=tile)
+    path = store("a.tif", data)
+    assert np.array_equal(read_picture(path).rgb, values)
+    assert np.array_equal(read_label(path), values)
+
+
+def test_tiff_with_more_channels_than_can_be_kept_is_refused(store: Store) -> None:
+    path = store("a.tif", tiff(pixels(4, 4, 4), tags={338: (3, 0)}))
+    with pytest.raises(ImageError, match=r"a\.tif: TIFF of 4 channels, of which 3 could be kept"):
+        read_picture(path)
+
+
+def test_alpha_of_a_bmp_is_kept(store: Store) -> None:
+    values = pixels(5, 7, 4)
+    before = bitmap(
+        (7, 5), 32, 3, values[::-1, :, [2, 1, 0, 3]].tobytes(), masks=bytes.fromhex("0000ff0000ff0000ff000000000000ff")
+    )
+    picture = read_picture(store("a.bmp", before))
+    after = encode_picture(255 - picture.rgb, picture)
+    expected = np.dstack((255 - values[..., :3], values[..., 3]))
+    assert np.array_equal(np.array(decoded(after)), expected)
+    seen = cv2.imdecode(np.frombuffer(after, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert seen is not None
+    assert np.array_equal(seen[..., [2, 1, 0, 3]], expected)
+
+
+@pytest.mark.parametrize("container", ["AVIF", "WEBP", "JPEG2000", "TGA", "TIFF"])
+def test_alpha_is_kept_exactly_even_where_colours_are_not(container: str, store: Store) -> None:
+    data = Specimen(container, "RGBA", (40, 30)).data()
+    picture = read_picture(store(f"a.{container}", data))
+    after = decoded(encode_picture(255 - picture.rgb, picture, quality=20))
+    assert picture.alpha is not None
+    assert np.array_equal(np.array(after.getchannel("A")), picture.alpha)
+
+
+@pytest.mark.parametrize("container", ["AVIF", "WEBP"])
+def test_alpha_that_is_opaque_all_over_is_dropped_and_told(container: str, store: Store) -> None:
+    whole = bytes.fromhex("52494646") if container == "WEBP" else b""
+    data = Specimen(container, "RGBA", (16, 16), frozenset({"opaque"})).data()
+    if container == "WEBP":  # Pillow writes none then: say so in a header of the extended form
+        extended = b"VP8X" + struct.pack("<IIB", 10, 0x10, 15) + b"\0\0\x0f\0\0"
+        body = b"WEBP" + extended + data[12:]
+        data = whole + struct.pack("<I", len(body)) + body
+        assert read_header(store("a.webp", data)).channels == 4
+        picture = read_picture(store("a.webp", data))
+        assert picture.alpha is None
+        assert picture.notes == ("an alpha channel that is opaque all over is not kept",)
+    else:
+        picture = read_picture(store("a.avif", data))
+    assert picture.header.channels == 3
+    assert read_header(store("b", encode_picture(picture.rgb, picture))) == picture.header
+
+
+def test_multi_picture_jpeg_is_a_jpeg_whose_others_are_told(store: Store) -> None:
+    data = Specimen("JPEG", "RGB", (32, 24), frozenset({"pages"})).data()
+    path = store("a.jpg", data)
+    picture = read_picture(path)
+    assert read_header(path).format == picture.format == "JPEG"
+    assert picture.notes == ("the further pictures of a multi-picture JPEG are not kept",)
+    assert decoded(encode_picture(picture.rgb, picture)).format == "JPEG"
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_jpeg_2000_is_written_without_loss(bare: bool, store: Store) -> None:
+    data = Specimen("JPEG2000", "RGB", (40, 30), frozenset({"bare"} if bare else set())).data()
+    picture = read_picture(store("a.jp2", data))
+    after = encode_picture(255 - picture.rgb, picture)
+    assert after.startswith(b"\xff\x4f") == bare
+    assert np.array_equal(np.array(decoded(after)), 255 - picture.rgb)
+
+
+def test_profile_of_a_jpeg_2000_is_followed(store: Store) -> None:
+    plain = read_picture(store("a.jp2", Specimen("JPEG2000", "RGB", (40, 30)).data()))
+    wide = read_picture(store("b.jp2", Specimen("JPEG2000", "RGB", (40, 30), frozenset({"icc wide"})).data()))
+    assert "converted to sRGB" in wide.notes[0]
+    assert abs(wide.rgb[..., ::-1].astype(int) - plain.rgb).mean() < 3
+
+
+@pytest.mark.parametrize("footer", [False, True])
+def test_tga_is_told_by_its_end_or_by_its_name(footer: bool, store: Store) -> None:
+    what = Specimen("TGA", "RGB", (16, 9), frozenset({"top down"} if footer else {"no footer"}))
+    data = what.data()
+    assert np.array_equal(read_rgb(store("a.tga", data)), what.values()[..., :3])
+    if footer:
+        assert read_header(store("a.bin", data)).format == "TGA"
+    else:
+        with pytest.raises(ImageError, match="of another format"):
+            read_header(store("a.bin", data))
 
 
 # what is read at another size
@@ -555,6 +639,77 @@ def test_label_values_are_read_as_stored(values: Values, bits: int, colour: int,
     stored = read_label(path)
     assert stored.dtype == (np.uint16 if bits == 16 else np.uint8)
     assert np.array_equal(stored, values)
+
+
+@pytest.mark.parametrize("largest", [1, 7, 255, 1000, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_pgm_label_values_are_read_as_stored(largest: int, plain: bool, store: Store) -> None:
+    values = np.random.default_rng(0).integers(0, largest + 1, (5, 7))
+    body = (
+        " ".join(map(str, values.ravel())).encode()
+        if plain
+        else values.astype(">u2" if largest > 255 else "u1").tobytes()
+    )
+    path = store("a.pgm", b"P%d\n# ids\n7 5\n%d\n" % (2 if plain else 5, largest) + body)
+    assert read_header(path).bits == (16 if largest > 255 else 8)
+    assert np.array_equal(read_label(path), values)
+
+
+@pytest.mark.parametrize("kind", [1, 4])
+def test_bitmap_is_read_with_black_as_zero(kind: int, store: Store) -> None:
+    values = pixels(5, 11) % 2
+    ink = 1 - values
+    body = (
+        b"\n".join(b"".join(b"%d" % each for each in row) for row in ink)
+        if kind == 1
+        else np.packbits(ink, axis=1).tobytes()
+    )
+    path = store("a.pbm", b"P%d 11 5\n" % kind + body)
+    assert read_header(path).bits == 1
+    assert np.array_equal(read_label(path), values)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_tiff_of_few_bits_is_read_as_stored(bits: int, store: Store) -> None:
+    values = pixels(6, 8) % 2**bits
+    packed = np.packbits(np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(6, -1), axis=1)
+    data = tiff(packed, tags={256: (4, 8), 258: (3, bits)})
+    assert read_header(store("a.tif", data)).bits == bits
+    assert np.array_equal(read_label(store("a.tif", data)), values)
+
+
+@pytest.mark.parametrize(
+    ("container", "mode", "extra", "told"),
+    [
+        ("TIFF", "F", "", (1, 32, False)),
+        ("TIFF", "P", "", (1, 8, True)),
+        ("TIFF", "1", "group4", (1, 1, False)),
+        ("TIFF", "RGB16", "", (3, 16, False)),
+        ("TIFF", "CMYK", "", (4, 8, False)),
+        ("BMP", "P", "rle", (1, 8, True)),
+        ("BMP", "1", "", (1, 1, False)),
+        ("BMP", "RGB", "15 bits", (3, 8, False)),
+        ("TGA", "P", "rle", (1, 8, True)),
+        ("TGA", "LA", "", (2, 8, False)),
+        ("JPEG", "CMYK", "", (4, 8, False)),
+        ("JPEG", "L", "progressive", (1, 8, False)),
+        ("WEBP", "RGBA", "lossless", (4, 8, False)),
+        ("WEBP", "RGB", "lossless", (3, 8, False)),
+        ("WEBP", "RGB", "icc", (3, 8, False)),
+        ("PPM", "F", "", (1, 32, False)),
+        ("JPEG2000", "I;16", "", (1, 16, False)),
+        ("JPEG2000", "LA", "bare", (2, 8, False)),
+        ("AVIF", "L", "", (1, 8, False)),
+        ("AVIF", "RGBA", "", (4, 8, False)),
+    ],
+)
+def test_headers_of_all_containers_tell_channels_bits_and_palette(
+    container: str, mode: str, extra: str, told: tuple[int, int, bool], store: Store
+) -> None:
+    what = Specimen(container, mode, (21, 13), frozenset({extra} - {""}))
+    header = read_header(store(f"a.{what.suffix}", what.data()))
+    assert (header.format, header.width, header.height) == (container, 21, 13)
+    assert (header.channels, header.bits, header.palette) == told
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

@@ -101,18 +101,18 @@ _CONTAINERS: Final[dict[str, _Container]] = {
 }
 
 
-def _container(start: bytes, end: bytes, name: str) -> _Container:
-    """The module for a file, by its first and last bytes; by its name if they are of nothing else."""
-    if start.startswith(png.SIGNATURE):
-        return png
-    if start.startswith(jpeg.START):
-        return jpeg
-    if start.startswith(bmp.START):
-        return bmp
-    for module in (webp, tiff, pnm, jpeg2000, avif):
-        if module.recognises(start):
+def _container(file: BinaryIO, name: str) -> _Container:
+    """The module for a file, by its first bytes; by its last ones or its name if they are of nothing else."""
+    start = file.read(_START_LENGTH)
+    file.seek(0)
+    for module, starts in ((png, png.SIGNATURE), (jpeg, jpeg.START), (bmp, bmp.START)):
+        if start.startswith(starts):
             return module
-    if tga.recognises_end(end) or (start and name.lower().endswith(tga.SUFFIX)):
+    for other in (webp, tiff, pnm, jpeg2000, avif):
+        if other.recognises(start):
+            return other
+    if start and (name.lower().endswith(tga.SUFFIX) or tga.recognises_end(file)):
+        file.seek(0)
         return tga
     raise ImageError("cannot be read as an image: empty, damaged or of another format")
 
@@ -129,12 +129,8 @@ def read_header(path: Path) -> Header:
         ImageError: It cannot be read, or is no image.
     """
     with _naming(path), path.open("rb") as file:
-        start = file.read(_START_LENGTH)
-        length = file.seek(0, os.SEEK_END)
-        file.seek(max(0, length - tga.END_LENGTH))
-        container = _container(start, file.read(), path.name)
-        file.seek(0)
-        return container.read_header(file, length)
+        container = _container(file, path.name)
+        return container.read_header(file, os.fstat(file.fileno()).st_size)
 
 
 def read_orientation(path: Path) -> int:
@@ -203,7 +199,7 @@ def decode_picture(data: bytes, path: Path) -> Picture:
 
 
 def _of(data: bytes, path: Path) -> _Container:
-    return _container(data[:_START_LENGTH], data[-tga.END_LENGTH :], path.name)
+    return _container(io.BytesIO(data), path.name)
 
 
 def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) -> bytes:

@@ -4,6 +4,7 @@ Nothing in its first bytes tells it from other files: its name does, or its last
 """
 
 import io
+import os
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -17,16 +18,17 @@ from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of
 
 SUFFIX: Final = ".tga"
 _END: Final = b"TRUEVISION-XFILE.\0"
-END_LENGTH: Final = len(_END)
 _FOOTER: Final = 26
 _COLOUR: Final = 2
 _RUN: Final = 128  # pixels of one packet
 _CARRIED: Final = ("orientation", "compression", "id_section")
 
 
-def recognises_end(end: bytes) -> bool:
+def recognises_end(file: BinaryIO) -> bool:
     """Whether a file ends as one."""
-    return end.endswith(_END)
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - len(_END)))
+    return file.read() == _END
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
@@ -54,7 +56,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     with opened(TgaImageFile, io.BytesIO(data)) as image:
         pixels = decode(image, None, size)
         options = {key: image.info[key] for key in _CARRIED if key in image.info}
-    extended = recognises_end(data) and data[-_FOOTER : -_FOOTER + 4] != bytes(4)
+    extended = data.endswith(_END) and data[-_FOOTER : -_FOOTER + 4] != bytes(4)
     notes = ["the extension area of a TGA is not kept"] * extended
     if _is_of_5_bits(data):
         notes.append("a TGA of 5 bits a channel is written with 8")
