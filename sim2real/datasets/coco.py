@@ -80,6 +80,8 @@ class Coco:
         irregularities=(
             "Captions (`captions_*.json`) tell the old look.",
             "Of several files of a name, the JSON's own folders decide, then its name: `instances_val.json`, `val/`.",
+            "Names may be quoted for URLs, in another form of Unicode, or, if most are, with another suffix.",
+            "Where the JSON tells another size of an image, labels are read and resized as pixels of that size.",
             "An image that several files could be stays as it is, and is told as one that belongs to no frame.",
             "Reading the first label of COCO's own `instances_train2017.json` takes seconds: it is searched once.",
         ),

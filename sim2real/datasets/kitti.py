@@ -366,6 +366,7 @@ class KittiObject(_Kitti):
             "Image sizes differ (see kitti-raw).",
             "Rows `DontCare` mark regions, not objects; they are kept as boxes of that name.",
             "The folders `training` and `testing` may be missing, as some exporters of simulators leave them out.",
+            "Names of other lengths, or with a word ahead of the number, are accepted.",
             "Images alone, without labels or calibration, are taken for a plain folder.",
         ),
     )

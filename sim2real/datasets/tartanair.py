@@ -88,6 +88,7 @@ class TartanAir(FolderLayout):
         irregularities=(
             "The sky is a sphere some 10 km away: from 10,000 m on there is no depth.",
             "Without its mask, which is another download, flow is valid everywhere, also where it leads behind things.",
+            "A flight whose folder has another name is known by `pose_left.txt` or by its depth or masks.",
             "The archives unpack to a folder of the environment's name twice, one in the other; that does not matter.",
         ),
         folder="tartanair",

@@ -108,6 +108,7 @@ class PascalVOC(FolderLayout):
             "Masks in a folder VOC20xx have the names of VOC's 20 classes; `labelmap.txt` names those of others.",
             "CVAT's masks may show colours in place of indices: `labelmap.txt` tells of which class.",
             "Where nobody names colours, outside of VOC20xx, the ids are R + 256 G + 65536 B and have no names.",
+            "Where `<size>` is another than that of the image, boxes are read and resized as pixels of that size.",
             "XML files are read in the encoding that they declare.",
             "Pictures of masks (`SegmentationClassVisualization` of labelme) are never translated.",
         ),

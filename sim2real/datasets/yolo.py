@@ -78,6 +78,9 @@ class Yolo(FolderLayout):
             "An absolute `path:` in `data.yaml` leads a training with the copy back to the old images: edit it there.",
             "`.npy` files beside images cache the old pixels, and ultralytics reads them first: delete the copies.",
             "ultralytics repairs damaged JPEGs in place: never link images of two folders to each other.",
+            "Of several YAML files with names `data.yaml` counts, then one that tells where images are.",
+            "Rows with numbers outside of 0 to 1 are read as they are, and told: many loaders leave out such images.",
+            "Key points are known by `kpt_shape`, or by marks of 0, 1 and 2 behind each; only the boxes are decoded.",
             "Rows of 9 numbers tell rotated boxes or outlines of 4 corners: if all rows are such, no masks are drawn.",
         ),
     )

@@ -118,3 +118,8 @@ def test_table_is_read_by_its_first_line(tmp_path: Path) -> None:
     assert labels.read_table(path, {"frame": int}) == []
     with pytest.raises(DatasetError, match=r"gone\.txt: cannot be read"):
         labels.read_table(tmp_path / "gone.txt", {})
+
+
+def test_colours_of_an_empty_table_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"label\.png: the colours of its classes are not known"):
+        labels.read_colour_mask(stored(tmp_path, np.zeros((2, 2, 3), np.uint8)), [])
