@@ -183,7 +183,7 @@ def _turned(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
 def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
     scaled, turned, unknown = list[str](), list[str](), list[str]()
     for frame in frames:
-        for kind, path in frame.labels.items():
+        for path, kind in {path: kind for kind, path in frame.labels.items()}.items():  # each file once
             try:
                 told = told_size(dataset.adapter, frame, kind)
                 header = read_header(dataset.root / frame.image) if told else None

@@ -5,7 +5,6 @@ Names and fields: wkentaro/labelme, labelme/label_file.py, labelme/utils/shape.p
 
 import base64
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from sim2real.datasets.layout import Beside, FolderLayout
 from sim2real.datasets.readers import read_head, read_json, read_tail, remembered, size_of, telling, whole_size
 from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
 from sim2real.datasets.resizing_shapes import LABELME
-from sim2real.datasets.shapes import Shape, ellipse, label_of, rectangle
+from sim2real.datasets.shapes import Shape, label_of, outline_of_circle, rectangle
 from sim2real.errors import DatasetError
 from sim2real.imageio import decode_label, is_image
 
@@ -258,9 +257,7 @@ def _shape(entry: Mapping[str, Any]) -> Shape | None:
         case "rectangle":
             points = rectangle(*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
         case "circle":
-            (x, y), (edge_x, edge_y) = points.tolist()
-            radius = math.hypot(edge_x - x, edge_y - y)
-            points = ellipse(x, y, radius, radius)
+            points = outline_of_circle(points.tolist())
         case "mask":
             (left, top), _ = np.floor(points).tolist()
             mask = decode_label(base64.b64decode(entry["mask"]), Path("mask")) > 0

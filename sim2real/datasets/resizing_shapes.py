@@ -24,6 +24,7 @@ from sim2real.datasets.resizing import (
     scaled_projection,
 )
 from sim2real.datasets.resizing_documents import change, document, moved_points, scale_of
+from sim2real.datasets.shapes import outline_of_circle
 from sim2real.imageio import decode_label, encode_png
 
 _Entry = dict[str, Any]
@@ -64,8 +65,9 @@ def moved_mask(mask: Mask, left: int, top: int, scale: Scale) -> tuple[Mask, int
 def _labelme(content: Any, scale: Scale) -> None:  # noqa: ANN401  whatever stands in a file
     own = scale_of(content, "imageWidth", "imageHeight", scale)
     for shape in content["shapes"]:
-        if shape.get("shape_type") == "circle":
-            require_same_shape(own, "a circle")
+        if shape.get("shape_type") == "circle" and own.x != own.y:
+            shape["points"] = outline_of_circle(shape["points"]).tolist()
+            shape["shape_type"] = "polygon"
         if shape.get("mask"):
             _labelme_mask(shape, own)
         else:
@@ -82,7 +84,10 @@ def _labelme_mask(shape: _Entry, scale: Scale) -> None:
 
 
 LABELME: Final = document(_labelme)
-"""A JSON file of LabelMe; the picture that it may hold is another matter."""
+"""A JSON file of LabelMe: a circle that becomes an ellipse, which it has none of, becomes a polygon.
+
+The picture that it may hold is another matter.
+"""
 
 
 def _ndds(content: Any, scale: Scale) -> None:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """Objects as labelling tools draw them, polygons, boxes, circles, masks, and the labels that they make together."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,13 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float, corners: int =
     """An outline (N, 2) of an ellipse, within a ten thousandth of its radii; its extremes are exact."""
     angles = np.arange(corners) * (2 * np.pi / corners)
     return np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
+
+
+def outline_of_circle(points: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """The outline (N, 2) of a circle that is told by its middle and a point on it."""
+    (x, y), (edge_x, edge_y) = points
+    radius = math.hypot(edge_x - x, edge_y - y)
+    return ellipse(x, y, radius, radius)
 
 
 def label_of(kind: str, shapes: Sequence[Shape], size: tuple[int, int], names: Iterable[str] = ()) -> Label:

@@ -208,15 +208,14 @@ def test_a_mask_of_a_shape_changes_as_a_mask_of_the_photo_would() -> None:
     assert (found == whole[rows[:, None], columns]).all()
 
 
-@pytest.mark.parametrize(
-    ("shapes", "more", "wrong"),
-    [
-        ([SHAPES[3]], {}, "a circle cannot be told"),
-        ([{"label": "a", "points": [[40, 0], [41, 1]], "mask": DOT}], {}, "a mask has no pixel inside"),
-    ],
-)
-def test_what_could_not_be_told_at_another_size_is_refused(
-    shapes: list[dict[str, Any]], more: dict[str, Any], wrong: str
-) -> None:
-    with pytest.raises(ValueError, match=wrong):
-        resized(shapes, Scale((32, 24), (64, 24)), **more)
+def test_a_circle_that_becomes_an_ellipse_is_told_as_a_polygon() -> None:
+    shape = resized([SHAPES[3]], Scale((32, 24), (64, 24)))["shapes"][0]
+    assert shape["shape_type"] == "polygon"
+    x, y = np.array(shape["points"]).T
+    np.testing.assert_allclose(((x - 48) / 8) ** 2 + ((y - 6) / 4) ** 2, 1)
+    assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((40, 56, 2, 10))
+
+
+def test_a_mask_outside_of_the_photo_is_refused() -> None:
+    with pytest.raises(ValueError, match="a mask has no pixel inside"):
+        resized([{"label": "a", "points": [[40, 0], [41, 1]], "mask": DOT}], Scale((32, 24), (64, 24)))
