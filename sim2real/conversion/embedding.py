@@ -48,7 +48,7 @@ class Embedding:
         picture = (out / self.image).read_bytes() if self.image else None
         try:
             edited = self.replace(data, picture)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise DamageError(str(error)) from error
         return edited, None if picture is None else hashlib.sha256(picture).hexdigest()
 

@@ -174,7 +174,7 @@ def _read(path: Path) -> _Document:
                 document.classes.append((element.text or "").strip())
             if element.tag == "image":
                 element.clear()
-    except (OSError, ET.ParseError) as error:
+    except (OSError, LookupError, ValueError, ET.ParseError) as error:
         message = f"{path}: cannot be read as XML: {error}"
         raise DatasetError(message) from error
     return document

@@ -207,7 +207,10 @@ def _told(path: Path, pattern: re.Pattern[bytes], key: str) -> bytes:
     for size in (1 << 13, 1 << 16):
         if found := pattern.search(read_head(path, size)):
             return found[1]
-    value = next((each.value for each in read_elements(path) if each.key == key), None)
+    try:
+        value = next((each.value for each in read_elements(path) if each.key == key), None)
+    except DatasetError:  # it is damaged: whoever reads its shapes will say so
+        value = None
     return json.dumps(value).encode()
 
 
@@ -229,14 +232,16 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 def _named(tree: Tree, path: str) -> str:
     """The photo that a file names; empty if it is not there."""
-    with telling(tree.root / path, "the name of its photo cannot be read"):
-        name = json.loads(_told(tree.root / path, _PATH, "imagePath")) or ""
-        parts: list[str] = path.split("/")[:-1]
-        for part in name.replace("\\", "/").split("/"):
-            if part == "..":
-                parts = parts[:-1] if parts else [part]
-            elif part not in {"", "."}:
-                parts.append(part)
+    try:
+        name = str(json.loads(_told(tree.root / path, _PATH, "imagePath")) or "")
+    except ValueError:  # likewise
+        return ""
+    parts: list[str] = path.split("/")[:-1]
+    for part in name.replace("\\", "/").split("/"):
+        if part == "..":
+            parts = parts[:-1] if parts else [part]
+        elif part not in {"", "."}:
+            parts.append(part)
     found = tree.at("/".join(parts))
     return found if is_image(found) else ""
 
@@ -244,7 +249,8 @@ def _named(tree: Tree, path: str) -> str:
 @remembered(2)
 def _read(path: Path) -> Mapping[str, Any]:
     """What a file says, but for the picture in it."""
-    return {key: value for key, value in read_json(path).items() if key != PICTURE}
+    with telling(path, "it is no object as LabelMe writes them"):
+        return {key: value for key, value in read_json(path).items() if key != PICTURE}
 
 
 def _shape(entry: Mapping[str, Any]) -> Shape | None:

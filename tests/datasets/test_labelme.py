@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,25 @@ def test_damaged_shapes_are_told_of_the_file(grow: Grow, plant: Plant, points: o
     plant(root, {"photos/street 00.json": document("street 00.jpg", None, [{"label": "a", "points": points}])})
     with pytest.raises(DatasetError, match=r"street 00\.json: its shapes are damaged"):
         next(open_dataset(root).frames()).load_label("segmentation")
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("tail", ["", "\0", '"', "]", "}" * 2000, "[" * 200_000, "\ud800"])
+def test_a_damaged_file_hides_nothing_but_its_own_labels(grow: Grow, apart: bool, tail: str) -> None:
+    root = grow("labelme", apart=apart)
+    path = root / ("labels" if apart else "photos") / "street 00.json"
+    whole = path.read_text("utf-8")
+    for cut in (0, 1, 60, len(whole) // 3, len(whole) - 1):
+        path.write_text(whole[:cut] + tail, "utf-8", errors="surrogatepass")
+        dataset = open_dataset(root)
+        dataset.warnings()
+        dataset.stale()
+        frames = {frame.image: frame for frame in dataset.frames()}
+        assert frames.keys() >= {"photos/street 00.jpg", "photos/street 01.jpg"}
+        frames["photos/street 01.jpg"].load_label("boxes")
+        for kind in frames["photos/street 00.jpg"].labels:
+            with suppress(DatasetError):
+                frames["photos/street 00.jpg"].load_label(kind)
 
 
 def test_drawn_masks_lie_at_their_corner(grow: Grow, plant: Plant) -> None:
