@@ -1,6 +1,5 @@
 """Folders that hold both domains: A is the simulation (or the paintings), B is real."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,9 @@ from sim2real.datasets.base import Frame, Match, PathMatch, Role, Side, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
-from sim2real.imageio import IMAGE_SUFFIXES
+from sim2real.imageio import ANY_SUFFIX
 
-_IMAGE: Final = rf"[^/]+(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})"
+_IMAGE: Final = rf"[^/]+{ANY_SUFFIX}"
 
 
 class CycleGAN:

@@ -35,7 +35,7 @@ class Images:
         size="Any.",
         get="One's own.",
         tree=(
-            "any/depth/name.{jpg,jpeg,png,bmp,tif,tiff,webp,ppm}\n"
+            "any/depth/name.{jpg,jpeg,jpe,jfif,png,webp,tif,tiff,bmp,tga,ppm,pgm,pnm,jp2,j2k,avif}\n"
             "metadata.{csv,jsonl,parquet}                   # of a Hugging Face image folder\n"
             "whatever/else.txt"
         ),

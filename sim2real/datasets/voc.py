@@ -30,7 +30,7 @@ from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
 from sim2real.datasets.xmlfiles import read_xml, voc_size
 from sim2real.errors import DatasetError
-from sim2real.imageio import is_image, read_header
+from sim2real.imageio import ANY_SUFFIX, is_image, read_header
 
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
@@ -42,7 +42,7 @@ _CLASSES: Final = (
 _EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 _VOID: Final = 255
 _VOID_COLOUR: Final = (224, 224, 192)
-_IMAGE: Final = r"(?P<frame>.+)\.(?:jpe?g|png|bmp|tiff?|webp)"
+_IMAGE: Final = rf"(?P<frame>.+){ANY_SUFFIX}"
 _MASK: Final = r"(?P<frame>.+)\.png"
 _ROOT: Final = re.compile(rb"<annotation[\s>]")
 _OWN: Final = re.compile(rb"<bndbox>|<size>|<segmented>")

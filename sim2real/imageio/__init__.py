@@ -16,6 +16,7 @@ png.py, jpeg.py, webp.py, tiff.py, bmp.py, tga.py, pnm.py, jpeg2000.py, avif.py 
 
 import io
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from sim2real.imageio.png import encode_png, with_values
 from sim2real.places import what_is
 
 __all__ = [
+    "ANY_SUFFIX",
     "IMAGE_SUFFIXES",
     "OTHER_PICTURES",
     "Header",
@@ -62,6 +64,9 @@ IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
     | {".jp2", ".j2k", ".avif"}
 )
+ANY_SUFFIX: Final = f"(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})"
+"""They all as a pattern."""
+
 OTHER_PICTURES: Final = frozenset(
     {".gif", ".heic", ".heif", ".jxl", ".jxr", ".qoi", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"}
 )
