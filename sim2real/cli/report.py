@@ -28,6 +28,9 @@ def command(
     real: Annotated[
         bool, typer.Option("--real/--no-real", help="Of a conversion: show a few of the real pictures beside it.")
     ] = True,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Show paths in full; else names alone, as a report may be passed on.")
+    ] = False,
 ) -> None:
     """Write one HTML file that shows a training, or a conversion.
 
@@ -40,5 +43,5 @@ def command(
     from sim2real.report import write_report
 
     with progress("frames") as show:
-        file = write_report(folder, out, frames=frame or (), run=run, real=real, progress=show)
+        file = write_report(folder, out, frames=frame or (), run=run, real=real, paths=paths, progress=show)
     console.print(f"report of {folder}: {file} ({byte_size(file.stat().st_size)})")

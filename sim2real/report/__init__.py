@@ -10,6 +10,7 @@ from sim2real.files import write_whole
 from sim2real.places import absent, is_run
 from sim2real.report.conversion import conversion_page
 from sim2real.report.converted import find_run, is_conversion, read_conversion
+from sim2real.report.naming import Naming
 from sim2real.report.page import Page, render
 from sim2real.report.run import read_run
 from sim2real.report.training import run_page
@@ -29,6 +30,7 @@ def write_report(
     frames: Sequence[str] = (),
     run: Path | None = None,
     real: bool = True,
+    paths: bool = False,
     progress: Progress = quiet,
 ) -> Path:
     """Write the report of a run or of a conversion: of what is there, whether it is finished, under way or was cut off.
@@ -40,6 +42,7 @@ def write_report(
         frames: Of a conversion, frames to show besides those that are chosen by their figures: their paths.
         run: Of a conversion, the training that its generator is from; None: it is looked for under ``runs``.
         real: Of a conversion, whether to show some of the real pictures that it was compared with.
+        paths: Show paths in full; else the names of folders and files alone, as a report may be passed on.
         progress: Told of the pictures of a conversion.
 
     Returns:
@@ -59,30 +62,41 @@ def write_report(
     if not file.parent.is_dir():
         message = f"{file}: name a file in a folder that is there"
         raise Sim2RealError(message)
-    page = (
+    page, known = (
         _conversion_page(folder, frames, run, real=real, progress=progress)
         if conversion
         else _run_page(folder, frames, run)
     )
-    write_whole(file, render(page).encode())
+    write_whole(file, render(page, Naming(folder.absolute(), run, known, paths=paths)).encode())
     return file
 
 
-def _run_page(folder: Path, frames: Sequence[str], run: Path | None) -> Page:
+def _run_page(folder: Path, frames: Sequence[str], run: Path | None) -> tuple[Page, object]:
+    """The page, and what may tell paths that are on it."""
     if frames or run:
         message = f"{folder}: the report of a training; frames and the run are said for that of a conversion"
         raise Sim2RealError(message)
-    return run_page(read_run(folder))
+    training = read_run(folder)
+    return run_page(training), training.settings
 
 
-def _conversion_page(folder: Path, frames: Sequence[str], run: Path | None, *, real: bool, progress: Progress) -> Page:
+def _conversion_page(
+    folder: Path, frames: Sequence[str], run: Path | None, *, real: bool, progress: Progress
+) -> tuple[Page, object]:
+    """Likewise."""
     if run and not is_run(run):
         message = f"{run}: no run here; name the folder that sim2real train wrote"
         raise Sim2RealError(message)
     conversion = read_conversion(folder)
     places = dict.fromkeys([Path("runs"), folder.resolve().parent / "runs"])
     training = read_run(run) if run else find_run(conversion.record, list(places))
-    return conversion_page(conversion, training, frames, progress, real=real)
+    record, evaluation = conversion.record, conversion.evaluation
+    known = [
+        [record.source, record.generator] if record else [],
+        [evaluation.source, evaluation.real.split(", "), evaluation.settings] if evaluation else [],
+        [training.folder, training.settings] if training else [],
+    ]
+    return conversion_page(conversion, training, frames, progress, real=real), known
 
 
 __all__ = ["REPORT_FILE", "report_path", "write_report"]

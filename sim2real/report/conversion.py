@@ -376,10 +376,15 @@ class _Table:
             "folders": list(folders),
             "statuses": statuses,
             "rows": [self._cells(frame, places, statuses) for frame in self._frames],
-            "small": self._small,
             "large": self._large,
         }
-        content = {"data": data, "listed": len(self._frames), "all": self._all, "pictured": len(self._small)}
+        content = {
+            "data": data,
+            "small": self._small,
+            "listed": len(self._frames),
+            "all": self._all,
+            "pictured": len(self._small),
+        }
         return Section("frames", "All frames", content)
 
     def _cells(self, frame: FrameFigures, places: Mapping[str, int], statuses: Sequence[str]) -> list[Any]:

@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import PurePath
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
 
 from sim2real import __version__
+from sim2real.report.naming import Naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,22 @@ class Page:
     sections: Sequence[Section] = field(default=())
 
 
-def render(page: Page) -> str:
-    """The page as one HTML file: styles, scripts, plots and pictures are inside."""
-    return _templates().get_template("page.html").render(page=page, version=__version__)
+def render(page: Page, naming: Naming) -> str:
+    """The page as one HTML file: styles, scripts, plots and pictures are inside.
+
+    Args:
+        page: What it shows.
+        naming: How it names paths, in whatever text.
+    """
+    return _templates().get_template("page.html").render(page=page, naming=naming, version=__version__)
+
+
+@pass_context
+def _named(context: Context, value: object) -> object:
+    """What a template prints; markup has been put together from what was printed, and pictures are long."""
+    if isinstance(value, Markup) or not isinstance(value, str | PurePath) or str(value).startswith("data:"):
+        return value
+    return context["naming"](str(value))
 
 
 @cache
@@ -70,6 +87,7 @@ def _templates() -> Environment:
         loader=PackageLoader("sim2real.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_named,
         trim_blocks=True,
         lstrip_blocks=True,
     )
