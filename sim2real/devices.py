@@ -4,10 +4,9 @@ Torch is imported when a device is asked about, not before: what is refused for 
 """
 
 import os
-import re
 import sys
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import psutil
 
@@ -16,27 +15,43 @@ if sys.platform != "win32":
 
 from sim2real.errors import SettingsError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def resolve_device(device: str) -> str:
-    """``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:i"`` -> the device to use; auto is the GPU where there is one.
+    """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"`` -> the device to use; auto is the GPU, if any.
 
     Raises:
-        SettingsError: There is no such device.
+        SettingsError: There is no such device; the message lists those that there are.
     """
+    there = devices()
+    if device == "auto":
+        return next((kind for kind in ("cuda", "mps") if kind in map(kind_of, there)), "cpu")
+    if device in there or (device == "cuda" and "cuda:0" in there):
+        return device
+    raise SettingsError(f"device '{device}': no such device; here: {', '.join(map(_introduced, there))}")
+
+
+def devices() -> list[str]:
+    """The devices of this machine: ``"cpu"``, ``"cuda:0"``, ``"cuda:1"`` ... and ``"mps"``, an Apple GPU."""
     import torch
 
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        message = f"no device is called '{device}'; known: auto, cpu, cuda, cuda:0, cuda:1 ..."
-        raise SettingsError(message)
-    kind, _, index = device.partition(":")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        message = f"device '{device}': this machine offers {torch.cuda.device_count()} CUDA devices; use auto or cpu"
-        raise SettingsError(message)
-    return device
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def _introduced(device: str) -> str:
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if kind_of(device) == "cuda" else device
+
+
+def kind_of(device: str) -> str:
+    """``"cpu"``, ``"cuda"`` or ``"mps"`` of a device."""
+    return device.partition(":")[0]
 
 
 def resolve_precision(precision: str, device: str) -> Precision:
@@ -60,8 +75,10 @@ def resolve_precision(precision: str, device: str) -> Precision:
 def _native_bf16(device: str) -> bool:
     import torch
 
-    if device != "cpu":
+    if kind_of(device) == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "mps":  # its matrices are no faster in bf16
+        return False
     if not hasattr(torch.cpu, "get_capabilities"):  # an older torch cannot tell
         return False
     capabilities = torch.cpu.get_capabilities()
@@ -77,11 +94,15 @@ def usable_cores() -> int:
 
 def free_memory(device: str) -> int:
     """Bytes that a resolved device has free; for the CPU, within the limits that its container sets."""
-    if device != "cpu":
-        import torch
+    import torch
 
-        return int(torch.cuda.mem_get_info(device)[0])
-    return min([int(psutil.virtual_memory().available), *_container_memory()])
+    main = min([int(psutil.virtual_memory().available), *_container_memory()])
+    match kind_of(device):
+        case "cuda":
+            return int(torch.cuda.mem_get_info(device)[0])
+        case "mps":  # it has the main memory, of which it may take so much
+            return min(main, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return main
 
 
 def peak_memory(device: str) -> int:
@@ -91,11 +112,63 @@ def peak_memory(device: str) -> int:
     else:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         main = most if sys.platform == "darwin" else most * 1024
-    if device == "cpu":
-        return main
+    return main + (_peak(device) if device != "cpu" else 0)
+
+
+def peak_memory_of_networks(device: str) -> int:
+    """The most bytes that networks have taken on a resolved device so far; on the CPU, this whole process."""
+    return peak_memory(device) if device == "cpu" else _peak(device, reserved=True)
+
+
+def _peak(device: str, *, reserved: bool = False) -> int:
+    """The most bytes that a GPU has held; of Apple's, what it holds now: nobody counts there."""
     import torch
 
-    return main + torch.cuda.max_memory_allocated(device)
+    if kind_of(device) == "mps":
+        return torch.mps.driver_allocated_memory() if reserved else torch.mps.current_allocated_memory()
+    return torch.cuda.max_memory_reserved(device) if reserved else torch.cuda.max_memory_allocated(device)
+
+
+def release_memory(device: str) -> None:
+    """Give back what PyTorch keeps of a device's memory for later."""
+    import torch
+
+    match kind_of(device):
+        case "cuda":
+            torch.cuda.empty_cache()
+        case "mps":
+            torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is out: PyTorch has an exception of its own for some devices only."""
+    import torch
+
+    told = ("DefaultCPUAllocator", "can't allocate memory", "MPS backend out of memory", "Invalid buffer size")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in told)
+
+
+def random_state(device: str) -> "Tensor | None":
+    """The state of a GPU's own random numbers; None of the CPU's."""
+    import torch
+
+    match kind_of(device):
+        case "cuda":
+            return torch.cuda.get_rng_state(device)
+        case "mps":
+            return torch.mps.get_rng_state()
+    return None
+
+
+def set_random_state(device: str, state: "Tensor") -> None:
+    """Take back what :func:`random_state` gave."""
+    import torch
+
+    match kind_of(device):
+        case "cuda":
+            torch.cuda.set_rng_state(state, device)
+        case "mps":
+            torch.mps.set_rng_state(state)
 
 
 def _container_memory() -> list[int]:

@@ -243,7 +243,7 @@ def load(
     Args:
         run_or_file: ``runs/NAME`` or a ``.safetensors`` file.
         direction: ``"sim2real"`` or ``"real2sim"``; None: what the file says, sim2real for a run.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
     Raises:

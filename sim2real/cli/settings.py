@@ -71,7 +71,7 @@ AsImageOption = Annotated[
         help="These images are a camera's, though names or pixels tell of labels; may be repeated.",
     ),
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:0.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.")]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
 DeterministicOption = Annotated[
     bool | None,

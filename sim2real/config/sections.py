@@ -346,7 +346,7 @@ class Config(Section):
         swap: In a CycleGAN folder take B as the simulation and A as real.
         run: Run folder, where the training is written and converted from; ``runs/<recipe>`` if left out.
         seed: Decides everything that is random.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:0"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:0"`` or ``"mps"``.
         precision: ``"auto"``: bf16 where the device is fast in it, else fp32.
         compile: Compile the networks, which takes minutes and makes every step faster; ``"auto"``: where that pays.
         deterministic: Two runs with one seed are equal bit for bit, at some cost in speed.

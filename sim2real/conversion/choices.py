@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from sim2real.conversion.trial import bearable_precision, fastest_engine
-from sim2real.devices import free_memory, resolve_device, resolve_precision
+from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost, cost_of
 from sim2real.engines.tiling import check_tiling
@@ -27,14 +27,14 @@ Tell = Callable[[str], None]
 _PIXELS_AT_ONCE = 4_000_000  # on a GPU; about 8 frames of KITTI, one of 4K
 _SAMPLE = 1000  # images whose sizes stand for those of all
 _SIZES = 4  # so many sizes are compiled for
-_SHARE_OF_MEMORY = {"cpu": 0.5, "cuda": 0.8}  # of what is free now, for the maps of the frames in hand
+_SHARE_OF_MEMORY = {"cpu": 0.5, "cuda": 0.8, "mps": 0.5}  # of what is free now, for the maps of the frames in hand
 _OVER_MAPS = 1.5  # what a device needs in all, over the maps themselves
 _TILE = (128, 1024)  # the smallest and the largest that are chosen
 _WORTH_COMPILING = {
     "cpu": 4e13,
     "cuda": 4e15,
 }  # multiplications that repay a minute: 110 frames of 1242x375 by ResNet-9
-_WORTH_TRYING = {"cpu": 1e13, "cuda": 1e15}  # those that repay trying every engine
+_WORTH_TRYING = {"cpu": 1e13, "cuda": 1e15, "mps": 1e14}  # those that repay trying every engine
 
 
 class Choices(TypedDict):
@@ -71,7 +71,7 @@ def choose(
     if kept:
         wish = {name: getattr(kept, name) if value == "auto" else value for name, value in wish.items()}
     device = resolve_device(wish["device"])
-    kind = device.partition(":")[0]
+    kind = kind_of(device)
     precision: str = resolve_precision(wish["precision"], device)
     if kept:
         tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (options.tile_side, 0)
@@ -158,7 +158,7 @@ def _sizes(images: Sequence[Path]) -> dict[tuple[int, int], int]:
 
 def _compiler(kind: str) -> bool:
     """Whether torch.compile can be hoped to work; if it does not in the end, that is told."""
-    return kind == "cuda" or any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+    return kind == "cuda" or (kind == "cpu" and any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")))
 
 
 def _affordable_pixels(cost: Cost, device: str, precision: str) -> int:
@@ -166,7 +166,7 @@ def _affordable_pixels(cost: Cost, device: str, precision: str) -> int:
     if not cost.memory:
         return 0
     size = cost.memory * _OVER_MAPS * (1 if precision == "fp32" else 0.5)
-    share = _SHARE_OF_MEMORY[device.partition(":")[0]]
+    share = _SHARE_OF_MEMORY[kind_of(device)]
     return _power_of_two(int(free_memory(device) * share / size), 1)  # coarse, so that it is the same next time
 
 

@@ -68,7 +68,7 @@ class Record:
         model_sha256: Of the generator file.
         generator: What that file says about itself.
         engine: Registered name of the engine.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         batch_size: Frames that the engine is given at once.
         compile: Sizes [W, H] of frames that the engine is compiled for.

@@ -14,7 +14,7 @@ class EngineSettings:
     """How to run a generator; nothing is left to choose.
 
     Attributes:
-        device: ``"cpu"``, ``"cuda"`` or ``"cuda:i"``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         batch_size: How many pictures most calls bring.
         compile: Sizes (W, H) of pictures that are many enough for the engine to spend a minute on making itself faster.

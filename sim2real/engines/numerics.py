@@ -161,8 +161,11 @@ def pooled(parts: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     pixels, means, variances = [], [], []
     with _one_thread():
         for part in parts:
-            old = torch.zeros(part.shape[1], device=part.device)
-            mean, variance = torch.batch_norm_update_stats(part, old, old.clone(), 0.0)
+            if part.device.type == "mps":  # which lacks the other, and float64
+                variance, mean = (each.cpu() for each in torch.var_mean(part.float(), (0, 2, 3), correction=0))
+            else:
+                old = torch.zeros(part.shape[1], device=part.device)
+                mean, variance = torch.batch_norm_update_stats(part, old, old.clone(), 0.0)
             pixels.append(part.shape[2] * part.shape[3])
             means.append(mean)
             variances.append(variance)
@@ -170,7 +173,7 @@ def pooled(parts: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     centres = torch.stack(means).double()
     mean = (shares * centres).sum(0)
     variance = (shares * (torch.stack(variances).double() + (centres - mean) ** 2)).sum(0)
-    return mean.float(), variance.float()
+    return mean.float().to(part.device), variance.float().to(part.device)
 
 
 @contextmanager

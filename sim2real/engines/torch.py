@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sim2real.devices import usable_cores
+from sim2real.devices import is_out_of_memory, release_memory, usable_cores
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
@@ -31,8 +31,8 @@ class TorchEngine:
         settings: Device, precision and what is compiled; the same ones give the same bytes in every run.
 
     Attributes:
-        streams: Two on a GPU, so that one copies while the other computes; as many as this process may use cores,
-            16 at most, if the generator works on one frame at a time.
+        streams: Two on a GPU of CUDA, so that one copies while the other computes; as many as this process may use
+            cores, 16 at most, if the generator works on one frame at a time.
         takes_seeds: Whether it does, and draws at random.
 
     Raises:
@@ -40,16 +40,17 @@ class TorchEngine:
     """
 
     def __init__(self, generator: nn.Module, settings: EngineSettings) -> None:
-        self._device = torch.device(settings.device)
+        self.takes_seeds: bool = getattr(generator, "by_frame", False)
+        self._device = torch.device("cpu" if self.takes_seeds else settings.device)
         self._type = _TYPES[settings.precision]
-        self._layout = torch.contiguous_format if settings.precision == "fp32" else torch.channels_last
+        plain = settings.precision == "fp32" or self._device.type == "mps"
+        self._layout = torch.contiguous_format if plain else torch.channels_last
         self._stride: int = getattr(generator, "stride", 1)
         self._generator = prepared(generator).to(self._device).to(memory_format=self._layout)
-        self.takes_seeds: bool = getattr(generator, "by_frame", False)
         if self.takes_seeds:
             self.streams = min(usable_cores(), _MOST_STREAMS)
         else:
-            self.streams = 1 if self._device.type == "cpu" else 2
+            self.streams = 2 if self._device.type == "cuda" else 1
         self._own = threading.local()
         self._compiled: dict[tuple[int, int], Callable[..., Tensor]] = {}
         for width, height in settings.compile:
@@ -89,10 +90,9 @@ class TorchEngine:
             with self._numbers(), self._stream():
                 pixels = self._translate(padded, height, width, **({"seeds": seeds} if self.takes_seeds else {}))
         except (RuntimeError, MemoryError) as error:
-            if not _is_lack_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            release_memory(str(self._device))
             message = (
                 f"{len(images)} pictures of {width}x{height} at once need more memory than {self._device} has; "
                 "use a smaller --batch-size, --tile, or --device cpu"
@@ -117,8 +117,8 @@ class TorchEngine:
 
     @contextmanager
     def _stream(self) -> Iterator[None]:
-        """Each thread has a stream of its own on a GPU."""
-        if self._device.type == "cpu":
+        """Each thread has a stream of its own on a GPU of CUDA."""
+        if self._device.type != "cuda":
             yield
             return
         if not hasattr(self._own, "stream"):
@@ -134,7 +134,3 @@ class TorchEngine:
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
             yield
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -9,8 +9,8 @@ Their attribute ``by_frame`` says so to whoever runs them, and ``observe`` shows
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -31,11 +31,16 @@ Floats = NDArray[np.float64]
 class ByFrame(nn.Module, ABC):
     """A generator that translates whole pictures, one at a time, outside of torch.
 
+    What it knows of images stays on the CPU, wherever they are: there it is needed, and no GPU of Apple has float64.
+
     Attributes:
         by_frame: True.
     """
 
     by_frame = True
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002  torch's
+        return self
 
     def observe(self, source: Tensor, target: Tensor) -> None:
         """Look at images of both domains, (N, 3, H, W) in [-1, 1]: those to translate, and those to be like."""

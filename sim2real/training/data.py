@@ -25,6 +25,7 @@ from sim2real.config import Config
 from sim2real.datasets.base import Frame, Side
 from sim2real.datasets.sources import Source, image_path, one_domain, open_folder, open_sources
 from sim2real.datasets.video import Drawing, Drawn, Report
+from sim2real.devices import kind_of
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import read_scaled
@@ -368,7 +369,7 @@ def build_loader(
         images: What to load.
         steps: Numbers of the items.
         workers: Processes that decode; never more than the machine has cores; 0 decodes in this one.
-        device: Where the batches will go; they are pinned for a GPU.
+        device: Where the batches will go; they are pinned for one of CUDA.
         seed: Of the loader itself, which would else draw from torch's global random state.
 
     Yields:
@@ -384,7 +385,7 @@ def build_loader(
         num_workers=min(workers, os.cpu_count() or 1),
         prefetch_factor=_AHEAD if workers else None,
         worker_init_fn=_begin_worker,
-        pin_memory=device.startswith("cuda"),
+        pin_memory=kind_of(device) == "cuda",
         generator=torch.Generator().manual_seed(seed),
     )
     told: set[str] = set()
@@ -441,4 +442,4 @@ def as_floats(images: Tensor, device: str) -> Tensor:
     Contiguous, as the weights are: of one image in channels-last layout PyTorch 2.15 computes the gradient of instance
     normalisation wrongly on the CPU.
     """
-    return images.to(device, non_blocking=True).float().div_(127.5).sub_(1)
+    return images.to(device, non_blocking=kind_of(device) == "cuda").float().div_(127.5).sub_(1)

@@ -7,12 +7,11 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import torch
 from torch.optim.swa_utils import AveragedModel
 
 from sim2real.config import Config
 from sim2real.datasets.video import Report
-from sim2real.devices import free_memory, peak_memory, resolve_device, resolve_precision
+from sim2real.devices import free_memory, peak_memory_of_networks, resolve_device, resolve_precision
 from sim2real.errors import DatasetError
 from sim2real.methods.base import Batch, Method
 from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
@@ -125,7 +124,7 @@ def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forec
         seconds_to_load=to_load,
         workers=workers,
         images_per_second=2 * config.data.batch_size / seconds,
-        memory=peak_memory(device) if device == "cpu" else torch.cuda.max_memory_reserved(device),
+        memory=peak_memory_of_networks(device),
         memory_free=memory_free,
     )
 

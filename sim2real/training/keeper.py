@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import torch
 
+from sim2real.devices import random_state, set_random_state
 from sim2real.errors import Sim2RealError
 from sim2real.stored import Count, MisfitError, Positive, fit, one_line
 from sim2real.training.checkpoints import Checkpoints, read_state
@@ -146,15 +147,16 @@ class _Randomness:
     """The random states of torch that networks draw from."""
 
     def __init__(self, device: str) -> None:
-        self.device = None if device == "cpu" else device
+        self.device = device
 
     def own_state_dict(self) -> dict[str, Any]:
-        return {"cpu": torch.get_rng_state(), "device": torch.cuda.get_rng_state(self.device) if self.device else None}
+        return {"cpu": torch.get_rng_state(), "device": random_state(self.device)}
 
     def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
         torch.set_rng_state(state["cpu"])
-        if self.device and state["device"] is not None:
-            torch.cuda.set_rng_state(state["device"], self.device)
+        kept, own = state["device"], random_state(self.device)
+        if kept is not None and own is not None and len(kept) == len(own):  # else of another kind of device
+            set_random_state(self.device, kept)
 
 
 def _as_bytes(state: Mapping[str, Any]) -> bytes:

@@ -126,12 +126,20 @@ class Trainer:
 
     def _find_loggers(self) -> Loggers:
         names = self.config.log.to if self.is_first else []
-        settings = self.config.model_dump(mode="json")
+        places = {"sim": [Path(self.config.sim)], "real": self.config.real_places, "run": [self.run.path]}
+        settings = {  # without paths: what is logged is seen by others
+            **self.config.model_dump(mode="json", exclude={"convert"}),
+            **{name: ", ".join(place.resolve().name for place in each) for name, each in places.items()},
+        }
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)
 
     def _limits(self) -> list[str]:
         """What this machine denies to a training that could have it."""
-        if self.config.compile == "auto" and compiles(self.config, self.total) and (why := reason_not_to_compile()):
+        if (
+            self.config.compile == "auto"
+            and compiles(self.config, self.total, self.device)
+            and (why := reason_not_to_compile())
+        ):
             return [f"{why}; the training goes on uncompiled, slower"]
         return []
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sim2real.config import Config
+from sim2real.devices import is_out_of_memory, kind_of
 from sim2real.errors import Sim2RealError
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -32,11 +33,6 @@ class Use:
     fixed: int
     reached: int
     available: int
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is out; for the main memory PyTorch has no exception of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
@@ -67,7 +63,7 @@ def telling_what_to_lower(
 
 def measure(error: BaseException, device: str) -> Use | None:
     """How much a step took that ended in this error, whose frames are cleared; None where nothing counts that."""
-    if torch.device(device).type != "cuda":
+    if kind_of(device) != "cuda":
         return None
     reached = torch.cuda.memory_allocated(device) + _asked(str(error))
     available = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)

@@ -26,7 +26,7 @@ class Processes:
     What is not of the device (flags, states, outcomes) goes through Gloo, so that nobody waits for a GPU.
 
     Args:
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, or of a process that is alone ``"cuda:i"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, or of a process that is alone ``"cuda:i"`` or ``"mps"``.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -42,6 +42,8 @@ class Processes:
         self.count, nodes = _counts()
         self.rank = 0
         self.device = resolve_device(device)
+        if self.count > 1 and device == "auto" and self.device == "mps":
+            self.device = "cpu"  # an Apple GPU cannot be shared
         self._books: distributed.ProcessGroup | None = None
         if self.count > 1:
             self._join(nodes)
@@ -49,8 +51,10 @@ class Processes:
     def _join(self, nodes: int) -> None:
         kind, _, index = self.device.partition(":")
         here = self.count // nodes
-        if index:
-            message = f"device '{self.device}' is one, for {self.count} processes; use {kind} or auto"
+        if index or kind == "mps":
+            message = (
+                f"device '{self.device}' is one, for {self.count} processes; use {kind if index else 'cpu'} or auto"
+            )
             raise SettingsError(message)
         if kind == "cuda" and torch.cuda.device_count() < here:
             message = (

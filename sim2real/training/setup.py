@@ -94,7 +94,7 @@ def build_method(
     Raises:
         Sim2RealError: A component does not exist or does not fit the settings.
     """
-    compiled = compiles(config, total) and not (config.compile == "auto" and reason_not_to_compile())
+    compiled = compiles(config, total, device) and not (config.compile == "auto" and reason_not_to_compile())
 
     def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
         initialise(network, config.init)

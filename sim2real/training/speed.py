@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sim2real.config import Config
+from sim2real.devices import kind_of
 from sim2real.errors import SettingsError
 from sim2real.networks import Ranged
 
@@ -14,9 +15,12 @@ _LONG = 2000  # steps; compiling takes about a minute, which on two cores some 1
 _GRAPHS = 64  # of all networks: with and without gradients of weights and images
 
 
-def compiles(config: Config, total: int) -> bool:
-    """Whether the networks of a training of so many steps are to be compiled: ``"auto"`` if it is long."""
-    return total >= _LONG if config.compile == "auto" else config.compile
+def compiles(config: Config, total: int, device: str) -> bool:
+    """Whether the networks of a training of so many steps are to be compiled: ``"auto"`` if it is long.
+
+    For Apple's GPUs PyTorch calls its compiler a prototype: there only who wants it has it.
+    """
+    return total >= _LONG and kind_of(device) != "mps" if config.compile == "auto" else config.compile
 
 
 @cache
@@ -44,8 +48,8 @@ def compile_network(network: Ranged) -> None:
 
 
 def in_fastest_layout(network: nn.Module, device: str) -> None:
-    """Lay out weights as convolutions of a GPU want them, channels last, if gradients are right so."""
-    if torch.device(device).type != "cpu" and _is_sound(device):
+    """Lay out weights as convolutions of CUDA want them, channels last, if gradients are right so."""
+    if kind_of(device) == "cuda" and _is_sound(device):
         network.to(memory_format=torch.channels_last)
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim2real.config import Config, resolve
-from sim2real.training.memory import Use, advice, is_out_of_memory, measure
+from sim2real.devices import is_out_of_memory
+from sim2real.training.memory import Use, advice, measure
 
 GIB = 2**30
 

@@ -42,6 +42,7 @@ def test_a_batch_script_is_one_process_whatever_was_asked_of_slurm(monkeypatch: 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_one_device_for_many_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SettingsError, match=r"device 'cuda:0' is one, for 2 processes; use cuda or auto"):
         Processes("cuda:0")

@@ -46,10 +46,19 @@ def test_critics_with_spectral_norm_are_not_compiled(configure: Configure, monke
 
 
 @pytest.mark.parametrize(
-    ("setting", "total", "expected"), [("auto", 1999, False), ("auto", 2000, True), ("true", 1, True)]
+    ("setting", "total", "device", "expected"),
+    [
+        ("auto", 1999, "cpu", False),
+        ("auto", 2000, "cpu", True),
+        ("auto", 2000, "cuda:1", True),
+        ("auto", 2000, "mps", False),
+        ("true", 1, "mps", True),
+    ],
 )
-def test_long_trainings_are_compiled(configure: Configure, setting: str, total: int, expected: bool) -> None:
-    assert speed.compiles(configure(f"compile={setting}"), total) is expected
+def test_long_trainings_are_compiled(
+    configure: Configure, setting: str, total: int, device: str, expected: bool
+) -> None:
+    assert speed.compiles(configure(f"compile={setting}"), total, device) is expected
 
 
 def test_where_nothing_can_be_compiled_auto_goes_without_and_true_is_refused(
