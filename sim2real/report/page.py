@@ -63,14 +63,14 @@ class Page:
     sections: Sequence[Section] = field(default=())
 
 
-def render(page: Page, naming: Naming) -> str:
+def render(page: Page, naming: Naming | None = None) -> str:
     """The page as one HTML file: styles, scripts, plots and pictures are inside.
 
     Args:
         page: What it shows.
-        naming: How it names paths, in whatever text.
+        naming: How it names paths, in whatever text; None: of no known ones.
     """
-    return _templates().get_template("page.html").render(page=page, naming=naming, version=__version__)
+    return _templates().get_template("page.html").render(page=page, naming=naming or Naming(), version=__version__)
 
 
 @pass_context
