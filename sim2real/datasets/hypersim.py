@@ -247,7 +247,7 @@ def _rays(table: Path) -> Mapping[str, NDArray[np.float64]]:
     The camera looks along the negative z axis.
     """
     try:
-        with table.open(encoding="utf-8", newline="") as lines:
+        with table.open(encoding="utf-8-sig", newline="") as lines:
             return {
                 row["scene_name"]: np.array(
                     [[float(row[f"M_cam_from_uv_{i}{j}"]) for j in range(3)] for i in range(3)], np.float64

@@ -214,7 +214,7 @@ def columns(changes: Mapping[str, Change]) -> Rule:
 
     def update(data: bytes, scale: Scale) -> bytes:
         header, *rows = _lines(data) or [""]
-        names = header.split()
+        names = _words(header)
         if missing := [name for name in changes if name not in names]:
             raise ValueError(f"the first line does not name the column '{missing[0]}'")
         by_place = {names.index(name): change for name, change in changes.items()}
@@ -232,12 +232,17 @@ def _lines(data: bytes) -> list[str]:
     return data.decode().splitlines(keepends=True)
 
 
+def _words(line: str) -> list[str]:
+    """The words of a line, without the mark that some editors put first in a file."""
+    return line.removeprefix("\ufeff").split()
+
+
 def _joined(lines: Sequence[str]) -> bytes:
     return "".join(lines).encode()
 
 
 def _with_numbers(line: str, changes: Mapping[int, Change], scale: Scale) -> str:
-    words = line.split()
+    words = _words(line)
     if not words:
         return line
     return _with_words(
@@ -284,14 +289,14 @@ def _kitti_calibration(data: bytes, scale: Scale) -> bytes:
 
 def _kitti_sizes(lines: Sequence[str], pattern: str) -> Iterator[Size]:
     for line in lines:
-        key, *words = line.split() or [""]
+        key, *words = _words(line) or [""]
         if re.fullmatch(pattern, key):
             width, height = map(float, words)
             yield int(width), int(height)
 
 
 def _kitti_line(line: str, matrices: str, stored: str, scale: Scale) -> str:
-    key, *words = line.split() or [""]
+    key, *words = _words(line) or [""]
     if re.fullmatch(matrices, key):
         values = _projection(words, scale)
     elif re.fullmatch(stored, key):
@@ -317,7 +322,7 @@ def scaled_projection(rows: Values, scale: Scale) -> Values:
 
 
 def _matrix(data: bytes, scale: Scale) -> bytes:
-    text = data.decode()
+    text = data.decode("utf-8-sig")
     values = _projection(text.split(), scale)
     parts = re.split(r"(\S+)", text)
     parts[1::2] = map(_written, values)

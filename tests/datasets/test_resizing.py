@@ -286,3 +286,13 @@ def agree(after: object, before: object, scale: Scale) -> None:
 
 def edges_of(box: Box) -> tuple[float, ...]:
     return box.left, box.top, box.right, box.bottom
+
+
+def test_a_mark_at_the_start_of_a_text_hides_no_number() -> None:
+    scale, mark = Scale((40, 24), (20, 12)), "\ufeff"
+    table = columns({"left": first_x}).update(f"{mark}left right\n10 12\n".encode(), scale).decode()
+    assert table == f"{mark}left right\n5 12\n"
+    line = "P0: 100 0 20 0 0 100 12 0 0 0 1 0\n"
+    marked, plain = (KITTI_CALIBRATION.update(f"{start}{line}".encode(), scale).decode() for start in (mark, ""))
+    assert marked.split()[1:] == plain.split()[1:]
+    assert float(marked.split()[1]) == 50
