@@ -211,17 +211,17 @@ class CarlaGarage(FolderLayout):
     roles = (
         (r"(?:^|/)(?:boxes|lidar|(?:semantics|depth|bev_semantics)(?:_augmented)?)/[^/]*$", Role.LABEL),
         (r"(?:^|/)measurements/[^/]*$|(?:^|/)results\.json\.gz$", Role.AUX),
-        (r"(?:^|/)\d{4,}\.jpe?g$", Role.PSEUDO),
+        (r"(?:^|/)\d{4,5}\.jpe?g$", Role.PSEUDO),
     )
     stale = (
         (r"(?:^|/)boxes/", "the states of traffic lights"),
         (r"(?:^|/)measurements/", "the states of traffic lights, the weather"),
-        (r"(?:^|/)\d{4,}\.jpe?g$", "simulated images, drawn for debugging"),
+        (r"(?:^|/)\d{4,5}\.jpe?g$", "simulated images, drawn for debugging"),
     )
     resizing = (
         (r"(?:^|/)(?:semantics|depth)(?:_augmented)?/[^/]+\.png$", NEAREST),
         (
-            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4,}\.jpe?g)$",
+            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4,5}\.jpe?g)$",
             KEEP,
         ),
     )
