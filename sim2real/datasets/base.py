@@ -266,14 +266,16 @@ class Tree:
         Where the images of several cameras lie in one folder, the pattern has a group ``camera`` too, and they are by
         ``camera/frame``, the camera in small letters.
         """
+        return dict(self.numbered(folder, name))
+
+    def numbered(self, folder: str, name: str) -> Iterator[tuple[str, str]]:
+        """What :meth:`by_frame` gives, a pair for each file: a number may have several, as ``7.jpg`` and ``7.png``."""
         fits = re.compile(name, re.IGNORECASE)
         several = "camera" in fits.groupindex
         prefix = f"{folder}/" if folder else ""
-        return {
-            (f"{groups['camera'].lower()}/" if several else "") + groups["frame"]: prefix + entry
-            for entry in self.names(folder)
-            if (groups := fits.fullmatch(entry))
-        }
+        for entry in self.names(folder):
+            if groups := fits.fullmatch(entry):
+                yield (f"{groups['camera'].lower()}/" if several else "") + groups["frame"], prefix + entry
 
     def find_folders(self, pattern: str) -> Iterator[PathMatch]:
         r"""The folders whose path *ends* in a pattern, in order, the root among them with an empty path.

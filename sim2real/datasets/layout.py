@@ -79,12 +79,12 @@ class FolderLayout:
         """Every image, with the labels of its number."""
         apart = [(kind, _Apart(tree, place, names)) for kind, place, names in self.apart]
         for folder in tree.find_folders(self.images[0]):
-            images = tree.by_frame(folder.path, self.images[1])
+            images = list(tree.numbered(folder.path, self.images[1]))
             labels = {kind: dict(paths) for kind, paths in self.labels_of(tree, folder).items()}
             for kind, files in apart:
                 if self.labelled(folder, kind):
-                    labels[kind] = {**files.by_frame(folder, images), **labels.get(kind, {})}
-            for number, image in images.items():
+                    labels[kind] = {**files.by_frame(folder, dict(images)), **labels.get(kind, {})}
+            for number, image in images:
                 camera, _, frame = number.rpartition("/")
                 yield Frame(
                     image,

@@ -17,7 +17,7 @@ _LABELS: Final = frozenset(
         r"\w+",
         """
     depth depths distance disparity disparities disp range flow normal normals semantic semantics sem semseg seg
-    segs segm segment segments segmentation segmentations segmap ss cs instance instances inst panoptic parsing
+    segs segm segment segments segmentation segmentations segmap ss cs is instance instances inst panoptic parsing
     silhouette mask masks matte trimap label labels annotation annotations anno bev depthvis depthmap coord coords
     coordinate coordinates nocs uv uvs xyz position positions vector vectors albedo roughness metallic cryptomatte
     objectid indexob indexma lidar dvs occlusion occlusions visib heatmap confidence

@@ -105,14 +105,16 @@ def set_aside(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[str], k
         stated: Fits the paths of those that are a camera's because the user says so.
         known: Whether the layout itself tells which folders are a camera's: then no doubt is followed.
     """
-    labelled = set[str]()
+    own = dict[tuple[str, str], str]()
     groups: dict[str, list[str]] = {}
     photos: dict[str, list[str]] = {}
     for frame in frames:
         sure = stated.fullmatch(frame.image)
         (photos if sure else groups).setdefault(_shape(frame.image), []).append(frame.image)
-        if frame.labels and not known:
-            labelled.add(frame.image)
+        for label in () if known else frame.labels.values():
+            named_alike = (label, frame.image.rpartition("/")[2].rpartition(".")[0])
+            own[named_alike] = frame.image if own.get(named_alike, frame.image) == frame.image else ""
+    labelled = set(own.values())  # where images of one name share a label, it tells of none
     aside = SetAside()
     if not known:
         _take(aside, groups, _COPIES.search, Role.STALE, "in hidden folders, as thumbnails are")

@@ -18,8 +18,7 @@ _SAMPLED: Final = 2**15  # pixels, about
 _FAR: Final = 16  # parts of the shorter side: over one of them gradients are measured
 _FEW_COLOURS: Final = 256
 _FEW_GREYS: Final = 64
-_VERY_FEW: Final = 32  # colours, unless it is dark
-_DARK: Final = 32  # levels
+_VERY_FEW: Final = 32
 _UNTOLD: Final = (0, 127 * 0x010101, 128 * 0x010101, 0xFFFFFF)  # black, both middle greys, white: no direction is these
 Values = NDArray[np.int32]
 
@@ -112,7 +111,7 @@ def _has_few_colours(pixels: _Pixels) -> bool:
     if count >= min(_FEW_GREYS if pixels.grey else _FEW_COLOURS, len(pixels.codes) / 16):
         return False
     flat = np.mean([(pixels.here == other).all(axis=1) for other in pixels.next])
-    return bool(flat >= 0.85 or (count < _VERY_FEW and pixels.here.max() >= _DARK))
+    return bool(flat >= (0.7 if count < _VERY_FEW else 0.85))
 
 
 def _is_coded(pixels: _Pixels) -> bool:

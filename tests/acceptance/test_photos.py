@@ -1,0 +1,72 @@
+"""A folder of photos and of what is none, converted as a user would."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim2real.imageio import encode_png
+
+Write = Callable[..., Path]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, write_run: Write) -> Path:
+    """A YOLO dataset ``in``, written once for each modality, and a run under ``runs``."""
+    folder = tmp_path_factory.mktemp("work")
+    rng = np.random.default_rng(0)
+    for kind in ("rgb", "seg", "depth"):
+        for number in range(2):
+            path = folder / f"in/{kind}/images/train/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)))
+            text = folder / f"in/rgb/labels/train/{number}.txt"
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text("0 .5 .5 .1 .1\n")
+    write_run(folder / "runs/town")
+    return folder
+
+
+def changed(work: Path, out: str) -> set[str]:
+    """Which files of a conversion differ from the source's."""
+    files = [path for path in (work / "in").rglob("*") if path.is_file()]
+    names = [path.relative_to(work / "in") for path in files]
+    return {name.as_posix() for name in names if (work / out / name).read_bytes() != (work / "in" / name).read_bytes()}
+
+
+def test_labels_are_carried_and_told_and_only_named_ones_are_translated(work: Path, cli: Cli) -> None:
+    done = cli("convert", "in", "out", "--device", "cpu", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert changed(work, "out") == {f"rgb/images/train/{number}.png" for number in range(2)}
+    assert "warning: 4 images are carried unchanged: named as labels of other images are" in done.stdout
+    assert cli("verify", "out", cwd=work).returncode == 0
+
+    named = cli("convert", "in", "named", "--as-image", "depth/*", "--device", "cpu", cwd=work)
+    assert named.returncode == 0, named.stderr
+    both = {f"{kind}/images/train/{number}.png" for kind in ("rgb", "depth") for number in range(2)}
+    assert changed(work, "named") == both
+    assert json.loads((work / "named/.sim2real/conversion.json").read_text())["as_image"] == ["depth/*"]
+    again = cli("convert", "in", "named", cwd=work)
+    assert again.stdout.startswith("0 frames converted, 0 files carried, 8 done before"), again.stdout + again.stderr
+    assert cli("verify", "named", cwd=work).returncode == 0
+
+    picked = cli("convert", "in", "picked", "--include", "seg/*", "--device", "cpu", cwd=work)
+    assert picked.returncode == 0, picked.stderr
+    verified = cli("verify", "picked", cwd=work)
+    assert verified.returncode == 0, verified.stdout
+    assert "2 frames converted, 0 files carried" in picked.stdout
+
+
+def test_conversion_made_before_the_rule_is_verified_by_what_it_recorded(work: Path, cli: Cli) -> None:
+    done = cli("convert", "in", "before", "--as-image", "depth/*", "--as-image", "seg/*", "--device", "cpu", cwd=work)
+    assert done.returncode == 0, done.stderr
+    path = work / "before/.sim2real/conversion.json"
+    record = json.loads(path.read_text())
+    del record["as_image"]
+    path.write_text(json.dumps(record))
+    verified = cli("verify", "before", cwd=work)
+    assert verified.returncode == 0, verified.stdout
