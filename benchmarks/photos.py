@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -120,10 +121,14 @@ def grey_png(rgb: Pixels) -> tuple[str, bytes]:
     return as_png(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8))
 
 
+def _as_png(look: Callable[[Pixels], Pixels], rgb: Pixels) -> tuple[str, bytes]:
+    return as_png(look(rgb))
+
+
 _LOOKS: dict[str, Callable[[Pixels], tuple[str, bytes]]] = {
     "as it is, PNG": as_png,
     **{
-        look.__name__.replace("_", " "): lambda rgb, look=look: as_png(look(rgb))
+        look.__name__.replace("_", " "): partial(_as_png, look)
         for look in (night, nearly_black, fog, dense_fog, snow, posterised, cartoon, blurred, gaudy, overexposed)
     },
     "grey camera, JPEG": grey_jpeg,
@@ -172,7 +177,7 @@ def _normals(points: NDArray[np.float64], sky: NDArray[np.bool_]) -> Pixels:
     crossed = np.cross(np.gradient(smooth, axis=1), np.gradient(smooth, axis=0))
     vectors = np.round(12 * crossed / np.maximum(1e-9, np.linalg.norm(crossed, axis=2, keepdims=True)))
     lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
-    coded = np.round(127.5 * (vectors / np.maximum(1, lengths) + 1)).astype(np.uint8)
+    coded: Pixels = np.round(127.5 * (vectors / np.maximum(1, lengths) + 1)).astype(np.uint8)
     coded[sky] = 0
     return coded
 
@@ -184,7 +189,7 @@ def _wheel(motion: NDArray[np.float64]) -> Pixels:
     speed = np.linalg.norm(motion, axis=2)
     turn = (np.arctan2(-motion[..., 1], -motion[..., 0]) / np.pi + 1) / 2 * 54
     hues = np.stack([np.interp(turn, places, corners[:, channel]) for channel in range(3)], axis=-1)
-    return (255 * (1 - (speed / max(1e-9, speed.max()))[..., None] * (1 - hues))).astype(np.uint8)
+    return np.asarray(255 * (1 - (speed / max(1e-9, speed.max()))[..., None] * (1 - hues)), np.uint8)
 
 
 def _hsv(motion: NDArray[np.float64]) -> Pixels:

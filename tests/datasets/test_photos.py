@@ -39,7 +39,7 @@ def scene(seed: int = 0, size: tuple[int, int] = (96, 128)) -> Pixels:
     for _ in range(12):
         y, x, r = rng.integers(0, height), rng.integers(0, width), rng.integers(5, 30)
         light[max(0, y - r) : y + r, max(0, x - r) : x + r] += rng.uniform(-50, 50, 3)
-    return np.clip(light + rng.normal(0, 4, light.shape), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(light + rng.normal(0, 4, light.shape), 0, 255), np.uint8)
 
 
 def metres(seed: int = 0, size: tuple[int, int] = (96, 128)) -> NDArray[np.float64]:
