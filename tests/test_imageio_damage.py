@@ -166,6 +166,7 @@ BOMBS = {
     "a.tif": tiff(np.zeros((1, 1), np.uint8), tags={256: (4, 60_000), 257: (4, 60_000)}),
     "deflated.tif": tiff(np.zeros((1, 1), np.uint8), deflated=True, tags={256: (4, 60_000), 257: (4, 60_000)}),
     "tiled.tif": tiff(np.zeros((16, 16), np.uint8), deflated=True, tile=16, tags={322: (4, 65_536), 323: (4, 65_536)}),
+    "a.avif": patched(of("AVIF"), of("AVIF").index(b"ispe") + 8, ">II", 16_384, 16_384),
     "a.webp": b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + b"\xff\xff\0\xff\xff\0",
     "a.jp2": patched(of("JPEG2000"), of("JPEG2000").index(b"\xff\x4f\xff\x51") + 8, ">II", 60_000, 60_000),
 }
@@ -183,6 +184,16 @@ def test_what_a_file_cannot_hold_is_refused_at_once(name: str, tmp_path: Path) -
                 read(path)
     assert time.process_time() - begin < 1
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // MEGABYTE < 50
+
+
+def test_jpeg_of_thousands_of_scans_is_refused(tmp_path: Path) -> None:
+    data = Specimen("JPEG", "L", (16, 16), frozenset({"progressive"})).data()
+    begin, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data[:end] + data[begin:end] * 5000 + data[end:])
+    for read in (read_picture, read_label):
+        with pytest.raises(ImageError, match=r"a\.jpg: JPEG of more than 500 scans"):
+            read(path)
 
 
 def test_the_ceiling_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,12 +110,9 @@ def _container(file: BinaryIO, name: str) -> _Container:
     """The module for a file, by its first bytes; by its last ones or its name if they are of nothing else."""
     start = file.read(_START_LENGTH)
     file.seek(0)
-    for module, starts in ((png, png.SIGNATURE), (jpeg, jpeg.START), (bmp, bmp.START)):
-        if start.startswith(starts):
+    for module in (png, jpeg, webp, tiff, bmp, pnm, jpeg2000, avif):
+        if module.recognises(start):
             return module
-    for other in (webp, tiff, pnm, jpeg2000, avif):
-        if other.recognises(start):
-            return other
     if start and (name.lower().endswith(tga.SUFFIX) or tga.recognises_end(file)):
         file.seek(0)
         return tga

@@ -13,7 +13,7 @@ from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, require_photo, save
 
-START: Final = b"BM"
+_START: Final = b"BM"
 _CORE: Final = 12  # bytes of the oldest header
 _V4: Final = 108
 _V5: Final = 124
@@ -22,6 +22,11 @@ _EMBEDDED: Final = b"DEBM"  # PROFILE_EMBEDDED, little endian
 _MASKS: Final = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
 _SRGB: Final = 0x73524742
 _PER_METRE: Final = 39.3701  # dots of one an inch, as Pillow has it
+
+
+def recognises(start: bytes) -> bool:
+    """Whether a file begins as one."""
+    return start.startswith(_START)
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
@@ -100,4 +105,4 @@ def _with_alpha(pixels: NDArray[np.uint8], like: Picture) -> bytes:
     header = struct.pack("<IiiHHIIiiII", _V4, width, height, 1, 32, _BITFIELDS, size, across, down, 0, 0)
     header += struct.pack("<4II48x", *_MASKS, _SRGB)
     stored = pixels[::-1, :, [2, 1, 0, 3]].tobytes()
-    return struct.pack("<2sIHHI", START, offset + size, 0, 0, offset) + header + stored
+    return struct.pack("<2sIHHI", _START, offset + size, 0, 0, offset) + header + stored

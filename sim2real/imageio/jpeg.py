@@ -30,6 +30,11 @@ _ICC: Final = b"ICC_PROFILE\x00"
 _MOST_SCANS: Final = 500  # each costs the time of a whole picture; encoders make about ten
 
 
+def recognises(start: bytes) -> bool:
+    """Whether a file begins as one."""
+    return start.startswith(START)
+
+
 def read_header(file: BinaryIO, length: int) -> Header:
     """What a file of so many bytes says of itself.
 

@@ -32,6 +32,11 @@ _PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2,
 _LONGEST_PROFILE: Final = 1 << 24
 
 
+def recognises(start: bytes) -> bool:
+    """Whether a file begins as one."""
+    return start.startswith(SIGNATURE)
+
+
 def read_header(file: BinaryIO, length: int) -> Header:
     """What a file of so many bytes says of itself.
 

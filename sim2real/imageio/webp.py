@@ -22,7 +22,6 @@ from sim2real.imageio.pictures import (
     without_opaque,
 )
 
-START: Final = b"RIFF"
 _HEADER_END: Final = 30
 _CARRIED: Final = ("exif", "xmp")
 _ALPHA: Final = 0x10
@@ -31,7 +30,7 @@ _ANIMATED: Final = 0x02
 
 def recognises(start: bytes) -> bool:
     """Whether a file begins as one."""
-    return start.startswith(START) and start[8:12] == b"WEBP"
+    return start[:4] == b"RIFF" and start[8:12] == b"WEBP"
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
