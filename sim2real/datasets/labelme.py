@@ -268,7 +268,7 @@ def _shape(entry: Mapping[str, Any]) -> Shape | None:
             (left, top), _ = np.floor(points).tolist()
             mask = decode_label(base64.b64decode(entry["mask"]), Path("mask")) > 0
             points = rectangle(left, top, left + mask.shape[1], top + mask.shape[0])
-        case "polygon" | "oriented_rectangle":
+        case "polygon" | "oriented_rectangle" | "rotation":  # the last is of X-AnyLabeling
             if len(points) < 3:
                 raise ValueError(f"a polygon of {len(points)} points")
         case _:

@@ -77,6 +77,8 @@ class Ndds(FolderLayout):
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Photos and settings; Falling Things has masks of other names."""
+        if next(tree.find(*cls.evidence[0]), None) is None:  # quick: photos are many
+            return None
         return None if cls is Ndds and FallingThings.recognise(tree) else super().recognise(tree)
 
     def load_label(self, frame: Frame, kind: str) -> Label:
