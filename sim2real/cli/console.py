@@ -16,8 +16,8 @@ from sim2real.stages import Left, Stages
 if TYPE_CHECKING:
     from sim2real.conversion import Progress as Report
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 _SECONDS_BETWEEN_LINES = 15
 

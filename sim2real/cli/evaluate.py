@@ -190,7 +190,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     )
     for line in [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width):
         out.print(line)
-    wide = Console(highlight=False, width=None if out.is_terminal else _WIDEST)
+    wide = Console(highlight=False, markup=False, emoji=False, width=None if out.is_terminal else _WIDEST)
     wide.print(_table(found) if whole else _deciding(found.figures))
     if whole:
         _show_rest(folder, found)

@@ -50,3 +50,8 @@ def test_a_batch_that_comes_at_once_promises_nothing(
         report("converting", 9, 80)
         report("carrying", 3, 3)
     assert capsys.readouterr().err == "converting 9/80 frames, 0.4/s, 0:02:58 left\ncarrying 3/3 frames in 0:00:20\n"
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    console.out.print("data:raccoon: and [bold]frames[/bold]/:car:")
+    assert capsys.readouterr().out == "data:raccoon: and [bold]frames[/bold]/:car:\n"
