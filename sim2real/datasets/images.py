@@ -42,19 +42,20 @@ class Images:
         licence="your own",
         irregularities=(
             (
-                "As in every layout, images are carried unchanged, and told, if their names say that they are labels of "
-                "others (`depth/01.png` beside `rgb/01.jpg`, `01_cs.png` beside `01.png`), if they are palette images or "
-                "have not 8 bits a channel, and if their pixels are coded depth, normals, coordinates or pictures of "
-                "optical flow. A folder is judged by a sample of its files."
+                "As in every layout, images are carried unchanged, and told, if their names say that they are "
+                "labels of others (`depth/01.png` beside `rgb/01.jpg`, `01_cs.png` beside `01.png`), if they are "
+                "palette images or have not 8 bits a channel, and if their pixels are coded depth, normals, "
+                "coordinates or pictures of optical flow. A folder is judged by a sample of its files."
             ),
             (
-                "Folders of fewer than 256 colours, or without any colour in a lossless container, are taken for labels "
-                "too, if at least one other image remains for four of them; so are images in hidden folders."
+                "Folders of fewer than 256 colours, or without any colour in a lossless container, are taken for "
+                "labels too, if at least one other image remains for four of them; so are images in hidden "
+                "folders."
             ),
             (
-                "`--as-image 'depth/*'` says that images are a camera's all the same, and so does `--include` if it picks "
-                "such images alone. Masks as JPEG whose names tell nothing cannot be told from photos: leave them out with "
-                "`--exclude`."
+                "`--as-image 'depth/*'` says that images are a camera's all the same, and so does `--include` if "
+                "it picks such images alone. Masks as JPEG whose names tell nothing cannot be told from photos: "
+                "leave them out with `--exclude`."
             ),
             (
                 "Labels in a layout of one's own come along unchanged. To have them checked and shown, write an "
