@@ -12,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from sim2real.errors import Sim2RealError
+from sim2real.inside import open_regular, require_regular
 
 LEFTOVER = re.compile(r"\..+\.tmp-\d+")
 _LONGEST = 255 - len("..tmp-") - 20  # digits of a process id
@@ -23,7 +24,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever stood under the name is replaced, never written to, so that what shares its bytes (a hard link, the
     target of a symbolic link) is left alone. Leftovers of killed writers match ``LEFTOVER``.
+
+    Raises:
+        Sim2RealError: A pipe or a device has that name.
     """
+    if path.exists() and not path.is_dir():
+        require_regular(path)
     temporary = path.with_name(f".{_short(path.name)}.tmp-{os.getpid()}")
     try:
         yield temporary
@@ -55,7 +61,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

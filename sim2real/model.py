@@ -16,7 +16,7 @@ from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.errors import Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
-from sim2real.inside import require_regular
+from sim2real.inside import inside, is_link, require_regular
 from sim2real.places import absent, is_conversion, is_run, what_is
 from sim2real.registry import registry
 from sim2real.stored import MisfitError, Rule, one_line, parse
@@ -165,7 +165,8 @@ def find_model(model: Path | None, direction: str | None, runs: Path = Path("run
         raise Sim2RealError(message)
     name = f"{direction or DIRECTIONS[0]}{_SUFFIX}"
     if model is None:
-        found = sorted(runs.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime)
+        files = (path for path in runs.glob(f"*/{name}") if path.is_file() and not is_link(path))
+        found = sorted(files, key=lambda path: path.stat().st_mtime)
         if not found:
             message = (
                 f"no model: {runs}/ has no run with {name}; train one (sim2real train SIM REAL) or name one (--model)"
@@ -180,9 +181,9 @@ def find_model(model: Path | None, direction: str | None, runs: Path = Path("run
             )
             raise Sim2RealError(message)
         return model
-    if not (model / name).is_file():
+    if not (file := inside(model, name)).is_file():
         raise Sim2RealError(_without(model, name))
-    return model / name
+    return file
 
 
 def _without(folder: Path, name: str) -> str:

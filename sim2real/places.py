@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from sim2real.errors import Sim2RealError
+from sim2real.inside import open_regular
+
 Kind = Literal["archive", "video", "container", "weights", "image", "page", "pointer", "empty", "text", "unknown"]
 STATE_FOLDER: Final = ".sim2real"
 POINTER: Final = b"version https://git-lfs.github.com/spec/v1"
@@ -99,9 +102,9 @@ def what_is(path: Path) -> Thing:
         path: Of a file that is there; if it cannot be read, its name alone tells.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(_START)
-    except OSError:
+    except (OSError, Sim2RealError):
         start = b"\0"
     if not start:
         return Thing("an empty file", "empty")
@@ -167,9 +170,9 @@ _INNER: Final[dict[str, Callable[[Path], Thing]]] = {_ZIP: _zipped, _TAR: _of_sh
 def is_pointer(path: Path) -> bool:
     """Whether a file is what Git LFS leaves in place of one that has not been fetched."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(len(POINTER)) == POINTER
-    except OSError:
+    except (OSError, Sim2RealError):
         return False
 
 

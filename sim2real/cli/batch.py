@@ -62,6 +62,7 @@ def command(
     }
     config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
     if (config.run_folder / "config.toml").is_file():
+        flags["run"] = str(config.run_folder)  # whatever a run folder from elsewhere says of its place
         config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
     conversions = run_batch(config)["conversions"]
     if any(not done["verified"] or done["evaluation"]["verdict"] == "FAIL" for done in conversions):
@@ -100,10 +101,11 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
     from sim2real.cli.training_view import show_standing
     from sim2real.evaluation.evaluator import EvaluateOptions
     from sim2real.files import write_whole
+    from sim2real.inside import inside
     from sim2real.report import write_report
 
     options = options or EvaluateOptions(seed=config.seed, device=config.device)
-    file = config.run_folder / "batch.json"
+    file = inside(config.run_folder, "batch.json")
     before = _read_earlier(file)
     trainer = _train(config)
     page = write_report(config.run_folder)

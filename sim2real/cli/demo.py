@@ -125,6 +125,7 @@ def command(
 def _require_own(folder: Path) -> None:
     """Refuse a folder that holds anything but an earlier demo."""
     from sim2real.errors import Sim2RealError
+    from sim2real.inside import inside
 
     if folder.exists() and not folder.is_dir():
         message = f"{folder}: a file; name a new folder for the demo"
@@ -133,6 +134,9 @@ def _require_own(folder: Path) -> None:
     if strangers := sorted(names - _OWN):
         message = f"{folder}: holds other things ({strangers[0]}); name a new folder for the demo"
         raise Sim2RealError(message)
+    for name in names:
+        inside(folder, name)
+    inside(folder, "runs/demo")
 
 
 def _require_same(settings: Path, seed: int, *, quick: bool) -> None:
@@ -142,6 +146,9 @@ def _require_same(settings: Path, seed: int, *, quick: bool) -> None:
 
     if settings.is_file():
         begun = resolve(file=read_settings(settings))
+        places = [begun.sim, begun.real, begun.run, *((each.source, each.out) for each in begun.convert)]
+        if places != ["sim", "real", "runs/demo", ("sim", "converted")]:
+            raise Sim2RealError(f"{settings}: names other places than a demo has; run sim2real batch there")
         if begun.seed != seed or (begun.train.steps == _QUICK.steps) != quick:
             message = f"{settings.parent}: this demo was begun with another --seed or --quick; name a new folder"
             raise Sim2RealError(message)

@@ -1,5 +1,6 @@
 """``sim2real init``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +65,7 @@ def command(
     from sim2real.errors import SettingsError
 
     path = Path(SETTINGS_FILE)
-    if path.exists():
+    if os.path.lexists(path):  # a link to nowhere, too, which would be written through
         message = f"{path}: exists already; edit it, or delete it first"
         raise SettingsError(message)
     path.write_text(settings_text(sim, real or [], recipe), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The options that name settings, shared by the commands that train."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,7 +88,7 @@ def settings_here() -> dict[str, Any]:
     from sim2real.config import SETTINGS_FILE, read_settings
 
     path = Path(SETTINGS_FILE)
-    return read_settings(path) if path.is_file() else {}
+    return read_settings(path) if os.path.lexists(path) else {}
 
 
 def resolve_settings(

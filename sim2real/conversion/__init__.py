@@ -50,6 +50,7 @@ from sim2real.datasets.base import STATE_FOLDER
 from sim2real.devices import peak_memory
 from sim2real.errors import CannotCompileError, Sim2RealError
 from sim2real.files import LEFTOVER, leftovers_of
+from sim2real.inside import inside
 
 if TYPE_CHECKING:
     from sim2real.conversion.inference import Inference
@@ -224,7 +225,7 @@ def _inference(plan: Plan, tell: Callable[[str], None]) -> "tuple[Plan, Inferenc
 
 def _begin(plan: Plan, options: ConvertOptions) -> None:
     """Prepare the folder, where nobody is at work."""
-    state = plan.out / STATE_FOLDER
+    state = inside(plan.out, STATE_FOLDER)
     stale = [plan.out / path for path in plan.stale]
     for path in [*stale, *(path for path in state.iterdir() if LEFTOVER.fullmatch(path.name))]:
         path.unlink(missing_ok=True)
@@ -238,7 +239,7 @@ def _begin(plan: Plan, options: ConvertOptions) -> None:
     if plan.record != plan.previous:
         write_record(plan.out, plan.record)
     for folder in plan.folders:
-        (plan.out / folder).mkdir(parents=True, exist_ok=True)
+        inside(plan.out, folder).mkdir(parents=True, exist_ok=True)
 
 
 def _join(plan: Plan) -> None:

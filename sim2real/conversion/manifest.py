@@ -22,7 +22,7 @@ from sim2real.conversion.options import Carry
 from sim2real.datasets.base import STATE_FOLDER, Role, Side
 from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import LEFTOVER, lock, write_whole
-from sim2real.inside import open_regular, read_regular
+from sim2real.inside import inside, is_link, open_regular, read_regular
 from sim2real.model import Direction
 from sim2real.registry import registry
 from sim2real.stored import (
@@ -192,24 +192,25 @@ def aside(path: str) -> str:
 
 def record_path(out: Path) -> Path:
     """Where the record of a conversion is."""
-    return out / STATE_FOLDER / "conversion.json"
+    return inside(out, f"{STATE_FOLDER}/conversion.json")
 
 
 def manifest_path(out: Path) -> Path:
     """Where the manifest of a conversion is."""
-    return out / STATE_FOLDER / "manifest.jsonl"
+    return inside(out, f"{STATE_FOLDER}/manifest.jsonl")
 
 
 def part_path(out: Path, share: tuple[int, int] | None) -> Path:
     """Where a process writes its part of the manifest; one that shares the work with nobody writes all of it."""
     if share is None:
         return manifest_path(out)
-    return out / STATE_FOLDER / f"manifest.{share[0] + 1}-of-{share[1]}.jsonl"
+    return inside(out, f"{STATE_FOLDER}/manifest.{share[0] + 1}-of-{share[1]}.jsonl")
 
 
 def part_paths(out: Path) -> list[Path]:
     """The parts of a manifest that are still to be merged into it."""
-    return sorted((out / STATE_FOLDER).glob("manifest.*-of-*.jsonl"))
+    found = inside(out, STATE_FOLDER).glob("manifest.*-of-*.jsonl")
+    return sorted(inside(out, f"{STATE_FOLDER}/{path.name}") for path in found)
 
 
 def read_record(out: Path) -> Record | None:
@@ -396,7 +397,8 @@ def is_settled(out: Path, paths: Collection[str]) -> bool:
 def contents(out: Path) -> tuple[dict[str, int], list[str]]:
     """The files of a converted folder with their sizes, and the leftovers of killed writers, by relative path.
 
-    Of what a conversion keeps of itself only the translations are among them that a gate rejected.
+    Of what a conversion keeps of itself only the translations are among them that a gate rejected. A link to a folder
+    is no folder, but a file that is too many.
     """
     files, leftovers = {}, []
     pending = [""]
@@ -405,10 +407,10 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
         with os.scandir(out / folder) as entries:
             for entry in entries:
                 path = folder + entry.name
-                if entry.is_dir():
+                if entry.is_dir() and not is_link(entry.path):
                     if path != STATE_FOLDER:
                         pending.append(f"{path}/")
-                    elif (out / _ASIDE).is_dir():
+                    elif inside(out, _ASIDE).is_dir():
                         pending.append(f"{_ASIDE}/")
                 elif (is_file := entry.is_file()) or entry.is_symlink():  # a link to nowhere too
                     with suppress(FileNotFoundError):  # other processes are at work

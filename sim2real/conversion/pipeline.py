@@ -29,6 +29,7 @@ from sim2real.conversion.resizing import DamageError
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, decode_picture, encode_picture, read_header, resize_picture
+from sim2real.inside import inside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -351,9 +352,10 @@ class Pipeline:
         return job.mode(self._plan.record.carry)
 
     def _target(self, path: str) -> Path:
-        target = self._plan.out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+        folder, _, name = path.rpartition("/")
+        parent = inside(self._plan.out, folder)
+        parent.mkdir(parents=True, exist_ok=True)
+        return parent / name
 
     def _done(self, job: Job, line: Line) -> None:
         with self._changed:

@@ -19,6 +19,7 @@ from sim2real.conversion.manifest import manifest_path, part_path, part_paths
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
 from sim2real.files import PATIENCE, exclusive, lock
+from sim2real.inside import inside
 
 _PATIENCE = 1800  # seconds: the first to come lists and plans, perhaps a dataset of millions on a slow disk
 
@@ -150,7 +151,7 @@ def door(out: Path) -> Iterator[None]:
     Raises:
         Sim2RealError: Another process has been doing so for half an hour.
     """
-    state = out / STATE_FOLDER
+    state = inside(out, f"{STATE_FOLDER}/lock").parent
     new = not out.exists()
     refusal = f"{out}: another conversion has been planning here for {_PATIENCE // 60} minutes; is it still alive?"
     with exclusive(state / "lock", refusal, patience=_PATIENCE):

@@ -19,7 +19,9 @@ from sim2real.datasets.resizing import PHOTO
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.imageio import decode_label, is_image, read_header, read_picture, resize_picture
+from sim2real.inside import is_link
 from sim2real.places import absent
+from sim2real.stored import one_line
 from sim2real.threads import in_order
 
 Kind = Literal[
@@ -107,7 +109,8 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     if dataset:
         dataset.take_roles({path: line.role for path, line in lines.items()})
     expected, folders = _expected(record, dataset, lines)
-    problems = [Problem("missing", path, "an empty folder") for path in folders if not (out / path).is_dir()]
+    there = {path for path in folders if (out / path).is_dir() and not is_link(out / path)}
+    problems = [Problem("missing", path, "an empty folder") for path in folders if path not in there]
     problems += [Problem("manifest", STATE_FOLDER, f"{said}; run the same conversion again") for said in damaged]
     wanted = {item.path: lines.get(item.path) for item in expected}
     paths = {*wanted, *(aside(path) for path, line in wanted.items() if line and line.aside_sha256)}
@@ -170,10 +173,16 @@ class _Check:
         if item.path not in self.present:
             yield "missing", "run the same conversion again"
             return
+        if is_link(self.out / item.path) and not (line and line.status == "carried"):
+            yield "changed", "a link, not the file that was written"
+            return
         try:
             actual = sha256_of(self.out / item.path)
         except OSError as error:
             yield "changed", f"cannot be read: {error.strerror}"
+            return
+        except Sim2RealError as error:  # a link to a device
+            yield "changed", one_line(error)
             return
         if line is None:
             yield "unrecorded", "the manifest has no line for it"
@@ -189,6 +198,9 @@ class _Check:
         """What is wrong with a translation that was kept aside."""
         if path not in self.present:
             yield "missing", "run the same conversion again"
+            return
+        if is_link(self.out / path):
+            yield "changed", "a link, not the file that was written"
             return
         try:
             if sha256_of(self.out / path) != line.aside_sha256:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sim2real.errors import DatasetError
 from sim2real.files import LEFTOVER, write_whole
 from sim2real.imageio import encode_jpeg
-from sim2real.inside import read_regular
+from sim2real.inside import inside, is_link, read_regular
 from sim2real.stored import Count, MisfitError, parse
 
 if TYPE_CHECKING:
@@ -156,11 +156,14 @@ def _name(video: Path, drawing: Drawing) -> str:
 
 def _read(folder: Path) -> Drawn | None:
     """What was drawn into a folder; None if it is not all there."""
+    if is_link(folder):
+        return None
     try:
-        told = parse(_Contents, read_regular(folder / _CONTENTS))
+        told = parse(_Contents, read_regular(inside(folder, _CONTENTS)))
     except (OSError, MisfitError):
         return None
-    return Drawn(folder=folder, **asdict(told)) if sum(1 for _ in folder.glob("*.jpg")) == told.frames else None
+    frames = sum(not is_link(path) for path in folder.glob("*.jpg"))
+    return Drawn(folder=folder, **asdict(told)) if frames == told.frames else None
 
 
 def _draw(video: Path, place: Path, drawing: Drawing, tell: Callable[[float], None]) -> None:
@@ -170,6 +173,8 @@ def _draw(video: Path, place: Path, drawing: Drawing, tell: Callable[[float], No
     try:
         contents = _write(video, partial, drawing, tell)
         write_whole(partial / _CONTENTS, json.dumps(asdict(contents)).encode())
+        if is_link(place):
+            place.unlink()
         shutil.rmtree(place, ignore_errors=True)  # what lost some of its files
         partial.replace(place)
     finally:

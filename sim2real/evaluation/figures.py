@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
 from sim2real.files import write_whole
-from sim2real.inside import read_regular
+from sim2real.inside import inside, read_regular
 from sim2real.metrics.base import Better
 from sim2real.stored import Count, MisfitError, Place, RelativePath, parse
 
@@ -111,12 +111,12 @@ class Evaluation:
 
 def evaluation_path(out: Path) -> Path:
     """Where the evaluation of a conversion is."""
-    return out / STATE_FOLDER / "evaluation.json"
+    return inside(out, f"{STATE_FOLDER}/evaluation.json")
 
 
 def frames_path(out: Path) -> Path:
     """Where its figures of each frame are: a CSV file with ``path``, ``status`` and a column for each figure."""
-    return out / STATE_FOLDER / "evaluation.csv"
+    return inside(out, f"{STATE_FOLDER}/evaluation.csv")
 
 
 def write_evaluation(out: Path, evaluation: Evaluation) -> None:

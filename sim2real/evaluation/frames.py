@@ -12,6 +12,7 @@ from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture, written_again
+from sim2real.inside import inside
 from sim2real.metrics.base import Image
 from sim2real.places import absent
 
@@ -168,6 +169,8 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
         source = recorded_source(out, record)
     named = layout or (layout_of(out, record) if record else None)
     dataset = open_dataset(source, named, record.as_image if record else ())
+    if record and dataset.root == out:
+        _require_own_folders(out, dataset)
     notes: list[str] = []
     lines = {}
     if record:
@@ -177,7 +180,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):
         line = lines.get(frame.image)
-        translation = out / frame.image
+        translation = inside(out, frame.image) if record else out / frame.image
         pair = FramePair(frame, translation, line.status if line else "converted")
         if resized is not None:
             now = resized.get(frame.image) or replace(frame, labels={})
@@ -209,9 +212,17 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
 def _resized(out: Path, source: Dataset) -> dict[str, Frame]:
     """The frames of a resized conversion by path; none where it left out the labels by which its layout is known."""
     try:
-        return {frame.image: frame for frame in open_dataset(out, source.name, source.as_image).frames()}
+        converted = open_dataset(out, source.name, source.as_image)
     except DatasetError:
         return {}
+    _require_own_folders(out, converted)
+    return {frame.image: frame for frame in converted.frames()}
+
+
+def _require_own_folders(out: Path, dataset: Dataset) -> None:
+    """Make sure that no folder of a conversion, which is listed like any dataset, is a link."""
+    for folder in dataset.tree.folders:
+        inside(out, folder)
 
 
 def recorded_source(out: Path, record: Record | None) -> Path:

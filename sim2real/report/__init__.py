@@ -7,6 +7,7 @@ from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
 from sim2real.files import write_whole
+from sim2real.inside import inside
 from sim2real.places import absent, is_run
 from sim2real.report.conversion import conversion_page
 from sim2real.report.converted import find_run, is_conversion, read_conversion
@@ -20,7 +21,7 @@ REPORT_FILE = "report.html"
 
 def report_path(folder: Path) -> Path:
     """Where the report of a run or of a conversion is, unless another file is named."""
-    return folder / STATE_FOLDER / REPORT_FILE if is_conversion(folder) else folder / REPORT_FILE
+    return inside(folder, f"{STATE_FOLDER}/{REPORT_FILE}" if is_conversion(folder) else REPORT_FILE)
 
 
 def write_report(

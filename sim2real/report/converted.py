@@ -14,7 +14,7 @@ from sim2real.errors import Sim2RealError
 from sim2real.evaluation.figures import Evaluation, evaluation_path, frames_path, read_evaluation
 from sim2real.evaluation.frames import Converted, open_converted
 from sim2real.files import sha256_of
-from sim2real.inside import read_regular
+from sim2real.inside import inside, is_link, read_regular
 from sim2real.report.run import Run, read_run
 from sim2real.stored import RelativePath, fits
 
@@ -98,11 +98,11 @@ class Conversion:
 
     def after(self, path: str) -> Path:
         """What stands in its place."""
-        return self.folder / path
+        return inside(self.folder, path) if self.record else self.folder / path
 
     def translation(self, path: str) -> Path:
         """Its translation, which the gate may have kept aside."""
-        kept = self.folder / aside(path)
+        kept = inside(self.folder, aside(path))
         return kept if kept.is_file() else self.after(path)
 
 
@@ -142,7 +142,8 @@ def find_run(record: Record | None, places: Sequence[Path]) -> Run | None:
     """
     if record is None:
         return None
-    files = (file for place in places for file in sorted(place.glob(f"*/{record.direction}.safetensors")))
+    found = (file for place in places for file in sorted(place.glob(f"*/{record.direction}.safetensors")))
+    files = (file for file in found if file.is_file() and not is_link(file))
     return next((read_run(file.parent) for file in files if sha256_of(file) == record.model_sha256), None)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from sim2real.config import read_settings
 from sim2real.errors import Sim2RealError
+from sim2real.inside import inside
 from sim2real.model import DIRECTIONS, GeneratorInfo, read_info
 from sim2real.report.plots import Points
 from sim2real.stored import Positive, fit, fits
 from sim2real.training.progress import list_samples
-from sim2real.training.run import read_log
+from sim2real.training.run import RunFolder, read_log
 
 _BOOKS = {"step", "epoch", "rate", "images_per_second", "note"}
 _VALIDATION = "validation/"
@@ -93,17 +94,17 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Read all that is there."""
-    lines = [line for _, line in read_log(folder / "metrics.jsonl")]
-    found = (path.name.removeprefix("step_") for path in (folder / "checkpoints").glob("step_*"))
-    checkpoints = sorted(int(step) for step in found if step.isdigit())
+    run = RunFolder(folder)
+    lines = [line for _, line in read_log(run.metrics_file)]
+    checkpoints = [int(path.name.removeprefix("step_")) for path in run.checkpoints.paths()]
     given = _generators(folder)
-    newest = folder / "checkpoints" / f"step_{checkpoints[-1]:08d}" if checkpoints else folder
+    newest = run.checkpoints.paths()[-1] if checkpoints else folder
     return Run(
         folder=folder,
-        settings=_settings(folder / "config.toml"),
+        settings=_settings(run.config_file),
         records=sorted((line for line in lines if "note" not in line), key=itemgetter("step")),
         notes=[(line["step"], line["note"]) for line in lines if "note" in line],
-        samples=list_samples(folder / "samples"),
+        samples=list_samples(run.samples),
         checkpoints=checkpoints,
         generators=given or _generators(newest),
         finished=bool(given),
@@ -121,7 +122,7 @@ def _generators(folder: Path) -> dict[str, GeneratorInfo]:
     found = dict[str, GeneratorInfo]()
     for direction in DIRECTIONS:
         try:
-            found[direction] = read_info(folder / f"{direction}.safetensors")
+            found[direction] = read_info(inside(folder, f"{direction}.safetensors"))
         except Sim2RealError:
             continue
     return found

@@ -8,6 +8,7 @@ from statistics import median
 
 from sim2real.config import Config, resolve
 from sim2real.errors import Sim2RealError
+from sim2real.inside import inside
 from sim2real.report.page import Fact, Page, Section
 from sim2real.report.pictures import data_uri, sample_pictures
 from sim2real.report.plots import Curve, Plot
@@ -142,7 +143,7 @@ def _samples(run: Run) -> Section | None:
 
 def _animation(run: Run) -> str | None:
     """The one in the folder, if no sample is newer."""
-    file = run.folder / "samples" / PROGRESS_FILE
+    file = inside(run.folder, f"samples/{PROGRESS_FILE}")
     newest = max(path.stat().st_mtime for _, path in run.samples)
     data = file.read_bytes() if file.is_file() and file.stat().st_mtime >= newest else animate(run.samples)
     return data_uri(data) if data else None

@@ -68,9 +68,9 @@ def render_dataset(
         cameras=cameras,
         workers=workers,
     )
-    out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Sim2RealError(f"{out} exists and is not an empty folder: name another folder, or remove it first")
+    out = Path(os.path.realpath(out))  # a link to an empty folder is filled there
     staging = out.with_name(f".{out.name}.tmp-{os.getpid()}")
     shots = (
         Shot(staging, checked, size, seed, scene, camera, time, time == frames - 1, labels, archives)

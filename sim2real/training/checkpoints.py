@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.files import replacing, sha256_of
-from sim2real.inside import read_regular
+from sim2real.inside import inside, is_link, read_regular
 from sim2real.stored import Count, Digest, FileName, MisfitError, one_line, parse
 
 _CONTENTS: Final = "checkpoint.json"
@@ -38,7 +38,11 @@ class Checkpoints:
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        self.folder = run / "checkpoints"
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return inside(self.run, "checkpoints")
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step is, or would be."""
@@ -46,7 +50,8 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """The checkpoints, the oldest first."""
-        return sorted(path for path in self.folder.glob("step_*") if _NAME.fullmatch(path.name) and path.is_dir())
+        found = (path for path in self.folder.glob("step_*") if _NAME.fullmatch(path.name))
+        return sorted(path for path in found if path.is_dir() and not is_link(path))
 
     def save(self, step: int, write: Callable[[Path], None], *, best: int, keep: int) -> Path:
         """Add a checkpoint, point the links, and drop those that are not needed any more.
@@ -78,10 +83,10 @@ class Checkpoints:
                 f"{final}: the checkpoint cannot be written; check permissions and free space, then go on with --resume"
             )
             raise SettingsError(message) from error
-        if final.exists() and damage(final) is None:
+        if final.is_dir() and damage(final) is None:
             shutil.rmtree(partial)
         else:
-            if final.exists():
+            if os.path.lexists(final):
                 _drop(final)
             partial.replace(final)
         sync(self.folder)
@@ -176,17 +181,25 @@ def _best_by(path: Path) -> int:
 
 def _drop(path: Path) -> None:
     """Remove a checkpoint; half removed, it is a leftover, not a checkpoint."""
-    shutil.rmtree(path.rename(path.with_name(f".{path.name}.old.tmp-{os.getpid()}")))
+    old = path.rename(path.with_name(f".{path.name}.old.tmp-{os.getpid()}"))
+    if old.is_dir() and not is_link(old):
+        shutil.rmtree(old)
+    else:
+        old.unlink()
 
 
 def _faults(path: Path) -> Iterator[str]:
+    if is_link(path):
+        yield "it is a link"
     contents = _contents(path)
     if path.name != f"step_{contents.step:08d}":
         yield f"{_CONTENTS} is of step {contents.step}"
     if unknown := sorted({file.name for file in path.iterdir()} - {_CONTENTS, *contents.sha256}):
         yield f"{_CONTENTS} says nothing of {unknown[0]}"
     for name, expected in contents.sha256.items():
-        if not (path / name).is_file():
+        if is_link(path / name):
+            yield f"{name} is a link"
+        elif not (path / name).is_file():
             yield f"{name} is missing"
         elif sha256_of(path / name) != expected:
             yield f"{name} is not what was written"
@@ -198,7 +211,7 @@ def _faults(path: Path) -> Iterator[str]:
 
 
 def _contents(path: Path) -> _Contents:
-    return parse(_Contents, read_regular(path / _CONTENTS))
+    return parse(_Contents, read_regular(inside(path, _CONTENTS)))
 
 
 def sync(path: Path) -> None:

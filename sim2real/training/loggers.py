@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sim2real.errors import SettingsError
 from sim2real.files import write_whole
 from sim2real.imageio import decode_picture
-from sim2real.inside import read_regular
+from sim2real.inside import inside, read_regular
 from sim2real.stored import MisfitError, parse
 
 _PROJECT = "sim2real"
@@ -66,6 +66,7 @@ class Loggers:
             return
         self._begun = True
         for name, window in self._open.items():
+            inside(self._folder, name)  # tensorboard/ and wandb/, which others write
             try:
                 if name not in self._identities:
                     window.tell_settings(_without_none(self._settings))
@@ -188,7 +189,7 @@ def _create(name: str, folder: Path, run_name: str, *, identity: str | None, ste
 
 
 def _read_identities(folder: Path) -> dict[str, str]:
-    file = folder / _IDENTITIES
+    file = inside(folder, _IDENTITIES)
     try:
         return parse(dict[str, str], read_regular(file))
     except FileNotFoundError:

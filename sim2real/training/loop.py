@@ -15,6 +15,7 @@ from sim2real.datasets.video import Report
 from sim2real.devices import peak_memory, resolve_precision
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.imageio import encode_png
+from sim2real.inside import inside
 from sim2real.methods.base import Batch
 from sim2real.networks import Ranged
 from sim2real.training.checkpoints import damage
@@ -153,7 +154,9 @@ class Trainer:
         """Whether the generators are written."""
         source = self._source()
         return self.step >= self.total and all(
-            (self.run.path / name).is_file() and filecmp.cmp(source / name, self.run.path / name, shallow=False)
+            (source / name).is_file()
+            and inside(self.run.path, name).is_file()
+            and filecmp.cmp(source / name, self.run.path / name, shallow=False)
             for name in map(file_name, self.method.generators)
         )
 
@@ -349,7 +352,7 @@ class Trainer:
 
     @property
     def _cache(self) -> Path:
-        return self.run.path / "cache"
+        return self.run.cache
 
     def _source(self) -> Path:
         return self.run.checkpoints.path(self.used_step)

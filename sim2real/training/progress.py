@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from sim2real.errors import ImageError
 from sim2real.files import write_whole
 from sim2real.imageio import read_rgb
+from sim2real.inside import is_link
 
 _T = TypeVar("_T")
 PROGRESS_FILE = "progress.webp"
@@ -26,7 +27,7 @@ _MILLISECONDS, _LAST_MILLISECONDS = 150, 2000
 def list_samples(samples: Path) -> list[tuple[int, Path]]:
     """The sample grids of a run, ``step_%08d.png``, with their steps, the earliest first."""
     found = ((_NAME.fullmatch(path.name), path) for path in samples.glob("step_*.png"))
-    return sorted((int(match[1]), path) for match, path in found if match)
+    return sorted((int(match[1]), path) for match, path in found if match and path.is_file() and not is_link(path))
 
 
 def thinned(items: Sequence[_T], count: int) -> list[_T]:

@@ -12,7 +12,7 @@ from sim2real.config import Config, read_config
 from sim2real.datasets.video import holds_only_drawn
 from sim2real.errors import SettingsError
 from sim2real.files import LEFTOVER, PATIENCE, exclusive, write_whole
-from sim2real.inside import read_regular
+from sim2real.inside import inside, read_regular
 from sim2real.stored import Count, MisfitError, fits, parse
 from sim2real.training.checkpoints import Checkpoints, sync
 
@@ -28,11 +28,32 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config_file = path / "config.toml"
-        self.metrics_file = path / "metrics.jsonl"
-        self.samples = path / "samples"
-        self.frames = path / "frames"
         self.checkpoints = Checkpoints(path)
+
+    @property
+    def config_file(self) -> Path:
+        """The settings that the run was begun with; this and all that follows is checked by :func:`inside`."""
+        return inside(self.path, "config.toml")
+
+    @property
+    def metrics_file(self) -> Path:
+        """What was measured, a line each time."""
+        return inside(self.path, "metrics.jsonl")
+
+    @property
+    def samples(self) -> Path:
+        """The sample pictures."""
+        return inside(self.path, "samples")
+
+    @property
+    def frames(self) -> Path:
+        """The frames that were drawn from videos."""
+        return inside(self.path, "frames")
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images, while the training goes on."""
+        return inside(self.path, "cache")
 
     def create(self, config: Config) -> None:
         """Begin a run.
@@ -93,7 +114,7 @@ class RunFolder:
         checkpoints = self.checkpoints.folder
         checkpoints.mkdir(exist_ok=True)
         refusal = f"{self.path}: another training is at work here; wait for it"
-        with exclusive(checkpoints / ".lock", refusal, patience=PATIENCE):
+        with exclusive(inside(checkpoints, ".lock"), refusal, patience=PATIENCE):
             for folder in (self.path, self.samples, self.frames, checkpoints):
                 for entry in folder.glob(".*"):
                     if LEFTOVER.fullmatch(entry.name):
