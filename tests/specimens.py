@@ -322,7 +322,8 @@ def of_jpeg(what: Specimen) -> bytes:
     options |= {"progressive": "progressive" in what.extras, "quality": 90}
     if what.mode == "RGB":
         options |= {"keep_rgb": True} if "keep_rgb" in what.extras else {}
-        options |= {"subsampling": "4:2:0" if "subsampled" in what.extras else "4:4:4"}
+        chroma = "4:2:0" if "subsampled" in what.extras and "keep_rgb" not in what.extras else "4:4:4"
+        options |= {"subsampling": chroma}
     if "pages" in what.extras and what.mode == "RGB":
         return saved(what.image(), "MPO", save_all=True, append_images=[what.image()])
     return saved(what.image(), "JPEG", **options)
