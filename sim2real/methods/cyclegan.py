@@ -159,7 +159,8 @@ class CycleGAN:
     def _adams(self, first: nn.Module, second: nn.Module, rate: float, separate: bool) -> list[torch.optim.Adam]:  # noqa: FBT001  private
         parameters = [[*first.parameters()], [*second.parameters()]]
         groups = parameters if separate else [[*chain(*parameters)]]
-        return [torch.optim.Adam(group, lr=rate, betas=self.settings.betas, fused=True) for group in groups]
+        fused = not any(weights.is_meta for weights in groups[0])  # of those there is nothing to compute
+        return [torch.optim.Adam(group, lr=rate, betas=self.settings.betas, fused=fused) for group in groups]
 
     def _backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss / self.settings.accumulate).backward()

@@ -16,6 +16,7 @@ from sim2real.errors import DatasetError
 from sim2real.methods.base import Batch, Method
 from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
 from sim2real.training.deterministic import deterministic
+from sim2real.training.foresight import require_memory
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.run import RunFolder
@@ -88,6 +89,7 @@ def forecast(config: Config, *, steps: int = 3, drawing: Report = lambda *_: Non
 def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forecast:
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
+    require_memory(config, device, precision)
     sim, real = open_domains(config, drawn, drawing)
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(device)

@@ -31,6 +31,7 @@ from sim2real.training.data import (
 from sim2real.training.deterministic import deterministic
 from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.events import Note, Progress
+from sim2real.training.foresight import require_memory
 from sim2real.training.judge import Standing, standing
 from sim2real.training.keeper import Keeper, Own, Shared
 from sim2real.training.loggers import Loggers
@@ -85,6 +86,7 @@ class Trainer:
         if not resume:
             self.processes.on_first(self.run.require_new)
         self.precision = resolve_precision(config.precision, self.device)
+        require_memory(config, self.device, self.precision, processes=self.processes.count)
         if self.processes.count > 1:  # the others find what this has drawn
             self.processes.on_first(lambda: open_domains(config, self.run.frames, drawing))
         self.sim, self.real = open_domains(config, self.run.frames, drawing)

@@ -98,7 +98,9 @@ def build_method(
 
     def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
         initialise(network, config.init)
-        ranged = Ranged(network, returns_images=returns_images).to(device)
+        ranged = Ranged(network, returns_images=returns_images)
+        if device != "cpu":  # there it is; tensors without contents cannot be moved, see sim2real.training.foresight
+            ranged.to(device)
         in_fastest_layout(network, device)
         # what compilers make of spectral norm keeps vectors for the backward pass that the next pass changes in place
         if compiled and (returns_images or not config.critic.spectral_norm):
