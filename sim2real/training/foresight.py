@@ -110,7 +110,8 @@ def _one_pass(config: Config) -> int:
         batch = torch.empty(images, 3, height, width)
         for network in (build_generator(config), build_discriminator(config)):
             network(batch)
-    return everything.size
+    size: int = everything.size
+    return size
 
 
 def _in_parts(config: Config, free: int) -> str:
