@@ -101,7 +101,7 @@ def test_colours_without_a_label_map_are_those_of_voc(grow: Grow, plant: Plant) 
 def test_damaged_label_map_is_an_error_that_names_it(line: str, grow: Grow, plant: Plant) -> None:
     root = grow("voc")
     plant(root, {f"{BASE}/labelmap.txt": line.encode("latin-1")})
-    with pytest.raises(DatasetError, match=r"labelmap\.txt: cannot be read as a list of classes"):
+    with pytest.raises(DatasetError, match=r"labelmap\.txt: cannot be read as (?:a list of classes|text)"):
         next(open_dataset(root).frames()).load_label("segmentation")
 
 
