@@ -4,9 +4,11 @@ Commands are registered like every other component and imported when they are ca
 """
 
 import errno
+import logging
 import os
 import signal
 import sys
+import warnings
 from difflib import get_close_matches
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -119,6 +121,9 @@ def main() -> None:
         from sim2real.orphans import end_with_parent
 
         end_with_parent()
+    logging.getLogger("torch").setLevel(logging.ERROR)  # what is worth knowing of it is told here, in a line
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"(torch|lightning|lightning_fabric|albumentations)(\.|$)")
     try:
         app()
     except Sim2RealError as error:

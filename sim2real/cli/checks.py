@@ -58,7 +58,7 @@ def check_training(config: "Config", *, begins: bool) -> None:
     check_images(config.sim_place)
     for place in config.real_places:
         check_images(place, videos=True)
-    if not config.real:
+    if any(place.samefile(config.sim_place) for place in config.real_places):
         dataset = open_dataset(config.sim_place)
         if any(frame.side is None for frame in islice(dataset.frames(), 1)):
             raise one_domain(dataset.root, dataset.name)

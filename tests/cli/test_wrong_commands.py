@@ -99,6 +99,7 @@ TABLE: list[tuple[str, int, str]] = [
     ("train", 1, "give SIM and REAL"),
     ("train vkitti", 1, "give the real images too: SIM REAL"),
     ("train vkiti kitti", 1, "did you mean vkitti/?"),
+    ("train vkitti vkitti", 1, "which holds one domain; give the real images too"),
     ("train vkitti kiti", 1, "did you mean kitti/?"),
     ("train vkitti drive.mpg4", 1, "drive.mpg4: no such folder"),
     ("train vkitti dirve.mp4", 1, "dirve.mp4: no such file; did you mean drive.mp4?"),
