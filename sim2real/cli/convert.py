@@ -68,7 +68,7 @@ def command(
         str | None, typer.Option(help="Layout, see `sim2real datasets`; recognised if left out.")
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Convert and carry only files that fit: '*/clone/*'.")
+        list[str] | None, typer.Option(metavar="GLOB", help='Convert and carry only files that fit: "*/clone/*".')
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
     as_image: AsImageOption = None,
@@ -91,7 +91,7 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="RULE",
-            help="What a translation must fulfil: 'preservation>=0.9', 'new_edges<=0.1', 'lost_edges<=0.1'.",
+            help='What a translation must fulfil: "preservation>=0.9", "new_edges<=0.1", "lost_edges<=0.1".',
         ),
     ] = None,
     rejected: Annotated[
@@ -174,7 +174,7 @@ def command(
     for section in sections:
         chosen = section.model_copy(update={name: value for name, value in named.items() if value is not None})
         if rejected and not chosen.gate:
-            raise typer.BadParameter("--rejected: no gate rejects anything; name one: --gate 'preservation>=0.9'")
+            raise typer.BadParameter('--rejected: no gate rejects anything; name one: --gate "preservation>=0.9"')
         jobs.append((Path(section.source), Path(section.out), options_of(chosen, common)))
     failed = False
     for source, target, its_options in jobs:
