@@ -52,7 +52,7 @@ def test_what_fits_is_let_through(tiny: list[str], free: Callable[[int], None]) 
 @pytest.mark.parametrize(
     ("sets", "key"),
     [
-        (["data.batch_size=4"], "train.accumulate"),
+        (["data.batch_size=4", "data.size=128x64"], "train.accumulate"),
         (["data.size=128x64"], "data.size"),
         (["generator.options.width=64"], "generator.options.width"),
     ],
