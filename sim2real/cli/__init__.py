@@ -4,11 +4,9 @@ Commands are registered like every other component and imported when they are ca
 """
 
 import errno
-import logging
 import os
 import signal
 import sys
-import warnings
 from difflib import get_close_matches
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -17,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sim2real import __version__
+from sim2real.cli.quiet import keep_libraries_quiet
 from sim2real.errors import PluginError, Sim2RealError
 
 if TYPE_CHECKING:
@@ -121,9 +120,7 @@ def main() -> None:
         from sim2real.orphans import end_with_parent
 
         end_with_parent()
-    logging.getLogger("torch").setLevel(logging.ERROR)  # what is worth knowing of it is told here, in a line
-    if not sys.warnoptions:
-        warnings.filterwarnings("ignore", module=r"(torch|lightning|lightning_fabric|albumentations)(\.|$)")
+    keep_libraries_quiet()
     try:
         app()
     except Sim2RealError as error:

@@ -263,7 +263,7 @@ def _times(capture: cv2.VideoCapture, pace: float) -> Iterator[float]:
 @contextmanager
 def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
     level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     capture = cv2.VideoCapture(str(video.resolve()), cv2.CAP_FFMPEG)  # with a folder, for FFmpeg takes "a:b" for a URL
     cv2.utils.logging.setLogLevel(level)
     try:

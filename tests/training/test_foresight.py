@@ -10,14 +10,30 @@ from sim2real.config import Config, resolve
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Batch
 from sim2real.training import Trainer, foresight
-from sim2real.training.foresight import _Alive, foresee, require_memory
+from sim2real.training.foresight import Need, _Alive, foresee, require_memory
 from sim2real.training.setup import build_averages, build_method
 
 Configure = Callable[..., Config]
 
 
+@pytest.fixture(autouse=True)
+def _once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go through the steps of the same settings once: one time is like another."""
+    found: dict[str, Need] = {}
+
+    def foresee_once(config: Config) -> Need:
+        key = config.model_dump_json()
+        if key not in found:
+            found[key] = foresee(config)
+        return found[key]
+
+    monkeypatch.setattr(foresight, "foresee", foresee_once)
+
+
 def small(tiny: list[str], *sets: str) -> Config:
-    return resolve(sets=[*tiny, *sets])
+    """Of few layers: their number is what takes the time, their size takes none."""
+    few = ["discriminator.name=patch", "discriminator.options.width=4", "losses.identity=0"]
+    return resolve(sets=[*tiny, *few, *sets])
 
 
 @pytest.fixture
@@ -29,7 +45,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.mark.parametrize("sets", [["ema=0.9"], ["critic.r1=1", "critic.lecam=0.1", "losses.identity=1", "pool=0"]])
 def test_what_is_foreseen_is_what_tensors_take(tiny: list[str], sets: list[str]) -> None:
     config = small(tiny, "data.batch_size=2", "compile=false", *sets)
-    need = foresee(config)
+    need = foresight.foresee(config)
     with _Alive() as alive:
         method = build_method(config, "cpu", "fp32")
         averages = build_averages(config, method)
@@ -43,7 +59,7 @@ def test_what_is_foreseen_is_what_tensors_take(tiny: list[str], sets: list[str])
 
 def test_what_fits_is_let_through(tiny: list[str], free: Callable[[int], None]) -> None:
     config = small(tiny)
-    free(foresee(config).most)
+    free(foresight.foresee(config).most)
     require_memory(config, "cpu", "fp32")
     free(10**12)
     require_memory(config, "cpu", "fp32")
@@ -52,29 +68,29 @@ def test_what_fits_is_let_through(tiny: list[str], free: Callable[[int], None]) 
 @pytest.mark.parametrize(
     ("sets", "key"),
     [
-        (["data.batch_size=4", "data.size=128x64"], "train.accumulate"),
+        pytest.param(["data.batch_size=4", "data.size=128x64"], "train.accumulate", marks=pytest.mark.slow),
         (["data.size=128x64"], "data.size"),
-        (["generator.options.width=64"], "generator.options.width"),
+        pytest.param(["generator.options.width=64"], "generator.options.width", marks=pytest.mark.slow),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_does(
     tiny: list[str], free: Callable[[int], None], sets: list[str], key: str
 ) -> None:
     config = small(tiny, "compile=false", "pool=0", *sets)
-    need = foresee(config)
+    need = foresight.foresee(config)
     room = need.fixed // 2 if key.startswith("generator") else need.fixed + need.passing // 2
     free(room)
     with pytest.raises(SettingsError, match=r"a step needs at least .* GB of memory, and cpu has .* GB free") as caught:
         require_memory(config, "cpu", "fp32")
     way = str(caught.value).rpartition("--set ")[2]
     assert way.startswith(f"{key}=")
-    assert foresee(small(tiny, "compile=false", "pool=0", *sets, way)).most <= room
+    assert foresight.foresee(small(tiny, "compile=false", "pool=0", *sets, way)).most <= room
     require_memory(small(tiny, "compile=false", "pool=0", *sets, way), "cpu", "fp32")
 
 
 def test_what_a_compiler_may_save_is_not_refused(tiny: list[str], free: Callable[[int], None]) -> None:
     config = small(tiny, "data.size=128x64", "compile=auto")
-    need = foresee(config)
+    need = foresight.foresee(config)
     free(need.fixed + int(need.passing * 0.6))
     require_memory(config, "cpu", "fp32")
     require_memory(config.model_copy(update={"compile": False}), "cpu", "bf16")
