@@ -259,7 +259,8 @@ def test_the_discriminator_of_the_readme_trains_with_its_option(
 ) -> None:
     small = ["data.size=[64,64]", "data.workers=0", "generator.options.width=4", "generator.options.blocks=1"]
     [train] = [line for line in commands(README) if "discriminator.name=spectral" in line]
-    named = [{"SIM": str(acme), "REAL": str(acme)}.get(argument, argument) for argument in train]
+    real = shutil.copytree(acme, tmp_path / "real")
+    named = [{"SIM": str(acme), "REAL": str(real)}.get(argument, argument) for argument in train]
     settings = [word for setting in [*small, "discriminator.options.width=4"] for word in ("--set", setting)]
     succeed(cli(*named, "--steps", 2, "--run", "run", *settings, path=packages, cwd=tmp_path))
     assert 'name = "spectral"' in (tmp_path / "run" / "config.toml").read_text()
