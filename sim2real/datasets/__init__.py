@@ -297,7 +297,8 @@ def open_dataset(path: str | Path, name: str | None = None, as_image: Sequence[s
     Args:
         path: The folder.
         name: Registered name of its layout; found out by its rule if None: installed plugins are asked first, then
-            what ships with sim2real, and the first that recognises the folder takes it.
+            what ships with sim2real. Of several that recognise the folder the first takes it, unless another one knows
+            twice as many images with labels there: a stray file of labels gives no dataset away.
         as_image: Globs of images that are a camera's, whatever their names and pixels tell.
 
     Raises:
@@ -315,14 +316,29 @@ def open_dataset(path: str | Path, name: str | None = None, as_image: Sequence[s
 
 
 def _recognise(root: Path, as_image: Sequence[str]) -> Dataset:
-    entries = registry().entries("datasets")
     tree, remarks = Tree(root), list[str]()
-    for entry in sorted(entries, key=lambda entry: entry.owner == BUILTIN):
-        if (found := _recognised(entry, tree, remarks)) is not None:
-            adapter, match = found
-            return Dataset(entry.name, match, tree, adapter(root), remarks=remarks, as_image=as_image)
+    *builtin, last_resort = (entry for entry in registry().entries("datasets") if entry.owner == BUILTIN)
+    plugins = [entry for entry in registry().entries("datasets") if entry.owner != BUILTIN]
+    for entries in (plugins, builtin, [last_resort]):
+        found = [(entry, *known) for entry in entries if (known := _recognised(entry, tree, remarks))]
+        if not found:
+            continue
+        weights = [_weight(adapter(root), match, tree) if len(found) > 1 else 1 for _, adapter, match in found]
+        chosen = next(place for place, weight in enumerate(weights) if 2 * weight > max(weights))
+        entry, adapter, match = found.pop(chosen)
+        remarks += [
+            f"the layout '{other.name}' fits, too, with {seen.images} images, and this is read as '{entry.name}': "
+            f"--dataset {other.name} chooses it, or move what belongs to another dataset out"
+            for other, _, seen in found
+        ]
+        return Dataset(entry.name, match, tree, adapter(root), remarks=remarks, as_image=as_image)
     hint = foreign(root, tree) or "name the folder that holds the dataset"
     raise DatasetError(f"{root}: no image found; {hint}")
+
+
+def _weight(adapter: Adapter, match: Match, tree: Tree) -> int:
+    """How many images with labels a layout knows; of one that has none, how many images."""
+    return sum(1 for frame in adapter.frames(tree) if frame.labels) or match.images
 
 
 def _recognised(entry: Entry, tree: Tree, remarks: list[str]) -> tuple[type[Adapter], Match] | None:
