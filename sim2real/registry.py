@@ -23,6 +23,7 @@ import pluggy
 
 from sim2real import __version__, hookspecs
 from sim2real.errors import PluginError, SettingsError, UnknownNameError
+from sim2real.refusals import reason
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -222,8 +223,8 @@ def _require_type(expected: "TypeAdapter[Any]", value: object, place: str) -> No
         expected.validate_json(json.dumps(value, default=str), strict=True)  # strict, but a list may be a tuple
     except ValidationError as error:
         first = error.errors()[0]
-        reason = first["msg"][0].lower() + first["msg"][1:]
-        raise SettingsError(f"{place} = {value!r}: {reason}") from error
+        parts = "".join(f"value {part + 1} " for part in first["loc"] if isinstance(part, int))
+        raise SettingsError(f"{place} = {value!r}: {parts}{reason(first)}") from error
 
 
 def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register], None]]]:

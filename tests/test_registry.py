@@ -308,15 +308,15 @@ def test_an_option_that_is_not_taken_is_refused_with_the_accepted_names(kennel: 
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("legs", "four", "should be a valid integer"),
-        ("legs", "4", "should be a valid integer"),
-        ("legs", 3.5, "should be a valid integer"),
-        ("legs", True, "should be a valid integer"),
-        ("weight", "heavy", "should be a valid number"),
-        ("size", [1], "field required"),
-        ("size", [1, "b"], "should be a valid integer"),
-        ("coat", "curly", "should be 'long' or 'short'"),
-        ("papers", 3, "should be a valid string"),
+        ("legs", "four", "must be a whole number"),
+        ("legs", "4", "must be a whole number"),
+        ("legs", 3.5, "must be a whole number"),
+        ("legs", True, "must be a whole number"),
+        ("weight", "heavy", "must be a number"),
+        ("size", [1], "value 2 is missing"),
+        ("size", [1, "b"], "must be a whole number"),
+        ("coat", "curly", "must be 'long' or 'short'"),
+        ("papers", 3, "must be text"),
     ],
 )
 def test_a_value_that_does_not_fit_its_annotation_is_refused_with_its_place(

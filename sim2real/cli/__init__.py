@@ -57,6 +57,19 @@ class CommandGroup(TyperGroup):
             raise PluginError(message)
         return name, _imported(entry), rest
 
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  as above
+        """Run a command; what pydantic says of a value, with which Typer 0.29 and later parses, is put plainly."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if found := getattr(error.__cause__, "errors", None):
+                from sim2real.refusals import reason
+
+                (first, *_), told = found(), error
+                words = reason(first)
+                told.message = words if words.startswith("'") else f"'{first['input']}' {words}"
+            raise
+
 
 def _commands() -> "dict[str, Entry]":
     from sim2real.registry import registry

@@ -107,7 +107,9 @@ def _parse_toml(text: str, place: str) -> dict[str, Any]:
 
 
 def parse_set(text: str) -> Layer:
-    """Read ``a.b=value`` as the tables that it stands for; the value is TOML, or else text.
+    """Read ``a.b=value`` as the tables that it stands for; the value is TOML, or else text, or ``[a, b]`` a list of it.
+
+    Some shells take quotes within quotes away; so a list does without them.
 
     Raises:
         SettingsError: It has no key or no equals sign.
@@ -123,6 +125,8 @@ def parse_set(text: str) -> Layer:
             message = f"--set {text}: write {key}={value.lower()}"
             raise SettingsError(message) from None
         parsed = value
+        if value.startswith("[") and value.endswith("]") and not set(value[1:-1]) & set("[]\"'"):
+            parsed = [part.strip() for part in value[1:-1].split(",")]
     return _nest([(key.strip().split("."), parsed)])
 
 

@@ -2,31 +2,15 @@
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from sim2real.config.sections import Config
 from sim2real.config.values import parse_count
-
-_WORDS: Final = {  # of pydantic's types of errors, by their beginnings
-    "int": "must be a whole number",
-    "float": "must be a number",
-    "finite": "must be a finite number",
-    "bool": "must be true or false",
-    "string": "must be text",
-    "list": "must be a list",
-    "tuple": "must be a list",
-    "too_": "must be a list of {actual_length} values, not of so many",
-    "greater_than_equal": "must be greater than or equal to {ge}",
-    "greater_than": "must be greater than {gt}",
-    "less_than_equal": "must be less than or equal to {le}",
-    "less_than": "must be less than {lt}",
-    "missing": "is missing",
-}
+from sim2real.refusals import reason
 
 
 def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -> str:
@@ -45,14 +29,8 @@ def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -
     if kind == "extra_forbidden":
         near = _nearest_keys(path, settings)
         return f"no such setting; {near or 'accepted: ' + ', '.join(_keys(path[:-1]))}"
-    if kind == "literal_error":
-        names = error["ctx"]["expected"].replace("True", "true").replace("False", "false")
-        near_names = difflib.get_close_matches(str(error["input"]).lower(), re.findall(r"'([^']+)'", names), n=1)
-        return f"must be {names}" + "".join(f"; did you mean {name}?" for name in near_names)
-    if kind == "value_error":
-        return error["msg"].removeprefix("Value error, ")
-    words = next((words for start, words in _WORDS.items() if kind.startswith(start)), error["msg"])
-    return words.format_map(dict(error.get("ctx", {}))) + _example(path, error)
+    told = reason(error)
+    return told if kind in ("literal_error", "value_error") else told + _example(path, error)
 
 
 def _example(path: list[str], error: ErrorDetails) -> str:

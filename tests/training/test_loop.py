@@ -455,7 +455,7 @@ def test_held_out_images_that_cannot_be_read_do_not_end_a_run(
         ("data.size=[34, 32]", r"data\.size = \[34, 32\]: the generator '[\w-]+' needs multiples of 4"),
         ("generator.name=resnett", "no generator is called 'resnett'; did you mean resnet"),
         ("generator.options.widht=4", r"generator\.options\.widht: .*did you mean width"),
-        ("method.options.update_order=both", r"method\.options\.update_order = 'both': input should be 'gen"),
+        ("method.options.update_order=both", r"method\.options\.update_order = 'both': must be 'gen"),
         ("data.augment=['hflop']", "no augmentation is called 'hflop'"),
         ("losses.cycle={weight=1, options={kind=2}}", r"losses\.cycle\.options\.kind: 'cycle' takes no such option"),
     ],
