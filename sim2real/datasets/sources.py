@@ -90,7 +90,8 @@ def find_pictures(path: Path, as_image: Sequence[str] = ()) -> Place:
 
 def one_domain(path: Path, layout: str) -> DatasetError:
     """What is said of a folder that was given for both sides, and holds one."""
-    return DatasetError(f"{path}: recognised as {layout}, which holds one domain; give the real images too: SIM REAL, two different folders")
+    message = f"{path}: recognised as {layout}, which holds one domain; give the real images too: SIM REAL, two folders"
+    return DatasetError(message)
 
 
 def open_folder(

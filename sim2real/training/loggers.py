@@ -192,7 +192,7 @@ def _read_identities(folder: Path) -> dict[str, str]:
     file = inside(folder, _IDENTITIES)
     try:
         return parse(dict[str, str], read_regular(file))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except MisfitError as error:
         message = f"{file}: damaged ({error}); remove it, and services see a run of its own from now on"
