@@ -34,7 +34,7 @@ try:
     import onnx
     import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 except ModuleNotFoundError as error:
-    raise Sim2RealError(f"export needs {error.name}, not installed here: pip install 'sim2real[export]'") from error
+    raise Sim2RealError(f'export needs {error.name}, not installed here: pip install "sim2real[export]"') from error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

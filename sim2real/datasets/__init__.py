@@ -125,7 +125,7 @@ class Dataset:
             fits = _globs([glob]).fullmatch
             if not any(fits(frame.image) for frame in self.adapter.frames(self.tree)):
                 message = (
-                    f"{self.root}: --as-image '{glob}' fits none of the images that the layout '{self.name}' lists"
+                    f"{self.root}: --as-image \"{glob}\" fits none of the images that the layout '{self.name}' lists"
                 )
                 raise DatasetError(f"{message}; `sim2real inspect` shows what is there")
         known, stated = getattr(self.adapter, "knows_images", False), _globs(self.as_image)

@@ -40,7 +40,7 @@ def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
     try:
         import h5py  # noqa: PLC0415  it is an extra
     except ImportError as error:
-        message = f"{path}: HDF5 files need h5py, not installed here: pip install 'sim2real[hypersim]'"
+        message = f'{path}: HDF5 files need h5py, not installed here: pip install "sim2real[hypersim]"'
         raise Sim2RealError(message) from error
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -129,7 +129,7 @@ class Hypersim(FolderLayout):
         get=(
             "`dataset_download_images.py` of <https://github.com/apple/ml-hypersim>, or its contrib/99991/download.py "
             "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. To have "
-            f"depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install 'sim2real[hypersim]'`."
+            f'depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install "sim2real[hypersim]"`.'
         ),
         tree=(
             f"{CAMERAS}\n"

@@ -53,7 +53,7 @@ class Images:
                 "folders."
             ),
             (
-                "`--as-image 'depth/*'` says that images are a camera's all the same, and so does `--include` if "
+                '`--as-image "depth/*"` says that images are a camera\'s all the same, and so does `--include` if '
                 "it picks such images alone. Masks as JPEG whose names tell nothing cannot be told from photos: "
                 "leave them out with `--exclude`."
             ),

@@ -64,7 +64,7 @@ class Finding(NamedTuple):
         """A line for who converts."""
         return (
             f"{self.images} images are carried unchanged: {self.reason}, {self.place}; if they are a camera's, say "
-            f"--as-image '{self.glob}'"
+            f'--as-image "{self.glob}"'
         )
 
 

@@ -50,7 +50,7 @@ def check_copy(path: Path) -> None:
         message = f"{path.parent}: no such folder; create it, or name another"
         raise Sim2RealError(message)
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-        message = f"{path}: Parquet files need pyarrow: pip install 'sim2real[parquet]', or name a .csv file"
+        message = f'{path}: Parquet files need pyarrow: pip install "sim2real[parquet]", or name a .csv file'
         raise Sim2RealError(message)
 
 

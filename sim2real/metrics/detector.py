@@ -44,7 +44,7 @@ class Detection(NamedTuple):
 
 
 class Detector:
-    """Finds objects in pictures; runs on the CPU, in onnxruntime (``pip install 'sim2real[export]'``).
+    """Finds objects in pictures; runs on the CPU, in onnxruntime (``pip install "sim2real[export]"``).
 
     Args:
         path: An ONNX file that takes one picture, ``(1, 3, H, W)`` or ``(3, H, W)`` float32 in [0, 1].
@@ -106,7 +106,7 @@ def _open(path: Path) -> tuple[Any, Any]:
         import onnxruntime  # type: ignore[import-untyped]  # it ships no types  # noqa: PLC0415  it is an extra
     except ModuleNotFoundError as error:
         raise Sim2RealError(
-            "a detector needs onnxruntime, not installed here: pip install 'sim2real[export]'"
+            'a detector needs onnxruntime, not installed here: pip install "sim2real[export]"'
         ) from error
     if not path.is_file():
         message = f"{path}: no such file; name the ONNX file of a detector"

@@ -78,7 +78,7 @@ class _Inception:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # noqa: PLC0415  an extra
         except ModuleNotFoundError as error:
             raise Sim2RealError(
-                f"fid needs {error.name}, not installed here: pip install 'sim2real[metrics]'"
+                f'fid needs {error.name}, not installed here: pip install "sim2real[metrics]"'
             ) from error
         network = FeatureExtractorInceptionV3("fid", ["2048"], str(weights))
         self._layers = nn.Sequential(*[*network.children()][:-1], nn.Flatten()).to(

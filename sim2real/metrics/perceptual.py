@@ -44,7 +44,7 @@ class LpipsMetric:
             from torchmetrics.functional.image.lpips import _NoTrainLpips  # noqa: PLC0415  an extra
         except ModuleNotFoundError as error:
             raise Sim2RealError(
-                f"lpips needs {error.name}, not installed here: pip install 'sim2real[metrics]'"
+                f'lpips needs {error.name}, not installed here: pip install "sim2real[metrics]"'
             ) from error
         if network not in _NAMES:
             raise Sim2RealError(f"lpips has no network '{network}'; {', '.join(_NAMES)}")

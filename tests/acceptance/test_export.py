@@ -133,4 +133,4 @@ def test_a_missing_package_is_one_line(cli: Cli, tmp_path: Path, write_run: Writ
     (site / f"{package}.py").write_text(f"raise ModuleNotFoundError('no such module', name={package!r})\n")
     done = cli("export", write_run(tmp_path / "run"), tmp_path / "town.onnx", path=site)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: export needs {package}, not installed here: pip install 'sim2real[export]'\n"
+    assert done.stderr == f'error: export needs {package}, not installed here: pip install "sim2real[export]"\n'

@@ -162,7 +162,7 @@ def test_without_h5py_the_message_says_what_to_install(grow: Grow, monkeypatch: 
     frame = first(grow("hypersim"))
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert frame.load_image().shape == (24, 32, 3)
-    with pytest.raises(Sim2RealError, match=r"need h5py, not installed here: pip install 'sim2real\[hypersim\]'"):
+    with pytest.raises(Sim2RealError, match=r'need h5py, not installed here: pip install "sim2real\[hypersim\]"'):
         frame.load_label("segmentation")
 
 

@@ -267,7 +267,7 @@ def test_as_image_overrules_names_and_pixels(tmp_path: Path, plant: Plant) -> No
         "rgb/1.png": Role.IMAGE,
         "seg/1.png": Role.LABEL,
     }
-    with pytest.raises(DatasetError, match=r"--as-image 'dept/\*' fits none"):
+    with pytest.raises(DatasetError, match=r'--as-image "dept/\*" fits none'):
         images(open_dataset(tmp_path, as_image=["dept/*"]))
 
 
@@ -278,7 +278,7 @@ def test_frames_are_counted_without_what_is_set_aside(tmp_path: Path, plant: Pla
 
 def test_dataset_without_a_photo_says_why(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {f"{n}.png": encode_png(depth24(n)) for n in range(3)})
-    with pytest.raises(DatasetError, match=r"none of the images .* depth in 24 bits.*--as-image '\*\.png'"):
+    with pytest.raises(DatasetError, match=r'none of the images .* depth in 24 bits.*--as-image "\*\.png"'):
         list(select(open_dataset(tmp_path), "sim", (), (), None))
 
 

@@ -100,7 +100,7 @@ def test_without_nncf_it_says_what_to_install(
     network: nn.Module, frames: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(Sim2RealError, match=r"pip install 'sim2real-openvino\[int8\]'"):
+    with pytest.raises(Sim2RealError, match=r'pip install "sim2real-openvino\[int8\]"'):
         Int8Engine(network, replace(CPU, calibration=frames))
 
 

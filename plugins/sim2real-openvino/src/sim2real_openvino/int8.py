@@ -92,7 +92,7 @@ def _quantise(model: Any, inputs: "list[NDArray[np.float32]]") -> Any:  # noqa: 
         try:
             import nncf  # type: ignore[import-untyped]  # noqa: PLC0415  it ships no types; an extra, heavy
         except ModuleNotFoundError as error:
-            message = "the engine openvino-int8 needs NNCF: pip install 'sim2real-openvino[int8]'"
+            message = 'the engine openvino-int8 needs NNCF: pip install "sim2real-openvino[int8]"'
             raise Sim2RealError(message) from error
         convolutions = [
             node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"
