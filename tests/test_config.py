@@ -105,10 +105,19 @@ def test_sizes_are_taken_as_people_write_them(text: str, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("size", [256, "256", "256x128", [256, 128]])
 def test_a_file_may_write_sizes_so_too(size: object) -> None:
-    settings = {"data": {"size": size}, "convert": [{"source": "a", "out": "b", "resize": size}]}
-    config = resolve(file=settings)
-    assert config.data.size == config.convert[0].resize
-    assert accepts(settings)
+    assert resolve(file={"data": {"size": size}}).data.size in {(256, 256), (256, 128)}
+    assert accepts({"data": {"size": size}})
+
+
+@pytest.mark.parametrize(("size", "good"), [(256, False), ("256", False), ("256x128", True), ([256, 128], True)])
+def test_frames_become_no_squares_by_chance(size: object, *, good: bool) -> None:
+    settings = {"convert": [{"source": "a", "out": "b", "resize": size}]}
+    assert accepts(settings) == good
+    if good:
+        assert resolve(file=settings).convert[0].resize == (256, 128)
+        return
+    with pytest.raises(Sim2RealError, match=r"convert\.0\.resize: must be width and height in pixels"):
+        resolve(file=settings)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def command(
         "as_image": as_image,
         "carry": carry.value if carry else None,
         "quality": quality,
-        "resize": size_of(resize, "--resize") if resize else None,
+        "resize": size_of(resize, "--resize", square=False) if resize else None,
         "labelme_image": labelme_image.value if labelme_image else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,

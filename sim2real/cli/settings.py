@@ -28,24 +28,25 @@ def count_of(text: str) -> int:
     return number
 
 
-def size_of(text: str, option: str) -> tuple[int, int]:
+def size_of(text: str, option: str, *, square: bool = True) -> tuple[int, int]:
     """Width and height in pixels, as people write them.
 
     Args:
         text: What the user writes.
         option: Of which option.
+        square: Whether a single number stands for both.
 
     Raises:
         BadParameter: They are none.
     """
-    from sim2real.config import parse_size
+    from sim2real.config import parse_sides, parse_size
 
     with suppress(ValueError):
-        size: Any = parse_size(text)
+        size: Any = (parse_size if square else parse_sides)(text)
         width, height = size
         if width and height:
             return width, height
-    words = "write width and height in pixels, for example 640x192, or 256 for a square"
+    words = "write width and height in pixels, for example 640x192" + (", or 256 for a square" if square else "")
     raise typer.BadParameter(f"'{text}': {words}", param_hint=option)
 
 

@@ -12,7 +12,7 @@ schema.py    the same for editors
 from sim2real.config.layers import SETTINGS_FILE, differences, parse_set, read_config, read_settings, resolve
 from sim2real.config.schema import json_schema
 from sim2real.config.sections import Component, Config, Conversion, Critic, Data, Schedule
-from sim2real.config.values import parse_count, parse_size
+from sim2real.config.values import parse_count, parse_sides, parse_size
 
 __all__ = [
     "SETTINGS_FILE",
@@ -26,6 +26,7 @@ __all__ = [
     "json_schema",
     "parse_count",
     "parse_set",
+    "parse_sides",
     "parse_size",
     "read_config",
     "read_settings",

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from sim2real.config.values import SIZE, parse_size
+from sim2real.config.values import SIDES, SIZE, parse_sides, parse_size
 from sim2real.errors import SettingsError
 
 COMPONENTS = ("method", "generator", "discriminator")
@@ -49,6 +49,10 @@ _Size = Annotated[
     BeforeValidator(
         parse_size, json_schema_input_type=_Pixels | PositiveInt | Annotated[str, Field(pattern=f"^{SIZE}$")]
     ),
+]
+_Sides = Annotated[
+    _Pixels,
+    BeforeValidator(parse_sides, json_schema_input_type=_Pixels | Annotated[str, Field(pattern=f"^{SIDES}$")]),
 ]
 
 
@@ -317,7 +321,7 @@ class Conversion(Section):
     as_image: list[str] = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     quality: int = Field(95, ge=1, le=100)
-    resize: _Size | None = None
+    resize: _Sides | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: list[str] = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 SIZE: Final = r"\s*([0-9]+)\s*(?:[xX\u00d7,]\s*([0-9]+)\s*)?"
+SIDES: Final = r"\s*[0-9]+\s*[xX\u00d7,]\s*[0-9]+\s*"
 _COUNT: Final = re.compile(r"(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*([km]?)", re.IGNORECASE | re.ASCII)
 _FACTORS: Final = {"": 1, "k": 1_000, "m": 1_000_000}
 
@@ -22,6 +23,18 @@ def parse_size(value: object) -> object:
         return value
     message = 'must be width and height in pixels, for example 256, "256x128" or [256, 128]'
     raise ValueError(message)
+
+
+def parse_sides(value: object) -> object:
+    """A size as of :func:`parse_size`, of which both sides are written: ``"640x192"`` or ``[640, 192]``.
+
+    Raises:
+        ValueError: It is none, or a single number, of which frames would become squares.
+    """
+    if isinstance(value, int) or (isinstance(value, str) and not re.fullmatch(SIDES, value)):
+        message = 'must be width and height in pixels, for example "640x192" or [640, 192]'
+        raise ValueError(message)
+    return parse_size(value)
 
 
 def parse_count(text: str) -> int:

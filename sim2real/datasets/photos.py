@@ -182,17 +182,19 @@ class _Part(NamedTuple):
 def _by_header(root: Path, paths: list[str], aside: SetAside, *, each: bool) -> Iterator[_Part]:
     """Set aside what cannot be translated, and yield the colour images of a group and its grey ones.
 
-    Of those that name a PNG every header is read if ``each`` says so: that is cheap, and PNG is what labels are.
+    Of those that name a PNG every header is read if ``each`` says so: that is cheap, and PNG is what labels are. If not,
+    a few odd ones among photos stay photos, which whoever decodes them refuses by name.
     """
     every = each and paths[0].lower().endswith(".png")
     sample = {path: _told(root / path) for path in (paths if every else spread(paths, _HEADERS))}
     if len(set(sample.values()) - {None}) > 1 and not every:
         sample = {path: _told(root / path) for path in paths}
     known = [told for told in sample.values() if told]
+    no_photos = each or all(told.reason for told in known)
     parts: dict[bool, list[str]] = {}
     for path in paths:
         told = sample.get(path) or (known[0] if known and path not in sample else None)
-        if told and told.reason:
+        if told and told.reason and no_photos:
             aside.add([path], Role.LABEL, told.reason)
         else:
             parts.setdefault(bool(told and told.grey), []).append(path)

@@ -50,6 +50,7 @@ TABLE: list[tuple[str, int, str]] = [
     ("train vkitti kitti --seed -1", 2, "'-1' must be at least 0"),
     ("train vkitti kitti --seed x", 2, "'x' must be a whole number"),
     ("convert vkitti out --model done --resize big", 2, "640x192"),
+    ("convert vkitti out --model done --resize 320", 2, "640x192"),
     ("convert vkitti out --model done --resize 64x0", 2, "640x192"),
     ("convert vkitti out --model done --carry cpoy", 2, "'copy', 'hardlink', 'symlink'; did you mean copy?"),
     ("convert vkitti out --model done --limit x", 2, "'--limit': 'x' must be a whole number"),

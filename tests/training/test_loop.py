@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import os
@@ -487,15 +488,19 @@ def test_a_second_training_in_the_same_run_folder_is_refused_and_disturbs_nothin
     assert [record["step"] for record in records_of(tmp_path / "run")] == [1, 2, 3, 4]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_a_disk_that_fills_up_is_told_with_how_to_go_on(configure: Configure, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_is_told_with_how_to_go_on(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     config = configure("log.every=1")
     run(config, tmp_path / "whole")
     trainer = Trainer(config, tmp_path / "run")
-    (tmp_path / "run" / "metrics.jsonl").symlink_to("/dev/full")
-    with pytest.raises(Sim2RealError, match=r"/run: No space left on device; .* go on with --resume"):
-        list(trainer.train())
-    (tmp_path / "run" / "metrics.jsonl").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "log", full)
+        with pytest.raises(Sim2RealError, match=r"/run: No space left on device; .* go on with --resume"):
+            list(trainer.train())
     run(config, tmp_path / "run", resume=True)
     assert result(tmp_path / "run") == result(tmp_path / "whole")
     assert lines(tmp_path / "run") == lines(tmp_path / "whole")
