@@ -182,7 +182,7 @@ class _Part(NamedTuple):
 def _by_header(root: Path, paths: list[str], aside: SetAside, *, each: bool) -> Iterator[_Part]:
     """Set aside what cannot be translated, and yield the colour images of a group and its grey ones.
 
-    Of those that name a PNG every header is read if ``each`` says so: that is cheap, and PNG is what labels are. If not,
+    Of those that name a PNG every header is read if ``each`` says so: that is cheap, and labels are PNG. If not,
     a few odd ones among photos stay photos, which whoever decodes them refuses by name.
     """
     every = each and paths[0].lower().endswith(".png")
