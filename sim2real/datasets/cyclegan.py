@@ -22,6 +22,7 @@ class CycleGAN:
 
     name: ClassVar = "cyclegan"
     counted: ClassVar = True
+    knows_images: ClassVar = True
     facts: ClassVar = Facts(
         title="CycleGAN folders",
         about="Two unpaired sets of images in one folder: A is the simulation (or the paintings), B is real.",

@@ -203,7 +203,7 @@ def test_sim2real_toml_is_enough(
         (["train", "PHOTOS/sim", "absent"], "absent: no such folder"),
         (["train", "PHOTOS/sim", "PHOTOS/real", "--recipe", "cyclgan"], "did you mean cyclegan"),
         (["train", "PHOTOS/sim", "PHOTOS/real", "--set", "data.sise=3"], "did you mean data.size?"),
-        (["train", "PHOTOS/sim", "PHOTOS/real", "--device", "tpu"], "no device is called 'tpu'; known: auto, cpu"),
+        (["train", "PHOTOS/sim", "PHOTOS/real", "--device", "tpu"], "device 'tpu': no such device; here: cpu"),
         (["train", "PHOTOS/sim", "PHOTOS/real", "--precision", "fp8"], "precision: must be 'auto', 'fp32'"),
         (["recipes", "defualt"], "did you mean default"),
     ],
