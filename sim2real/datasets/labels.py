@@ -149,12 +149,16 @@ def read_colour_mask(path: Path, table: Sequence[tuple[str, tuple[int, int, int]
         table: Names and their colours; a name may have several. Ids count the names in order.
 
     Raises:
-        DatasetError: The table is empty.
+        DatasetError: The table is empty, or has a colour that is none.
         ImageError: It is damaged, or is no such image.
     """
     if not table:
         message = f"{path}: the colours of its classes are not known; the table that should tell them is empty"
         raise DatasetError(message)
+    for name, colour in table:
+        if not all(0 <= value <= 255 for value in colour):
+            message = f"{path}: the colour of '{name}' in the table of its classes is not three numbers from 0 to 255"
+            raise DatasetError(message)
     codes = _packed(_read(path, channels=3, of=np.uint8))
     known = _packed(np.array([colour for _, colour in table], dtype=np.uint8))
     names = list(dict.fromkeys(name for name, _ in table))

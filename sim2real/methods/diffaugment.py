@@ -44,7 +44,9 @@ class DiffAugment:
         if not self.steps:
             return images
         draws = torch.rand(len(images), 1 + sum(step.draws for step in self.steps), generator=self.random)
-        happens, *columns = draws.to(images.device, non_blocking=images.device.type != "mps")[..., None, None, None].unbind(1)
+        happens, *columns = draws.to(images.device, non_blocking=images.device.type != "mps")[
+            ..., None, None, None
+        ].unbind(1)
         augmented = images
         for step in self.steps:
             augmented = step.apply(augmented, *columns[: step.draws])

@@ -196,7 +196,7 @@ def test_of_many_processes_one_speaks(together: Begin) -> None:
         out, err = process.communicate()
     assert process.returncode == 0, err
     assert [line.partition(":")[0] for line in out.splitlines()][1:2] == ["trained 2 steps"]
-    assert out.count("trained 2 steps") == out.count("its generators are") == out.count("next: ") == 1
+    assert out.count("trained 2 steps") == out.count("its generators are") == out.count("\nnext: ") == 1
     assert err.count("5 simulated and 8 real images to train on") == err.count("step 1/2") == err.count("step 2/2") == 1
 
 

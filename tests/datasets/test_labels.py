@@ -123,3 +123,10 @@ def test_table_is_read_by_its_first_line(tmp_path: Path) -> None:
 def test_colours_of_an_empty_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"label\.png: the colours of its classes are not known"):
         labels.read_colour_mask(stored(tmp_path, np.zeros((2, 2, 3), np.uint8)), [])
+
+
+@pytest.mark.parametrize("value", [-1, 256, 10**50])
+def test_a_table_with_a_colour_that_is_none_is_refused_by_name(tmp_path: Path, value: int) -> None:
+    (tmp_path / "mask.png").write_bytes(encode_png(np.zeros((2, 2, 3), np.uint8)))
+    with pytest.raises(DatasetError, match=r"mask\.png: the colour of 'Car' .* 0 to 255"):
+        labels.read_colour_mask(tmp_path / "mask.png", [("Sky", (0, 0, 0)), ("Car", (value, 0, 0))])
