@@ -96,10 +96,10 @@ class _Unity(ABC):
             if kind == "boxes":
                 return Boxes(tuple(meaning))
             numbers = dict(meaning)
-        ids = read_packed_ids(self.root / frame.labels[kind])
-        if kind == "instance":
-            return Instances(renumbered(ids, numbers))
-        return Segmentation(renumbered(ids, {number: number for number in numbers}), numbers)
+            ids = read_packed_ids(self.root / frame.labels[kind])
+            if kind == "instance":
+                return Instances(renumbered(ids, numbers))
+            return Segmentation(renumbered(ids, {number: number for number in numbers}), numbers)
 
     @classmethod
     def _captures(cls, tree: Tree) -> list[_Capture]:

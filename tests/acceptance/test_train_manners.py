@@ -236,4 +236,4 @@ def test_the_end_tells_whose_generators_a_run_gives(
         if "evaluation/score" in record
     }
     if setting == "evaluate.every=1":
-        assert f"step {scores[min(scores)]}," in said[1]
+        assert f"step {scores[min(scores)]}," in said[2]
