@@ -201,4 +201,4 @@ def test_preview_draws_before_and_after(work: Path, program: Program, tmp_path: 
         before = np.array(frame)
     assert np.array_equal(pixels[38 : 38 + 96, 8 : 8 + 160], before)
     assert program("preview", "runs/town", first, "--out", tmp_path / "one.png")[0] == 0
-    assert "name a .png file" in program("preview", "runs/town", "in", "--out", tmp_path / "look.jpg")[2]
+    assert "ends in .png" in program("preview", "runs/town", "in", "--out", tmp_path / "look.jpg")[2]
