@@ -25,6 +25,8 @@ _Check = Callable[[object], Any]  # a value as JSON has it -> as its annotation 
 _DEEPEST: Final = 32  # tables within tables, of what may hold anything
 _LARGEST: Final = 2**63
 _LONGEST: Final = 40  # characters of a value that are shown
+_LONGEST_PATH: Final = 4096  # bytes, with the zero at its end, as in Linux
+_LONGEST_NAME: Final = 255  # bytes
 
 
 class MisfitError(ValueError):
@@ -60,14 +62,24 @@ class Rule:
 def is_within(path: str) -> bool:
     """Whether a path, relative and with forward slashes, leads to something below the folder that it starts from."""
     odd = "\\:" if os.name == "nt" else ""
-    return {"", ".", ".."}.isdisjoint(path.split("/")) and not any(sign in path for sign in f"\0{odd}")
+    parts = path.split("/")
+    return {"", ".", ".."}.isdisjoint(parts) and not any(sign in path for sign in odd) and can_be_a_path(path)
+
+
+def can_be_a_path(path: str) -> bool:
+    """Whether file systems could have it: systems raise errors of their own at other ones."""
+    try:
+        parts = os.fsencode(path).split(b"/")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path and len(path) < _LONGEST_PATH and max(map(len, parts)) <= _LONGEST_NAME
 
 
 Count = Annotated[int, Rule("a whole number of at least 0", lambda number: number >= 0)]
 Positive = Annotated[int, Rule("a whole number of at least 1", lambda number: number >= 1)]
 Size = Annotated[list[Positive], Rule("a width and a height", lambda sides: len(sides) == 2)]
 Digest = Annotated[str, Rule("a SHA-256 in hexadecimal", lambda text: bool(re.fullmatch("[0-9a-f]{64}", text)))]
-Place = Annotated[str, Rule("a path", lambda text: "\0" not in text)]
+Place = Annotated[str, Rule("a path", can_be_a_path)]
 RelativePath = Annotated[str, Rule("a path within the folder", is_within)]
 FileName = Annotated[str, Rule("the name of a file", lambda text: is_within(text) and "/" not in text)]
 

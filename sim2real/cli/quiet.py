@@ -16,15 +16,16 @@ _VARIABLES: Final = {  # that libraries read when they are imported, in all proc
     "OPENCV_LOG_LEVEL": "SILENT",  # what cannot be decoded is named by who opens it; bugs are raised
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # likewise
 }
+_NONE: Final = "ignore"
 
 
 def keep_libraries_quiet() -> None:
     """Show no warnings of libraries, in this process and in those that it begins, unless the user asks for them."""
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
-    if not sys.warnoptions:
+    if sys.warnoptions in ([], [_NONE]):  # the user's wish, or that of the command that begins this one
         warnings.showwarning = _show_nothing  # rather than a filter: libraries lay their own over it
-        os.environ["PYTHONWARNINGS"] = "ignore"  # of processes that begin here
+        os.environ["PYTHONWARNINGS"] = _NONE  # of processes that begin here
     if logging.lastResort:  # prints what is logged where nobody has said what becomes of it
         logging.lastResort.setLevel(logging.ERROR)
 

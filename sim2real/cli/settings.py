@@ -124,10 +124,13 @@ def resume_settings(
     Raises:
         Sim2RealError: There is no run in the folder, or a setting differs that it may not change.
     """
-    from sim2real.config import resolve
+    from sim2real.config import require_registered, resolve
     from sim2real.training.run import RunFolder
 
-    base = RunFolder(folder).read_config().model_dump(mode="json", exclude_none=True)
+    run = RunFolder(folder)
+    own = run.read_config()
+    require_registered(own, str(run.config_file))
+    base = own.model_dump(mode="json", exclude_none=True)
     new = resolve(recipe, settings_here(), sets or [], base, **_sides(sim, real), **flags)
     refuse_changes(folder, new)
     return new

@@ -9,7 +9,15 @@ layers.py    how the layers become one
 schema.py    the same for editors
 """
 
-from sim2real.config.layers import SETTINGS_FILE, differences, parse_set, read_config, read_settings, resolve
+from sim2real.config.layers import (
+    SETTINGS_FILE,
+    differences,
+    parse_set,
+    read_config,
+    read_settings,
+    require_registered,
+    resolve,
+)
 from sim2real.config.schema import json_schema
 from sim2real.config.sections import Component, Config, Conversion, Critic, Data, Schedule
 from sim2real.config.values import parse_count, parse_sides, parse_size
@@ -30,5 +38,6 @@ __all__ = [
     "parse_size",
     "read_config",
     "read_settings",
+    "require_registered",
     "resolve",
 ]

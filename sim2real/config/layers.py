@@ -22,6 +22,7 @@ _MAY_CHANGE = (
     "checkpoint.", "sample.", "evaluate.every", "log.",
 )  # fmt: skip
 _LENGTHS = {"steps", "epochs"}
+_LONGEST_KEY = 60
 
 
 def resolve(
@@ -53,7 +54,7 @@ def resolve(
     merged = Config().model_dump(mode="json", exclude_none=True)
     for place, layer in [(f"recipe {name}", base or _parse_toml(entry.load(), entry.target)), *layers]:
         _merge(merged, layer)
-        _require_registered(_validate(merged, place), place)
+        require_registered(_validate(merged, place), place)
     merged["recipe"] = name
     config = _validate(merged, "options")
     _require_equal_parts(config)
@@ -173,11 +174,21 @@ def _validate(settings: Layer, place: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
-        message = f"{place}: {'.'.join(path)}: {explain(path, first, settings)}"
+        message = f"{place}: {'.'.join(map(_short, path))}: {explain(path, first, settings)}"
         raise SettingsError(message) from error
 
 
-def _require_registered(config: Config, place: str) -> None:
+def _short(part: str) -> str:
+    """A key as messages have it; files may hold any."""
+    return part if len(part) <= _LONGEST_KEY else f"{part[:_LONGEST_KEY]}..."
+
+
+def require_registered(config: Config, place: str) -> None:
+    """Make sure that all components which settings name are there.
+
+    Raises:
+        UnknownNameError: One is not; the message begins with the place of the settings.
+    """
     named = [(f"{kind}s", getattr(config, kind).name, f"{kind}.name") for kind in COMPONENTS]
     for kind, name, key in [*named, *(("losses", name, "losses") for name in config.losses.all_terms())]:
         try:

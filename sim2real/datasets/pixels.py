@@ -19,6 +19,10 @@ _FAR: Final = 16  # parts of the shorter side: over one of them gradients are me
 _FEW_COLOURS: Final = 256
 _FEW_GREYS: Final = 64
 _VERY_FEW: Final = 32
+_AREAS: Final = 0.8  # of the pixels, without those of the most frequent colour, have the most frequent others
+_FLAT: Final = 0.8  # of neighbours among these are equal
+_ENOUGH: Final = 2**11  # pixels to see gradients in: in the smallest images light is as even
+_CLIPPED: Final = 0.4  # of coloured pixels: a second channel is at the end of its range, as few hues of a wheel are
 _UNTOLD: Final = (0, 127 * 0x010101, 128 * 0x010101, 0xFFFFFF)  # black, both middle greys, white: no direction is these
 Values = NDArray[np.int32]
 
@@ -39,6 +43,7 @@ class Kind:
 
 
 FEW_COLOURS: Final = Kind(f"fewer than {_FEW_COLOURS} colours", Role.PSEUDO, doubtful=True)
+FEW_IN_AREAS: Final = Kind(f"areas of fewer than {_VERY_FEW} colours", Role.PSEUDO, doubtful=True)
 ONE_CHANNEL: Final = Kind("one channel, or equal ones", Role.LABEL, doubtful=True)
 CODED: Final = Kind("numbers of several bytes in the channels, as of depth in 24 bits", Role.LABEL)
 NORMALS: Final = Kind("colours of unit length, as of surface normals", Role.LABEL)
@@ -114,6 +119,16 @@ def _has_few_colours(pixels: _Pixels) -> bool:
     return bool(flat >= (0.7 if count < _VERY_FEW else 0.85))
 
 
+def _has_areas_of_few_colours(pixels: _Pixels) -> bool:
+    """Between classes and objects that were drawn or scaled smoothly are any number of colours, but on no area."""
+    codes = pixels.codes[pixels.told]
+    counts = np.sort(np.unique(codes, return_counts=True)[1])
+    if len(counts) < _FEW_COLOURS or counts[1 - _VERY_FEW :].sum() < _AREAS * len(codes):
+        return False
+    flat = np.mean([(pixels.here == other).all(axis=1)[pixels.told] for other in pixels.next])
+    return bool(flat >= _FLAT)
+
+
 def _is_coded(pixels: _Pixels) -> bool:
     """Where a number goes on from pixel to pixel and its high byte rises by one, its low byte falls back.
 
@@ -142,10 +157,13 @@ def _are_normals(pixels: _Pixels) -> bool:
 
 def _is_flow(pixels: _Pixels) -> bool:
     """Directions are hues, of all around the wheel; speed is saturation on white, or brightness on black."""
-    most, least = pixels.here.max(axis=1), pixels.here.min(axis=1)
+    least, middle, most = np.sort(pixels.here, axis=1).T
     coloured = most - least > 24
-    if max((most >= 250).mean(), (least <= 5).mean()) < 0.95 or coloured.mean() < 0.1:
+    bright, dark = (most >= 250).mean(), (least <= 5).mean()
+    if max(bright, dark) < 0.95 or coloured.mean() < 0.1:
         return False
+    if ((middle >= 250) if bright > dark else (middle <= 5))[coloured].mean() > _CLIPPED:
+        return False  # light that is too bright, or too dark, for a camera
     chosen = pixels.here[coloured]
     hues = np.bincount(3 * chosen.argmax(axis=1) + chosen.argmin(axis=1), minlength=9) / len(chosen)
     steps = np.max([np.abs(other - pixels.here).max(axis=1) for other in pixels.next], axis=0)[coloured]
@@ -154,7 +172,7 @@ def _is_flow(pixels: _Pixels) -> bool:
 
 def _are_coordinates(pixels: _Pixels) -> bool:
     """Each channel grows evenly, and in a direction of its own; light brightens all channels alike."""
-    if pixels.told.mean() < 0.01:
+    if len(pixels.here) < _ENOUGH or pixels.told.mean() < 0.01:
         return False
     here = pixels.here[pixels.told]
     bends = np.max(
@@ -182,6 +200,7 @@ def _is_grey(pixels: _Pixels) -> bool:
 
 _TESTS: Final[tuple[tuple[Kind, Callable[[_Pixels], bool]], ...]] = (
     (FEW_COLOURS, _has_few_colours),
+    (FEW_IN_AREAS, _has_areas_of_few_colours),
     (CODED, _is_coded),
     (NORMALS, _are_normals),
     (FLOW, _is_flow),

@@ -26,6 +26,7 @@ _PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _COLOUR_SPACE: Final = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _SRGB_CHUNK: Final = b"\x00\x00\x00\x01sRGB\x00\xae\xce\x1c\xe9"
 _INTERLACED: Final = 20  # the byte of the header's chunk
+_METHODS: Final = slice(18, 21)  # of compression, filters and interlacing
 _FILTERS: Final = 4
 _PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Of an interlaced PNG: first column and row, steps across and down (W3C PNG, 8.1)."""
@@ -44,7 +45,7 @@ def read_header(file: BinaryIO, length: int) -> Header:
         ImageError: It is no PNG, or claims more than it can hold.
     """
     start = file.read(_HEADER_END)
-    if len(start) < _HEADER_END or start[12:16] != b"IHDR":
+    if len(start) < _HEADER_END or start[8:16] != b"\0\0\0\rIHDR":
         raise ImageError("damaged PNG: no header")
     width, height, bits, colour_type = struct.unpack(">IIBB", start[16:])
     if colour_type not in _CHANNELS or bits not in {1, 2, 4, 8, 16}:
@@ -78,13 +79,18 @@ def _bare(chunks: list[tuple[bytes, bytes]]) -> io.BytesIO:
     return io.BytesIO(SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS))
 
 
-def _check_rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> None:
-    """Refuse a PNG that lacks rows, or has some that are filtered in no known way.
+def _rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """The rows of a PNG, each behind the number of its filter, of all passes.
 
-    Of an interlaced one decoders would make black in silence, and libpng prints what is wrong.
+    Raises:
+        ImageError: Rows are missing, which decoders make black in silence where they are interlaced, or are filtered
+            in no known way.
     """
     places, wanted = [], 0
-    passes = _PASSES if chunks[0][1][_INTERLACED] else ((0, 0, 1, 1),)
+    methods = chunks[0][1][_METHODS]
+    if methods not in {b"\0\0\0", b"\0\0\1"}:
+        raise ImageError("damaged PNG: packed in no known way")
+    passes = _PASSES if methods[-1] else ((0, 0, 1, 1),)
     for x, y, across, down in passes:
         width, height = max(0, -(-(header.width - x) // across)), max(0, -(-(header.height - y) // down))
         row = 1 + -(-width * header.channels * header.bits // 8)
@@ -96,6 +102,7 @@ def _check_rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> None:
         raise ImageError(f"damaged or truncated PNG: {len(rows):,} bytes of pixels, not {wanted:,}")
     if np.frombuffer(rows, np.uint8)[np.concatenate(places)].max() > _FILTERS:
         raise ImageError("damaged PNG: a row is filtered in no known way")
+    return rows
 
 
 def _inflated(chunks: list[tuple[bytes, bytes]], most: int) -> bytes:
@@ -125,7 +132,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     if b"acTL" in content:
         raise ImageError("animated PNG; only single pictures can be translated")
     if chunks[0][1][_INTERLACED]:
-        _check_rows(header, chunks)
+        _rows(header, chunks)
     with opened(PngImageFile, _bare(chunks)) as image:
         key = _transparent_colour(content.get(b"tRNS"), image.mode)
         pixels = decode(image, _profile(content.get(b"iCCP")), size, key)
@@ -163,23 +170,31 @@ def read_label(data: bytes) -> NDArray[Any]:
     """
     header = _header(data)
     chunks = _chunks(data)
-    deep = header.bits == 16 and header.channels > 1
-    if deep or chunks[0][1][_INTERLACED]:
-        _check_rows(header, chunks)
-    bare = _bare(chunks)
-    if deep:
-        # Pillow would keep the high bytes alone; OpenCV gives BGR(A), and grey with alpha as BGRA
-        values = cv2.imdecode(np.frombuffer(bare.getbuffer(), np.uint8), cv2.IMREAD_UNCHANGED)
-        if values is None:
-            raise ImageError("damaged PNG: its pixels cannot be decoded")
-        return np.ascontiguousarray(values[..., {2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[header.channels]])
-    with opened(PngImageFile, bare) as image:
+    if header.bits == 16 and header.channels > 1:
+        return _deep_colours(header, chunks)
+    if chunks[0][1][_INTERLACED]:
+        _rows(header, chunks)
+    with opened(PngImageFile, _bare(chunks)) as image:
         values = np.array(image)
     if header.palette or header.channels > 1:
         return values
     if header.bits in {2, 4}:
         values = values // (255 // (2**header.bits - 1))  # Pillow spreads them over 0..255
     return values.astype(np.uint16 if header.bits == 16 else np.uint8)
+
+
+def _deep_colours(header: Header, chunks: list[tuple[bytes, bytes]]) -> NDArray[np.uint16]:
+    """The values (H, W, C) of a PNG with 16 bits a channel, of which Pillow would keep the high bytes alone.
+
+    libpng prints what is wrong with one, so it is given what cannot be: the rows alone, as they were verified.
+    """
+    rows = zlib.compress(_rows(header, chunks), 0)
+    plain = SIGNATURE + chunks[0][1] + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+    values = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise ImageError("damaged PNG: its pixels cannot be decoded")
+    # OpenCV gives BGR(A), and grey with alpha as BGRA
+    return np.ascontiguousarray(values[..., {2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[header.channels]])
 
 
 def with_values(data: bytes, values: NDArray[Any]) -> bytes:

@@ -238,7 +238,7 @@ def _made_to_fit(svg: str, name: str) -> str:
         (r"<metadata>.*?</metadata>", ""),
         (r'(<svg[^>]*?) width="[^"]*"', r"\1"),
         (r'(<svg[^>]*?) height="[^"]*"', r"\1"),
-        (r'(\bid="|href="#|url\(#)', rf"\1{prefix}-"),
+        (r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-"),
         (r"font: ([\d.]+px) [^;\"]*", r"font-size: \1"),
     )
     for pattern, replacement in replacements:

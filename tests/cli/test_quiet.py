@@ -57,8 +57,9 @@ def noisy(cli: Cli, install: Callable[..., None], site: Path, tmp_path: Path) ->
     return lambda name, **env: cli(name, path=site, cwd=tmp_path, env={"CUDA_HOME": str(tmp_path), **env})
 
 
-def test_no_warning_of_a_library_is_shown(noisy: Cli) -> None:
-    result = noisy("noisy")
+@pytest.mark.parametrize("env", [{}, {"PYTHONWARNINGS": "ignore"}], ids=["by itself", "from another command"])
+def test_no_warning_of_a_library_is_shown(noisy: Cli, env: dict[str, str]) -> None:
+    result = noisy("noisy", **env)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "logged an error\n")
 
 
