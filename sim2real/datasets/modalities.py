@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +24,16 @@ _LABELS: Final = frozenset(
         """,
     )
 )
+_SURE: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    depth depths disparity disparities flow normals semantic semantics semseg seg segs segm segment segments segmentation
+    segmentations segmap instance instances panoptic mask masks label labels annotation annotations depthmap nocs
+        """,
+    )
+)
+"""Those that mean nothing else, even beside words that tell nothing."""
 _NEUTRAL: Final = frozenset(
     re.findall(
         r"\w+",
@@ -54,7 +64,9 @@ def labels_by_name(groups: Mapping[str, Sequence[str]], photos: Mapping[str, Seq
     """The groups named as labels of others: of equal words and numbers, but for words of labels that others lack.
 
     ``depth/7.png`` is one beside ``rgb/7.jpg``, ``segmentation/depth/7.png`` beside ``segmentation/rgb/7.png``, and
-    neither is one alone. Words such as rgb and image tell nothing.
+    neither is one alone. Words such as rgb and image tell nothing. Folders and names with a word that means nothing
+    but labels may have others beside it, as ``masks_machine/7.png`` and ``7_seg_overlay.png``; JPEG files may not,
+    since photos are sorted into folders by what they show, too, and labels are stored without loss.
 
     Args:
         groups: Images, by the shape of their paths: what is left of them without their numbers.
@@ -68,23 +80,44 @@ def labels_by_name(groups: Mapping[str, Sequence[str]], photos: Mapping[str, Seq
     found = []
     for shape in groups:
         words = label_words(shape)
-        others = [paths for paths, fewer in alike[_own(shape)] if fewer < words] if words else []
-        if others and _are_of(groups[shape], (path for paths in others for path in paths)):
-            found.append(shape)
+        for own in (_own, _surely_own) if words else ():
+            others = [paths for paths, fewer in alike.get(own(shape), ()) if fewer < words]
+            if others and _are_of(groups[shape], own, (path for paths in others for path in paths)):
+                found.append(shape)
+                break
     return found
 
 
-def _are_of(labels: Sequence[str], photos: Iterator[str]) -> bool:
+def _are_of(labels: Sequence[str], own: Callable[[str], tuple[str, ...]], photos: Iterator[str]) -> bool:
     """Whether most images of a group have the numbers of photos."""
     step = -(-len(labels) // _CHECKED)
-    sample = [_own(path) for path in labels[::step]]
+    sample = [own(path) for path in labels[::step]]
     numbers = set(map(_own, photos))
-    return 2 * sum(own in numbers for own in sample) >= len(sample)
+    return 2 * sum(numbers_of_one in numbers for numbers_of_one in sample) >= len(sample)
 
 
 def _own(path: str) -> tuple[str, ...]:
     """The words and numbers in a path that tell neither of labels nor nothing."""
     return tuple(word for word in _words(path) if word not in _LABELS and word not in _NEUTRAL)
+
+
+def _surely_own(path: str) -> tuple[str, ...]:
+    """The same, without the folders that have a word that means nothing but labels, and without the words of such a
+    name; nothing of JPEG files."""
+    folder, _, name = path.rpartition("/")
+    if is_lossy(name):
+        return ("",)
+    words = list(_split(name.rpartition(".")[0]))
+    if not _SURE.isdisjoint(words):
+        words = [word for word in words if word.isdigit()]
+    folders = (_words_of(part) for part in folder.split("/"))
+    kept = (word for part in folders if _SURE.isdisjoint(part) for word in part)
+    return tuple(word for word in (*kept, *words) if word not in _LABELS and word not in _NEUTRAL)
+
+
+def is_lossy(path: str) -> bool:
+    """Whether the name of an image is a JPEG's."""
+    return path.lower().endswith((".jpg", ".jpeg"))
 
 
 def _words(path: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sim2real.datasets.base import Frame, Role
-from sim2real.datasets.modalities import is_colour_coded, label_words, labels_by_name
+from sim2real.datasets.modalities import is_colour_coded, is_lossy, label_words, labels_by_name
 from sim2real.datasets.pixels import ONE_CHANNEL, Kind, kind_of
 from sim2real.errors import ImageError
 from sim2real.imageio import Header, read_header, read_rgb
@@ -238,16 +238,12 @@ def _look(root: Path, parts: Iterable[_Part], aside: SetAside, labelled: set[str
     """Decode some images of each group, set aside those that are no light, and yield the doubts."""
     for rank, (paths, grey) in enumerate(sorted(parts, key=lambda part: -len(part.paths))):
         kind = (_kind(root, paths) if rank < _GROUPS else None) or (ONE_CHANNEL if grey else None)
-        if kind is ONE_CHANNEL and (known or not _is_lossless(paths[0]) or labelled & {*spread(paths, _HEADERS)}):
+        if kind is ONE_CHANNEL and (known or is_lossy(paths[0]) or labelled & {*spread(paths, _HEADERS)}):
             continue  # a grey camera's
         if kind and kind.doubtful:
             yield _Doubt(paths, kind)
         elif kind:
             aside.add(paths, kind.role, kind.reason)
-
-
-def _is_lossless(path: str) -> bool:
-    return not path.lower().endswith((".jpg", ".jpeg"))
 
 
 def _kind(root: Path, paths: Sequence[str]) -> Kind | None:

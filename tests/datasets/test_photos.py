@@ -153,6 +153,12 @@ TREES: dict[str, tuple[str, list[str], list[str], dict[str, str]]] = {
     ),
     "Structured3D": ("images", ["s/0/rgb_rawlight.png"], ["s/0/normal.png", "s/0/semantic.png"], {}),
     "Sintel": ("images", ["final/alley_1/frame_1.png"], ["flow_viz/alley_1/frame_1.png"], {}),
+    "other words beside those of labels": (
+        "images",
+        ["camera/0.png", "camera/1.png", "images/7.jpg", "images/7_wide.png"],
+        ["camera/masks_machine/0.png", "camera/SegmentationObject2/1.png", "images/7_seg_overlay.png"],
+        {},
+    ),
     "AirSim": ("images", ["scene/0.png"], ["surface_normals/0.png", "depth_perspective/0.png"], {}),
     "Blender": ("images", ["combined/0001.png"], ["uv/0001.png", "normal/0001.png"], {}),
     "all below a word of labels": ("images", ["segmentation/rgb/1.png"], ["segmentation/depth/1.png"], {}),
@@ -217,6 +223,12 @@ def test_no_scene_is_taken_for_what_is_no_light(
         rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), blur), np.uint8)
     kind = kind_of(rgb)
     assert kind is None or kind.doubtful
+
+
+def test_photos_that_are_sorted_by_what_they_show_are_photos(tmp_path: Path, plant: Plant) -> None:
+    photos = [f"{folder}/{number}.jpg" for folder in ("faces", "with_mask", "label_machine") for number in range(4)]
+    plant(tmp_path, *photos)
+    assert images(open_dataset(tmp_path)) == sorted(photos)
 
 
 def test_one_odd_image_decides_nothing(tmp_path: Path, plant: Plant) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sim2real.devices import resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.tiling import CannotTileError, FeatureMap, Grid, Region, TiledEngine, check_tiling
 from sim2real.engines.torch import TorchEngine
@@ -20,6 +21,8 @@ from sim2real.networks import Ranged
 
 Make = Callable[[str, int], Ranged]
 Draw = Callable[[int, int], NDArray[np.uint8]]
+
+KITTI = (1242, 375)
 
 
 def differences(network: Ranged, precision: str, before: NDArray[np.uint8], tile: int) -> NDArray[np.int64]:
@@ -38,16 +41,18 @@ def test_tiles_make_the_picture_that_the_whole_makes(generator: str, precision: 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["vkitti2kitti", "default", "cyclegan"])
 def test_frames_of_kitti_in_tiles(name: str, precision: str, make: Make, picture: Draw) -> None:
-    assert differences(make(name, 8), precision, picture(1242, 375), 256).max() <= 1
+    assert differences(make(name, 8), precision, picture(*KITTI), 256).max() <= 1
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("size", [(1242, 375), (1914, 1052), (3840, 2160)])
+@pytest.mark.parametrize("size", [KITTI, (1914, 1052), (3840, 2160)])
 def test_large_frames_in_tiles(
     generator: str, size: tuple[int, int], precision: str, make: Make, picture: Draw
 ) -> None:
+    if precision == "bf16" and size > KITTI and resolve_precision("auto", "cpu") != "bf16":
+        pytest.skip("this processor takes 150 times as long in bf16, which it has not itself")
     assert differences(make(generator, 32), precision, picture(*size), 512).max() <= 1
 
 
