@@ -28,8 +28,9 @@ _SURE: Final = frozenset(
     re.findall(
         r"\w+",
         """
-    depth depths disparity disparities flow normals semantic semantics semseg seg segs segm segment segments segmentation
-    segmentations segmap instance instances panoptic mask masks label labels annotation annotations depthmap nocs
+    depth depths disparity disparities flow normals semantic semantics semseg seg segs segm segment segments
+    segmentation segmentations segmap instance instances panoptic mask masks label labels annotation annotations
+    depthmap nocs
         """,
     )
 )
@@ -102,8 +103,10 @@ def _own(path: str) -> tuple[str, ...]:
 
 
 def _surely_own(path: str) -> tuple[str, ...]:
-    """The same, without the folders that have a word that means nothing but labels, and without the words of such a
-    name; nothing of JPEG files."""
+    """The same without the folders, and without the name, that have a word which means nothing but labels.
+
+    The numbers of a name are kept; of JPEG files nothing is.
+    """
     folder, _, name = path.rpartition("/")
     if is_lossy(name):
         return ("",)
