@@ -8,7 +8,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +32,10 @@ _SETS = {
     "Monet's paintings": ("monet2photo-mini/trainA", "monet2photo-mini/testA"),
     "photos of monet2photo": ("monet2photo-mini/trainB", "monet2photo-mini/testB"),
     "CARLA": ("carla/*/images",),
+    "Virtual KITTI, from figures": ("vkitti-sample",),
 }
-_LABELS = re.compile(r"/(?:semantic|semantic_rgb|instance|labels)/")
+_LABELS = re.compile(r"/(?:semantic|semantic_rgb|instance|labels)/|_classcolour\.")
+_DIGITS = "digits/mnistm_rebuilt_6k_28x28x3.npz"
 _FOLDERS = 4  # of each set, in the table of other looks
 _IMAGES = 6  # in each of these
 _LARGEST = (300, 500)  # pixels that are cut out of each image there
@@ -234,9 +236,11 @@ def photos(root: Path, patterns: tuple[str, ...]) -> list[Path]:
 def measure_photos(root: Path, most: int | None) -> None:
     """Print, for each set, how many single images would be doubted or taken for no light."""
     rows = []
-    for name, patterns in _SETS.items():
-        paths = photos(root, patterns)
-        kinds = [kind_of(read_rgb(path)) for path in paths[:: max(1, len(paths) // most) if most else 1]]
+    sets: dict[str, Sequence[Path | Pixels]] = {name: photos(root, patterns) for name, patterns in _SETS.items()}
+    sets["MNIST-M, 28x28"] = list(np.load(root / _DIGITS)["x"])
+    for name, images in sets.items():
+        chosen = images[:: max(1, len(images) // most) if most else 1]
+        kinds = [kind_of(read_rgb(image) if isinstance(image, Path) else image) for image in chosen]
         doubted = sum(1 for kind in kinds if kind and kind.doubtful)
         rows.append([name, str(len(kinds)), str(doubted), str(sum(1 for kind in kinds if kind) - doubted)])
     print_table("Photos as they are, one by one", ["images", "number", "doubted", "no light"], rows)

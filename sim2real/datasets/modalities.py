@@ -20,6 +20,7 @@ _LABELS: Final = frozenset(
     segs segm segment segments segmentation segmentations segmap ss cs is instance instances inst panoptic parsing
     silhouette mask masks matte trimap label labels annotation annotations anno bev depthvis depthmap coord coords
     coordinate coordinates nocs uv uvs xyz position positions vector vectors albedo roughness metallic cryptomatte
+    classcolor classcolors classcolour classcolours classid classids
     objectid indexob indexma lidar dvs occlusion occlusions visib heatmap confidence
         """,
     )

@@ -152,6 +152,12 @@ TREES: dict[str, tuple[str, list[str], list[str], dict[str, str]]] = {
         {},
     ),
     "Structured3D": ("images", ["s/0/rgb_rawlight.png"], ["s/0/normal.png", "s/0/semantic.png"], {}),
+    "colours of classes": (
+        "images",
+        ["v03_rgb.png", "v04_rgb.png"],
+        ["v03_classcolour.png", "v04_classcolour.png"],
+        {},
+    ),
     "Sintel": ("images", ["final/alley_1/frame_1.png"], ["flow_viz/alley_1/frame_1.png"], {}),
     "other words beside those of labels": (
         "images",
