@@ -101,14 +101,16 @@ def incomplete(
 
 
 def without_image(labels: Iterable[str], claimed: Collection[str]) -> list[str]:
-    """Text and XML files of labels that no image has, in folders where images have others.
+    """Text and XML files of labels that no image has, in folders where images have at least two others.
+
+    One alone may be of all images, beside files that are no image's, as Virtual KITTI's ``bbox.txt`` and ``info.txt``.
 
     Args:
         labels: Label files that no image has.
         claimed: Those that images have.
     """
-    kinds = {_kind(path) for path in claimed}
-    return [path for path in labels if path.lower().endswith((".txt", ".xml")) and _kind(path) in kinds]
+    kinds = Counter(map(_kind, claimed))
+    return [path for path in labels if path.lower().endswith((".txt", ".xml")) and kinds[_kind(path)] > 1]
 
 
 def _kind(path: str) -> tuple[str, str]:

@@ -75,6 +75,11 @@ def test_layouts_without_labels_tell_them_too(grow: Grow, plant: Plant) -> None:
     assert any("look like labels" in line and "boxes.json" in line for line in open_dataset(root).warnings())
 
 
+def test_files_of_whole_sequences_miss_no_image(layout: tuple[str, Path]) -> None:
+    _, root = layout
+    assert not any("belong to no image" in line for line in open_dataset(root).warnings())
+
+
 @pytest.mark.parametrize(
     ("layout", "path"), [("yolo", "labels/train/lost.txt"), ("voc", "VOCdevkit/VOC2012/Annotations/lost.xml")]
 )
