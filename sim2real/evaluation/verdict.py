@@ -96,7 +96,7 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
         concerns: What else gives reason to look, a sentence each.
 
     Returns:
-        The verdict and its reasons, the worst first; what is good is told of a PASS alone.
+        The verdict and its reasons, the worst first; what is good is told of a PASS alone, first what was won.
     """
     same = unchanged(figures)
     found: list[_Finding] = [("WARN", same)] if same else [*_labels(figures), *_looks(figures)]
@@ -104,7 +104,9 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
     if frames < FEWEST_FRAMES:
         found.append(("WARN", f"{frames} frames are too few to be sure; a PASS takes {FEWEST_FRAMES}"))
     worst: State = max((state for state, _ in found), key=_ORDER.index)
-    told = ("PASS",) if worst == "PASS" else ("FAIL", "WARN")
+    if worst == "PASS":
+        return worst, tuple(text for _, text in [*_looks(figures), *_labels(figures)])
+    told = ("FAIL", "WARN")
     return worst, tuple(text for state in told for its, text in found if its == state)
 
 

@@ -14,7 +14,7 @@ from sim2real.conversion.gate import parse_gate
 from sim2real.conversion.pipeline import Progress
 from sim2real.datasets.base import Role
 from sim2real.datasets.findings import OLD_PIXELS
-from sim2real.evaluation.figures import Figure, Interval
+from sim2real.evaluation.figures import Evaluation, Figure, Interval
 from sim2real.evaluation.verdict import BAD_FRAME, UNSEEN, assess, doubt, nearer, unchanged
 from sim2real.report.converted import Conversion, FrameFigures
 from sim2real.report.frames import (
@@ -89,10 +89,17 @@ def conversion_page(
         title=conversion.name,
         subtitle=f"A conversion {how}" + (f" with sim2real {record.tool_version}" if record else ""),
         state=_state(conversion),
-        headline=conversion.evaluation.reasons[0] if conversion.evaluation and conversion.evaluation.reasons else "",
+        headline=_headline(conversion.evaluation),
         facts=[*_facts(conversion)],
         sections=[section for section in sections if section],
     )
+
+
+def _headline(evaluation: Evaluation | None) -> str:
+    """Why the verdict is what it is, the most important reason; of a good one also what it does not see."""
+    if not evaluation or not evaluation.reasons:
+        return ""
+    return "; ".join([evaluation.reasons[0], *([UNSEEN] if evaluation.verdict == "PASS" else [])])
 
 
 def _state(conversion: Conversion) -> tuple[str, str]:

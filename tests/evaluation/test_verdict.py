@@ -41,7 +41,8 @@ def test_what_is_no_nearer_to_real_warns(change: tuple[float, float] | None, sai
 def test_new_edges_decide(value: float, state: str) -> None:
     its, reasons = judge([figure("new_edges", value), NEARER], ENOUGH)
     assert its == state
-    assert "new_edges" in reasons[0]
+    assert "new_edges" in reasons[state == "PASS"]
+    assert ("nearer to real" in reasons[0]) == (state == "PASS")  # what was won, before what was kept
 
 
 @pytest.mark.parametrize(("value", "state"), [(0.82, "PASS"), (0.7, "WARN"), (0.5, "FAIL")])

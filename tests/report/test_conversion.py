@@ -66,6 +66,15 @@ def test_the_headline_is_the_verdict_with_its_reason_the_change_and_the_realism(
     assert "No figure sees periodic patterns (checkerboards) or halos around objects" in page
 
 
+def test_the_headline_of_a_pass_tells_what_no_figure_sees(evaluated: Path) -> None:
+    found = read_evaluation(evaluated)
+    assert found
+    write_evaluation(evaluated, dataclasses.replace(found, verdict="PASS", reasons=("nearer to real pictures", "new_edges 0")))
+    page = write_report(evaluated).read_text("utf-8")
+    assert "nearer to real pictures; no figure sees periodic patterns (checkerboards) or halos" in page
+    assert "look at the pictures</p>" in page[: page.index("<section")]
+
+
 def test_real_pictures_stand_beside_unless_they_must_not_be_passed_on(
     evaluated: Path, paint: Callable[..., Path]
 ) -> None:
