@@ -22,7 +22,16 @@ from sim2real.evaluation.choice import Choice, choose
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, evaluation_path, write_evaluation
 from sim2real.evaluation.frames import Converted, FramePair, open_converted, runs
 from sim2real.evaluation.intervals import blocks_of
-from sim2real.evaluation.measures import THREADS, Changes, Seen, frame_figures, see_frames, see_real, set_figure
+from sim2real.evaluation.measures import (
+    THREADS,
+    Changes,
+    Seen,
+    frame_figures,
+    see_frames,
+    see_real,
+    set_figure,
+    steps_of,
+)
 from sim2real.evaluation.segmenter import STEPS, segment
 from sim2real.evaluation.segmenter import stages as segmenter_stages
 from sim2real.evaluation.table import Row, write_frames
@@ -154,7 +163,7 @@ def _evaluate(
         "real": len(pictures) if choice.sets else 0,
         "frames": len(pairs),
         "frames in sequence": len(in_sequence),
-        **{f"{name} compared": metric.resamples for name, metric in choice.sets.items()},
+        **{f"{name} compared": steps_of(metric) for name, metric in choice.sets.items()},
         **(segmenter_stages(pairs, options.segmenter_steps) if options.segmenter_steps else {}),
     }
     for stage, total in planned.items():
@@ -294,11 +303,11 @@ def _realism(
     """The figures of metrics of sets, and the seconds that each took."""
     figures, seconds = list[Figure](), dict[str, float]()
     for name, metric in choice.sets.items():
-        begin, done, stage = time.perf_counter(), count(1), f"{name} compared"
-        tick = partial(_tick, progress, stage, done, metric.resamples)
+        begin, done, stage, steps = time.perf_counter(), count(1), f"{name} compared", steps_of(metric)
+        tick = partial(_tick, progress, stage, done, steps)
         figures.append(set_figure(name, metric, seen.looks.get(name), real.looks.get(name), seed=seed, tick=tick))
         seconds[name] = time.perf_counter() - begin
-        if next(done) <= metric.resamples:
+        if next(done) <= steps:
             progress(stage, 0, 0)  # it could not be measured
     return figures, seconds
 
