@@ -23,7 +23,7 @@ _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
 STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
 _MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
-_REASON_LINES, _ROWS, _ALARMS, _STAGES = 5, 9, 2, 4  # so that all is one screen of 80x24
+_REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 4, 2, 4  # so that all is one screen of 80x24
 _RANKS: Final = {"FAIL": 0, "WARN": 1, "farther": 1, "nearer": 2, "PASS": 3, "not judged": 4}
 _UNITS: Final = {"change": " (grey levels)"}
 
@@ -180,7 +180,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     from rich.console import Console
 
     from sim2real.cli.console import out
-    from sim2real.evaluation.verdict import UNSEEN
+    from sim2real.evaluation.verdict import UNSEEN, untold
 
     counts, width = found.counts, min(out.width, _WIDEST)
     out.print(
@@ -191,7 +191,11 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     for line in [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width):
         out.print(line)
     wide = Console(highlight=False, markup=False, emoji=False, width=None if out.is_terminal else _WIDEST)
-    wide.print(_table(found) if whole else _deciding(found.figures))
+    lacking = [] if whole else untold(found.figures, int(found.settings.get("count", 0)))
+    lines = [line for text in lacking for line in wrap(text, width, subsequent_indent="  ")][:_LACKING]
+    wide.print(_table(found) if whole else _deciding(found.figures, _ROWS - len(lines)))
+    for line in lines:
+        out.print(line, style="yellow")
     if whole:
         _show_rest(folder, found)
     for alarm in () if whole else found.alarms[:_ALARMS]:
@@ -233,14 +237,14 @@ def _took(timings: "Mapping[str, float]") -> str:
     return f"took {duration(sum(stages.values()))}{': ' if told else ''}{told}" if stages else ""
 
 
-def _deciding(figures: "Sequence[Figure]") -> "Table":
+def _deciding(figures: "Sequence[Figure]", rows: int) -> "Table":
     """The figures that the verdict is made of, those of all classes together, the bad ones if there are too many."""
     from rich.table import Table
 
     ranks = {place: _RANKS.get(_standing(figure)[0]) for place, figure in enumerate(figures)}
     ranks |= {place: 0 for place, figure in enumerate(figures) if figure.name == "change"}
     wanted = [place for place, rank in ranks.items() if rank is not None and not figures[place].label]
-    chosen = sorted(wanted, key=lambda place: ranks[place] or 0)[:_ROWS]
+    chosen = sorted(wanted, key=lambda place: ranks[place] or 0)[:rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     for name in ("", "sim", "converted", "floor"):

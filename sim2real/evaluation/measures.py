@@ -223,9 +223,11 @@ def set_figure(
     """
     about = metric.about
     figure = partial(Figure, group="realism", name=name, title=about.title, better=about.better, least=about.least)
-    count = min(len(look.blocks) if look else 0 for look in (frames, real)) // 2
+    counts = [len(look.blocks) if look else 0 for look in (frames, real)]
+    count = min(counts) // 2
+    few = _too_few(2 * max(about.least, _FEWEST), *counts)
     if not frames or not real or count < _FEWEST:
-        return figure(after=None, remark=f"it needs {2 * _FEWEST} frames and as many real pictures at least")
+        return figure(after=None, remark=few)
     draws = zip(
         draw(frames.blocks, count, metric.resamples, seed),
         draw(real.blocks, 2 * count, metric.resamples, seed + 1),
@@ -250,7 +252,18 @@ def set_figure(
         change=spread_interval(after - before),
         floor=float(floor.mean()),
         count=count,
+        remark=few,
     )
+
+
+def _too_few(least: int, frames: int, real: int) -> str:
+    """What a metric of sets lacks, of which half are compared with the other half; empty if nothing."""
+    lacks = [
+        *(["convert more frames"] if frames < least else []),
+        *(["name more real pictures"] if real < least else []),
+    ]
+    needs = f"needs {least} frames and {least} real pictures, there are {frames} and {real}"
+    return f"{needs}: {' and '.join(lacks)}" if lacks else ""
 
 
 def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Rows, seed: int) -> list[Figure]:

@@ -73,6 +73,19 @@ def test_all_figures_of_all_classes(cli: Cli, town: Path, converted: Path) -> No
     assert cli("verify", converted).returncode == 0
 
 
+def test_a_metric_of_more_pictures_than_there_are_says_what_it_needs(cli: Cli, town: Path) -> None:
+    command = ("evaluate", town / "same", "--source", town / "sim", "--real", town / "real", "--segmenter-steps", 0)
+    said = (
+        "not judged: colour: needs 32 frames and 32 real pictures, there are 8 and 8: convert more frames and name "
+        "more real pictures, with --count 32"
+    )
+    done = cli(*command, "--metrics", "colour", "--count", 8, env={"COLUMNS": "80"})
+    assert said in " ".join(line.strip() for line in done.stdout.splitlines())
+    assert len(done.stdout.splitlines()) <= 24
+    assert said in json.loads((town / "same/.sim2real/evaluation.json").read_text())["notes"]
+    assert f"note: {said}" in cli(*command, "--metrics", "colour", "--count", 8, "--classes").stdout
+
+
 def test_exit_codes_follow_the_verdict(cli: Cli, town: Path) -> None:
     source = ("--source", town / "sim")
     same = evaluate(cli, town, "same", *source)
