@@ -80,6 +80,15 @@ def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
     yield print_line
 
 
+@contextmanager
+def interruptible(text: str) -> Iterator[None]:
+    """Have Ctrl-C say what becomes of the work that it interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {text}") from None
+
+
 def _left(left: Left) -> list[str]:
     """The pace of a stage, and what is left; nothing of what is not known yet."""
     parts = [f"{left.rate:.1f}/s"] if left.rate else []

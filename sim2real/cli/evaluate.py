@@ -24,6 +24,7 @@ STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
 _MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
 _REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 4, 2, 4  # so that all is one screen of 80x24
+_INTERRUPTED: Final = "nothing was written, an earlier evaluation stays; the same command begins anew"
 _RANKS: Final = {"FAIL": 0, "WARN": 1, "farther": 1, "nearer": 2, "PASS": 3, "not judged": 4}
 _UNITS: Final = {"change": " (grey levels)"}
 
@@ -98,7 +99,7 @@ def command(
     FAIL, and why.
     """
     from sim2real.cli.checks import check_conversion, check_images
-    from sim2real.cli.console import err, progress
+    from sim2real.cli.console import err, interruptible, progress
     from sim2real.conversion.manifest import read_record
     from sim2real.evaluation.choice import check_choice
     from sim2real.evaluation.frames import recorded_source
@@ -133,7 +134,7 @@ def command(
         device=device or "auto",
         dataset=dataset,
     )
-    with progress("steps", stays=False) as show:
+    with interruptible(_INTERRUPTED), progress("steps", stays=False) as show:
         found = evaluate(out, real, source=source, options=options, progress=show, tell=err.print)
     if frames:
         copy_frames(out, frames)

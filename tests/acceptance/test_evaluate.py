@@ -145,6 +145,37 @@ def test_a_mistake_is_told_in_one_line(cli: Cli, town: Path, more: tuple[str | i
     assert "Traceback" not in done.stderr
 
 
+def test_interrupting_says_that_nothing_was_written(
+    cli: Cli, town: Path, site: Path, install: Callable[..., None], tmp_path: Path
+) -> None:
+    install(
+        "interrupting",
+        """
+import os, signal
+from sim2real import hookimpl
+
+@hookimpl
+def register_metrics(register):
+    register("interrupting", "plugin_interrupting:Interrupting", summary="Ctrl-C")
+
+class Interrupting:
+    abouts = {}
+
+    def __init__(self):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.kill(os.getpid(), signal.SIGINT)
+""",
+    )
+    shutil.copytree(town / "sim", tmp_path / "out")
+    command = ("evaluate", tmp_path / "out", "--real", town / "real", "--source", town / "sim")
+    done = cli(*command, "--metrics", "interrupting", path=site)
+    assert (done.returncode, done.stdout.strip()) == (130, "")
+    assert done.stderr.strip() == (
+        "interrupted: nothing was written, an earlier evaluation stays; the same command begins anew"
+    )
+    assert not (tmp_path / "out/.sim2real").exists()
+
+
 def test_a_folder_of_another_tool_needs_its_source(cli: Cli, town: Path) -> None:
     shutil.rmtree(town / "same/.sim2real", ignore_errors=True)
     done = evaluate(cli, town, "same")
