@@ -168,7 +168,7 @@ def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
         if "/" not in name:
             table.add_row(name, f"{loss:.3f}", found.get(f"validation/{name}", ""))
     for name, figure in found.items():
-        if name.startswith("evaluation/"):
+        if name.startswith("evaluation/") and name != "evaluation/images":
             table.add_row(name.removeprefix("evaluation/"), "", figure)
     parts = [
         f"step {progress.step} of {progress.total}",
