@@ -14,7 +14,7 @@ from sim2real import __version__
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
-from sim2real.datasets.sources import image_path, open_sources
+from sim2real.datasets.sources import image_path, open_sources, shared
 from sim2real.datasets.video import Drawing
 from sim2real.devices import resolve_device
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
@@ -146,6 +146,7 @@ def _evaluate(
         raise Sim2RealError(message)
     progress("listing", 0, 1)
     reals, remarks = _real_frames(real, converted, options, progress)
+    _require_apart(reals, converted)
     if not converted.pairs:
         evaluation = _of_none(converted, real, options)
         _keep(out, evaluation, _rows(converted, {}))
@@ -259,6 +260,17 @@ def _real_frames(
             raise DatasetError(f"{message}name the folder of real pictures with --real")
         found += frames
     return found, [note for source in sources for note in source.notes]
+
+
+def _require_apart(reals: Sequence[Frame], converted: Converted) -> None:
+    """Make sure that frames are not compared with themselves."""
+    pairs = [*converted.pairs, *converted.rejected, *converted.missing]
+    sources = [pair.original or image_path(pair.frame) for pair in pairs]
+    pictures = [image_path(picture) for picture in reals]
+    for what, others in (("the source", sources), ("OUT", [pair.translation for pair in pairs])):
+        if both := shared(pictures, others):
+            message = f"{both[0]}: one of the real pictures and an image of {what}, as are {len(both) - 1} more; "
+            raise DatasetError(f"{message}name a folder of real pictures alone with --real")
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:
