@@ -23,7 +23,7 @@ _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
 STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
 _MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
-_REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 4, 2, 4  # so that all is one screen of 80x24
+_REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 6, 2, 4  # so that all is one screen of 80x24
 _INTERRUPTED: Final = "nothing was written, an earlier evaluation stays; the same command begins anew"
 _RANKS: Final = {"FAIL": 0, "WARN": 1, "farther": 1, "nearer": 2, "PASS": 3, "not judged": 4}
 _UNITS: Final = {"change": " (grey levels)"}
@@ -189,13 +189,15 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
         "pictures",
         style=f"bold {STYLES[found.verdict]}",
     )
-    for line in [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width):
+    reasons = [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width, _REASON_LINES)
+    for line in reasons:
         out.print(line)
     wide = Console(highlight=False, markup=False, emoji=False, width=None if out.is_terminal else _WIDEST)
     lacking = [] if whole else untold(found.figures, int(found.settings.get("count", 0)))
-    lines = [line for text in lacking for line in wrap(text, width, subsequent_indent="  ")][:_LACKING]
-    wide.print(_table(found) if whole else _deciding(found.figures, _ROWS - len(lines)))
-    for line in lines:
+    untold_lines = _reasons(lacking, width, _LACKING)
+    rows = min(_ROWS, _ROWS + _REASON_LINES - len(reasons) - len(untold_lines))
+    wide.print(_table(found) if whole else _deciding(found.figures, rows))
+    for line in untold_lines:
         out.print(line, style="yellow")
     if whole:
         _show_rest(folder, found)
@@ -209,12 +211,12 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
         out.print(f"all figures: --classes; pictures: sim2real report {quote(str(folder))}", style="dim")
 
 
-def _reasons(reasons: "Sequence[str]", width: int) -> list[str]:
-    """What of the reasons fits into a few lines."""
+def _reasons(reasons: "Sequence[str]", width: int, most: int) -> list[str]:
+    """What of the reasons fits into so many lines."""
     lines: list[str] = []
     for number, reason in enumerate(reasons):
         told = wrap(f"- {reason}", width, subsequent_indent="  ")
-        if len(lines) + len(told[:2]) > _REASON_LINES:
+        if len(lines) + len(told[:2]) > most:
             return [*lines, f"- and {len(reasons) - number} more: --classes"]
         lines += told if len(told) <= 2 else [told[0], _cut(f"{told[1]} {told[2].strip()}", width)]
     return lines
