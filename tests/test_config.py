@@ -46,6 +46,14 @@ def test_a_layer_leaves_alone_what_it_does_not_name() -> None:
     assert config.generator == resolve().generator
 
 
+def test_a_word_alone_is_a_list_of_one() -> None:
+    config = resolve(sets=["log.to=tensorboard", "critic.augment=color", "data.sim_include=*/clone/*"])
+    assert (config.log.to, config.critic.augment, config.data.sim_include) == (
+        ["tensorboard"], ["color"], ["*/clone/*"]
+    )  # fmt: skip
+    assert accepts({"log": {"to": "tensorboard"}, "data": {"augment": "hflip"}})
+
+
 def test_the_recipe_may_be_named_by_any_layer() -> None:
     assert resolve("monet2photo", file={"recipe": "cyclegan"}).recipe == "monet2photo"
     assert resolve(file={"recipe": "cyclegan"}, sets=["recipe=monet2photo"]).data.size == (128, 128)
@@ -128,9 +136,15 @@ def test_numbers_are_taken_as_people_write_them(text: str, number: int) -> None:
     assert parse_count(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "k", "20q", "1.5", "-3", "1e99", "1e-3", "0x10", "\u0663"])
+@pytest.mark.parametrize("text", ["", "k", "20q", "1.5", "1e99", "1e-3", "0x10", "\u0663"])
 def test_what_is_no_whole_number_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="whole number, for example 20000, 20k or 1e4"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize("text", ["-3", "-20k", "-1e4"])
+def test_what_is_below_one_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="at least 1, for example 20000, 20k or 1e4"):
         parse_count(text)
 
 
@@ -216,7 +230,8 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("data.batch_size=four", ["data.batch_size: must be a whole number, for example 1"]),
         ("data.batch_size=1.5", ["data.batch_size: must be a whole number, for example 1"]),
         ("train.steps=20k", ["train.steps: must be a whole number: write 20000"]),
-        ("data.augment=hflip", ['data.augment: must be a list, for example ["hflip"]']),
+        ("data.augment=3", ["data.augment: must be a list, for example [3]"]),
+        ("log.to=tensorbord", ["log.to.0: ", "did you mean tensorboard?"]),
         ("data.cache=perhaps", ["data.cache: must be true or false, for example false"]),
         ("optim.betas=0.5", ["optim.betas: must be a list, for example [0.5, 0.999]"]),
         ("optim.betas=[0.5]", ["optim.betas.1: is missing, for example [0.5, 0.999]"]),

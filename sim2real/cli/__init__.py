@@ -58,7 +58,10 @@ class CommandGroup(TyperGroup):
         return name, _imported(entry), rest
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  as above
-        """Run a command; what pydantic says of a value, with which Typer 0.29 and later parses, is put plainly."""
+        """Run a command; what pydantic says of a value, with which Typer 0.29 and later parses, is put plainly.
+
+        Ctrl-C is told of here: Typer ends the program without a word.
+        """
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -69,6 +72,9 @@ class CommandGroup(TyperGroup):
                 words = reason(first)
                 told.message = words if words.startswith("'") else f"'{first['input']}' {words}"
             raise
+        except KeyboardInterrupt as interrupt:
+            print(str(interrupt) or "interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def _commands() -> "dict[str, Entry]":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim2real.cli.console import interruptible
 from sim2real.cli.settings import (
     DeterministicOption,
     DeviceOption,
@@ -76,6 +77,7 @@ def _told_apart(places: list[Path]) -> tuple[Path | None, list[Path], Path | Non
     return places[0], places[1:-1], places[-1]
 
 
+@interruptible("what is done stays; the same command goes on")
 def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dict[str, Any]:
     """Train, convert, verify, evaluate, report; what is done already is not done again.
 

@@ -62,6 +62,35 @@ def check_training(config: "Config", *, begins: bool) -> None:
         dataset = open_dataset(config.sim_place)
         if any(frame.side is None for frame in islice(dataset.frames(), 1)):
             raise one_domain(dataset.root, dataset.name)
+    elif begins:
+        for place in config.real_places:
+            _require_apart(config, place)
+
+
+def _require_apart(config: "Config", real: Path) -> None:
+    """Make sure that no image is on both sides, where one folder is inside the other."""
+    from sim2real.datasets.sources import find_pictures, image_path, shared
+
+    sim, data = config.sim_place, config.data
+    roots = sim.resolve(), real.resolve()
+    if not real.is_dir() or not (roots[0].is_relative_to(roots[1]) or roots[1].is_relative_to(roots[0])):
+        return
+
+    def images(
+        place: Path, side: str, include: Sequence[str], exclude: Sequence[str], more: Sequence[str]
+    ) -> list[Path]:
+        dataset = find_pictures(place, more).dataset
+        frames = dataset.frames(include, exclude) if dataset else ()
+        return [image_path(frame) for frame in frames if frame.side in (None, side)]
+
+    first, second = ("real", "sim") if config.swap else ("sim", "real")
+    simulated = images(sim, first, data.sim_include, data.sim_exclude, data.sim_as_image)
+    others = images(real, second, data.real_include, data.real_exclude, data.real_as_image)
+    if both := shared(others, simulated):
+        raise Sim2RealError(
+            f"{both[0]}: an image of SIM and of REAL, as are {len(both) - 1} more: {sim} and {real} overlap; name two "
+            "folders apart, or leave out what is not of a side: data.sim_exclude, data.real_exclude"
+        )
 
 
 def check_writable(folder: Path) -> None:

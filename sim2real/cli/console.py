@@ -47,7 +47,7 @@ def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
             return ""
         if done == total:
             return f"in {duration(stages.seconds(stage))}"
-        return ", ".join([*_left(stages.left(stage)), *([f"limited by {limit}"] if limit else [])])
+        return ", ".join([*pace(stages.left(stage)), *([f"limited by {limit}"] if limit else [])])
 
     if is_live():
         columns = (
@@ -80,7 +80,16 @@ def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
     yield print_line
 
 
-def _left(left: Left) -> list[str]:
+@contextmanager
+def interruptible(text: str) -> Iterator[None]:
+    """Have Ctrl-C say what becomes of the work that it interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {text}") from None
+
+
+def pace(left: Left) -> list[str]:
     """The pace of a stage, and what is left; nothing of what is not known yet."""
     parts = [f"{left.rate:.1f}/s"] if left.rate else []
     if left.whole is not None:

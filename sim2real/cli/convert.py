@@ -126,7 +126,7 @@ def command(
     With --resize, labels and calibrations change with the size of the images; what cannot is refused by name.
     Run it again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
-    from sim2real.cli.console import err, progress
+    from sim2real.cli.console import err, interruptible, progress
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
     from sim2real.conversion.shares import find_share, own_device
@@ -181,7 +181,7 @@ def command(
         if plan:
             show_plan(make_plan(source, target, its_options, tell=err.print), its_options)
             continue
-        with progress() as report:
+        with interruptible("what is converted stays; the same command goes on"), progress() as report:
             summary = convert(source, target, its_options, report, announce=show_sizes, tell=err.print)
         show_summary(summary)
         if summary.left == 0:

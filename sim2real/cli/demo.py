@@ -75,9 +75,7 @@ _QUICK = _Scale(sequences=4, frames=2, steps=20, segmenter_steps=0)
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where everything goes.")] = Path("demo"),
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A minute instead of five; only a hint of the result.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few frames and steps; only a hint of the result.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which town.")] = 0,
 ) -> None:
     """The whole story on a rendered toy town: render, train, convert, verify, evaluate, report.
@@ -100,9 +98,13 @@ def command(
         _render(scale, seed)
         settings = Path(SETTINGS_FILE)
         if not settings.is_file():
-            steps = scale.steps or _steps_here(folder, seed)
-            err.print(f"training takes {steps} steps here" + ("" if quick else ", two to three minutes"))
-            write_whole(settings, _settings(folder, seed, steps).encode())
+            steps, why = scale.steps, "a mere glimpse"
+            if not steps:
+                err.print("trying how fast this machine trains ...")
+                steps, seconds = _steps_here(folder, seed)
+                why = f"about {duration(seconds)} at the pace of {_PROBE_STEPS} of them here"
+            err.print(f"training for {steps} steps, {why}")
+            write_whole(settings, _settings(folder, seed, steps, why).encode())
         config = resolve(file=read_settings(settings))
         done = run_batch(config, EvaluateOptions(segmenter_steps=scale.segmenter_steps, seed=seed))["conversions"][0]
         if not done["verified"]:
@@ -178,21 +180,24 @@ def _render(scale: _Scale, seed: int) -> None:
                 )
 
 
-def _settings(folder: Path, seed: int, steps: int) -> str:
-    why = "a mere glimpse" if steps == _QUICK.steps else "two to three minutes on the machine that wrote this"
+def _settings(folder: Path, seed: int, steps: int, why: str) -> str:
     return _SETTINGS.format(folder=folder, seed=seed, steps=steps, why=why)
 
 
-def _steps_here(folder: Path, seed: int) -> int:
-    """How many steps this machine trains in about three minutes, from a few of them."""
+def _steps_here(folder: Path, seed: int) -> tuple[int, float]:
+    """How many steps this machine trains in about three minutes if nothing else runs, and what they take as it is now.
+
+    Both are told from a few of them.
+    """
     import tempfile
     import tomllib
+    from statistics import mean
 
     from sim2real.config import resolve
     from sim2real.training import Trainer
 
     with tempfile.TemporaryDirectory() as scratch:
-        config = resolve(file=tomllib.loads(_settings(folder, seed, 2 * _PROBE_STEPS)))
+        config = resolve(file=tomllib.loads(_settings(folder, seed, 2 * _PROBE_STEPS, "")))
         trainer = Trainer(config, Path(scratch) / "probe")
         times: list[float] = []
 
@@ -202,8 +207,9 @@ def _steps_here(folder: Path, seed: int) -> int:
 
         for _ in trainer.train(stop=note_time):
             pass
-    seconds = min(after - before for before, after in pairwise(times[2:]))  # what else runs is no measure
-    return min(max(int(_SECONDS / seconds), _STEPS[0]), _STEPS[1])
+    seconds = [after - before for before, after in pairwise(times[2:])]
+    steps = min(max(int(_SECONDS / min(seconds)), _STEPS[0]), _STEPS[1])
+    return steps, steps * mean(seconds)
 
 
 def _picture(config: "Config") -> bytes:

@@ -23,7 +23,8 @@ _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
 STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
 _MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
-_REASON_LINES, _ROWS, _ALARMS, _STAGES = 5, 9, 2, 4  # so that all is one screen of 80x24
+_REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 6, 2, 4  # so that all is one screen of 80x24
+_INTERRUPTED: Final = "nothing was written, an earlier evaluation stays; the same command begins anew"
 _RANKS: Final = {"FAIL": 0, "WARN": 1, "farther": 1, "nearer": 2, "PASS": 3, "not judged": 4}
 _UNITS: Final = {"change": " (grey levels)"}
 
@@ -98,7 +99,7 @@ def command(
     FAIL, and why.
     """
     from sim2real.cli.checks import check_conversion, check_images
-    from sim2real.cli.console import err, progress
+    from sim2real.cli.console import err, interruptible, progress
     from sim2real.conversion.manifest import read_record
     from sim2real.evaluation.choice import check_choice
     from sim2real.evaluation.frames import recorded_source
@@ -133,7 +134,7 @@ def command(
         device=device or "auto",
         dataset=dataset,
     )
-    with progress("steps", stays=False) as show:
+    with interruptible(_INTERRUPTED), progress("steps", stays=False) as show:
         found = evaluate(out, real, source=source, options=options, progress=show, tell=err.print)
     if frames:
         copy_frames(out, frames)
@@ -180,7 +181,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     from rich.console import Console
 
     from sim2real.cli.console import out
-    from sim2real.evaluation.verdict import UNSEEN
+    from sim2real.evaluation.verdict import UNSEEN, untold
 
     counts, width = found.counts, min(out.width, _WIDEST)
     out.print(
@@ -188,10 +189,16 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
         "pictures",
         style=f"bold {STYLES[found.verdict]}",
     )
-    for line in [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width):
+    reasons = [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width, _REASON_LINES)
+    for line in reasons:
         out.print(line)
     wide = Console(highlight=False, markup=False, emoji=False, width=None if out.is_terminal else _WIDEST)
-    wide.print(_table(found) if whole else _deciding(found.figures))
+    lacking = [] if whole else untold(found.figures, int(found.settings.get("count", 0)))
+    untold_lines = _reasons(lacking, width, _LACKING)
+    rows = min(_ROWS, _ROWS + _REASON_LINES - len(reasons) - len(untold_lines))
+    wide.print(_table(found) if whole else _deciding(found.figures, rows))
+    for line in untold_lines:
+        out.print(line, style="yellow")
     if whole:
         _show_rest(folder, found)
     for alarm in () if whole else found.alarms[:_ALARMS]:
@@ -204,12 +211,12 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
         out.print(f"all figures: --classes; pictures: sim2real report {quote(str(folder))}", style="dim")
 
 
-def _reasons(reasons: "Sequence[str]", width: int) -> list[str]:
-    """What of the reasons fits into a few lines."""
+def _reasons(reasons: "Sequence[str]", width: int, most: int) -> list[str]:
+    """What of the reasons fits into so many lines."""
     lines: list[str] = []
     for number, reason in enumerate(reasons):
         told = wrap(f"- {reason}", width, subsequent_indent="  ")
-        if len(lines) + len(told[:2]) > _REASON_LINES:
+        if len(lines) + len(told[:2]) > most:
             return [*lines, f"- and {len(reasons) - number} more: --classes"]
         lines += told if len(told) <= 2 else [told[0], _cut(f"{told[1]} {told[2].strip()}", width)]
     return lines
@@ -233,14 +240,14 @@ def _took(timings: "Mapping[str, float]") -> str:
     return f"took {duration(sum(stages.values()))}{': ' if told else ''}{told}" if stages else ""
 
 
-def _deciding(figures: "Sequence[Figure]") -> "Table":
+def _deciding(figures: "Sequence[Figure]", rows: int) -> "Table":
     """The figures that the verdict is made of, those of all classes together, the bad ones if there are too many."""
     from rich.table import Table
 
     ranks = {place: _RANKS.get(_standing(figure)[0]) for place, figure in enumerate(figures)}
     ranks |= {place: 0 for place, figure in enumerate(figures) if figure.name == "change"}
     wanted = [place for place, rank in ranks.items() if rank is not None and not figures[place].label]
-    chosen = sorted(wanted, key=lambda place: ranks[place] or 0)[:_ROWS]
+    chosen = sorted(wanted, key=lambda place: ranks[place] or 0)[:rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     for name in ("", "sim", "converted", "floor"):

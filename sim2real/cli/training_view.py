@@ -3,7 +3,8 @@
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from sim2real.cli.console import byte_size, duration, err, is_live, out
+from sim2real.cli.console import byte_size, duration, err, is_live, out, pace
+from sim2real.stages import Stages
 
 if TYPE_CHECKING:
     from sim2real.training import Progress, Trainer
@@ -23,6 +25,8 @@ _CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGUSR1"):  # not on Windows; what schedulers can be told to send some time before the end
     _CODES[signal.SIGUSR1] = 143
 _LINES = 50  # a log gets about so many lines of a training, besides the first ones
+_STAGE = "training"
+_SILENCE = 30.0  # seconds, at most, without any
 
 
 def run_training(trainer: "Trainer") -> int:
@@ -35,11 +39,16 @@ def run_training(trainer: "Trainer") -> int:
     if trainer.is_first:
         show_start(trainer)
     with stopping(trainer) as stop, _view(trainer) as show:
-        for event in trainer.train(stop=lambda: stop.code):
+
+        def after_step() -> int:
+            show.beat(trainer.step, trainer.total)
+            return stop.code
+
+        for event in trainer.train(stop=after_step):
             if isinstance(event, Note):
                 err.print(event.text, style="yellow")
             else:
-                show(event)
+                show.report(event)
     if trainer.stopped and not trainer.finished:
         if trainer.is_first:
             err.print(f"stopped at step {trainer.step} of {trainer.total} and saved; go on with --resume")
@@ -120,27 +129,61 @@ def stopping(trainer: "Trainer") -> Iterator[Stop]:
 
 
 @contextmanager
-def _view(trainer: "Trainer") -> "Iterator[Callable[[Progress], None]]":
-    if trainer.is_first and is_live():
-        evaluated: Progress | None = None
+def _view(trainer: "Trainer") -> "Iterator[_View]":
+    if not trainer.is_first:
+        yield _View()
+    elif is_live():
         with Live("the first steps ...", console=err) as live:
+            yield _Panel(live)
+    else:
+        yield Log()
 
-            def draw(progress: "Progress") -> None:
-                nonlocal evaluated
-                evaluated = evaluated if progress.score is None else progress
-                live.update(_panel(progress, evaluated))
 
-            yield draw
-        return
-    shown = -math.inf
+class _View:
+    """Shows nothing, as all processes but the first do."""
 
-    def line(progress: "Progress") -> None:
-        nonlocal shown
-        if progress.step - shown >= progress.total / _LINES or progress.step == progress.total:
-            shown = progress.step
-            err.print(_line(progress))
+    def report(self, progress: "Progress") -> None:
+        """Show where a training stands."""
 
-    yield line
+    def beat(self, step: int, total: int) -> None:
+        """Hear that a step is done."""
+
+
+class _Panel(_View):
+    """What is drawn over on a terminal."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._evaluated: Progress | None = None
+
+    def report(self, progress: "Progress") -> None:
+        self._evaluated = self._evaluated if progress.score is None else progress
+        self._live.update(_panel(progress, self._evaluated))
+
+
+class Log(_View):
+    """Lines of a log: of some reports the losses, and where it stands whenever there was none for a while."""
+
+    def __init__(self) -> None:
+        self._stages = Stages()
+        self._shown = -math.inf
+        self._last = time.monotonic()
+
+    def report(self, progress: "Progress") -> None:
+        """Print it, if the last one is long enough ago."""
+        if progress.step - self._shown >= progress.total / _LINES or progress.step == progress.total:
+            self._shown = progress.step
+            self._print(_line(progress))
+
+    def beat(self, step: int, total: int) -> None:
+        """Print the step and what is left, if nothing was printed for a while."""
+        self._stages.note(_STAGE, step, total)
+        if time.monotonic() - self._last >= _SILENCE:
+            self._print("  ".join([f"step {step}/{total}", *pace(self._stages.left(_STAGE))]))
+
+    def _print(self, line: str) -> None:
+        self._last = time.monotonic()
+        err.print(line)
 
 
 def _line(progress: "Progress") -> str:
@@ -168,7 +211,7 @@ def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
         if "/" not in name:
             table.add_row(name, f"{loss:.3f}", found.get(f"validation/{name}", ""))
     for name, figure in found.items():
-        if name.startswith("evaluation/"):
+        if name.startswith("evaluation/") and name != "evaluation/images":
             table.add_row(name.removeprefix("evaluation/"), "", figure)
     parts = [
         f"step {progress.step} of {progress.total}",

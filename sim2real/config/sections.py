@@ -56,6 +56,18 @@ _Sides = Annotated[
 ]
 
 
+def _listed(word: Any) -> BeforeValidator:  # noqa: ANN401  a type
+    """Takes a word alone for a list of one."""
+    return BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=word | list[word]
+    )
+
+
+_Words = Annotated[list[str], _listed(str)]
+_Logger = Literal["tensorboard", "wandb", "mlflow"]
+_Augmentation = Literal["color", "translation", "cutout"]
+
+
 class Component(Section):
     """A registered component.
 
@@ -97,16 +109,16 @@ class Data(Section):
     load_size: _Size | None = None
     fit: Literal["crop", "resize"] = "crop"
     batch_size: PositiveInt = 1
-    augment: list[str] = ["hflip"]
+    augment: _Words = ["hflip"]
     workers: NonNegativeInt = 2
     cache: bool = False
     validation: NonNegativeFloat = 0.05
-    sim_include: list[str] = []
-    sim_exclude: list[str] = []
-    real_include: list[str] = []
-    real_exclude: list[str] = []
-    sim_as_image: list[str] = []
-    real_as_image: list[str] = []
+    sim_include: _Words = []
+    sim_exclude: _Words = []
+    real_include: _Words = []
+    real_exclude: _Words = []
+    sim_as_image: _Words = []
+    real_as_image: _Words = []
     video_every: PositiveFloat = 1.0
     video_frames: PositiveInt = 1000
     video_change: NonNegativeFloat = 2.0
@@ -178,7 +190,7 @@ class Critic(Section):
     r1: NonNegativeFloat = 0
     r1_every: PositiveInt = 16
     lecam: NonNegativeFloat = 0
-    augment: list[Literal["color", "translation", "cutout"]] = []
+    augment: Annotated[list[_Augmentation], _listed(_Augmentation)] = []
     augment_target: float = Field(0.0, ge=0, le=1)
 
 
@@ -275,7 +287,7 @@ class Log(Every):
     """
 
     every: NonNegativeInt = 10
-    to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
+    to: Annotated[list[_Logger], _listed(_Logger)] = []
 
 
 class Sample(Every):
@@ -316,14 +328,14 @@ class Conversion(Section):
     out: str
     dataset: str | None = None
     direction: Literal["sim2real", "real2sim"] | None = None
-    include: list[str] = []
-    exclude: list[str] = []
-    as_image: list[str] = []
+    include: _Words = []
+    exclude: _Words = []
+    as_image: _Words = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
     quality: int = Field(95, ge=1, le=100)
     resize: _Sides | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
-    gate: list[str] = []
+    gate: _Words = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
 
 

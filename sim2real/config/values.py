@@ -38,14 +38,16 @@ def parse_sides(value: object) -> object:
 
 
 def parse_count(text: str) -> int:
-    """A whole number as it is written: ``20000``, ``20_000``, ``1e4``, ``20k``, ``1.5M``.
+    """A whole number of at least 0 as it is written: ``20000``, ``20_000``, ``1e4``, ``20k``, ``1.5M``.
 
     Raises:
         ValueError: It is none.
     """
-    if match := _COUNT.fullmatch(text.strip().replace("_", "")):
+    plain = text.strip().replace("_", "")
+    if match := _COUNT.fullmatch(plain):
         number = float(match[1]) * _FACTORS[match[2].lower()]
         if number == int(number) < 2**53:
             return int(number)
-    message = "must be a whole number, for example 20000, 20k or 1e4"
+    is_negative = plain.startswith("-") and _COUNT.fullmatch(plain[1:])
+    message = f"must be {'at least 1' if is_negative else 'a whole number'}, for example 20000, 20k or 1e4"
     raise ValueError(message)

@@ -3,7 +3,7 @@
 Each picture counts alike, wherever it comes from: a folder weighs as much as it has pictures.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -166,6 +166,13 @@ def open_sources(
     if len(sources) > 1:
         _require_distinct(sources)
     return sources
+
+
+def shared(images: Iterable[Path], others: Iterable[Path]) -> list[Path]:
+    """Which images are among others, too, whatever links lead there."""
+    folder_of = cache(Path.resolve)
+    known = {folder_of(path.parent) / path.name for path in others}
+    return [path for path in images if folder_of(path.parent) / path.name in known]
 
 
 def _require_distinct(sources: Sequence[Source]) -> None:

@@ -14,7 +14,7 @@ from sim2real import __version__
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
-from sim2real.datasets.sources import image_path, open_sources
+from sim2real.datasets.sources import image_path, open_sources, shared
 from sim2real.datasets.video import Drawing
 from sim2real.devices import resolve_device
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
@@ -22,12 +22,21 @@ from sim2real.evaluation.choice import Choice, choose
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, evaluation_path, write_evaluation
 from sim2real.evaluation.frames import Converted, FramePair, open_converted, runs
 from sim2real.evaluation.intervals import blocks_of
-from sim2real.evaluation.measures import THREADS, Changes, Seen, frame_figures, see_frames, see_real, set_figure
+from sim2real.evaluation.measures import (
+    THREADS,
+    Changes,
+    Seen,
+    frame_figures,
+    see_frames,
+    see_real,
+    set_figure,
+    steps_of,
+)
 from sim2real.evaluation.segmenter import STEPS, segment
 from sim2real.evaluation.segmenter import stages as segmenter_stages
 from sim2real.evaluation.table import Row, write_frames
 from sim2real.evaluation.temporal import temporal_figures
-from sim2real.evaluation.verdict import BAD_FRAME, judge
+from sim2real.evaluation.verdict import BAD_FRAME, judge, untold
 from sim2real.evaluation.view import Size, View, common_view
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header
@@ -137,6 +146,7 @@ def _evaluate(
         raise Sim2RealError(message)
     progress("listing", 0, 1)
     reals, remarks = _real_frames(real, converted, options, progress)
+    _require_apart(reals, converted)
     if not converted.pairs:
         evaluation = _of_none(converted, real, options)
         _keep(out, evaluation, _rows(converted, {}))
@@ -154,7 +164,7 @@ def _evaluate(
         "real": len(pictures) if choice.sets else 0,
         "frames": len(pairs),
         "frames in sequence": len(in_sequence),
-        **{f"{name} compared": metric.resamples for name, metric in choice.sets.items()},
+        **{f"{name} compared": steps_of(metric) for name, metric in choice.sets.items()},
         **(segmenter_stages(pairs, options.segmenter_steps) if options.segmenter_steps else {}),
     }
     for stage, total in planned.items():
@@ -168,7 +178,8 @@ def _evaluate(
     figures, seconds = _realism(choice, seen, seen_real, seed, progress)
     blocks = blocks_of([pair.sequence for pair in readable])
     figures += frame_figures(choice.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
-    notes = [*choice.notes, *_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
+    notes = [*choice.notes, *untold(figures, options.count)]
+    notes += [*_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
     values = {path: _values(changes) for path, changes in seen.changes.items()}
     for found, by_frame, remark in (_segmented(readable, options, device, progress), steadiness):
         figures += found
@@ -251,6 +262,17 @@ def _real_frames(
     return found, [note for source in sources for note in source.notes]
 
 
+def _require_apart(reals: Sequence[Frame], converted: Converted) -> None:
+    """Make sure that frames are not compared with themselves."""
+    pairs = [*converted.pairs, *converted.rejected, *converted.missing]
+    sources = [pair.original or image_path(pair.frame) for pair in pairs]
+    pictures = [image_path(picture) for picture in reals]
+    for what, others in (("the source", sources), ("OUT", [pair.translation for pair in pairs])):
+        if both := shared(pictures, others):
+            message = f"{both[0]}: one of the real pictures and an image of {what}, as are {len(both) - 1} more; "
+            raise DatasetError(f"{message}name a folder of real pictures alone with --real")
+
+
 def _spread(items: Sequence[T], count: int) -> list[T]:
     return evenly(items, count or len(items))
 
@@ -294,11 +316,11 @@ def _realism(
     """The figures of metrics of sets, and the seconds that each took."""
     figures, seconds = list[Figure](), dict[str, float]()
     for name, metric in choice.sets.items():
-        begin, done, stage = time.perf_counter(), count(1), f"{name} compared"
-        tick = partial(_tick, progress, stage, done, metric.resamples)
+        begin, done, stage, steps = time.perf_counter(), count(1), f"{name} compared", steps_of(metric)
+        tick = partial(_tick, progress, stage, done, steps)
         figures.append(set_figure(name, metric, seen.looks.get(name), real.looks.get(name), seed=seed, tick=tick))
         seconds[name] = time.perf_counter() - begin
-        if next(done) <= metric.resamples:
+        if next(done) <= steps:
             progress(stage, 0, 0)  # it could not be measured
     return figures, seconds
 

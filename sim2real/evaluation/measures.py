@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -25,9 +25,10 @@ from sim2real.evaluation.frames import FramePair
 from sim2real.evaluation.intervals import Floats, Rows, blocks_of, draw, mean_interval, spread_interval
 from sim2real.evaluation.view import View
 from sim2real.metrics import change
-from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric
+from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric, SlowSetMetric
 from sim2real.threads import in_order
 
+_SIDES: Final = 3  # of a comparison with real pictures: frames before and after, other real ones
 _FEWEST: Final = 2  # pictures on each side of a comparison
 _WRITTEN_AGAIN: Final = 32  # frames that are written again, to see what that changes alone
 _ROOM: Final = 2**27  # bytes for what a metric keeps of a set
@@ -189,6 +190,20 @@ def _see(
     return seen
 
 
+def steps_of(metric: SetMetric) -> int:
+    """How often :func:`set_figure` tells that it has come further."""
+    ticks: int = getattr(metric, "ticks", 1)
+    return _SIDES * metric.resamples * ticks
+
+
+def _distance(metric: SetMetric, images: Features, real: Features, tick: Callable[[], None]) -> float:
+    if hasattr(metric, "ticks"):
+        return cast("SlowSetMetric", metric).distance(images, real, tick)
+    distance = metric.distance(images, real)
+    tick()
+    return distance
+
+
 def set_figure(
     name: str, metric: SetMetric, frames: Look | None, real: Look | None, *, seed: int, tick: Callable[[], None]
 ) -> Figure:
@@ -204,13 +219,15 @@ def set_figure(
         frames: What it keeps of frames before and after; None if it could see none.
         real: What it keeps of real pictures, likewise.
         seed: Decides which pictures are drawn.
-        tick: Called as often as ``metric.resamples`` says, unless it fails.
+        tick: Called as often as :func:`steps_of` says, unless it fails.
     """
     about = metric.about
     figure = partial(Figure, group="realism", name=name, title=about.title, better=about.better, least=about.least)
-    count = min(len(look.blocks) if look else 0 for look in (frames, real)) // 2
+    counts = [len(look.blocks) if look else 0 for look in (frames, real)]
+    count = min(counts) // 2
+    few = _too_few(2 * max(about.least, _FEWEST), *counts)
     if not frames or not real or count < _FEWEST:
-        return figure(after=None, remark=f"it needs {2 * _FEWEST} frames and as many real pictures at least")
+        return figure(after=None, remark=few)
     draws = zip(
         draw(frames.blocks, count, metric.resamples, seed),
         draw(real.blocks, 2 * count, metric.resamples, seed + 1),
@@ -221,8 +238,7 @@ def set_figure(
         for rows, both in draws:
             (others, reals), (features,) = np.split(both, 2), real.features
             sets = (frames.features[0][rows], frames.features[1][rows], features[others])
-            distances.append([metric.distance(each, features[reals]) for each in sets])
-            tick()
+            distances.append([_distance(metric, each, features[reals], tick) for each in sets])
     except Sim2RealError as error:
         return figure(after=None, remark=str(error))
     if not np.isfinite(distances).all():
@@ -236,7 +252,18 @@ def set_figure(
         change=spread_interval(after - before),
         floor=float(floor.mean()),
         count=count,
+        remark=few,
     )
+
+
+def _too_few(least: int, frames: int, real: int) -> str:
+    """What a metric of sets lacks, of which half are compared with the other half; empty if nothing."""
+    lacks = [
+        *(["convert more frames"] if frames < least else []),
+        *(["name more real pictures"] if real < least else []),
+    ]
+    needs = f"needs {least} frames and {least} real pictures, there are {frames} and {real}"
+    return f"{needs}: {' and '.join(lacks)}" if lacks else ""
 
 
 def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Rows, seed: int) -> list[Figure]:

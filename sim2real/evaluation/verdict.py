@@ -126,6 +126,25 @@ def unchanged(figures: Sequence[Figure]) -> str:
     return f"nothing changed: frames differ from their source by {change.after:.2f} grey levels{again}"
 
 
+def untold(figures: Sequence[Figure], count: int) -> list[str]:
+    """Which metrics of sets tell nothing of these pictures, and why: a line for those that are alike.
+
+    Args:
+        figures: The table.
+        count: How many pictures of each side the user allowed; 0 for all.
+    """
+    alike: dict[str, list[Figure]] = {}
+    for figure in figures:
+        if figure.group == "realism" and not figure.tells:
+            alike.setdefault(figure.remark, []).append(figure)
+    lines = []
+    for remark, those in alike.items():
+        most = 2 * max(figure.least for figure in those)
+        more = f", with --count {most}" if 0 < count < most and remark.startswith("needs") else ""
+        lines.append(f"not judged: {', '.join(figure.name for figure in those)}: {remark}{more}")
+    return lines
+
+
 def assess(figure: Figure) -> State | None:
     """Hold a figure against its limits; None if it has none, tells nothing, or is not sure, see :func:`doubt`."""
     gate, value = _gate(figure), _value(figure)

@@ -1,7 +1,7 @@
 """The contract of a metric: a measure of sets of pictures, or of a frame before and after its translation."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -56,6 +56,19 @@ class SetMetric(Protocol):
 
     def distance(self, images: Features, real: Features) -> float:
         """The distance of pictures from real ones, by their descriptions; the numbers of them may differ."""
+
+
+class SlowSetMetric(SetMetric, Protocol):
+    """A metric of sets whose distances take so long that each tells how far it is.
+
+    Attributes:
+        ticks: How often a distance calls ``tick``.
+    """
+
+    ticks: int
+
+    def distance(self, images: Features, real: Features, tick: Callable[[], None] = ...) -> float:
+        """As of any metric of sets; ``tick`` is called after each part of the work, all alike."""
 
 
 class Change(NamedTuple):

@@ -6,7 +6,7 @@ against real ones give about a half, everything else is soon near 1.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class TwoSampleMetric:
         title="accuracy of a classifier, converted or real (0.5: cannot tell)", better="lower", least=32, most=1
     )
     resamples = 4
+    ticks = 2 * _STEPS
 
     def __init__(self, *, seed: int = 0, device: str = "cpu") -> None:
         self.seed = seed
@@ -52,10 +53,11 @@ class TwoSampleMetric:
         crops = np.stack([image[top : top + height, left : left + width] for top, left in places])
         return crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
 
-    def distance(self, images: Features, real: Features) -> float:
+    def distance(self, images: Features, real: Features, tick: Callable[[], None] = lambda: None) -> float:
         """The share of pictures whose set was known, the mean of both sets; about 0.5 where there is no telling.
 
         The first half of each set is one half of the test: pictures that resemble each other should be neighbours.
+        ``tick`` is called after each step of training.
 
         Raises:
             ValueError: A set has fewer than two pictures.
@@ -65,10 +67,12 @@ class TwoSampleMetric:
         sides = [[torch.from_numpy(half) for half in np.array_split(rows, 2)] for rows in (images, real)]
         (first, second), (real_first, real_second) = sides
         folds = [((first, real_first), (second, real_second)), ((second, real_second), (first, real_first))]
-        return float(np.mean([self._accuracy(*fold) for fold in folds]))
+        return float(np.mean([self._accuracy(*fold, tick) for fold in folds]))
 
-    def _accuracy(self, known: tuple[Tensor, Tensor], unknown: tuple[Tensor, Tensor]) -> float:
-        classifier = self._train(*known)
+    def _accuracy(
+        self, known: tuple[Tensor, Tensor], unknown: tuple[Tensor, Tensor], tick: Callable[[], None]
+    ) -> float:
+        classifier = self._train(*known, tick)
         with torch.inference_mode():
             scores = [self._score(classifier, rows) for rows in unknown]
         right = [(scores[0] < 0), (scores[1] > 0)]
@@ -79,7 +83,7 @@ class TwoSampleMetric:
         crops = [classifier(part.flatten(0, 1).to(self.device)) for part in rows.split(256)]
         return torch.cat(crops).reshape(rows.shape[:2]).mean(dim=1)
 
-    def _train(self, images: Tensor, real: Tensor) -> nn.Module:
+    def _train(self, images: Tensor, real: Tensor, tick: Callable[[], None]) -> nn.Module:
         random = np.random.default_rng(self.seed)
         classifier = _Classifier(self.seed).to(self.device)
         optimiser = torch.optim.Adam(classifier.parameters(), lr=_LEARNING_RATE)
@@ -94,6 +98,7 @@ class TwoSampleMetric:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            tick()
         return classifier
 
 

@@ -40,6 +40,7 @@ class Judgement:
         change: Mean absolute difference from the images as they were, in grey levels.
         diversity: How different the translated images are from each other, over how different the images were, seen
             from afar; 1 of a single image.
+        images: How many there were, of the scarcer side.
     """
 
     score: float
@@ -50,6 +51,7 @@ class Judgement:
     lost_edges: float
     change: float
     diversity: float
+    images: int
 
     @property
     def is_harmful(self) -> bool:
@@ -92,6 +94,7 @@ class Judge:
             lost_edges=lost,
             change=float(np.mean(changes)),
             diversity=_diversity(self.before, after),
+            images=min(len(self.before), len(self._reality.real)),
         )
 
 
@@ -116,6 +119,9 @@ def _spread(images: Sequence[Image]) -> float:
     return float(np.std(np.asarray(thumbnails, np.float32), axis=0).mean())
 
 
+FEWEST_HELD_OUT = 8
+"""A judgement of fewer images is hardly one: their distances go up and down with what they happen to show."""
+
 _SAME = 1.0  # grey levels: no eye sees less
 _NO_NEARER = 0.95  # of a score
 
@@ -125,7 +131,8 @@ class Standing:
     """What a training has come to, by what its generators make of held-out images.
 
     Attributes:
-        state: ``"good"``: better than the source as it is; ``"bad"``: not to be used; ``"open"``: neither.
+        state: ``"good"``: better than the source as it is; ``"bad"``: not to be used; ``"open"``: neither, or better by
+            too few images to be sure.
         text: That in a line.
         advice: What to do next, in a few words; empty where all is well.
     """
@@ -141,6 +148,18 @@ _COMPARE = "compare both sides: sim2real inspect SIM --against REAL"
 
 def standing(figures: Mapping[str, float]) -> Standing:
     """How a training stands by the figures of the step whose generators it gives, named as in ``Judgement.record``."""
+    found, images = _by_score(figures), figures.get("evaluation/images", FEWEST_HELD_OUT)  # older runs do not tell
+    if images >= FEWEST_HELD_OUT:
+        return found
+    text, bracket, told = found.text.partition(" (")
+    few = f"judged on {images:.0f} held-out image{'s' * (images != 1)}, too few to be sure"
+    advice = (
+        found.advice or f"hold out {FEWEST_HELD_OUT} or more of each side (data.validation), or evaluate a conversion"
+    )
+    return Standing("open" if found.state == "good" else found.state, f"{text}, {few}{bracket}{told}", advice)
+
+
+def _by_score(figures: Mapping[str, float]) -> Standing:
     score, change = (figures.get(f"evaluation/{name}") for name in ("score", "change"))
     if score is None:
         return Standing("open", "not evaluated on held-out images", "see data.validation, or evaluate a conversion")

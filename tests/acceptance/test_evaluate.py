@@ -73,6 +73,19 @@ def test_all_figures_of_all_classes(cli: Cli, town: Path, converted: Path) -> No
     assert cli("verify", converted).returncode == 0
 
 
+def test_a_metric_of_more_pictures_than_there_are_says_what_it_needs(cli: Cli, town: Path) -> None:
+    command = ("evaluate", town / "same", "--source", town / "sim", "--real", town / "real", "--segmenter-steps", 0)
+    said = (
+        "not judged: colour: needs 32 frames and 32 real pictures, there are 8 and 8: convert more frames and name "
+        "more real pictures, with --count 32"
+    )
+    done = cli(*command, "--metrics", "colour", "--count", 8, env={"COLUMNS": "80"})
+    assert said in " ".join(line.strip() for line in done.stdout.splitlines())
+    assert len(done.stdout.splitlines()) <= 24
+    assert said in json.loads((town / "same/.sim2real/evaluation.json").read_text())["notes"]
+    assert f"note: {said}" in cli(*command, "--metrics", "colour", "--count", 8, "--classes").stdout
+
+
 def test_exit_codes_follow_the_verdict(cli: Cli, town: Path) -> None:
     source = ("--source", town / "sim")
     same = evaluate(cli, town, "same", *source)
@@ -130,6 +143,37 @@ def test_a_mistake_is_told_in_one_line(cli: Cli, town: Path, more: tuple[str | i
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_interrupting_says_that_nothing_was_written(
+    cli: Cli, town: Path, site: Path, install: Callable[..., None], tmp_path: Path
+) -> None:
+    install(
+        "interrupting",
+        """
+import os, signal
+from sim2real import hookimpl
+
+@hookimpl
+def register_metrics(register):
+    register("interrupting", "plugin_interrupting:Interrupting", summary="Ctrl-C")
+
+class Interrupting:
+    abouts = {}
+
+    def __init__(self):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.kill(os.getpid(), signal.SIGINT)
+""",
+    )
+    shutil.copytree(town / "sim", tmp_path / "out")
+    command = ("evaluate", tmp_path / "out", "--real", town / "real", "--source", town / "sim")
+    done = cli(*command, "--metrics", "interrupting", path=site)
+    assert (done.returncode, done.stdout.strip()) == (130, "")
+    assert done.stderr.strip() == (
+        "interrupted: nothing was written, an earlier evaluation stays; the same command begins anew"
+    )
+    assert not (tmp_path / "out/.sim2real").exists()
 
 
 def test_a_folder_of_another_tool_needs_its_source(cli: Cli, town: Path) -> None:

@@ -254,6 +254,17 @@ def test_globs_choose_among_real_pictures(town: Path, altered: Callable[[Alter],
     assert run(town, altered(toned), real_include=("*Scene01*",)).counts["real"] < 32
 
 
+@pytest.mark.parametrize(("real", "whose"), [("sim", "the source"), ("out", "OUT"), (".", "the source")])
+def test_frames_are_not_compared_with_themselves(
+    tmp_path: Path, paint: Callable[..., Path], real: str, whose: str
+) -> None:
+    paint(tmp_path / "sim", 3)
+    shutil.copytree(tmp_path / "sim", tmp_path / "out")
+    with pytest.raises(Sim2RealError, match=f"one of the real pictures and an image of {whose}, as are 2 more; name"):
+        evaluate(tmp_path / "out", tmp_path / real, source=tmp_path / "sim", options=QUICK)
+    assert not (tmp_path / "out/.sim2real").exists()
+
+
 def test_figures_of_frames_are_copied_to_csv_and_parquet(town: Path, altered: Callable[[Alter], Path]) -> None:
     import pyarrow.parquet
 

@@ -15,7 +15,7 @@ from sim2real.evaluation import measures
 from sim2real.evaluation.figures import Figure
 from sim2real.evaluation.frames import FramePair, open_converted
 from sim2real.evaluation.intervals import blocks_of
-from sim2real.evaluation.measures import Look, frame_figures, see_frames, see_real, set_figure
+from sim2real.evaluation.measures import Look, frame_figures, see_frames, see_real, set_figure, steps_of
 from sim2real.evaluation.view import View
 from sim2real.files import write_whole
 from sim2real.imageio import encode_png
@@ -43,6 +43,15 @@ class Brightness:
 class Refusing(Brightness):
     def distance(self, images: Features, real: Features) -> float:  # noqa: ARG002  as promised
         raise Sim2RealError("it cannot be told")
+
+
+class Slow(Brightness):
+    ticks = 5
+
+    def distance(self, images: Features, real: Features, tick: Callable[[], None] = lambda: None) -> float:
+        for _ in range(self.ticks):
+            tick()
+        return super().distance(images, real)
 
 
 class Endless(Brightness):
@@ -126,6 +135,15 @@ def test_descriptions_that_take_much_room_are_kept_of_fewer_pictures_spread_over
     assert len(seen.changes) == 12
 
 
+@pytest.mark.parametrize(("metric", "steps"), [(Brightness(), 60), (Slow(), 300)])
+def test_each_distance_and_each_part_of_a_slow_one_is_told(metric: Brightness, steps: int) -> None:
+    ticks: list[None] = []
+    values = np.arange(20)
+    figure = set_figure("slow", metric, look(values, values + 1), look(values), seed=0, tick=lambda: ticks.append(None))
+    assert len(ticks) == steps_of(metric) == steps
+    assert figure.after == measured(look(values, values + 1), look(values)).after
+
+
 def test_sets_are_compared_at_equal_counts_half_of_the_smaller() -> None:
     random = np.random.default_rng(0)
     figure = measured(look(random.normal(90, 5, 200), random.normal(60, 5, 200)), look(random.normal(50, 5, 41)))
@@ -154,7 +172,7 @@ def test_a_change_is_surer_than_what_it_is_between() -> None:
 def test_a_set_too_small_or_a_metric_that_gives_up_is_told() -> None:
     few = measured(look([1, 2, 3], [1, 2, 3]), look([1] * 9))
     assert few.after is None
-    assert "4 frames" in few.remark
+    assert few.remark == "needs 6 frames and 6 real pictures, there are 3 and 9: convert more frames"
     assert measured(None, look([1] * 9)).after is None
     refused = measured(look([1] * 9, [1] * 9), look([1] * 9), Refusing())
     assert (refused.after, refused.remark) == (None, "it cannot be told")

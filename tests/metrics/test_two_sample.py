@@ -56,6 +56,13 @@ def test_small_pictures_have_smaller_crops() -> None:
     assert TwoSampleMetric().describe([np.zeros((20, 40, 3), np.uint8)]).shape == (1, 4, 3, 20, 32)
 
 
+def test_each_distance_ticks_as_often_as_it_says() -> None:
+    metric, ticks = TwoSampleMetric(), list[None]()
+    rows = metric.describe(photos(4, 0))
+    metric.distance(rows, rows, lambda: ticks.append(None))
+    assert len(ticks) == metric.ticks
+
+
 def test_a_single_picture_is_refused() -> None:
     rows = TwoSampleMetric().describe(photos(2, 0))
     with pytest.raises(ValueError, match="two pictures"):

@@ -18,7 +18,7 @@ FILES = ("sim2real.safetensors", "real2sim.safetensors")
 
 
 def judged(score: float) -> Judgement:
-    return Judgement(score, 1.0, 1.0, 0.1, 0.0, 0.0, 9.0, 1.0)
+    return Judgement(score, 1.0, 1.0, 0.1, 0.0, 0.0, 9.0, 1.0, 8)
 
 
 @pytest.fixture

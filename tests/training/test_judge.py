@@ -27,7 +27,15 @@ from sim2real.config import Config
 from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Watch, _score, standing
 
 FINE = Judgement(
-    score=0.6, distance=0.2, distance_of_sim=0.4, floor=0.1, new_edges=0, lost_edges=0, change=20, diversity=0.9
+    score=0.6,
+    distance=0.2,
+    distance_of_sim=0.4,
+    floor=0.1,
+    new_edges=0,
+    lost_edges=0,
+    change=20,
+    diversity=0.9,
+    images=8,
 )
 LOSSES = {"cycle": 0.3, "D_real": 0.45, "D_sim": 0.4}
 
@@ -168,7 +176,17 @@ def test_images_that_look_real_already_have_a_finite_score() -> None:
 
 def test_the_record_is_what_metrics_hold(judge: Judge, town: list[Image]) -> None:
     record = judge([*map(mirror, town)]).record()
-    names = ["score", "distance", "distance_of_sim", "floor", "new_edges", "lost_edges", "change", "diversity"]
+    names = [
+        "score",
+        "distance",
+        "distance_of_sim",
+        "floor",
+        "new_edges",
+        "lost_edges",
+        "change",
+        "diversity",
+        "images",
+    ]
     assert [*record] == [f"evaluation/{name}" for name in names]
     assert json.loads(json.dumps(record, allow_nan=False)) == record
 
@@ -304,3 +322,18 @@ def test_how_a_training_stands_is_said_with_what_to_do(
     assert advice in found.advice
     assert bool(found.advice) == (state != "good")
     assert "\n" not in found.text + found.advice
+
+
+@pytest.mark.parametrize(("score", "state"), [(0.6, "open"), (0.98, "open"), (1.2, "bad")])
+def test_few_held_out_images_are_told_and_praise_nothing(score: float, state: str) -> None:
+    figures = {"evaluation/score": score, "evaluation/change": 20.0}
+    found = standing({**figures, "evaluation/images": 2})
+    assert found.state == state
+    assert ", judged on 2 held-out images, too few to be sure (score" in found.text
+    assert found.advice
+    assert standing({**figures, "evaluation/images": 8}) == standing(figures)
+
+
+def test_a_judgement_rests_on_the_scarcer_side(town: list[Image], photographed: list[Image]) -> None:
+    assert Judge(town[:2], photographed, seed=0)(town[:2]).images == 2
+    assert Judge(town, photographed[:3], seed=0)(town).images == 3
