@@ -27,6 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         Sim2RealError: A pipe or a device has that name.
+        OSError: It cannot be written; ``filename`` is that of ``path``.
     """
     if path.exists() and not path.is_dir():
         require_regular(path)
@@ -34,6 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # a full disk names no file, others the one beside
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,6 +62,20 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that a folder can be made, or written to.
+
+    Raises:
+        Sim2RealError: It cannot.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise Sim2RealError(f"{folder}: cannot be made: {there} is no folder; name another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        message = f"{folder}: cannot be written: no permission in {there}, or its disk is read-only"
+        raise Sim2RealError(f"{message}; name another place")
 
 
 def sha256_of(path: Path) -> str:

@@ -9,6 +9,8 @@ from textwrap import dedent
 import pytest
 
 import sim2real
+from sim2real.cli import app
+from sim2real.errors import Sim2RealError
 from sim2real.registry import registry
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -147,6 +149,19 @@ def test_a_full_disk_is_one_line(cli: Cli, misbehaving: Path) -> None:
     done = cli("full", path=misbehaving)
     assert done.returncode == 1
     assert done.stderr == "error: No space left on device; check the path, its permissions and the free space\n"
+
+
+@pytest.mark.parametrize("words", ["convert in out", "convert in new --plan", "evaluate out --real in", "report out"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    (tmp_path / "out/.sim2real").mkdir(parents=True)
+    (tmp_path / "out/.sim2real/conversion.json").write_text("{}")
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda _, mode: mode == os.R_OK)
+    with pytest.raises(Sim2RealError, match=r"cannot be written: no permission in .*, or its disk is read-only"):
+        app(words.split(), standalone_mode=False)
 
 
 def test_interrupting_exits_130(cli: Cli, misbehaving: Path) -> None:

@@ -1,5 +1,6 @@
 """Locks and leftovers."""
 
+import errno
 import os
 import signal
 import threading
@@ -98,3 +99,16 @@ def test_leftovers_are_known_by_the_file_that_they_were_to_become(tmp_path: Path
         assert LEFTOVER.fullmatch(temporary.name)
         assert leftovers_of([relative, "other.png"], [leftover, "other"]) == [leftover]
         assert leftovers_of([f"elsewhere/{name}", "other.png"], [leftover]) == []
+
+
+@pytest.mark.parametrize("name", [None, "temporary"])
+def test_what_cannot_be_written_is_told_by_the_name_that_it_was_to_have(tmp_path: Path, name: str | None) -> None:
+    def write_to(path: Path) -> None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", name and str(temporary))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_to(tmp_path / "a.png")
+    assert caught.value.filename == str(tmp_path / "a.png")
+    assert not any(tmp_path.iterdir())

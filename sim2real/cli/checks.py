@@ -3,13 +3,13 @@
 Nothing heavy is imported for it, so that a mistake is answered at once.
 """
 
-import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim2real.errors import Sim2RealError
+from sim2real.files import check_writable
 from sim2real.places import absent, any_file, command_line, is_conversion, is_model, is_run
 
 if TYPE_CHECKING:
@@ -91,19 +91,6 @@ def _require_apart(config: "Config", real: Path) -> None:
             f"{both[0]}: an image of SIM and of REAL, as are {len(both) - 1} more: {sim} and {real} overlap; name two "
             "folders apart, or leave out what is not of a side: data.sim_exclude, data.real_exclude"
         )
-
-
-def check_writable(folder: Path) -> None:
-    """Make sure that a folder can be made, or written to.
-
-    Raises:
-        Sim2RealError: It cannot.
-    """
-    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        raise Sim2RealError(f"{folder}: cannot be made: {there} is no folder; name another place")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise Sim2RealError(f"{folder}: cannot be written: no permission in {there}; name another place")
 
 
 def check_file(file: Path, suffixes: Sequence[str]) -> None:

@@ -230,19 +230,20 @@ def rejections(instead: "Mapping[str, int]") -> str:
 def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     """Print what a conversion would do, and how long that may take."""
     from sim2real.cli.console import duration, err, out
-    from sim2real.conversion.forecast import seconds_to_translate
+    from sim2real.conversion.forecast import forecast
 
     record = plan.record
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
     out.print(f"with {plan.model}: {_manner(record)}")
     if record.gate:
         out.print(f"gate: {', '.join(record.gate)}; rejected: {record.rejected}")
-    for line in _sizes(plan):
+    found = forecast(plan, options, err.print)
+    for line in _sizes(plan, found[0] if found else 1):
         out.print(line)
     if plan.stale:
         out.print(f"{len(plan.stale):>9} files {'':>10}  to remove from {plan.out}: {plan.stale[0]} ...")
-    if (seconds := seconds_to_translate(plan, options, err.print)) is not None:
-        out.print(f"about {duration(seconds)} to translate, as tried on one of the frames")
+    if found:
+        out.print(f"about {duration(found[1])} to translate once it has begun, as tried on a few frames")
     for line in [*_stale(record), *plan.warnings]:
         out.print(f"warning: {line}")
 
@@ -265,12 +266,13 @@ def _manner(record: "Record") -> str:
 def show_sizes(plan: "Plan") -> None:
     """Print how much a conversion is going to do."""
     from sim2real.cli.console import err
+    from sim2real.conversion.space import growth_of
 
-    for line in _sizes(plan) if plan.todo else ():
+    for line in _sizes(plan, growth_of(plan)) if plan.todo else ():
         err.print(line)
 
 
-def _sizes(plan: "Plan") -> "Iterator[str]":
+def _sizes(plan: "Plan", growth: float) -> "Iterator[str]":
     from sim2real.cli.console import byte_size
     from sim2real.conversion.carry import mode_of
     from sim2real.conversion.space import bytes_free, bytes_to_write
@@ -289,7 +291,7 @@ def _sizes(plan: "Plan") -> "Iterator[str]":
     yield f"{len(plan.own) - len(plan.todo):>9} files {'':>10}  done already"
     if len(plan.own) < len(plan.jobs):
         yield f"{len(plan.jobs) - len(plan.own):>9} files {'':>10}  of other shares"
-    needed, free = byte_size(bytes_to_write(plan)), byte_size(bytes_free(plan.out))
+    needed, free = byte_size(bytes_to_write(plan, growth)), byte_size(bytes_free(plan.out))
     yield f"{'':>15} {needed:>10}  to write, about; {free} free"
 
 

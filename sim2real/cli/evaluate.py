@@ -104,7 +104,9 @@ def command(
     from sim2real.evaluation.choice import check_choice
     from sim2real.evaluation.frames import recorded_source
     from sim2real.evaluation.table import check_copy, copy_frames
-    from sim2real.files import write_whole
+    from sim2real.files import check_writable, write_whole
+    from sim2real.inside import inside
+    from sim2real.places import STATE_FOLDER
 
     if file and not as_json:
         raise typer.BadParameter(f"what is {file} for? Write --json {file}", param_hint="FILE")
@@ -116,6 +118,7 @@ def command(
     told, files = _metric_options(sets or []), dict(_named_file(text) for text in weights or [])
     check_choice(named, told, files, detector)
     check_conversion(out)
+    check_writable(inside(out, STATE_FOLDER))
     check_images(source or recorded_source(out, read_record(out)), dataset)
     real = real or real_here()
     for place in real:

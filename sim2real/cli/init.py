@@ -63,12 +63,13 @@ def command(
     from sim2real.cli.console import out
     from sim2real.config import SETTINGS_FILE
     from sim2real.errors import SettingsError
+    from sim2real.files import write_whole
 
     path = Path(SETTINGS_FILE)
     if os.path.lexists(path):  # a link to nowhere, too, which would be written through
         message = f"{path}: exists already; edit it, or delete it first"
         raise SettingsError(message)
-    path.write_text(settings_text(sim, real or [], recipe), encoding="utf-8")
+    write_whole(path, settings_text(sim, real or [], recipe).encode())
     out.print(
         f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both, with checks: sim2real batch",
     )

@@ -24,6 +24,7 @@ from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import LEFTOVER, lock, write_whole
 from sim2real.inside import inside, is_link, open_regular, read_regular
 from sim2real.model import Direction
+from sim2real.places import is_conversion
 from sim2real.registry import registry
 from sim2real.stored import (
     Count,
@@ -397,8 +398,8 @@ def is_settled(out: Path, paths: Collection[str]) -> bool:
 def contents(out: Path) -> tuple[dict[str, int], list[str]]:
     """The files of a converted folder with their sizes, and the leftovers of killed writers, by relative path.
 
-    Of what a conversion keeps of itself only the translations are among them that a gate rejected. A link to a folder
-    is no folder, but a file that is too many.
+    Of what a conversion keeps of itself only the translations are among them that a gate rejected. Another conversion
+    that went into a folder of this one is no part of it. A link to a folder is no folder, but a file that is too many.
     """
     files, leftovers = {}, []
     pending = [""]
@@ -408,10 +409,10 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
             for entry in entries:
                 path = folder + entry.name
                 if entry.is_dir() and not is_link(entry.path):
-                    if path != STATE_FOLDER:
+                    if path == STATE_FOLDER:
+                        pending += [f"{_ASIDE}/"] if inside(out, _ASIDE).is_dir() else []
+                    elif not is_conversion(Path(entry.path)):
                         pending.append(f"{path}/")
-                    elif inside(out, _ASIDE).is_dir():
-                        pending.append(f"{_ASIDE}/")
                 elif (is_file := entry.is_file()) or entry.is_symlink():  # a link to nowhere too
                     with suppress(FileNotFoundError):  # other processes are at work
                         files[path] = entry.stat(follow_symlinks=is_file).st_size

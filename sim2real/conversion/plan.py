@@ -26,7 +26,7 @@ from sim2real.conversion.resizing import untold_intrinsics
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role, Side
 from sim2real.errors import DatasetError, Sim2RealError
-from sim2real.files import sha256_of
+from sim2real.files import check_writable, sha256_of
 from sim2real.model import GeneratorInfo, find_model, read_info
 from sim2real.places import command_line, is_conversion, is_run, not_a_folder
 from sim2real.registry import registry
@@ -325,6 +325,7 @@ def check_places(source: Path, out: Path) -> None:
         if is_conversion(source):
             message += f"; or is it the other way round? {command_line('sim2real', 'convert', out, source)}"
         raise Sim2RealError(message)
+    check_writable(out)
 
 
 def _within(inner: Path, outer: Path) -> bool:

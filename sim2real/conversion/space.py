@@ -2,18 +2,59 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim2real.conversion.carry import can_clone
 from sim2real.conversion.jobs import Job
-from sim2real.conversion.plan import Plan
-from sim2real.errors import Sim2RealError
-from sim2real.imageio import is_image
+from sim2real.conversion.plan import Plan, evenly
+from sim2real.errors import ImageError, Sim2RealError
+from sim2real.imageio import Picture, encode_picture, is_image, read_picture, resize_picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_SAMPLES = 3
 
 
-def bytes_to_write(plan: Plan) -> int:
-    """What the files still to do take, images estimated by their sources; links take nothing."""
-    return sum(_size(job) for job in plan.todo if _takes_space(plan, job))
+def bytes_to_write(plan: Plan, growth: float | None = None) -> int:
+    """What the files still to do take; links take nothing.
+
+    Args:
+        plan: What is to be done.
+        growth: How many times as large as their sources translations are; None: as many times as they have pixels.
+    """
+    jobs = [job for job in plan.todo if _takes_space(plan, job)]
+    return sum(round(job.size * growth) if growth and job.translate else _size(job) for job in jobs)
+
+
+def growth_of(plan: Plan) -> float:
+    """How many times as large as its source an image will be, were it not translated; 1 if that cannot be tried."""
+    before = after = 0
+    for job, picture in samples(plan):
+        before += job.size
+        after += len(encoded(plan, picture, picture.rgb))
+    return after / before if before else 1.0
+
+
+def samples(plan: Plan) -> Iterator[tuple[Job, Picture]]:
+    """A few of the frames to translate, evenly spread."""
+    for job in evenly([job for job in plan.todo if job.translate], _SAMPLES):
+        try:
+            yield job, read_picture(plan.source / job.path)
+        except ImageError:
+            continue
+
+
+def encoded(plan: Plan, picture: Picture, rgb: "NDArray[np.uint8]") -> bytes:
+    """A frame or its translation as it would be written."""
+    picture = replace(picture, rgb=rgb)
+    if size := plan.record.resize:
+        picture = resize_picture(picture, (size[0], size[1]))
+    return encode_picture(picture.rgb, picture, quality=plan.record.quality)
 
 
 def bytes_free(out: Path) -> int:

@@ -196,6 +196,11 @@ class Dataset:
             yield self.facts.notice
         if broken := self.tree.broken:
             yield f"{len(broken)} links or special files cannot be carried over, e.g. {broken[0]}"
+        if inner := self.tree.converted:
+            yield (
+                f"{len(inner)} converted datasets inside are left out and not carried, e.g. {inner[0]}: name that "
+                "folder itself to read it"
+            )
         if litter := self.tree.litter:
             yield f"{litter} files and folders that macOS has left (._name, __MACOSX) are passed over and not carried"
         for path in pointers(self.tree):

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from sim2real.errors import DatasetError
+from sim2real.imageio import is_image
 from sim2real.places import STATE_FOLDER as _STATE_FOLDER
-from sim2real.places import not_a_folder
+from sim2real.places import is_conversion, not_a_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,12 +137,13 @@ class PathMatch:
 class Tree:
     """The paths under a folder: one walk, names only, sorted; links to folders are followed unless they lead in a ring.
 
-    Patterns are regular expressions, matched without regard to case. Not seen are the tool's own ``.sim2real``, and
-    what macOS leaves beside files on foreign disks and in archives, ``._name`` and ``__MACOSX``: it has the names of
-    images and labels, but is neither.
+    Patterns are regular expressions, matched without regard to case. Not seen are the tool's own ``.sim2real``,
+    datasets that it has converted into a folder among other images, and what macOS leaves beside files on foreign disks
+    and in archives, ``._name`` and ``__MACOSX``: it has the names of images and labels, but is neither.
 
     Attributes:
         root: The folder.
+        converted: Folders that are left out, for a conversion made each of them, and there are other images too.
         litter: How many such files and folders of macOS there are.
         broken: Paths that nobody can carry: links to nowhere or back to a folder around them, sockets and the like.
     """
@@ -150,6 +152,7 @@ class Tree:
         if message := not_a_folder(root):
             raise DatasetError(message)
         self.root = root
+        self.converted: list[str] = []
         self.litter = 0
         self.broken: list[str] = []
         self._folders: dict[str, list[str]] = {}  # "a/b/" -> its entries in order, those of folders with a slash
@@ -175,9 +178,7 @@ class Tree:
                             if _leads_back(os.path.realpath(entry.path), around):
                                 self.broken.append(path)
                                 continue
-                        if entry.name == _LITTER_FOLDER:
-                            self.litter += 1
-                        elif path != STATE_FOLDER:
+                        if not self._passes_over(folder, entry.name):
                             names.append(f"{entry.name}/")
                             pending.append((f"{path}/", around))
                     elif _LITTER_FILE.fullmatch(entry.name):
@@ -187,9 +188,28 @@ class Tree:
                     else:
                         self.broken.append(path)
             names.sort()
+        if self.converted:
+            self._leave_out_converted()
         self._folders = dict(sorted(self._folders.items()))
         self._in_any_case = {folder.lower(): folder.rstrip("/") for folder in reversed(self._folders)}
         self.broken.sort()
+
+    def _passes_over(self, folder: str, name: str) -> bool:
+        self.litter += name == _LITTER_FOLDER
+        if folder and name == STATE_FOLDER and is_conversion(self.root / folder):
+            self.converted.append(folder)
+        return name in (_LITTER_FOLDER, STATE_FOLDER)
+
+    def _leave_out_converted(self) -> None:
+        """Conversions somewhere in a dataset are no part of it; where all images are theirs, they are what it is."""
+        inner, self.converted = tuple(sorted(self.converted)), []
+        own = {folder: names for folder, names in self._folders.items() if not folder.startswith(inner)}
+        if any(is_image(name) for names in own.values() for name in names):
+            self.converted = [folder.rstrip("/") for folder in inner]
+            self.broken = [path for path in self.broken if not path.startswith(inner)]
+            self._folders = {
+                folder: [name for name in names if folder + name not in inner] for folder, names in own.items()
+            }
 
     def __iter__(self) -> Iterator[str]:
         """Every file, in the order of the paths."""

@@ -5,29 +5,26 @@ Tags and attributes: <https://docs.cvat.ai/docs/other/xml_format>.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
-from weakref import WeakKeyDictionary
 from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.base import Frame, Role
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.datasets.masks import decode_runs
-from sim2real.datasets.naming import find_images
-from sim2real.datasets.readers import finite, read_head, remembered, size_of, telling, whole_size
+from sim2real.datasets.naming import NamingFiles
+from sim2real.datasets.readers import finite, remembered, size_of, telling, whole_size
 from sim2real.datasets.resizing import Resizing
 from sim2real.datasets.resizing_shapes import CVAT
 from sim2real.datasets.shapes import Shape, ellipse, label_of, rectangle
 from sim2real.errors import DatasetError
 
-_OWN: Final = re.compile(rb"<annotations[\s>]")
-_MOST: Final = 64  # XML files in a folder: one that has more has a file for each image
 _OUTLINED: Final = frozenset({"polygon", "ellipse", "mask"})
 _REGIONS: Final = _OUTLINED | {"box"}
 
@@ -50,12 +47,14 @@ class _Document:
     images: dict[str, _Image] = field(default_factory=dict)
 
 
-class Cvat:
+class Cvat(NamingFiles):
     """CVAT for images: annotations.xml with images/a.jpg, or the images anywhere."""
 
     name: ClassVar[str] = "cvat"
     rule: ClassVar[str] = "an XML file of CVAT for images, and the images that it names"
-    counted: ClassVar[bool] = True
+    noun: ClassVar[str] = "XML files of CVAT"
+    suffix: ClassVar[str] = ".xml"
+    own: ClassVar[re.Pattern[bytes]] = re.compile(rb".{,4096}?<annotations[\s>]", re.DOTALL)
     resizing: ClassVar[Resizing] = ((r"\.xml$", CVAT),)
     sparse: ClassVar[Sequence[str]] = ()
     facts: ClassVar[Facts] = Facts(
@@ -80,31 +79,18 @@ class Cvat:
         folder="task",
     )
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._claims: Mapping[str, tuple[str, str]] = {}
-
     @classmethod
-    def recognise(cls, tree: Tree) -> Match | None:
-        """An XML file of the format, and images that it names."""
-        images = len(_listed(tree)[1])
-        return Match(cls.rule, images) if images else None
+    def names(cls, path: Path) -> Iterable[str]:
+        """The images that a file names."""
+        return _read(path).images
 
-    def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image that a file names."""
-        _, self._claims = _listed(tree)
-        for index, (image, (path, _)) in enumerate(self._claims.items()):
-            labels = dict.fromkeys(_kinds(tree.root / path), path)
-            yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
+    def kinds(self, path: Path) -> Sequence[str]:
+        """Boxes, and where there are outlines what these enclose."""
+        return _kinds(path)
 
     def role(self, path: str) -> Role | None:
         """Files of the format are labels, whether their images are there or not."""
         return Role.LABEL if path in {file for file, _ in self._claims.values()} else None
-
-    def warnings(self, tree: Tree) -> Iterator[str]:
-        """Images that are told of and not there."""
-        if missing := _listed(tree)[0]:
-            yield f"{len(missing)} images that XML files of CVAT name are not there, e.g. {missing[0]}"
 
     def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:  # noqa: ARG002  one for all kinds
         """The size of the image that the file tells."""
@@ -123,34 +109,6 @@ class Cvat:
                 _shape(tag, values) for tag, values in shapes if tag in (_REGIONS if kind == "boxes" else _OUTLINED)
             ]
             return label_of(kind, regions, size, document.classes)
-
-
-_Listed = tuple[list[str], Mapping[str, tuple[str, str]]]
-_LISTED: Final[WeakKeyDictionary[Tree, _Listed]] = WeakKeyDictionary()
-
-
-def _listed(tree: Tree) -> _Listed:
-    """The names of images that are not there; of the others file and name, by path."""
-    if tree not in _LISTED:
-        missing: list[str] = []
-        claims: dict[str, tuple[str, str]] = {}
-        for file in _files(tree):
-            for name, image in find_images(tree, file, _read(tree.root / file).images):
-                if image:
-                    claims.setdefault(image, (file, name))
-                else:
-                    missing.append(name)
-        _LISTED[tree] = missing, dict(sorted(claims.items()))
-    return _LISTED[tree]
-
-
-def _files(tree: Tree) -> Iterator[str]:
-    for folder in ("", *tree.folders):
-        names = [name for name in tree.names(folder) if name.lower().endswith(".xml")]
-        for name in names if len(names) <= _MOST else ():
-            path = f"{folder}/{name}" if folder else name
-            if _OWN.search(read_head(tree.root / path, 4096)):
-                yield path
 
 
 @remembered(8)

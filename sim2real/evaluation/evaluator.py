@@ -236,6 +236,7 @@ def _of_none(converted: Converted, real: Sequence[Path], options: EvaluateOption
 def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:
     evaluation_path(out).parent.mkdir(exist_ok=True)
     write_frames(out, rows)
+    evaluation_path(out).unlink(missing_ok=True)  # an earlier one has another table: better none than that
     write_evaluation(out, evaluation)
 
 

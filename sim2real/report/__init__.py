@@ -6,7 +6,7 @@ from pathlib import Path
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
-from sim2real.files import write_whole
+from sim2real.files import check_writable, write_whole
 from sim2real.inside import inside
 from sim2real.places import absent, is_run
 from sim2real.report.conversion import conversion_page
@@ -63,6 +63,7 @@ def write_report(
     if not file.parent.is_dir():
         message = f"{file}: name a file in a folder that is there"
         raise Sim2RealError(message)
+    check_writable(file.parent)
     page, known = (
         _conversion_page(folder, frames, run, real=real, progress=progress)
         if conversion

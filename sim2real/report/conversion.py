@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from operator import attrgetter
 from shlex import quote
@@ -66,12 +66,16 @@ def conversion_page(
     Raises:
         Sim2RealError: There is no frame that the user can mean.
     """
+    pictures = draw_real(conversion) if real else []
+    if real and not pictures and conversion.evaluation and (compared := conversion.evaluation.pictures):
+        gone = f"The real pictures that it was compared with are not at hand, e.g. {compared[0]}: none is shown."
+        conversion = replace(conversion, remarks=[*conversion.remarks, gone])
     chosen = choose(conversion, wanted)
     large = draw_large(conversion, chosen, progress)
     table = _Table(conversion, large, draw_small(conversion, chosen, progress))
     sections = [
         _verdict(conversion, run),
-        _viewer(conversion, large, draw_real(conversion) if real else []),
+        _viewer(conversion, large, pictures),
         _figures(conversion),
         _classes(conversion),
         _distribution(conversion, table),

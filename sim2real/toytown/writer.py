@@ -84,7 +84,9 @@ def render_dataset(
         if out.exists():
             out.rmdir()
         staging.replace(out)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and (error.filename is None or error.filename == str(staging)):
+            error.filename = str(out)  # a full disk names no file
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return done

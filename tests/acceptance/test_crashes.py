@@ -47,13 +47,6 @@ def work(tmp_path_factory: pytest.TempPathFactory, write_vkitti: Write, write_ru
 
 
 @pytest.fixture(scope="module")
-def nursery(work: Path) -> Iterator[Nursery]:
-    nursery = Nursery(work)
-    yield nursery
-    nursery.close()
-
-
-@pytest.fixture(scope="module")
 def seconds(work: Path, nursery: Nursery) -> float:
     """How long an undisturbed conversion takes."""
     begin = time.monotonic()

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,13 +33,6 @@ def work(tmp_path_factory: pytest.TempPathFactory, paint: Paint, write_vkitti: W
     write_vkitti(folder / "in", 12, size=(96, 64))
     write_run(folder / "runs/town")
     return folder
-
-
-@pytest.fixture(scope="module")
-def nursery(work: Path) -> Iterator[Nursery]:
-    nursery = Nursery(work)
-    yield nursery
-    nursery.close()
 
 
 @pytest.fixture(scope="module")

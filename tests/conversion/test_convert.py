@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2real.conversion import ConversionSummary, ConvertOptions, make_plan, verify
+from sim2real.datasets import open_dataset
 from sim2real.errors import Sim2RealError
 from sim2real.model import load
 
@@ -360,3 +361,32 @@ def test_a_folder_that_another_tool_filled_is_not_converted_into_though_it_was_e
     with pytest.raises(Sim2RealError, match="not empty, and no conversion"):
         translate(source, out)
     assert (out / "precious.png").read_text() == "another tool's"
+
+
+def test_a_conversion_inside_of_another_dataset_is_no_part_of_it(
+    tmp_path: Path, translate: Translate, write_vkitti: Write, paint: Write, tree: ReadTree
+) -> None:
+    paint(tmp_path / "in", 1)
+    other = write_vkitti(tmp_path / "other", 1)
+    before = open_dataset(other)
+    paths, roles = [*before.tree], before.roles()
+    for inner in ("converted", "Scene01/clone/frames/rgb/Camera_1"):
+        translate(tmp_path / "in", other / inner, gate=("preservation>=1",))  # .sim2real holds the rejected one
+    after = open_dataset(other)
+    assert ([*after.tree], after.roles(), len(list(after.frames()))) == (paths, roles, len(list(before.frames())))
+    assert "2 converted datasets inside are left out and not carried" in "\n".join(after.warnings())
+    assert [path for path in tree(translate(other, tmp_path / "out").out) if "converted" in path] == []
+
+    translate(tmp_path / "in", tmp_path / "out/later")
+    assert verify(tmp_path / "out").ok
+    assert translate(other, tmp_path / "out").converted == 0
+
+
+def test_conversions_beside_each_other_are_one_dataset(tmp_path: Path, translate: Translate, paint: Write) -> None:
+    paint(tmp_path / "in", 2)
+    for name in ("a", "b"):
+        translate(tmp_path / "in", tmp_path / "all" / name, gate=("preservation>=1",))
+    (tmp_path / "all/README.txt").write_text("both")
+    together = open_dataset(tmp_path / "all")
+    assert together.roles() == {"IMAGE": 4, "LABEL": 0, "AUX": 1, "PSEUDO": 0, "STALE": 0}
+    assert [line for line in together.warnings() if "converted" in line] == []

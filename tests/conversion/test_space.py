@@ -3,12 +3,15 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from sim2real.conversion import ConversionSummary, ConvertOptions, make_plan, space
+from sim2real.conversion.forecast import forecast
 from sim2real.errors import Sim2RealError
 
 Write = Callable[..., Path]
@@ -90,3 +93,21 @@ def test_a_file_system_that_takes_no_more_files(
     assert translate(source, tmp_path / "out", overwrite=True).failed == []
     monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(**roomy, f_files=0, f_favail=0))
     assert translate(source, tmp_path / "other").failed == []
+
+
+def test_what_translations_will_take_is_tried_on_some(
+    tmp_path: Path, run: Path, translate: Translate, paint: Write
+) -> None:
+    paint(tmp_path / "in", 8, size=(160, 96))
+    for path in (tmp_path / "in").iterdir():
+        with Image.open(path) as image:
+            image.convert("RGB").save(path.with_suffix(".jpg"), quality=30)
+        path.unlink()
+    options = ConvertOptions(model=run, device="cpu", precision="fp32")
+    for name, resize in (("same", None), ("larger", (320, 192))):
+        plan = make_plan(tmp_path / "in", tmp_path / name, replace(options, resize=resize))
+        found = forecast(plan, options, lambda _line: None)
+        assert found
+        translate(tmp_path / "in", tmp_path / name, resize=resize)
+        assert space.bytes_to_write(plan, found[0]) == pytest.approx(size(tmp_path / name, "*.jpg"), rel=0.2)
+        assert space.growth_of(plan) > 1.2

@@ -14,6 +14,7 @@ import pytest
 from sim2real.conversion import ConvertOptions, convert
 from sim2real.datasets import open_dataset
 from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
+from sim2real.evaluation import evaluator
 from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
 from sim2real.evaluation.figures import Evaluation, Figure, frames_path, read_evaluation
 from sim2real.evaluation.table import copy_frames
@@ -283,3 +284,24 @@ def test_a_source_is_never_written_to(town: Path) -> None:
     with pytest.raises(Sim2RealError, match="this is the source itself"):
         run(town, town / "sim")
     assert not (town / "sim/.sim2real").exists()
+
+
+@pytest.mark.parametrize("name", ["evaluation.csv", "evaluation.json"])
+def test_on_a_full_disk_no_table_is_left_with_the_verdict_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fill(path: Path, data: bytes) -> None:
+        if path.name == name:
+            raise OSError(28, "No space left on device")
+        write_whole(path, data)
+
+    found = Evaluation(
+        tool_version="1", source="", real="", settings={}, counts={}, verdict="PASS", reasons=(), figures=()
+    )
+    evaluator._keep(tmp_path, found, [{"path": "old"}])
+    before = frames_path(tmp_path).read_bytes()
+    monkeypatch.setattr("sim2real.evaluation.table.write_whole", fill)
+    monkeypatch.setattr("sim2real.evaluation.figures.write_whole", fill)
+    with pytest.raises(OSError, match="No space left"):
+        evaluator._keep(tmp_path, found, [{"path": "new"}])
+    assert (frames_path(tmp_path).read_bytes() == before) == (read_evaluation(tmp_path) == found)

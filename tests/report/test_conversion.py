@@ -69,7 +69,8 @@ def test_the_headline_is_the_verdict_with_its_reason_the_change_and_the_realism(
 def test_the_headline_of_a_pass_tells_what_no_figure_sees(evaluated: Path) -> None:
     found = read_evaluation(evaluated)
     assert found
-    write_evaluation(evaluated, dataclasses.replace(found, verdict="PASS", reasons=("nearer to real pictures", "new_edges 0")))
+    reasons = ("nearer to real pictures", "new_edges 0")
+    write_evaluation(evaluated, dataclasses.replace(found, verdict="PASS", reasons=reasons))
     page = write_report(evaluated).read_text("utf-8")
     assert "nearer to real pictures; no figure sees periodic patterns (checkerboards) or halos" in page
     assert "look at the pictures</p>" in page[: page.index("<section")]
@@ -89,8 +90,15 @@ def test_real_pictures_stand_beside_unless_they_must_not_be_passed_on(
     assert len(without) < len(page)
     (real / "0000.png").unlink()
     assert write_report(evaluated).read_text("utf-8").count('alt="A real picture"') == 3
+    gone = "The real pictures that it was compared with are not at hand, e.g. photos/0000.png: none is shown."
+    assert gone not in words(write_report(evaluated))
     shutil.rmtree(real)
-    assert 'class="beside"' not in write_report(evaluated).read_text("utf-8")
+    real.mkdir()
+    (real / "0004.png").symlink_to("/dev/zero")
+    file = write_report(evaluated)
+    assert 'class="beside"' not in file.read_text("utf-8")
+    assert gone in words(file)
+    assert gone not in words(write_report(evaluated, real=False))
 
 
 def test_a_training_that_is_no_good_is_told_of_its_conversion(evaluated: Path, toytown: Path) -> None:
