@@ -172,7 +172,7 @@ def test_ctrl_c_twice_quits_in_the_middle_of_a_step(begin: Begin, tmp_path: Path
     read_until(process, "Ctrl-C gives up")
     process.send_signal(signal.SIGINT)
     said = finish(process)
-    assert (process.returncode, said) == (130, "")
+    assert (process.returncode, said) == (130, "interrupted\n")
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")] == ["step_00000003"]
 
 
