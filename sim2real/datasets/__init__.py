@@ -236,8 +236,8 @@ class Dataset:
         labels = [path for path, role in self.files() if role is Role.LABEL and path not in claimed]
         if not claimed and (lonely := [path for path in labels if not path.endswith(".json")]):
             yield (
-                f"no image has labels, though {len(lonely)} files of labels are there, e.g. {lonely[0]}: "
-                f"`sim2real datasets {self.name}` shows where they belong"
+                f"no image has labels that are read, though {len(lonely)} files of labels are there, e.g. {lonely[0]}: "
+                f"`sim2real datasets {self.name}` shows which are, and where they belong"
             )
         elif lonely := without_image(labels, claimed):
             yield f"{len(lonely)} label files belong to no image, e.g. {lonely[0]}"
