@@ -74,8 +74,9 @@ def check_writable(folder: Path) -> None:
     if not there.is_dir():
         raise Sim2RealError(f"{folder}: cannot be made: {there} is no folder; name another place")
     if not os.access(there, os.W_OK | os.X_OK):
-        message = f"{folder}: cannot be written: no permission in {there}, or its disk is read-only"
-        raise Sim2RealError(f"{message}; name another place")
+        is_read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        why = os.strerror(errno.EROFS if is_read_only else errno.EACCES)
+        raise Sim2RealError(f"{folder}: cannot be written: {why}: {there}; name another place")
 
 
 def sha256_of(path: Path) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -193,9 +193,12 @@ def test_who_comes_late_or_comes_again_disturbs_nobody(work: Path, alone: dict[s
 
 def test_a_second_group_stays_outside(work: Path, alone: dict[str, str], start: Start) -> None:
     out = work / "groups"
-    group = [start(out, env=srun(index, 2)) for index in range(2)]
-    wait_until_at_work(group[1], out, 2)
-    with stopped(group[0]), stopped(group[1]):
+    group = []
+    with ExitStack() as at_work:
+        for index in range(2):
+            group.append(start(out, env=srun(index, 2)))
+            wait_until_at_work(group[index], out, index + 1)
+            at_work.enter_context(stopped(group[index]))
         before = digests(out)
         strangers = [start(out, env=env) for env in (srun(0, 2), srun(2, 3), {})]
         for stranger in strangers:
