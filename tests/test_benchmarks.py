@@ -31,14 +31,27 @@ ROOT = Path(__file__).parents[1]
     [
         ("cli", ["| sim2real --help ", "| python -c 'import torch' "]),
         ("listing", ["| os.walk ", "| files and roles ", "400 IMAGE, 1700 LABEL, 100 AUX", "| kitti-raw | "]),
-        ("train", ["| vkitti2kitti 256x64 ", "| cyclegan 64x64 ", "sim2real fp32", "compiled"]),
+        pytest.param(
+            "train",
+            ["| vkitti2kitti 256x64 ", "| cyclegan 64x64 ", "sim2real fp32", "compiled"],
+            marks=pytest.mark.slow,
+        ),
         ("loading", ["| Pillow and torchvision ", "| sim2real, cache, 2 workers "]),
         ("judge", ["| identity ", "| trees in the sky ", "| a judgement "]),
-        ("preservation", ["| identity ", "| vehicles faded ", "| the town's own real look "]),
+        pytest.param(
+            "preservation",
+            ["| identity ", "| vehicles faded ", "| the town's own real look "],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "photos", ["| texture coordinates ", "| overexposed ", "| MNIST-M, 28x28 "], marks=pytest.mark.slow
+        ),
         ("convert", ["| vkitti2kitti, JPG ", "| vkitti2kitti, PNG ", "| cyclegan, JPG ", "| cyclegan, PNG "]),
     ],
 )
 def test_a_benchmark_prints_its_table(script: str, rows: list[str]) -> None:
+    if script == "photos" and "SIM2REAL_TEST_DATA" not in os.environ:
+        pytest.skip("SIM2REAL_TEST_DATA does not name the folder of the real samples")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--quick"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)

@@ -237,7 +237,10 @@ def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace: P
     assert not (workplace / "runs").exists()
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9), (signal.SIGINT, 130)],
+)
 def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(
     done: Path, workplace: Path, cli: Cli, how: signal.Signals, code: int
 ) -> None:
