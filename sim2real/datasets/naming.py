@@ -1,6 +1,7 @@
 """Which image a file means that names images: labelling tools write the names of what was uploaded to them."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -15,7 +16,7 @@ _Listed = tuple[list[str], Mapping[str, tuple[str, str]]]
 _LISTED: Final[WeakKeyDictionary[Tree, dict[type, _Listed]]] = WeakKeyDictionary()
 
 
-class NamingFiles:
+class NamingFiles(ABC):
     """Layouts of which a file names the images that it has the labels of, and lies anywhere among them.
 
     Attributes:
@@ -36,9 +37,9 @@ class NamingFiles:
         self._claims: Mapping[str, tuple[str, str]] = {}
 
     @classmethod
+    @abstractmethod
     def names(cls, path: Path) -> Iterable[str]:
         """The images that a file names."""
-        raise NotImplementedError
 
     def kinds(self, path: Path) -> Sequence[str]:  # noqa: ARG002  most files have the same
         """The kinds of labels that a file has."""

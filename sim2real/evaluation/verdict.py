@@ -98,16 +98,15 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
     Returns:
         The verdict and its reasons, the worst first; what is good is told of a PASS alone, first what was won.
     """
-    same = unchanged(figures)
-    found: list[_Finding] = [("WARN", same)] if same else [*_labels(figures), *_looks(figures)]
+    same, kept, won = unchanged(figures), _labels(figures), _looks(figures)
+    found: list[_Finding] = [("WARN", same)] if same else [*kept, *won]
     found += [("WARN", concern) for concern in concerns]
     if frames < FEWEST_FRAMES:
         found.append(("WARN", f"{frames} frames are too few to be sure; a PASS takes {FEWEST_FRAMES}"))
     worst: State = max((state for state, _ in found), key=_ORDER.index)
     if worst == "PASS":
-        return worst, tuple(text for _, text in [*_looks(figures), *_labels(figures)])
-    told = ("FAIL", "WARN")
-    return worst, tuple(text for state in told for its, text in found if its == state)
+        return worst, tuple(text for _, text in [*won, *kept])
+    return worst, tuple(text for state in ("FAIL", "WARN") for its, text in found if its == state)
 
 
 def unchanged(figures: Sequence[Figure]) -> str:
