@@ -73,8 +73,9 @@ def conversion_page(
     chosen = choose(conversion, wanted)
     large = draw_large(conversion, chosen, progress)
     table = _Table(conversion, large, draw_small(conversion, chosen, progress))
+    of_training = _of_bad_training(run)
     sections = [
-        _verdict(conversion, run),
+        _verdict(conversion, of_training),
         _viewer(conversion, large, pictures),
         _figures(conversion),
         _classes(conversion),
@@ -92,26 +93,34 @@ def conversion_page(
     return Page(
         title=conversion.name,
         subtitle=f"A conversion {how}" + (f" with sim2real {record.tool_version}" if record else ""),
-        state=_state(conversion),
-        headline=_headline(conversion.evaluation),
+        state=_state(conversion, of_training),
+        headline=_headline(conversion.evaluation, of_training),
         facts=[*_facts(conversion)],
         sections=[section for section in sections if section],
     )
 
 
-def _headline(evaluation: Evaluation | None) -> str:
+def _of_bad_training(run: Run | None) -> list[str]:
+    """What held-out images say against a training, which no verdict on a conversion knows; nothing of others."""
+    training = standing_of(run) if run else None
+    return [f"its training is {training.text}"] if training and training.state == "bad" else []
+
+
+def _headline(evaluation: Evaluation | None, of_training: Sequence[str]) -> str:
     """Why the verdict is what it is, the most important reason; of a good one also what it does not see."""
     if not evaluation or not evaluation.reasons:
-        return ""
-    return "; ".join([evaluation.reasons[0], *([UNSEEN] if evaluation.verdict == "PASS" else [])])
+        return "; ".join(of_training)
+    unseen = [UNSEEN] if evaluation.verdict == "PASS" else []
+    return "; ".join([*of_training, evaluation.reasons[0], *unseen])
 
 
-def _state(conversion: Conversion) -> tuple[str, str]:
+def _state(conversion: Conversion, of_training: Sequence[str]) -> tuple[str, str]:
     if conversion.done < conversion.total:
         return "not finished", "open"
     if conversion.evaluation is None:
         return "not evaluated", "open"
-    return conversion.evaluation.verdict, _STATES[conversion.evaluation.verdict]
+    verdict = conversion.evaluation.verdict
+    return verdict, "open" if of_training and verdict == "PASS" else _STATES[verdict]
 
 
 def _facts(conversion: Conversion) -> Iterator[Fact]:
@@ -160,14 +169,12 @@ def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
                 yield Fact("Gap closed", f"{(before - after) / (before - floor):.0%}", f"to reality, by {each.name}")
 
 
-def _verdict(conversion: Conversion, run: Run | None) -> Section:
+def _verdict(conversion: Conversion, of_training: Sequence[str]) -> Section:
     evaluation = conversion.evaluation
-    training = standing_of(run) if run else None
-    of_training = [f"Its training is {training.text}."] if training and training.state == "bad" else []
     content = {
-        "state": _state(conversion),
-        "reasons": evaluation.reasons if evaluation else (),
-        "notes": [*of_training, *conversion.remarks, *(evaluation.notes if evaluation else ())],
+        "state": _state(conversion, of_training),
+        "reasons": [*of_training, *(evaluation.reasons if evaluation else ())],
+        "notes": [*conversion.remarks, *(evaluation.notes if evaluation else ())],
         "unseen": f"{UNSEEN[0].upper()}{UNSEEN[1:]}." if evaluation else "",
         "real": evaluation.real if evaluation else "",
         "command": None if evaluation else f"sim2real evaluate {quote(str(conversion.folder))} --real REAL",
