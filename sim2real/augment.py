@@ -80,12 +80,20 @@ class Augment:
 
         Equal seeds give equal results, None the middle without augmentation.
         """
+        return np.ascontiguousarray(self._transformed(seed, image=scaled)["image"])
+
+    def places(self, width: int, height: int, *, seed: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which rows and columns of a scaled frame of this size :meth:`cut` shows with that seed, in their order."""
+        pixels = np.arange(width * height, dtype=np.int32).reshape(height, width)
+        blank = np.zeros((height, width, 3), np.uint8)
+        shown = self._transformed(seed, image=blank, mask=pixels)["mask"]
+        return shown[:, 0] // width, shown[0] % width
+
+    def _transformed(self, seed: int | None, **targets: NDArray[Any]) -> dict[str, Any]:
         if seed is None:
-            result = self._fixed(image=scaled)["image"]
-        else:
-            self._random.set_random_seed(seed)
-            result = self._random(image=scaled)["image"]
-        return np.ascontiguousarray(result)
+            return dict(self._fixed(**targets))
+        self._random.set_random_seed(seed)
+        return dict(self._random(**targets))
 
 
 def match_histogram(image: NDArray[np.uint8], reference: NDArray[np.uint8], *, blend: float) -> NDArray[np.uint8]:

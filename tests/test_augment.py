@@ -128,3 +128,32 @@ def test_a_scaled_frame_covers_the_window_and_is_not_scaled_again(
 def test_an_unknown_augmentation_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"data\.augment: no augmentation is called 'flip'; known: hflip, vflip"):
         Augment((8, 8), names=["flip"])
+
+
+@given(
+    size=sizes,
+    window=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    seed=st.none() | st.integers(0, 2**32 - 1),
+    names=st.lists(st.sampled_from(["hflip", "vflip"]), unique=True),
+)
+def test_places_tell_which_pixels_a_cut_shows(
+    size: tuple[int, int], window: tuple[int, int], seed: int | None, names: list[str]
+) -> None:
+    window = min(window[0], size[0]), min(window[1], size[1])
+    augment, image = Augment(window, names=names), noise(*size)
+    rows, columns = augment.places(*size, seed=seed)
+    assert np.array_equal(image[rows[:, None], columns], augment.cut(image, seed=seed))
+
+
+def test_changes_of_light_move_no_places() -> None:
+    every = Augment((24, 16), names=sorted(AUGMENTATIONS))
+    image = gradient(60, 40)
+    for seed in range(10):
+        rows, columns = every.places(60, 40, seed=seed)
+        shown = every.cut(image, seed=seed).astype(int)
+        right, down = (
+            np.corrcoef(shown[..., channel].ravel(), image[rows[:, None], columns][..., channel].ravel())
+            for channel in (0, 1)
+        )
+        assert right[0, 1] > 0.9
+        assert down[0, 1] > 0.9

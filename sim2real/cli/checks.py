@@ -69,7 +69,7 @@ def check_training(config: "Config", *, begins: bool) -> None:
 
 def _require_apart(config: "Config", real: Path) -> None:
     """Make sure that no image is on both sides, where one folder is inside the other."""
-    from sim2real.datasets.sources import find_pictures, image_path, shared
+    from sim2real.datasets.sources import find_pictures, shared
 
     sim, data = config.sim_place, config.data
     roots = sim.resolve(), real.resolve()
@@ -81,7 +81,7 @@ def _require_apart(config: "Config", real: Path) -> None:
     ) -> list[Path]:
         dataset = find_pictures(place, more).dataset
         frames = dataset.frames(include, exclude) if dataset else ()
-        return [image_path(frame) for frame in frames if frame.side in (None, side)]
+        return [frame.path for frame in frames if frame.side in (None, side)]
 
     first, second = ("real", "sim") if config.swap else ("sim", "real")
     simulated = images(sim, first, data.sim_include, data.sim_exclude, data.sim_as_image)

@@ -67,6 +67,11 @@ class Frame:
         if not all(self.labels.values()):
             object.__setattr__(self, "labels", {kind: path for kind, path in self.labels.items() if path})
 
+    @property
+    def path(self) -> Path:
+        """Where the image lies."""
+        return (self.dataset.root if self.dataset else Path()) / self.image
+
     def load_image(self) -> "NDArray[np.uint8]":
         """Decode the image: RGB uint8 (H, W, 3), not rotated, whatever the file says.
 

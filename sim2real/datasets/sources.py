@@ -59,11 +59,6 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def image_path(frame: Frame) -> Path:
-    """Where the image of an open dataset's frame lies."""
-    return (frame.dataset.root if frame.dataset else Path()) / frame.image
-
-
 def find_pictures(path: Path, as_image: Sequence[str] = ()) -> Place:
     """Look what is at a path.
 
@@ -180,7 +175,7 @@ def _require_distinct(sources: Sequence[Source]) -> None:
     found = dict[Path, Path]()
     folder_of = cache(Path.resolve)  # one may be a link to another
     for source in sources:
-        for path in map(image_path, source.frames):
+        for path in (frame.path for frame in source.frames):
             if (other := found.setdefault(folder_of(path.parent) / path.name, source.path)) is not source.path:
                 raise DatasetError(f"{source.path}: {path} is also one of {other}; name each place once")
 

@@ -14,7 +14,7 @@ from sim2real import __version__
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
-from sim2real.datasets.sources import image_path, open_sources, shared
+from sim2real.datasets.sources import open_sources, shared
 from sim2real.datasets.video import Drawing
 from sim2real.devices import resolve_device
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
@@ -153,7 +153,7 @@ def _evaluate(
         return evaluation
     pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
     sizes = _sizes([pair.translation for pair in pairs])
-    view = common_view(sizes, _sizes([image_path(picture) for picture in pictures]))
+    view = common_view(sizes, _sizes([picture.path for picture in pictures]))
     progress("listing", 1, 1)
     tell(
         f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
@@ -206,7 +206,7 @@ def _evaluate(
         alarms=alarms,
         notes=(*converted.notes, *_left_out(converted), *remarks, *notes),
         timings=_timings(stages, seen.seconds, seen_real.seconds, seconds),
-        pictures=tuple(str(image_path(picture).resolve()) for picture in _spread(pictures, _KEPT_PICTURES)),
+        pictures=tuple(str(picture.path.resolve()) for picture in _spread(pictures, _KEPT_PICTURES)),
     )
     _keep(out, evaluation, _rows(converted, values))
     return evaluation
@@ -266,8 +266,8 @@ def _real_frames(
 def _require_apart(reals: Sequence[Frame], converted: Converted) -> None:
     """Make sure that frames are not compared with themselves."""
     pairs = [*converted.pairs, *converted.rejected, *converted.missing]
-    sources = [pair.original or image_path(pair.frame) for pair in pairs]
-    pictures = [image_path(picture) for picture in reals]
+    sources = [pair.original or pair.frame.path for pair in pairs]
+    pictures = [picture.path for picture in reals]
     for what, others in (("the source", sources), ("OUT", [pair.translation for pair in pairs])):
         if both := shared(pictures, others):
             message = f"{both[0]}: one of the real pictures and an image of {what}, as are {len(both) - 1} more; "

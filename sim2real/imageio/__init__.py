@@ -57,6 +57,7 @@ __all__ = [
     "replace_values",
     "resize",
     "resize_picture",
+    "scaled_part",
     "written_again",
 ]
 
@@ -175,6 +176,19 @@ def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
     with _naming(path):
         data = path.read_bytes()
         return _of(data, path).read_picture(data, size).rgb
+
+
+def scaled_part(path: Path, size: Sizing) -> tuple[int, int]:
+    """The (W, H) of the stored pixels, from the top left, that :func:`read_scaled` shows: all but of some JPEG files.
+
+    Raises:
+        ImageError: It cannot be read, or is no image.
+    """
+    header = read_header(path)
+    if header.format != "JPEG":
+        return header.width, header.height
+    with _naming(path):
+        return jpeg.scaled_part(path.read_bytes(), size)
 
 
 def read_picture(path: Path) -> Picture:

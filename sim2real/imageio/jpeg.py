@@ -127,6 +127,22 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     return pixels.picture("JPEG", notes=notes, metadata=b"".join(metadata))
 
 
+def scaled_part(data: bytes, size: Sizing) -> tuple[int, int]:
+    """The (W, H) of the stored pixels, from the top left, that a scaled photo shows.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    with opened(JpegImageFile, _bare(*_segments(data))) as image:
+        width, height = image.size
+        drafted = image.draft(None, size(width, height))
+        if drafted is None:
+            return width, height
+        reduced = drafted[1][2:]
+        factor = round(width / reduced[0])
+        return int(reduced[0]) * factor, int(reduced[1]) * factor
+
+
 def read_label(data: bytes) -> NDArray[Any]:
     """The decoded values, (H, W) or (H, W, C).
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from sim2real.augment import Augment
 from sim2real.config import Config
 from sim2real.datasets.base import Frame, Side
-from sim2real.datasets.sources import Source, image_path, one_domain, open_folder, open_sources
+from sim2real.datasets.sources import Source, one_domain, open_folder, open_sources
 from sim2real.datasets.video import Drawing, Drawn, Report
 from sim2real.devices import kind_of
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
@@ -149,7 +149,7 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source]) -> Domai
         )
         raise DatasetError(message)
     order = [*train, *sorted(held_out)]
-    paths = [image_path(frames[number]) for number in order]
+    paths = [frames[number].path for number in order]
     stamps = [stamp_of(path) for path in paths]
     names = [frame.image for frame in frames]
     if len(sources) > 1:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sim2real.datasets.sources import Source, find_pictures, image_path, open_sources
+from sim2real.datasets.sources import Source, find_pictures, open_sources
 from sim2real.datasets.video import Drawing
 from sim2real.errors import DatasetError
 
@@ -49,7 +49,7 @@ def test_folders_of_other_layouts_and_videos_are_one_side(tmp_path: Path, paint:
         (plain, "images", 4), (kitti, "kitti-object", 3), (video, "video", 5),
     ]  # fmt: skip
     for source in sources:
-        assert all(image_path(frame).is_file() and frame.load_image().shape[2] == 3 for frame in source.frames)
+        assert all(frame.path.is_file() and frame.load_image().shape[2] == 3 for frame in source.frames)
     assert {frame.sequence for frame in sources[2].frames} == {sources[2].drawn[0].folder.name}
     (note,) = sources[1].notes
     assert note.startswith(f"{kitti}: recognised as kitti-object, so no frames are drawn from its videos (1); name ")

@@ -1,0 +1,146 @@
+"""Labels as networks, losses and methods see them: arrays on the pixels of the image that they are given with.
+
+===================== ======= ========= ==============================================================
+kind                  type    shape     values
+===================== ======= ========= ==============================================================
+segmentation          int64   (H, W)    class numbers of the run's vocabulary, -1 where it is unknown
+instance              int64   (H, W)    the instance's number, -1 where there is none
+boxes                 int64   (H, W)    class number of the smallest box over the pixel, -1 of none
+depth, distance       float32 (1, H, W) metres, 0 where there is none
+disparity             float32 (1, H, W) pixels of the image, 0 where there is none
+flow, backward_flow   float32 (3, H, W) u and v in pixels of the image, and 1 where they are known, else 0
+scene_flow,           float32 (4, H, W) x, y, z in metres, and 1 where they are known, else 0
+backward_scene_flow
+===================== ======= ========= ==============================================================
+
+An image that is scaled, cut and mirrored takes its labels with it: ids and distances by the nearest pixel, vectors and
+disparities longer or shorter, and turned, too.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.base import Frame
+from sim2real.datasets.labels import (
+    Boxes,
+    Depth,
+    Disparity,
+    Distance,
+    Flow,
+    Instances,
+    Label,
+    SceneFlow,
+    Segmentation,
+)
+from sim2real.datasets.resizing import Scale, Size
+from sim2real.datasets.vocabulary import Vocabulary
+from sim2real.errors import DatasetError
+from sim2real.imageio import read_header
+
+Values = NDArray[Any]
+Inputs = Mapping[str, Values]
+
+
+class Form(NamedTuple):
+    """What the array of a kind is: its type, and its channels before (H, W), None where there are no such."""
+
+    dtype: type
+    channels: int | None
+
+
+KINDS: Final[Mapping[str, Form]] = {
+    "segmentation": Form(np.int64, None),
+    "instance": Form(np.int64, None),
+    "boxes": Form(np.int64, None),
+    "depth": Form(np.float32, 1),
+    "distance": Form(np.float32, 1),
+    "disparity": Form(np.float32, 1),
+    "flow": Form(np.float32, 3),
+    "backward_flow": Form(np.float32, 3),
+    "scene_flow": Form(np.float32, 4),
+    "backward_scene_flow": Form(np.float32, 4),
+}
+NAMED: Final = frozenset({"segmentation", "boxes"})
+"""The kinds that a vocabulary gives their numbers."""
+
+
+def read_input(frame: Frame, kind: str, vocabulary: Vocabulary) -> Values:
+    """A label of a frame as an array on all pixels of its image.
+
+    Raises:
+        DatasetError: The frame has no such label, it is damaged, or of another size than the image.
+        ImageError: It is a damaged image.
+    """
+    label = frame.load_label(kind)
+    header = read_header(frame.path)
+    values = as_input(label, vocabulary, (header.width, header.height))
+    height, width = values.shape[-2:]
+    if (width, height) != (header.width, header.height):
+        raise DatasetError(
+            f"{frame.image}: its label '{kind}' is {width}x{height}, the image is {header.width}x{header.height}"
+        )
+    return values
+
+
+def as_input(label: Label, vocabulary: Vocabulary, size: Size) -> Values:
+    """A label as an array; ``size`` (W, H) is of the image that boxes are drawn on."""
+    match label:
+        case Segmentation():
+            return vocabulary.ids(label)
+        case Instances(ids):
+            return ids.astype(np.int64)
+        case Boxes():
+            return vocabulary.rasterised(label, *size)
+        case Depth(values) | Distance(values) | Disparity(values):
+            return np.nan_to_num(values[None], nan=0.0, posinf=0.0, neginf=0.0)
+        case Flow(uv, valid):
+            return _with_mask(uv, valid)
+        case SceneFlow(xyz):
+            return _with_mask(xyz, np.asarray(np.isfinite(xyz).all(axis=-1)))
+
+
+def _with_mask(vectors: NDArray[np.float32], known: NDArray[np.bool_]) -> Values:
+    """Vectors (H, W, C) and where they are known as (C + 1, H, W)."""
+    values = np.where(known[..., None], vectors, np.float32(0))
+    return np.ascontiguousarray(
+        np.concatenate([values, known[..., None]], axis=-1, dtype=np.float32).transpose(2, 0, 1)
+    )
+
+
+def scale_input(values: Values, kind: str, scale: Scale) -> Values:
+    """The array of a label on the pixels of its image at another size.
+
+    Args:
+        values: Of the size ``scale.source``, or larger: what is beyond it, below and on the right, is left out.
+        kind: What it is.
+        scale: From one size of the image to the other.
+    """
+    width, height = scale.source
+    values = values[..., :height, :width]
+    if scale.source != scale.target:
+        values = np.moveaxis(scale.nearest(np.moveaxis(values, (-2, -1), (0, 1))), (0, 1), (-2, -1))
+    if kind == "disparity":
+        values = values * np.float32(scale.x)
+    elif kind in {"flow", "backward_flow"}:
+        values = values * np.array([scale.x, scale.y, 1], np.float32)[:, None, None]
+    return np.ascontiguousarray(values)
+
+
+def cut_input(values: Values, kind: str, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Values:
+    """The array of a label on the pixels of a window of its image.
+
+    Args:
+        values: On the whole image.
+        kind: What it is.
+        rows: The row of the image that each row of the window shows; in falling order it is turned upside down.
+        columns: Likewise; in falling order it is mirrored.
+    """
+    window: Values = values[..., rows[:, None], columns]
+    if kind in {"flow", "backward_flow", "scene_flow", "backward_scene_flow"}:
+        for channel, places in enumerate((columns, rows)):
+            if places[0] > places[-1]:
+                window[channel] *= -1
+    return window

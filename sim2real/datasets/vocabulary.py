@@ -1,0 +1,132 @@
+"""The classes of a run: names that several datasets write differently, each with one number."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.datasets.labels import NOTHING, Boxes, Segmentation
+
+Ids = NDArray[np.int64]
+
+_SAME: Final[Mapping[str, tuple[str, ...]]] = {
+    "road": ("roads", "street", "road line", "road lines", "road marking", "lane marking", "drivable area"),
+    "sidewalk": ("sidewalks", "side walk", "pavement", "walkway"),
+    "building": ("buildings", "house", "houses"),
+    "wall": ("walls",),
+    "fence": ("fences",),
+    "guard rail": ("guardrails", "guard rails"),
+    "pole": ("poles", "column pole", "pole group"),
+    "traffic light": ("traffic lights", "traffic signal"),
+    "traffic sign": ("traffic signs", "sign symbol", "signs"),
+    "vegetation": ("tree", "trees", "plants"),
+    "terrain": ("grass", "ground"),
+    "sky": (),
+    "person": ("persons", "pedestrian", "pedestrians", "people", "human"),
+    "car": ("cars", "vehicle", "vehicles", "automobile"),
+    "truck": ("trucks", "lorry"),
+    "bus": ("buses",),
+    "motorcycle": ("motorcycles", "motorbike", "motorbikes"),
+    "bicycle": ("bicycles", "bike", "bikes"),
+}
+"""Names that mean the same in datasets of streets; capitals, spaces and hyphens make no difference."""
+
+
+class Vocabulary:
+    """Numbers for the names of classes.
+
+    A name is looked up as it is written, capitals, spaces, hyphens and underscores left aside; then by what ``same``
+    says that it means; then by what is known of datasets of streets, where ``"Vehicles"`` can mean ``"Car"``.
+
+    Args:
+        names: The classes in the order of their numbers, from 0.
+        same: Name of a class -> other names that mean it.
+
+    Attributes:
+        names: As given.
+    """
+
+    def __init__(self, names: Sequence[str], same: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.names = tuple(names)
+        self._same = {_plain(other): _plain(name) for name, others in (same or {}).items() for other in others}
+        self._numbers: dict[str, int] = {}
+        self._by_meaning: dict[str, int] = {}
+        for number, name in enumerate(names):
+            self._numbers.setdefault(self._key(name), number)
+            self._by_meaning.setdefault(_meaning(self._key(name)), number)
+
+    @classmethod
+    def found(cls, *sides: Iterable[str], same: Mapping[str, Sequence[str]] | None = None) -> Self:
+        """The vocabulary of the names that were found in several datasets; two of one dataset stay two."""
+        found = cls((), same)
+        for side in sides:
+            known, own = found, cls([], same)
+            for name in side:
+                if known.number(name) == NOTHING and own._key(name) not in own._numbers:
+                    own = cls([*own.names, name], same)
+            found = cls([*known.names, *own.names], same)
+        return found
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The vocabulary of a run, from the settings that its models keep."""
+        classes = settings.get("classes", {})
+        return cls(classes.get("names", ()), classes.get("same", {}))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def number(self, name: str) -> int:
+        """The number of a class, :data:`~sim2real.datasets.labels.NOTHING` of one that is not known."""
+        key = self._key(name)
+        return self._numbers.get(key, self._by_meaning.get(_meaning(key), NOTHING))
+
+    def unknown(self, label: Segmentation | Boxes) -> list[str]:
+        """The names of classes in a label that are not known, each once."""
+        return [name for name in dict.fromkeys(names_of(label)) if self.number(name) == NOTHING]
+
+    def ids(self, segmentation: Segmentation) -> Ids:
+        """The number of each pixel's class, (H, W)."""
+        present = np.unique(segmentation.ids)
+        numbers = [NOTHING if each == NOTHING else self.number(_name(segmentation, int(each))) for each in present]
+        return np.array(numbers, np.int64)[np.searchsorted(present, segmentation.ids)]
+
+    def rasterised(self, boxes: Boxes, width: int, height: int) -> Ids:
+        """The class of the smallest box that covers each pixel, (H, W), ``NOTHING`` where none does."""
+        ids = np.full((height, width), NOTHING, np.int64)
+        by_area = sorted(boxes.boxes, key=lambda box: (box.left - box.right) * (box.bottom - box.top))
+        for box in by_area:
+            left, top = max(0, round(box.left)), max(0, round(box.top))
+            ids[top : max(0, round(box.bottom)), left : max(0, round(box.right))] = self.number(box.label)
+        return ids
+
+    def _key(self, name: str) -> str:
+        plain = _plain(name)
+        return self._same.get(plain, plain)
+
+
+def names_of(label: Segmentation | Boxes) -> Iterator[str]:
+    """The names of the classes in a label: all that its table names, and those of its pixels or boxes."""
+    if isinstance(label, Boxes):
+        yield from (box.label for box in label.boxes)
+        return
+    yield from label.names.values()
+    if not label.names:
+        yield from (_name(label, each) for each in np.unique(label.ids).tolist() if each != NOTHING)
+
+
+def _name(segmentation: Segmentation, number: int) -> str:
+    return segmentation.names.get(number, str(number))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold()) or name
+
+
+_MEANINGS: Final = {_plain(other): _plain(name) for name, others in _SAME.items() for other in others}
+
+
+def _meaning(plain: str) -> str:
+    return _MEANINGS.get(plain, plain)
