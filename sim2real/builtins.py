@@ -36,6 +36,7 @@ def register_losses(register: Register) -> None:  # noqa: D103
 @hookimpl
 def register_methods(register: Register) -> None:  # noqa: D103
     register("cyclegan", "sim2real.methods.cyclegan:CycleGAN", summary="two generators, two critics, cycle consistency")
+    register("cut", "sim2real.methods.cut:CUT", summary="one generator, one critic, patches that tell of each other")
     register("fit", "sim2real.methods.fit:Fit", summary="shows images to generators that are not trained")
 
 
@@ -140,6 +141,8 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "resnet9-sigmoid": "256x256, ResNet-9 and a PatchGAN with a sigmoid",
         "cyclegan-256": "256x256, the patch critic alone",
         "cyclegan": "the reference CycleGAN at 256x256, ResNet-9 and PatchGAN 70x70",
+        "cut": "CUT at 256x256: one generator that keeps the patches of its input",
+        "fastcut": "FastCUT at 256x256: CUT in half the time, without its identity term",
         "reinhard": "seconds, no training: the real images' mean and spread of colours",
         "histogram": "seconds, no training: the histograms of a real image, drawn for each frame",
         "pixel-distribution": "seconds, no training: the mean and covariance of a real image's colours",

@@ -3,7 +3,7 @@
 All losses are computed in float32, whatever the networks computed in.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sim2real.errors import PluginError
 from sim2real.networks.blocks import choose
 
 Scores = Tensor | Sequence[Tensor]
@@ -120,9 +121,11 @@ def adversarial(name: str) -> Adversarial:
     return choose("losses.adversarial", name, _ADVERSARIAL)
 
 
-@dataclass(frozen=True)
 class LossInputs:
-    """The images of one training step, (N, C, H, W) in [-1, 1], that a term of the generators' loss may use.
+    """What a term of the generators' loss may use: the images of one training step, and their labels.
+
+    Images are (N, C, H, W) in [-1, 1], or (N, T, C, H, W) where the run trains on clips. Every method gives ``sim``; of
+    the rest what it computes, which its attribute ``computes`` names. A loss names in ``needs`` what it uses.
 
     Attributes:
         sim: Simulated images.
@@ -131,8 +134,13 @@ class LossInputs:
         fake_sim: ``G_real2sim(real)``.
         cycled_sim: ``G_real2sim(fake_real)``.
         cycled_real: ``G_sim2real(fake_sim)``.
-        identity_sim: ``G_real2sim(sim)``, computed only where a loss has ``needs_identity = True``.
+        identity_sim: ``G_real2sim(sim)``, computed only where a loss needs it.
         identity_real: ``G_sim2real(real)``, likewise.
+        sim_inputs: Labels of ``sim`` that a loss names in ``inputs``, by kind, see :mod:`sim2real.datasets.inputs`.
+        real_inputs: Likewise of ``real``; empty unless a loss needs them.
+
+    Raises:
+        PluginError: A loss reads what the method has not computed.
     """
 
     sim: Tensor
@@ -141,12 +149,32 @@ class LossInputs:
     fake_sim: Tensor
     cycled_sim: Tensor
     cycled_real: Tensor
-    identity_sim: Tensor | None = None
-    identity_real: Tensor | None = None
+    identity_sim: Tensor
+    identity_real: Tensor
+
+    def __init__(
+        self,
+        *,
+        sim: Tensor,
+        sim_inputs: Mapping[str, Tensor] | None = None,
+        real_inputs: Mapping[str, Tensor] | None = None,
+        **images: Tensor,
+    ) -> None:
+        self.sim_inputs: Mapping[str, Tensor] = sim_inputs or {}
+        self.real_inputs: Mapping[str, Tensor] = real_inputs or {}
+        self.__dict__.update(images, sim=sim)
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        message = f"a loss uses '{name}', which the method has not computed: name it in the attribute needs of the loss"
+        raise PluginError(message)
 
 
 class Cycle:
     """Mean absolute difference of images from where their cycle ends, summed over both domains (Zhu et al. 2017)."""
+
+    needs: ClassVar[tuple[str, ...]] = ("real", "cycled_sim", "cycled_real")
 
     def __call__(self, images: LossInputs) -> Tensor:
         """A scalar, at least 0."""
@@ -159,16 +187,10 @@ class Identity:
     It keeps colours (Taigman et al. 2017, Zhu et al. 2017).
     """
 
-    needs_identity: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("real", "identity_sim", "identity_real")
 
     def __call__(self, images: LossInputs) -> Tensor:
-        """A scalar, at least 0.
-
-        Raises:
-            ValueError: The identity images were not computed.
-        """
-        if images.identity_sim is None or images.identity_real is None:
-            raise ValueError("the identity loss was given no identity images")
+        """A scalar, at least 0."""
         return _l1(images.identity_sim, images.sim) + _l1(images.identity_real, images.real)
 
 

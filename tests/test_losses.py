@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sim2real.errors import SettingsError
+from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import Cycle, Identity, LossInputs, adversarial, lecam_penalty, r1_penalty
 
 SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
@@ -134,8 +134,10 @@ def test_lecam_by_hand() -> None:
 def images(**values: float) -> LossInputs:
     """One-pixel images of these grey values."""
     names = ["sim", "real", "fake_real", "fake_sim", "cycled_sim", "cycled_real"]
+    names += [name for name in values if name not in names]
     greys = dict.fromkeys(names, 0.0) | values
-    return LossInputs(**{name: torch.full((2, 3, 1, 1), grey) for name, grey in greys.items()})
+    sim, *others = (torch.full((2, 3, 1, 1), grey) for grey in greys.values())
+    return LossInputs(sim=sim, sim_inputs=None, real_inputs=None, **dict(zip(names[1:], others, strict=True)))
 
 
 def test_cycle_adds_the_mean_differences_of_both_domains() -> None:
@@ -148,7 +150,7 @@ def test_identity_adds_the_mean_changes_of_both_domains() -> None:
     assert Identity()(step).item() == pytest.approx(1.75)
 
 
-def test_identity_says_when_its_images_are_missing() -> None:
-    assert Identity.needs_identity
-    with pytest.raises(ValueError, match="no identity images"):
+def test_a_loss_that_reads_what_it_does_not_name_is_told() -> None:
+    with pytest.raises(PluginError, match="uses 'identity_sim', which the method has not computed: name it in"):
         Identity()(images())
+    assert LossInputs(sim=torch.zeros(1, 3, 2, 2)).sim_inputs == {}

@@ -55,12 +55,16 @@ def command(
 
 def _networks(config: "Config") -> "dict[str, list[Layer]]":
     """The networks that a recipe's method makes, by name."""
-    from sim2real.networks import describe
+    from sim2real.networks import Ranged, describe
     from sim2real.training.setup import build_method
 
     width, height = config.data.size
     networks = build_method(config, "cpu", "fp32").networks
-    return {name: describe(ranged.network, 3, height, width) for name, ranged in networks.items()}
+    return {
+        name: describe(network.network, 3, height, width)
+        for name, network in networks.items()
+        if isinstance(network, Ranged)
+    }
 
 
 def _alike(networks: "dict[str, list[Layer]]") -> list[list[str]]:

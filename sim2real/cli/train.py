@@ -99,12 +99,14 @@ def _show_plan(config: "Config", *, as_json: bool) -> None:
         print(json.dumps({**asdict(found), "seconds": found.seconds}, indent=2))
         return
     sim, real = found.images["sim"], found.images["real"]
-    parts = {name: config.discriminator if name.startswith("D_") else config.generator for name in found.parameters}
     epochs = found.steps / found.steps_per_epoch
     rows = {
         "images": f"{sim['train']:,} simulated and {real['train']:,} real to train on, "
         f"{sim['held_out']:,} and {real['held_out']:,} held out",
-        **{name: f"{parts[name].name}, {count:,} parameters" for name, count in found.parameters.items()},
+        **{
+            name: f"{found.components.get(name, 'further network')}, {count:,} parameters"
+            for name, count in found.parameters.items()
+        },
         "steps": f"{found.steps:,}, {found.steps_per_epoch:,} an epoch: {epochs:.1f} epochs",
         "memory": f"about {byte_size(found.memory)} of {byte_size(found.memory_free)} that are free",
         "time": f"about {duration(found.seconds)}: {found.seconds_per_step:.3g} s a step, "

@@ -19,11 +19,12 @@ from sim2real.config.layers import (
     resolve,
 )
 from sim2real.config.schema import json_schema
-from sim2real.config.sections import Component, Config, Conversion, Critic, Data, Schedule
+from sim2real.config.sections import Classes, Component, Config, Conversion, Critic, Data, Schedule
 from sim2real.config.values import parse_count, parse_sides, parse_size
 
 __all__ = [
     "SETTINGS_FILE",
+    "Classes",
     "Component",
     "Config",
     "Conversion",

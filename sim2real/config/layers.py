@@ -21,6 +21,10 @@ _MAY_CHANGE = (
     "summary", "source", "sim", "real", "run", "device", "compile", "convert", "data.workers", "data.cache", "train.",
     "checkpoint.", "sample.", "evaluate.every", "log.",
 )  # fmt: skip
+OF_METHODS = (
+    "pool", "discriminator", "networks", "critic", "losses", "optim", "schedule", "train.accumulate",
+)  # fmt: skip
+"""Settings that a method may have no use for: it tells in its attribute ``reads``."""
 _LENGTHS = {"steps", "epochs"}
 _LONGEST_KEY = 60
 
@@ -44,6 +48,7 @@ def resolve(
     Raises:
         SettingsError: A key is unknown or a value does not fit; the message names the place and what is accepted.
         UnknownNameError: There is no such recipe.
+        PluginError: The method cannot be imported, which tells what it reads.
     """
     layers: list[tuple[str, Layer]] = [(SETTINGS_FILE, file or {})]
     layers += [(f"--set {text}", parse_set(text)) for text in sets]
@@ -52,11 +57,16 @@ def resolve(
     name = recipe or (named[-1] if named else "default")
     entry = registry().entry("recipes", str(name))
     merged = Config().model_dump(mode="json", exclude_none=True)
+    told: dict[str, str] = {}
     for place, layer in [(f"recipe {name}", base or _parse_toml(entry.load(), entry.target)), *layers]:
+        before = dict(flat(merged))
         _merge(merged, layer)
         require_registered(_validate(merged, place), place)
+        if (place, layer) in layers:  # not the recipe, which may be another method's
+            told |= {key: place for key, value in flat(layer) if before.get(key) != value}
     merged["recipe"] = name
     config = _validate(merged, "options")
+    _require_read(config, told)
     _require_equal_parts(config)
     _require_augmentation(config.critic)
     return config
@@ -149,8 +159,12 @@ def _merge(into: dict[str, Any], layer: Layer) -> None:
     for key, value in layer.items():
         table = into.get(key)
         if isinstance(value, Mapping) and isinstance(table, dict):
-            if key in COMPONENTS and value.get("name", table.get("name")) != table.get("name"):
-                table.pop("options", None)
+            components = [(table, value)] if key in COMPONENTS else []
+            if key == "networks":
+                components = [(table[name], part) for name, part in value.items() if name in table]
+            for old, new in components:
+                if isinstance(new, Mapping) and new.get("name", old.get("name")) != old.get("name"):
+                    old.pop("options", None)
             if key == "train" and len(_LENGTHS & value.keys()) == 1:
                 for length in _LENGTHS - value.keys():
                     table.pop(length, None)
@@ -190,11 +204,41 @@ def require_registered(config: Config, place: str) -> None:
         UnknownNameError: One is not; the message begins with the place of the settings.
     """
     named = [(f"{kind}s", getattr(config, kind).name, f"{kind}.name") for kind in COMPONENTS]
+    named += [(_kind_of(part.name), part.name, f"networks.{name}.name") for name, part in config.networks.items()]
     for kind, name, key in [*named, *(("losses", name, "losses") for name in config.losses.all_terms())]:
         try:
             registry().entry(kind, name)
         except UnknownNameError as error:
             raise UnknownNameError(f"{place}: {key}: {error}") from error
+
+
+def _kind_of(network: str) -> str:
+    """Whether a network is registered among the discriminators, or else should be among the generators."""
+    names = {entry.name for entry in registry().entries("discriminators")}
+    return "discriminators" if network in names else "generators"
+
+
+def _require_read(config: Config, told: Mapping[str, str]) -> None:
+    """Make sure that the method has a use for what is set.
+
+    Args:
+        config: All settings.
+        told: Key of each setting that a layer changes -> the layer.
+    """
+    asked = {key: place for key, place in told.items() if _within(key, OF_METHODS)}
+    if not asked:
+        return
+    reads: Iterable[str] | None = getattr(registry().load("methods", config.method.name), "reads", None)
+    for key, place in asked.items():
+        if reads is not None and not _within(key, reads):
+            raise SettingsError(
+                f"{place}: {key}: the method '{config.method.name}' has no use for it; leave it out, or choose another "
+                "method (method.name)"
+            )
+
+
+def _within(key: str, sections: Iterable[str]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def _require_equal_parts(config: Config) -> None:

@@ -14,8 +14,9 @@ from sim2real.registry import registry
 def json_schema() -> dict[str, Any]:
     """The JSON schema of sim2real.toml (draft 2020-12), with the names of all that is registered, plugins' too."""
     schema = Config.model_json_schema(schema_generator=_OfOneLayer)
-    component = schema["$defs"].pop("Component")
+    component = schema["$defs"]["Component"]
     del component["required"]  # a layer may leave the name to the one below it
+    component["properties"]["name"]["examples"] = [*_names("generators"), *_names("discriminators")]
     for kind in COMPONENTS:
         named = copy.deepcopy(component)
         named["properties"]["name"]["enum"] = _names(f"{kind}s")

@@ -194,6 +194,19 @@ class Critic(Section):
     augment_target: float = Field(0.0, ge=0, le=1)
 
 
+class Classes(Section):
+    """The classes of things, where something sees masks or boxes: numbered alike whichever dataset they are of.
+
+    Attributes:
+        names: In the order of their numbers; found in both datasets when the run begins, if left out.
+        same: Name of a class -> other names that mean it: ``{ Car = ["Van", "Truck"] }``. Beside these, names that
+            differ in capitals, spaces and hyphens, and common ones of datasets of streets, meet by themselves.
+    """
+
+    names: _Words = []
+    same: dict[str, _Words] = {}
+
+
 class Optim(Section):
     """Adam's settings.
 
@@ -373,8 +386,11 @@ class Config(Section):
         method: What makes up a training step.
         generator: What turns images of one domain into the other's.
         discriminator: What judges images of one domain.
+        networks: Further networks by names that the method knows, each a generator or a discriminator that is
+            registered.
         critic: What keeps the discriminators in check.
         losses: What the generators are trained by.
+        classes: The classes of things, where something sees them.
         optim: Adam's settings.
         schedule: The learning rate over the run.
         train: How long.
@@ -404,8 +420,10 @@ class Config(Section):
     method: Component = Component(name="cyclegan")
     generator: Component = Component(name="resnet")
     discriminator: Component = Component(name="patchgan70")
+    networks: dict[str, Component] = {}
     critic: Critic = Critic()
     losses: Losses = Losses()
+    classes: Classes = Classes()
     optim: Optim = Optim()
     schedule: Schedule = Schedule()
     train: Train = Train(epochs=200)

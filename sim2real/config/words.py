@@ -84,8 +84,8 @@ def _keys(path: list[str]) -> list[str]:
     section: type[BaseModel] = Config
     for part in path:
         annotation = section.model_fields[part].annotation if part in section.model_fields else None
-        if get_origin(annotation) is list:
-            annotation = get_args(annotation)[0]
+        if get_origin(annotation) in {list, dict}:
+            annotation = get_args(annotation)[-1]
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation
     return list(section.model_fields)

@@ -17,7 +17,7 @@ An image that is scaled, cut and mirrored takes its labels with it: ids and dist
 disparities longer or shorter, and turned, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ from sim2real.datasets.labels import (
 from sim2real.datasets.resizing import Scale, Size
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError
-from sim2real.imageio import read_header
+from sim2real.imageio import Sizing, read_header, scaled_part
 
 Values = NDArray[Any]
 Inputs = Mapping[str, Values]
@@ -65,24 +65,57 @@ KINDS: Final[Mapping[str, Form]] = {
 }
 NAMED: Final = frozenset({"segmentation", "boxes"})
 """The kinds that a vocabulary gives their numbers."""
+VECTORS: Final = frozenset({"flow", "backward_flow", "scene_flow", "backward_scene_flow"})
+"""The kinds whose first two channels point across and down the image."""
 
 
-def read_input(frame: Frame, kind: str, vocabulary: Vocabulary) -> Values:
+def read_input(
+    frame: Frame, kind: str, vocabulary: Vocabulary, tell: Callable[[str], None] = lambda _line: None
+) -> Values:
     """A label of a frame as an array on all pixels of its image.
+
+    Args:
+        frame: Of an open dataset.
+        kind: Which of its labels.
+        vocabulary: Numbers the classes.
+        tell: Told in a line of each class that the vocabulary does not know.
 
     Raises:
         DatasetError: The frame has no such label, it is damaged, or of another size than the image.
         ImageError: It is a damaged image.
     """
     label = frame.load_label(kind)
+    if isinstance(label, Segmentation | Boxes):
+        for name in vocabulary.unknown(label):
+            tell(f"class '{name}' is none of this run's: where it is, the class counts as unknown")
     header = read_header(frame.path)
     values = as_input(label, vocabulary, (header.width, header.height))
     height, width = values.shape[-2:]
     if (width, height) != (header.width, header.height):
-        raise DatasetError(
-            f"{frame.image}: its label '{kind}' is {width}x{height}, the image is {header.width}x{header.height}"
-        )
+        size = f"{header.width}x{header.height}"
+        raise DatasetError(f"{frame.path}: its label '{kind}' is {width}x{height}, the image is {size}")
     return values
+
+
+def scaled_input(
+    frame: Frame, kind: str, vocabulary: Vocabulary, size: Sizing, tell: Callable[[str], None] = lambda _line: None
+) -> Values:
+    """A label of a frame on the pixels of what :func:`sim2real.imageio.read_scaled` makes of its image.
+
+    Args:
+        frame: As of :func:`read_input`; likewise ``kind``, ``vocabulary`` and ``tell``.
+        kind: Which of its labels.
+        vocabulary: Numbers the classes.
+        size: The stored (W, H) of the image -> the wanted (W, H).
+        tell: Told of classes that are not known.
+
+    Raises:
+        DatasetError: As there.
+        ImageError: As there.
+    """
+    values = read_input(frame, kind, vocabulary, tell)
+    height, width = values.shape[-2:]
+    return scale_input(values, kind, Scale(scaled_part(frame.path, size), size(width, height)))
 
 
 def as_input(label: Label, vocabulary: Vocabulary, size: Size) -> Values:
@@ -139,7 +172,7 @@ def cut_input(values: Values, kind: str, rows: NDArray[np.integer], columns: NDA
         columns: Likewise; in falling order it is mirrored.
     """
     window: Values = values[..., rows[:, None], columns]
-    if kind in {"flow", "backward_flow", "scene_flow", "backward_scene_flow"}:
+    if kind in VECTORS:
         for channel, places in enumerate((columns, rows)):
             if places[0] > places[-1]:
                 window[channel] *= -1

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
+from sim2real.config import Critic
+from sim2real.errors import SettingsError
 from sim2real.losses import Scores, lecam_penalty, r1_penalty, tensors_of
-from sim2real.methods.base import MethodSettings, Scalar
+from sim2real.methods.base import Inputs, Losses, MethodSettings, Scalar, detached
 from sim2real.methods.diffaugment import DiffAugment
 from sim2real.methods.pool import ImagePool
 from sim2real.networks import Ranged
 from sim2real.networks.blocks import add_spectral_norm
+from sim2real.networks.ranged import flattened
 from sim2real.stored import Count, Rule, fit
 
 _DECAY = 0.99  # of running means, a step; as in google/lecam-gan
@@ -46,6 +50,9 @@ class Opponent:
         settings: Of the method.
         scale: Factor of its adversarial loss.
         seed: Seeds what it draws.
+
+    Raises:
+        SettingsError: What it sees cannot be augmented so.
     """
 
     def __init__(self, network: Ranged, settings: MethodSettings, *, scale: float, seed: int) -> None:
@@ -59,29 +66,52 @@ class Opponent:
         self.steps = 0
         self.probability = torch.tensor(0.0 if self.adapts else 1.0, device=settings.device)
         self.means: Tensor | None = None
+        self.clip_length: int = getattr(network, "clip_length", 1)
         self._figures: list[Tensor] = []
+        moving = [name for name in settings.critic.augment if name != "color"]
+        if moving and network.kinds:
+            message = f"critic.augment = {settings.critic.augment}: the discriminator sees labels, which '{moving[0]}' "
+            raise SettingsError(f"{message}would not move with the images; accepted with it: color")
+        if settings.critic.augment and self.clip_length > 1:
+            raise SettingsError("critic.augment: the discriminator judges clips, whose frames would be changed unlike")
         if settings.critic.spectral_norm:
             add_spectral_norm(network)
 
-    def fooled(self, fakes: Tensor, *, augments: bool = True) -> Tensor:
-        """What the generator of the fakes loses; without augmentation nothing is drawn."""
+    def fooled(self, fakes: Tensor, inputs: Inputs | None = None, *, augments: bool = True) -> Tensor:
+        """What the generator of the fakes loses; without augmentation nothing is drawn.
+
+        Args:
+            fakes: (N, C, H, W), or clips.
+            inputs: Labels of the images that the fakes were made of.
+            augments: Whether they are augmented as in training.
+        """
+        fakes, inputs = self._judged(fakes, inputs)
         if augments:
             fakes = self.augment(fakes, self.probability)
         with self.settings.autocast():
-            scores = self.network(fakes)
+            scores = self.network(fakes, inputs)
         return self.settings.adversarial.generator(scores, self.weights)
 
-    def losses(self, images: Tensor, fakes: Tensor) -> dict[str, Tensor]:
+    def losses(
+        self, images: Tensor, fakes: Tensor, inputs: Inputs | None = None, fake_inputs: Inputs | None = None
+    ) -> dict[str, Tensor]:
         """What the critic loses by images of its domain, and by fakes, of which some are exchanged for older ones.
+
+        Args:
+            images: Of its domain, (N, C, H, W), or clips.
+            fakes: Likewise.
+            inputs: Labels of the images.
+            fake_inputs: Labels of the images that the fakes were made of.
 
         Returns:
             The terms of its loss, each where it is due: ``"adversarial"``, ``"lecam"``, ``"r1"``.
         """
         critic = self.settings.critic
-        images = self.augment(images, self.probability)
-        fakes = self.augment(self.pool(fakes.detach()), self.probability)
+        images, inputs = self._judged(images, inputs)
+        fakes, fake_inputs = self.pool(*self._judged(fakes.detach(), fake_inputs))
+        images, fakes = self.augment(images, self.probability), self.augment(fakes, self.probability)
         with self.settings.autocast():
-            of_images, of_fakes = self.network(images), self.network(fakes)
+            of_images, of_fakes = self.network(images, inputs), self.network(fakes, fake_inputs)
         losses = {
             "adversarial": self.scale * self.settings.adversarial.discriminator(of_images, of_fakes, self.weights)
         }
@@ -89,11 +119,19 @@ class Opponent:
             losses["lecam"] = critic.lecam * lecam_penalty(of_images, of_fakes, self.means[:, :2], self.weights)
         if critic.r1 and self.steps % critic.r1_every == 0:
             # what compile() makes of a call has no second derivative
-            penalty = r1_penalty(self.network.forward, images, self.weights)
+            penalty = r1_penalty(partial(self.network.forward, inputs=inputs), images, self.weights)
             losses["r1"] = critic.r1_every * critic.r1 * penalty
         if critic.lecam or self.adapts:
             self._figures.append(self._figures_of(of_images, of_fakes))
         return losses
+
+    def _judged(self, images: Tensor, inputs: Inputs | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images as the critic judges them, those of clips one by one unless it judges clips, and its labels."""
+        kinds = self.network.kinds
+        wanted = {kind: values for kind, values in (inputs or {}).items() if kind in kinds}
+        if images.dim() == 5 and self.clip_length == 1:
+            return images.flatten(0, 1), flattened(wanted)
+        return images, wanted
 
     def end_step(self) -> None:
         """Take note of a step of training, when all parts of its batch were seen."""
@@ -138,3 +176,19 @@ class Opponent:
         """Take back what ``own_state_dict`` gave."""
         self.pool.load_state_dict(state["pool"])
         self.augment.load_state_dict(state["augment"])
+
+
+def critic_log(losses: Mapping[str, Losses], critic: Critic) -> Losses:
+    """What is logged of critics: the adversarial loss of each by its name, and the sum of each of their penalties.
+
+    Args:
+        losses: Name of a critic -> what :meth:`Opponent.losses` gave of it.
+        critic: What keeps them in check.
+    """
+    log = {name: each["adversarial"] for name, each in losses.items()}
+    for penalty in ("lecam", "r1"):
+        if terms := [each[penalty] for each in losses.values() if penalty in each]:
+            log[penalty] = torch.stack(terms).sum()
+    if "r1" in log:  # in most steps there is none
+        log["r1"] = log["r1"] / critic.r1_every
+    return detached(log)

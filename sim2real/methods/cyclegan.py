@@ -1,23 +1,31 @@
 """CycleGAN: two generators, a critic of each domain, and the cycle that ties them (Zhu et al. 2017)."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs
-from sim2real.methods.base import Batch, MethodSettings, Networks, Scalar, StepLog, frozen
-from sim2real.methods.critics import Opponent
+from sim2real.methods.base import (
+    Batch,
+    Inputs,
+    Losses,
+    Method,
+    MethodSettings,
+    Networks,
+    StepLog,
+    detached,
+    frozen,
+    means,
+    sum_of,
+)
+from sim2real.methods.critics import Opponent, critic_log
 from sim2real.networks.blocks import choose
-from sim2real.stored import MisfitError, fit
-
-Losses = dict[str, Tensor]
 
 
-class CycleGAN:
+class CycleGAN(Method):
     """Unpaired translation both ways.
 
     Args:
@@ -29,6 +37,14 @@ class CycleGAN:
             ``settings.clip`` is of the gradients of each.
     """
 
+    computes: ClassVar[frozenset[str]] = frozenset(
+        {"real", "fake_real", "fake_sim", "cycled_sim", "cycled_real", "identity_sim", "identity_real"}
+    )
+    reads: ClassVar[frozenset[str] | None] = frozenset(
+        {"pool", "discriminator", "critic", "losses", "optim", "schedule", "train.accumulate"}
+    )
+    judges = ("D_real", "D_sim")
+
     def __init__(
         self,
         networks: Networks,
@@ -38,13 +54,13 @@ class CycleGAN:
         discriminator_loss_scale: float = 1.0,
         optimisers: Literal["shared", "separate"] = "shared",
     ) -> None:
+        super().__init__(settings)
         orders = {"generators-first": False, "discriminators-first": True}
         self.critics_first = choose("method.options.update_order", update_order, orders)
         separate = choose("method.options.optimisers", optimisers, {"shared": False, "separate": True})
         if not isinstance(discriminator_loss_scale, int | float) or not discriminator_loss_scale >= 0:
             option = f"method.options.discriminator_loss_scale = {discriminator_loss_scale!r}"
             raise SettingsError(f"{option} must be a number of at least 0")
-        self.settings = settings
         self.G_sim2real, self.G_real2sim = networks.generator(), networks.generator()
         self.D_real, self.D_sim = networks.discriminator(), networks.discriminator()
         seed = settings.seed + 2 * settings.rank
@@ -59,11 +75,14 @@ class CycleGAN:
             "D_real": self.D_real,
             "D_sim": self.D_sim,
         }
-        self.generator_optimisers = self._adams(self.G_sim2real, self.G_real2sim, settings.generator_lr, separate)
-        self.critic_optimisers = self._adams(self.D_real, self.D_sim, settings.discriminator_lr, separate)
-        self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "fp16")
-        self.latest: Losses = {}
-        self.needs_identity = any(getattr(loss, "needs_identity", False) for _, loss in settings.terms.values())
+        self.updates: dict[str, list[str]] = {}
+        for kind, rate in (("G", settings.generator_lr), ("D", settings.discriminator_lr)):
+            trained = {name: network for name, network in self.networks.items() if name.startswith(kind)}
+            groups = {name: [network] for name, network in trained.items()} if separate else {kind: trained.values()}
+            for name, group in groups.items():
+                self.optimization.add(name, *group, lr=rate)
+            self.updates[kind] = [*groups]
+        self.needs_identity = bool(settings.needs & {"identity_sim", "identity_real"})
 
     def step(self, batch: Batch) -> StepLog:
         """Update both generators and both critics once.
@@ -76,10 +95,9 @@ class CycleGAN:
         the next one needs memory.
         """
         parts = batch.split(self.settings.accumulate)
-        for optimiser in self.generator_optimisers + self.critic_optimisers:
-            optimiser.zero_grad(set_to_none=True)
+        self.optimization.zero_grad()
         generators, critics = self._critics_first(parts) if self.critics_first else self._generators_first(parts)
-        self.scaler.update()
+        self.optimization.finish()
         self.latest |= means(generators) | means(critics)
         if self.settings.critic.augment:
             probabilities = [opponent.probability for opponent in self.opponents.values()]
@@ -94,13 +112,27 @@ class CycleGAN:
         terms = self._generator_terms(batch, *self._translate(batch), augments=False)
         return StepLog({**terms, "generator": sum_of(terms)})
 
+    def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
+        """Sim, as real, and back; real, as sim, and back."""
+
+        def tour(images: Tensor, inputs: Inputs, *ways: str) -> Iterator[Tensor]:
+            yield images
+            for way in ways:
+                images = generators[way](images, inputs).float()
+                yield images
+
+        return [
+            *tour(batch.sim, batch.sim_inputs, "sim2real", "real2sim"),
+            *tour(batch.real, batch.real_inputs, "real2sim", "sim2real"),
+        ]
+
     def _generators_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
         generators, critics = [], []
         for part in parts:
             fakes = self._translate(part)
             generators.append(self._blame_generators(part, *fakes))
             critics.append(self._blame_critics(part, *fakes))
-        self._follow(self.generator_optimisers + self.critic_optimisers)
+        self.optimization.step(*self.updates["G"], *self.updates["D"])
         return generators, critics
 
     def _critics_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
@@ -108,139 +140,61 @@ class CycleGAN:
         with torch.set_grad_enabled(whole):  # the graphs of all parts at once would fill the memory that parts save
             fakes = [self._translate(part) for part in parts]
         critics = [self._blame_critics(part, *made) for part, made in zip(parts, fakes, strict=True)]
-        self._follow(self.critic_optimisers)
+        self.optimization.step(*self.updates["D"])
         again = fakes if whole else map(self._translate, parts)
         generators = [self._blame_generators(part, *made) for part, made in zip(parts, again, strict=True)]
-        self._follow(self.generator_optimisers)
+        self.optimization.step(*self.updates["G"])
         return generators, critics
 
     def _translate(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Fakes of both domains: real ones, simulated ones."""
         with self.settings.autocast():
-            return self.G_sim2real(batch.sim), self.G_real2sim(batch.real)
+            return self.G_sim2real(batch.sim, batch.sim_inputs), self.G_real2sim(batch.real, batch.real_inputs)
 
     def _blame_generators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
         """Add what a part of a batch gives to the gradients of the generators; returns its losses."""
         with frozen(self.D_real, self.D_sim):
             terms = self._generator_terms(batch, fake_real, fake_sim, augments=True)
-            self._backward(sum_of(terms))
+            self.optimization.backward(sum_of(terms))
         return detached(terms)
 
     def _blame_critics(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
         """Likewise of the critics."""
-        real = self.opponents["D_real"].losses(batch.real, fake_real)
-        sim = self.opponents["D_sim"].losses(batch.sim, fake_sim)
-        self._backward(sum_of(real) + sum_of(sim))
-        log = {"D_real": real.pop("adversarial"), "D_sim": sim.pop("adversarial")}
-        log |= {name: penalty + sim[name] for name, penalty in real.items()}
-        if "r1" in log:  # in most steps there is none
-            log["r1"] = log["r1"] / self.settings.critic.r1_every
-        return detached(log)
+        real = self.opponents["D_real"].losses(batch.real, fake_real, batch.real_inputs, batch.sim_inputs)
+        sim = self.opponents["D_sim"].losses(batch.sim, fake_sim, batch.sim_inputs, batch.real_inputs)
+        self.optimization.backward(sum_of(real) + sum_of(sim))
+        return critic_log({"D_real": real, "D_sim": sim}, self.settings.critic)
 
     def _generator_terms(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor, *, augments: bool) -> Losses:
         """The weighted terms of the generators' loss."""
+        sims, reals = batch.sim_inputs, batch.real_inputs
         with self.settings.autocast():
-            images = LossInputs(
-                sim=batch.sim,
-                real=batch.real,
-                fake_real=fake_real,
-                fake_sim=fake_sim,
-                cycled_sim=self.G_real2sim(fake_real),
-                cycled_real=self.G_sim2real(fake_sim),
-                identity_sim=self.G_real2sim(batch.sim) if self.needs_identity else None,
-                identity_real=self.G_sim2real(batch.real) if self.needs_identity else None,
-            )
+            images = {
+                "cycled_sim": self.G_real2sim(fake_real, sims),
+                "cycled_real": self.G_sim2real(fake_sim, reals),
+            }
+            if self.needs_identity:
+                images["identity_sim"] = self.G_real2sim(batch.sim, sims)
+                images["identity_real"] = self.G_sim2real(batch.real, reals)
+        given = LossInputs(
+            sim=batch.sim,
+            real=batch.real,
+            fake_real=fake_real,
+            fake_sim=fake_sim,
+            sim_inputs=sims,
+            real_inputs=reals,
+            **images,
+        )
         return {
-            "adversarial_real": self.opponents["D_real"].fooled(fake_real, augments=augments),
-            "adversarial_sim": self.opponents["D_sim"].fooled(fake_sim, augments=augments),
-            **{name: weight * loss(images) for name, (weight, loss) in self.settings.terms.items()},
+            "adversarial_real": self.opponents["D_real"].fooled(fake_real, sims, augments=augments),
+            "adversarial_sim": self.opponents["D_sim"].fooled(fake_sim, reals, augments=augments),
+            **self.settings.weighted(given),
         }
 
-    def _adams(self, first: nn.Module, second: nn.Module, rate: float, separate: bool) -> list[torch.optim.Adam]:  # noqa: FBT001  private
-        parameters = [[*first.parameters()], [*second.parameters()]]
-        groups = parameters if separate else [[*chain(*parameters)]]
-        fused = not any(weights.is_meta for weights in groups[0])  # of those there is nothing to compute
-        return [torch.optim.Adam(group, lr=rate, betas=self.settings.betas, fused=fused) for group in groups]
+    def stateful(self) -> Mapping[str, Opponent]:
+        """What is known of the scores of critics."""
+        return {f"opponent_{name}": opponent for name, opponent in self.opponents.items()}
 
-    def _backward(self, loss: Tensor) -> None:
-        self.scaler.scale(loss / self.settings.accumulate).backward()
-
-    def _follow(self, optimisers: Sequence[torch.optim.Adam]) -> None:
-        """Update what the optimisers train by the gradients of all parts and processes."""
-        trained = [[*chain(*(group["params"] for group in optimiser.param_groups))] for optimiser in optimisers]
-        self.settings.average([weights.grad for weights in chain(*trained) if weights.grad is not None])
-        for optimiser, weights in zip(optimisers, trained, strict=True):
-            if self.settings.clip:
-                self.scaler.unscale_(optimiser)
-                nn.utils.clip_grad_norm_(weights, self.settings.clip)
-            self.scaler.step(optimiser)
-
-    def scale_learning_rates(self, factor: float) -> None:
-        """Set every learning rate to its setting times a factor in [0, 1]."""
-        for optimisers, rate in (
-            (self.generator_optimisers, self.settings.generator_lr),
-            (self.critic_optimisers, self.settings.discriminator_lr),
-        ):
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = rate * factor
-
-    def _stateful(self) -> dict[str, Any]:
-        optimisers = enumerate(self.generator_optimisers + self.critic_optimisers)
-        return {
-            **self.networks,
-            **{f"optimiser_{number}": optimiser for number, optimiser in optimisers},
-            **{f"opponent_{name}": opponent for name, opponent in self.opponents.items()},
-            "scaler": self.scaler,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers, the gradient scaler, and what is known of the scores of critics."""
-        return {name: part.state_dict() for name, part in self._stateful().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
-        for optimiser in self.generator_optimisers + self.critic_optimisers:
-            require_fitting(optimiser)
-
-    def own_state_dict(self) -> dict[str, Any]:
-        """The newest losses, the pools of both critics and the draws of both augmentations."""
-        opponents = {name: opponent.own_state_dict() for name, opponent in self.opponents.items()}
-        return {"latest": self.latest.copy(), **opponents}
-
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``own_state_dict`` gave."""
-        latest = fit(dict[str, Scalar], state["latest"])
-        self.latest = {name: loss.to(self.settings.device) for name, loss in latest.items()}
-        for name, opponent in self.opponents.items():
-            opponent.load_own_state_dict(state[name])
-
-
-def require_fitting(optimiser: torch.optim.Optimizer) -> None:
-    """Make sure that what an optimiser has taken back is of the weights that it trains, which torch does not ask.
-
-    Raises:
-        MisfitError: It is not.
-    """
-    for weights, moments in optimiser.state.items():
-        wanted = {"step": torch.Size([]), "exp_avg": weights.shape, "exp_avg_sq": weights.shape}
-        found = {name: moment.shape for name, moment in moments.items() if isinstance(moment, Tensor)}
-        if moments and found != wanted:
-            raise MisfitError("an optimiser's moments are of other weights")
-
-
-def sum_of(terms: Losses) -> Tensor:
-    """The sum of scalar terms."""
-    return torch.stack([*terms.values()]).sum()
-
-
-def detached(terms: Losses) -> Losses:
-    """Their values alone."""
-    return {name: term.detach() for name, term in terms.items()}
-
-
-def means(parts: Sequence[Losses]) -> Losses:
-    """The mean of each of the losses over parts of a batch."""
-    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+    def own(self) -> Mapping[str, Opponent]:
+        """The pools of both critics and the draws of both augmentations."""
+        return self.opponents

@@ -16,7 +16,7 @@ from sim2real.errors import SettingsError
 NormName = Literal["instance", "batch", "none"]
 ActivationName = Literal["relu", "leaky_relu"]
 PaddingName = Literal["zeros", "reflect"]
-UpName = Literal["transposed", "resize"]
+UpName = Literal["transposed", "resize", "blur"]
 DownName = Literal["strided", "blur"]
 InitName = Literal["xavier", "normal"]
 
@@ -145,6 +145,19 @@ class ResizeConv2d(nn.Conv2d):
         return super().forward(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
+class BlurConv2d(nn.Conv2d):
+    """A convolution of the map doubled with binomial weights, 1 3 3 1 each way: anti-aliased (Zhang 2019)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out_channels, 2H, 2W) with a padding that keeps the size."""
+        doubled = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)  # these weights
+        return super().forward(doubled)
+
+
+class ZeroBlurConv2d(_BeginsAtZero, BlurConv2d):
+    """A ``BlurConv2d`` that begins as the constant 0."""
+
+
 class ZeroResizeConv2d(_BeginsAtZero, ResizeConv2d):
     """A ``ResizeConv2d`` that begins as the constant 0."""
 
@@ -153,7 +166,7 @@ class BlurPool(nn.Module):
     """Every other pixel of the map blurred with binomial weights, 1 3 3 1 each way (Zhang 2019).
 
     What is finer than the smaller map can show is gone before it could alias, so that a picture that moves by a pixel
-    changes the map little. H and W must be even and at least 2.
+    changes the map little. H and W must be at least 2; of an odd one the last row or column has no pixel of its own.
     """
 
     kernel: Tensor
@@ -164,7 +177,7 @@ class BlurPool(nn.Module):
         self.register_buffer("kernel", torch.outer(line, line).expand(channels, 1, 4, 4).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, channels, H/2, W/2)."""
+        """(N, channels, H, W) -> (N, channels, H/2, W/2), rounded down."""
         around = functional.pad(x, (1, 1, 1, 1), mode="reflect")
         return functional.conv2d(around, self.kernel, stride=2, groups=len(self.kernel))
 

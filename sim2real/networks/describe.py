@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sim2real.networks.ranged import blank_inputs
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -32,7 +34,7 @@ def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
     A copy of the network runs on the meta device: instantly, and without memory for its maps.
 
     Args:
-        network: Any module that takes one tensor.
+        network: Any module that takes one tensor, and the labels that its attribute ``inputs`` names.
         *input_shape: Shape of one image without the batch: C, H, W.
     """
     layers: list[Layer] = []
@@ -52,8 +54,10 @@ def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
     twin = copy.deepcopy(network).to("meta")
     for name, layer in _layers("", twin):
         watch(name, layer)
+    images = torch.empty(1, *input_shape, device="meta")
+    kinds = getattr(network, "inputs", ())
     with torch.no_grad():
-        twin(torch.empty(1, *input_shape, device="meta"))
+        twin(images, **({"inputs": blank_inputs(kinds, images)} if kinds else {}))
     return layers
 
 

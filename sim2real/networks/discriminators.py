@@ -8,7 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sim2real.errors import SettingsError
-from sim2real.networks.blocks import NormName, PaddingName, check_counts, choose, numbers, pair, stage
+from sim2real.networks.blocks import (
+    BlurPool,
+    DownName,
+    NormName,
+    PaddingName,
+    check_counts,
+    choose,
+    numbers,
+    pair,
+    stage,
+)
 
 PatchName = Literal["patch", "patchgan70"]
 
@@ -118,7 +128,8 @@ class PatchGAN70(nn.Sequential):
     """The 70x70 PatchGAN of pix2pix and CycleGAN (Isola et al. 2017): (N, C, H, W) -> (N, 1, H/8 - 2, W/8 - 2).
 
     Five 4x4 convolutions with bias, three of them of stride 2, InstanceNorm but in the first and last, LeakyReLU(0.2);
-    2,764,737 parameters. giakou4/gans ends it with a sigmoid and pads by reflection.
+    2,764,737 parameters. giakou4/gans ends it with a sigmoid and pads by reflection. CUT (Park et al. 2020) halves its
+    maps by a binomial filter after a convolution of stride 1, ``down="blur"``.
 
     Args:
         in_channels: Channels of the images.
@@ -127,6 +138,7 @@ class PatchGAN70(nn.Sequential):
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         padding: ``"zeros"`` or ``"reflect"``.
         sigmoid: End with a probability instead of an unbounded score.
+        down: ``"strided"`` or ``"blur"``.
 
     Raises:
         SettingsError: The images are too small for it.
@@ -143,21 +155,28 @@ class PatchGAN70(nn.Sequential):
         norm: NormName = "instance",
         padding: PaddingName = "zeros",
         sigmoid: bool = False,
+        down: DownName = "strided",
     ) -> None:
         super().__init__()
         check_counts(width=width)
-        _check_size("patchgan70", image_size, 24)
+        blurs = choose("down", down, {"strided": False, "blur": True})
+        _check_size("patchgan70", image_size, 32 if blurs else 24)
         choose("padding", padding, {"zeros": None, "reflect": None})
 
         def conv(before: int, after: int, stride: int) -> nn.Conv2d:
             return nn.Conv2d(before, after, 4, stride=stride, padding=1, padding_mode=padding)
 
-        self.add_module("down1", stage(conv(in_channels, width, 2), width, "none", "leaky_relu"))
-        for index, stride in ((2, 2), (3, 2), (4, 1)):
-            name = f"down{index}" if stride == 2 else "flat"
-            self.add_module(name, stage(conv(width, 2 * width, stride), 2 * width, norm, "leaky_relu"))
-            width *= 2
-        self.add_module("score", conv(width, 1, 1))
+        before = in_channels
+        for index, name in enumerate(("down1", "down2", "down3", "flat")):
+            after, halves = width << index, name != "flat"
+            layer = stage(
+                conv(before, after, 2 if halves and not blurs else 1), after, norm if index else "none", "leaky_relu"
+            )
+            if halves and blurs:
+                layer.add_module("blur", BlurPool(after))
+            self.add_module(name, layer)
+            before = after
+        self.add_module("score", conv(before, 1, 1))
         if sigmoid:
             self.add_module("sigmoid", nn.Sigmoid())
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from sim2real.errors import SettingsError
 from sim2real.networks.blocks import (
     ActivationName,
+    BlurConv2d,
     BlurPool,
     DownName,
     NormName,
@@ -17,6 +18,7 @@ from sim2real.networks.blocks import (
     ResidualBlock,
     ResizeConv2d,
     UpName,
+    ZeroBlurConv2d,
     ZeroConv2d,
     ZeroConvTranspose2d,
     ZeroResizeConv2d,
@@ -67,15 +69,19 @@ class Generator(nn.Sequential):
     Checkerboard Artifacts"), which ``"transposed"`` convolutions are prone to. ``down="blur"`` halves them after a 3x3
     convolution and its activation by a fixed binomial filter (Zhang 2019, "Making Convolutional Networks
     Shift-Invariant Again") in the place of a ``"strided"`` convolution, which aliases; it computes two to four times
-    as much there.
+    as much there. ``up="blur"`` doubles maps by the same filter before a 3x3 convolution.
 
     Attributes:
         stride: H and W of the images must be multiples of it.
         value_range: Least and greatest value of the images that go in and come out.
         keeps_own_init: Whether the weights are those to begin with.
+        feature_layers: Layers whose maps :meth:`features` gives, after what it begins with.
+        feature_padding: Pixels by which that is padded.
     """
 
     value_range: tuple[float, float]
+    feature_layers: tuple[str, ...]
+    feature_padding = 0
 
     def __init__(
         self,
@@ -102,6 +108,24 @@ class Generator(nn.Sequential):
             return self._translate(images)
         edges = (0, max(0, smallest - width), 0, max(0, smallest - height))
         return self._translate(functional.pad(images, edges, mode="replicate"))[..., :height, :width]
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Maps on the way from images to their translation, (N, C, h, w) each: the images themselves, padded; layers.
+
+        Which layers is the choice of Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation":
+        the convolutions of the stages down and two of the residual blocks.
+        """
+        edges = (self.feature_padding,) * 4
+        maps, result = [functional.pad(images, edges, mode="reflect")], images
+        for name, layer in self.named_children():
+            parts = layer.named_children() if f"{name}.conv" in self.feature_layers else [("", layer)]
+            for part, module in parts:
+                result = module(result)
+                if f"{name}.{part}".rstrip(".") in self.feature_layers:
+                    maps.append(result.clone() if part else result)  # an activation in place may follow
+            if len(maps) > len(self.feature_layers):
+                break
+        return maps
 
     def _translate(self, images: Tensor) -> Tensor:
         result = images
@@ -131,11 +155,23 @@ def _up(
     kind: UpName, before: int, after: int, kernel: int, *, bias: bool, padding: PaddingName, from_zero: bool = False
 ) -> nn.Module:
     """A convolution that doubles the map."""
-    if choose("up", kind, {"transposed": True, "resize": False}):
-        transposed = ZeroConvTranspose2d if from_zero else nn.ConvTranspose2d
-        return transposed(before, after, kernel, stride=2, padding=1, output_padding=kernel % 2, bias=bias)
-    resized = ZeroResizeConv2d if from_zero else ResizeConv2d
-    return resized(before, after, 3, padding=1, padding_mode=padding, bias=bias)
+    kinds: dict[str, tuple[type[nn.Conv2d], type[nn.Conv2d]] | None] = {
+        "transposed": None,
+        "resize": (ResizeConv2d, ZeroResizeConv2d),
+        "blur": (BlurConv2d, ZeroBlurConv2d),
+    }
+    if resized := choose("up", kind, kinds):
+        return resized[from_zero](before, after, 3, padding=1, padding_mode=padding, bias=bias)
+    transposed = ZeroConvTranspose2d if from_zero else nn.ConvTranspose2d
+    return transposed(before, after, kernel, stride=2, padding=1, output_padding=kernel % 2, bias=bias)
+
+
+def _feature_layers(stages: int, blocks: int) -> tuple[str, ...]:
+    """The convolutions down, the first residual block and one in the middle."""
+    return (
+        *(f"down{index}.conv" for index in range(1, stages + 1)),
+        *dict.fromkeys(["block1", f"block{(blocks + 1) // 2}"]),
+    )
 
 
 class EncoderDecoder(Generator):
@@ -192,6 +228,7 @@ class EncoderDecoder(Generator):
             before = after
         layers[f"up{stages}"] = _up(up, before, out_channels, 4, bias=bias, padding="zeros", from_zero=residual)
         super().__init__(layers, output=output, stride=2**stages, norm=norm, activation=activation)
+        self.feature_layers = _feature_layers(stages, blocks)
 
 
 class ResNet(Generator):
@@ -211,6 +248,8 @@ class ResNet(Generator):
         up: Likewise.
         down: Likewise.
     """
+
+    feature_padding = 3
 
     def __init__(
         self,
@@ -241,3 +280,4 @@ class ResNet(Generator):
             layers[f"up{index}"] = stage(conv, width, norm, "relu")
         layers["last"] = last(width, out_channels, 7, padding=3, padding_mode="reflect")
         super().__init__(layers, output=output, stride=4, norm=norm, activation="relu")
+        self.feature_layers = _feature_layers(2, blocks)

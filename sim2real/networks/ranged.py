@@ -1,13 +1,22 @@
-"""The one place where the program's image values, [-1, 1], meet a network's own range."""
+"""The one place where images in the program's [-1, 1], with their labels, meet what a network takes."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from sim2real.datasets.inputs import KINDS, VECTORS
+from sim2real.errors import PluginError
+
+Inputs = Mapping[str, Tensor]
 
 
 class Ranged(nn.Module):
     """A network as the program sees it: images in [-1, 1], whatever ``value_range`` the network was made for.
+
+    A network with the attribute ``inputs`` is given the labels that this names; others never see any. Clips
+    (N, T, C, H, W) are given to a network whose ``clip_length`` is 1 (1 if absent) as N T images.
 
     Attributes that are not its own are the network's (``stride``, ``score_weights`` ...), but for ``value_range``,
     which is (-1, 1). Weights are saved and loaded through ``network``, so that files do not know of the wrapper.
@@ -27,21 +36,79 @@ class Ranged(nn.Module):
         low, high = getattr(network, "value_range", (-1.0, 1.0))
         self.scale = (high - low) / 2
         self.shift = (high + low) / 2
+        self.kinds: tuple[str, ...] = tuple(getattr(network, "inputs", ()))
 
-    def forward(self, images: torch.Tensor, **more: Any) -> Any:  # noqa: ANN401  images, a tensor of scores or a tuple
+    def forward(self, images: Tensor, inputs: Inputs | None = None, **more: Any) -> Any:  # noqa: ANN401  images, a tensor of scores or a tuple
         """Images (N, C, H, W) in [-1, 1] -> what the network makes of them; images come back in [-1, 1].
 
         Args:
-            images: What the network takes.
+            images: What the network takes; or clips (N, T, C, H, W).
+            inputs: Labels by kind, of which the network is given what it asks for, see
+                :mod:`sim2real.datasets.inputs`.
             more: What it takes besides, handed on as it is.
+
+        Raises:
+            PluginError: It asks for a label that is not there.
         """
+        if self.kinds:
+            more["inputs"] = self._picked(inputs or {})
+        if images.dim() == 5 and getattr(self.network, "clip_length", 1) == 1:
+            more |= {"inputs": flattened(more["inputs"])} if self.kinds else {}
+            result = self._call(self.network, images.flatten(0, 1), **more)
+            return result.unflatten(0, images.shape[:2]) if self.returns_images else result
+        return self._call(self.network, images, **more)
+
+    def features(self, images: Tensor, inputs: Inputs | None = None) -> Sequence[Tensor]:
+        """The maps (N, C, h, w) that a generator makes of images on its way, the earliest first.
+
+        Raises:
+            PluginError: It asks for a label that is not there, or does not offer its maps.
+        """
+        features: Callable[..., Sequence[Tensor]] | None = getattr(self.network, "features", None)
+        if features is None:
+            raise PluginError(f"the generator {type(self.network).__name__} has no method features(images)")
+        more = {"inputs": self._picked(inputs or {})} if self.kinds else {}
+        return features(images * self.scale + self.shift, **more)
+
+    def _call(self, network: nn.Module, images: Tensor, **more: Any) -> Any:  # noqa: ANN401  as of forward
         if (self.scale, self.shift) == (1.0, 0.0):
-            return self.network(images, **more)
-        result = self.network(images * self.scale + self.shift, **more)
+            return network(images, **more)
+        result = network(images * self.scale + self.shift, **more)
         return (result - self.shift) / self.scale if self.returns_images else result
+
+    def _picked(self, inputs: Inputs) -> dict[str, Tensor]:
+        if missing := [kind for kind in self.kinds if kind not in inputs]:
+            name = type(self.network).__name__
+            raise PluginError(f"the network {name} needs the input '{missing[0]}', which it was not given")
+        return {kind: inputs[kind] for kind in self.kinds}
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the network has
         try:
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("network"), name)
+
+
+def flattened(inputs: Inputs) -> dict[str, Tensor]:
+    """Labels of clips, (N, T, ...), as those of N T images."""
+    return {kind: values.flatten(0, 1) for kind, values in inputs.items()}
+
+
+def mirrored(inputs: Inputs) -> dict[str, Tensor]:
+    """Labels of images (N, ...), or of clips, as those of the mirrored images."""
+    flipped = {kind: values.flip(-1) for kind, values in inputs.items()}
+    for kind in VECTORS & flipped.keys():
+        flipped[kind] = torch.cat([-flipped[kind][..., :1, :, :], flipped[kind][..., 1:, :, :]], dim=-3)
+    return flipped
+
+
+def blank_inputs(kinds: Iterable[str], images: Tensor) -> dict[str, Tensor]:
+    """Labels of the right form, all zero, for images (N, C, H, W) or clips (N, T, C, H, W)."""
+    *lead, _, height, width = images.shape
+    blank = {}
+    for kind in kinds:
+        form = KINDS[kind]
+        channels = () if form.channels is None else (form.channels,)
+        dtype = torch.int64 if form.channels is None else torch.float32
+        blank[kind] = torch.zeros(*lead, *channels, height, width, dtype=dtype, device=images.device)
+    return blank

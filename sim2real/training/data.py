@@ -1,11 +1,11 @@
-"""Unpaired images: what is trained on, what is held out, and which images make up which step."""
+"""Unpaired images on their way to the networks: which images and labels make up which step."""
 
 import errno
 import io
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,72 +21,30 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sim2real.augment import Augment
-from sim2real.config import Config
 from sim2real.datasets.base import Frame, Side
-from sim2real.datasets.sources import Source, one_domain, open_folder, open_sources
-from sim2real.datasets.video import Drawing, Drawn, Report
+from sim2real.datasets.inputs import Values, cut_input, scaled_input
+from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import kind_of
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import read_scaled
+from sim2real.methods.base import Batch
 from sim2real.orphans import end_with_parent
+from sim2real.training.domains import Domain, stamp_of
+from sim2real.training.wants import Wants, followers
 
 _AHEAD = 4  # batches that each worker makes ahead of time
 _LEFT_FREE = 2**31  # bytes of the disk that a cache leaves to checkpoints and to others
-Stamp = tuple[int, int]
-
-
-def stamp_of(path: Path) -> Stamp:
-    """Size in bytes and time of the last change in ns; a file that keeps both is taken for unchanged."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-class Origin(NamedTuple):
-    """A place that images of a side are from.
-
-    Attributes:
-        path: A folder or a video.
-        layout: Registered name of the folder's layout, or ``"video"``.
-        images: How many of the side are from there.
-        drawn: What was drawn from each video.
-        notes: What is to be known of it, a line each.
-    """
-
-    path: Path
-    layout: str
-    images: int
-    drawn: tuple[Drawn, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """The images of one side.
-
-    Attributes:
-        side: Which side.
-        train: Those for training.
-        held_out: Those that are never trained on.
-        fingerprint: A hash of their names and sizes.
-        stamps: What ``train`` looked like when it was listed, see :func:`stamp_of`; without them no change is noticed.
-        origins: Where they are from.
-    """
-
-    side: Side
-    train: Sequence[Path]
-    held_out: Sequence[Path]
-    fingerprint: str
-    stamps: Sequence[Stamp] = ()
-    origins: Sequence[Origin] = ()
 
 
 class RawBatch(NamedTuple):
     """A step's images as they travel between processes, and what befell on the way.
 
     Attributes:
-        sim: Simulated images, uint8 (N, 3, H, W).
+        sim: Simulated images, uint8 (N, 3, H, W); of clips (N, T, 3, H, W).
         real: Real ones, likewise.
+        sim_inputs: Labels of the simulated images, kind -> (N, ...) or (N, T, ...).
+        real_inputs: Labels of the real ones.
         skipped: A line for each file that could not be read.
         changed: Paths of files that are not what they were when the run began; what they are now is trained on.
         notes: Other lines that the user should see.
@@ -94,117 +52,11 @@ class RawBatch(NamedTuple):
 
     sim: Tensor
     real: Tensor
+    sim_inputs: Mapping[str, Tensor] = {}
+    real_inputs: Mapping[str, Tensor] = {}
     skipped: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def open_domains(
-    config: Config, drawn: Path | None = None, progress: Report = lambda *_: None
-) -> tuple[Domain, Domain]:
-    """Find the images of both sides, and draw those that are frames of videos.
-
-    A folder that holds both domains itself (a CycleGAN folder) may stand for both. Where a folder's layout has a test
-    part, that part is held out; of all other images of a side ``data.validation`` is, drawn by the seed.
-
-    Args:
-        config: All settings.
-        drawn: Folder for the frames of videos; what it holds already is not drawn again. None: ``frames`` in the run
-            folder.
-        progress: Told how the drawing goes.
-
-    Raises:
-        DatasetError: A side is missing or has too few images, or a video cannot be decoded.
-    """
-    data = config.data
-    simulated = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image)
-    sim = _open_domain(config, "sim", [simulated])
-    if config.real:
-        real = open_sources(
-            config.real_places,
-            drawn or config.run_folder / "frames",
-            include=data.real_include,
-            exclude=data.real_exclude,
-            as_image=data.real_as_image,
-            drawing=Drawing.of(data),
-            progress=progress,
-        )
-    else:
-        real = [open_folder(Path(config.sim), data.real_include, data.real_exclude, data.real_as_image)]
-    return sim, _open_domain(config, "real", real)
-
-
-def _open_domain(config: Config, side: Side, sources: Sequence[Source]) -> Domain:
-    parts = [_frames_of(source, config, side) for source in sources]
-    frames = [frame for part in parts for frame in part]
-    held_out = _draw_held_out(parts, config)
-    train = [number for number, frame in enumerate(frames) if number not in held_out]
-    if not config.data.validation:
-        train = [number for number in train if frames[number].split != "test"]
-    if len(train) < config.data.batch_size:
-        message = (
-            f"{', '.join(str(source.path) for source in sources)}: {len(train)} {side} images to train on "
-            f"({len(held_out)} held out), but data.batch_size is {config.data.batch_size}; add images or lower "
-            "data.batch_size or data.validation"
-        )
-        raise DatasetError(message)
-    order = [*train, *sorted(held_out)]
-    paths = [frames[number].path for number in order]
-    stamps = [stamp_of(path) for path in paths]
-    names = [frame.image for frame in frames]
-    if len(sources) > 1:
-        names = [f"{number}/{frame.image}" for number, part in enumerate(parts) for frame in part]
-    digest = sha256()
-    for number, (size, _) in zip(order, stamps, strict=True):
-        digest.update(f"{names[number]}\0{size}\n".encode())
-    origins = [
-        Origin(source.path, source.layout, len(part), source.drawn, source.notes)
-        for source, part in zip(sources, parts, strict=True)
-    ]
-    count = len(train)
-    return Domain(side, paths[:count], paths[count:], digest.hexdigest(), stamps[:count], origins)
-
-
-def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:
-    """The images of a side in one of its places."""
-    frames = [frame for frame in source.frames if frame.side in (None, _own(side, swap=config.swap))]
-    if not config.real and any(frame.side is None for frame in source.frames):
-        raise one_domain(source.path, source.layout)
-    if config.swap and side == "sim" and all(frame.side is None for frame in source.frames):
-        message = f"{source.path}: {source.layout} has no two sides to swap; name SIM and REAL the other way round"
-        raise DatasetError(message)
-    if not frames:
-        data = config.data
-        globs = (data.sim_include, data.sim_exclude) if side == "sim" else (data.real_include, data.real_exclude)
-        fit = f" fit the globs {globs[0]} {globs[1]}" if any(globs) else ""
-        raise DatasetError(f"{source.path}: no {side} images{fit}")
-    return frames
-
-
-def _own(side: Side, *, swap: bool) -> Side:
-    """The side by whose name a two-sided folder calls a domain."""
-    return ("real" if side == "sim" else "sim") if swap else side
-
-
-def _draw_held_out(parts: Sequence[Sequence[Frame]], config: Config) -> set[int]:
-    """The numbers of the images, counted through all places, that are never trained on."""
-    wanted, first = config.data.validation, 0
-    held_out, pool = set[int](), list[int]()
-    for part in parts:
-        tests = {first + number for number, frame in enumerate(part) if frame.split == "test"}
-        if 0 < len(tests) < len(part):
-            held_out |= tests
-        else:
-            pool += range(first, first + len(part))
-        first += len(part)
-    if not wanted:
-        return set()
-    if pool:
-        count = max(1, round(wanted * len(pool))) if wanted < 1 else int(wanted)
-        count = min(count, len(pool) - 1)
-        drawn = np.random.default_rng([config.seed, len(pool)]).permutation(len(pool))[:count]
-        held_out.update(pool[number] for number in drawn.tolist())
-    return held_out
 
 
 class UnpairedImages(Dataset[RawBatch | DatasetError]):
@@ -215,6 +67,8 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     order, and named in the batch. Where none of a side can be read, the item is the error: raised in a worker process
     it would reach the user as a traceback.
 
+    Labels that are asked for go through the same scale, window and mirror as their images; so do all frames of a clip.
+
     Args:
         sim: The simulated images; of mere paths it is not known whether they change.
         real: The real ones, likewise.
@@ -224,6 +78,8 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         rank: Which of the processes this is; its items are its part of each step's images.
         processes: How many there are; together they see exactly what one alone would.
         cache: Folder that keeps decoded and scaled images for all processes, see :func:`remove_cache`; None: none are.
+        wants: What is asked of the images.
+        vocabulary: The classes of the run.
 
     Raises:
         ValueError: The processes cannot share a batch equally.
@@ -240,11 +96,23 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         rank: int = 0,
         processes: int = 1,
         cache: Path | None = None,
+        wants: Wants | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         if batch_size % processes:
             message = f"{processes} processes cannot share batches of {batch_size}"
             raise ValueError(message)
         self.sides = (_as_domain("sim", sim), _as_domain("real", real))
+        wants = wants or Wants()
+        self.asked = (wants.sim, wants.real)
+        self.clips = [
+            followers(domain.train, asked.clip_length) if asked.clip_length > 1 else None
+            for domain, asked in zip(self.sides, self.asked, strict=True)
+        ]
+        self.starts = [
+            list(clips) if clips else range(len(side.train)) for clips, side in zip(self.clips, self.sides, strict=True)
+        ]
+        self.vocabulary = vocabulary or Vocabulary(())
         self.augment = augment
         self.batch_size = batch_size
         self.seed = seed
@@ -255,42 +123,71 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     def __getitem__(self, step: int) -> RawBatch | DatasetError:
         part = self.batch_size // self.processes
         begin = step * self.batch_size + self.rank * part
-        width, height = self.augment.size
         remarks = _Remarks()
-        sim, real = (torch.empty(part, 3, height, width, dtype=torch.uint8) for _ in self.sides)
         try:
-            for side, images in enumerate((sim.numpy(), real.numpy())):
-                for place, planes in enumerate(images):
-                    cv2.split(self._image(side, begin + place, remarks), list(planes))
+            (sim, sims), (real, reals) = (self._part(side, range(begin, begin + part), remarks) for side in (0, 1))
         except DatasetError as error:
             return error
-        return RawBatch(sim, real, tuple(remarks.skipped), tuple(remarks.changed), tuple(remarks.notes))
+        return RawBatch(sim, real, sims, reals, tuple(remarks.skipped), tuple(remarks.changed), tuple(remarks.notes))
 
     def path(self, side: int, position: int) -> Path:
-        """The image at a position of a side's endless order (0: sim, 1: real)."""
-        return self.sides[side].train[self._number(side, position)]
+        """The image at a position of a side's endless order (0: sim, 1: real); of a clip the first."""
+        return self.sides[side].train[self._number(side, position)].path
 
     def _number(self, side: int, position: int) -> int:
-        count = len(self.sides[side].train)
+        count = len(self.starts[side])
         round_, place = divmod(position, count)
-        return int(_order(self.seed, side, round_, count)[place])
+        return self.starts[side][int(_order(self.seed, side, round_, count)[place])]
 
-    def _image(self, side: int, position: int, remarks: "_Remarks") -> NDArray[np.uint8]:
-        count = len(self.sides[side].train)
+    def _part(self, side: int, positions: range, remarks: "_Remarks") -> tuple[Tensor, dict[str, Tensor]]:
+        """What a side has at some positions of its order: images, and labels by kind."""
+        width, height = self.augment.size
+        length = self.asked[side].clip_length
+        images = torch.empty(len(positions), length, 3, height, width, dtype=torch.uint8)
+        rows: list[dict[str, list[Values]]] = []
+        for position, frames in zip(positions, images.numpy(), strict=True):
+            shown, labels = self._clip(side, position, remarks)
+            for image, planes in zip(shown, frames, strict=True):
+                cv2.split(image, list(planes))
+            rows.append(labels)
+        inputs = {
+            kind: torch.from_numpy(np.stack([np.stack(row[kind]) for row in rows])) for kind in self.asked[side].kinds
+        }
+        if length == 1:
+            return images[:, 0], {kind: values[:, 0] for kind, values in inputs.items()}
+        return images, inputs
+
+    def _clip(
+        self, side: int, position: int, remarks: "_Remarks"
+    ) -> tuple[list[NDArray[np.uint8]], dict[str, list[Values]]]:
+        """The window of an image and of its labels at a position, or those of the frames of a clip."""
+        count = len(self.starts[side])
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
+            first = self._number(side, attempt)
+            clips = self.clips[side]
+            numbers = clips[first] if clips else [first]
             try:
-                scaled = self._scaled(side, self._number(side, attempt), remarks)
-            except ImageError as error:
+                scaled = [self._scaled(side, number, remarks) for number in numbers]
+                labels = {
+                    kind: [self._label(side, number, kind, remarks) for number in numbers]
+                    for kind in self.asked[side].kinds
+                }
+                _require_one_size(self.sides[side].train[first].path, scaled)
+            except (ImageError, DatasetError) as error:
                 remarks.skipped.append(str(error))
                 continue
             seed = int(np.random.SeedSequence([self.seed, side, position]).generate_state(1)[0])
-            return self.augment.cut(scaled, seed=seed)
+            if labels:
+                height, width = scaled[0].shape[:2]
+                places = self.augment.places(width, height, seed=seed)
+                labels = {kind: [cut_input(values, kind, *places) for values in each] for kind, each in labels.items()}
+            return [self.augment.cut(image, seed=seed) for image in scaled], labels
         message = f"none of {count} {('sim', 'real')[side]} images can be read; the last: {remarks.skipped[-1]}"
         raise DatasetError(message)
 
     def _scaled(self, side: int, number: int, remarks: "_Remarks") -> NDArray[np.uint8]:
         domain = self.sides[side]
-        path = domain.train[number]
+        path = domain.train[number].path
         try:
             stamp = stamp_of(path)
         except OSError:  # what is wrong is said by who reads it
@@ -299,11 +196,34 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             remarks.changed.append(str(path))
         if self.cache is None:
             return read_scaled(path, self.augment.scaled_size)
-        return self.cache.get(path, stamp, lambda: read_scaled(path, self.augment.scaled_size), remarks.notes)
+        return self.cache.get(str(path), stamp, lambda: read_scaled(path, self.augment.scaled_size), remarks.notes)
+
+    def _label(self, side: int, number: int, kind: str, remarks: "_Remarks") -> Values:
+        """A label of a frame on the pixels of its scaled image."""
+        frame = self.sides[side].train[number]
+
+        def read() -> Values:
+            return scaled_input(frame, kind, self.vocabulary, self.augment.scaled_size, remarks.notes.append)
+
+        if self.cache is None or not (frame.dataset and frame.labels.get(kind)):
+            return read()
+        try:
+            stamp = stamp_of(frame.dataset.root / frame.labels[kind])
+        except OSError:
+            return read()
+        key = f"{frame.path}\0{kind}\0{self.vocabulary.names}"
+        return self.cache.get(key, (*stamp, *stamp_of(frame.path)), read, remarks.notes)
+
+
+def _require_one_size(first: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+    if len({frame.shape for frame in frames}) > 1:
+        raise DatasetError(f"{first}: the frames that follow it have other sizes")
 
 
 def _as_domain(side: Side, images: Domain | Sequence[Path]) -> Domain:
-    return images if isinstance(images, Domain) else Domain(side, images, held_out=(), fingerprint="")
+    if isinstance(images, Domain):
+        return images
+    return Domain(side, [Frame(str(path)) for path in images], held_out=(), fingerprint="")
 
 
 @dataclass(slots=True)
@@ -328,11 +248,9 @@ class _Cache:
         self.scaling = scaling
         self.is_full = False
 
-    def get(
-        self, path: Path, stamp: Stamp, decode: Callable[[], NDArray[np.uint8]], notes: list[str]
-    ) -> NDArray[np.uint8]:
-        """The image of a file with this stamp; a kept one is mapped into memory, so that a crop reads only its rows."""
-        key = sha256(f"{path}\0{stamp}\0{self.scaling}".encode("utf-8", "surrogateescape")).hexdigest()
+    def get(self, name: str, stamp: tuple[int, ...], decode: Callable[[], Values], notes: list[str]) -> Values:
+        """The pixels of files with this stamp; kept ones are mapped into memory, so that a crop reads only its rows."""
+        key = sha256(f"{name}\0{stamp}\0{self.scaling}".encode("utf-8", "surrogateescape")).hexdigest()
         file = self.folder / f"{key}.npy"
         try:
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
@@ -346,7 +264,7 @@ class _Cache:
                 notes.append(f"data.cache: no more images are kept: {self.folder}: {error.strerror}")
         return image
 
-    def _keep(self, file: Path, image: NDArray[np.uint8]) -> None:
+    def _keep(self, file: Path, image: Values) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.folder).free < image.nbytes + _LEFT_FREE:
             raise OSError(errno.ENOSPC, f"less than {_LEFT_FREE >> 30} GiB would be left of the disk")
@@ -443,3 +361,13 @@ def as_floats(images: Tensor, device: str) -> Tensor:
     normalisation wrongly on the CPU.
     """
     return images.to(device, non_blocking=kind_of(device) == "cuda").float().div_(127.5).sub_(1)
+
+
+def as_batch(raw: RawBatch, device: str) -> Batch:
+    """A step's images and labels on a device."""
+    moves = kind_of(device) == "cuda"
+    sims, reals = (
+        {kind: values.to(device, non_blocking=moves) for kind, values in inputs.items()}
+        for inputs in (raw.sim_inputs, raw.real_inputs)
+    )
+    return Batch(as_floats(raw.sim, device), as_floats(raw.real, device), sims, reals)

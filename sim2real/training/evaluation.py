@@ -1,6 +1,7 @@
 """How a training does on held-out images, which of its steps was the best, and since when it got no better."""
 
 import math
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,9 +13,8 @@ from torch import nn
 
 from sim2real.methods.base import Method
 from sim2real.stored import Count, Positive, fit
-from sim2real.training.data import as_floats, channels_first
 from sim2real.training.judge import Image, Judge, Watch
-from sim2real.training.samples import HeldOut, as_pixels, evaluating
+from sim2real.training.samples import HeldOut, Shown, as_pixels, evaluating
 
 _LOSS_BATCHES = 8
 _JUDGED = "sim2real"
@@ -81,8 +81,9 @@ class Evaluation:
         figures = {f"validation/{name}": loss for name, loss in self._losses(method).items()}
         if self._judge is None:
             return Outcome(figures=figures)
-        judgement = self._judge(_translated(generators[_JUDGED], self._judge.before, self.held_out.device))
-        notes = self.watch.add(step, total, judgement, losses) if losses else []  # its advice is for what is trained
+        judgement = self._judge(_translated(generators[_JUDGED], self._simulated, self.held_out.device))
+        critics = {name: losses[name] for name in method.judges if name in losses}
+        notes = self.watch.add(step, total, judgement, critics) if losses else []  # its advice is for what is trained
         return Outcome(judgement.score, {**figures, **judgement.record()}, tuple(notes))
 
     def remember(self, outcome: Outcome, step: int) -> None:
@@ -94,8 +95,15 @@ class Evaluation:
     @cached_property
     def _judge(self) -> Judge | None:
         """None where no held-out image of a domain can be read."""
-        sim, real = self.held_out.pictures(self.count)
+        sim, real = (
+            [frame for shown in each for frame in shown.frames]
+            for each in (self._simulated, self.held_out.shown("real", self.count))
+        )
         return Judge(sim, real, seed=self.seed) if sim and real else None
+
+    @cached_property
+    def _simulated(self) -> list[Shown]:
+        return self.held_out.shown("sim", self.count)
 
     def _losses(self, method: Method) -> dict[str, float]:
         """The generators' mean losses."""
@@ -125,7 +133,14 @@ class _Kept:
 
 
 @torch.inference_mode()
-def _translated(generator: nn.Module, images: Iterable[Image], device: str) -> list[Image]:
-    """RGB (H, W, 3) each, one at a time."""
+def _translated(generator: nn.Module, images: Iterable[Shown], device: str) -> list[Image]:
+    """RGB (H, W, 3) each, one at a time; what a generator draws at random is decided by the pixels."""
+    translated = []
     with evaluating([generator]):
-        return [as_pixels(generator(as_floats(channels_first(image[None]), device))) for image in images]
+        for shown in images:
+            more = {}
+            if getattr(generator, "stochastic", False):
+                more["seeds"] = np.array([zlib.crc32(frame.tobytes()) for frame in shown.frames], np.uint64)
+            result = generator(shown.images(device), shown.labels(device), **more)
+            translated += [as_pixels(frame[None]) for frame in result.reshape(-1, *result.shape[-3:])]
+    return translated

@@ -11,12 +11,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from sim2real.config import Config
 from sim2real.datasets.video import Report
+from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import free_memory, peak_memory_of_networks, resolve_device, resolve_precision
 from sim2real.errors import DatasetError
-from sim2real.methods.base import Batch, Method
-from sim2real.training.data import RawBatch, UnpairedImages, as_floats, open_domains
+from sim2real.methods.base import Method
+from sim2real.training.data import RawBatch, UnpairedImages, as_batch
 from sim2real.training.deterministic import deterministic
-from sim2real.training.foresight import require_memory
+from sim2real.training.domains import find_classes, open_domains
+from sim2real.training.foresight import foreseen_wants, require_memory
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.run import RunFolder
@@ -31,6 +33,7 @@ class Forecast:
         device: What it would run on.
         precision: What it would compute in.
         parameters: Of every network, by name.
+        components: Registered names of the networks that have one, by name.
         images: Domain -> how many there are to ``"train"`` on and how many are ``"held_out"``.
         steps: Of the whole run.
         steps_per_epoch: In which as many images are seen as the larger domain has.
@@ -46,6 +49,7 @@ class Forecast:
     device: str
     precision: str
     parameters: Mapping[str, int]
+    components: Mapping[str, str]
     images: Mapping[str, Mapping[str, int]]
     steps: int
     steps_per_epoch: int
@@ -89,13 +93,23 @@ def forecast(config: Config, *, steps: int = 3, drawing: Report = lambda *_: Non
 def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forecast:
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
-    require_memory(config, device, precision)
-    sim, real = open_domains(config, drawn, drawing)
+    wants = foreseen_wants(config)
+    require_memory(config, device, precision, wants=wants)
+    sim, real = open_domains(config, drawn, drawing, wants)
+    classes = find_classes(config, ((sim, wants.sim), (real, wants.real)))
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(device)
     method = build_method(config.model_copy(update={"compile": False}), device, precision)
     averages = build_averages(config, method)
-    images = UnpairedImages(sim, real, build_augment(config), batch_size=config.data.batch_size, seed=config.seed)
+    images = UnpairedImages(
+        sim,
+        real,
+        build_augment(config),
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        wants=wants,
+        vocabulary=Vocabulary(classes.names, classes.same),
+    )
     loading, computing = [], []
     for step in range(steps + 1):
         began = time.perf_counter()
@@ -118,6 +132,11 @@ def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forec
         parameters={
             name: sum(weights.numel() for weights in network.parameters()) for name, network in method.networks.items()
         },
+        components={
+            name: (config.discriminator if name in method.judges else config.generator).name
+            for name in method.networks
+            if name in method.judges or method.networks[name] in method.generators.values()
+        },
         images={domain.side: {"train": len(domain.train), "held_out": len(domain.held_out)} for domain in (sim, real)},
         steps=total,
         steps_per_epoch=steps_per_epoch,
@@ -133,7 +152,7 @@ def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forec
 
 def _take_step(method: Method, averages: Mapping[str, AveragedModel], raw: RawBatch, device: str) -> None:
     """What the loop does in a step, and wait until the device has done it."""
-    log = method.step(Batch(as_floats(raw.sim, device), as_floats(raw.real, device)))
+    log = method.step(as_batch(raw, device))
     for direction, average in averages.items():
         average.update_parameters(method.generators[direction].network)
     for loss in log.losses.values():

@@ -19,7 +19,10 @@ from sim2real.config import Config
 from sim2real.devices import free_memory
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Batch
+from sim2real.networks import Ranged
+from sim2real.networks.ranged import blank_inputs
 from sim2real.training.setup import build_averages, build_discriminator, build_generator, build_method
+from sim2real.training.wants import Asked, Wants, wants_of
 
 _STEPS: Final = 2  # in the first one optimisers have no state yet
 _PASSES: Final = 12  # times one pass through both networks; steps take two to four
@@ -51,7 +54,23 @@ class Need:
         return self.fixed + round(self.passing * (_SAVED if saves else 1))
 
 
-def require_memory(config: Config, device: str, precision: str, *, processes: int = 1) -> None:
+def foreseen_wants(config: Config) -> Wants:
+    """What the parts of a training ask of its images, before there are any.
+
+    Raises:
+        Sim2RealError: A component does not exist, does not fit the settings, or asks for what there is not.
+    """
+    config = config.model_copy(update={"compile": False})
+    try:
+        with torch.device("meta"):
+            return wants_of(build_method(config, "cpu", "fp32"))
+    except (RuntimeError, TypeError):  # a network that looks at values when it is built
+        return wants_of(build_method(config, "cpu", "fp32"))
+
+
+def require_memory(
+    config: Config, device: str, precision: str, *, processes: int = 1, wants: Wants | None = None
+) -> None:
     """Make sure that a training can fit the memory that is free.
 
     Args:
@@ -59,18 +78,23 @@ def require_memory(config: Config, device: str, precision: str, *, processes: in
         device: A resolved one; likewise ``precision``.
         precision: What to compute in.
         processes: How many share a batch.
+        wants: What is asked of the images.
 
     Raises:
         SettingsError: It cannot; the message says which settings would.
     """
+    wants = wants or Wants()
     config = _with(config, "data", batch_size=max(1, config.data.batch_size // processes))
     free = free_memory(device)
     try:
-        if _PASSES * _one_pass(config) < free or (need := foresee(config)).least(config, precision) <= free:
+        if (
+            _PASSES * _one_pass(config, wants) < free
+            or (need := foresee(config, wants)).least(config, precision) <= free
+        ):
             return
     except (RuntimeError, TypeError):  # a network that looks at values, or hands them to NumPy: nobody knows
         return
-    way = _in_parts(config, free) or _smaller(config, need, free) or _narrower(config, free)
+    way = _in_parts(config, wants, free) or _smaller(config, wants, need, free) or _narrower(config, wants, free)
     asked = f"data.size = {list(config.data.size)}, data.batch_size = {config.data.batch_size}"
     least = need.least(config, precision)
     raise SettingsError(
@@ -79,54 +103,68 @@ def require_memory(config: Config, device: str, precision: str, *, processes: in
     )
 
 
-def foresee(config: Config) -> Need:
+def foresee(config: Config, wants: Wants | None = None) -> Need:
     """What a training holds at once.
 
     Raises:
         RuntimeError: It cannot be gone through without contents.
     """
     config = config.model_copy(update={"compile": False})
-    (width, height), images = config.data.size, config.data.batch_size
+    (width, height), images, wants = config.data.size, config.data.batch_size, wants or Wants()
     with _Alive() as alive:
         with torch.device("meta"):
             method = build_method(config, "cpu", "fp32")
         averages = build_averages(config, method)
         for _ in range(_STEPS):
-            sim, real = (torch.empty(images, 3, height, width, device="meta") for _ in range(2))
-            method.step(Batch(sim, real))
+            batch = _blank(config, wants)
+            method.step(batch)
             for direction, average in averages.items():
                 average.update_parameters(method.generators[direction].network)
-            del sim, real
+            del batch
         fixed = alive.count()
-    critics = len(method.networks) - len(method.generators)
-    fakes = critics * max(0, config.pool - _STEPS * images) * 3 * width * height * 4  # that are still to be kept
+    fakes = (
+        len(method.judges) * max(0, config.pool - _STEPS * images) * 3 * width * height * 4
+    )  # that are still to be kept
     return Need(fixed + fakes, alive.peak - fixed)
 
 
-def _one_pass(config: Config) -> int:
-    """Bytes of all that both networks compute for a batch, and of their weights."""
+def _blank(config: Config, wants: Wants) -> Batch:
+    """A batch without contents."""
     (width, height), images = config.data.size, config.data.batch_size
+
+    def side(asked: Asked) -> tuple[Tensor, dict[str, Tensor]]:
+        frames = (asked.clip_length,) if asked.clip_length > 1 else ()
+        blank = torch.empty(images, *frames, 3, height, width, device="meta")
+        return blank, blank_inputs(asked.kinds, blank)
+
+    (sim, sims), (real, reals) = side(wants.sim), side(wants.real)
+    return Batch(sim, real, sims, reals)
+
+
+def _one_pass(config: Config, wants: Wants) -> int:
+    """Bytes of all that both networks compute for a batch, and of their weights."""
     with torch.device("meta"), torch.no_grad(), _All() as everything:
-        batch = torch.empty(images, 3, height, width)
+        batch = _blank(config, wants)
         for network in (build_generator(config), build_discriminator(config)):
-            network(batch)
+            ranged = Ranged(network, returns_images=False)
+            ranged(batch.sim, blank_inputs(ranged.kinds, batch.sim))
     size: int = everything.size
     return size
 
 
-def _in_parts(config: Config, free: int) -> str:
+def _in_parts(config: Config, wants: Wants, free: int) -> str:
     """The fewest parts of a batch that fit."""
     images, now = config.data.batch_size, config.train.accumulate
     counts = [count for count in range(now + 1, images + 1) if images % count == 0]
     fitting = ""
     for parts in reversed(counts):
-        if not _fits(_with(config, "train", accumulate=parts), free):
+        if not _fits(_with(config, "train", accumulate=parts), wants, free):
             break
         fitting = f"train.accumulate={parts}"
     return fitting
 
 
-def _smaller(config: Config, need: Need, free: int) -> str:
+def _smaller(config: Config, wants: Wants, need: Need, free: int) -> str:
     """The largest size, about, that fits."""
     stride = 32  # of all generators that ship, a multiple
     if need.fixed * _MARGIN > free:
@@ -134,25 +172,25 @@ def _smaller(config: Config, need: Need, free: int) -> str:
     factor = math.sqrt(min(1.0, free / _MARGIN / need.most))
     while max(config.data.size) * factor >= stride:
         size = [max(stride, int(side * factor) // stride * stride) for side in config.data.size]
-        if _fits(_with(config, "data", size=(size[0], size[1])), free):
+        if _fits(_with(config, "data", size=(size[0], size[1])), wants, free):
             return f"data.size={size[0]}x{size[1]}"
         factor *= 0.85
     return ""
 
 
-def _narrower(config: Config, free: int) -> str:
+def _narrower(config: Config, wants: Wants, free: int) -> str:
     """The width of the generator, halved until it fits."""
     width = config.generator.options.get("width")
     while isinstance(width, int) and width >= 16:
         width //= 2
-        if _fits(_with(config, "generator", options={**config.generator.options, "width": width}), free):
+        if _fits(_with(config, "generator", options={**config.generator.options, "width": width}), wants, free):
             return f"generator.options.width={width}"
     return ""
 
 
-def _fits(config: Config, free: int) -> bool:
+def _fits(config: Config, wants: Wants, free: int) -> bool:
     try:
-        return foresee(config).most * _MARGIN <= free
+        return foresee(config, wants).most * _MARGIN <= free
     except (RuntimeError, SettingsError):  # no such network
         return False
 

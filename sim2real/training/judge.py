@@ -222,12 +222,12 @@ class Watch:
             step: Steps done, of ``total``.
             total: Steps of the whole run.
             judgement: Of the translations now.
-            losses: Mean losses since the last time; critics' are named ``D_...``.
+            losses: Mean losses of critics since the last time, by their names.
 
         Returns:
             Sentences for the user, each with what to do; of each kind one until it has ended.
         """
-        found = dict(self._about_critics({name: loss for name, loss in losses.items() if name.startswith("D_")}))
+        found = dict(self._about_critics(losses))
         if step >= _LATE * total:
             found |= _about_translations(judgement)
         sentences = [sentence for kind, sentence in found.items() if kind not in self._said]

@@ -12,26 +12,19 @@ import torch
 
 from sim2real.config import Config
 from sim2real.datasets.video import Report
+from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import peak_memory, resolve_precision
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.imageio import encode_png
 from sim2real.inside import inside
-from sim2real.methods.base import Batch
 from sim2real.networks import Ranged
 from sim2real.training.checkpoints import damage
-from sim2real.training.data import (
-    RawBatch,
-    UnpairedImages,
-    as_floats,
-    build_loader,
-    naming_dead_workers,
-    open_domains,
-    remove_cache,
-)
+from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
+from sim2real.training.domains import find_classes, open_domains
 from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.events import Note, Progress
-from sim2real.training.foresight import require_memory
+from sim2real.training.foresight import foreseen_wants, require_memory
 from sim2real.training.judge import Standing, standing
 from sim2real.training.keeper import Keeper, Own, Shared
 from sim2real.training.loggers import Loggers
@@ -86,10 +79,15 @@ class Trainer:
         if not resume:
             self.processes.on_first(self.run.require_new)
         self.precision = resolve_precision(config.precision, self.device)
-        require_memory(config, self.device, self.precision, processes=self.processes.count)
+        self.wants = foreseen_wants(config)
+        require_memory(config, self.device, self.precision, processes=self.processes.count, wants=self.wants)
         if self.processes.count > 1:  # the others find what this has drawn
-            self.processes.on_first(lambda: open_domains(config, self.run.frames, drawing))
-        self.sim, self.real = open_domains(config, self.run.frames, drawing)
+            self.processes.on_first(lambda: open_domains(config, self.run.frames, drawing, self.wants))
+        self.sim, self.real = open_domains(config, self.run.frames, drawing, self.wants)
+        sides = ((self.sim, self.wants.sim), (self.real, self.wants.real))
+        classes = self.processes.on_first(lambda: find_classes(config, sides))
+        self.config = config = config.model_copy(update={"classes": classes})
+        self.vocabulary = Vocabulary(classes.names, classes.same)
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
         self.total, self.steps_per_epoch = lengths(config, max(len(self.sim.train), len(self.real.train)))
         require_equal_shares(config, self.processes.count)
@@ -105,7 +103,8 @@ class Trainer:
         self.averages = build_averages(config, self.method)
         if not self.is_first:
             torch.manual_seed(config.seed + self.processes.rank)  # equal weights, but other draws
-        self.held_out = HeldOut(self.sim, self.real, build_augment(config), self.device)
+        augment = build_augment(config)
+        self.held_out = HeldOut(self.sim, self.real, augment, self.device, wants=self.wants, vocabulary=self.vocabulary)
         self.evaluation = Evaluation(self.held_out, count=config.evaluate.count, seed=config.seed)
         self.stopped = 0
         self._meter = Meter()
@@ -220,7 +219,7 @@ class Trainer:
         """Train on one batch."""
         self._remarks.take(raw)
         self.method.scale_learning_rates(rate(self.config.schedule, self.step, self.total))
-        log = self.method.step(Batch(as_floats(raw.sim, self.device), as_floats(raw.real, self.device)))
+        log = self.method.step(as_batch(raw, self.device))
         for direction, average in self.averages.items():
             average.update_parameters(self.method.generators[direction].network)
         self.step += 1
@@ -260,6 +259,8 @@ class Trainer:
             rank=self.processes.rank,
             processes=self.processes.count,
             cache=self._cache if data.cache else None,
+            wants=self.wants,
+            vocabulary=self.vocabulary,
         )
         steps = range(self.step, self.total)
         for raw in build_loader(images, steps, data.workers, self.device, self.config.seed):
@@ -308,7 +309,7 @@ class Trainer:
         batches = [*self.held_out.batches(self.config.sample.count)]
         if not batches:
             return []
-        picture = encode_png(sample_grid(self.results, batches))
+        picture = encode_png(sample_grid(self.method, self.results, batches))
         self.run.write_sample(self.step, picture)
         return self._loggers.picture(self.step, picture)
 

@@ -1,9 +1,9 @@
 """What held-out images show of a training: losses and pictures."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,70 +11,139 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sim2real.augment import Augment
-from sim2real.errors import ImageError
+from sim2real.datasets.base import Frame, Side
+from sim2real.datasets.inputs import Inputs, Values, cut_input, read_input, scale_input
+from sim2real.datasets.resizing import Scale
+from sim2real.datasets.vocabulary import Vocabulary
+from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_rgb
-from sim2real.methods.base import Batch
-from sim2real.training.data import Domain, as_floats, channels_first
+from sim2real.methods.base import Batch, Method
+from sim2real.training.data import as_floats, channels_first
+from sim2real.training.domains import Domain
+from sim2real.training.wants import Asked, Wants, followers
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image, or the frames of a clip, with labels.
+
+    Attributes:
+        frames: RGB (T, H, W, 3); T is 1 of an image.
+        inputs: Kind -> (T, ...).
+        is_clip: Whether it is a clip.
+    """
+
+    frames: Image
+    inputs: Inputs
+    is_clip: bool
+
+    def images(self, device: str) -> Tensor:
+        """(1, 3, H, W) in [-1, 1], or (1, T, 3, H, W)."""
+        images = as_floats(channels_first(self.frames), device)
+        return images[None] if self.is_clip else images
+
+    def labels(self, device: str) -> dict[str, Tensor]:
+        """Kind -> (1, ...), or (1, T, ...)."""
+        labels = {kind: torch.from_numpy(values).to(device) for kind, values in self.inputs.items()}
+        return {kind: values[None] for kind, values in labels.items()} if self.is_clip else labels
 
 
 class HeldOut:
     """Held-out images of both domains, side by side in order; training images of a domain that holds out none.
 
+    Args:
+        sim: The simulated images.
+        real: The real ones.
+        augment: Brings them to the size of a batch.
+        device: Where batches go.
+        wants: What is asked of the images.
+        vocabulary: The classes of the run.
+
     Attributes:
         complete: Whether both domains hold out some.
     """
 
-    def __init__(self, sim: Domain, real: Domain, augment: Augment, device: str) -> None:
+    def __init__(
+        self,
+        sim: Domain,
+        real: Domain,
+        augment: Augment,
+        device: str,
+        *,
+        wants: Wants | None = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
         self.complete = bool(sim.held_out and real.held_out)
-        self.sides = (sim.held_out or sim.train, real.held_out or real.train)
+        self.sides = {"sim": sim.held_out or sim.train, "real": real.held_out or real.train}
         self.augment = augment
         self.device = device
+        self.wants = wants or Wants()
+        self.vocabulary = vocabulary or Vocabulary(())
 
     def batches(self, count: int) -> Iterator[Batch]:
-        """The same batches of one image each, every time; files that cannot be read are left out."""
-        for sim, real in islice(zip(*map(self._images, self.sides), strict=False), count):
-            yield Batch(sim, real)
+        """The same batches of one image, or clip, each, every time; files that cannot be read are left out."""
+        pairs = zip(self._shown("sim"), self._shown("real"), strict=False)
+        for sim, real in islice(pairs, count):
+            sims, reals = sim.labels(self.device), real.labels(self.device)
+            yield Batch(sim.images(self.device), real.images(self.device), sims, reals)
 
-    def pictures(self, count: int) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
-        """The first images of each domain, as many as can be read up to ``count``: RGB (H, W, 3) each."""
-        sim, real = ([*islice(self._pictures(paths), count)] for paths in self.sides)
-        return sim, real
+    def shown(self, side: Side, count: int) -> list[Shown]:
+        """The first images of a domain, or clips, as many as can be read up to ``count``."""
+        return [*islice(self._shown(side), count)]
 
-    def _images(self, paths: Sequence[Path]) -> Iterator[Tensor]:
-        for picture in self._pictures(paths):
-            yield as_floats(channels_first(picture[None]), self.device)
-
-    def _pictures(self, paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-        for path in paths:
+    def _shown(self, side: Side) -> Iterator[Shown]:
+        frames, asked = self.sides[side], self.wants.of(side)
+        runs = [[number] for number in range(len(frames))]
+        if asked.clip_length > 1:
+            runs = _apart(followers(frames, asked.clip_length).values())
+        for run in runs:
             try:
-                image = read_rgb(path)
-            except ImageError:  # training names it when it meets it
+                read = [self._read(frames[number], asked) for number in run]
+                shown = np.stack([image for image, _ in read])
+            except (ImageError, DatasetError, ValueError):  # training names it when it meets it
                 continue
-            yield self.augment(image, seed=None)
+            inputs = {kind: np.stack([labels[kind] for _, labels in read]) for kind in asked.kinds}
+            yield Shown(shown, inputs, asked.clip_length > 1)
+
+    def _read(self, frame: Frame, asked: Asked) -> tuple[Image, dict[str, Values]]:
+        image = read_rgb(frame.path)
+        height, width = image.shape[:2]
+        target = self.augment.scaled_size(width, height)
+        labels = {}
+        for kind in asked.kinds:
+            values = scale_input(read_input(frame, kind, self.vocabulary), kind, Scale((width, height), target))
+            labels[kind] = cut_input(values, kind, *self.augment.places(*target, seed=None))
+        return self.augment(image, seed=None), labels
+
+
+def _apart(runs: Iterable[list[int]]) -> list[list[int]]:
+    """Those of the runs that have no number in common with one before."""
+    found, seen = [], set[int]()
+    for run in runs:
+        if seen.isdisjoint(run):
+            found.append(run)
+            seen.update(run)
+    return found
 
 
 @torch.inference_mode()
-def sample_grid(generators: Mapping[str, nn.Module], batches: Iterable[Batch]) -> NDArray[np.uint8]:
-    """A picture, a row for each batch: sim, as real, and back | real, as sim, and back. RGB (H, W, 3)."""
+def sample_grid(method: Method, generators: Mapping[str, nn.Module], batches: Iterable[Batch]) -> Image:
+    """A picture, a row for each batch, of what the method shows of it; of clips the first frame. RGB (H, W, 3)."""
     with evaluating(generators.values()):
-        rows = [torch.cat([*_tour(generators, batch)], dim=3) for batch in batches]
+        rows = [torch.cat([*map(_first_frame, method.samples(generators, batch))], dim=3) for batch in batches]
     return as_pixels(torch.cat(rows, dim=2))
 
 
-def as_pixels(image: Tensor) -> NDArray[np.uint8]:
+def _first_frame(images: Tensor) -> Tensor:
+    return (images[:, 0] if images.dim() == 5 else images).float()
+
+
+def as_pixels(image: Tensor) -> Image:
     """One image (1, 3, H, W) in [-1, 1] -> RGB (H, W, 3)."""
     pixels = image[0].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(1, 2, 0).cpu().numpy()
-
-
-def _tour(generators: Mapping[str, nn.Module], batch: Batch) -> Iterator[Tensor]:
-    for images, ways in ((batch.sim, ("sim2real", "real2sim")), (batch.real, ("real2sim", "sim2real"))):
-        shown = images
-        yield shown
-        for way in ways:
-            if way in generators:
-                shown = generators[way](shown).float()
-                yield shown
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from sim2real.augment import Augment
 from sim2real.config import Component, Config, Schedule
-from sim2real.errors import SettingsError
+from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import adversarial
 from sim2real.methods.base import Method, MethodSettings, Networks, alone
 from sim2real.networks import Ranged, initialise
@@ -35,11 +35,23 @@ def build_discriminator(config: Config) -> nn.Module:
     return _build("discriminator", config.discriminator, 3, (height, width))
 
 
-def _build(kind: str, component: Component, *sizes: object) -> nn.Module:
+def _build(kind: str, component: Component, *sizes: object, place: str = "") -> nn.Module:
     network: nn.Module = registry().create(
-        f"{kind}s", component.name, *sizes, options=component.options, place=f"{kind}.options"
+        f"{kind}s", component.name, *sizes, options=component.options, place=f"{place or kind}.options"
     )
     return network
+
+
+def _build_other(config: Config, name: str) -> tuple[nn.Module, bool]:
+    """The network of ``[networks.NAME]``, and whether it is a generator."""
+    if name not in config.networks:
+        named = ", ".join(config.networks) or "none"
+        message = f"networks.{name}: the method '{config.method.name}' needs this network, and there is {named}"
+        raise SettingsError(f"{message}; set networks.{name}.name")
+    component, (width, height), place = config.networks[name], config.data.size, f"networks.{name}"
+    if any(entry.name == component.name for entry in registry().entries("discriminators")):
+        return _build("discriminator", component, 3, (height, width), place=place), False
+    return _build("generator", component, 3, 3, place=place), True
 
 
 def lengths(config: Config, images: int) -> tuple[int, int]:
@@ -126,13 +138,20 @@ def build_method(
         average=average,
         rank=rank,
     )
+
+    def other(name: str) -> Ranged:
+        network, returns_images = _build_other(config, name)
+        return ready(network, returns_images=returns_images)
+
     networks = Networks(
         generator=lambda: ready(build_generator(config), returns_images=True),
         discriminator=lambda: ready(build_discriminator(config), returns_images=False),
+        build=other,
     )
     method: Method = registry().create(
         "methods", config.method.name, networks, settings, options=config.method.options, place="method.options"
     )
+    _require_computed(config.method.name, method)
     for generator in method.generators.values():
         stride = getattr(generator, "stride", 1)
         if any(side % stride for side in config.data.size):
@@ -140,6 +159,30 @@ def build_method(
             message = f"data.size = {size}: the generator '{name}' needs multiples of {stride}"
             raise SettingsError(message)
     return method
+
+
+def _require_computed(name: str, method: Method) -> None:
+    """Make sure that the method computes what the losses need.
+
+    Raises:
+        SettingsError: It does not.
+        PluginError: A loss says in the way of earlier versions what it needs.
+    """
+    if method.reads is not None and "losses" not in method.reads:
+        return
+    for term, (_, loss) in method.settings.terms.items():
+        if hasattr(loss, "needs_identity"):
+            message = f"the loss '{term}' has needs_identity, which is now needs = ('identity_sim', 'identity_real')"
+            raise PluginError(f"{message}: the fields of sim2real.losses.LossInputs that it uses")
+        missing = [each for each in getattr(loss, "needs", ()) if each not in method.computes | _ALWAYS]
+        if missing:
+            raise SettingsError(
+                f"losses.{term}: it needs '{missing[0]}', which the method '{name}' does not compute; leave it out: "
+                f"losses.{term} = 0"
+            )
+
+
+_ALWAYS = frozenset({"sim", "sim_inputs", "real_inputs"})
 
 
 class Average(AveragedModel):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sim2real.config import Critic
-from sim2real.errors import SettingsError
+from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import Cycle, Identity, LossInputs, adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
 from sim2real.methods.cyclegan import CycleGAN
@@ -257,7 +257,7 @@ def test_a_factor_of_zero_stops_all_learning_and_one_restores_it() -> None:
     method.step(batch())
     assert torch.equal(weights(*networks), before)
     method.scale_learning_rates(0.25)
-    optimisers = method.generator_optimisers + method.critic_optimisers
+    optimisers = method.optimization.optimisers.values()
     assert {group["lr"] for optimiser in optimisers for group in optimiser.param_groups} == {0.0025}
 
 
@@ -293,14 +293,12 @@ def test_identity_images_are_computed_only_where_a_loss_wants_them() -> None:
         return images.fake_real.mean()
 
     make(terms={"spy": (1.0, spy)}).step(batch())
-    assert seen[-1].identity_sim is None
-    assert seen[-1].identity_real is None
+    with pytest.raises(PluginError, match="identity_sim"):
+        _ = seen[-1].identity_sim
     method = make(terms={"spy": (1.0, spy), "identity": (1.0, Identity())}, rates=(0.0, 0.0))
     images = batch()
     method.step(images)
     inputs = seen[-1]
-    assert inputs.identity_sim is not None
-    assert inputs.identity_real is not None
     torch.testing.assert_close(inputs.identity_sim, method.G_real2sim(images.sim))
     torch.testing.assert_close(inputs.identity_real, method.G_sim2real(images.real))
     torch.testing.assert_close(inputs.cycled_sim, method.G_real2sim(inputs.fake_real))
@@ -575,32 +573,32 @@ def test_a_scaled_loss_is_followed_as_an_unscaled_one(optimisers: str) -> None:
     # what fp16 needs, without its rounding: losses are scaled, gradients are not when they are clipped and followed
     plain, scaled = (make(**NORM_FREE, optimisers=optimisers, more={"clip": 0.25}) for _ in range(2))
     scaled.load_state_dict(copy.deepcopy(plain.state_dict()))
-    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaled.optimization.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     for seed in range(3):
         plain.step(batch(seed))
         scaled.step(batch(seed))
         assert gradient_norms(scaled) == pytest.approx(gradient_norms(plain), rel=1e-3)
     assert_alike(plain, scaled)
-    assert scaled.scaler.get_scale() == 2.0**10
+    assert scaled.optimization.scaler.get_scale() == 2.0**10
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.25])
 @pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
 def test_gradients_that_overflow_are_not_followed_and_the_scale_is_halved_once(order: str, clip: float) -> None:
     method = make(optimisers="separate", update_order=order, more={"clip": clip})
-    method.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    method.optimization.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     for critic in (method.D_real, method.D_sim):  # of two optimisers
         next(critic.parameters()).register_hook(lambda gradient: gradient * math.inf)
     before = {name: weights(network) for name, network in method.networks.items()}
     method.step(batch())
     unmoved = {name for name, network in method.networks.items() if torch.equal(weights(network), before[name])}
     assert unmoved == {"D_real", "D_sim"}
-    assert method.scaler.get_scale() == 2.0**9
+    assert method.optimization.scaler.get_scale() == 2.0**9
 
 
 def test_fp16_trains() -> None:
     method = make(precision="fp16", more={"critic": Critic(r1=1.0, lecam=0.1), "clip": 1.0})
-    assert method.scaler.is_enabled()
+    assert method.optimization.scaler.is_enabled()
     losses = [numbers(method.step(batch()))["cycle"] for _ in range(25)]
     assert losses[-1] < losses[0]
     assert weights(*method.networks.values()).isfinite().all()

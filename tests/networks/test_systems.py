@@ -1,4 +1,4 @@
-"""The networks of the five published systems, built from the options in their recipes, to the number."""
+"""The networks of the published systems, built from the options in their recipes, to the number."""
 
 import tomllib
 from importlib import resources
@@ -13,7 +13,7 @@ from sim2real.networks.discriminators import Combined
 from sim2real.networks.generators import Generator, ResNet
 from sim2real.registry import registry
 
-RECIPES = ["vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan"]
+RECIPES = ["vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan", "cut", "fastcut"]
 
 
 def recipe(name: str) -> dict[str, Any]:
@@ -63,11 +63,23 @@ def stage_shapes(network: nn.Module, shape: tuple[int, ...]) -> list[tuple[int, 
         ("resnet9-sigmoid", 11_378_179, 2_764_737),
         ("cyclegan-256", 5_773_312, 2_760_192),
         ("cyclegan", 11_378_179, 2_764_737),
+        ("cut", 11_378_179, 2_764_737),
+        ("fastcut", 11_378_179, 2_764_737),
     ],
 )
 def test_parameter_counts(name: str, of_generator: int, of_discriminator: int) -> None:
     assert parameters(generator(name)) == of_generator
     assert parameters(discriminator(name)) == of_discriminator
+
+
+@pytest.mark.parametrize("name", ["cut", "fastcut"])
+def test_cut_halves_and_doubles_its_maps_by_fixed_filters(name: str) -> None:
+    filters = [layer.kind for layer in describe(generator(name), 3, 256, 256)]
+    assert sum(kind.startswith("BlurPool") for kind in filters) == 2
+    assert sum(kind.startswith("BlurConv2d") for kind in filters) == 2
+    judges = [layer.kind for layer in describe(discriminator(name), 3, 256, 256)]
+    assert sum(kind.startswith("BlurPool") for kind in judges) == 3
+    assert not any(" s2 " in kind for kind in [*filters, *judges])
 
 
 def test_combined_is_the_published_patch_and_global_discriminators() -> None:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,18 +19,10 @@ from hypothesis import strategies as st
 
 from sim2real.augment import Augment
 from sim2real.config import Config
+from sim2real.datasets.base import Frame
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
-from sim2real.training.data import (
-    Domain,
-    RawBatch,
-    UnpairedImages,
-    as_floats,
-    build_loader,
-    naming_dead_workers,
-    open_domains,
-    remove_cache,
-    stamp_of,
-)
+from sim2real.training.data import RawBatch, UnpairedImages, as_floats, build_loader, naming_dead_workers, remove_cache
+from sim2real.training.domains import Domain, open_domains, stamp_of
 
 Configure = Callable[..., Config]
 Paint = Callable[..., Path]
@@ -55,7 +47,7 @@ def unpaired(
 
 def domain_of(folder: Path) -> Domain:
     paths = sorted(folder.iterdir())
-    return Domain("sim", paths, [], "", [stamp_of(path) for path in paths])
+    return Domain("sim", [Frame(str(path)) for path in paths], [], "", [stamp_of(path) for path in paths])
 
 
 def batch_of(images: UnpairedImages, step: int) -> RawBatch:
@@ -203,7 +195,7 @@ def test_an_image_that_changes_after_it_was_listed_is_noticed(
 ) -> None:
     folder = paint(tmp_path / "sim", 4)
     sim, real = open_domains(configure(sim=folder))
-    touched = sim.train[1]
+    touched = sim.train[1].path
     os.utime(touched, ns=(0, touched.stat().st_mtime_ns + 1))
     images = UnpairedImages(sim, real, Augment((32, 32)), batch_size=1, seed=0)
     assert {path for step in range(4) for path in batch_of(images, step).changed} == {str(touched)}
@@ -221,7 +213,7 @@ def test_a_cache_changes_no_pixel(photos: Path, tmp_path: Path) -> None:
             batch = batch_of(images, step)
             assert torch.equal(batch.sim, expected.sim)
             assert torch.equal(batch.real, expected.real)
-            assert batch[2:] == ((), (), ())
+            assert batch[2:] == ({}, {}, (), (), ())
 
 
 def test_a_kept_image_is_not_decoded_again(tmp_path: Path, paint: Paint) -> None:
@@ -376,8 +368,8 @@ def test_other_errors_are_not_taken_for_a_worker_s_death() -> None:
 # ------------------------------------------------------------------------------------------------ what is held out
 
 
-def names(paths: object) -> set[str]:
-    return {Path(path).name for path in paths}  # type: ignore[attr-defined]  # any sequence of paths
+def names(frames: Sequence[Frame]) -> set[str]:
+    return {frame.path.name for frame in frames}
 
 
 @pytest.mark.parametrize(("validation", "sims", "reals"), [("0.3", 2, 3), ("4", 4, 4), ("0", 0, 0), ("0.01", 1, 1)])
@@ -405,8 +397,8 @@ def two_sided(tmp_path: Path, paint: Paint) -> Path:
     return tmp_path / "two"
 
 
-def folders_of(paths: object) -> set[str]:
-    return {name.split("_")[0] for name in names(paths)}
+def folders_of(frames: Sequence[Frame]) -> set[str]:
+    return {name.split("_")[0] for name in names(frames)}
 
 
 def test_one_cyclegan_folder_serves_both_sides_and_its_test_part_is_held_out(
@@ -506,7 +498,7 @@ def places(tmp_path: Path, paint: Paint) -> list[Path]:
 
 def test_images_of_all_places_count_alike(configure: Configure, photos: Path, places: list[Path]) -> None:
     _, domain = open_domains(configure("data.validation=0", real=places))
-    assert sorted(domain.train) == sorted(path for place in places for path in place.iterdir())
+    assert sorted(frame.path for frame in domain.train) == sorted(path for place in places for path in place.iterdir())
     images = UnpairedImages(domain_of(photos / "sim"), domain, Augment((8, 8)), batch_size=1, seed=0)
     drawn = Counter(images.path(1, position).parent for position in range(30))
     assert drawn == {places[0]: 12, places[1]: 18}
@@ -518,7 +510,7 @@ def test_what_is_held_out_is_drawn_from_all_places_together(
 ) -> None:
     _, domain = open_domains(configure(f"data.validation={validation}", real=places))
     assert len(domain.held_out) == count
-    assert set(domain.train).isdisjoint(domain.held_out)
+    assert {frame.path for frame in domain.train}.isdisjoint(frame.path for frame in domain.held_out)
     assert len(domain.train) + len(domain.held_out) == 15
 
 
@@ -526,7 +518,7 @@ def test_test_parts_stay_held_out_whatever_other_places_have(
     configure: Configure, places: list[Path], two_sided: Path
 ) -> None:
     _, domain = open_domains(configure("data.validation=3", real=[two_sided, places[0]]))
-    held_out = Counter(path.parent for path in domain.held_out)
+    held_out = Counter(frame.path.parent for frame in domain.held_out)
     assert held_out == {two_sided / "testB": 3, places[0]: 3}
 
 

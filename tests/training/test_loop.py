@@ -121,7 +121,7 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_one_never_stopped(
 def test_what_parts_draw_at_random_goes_on_where_it_stopped(configure: Configure, tmp_path: Path) -> None:
     def train(folder: Path, *, until: int | None = None, resume: bool = False) -> None:
         trainer = Trainer(configure(), folder, resume=resume)
-        terms: Any = trainer.method.settings.terms  # type: ignore[attr-defined]  # not every method has settings
+        terms: Any = trainer.method.settings.terms
         terms["noise"] = (1.0, lambda images: (images.fake_real * torch.rand(())).mean())
         for _ in trainer.train(stop=lambda: trainer.step == until):
             pass
@@ -401,7 +401,7 @@ def test_weights_that_break_at_a_finite_loss_are_not_saved(configure: Configure,
     def breaks_at_step_3(images: LossInputs) -> Tensor:
         return (images.fake_real * 0.0).sum().sqrt() if trainer.step == 2 else images.fake_real.sum() * 0.0
 
-    terms: Any = trainer.method.settings.terms  # type: ignore[attr-defined]  # not every method has settings
+    terms: Any = trainer.method.settings.terms
     terms["root"] = (1.0, breaks_at_step_3)
     with pytest.raises(
         Sim2RealError, match=r"step 3: a weight of G_sim2real is not finite; the last good .*step_00000002;"

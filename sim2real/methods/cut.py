@@ -1,0 +1,278 @@
+"""CUT and FastCUT: one generator whose output keeps the patches of its input (Park et al. 2020).
+
+"Contrastive Learning for Unpaired Image-to-Image Translation". There is no way back: what a patch of the translation
+shows must tell of the same patch of the input, among other patches of that input, by features of the generator itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sim2real.errors import SettingsError
+from sim2real.losses import LossInputs
+from sim2real.methods.base import (
+    Batch,
+    Inputs,
+    Losses,
+    Method,
+    MethodSettings,
+    Networks,
+    StepLog,
+    detached,
+    frozen,
+    means,
+    sum_of,
+)
+from sim2real.methods.critics import Opponent, critic_log
+from sim2real.networks.blocks import check_counts, initialise
+from sim2real.networks.ranged import blank_inputs, flattened, mirrored
+
+_TEMPERATURE = 0.07
+_SELF = -10.0  # in the place of a patch's likeness to itself among the negatives
+_PROBE = 64  # pixels of the side of an image that shows how many channels features have
+
+
+class Heads(nn.Module):
+    """Projections of patches, of each map its own: linear, ReLU, linear, length 1.
+
+    Args:
+        channels: Of each map.
+        width: Of both linear layers.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(count, width), nn.ReLU(), nn.Linear(width, width)) for count in channels
+        )
+
+    def forward(self, maps: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (N, C, h, w), and places among the h w of each -> vectors (N, places, width) of each."""
+        patches = (each.flatten(2)[:, :, place].transpose(1, 2) for each, place in zip(maps, places, strict=True))
+        return [functional.normalize(head(patch), dim=2) for head, patch in zip(self.heads, patches, strict=True)]
+
+
+def patch_nce(queries: Tensor, keys: Tensor) -> Tensor:
+    """Cross entropy of telling the key of a query from those of other places in the same image; a scalar.
+
+    Args:
+        queries: Vectors of length 1 of patches of translations, (N, S, C).
+        keys: Those of the same patches of the inputs; no gradient reaches them.
+    """
+    queries, keys = queries.float(), keys.detach().float()
+    likeness = queries @ keys.transpose(1, 2)
+    itself = torch.eye(likeness.shape[1], dtype=torch.bool, device=likeness.device)
+    positive = likeness.diagonal(dim1=1, dim2=2)[..., None]
+    logits = torch.cat([positive, likeness.masked_fill(itself, _SELF)], 2).flatten(0, 1) / _TEMPERATURE
+    return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+class CUT(Method):
+    """Unpaired translation one way.
+
+    Its loss is the adversarial one plus ``nce`` times the contrastive one of simulated images, or half of that each of
+    simulated and of real ones. The critic is updated first.
+
+    Args:
+        networks: Makes the networks; the generator has a method ``features``, see ``Ranged.features``.
+        settings: Losses, rates, device.
+        nce: Weight of the contrastive loss.
+        nce_identity: Whether real images count in it, too, which shall stay as they are.
+        flip_equivariance: Mirror the images of a step with probability 1/2 on their way through the generator.
+        patches: Places at which features are compared.
+        head_width: Of the projections of features.
+        discriminator_loss_scale: Factor of the critic's loss.
+    """
+
+    computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "identity_real"})
+    reads: ClassVar[frozenset[str] | None] = frozenset(
+        {"pool", "discriminator", "critic", "losses", "optim", "schedule", "train.accumulate"}
+    )
+    judges = ("D_real",)
+
+    def __init__(
+        self,
+        networks: Networks,
+        settings: MethodSettings,
+        *,
+        nce: float = 1.0,
+        nce_identity: bool = True,
+        flip_equivariance: bool = False,
+        patches: int = 256,
+        head_width: int = 256,
+        discriminator_loss_scale: float = 0.5,
+    ) -> None:
+        super().__init__(settings)
+        check_counts(**{"method.options.patches": patches, "method.options.head_width": head_width})
+        if min(nce, discriminator_loss_scale) < 0:
+            raise SettingsError("method.options: nce and discriminator_loss_scale must be numbers of at least 0")
+        self.nce, self.nce_identity, self.flips = nce, nce_identity, flip_equivariance
+        self.G, self.D_real = networks.generator(), networks.discriminator()
+        if not hasattr(self.G.network, "features"):
+            name = type(self.G.network).__name__
+            raise SettingsError(f"method.name = 'cut' compares features, which the generator {name} does not offer")
+        channels = [each.shape[1] for each in self._probe()]
+        self.heads = Heads(channels, head_width).to(settings.device)
+        initialise(self.heads, "normal")
+        seed = settings.seed + settings.rank
+        self.opponent = Opponent(self.D_real, settings, scale=discriminator_loss_scale, seed=seed)
+        self.places = _Places(patches, settings.seed)
+        self.translates_real = nce_identity or "identity_real" in settings.needs
+        self.sides = {"G_sim2real": ("sim", "real") if self.translates_real else ("sim",)}
+        self.generators = {"sim2real": self.G}
+        self.networks = {"G_sim2real": self.G, "D_real": self.D_real, "heads": self.heads}
+        self.optimization.add("G", self.G, lr=settings.generator_lr)
+        self.optimization.add("heads", self.heads, lr=settings.generator_lr)
+        self.optimization.add("D", self.D_real, lr=settings.discriminator_lr)
+
+    @torch.no_grad()
+    def _probe(self) -> Sequence[Tensor]:
+        side = 2 * max(_PROBE // 2, getattr(self.G, "stride", 1))
+        device = next(self.G.parameters()).device
+        images = torch.zeros(1, 3, side, side, device=device)
+        return self.G.features(images, blank_inputs(self.G.kinds, images))
+
+    def step(self, batch: Batch) -> StepLog:
+        """Update the generator, the projections and the critic once.
+
+        It logs ``"adversarial_real"``, ``"nce"``, ``"nce_identity"`` and the other terms, ``"D_real"``, and of the
+        critic what CycleGAN logs of its critics.
+        """
+        parts = batch.split(self.settings.accumulate)
+        whole = len(parts) == 1
+        self.places.draw(flips=self.flips)
+        self.optimization.zero_grad()
+        with torch.set_grad_enabled(whole):  # the graphs of all parts at once would fill the memory that parts save
+            fakes = [self._translate(part) for part in parts]
+        critics = [self._blame_critic(*each) for each in zip(parts, fakes, strict=True)]
+        self.optimization.step("D")
+        again = fakes if whole else map(self._translate, parts)
+        generators = [self._blame_generator(*each) for each in zip(parts, again, strict=True)]
+        self.optimization.step("G", "heads")
+        self.optimization.finish()
+        self.latest |= means(generators) | means(critics)
+        if self.settings.critic.augment:
+            self.latest["augment_p"] = self.opponent.probability
+        self.opponent.end_step()
+        return StepLog(self.latest.copy())
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> StepLog:
+        """The generator's losses and their sum, ``"generator"``; at the same places every time."""
+        self.places.begin(0)
+        terms = self._terms(batch, self._translate(batch), augments=False)
+        return StepLog({**terms, "generator": sum_of(terms)})
+
+    def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
+        """Sim, as real; real, and what becomes of it."""
+        shown = [batch.sim, generators["sim2real"](batch.sim, batch.sim_inputs), batch.real]
+        if self.translates_real:
+            shown.append(generators["sim2real"](batch.real, batch.real_inputs))
+        return shown
+
+    def _translate(self, batch: Batch) -> Tensor:
+        """The translation of simulated images; mirrored if this step mirrors."""
+        images = batch.sim.flip(-1) if self.places.mirrors else batch.sim
+        with self.settings.autocast():
+            fake: Tensor = self.G(images, self._seen(batch.sim_inputs))
+        return fake
+
+    def _blame_critic(self, batch: Batch, fake: Tensor) -> Losses:
+        """Add what a part of a batch gives to the gradients of the critic; returns its losses."""
+        losses = self.opponent.losses(batch.real, fake, batch.real_inputs, self._seen(batch.sim_inputs))
+        self.optimization.backward(sum_of(losses))
+        return critic_log({"D_real": losses}, self.settings.critic)
+
+    def _blame_generator(self, batch: Batch, fake: Tensor) -> Losses:
+        """Likewise of the generator and the projections."""
+        with frozen(self.D_real):
+            terms = self._terms(batch, fake, augments=True)
+            self.optimization.backward(sum_of(terms))
+        return detached(terms)
+
+    def _terms(self, batch: Batch, fake: Tensor, *, augments: bool) -> Losses:
+        """The weighted terms of the generator's loss."""
+        share = self.nce / (2 if self.nce_identity else 1)
+        images = {"fake_real": fake.flip(-1) if self.places.mirrors else fake}
+        adversarial = self.opponent.fooled(fake, self._seen(batch.sim_inputs), augments=augments)
+        terms = {"adversarial_real": adversarial, "nce": share * self._nce(batch.sim, fake, batch.sim_inputs)}
+        if self.translates_real:
+            with self.settings.autocast():
+                images["identity_real"] = self.G(batch.real, batch.real_inputs)
+        if self.nce_identity:
+            same = images["identity_real"]
+            terms["nce_identity"] = share * self._nce(batch.real, same, batch.real_inputs, mirrors=False)
+        given = LossInputs(
+            sim=batch.sim, real=batch.real, sim_inputs=batch.sim_inputs, real_inputs=batch.real_inputs, **images
+        )
+        return {**terms, **self.settings.weighted(given)}
+
+    def _seen(self, inputs: Inputs) -> Inputs:
+        """The labels of a fake as it is."""
+        return mirrored(inputs) if self.places.mirrors else inputs
+
+    def _nce(self, images: Tensor, translated: Tensor, inputs: Inputs, *, mirrors: bool = True) -> Tensor:
+        """The contrastive loss between images and what became of them, the mean over the maps."""
+        mirrors = mirrors and self.places.mirrors
+        seen = mirrored(inputs) if mirrors else inputs
+        if images.dim() == 5:
+            images, translated = images.flatten(0, 1), translated.flatten(0, 1)
+            inputs, seen = flattened(inputs), flattened(seen)
+        with self.settings.autocast():
+            with torch.no_grad():
+                maps = self.G.features(images, inputs)
+            made = self.G.features(translated, seen)
+            places = self.places.of(maps)
+            keys = self.heads(maps, places)
+            queries = self.heads([each.flip(-1) for each in made] if mirrors else made, places)
+        return torch.stack([patch_nce(*pair) for pair in zip(queries, keys, strict=True)]).mean()
+
+    def stateful(self) -> "Mapping[str, Opponent | _Places]":
+        """What is known of the critic's scores, and the draws of places."""
+        return {"opponent": self.opponent, "places": self.places}
+
+    def own(self) -> Mapping[str, Opponent]:
+        """The critic's pool and the draws of its augmentation."""
+        return {"opponent": self.opponent}
+
+
+class _Places:
+    """What a step draws, equal in all its parts and processes: places of patches, and whether it mirrors."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.random = torch.Generator().manual_seed(seed)
+        self.begin(0)
+
+    def draw(self, *, flips: bool) -> None:
+        """Draw for the next step."""
+        self.begin(int(torch.randint(2**62, (), generator=self.random)), flips=flips)
+
+    def begin(self, seed: int, *, flips: bool = False) -> None:
+        """A step whose draws are those of a seed."""
+        random = torch.Generator().manual_seed(seed)
+        self.mirrors = flips and bool(torch.rand((), generator=random) < 0.5)
+        self._of_step = random
+        self._places: dict[tuple[int, ...], Tensor] = {}
+
+    def of(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Places in each of the maps (N, C, h, w), drawn once in a step."""
+        found = []
+        for number, each in enumerate(maps):
+            key = (number, *each.shape[2:])
+            if key not in self._places:
+                pixels = each.shape[2] * each.shape[3]
+                self._places[key] = torch.randperm(pixels, generator=self._of_step)[: self.count].to(each.device)
+            found.append(self._places[key])
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the draws."""
+        return {"random": self.random.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        self.random.set_state(state["random"])

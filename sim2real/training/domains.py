@@ -1,0 +1,224 @@
+"""The images of each side: what is trained on, what is held out, and which classes they show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from sim2real.config import Classes, Config
+from sim2real.datasets.base import Frame, Side
+from sim2real.datasets.inputs import NAMED
+from sim2real.datasets.partners import evenly
+from sim2real.datasets.sources import Source, one_domain, open_folder, open_sources
+from sim2real.datasets.video import Drawing, Drawn, Report
+from sim2real.datasets.vocabulary import Vocabulary, names_of
+from sim2real.errors import DatasetError
+from sim2real.training.wants import Asked, Wants, followers, require_clips, require_labels
+
+if TYPE_CHECKING:
+    from sim2real.datasets.labels import Boxes, Segmentation
+
+_LOOKED_AT = 32  # frames of a side, besides one of each sequence, in the search for classes
+Stamp = tuple[int, int]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size in bytes and time of the last change in ns; a file that keeps both is taken for unchanged."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+class Origin(NamedTuple):
+    """A place that images of a side are from.
+
+    Attributes:
+        path: A folder or a video.
+        layout: Registered name of the folder's layout, or ``"video"``.
+        images: How many of the side are from there.
+        drawn: What was drawn from each video.
+        notes: What is to be known of it, a line each.
+    """
+
+    path: Path
+    layout: str
+    images: int
+    drawn: tuple[Drawn, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The images of one side.
+
+    Attributes:
+        side: Which side.
+        train: Those for training.
+        held_out: Those that are never trained on.
+        fingerprint: A hash of their names and sizes.
+        stamps: What ``train`` looked like when it was listed, see :func:`stamp_of`; without them no change is noticed.
+        origins: Where they are from.
+    """
+
+    side: Side
+    train: Sequence[Frame]
+    held_out: Sequence[Frame]
+    fingerprint: str
+    stamps: Sequence[Stamp] = ()
+    origins: Sequence[Origin] = ()
+
+
+def open_domains(
+    config: Config, drawn: Path | None = None, progress: Report = lambda *_: None, wants: Wants | None = None
+) -> tuple[Domain, Domain]:
+    """Find the images of both sides, and draw those that are frames of videos.
+
+    A folder that holds both domains itself (a CycleGAN folder) may stand for both. Where a folder's layout has a test
+    part, that part is held out; of all other images of a side ``data.validation`` is, drawn by the seed.
+
+    Args:
+        config: All settings.
+        drawn: Folder for the frames of videos; what it holds already is not drawn again. None: ``frames`` in the run
+            folder.
+        progress: Told how the drawing goes.
+        wants: What is asked of the images.
+
+    Raises:
+        DatasetError: A side is missing or has too few images, some lack what is asked of them, or a video cannot be
+            decoded.
+    """
+    data, wants = config.data, wants or Wants()
+    simulated = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image)
+    sim = _open_domain(config, "sim", [simulated], wants.sim)
+    if config.real:
+        real = open_sources(
+            config.real_places,
+            drawn or config.run_folder / "frames",
+            include=data.real_include,
+            exclude=data.real_exclude,
+            as_image=data.real_as_image,
+            drawing=Drawing.of(data),
+            progress=progress,
+        )
+    else:
+        real = [open_folder(Path(config.sim), data.real_include, data.real_exclude, data.real_as_image)]
+    return sim, _open_domain(config, "real", real, wants.real)
+
+
+def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: Asked) -> Domain:
+    parts = [_frames_of(source, config, side) for source in sources]
+    frames = [frame for part in parts for frame in part]
+    require_labels(side, frames, asked)
+    held_out = _draw_held_out(parts, config, asked.clip_length)
+    train = [number for number, frame in enumerate(frames) if number not in held_out]
+    if not config.data.validation:
+        train = [number for number in train if frames[number].split != "test"]
+    if len(train) < config.data.batch_size:
+        message = (
+            f"{', '.join(str(source.path) for source in sources)}: {len(train)} {side} images to train on "
+            f"({len(held_out)} held out), but data.batch_size is {config.data.batch_size}; add images or lower "
+            "data.batch_size or data.validation"
+        )
+        raise DatasetError(message)
+    order = [*train, *sorted(held_out)]
+    chosen = [frames[number] for number in order]
+    stamps = [stamp_of(frame.path) for frame in chosen]
+    names = [frame.image for frame in frames]
+    if len(sources) > 1:
+        names = [f"{number}/{frame.image}" for number, part in enumerate(parts) for frame in part]
+    digest = sha256()
+    for number, (size, _) in zip(order, stamps, strict=True):
+        digest.update(f"{names[number]}\0{size}\n".encode())
+    origins = [
+        Origin(source.path, source.layout, len(part), source.drawn, source.notes)
+        for source, part in zip(sources, parts, strict=True)
+    ]
+    count = len(train)
+    require_clips(side, chosen[:count], asked, least=config.data.batch_size)
+    return Domain(side, chosen[:count], chosen[count:], digest.hexdigest(), stamps[:count], origins)
+
+
+def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:
+    """The images of a side in one of its places."""
+    frames = [frame for frame in source.frames if frame.side in (None, _own(side, swap=config.swap))]
+    if not config.real and any(frame.side is None for frame in source.frames):
+        raise one_domain(source.path, source.layout)
+    if config.swap and side == "sim" and all(frame.side is None for frame in source.frames):
+        message = f"{source.path}: {source.layout} has no two sides to swap; name SIM and REAL the other way round"
+        raise DatasetError(message)
+    if not frames:
+        data = config.data
+        globs = (data.sim_include, data.sim_exclude) if side == "sim" else (data.real_include, data.real_exclude)
+        fit = f" fit the globs {globs[0]} {globs[1]}" if any(globs) else ""
+        raise DatasetError(f"{source.path}: no {side} images{fit}")
+    return frames
+
+
+def _own(side: Side, *, swap: bool) -> Side:
+    """The side by whose name a two-sided folder calls a domain."""
+    return ("real" if side == "sim" else "sim") if swap else side
+
+
+def _draw_held_out(parts: Sequence[Sequence[Frame]], config: Config, clip_length: int) -> set[int]:
+    """The numbers of the images, counted through all places, that are never trained on; of sequences whole clips."""
+    wanted, first = config.data.validation, 0
+    held_out, pool = set[int](), list[int]()
+    for part in parts:
+        tests = {first + number for number, frame in enumerate(part) if frame.split == "test"}
+        if 0 < len(tests) < len(part):
+            held_out |= tests
+        else:
+            pool += range(first, first + len(part))
+        first += len(part)
+    if not wanted:
+        return set()
+    if pool:
+        count = max(1, round(wanted * len(pool))) if wanted < 1 else int(wanted)
+        count = min(count, len(pool) - 1)
+        random = np.random.default_rng([config.seed, len(pool)])
+        if clip_length == 1:
+            held_out.update(pool[number] for number in random.permutation(len(pool))[:count].tolist())
+        else:
+            frames = [frame for part in parts for frame in part]
+            held_out |= _draw_clips([frames[number] for number in pool], pool, clip_length, count, random)
+    return held_out
+
+
+def _draw_clips(
+    frames: Sequence[Frame], numbers: Sequence[int], length: int, count: int, random: np.random.Generator
+) -> set[int]:
+    """About so many of the numbers of frames, of clips that have no frame in common."""
+    clips, drawn = followers(frames, length), set[int]()
+    for start in random.permutation(list(clips)).tolist():
+        if len(drawn) + length > max(count, length):
+            break
+        if drawn.isdisjoint(clips[start]):
+            drawn.update(clips[start])
+    return {numbers[place] for place in drawn}
+
+
+def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress: Report = lambda *_: None) -> Classes:
+    """The classes of a run: those that the settings name, or else those of one frame of each sequence of both sides.
+
+    Nothing is looked at unless something asks for masks or boxes.
+
+    Raises:
+        DatasetError: A label cannot be read.
+        ImageError: It is a damaged image.
+    """
+    if config.classes.names:
+        return config.classes
+    found = []
+    for domain, asked in sides:
+        kinds, names = NAMED & asked.kinds.keys(), dict[str, None]()
+        firsts = {(id(frame.dataset), frame.sequence): frame for frame in reversed(domain.train)}
+        looked_at = [*reversed(firsts.values()), *evenly(domain.train, _LOOKED_AT)] if kinds else []
+        for done, frame in enumerate(looked_at, 1):
+            for kind in sorted(kinds):
+                names |= dict.fromkeys(names_of(cast("Segmentation | Boxes", frame.load_label(kind))))
+            progress("looking for classes", done, len(looked_at))
+        found.append(names)
+    vocabulary = Vocabulary.found(*found, same=config.classes.same)
+    return config.classes.model_copy(update={"names": list(vocabulary.names)})
