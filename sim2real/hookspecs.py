@@ -38,6 +38,11 @@ def register_generators(register: Register) -> None:
     Forward (N, C, H, W) -> (N, C, H, W), for H and W that are multiples of the attribute ``stride: int`` (1 if absent).
     Values of input and output lie in the attribute ``value_range: tuple[float, float]`` ((-1, 1) if absent).
 
+    One that sees labels names their kinds in the attribute ``inputs: tuple[str, ...]`` and takes ``inputs``, a mapping
+    kind -> tensor, beside the images; ``sim2real.datasets.inputs`` has the kinds, their shapes and units. One with
+    ``clip_length: int`` above 1 takes and gives so many consecutive frames, (N, T, C, H, W). The method ``cut`` needs
+    ``features(images)``, the maps that it makes of images on its way.
+
     One that is not trained has a method ``observe(source, target)``, which the method ``fit`` calls with images of both
     domains. One that cannot be exported, compiled or run in tiles, since it looks at whole pictures outside of torch,
     says so in the attribute ``by_frame = True``; its forward takes ``seeds``, a uint64 for each picture made from its
@@ -51,7 +56,8 @@ def register_discriminators(register: Register) -> None:
 
     ``image_size`` is (H, W). Forward (N, C, H, W) in ``value_range`` ((-1, 1) if absent) -> a tensor of scores of any
     shape (N, ...), or a tuple of such tensors, each judged by the adversarial loss on its own and added up with the
-    attribute ``score_weights: tuple[float, ...]`` (all 1 if absent).
+    attribute ``score_weights: tuple[float, ...]`` (all 1 if absent). ``inputs`` and ``clip_length`` as of generators: a
+    fake comes with the labels of the image that it was made of.
     """
 
 
@@ -59,17 +65,20 @@ def register_discriminators(register: Register) -> None:
 def register_losses(register: Register) -> None:
     """Offer terms of the generators' loss: ``target(**options)`` -> ``callable(LossInputs)`` -> scalar tensor.
 
-    The recipe's ``[losses]`` names it with its weight. ``sim2real.losses.LossInputs`` holds the images of a step;
-    those for identity losses only where the attribute ``needs_identity: bool`` is True (False if absent).
+    The recipe's ``[losses]`` names it with its weight. ``sim2real.losses.LossInputs`` holds the images of a step; the
+    attribute ``needs: tuple[str, ...]`` names its fields that the loss uses, of which a method may not compute all.
+    ``inputs`` names the labels of simulated images that it uses, found in ``LossInputs.sim_inputs``; if it needs
+    ``"real_inputs"``, those of real images, too. ``clip_length`` asks for so many consecutive frames.
     """
 
 
 @hookspec
 def register_methods(register: Register) -> None:
-    """Offer training methods: ``target(networks, settings, **options)`` -> an object with ``step(batch)``.
+    """Offer training methods: ``target(networks, settings, **options)``, a child of ``sim2real.methods.base.Method``.
 
-    ``sim2real.methods.base`` has the protocol ``Method``, and ``Networks`` and ``MethodSettings``, which it is given. A
-    method does no input or output and prints nothing.
+    That module has ``Networks`` and ``MethodSettings``, too, which it is given; its ``optimization``
+    (``sim2real.methods.optimization``) has all that methods do alike with their gradients. A method does no input or
+    output and prints nothing.
     """
 
 
