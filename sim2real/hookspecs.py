@@ -84,8 +84,9 @@ def register_methods(register: Register) -> None:
 
 @hookspec
 def register_datasets(register: Register) -> None:
-    """Offer dataset layouts: ``target`` is a class that keeps ``sim2real.datasets.base.Adapter``.
+    """Offer dataset layouts: ``target`` is a child of ``sim2real.datasets.base.Adapter``, or a class that is like one.
 
+    What it leaves out has the defaults of ``Adapter``. A public name that is nearly one of the contract's is refused.
     Installed plugins are asked before what ships with sim2real whether they recognise a folder, so ask for two
     independent facts. ``sim2real.datasets.labels`` has the kinds of labels, ``sim2real.imageio`` the decoders.
     """

@@ -67,11 +67,12 @@ def _card(entry: "Entry") -> str:
 
 def _facts(entry: "Entry") -> "Facts | None":
     """What the adapter tells; None of a plugin's that tells nothing, or cannot be loaded."""
+    from sim2real.datasets.contract import adapter_of
     from sim2real.errors import PluginError
     from sim2real.registry import BUILTIN
 
     try:
-        return getattr(entry.load(), "facts", None)
+        return adapter_of(entry).facts
     except PluginError:
         if entry.owner == BUILTIN:
             raise

@@ -89,10 +89,15 @@ def _provides(plugin: Plugin) -> dict[str, list[str]]:
 
 
 def _problem(entry: Entry) -> str | None:
+    from sim2real.datasets.contract import adapter_of
+
     try:
-        loaded = entry.load()
-        if entry.kind == "recipes":
-            tomllib.loads(loaded)
+        if entry.kind == "datasets":
+            adapter_of(entry)
+        elif entry.kind == "recipes":
+            tomllib.loads(entry.load())
+        else:
+            entry.load()
     except PluginError as error:
         return str(error)
     except tomllib.TOMLDecodeError as error:

@@ -68,11 +68,10 @@ def embeddings(dataset: "Dataset", translated: Collection[str], inside: str) -> 
         return {}
     if inside == "embed":
         _require_upright(dataset, translated)
-    replace: Callable[[bytes, bytes | None], bytes] | None = getattr(dataset.adapter, "embed", None)
     return {
-        path: Embedding(image if inside == "embed" else "", replace)
+        path: Embedding(image if inside == "embed" else "", dataset.adapter.embed)
         for path, image in dataset.embedded().items()
-        if replace and image in translated
+        if image in translated
     }
 
 

@@ -20,7 +20,6 @@ from sim2real.datasets.resizing import (
     KEEP,
     NEAREST,
     PHOTO,
-    Intrinsics,
     Resizing,
     Rule,
     Scale,
@@ -99,7 +98,7 @@ class Resizer:
 
     def __init__(self, dataset: "Dataset", target: Size) -> None:
         self._target = target
-        table: Resizing = (*getattr(dataset.adapter, "resizing", ()), *_ABOUT_ALL)
+        table: Resizing = (*dataset.adapter.resizing, *_ABOUT_ALL)
         self._table = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in table]
         self._sizes: dict[str, Size | None] = {}  # of the images, None of those that cannot be read
         self._kinds: dict[str, set[str]] = defaultdict(set)  # of a label
@@ -193,7 +192,7 @@ class Resizer:
 
 def untold_intrinsics(scales: Iterable[Scale], dataset: "Dataset") -> Iterator[str]:
     """What the intrinsics of cameras are at the new size, where they stand in no file that could tell it."""
-    known: Intrinsics = getattr(dataset.adapter, "intrinsics", {})
+    known = dataset.adapter.intrinsics
     for scale in sorted(set(scales), key=lambda scale: scale.source):
         if found := known.get(scale.source):
             changes = zip(("fx", "fy", "cx", "cy"), (along_x, along_y, centre_x, centre_y), found, strict=True)

@@ -3,13 +3,14 @@
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
+from sim2real.datasets.contract import adapter_of
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.findings import (
     ABOUT,
@@ -25,7 +26,7 @@ from sim2real.datasets.findings import (
     pointers,
     without_image,
 )
-from sim2real.datasets.fit import misplaced, numbered, on_stored_pixels, told_size
+from sim2real.datasets.fit import misplaced, numbered, on_stored_pixels
 from sim2real.datasets.photos import SetAside, set_aside
 from sim2real.datasets.unread import unread
 from sim2real.errors import DatasetError, PluginError
@@ -107,9 +108,8 @@ class Dataset:
     def _listed(self) -> Iterator[Frame]:
         """All that the layout lists; where that only counts the images, what is set aside is not counted."""
         left_out = Counter[str]()
-        counted = getattr(self.adapter, "counted", False)
         for frame in self.adapter.frames(self.tree):
-            if counted and frame.image in self.set_aside.roles:
+            if self.adapter.counted and frame.image in self.set_aside.roles:
                 left_out[frame.sequence] += 1
             less = left_out[frame.sequence]
             yield replace(frame, index=frame.index - less) if less else frame
@@ -128,7 +128,7 @@ class Dataset:
                     f"{self.root}: --as-image \"{glob}\" fits none of the images that the layout '{self.name}' lists"
                 )
                 raise DatasetError(f"{message}; `sim2real inspect` shows what is there")
-        known, stated = getattr(self.adapter, "knows_images", False), _globs(self.as_image)
+        stated, known = _globs(self.as_image), self.adapter.knows_images
         return set_aside(self.root, self.adapter.frames(self.tree), stated=stated, known=known)
 
     def take_roles(self, roles: Mapping[str, Role]) -> None:
@@ -145,7 +145,7 @@ class Dataset:
     @property
     def facts(self) -> Facts | None:
         """What its card tells of the layout; None of a plugin's that has none."""
-        return getattr(self.adapter, "facts", None)
+        return self.adapter.facts
 
     def files(self) -> Iterator[tuple[str, Role]]:
         """Every file under the root once, with its role, in the order of the paths."""
@@ -168,7 +168,7 @@ class Dataset:
 
         Such files are carried unchanged all the same.
         """
-        rules = [(re.compile(pattern, re.IGNORECASE), what) for pattern, what in getattr(self.adapter, "stale", ())]
+        rules = [(re.compile(pattern, re.IGNORECASE), what) for pattern, what in self.adapter.stale]
         found: dict[str, list[str]] = {}
         inside = self.embedded()
         for path, role in self.files():
@@ -184,8 +184,7 @@ class Dataset:
 
     def embedded(self) -> Mapping[str, str]:
         """The files that hold the bytes of a photo -> its image, empty where that is not there."""
-        embedded: Callable[[Tree], Mapping[str, str]] | None = getattr(self.adapter, "embedded", None)
-        return embedded(self.tree) if embedded else {}
+        return self.adapter.embedded(self.tree)
 
     def warnings(self) -> list[str]:
         """What a user should know before converting, a line each."""
@@ -205,15 +204,10 @@ class Dataset:
             yield f"{litter} files and folders that macOS has left (._name, __MACOSX) are passed over and not carried"
         for path in pointers(self.tree):
             yield f"{path} is a Git LFS pointer, not the file itself, and others may be; fetch them: git lfs pull"
-        if hasattr(self.adapter, "warnings"):
-            yield from self.adapter.warnings(self.tree)
+        yield from self.adapter.warnings(self.tree)
         yield from map(str, self.set_aside.findings)
         yield from self.set_aside.doubts
-        yield from incomplete(
-            self.frames,
-            sparse=getattr(self.adapter, "sparse", ()),
-            consecutive=getattr(self.adapter, "consecutive", False),
-        )
+        yield from incomplete(self.frames, sparse=self.adapter.sparse, consecutive=self.adapter.consecutive)
         yield from self._lonely()
         if not any(frame.labels for frame in self.frames()):
             yield from unread(self.root, (path for path, role in self._known() if role is None))
@@ -264,13 +258,13 @@ class Dataset:
             message = f"{frame.image}: no label '{kind}'; it has {', '.join(frame.labels) or 'none'}"
             raise DatasetError(message)
         label = self.adapter.load_label(frame, kind)
-        if told := told_size(self.adapter, frame, kind):
+        if told := self.adapter.told_size(frame, kind):
             label = on_stored_pixels(label, told, self.root / frame.image)
         return numbered(label)
 
     def _known(self) -> Iterator[tuple[str, Role | None]]:
         """Every file with its role, in the order of the paths; None for what nobody knows."""
-        claims, roles, other = self._claimed(), list(Role), getattr(self.adapter, "role", lambda _: None)
+        claims, roles, other = self._claimed(), list(Role), self.adapter.role
         aside = self.set_aside.roles
         for folder, place, name in self.tree.places():
             claim, path = claims[folder][place], folder + name
@@ -349,7 +343,7 @@ def _weight(adapter: Adapter, match: Match, tree: Tree) -> int:
 def _recognised(entry: Entry, tree: Tree, remarks: list[str]) -> tuple[type[Adapter], Match] | None:
     """The adapter if it recognises the tree; a plugin's that fails is left out with a remark."""
     try:
-        adapter = entry.load()
+        adapter = adapter_of(entry)
         match = adapter.recognise(tree)
     except Exception as error:
         if entry.owner == BUILTIN:
@@ -360,7 +354,7 @@ def _recognised(entry: Entry, tree: Tree, remarks: list[str]) -> tuple[type[Adap
 
 
 def _named(root: Path, name: str, as_image: Sequence[str]) -> Dataset:
-    adapter_class = registry().load("datasets", name)
+    adapter_class = adapter_of(registry().entry("datasets", name))
     tree = Tree(root)
     adapter = adapter_class(root)
     match = adapter_class.recognise(tree)

@@ -1,17 +1,18 @@
-"""What stands between a layout on disk and everything else: the tree of paths, the frame, the adapter protocol.
+"""What stands between a layout on disk and everything else: the tree of paths, the frame, the adapter.
 
 Paths inside a dataset are strings, relative to its root, with forward slashes. Listing works on paths alone.
 """
 
 import os
 import re
+from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sim2real.errors import DatasetError
 from sim2real.imageio import is_image
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sim2real.datasets import Dataset
+    from sim2real.datasets.facts import Facts
     from sim2real.datasets.labels import Label
+    from sim2real.datasets.resizing import Intrinsics, Resizing, Size
 
 Side = Literal["sim", "real"]
 STATE_FOLDER = _STATE_FOLDER
@@ -343,41 +346,82 @@ def _leads_back(target: str, around: tuple[str, ...]) -> bool:
     return any(f"{folder}/".startswith(f"{target.rstrip('/')}/") for folder in around)
 
 
-class Adapter(Protocol):
+class Adapter(ABC):
     """A layout on disk: a path grammar, and nothing about decoding pixels, copying or training.
 
-    Optional besides what stands here: ``facts: Facts`` for its card; ``role(path: str) -> Role | None`` for files that
-    no frame claims (AUX when it is absent or says None); ``warnings(tree: Tree) -> Iterator[str]`` for what a user
-    should know before converting; ``stale: Sequence[tuple[str, str]]``, patterns that are searched in paths, without
-    regard to case, and what in such a file, or in its name, tells the old looks; ``consecutive: bool``, whether the
-    indices of a sequence count the frames of a video; ``counted: bool``, whether they only count the images in their
-    order; ``knows_images: bool``, whether the layout itself tells which images are a camera's, so that grey ones and
-    such of few colours are too, see :mod:`sim2real.datasets.photos`; ``sparse: Collection[str]``, the kinds of labels
-    that only some images of a sequence have by design; ``told_size(frame: Frame, kind: str) -> Size | None``, the width
-    and height of the image that the file of a label tells, of which its numbers are pixels; ``resizing:
-    Sequence[tuple[str, Rule]]``, what becomes of files if the dataset is resized, see
-    :mod:`sim2real.datasets.resizing`; ``intrinsics``, those that stand in no file, as of
-    :data:`sim2real.datasets.resizing.Intrinsics`; and of files that hold the bytes of a photo themselves,
-    ``embedded(tree: Tree) -> Mapping[str, str]``, each such file and the image of it, empty where that is not there,
-    with ``embed(data: bytes, picture: bytes | None) -> bytes``, a file's bytes with another picture in it, or none, all
-    else being equal (``ValueError`` tells what is wrong with it). :class:`sim2real.datasets.layout.FolderLayout` has
-    most of that.
+    A layout says :attr:`name`, :meth:`recognise`, :meth:`frames` and :meth:`load_label`; all else has a default. A
+    class that has these and inherits from nothing will do as well: it is given the defaults when it is loaded.
+    :class:`sim2real.datasets.layout.FolderLayout` makes most of it a table.
+
+    Attributes:
+        root: The folder.
+        name: Registered name.
+        facts: What its card tells; None: it has none.
+        stale: Patterns that are searched in paths, without regard to case, and what in such a file, or in its name,
+            tells the old looks.
+        consecutive: Whether the indices of a sequence count the frames of a video.
+        counted: Whether they only count the images in their order.
+        knows_images: Whether the layout itself tells which images are a camera's, so that grey ones and such of few
+            colours are too, see :mod:`sim2real.datasets.photos`.
+        sparse: Kinds of labels that only some images of a sequence have by design.
+        resizing: What becomes of files if the dataset is resized, see :mod:`sim2real.datasets.resizing`.
+        intrinsics: Those that stand in no file, as of :data:`sim2real.datasets.resizing.Intrinsics`.
     """
 
     name: ClassVar[str]
+    facts: ClassVar["Facts | None"] = None
+    stale: ClassVar[Sequence[tuple[str, str]]] = ()
+    consecutive: ClassVar[bool] = False
+    counted: ClassVar[bool] = False
+    knows_images: ClassVar[bool] = False
+    sparse: ClassVar[Collection[str]] = ()
+    resizing: ClassVar["Resizing"] = ()
+    intrinsics: ClassVar["Intrinsics"] = {}
 
-    def __init__(self, root: Path) -> None: ...
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     @classmethod
+    @abstractmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Two independent facts that show the layout, or None."""
 
+    @abstractmethod
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Every camera image with its labels, in order of their paths."""
 
+    @abstractmethod
     def load_label(self, frame: Frame, kind: str) -> "Label":
         """Decode one label of a frame.
 
         Raises:
             DatasetError: The frame has no label of that kind.
         """
+
+    def role(self, path: str) -> Role | None:  # noqa: ARG002  for layouts that override it
+        """The role of a file that no frame claims; None: AUX."""
+        return None
+
+    def warnings(self, tree: Tree) -> Iterator[str]:  # noqa: ARG002  likewise
+        """What a user should know before converting, a line each."""
+        yield from ()
+
+    def told_size(self, frame: Frame, kind: str) -> "Size | None":  # noqa: ARG002  likewise
+        """The width and height of the image that the file of a label tells, of which its numbers are pixels.
+
+        Raises:
+            DatasetError: The file is damaged.
+        """
+        return None
+
+    def embedded(self, tree: Tree) -> Mapping[str, str]:  # noqa: ARG002  likewise
+        """The files that hold the bytes of a photo themselves, and the image of each, empty where that is not there."""
+        return {}
+
+    def embed(self, data: bytes, picture: bytes | None) -> bytes:
+        """The bytes of such a file with another picture in it, or none, all else being equal.
+
+        Raises:
+            ValueError: What is wrong with it.
+        """
+        raise NotImplementedError

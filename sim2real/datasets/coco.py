@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.largejson import Places, read_elements
@@ -40,7 +40,7 @@ _Id = int | str
 _Categories = Mapping[_Id, Mapping[str, Any]]
 
 
-class Coco:
+class Coco(Adapter):
     """COCO: annotations/instances_train2017.json with train2017/000000000009.jpg, or all in one folder.
 
     Boxes are x, y, width and height in pixels, from the outer corner of the top left one; masks are polygons or run
@@ -49,7 +49,7 @@ class Coco:
     """
 
     name: ClassVar[str] = "coco"
-    counted: ClassVar = True
+    counted: ClassVar[bool] = True
     rule: ClassVar[str] = "a JSON file in COCO's format, and the images that it names"
     by_replicator: ClassVar[bool] = False
     resizing: ClassVar[Resizing] = (
@@ -89,7 +89,7 @@ class Coco:
     )
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self._files: frozenset[str] = frozenset()
         self._claims: Mapping[str, Mapping[str, _Claim]] = {}
 

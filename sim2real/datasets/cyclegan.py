@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar, Final, Literal
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Role, Side, Tree
+from sim2real.datasets.base import Adapter, Frame, Match, PathMatch, Role, Side, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
@@ -14,7 +13,7 @@ from sim2real.imageio import ANY_SUFFIX
 _IMAGE: Final = rf"[^/]+{ANY_SUFFIX}"
 
 
-class CycleGAN:
+class CycleGAN(Adapter):
     """CycleGAN folders: trainA, trainB and, if there are any, testA, testB.
 
     As junyanz/pytorch-CycleGAN-and-pix2pix lays its datasets out. A counts as the simulation, B as real.
@@ -50,9 +49,6 @@ class CycleGAN:
 
     _FOLDER: ClassVar = r"(?P<split>train|test)(?P<domain>[AB])(?:/.*)?"
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Two of the four folders, side by side, with images."""
@@ -80,7 +76,7 @@ class CycleGAN:
         raise _no_label(frame, kind)
 
 
-class KaggleMonet:
+class KaggleMonet(Adapter):
     """Kaggle's gan-getting-started: monet_jpg and photo_jpg; the same images as TFRecords are carried unread.
 
     Monet's paintings are side A, as in monet2photo, and count as the simulation.
@@ -113,9 +109,6 @@ class KaggleMonet:
     )
 
     _FOLDER: ClassVar = r"(?P<domain>monet|photo)_jpg"
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:

@@ -47,16 +47,6 @@ _PIECE: Final = 1 << 24
 _NO_NUMBER: Final = re.compile(rb"(?<![\w.])[-+]?(?:nan|inf(?:inity)?)(?![\w.])|\d[eE]\+?\d{3}", re.IGNORECASE)
 
 
-def told_size(adapter: Adapter, frame: Frame, kind: str) -> Size | None:
-    """The size (W, H) of its image that a label file tells; None if it tells none.
-
-    Raises:
-        DatasetError: The file is damaged.
-    """
-    told: Size | None = adapter.told_size(frame, kind) if hasattr(adapter, "told_size") else None
-    return told
-
-
 def same_picture(told: Size, stored: Size) -> bool:
     """Whether two sizes can be those of one picture: one factor brings both sides to the smaller's, to a pixel."""
     small, large = sorted((told, stored), key=math.prod)
@@ -149,7 +139,7 @@ def why_unresizable(adapter: Adapter, frame: Frame, image: Path, stored: Size) -
         return f"EXIF shows {frame.image} {_SHOWN[orientation]}: labels may lie on what is shown, not on what is stored"
     for kind in frame.labels:
         with suppress(DatasetError, ImageError):  # its rule will say so
-            if (told := told_size(adapter, frame, kind)) and not same_picture(told, stored):
+            if (told := adapter.told_size(frame, kind)) and not same_picture(told, stored):
                 return f"it tells of {_by(told)}, which is no scale of {frame.image}, {_by(stored)}"
     return ""
 
@@ -185,7 +175,7 @@ def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str
     for frame in frames:
         for path, kind in {path: kind for kind, path in frame.labels.items()}.items():  # each file once
             try:
-                told = told_size(dataset.adapter, frame, kind)
+                told = dataset.adapter.told_size(frame, kind)
                 header = read_header(dataset.root / frame.image) if told else None
             except (DatasetError, ImageError):  # whoever decodes it will say so
                 continue

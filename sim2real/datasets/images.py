@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar, Final
 
-from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError
@@ -14,7 +13,7 @@ from sim2real.imageio import is_image
 _METADATA: Final = r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$"
 
 
-class Images:
+class Images(Adapter):
     """Any folder of images: each photo is a frame without labels, and everything else is carried.
 
     What is a photo is told by :mod:`sim2real.datasets.photos`.
@@ -64,9 +63,6 @@ class Images:
         ),
         folder="photos",
     )
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:

@@ -6,7 +6,7 @@ Names and fields: wkentaro/labelme, labelme/label_file.py, labelme/utils/shape.p
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label, Segmentation, read_index_mask
 from sim2real.datasets.largejson import elements_of, read_elements
@@ -38,15 +38,15 @@ _SIZES: Final = {name: re.compile(rb'"%s"\s*:\s*(\d+)' % name.encode()) for name
 _EXPORTED: Final = r"_json/(?:img|label|label_viz)\.png$"
 
 
-class LabelMe:
+class LabelMe(Adapter):
     """LabelMe: 0001.jpg with 0001.json, or the JSON files in a folder of their own, which name the photos."""
 
     name: ClassVar[str] = "labelme"
     rule: ClassVar[str] = "JSON files with the shapes of LabelMe, and the photos that they are about"
     resizing: ClassVar[Resizing] = ((r"\.json$", LABELME), (r"(?:^|/)labels\.txt$", KEEP))
-    counted: ClassVar = True
-    sparse: ClassVar = _KINDS  # a photo that nobody has labelled yet
-    facts: ClassVar = Facts(
+    counted: ClassVar[bool] = True
+    sparse: ClassVar[Collection[str]] = _KINDS  # a photo that nobody has labelled yet
+    facts: ClassVar[Facts] = Facts(
         title="LabelMe",
         about="What wkentaro/labelme, and tools that write its format, save: a JSON file of polygons, rectangles, "
         "circles, lines and points for each photo.",
@@ -72,7 +72,7 @@ class LabelMe:
     )
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self._listing: _Listing | None = None
 
     @classmethod

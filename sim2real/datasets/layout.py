@@ -2,14 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
+from sim2real.datasets.base import Adapter, Frame, Match, PathMatch, Role, Tree, nearest
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
-from sim2real.datasets.resizing import Intrinsics, Resizing
 
 Beside = Mapping[str, tuple[str, str]]
 """Kind of label -> the folder of its files, told from beside that of the images, and their names."""
@@ -18,7 +17,7 @@ Decoders = Mapping[str, Callable[[Path], Label]]
 """Kind of label -> what reads a file of it."""
 
 
-class FolderLayout:
+class FolderLayout(Adapter):
     r"""What layouts share whose images and labels lie in folders of their own; each of them is a table.
 
     Patterns are regular expressions, matched without regard to case; how deep the dataset lies does not matter.
@@ -47,7 +46,6 @@ class FolderLayout:
         sparse: Kinds of labels that only some images of a folder have by design, so that a lack is worth no warning.
     """
 
-    name: ClassVar[str]
     facts: ClassVar[Facts]
     rule: ClassVar[str]
     images: ClassVar[tuple[str, str]]
@@ -56,15 +54,10 @@ class FolderLayout:
     apart: ClassVar[Sequence[tuple[str, str, str]]] = ()
     decoders: ClassVar[Decoders] = {}
     roles: ClassVar[Sequence[tuple[str, Role]]] = ()
-    stale: ClassVar[Sequence[tuple[str, str]]] = ()
-    resizing: ClassVar[Resizing] = ()
-    intrinsics: ClassVar[Intrinsics] = {}
-    consecutive: ClassVar[bool] = False
-    sparse: ClassVar[Collection[str]] = ()
     knows_images: ClassVar[bool] = True
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self._roles = [(re.compile(pattern, re.IGNORECASE), role) for pattern, role in self.roles]
 
     @classmethod

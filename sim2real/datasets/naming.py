@@ -1,13 +1,13 @@
 """Which image a file means that names images: labelling tools write the names of what was uploaded to them."""
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 from weakref import WeakKeyDictionary
 
-from sim2real.datasets.base import Frame, Match, Tree
+from sim2real.datasets.base import Adapter, Frame, Match, Tree
 from sim2real.datasets.readers import read_head
 from sim2real.imageio import is_image
 
@@ -16,7 +16,7 @@ _Listed = tuple[list[str], Mapping[str, tuple[str, str]]]
 _LISTED: Final[WeakKeyDictionary[Tree, dict[type, _Listed]]] = WeakKeyDictionary()
 
 
-class NamingFiles(ABC):
+class NamingFiles(Adapter):
     """Layouts of which a file names the images that it has the labels of, and lies anywhere among them.
 
     Attributes:
@@ -25,7 +25,6 @@ class NamingFiles(ABC):
         own: What fits the beginning of each.
     """
 
-    name: ClassVar[str]
     rule: ClassVar[str]
     counted: ClassVar[bool] = True
     noun: ClassVar[str]
@@ -33,7 +32,7 @@ class NamingFiles(ABC):
     own: ClassVar[re.Pattern[bytes]]
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self._claims: Mapping[str, tuple[str, str]] = {}
 
     @classmethod

@@ -6,14 +6,14 @@ Unity-Technologies/pysolotools, tests/data/solo, and com.unity.perception, Docum
 """
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
+from sim2real.datasets.base import Adapter, Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.readers import (
@@ -44,11 +44,10 @@ class _Capture:
     labels: Mapping[str, str]
 
 
-class _Unity(ABC):
+class _Unity(Adapter):
     """What both layouts share: their JSON files are read once for the list of photos, and one again for a label."""
 
-    name: ClassVar[str]
-    knows_images: ClassVar = True
+    knows_images: ClassVar[bool] = True
     facts: ClassVar[Facts]
     rule: ClassVar[str]
     files: ClassVar[tuple[str, str]]
@@ -61,7 +60,7 @@ class _Unity(ABC):
         cls._listed = WeakKeyDictionary()
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self._json: dict[str, str] = {}
 
     @classmethod

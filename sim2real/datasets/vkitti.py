@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
+from sim2real.datasets.base import Adapter, Frame, Match, PathMatch, Role, Tree, nearest
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import (
     Box,
@@ -47,7 +47,7 @@ _LICENCE: Final = "CC BY-NC-SA 3.0, non-commercial"
 _KEEP: Final = "The READMEs of the archives tell the licence: keep them with a converted copy."
 
 
-class VirtualKitti2:
+class VirtualKitti2(Adapter):
     """Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/rgb_00000.jpg, with or without a folder for each archive.
 
     Cabon, Murray, Humenberger 2020, "Virtual KITTI 2", arXiv 2001.10773, and the files' own first lines.
@@ -128,9 +128,6 @@ class VirtualKitti2:
         (r"(?:^|/)(?:colors|info|pose|extrinsic)\.txt$", KEEP),
     )
     consecutive: ClassVar = True
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
@@ -262,7 +259,7 @@ def _v2_boxes(path: Path) -> Mapping[tuple[int, int], tuple[Box, ...]]:
     return boxes
 
 
-class VirtualKitti1:
+class VirtualKitti1(Adapter):
     """Virtual KITTI 1.3.1 (and 1.2): vkitti_1.3.1_rgb/0001/clone/00000.png.
 
     Images and label images have the same names below the folders of the archives; where those were renamed, the header
@@ -323,9 +320,6 @@ class VirtualKitti1:
     )
     intrinsics: ClassVar[Intrinsics] = {(1242, 375): (725, 725, 620.5, 187)}
     consecutive: ClassVar = True
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
