@@ -3,18 +3,50 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sim2real.errors import Sim2RealError
+from sim2real.errors import (
+    CannotCompileError,
+    DatasetError,
+    ImageError,
+    OutOfMemoryError,
+    PluginError,
+    SettingsError,
+    Sim2RealError,
+    UnknownNameError,
+)
 from sim2real.hookspecs import Register, hookimpl
 
 if TYPE_CHECKING:
+    from sim2real.api import TrainingResult, convert, train
     from sim2real.datasets import open_dataset
     from sim2real.model import load
 
-__all__ = ["Register", "Sim2RealError", "hookimpl", "load", "open_dataset"]
+__all__ = [
+    "CannotCompileError",
+    "DatasetError",
+    "ImageError",
+    "OutOfMemoryError",
+    "PluginError",
+    "Register",
+    "SettingsError",
+    "Sim2RealError",
+    "TrainingResult",
+    "UnknownNameError",
+    "convert",
+    "hookimpl",
+    "load",
+    "open_dataset",
+    "train",
+]
 
 __version__ = "0.1.0"
 
-_LAZY = {"load": "sim2real.model", "open_dataset": "sim2real.datasets"}
+_LAZY = {
+    "TrainingResult": "sim2real.api",
+    "convert": "sim2real.api",
+    "load": "sim2real.model",
+    "open_dataset": "sim2real.datasets",
+    "train": "sim2real.api",
+}
 
 
 def __getattr__(name: str) -> object:

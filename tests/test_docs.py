@@ -193,14 +193,27 @@ def test_the_files_of_a_run_and_of_a_conversion_are_those_that_are_named(toured:
         assert [name for name in named if not (folder / name).exists()] == []
 
 
+def run_python(code: str, folder: Path) -> str:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error", "-c", code]
+    return succeed(subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True))
+
+
 def test_the_lines_of_python_run_on_what_the_tour_left(toured: Path) -> None:
     [code] = [block for block in blocks("python") if "sim2real.load" in block]
     code += "print(before.dtype, before.shape == after.shape == (*depth.shape, 3), depth.dtype)\n"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=toured, env=env, capture_output=True, text=True
-    )
-    assert succeed(done) == "uint8 True float32\n"
+    assert run_python(code, toured) == "uint8 True float32\n"
+
+
+def test_the_lines_of_python_train_and_convert(toured: Path) -> None:
+    [code] = [block for block in blocks("python") if "sim2real.train" in block]
+    small = 'device="cpu", settings={"data.size": (64, 64), "generator.options.width": 8, "log.every": 1, '
+    for old, new in {"20_000": "2", '_size": 4': '_size": 1', "settings={": small, '!= "bad"': '!= ""'}.items():
+        assert code.count(old) == 1
+        code = code.replace(old, new)
+    told = run_python(code, toured)
+    assert re.fullmatch(r"(step \d of 2\n)*3 frames converted, \d+ files carried, 0 left\n", told)
+    assert (toured / "runs" / "python" / "sim2real.safetensors").is_file()
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
     import json
     from dataclasses import asdict
 
-    from sim2real.cli.checks import check_training
+    from sim2real.training.begin import check_training
 
     check_training(config, begins=not (config.run_folder / "config.toml").is_file())
     _check_conversions(config)
@@ -164,9 +164,9 @@ def _check_conversions(config: "Config") -> None:
 def _train(config: "Config") -> "Trainer":
     """Train to the end, or what is left of it."""
     from sim2real.cli.console import progress
-    from sim2real.cli.settings import refuse_changes
     from sim2real.cli.training_view import run_training, show_end
     from sim2real.training import Trainer
+    from sim2real.training.begin import refuse_changes
 
     folder = config.run_folder
     begun = (folder / "config.toml").is_file()
@@ -182,8 +182,9 @@ def _train(config: "Config") -> "Trainer":
 
 def _convert(config: "Config", section: "Conversion") -> dict[str, Any]:
     """Convert a dataset, or what is left of it, and verify that."""
+    from sim2real.api import options_of
     from sim2real.cli.console import err, progress
-    from sim2real.cli.convert import options_of, show_sizes, show_summary
+    from sim2real.cli.convert import show_sizes, show_summary
     from sim2real.cli.verify import show_report
     from sim2real.conversion import ConvertOptions, convert, verify
 

@@ -18,7 +18,6 @@ from sim2real.cli.settings import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sim2real.config import Conversion
     from sim2real.conversion import ConversionSummary, ConvertOptions, Plan
     from sim2real.conversion.manifest import Record
 
@@ -126,6 +125,7 @@ def command(
     With --resize, labels and calibrations change with the size of the images; what cannot is refused by name.
     Run it again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
+    from sim2real.api import options_of
     from sim2real.cli.console import err, interruptible, progress
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
@@ -198,26 +198,6 @@ def model_here() -> Path | None:
         return None
     run = resolve_settings(recipe=None, sets=None).run_folder
     return run if "run" in settings or run.is_dir() else None
-
-
-def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOptions":
-    """Options of one of sim2real.toml's conversions, over those that hold for all of them."""
-    from dataclasses import replace
-
-    return replace(
-        options,
-        dataset=section.dataset,
-        direction=section.direction,
-        include=tuple(section.include),
-        exclude=tuple(section.exclude),
-        as_image=tuple(section.as_image),
-        carry=section.carry,
-        quality=section.quality,
-        resize=section.resize,
-        labelme_image=section.labelme_image,
-        gate=tuple(section.gate),
-        rejected=section.rejected,
-    )
 
 
 def rejections(instead: "Mapping[str, int]") -> str:

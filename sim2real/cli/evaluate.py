@@ -98,7 +98,7 @@ def command(
     from the source. What is found stays with OUT, where `sim2real report OUT` shows it. Exit code 0: PASS or WARN; 1:
     FAIL, and why.
     """
-    from sim2real.cli.checks import check_conversion, check_images
+    from sim2real.cli.checks import check_conversion
     from sim2real.cli.console import err, interruptible, progress
     from sim2real.conversion.manifest import read_record
     from sim2real.evaluation.choice import check_choice
@@ -107,6 +107,7 @@ def command(
     from sim2real.files import check_writable, write_whole
     from sim2real.inside import inside
     from sim2real.places import STATE_FOLDER
+    from sim2real.training.begin import check_images
 
     if file and not as_json:
         raise typer.BadParameter(f"what is {file} for? Write --json {file}", param_hint="FILE")

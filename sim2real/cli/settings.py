@@ -106,8 +106,9 @@ def resolve_settings(
         Sim2RealError: A setting is wrong.
     """
     from sim2real.config import resolve
+    from sim2real.training.begin import sides
 
-    return resolve(recipe, settings_here(), sets or [], None, **_sides(sim, real), **flags)
+    return resolve(recipe, settings_here(), sets or [], None, None, **sides(sim, real or []), **flags)
 
 
 def resume_settings(
@@ -124,37 +125,6 @@ def resume_settings(
     Raises:
         Sim2RealError: There is no run in the folder, or a setting differs that it may not change.
     """
-    from sim2real.config import require_registered, resolve
-    from sim2real.training.run import RunFolder
+    from sim2real.training.begin import resumed, sides
 
-    run = RunFolder(folder)
-    own = run.read_config()
-    require_registered(own, str(run.config_file))
-    base = own.model_dump(mode="json", exclude_none=True)
-    new = resolve(recipe, settings_here(), sets or [], base, **_sides(sim, real), **flags)
-    refuse_changes(folder, new)
-    return new
-
-
-def refuse_changes(folder: Path, new: "Config") -> None:
-    """Make sure that a run would go on with its own settings.
-
-    Raises:
-        Sim2RealError: There is no run in the folder, or a setting differs that a run may not change.
-    """
-    from sim2real.config import differences
-    from sim2real.errors import SettingsError
-    from sim2real.training.run import RunFolder
-
-    if changed := differences(RunFolder(folder).read_config(), new):
-        raise SettingsError(
-            f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
-            "repeat those that it was begun with, or begin another --run"
-        )
-
-
-def _sides(sim: Path | None, real: list[Path] | None) -> dict[str, object]:
-    """SIM alone stands for both sides, whatever sim2real.toml says of the real one."""
-    places = [str(place) for place in real or []]
-    named: object = places[0] if len(places) == 1 else places
-    return {"sim": str(sim) if sim else None, "real": named if places else "" if sim else None}
+    return resumed(folder, recipe, settings_here(), sets or [], None, **sides(sim, real or []), **flags)

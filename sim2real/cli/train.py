@@ -18,8 +18,7 @@ from sim2real.cli.settings import (
     SimArgument,
     StepsOption,
     SwapOption,
-    resolve_settings,
-    resume_settings,
+    settings_here,
 )
 
 if TYPE_CHECKING:
@@ -48,9 +47,9 @@ def command(
 
     Settings: the recipe, over it ./sim2real.toml, over it --set, over it the other options.
     """
-    from sim2real.cli.checks import check_training
     from sim2real.cli.console import out, progress
     from sim2real.places import command_line
+    from sim2real.training.begin import prepare, sides
 
     flags: dict[str, Any] = {
         "run": str(run) if run else None,
@@ -63,11 +62,7 @@ def command(
     }
     if (as_json and not plan) or (plan and resume):
         raise typer.BadParameter("--json prints what --plan finds, and --plan is of a run that begins")
-    config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
-    folder = config.run_folder
-    if resume:
-        config = resume_settings(folder, sim, real, recipe=recipe, sets=sets, **flags)
-    check_training(config, begins=not resume)
+    config = prepare(recipe, settings_here(), sets or [], resume=resume, **sides(sim, real or []), **flags)
     if plan:
         _show_plan(config, as_json=as_json)
         return
@@ -75,18 +70,18 @@ def command(
     from sim2real.training import Trainer
 
     with progress("seconds of video") as show:
-        trainer = Trainer(config, folder, resume=resume, drawing=show)
+        trainer = Trainer(config, config.run_folder, resume=resume, drawing=show)
     if trainer.finished:
         if trainer.is_first:
             show_standing(trainer.standing)
-            out.print(f"{folder}: finished already, {trainer.step} steps; --steps makes it longer")
+            out.print(f"{config.run_folder}: finished already, {trainer.step} steps; --steps makes it longer")
         return
     if code := run_training(trainer):
         raise typer.Exit(code)
     show_end(trainer)
     if trainer.is_first:
-        out.print(f"next: {command_line('sim2real', 'preview', folder, config.sim)}")
-        out.print(f"      {command_line('sim2real', 'convert', config.sim, 'OUT', '--model', folder)}")
+        out.print(f"next: {command_line('sim2real', 'preview', config.run_folder, config.sim)}")
+        out.print(f"      {command_line('sim2real', 'convert', config.sim, 'OUT', '--model', config.run_folder)}")
 
 
 def _show_plan(config: "Config", *, as_json: bool) -> None:

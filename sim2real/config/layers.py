@@ -34,6 +34,7 @@ def resolve(
     file: Layer | None = None,
     sets: Iterable[str] = (),
     base: Layer | None = None,
+    settings: Layer | None = None,
     **flags: object,
 ) -> Config:
     """Put the layers of settings together.
@@ -43,6 +44,7 @@ def resolve(
         file: What sim2real.toml says, see :func:`read_settings`.
         base: The settings of a run that is resumed, which stand in the place of the recipe's.
         sets: ``key=value`` of dotted keys; a value is TOML, or else a plain string.
+        settings: What a program says, in tables or by dotted keys.
         flags: Top-level settings that override all, where they are not None; ``a__b`` stands for ``a.b``.
 
     Raises:
@@ -52,6 +54,7 @@ def resolve(
     """
     layers: list[tuple[str, Layer]] = [(SETTINGS_FILE, file or {})]
     layers += [(f"--set {text}", parse_set(text)) for text in sets]
+    layers.append(("settings", nested(settings or {})))
     layers.append(("options", _nest((key.split("__"), value) for key, value in flags.items() if value is not None)))
     named = [layer["recipe"] for _, layer in [("", base or {}), *layers] if "recipe" in layer]
     name = recipe or (named[-1] if named else "default")
@@ -149,6 +152,29 @@ def _nest(items: Iterable[tuple[list[str], object]]) -> dict[str, Any]:
             table = table.setdefault(key, {})
         table[keys[-1]] = value
     return nested
+
+
+def nested(settings: Layer) -> dict[str, Any]:
+    """Settings in tables, of such in tables or by dotted keys; paths become text, as in TOML.
+
+    Raises:
+        SettingsError: A setting is there twice.
+    """
+    tables: dict[str, Any] = {}
+    for key, value in settings.items():
+        layer = _nest([(str(key).split("."), _plain(value))])
+        if twice := dict(flat(layer)).keys() & dict(flat(tables)):
+            raise SettingsError(f"settings: {min(twice)}: it is there twice; leave one out")
+        _lay(tables, layer)
+    return tables
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _merge(into: dict[str, Any], layer: Layer) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sim2real.cli.checks import check_training
 from sim2real.config import resolve
 from sim2real.errors import Sim2RealError
+from sim2real.training.begin import check_training
 
 
 @pytest.fixture
