@@ -120,7 +120,8 @@ def convert(
     exclude: Sequence[str] = (),
     as_image: Sequence[str] = (),
     carry: Literal["copy", "hardlink", "symlink"] = "copy",
-    quality: int = 95,
+    encoding: Literal["fixed", "source", "real"] = "fixed",
+    quality: int | None = None,
     resize: tuple[int, int] | str | None = None,
     labelme_image: Literal["embed", "drop", "keep"] = "keep",
     gate: Sequence[str] = (),
@@ -152,7 +153,8 @@ def convert(
         exclude: Globs of files that are left out.
         as_image: Globs of images that are a camera's, whatever their names and pixels tell.
         carry: How labels and all other files come over.
-        quality: Of JPEG, 1 to 100.
+        encoding: How JPEG files are written: ``"fixed"``, by ``quality``; as each ``"source"``; as most ``"real"`` ones.
+        quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
         resize: Bring images to this size, (W, H) or ``"621x188"``, and all that depends on it with them.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.
         gate: What a translation must fulfil, for example ``["preservation>=0.9"]``.
@@ -183,6 +185,7 @@ def convert(
         exclude=exclude if isinstance(exclude, str) else list(exclude),
         as_image=as_image if isinstance(as_image, str) else list(as_image),
         carry=carry,
+        encoding=encoding,
         quality=quality,
         resize=resize,
         labelme_image=labelme_image,
@@ -228,6 +231,7 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         exclude=tuple(section.exclude),
         as_image=tuple(section.as_image),
         carry=section.carry,
+        encoding=section.encoding,
         quality=section.quality,
         resize=section.resize,
         labelme_image=section.labelme_image,

@@ -16,6 +16,7 @@ from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.errors import Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
+from sim2real.imageio.encoding import Encoding
 from sim2real.inside import inside, is_link, require_regular
 from sim2real.places import absent, is_conversion, is_run, what_is
 from sim2real.registry import registry
@@ -45,6 +46,8 @@ class GeneratorInfo:
         settings: All settings of the training.
         fingerprint: Of the data that it was trained on.
         tool_version: Version of sim2real that wrote the file.
+        real_encoding: How most JPEG files are encoded among the real images that it was trained on; empty if there are
+            none, None if nobody has looked.
     """
 
     name: str
@@ -55,6 +58,7 @@ class GeneratorInfo:
     settings: dict[str, Any]
     fingerprint: str
     tool_version: str
+    real_encoding: tuple[Encoding, ...] | None = None
 
 
 def save_generator(path: Path, network: "nn.Module", info: GeneratorInfo) -> None:

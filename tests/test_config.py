@@ -242,6 +242,10 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("train.steps=0", ["train.steps", "greater than 0"]),
         ("generator=resnet", ["generator: must be a table of name, options"]),
         ("convert=[{source='a', out='b', qualty=3}]", ["convert.0.qualty", "did you mean convert.0.quality?"]),
+        (
+            "convert=[{source='a', out='b', quality=80, encoding='real'}]",
+            ["convert.0: quality = 80 does not go with encoding = 'real'"],
+        ),
         ("recipe=cyclgan", ["no recipe is called 'cyclgan'", "did you mean cyclegan"]),
         ("recipe=3", ["no recipe is called '3'"]),
         ("data.batch_size", ["--set data.batch_size: write key=value"]),

@@ -5,6 +5,7 @@ import os
 import struct
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from PIL import Image, JpegImagePlugin
 
 from sim2real.errors import ImageError
 from sim2real.imageio import (
+    Encoding,
     Picture,
     decode_picture,
     encode_jpeg,
     encode_picture,
     encode_png,
     is_image,
+    read_encoding,
     read_header,
     read_label,
     read_picture,
@@ -32,6 +35,7 @@ from sim2real.imageio import (
     read_scaled,
     resize,
     resize_picture,
+    typical,
 )
 from tests.specimens import (
     COMPRESSIONS,
@@ -232,7 +236,7 @@ def test_transparent_colour_survives_another_size(store: Store) -> None:
 def test_tiff_is_written_without_loss_whatever_its_compression(compression: str, mode: str, store: Store) -> None:
     data = Specimen("TIFF", mode, (40, 30), frozenset({compression, "predictor"})).data()
     picture = read_picture(store("a.tif", data))
-    after = encode_picture(255 - picture.rgb, picture, quality=50)
+    after = encode_picture(255 - picture.rgb, picture, Encoding(quality=50))
     seen = decoded(after)
     stored = decoded(data).info["compression"]
     lossless = {"jpeg": "tiff_adobe_deflate", "tiff_deflate": "tiff_adobe_deflate"}
@@ -279,7 +283,7 @@ def test_alpha_of_a_bmp_is_kept(store: Store) -> None:
 def test_alpha_is_kept_exactly_even_where_colours_are_not(container: str, store: Store) -> None:
     data = Specimen(container, "RGBA", (40, 30)).data()
     picture = read_picture(store(f"a.{container}", data))
-    after = decoded(encode_picture(255 - picture.rgb, picture, quality=20))
+    after = decoded(encode_picture(255 - picture.rgb, picture, Encoding(quality=20)))
     assert picture.alpha is not None
     assert np.array_equal(np.array(after.getchannel("A")), picture.alpha)
 
@@ -518,6 +522,79 @@ def test_jpeg_has_the_tables_of_quality_95(store: Store) -> None:
 
 def test_quality_is_followed() -> None:
     assert len(encode_jpeg(pixels(48, 64, 3), quality=50)) < len(encode_jpeg(pixels(48, 64, 3), quality=95))
+
+
+def tables_of(data: bytes) -> dict[int, list[int]]:
+    """The quantisation tables of a JPEG, as Pillow reads them."""
+    image = decoded(data)
+    assert isinstance(image, JpegImagePlugin.JpegImageFile)
+    return image.quantization
+
+
+@pytest.mark.parametrize("sub", ["4:4:4", "4:2:2", "4:2:0", "grey"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_is_written_as_its_source_if_that_is_wanted(sub: str, progressive: bool, store: Store) -> None:
+    image = Image.fromarray(photo())
+    options = {"quality": 37, "progressive": progressive}
+    if sub == "grey":
+        before = saved(image.convert("L"), format="JPEG", comment=b"a drive", **options)
+    else:
+        before = saved(image, format="JPEG", subsampling=sub, comment=b"a drive", **options)
+    picture = read_picture(store("a.jpg", before))
+    after = encode_picture(255 - picture.rgb, picture, Encoding(as_source=True))
+    assert tables_of(after) == tables_of(before)
+    assert sampling(after) == sampling(before)
+    assert bool(decoded(after).info.get("progressive")) == progressive
+    assert decoded(after).info["comment"] == b"a drive"
+    assert decoded(after).mode == decoded(before).mode
+    assert read_encoding(store("b.jpg", after)) == picture.encoding
+    assert list(Encoding(as_source=True).notes(picture)) == []
+
+
+def test_jpeg_takes_the_tables_that_are_given(store: Store) -> None:
+    luma, chroma = tuple(range(1, 65)), (255,) * 64
+    encoding = Encoding(tables=(luma, chroma), sampling="4:2:2", progressive=True)
+    picture = read_picture(store("a.jpg", saved(Image.fromarray(photo()), format="JPEG")))
+    after = encode_picture(picture.rgb, picture, encoding)
+    assert tables_of(after) == {0: list(luma), 1: list(chroma)}
+    assert sampling(after)[1] == [0x21, 0x11, 0x11]
+    assert decoded(after).info["progressive"]
+    grey = replace(picture, grey=True)
+    assert tables_of(encode_picture(grey.rgb, grey, encoding)) == {0: list(luma)}
+
+
+def test_a_sampling_that_cannot_be_written_is_told(store: Store) -> None:
+    upright = cv2.imencode(".jpg", photo(), (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440))[1]
+    picture = read_picture(store("a.jpg", upright.tobytes()))
+    encoding = Encoding(as_source=True)
+    assert list(encoding.notes(picture)) == ["chroma of a JPEG cannot be sampled 4:4:0: it is written 4:4:4"]
+    coarse = Encoding(tables=((300,) * 64,))
+    assert list(coarse.notes(picture)) == ["steps of a JPEG's tables above 255 are written as 255"]
+    assert tables_of(encode_picture(picture.rgb, picture, coarse)) == {0: [255] * 64}
+    assert list(Encoding().notes(picture)) == []
+    assert sampling(encode_picture(picture.rgb, picture, encoding))[1] == [0x11, 0x11, 0x11]
+
+
+def test_the_typical_encoding_is_the_median(store: Store) -> None:
+    kinds = [(50, "4:2:0", False), (70, "4:2:0", True), (90, "4:4:4", True)]
+    found = []
+    for quality, sub, progressive in kinds:
+        options = {"quality": quality, "subsampling": sub, "progressive": progressive}
+        found.append(read_encoding(store("a.jpg", saved(Image.fromarray(photo()), format="JPEG", **options))))
+    grey = read_encoding(
+        store("a.jpg", saved(Image.fromarray(photo()).convert("L"), format="JPEG", quality=70, progressive=True))
+    )
+    middle = tables_of(saved(Image.fromarray(photo()), format="JPEG", quality=70))
+    known = [each for each in [*found, grey] if each]
+    assert len(known) == 4
+    assert typical(known) == Encoding(tables=(tuple(middle[0]), tuple(middle[1])), sampling="4:2:0", progressive=True)
+    assert read_encoding(store("a.png", png(photo()))) is None
+
+
+def test_lossless_and_other_containers_do_not_heed_a_jpegs_tables(store: Store) -> None:
+    for container in ("WEBP", "PNG", "BMP"):
+        picture = read_picture(store("a", saved(Image.fromarray(photo()), format=container)))
+        assert encode_picture(picture.rgb, picture, Encoding(as_source=True)) == encode_picture(picture.rgb, picture)
 
 
 def test_webp_stays_lossless_where_it_was(store: Store) -> None:

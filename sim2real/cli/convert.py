@@ -30,6 +30,14 @@ class Carry(StrEnum):
     symlink = "symlink"
 
 
+class Encoding(StrEnum):
+    """How JPEG files are written."""
+
+    fixed = "fixed"
+    source = "source"
+    real = "real"
+
+
 class Rejected(StrEnum):
     """What becomes of frames whose translation the gate rejects."""
 
@@ -72,6 +80,13 @@ def command(
     exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
     as_image: AsImageOption = None,
     carry: Annotated[Carry | None, typer.Option(help="How labels and all other files come over; copy.")] = None,
+    encoding: Annotated[
+        Encoding | None,
+        typer.Option(
+            help="Tables, sampling of chroma and mode of JPEG: fixed (--quality), as in each source file, or as in "
+            "most real ones; fixed."
+        ),
+    ] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG; 95.")] = None,
     resize: Annotated[
         str | None,
@@ -151,12 +166,15 @@ def command(
         "exclude": exclude,
         "as_image": as_image,
         "carry": carry.value if carry else None,
+        "encoding": encoding.value if encoding else None,
         "quality": quality,
         "resize": size_of(resize, "--resize", square=False) if resize else None,
         "labelme_image": labelme_image.value if labelme_image else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,
     }
+    said: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    said |= {"quality": quality} if said.get("encoding", "fixed") != "fixed" else {}  # not that of sim2real.toml
     common = ConvertOptions(
         model=model or model_here(),
         limit=limit,
@@ -172,7 +190,7 @@ def command(
     )
     jobs = []
     for section in sections:
-        chosen = section.model_copy(update={name: value for name, value in named.items() if value is not None})
+        chosen = section.model_copy(update=said)
         if rejected and not chosen.gate:
             raise typer.BadParameter('--rejected: no gate rejects anything; name one: --gate "preservation>=0.9"')
         jobs.append((Path(section.source), Path(section.out), options_of(chosen, common)))
@@ -215,6 +233,7 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     record = plan.record
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
     out.print(f"with {plan.model}: {_manner(record)}")
+    out.print(f"JPEG: {record.encoding}: {plan.encoding}")
     if record.gate:
         out.print(f"gate: {', '.join(record.gate)}; rejected: {record.rejected}")
     found = forecast(plan, options, err.print)

@@ -45,7 +45,7 @@ source = {sim}
 out = {out}
 # include = ["*/clone/*"]
 # carry = "copy"  # or hardlink, symlink: how labels get there
-# quality = 95  # of JPEG
+# quality = 95  # of JPEG; or encoding = "source", "real": as in the source's files, as in the real images
 """
 
 

@@ -325,7 +325,10 @@ class Conversion(Section):
         exclude: Frames that fit one of these are not converted.
         as_image: Globs of images that are the camera's, whatever their names and pixels tell.
         carry: How labels and all other files come over.
-        quality: Of JPEG files.
+        encoding: How JPEG files are written: ``"fixed"``: all with one ``quality``, baseline, chroma not subsampled;
+            ``"source"``: each with the quantisation tables, the sampling of chroma and the mode of its own source file;
+            ``"real"``: with those of most of the real images that the model was trained on.
+        quality: Of JPEG files, where ``encoding`` is ``"fixed"``; 95 if left out.
         resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
             sizes stay.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files: ``"embed"``: the translated ones take
@@ -345,11 +348,19 @@ class Conversion(Section):
     exclude: _Words = []
     as_image: _Words = []
     carry: Literal["copy", "hardlink", "symlink"] = "copy"
-    quality: int = Field(95, ge=1, le=100)
+    encoding: Literal["fixed", "source", "real"] = "fixed"
+    quality: int | None = Field(None, ge=1, le=100)
     resize: _Sides | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: _Words = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
+
+    @model_validator(mode="after")
+    def _has_one_encoding(self) -> Self:
+        if self.quality is not None and self.encoding != "fixed":
+            message = f"quality = {self.quality} does not go with encoding = '{self.encoding}', which takes tables over"
+            raise ValueError(message)
+        return self
 
 
 def _require_places(value: object) -> object:

@@ -14,7 +14,7 @@ import numpy as np
 
 from sim2real.cielab import give_colours, moments, to_lab, to_rgb
 from sim2real.errors import SettingsError
-from sim2real.imageio import Picture, decode_picture, encode_picture
+from sim2real.imageio import Encoding, Picture, decode_picture, encode_picture
 from sim2real.metrics.base import Image
 from sim2real.metrics.edges import EdgeMetric, Edges, compare_edges, find_edges, preservation
 
@@ -99,13 +99,13 @@ class Gate:
     Args:
         rules: What a translation must fulfil, each of them.
         rejected: What takes the place of one that does not, see ``Rejected``.
-        quality: Of JPEG.
+        encoding: How files are written.
     """
 
-    def __init__(self, rules: Iterable[Rule], rejected: str, quality: int) -> None:
+    def __init__(self, rules: Iterable[Rule], rejected: str, encoding: Encoding) -> None:
         self._rules = tuple(rules)
         self._rejected = rejected
-        self._quality = quality
+        self._encoding = encoding
 
     def judge(self, before: Picture, after: Image, data: bytes) -> Outcome:
         """Judge the translation of a frame.
@@ -123,7 +123,7 @@ class Gate:
         if self._rejected == "pass":
             return Outcome(data=data, figures=figures, reason=reason, instead="translation")
         for name, picture in self._substitutes(before.rgb, after):
-            substitute = encode_picture(picture, before, quality=self._quality)
+            substitute = encode_picture(picture, before, self._encoding)
             if not self._objections(_figures(edges, substitute)):
                 return Outcome(data=substitute, figures=figures, reason=reason, instead=name, aside=data)
         return Outcome(data=None, figures=figures, reason=reason, instead="source", aside=data)

@@ -18,10 +18,11 @@ from typing import Annotated, Any, Final, Literal, Self, cast
 
 from sim2real.conversion.embedding import Inside
 from sim2real.conversion.gate import Rejected, parse_gate
-from sim2real.conversion.options import Carry
+from sim2real.conversion.options import Carry, EncodingChoice
 from sim2real.datasets.base import STATE_FOLDER, Role, Side
 from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import LEFTOVER, lock, write_whole
+from sim2real.imageio.encoding import Quality
 from sim2real.inside import inside, is_link, open_regular, read_regular
 from sim2real.model import Direction
 from sim2real.places import is_conversion
@@ -75,7 +76,7 @@ class Record:
         compile: Sizes [W, H] of frames that the engine is compiled for.
         tile: Side of the tiles, in pixels; 0 for none.
         tile_above: Frames of more pixels than this are translated in tiles.
-        quality: Of JPEG.
+        quality: Of JPEG, where the encoding is ``"fixed"``.
         carry: How files that do not change come over.
         include: Globs; if there are any, only files that fit one are converted or carried.
         exclude: Globs of files that are left out.
@@ -87,6 +88,7 @@ class Record:
         resize: Size [W, H] that all images are brought to, and with them all that depends on it; None: as they are.
         as_image: Globs of images that are a camera's because the user says so, see :mod:`sim2real.datasets.photos`.
         labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
+        encoding: How JPEG files are written, see :data:`sim2real.conversion.options.EncodingChoice`.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
     """
 
@@ -104,7 +106,7 @@ class Record:
     compile: list[Size]
     tile: Count
     tile_above: Count
-    quality: Annotated[int, Rule("1 to 100", lambda quality: 1 <= quality <= 100)]
+    quality: Quality
     carry: Carry
     include: list[str]
     exclude: list[str]
@@ -116,6 +118,7 @@ class Record:
     resize: Size | None = None
     as_image: list[str] = field(default_factory=list)
     labelme_image: Inside = "keep"
+    encoding: EncodingChoice = "fixed"
     stale: dict[str, Count] = field(default_factory=dict)
 
     _FREE = (

@@ -10,6 +10,13 @@ from sim2real.devices import usable_cores
 from sim2real.errors import SettingsError
 
 Carry = Literal["copy", "hardlink", "symlink"]
+EncodingChoice = Literal["fixed", "source", "real"]
+"""How JPEG files are written.
+
+``fixed``: all with one quality, baseline, chroma not subsampled. ``source``: each with the quantisation tables, the
+sampling of chroma and the mode of its own source file. ``real``: with those of most of the real images that the model
+was trained on.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +36,8 @@ class ConvertOptions:
         carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
         resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
         labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
-        quality: Of JPEG, 1 to 100.
+        encoding: How JPEG files are written, see :data:`EncodingChoice`.
+        quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
         batch_size: Frames at once; None for what suits the device.
         engine: Registered engine; ``"auto"`` is the fastest that makes torch's picture.
         device: See ``sim2real.devices``.
@@ -55,7 +63,8 @@ class ConvertOptions:
     carry: Carry = "copy"
     resize: tuple[int, int] | None = None
     labelme_image: Inside = "keep"
-    quality: int = 95
+    encoding: EncodingChoice = "fixed"
+    quality: int | None = None
     batch_size: int | None = None
     engine: str = "auto"
     device: str = "auto"

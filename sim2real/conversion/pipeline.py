@@ -115,7 +115,7 @@ class Pipeline:
         self._plan = plan
         self._inference = inference
         self._manifest = manifest
-        self._gate = Gate(parse_gate(plan.record.gate), plan.record.rejected, plan.record.quality)
+        self._gate = Gate(parse_gate(plan.record.gate), plan.record.rejected, plan.encoding)
         self._keep_going = keep_going
         self._progress = progress
         streams = inference.streams if inference else 1
@@ -268,7 +268,7 @@ class Pipeline:
         job, picture = decoded.job, decoded.picture
         try:
             with self._meters.measure("encoding and writing"):
-                data = encode_picture(rgb, picture, quality=self._plan.record.quality)
+                data = encode_picture(rgb, picture, self._plan.encoding)
             outcome = Outcome(data=data)
             if self._plan.record.gate:
                 with self._meters.measure("judging"):
@@ -279,7 +279,8 @@ class Pipeline:
             self._fail(job, error)
             return
         height, width = rgb.shape[:2]
-        self._done(job, replace(line, width=width, height=height, notes=picture.notes + notes))
+        notes = (*picture.notes, *self._plan.encoding.notes(picture), *notes)
+        self._done(job, replace(line, width=width, height=height, notes=notes))
         for each in self._following.get(job.path, ()):
             self._carry(each)
 
@@ -290,7 +291,7 @@ class Pipeline:
             write_whole(self._target(aside(job.path)), outcome.aside)
         data = outcome.data
         if data is None and job.resize:
-            data = encode_picture(decoded.picture.rgb, decoded.picture, quality=self._plan.record.quality)
+            data = encode_picture(decoded.picture.rgb, decoded.picture, self._plan.encoding)
         if data is None:
             size, sha256 = job.size, self._bring(job)
             if sha256 != decoded.sha256:

@@ -25,8 +25,9 @@ from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resizing import untold_intrinsics
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role, Side
-from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.files import check_writable, sha256_of
+from sim2real.imageio.encoding import USUAL_QUALITY, Encoding
 from sim2real.model import GeneratorInfo, find_model, read_info
 from sim2real.places import command_line, is_conversion, is_run, not_a_folder
 from sim2real.registry import registry
@@ -44,6 +45,7 @@ class Plan:
         model: The generator file.
         device: The very device, ``record.device`` being its kind.
         record: What conversion.json will say.
+        encoding: How lossy files are written.
         previous: What it says now, None where there is none.
         jobs: All files of the selection.
         own: Those of this process's share; all of them if it has none.
@@ -61,6 +63,7 @@ class Plan:
     model: Path
     device: str
     record: Record
+    encoding: Encoding
     previous: Record | None
     jobs: list[Job]
     own: list[Job]
@@ -87,6 +90,7 @@ class Survey:
         dataset: The dataset.
         jobs: All files of the selection.
         gate: What every translation must fulfil.
+        encoding: How lossy files are written.
     """
 
     model: Path
@@ -94,6 +98,7 @@ class Survey:
     dataset: Dataset
     jobs: list[Job]
     gate: tuple[Rule, ...]
+    encoding: Encoding
 
 
 def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
@@ -115,6 +120,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         raise Sim2RealError(message)
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
+    encoding = encoding_of(options, model, info)
     dataset = open_dataset(source, options.dataset, _as_image(out, options))
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     stale = {path: what for what, paths in dataset.stale().items() for path in paths}
@@ -128,7 +134,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     if options.resize:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
-    return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate)
+    return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate, encoding=encoding)
 
 
 def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
@@ -171,7 +177,8 @@ def make_plan(
         side=side_of(info),
         model_sha256=sha256_of(model),
         generator=json.loads(json.dumps(asdict(info))),  # as it will be read back
-        quality=options.quality,
+        quality=found.encoding.quality,
+        encoding=options.encoding,
         carry=options.carry,
         resize=list(options.resize) if options.resize else None,
         include=list(options.include),
@@ -217,6 +224,7 @@ def make_plan(
         model=model,
         device=device,
         record=record,
+        encoding=found.encoding,
         previous=previous,
         jobs=jobs,
         own=own,
@@ -227,6 +235,35 @@ def make_plan(
         stale=sorted({*orphans, *stale, *leftovers} - paths),
         warnings=[*dataset.warnings(), *untold_intrinsics(scales, dataset)],
     )
+
+
+def encoding_of(options: ConvertOptions, model: Path, info: GeneratorInfo) -> Encoding:
+    """How lossy files are written.
+
+    Raises:
+        SettingsError: A quality is named where tables are taken over, or the model does not tell those of real images.
+    """
+    if options.encoding == "fixed":
+        return Encoding(quality=USUAL_QUALITY if options.quality is None else options.quality)
+    if options.quality is not None:
+        message = (
+            f"--quality {options.quality}: --encoding {options.encoding} takes the tables of JPEG files over; leave "
+            "out one of both"
+        )
+        raise SettingsError(message)
+    if options.encoding == "source":
+        return Encoding(as_source=True)
+    others = "or say --encoding source or --encoding fixed"
+    if info.real_encoding is None:
+        message = (
+            f"{model}: --encoding real: it does not tell how the files of its real images are encoded, written as it "
+            f"was with sim2real {info.tool_version}; train anew, {others}"
+        )
+        raise SettingsError(message)
+    if not info.real_encoding:
+        message = f"{model}: --encoding real: none of the real images that it was trained on is a JPEG; {others[3:]}"
+        raise SettingsError(message)
+    return info.real_encoding[0]
 
 
 def side_of(info: GeneratorInfo) -> Side:

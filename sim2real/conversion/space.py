@@ -54,7 +54,7 @@ def encoded(plan: Plan, picture: Picture, rgb: "NDArray[np.uint8]") -> bytes:
     picture = replace(picture, rgb=rgb)
     if size := plan.record.resize:
         picture = resize_picture(picture, (size[0], size[1]))
-    return encode_picture(picture.rgb, picture, quality=plan.record.quality)
+    return encode_picture(picture.rgb, picture, plan.encoding)
 
 
 def bytes_free(out: Path) -> int:

@@ -8,6 +8,7 @@ EXIF orientation says.
 Which container a file is in is told by its bytes, whatever its name ends like. Only the containers below are read, each
 by its own reader, and nothing that claims more than its bytes can hold, or more than the ceiling.
 
+encoding.py  how lossy files are written
 claims.py    what an image may claim to hold
 orientation.py  how a photo wants to be shown
 pictures.py  what pictures of all containers share
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from sim2real.errors import ImageError
 from sim2real.imageio import avif, bmp, jpeg, jpeg2000, orientation, png, pnm, tga, tiff, webp
 from sim2real.imageio.claims import check_array
+from sim2real.imageio.encoding import Encoding, typical
 from sim2real.imageio.jpeg import encode_jpeg
 from sim2real.imageio.pictures import Header, Picture, Sizing, described, resize, resize_picture, with_key
 from sim2real.imageio.png import encode_png, with_values
@@ -38,6 +40,7 @@ __all__ = [
     "ANY_SUFFIX",
     "IMAGE_SUFFIXES",
     "OTHER_PICTURES",
+    "Encoding",
     "Header",
     "Picture",
     "Sizing",
@@ -48,6 +51,7 @@ __all__ = [
     "encode_picture",
     "encode_png",
     "is_image",
+    "read_encoding",
     "read_header",
     "read_label",
     "read_orientation",
@@ -58,6 +62,7 @@ __all__ = [
     "resize",
     "resize_picture",
     "scaled_part",
+    "typical",
     "written_again",
 ]
 
@@ -75,7 +80,8 @@ OTHER_PICTURES: Final = frozenset(
 
 _START_LENGTH: Final = 32
 _LOSSY: Final = frozenset({"JPEG", "WEBP", "JPEG2000", "AVIF"})
-_USUAL_QUALITY: Final = 80
+_USUAL: Final = Encoding()
+_SUPPOSED: Final = Encoding(quality=80)
 
 
 class _Container(Protocol):
@@ -90,7 +96,7 @@ class _Container(Protocol):
     def read_label(self, data: bytes, /) -> NDArray[Any]:
         """The stored values, (H, W) or (H, W, C)."""
 
-    def write(self, pixels: NDArray[np.uint8], like: Picture, quality: int, /) -> bytes:
+    def write(self, pixels: NDArray[np.uint8], like: Picture, encoding: Encoding, /) -> bytes:
         """A file like another with other pixels, (H, W) or (H, W, C)."""
 
 
@@ -134,6 +140,18 @@ def read_header(path: Path) -> Header:
     with _naming(path), path.open("rb") as file:
         container = _container(file, path.name)
         return container.read_header(file, os.fstat(file.fileno()).st_size)
+
+
+def read_encoding(path: Path) -> Encoding | None:
+    """Read how a JPEG is encoded; None of a file in another container.
+
+    Raises:
+        ImageError: It cannot be read, or is no image.
+    """
+    if read_header(path).format != "JPEG":
+        return None
+    with _naming(path):
+        return jpeg.read_encoding(path.read_bytes())
 
 
 def read_orientation(path: Path) -> int:
@@ -218,13 +236,13 @@ def _of(data: bytes, path: Path) -> _Container:
     return _container(io.BytesIO(data), path.name)
 
 
-def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) -> bytes:
+def encode_picture(rgb: NDArray[np.uint8], like: Picture, encoding: Encoding = _USUAL) -> bytes:
     """Encode pixels the way another picture was stored: container, channels, alpha, EXIF and ICC profile.
 
     Args:
         rgb: RGB pixels (H, W, 3), of the size of ``like``.
         like: The picture whose place they take.
-        quality: Of JPEG (baseline, chroma not subsampled) and lossy WebP, 1 to 100.
+        encoding: How, where the container is lossy.
 
     Raises:
         ImageError: The container cannot hold a picture of that size.
@@ -236,7 +254,7 @@ def encode_picture(rgb: NDArray[np.uint8], like: Picture, *, quality: int = 95) 
     if like.alpha is not None:
         pixels = with_key(pixels, like.alpha, like.key) if like.key else np.dstack((pixels, like.alpha))
     container = _CONTAINERS[like.format]
-    encoded = container.write(pixels, like, quality)
+    encoded = container.write(pixels, like, encoding.of(like))
     written = container.read_header(io.BytesIO(encoded), len(encoded))
     if written != like.header:
         raise ImageError(f"{described(like.header)} cannot be stored: it becomes {described(written)}")
@@ -261,7 +279,7 @@ def written_again(rgb: NDArray[np.uint8], like: Path) -> NDArray[np.uint8]:
         if container == "JPEG":
             return jpeg.read_picture(jpeg.write_as_coarsely(like.read_bytes(), rgb), None).rgb
         picture = read_picture(like)
-        return _CONTAINERS[container].read_picture(encode_picture(rgb, picture, quality=_USUAL_QUALITY), None).rgb
+        return _CONTAINERS[container].read_picture(encode_picture(rgb, picture, _SUPPOSED), None).rgb
 
 
 def read_label(path: Path) -> NDArray[Any]:

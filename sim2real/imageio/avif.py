@@ -10,6 +10,7 @@ from PIL.AvifImagePlugin import AvifImageFile
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import (
     Header,
     Picture,
@@ -92,10 +93,10 @@ def read_label(data: bytes) -> NDArray[Any]:
         return np.array(image)
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
     """An AVIF like another, chroma not subsampled, alpha without loss."""
     chroma = "4:0:0" if pixels.ndim == 2 else "4:4:4"
-    options = {"quality": quality, "subsampling": chroma, **like.options}
+    options = {"quality": encoding.quality, "subsampling": chroma, **like.options}
     if like.alpha is not None:
         options["advanced"] = _EXACT_ALPHA
     return save(Image.fromarray(pixels), "AVIF", options)

@@ -11,6 +11,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, require_photo, save
 
 _START: Final = b"BM"
@@ -90,7 +91,7 @@ def read_label(data: bytes) -> NDArray[Any]:
     return values.astype(np.uint8) if values.dtype == bool else values
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
     """A BMP like another."""
     if pixels.shape[2:] != (4,):
         return save(Image.fromarray(pixels), "BMP", like.options)

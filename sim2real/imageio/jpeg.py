@@ -12,12 +12,13 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import USUAL_QUALITY, WRITTEN, Encoding
 from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, save, srgb_profile
 
 START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
 _SCAN: Final = b"\xff\xda"
-_JFIF_END: Final = 20  # of the header that OpenCV writes
+_JFIF_END: Final = 20  # of the header that OpenCV and Pillow write
 _START_OF_SCAN: Final = 0xDA
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
@@ -27,6 +28,14 @@ _APPLICATION: Final = range(0xE0, 0xF0)
 _JFIF: Final = 0xE0
 _ADOBE: Final = 0xEE
 _ICC: Final = b"ICC_PROFILE\x00"
+_SAMPLINGS: Final[dict[tuple[float, float], str]] = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (2, 2): "4:2:0",
+    (1, 2): "4:4:0",
+    (4, 1): "4:1:1",
+    (4, 2): "4:1:0",
+}
 _MOST_SCANS: Final = 500  # each costs the time of a whole picture; encoders make about ten
 
 
@@ -113,6 +122,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     icc = [segment for _, segment in segments if segment[4:16] == _ICC]
     profile = b"".join(segment[18:] for segment in sorted(icc, key=lambda segment: segment[16:17]))
     with opened(JpegImageFile, _bare(segments, scans)) as image:
+        encoding = _encoding(image)
         pixels = decode(image, profile or None, size)
     metadata = [s for marker, s in segments if _is_metadata(marker) and marker != _ADOBE]
     notes: tuple[str, ...] = ()
@@ -124,7 +134,37 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
         if not pixels.grey:
             content = _ICC + b"\x01\x01" + srgb_profile()
             metadata.append(b"\xff\xe2" + struct.pack(">H", len(content) + 2) + content)
-    return pixels.picture("JPEG", notes=notes, metadata=b"".join(metadata))
+    return pixels.picture("JPEG", notes=notes, metadata=b"".join(metadata), encoding=encoding)
+
+
+def read_encoding(data: bytes) -> Encoding | None:
+    """How a JPEG is encoded; None where a table is missing.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    read_header(io.BytesIO(data), len(data))
+    with opened(JpegImageFile, _bare(*_segments(data))) as image:
+        return _encoding(image)
+
+
+def _encoding(image: JpegImageFile) -> Encoding | None:
+    """What the segments before the first scan say; None where a table is missing."""
+    try:
+        tables = [tuple(image.quantization[table]) for _, _, _, table in image.layer[:3]]
+    except KeyError:
+        return None
+    while len(tables) > 2 and tables[-1] == tables[-2]:
+        del tables[-1]
+    progressive = bool(image.info.get("progressive"))
+    return Encoding(tables=tuple(tables), sampling=_sampling(image), progressive=progressive)
+
+
+def _sampling(image: JpegImageFile) -> str:
+    """How chroma is sampled, by the factors of the components (ITU T.81, A.1.1)."""
+    (across, down), *chroma = [layer[1:3] for layer in image.layer]
+    shares = {(across / x, down / y) for x, y in chroma}
+    return _SAMPLINGS.get(shares.pop(), "otherwise") if len(shares) == 1 else "otherwise" if shares else WRITTEN[0]
 
 
 def scaled_part(data: bytes, size: Sizing) -> tuple[int, int]:
@@ -154,7 +194,7 @@ def read_label(data: bytes) -> NDArray[Any]:
         return np.array(image)
 
 
-def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = 95) -> bytes:
+def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = USUAL_QUALITY) -> bytes:
     """Encode RGB (H, W, 3) or grey (H, W) pixels as baseline JPEG, chroma not subsampled (4:4:4).
 
     Raises:
@@ -164,9 +204,17 @@ def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = 95) -> bytes:
     return encode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality, *(sampling if pixels.ndim == 3 else ())))
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
     """A JPEG like another: its segments take the place of the encoder's own header."""
-    return START + like.metadata + encode_jpeg(pixels, quality=quality)[_JFIF_END:]
+    if encoding == Encoding(quality=encoding.quality):
+        encoded = encode_jpeg(pixels, quality=encoding.quality)
+    else:
+        tables = encoding.written_tables[: 1 if pixels.ndim == 2 else None]
+        options: dict[str, Any] = {"qtables": tables} if tables else {"quality": encoding.quality}
+        if pixels.ndim > 2:
+            options["subsampling"] = encoding.written_sampling
+        encoded = save(Image.fromarray(pixels), "JPEG", options | {"progressive": encoding.progressive})
+    return START + like.metadata + encoded[_JFIF_END:]
 
 
 def write_as_coarsely(data: bytes, rgb: NDArray[np.uint8]) -> bytes:

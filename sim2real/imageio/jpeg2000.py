@@ -12,6 +12,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import Header, Picture, Sizing, decode, described, header_of, opened, require_photo, save
 
 _CODESTREAM: Final = b"\xff\x4f\xff\x51"
@@ -112,6 +113,6 @@ def read_label(data: bytes) -> NDArray[Any]:
         return np.array(image)
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
     """A JPEG 2000 like another, without loss."""
     return save(Image.fromarray(pixels), "JPEG2000", {"mct": int(pixels.shape[2:] == (3,)), **like.options})

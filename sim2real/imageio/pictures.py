@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
 from sim2real.errors import ImageError
+from sim2real.imageio.encoding import Encoding
 
 Opened = TypeVar("Opened", bound=ImageFile)
 Sizing = Callable[[int, int], tuple[int, int]]  # stored (W, H) -> wanted (W, H)
@@ -66,6 +67,7 @@ class Picture:
         notes: What the way from the file to these pixels, and back, does not keep; one phrase each.
         metadata: Raw PNG chunks or JPEG segments (EXIF, ICC, XMP, ...), written back as they are.
         options: Keyword arguments for Pillow's writers of the other containers.
+        encoding: How the file is encoded, of a JPEG.
     """
 
     rgb: NDArray[np.uint8]
@@ -76,6 +78,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     metadata: bytes = field(default=b"", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    encoding: Encoding | None = field(default=None, repr=False)
 
     @property
     def header(self) -> Header:

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim, deflated, inflate
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, save
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -247,7 +248,7 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, palette: NDArr
     return encode(".png", pixels, [])
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
     """A PNG like another: its chunks are put behind the header."""
     encoded = encode_png(pixels)
     return encoded[:_IHDR_END] + like.metadata + encoded[_IHDR_END:]

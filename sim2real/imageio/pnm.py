@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import Header, Picture, Sizing, require_photo, resize
 
 _LONGEST_HEADER: Final = 1 << 16
@@ -156,7 +157,7 @@ def read_label(data: bytes) -> NDArray[Any]:
     return _values(data, _layout(data))
 
 
-def write(pixels: NDArray[np.uint8], _like: Picture, _quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], _like: Picture, _encoding: Encoding) -> bytes:
     """A PGM or PPM."""
     height, width = pixels.shape[:2]
     return b"P%d\n%d %d\n255\n" % (5 if pixels.ndim == 2 else 6, width, height) + pixels.tobytes()

@@ -14,6 +14,7 @@ from PIL.TgaImagePlugin import TgaImageFile
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, require_photo, save
 
 SUFFIX: Final = ".tga"
@@ -81,6 +82,6 @@ def read_label(data: bytes) -> NDArray[Any]:
     return values.astype(np.uint8) if values.dtype == bool else values
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
     """A TGA like another."""
     return save(Image.fromarray(pixels), "TGA", like.options)

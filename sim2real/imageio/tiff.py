@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import (
     Header,
     Picture,
@@ -137,6 +138,6 @@ def read_label(data: bytes) -> NDArray[Any]:
     return values
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, _quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
     """A TIFF like another."""
     return save(Image.fromarray(pixels), "TIFF", like.options)

@@ -10,6 +10,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
+from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import (
     Header,
     Picture,
@@ -90,6 +91,6 @@ def read_label(data: bytes) -> NDArray[Any]:
         return np.array(image)
 
 
-def write(pixels: NDArray[np.uint8], like: Picture, quality: int) -> bytes:
+def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
     """A WebP like another, lossless if that is."""
-    return save(Image.fromarray(pixels), "WEBP", {"quality": quality, **like.options})
+    return save(Image.fromarray(pixels), "WEBP", {"quality": encoding.quality, **like.options})

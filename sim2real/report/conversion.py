@@ -48,6 +48,7 @@ _NOTED = 4  # figures beneath a frame
 _COLUMNS = 8  # figures of each frame that are listed
 _ROWS = 50_000  # frames that are listed
 _NAMED = 200  # paths of an alarm, and of stale labels
+_LONG = {"settings", "real_encoding"}
 _TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale"}
 
 
@@ -438,7 +439,7 @@ def _settings(conversion: Conversion, run: Run | None) -> Section | None:
     groups = {}
     if record := conversion.record:
         said = {key: value for key, value in asdict(record).items() if key not in _TOLD_ELSEWHERE}
-        generator = {key: value for key, value in record.generator.items() if key != "settings"}
+        generator = {key: value for key, value in record.generator.items() if key not in _LONG}
         groups["conversion"] = grouped({"source": record.source, **said})["general"]
         groups |= {
             f"generator {name}".removesuffix(" general"): rows for name, rows in grouped(dict(flat(generator))).items()

@@ -15,7 +15,7 @@ from sim2real.datasets.video import Report
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import peak_memory, resolve_precision
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
-from sim2real.imageio import encode_png
+from sim2real.imageio import Encoding, encode_png
 from sim2real.inside import inside
 from sim2real.networks import Ranged
 from sim2real.training.checkpoints import damage
@@ -33,7 +33,7 @@ from sim2real.training.meter import Meter
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
 from sim2real.training.remarks import Remarks
-from sim2real.training.results import copy_generators, file_name, write_generators
+from sim2real.training.results import copy_generators, file_name, usual_encoding, write_generators
 from sim2real.training.run import RunFolder
 from sim2real.training.samples import HeldOut, sample_grid
 from sim2real.training.setup import (
@@ -338,10 +338,14 @@ class Trainer:
         self.processes.on_first(self.run.sync_log)
         self._keeper.save(
             self.step,
-            lambda folder: write_generators(folder, self.results, self.config, self.fingerprint),
+            lambda folder: write_generators(folder, self.results, self.config, self.fingerprint, self._real_encoding),
             best=self.evaluation.best_step,
             keep=self.config.checkpoint.keep,
         )
+
+    @cached_property
+    def _real_encoding(self) -> tuple[Encoding, ...]:
+        return usual_encoding(self.real.train, self.run.frames)
 
     @property
     def used_step(self) -> int:

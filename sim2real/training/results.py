@@ -1,12 +1,15 @@
 """The generators that a training gives, as files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sim2real import __version__
 from sim2real.config import Config
+from sim2real.errors import ImageError
 from sim2real.files import write_whole
+from sim2real.imageio import Encoding, read_encoding, typical
 from sim2real.model import GeneratorInfo, save_generator
 from sim2real.networks import Ranged
 
@@ -15,13 +18,21 @@ _BOOKS: Any = {  # settings that do not change what comes out of a training
     "data": {"workers", "cache"},
 }
 
+_SAMPLE = 200  # images whose encoding is looked at
+
 
 def file_name(direction: str) -> str:
     """What the file of a direction's generator is called."""
     return f"{direction}.safetensors"
 
 
-def write_generators(folder: Path, generators: Mapping[str, Ranged], config: Config, fingerprint: str) -> None:
+def write_generators(
+    folder: Path,
+    generators: Mapping[str, Ranged],
+    config: Config,
+    fingerprint: str,
+    real_encoding: tuple[Encoding, ...] | None = None,
+) -> None:
     """Write each generator with what rebuilds it; equal trainings give equal bytes."""
     settings = config.model_dump(mode="json", exclude=_BOOKS)
     for direction, generator in generators.items():
@@ -34,8 +45,24 @@ def write_generators(folder: Path, generators: Mapping[str, Ranged], config: Con
             settings=settings,
             fingerprint=fingerprint,
             tool_version=__version__,
+            real_encoding=real_encoding,
         )
         save_generator(folder / file_name(direction), generator.network, info)
+
+
+def usual_encoding(images: Sequence[Path], frames: Path) -> tuple[Encoding, ...]:
+    """How most JPEG files among some images are encoded, by a sample; empty if none is one.
+
+    Args:
+        images: The files; those that cannot be read are passed over.
+        frames: Folder of frames that were drawn from videos: their encoding is not their camera's.
+    """
+    files, found = [path for path in images if frames not in path.parents], []
+    for path in files[:: -(-len(files) // _SAMPLE) or 1]:
+        with suppress(ImageError):
+            found.append(read_encoding(path))
+    encodings = [each for each in found if each]
+    return (typical(encodings),) if encodings else ()
 
 
 def copy_generators(source: Path, target: Path, directions: Mapping[str, object]) -> None:

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sim2real.config import Config, read_config
+from sim2real.config import Config, read_config, resolve
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.imageio import read_rgb
 from sim2real.losses import LossInputs
-from sim2real.model import load_generator
+from sim2real.model import load_generator, read_info
 from sim2real.training import Note, Progress, Trainer
+from sim2real.training.results import usual_encoding
 from sim2real.training.run import RunFolder
 
 Configure = Callable[..., Config]
@@ -546,3 +549,26 @@ def test_a_long_training_says_why_it_is_not_compiled(
 def test_sides_that_are_not_there_cannot_be_swapped(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no two sides to swap"):
         Trainer(configure("swap=true"), tmp_path / "run")
+
+
+def test_a_training_notes_how_the_real_images_are_encoded(photos: Path, tmp_path: Path, tiny: list[str]) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    for number, file in enumerate(sorted((photos / "real").iterdir())):
+        with Image.open(file) as image:
+            image.convert("RGB").save(real / f"{number}.jpg", quality=60 + number % 3, subsampling="4:2:0")
+    for name, place, count in (("jpeg", real, 1), ("png", photos / "real", 0)):
+        config = resolve(sets=tiny, sim=str(photos / "sim"), real=str(place))
+        for _ in Trainer(config, tmp_path / name).train():
+            pass
+        found = read_info(tmp_path / name / "sim2real.safetensors").real_encoding
+        assert found is not None
+        assert len(found) == count
+        if found:
+            with Image.open(real / "1.jpg") as image:
+                assert isinstance(image, JpegImageFile)
+                assert [list(table) for table in found[0].tables] == [*image.quantization.values()]
+            assert (found[0].sampling, found[0].progressive) == ("4:2:0", False)
+    (tmp_path / "frames").mkdir()
+    drawn = (real / "0.jpg").rename(tmp_path / "frames/0.jpg")
+    assert usual_encoding([drawn], tmp_path / "frames") == ()
