@@ -5,7 +5,7 @@ after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,18 @@ from sim2real.imageio.encoding import Encoding
 from sim2real.inside import inside, is_link, require_regular
 from sim2real.places import absent, is_conversion, is_run, what_is
 from sim2real.registry import registry
-from sim2real.stored import MisfitError, Rule, one_line, parse
+from sim2real.stored import (
+    FORMAT,
+    Format,
+    MisfitError,
+    NewerFormatError,
+    Original,
+    Rule,
+    dumped,
+    one_line,
+    parse,
+    unknown_fields,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +59,8 @@ class GeneratorInfo:
         tool_version: Version of sim2real that wrote the file.
         real_encoding: How most JPEG files are encoded among the real images that it was trained on; empty if there are
             none, None if nobody has looked.
+        format_version: Of what a file says about itself.
+        original: All that was read, if another version has written fields that this one does not know.
     """
 
     name: str
@@ -59,6 +72,18 @@ class GeneratorInfo:
     fingerprint: str
     tool_version: str
     real_encoding: tuple[Encoding, ...] | None = None
+    format_version: Format = FORMAT
+    original: Original = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Names of fields that this version does not know."""
+        return unknown_fields(self)
+
+    def dump(self) -> dict[str, Any]:
+        """What the file says, as JSON has it."""
+        values: dict[str, Any] = json.loads(json.dumps(dumped(self)))
+        return values
 
 
 def save_generator(path: Path, network: "nn.Module", info: GeneratorInfo) -> None:
@@ -72,7 +97,7 @@ def save_generator(path: Path, network: "nn.Module", info: GeneratorInfo) -> Non
     from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_whole(path, save(weights, metadata={_METADATA_KEY: json.dumps(asdict(info), sort_keys=True)}))
+    write_whole(path, save(weights, metadata={_METADATA_KEY: json.dumps(info.dump(), sort_keys=True)}))
 
 
 def read_info(path: Path) -> GeneratorInfo:
@@ -97,10 +122,12 @@ def read_info(path: Path) -> GeneratorInfo:
         raise Sim2RealError(message)
     try:
         return parse(GeneratorInfo, metadata[_METADATA_KEY].encode())
+    except NewerFormatError as error:
+        raise Sim2RealError(f"{path}: {error}") from error
     except MisfitError as error:
         message = (
-            f"{path}: what these weights say of their generator is damaged, or of another version of sim2real "
-            f"({error}); use a file that sim2real train wrote"
+            f"{path}: what these weights say of their generator is damaged ({error}); use a file that sim2real train "
+            "wrote"
         )
         raise Sim2RealError(message) from error
 

@@ -3,17 +3,21 @@
 A file that is read back may come from anywhere: cut off, of another version, made by hand or by somebody who means no
 good. So annotations are held to strictly: no number in words, no ``true`` for 1, no NaN, nothing that 64 bits do not
 hold. Text may have lone surrogates, as ``os.fsdecode`` makes them of names that are not UTF-8. JSON knows neither
-tuples nor enumerations: lists and their values stand for those. What has no default must be there, what no field is
-called must not; a new field needs a default, so that older files can still be read.
+tuples nor enumerations: lists and their values stand for those. What has no default must be there; a new field needs a
+default, so that older files can still be read.
+
+What no field is called must not be there, but in a dataclass that has a field of the kind :data:`Original`: it keeps
+what newer versions add to a format. What they change is another format, with another ``format_version``, which is
+refused.
 """
 
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -46,6 +50,10 @@ class UnknownFieldError(MisfitError):
     """Nothing is wrong but that there is more than this version knows: another one wrote it."""
 
 
+class NewerFormatError(MisfitError):
+    """It is of a format that this version does not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a value must be besides its type, as ``Annotated[int, Rule("a size", ...)]``.
@@ -75,6 +83,11 @@ def can_be_a_path(path: str) -> bool:
     return "\0" not in path and len(path) < _LONGEST_PATH and max(map(len, parts)) <= _LONGEST_NAME
 
 
+FORMAT: Final = 1
+"""Of all files that have a ``format_version``; those without one are of the first."""
+
+Format = Annotated[int, Rule(str(FORMAT), lambda number: number == FORMAT)]
+Original = Annotated[dict[str, Any], "the whole object if no field is called like a part of it, else empty"]
 Count = Annotated[int, Rule("a whole number of at least 0", lambda number: number >= 0)]
 Positive = Annotated[int, Rule("a whole number of at least 1", lambda number: number >= 1)]
 Size = Annotated[list[Positive], Rule("a width and a height", lambda sides: len(sides) == 2)]
@@ -133,6 +146,37 @@ def fits(kind: Hashable, value: object) -> bool:
     except MisfitError:
         return False
     return True
+
+
+def unknown_fields(kept: object) -> list[str]:
+    """What a dataclass with a field of the kind :data:`Original` was read with, and does not know; sorted names."""
+    kind = cast("Hashable", type(kept))
+    original: dict[str, Any] = getattr(kept, _keeper(kind) or "", {})
+    return sorted(map(_name, original.keys() - _known(kind)))
+
+
+def dumped(kept: object) -> dict[str, Any]:
+    """Such a dataclass as an object of JSON, with what it does not know."""
+    values: dict[str, Any] = asdict(cast("Any", kept))
+    original: dict[str, Any] = values.pop(_keeper(cast("Hashable", type(kept))) or "", {})
+    return original | values
+
+
+def told_unknown(names: Iterable[str], who: str = "has") -> str:
+    """A line on fields that are not known."""
+    return f"{who} fields that this version does not know ({', '.join(sorted(set(names)))}); they stay as they are"
+
+
+@cache
+def _keeper(kind: Hashable) -> str | None:
+    """The name of the field that keeps what is not known."""
+    hints = get_type_hints(kind, include_extras=True)
+    return next((name for name, hint in hints.items() if hint == Original), None)
+
+
+@cache
+def _known(kind: Hashable) -> frozenset[str]:
+    return frozenset(field.name for field in fields(cast("Any", kind))) - {_keeper(kind)}
 
 
 def one_line(error: BaseException) -> str:
@@ -272,12 +316,15 @@ def _table_of(name_kind: Hashable, kind: Hashable) -> _Check:
 
 def _object_of(kind: type[Any]) -> _Check:
     hints = get_type_hints(kind, include_extras=True)
-    checks = {field.name: _check(hints[field.name]) for field in fields(kind)}
+    keeper = _keeper(cast("Hashable", kind))
+    checks = {name: _check(hints[name]) for name in _known(cast("Hashable", kind))}
     needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
 
     def checked(value: object) -> object:
         if type(value) is not dict:
             raise _misfit("an object", value)
+        if "format_version" in checks:
+            _require_known_format(value.get("format_version"))
         if missing := needed - value.keys():
             raise MisfitError(f"lacks {min(missing)}")
         found = {}
@@ -288,11 +335,19 @@ def _object_of(kind: type[Any]) -> _Check:
         except MisfitError as error:
             raise error.within(name) from None
         if len(found) < len(value):
-            unknown = next(name for name in value if name not in checks)
-            raise UnknownFieldError("nothing that is known here", _name(unknown))
+            if keeper is None:
+                unknown = next(name for name in value if name not in checks)
+                raise UnknownFieldError("nothing that is known here", _name(unknown))
+            found[keeper] = _anything(value)
         return kind(**found)
 
     return checked
+
+
+def _require_known_format(number: object) -> None:
+    if type(number) is int and number > FORMAT:
+        told = f"written by a newer sim2real (format {_shown(number)}, this one reads {FORMAT}); use that version"
+        raise NewerFormatError(told)
 
 
 def _member_of(kind: type[Enum]) -> _Check:

@@ -49,6 +49,8 @@ def show_report(report: "VerifyReport") -> None:
     rejected = f"; the gate rejected {rejections(report.rejected)}" if report.rejected else ""
     images = f"{report.images} of them translated images{rejected}"
     scope = f"{report.files} files, {images}, {byte_size(report.bytes)}; {against}"
+    for note in report.notes:
+        out.print(f"note: {note}")
     if report.ok:
         out.print(f"ok: {report.out}: {scope}")
         return

@@ -9,6 +9,7 @@ choices.py   what the user left open: engine, precision, tiles ...
 trial.py     engines tried on a frame
 inference.py the generator at work, and what is done when memory falls short
 forecast.py  how long will it take?
+identity.py  is it the conversion that was begun?
 shares.py    several processes at the work: who does what, who is there
 space.py     is there room for it on the disk?
 pipeline.py  decode, translate, judge, encode, carry: threads, each file whole or not at all

@@ -2,7 +2,8 @@
 
 ``conversion.json`` says what is converted, with what, and every choice that was made; it is written first.
 ``manifest.jsonl`` has one line per file, written after the file itself is on the disk. Of processes that share the work
-each writes a part of its own, ``manifest.2-of-4.jsonl``, until the last one merges them.
+each writes a part of its own, ``manifest.2-of-4.jsonl``, until the last one merges them. The ``format_version`` of
+``conversion.json`` is that of both.
 """
 
 import json
@@ -28,18 +29,24 @@ from sim2real.model import Direction
 from sim2real.places import is_conversion
 from sim2real.registry import registry
 from sim2real.stored import (
+    FORMAT,
     Count,
     Digest,
+    Format,
     MisfitError,
+    NewerFormatError,
+    Original,
     Place,
     Positive,
     RelativePath,
     Rule,
     Size,
-    UnknownFieldError,
+    dumped,
     fit,
     parse,
     parse_json,
+    told_unknown,
+    unknown_fields,
 )
 
 Status = Literal["converted", "rejected", "resized", "edited", "carried", "failed"]
@@ -90,6 +97,8 @@ class Record:
         labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`sim2real.conversion.options.EncodingChoice`.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
+        format_version: Of this and of the manifest.
+        original: All that was read, if another version has written fields that this one does not know.
     """
 
     tool_version: str
@@ -120,6 +129,8 @@ class Record:
     labelme_image: Inside = "keep"
     encoding: EncodingChoice = "fixed"
     stale: dict[str, Count] = field(default_factory=dict)
+    format_version: Format = FORMAT
+    original: Original = field(default_factory=dict)
 
     _FREE = (
         "generator",
@@ -131,12 +142,15 @@ class Record:
         "frames",
         "files",
         "stale",
+        "original",
     )  # none of the bytes depends on these
 
-    def differences(self, other: Self, free: Collection[str] = _FREE) -> list[str]:
+    def differences(
+        self, other: Self, free: Collection[str] = _FREE, *, known_otherwise: Collection[str] = ()
+    ) -> list[str]:
         """What makes the bytes of another conversion differ from this one's, e.g. ``"quality was 95, is 80"``."""
         ours, theirs = asdict(self), asdict(other)
-        changed = [name for name in ours if name not in free and ours[name] != theirs[name]]
+        changed = [name for name in ours if name not in {*free, *known_otherwise} and ours[name] != theirs[name]]
         return [f"{name} was {_short(ours[name])}, is {_short(theirs[name])}" for name in changed]
 
 
@@ -152,7 +166,8 @@ class Line:
     the source's images that it tells of, ``"1242x375"``, or its own if it is one. ``"edited"`` is what stays as it was
     but for a photo inside of it; where that, resized or not, is a translated one now, it has ``embedded_sha256``.
 
-    What in the file, or in its name, still tells the old looks is ``stale``.
+    What in the file, or in its name, still tells the old looks is ``stale``. ``original`` is all of the line, if
+    another version has written fields that this one does not know.
 
     Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
     not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
@@ -179,14 +194,15 @@ class Line:
     resized_from: str | None = None
     stale: str | None = None
     embedded_sha256: Digest | None = None
+    original: Original = field(default_factory=dict)
 
     def dump(self) -> str:
         """The line of the manifest, without what is empty."""
         values = ((name, getattr(self, name)) for name in _LINE)
-        return json.dumps({name: value for name, value in values if value not in (None, ())})
+        return json.dumps(self.original | {name: value for name, value in values if value not in (None, ())})
 
 
-_LINE: Final = tuple(each.name for each in fields(Line))
+_LINE: Final = tuple(each.name for each in fields(Line) if each.name != "original")
 
 
 def aside(path: str) -> str:
@@ -221,15 +237,17 @@ def read_record(out: Path) -> Record | None:
     """The record of the conversion in a folder, None where none was begun.
 
     Raises:
-        Sim2RealError: It is damaged, or another version of sim2real wrote it in another form.
+        Sim2RealError: It is damaged, or of a newer format.
     """
     path = record_path(out)
     try:
         return parse(Record, read_regular(path))
     except FileNotFoundError:
         return None
+    except NewerFormatError as error:
+        raise Sim2RealError(f"{path}: {error}") from error
     except MisfitError as error:
-        message = f"{path}: damaged, or of another version of sim2real ({error}); convert into another folder"
+        message = f"{path}: damaged ({error}); convert into another folder"
         raise Sim2RealError(message) from error
 
 
@@ -247,7 +265,7 @@ def layout_of(out: Path, record: Record) -> str:
 
 def write_record(out: Path, record: Record) -> None:
     """Write the record of a conversion, whole or not at all."""
-    write_whole(record_path(out), f"{json.dumps(asdict(record), indent=1)}\n".encode())
+    write_whole(record_path(out), f"{json.dumps(dumped(record), indent=1)}\n".encode())
 
 
 def _refuse(said: str) -> None:
@@ -262,12 +280,25 @@ def read_manifest(out: Path, tell: Callable[[str], None] = _refuse) -> dict[str,
         tell: Told in a line of each part how many other lines are damaged, which are left out; else they are an error.
 
     Raises:
-        Sim2RealError: A newer version of sim2real wrote a line, or nobody is told of those that are damaged.
+        Sim2RealError: Some are damaged, and nobody is told of them.
     """
     parts = {line.path: line for path in part_paths(out) for line in _read(path, tell)}
     lines = {line.path: line for line in _read(manifest_path(out), tell)}  # last: parts may move into it meanwhile
     lines.update(parts)
     return lines
+
+
+def unknown_to_this_version(out: Path, record: Record | None, lines: Mapping[str, Line]) -> list[str]:
+    """What a conversion says of itself that this version does not know, a line each."""
+    found = []
+    if record and (names := unknown_fields(record)):
+        found.append(f"{record_path(out)}: {told_unknown(names)}")
+    if odd := [line for line in lines.values() if line.original]:
+        names = [name for line in odd for name in unknown_fields(line)]
+        found.append(
+            f"{manifest_path(out)}: {told_unknown(names, f'{len(odd)} lines have' if len(odd) > 1 else '1 line has')}"
+        )
+    return found
 
 
 def _read(path: Path, tell: Callable[[str], None]) -> Iterator[Line]:
@@ -279,9 +310,6 @@ def _read(path: Path, tell: Callable[[str], None]) -> Iterator[Line]:
                 count += 1
                 if isinstance(line, Line):
                     yield line
-                elif isinstance(line, UnknownFieldError):
-                    message = f"line {count}: {line}; a newer version of sim2real wrote it: use that one"
-                    raise Sim2RealError(f"{path}: {message}, or convert into another folder") from line
                 else:
                     damaged.append(f"line {count}: {line}")
     if damaged:

@@ -1,9 +1,8 @@
 """What a conversion will do, found out before anything is written."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ from typing import TypeVar
 from sim2real import __version__
 from sim2real.conversion.embedding import check_sizes, embeddings
 from sim2real.conversion.gate import Rule, parse_gate
+from sim2real.conversion.identity import require_same
 from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
     Record,
@@ -20,6 +20,7 @@ from sim2real.conversion.manifest import (
     read_manifest,
     read_record,
     record_path,
+    unknown_to_this_version,
 )
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resizing import untold_intrinsics
@@ -31,6 +32,7 @@ from sim2real.imageio.encoding import USUAL_QUALITY, Encoding
 from sim2real.model import GeneratorInfo, find_model, read_info
 from sim2real.places import command_line, is_conversion, is_run, not_a_folder
 from sim2real.registry import registry
+from sim2real.stored import told_unknown
 
 T = TypeVar("T")
 
@@ -176,7 +178,7 @@ def make_plan(
         direction=info.direction,
         side=side_of(info),
         model_sha256=sha256_of(model),
-        generator=json.loads(json.dumps(asdict(info))),  # as it will be read back
+        generator=info.dump(),
         quality=found.encoding.quality,
         encoding=options.encoding,
         carry=options.carry,
@@ -191,16 +193,17 @@ def make_plan(
         gate=[str(rule) for rule in found.gate],
         rejected=options.rejected if found.gate else "aside",
         stale=dict(Counter(job.stale for job in jobs if job.stale)),
+        original=kept.original if kept else {},
         **choices,
     )
-    if kept and (changes := kept.differences(record)):
-        message = (
-            f"{out}: converted so far with other settings ({'; '.join(changes)}); repeat those, "
-            "name another folder, or convert all of it anew with --overwrite"
-        )
-        raise Sim2RealError(message)
-    present, leftovers = contents(out) if previous else ({}, [])
     lines = read_manifest(out, lambda said: tell(f"{said}; their files are done again")) if previous else {}
+    for line in [] if options.overwrite else unknown_to_this_version(out, previous, lines):
+        tell(line)
+    if info.unknown:
+        tell(f"{model}: {told_unknown(info.unknown)}")
+    if kept:
+        require_same(kept, record, out, jobs=jobs, lines=lines, tell=tell)
+    present, leftovers = contents(out) if previous else ({}, [])
     paths = {job.path for job in jobs}
     orphans = sorted(present.keys() & lines.keys() - paths)
     if orphans and not options.overwrite:

@@ -2,14 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from sim2real.conversion.embedding import Embedding, embeddings
-from sim2real.conversion.manifest import Line, Record, aside, contents, layout_of, read_manifest, read_record
+from sim2real.conversion.manifest import (
+    Line,
+    Record,
+    aside,
+    contents,
+    layout_of,
+    read_manifest,
+    read_record,
+    unknown_to_this_version,
+)
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
 from sim2real.conversion.resizing import DamageError, Resize, Resizer, UnknownError
@@ -62,6 +71,7 @@ class VerifyReport:
         rejected: Those of them that the gate rejected: what is there instead -> how many.
         bytes: Bytes that were read.
         problems: Everything that is wrong, by path.
+        notes: What is not wrong, but to be known, a line each.
     """
 
     out: Path
@@ -71,6 +81,7 @@ class VerifyReport:
     rejected: dict[str, int]
     bytes: int
     problems: list[Problem]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -135,6 +146,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         rejected=dict(sorted(Counter(line.instead for line in wanted.values() if line and line.instead).items())),
         bytes=sum(present.get(path, 0) for path in paths),
         problems=sorted(problems, key=lambda problem: (problem.path, problem.kind)),
+        notes=unknown_to_this_version(out, record, lines),
     )
 
 

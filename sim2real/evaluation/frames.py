@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim2real.conversion.manifest import Record, layout_of, read_manifest, read_record
+from sim2real.conversion.manifest import Record, layout_of, read_manifest, read_record, unknown_to_this_version
 from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame
@@ -176,6 +176,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     if record:
         lines = read_manifest(out, lambda said: notes.append(f"{said}: what became of those frames is not known"))
         dataset.take_roles({path: line.role for path, line in lines.items()})
+        notes += unknown_to_this_version(out, record, lines)
     resized = _resized(out, dataset) if record and record.resize else None
     pairs, rejected, missing = [], [], []
     for frame in _selected(dataset, record):

@@ -48,8 +48,8 @@ _NOTED = 4  # figures beneath a frame
 _COLUMNS = 8  # figures of each frame that are listed
 _ROWS = 50_000  # frames that are listed
 _NAMED = 200  # paths of an alarm, and of stale labels
-_LONG = {"settings", "real_encoding"}
-_TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale"}
+_LONG = {"settings", "real_encoding", "original"}
+_TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale", "original"}
 
 
 def conversion_page(

@@ -8,7 +8,16 @@ from functools import cached_property
 from math import isfinite
 from pathlib import Path
 
-from sim2real.conversion.manifest import Line, Record, aside, manifest_path, read_manifest, read_record, record_path
+from sim2real.conversion.manifest import (
+    Line,
+    Record,
+    aside,
+    manifest_path,
+    read_manifest,
+    read_record,
+    record_path,
+    unknown_to_this_version,
+)
 from sim2real.datasets.base import Frame
 from sim2real.errors import Sim2RealError
 from sim2real.evaluation.figures import Evaluation, evaluation_path, frames_path, read_evaluation
@@ -120,6 +129,7 @@ def read_conversion(folder: Path) -> Conversion:
     remarks: list[str] = []
     record = read_record(folder)
     lines = read_manifest(folder, lambda said: remarks.append(f"{said}; sim2real verify tells what is missing."))
+    remarks += unknown_to_this_version(folder, record, lines)
     evaluation = _evaluation(folder, remarks)
     pairs = _pairs(folder, record.source if record else evaluation.source if evaluation else "", remarks)
     return Conversion(

@@ -5,14 +5,28 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.files import replacing, sha256_of
 from sim2real.inside import inside, is_link, read_regular
-from sim2real.stored import Count, Digest, FileName, MisfitError, one_line, parse
+from sim2real.stored import (
+    FORMAT,
+    Count,
+    Digest,
+    FileName,
+    Format,
+    MisfitError,
+    NewerFormatError,
+    Original,
+    dumped,
+    one_line,
+    parse,
+    told_unknown,
+    unknown_fields,
+)
 
 _CONTENTS: Final = "checkpoint.json"
 _NAME: Final = re.compile(r"step_\d{8,}")
@@ -20,11 +34,16 @@ _NAME: Final = re.compile(r"step_\d{8,}")
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What ``checkpoint.json`` says: steps done, the best step by then (0 for none), SHA-256 of every other file."""
+    """What ``checkpoint.json`` says: steps done, the best step by then (0 for none), SHA-256 of every other file.
+
+    ``format_version`` is that of all files; ``original`` is all of it, if there is what this version does not know.
+    """
 
     step: Count
     best: Count
     sha256: dict[FileName, Digest]
+    format_version: Format = FORMAT
+    original: Original = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -74,7 +93,7 @@ class Checkpoints:
             partial.mkdir(parents=True)
             write(partial)
             hashes = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
-            (partial / _CONTENTS).write_text(json.dumps({"step": step, "best": best, "sha256": hashes}))
+            (partial / _CONTENTS).write_text(json.dumps(dumped(_Contents(step, best, hashes))))
             for path in (*partial.iterdir(), partial):
                 sync(path)
         except (OSError, RuntimeError) as error:  # torch.save hides a full disk behind an error of its own
@@ -101,14 +120,19 @@ class Checkpoints:
     def newest(self) -> tuple[Path | None, list[str]]:
         """The newest intact checkpoint, or None before the first, and a sentence on each damaged one after it.
 
+        One more tells what in it is not known.
+
         Raises:
-            SettingsError: All are damaged.
+            SettingsError: All are damaged, or the newest of those that are not is of a newer format.
         """
         damaged: list[str] = []
         for path in reversed(self.paths()):
             reason = damage(path)
             if reason is None:
-                return path, [f"{each}; going on from the one before, {path.name}" for each in damaged]
+                notes = [f"{each}; going on from the one before, {path.name}" for each in damaged]
+                if names := unknown_fields(_contents(path)):
+                    notes.append(f"{path / _CONTENTS}: {told_unknown(names)}")
+                return path, notes
             damaged.append(f"{path}: damaged checkpoint ({reason})")
         if damaged:
             message = f"{damaged[0]}, and there is none before it; delete {self.folder} to begin this run again"
@@ -160,9 +184,15 @@ def read_state(path: Path, name: str) -> dict[str, Any]:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, in a few words; None: nothing."""
+    """What is wrong with a checkpoint, in a few words; None: nothing.
+
+    Raises:
+        SettingsError: It is of a newer format.
+    """
     try:
         return next(_faults(path), None)
+    except NewerFormatError as error:
+        raise SettingsError(f"{path / _CONTENTS}: {error}") from error
     except MisfitError as error:
         return f"{_CONTENTS}: {error}"
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -10,7 +10,7 @@ import torch
 
 from sim2real.devices import random_state, set_random_state
 from sim2real.errors import Sim2RealError
-from sim2real.stored import Count, MisfitError, Positive, fit, one_line
+from sim2real.stored import FORMAT, Count, Format, MisfitError, NewerFormatError, Positive, fit, one_line
 from sim2real.training.checkpoints import Checkpoints, read_state
 from sim2real.training.processes import Processes
 
@@ -70,7 +70,7 @@ class Keeper:
         def write(folder: Path) -> None:
             write_generators(folder)
             state = {name: part.state_dict() for name, part in self.shared.items()}
-            frame = {"step": step, "processes": self.processes.count, "fingerprint": self.fingerprint}
+            frame = asdict(_Frame(step, self.processes.count, self.fingerprint))
             (folder / _STATE).write_bytes(_as_bytes({**frame, **state}))
             for rank, own in enumerate(owns):
                 (folder / _OWN.format(rank)).write_bytes(own)
@@ -92,6 +92,8 @@ class Keeper:
         state = _read(path, _STATE)
         try:
             frame = fit(_Frame, {name: state[name] for name in _FRAME if name in state})
+        except NewerFormatError as error:
+            raise Sim2RealError(f"{path / _STATE}: {error}") from error
         except MisfitError as error:
             raise Sim2RealError(f"{path}: {_STATE}: {error}; begin a new run with another --run") from error
         if path != self.checkpoints.path(frame.step):
@@ -101,6 +103,8 @@ class Keeper:
             raise Sim2RealError(message)
         for name, shared in self.shared.items():
             _give(path, _STATE, name, state, shared.load_state_dict)
+        if unknown := sorted(map(ascii, state.keys() - {*_FRAME, *self.shared})):
+            findings = [*findings, f"{path / _STATE}: nothing here takes back {', '.join(unknown)}; it is left out"]
         if frame.processes != self.processes.count:
             changed = f"{frame.processes} processes trained this run until now, {self.processes.count} go on"
             return frame.step, [*findings, f"{changed}: what each draws at random begins anew"]
@@ -118,6 +122,7 @@ class _Frame:
     step: Count
     processes: Positive
     fingerprint: str
+    format_version: Format = FORMAT
 
 
 _FRAME: Final = tuple(each.name for each in fields(_Frame))

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -247,7 +246,7 @@ def write_model(run: Path) -> GeneratorInfo:
     run.mkdir()
     settings = resolve().model_dump(mode="json")
     info = GeneratorInfo("resnet", {}, (-1.0, 1.0), "sim2real", "default", settings, "0", "0")
-    save_file({"w": np.zeros(2, np.float32)}, run / "sim2real.safetensors", {"sim2real": json.dumps(asdict(info))})
+    save_file({"w": np.zeros(2, np.float32)}, run / "sim2real.safetensors", {"sim2real": json.dumps(info.dump())})
     (run / "config.toml").write_text(resolve().dump())
     return info
 
@@ -264,7 +263,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, paint: Callable[..., Path]
     info = write_model(work / "done")
     record = Record(
         tool_version="0", source=str(work / "vkitti"), dataset="images", direction="sim2real", side="sim",
-        model_sha256="0" * 64, generator=json.loads(json.dumps(asdict(info))), engine="torch", device="cpu",
+        model_sha256="0" * 64, generator=info.dump(), engine="torch", device="cpu",
         precision="fp32", batch_size=1, compile=[], tile=0, tile_above=0, quality=95, carry="copy", include=[],
         exclude=[], limit=None, frames=4, files=4,
     )  # fmt: skip

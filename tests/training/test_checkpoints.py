@@ -1,6 +1,8 @@
 """Checkpoints that are damaged, replaced, pruned, or do not fit the disk."""
 
+import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,3 +159,35 @@ def test_one_that_does_not_fit_the_disk_is_told_and_leaves_the_one_before(tmp_pa
         checkpoints.save(2, writer(2, size=2**16), best=0, keep=1)
     assert list(checkpoints.folder.iterdir()) == [first]
     assert checkpoints.newest() == (first, [])
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_what_another_version_adds_to_a_checkpoint_stays_and_is_told(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, writer(1), best=1, keep=2)
+    contents = checkpoints.path(1) / "checkpoint.json"
+    assert json.loads(contents.read_text())["format_version"] == 1
+    change(contents, host="here")
+    text = f"{contents}: has fields that this version does not know (host); they stay as they are"
+    assert checkpoints.newest() == (checkpoints.path(1), [text])
+    checkpoints.save(1, writer(1), best=1, keep=2)
+    assert json.loads(contents.read_text())["host"] == "here"
+    contents.write_text(json.dumps({key: json.loads(contents.read_text())[key] for key in ("step", "best", "sha256")}))
+    assert checkpoints.newest() == (checkpoints.path(1), [])
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, writer(step), best=1, keep=2)
+    contents = checkpoints.path(2) / "checkpoint.json"
+    change(contents, format_version=7, sha256=None)
+    told = f"{contents}: written by a newer sim2real (format 7, this one reads 1); use that version"
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        checkpoints.newest()
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        checkpoints.go_on_from(1, best=1)
+    assert names(checkpoints) == [1, 2]
