@@ -148,7 +148,7 @@ def _read_earlier(file: Path) -> dict[str, str]:
 
 def _check_conversions(config: "Config") -> None:
     """What would stop a conversion is told before hours of training."""
-    from sim2real.conversion.gate import parse_gate
+    from sim2real.conversion.gate import find_metrics, parse_gate
     from sim2real.conversion.plan import check_places
     from sim2real.datasets import open_dataset
     from sim2real.errors import SettingsError
@@ -157,7 +157,7 @@ def _check_conversions(config: "Config") -> None:
         raise SettingsError("nothing to convert: give SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
     for section in config.convert:
         check_places(Path(section.source), Path(section.out))
-        parse_gate(section.gate)
+        find_metrics(parse_gate(section.gate))
         open_dataset(section.source, section.dataset, section.as_image)
 
 

@@ -105,7 +105,8 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="RULE",
-            help='What a translation must fulfil: "preservation>=0.9", "new_edges<=0.1", "lost_edges<=0.1".',
+            help='What a translation must fulfil: "preservation>=0.9", "new_edges<=0.1", "lost_edges<=0.1", or a '
+            'figure of another metric, "contrast.contrast/Car>=0.2".',
         ),
     ] = None,
     rejected: Annotated[

@@ -333,8 +333,9 @@ class Conversion(Section):
             sizes stay.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files: ``"embed"``: the translated ones take
             their place; ``"drop"``: none is inside; ``"keep"``: the files stay as they are.
-        gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"`` and
-            ``"lost_edges<=0.1"``. Empty: nothing.
+        gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"``,
+            ``"lost_edges<=0.1"``, and any figure of a metric that compares frames, ``"contrast.contrast/Car>=0.2"``.
+            Empty: nothing.
         rejected: What takes the place of those that do not: ``"aside"``: the frame as it was; ``"blend"``: a mixture of
             both; ``"colour"``: the frame in the colours of its translation; ``"pass"``: the translation all the same,
             marked in the manifest. Where a blend or new colours do not pass either, the frame as it was.

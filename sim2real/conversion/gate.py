@@ -3,20 +3,25 @@
 It is measured on the file that is about to be written, as an evaluation would measure it afterwards.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from sim2real.cielab import give_colours, moments, to_lab, to_rgb
-from sim2real.errors import SettingsError
+from sim2real.errors import PluginError, SettingsError
 from sim2real.imageio import Encoding, Picture, decode_picture, encode_picture
-from sim2real.metrics.base import Image
+from sim2real.metrics.base import About, FrameMetric, Image
 from sim2real.metrics.edges import EdgeMetric, Edges, compare_edges, find_edges, preservation
+from sim2real.registry import registry
+
+if TYPE_CHECKING:
+    from sim2real.datasets.labels import Label
 
 Rejected = Literal["aside", "blend", "colour", "pass"]
 """What takes the place of a rejected translation.
@@ -27,21 +32,40 @@ come through either, as ``aside``. ``pass``: the translation itself, marked in t
 translation is kept under ``OUT/.sim2real/rejected``.
 """
 
+EDGES: Final = "edges"
 _SIGNS: Final = {"higher": ">=", "lower": "<="}
 _FIGURES: Final = {name: _SIGNS[about.better] for name, about in EdgeMetric.abouts.items() if about.better}
-_DIGITS = 4  # of the figures, as they are kept and judged
+_RULE: Final = re.compile(
+    r"(?:(?P<metric>[\w-]+)\.)?(?P<figure>[\w-]+(?:/[^<>=,]*[^<>=,\s])?)\s*"
+    r"(?P<sign>[<>]=)\s*(?P<bound>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)"
+)
+_DIGITS = 4  # of the figures of edges, as they are kept and judged
+_SIGNIFICANT = 6  # digits of the others
 _SHARES = (0.75, 0.5, 0.25)  # of the translation in a blend
 
 
 class Rule(NamedTuple):
-    """What a figure of :mod:`sim2real.metrics.edges` must be: ``figure``, ``">="`` or ``"<="``, and the bound."""
+    """What a figure of a frame must be.
+
+    Attributes:
+        figure: Its name, with ``"/Class"`` where it is of one class.
+        sign: ``">="`` or ``"<="``.
+        bound: The number.
+        metric: The metric that it is of; empty where the user does not say and nobody has looked yet.
+    """
 
     figure: str
     sign: str
     bound: float
+    metric: str = EDGES
+
+    @property
+    def name(self) -> str:
+        """The figure as the manifest calls it."""
+        return self.figure if self.metric in {EDGES, ""} else f"{self.metric}.{self.figure}"
 
     def __str__(self) -> str:
-        return f"{self.figure}{self.sign}{self.bound:g}"
+        return f"{self.name}{self.sign}{self.bound:g}"
 
     def holds(self, value: float) -> bool:
         """Whether a figure's value is good enough."""
@@ -49,10 +73,11 @@ class Rule(NamedTuple):
 
 
 def parse_gate(texts: Iterable[str]) -> tuple[Rule, ...]:
-    """Read what the user asks for.
+    """Read what the user asks for, without a look at other metrics than ``edges``.
 
     Args:
-        texts: Rules such as ``"preservation>=0.9"``, each text one or several with commas between them.
+        texts: Rules such as ``"preservation>=0.9"`` or ``"contrast.contrast/Car>=0.2"``, each text one or several with
+            commas between them.
 
     Returns:
         The rules, each once, in order of their names.
@@ -64,14 +89,103 @@ def parse_gate(texts: Iterable[str]) -> tuple[Rule, ...]:
 
 
 def _parse(text: str) -> Rule:
-    match = re.fullmatch(r"(\w+)\s*([<>]=)\s*(\d*\.?\d+(?:e-?\d+)?)", text)
-    if not match or match[1] not in _FIGURES or not 0 <= float(match[3]) <= 1:
-        known = ", ".join(f"{name}{sign}N" for name, sign in _FIGURES.items())
-        raise SettingsError(f"gate {text!r}: say {known}, with N between 0 and 1, for example preservation>=0.9")
-    figure, sign, bound = match[1], match[2], float(match[3])
-    if sign != _FIGURES[figure]:
-        raise SettingsError(f"gate {text!r} would reject the best: say {figure}{_FIGURES[figure]}{bound:g}")
-    return Rule(figure, sign, bound)
+    match = _RULE.fullmatch(text)
+    if not match or not math.isfinite(float(match["bound"])):
+        raise SettingsError(f"gate {text!r}: {_usual()}; or METRIC.FIGURE>=N of another metric")
+    rule = Rule(match["figure"], match["sign"], float(match["bound"]), match["metric"] or "")
+    if rule.metric not in {"", EDGES} or rule.figure not in _FIGURES:
+        return rule
+    if not 0 <= rule.bound <= 1:
+        raise SettingsError(f"gate {text!r}: {_usual()}")
+    _require_direction(rule, text, EdgeMetric.abouts[rule.figure])
+    return rule._replace(metric=EDGES)
+
+
+def _usual() -> str:
+    known = ", ".join(f"{name}{sign}N" for name, sign in _FIGURES.items())
+    return f"say {known}, with N between 0 and 1, for example preservation>=0.9"
+
+
+def _require_direction(rule: Rule, text: str, about: About) -> None:
+    if about.better and rule.sign != _SIGNS[about.better]:
+        right = rule._replace(sign=_SIGNS[about.better])
+        raise SettingsError(f"gate {text!r} would reject the best: say {right}")
+
+
+def find_metrics(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[str, FrameMetric]]:
+    """Find the metrics that rules name, and check the rules against them.
+
+    Returns:
+        The rules with the names of their metrics, in order of their names; and the metrics but for ``edges``, by name.
+
+    Raises:
+        Sim2RealError: There is no such figure, two metrics have it, its metric needs options or weights, or the rule
+            would reject what is good, or all.
+    """
+    found, metrics = [], dict[str, FrameMetric]()
+    for rule in rules:
+        if rule.metric == EDGES and rule.figure in _FIGURES:
+            found.append(rule)
+            continue
+        named = rule if rule.metric else rule._replace(metric=_owner(rule))
+        if named.metric not in metrics:
+            metrics[named.metric] = _create(named)
+        _check(named, metrics[named.metric])
+        found.append(named)
+    return tuple(sorted(set(found))), metrics
+
+
+def _owner(rule: Rule) -> str:
+    """The metric that has a figure which is named alone."""
+    base = rule.figure.partition("/")[0]
+    known = _frame_figures()
+    owners = [metric for metric, figures in known.items() if base in figures]
+    if len(owners) == 1:
+        return owners[0]
+    if owners:
+        named = " or ".join(f"{metric}.{rule.figure}" for metric in owners)
+        raise SettingsError(f"gate '{rule}': {' and '.join(owners)} have a figure of that name; say {named}")
+    others = [f"{metric}.{name}{_sign(about)}N" for metric, figures in known.items() for name, about in figures.items()]
+    raise SettingsError(f"gate '{rule}': {_usual()}; of other metrics there are {', '.join(others) or 'none'}")
+
+
+def _sign(about: About) -> str:
+    return _SIGNS[about.better] if about.better else ">="
+
+
+def _frame_figures() -> dict[str, Mapping[str, About]]:
+    """The figures of the other metrics that compare frames, as far as they tell them before they are made."""
+    found = {}
+    for entry in registry().entries("metrics"):
+        if entry.name == EDGES:
+            continue
+        try:
+            target = entry.load()
+        except PluginError:  # it needs what is not installed; named in full, it says so
+            continue
+        if hasattr(target, "compare") and (abouts := getattr(target, "abouts", None)):
+            found[entry.name] = abouts
+    return found
+
+
+def _create(rule: Rule) -> FrameMetric:
+    metric = registry().create("metrics", rule.metric, options={}, place=f"gate '{rule}'")
+    if not hasattr(metric, "compare"):
+        message = f"gate '{rule}': the metric '{rule.metric}' compares sets of pictures and tells nothing of one frame"
+        raise SettingsError(message)
+    made: FrameMetric = metric
+    return made
+
+
+def _check(rule: Rule, metric: FrameMetric) -> None:
+    """Make sure that a rule can be judged by its metric, and does not reject what is good."""
+    about = metric.abouts.get(rule.figure.partition("/")[0])
+    if about is None:
+        there = ", ".join(f"{rule.metric}.{name}{_sign(each)}N" for name, each in metric.abouts.items())
+        raise SettingsError(f"gate '{rule}': {rule.metric} has no such figure; it has {there}")
+    _require_direction(rule, str(rule), about)
+    if rule.sign == ">=" and rule.bound > about.most:
+        raise SettingsError(f"gate '{rule}' would reject everything: {rule.name} is at most {about.most:g}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +198,7 @@ class Outcome:
         reason: Why the translation is rejected; None if it is not.
         instead: What ``data`` is if it is rejected, as the manifest says it.
         aside: The file of the translation that is to be kept aside, if it is.
+        notes: Which rules tell nothing of this frame.
     """
 
     data: bytes | None
@@ -91,6 +206,7 @@ class Outcome:
     reason: str | None = None
     instead: str | None = None
     aside: bytes | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Gate:
@@ -100,39 +216,66 @@ class Gate:
         rules: What a translation must fulfil, each of them.
         rejected: What takes the place of one that does not, see ``Rejected``.
         encoding: How files are written.
+        metrics: Those that the rules name but for ``edges``, see :func:`find_metrics`.
     """
 
-    def __init__(self, rules: Iterable[Rule], rejected: str, encoding: Encoding) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], rejected: str, encoding: Encoding, metrics: Mapping[str, FrameMetric] | None = None
+    ) -> None:
         self._rules = tuple(rules)
         self._rejected = rejected
         self._encoding = encoding
+        self._metrics = metrics or {}
+        self._by_edges = any(rule.metric == EDGES for rule in self._rules)
 
-    def judge(self, before: Picture, after: Image, data: bytes) -> Outcome:
+    def judge(self, before: Picture, after: Image, data: bytes, labels: "Mapping[str, Label] | None" = None) -> Outcome:
         """Judge the translation of a frame.
 
         Args:
             before: The frame.
             after: Its translation, RGB (H, W, 3).
             data: The translation as a file like that of the frame.
+            labels: Of the frame, by kind.
+
+        Raises:
+            Sim2RealError: A label that a metric asks for cannot be read.
         """
-        edges = find_edges(before.rgb)
-        figures = _figures(edges, data)
+        edges = find_edges(before.rgb) if self._by_edges else None
+
+        def figures_of(file: bytes) -> dict[str, float]:
+            image = decode_picture(file, Path("translation")).rgb
+            figures = _figures(edges, image) if edges else {}
+            return figures | self._others(before.rgb, image, labels or {})
+
+        figures = figures_of(data)
+        lacking = dict.fromkeys(rule.name for rule in self._rules if rule.name not in figures)
+        notes = tuple(f"the gate has no {name} to judge by" for name in lacking)
         if not (objections := self._objections(figures)):
-            return Outcome(data=data, figures=figures)
+            return Outcome(data=data, figures=figures, notes=notes)
         reason = "; ".join(objections)
         if self._rejected == "pass":
-            return Outcome(data=data, figures=figures, reason=reason, instead="translation")
+            return Outcome(data=data, figures=figures, reason=reason, instead="translation", notes=notes)
         for name, picture in self._substitutes(before.rgb, after):
             substitute = encode_picture(picture, before, self._encoding)
-            if not self._objections(_figures(edges, substitute)):
-                return Outcome(data=substitute, figures=figures, reason=reason, instead=name, aside=data)
-        return Outcome(data=None, figures=figures, reason=reason, instead="source", aside=data)
+            if not self._objections(figures_of(substitute)):
+                return Outcome(data=substitute, figures=figures, reason=reason, instead=name, aside=data, notes=notes)
+        return Outcome(data=None, figures=figures, reason=reason, instead="source", aside=data, notes=notes)
+
+    def _others(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, float]:
+        """The figures that rules name of metrics but for ``edges``; what this frame does not have is left out."""
+        found = {}
+        for name, metric in self._metrics.items():
+            changes = metric.compare(before, after, labels)
+            for rule in self._rules:
+                if rule.metric == name and rule.figure in changes and math.isfinite(changes[rule.figure].after):
+                    found[rule.name] = float(f"{changes[rule.figure].after:.{_SIGNIFICANT}g}")
+        return found
 
     def _objections(self, figures: Mapping[str, float]) -> list[str]:
         return [
-            f"{rule.figure} {figures[rule.figure]:g}, the gate asks for {rule.sign} {rule.bound:g}"
+            f"{rule.name} {figures[rule.name]:g}, the gate asks for {rule.sign} {rule.bound:g}"
             for rule in self._rules
-            if not rule.holds(figures[rule.figure])
+            if rule.name in figures and not rule.holds(figures[rule.name])
         ]
 
     def _substitutes(self, before: Image, after: Image) -> Iterator[tuple[str, Image]]:
@@ -144,9 +287,9 @@ class Gate:
             yield "colour", in_colours_of(after, before)
 
 
-def _figures(before: Edges, after: bytes) -> dict[str, float]:
-    """The figures of a file by the edges of its source."""
-    changes = compare_edges(before, find_edges(decode_picture(after, Path("translation")).rgb))
+def _figures(before: Edges, after: Image) -> dict[str, float]:
+    """The figures of a translation by the edges of its source."""
+    changes = compare_edges(before, find_edges(after))
     values = {"new_edges": changes.new, "lost_edges": changes.lost, "preservation": preservation(changes)}
     return {name: round(value, _DIGITS) for name, value in values.items()}
 

@@ -48,7 +48,8 @@ class ConvertOptions:
         workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
         overwrite: Convert anew what an earlier conversion left in the folder.
         keep_going: Go on after a file that cannot be converted or carried.
-        gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`; nothing if empty.
+        gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`
+            and :func:`sim2real.conversion.gate.find_metrics`; nothing if empty.
         rejected: What becomes of those that do not, see :data:`sim2real.conversion.gate.Rejected`.
     """
 

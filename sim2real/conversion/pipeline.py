@@ -26,7 +26,8 @@ from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
 from sim2real.conversion.resizing import DamageError
-from sim2real.errors import ImageError, Sim2RealError
+from sim2real.datasets.base import Labels
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, decode_picture, encode_picture, read_header, resize_picture
 from sim2real.inside import inside
@@ -115,7 +116,7 @@ class Pipeline:
         self._plan = plan
         self._inference = inference
         self._manifest = manifest
-        self._gate = Gate(parse_gate(plan.record.gate), plan.record.rejected, plan.encoding)
+        self._gate = Gate(parse_gate(plan.record.gate), plan.record.rejected, plan.encoding, plan.judges)
         self._keep_going = keep_going
         self._progress = progress
         streams = inference.streams if inference else 1
@@ -272,14 +273,15 @@ class Pipeline:
             outcome = Outcome(data=data)
             if self._plan.record.gate:
                 with self._meters.measure("judging"):
-                    outcome = self._gate.judge(picture, rgb, data)
+                    frame = self._plan.frames.get(job.path)
+                    outcome = self._gate.judge(picture, rgb, data, Labels(frame) if frame else {})
             with self._meters.measure("encoding and writing"):
                 line = self._put(decoded, outcome)
-        except (SourceError, ImageError) as error:
+        except (SourceError, ImageError, DatasetError) as error:
             self._fail(job, error)
             return
         height, width = rgb.shape[:2]
-        notes = (*picture.notes, *self._plan.encoding.notes(picture), *notes)
+        notes = (*picture.notes, *self._plan.encoding.notes(picture), *notes, *outcome.notes)
         self._done(job, replace(line, width=width, height=height, notes=notes))
         for each in self._following.get(job.path, ()):
             self._carry(each)

@@ -1,7 +1,7 @@
 """What a conversion will do, found out before anything is written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sim2real import __version__
 from sim2real.conversion.embedding import check_sizes, embeddings
-from sim2real.conversion.gate import Rule, parse_gate
+from sim2real.conversion.gate import EDGES, Rule, find_metrics, parse_gate
 from sim2real.conversion.identity import require_same
 from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
@@ -25,10 +25,11 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resizing import untold_intrinsics
 from sim2real.datasets import Dataset, open_dataset
-from sim2real.datasets.base import STATE_FOLDER, Role, Side
+from sim2real.datasets.base import STATE_FOLDER, Frame, Role, Side
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.files import check_writable, sha256_of
 from sim2real.imageio.encoding import USUAL_QUALITY, Encoding
+from sim2real.metrics.base import FrameMetric
 from sim2real.model import GeneratorInfo, find_model, read_info
 from sim2real.places import command_line, is_conversion, is_run, not_a_folder
 from sim2real.registry import registry
@@ -48,6 +49,8 @@ class Plan:
         device: The very device, ``record.device`` being its kind.
         record: What conversion.json will say.
         encoding: How lossy files are written.
+        judges: The metrics that the gate judges by besides ``edges``, by name.
+        frames: The frames that they judge, by the path of the image.
         previous: What it says now, None where there is none.
         jobs: All files of the selection.
         own: Those of this process's share; all of them if it has none.
@@ -71,6 +74,8 @@ class Plan:
     own: list[Job]
     todo: list[Job]
     elsewhere: list[Job]
+    judges: Mapping[str, FrameMetric] = field(default_factory=dict)
+    frames: Mapping[str, Frame] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     folders: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
@@ -92,6 +97,7 @@ class Survey:
         dataset: The dataset.
         jobs: All files of the selection.
         gate: What every translation must fulfil.
+        judges: The metrics that it judges by besides ``edges``, by name.
         encoding: How lossy files are written.
     """
 
@@ -100,6 +106,7 @@ class Survey:
     dataset: Dataset
     jobs: list[Job]
     gate: tuple[Rule, ...]
+    judges: Mapping[str, FrameMetric]
     encoding: Encoding
 
 
@@ -110,7 +117,13 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         Sim2RealError: It cannot be converted so; the message says what to change.
     """
     check_places(source, out)
-    gate = parse_gate(options.gate)
+    gate, judges = find_metrics(parse_gate(options.gate))
+    if options.resize and (others := [rule for rule in gate if rule.metric != EDGES]):
+        message = (
+            f"gate '{others[0]}': --resize changes the labels after the frames that they would judge; judge by "
+            "preservation, new_edges and lost_edges alone, or convert without --resize"
+        )
+        raise SettingsError(message)
     _ = options.tile_side  # its words are looked at here, and used later
     if options.engine != "auto":
         registry().entry("engines", options.engine)
@@ -136,7 +149,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     if options.resize:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
-    return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate, encoding=encoding)
+    return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate, judges=judges, encoding=encoding)
 
 
 def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
@@ -228,6 +241,8 @@ def make_plan(
         device=device,
         record=record,
         encoding=found.encoding,
+        judges=found.judges,
+        frames={frame.image: frame for frame in dataset.frames()} if found.judges else {},
         previous=previous,
         jobs=jobs,
         own=own,

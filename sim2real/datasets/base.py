@@ -98,6 +98,30 @@ class Frame:
         return self.dataset
 
 
+class Labels(Mapping[str, "Label"]):
+    """The labels of a frame by kind; those that nobody asks for are not decoded."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._read: dict[str, Label] = {}
+
+    def __getitem__(self, kind: str) -> "Label":
+        if kind not in self._frame.labels:
+            raise KeyError(kind)
+        if kind not in self._read:
+            self._read[kind] = self._frame.load_label(kind)
+        return self._read[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._frame.labels
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frame.labels)
+
+    def __len__(self) -> int:
+        return len(self._frame.labels)
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """Why a layout was recognised: the facts that were seen, and how many images they cover."""

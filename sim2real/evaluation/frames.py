@@ -1,6 +1,6 @@
 """The frames of a conversion, each beside its translation."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sim2real.conversion.manifest import Record, layout_of, read_manifest, read_record, unknown_to_this_version
 from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
-from sim2real.datasets.base import Frame
+from sim2real.datasets.base import Frame, Labels
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture, written_again
 from sim2real.inside import inside
@@ -100,33 +100,9 @@ class FramePair:
         """
         return self.frame.load_label(kind) if kind in self.frame.labels else None
 
-    def labels(self) -> "Labels":
+    def labels(self) -> Labels:
         """All labels of the frame, each decoded when it is asked for, once."""
         return Labels(self.frame)
-
-
-class Labels(Mapping[str, "Label"]):
-    """The labels of a frame by kind; those that nobody asks for are not decoded."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._read: dict[str, Label] = {}
-
-    def __getitem__(self, kind: str) -> "Label":
-        if kind not in self._frame.labels:
-            raise KeyError(kind)
-        if kind not in self._read:
-            self._read[kind] = self._frame.load_label(kind)
-        return self._read[kind]
-
-    def __contains__(self, kind: object) -> bool:
-        return kind in self._frame.labels
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._frame.labels)
-
-    def __len__(self) -> int:
-        return len(self._frame.labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -316,7 +316,7 @@ def _tail(values: Sequence[float], better: str | None) -> str:
 def _limits(conversion: Conversion, name: str, values: Sequence[float]) -> Iterator[tuple[float, str]]:
     """What the gate of the conversion asks of a figure, and from where on a frame is to be looked at."""
     for rule in parse_gate(conversion.record.gate) if conversion.record else ():
-        if rule.figure == name:
+        if name in {rule.name, rule.figure}:
             yield rule.bound, "the gate"
     if name in BAD_FRAME and max(values) >= BAD_FRAME[name]:
         yield BAD_FRAME[name], "look at these"
