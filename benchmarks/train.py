@@ -1,7 +1,10 @@
-"""Training steps of the recipes vkitti2kitti and cyclegan beside plain eager loops in float32, and their losses."""
+"""Training steps of the recipes vkitti2kitti and cyclegan beside plain eager loops in float32, and their losses.
+
+Beside cyclegan are cut and fastcut, which have no plain loop of their own: at its size, width and batch.
+"""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from sim2real.training.setup import build_method
 
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports the rest of torch, so that no measurement does
 PLAIN, LEAN, COMPILED = "plain loop", "plain loop, lean", "compiled"
+ONE_WAY = ("cut", "fastcut")
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,10 @@ class Setting:
         return 0.5 if self.recipe == "vkitti2kitti" else 1.0
 
     def ours(self, contender: str) -> Method:
-        """The method of sim2real in a precision, ``"bf16"`` say, or ``"bf16, compiled"``."""
-        precision, _, compiled = contender.partition(", ")
-        return build_method(self.config(compiled=bool(compiled)), self.device, precision)
+        """The method of sim2real in a precision, ``"bf16"`` say, ``"bf16, compiled"``, or ``"bf16, cut"``."""
+        precision, _, how = contender.partition(", ")
+        setting = replace(self, recipe=how) if how in ONE_WAY else self
+        return build_method(setting.config(compiled=how == COMPILED), self.device, precision)
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images of both domains in [-1, 1], as training gets them."""
@@ -111,10 +116,11 @@ def peak_of(setting: Setting, contender: str) -> float:
 
 
 def contenders(setting: Setting) -> list[str]:
-    """What is compared: the plain loops, then sim2real in float32 and in what ``auto`` stands for."""
+    """What is compared: plain loops, then sim2real in float32 and in what ``auto`` stands for, and one-way methods."""
     plain = [PLAIN, LEAN] if setting.recipe == "vkitti2kitti" else [PLAIN]
     auto = resolve_precision("auto", setting.device)
-    return [*plain, *dict.fromkeys(("fp32", auto)), f"{auto}, {COMPILED}"]
+    one_way = [f"{auto}, {recipe}" for recipe in ONE_WAY] if setting.recipe == "cyclegan" else []
+    return [*plain, *dict.fromkeys(("fp32", auto)), f"{auto}, {COMPILED}", *one_way]
 
 
 def losses(setting: Setting, contender: str, steps: int) -> dict[str, list[float]]:

@@ -153,7 +153,7 @@ def convert(
         exclude: Globs of files that are left out.
         as_image: Globs of images that are a camera's, whatever their names and pixels tell.
         carry: How labels and all other files come over.
-        encoding: How JPEG files are written: ``"fixed"``, by ``quality``; as each ``"source"``; as most ``"real"`` ones.
+        encoding: How JPEG files are written: ``"fixed"`` by ``quality``, as each ``"source"``, as most ``"real"`` ones.
         quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
         resize: Bring images to this size, (W, H) or ``"621x188"``, and all that depends on it with them.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.

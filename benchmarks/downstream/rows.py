@@ -66,7 +66,7 @@ class Row:
 
 
 COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
-PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan")
+PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan", "cut", "fastcut")
 _TANH = ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1")
 VARIATIONS: Mapping[str, tuple[str, ...]] = {
     "default": (),
@@ -119,8 +119,8 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
     if row.recipe in COLOURS:
         return [f"data.size={list(size)}", *row.sets]
     load = [round(side * 286 / 256) for side in size]
-    load_size = [f"data.load_size={load}"] if row.recipe == "cyclegan" else []
-    is_resnet = row.recipe in {"resnet9-sigmoid", "cyclegan"}
+    load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
+    is_resnet = row.recipe in {"resnet9-sigmoid", "cyclegan", "cut", "fastcut"}
     width, blocks = budget.resnet
     widths = [f"generator.options.width={width if is_resnet else budget.width}"] if budget.width else []
     widths += [f"discriminator.options.width={budget.width}"] if budget.width else []

@@ -345,7 +345,7 @@ class Trainer:
 
     @cached_property
     def _real_encoding(self) -> tuple[Encoding, ...]:
-        return usual_encoding(self.real.train, self.run.frames)
+        return usual_encoding([frame.path for frame in self.real.train], self.run.frames)
 
     @property
     def used_step(self) -> int:
