@@ -244,7 +244,7 @@ def test_the_plugins_of_the_readme_are_found_and_can_be_imported(packages: Path,
     assert listing["failures"] == []
     provided = {plugin["name"]: plugin["provides"] for plugin in listing["plugins"]}
     assert provided["spectral"] == {"discriminators": ["spectral"]}
-    assert provided["acme"] == {"datasets": ["acme"], "commands": ["list-frames"]}
+    assert provided["acme"] == {"losses": ["brightness"], "datasets": ["acme"], "commands": ["list-frames"]}
     succeed(cli("plugins", "check", path=packages))
 
 
@@ -267,16 +267,20 @@ def write(path: Path, picture: np.ndarray[Any, Any]) -> None:
     path.write_bytes(encode_png(picture))
 
 
-def test_the_discriminator_of_the_readme_trains_with_its_option(
+def test_the_discriminator_and_the_loss_of_the_readme_train(
     packages: Path, acme: Path, cli: Cli, tmp_path: Path
 ) -> None:
     small = ["data.size=[64,64]", "data.workers=0", "generator.options.width=4", "generator.options.blocks=1"]
     [train] = [line for line in commands(README) if "discriminator.name=spectral" in line]
     real = shutil.copytree(acme, tmp_path / "real")
     named = [{"SIM": str(acme), "REAL": str(real)}.get(argument, argument) for argument in train]
-    settings = [word for setting in [*small, "discriminator.options.width=4"] for word in ("--set", setting)]
+    small += ["discriminator.options.width=4", "losses.brightness=2", "data.sim_exclude=cam_1/000002.png"]
+    settings = [word for setting in small for word in ("--set", setting)]
     succeed(cli(*named, "--steps", 2, "--run", "run", *settings, path=packages, cwd=tmp_path))
-    assert 'name = "spectral"' in (tmp_path / "run" / "config.toml").read_text()
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert 'name = "spectral"' in config
+    assert '"road"' in config
+    assert "brightness" in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
 def test_the_dataset_and_the_command_of_the_readme_work(packages: Path, acme: Path, cli: Cli) -> None:
