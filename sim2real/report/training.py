@@ -24,6 +24,8 @@ _LOSSES = {
     "adversarial_sim": "how far D_sim is from taking converted photos for simulated ones",
     "cycle": "how much an image differs after the way there and back",
     "identity": "what a generator changes in images of its own target domain",
+    "nce": "how hard patches of converted frames are to find among those of the frames",
+    "nce_identity": "the same of real images, which should stay as they are",
     "generator": "all terms of the generators together",
     "D_real": "how badly D_real tells real images from converted ones",
     "D_sim": "how badly D_sim tells simulated images from converted ones",

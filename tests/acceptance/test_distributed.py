@@ -125,6 +125,25 @@ def two(tmp_path_factory: pytest.TempPathFactory, photos: Path, sets: list[str])
     return run, *torchrun(run, photos, sets)
 
 
+def test_two_processes_train_cut_as_one_does(photos: Path, sets: list[str], tmp_path: Path) -> None:
+    more = [*sets, "method.name=cut", "losses.cycle=0", "losses.identity=0", "method.options.flip_equivariance=true"]
+    done, _ = torchrun(tmp_path / "two", photos, more)
+    assert done.returncode == 0, done.stderr
+    for _ in Trainer(resolve(sets=more, sim=str(photos / "sim"), real=str(photos / "real")), tmp_path / "one").train():
+        pass
+    of_one, of_two = (
+        [[line[name] for name in ("nce", "nce_identity", "D_real")] for line in lines(tmp_path / run) if "nce" in line]
+        for run in ("one", "two")
+    )
+    assert len(of_one) == 6
+    for one, other in zip(of_one, of_two, strict=True):
+        assert other == pytest.approx(one, rel=0.02)
+    ours, theirs = (load_file(tmp_path / name / FILES[0]) for name in ("two", "one"))
+    for name, tensor in theirs.items():
+        if tensor.ndim > 1:
+            torch.testing.assert_close(ours[name], tensor, rtol=0.02, atol=2e-3)
+
+
 def test_two_processes_give_what_one_does_with_as_many_images(
     two: Done, photos: Path, sets: list[str], tmp_path: Path
 ) -> None:
