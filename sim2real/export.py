@@ -28,6 +28,7 @@ from sim2real import __version__
 from sim2real.errors import Sim2RealError
 from sim2real.files import sha256_of, write_whole
 from sim2real.model import load_generator
+from sim2real.networks.capabilities import capabilities
 from sim2real.networks.generators import Generator
 
 try:
@@ -109,8 +110,12 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
         Sim2RealError: No such model, the network cannot be exported so, or its graph is farther from it than allowed.
     """
     generator, info = load_generator(model)
-    if getattr(generator, "by_frame", False):
+    can = capabilities(generator)
+    if not can.exportable:
         message = f"{model}: '{info.name}' changes whole frames outside of torch and is no graph: it cannot be exported"
+        raise Sim2RealError(message)
+    if can.stochastic:
+        message = f"{model}: '{info.name}' draws at random, so no graph can be compared with it: it cannot be exported"
         raise Sim2RealError(message)
     facts = {
         "version": __version__,

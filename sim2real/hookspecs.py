@@ -44,9 +44,12 @@ def register_generators(register: Register) -> None:
     ``features(images)``, the maps that it makes of images on its way.
 
     One that is not trained has a method ``observe(source, target)``, which the method ``fit`` calls with images of both
-    domains. One that cannot be exported, compiled or run in tiles, since it looks at whole pictures outside of torch,
-    says so in the attribute ``by_frame = True``; its forward takes ``seeds``, a uint64 for each picture made from its
-    path, or None, which decide whatever it draws at random.
+    domains. What else it may say in attributes:
+
+    - ``stochastic = True``: it draws at random. Its forward takes ``seeds``, a uint64 for each picture made from its
+      path, or None, and equal seeds give equal pictures, on whatever device. It is not compiled and not exported.
+    - ``exportable = False``: no graph of it can be written or compiled, and it cannot be run in tiles.
+    - ``cpu_only = True``: it works on the CPU, whatever the device; several threads may call it at once.
     """
 
 

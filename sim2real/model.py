@@ -5,6 +5,7 @@ after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
 """
 
 import json
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -153,10 +154,12 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
 
     Raises:
         Sim2RealError: No generator file, no generator of that name, or weights that do not fit it.
+        PluginError: What the generator says of itself is not understood.
     """
     info = read_info(path)
     from safetensors.torch import load_file
 
+    from sim2real.networks.capabilities import capabilities
     from sim2real.networks.ranged import Ranged
 
     try:
@@ -177,6 +180,7 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
             f"sim2real {info.tool_version}: install that version, or the plugin's of that time"
         )
         raise Sim2RealError(message) from error
+    capabilities(network, info.name)
     return Ranged(network, returns_images=True).eval(), info
 
 
@@ -264,7 +268,11 @@ class Translator:
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
             message = f"expected RGB uint8 (H, W, 3) or (N, H, W, 3), not {images.dtype} {images.shape}"
             raise ValueError(message)
-        return self._engine(images, seeds=seeds) if images.ndim == 4 else self._engine(images[None], seeds=seeds)[0]
+        batch = images if images.ndim == 4 else images[None]
+        if seeds is None:
+            seeds = np.array([zlib.crc32(picture.tobytes()) for picture in batch], np.uint64)
+        translated = self._engine(batch, seeds=seeds)
+        return translated if images.ndim == 4 else translated[0]
 
 
 def load(

@@ -14,6 +14,7 @@ from sim2real.engines.tiling import check_tiling
 from sim2real.errors import ImageError, SettingsError
 from sim2real.imageio import read_header
 from sim2real.model import load_generator
+from sim2real.networks.capabilities import Capabilities, capabilities
 from sim2real.registry import registry
 
 if TYPE_CHECKING:
@@ -85,52 +86,46 @@ def choose(
             "tile_above": above,
         }
     generator, info = load_generator(model)
-    if getattr(generator, "by_frame", False):
-        _check_by_frame(info.name, wish["engine"], options)
-        return device, {
-            "engine": "torch",
-            "device": kind,
-            "precision": "fp32" if wish["precision"] == "auto" else precision,
-            "batch_size": options.batch_size or 1,
-            "compile": [],
-            "tile": 0,
-            "tile_above": 0,
-        }
+    can = capabilities(generator, info.name)
+    _check_wish(can, info.name, wish["engine"], options)
+    place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where it is at work
     if wish["precision"] == "auto":
-        precision = bearable_precision(generator, device, precision, images, tell)
+        precision = "fp32" if can.cpu_only else bearable_precision(generator, device, precision, images, tell)
     tile, above, compiled = options.tile_side, 0, []
     if tile:
         check_tiling(generator)
-    cost = _foreseen_cost(generator, tell)
+    cost = _foreseen_cost(generator, tell) if can.exportable else Cost(0, 0)
     sizes = _sizes(images)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
-    if wish["engine"] in {"auto", "torch"} and _compiler(kind):
-        compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[kind]][:_SIZES]
-    pixels = _affordable_pixels(cost, device, precision)
-    if options.tile == "auto" and pixels:
+    fixed = can.stochastic or not can.exportable  # so that it is not compiled
+    if wish["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
+        compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[its_kind]][:_SIZES]
+    pixels = _affordable_pixels(cost, place, precision)
+    if options.tile == "auto" and pixels and not can.whole_pictures:
         tile, above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
     engine = wish["engine"]
     if engine == "auto":
         engine = "torch"
-        if sum(work.values()) >= _WORTH_TRYING[kind]:
-            settings = EngineSettings(device=device, precision=precision, compile=tuple(compiled))
+        if can.exportable and sum(work.values()) >= _WORTH_TRYING[its_kind]:
+            settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
             engine = fastest_engine(generator, settings, images, tell)
     return device, {
         "engine": registry().entry("engines", engine).name,
         "device": kind,
         "precision": precision,
-        "batch_size": options.batch_size or _batch_size(kind, next(iter(sizes), None), pixels),
+        "batch_size": options.batch_size or _batch_size(its_kind, next(iter(sizes), None), pixels),
         "compile": [list(size) for size in compiled] if engine == "torch" else [],
         "tile": tile,
         "tile_above": above,
     }
 
 
-def _check_by_frame(name: str, engine: str, options: "ConvertOptions") -> None:
-    """Make sure that nothing is asked of a generator that looks at whole frames, and is hardly work, but to run."""
-    if registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
+def _check_wish(can: Capabilities, name: str, engine: str, options: "ConvertOptions") -> None:
+    """Make sure that nothing is asked of a generator that it cannot do."""
+    alone = not can.exportable
+    if alone and registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
         raise SettingsError(f"--engine {engine}: the generator '{name}' is run by torch alone; leave out --engine")
-    if options.tile_side:
+    if can.whole_pictures and options.tile_side:
         raise SettingsError(f"--tile {options.tile}: the generator '{name}' looks at whole frames; leave out --tile")
 
 

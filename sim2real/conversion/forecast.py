@@ -33,7 +33,7 @@ def forecast(plan: Plan, options: ConvertOptions, tell: Callable[[str], None]) -
         if inference is None:
             inference = Inference(without_compilation(plan), tell)
             batch = np.stack([rgb] * plan.record.batch_size)
-            translating = 1 / frames_per_second(inference, batch, [job.path] * len(batch))
+            translating = 1 / frames_per_second(inference, batch, paths=[job.path] * len(batch))
         translated, _ = inference(rgb[None], [job.path])
         encoding = time.perf_counter()
         before, after, frames = before + job.size, after + len(encoded(plan, picture, translated[0])), frames + 1

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim2real.conversion.trial import make_engine
-from sim2real.engines.base import Engine, EngineSettings
+from sim2real.conversion.trial import extras, make_engine
+from sim2real.engines.base import EngineSettings
 from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
 from sim2real.errors import OutOfMemoryError, Sim2RealError
 from sim2real.model import load_generator
@@ -57,9 +57,8 @@ class Inference:
         for note in getattr(self._engine, "notes", ()):
             tell(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
-        self._takes_seeds: bool = getattr(self._engine, "takes_seeds", False)
         self._lock = threading.Lock()
-        self._tiled: dict[int, Engine] = {}  # the one of the side that was used last
+        self._tiled: dict[int, TiledEngine] = {}  # the one of the side that was used last
         self._at_once: dict[Size, int] = {}  # where memory fell short: how many frames of a size
         self._sides: dict[Size, int] = {}  # where it fell short for one: the side of its tiles
         self._told = False
@@ -88,7 +87,7 @@ class Inference:
             try:
                 if side:
                     notes = (f"translated in tiles of {side} for lack of memory",) if size in self._sides else ()
-                    return self._tiled_engine(side)(images), notes
+                    return self._tiled_engine(side)(images, seeds=seeds_of(paths)), notes
                 parts = [
                     self._run(images[first : first + count], paths[first : first + count])
                     for first in range(0, len(images), count)
@@ -100,9 +99,9 @@ class Inference:
                 return np.concatenate(parts) if len(parts) > 1 else parts[0], notes
 
     def _run(self, images: "NDArray[np.uint8]", paths: Sequence[str]) -> "NDArray[np.uint8]":
-        return self._engine(images, seeds=seeds_of(paths)) if self._takes_seeds else self._engine(images)
+        return self._engine(images, **extras(self._engine, seeds_of(paths)))
 
-    def _tiled_engine(self, side: int) -> Engine:
+    def _tiled_engine(self, side: int) -> TiledEngine:
         with self._lock:
             if side not in self._tiled:
                 self._check_tiling()

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sim2real.engines.base import Engine, EngineSettings
-from sim2real.errors import ImageError, Sim2RealError
+from sim2real.errors import ImageError, SettingsError, Sim2RealError
 from sim2real.imageio import read_rgb
+from sim2real.networks.capabilities import capabilities
 from sim2real.registry import registry
 
 if TYPE_CHECKING:
@@ -25,9 +26,32 @@ _CALLS = 3  # of each stream
 
 
 def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> Engine:
-    """The engine of a name."""
-    engine: Engine = registry().load("engines", name)(generator, settings)
+    """The engine of a name.
+
+    Raises:
+        SettingsError: It cannot give the generator what that takes.
+    """
+    target = registry().load("engines", name)
+    if capabilities(generator).stochastic and not getattr(target, "takes_seeds", False):
+        raise SettingsError(
+            f"--engine {name}: it takes no seeds, and this generator draws at random; leave out --engine"
+        )
+    engine: Engine = target(generator, settings)
     return engine
+
+
+def extras(engine: object, seeds: "NDArray[np.uint64]") -> dict[str, Any]:
+    """What an engine is called with besides the pictures, by keyword: what it takes of this."""
+    return {"seeds": seeds} if getattr(engine, "takes_seeds", False) else {}
+
+
+def _alone(engine: object) -> dict[str, Any]:
+    """What it is called with for a frame that is tried."""
+    return extras(engine, np.zeros(1, np.uint64))
+
+
+def _try(engine: Callable[..., "NDArray[np.uint8]"], frame: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+    return engine(frame, **_alone(engine))
 
 
 def fastest_engine(
@@ -46,16 +70,16 @@ def fastest_engine(
     if frame is None:
         return "torch"
     torch = make_engine("torch", generator, settings)
-    exact = make_engine("torch", generator, replace(settings, precision="fp32", compile=()))(frame)
-    yardstick = frames_per_second(torch, frame)
+    exact = _try(make_engine("torch", generator, replace(settings, precision="fp32", compile=())), frame)
+    yardstick = frames_per_second(torch, frame, **_alone(torch))
     best, best_speed = "torch", yardstick * _AHEAD
     for name in others:
         try:
             if getattr(registry().load("engines", name), "by_name_only", False):
                 continue
             engine = make_engine(name, generator, settings)
-            agreement = psnr(engine(frame), exact)
-            speed = frames_per_second(engine, frame)
+            agreement = psnr(_try(engine, frame), exact)
+            speed = frames_per_second(engine, frame, **_alone(engine))
         except Sim2RealError as error:
             tell(f"engine {name} is not used: {error}")
             continue
@@ -87,7 +111,7 @@ def bearable_precision(
     top, left = (max(0, (length - _PATCH) // 2) for length in frame.shape[1:3])
     patch = frame[:, top : top + _PATCH, left : left + _PATCH]
     reduced, exact = (
-        make_engine("torch", generator, EngineSettings(device=device, precision=numbers))(patch)
+        _try(make_engine("torch", generator, EngineSettings(device=device, precision=numbers)), patch)
         for numbers in (precision, "fp32")
     )
     if (agreement := psnr(reduced, exact)) >= _AGREEMENT:
@@ -106,7 +130,7 @@ def middle_frame(images: Sequence[Path]) -> "NDArray[np.uint8] | None":
     return None
 
 
-def frames_per_second(engine: Callable[..., object], frames: "NDArray[np.uint8]", *more: object) -> float:
+def frames_per_second(engine: Callable[..., object], frames: "NDArray[np.uint8]", **more: object) -> float:
     """How fast an engine translates, called from as many threads as it likes; the first calls do not count.
 
     Args:
@@ -117,7 +141,7 @@ def frames_per_second(engine: Callable[..., object], frames: "NDArray[np.uint8]"
     streams = getattr(engine, "streams", 1)
 
     def call(_: int) -> None:
-        engine(frames, *more)
+        engine(frames, **more)
 
     with ThreadPoolExecutor(streams) as pool:
         list(pool.map(call, range(streams)))

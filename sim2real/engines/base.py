@@ -33,9 +33,11 @@ class Engine(Protocol):
 
     Its attribute ``streams: int`` (1 if absent) says how many threads may call it at once to their advantage, and
     ``notes: tuple[str, ...]`` (none if absent) what the user is to know of it, a line each. A class with the attribute
-    ``by_name_only = True`` is never chosen automatically. One whose attribute ``takes_seeds`` is true (not if absent)
-    runs a generator that draws at random: it takes a keyword argument ``seeds``, uint64 (N,), one for each picture, and
-    that alone decides what is drawn for it.
+    ``by_name_only = True`` is never chosen automatically.
+
+    A class with the attribute ``takes_seeds = True`` (False if absent) runs generators that draw at random, too: it is
+    called with a keyword ``seeds``, uint64 (N,), a number for each picture, which alone decides what is drawn for it.
+    One without is called with the images alone, and runs no such generator.
     """
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":

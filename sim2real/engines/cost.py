@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode  # the documented way to see every operation
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from sim2real.networks.capabilities import capabilities
 
 _SIDE = 256
 
@@ -38,8 +41,9 @@ def cost_of(generator: nn.Module) -> Cost:
     side = -(-_SIDE // stride) * stride
     twin = copy.deepcopy(generator).to("meta").eval()
     memory, operations = _Memory(), FlopCounterMode(display=False)
+    more = {"seeds": np.zeros(1, np.uint64)} if capabilities(generator).stochastic else {}
     with torch.inference_mode(), operations, memory:
-        twin(torch.empty(1, 3, side, side, device="meta"))
+        twin(torch.empty(1, 3, side, side, device="meta"), **more)
     return Cost(memory.peak / side**2, operations.get_total_flops() / 2 / side**2)
 
 

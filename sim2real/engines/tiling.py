@@ -24,6 +24,7 @@ from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import conv_transpose2d, normalise, pooled, strips
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import Sim2RealError
+from sim2real.networks.capabilities import capabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -473,9 +474,10 @@ class TiledEngine(TorchEngine):
     def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  handed on
         result = torch.empty((len(images), 3, height, width), dtype=torch.uint8)
         grid = Grid(-(-height // self._tile), -(-width // self._tile), self._device, self._layout)
-        for image, pixels in zip(images, result, strict=True):
+        for place, (image, pixels) in enumerate(zip(images, result, strict=True)):
             whole = FeatureMap(image[None], grid, steps=(self._as_input,))
-            translated = self._generator(whole, **more)
+            own = {name: values if values is None else values[place : place + 1] for name, values in more.items()}
+            translated = self._generator(whole, **own)
             for region in grid.regions(height, width):
                 top, bottom, left, right = region
                 pixels[:, top:bottom, left:right] = self._as_pixels(translated.read(region))[0]
@@ -488,8 +490,9 @@ def check_tiling(generator: nn.Module) -> None:
     Raises:
         CannotTileError: It cannot; the message says what is in the way.
     """
-    if getattr(generator, "by_frame", False):
+    if capabilities(generator).whole_pictures:
         raise CannotTileError("it looks at each frame as a whole")
     side = 4 * getattr(generator, "stride", 1)
     picture = np.zeros((1, side, side, 3), np.uint8)
-    TiledEngine(generator, EngineSettings(device="cpu", precision="fp32"), side // 2)(picture)
+    engine = TiledEngine(generator, EngineSettings(device="cpu", precision="fp32"), side // 2)
+    engine(picture, seeds=np.zeros(1, np.uint64))

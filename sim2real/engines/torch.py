@@ -13,6 +13,7 @@ from sim2real.devices import is_out_of_memory, release_memory, usable_cores
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
+from sim2real.networks.capabilities import capabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,29 +26,29 @@ class TorchEngine:
     """Runs a generator on whole pictures: padded by reflection to the network's stride, cropped again, never resized.
 
     Args:
-        generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides. If its
-            attribute ``by_frame`` is true (not if absent), it takes a keyword argument ``seeds`` too and works on the
-            CPU, one frame at a time.
+        generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides. What
+            else it says of itself is told by :mod:`sim2real.networks.capabilities`.
         settings: Device, precision and what is compiled; the same ones give the same bytes in every run.
 
     Attributes:
         streams: Two on a GPU of CUDA, so that one copies while the other computes; as many as this process may use
-            cores, 16 at most, if the generator works on one frame at a time.
-        takes_seeds: Whether it does, and draws at random.
+            cores, 16 at most, if the generator works on the CPU, whatever the device.
 
     Raises:
         CannotCompileError: The generator cannot be compiled for the sizes of the settings.
     """
 
+    takes_seeds = True
+
     def __init__(self, generator: nn.Module, settings: EngineSettings) -> None:
-        self.takes_seeds: bool = getattr(generator, "by_frame", False)
-        self._device = torch.device("cpu" if self.takes_seeds else settings.device)
+        self._can = capabilities(generator)
+        self._device = torch.device("cpu" if self._can.cpu_only else settings.device)
         self._type = _TYPES[settings.precision]
         plain = settings.precision == "fp32" or self._device.type == "mps"
         self._layout = torch.contiguous_format if plain else torch.channels_last
         self._stride: int = getattr(generator, "stride", 1)
         self._generator = prepared(generator).to(self._device).to(memory_format=self._layout)
-        if self.takes_seeds:
+        if self._can.cpu_only:
             self.streams = min(usable_cores(), _MOST_STREAMS)
         else:
             self.streams = 2 if self._device.type == "cuda" else 1
@@ -72,7 +73,7 @@ class TorchEngine:
 
         Args:
             images: (N, H, W, 3).
-            seeds: A number for each of them, (N,), if ``takes_seeds``; None: made from its own pixels.
+            seeds: A number for each of them, (N,), of which a generator that draws nothing is not told.
 
         Returns:
             The same shape.
@@ -88,7 +89,7 @@ class TorchEngine:
         )  # reflects again if need be
         try:
             with self._numbers(), self._stream():
-                pixels = self._translate(padded, height, width, **({"seeds": seeds} if self.takes_seeds else {}))
+                pixels = self._translate(padded, height, width, **({"seeds": seeds} if self._can.stochastic else {}))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -3,8 +3,9 @@
 Each looks at a frame as a whole, on the CPU, in 8 bits a channel, and changes its colours: what it shows stays where it
 is. That is what a trained generator has to be better than.
 
-Their attribute ``by_frame`` says so to whoever runs them, and ``observe`` shows them images, see
-:class:`sim2real.methods.fit.Fit`. What they draw at random is decided by a number for each picture, ``seeds``.
+Their attributes ``stochastic``, ``exportable`` and ``cpu_only`` say so to whoever runs them, and ``observe`` shows them
+images, see :class:`sim2real.methods.fit.Fit`. What they draw at random is decided by a number for each picture,
+``seeds``.
 """
 
 import zlib
@@ -34,10 +35,14 @@ class ByFrame(nn.Module, ABC):
     What it knows of images stays on the CPU, wherever they are: there it is needed, and no GPU of Apple has float64.
 
     Attributes:
-        by_frame: True.
+        stochastic: True: what some of them draw is decided by ``seeds``.
+        exportable: False.
+        cpu_only: True.
     """
 
-    by_frame = True
+    stochastic = True
+    exportable = False
+    cpu_only = True
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002  torch's
         return self

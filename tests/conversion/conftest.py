@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, quiet
+from sim2real.registry import Entry, registry
 
 Write = Callable[..., Path]
 
@@ -41,3 +42,35 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
         return {path: file.read_bytes() for path, file in sorted(files.items()) if not path.startswith(".sim2real/")}
 
     return read
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Offer a component of this test: ``offer(kind, name, target)``."""
+
+    def add(kind: str, name: str, target: type) -> None:
+        entry = Entry(kind, name, f"{target.__module__}:{target.__qualname__}", "of a test", "tests")
+        monkeypatch.setattr(registry(), "offers", [*registry().offers, entry])
+
+    return add
+
+
+@pytest.fixture
+def save_model(offer: Callable[..., None]) -> Callable[..., Path]:
+    """Write an untrained generator of this test, and offer it: ``save_model(file, class, options, **settings)``."""
+
+    def save(file: Path, kind: type[Any], options: Mapping[str, Any] | None = None, **settings: Any) -> Path:
+        import torch
+
+        from sim2real.model import GeneratorInfo, save_generator
+
+        name = kind.__name__.lower()
+        offer("generators", name, kind)
+        torch.manual_seed(0)
+        network = kind(3, 3, **(options or {}))
+        ends = getattr(network, "value_range", (-1.0, 1.0))
+        info = GeneratorInfo(name, dict(options or {}), ends, "sim2real", "default", settings, "none", "0.1.0")
+        save_generator(file, network, info)
+        return file
+
+    return save

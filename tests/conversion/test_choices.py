@@ -169,7 +169,7 @@ def test_the_fastest_engine_that_agrees_is_taken(
         made[id(engine)] = others[name]
         return engine
 
-    def speed(engine: object, _frames: object) -> float:
+    def speed(engine: object, _frames: object, **_more: object) -> float:
         return 1.0 if isinstance(engine, TorchEngine) else 0.1 if made[id(engine)].seconds else 3.0
 
     entries = [SimpleNamespace(name=name) for name in ("torch", *others)]
@@ -336,7 +336,9 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
     chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     class Whole(nn.Module):
-        by_frame = True
+        stochastic = True
+        exportable = False
+        cpu_only = True
 
     info = SimpleNamespace(name="whole")
     monkeypatch.setattr(choices, "load_generator", lambda _model: (Whole(), info))

@@ -1,0 +1,87 @@
+"""What a generator says of itself, so that it is run as it has to be: what it draws, sees, and cannot do."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from torch import nn
+
+from sim2real.datasets.inputs import KINDS
+from sim2real.errors import PluginError
+
+PAST: Final = ("past_images", "past_outputs")
+"""The inputs that hold earlier frames of a sequence and what became of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capabilities:
+    """What a generator says in attributes of these names; each has its default here.
+
+    Attributes:
+        stochastic: It draws at random: its forward takes ``seeds``, uint64 (N,), one for each picture, or None. Equal
+            seeds give equal pictures.
+        exportable: Whether a graph of it can be written or compiled, and whether it can be run in tiles.
+        cpu_only: It works on the CPU, whatever the device; several threads may call it at once.
+        inputs: Kinds of labels that it sees, as of :mod:`sim2real.datasets.inputs`: its forward takes ``inputs``, a
+            mapping that has them.
+        clip_length: How many consecutive frames it translates together, (N, T, C, H, W); 1: single ones, (N, C, H, W).
+        context: How many earlier frames of a sequence it looks at, and what it made of them, ``past_images`` and
+            ``past_outputs`` in ``inputs``, (N, j, C, H, W) with j of them at most.
+    """
+
+    stochastic: bool = False
+    exportable: bool = True
+    cpu_only: bool = False
+    inputs: tuple[str, ...] = ()
+    clip_length: int = 1
+    context: int = 0
+
+    @property
+    def of_sequences(self) -> bool:
+        """Whether what becomes of a frame depends on others of its sequence."""
+        return self.clip_length > 1 or self.context > 0
+
+    @property
+    def takes_inputs(self) -> bool:
+        """Whether its forward takes ``inputs``."""
+        return bool(self.inputs or self.context)
+
+    @property
+    def whole_pictures(self) -> bool:
+        """Whether it is never run in tiles."""
+        return not self.exportable or self.takes_inputs or self.of_sequences
+
+
+def capabilities(generator: nn.Module, name: str = "") -> Capabilities:
+    """What a generator says of itself.
+
+    Args:
+        generator: It, or what wraps it.
+        name: What messages call it.
+
+    Raises:
+        PluginError: It says what nobody understands.
+    """
+    who = f"the generator '{name or type(generator).__name__}'"
+    if hasattr(generator, "by_frame"):
+        raise PluginError(
+            f"{who} has the attribute 'by_frame', which is gone: say stochastic = True if it draws at random, "
+            "exportable = False if it is no graph and looks at whole pictures, cpu_only = True if it works on the CPU"
+        )
+    found = Capabilities(
+        stochastic=bool(getattr(generator, "stochastic", False)),
+        exportable=bool(getattr(generator, "exportable", True)),
+        cpu_only=bool(getattr(generator, "cpu_only", False)),
+        inputs=tuple(getattr(generator, "inputs", ())),
+        clip_length=int(getattr(generator, "clip_length", 1)),
+        context=int(getattr(generator, "context", 0)),
+    )
+    if unknown := [kind for kind in found.inputs if kind not in KINDS]:
+        raise PluginError(f"{who} has the input '{unknown[0]}', which nobody knows; known: {', '.join(KINDS)}")
+    if found.clip_length < 1 or found.context < 0:
+        raise PluginError(
+            f"{who} has clip_length {found.clip_length} and context {found.context}: the one is 1 or more, the other 0 "
+            "or more"
+        )
+    if found.clip_length > 1 and found.context:
+        raise PluginError(f"{who} has both a clip_length and a context: say one of them")
+    return found

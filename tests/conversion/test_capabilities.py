@@ -1,0 +1,237 @@
+"""Generators that say what they can in attributes, each tried alone."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import sim2real
+from sim2real.cli.preview import command as preview
+from sim2real.conversion import ConversionSummary, choices
+from sim2real.conversion.inference import seeds_of
+from sim2real.engines.base import EngineSettings
+from sim2real.engines.cost import Cost
+from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
+from sim2real.engines.torch import TorchEngine
+from sim2real.errors import PluginError, SettingsError, Sim2RealError
+from sim2real.export import export_onnx
+from sim2real.imageio import read_rgb
+from sim2real.model import load_generator
+
+Translate = Callable[..., ConversionSummary]
+ReadTree = Callable[[Path], dict[str, bytes]]
+Save = Callable[..., Path]
+
+
+class Plain(nn.Module):
+    def __init__(self, _in_channels: int, _out_channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.5))
+
+
+class Drawing(Plain):
+    """Adds to each picture a colour that its seed draws."""
+
+    stochastic = True
+
+    def forward(self, images: Tensor, seeds: NDArray[np.uint64] | None = None) -> Tensor:
+        assert seeds is not None
+        assert len(seeds) == images.shape[0]
+        drawn = [
+            torch.rand(3, 1, 1, generator=torch.Generator().manual_seed(int(seed >> 1))) for seed in seeds.tolist()
+        ]
+        return images * self.gain + torch.stack(drawn).to(images.device) - 0.5
+
+
+class Noisy(Plain):
+    """Adds noise of the size of the picture."""
+
+    stochastic = True
+
+    def forward(self, images: Tensor, seeds: NDArray[np.uint64] | None = None) -> Tensor:
+        assert seeds is not None
+        drawn = [torch.Generator().manual_seed(int(seed >> 1)) for seed in seeds.tolist()]
+        return images + torch.stack([torch.rand(3, *images.shape[2:], generator=one) for one in drawn])
+
+
+class Unexportable(Plain):
+    """No graph: it asks for values."""
+
+    exportable = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * (0.5 if float(images.mean()) > -2 else 1.0)
+
+
+class Slow(Plain):
+    """Works on the CPU, and says how many threads call it at once."""
+
+    cpu_only = True
+    lock = threading.Lock()
+    at_work = 0
+    most = 0
+    devices: set[str] = set()  # noqa: RUF012
+
+    def forward(self, images: Tensor) -> Tensor:
+        with Slow.lock:
+            Slow.at_work += 1
+            Slow.most = max(Slow.most, Slow.at_work)
+            Slow.devices.add(images.device.type)
+        time.sleep(0.05)
+        with Slow.lock:
+            Slow.at_work -= 1
+        return images * self.gain
+
+
+class Old(Plain):
+    by_frame = True
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+@pytest.fixture
+def model(tmp_path: Path, save_model: Save) -> Callable[[type[nn.Module]], Path]:
+    return lambda kind: save_model(tmp_path / f"{kind.__name__}.safetensors", kind)
+
+
+def test_what_is_drawn_depends_on_the_path_alone(
+    tmp_path: Path, translate: Translate, tree: ReadTree, paint: Callable[..., Path], model: Callable[..., Path]
+) -> None:
+    source, drawing = paint(tmp_path / "in/some", 5).parent, model(Drawing)
+    whole = tmp_path / "whole"
+    record = translate(source, whole, model=drawing).record
+    assert (record.engine, record.compile) == ("torch", [])
+    expected = tree(whole)
+    assert len(set(expected.values())) == 5
+    translate(source, tmp_path / "batches", model=drawing, batch_size=3)
+    for index in range(2):
+        translate(source, tmp_path / "shares", model=drawing, share=(index, 2))
+    for other in ("batches", "shares"):
+        assert tree(tmp_path / other) == expected
+    (whole / "some/0002.png").unlink()
+    translate(source, whole, model=drawing)
+    assert tree(whole) == expected
+    loaded = sim2real.load(drawing, device="cpu", precision="fp32")
+    before = read_rgb(source / "some/0003.png")
+    after = loaded(before, seeds=seeds_of(["some/0003.png"]))
+    assert np.array_equal(after, read_rgb(whole / "some/0003.png"))
+    assert np.array_equal(loaded(before), loaded(before))
+    assert not np.array_equal(loaded(before), after)
+
+
+def test_a_preview_draws_as_the_conversion_does(
+    tmp_path: Path,
+    translate: Translate,
+    paint: Callable[..., Path],
+    model: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[list[NDArray[np.uint8]]] = []
+
+    def sheet(columns: dict[str, list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+        shown.append(columns["after (sim2real)"])
+        return columns["after (sim2real)"][0]
+
+    monkeypatch.setattr("sim2real.contactsheet.contact_sheet", sheet)
+    source, drawing = paint(tmp_path / "in", 2), model(Drawing)
+    translate(source, tmp_path / "out", model=drawing)
+    preview(drawing, source, file=tmp_path / "sheet.png", device="cpu", precision="fp32")
+    for place, name in enumerate(("0000.png", "0001.png")):
+        assert np.array_equal(shown[0][place], read_rgb(tmp_path / "out" / name))
+
+
+def test_what_draws_a_colour_is_tiled_and_what_draws_pixels_is_not(model: Callable[..., Path]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (2, 24, 40, 3), dtype=np.uint8)
+    seeds, settings = np.array([3, 4], np.uint64), EngineSettings(device="cpu", precision="fp32")
+    generator, _ = load_generator(model(Drawing))
+    check_tiling(generator)
+    whole, tiled = (
+        engine(picture, seeds=seeds)
+        for engine in (TorchEngine(generator, settings), TiledEngine(generator, settings, 16))
+    )
+    assert np.array_equal(whole, tiled)
+    with pytest.raises(CannotTileError, match="of values of unlike shape"):
+        check_tiling(load_generator(model(Noisy))[0])
+
+
+def test_what_draws_is_not_exported_and_not_given_to_engines_without_seeds(
+    tmp_path: Path,
+    translate: Translate,
+    paint: Callable[..., Path],
+    model: Callable[..., Path],
+    offer: Callable[..., None],
+) -> None:
+    drawing = model(Drawing)
+    with pytest.raises(Sim2RealError, match=r"'drawing' draws at random, .*cannot be exported"):
+        export_onnx(drawing, tmp_path / "x.onnx", size=None, opset=17, tolerance=0.5)
+    offer("engines", "seedless", Seedless)
+    with pytest.raises(SettingsError, match="--engine seedless: it takes no seeds"):
+        translate(paint(tmp_path / "in", 2), tmp_path / "out", model=drawing, engine="seedless")
+
+
+class Seedless:
+    def __init__(self, *_: object) -> None: ...
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return images
+
+
+def test_what_is_no_graph_runs_whole_on_any_device(
+    tmp_path: Path,
+    translate: Translate,
+    paint: Callable[..., Path],
+    model: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, unexportable = paint(tmp_path / "in", 3), model(Unexportable)
+    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=1e9, work=1e20))
+    told: list[str] = []
+    record = translate(source, tmp_path / "out", model=unexportable, tell=told.append, batch_size=2).record
+    assert (record.engine, record.compile, record.tile, told) == ("torch", [], 0, [])
+    with pytest.raises(SettingsError, match="--tile 32: the generator 'unexportable' looks at whole frames"):
+        translate(source, tmp_path / "tiles", model=unexportable, tile="32")
+    with pytest.raises(Sim2RealError, match="'unexportable' changes whole frames outside of torch"):
+        export_onnx(unexportable, tmp_path / "x.onnx", size=None, opset=17, tolerance=0.5)
+    generator = load_generator(unexportable)[0]
+    assert TorchEngine(generator, EngineSettings(device="meta", precision="fp32")).streams == 1
+    with pytest.raises(CannotTileError):
+        check_tiling(generator)
+
+
+def test_what_works_on_the_cpu_does_so_in_threads_whatever_the_device(
+    model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim2real.engines.torch.usable_cores", lambda: 3)
+    engine = TorchEngine(load_generator(model(Slow))[0], EngineSettings(device="cuda", precision="fp32"))
+    assert engine.streams == 3
+    pictures = [np.full((1, 8, 8, 3), 40 * number, np.uint8) for number in range(6)]
+    results: dict[int, Any] = {}
+
+    def work(first: int) -> None:
+        for number in (first, first + 3):
+            results[number] = engine(pictures[number])
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Slow.most > 1
+    assert Slow.devices == {"cpu"}
+    assert all(np.array_equal(results[number], engine(pictures[number])) for number in results)
+
+
+def test_the_attribute_that_is_gone_is_refused_by_name(
+    tmp_path: Path, translate: Translate, paint: Callable[..., Path], model: Callable[..., Path]
+) -> None:
+    with pytest.raises(PluginError, match=r"generator 'old' has the attribute 'by_frame', .*stochastic"):
+        translate(paint(tmp_path / "in", 2), tmp_path / "out", model=model(Old))
