@@ -6,6 +6,7 @@ written that was not compared with torch at other sizes than the traced one, in 
 """
 
 import itertools
+import json
 import math
 import os
 import re
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,10 +26,13 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # public, but
 from torch.onnx.operators import shape_as_tensor
 
 from sim2real import __version__
+from sim2real.capabilities import blank_inputs, capabilities
+from sim2real.datasets.inputs import NAMED, Inputs
+from sim2real.datasets.vocabulary import Vocabulary
+from sim2real.engines.torch import as_tensors
 from sim2real.errors import Sim2RealError
 from sim2real.files import sha256_of, write_whole
 from sim2real.model import load_generator
-from sim2real.networks.capabilities import capabilities
 from sim2real.networks.generators import Generator
 
 try:
@@ -95,9 +99,10 @@ class Export:
 def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset: int, tolerance: float) -> Export:
     """Write a generator as ONNX and prove it against torch; equal weights give equal bytes.
 
-    The graph takes ``images``, RGB float32 (N, 3, H, W) in [-1, 1], and gives ``translated``, the same. Padding to the
-    network's stride and cropping are part of it, so H and W are free, or those of ``size``. N is free where the network
-    allows.
+    The graph takes ``images``, RGB float32 (N, 3, H, W) in [-1, 1], and gives ``translated``, the same. Labels that the
+    generator sees are inputs of their own, called by their kinds, (N, ...) as of :mod:`sim2real.datasets.inputs`.
+    Padding to the network's stride and cropping are part of it, so H and W are free, or those of ``size``. N is free
+    where the network allows.
 
     Args:
         model: Generator file.
@@ -117,6 +122,10 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
     if can.stochastic:
         message = f"{model}: '{info.name}' draws at random, so no graph can be compared with it: it cannot be exported"
         raise Sim2RealError(message)
+    if can.of_sequences:
+        message = f"{model}: '{info.name}' looks at several frames of a sequence: it cannot be exported"
+        raise Sim2RealError(message)
+    vocabulary = Vocabulary.of(info.settings)
     facts = {
         "version": __version__,
         "direction": info.direction,
@@ -129,13 +138,17 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
         "padding": "in the graph",
         "weights_sha256": sha256_of(model),
     }
+    if can.inputs:
+        facts["inputs"] = " ".join(can.inputs)
+    if not NAMED.isdisjoint(can.inputs):
+        facts["classes"] = json.dumps(vocabulary.names)
     metadata = {f"sim2real.{name}": fact for name, fact in facts.items()}
     sides = {} if size else {2: "height", 3: "width"}
     obstacles = []
     for axes in ({0: "batch"} | sides, sides):
         try:
             data = _trace(generator, size, axes, opset, metadata)
-            parity = _compare(generator, data, _shapes(generator, size, axes), tolerance)
+            parity = _compare(generator, data, _shapes(generator, size, axes), tolerance, len(vocabulary))
         except Exception as error:  # noqa: BLE001  whatever somebody's network cannot do, something else may be possible
             obstacles.append(textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ..."))
             continue
@@ -170,15 +183,17 @@ class _AnySize(nn.Module):
         self.stride = _stride(generator)
         built_in = isinstance(generator.network, Generator)
         self.smallest = 2 * self.stride if built_in else self.stride  # what it does below that, tracing cannot see
+        self.kinds = capabilities(generator).inputs
         self.sides = size and [torch.tensor(side) for side in reversed(size)]
         self.sources = self.sides and [self._sources(side) for side in self.sides]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> the same, cut off at -1 and 1."""
+    def forward(self, images: Tensor, *labels: Tensor) -> Tensor:
+        """(N, 3, H, W) -> the same, cut off at -1 and 1; labels are those that the generator sees, (N, ..., H, W)."""
         height, width = self.sides or shape_as_tensor(images)[2:].unbind()
         rows, columns = self.sources or (self._sources(height), self._sources(width))
-        padded = images.index_select(2, rows).index_select(3, columns)
-        result: Tensor = self.generator(padded)[..., :height, :width]
+        padded, *others = (values.index_select(-2, rows).index_select(-1, columns) for values in (images, *labels))
+        more = {"inputs": dict(zip(self.kinds, others, strict=True))} if self.kinds else {}
+        result: Tensor = self.generator(padded, **more)[..., :height, :width]
         return result.clamp(-1, 1)
 
     def _sources(self, length: Tensor) -> Tensor:
@@ -197,17 +212,21 @@ def _trace(
     """The ONNX file of a generator."""
     side = _side(generator)
     width, height = size or (side, side)
+    labels = as_tensors(can := capabilities(generator), blank_inputs(can, height, width), torch.device("cpu"))
+    free = {  # (N, H, W) or (N, C, H, W)
+        kind: {axis and axis - 4 + values.dim(): name for axis, name in axes.items()} for kind, values in labels.items()
+    }
     with tempfile.TemporaryDirectory() as folder, _quiet_exporter():
         draft = Path(folder) / "draft.onnx"
         torch.onnx.export(
             _AnySize(generator, size).eval(),
-            (torch.zeros(1, 3, height, width),),
+            (torch.zeros(1, 3, height, width), *labels.values()),
             draft,
             dynamo=False,
             opset_version=opset,
-            input_names=[INPUT],
+            input_names=[INPUT, *labels],
             output_names=[OUTPUT],
-            dynamic_axes={INPUT: axes, OUTPUT: axes},
+            dynamic_axes={INPUT: axes, OUTPUT: axes, **free},
         )
         graph = onnx.load(draft)
     graph.graph.output[0].type.CopyFrom(graph.graph.input[0].type)
@@ -244,16 +263,20 @@ def _shapes(
     return tuple((count, *sides_of_one) for count, sides_of_one in zip(counts, sides, strict=True))
 
 
-def _compare(generator: nn.Module, data: bytes, shapes: tuple[tuple[int, int, int], ...], tolerance: float) -> Parity:
+def _compare(
+    generator: nn.Module, data: bytes, shapes: tuple[tuple[int, int, int], ...], tolerance: float, classes: int
+) -> Parity:
     """Run both on noise and smooth pictures."""
+    can, random = capabilities(generator), np.random.default_rng(1)
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised as well
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     greatest, squares, values = np.float64(0), np.float64(0), 0
     for images in _pictures(shapes):
-        expected = _translate(generator, images)
-        [actual] = session.run([OUTPUT], {INPUT: images})
+        inputs = _labels(blank_inputs(can, images.shape[2], images.shape[3], len(images)), random, classes)
+        expected = _translate(generator, images, inputs)
+        [actual] = session.run([OUTPUT], {INPUT: images, **inputs})
         if actual.shape != expected.shape:
             raise ValueError(f"images come out as {actual.shape} instead of {expected.shape}")
         apart = 127.5 * np.abs(expected - actual.astype(np.float64))
@@ -278,13 +301,30 @@ def _pictures(shapes: tuple[tuple[int, int, int], ...]) -> Iterator["NDArray[np.
         yield batch.astype(np.float32)
 
 
+def _labels(blank: Inputs, random: np.random.Generator, classes: int) -> "dict[str, NDArray[Any]]":
+    """Labels of noise, of the form of these."""
+    found = {}
+    for kind, values in blank.items():
+        if values.dtype == np.int64:
+            found[kind] = random.integers(-1, max(classes, 1), values.shape)
+        else:
+            found[kind] = random.uniform(0, 50, values.shape).astype(np.float32)
+            if values.shape[1] > 1:  # the last one tells where the others are known
+                found[kind][:, -1] = known = random.integers(0, 2, found[kind][:, -1].shape)
+                found[kind][:, :-1] *= known[:, None]
+    return found
+
+
 @torch.inference_mode()
-def _translate(generator: nn.Module, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
+def _translate(generator: nn.Module, images: "NDArray[np.float32]", inputs: Inputs) -> "NDArray[np.float32]":
     """What torch makes of images (N, 3, H, W), padded as in a conversion."""
     height, width = images.shape[2:]
     stride = _stride(generator)
     padded = np.pad(images, ((0, 0), (0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")
-    result: NDArray[np.float32] = generator(torch.from_numpy(padded))[..., :height, :width].clamp(-1, 1).numpy()
+    can = capabilities(generator)
+    more = {"inputs": as_tensors(can, inputs, torch.device("cpu"), stride)} if can.inputs else {}
+    translated: Tensor = generator(torch.from_numpy(padded), **more)[..., :height, :width]
+    result: NDArray[np.float32] = translated.clamp(-1, 1).numpy()
     return result
 
 

@@ -50,6 +50,13 @@ def register_generators(register: Register) -> None:
       path, or None, and equal seeds give equal pictures, on whatever device. It is not compiled and not exported.
     - ``exportable = False``: no graph of it can be written or compiled, and it cannot be run in tiles.
     - ``cpu_only = True``: it works on the CPU, whatever the device; several threads may call it at once.
+    - ``inputs = ("depth", ...)``: kinds of labels that it sees. Its forward takes ``inputs``, a mapping that has a
+      tensor of each, (N, ...) on the pixels of the images; ``sim2real.datasets.inputs`` has the kinds and their forms.
+      It is run on whole pictures, and a dataset whose frames lack one is refused.
+    - ``clip_length = T``: it translates T consecutive frames of a sequence together, (N, T, C, H, W) -> the same, its
+      inputs (N, T, ...).
+    - ``context = K``: it looks at up to K earlier frames of the sequence and at what it made of them, ``past_images``
+      and ``past_outputs`` in ``inputs``, (N, j, C, H, W); j is 0 at the beginning of a sequence.
     """
 
 

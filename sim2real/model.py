@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from sim2real.datasets.base import Frame
+    from sim2real.datasets.inputs import Inputs
+
 DIRECTIONS = ("sim2real", "real2sim")
 Direction = Annotated[str, Rule(" or ".join(DIRECTIONS), lambda name: name in DIRECTIONS)]
 _SUFFIX = ".safetensors"
@@ -159,7 +162,7 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
     info = read_info(path)
     from safetensors.torch import load_file
 
-    from sim2real.networks.capabilities import capabilities
+    from sim2real.capabilities import capabilities
     from sim2real.networks.ranged import Ranged
 
     try:
@@ -241,38 +244,95 @@ class Translator:
 
     Attributes:
         info: What its file says about it.
+        can: What the generator says of itself: the labels that it sees, for example.
     """
 
     def __init__(self, generator: "nn.Module", info: GeneratorInfo, settings: EngineSettings) -> None:
+        from sim2real.capabilities import capabilities
         from sim2real.engines.torch import TorchEngine
 
         self.info = info
+        self.can = capabilities(generator, info.name)
         self._engine = TorchEngine(generator, settings)
 
     def __call__(
-        self, images: "NDArray[np.uint8]", *, seeds: "NDArray[np.uint64] | None" = None
+        self,
+        images: "NDArray[np.uint8]",
+        *,
+        inputs: "Inputs | None" = None,
+        seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.uint8]":
         """Translate pictures.
 
         Args:
-            images: RGB uint8 (H, W, 3), or a batch (N, H, W, 3), of any size.
+            images: RGB uint8 (H, W, 3), or a batch (N, H, W, 3), of any size; for a generator of clips of T frames
+                (T, H, W, 3) or (N, T, H, W, 3).
+            inputs: For a generator that sees labels, kind -> array on the pixels of these images, (..., H, W) as
+                :meth:`inputs_of` gives them, (N, ...) of a batch, (T, ...) or (N, T, ...) of clips. For one that looks
+                back, ``past_images`` and ``past_outputs``, RGB uint8 (j, H, W, 3) or (N, j, H, W, 3); without them the
+                images begin a sequence. What else is in it is left unread.
             seeds: For a generator that draws at random, a number for each picture, uint64 (N,); None: made from its own
                 pixels. Others leave them unread.
 
         Returns:
-            The same shape.
+            The same shape as the images.
 
         Raises:
-            ValueError: The array is of another shape or type.
+            ValueError: An array is of another shape or type, or a kind of input is missing.
         """
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
-            message = f"expected RGB uint8 (H, W, 3) or (N, H, W, 3), not {images.dtype} {images.shape}"
+        clips = (self.can.clip_length,) if self.can.clip_length > 1 else ()
+        one = 3 + len(clips)
+        if (
+            images.dtype != np.uint8
+            or images.ndim not in (one, one + 1)
+            or images.shape[-1] != 3
+            or images.shape[-4 : -4 + len(clips)] != clips
+            or 0 in images.shape
+        ):
+            clip = "".join(f"{frames}, " for frames in clips)
+            message = f"expected RGB uint8 ({clip}H, W, 3) or (N, {clip}H, W, 3), not {images.dtype} {images.shape}"
             raise ValueError(message)
-        batch = images if images.ndim == 4 else images[None]
+        single = images.ndim == one
+        batch = images[None] if single else images
+        given = {kind: values[None] if single else values for kind, values in (inputs or {}).items()}
         if seeds is None:
             seeds = np.array([zlib.crc32(picture.tobytes()) for picture in batch], np.uint64)
-        translated = self._engine(batch, seeds=seeds)
-        return translated if images.ndim == 4 else translated[0]
+        translated = self._engine(batch, inputs=self._checked(batch, given), seeds=seeds)
+        return translated[0] if single else translated
+
+    def _checked(self, images: "NDArray[np.uint8]", given: "Inputs") -> "Inputs":
+        """What the generator sees besides these images, (N, ...)."""
+        from sim2real.capabilities import PAST, blank_inputs
+
+        if missing := [kind for kind in self.can.inputs if kind not in given]:
+            message = f"the generator '{self.info.name}' needs inputs['{missing[0]}'], and there is none"
+            raise ValueError(message)
+        height, width = images.shape[-3:-1]
+        found = {}
+        for kind, blank in blank_inputs(self.can, height, width, len(images)).items():
+            values = given.get(kind, blank[:, :0])
+            frames = min(values.shape[1], self.can.context) if kind in PAST and values.ndim == 5 else None
+            wanted = blank.shape if frames is None else blank[:, :frames].shape
+            if values.shape != wanted or values.dtype.kind not in ("iu" if blank.dtype.kind in "iu" else "f"):
+                message = f"inputs['{kind}']: expected {blank.dtype} {wanted}, not {values.dtype} {values.shape}"
+                raise ValueError(message)
+            found[kind] = values.astype(blank.dtype, copy=False)
+        if len({found[kind].shape for kind in PAST if kind in found}) > 1:
+            message = "inputs['past_images'] and inputs['past_outputs'] are not as many"
+            raise ValueError(message)
+        return found
+
+    def inputs_of(self, frame: "Frame") -> "Inputs":
+        """The labels of a frame of an open dataset that the generator sees, by the classes that it was trained with.
+
+        Raises:
+            DatasetError: The frame has no such label, it is damaged, or of another size than the image.
+        """
+        from sim2real.datasets.inputs import read_input
+        from sim2real.datasets.vocabulary import Vocabulary
+
+        vocabulary = Vocabulary.of(self.info.settings)
+        return {kind: read_input(frame, kind, vocabulary) for kind in self.can.inputs}
 
 
 def load(

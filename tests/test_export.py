@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import sim2real
 from sim2real.errors import Sim2RealError
@@ -18,6 +19,7 @@ from sim2real.export import Export, export_onnx
 from sim2real.files import sha256_of
 from sim2real.model import GeneratorInfo, read_info, save_generator
 from sim2real.networks.generators import EncoderDecoder, ResNet
+from sim2real.registry import Entry, registry
 
 Write = Callable[..., Path]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -208,3 +210,61 @@ def test_nothing_is_written_beyond_the_tolerance(
         export(model, tolerance=tolerance)
     assert {path.name for path in tmp_path.iterdir()} == {"sim2real.safetensors", "sim2real.onnx"}
     assert model.with_suffix(".onnx").read_bytes() == b"an earlier export"
+
+
+class Seeing(nn.Module):
+    """Sees depth and classes."""
+
+    inputs = ("depth", "segmentation", "flow")
+    stride = 4
+
+    def __init__(self, _in_channels: int, _out_channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3 + 1 + 3 + 4, 3, 3, padding=1, stride=1)
+        self.classes = nn.Embedding(4, 4)
+
+    def forward(self, images: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        classes = self.classes(inputs["segmentation"] + 1).permute(0, 3, 1, 2)
+        seen = torch.cat([images, inputs["depth"] / 50, inputs["flow"] / 50, classes], 1)
+        return torch.tanh(self.mix(seen)) + images / 2
+
+
+def test_labels_that_a_generator_sees_are_inputs_of_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Entry("generators", "seeing", f"{__name__}:Seeing", "of a test", "tests")
+    monkeypatch.setattr(registry(), "offers", [*registry().offers, entry])
+    torch.manual_seed(0)
+    settings = {"classes": {"names": ["car", "road", "sky"]}}
+    info = GeneratorInfo("seeing", {}, (-1.0, 1.0), "sim2real", "default", settings, "none", "0.1.0")
+    save_generator(tmp_path / "seeing.safetensors", Seeing(3, 3), info)
+    exported = export(tmp_path / "seeing.safetensors")
+    assert exported.dynamic == ("batch", "height", "width")
+    assert exported.parity.difference < 0.1
+    assert exported.metadata["sim2real.inputs"] == "depth segmentation flow"
+    assert exported.metadata["sim2real.classes"] == '["car", "road", "sky"]'
+    opened = onnxruntime.InferenceSession(exported.file, providers=["CPUExecutionProvider"])
+    assert {put.name: put.shape for put in opened.get_inputs()} == {
+        "images": ["batch", 3, "height", "width"],
+        "depth": ["batch", 1, "height", "width"],
+        "segmentation": ["batch", "height", "width"],
+        "flow": ["batch", 3, "height", "width"],
+    }
+    random, pictures = np.random.default_rng(0), noise(2, 21, 34)
+    labels: dict[str, Array] = {
+        "depth": random.uniform(0, 80, (2, 1, 21, 34)).astype(np.float32),
+        "segmentation": random.integers(-1, 3, (2, 21, 34)),
+        "flow": random.uniform(-5, 5, (2, 3, 21, 34)).astype(np.float32),
+    }
+    translate = sim2real.load(exported.file.with_suffix(".safetensors"), device="cpu", precision="fp32")
+
+    def run(images: Array) -> Array:
+        [translated] = opened.run(None, {"images": images, **labels})
+        return np.asarray(translated)
+
+    assert apart(through(run, pictures), translate(pictures, inputs=labels)) < 0.6
+    fixed = export(exported.file.with_suffix(".safetensors"), size=(34, 21))
+    assert fixed.parity.difference < 0.1
+    assert export_bytes(fixed) == export_bytes(export(exported.file.with_suffix(".safetensors"), size=(34, 21)))
+
+
+def export_bytes(exported: Export) -> bytes:
+    return exported.file.read_bytes()

@@ -66,6 +66,8 @@ def _print(export: "Export") -> None:
     images = f"RGB float32 ({'N' if 'batch' in export.dynamic else 1}, 3, H, W) in [-1, 1]"
     out.print(f'use: [translated] = onnxruntime.InferenceSession("{export.file}").run(None, {{"images": images}})')
     out.print(f"     images and translated: {images}")
+    if inputs := export.metadata.get("sim2real.inputs"):
+        out.print(f"     and what it sees besides, on the same pixels: {inputs.replace(' ', ', ')}")
 
 
 def _as_json(export: "Export") -> dict[str, Any]:

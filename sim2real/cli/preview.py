@@ -25,26 +25,27 @@ def command(
     """Draw frames before and after translation, side by side, in seconds."""
     from sim2real.cli.checks import check_file, check_model_first
     from sim2real.cli.console import out, progress
-    from sim2real.conversion.plan import spread_frames
+    from sim2real.conversion.plan import chosen_frames
     from sim2real.files import write_whole
-    from sim2real.imageio import encode_png, is_image, read_rgb
+    from sim2real.imageio import encode_png, is_image
     from sim2real.model import find_model, load, read_info
 
     check_file(file, [".png"])
     check_model_first("preview", run, src)
     info = read_info(find_model(run, direction))
-    paths = [src] if src.is_file() and is_image(src.name) else spread_frames(src, dataset, info, count, as_image or ())
+    alone = src.is_file() and is_image(src.name)
+    frames = [] if alone else chosen_frames(src, dataset, info, as_image or ())
     from sim2real.contactsheet import contact_sheet
-    from sim2real.conversion.inference import seeds_of
+    from sim2real.conversion.glimpse import Loose, glimpses
 
     translate = load(run, direction=direction, device=device or "auto", precision=precision or "auto")
+    shown = [Loose(translate, src)] if alone else glimpses(translate, frames, count)
     before, after = [], []
     with progress("frames") as report:
-        for done, path in enumerate(paths, 1):
-            before.append(read_rgb(path))
-            name = path.relative_to(src).as_posix() if src.is_dir() else path.name
-            after.append(translate(before[-1], seeds=seeds_of([name])))
-            report("translating", done, len(paths))
+        for done, each in enumerate(shown, 1):
+            before.append(each.before())
+            after.append(each.after())
+            report("translating", done, len(shown))
     sheet = contact_sheet({"before": before, f"after ({info.direction})": after})
     write_whole(file, encode_png(sheet))
-    out.print(f"{len(paths)} frames before and after: {file}")
+    out.print(f"{len(shown)} frames before and after: {file}")

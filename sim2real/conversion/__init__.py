@@ -8,6 +8,9 @@ plan.py      what is to be done, before anything is written
 choices.py   what the user left open: engine, precision, tiles ...
 trial.py     engines tried on a frame
 inference.py the generator at work, and what is done when memory falls short
+inputs.py    labels that the generator sees: are they there, what are they, did they change?
+sequences.py frames that are translated in order, since the generator looks at several
+glimpse.py   single frames, translated as in a conversion
 forecast.py  how long will it take?
 identity.py  is it the conversion that was begun?
 shares.py    several processes at the work: who does what, who is there

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from sim2real.conversion.trial import bearable_precision, fastest_engine
+from sim2real.capabilities import Capabilities, capabilities
+from sim2real.conversion.trial import ReadInputs, bearable_precision, fastest_engine, no_inputs
 from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost, cost_of
@@ -14,7 +15,6 @@ from sim2real.engines.tiling import check_tiling
 from sim2real.errors import ImageError, SettingsError
 from sim2real.imageio import read_header
 from sim2real.model import load_generator
-from sim2real.networks.capabilities import Capabilities, capabilities
 from sim2real.registry import registry
 
 if TYPE_CHECKING:
@@ -50,8 +50,13 @@ class Choices(TypedDict):
     tile_above: int
 
 
-def choose(
-    options: "ConvertOptions", kept: "Record | None", model: Path, images: Sequence[Path], tell: Tell
+def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is about
+    options: "ConvertOptions",
+    kept: "Record | None",
+    model: Path,
+    images: Sequence[Path],
+    tell: Tell,
+    read: ReadInputs = no_inputs,
 ) -> tuple[str, Choices]:
     """Choose what the user leaves open.
 
@@ -61,6 +66,7 @@ def choose(
         model: The generator file.
         images: All images to translate.
         tell: Told in a line what the user would wonder at.
+        read: The labels of an image that the generator sees.
 
     Returns:
         The very device, and what the record says of it and the rest.
@@ -90,14 +96,14 @@ def choose(
     _check_wish(can, info.name, wish["engine"], options)
     place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where it is at work
     if wish["precision"] == "auto":
-        precision = "fp32" if can.cpu_only else bearable_precision(generator, device, precision, images, tell)
+        precision = "fp32" if can.cpu_only else bearable_precision(generator, device, precision, images, tell, read)
     tile, above, compiled = options.tile_side, 0, []
     if tile:
         check_tiling(generator)
     cost = _foreseen_cost(generator, tell) if can.exportable else Cost(0, 0)
     sizes = _sizes(images)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
-    fixed = can.stochastic or not can.exportable  # so that it is not compiled
+    fixed = can.stochastic or can.of_sequences or not can.exportable  # so that it is not compiled
     if wish["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
         compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[its_kind]][:_SIZES]
     pixels = _affordable_pixels(cost, place, precision)
@@ -108,12 +114,13 @@ def choose(
         engine = "torch"
         if can.exportable and sum(work.values()) >= _WORTH_TRYING[its_kind]:
             settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
-            engine = fastest_engine(generator, settings, images, tell)
+            engine = fastest_engine(generator, settings, images, tell, read)
+    frequent = next(iter(sizes), None)
     return device, {
         "engine": registry().entry("engines", engine).name,
         "device": kind,
         "precision": precision,
-        "batch_size": options.batch_size or _batch_size(its_kind, next(iter(sizes), None), pixels),
+        "batch_size": 1 if can.of_sequences else options.batch_size or _batch_size(its_kind, frequent, pixels),
         "compile": [list(size) for size in compiled] if engine == "torch" else [],
         "tile": tile,
         "tile_above": above,

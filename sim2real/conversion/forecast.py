@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sim2real.conversion.carry import SourceError
 from sim2real.conversion.inference import Inference, without_compilation
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.plan import Plan
 from sim2real.conversion.space import encoded, samples
-from sim2real.conversion.trial import frames_per_second
+from sim2real.conversion.trial import Sample, frames_per_second
+from sim2real.errors import DatasetError, ImageError
 
 
 def forecast(plan: Plan, options: ConvertOptions, tell: Callable[[str], None]) -> tuple[float, float] | None:
@@ -29,17 +31,24 @@ def forecast(plan: Plan, options: ConvertOptions, tell: Callable[[str], None]) -
     begin = time.perf_counter()
     for job, picture in samples(plan):
         coding += time.perf_counter() - begin
-        rgb = picture.rgb
-        if inference is None:
-            inference = Inference(without_compilation(plan), tell)
-            batch = np.stack([rgb] * plan.record.batch_size)
-            translating = 1 / frames_per_second(inference, batch, paths=[job.path] * len(batch))
-        translated, _ = inference(rgb[None], [job.path])
+        inference = inference or Inference(without_compilation(plan), tell)
+        try:
+            sample = Sample.of(inference.can, picture.rgb, plan.read_inputs(plan.source / job.path))
+        except (DatasetError, ImageError, SourceError):
+            continue
+        if not frames:
+            many = plan.record.batch_size
+            batch = {kind: np.repeat(values, many, 0) for kind, values in sample.inputs.items()}
+            images = np.repeat(sample.images, many, 0)
+            speed = frames_per_second(inference, images, paths=[job.path] * many, inputs=batch)
+            translating = 1 / (speed * inference.can.clip_length)
+        found, _ = inference(sample.images, [job.path], sample.inputs)
+        translated = found[0, 0] if inference.can.clip_length > 1 else found[0]
         encoding = time.perf_counter()
-        before, after, frames = before + job.size, after + len(encoded(plan, picture, translated[0])), frames + 1
+        before, after, frames = before + job.size, after + len(encoded(plan, picture, translated)), frames + 1
         begin = time.perf_counter()
         coding += begin - encoding
-    if not inference:
+    if not inference or not frames:
         return None
     coding /= frames * options.threads
     busy = translating + coding if plan.device == "cpu" else max(translating, coding)  # one processor does both

@@ -5,11 +5,14 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim2real.capabilities import capabilities
 from sim2real.conversion.trial import extras, make_engine
+from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
 from sim2real.errors import OutOfMemoryError, Sim2RealError
@@ -34,6 +37,7 @@ class Inference:
 
     Attributes:
         streams: How many threads may call it at once to their advantage.
+        can: What the generator says of itself.
 
     Raises:
         CannotCompileError: The record says that the engine is compiled, and it cannot be.
@@ -42,13 +46,15 @@ class Inference:
 
     def __init__(self, plan: "Plan", tell: Callable[[str], None]) -> None:
         record = plan.record
-        self._generator, _ = load_generator(plan.model)
+        self._generator, info = load_generator(plan.model)
+        self.can = capabilities(self._generator, info.name)
         self._settings = EngineSettings(
             device=plan.device,
             precision=record.precision,
             batch_size=record.batch_size,
             compile=tuple((width, height) for width, height in record.compile),
             calibration=tuple(plan.spread(_CALIBRATION)),
+            read_inputs=plan.read_inputs,
         )
         self._tile, self._tile_above = record.tile, record.tile_above
         self._name = record.generator["name"]
@@ -64,13 +70,15 @@ class Inference:
         self._told = False
 
     def __call__(
-        self, images: "NDArray[np.uint8]", paths: Sequence[str]
+        self, images: "NDArray[np.uint8]", paths: Sequence[str], inputs: Inputs = MappingProxyType({})
     ) -> "tuple[NDArray[np.uint8], tuple[str, ...]]":
         """Translate frames of one size.
 
         Args:
-            images: RGB (N, H, W, 3).
-            paths: Of these frames within the dataset: they seed what a generator draws at random.
+            images: RGB (N, H, W, 3), or clips, (N, T, H, W, 3).
+            paths: Of these frames within the dataset, or of the first ones of the clips: they seed what a generator
+                draws at random.
+            inputs: What it sees besides, (N, ...).
 
         Returns:
             RGB of the same shape, and what the manifest is to note of these frames, one phrase each.
@@ -79,7 +87,7 @@ class Inference:
             OutOfMemoryError: Even the smallest tiles need more memory than there is.
             Sim2RealError: It cannot be done.
         """
-        height, width = images.shape[1:3]
+        height, width = images.shape[-3:-1]
         size = width, height
         while True:
             side = self._sides.get(size) or (self._tile if width * height > self._tile_above else 0)
@@ -89,8 +97,8 @@ class Inference:
                     notes = (f"translated in tiles of {side} for lack of memory",) if size in self._sides else ()
                     return self._tiled_engine(side)(images, seeds=seeds_of(paths)), notes
                 parts = [
-                    self._run(images[first : first + count], paths[first : first + count])
-                    for first in range(0, len(images), count)
+                    self._run(images[part], paths[part], {kind: values[part] for kind, values in inputs.items()})
+                    for part in (slice(first, first + count) for first in range(0, len(images), count))
                 ]
             except OutOfMemoryError as error:
                 self._shrink(size, side, count, error)
@@ -98,8 +106,8 @@ class Inference:
                 notes = (f"translated {count} at a time for lack of memory",) if size in self._at_once else ()
                 return np.concatenate(parts) if len(parts) > 1 else parts[0], notes
 
-    def _run(self, images: "NDArray[np.uint8]", paths: Sequence[str]) -> "NDArray[np.uint8]":
-        return self._engine(images, **extras(self._engine, seeds_of(paths)))
+    def _run(self, images: "NDArray[np.uint8]", paths: Sequence[str], inputs: Inputs) -> "NDArray[np.uint8]":
+        return self._engine(images, **extras(self._engine, inputs, seeds_of(paths)))
 
     def _tiled_engine(self, side: int) -> TiledEngine:
         with self._lock:

@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
 
 from sim2real.conversion.carry import mode_of
 from sim2real.conversion.embedding import Embedding
+from sim2real.conversion.inputs import LabelFile
 from sim2real.conversion.manifest import Line, Status, aside
 from sim2real.conversion.resizing import Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset
-from sim2real.datasets.base import Role
+from sim2real.datasets.base import Frame, Role
 from sim2real.datasets.resizing import Size
 from sim2real.errors import DatasetError
 
@@ -30,6 +31,9 @@ class Job:
         stale: What in it, or in its name, tells the old looks; empty for nothing.
         resize: How it is resized.
         embedding: What becomes of a photo inside of it.
+        frame: What it is in the dataset, where the generator sees more of it than the image.
+        inputs: The files of the labels that the generator sees, by kind.
+        sequence: Tells its sequence where the generator looks at several frames of one; empty elsewhere.
     """
 
     path: str
@@ -39,6 +43,9 @@ class Job:
     stale: str = ""
     resize: Resize | None = None
     embedding: Embedding | None = None
+    frame: Frame | None = None
+    inputs: Mapping[str, LabelFile] = field(default_factory=dict)
+    sequence: str = ""
 
     @property
     def follows(self) -> str:
@@ -115,6 +122,8 @@ def is_done(job: Job, lines: Mapping[str, Line], size_of: Callable[[str], int | 
         and (line.source_size, line.source_mtime_ns) == job.stat
         and line.resized_from == (job.resize.source if job.resize else None)
         and line.embedded_sha256 == (image.sha256 if image else None)
+        and line.inputs_stat == {kind: file.stat for kind, file in job.inputs.items()}
+        and line.sequence_sha256 == (job.sequence or None)
         and line.size == size_of(job.path)
         and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
     )

@@ -169,6 +169,10 @@ class Line:
     What in the file, or in its name, still tells the old looks is ``stale``. ``original`` is all of the line, if
     another version has written fields that this one does not know.
 
+    Of a generator that sees labels there are, for each frame, ``inputs_sha256`` of their files, kind -> digest, with
+    ``inputs_size`` and ``inputs_mtime_ns``; of one that looks at several frames of a sequence ``sequence_sha256``, made
+    from the paths, sizes and times of change of all of them.
+
     Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
     not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
     ``"blend 0.50"``, ``"colour"`` or ``"translation"``; ``aside_size`` and ``aside_sha256`` are of the translation that
@@ -194,7 +198,17 @@ class Line:
     resized_from: str | None = None
     stale: str | None = None
     embedded_sha256: Digest | None = None
+    inputs_sha256: Mapping[str, Digest] | None = None
+    inputs_size: Mapping[str, Count] | None = None
+    inputs_mtime_ns: Mapping[str, Count] | None = None
+    sequence_sha256: Digest | None = None
     original: Original = field(default_factory=dict)
+
+    @property
+    def inputs_stat(self) -> dict[str, tuple[int | None, int | None]]:
+        """Size and time of change of the labels that the generator saw, by kind."""
+        sizes, times = self.inputs_size or {}, self.inputs_mtime_ns or {}
+        return {kind: (sizes.get(kind), times.get(kind)) for kind in self.inputs_sha256 or {}}
 
     def dump(self) -> str:
         """The line of the manifest, without what is empty."""

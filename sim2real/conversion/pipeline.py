@@ -3,30 +3,39 @@
 Frames are put into batches of one size by what their headers say, before any is decoded. At most ``_PIXELS`` pixels, or
 one batch that has more, are between their source and the disk at a time. Each takes 9 bytes (as decoded, in the batch,
 translated) besides what the engine and the codecs need for those in hand: memory depends neither on the number of
-frames nor on their sizes.
+frames nor on their sizes. Labels that the generator sees count as what they take.
+
+Of a generator that looks at several frames of a sequence the batches are pieces of sequences, clips or single frames,
+and each waits for the one before it. As many sequences are in work as there are threads that translate.
 """
 
 import hashlib
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
+from sim2real.capabilities import PAST, Capabilities
 from sim2real.conversion.carry import SourceError, carry, unreadable
 from sim2real.conversion.gate import Gate, Outcome, parse_gate
+from sim2real.conversion.inputs import InputReader
 from sim2real.conversion.jobs import Job, stat_of
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
 from sim2real.conversion.resizing import DamageError
+from sim2real.conversion.sequences import sequences_of
 from sim2real.datasets.base import Labels
+from sim2real.datasets.inputs import KINDS, Inputs
+from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, decode_picture, encode_picture, read_header, resize_picture
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_BYTES = 9  # of a pixel that is on its way
 _PIXELS = 64_000_000  # 137 frames of KITTI, 7 of 4K: 0.6 GB
 
 
@@ -89,6 +99,27 @@ class _Decoded:
     job: Job
     sha256: str
     picture: Picture
+    inputs: Inputs = field(default_factory=dict)
+    inputs_sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Sequence:
+    """A sequence in work: its last piece so far, and the earlier frames that the generator looks at, translated, too.
+
+    Args:
+        context: How many these are at most.
+    """
+
+    def __init__(self, context: int) -> None:
+        self.last: Future[None] | None = None
+        self.past: deque[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = deque(maxlen=context)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    jobs: list[Job]
+    size: tuple[int, int] | None
+    sequence: _Sequence | None = None
 
 
 class Pipeline:
@@ -119,8 +150,9 @@ class Pipeline:
         self._gate = Gate(parse_gate(plan.record.gate), plan.record.rejected, plan.encoding, plan.judges)
         self._keep_going = keep_going
         self._progress = progress
-        streams = inference.streams if inference else 1
-        self._batch_size = plan.record.batch_size
+        streams = self._streams = inference.streams if inference else 1
+        self._can = inference.can if inference else Capabilities()
+        self._batch_size = self._can.clip_length if self._can.of_sequences else plan.record.batch_size
         self._most = (streams + 2) * self._batch_size + 2 * workers  # frames on their way: each thread has a next one
         self._translators = ThreadPoolExecutor(streams, f"translate {id(self)}")
         self._codecs = ThreadPoolExecutor(workers, f"codec {id(self)}")
@@ -140,6 +172,11 @@ class Pipeline:
             if job.follows in images:
                 self._following.setdefault(job.follows, []).append(job)
         frames = len(images)
+        vocabulary = Vocabulary.of(plan.record.generator["settings"])
+        self._read_inputs = InputReader(plan.source, vocabulary, stat_of, plan.todo)
+        forms = [KINDS[kind] for kind in self._can.inputs]
+        taken = sum(np.dtype(form.dtype).itemsize * (form.channels or 1) for form in forms)
+        self._weight = 1 + 2 * taken / _BYTES
         self._totals = {"converting": frames, "carrying": len(plan.todo) - frames}
 
     def run(self) -> Tally:
@@ -200,41 +237,63 @@ class Pipeline:
                 self._changed.wait(1)  # on Windows, Ctrl-C does not end a wait
 
     def _send_batches(self) -> None:
-        for jobs, size in self._batches():
+        for batch in self._pieces() if self._can.of_sequences else self._batches():
+            jobs, size = batch.jobs, batch.size
             pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
             with self._changed:
                 self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
             decoding = [self._start(self._codecs, self._decode, job, size) for job in jobs]
-            self._start(self._translators, self._translate, decoding)
+            if sequence := batch.sequence:
+                before = sequence.last
+                sequence.last = self._start(self._translators, self._translate_piece, decoding, sequence, before)
+            else:
+                self._start(self._translators, self._translate, decoding)
             if self._stopped:
                 return
 
     def _pixels(self, size: tuple[int, int]) -> int:
         """Of a frame of that size, or of what it becomes, whichever are more."""
         width, height = self._plan.record.resize or size
-        return max(size[0] * size[1], width * height)
+        return max(round(self._weight * size[0] * size[1]), width * height)
 
     def _has_room(self, frames: int, pixels: int) -> bool:
         held = self._on_the_way
         return not held or (len(held) + frames <= self._most and sum(held.values()) + pixels <= _PIXELS)
 
-    def _batches(self) -> Iterator[tuple[list[Job], tuple[int, int] | None]]:
+    def _pieces(self) -> Iterator[_Batch]:
+        """The clips or frames of sequences in their order, of several sequences in turns."""
+        waiting = map(self._pieces_of, sequences_of(self._plan.todo))
+        in_work = deque(islice(waiting, self._streams))
+        while in_work:
+            pieces = in_work.popleft()
+            if piece := next(pieces, None):
+                yield piece
+                in_work.append(pieces)
+            else:
+                in_work.extend(islice(waiting, 1))
+
+    def _pieces_of(self, jobs: list[Job]) -> Iterator[_Batch]:
+        sequence, step = _Sequence(self._can.context), self._can.clip_length
+        for first in range(0, len(jobs), step):
+            piece = jobs[first : first + step]
+            sizes = (_size_of(self._plan.source / job.path) for job in piece)
+            yield _Batch(piece, next(filter(None, sizes), None), sequence)
+
+    def _batches(self) -> Iterator[_Batch]:
         """The frames in groups of one size (W, H); one whose size nobody can tell is alone, decoding says why."""
         waiting: dict[tuple[int, int], list[Job]] = {}
         for job in self._plan.todo:
             if job.translate:
-                try:
-                    header = read_header(self._plan.source / job.path)
-                except ImageError:
-                    yield [job], None
+                size = _size_of(self._plan.source / job.path)
+                if size is None:
+                    yield _Batch([job], None)
                     continue
-                size = header.width, header.height
                 group = waiting.setdefault(size, [])
                 group.append(job)
                 if len(group) == self._batch_size:
-                    yield waiting.pop(size), size
-        yield from ((group, size) for size, group in waiting.items())
+                    yield _Batch(waiting.pop(size), size)
+        yield from (_Batch(group, size) for size, group in waiting.items())
 
     def _decode(self, job: Job, size: tuple[int, int] | None) -> _Decoded | None:
         if self._stopped:
@@ -243,13 +302,14 @@ class Pipeline:
         try:
             with self._meters.measure("decoding"), _unchanged(job, source):
                 decoded = _decode(job, source)
-        except (SourceError, ImageError) as error:
+                inputs, digests = self._read_inputs(job)
+        except (SourceError, ImageError, DatasetError) as error:
             self._fail(job, error)
             return None
         if size and decoded.picture.rgb.shape[1::-1] != size:
             self._fail(job, SourceError(_CHANGED))
             return None
-        return decoded
+        return replace(decoded, inputs=inputs, inputs_sha256=digests)
 
     def _translate(self, decoding: list[Future[_Decoded | None]]) -> None:
         batch = [item for future in decoding if (item := future.result())]
@@ -257,11 +317,38 @@ class Pipeline:
             return
         missing = self._batch_size - len(batch)
         full = [*batch, *batch[-1:] * missing]  # always the same shape
-        images, paths = np.stack([item.picture.rgb for item in full]), [item.job.path for item in full]
         with self._meters.measure("translating"):
-            translated, notes = self._inference(images, paths)
-        for item, rgb in zip(batch, translated, strict=False):
-            self._start(self._codecs, self._write, item, rgb, notes)
+            translated, notes = self._inference(_images(full), [item.job.path for item in full], _inputs(full))
+        self._send(batch, translated, notes)
+
+    def _translate_piece(
+        self, decoding: list[Future[_Decoded | None]], sequence: _Sequence, before: Future[None] | None
+    ) -> None:
+        """Translate what follows in a sequence, when what is before it is done."""
+        if before:
+            before.result()
+        piece = [future.result() for future in decoding]
+        for frames in _runs(piece):
+            if self._stopped or not self._inference:
+                return
+            missing = self._can.clip_length - len(frames)
+            full = [*frames, *frames[-1:] * missing]
+            images, inputs = _images(full), _inputs(full)
+            if self._can.clip_length > 1:
+                images, inputs = images[None], {kind: values[None] for kind, values in inputs.items()}
+            if self._can.context:
+                inputs |= _past(sequence, images)
+            with self._meters.measure("translating"):
+                translated, notes = self._inference(images, [frames[0].job.path], inputs)
+            outputs = translated[0] if self._can.clip_length > 1 else translated
+            sequence.past.append((images[0], outputs[0]))
+            self._send(frames, outputs, notes)
+        if piece[-1] is None:  # what follows begins anew
+            sequence.past.clear()
+
+    def _send(self, frames: list[_Decoded], translated: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
+        for item, rgb in zip(frames, translated, strict=False):
+            self._start(self._codecs, self._write, replace(item, inputs={}), rgb, notes)
 
     def _write(self, decoded: _Decoded, rgb: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
         if size := self._plan.record.resize:
@@ -310,6 +397,7 @@ class Pipeline:
             resized_from=job.resize.source if job.resize else None,
             aside_size=None if outcome.aside is None else len(outcome.aside),
             aside_sha256=None if outcome.aside is None else hashlib.sha256(outcome.aside).hexdigest(),
+            **_told_inputs(job, decoded.inputs_sha256),
         )
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
@@ -436,6 +524,51 @@ def _unchanged(job: Job, source: Path) -> Iterator[None]:
     yield
     if stat_of(source) != job.stat:
         raise SourceError(_CHANGED)
+
+
+def _told_inputs(job: Job, digests: Mapping[str, str]) -> dict[str, Any]:
+    """What the manifest says of what else the generator saw."""
+    stats = {kind: file.stat for kind, file in job.inputs.items() if file.stat}
+    return {
+        "inputs_sha256": digests or None,
+        "inputs_size": {kind: stat[0] for kind, stat in stats.items()} or None,
+        "inputs_mtime_ns": {kind: stat[1] for kind, stat in stats.items()} or None,
+        "sequence_sha256": job.sequence or None,
+    }
+
+
+def _size_of(image: Path) -> tuple[int, int] | None:
+    try:
+        header = read_header(image)
+    except ImageError:
+        return None
+    return header.width, header.height
+
+
+def _images(frames: list[_Decoded]) -> "NDArray[np.uint8]":
+    return np.stack([item.picture.rgb for item in frames])
+
+
+def _inputs(frames: list[_Decoded]) -> "dict[str, NDArray[Any]]":
+    return {kind: np.stack([item.inputs[kind] for item in frames]) for kind in frames[0].inputs}
+
+
+def _past(sequence: _Sequence, images: "NDArray[np.uint8]") -> "dict[str, NDArray[np.uint8]]":
+    """The earlier frames of a sequence and what became of them, (1, j, H, W, 3); j is 0 at its beginning."""
+    none = np.empty((1, 0, *images.shape[1:]), np.uint8)
+    pairs = zip(*sequence.past, strict=True) if sequence.past else ((), ())
+    return {kind: np.stack(frames)[None] if frames else none for kind, frames in zip(PAST, pairs, strict=True)}
+
+
+def _runs(frames: list[_Decoded | None]) -> list[list[_Decoded]]:
+    """What follows each other of the frames that could be read."""
+    runs: list[list[_Decoded]] = [[]]
+    for frame in frames:
+        if frame:
+            runs[-1].append(frame)
+        else:
+            runs.append([])
+    return [run for run in runs if run]
 
 
 def _decode(job: Job, source: Path) -> _Decoded:

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sim2real import __version__
+from sim2real.capabilities import Capabilities, capabilities
 from sim2real.conversion.embedding import check_sizes, embeddings
 from sim2real.conversion.gate import EDGES, Rule, find_metrics, parse_gate
 from sim2real.conversion.identity import require_same
+from sim2real.conversion.inputs import InputReader, label_files
 from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
     Record,
@@ -24,17 +26,23 @@ from sim2real.conversion.manifest import (
 )
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resizing import untold_intrinsics
+from sim2real.conversion.sequences import check_sizes_within, sequences_of, with_sequences
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Frame, Role, Side
+from sim2real.datasets.inputs import NAMED
+from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.files import check_writable, sha256_of
 from sim2real.imageio.encoding import USUAL_QUALITY, Encoding
 from sim2real.metrics.base import FrameMetric
-from sim2real.model import GeneratorInfo, find_model, read_info
+from sim2real.model import GeneratorInfo, find_model, load_generator, read_info
 from sim2real.places import command_line, is_conversion, is_run, not_a_folder
 from sim2real.registry import registry
 from sim2real.stored import told_unknown
 
+if TYPE_CHECKING:
+    from sim2real.conversion.trial import ReadInputs
+    from sim2real.datasets.inputs import Inputs
 T = TypeVar("T")
 
 
@@ -61,6 +69,7 @@ class Plan:
         stale: Files in ``out`` that must go: leftovers of killed writers, what an overwritten conversion made, and what
             the gate put aside of frames that are not done.
         warnings: What the user should know of the dataset.
+        read_inputs: The labels of an image to translate that the generator sees.
     """
 
     source: Path
@@ -80,6 +89,7 @@ class Plan:
     folders: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    read_inputs: "ReadInputs" = field(default=lambda _image: {})
 
     def spread(self, count: int) -> list[Path]:
         """So many of the images to translate, evenly spread over all of them."""
@@ -94,6 +104,7 @@ class Survey:
     Attributes:
         model: The generator file.
         info: What it says about itself.
+        can: What its generator says of itself.
         dataset: The dataset.
         jobs: All files of the selection.
         gate: What every translation must fulfil.
@@ -103,6 +114,7 @@ class Survey:
 
     model: Path
     info: GeneratorInfo
+    can: Capabilities
     dataset: Dataset
     jobs: list[Job]
     gate: tuple[Rule, ...]
@@ -143,13 +155,56 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         Job(path, role, translate, stat_of(f"{source}/{path}"), stale.get(path, ""))
         for path, role, translate in selection
     ]
+    can = capabilities(load_generator(model)[0], info.name)
+    if can.takes_inputs or can.of_sequences:
+        jobs = _with_frames(jobs, dataset, info, can, options)
     if options.resize:
         jobs = with_sizes(jobs, dataset, options.resize)
     inside = embeddings(dataset, {job.path for job in jobs if job.translate}, options.labelme_image)
     if options.resize:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
-    return Survey(model=model, info=info, dataset=dataset, jobs=jobs, gate=gate, judges=judges, encoding=encoding)
+    return Survey(
+        model=model,
+        info=info,
+        can=can,
+        dataset=dataset,
+        jobs=jobs,
+        gate=gate,
+        judges=judges,
+        encoding=encoding,
+    )
+
+
+def _with_frames(
+    jobs: list[Job], dataset: Dataset, info: GeneratorInfo, can: Capabilities, options: ConvertOptions
+) -> list[Job]:
+    """The files of a conversion, those to translate with what the generator sees of them besides the image.
+
+    Raises:
+        Sim2RealError: Something of that is not there.
+    """
+    if can.of_sequences and options.batch_size not in {None, 1}:
+        message = (
+            f"--batch-size {options.batch_size}: the generator '{info.name}' translates the frames of a sequence one "
+            "after another; leave out --batch-size"
+        )
+        raise SettingsError(message)
+    if unnamed := [kind for kind in can.inputs if kind in NAMED and not info.settings.get("classes", {}).get("names")]:
+        message = (
+            f"{options.model or info.name}: the generator '{info.name}' needs '{unnamed[0]}', and its file tells no "
+            "names of classes ([classes] of its settings): train it anew"
+        )
+        raise Sim2RealError(message)
+    images = {job.path for job in jobs if job.translate}
+    listed = dataset.frames(options.include, options.exclude)
+    frames = {frame.image: frame for frame in listed if frame.image in images}
+    files = label_files(dataset.root, info.name, can.inputs, frames, stat_of)
+    found = [replace(job, frame=frames[job.path], inputs=files[job.path]) if job.translate else job for job in jobs]
+    if can.of_sequences:
+        found = with_sequences(found)
+        check_sizes_within(dataset.root, info.name, found)
+    return found
 
 
 def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
@@ -183,7 +238,13 @@ def make_plan(
     kept = None if options.overwrite else previous
     from sim2real.conversion.choices import choose
 
-    device, choices = choose(options, kept, model, [source / job.path for job in jobs if job.translate], tell)
+    images = {source / job.path: job for job in jobs if job.translate}
+    read = InputReader(source, Vocabulary.of(info.settings), stat_of, ())
+
+    def read_inputs(image: Path) -> "Inputs":
+        return read(images[image])[0]
+
+    device, choices = choose(options, kept, model, list(images), tell, read_inputs)
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
@@ -227,6 +288,9 @@ def make_plan(
         raise Sim2RealError(message)
     known = {} if options.overwrite else lines
     open_paths = {job.path for job in jobs if not is_done(job, known, present.get)}
+    for group in sequences_of(jobs):
+        if not open_paths.isdisjoint(paths_of := [job.path for job in group]):
+            open_paths.update(paths_of)
     undone = [job for job in jobs if job.path in open_paths or job.follows in open_paths]
     done = known.keys() & paths - {job.path for job in undone}
     kept_aside = {aside(path) for path in done if known[path].aside_sha256}
@@ -252,6 +316,7 @@ def make_plan(
         folders=[] if options.include or options.exclude else list(dataset.tree.folders),
         stale=sorted({*orphans, *stale, *leftovers} - paths),
         warnings=[*dataset.warnings(), *untold_intrinsics(scales, dataset)],
+        read_inputs=read_inputs,
     )
 
 
@@ -290,17 +355,15 @@ def side_of(info: GeneratorInfo) -> Side:
     return "sim" if (info.direction == "sim2real") != swapped else "real"
 
 
-def spread_frames(
-    source: Path, layout: str | None, info: GeneratorInfo, count: int, as_image: Sequence[str] = ()
-) -> list[Path]:
-    """Images of so many frames, evenly spread over those of a dataset that a generator translates.
+def chosen_frames(source: Path, layout: str | None, info: GeneratorInfo, as_image: Sequence[str] = ()) -> list[Frame]:
+    """The frames of a dataset that a generator translates.
 
     Raises:
         DatasetError: There is no such frame.
     """
     dataset = open_dataset(source, layout, as_image)
-    images = [path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate]
-    return [source / image for image in evenly(images, count)]
+    images = {path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate}
+    return [frame for frame in dataset.frames() if frame.image in images]
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
@@ -343,9 +406,12 @@ def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
 
 
 def _own(jobs: list[Job], share: tuple[int, int] | None) -> list[Job]:
-    """Every so many-th image, what follows these, and every so many-th other file: whatever is done already."""
+    """Every so many-th image or sequence, what follows these, and every so many-th other file, done already or not."""
     index, count = share or (0, 1)
-    images = [job for job in jobs if job.translate][index::count]
+    if sequences := sequences_of(jobs):
+        images = [job for sequence in sequences[index::count] for job in sequence]
+    else:
+        images = [job for job in jobs if job.translate][index::count]
     here = {job.path for job in images}
     others = [job for job in jobs if not job.translate and not job.follows][index::count]
     return [*images, *(job for job in jobs if job.follows in here), *others]

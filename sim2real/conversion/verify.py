@@ -1,7 +1,7 @@
 """Is a conversion complete and are its labels untouched? Answered from the files alone."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sim2real.conversion.embedding import Embedding, embeddings
+from sim2real.conversion.inputs import InputCheck
 from sim2real.conversion.manifest import (
     Line,
     Record,
@@ -134,7 +135,9 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     resizer = Resizer(dataset, (record.resize[0], record.resize[1])) if dataset and record.resize else None
     translated = {item.path for item in expected if item.translated}
     inside = embeddings(dataset, translated, record.labelme_image) if dataset else {}
-    check = _Check(out, source, resizer, inside, lines, present, owners)
+    labels = {frame.image: frame.labels for frame in dataset.frames()} if dataset and _sees_labels(lines) else {}
+    inputs = InputCheck(dataset.root, labels) if dataset and labels else None
+    check = _Check(out, source, resizer, inside, inputs, lines, present, owners)
     for done, found in enumerate(in_order(check, expected, _WORKERS), 1):
         problems.extend(found)
         progress("verifying", done, len(expected))
@@ -148,6 +151,10 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         problems=sorted(problems, key=lambda problem: (problem.path, problem.kind)),
         notes=unknown_to_this_version(out, record, lines),
     )
+
+
+def _sees_labels(lines: Mapping[str, Line]) -> bool:
+    return any(line.inputs_sha256 for line in lines.values())
 
 
 def _expected(record: Record, dataset: Dataset | None, lines: dict[str, Line]) -> tuple[list[_Expected], list[str]]:
@@ -167,6 +174,7 @@ class _Check:
     source: Path | None
     resizer: Resizer | None
     embeddings: dict[str, Embedding]
+    inputs: InputCheck | None
     lines: dict[str, Line]
     present: dict[str, int]
     owners: dict[str, str]
@@ -230,6 +238,8 @@ class _Check:
             return
         if line and original != line.source_sha256:
             yield "source", "the source is not what it was when it was converted"
+        if line and line.inputs_sha256 and self.inputs:
+            yield from (("source", said) for said in self.inputs(item.path, line.inputs_sha256))
         try:
             resize = self.resizer(item.path, item.role) if self.resizer else None
         except UnknownError as error:

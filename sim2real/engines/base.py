@@ -1,10 +1,12 @@
 """The contract of an engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -19,6 +21,8 @@ class EngineSettings:
         batch_size: How many pictures most calls bring.
         compile: Sizes (W, H) of pictures that are many enough for the engine to spend a minute on making itself faster.
         calibration: Pictures spread over the dataset, for engines that calibrate themselves; may be empty.
+        read_inputs: The labels of one of these that the generator sees, on its pixels, kind -> array; they are read
+            anew in each call.
     """
 
     device: str
@@ -26,6 +30,7 @@ class EngineSettings:
     batch_size: int = 1
     compile: tuple[tuple[int, int], ...] = ()
     calibration: tuple[Path, ...] = ()
+    read_inputs: "Callable[[Path], Mapping[str, NDArray[Any]]]" = field(default=lambda _path: {})
 
 
 class Engine(Protocol):
@@ -35,9 +40,15 @@ class Engine(Protocol):
     ``notes: tuple[str, ...]`` (none if absent) what the user is to know of it, a line each. A class with the attribute
     ``by_name_only = True`` is never chosen automatically.
 
-    A class with the attribute ``takes_seeds = True`` (False if absent) runs generators that draw at random, too: it is
-    called with a keyword ``seeds``, uint64 (N,), a number for each picture, which alone decides what is drawn for it.
-    One without is called with the images alone, and runs no such generator.
+    Two more attributes of a class say which generators it runs; where they are absent it is called with the images
+    alone, and runs those that need nothing else:
+
+    - ``takes_seeds = True``: it is called with a keyword ``seeds``, uint64 (N,), a number for each picture, which alone
+      decides what a generator draws at random for it.
+    - ``takes_inputs = True``: it is called with a keyword ``inputs``, a mapping that has the generator's kinds of
+      labels (``sim2real.datasets.inputs``), (N, ...), on the pixels of the images. Of generators with a ``context``
+      there are ``past_images`` and ``past_outputs`` too, RGB uint8 (N, j, H, W, 3); those with a ``clip_length`` T are
+      given clips, (N, T, H, W, 3), with labels (N, T, ...).
     """
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode  # the documented way
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from sim2real.networks.capabilities import capabilities
+from sim2real.capabilities import blank_inputs, capabilities
+from sim2real.engines.torch import as_tensors
 
 _SIDE = 256
 
@@ -23,7 +24,7 @@ class Cost:
     """What translating takes for each pixel of a picture.
 
     Attributes:
-        memory: Bytes of feature maps that are held at once, in fp32.
+        memory: Bytes of feature maps that are held at once, in fp32; of a clip, those of all its frames.
         work: Multiplications.
     """
 
@@ -41,10 +42,14 @@ def cost_of(generator: nn.Module) -> Cost:
     side = -(-_SIDE // stride) * stride
     twin = copy.deepcopy(generator).to("meta").eval()
     memory, operations = _Memory(), FlopCounterMode(display=False)
-    more = {"seeds": np.zeros(1, np.uint64)} if capabilities(generator).stochastic else {}
+    can, device = capabilities(generator), torch.device("meta")
+    more: dict[str, Any] = {"seeds": np.zeros(1, np.uint64)} if can.stochastic else {}
+    if can.takes_inputs:
+        more["inputs"] = as_tensors(can, blank_inputs(can, side, side), device)
+    frames = (can.clip_length,) if can.clip_length > 1 else ()
     with torch.inference_mode(), operations, memory:
-        twin(torch.empty(1, 3, side, side, device="meta"), **more)
-    return Cost(memory.peak / side**2, operations.get_total_flops() / 2 / side**2)
+        twin(torch.empty(1, *frames, 3, side, side, device=device), **more)
+    return Cost(memory.peak / side**2, operations.get_total_flops() / 2 / side**2 / can.clip_length)
 
 
 class _Memory(TorchDispatchMode):

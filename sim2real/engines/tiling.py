@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sim2real.capabilities import capabilities
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import conv_transpose2d, normalise, pooled, strips
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import Sim2RealError
-from sim2real.networks.capabilities import capabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,17 +3,19 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sim2real.capabilities import PAST, Capabilities, blank_inputs, capabilities
+from sim2real.datasets.inputs import Inputs
 from sim2real.devices import is_out_of_memory, release_memory, usable_cores
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
-from sim2real.networks.capabilities import capabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,9 +27,11 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class TorchEngine:
     """Runs a generator on whole pictures: padded by reflection to the network's stride, cropped again, never resized.
 
+    Labels that it sees are padded as their pictures are.
+
     Args:
         generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides. What
-            else it says of itself is told by :mod:`sim2real.networks.capabilities`.
+            else it says of itself is told by :mod:`sim2real.capabilities`.
         settings: Device, precision and what is compiled; the same ones give the same bytes in every run.
 
     Attributes:
@@ -39,6 +43,7 @@ class TorchEngine:
     """
 
     takes_seeds = True
+    takes_inputs = True
 
     def __init__(self, generator: nn.Module, settings: EngineSettings) -> None:
         self._can = capabilities(generator)
@@ -57,7 +62,8 @@ class TorchEngine:
         for width, height in settings.compile:
             self._compiled[width, height] = torch.compile(self._generator, dynamic=False)
             try:
-                self(np.zeros((settings.batch_size, height, width, 3), np.uint8))
+                blank = blank_inputs(self._can, height, width, settings.batch_size)
+                self(np.zeros((settings.batch_size, height, width, 3), np.uint8), inputs=blank)
             except OutOfMemoryError:
                 raise
             except Exception as error:  # whatever compilers raise
@@ -67,12 +73,17 @@ class TorchEngine:
 
     @torch.inference_mode()
     def __call__(
-        self, images: "NDArray[np.uint8]", *, seeds: "NDArray[np.uint64] | None" = None
+        self,
+        images: "NDArray[np.uint8]",
+        *,
+        inputs: Inputs = MappingProxyType({}),
+        seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.uint8]":
         """Translate RGB pictures.
 
         Args:
-            images: (N, H, W, 3).
+            images: (N, H, W, 3), or clips, (N, T, H, W, 3), for a generator of clips.
+            inputs: What the generator sees besides, see :class:`sim2real.engines.base.Engine`.
             seeds: A number for each of them, (N,), of which a generator that draws nothing is not told.
 
         Returns:
@@ -82,14 +93,14 @@ class TorchEngine:
             OutOfMemoryError: The device has too little memory.
             Sim2RealError: The network makes values that are not finite.
         """
-        height, width = images.shape[1:3]
-        edges = ((0, 0), (0, -height % self._stride), (0, -width % self._stride), (0, 0))
-        padded = torch.from_numpy(np.pad(images, edges, mode="reflect")).permute(
-            0, 3, 1, 2
-        )  # reflects again if need be
+        height, width = images.shape[-3:-1]
+        padded = torch.from_numpy(_padded(images, self._stride, -3)).movedim(-1, -3)
+        more: dict[str, Any] = {"seeds": seeds} if self._can.stochastic else {}
         try:
             with self._numbers(), self._stream():
-                pixels = self._translate(padded, height, width, **({"seeds": seeds} if self._can.stochastic else {}))
+                if self._can.takes_inputs:
+                    more["inputs"] = as_tensors(self._can, inputs, self._device, self._stride)
+                pixels = self._translate(padded, height, width, **more)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -99,7 +110,7 @@ class TorchEngine:
                 "use a smaller --batch-size, --tile, or --device cpu"
             )
             raise OutOfMemoryError(message) from error
-        return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        return pixels.movedim(-3, -1).contiguous().numpy()
 
     def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  handed on
         """Padded pictures, uint8 (N, 3, H, W) -> translated ones of this size, on the host."""
@@ -108,7 +119,8 @@ class TorchEngine:
         return self._as_pixels(outputs[..., :height, :width]).cpu()
 
     def _as_input(self, images: Tensor) -> Tensor:
-        return images.float().div(127.5).sub(1).contiguous(memory_format=self._layout)
+        values = images.float().div(127.5).sub(1)
+        return values.contiguous(memory_format=self._layout) if values.dim() == 4 else values.contiguous()
 
     def _as_pixels(self, outputs: Tensor) -> Tensor:
         values = outputs.float()
@@ -135,3 +147,30 @@ class TorchEngine:
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
             yield
+
+
+def as_tensors(can: Capabilities, inputs: Inputs, device: torch.device, stride: int = 1) -> dict[str, Tensor]:
+    """What a generator sees besides the images, as an engine is given it -> as the generator is.
+
+    Args:
+        can: Says what it sees.
+        inputs: That, and perhaps more.
+        device: Where the tensors are to be.
+        stride: Height and width are brought to multiples of it, by reflection.
+    """
+    found = {
+        kind: torch.from_numpy(np.ascontiguousarray(_padded(inputs[kind], stride, -2))).to(device)
+        for kind in can.inputs
+    }
+    for kind in PAST if can.context else ():
+        frames = torch.from_numpy(_padded(inputs[kind], stride, -3)).to(device)
+        found[kind] = frames.movedim(-1, -3).float().div(127.5).sub(1).contiguous()
+    return found
+
+
+def _padded(values: "NDArray[Any]", stride: int, axis: int) -> "NDArray[Any]":
+    """Reflected, again if need be, until the stride divides both sides; ``axis`` is that of the height."""
+    edges = [(0, 0)] * values.ndim
+    for place in (axis, axis + 1):
+        edges[place] = (0, -values.shape[place] % stride)
+    return np.pad(values, edges, mode="reflect")

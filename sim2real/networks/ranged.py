@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sim2real.capabilities import PAST
 from sim2real.datasets.inputs import KINDS, VECTORS
 from sim2real.errors import PluginError
 
@@ -44,19 +45,19 @@ class Ranged(nn.Module):
         Args:
             images: What the network takes; or clips (N, T, C, H, W).
             inputs: Labels by kind, of which the network is given what it asks for, see
-                :mod:`sim2real.datasets.inputs`.
+                :mod:`sim2real.datasets.inputs`. One that looks back is given earlier frames, too, those that are in it:
+                see :class:`sim2real.capabilities.Capabilities`.
             more: What it takes besides, handed on as it is.
 
         Raises:
             PluginError: It asks for a label that is not there.
         """
-        if self.kinds:
-            more["inputs"] = self._picked(inputs or {})
+        given = inputs or {}
         if images.dim() == 5 and getattr(self.network, "clip_length", 1) == 1:
-            more |= {"inputs": flattened(more["inputs"])} if self.kinds else {}
-            result = self._call(self.network, images.flatten(0, 1), **more)
+            frames = images.flatten(0, 1)
+            result = self._call(self.network, frames, **self._seen(frames, flattened(self._picked(given))), **more)
             return result.unflatten(0, images.shape[:2]) if self.returns_images else result
-        return self._call(self.network, images, **more)
+        return self._call(self.network, images, **self._seen(images, given), **more)
 
     def features(self, images: Tensor, inputs: Inputs | None = None) -> Sequence[Tensor]:
         """The maps (N, C, h, w) that a generator makes of images on its way, the earliest first.
@@ -67,14 +68,21 @@ class Ranged(nn.Module):
         features: Callable[..., Sequence[Tensor]] | None = getattr(self.network, "features", None)
         if features is None:
             raise PluginError(f"the generator {type(self.network).__name__} has no method features(images)")
-        more = {"inputs": self._picked(inputs or {})} if self.kinds else {}
-        return features(images * self.scale + self.shift, **more)
+        return features(images * self.scale + self.shift, **self._seen(images, inputs or {}))
 
     def _call(self, network: nn.Module, images: Tensor, **more: Any) -> Any:  # noqa: ANN401  as of forward
         if (self.scale, self.shift) == (1.0, 0.0):
             return network(images, **more)
         result = network(images * self.scale + self.shift, **more)
         return (result - self.shift) / self.scale if self.returns_images else result
+
+    def _seen(self, images: Tensor, inputs: Inputs) -> dict[str, dict[str, Tensor]]:
+        """What the network is called with besides these images, by keyword."""
+        seen = self._picked(inputs)
+        if getattr(self.network, "context", 0):
+            none = images.new_empty((images.shape[0], 0, *images.shape[1:]))
+            seen |= {kind: inputs.get(kind, none) * self.scale + self.shift for kind in PAST}
+        return {"inputs": seen} if seen else {}
 
     def _picked(self, inputs: Inputs) -> dict[str, Tensor]:
         if missing := [kind for kind in self.kinds if kind not in inputs]:

@@ -15,9 +15,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sim2real.capabilities import Capabilities
 from sim2real.conversion import ConvertOptions, Progress, make_plan, pipeline, quiet
 from sim2real.conversion.manifest import ManifestWriter, manifest_path
 from sim2real.conversion.pipeline import Pipeline, Tally
+from sim2real.datasets.inputs import Inputs
 from sim2real.files import write_whole
 from sim2real.imageio import decode_picture
 
@@ -29,12 +31,15 @@ Run = Callable[..., Tally]
 class Negative:
     """In place of a generator: turns pictures into their negatives, and remembers what it was given."""
 
+    can = Capabilities()
+
     def __init__(self, streams: int = 1, work: Callable[[], object] = lambda: None) -> None:
         self.streams = streams
         self.shapes: list[tuple[int, ...]] = []
         self._work = work
 
-    def __call__(self, images: Images, paths: list[str]) -> tuple[Images, tuple[str, ...]]:
+    def __call__(self, images: Images, paths: list[str], inputs: Inputs) -> tuple[Images, tuple[str, ...]]:
+        assert not inputs
         assert len(paths) == len(images)
         self.shapes.append(images.shape)
         self._work()

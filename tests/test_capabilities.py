@@ -1,8 +1,8 @@
 import pytest
 from torch import nn
 
+from sim2real.capabilities import Capabilities, capabilities
 from sim2real.errors import PluginError
-from sim2real.networks.capabilities import Capabilities, capabilities
 from sim2real.networks.colour import Variation
 from sim2real.networks.generators import EncoderDecoder
 from sim2real.networks.ranged import Ranged

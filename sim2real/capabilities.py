@@ -1,12 +1,16 @@
 """What a generator says of itself, so that it is run as it has to be: what it draws, sees, and cannot do."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
 
 from sim2real.datasets.inputs import KINDS
 from sim2real.errors import PluginError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PAST: Final = ("past_images", "past_outputs")
 """The inputs that hold earlier frames of a sequence and what became of them."""
@@ -51,7 +55,7 @@ class Capabilities:
         return not self.exportable or self.takes_inputs or self.of_sequences
 
 
-def capabilities(generator: nn.Module, name: str = "") -> Capabilities:
+def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
     """What a generator says of itself.
 
     Args:
@@ -84,4 +88,17 @@ def capabilities(generator: nn.Module, name: str = "") -> Capabilities:
         )
     if found.clip_length > 1 and found.context:
         raise PluginError(f"{who} has both a clip_length and a context: say one of them")
+    return found
+
+
+def blank_inputs(can: Capabilities, height: int, width: int, count: int = 1) -> dict[str, NDArray[Any]]:
+    """Inputs that say nothing, for so many pictures (or clips) of a size, as an engine is given them."""
+    clip = (can.clip_length,) if can.clip_length > 1 else ()
+    found: dict[str, NDArray[Any]] = {}
+    for kind in can.inputs:
+        channels = () if KINDS[kind].channels is None else (KINDS[kind].channels,)
+        nothing = -1 if issubclass(KINDS[kind].dtype, np.integer) else 0
+        found[kind] = np.full((count, *clip, *channels, height, width), nothing, KINDS[kind].dtype)
+    if can.context:
+        found |= dict.fromkeys(PAST, np.zeros((count, can.context, height, width, 3), np.uint8))
     return found

@@ -1,0 +1,122 @@
+"""Single frames of a dataset, translated as in a conversion."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim2real.capabilities import PAST
+from sim2real.conversion.inference import seeds_of
+from sim2real.conversion.plan import evenly
+from sim2real.conversion.sequences import in_order
+from sim2real.errors import DatasetError
+from sim2real.imageio import read_rgb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sim2real.datasets.base import Frame
+    from sim2real.model import Translator
+
+    Picture = NDArray[np.uint8]
+
+
+def glimpses(translate: "Translator", frames: "Sequence[Frame]", count: int) -> "list[Glimpse]":
+    """So many of the frames that a generator translates, evenly spread over them."""
+    if not translate.can.of_sequences:
+        return [Glimpse(translate, [frame], 0) for frame in evenly(frames, count)]
+    places = [(sequence, place) for sequence in in_order(frames) for place in range(len(sequence))]
+    return [Glimpse(translate, sequence, place) for sequence, place in evenly(places, count)]
+
+
+class Glimpse:
+    """A frame before and after.
+
+    Of a generator that looks back, the frames before it are translated, too, as many as it looks at: the first of them
+    as if its sequence began there.
+
+    Args:
+        translate: The generator.
+        sequence: The frames of its sequence, in order.
+        place: Its own among them.
+    """
+
+    def __init__(self, translate: "Translator", sequence: "Sequence[Frame]", place: int) -> None:
+        self._translate = translate
+        self._sequence = sequence
+        self._place = place
+
+    def before(self) -> "Picture":
+        """RGB (H, W, 3)."""
+        return self._sequence[self._place].load_image()
+
+    def after(self) -> "Picture":
+        """RGB (H, W, 3).
+
+        Raises:
+            DatasetError: A label that the generator sees is not there, or frames of a sequence have several sizes.
+        """
+        can, place = self._translate.can, self._place
+        if can.clip_length > 1:
+            first = place - place % can.clip_length
+            piece = list(self._sequence[first : first + can.clip_length])
+            piece += piece[-1:] * (can.clip_length - len(piece))
+            inputs = [self._translate.inputs_of(frame) for frame in piece]
+            clip = {kind: np.stack([each[kind] for each in inputs]) for kind in can.inputs}
+            clip_after: Picture = self._run(_stacked(piece), clip, piece[0])[place - first]
+            return clip_after
+        frames = self._sequence[max(0, place - can.context) : place + 1]
+        images, outputs = _stacked(frames), list["Picture"]()
+        for number, frame in enumerate(frames):
+            inputs_of_one: dict[str, Any] = dict(self._translate.inputs_of(frame))
+            if number:
+                inputs_of_one |= zip(PAST, (images[:number], np.stack(outputs)), strict=True)
+            outputs.append(self._run(images[number], inputs_of_one, frame))
+        return outputs[-1]
+
+    def _run(self, images: "Picture", inputs: "Mapping[str, NDArray[Any]]", first: "Frame") -> "Picture":
+        return self._translate(images, inputs=inputs, seeds=seeds_of([first.image]))
+
+
+class Loose(Glimpse):
+    """An image that is of no dataset, before and after.
+
+    Args:
+        translate: The generator.
+        image: Its file.
+
+    Raises:
+        DatasetError: The generator sees labels.
+    """
+
+    def __init__(self, translate: "Translator", image: Path) -> None:
+        if kinds := translate.can.inputs:
+            message = f"{image}: the generator '{translate.info.name}' needs '{kinds[0]}', and an image alone has none"
+            raise DatasetError(f"{message}; name the dataset that it is of")
+        self._image = image
+        self._length = translate.can.clip_length
+        super().__init__(translate, [], 0)
+
+    def before(self) -> "Picture":
+        """RGB (H, W, 3)."""
+        return read_rgb(self._image)
+
+    def after(self) -> "Picture":
+        """RGB (H, W, 3)."""
+        image, seeds = self.before(), seeds_of([self._image.name])
+        if self._length > 1:
+            image = np.stack([image] * self._length)
+            first: Picture = self._translate(image, seeds=seeds)[0]
+            return first
+        return self._translate(image, seeds=seeds)
+
+
+def _stacked(frames: "Sequence[Frame]") -> "Picture":
+    images = [frame.load_image() for frame in frames]
+    for frame, image in zip(frames, images, strict=True):
+        if image.shape != images[0].shape:
+            message = f"{frames[0].image} and {frame.image} are of one sequence and of several sizes"
+            raise DatasetError(f"{message}; the generator looks at several frames of a sequence")
+    return np.stack(images)

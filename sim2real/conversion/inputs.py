@@ -1,0 +1,156 @@
+"""Labels that the generator sees with each frame: whether they are there, what they are, and whether they changed."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sim2real.conversion.carry import SourceError, unreadable
+from sim2real.datasets.base import Frame
+from sim2real.datasets.inputs import Inputs, read_input
+from sim2real.datasets.vocabulary import Vocabulary
+from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.files import sha256_of
+
+if TYPE_CHECKING:
+    from sim2real.conversion.jobs import Job
+
+Stat = tuple[int, int] | None
+_SHOWN = 3
+
+
+class LabelFile(NamedTuple):
+    """The file of a label: its path, and its size and time of change when the plan was made."""
+
+    path: str
+    stat: Stat
+
+
+def label_files(
+    root: Path,
+    who: str,
+    kinds: Collection[str],
+    frames: Mapping[str, Frame],
+    stat_of: Callable[[str], Stat],
+) -> dict[str, dict[str, LabelFile]]:
+    """For each image the files of its labels, by kind.
+
+    Args:
+        root: The dataset.
+        who: The name of the generator.
+        kinds: What it sees.
+        frames: The frames to translate, by their images.
+        stat_of: Size and time of change of a file.
+
+    Raises:
+        DatasetError: Some frames lack a label.
+    """
+    for kind in kinds:
+        if lacking := [image for image, frame in frames.items() if kind not in frame.labels]:
+            shown = ", ".join(lacking[:_SHOWN]) + (" ..." if len(lacking) > _SHOWN else "")
+            raise DatasetError(
+                f"{root}: the generator '{who}' needs '{kind}', and {len(lacking)} of {len(frames)} frames have none, "
+                f"e.g. {shown}; leave them out with --exclude, or name another model"
+            )
+    known = cache(lambda path: stat_of(f"{root}/{path}"))  # of several frames one file may tell
+    return {
+        image: {kind: LabelFile(path, known(path)) for kind in kinds if (path := frame.labels[kind])}
+        for image, frame in frames.items()
+    }
+
+
+class InputReader:
+    """Reads what the generator sees with each frame, and notes which bytes it was.
+
+    Args:
+        root: The dataset.
+        vocabulary: Of the training.
+        stat_of: Size and time of change of a file.
+        jobs: The frames to translate; a file that tells of several of them is hashed once.
+    """
+
+    def __init__(
+        self, root: Path, vocabulary: Vocabulary, stat_of: Callable[[str], Stat], jobs: Iterable["Job"]
+    ) -> None:
+        self._root = root
+        self._vocabulary = vocabulary
+        self._stat_of = stat_of
+        claims = Counter(file.path for job in jobs for file in job.inputs.values())
+        self._shared = {path for path, count in claims.items() if count > 1}
+        self._known: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, job: "Job") -> tuple[Inputs, dict[str, str]]:
+        """The labels of a frame on the pixels of its image, and the SHA-256 of their files, by kind.
+
+        Raises:
+            SourceError: A file cannot be read, or is not what it was when the plan was made.
+            DatasetError: A label is damaged.
+            ImageError: It is a damaged image.
+        """
+        if job.frame is None:
+            return {}, {}
+        inputs, digests = {}, {}
+        for kind, file in job.inputs.items():
+            self._require_unchanged(kind, file)
+            try:
+                inputs[kind] = read_input(job.frame, kind, self._vocabulary)
+            except OSError as error:
+                raise unreadable(error) from error
+            digests[kind] = self._digest(file.path)
+            self._require_unchanged(kind, file)
+        return inputs, digests
+
+    def _require_unchanged(self, kind: str, file: LabelFile) -> None:
+        if file.stat is None or self._stat_of(f"{self._root}/{file.path}") != file.stat:
+            raise SourceError(f"its '{kind}', {file.path}, changed during the conversion")
+
+    def _digest(self, path: str) -> str:
+        if path not in self._shared:
+            return self._sha256(path)
+        with self._lock:
+            if path not in self._known:
+                self._known[path] = self._sha256(path)
+            return self._known[path]
+
+    def _sha256(self, path: str) -> str:
+        try:
+            return sha256_of(self._root / path)
+        except OSError as error:
+            raise unreadable(error) from error
+
+
+class InputCheck:
+    """Tells which files of labels are not what they were when their frames were translated.
+
+    Args:
+        root: The dataset.
+        labels: For each image its labels, kind -> path.
+    """
+
+    def __init__(self, root: Path, labels: Mapping[str, Mapping[str, str]]) -> None:
+        self._root = root
+        self._labels = labels
+        self._sha256 = cache(self._sha256_of)
+
+    def __call__(self, image: str, digests: Mapping[str, str]) -> list[str]:
+        """What is wrong with the labels of a frame, a phrase each.
+
+        Args:
+            image: Its image.
+            digests: Of the files that were used, by kind.
+        """
+        labels = self._labels.get(image, {})
+        return [
+            f"its '{kind}', {labels.get(kind, 'gone')}, is not what the generator saw when it was converted"
+            for kind, digest in digests.items()
+            if kind not in labels or self._sha256(labels[kind]) != digest
+        ]
+
+    def _sha256_of(self, path: str) -> str:
+        try:
+            return sha256_of(self._root / path)
+        except (OSError, Sim2RealError):
+            return ""

@@ -1,0 +1,96 @@
+"""Frames that are translated in order, since the generator looks at several of a sequence.
+
+A sequence is done as a whole, by one process, and again from its start if any of it is not done or not as it was: so
+what a killed conversion ends in is what it would have been. Loose images are sequences of one, and where the indices of
+a layout count the frames of a video, a gap begins a new sequence.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim2real.errors import DatasetError, ImageError
+from sim2real.imageio import read_header
+
+if TYPE_CHECKING:
+    from sim2real.conversion.jobs import Job
+    from sim2real.datasets.base import Frame
+
+
+def in_order(frames: Iterable["Frame"]) -> list[list["Frame"]]:
+    """Frames of a dataset by sequence, each in its order."""
+    named: dict[str, list[Frame]] = {}
+    sequences: list[list[Frame]] = []
+    for frame in frames:
+        if frame.sequence:
+            named.setdefault(frame.sequence, []).append(frame)
+        else:
+            sequences.append([frame])
+    for several in named.values():
+        before = None
+        for frame in sorted(several, key=lambda frame: (frame.index, frame.image)):
+            consecutive = getattr(frame.dataset and frame.dataset.adapter, "consecutive", False)
+            if before is None or (consecutive and frame.index > before + 1):
+                sequences.append([])
+            sequences[-1].append(frame)
+            before = frame.index
+    return sequences
+
+
+def with_sequences(jobs: Sequence["Job"]) -> list["Job"]:
+    """The files of a conversion, each frame with what tells its sequence; those to translate know their frames."""
+    of_frames = {job.frame.image: job for job in jobs if job.frame}
+    told: dict[str, str] = {}
+    for frames in in_order(job.frame for job in jobs if job.frame):
+        digest = _digest(of_frames[frame.image] for frame in frames)
+        told |= {frame.image: digest for frame in frames}
+    return [replace(job, sequence=told.get(job.path, "")) for job in jobs]
+
+
+def sequences_of(jobs: Iterable["Job"]) -> list[list["Job"]]:
+    """The frames among the files by sequence, each in its order; none where each is translated by itself."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.sequence:
+            groups.setdefault(job.sequence, []).append(job)
+    return [sorted(group, key=_place) for group in groups.values()]
+
+
+def check_sizes_within(root: Path, who: str, jobs: Iterable["Job"]) -> None:
+    """Make sure that the frames of a sequence have one size.
+
+    Args:
+        root: The dataset.
+        who: The name of the generator.
+        jobs: The files.
+
+    Raises:
+        DatasetError: Those of one have several.
+    """
+    for group in sequences_of(jobs):
+        sizes: dict[tuple[int, int], str] = {}
+        for job in group if len(group) > 1 else ():
+            try:
+                header = read_header(root / job.path)
+            except ImageError:  # whoever decodes it will say so
+                continue
+            sizes.setdefault((header.width, header.height), job.path)
+        if len(sizes) > 1:
+            told = ", ".join(f"{path} is {width}x{height}" for (width, height), path in list(sizes.items())[:2])
+            raise DatasetError(
+                f"{root}: the generator '{who}' looks at several frames of a sequence, and those of one have several "
+                f"sizes ({told}); leave out one kind with --exclude"
+            )
+
+
+def _place(job: "Job") -> tuple[int, str]:
+    return (job.frame.index if job.frame else 0), job.path
+
+
+def _digest(group: Iterable["Job"]) -> str:
+    """Of all that decides what becomes of a sequence: another frame, or another byte in one, and it is another."""
+    told = [(job.path, job.stat, sorted(job.inputs.items())) for job in group]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
