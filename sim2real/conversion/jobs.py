@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
+from types import MappingProxyType
+from typing import Final
 
 from sim2real.conversion.carry import mode_of
 from sim2real.conversion.embedding import Embedding
@@ -17,6 +19,7 @@ from sim2real.datasets.resizing import Size
 from sim2real.errors import DatasetError
 
 _SHOWN = 3
+_NONE: Final[Mapping[str, LabelFile]] = MappingProxyType({})  # one for all: there may be a million files
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Job:
     resize: Resize | None = None
     embedding: Embedding | None = None
     frame: Frame | None = None
-    inputs: Mapping[str, LabelFile] = field(default_factory=dict)
+    inputs: Mapping[str, LabelFile] = field(default_factory=lambda: _NONE)
     sequence: str = ""
 
     @property

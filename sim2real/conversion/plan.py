@@ -42,7 +42,6 @@ from sim2real.stored import told_unknown
 
 if TYPE_CHECKING:
     from sim2real.conversion.trial import ReadInputs
-    from sim2real.datasets.inputs import Inputs
 T = TypeVar("T")
 
 
@@ -237,14 +236,11 @@ def make_plan(
     previous = read_record(out)
     kept = None if options.overwrite else previous
     from sim2real.conversion.choices import choose
+    from sim2real.conversion.trial import no_inputs
 
-    images = {source / job.path: job for job in jobs if job.translate}
-    read = InputReader(source, Vocabulary.of(info.settings), stat_of, ())
-
-    def read_inputs(image: Path) -> "Inputs":
-        return read(images[image])[0]
-
-    device, choices = choose(options, kept, model, list(images), tell, read_inputs)
+    images = [source / job.path for job in jobs if job.translate]
+    read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
+    device, choices = choose(options, kept, model, images, tell, read_inputs)
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
@@ -318,6 +314,12 @@ def make_plan(
         warnings=[*dataset.warnings(), *untold_intrinsics(scales, dataset)],
         read_inputs=read_inputs,
     )
+
+
+def _input_reader(source: Path, info: GeneratorInfo, jobs: Sequence[Job]) -> "ReadInputs":
+    """What reads the labels of an image that the generator sees."""
+    read, by_path = InputReader(source, Vocabulary.of(info.settings), stat_of, ()), {job.path: job for job in jobs}
+    return lambda image: read(by_path[image.relative_to(source).as_posix()])[0]
 
 
 def encoding_of(options: ConvertOptions, model: Path, info: GeneratorInfo) -> Encoding:

@@ -1,7 +1,7 @@
 """Is a conversion complete and are its labels untouched? Answered from the files alone."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -135,8 +135,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     resizer = Resizer(dataset, (record.resize[0], record.resize[1])) if dataset and record.resize else None
     translated = {item.path for item in expected if item.translated}
     inside = embeddings(dataset, translated, record.labelme_image) if dataset else {}
-    labels = {frame.image: frame.labels for frame in dataset.frames()} if dataset and _sees_labels(lines) else {}
-    inputs = InputCheck(dataset.root, labels) if dataset and labels else None
+    inputs = _input_check(dataset) if dataset and any(line.inputs_sha256 for line in lines.values()) else None
     check = _Check(out, source, resizer, inside, inputs, lines, present, owners)
     for done, found in enumerate(in_order(check, expected, _WORKERS), 1):
         problems.extend(found)
@@ -153,8 +152,8 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     )
 
 
-def _sees_labels(lines: Mapping[str, Line]) -> bool:
-    return any(line.inputs_sha256 for line in lines.values())
+def _input_check(dataset: Dataset) -> InputCheck:
+    return InputCheck(dataset.root, {frame.image: frame.labels for frame in dataset.adapter.frames(dataset.tree)})
 
 
 def _expected(record: Record, dataset: Dataset | None, lines: dict[str, Line]) -> tuple[list[_Expected], list[str]]:

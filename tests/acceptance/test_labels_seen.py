@@ -1,0 +1,73 @@
+"""A generator of somebody's plugin that sees depth, as its user meets it."""
+
+import importlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+PLUGIN = """
+from sim2real import hookimpl
+
+@hookimpl
+def register_generators(register):
+    register("haze", "haze_network:Haze", summary="fog by depth")
+"""
+NETWORK = """
+import torch
+from torch import nn
+
+class Haze(nn.Module):
+    inputs = ("depth",)
+    stride = 4
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.density = nn.Parameter(torch.tensor(0.005))
+
+    def forward(self, images, inputs):
+        share = (inputs["depth"] * self.density).clamp(0, 1)
+        return images * (1 - share) + share
+"""
+
+
+def test_a_plugin_that_sees_depth_converts_verifies_and_exports(
+    cli: Cli,
+    *,
+    site: Path,
+    install: Callable[..., None],
+    write_vkitti: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from sim2real.model import GeneratorInfo, save_generator
+
+    install("haze", PLUGIN)
+    (site / "haze_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(site)
+    network = importlib.import_module("haze_network").Haze(3, 3)
+    info = GeneratorInfo("haze", {}, (-1.0, 1.0), "sim2real", "default", {}, "none", "0.1.0")
+    save_generator(tmp_path / "haze.safetensors", network, info)
+    write_vkitti(tmp_path / "source")
+    of_model = ("--model", "haze.safetensors", "--device", "cpu")
+    done = cli("convert", "source", "out", *of_model, path=site, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in (tmp_path / "out/.sim2real/manifest.jsonl").read_text().splitlines()]
+    assert sum("inputs_sha256" in line for line in told) == 6
+    depth = min((tmp_path / "source").rglob("depth_*.png"))
+    depth.write_bytes(max((tmp_path / "source").rglob("depth_*.png")).read_bytes())
+    done = cli("verify", "out", path=site, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "its 'depth', " in done.stdout + done.stderr
+    done = cli("export", "haze.safetensors", "haze.onnx", path=site, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "besides, on the same pixels: depth" in done.stdout
+    depth.unlink()
+    done = cli("convert", "source", "other", *of_model, path=site, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the generator 'haze' needs 'depth', and 1 of 6 frames have none" in done.stderr
+    assert done.stderr.count("\n") == 1
