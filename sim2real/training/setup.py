@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from sim2real.augment import Augment
+from sim2real.capabilities import capabilities
 from sim2real.config import Component, Config, Schedule
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import adversarial
@@ -39,6 +40,8 @@ def _build(kind: str, component: Component, *sizes: object, place: str = "") -> 
     network: nn.Module = registry().create(
         f"{kind}s", component.name, *sizes, options=component.options, place=f"{place or kind}.options"
     )
+    if kind == "generator":
+        capabilities(network, component.name)
     return network
 
 
