@@ -118,7 +118,8 @@ def build_method(
             ranged.to(device)
         in_fastest_layout(network, device)
         # what compilers make of spectral norm keeps vectors for the backward pass that the next pass changes in place
-        if compiled and (returns_images or not config.critic.spectral_norm):
+        is_graph = getattr(network, "exportable", True)
+        if compiled and is_graph and (returns_images or not config.critic.spectral_norm):
             compile_network(ranged)
         return ranged
 

@@ -200,6 +200,7 @@ def test_a_method_of_clips_that_uses_the_flow(
     assert results[0] == results[1]
     assert not (tmp_path / "whole/real2sim.safetensors").exists()
     refused(train(cli, site, tmp_path / "no", sides, *named, "pool=9"), "pool: the method 'steady' has no use for it")
+    require(cli("convert", town / "sim", tmp_path / "out", "--model", tmp_path / "whole", path=site))
 
 
 def test_a_generator_that_sees_the_depth(
@@ -218,3 +219,6 @@ def test_a_generator_that_sees_the_depth(
         "the network G_sim2real (Hazy) needs 'depth' of the real images, and 5 of 5 have none",
     )
     require(train(cli, site, tmp_path / "cycle", [town / "sim", town / "real"], *named, steps=2))
+    require(cli("convert", town / "sim", tmp_path / "out", "--model", run, path=site))
+    require(cli("verify", tmp_path / "out", path=site))
+    require(cli("export", run, tmp_path / "hazy.onnx", path=site))

@@ -8,7 +8,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sim2real.config import resolve
-from sim2real.methods.base import Batch
+from sim2real.errors import PluginError, SettingsError, UnknownNameError
+from sim2real.methods.base import Batch, MethodSettings, Networks
+from sim2real.methods.cyclegan import CycleGAN
 from sim2real.registry import registry
 from sim2real.training import Progress, Trainer
 from sim2real.training.data import as_floats
@@ -87,3 +89,49 @@ def test_nobody_waits_for_the_device_of_an_average() -> None:
         for _ in range(2):
             average.update_parameters(network)
     assert not across
+
+
+def test_further_networks_are_built_by_their_names(monkeypatch: pytest.MonkeyPatch, tiny: list[str]) -> None:
+    built = {}
+
+    class Taught(CycleGAN):
+        reads = frozenset({*(CycleGAN.reads or ()), "networks"})
+
+        def __init__(self, networks: Networks, settings: MethodSettings, **options: Any) -> None:
+            super().__init__(networks, settings, **options)
+            built.update({name: networks.build(name) for name in ("teacher", "judge")})
+
+    monkeypatch.setattr("sim2real.methods.cyclegan.CycleGAN", Taught)
+    named = ["networks.teacher.name=resnet", "networks.teacher.options={width=4, blocks=1}"]
+    config = resolve(sets=[*tiny, *named, "networks.judge.name=patch", "networks.judge.options={width=4}"])
+    build_method(config, "cpu", "fp32")
+    images = torch.zeros(1, 3, 32, 32)
+    assert built["teacher"](images).shape == images.shape
+    assert built["judge"](images).shape == (1, 1, 2, 2)
+    with pytest.raises(
+        SettingsError, match=r"networks\.judge: the method 'cyclegan' needs this network"
+    ):
+        build_method(resolve(sets=[*tiny, *named]), "cpu", "fp32")
+    with pytest.raises(UnknownNameError, match=r"networks\.teacher\.name: no generator is called 'resnut'"):
+        resolve(sets=["networks.teacher.name=resnut"])
+    assert resolve(sets=[*named, "networks.teacher.name=encoder-decoder"]).networks["teacher"].options == {}
+
+
+def test_losses_that_the_method_does_not_compute_for_are_refused(tiny: list[str]) -> None:
+    more = [*tiny, "method.name=cut", "losses.identity=0"]
+    with pytest.raises(
+        SettingsError, match=r"losses\.cycle: it needs 'cycled_sim', which the method 'cut' do"
+    ):
+        build_method(resolve(sets=more), "cpu", "fp32")
+    with pytest.raises(SettingsError, match=r"losses\.identity: it needs 'identity_sim', which the method 'cut'"):
+        build_method(resolve(sets=[*tiny, "method.name=cut", "losses.cycle=0"]), "cpu", "fp32")
+
+
+def test_the_words_of_earlier_versions_are_refused_with_the_new_ones(
+    monkeypatch: pytest.MonkeyPatch, tiny: list[str]
+) -> None:
+    monkeypatch.setattr("sim2real.losses.Identity.needs_identity", True, raising=False)
+    with pytest.raises(
+        PluginError, match=r"has needs_identity, which is now needs = \('identity_sim', 'iden"
+    ):
+        build_method(resolve(sets=[*tiny, "losses.identity=1"]), "cpu", "fp32")
