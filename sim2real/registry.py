@@ -47,6 +47,11 @@ class Entry:
     summary: str
     owner: str
 
+    @property
+    def label(self) -> str:
+        """What it is, for messages."""
+        return f"{_noun(self.kind)} '{self.name}' of plugin '{self.owner}'"
+
     def load(self) -> Any:  # noqa: ANN401  what a target is depends on its kind
         """Import the target; a recipe's is its text.
 
@@ -59,11 +64,7 @@ class Entry:
                 return importlib.resources.files(module_name).joinpath(attribute).read_text("utf-8")
             return attrgetter(attribute)(importlib.import_module(module_name))
         except (Exception, SystemExit) as error:
-            message = (
-                f"{_noun(self.kind)} '{self.name}' of plugin '{self.owner}' cannot be loaded from "
-                f"{self.target}: {_one_line(error)}"
-            )
-            raise PluginError(message) from error
+            raise PluginError(f"{self.label} cannot be loaded from {self.target}: {one_line(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Registry:
                     f"{place}.{option}: '{name}' takes no such option; {hint}accepted: {', '.join(accepted) or 'none'}"
                 )
                 raise SettingsError(message)
-        if missing := [option for option in _required_options(target) if option not in options]:
+        if missing := [option for option in needed_options(target) if option not in options]:
             raise SettingsError(f"{place}: '{name}' needs {' and '.join(missing)}, which nobody gave")
         _require_types(target, options, place)
         return target(*args, **options)
@@ -196,8 +197,8 @@ def accepted_options(target: Callable[..., object]) -> list[str] | None:
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
-def _required_options(target: Callable[..., object]) -> list[str]:
-    """Those of them that have no default."""
+def needed_options(target: Callable[..., object]) -> list[str]:
+    """Those of its keyword-only arguments that have no default."""
     parameters = inspect.signature(target).parameters.values()
     return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
 
@@ -272,7 +273,7 @@ def registry() -> Registry:
         try:
             found.add(point.load(), info)
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a plugin fails with, the program goes on
-            found.failures.append(Failure(info.name, info.distribution, _one_line(error)))
+            found.failures.append(Failure(info.name, info.distribution, one_line(error)))
     return found
 
 
@@ -280,5 +281,6 @@ def _noun(kind: str) -> str:
     return "loss" if kind == "losses" else kind.removesuffix("s")
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The kind of an error and what it says, in a line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

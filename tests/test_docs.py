@@ -248,6 +248,13 @@ def test_the_plugins_of_the_readme_are_found_and_can_be_imported(packages: Path,
     succeed(cli("plugins", "check", path=packages))
 
 
+def test_the_test_of_the_readmes_plugin_passes(packages: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    folder = packages.parent / "sim2real-spectral" / "tests"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}", str(folder)]
+    assert "1 passed" in succeed(subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True))
+
+
 @pytest.fixture
 def acme(tmp_path: Path) -> Path:
     """Frames of two cameras as the README's AcmeSim would export them, one without a mask."""

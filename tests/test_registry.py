@@ -84,7 +84,13 @@ def test_other_commands_report_broken_plugins_and_go_on(cli: Cli, broken_site: P
 
 
 def test_check_imports_every_target_and_names_the_failures(cli: Cli, install: Install, site: Path) -> None:
-    install("hollow", offering(critic("hollow", "no_such_package.networks:Critic"), critic("fine")))
+    install(
+        "hollow",
+        offering(
+            critic("hollow", "no_such_package.networks:Critic"),
+            critic("fine", "sim2real.networks.discriminators:Patch"),
+        ),
+    )
     install("stopping", offering(critic("stopping", "stopping_network:Critic")))
     (site / "stopping_network.py").write_text("raise SystemExit(0)")
     install("wordy", offering(critic("settings", "wordy_recipes:bad.toml"), hook="recipes"))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sim2real.errors import PluginError
-from sim2real.registry import KINDS, Entry, Plugin, registry
+from sim2real.registry import BUILTIN, KINDS, Entry, Plugin, one_line, registry
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -52,7 +52,11 @@ def list_plugins(as_json: Json = False) -> None:
 
 @command.command()
 def check(as_json: Json = False) -> None:
-    """Import everything that the plugins offer; exit 1 if anything cannot be used."""
+    """Import everything that the plugins offer and try what needs no data; exit 1 if anything cannot be used.
+
+    Networks, losses, metrics and engines of plugins are tried on drawn pictures, as far as they need no options or
+    files; layouts are looked at for misspelt names.
+    """
     found = registry()
     problems = [f"plugin '{failure.plugin}' is left out: {failure.error}" for failure in found.failures]
     problems += found.clashes.values()
@@ -90,16 +94,23 @@ def _provides(plugin: Plugin) -> dict[str, list[str]]:
 
 def _problem(entry: Entry) -> str | None:
     from sim2real.datasets.contract import adapter_of
+    from sim2real.testing.entries import check_entry
 
     try:
         if entry.kind == "datasets":
             adapter_of(entry)
         elif entry.kind == "recipes":
             tomllib.loads(entry.load())
-        else:
+        elif entry.owner == BUILTIN:
             entry.load()
+        else:
+            check_entry(entry)
     except PluginError as error:
         return str(error)
     except tomllib.TOMLDecodeError as error:
-        return f"recipe '{entry.name}' of plugin '{entry.owner}' is no TOML: {error}"
+        return f"{entry.label} is no TOML: {error}"
+    except AssertionError as error:
+        return f"{entry.label} does not keep its contract: {error}"
+    except Exception as error:  # noqa: BLE001  whatever it fails with, the others are checked
+        return f"{entry.label} fails: {one_line(error)}"
     return None

@@ -21,7 +21,7 @@ def adapter_of(entry: "Entry") -> type[Adapter]:
     Raises:
         PluginError: It cannot be imported, or does not keep the contract.
     """
-    return adopted(entry.load(), f"dataset '{entry.name}' of plugin '{entry.owner}'")
+    return adopted(entry.load(), entry.label)
 
 
 def adopted(layout: Any, whose: str) -> type[Adapter]:  # noqa: ANN401  whatever a plugin names

@@ -178,6 +178,3 @@ def test_check_and_open_name_what_is_misspelt(grow: Any, install: Any, site: Pat
     folder = grow("images")
     named = cli("inspect", folder, "--dataset", "acme", path=site)
     assert (named.returncode, named.stderr.count("\n"), told in named.stderr) == (1, 1, True)
-    seen = cli("inspect", folder, path=site)
-    assert (seen.returncode, "'acme' of plugin 'acme' was left out" in seen.stdout) == (0, True)
-    assert "(plugin acme)" in cli("datasets", path=site).stdout

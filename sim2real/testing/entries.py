@@ -1,0 +1,45 @@
+"""Whether what is offered under a name keeps its contract, as far as that needs no data."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from sim2real.errors import PluginError, Sim2RealError
+from sim2real.registry import needed_options
+
+if TYPE_CHECKING:
+    from sim2real.registry import Entry
+
+_CHECKS: Final[Mapping[str, str]] = {
+    "generators": "check_generator",
+    "discriminators": "check_discriminator",
+    "losses": "check_loss",
+    "metrics": "check_metric",
+    "engines": "check_engine",
+}
+_NEARNESS_BY_NAME: Final = 25
+
+
+def check_entry(entry: "Entry") -> None:
+    """Make sure that what an entry offers keeps its contract, with the options that it has by itself.
+
+    What cannot be made without options, files or devices that are not here is passed over: it says so to whoever uses
+    it.
+
+    Raises:
+        AssertionError: It does not.
+        PluginError: It cannot be imported.
+    """
+    target = entry.load()
+    if entry.kind not in _CHECKS or needed_options(target):
+        return
+    check: Callable[..., None] = getattr(import_module("sim2real.testing"), _CHECKS[entry.kind])
+    more: dict[str, Any] = {}
+    if entry.kind == "engines" and getattr(target, "by_name_only", False):
+        more["decibels"] = _NEARNESS_BY_NAME
+    try:
+        check(target, **more)
+    except PluginError as error:
+        raise AssertionError(str(error)) from error
+    except Sim2RealError:
+        return
