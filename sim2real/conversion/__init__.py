@@ -47,7 +47,7 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
 from sim2real.conversion.plan import Plan, Survey, make_plan, survey
-from sim2real.conversion.shares import at_work, door, has_company
+from sim2real.conversion.shares import at_work, door, has_company, is_taken
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
 from sim2real.datasets.base import STATE_FOLDER
@@ -65,10 +65,13 @@ __all__ = [
     "Plan",
     "Problem",
     "Progress",
+    "Survey",
     "VerifyReport",
     "convert",
+    "is_taken",
     "make_plan",
     "quiet",
+    "survey",
     "verify",
 ]
 

@@ -172,6 +172,20 @@ def at_work(out: Path) -> list[Path]:
     return [path for path in (manifest_path(out), *part_paths(out)) if _is_held(path)]
 
 
+def is_taken(out: Path, share: tuple[int, int]) -> bool:
+    """Whether a process holds a share, or the file system has not noticed yet that it is lost.
+
+    Args:
+        out: The converted dataset.
+        share: Its number, from 0, and how many share the work.
+    """
+    part = part_path(out, share)
+    if not part.exists():
+        return False
+    with door(out):
+        return part in at_work(out)
+
+
 def has_company(out: Path, share: tuple[int, int] | None) -> bool:
     """Whether others are at work already who share it with this process; to be asked by who holds the door.
 

@@ -1,5 +1,8 @@
+import ast
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +19,6 @@ from sim2real.imageio import encode_png
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = ("conversion", "datasets.base", "datasets.labels", "engines.base", "errors", "imageio", "metrics.base")
 FIRST_PARTY = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 
@@ -159,21 +161,39 @@ def test_the_scaffolds_templates_are_in_the_wheel(tmp_path: Path) -> None:
     assert {path for path in templates if "__pycache__" not in path} <= set(zipfile.ZipFile(wheel).namelist())
 
 
+def public() -> set[str]:
+    """The modules of CONTRIBUTING's table."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = text[text.index("| module | what for |") :].partition("\n\n")[0]
+    return set(re.findall(r"`(sim2real[\w.]*)`", table))
+
+
+def imported(source: str) -> set[str]:
+    """The modules of sim2real that a source imports from, wherever in it."""
+    nodes = list(ast.walk(ast.parse(source)))
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    named |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name for name in named if name.partition(".")[0] == "sim2real"}
+
+
 @pytest.mark.parametrize("package", FIRST_PARTY, ids=lambda path: path.name)
 def test_first_party_plugins_use_nothing_but_the_public_contract(package: Path) -> None:
-    public = {"sim2real", *(f"sim2real.{name}" for name in PUBLIC)}
-    if package.name == "sim2real-ray":  # a front end of convert, beside sim2real's own
-        inner = (
-            "conversion.manifest",
-            "conversion.plan",
-            "conversion.shares",
-            "cli.console",
-            "cli.convert",
-            "cli.settings",
-        )
-        public |= {f"sim2real.{name}" for name in inner}
-    for source in (package / "src").rglob("*.py"):
-        lines = [line.split() for line in source.read_text().splitlines()]
-        imported = {line[1] for line in lines if line[:1] in (["import"], ["from"]) and line[1].startswith("sim2real")}
-        own = {name for name in imported if name.startswith(package.name.replace("-", "_"))}
-        assert imported - own <= public
+    sources = list((package / "src").rglob("*.py"))
+    assert sources
+    for source in sources:
+        assert imported(source.read_text("utf-8")) <= public(), source
+
+
+def test_what_is_scaffolded_uses_nothing_but_the_public_contract() -> None:
+    templates = list((ROOT / "sim2real/scaffold/templates").rglob("*.py.tmpl"))
+    assert templates
+    for template in templates:
+        assert imported(template.read_text("utf-8").replace("$", "")) <= public(), template
+
+
+def test_the_public_modules_are_there_and_the_contract_itself_is_quick_to_import() -> None:
+    for name in public():
+        assert importlib.util.find_spec(name), name
+    code = "import sim2real.hookspecs, sim2real.testing, sys; print({'torch', 'numpy', 'cv2'} & sys.modules.keys())"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert succeed(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)) == "set()\n"

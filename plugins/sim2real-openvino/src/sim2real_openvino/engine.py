@@ -14,9 +14,8 @@ import torch
 from torch import nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # documented, but not declared as exported
 
-from sim2real import Sim2RealError
+from sim2real import OutOfMemoryError, SettingsError, Sim2RealError
 from sim2real.engines.base import EngineSettings
-from sim2real.errors import OutOfMemoryError, SettingsError
 from sim2real_openvino.discreet import openvino as ov
 from sim2real_openvino.discreet import ops
 

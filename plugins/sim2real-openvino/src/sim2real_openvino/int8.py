@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from sim2real import Sim2RealError
+from sim2real import ImageError, Sim2RealError
 from sim2real.engines.base import EngineSettings
-from sim2real.errors import ImageError
 from sim2real.imageio import read_rgb
 from sim2real_openvino.engine import OpenVinoEngine
 

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from sim2real import Sim2RealError
-from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, quiet
-from sim2real.conversion.manifest import part_path
-from sim2real.conversion.plan import survey
-from sim2real.conversion.shares import at_work, door
+from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, is_taken, quiet, survey
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -103,7 +100,7 @@ def _convert_share(
             told[stage] = time.monotonic()
             board.tell.remote(share[0], stage, done, total)
 
-    _wait_for_predecessor(part_path(out, share), out)
+    _wait_for_predecessor(out, share)
     try:
         summary = convert(source, out, replace(options, share=share), tell, tell=board.say.remote)
     except Sim2RealError as error:
@@ -112,13 +109,10 @@ def _convert_share(
     return summary
 
 
-def _wait_for_predecessor(part: Path, out: Path) -> None:
+def _wait_for_predecessor(out: Path, share: tuple[int, int]) -> None:
     """A worker whose machine is lost may hold its share until its file system notices."""
     end = time.monotonic() + _LEASE
-    while part.exists() and time.monotonic() < end:
-        with door(out):
-            if part not in at_work(out):
-                return
+    while is_taken(out, share) and time.monotonic() < end:
         time.sleep(1)
 
 

@@ -8,9 +8,17 @@ from typing import Annotated
 
 import typer
 
-from sim2real.cli.console import err, progress
-from sim2real.cli.convert import Carry, Direction, model_here, show_summary
-from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings
+from sim2real.commands import (
+    Carry,
+    DeviceOption,
+    Direction,
+    PrecisionOption,
+    err,
+    model_here,
+    progress,
+    settings_here,
+    show_summary,
+)
 from sim2real.conversion import ConvertOptions
 from sim2real_ray.cluster import convert_on_ray
 
@@ -48,7 +56,7 @@ def command(  # noqa: PLR0917  Typer's options are arguments
 
     What a lost worker leaves is taken up by another. Run it again to continue an interrupted conversion.
     """
-    settings = resolve_settings(recipe=None, sets=None)
+    settings = settings_here()
     options = ConvertOptions(
         model=model or model_here(),
         direction=direction.value if direction else None,
