@@ -108,9 +108,7 @@ def test_further_networks_are_built_by_their_names(monkeypatch: pytest.MonkeyPat
     images = torch.zeros(1, 3, 32, 32)
     assert built["teacher"](images).shape == images.shape
     assert built["judge"](images).shape == (1, 1, 2, 2)
-    with pytest.raises(
-        SettingsError, match=r"networks\.judge: the method 'cyclegan' needs this network"
-    ):
+    with pytest.raises(SettingsError, match=r"networks\.judge: the method 'cyclegan' needs this network"):
         build_method(resolve(sets=[*tiny, *named]), "cpu", "fp32")
     with pytest.raises(UnknownNameError, match=r"networks\.teacher\.name: no generator is called 'resnut'"):
         resolve(sets=["networks.teacher.name=resnut"])
@@ -119,9 +117,7 @@ def test_further_networks_are_built_by_their_names(monkeypatch: pytest.MonkeyPat
 
 def test_losses_that_the_method_does_not_compute_for_are_refused(tiny: list[str]) -> None:
     more = [*tiny, "method.name=cut", "losses.identity=0"]
-    with pytest.raises(
-        SettingsError, match=r"losses\.cycle: it needs 'cycled_sim', which the method 'cut' do"
-    ):
+    with pytest.raises(SettingsError, match=r"losses\.cycle: it needs 'cycled_sim', which the method 'cut' do"):
         build_method(resolve(sets=more), "cpu", "fp32")
     with pytest.raises(SettingsError, match=r"losses\.identity: it needs 'identity_sim', which the method 'cut'"):
         build_method(resolve(sets=[*tiny, "method.name=cut", "losses.cycle=0"]), "cpu", "fp32")
@@ -131,7 +127,5 @@ def test_the_words_of_earlier_versions_are_refused_with_the_new_ones(
     monkeypatch: pytest.MonkeyPatch, tiny: list[str]
 ) -> None:
     monkeypatch.setattr("sim2real.losses.Identity.needs_identity", True, raising=False)
-    with pytest.raises(
-        PluginError, match=r"has needs_identity, which is now needs = \('identity_sim', 'iden"
-    ):
+    with pytest.raises(PluginError, match=r"has needs_identity, which is now needs = \('identity_sim', 'iden"):
         build_method(resolve(sets=[*tiny, "losses.identity=1"]), "cpu", "fp32")
