@@ -44,7 +44,8 @@ def command(
     print(config.dump())
     for names in _alike(networks):
         layers = networks[names[0]]
-        title = f"{' and '.join(names)}, each {sum(layer.parameters for layer in layers):,} parameters"
+        each = "each " if len(names) > 1 else ""
+        title = f"{' and '.join(names)}, {each}{sum(layer.parameters for layer in layers):,} parameters"
         table = Table("layer", "output shape", title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("parameters", justify="right")
         for layer in layers:

@@ -54,7 +54,8 @@ def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
     twin = copy.deepcopy(network).to("meta")
     for name, layer in _layers("", twin):
         watch(name, layer)
-    images = torch.empty(1, *input_shape, device="meta")
+    frames = getattr(network, "clip_length", 1)
+    images = torch.empty(1, *([frames] if frames > 1 else []), *input_shape, device="meta")
     kinds = getattr(network, "inputs", ())
     with torch.no_grad():
         twin(images, **({"inputs": blank_inputs(kinds, images)} if kinds else {}))

@@ -64,7 +64,7 @@ def foreseen_wants(config: Config) -> Wants:
     try:
         with torch.device("meta"):
             return wants_of(build_method(config, "cpu", "fp32"))
-    except (RuntimeError, TypeError):  # a network that looks at values when it is built
+    except (RuntimeError, TypeError, ValueError):  # a network that looks at values when it is built
         return wants_of(build_method(config, "cpu", "fp32"))
 
 

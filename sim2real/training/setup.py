@@ -155,6 +155,9 @@ def build_method(
     method: Method = registry().create(
         "methods", config.method.name, networks, settings, options=config.method.options, place="method.options"
     )
+    if not isinstance(method, Method):
+        message = f"the method '{config.method.name}' is no child of sim2real.methods.base.Method, as methods now are"
+        raise PluginError(f"{message}: it makes its optimisers by self.optimization.add and defines step and evaluate")
     _require_computed(config.method.name, method)
     for generator in method.generators.values():
         stride = getattr(generator, "stride", 1)

@@ -129,3 +129,15 @@ def test_the_words_of_earlier_versions_are_refused_with_the_new_ones(
     monkeypatch.setattr("sim2real.losses.Identity.needs_identity", True, raising=False)
     with pytest.raises(PluginError, match=r"has needs_identity, which is now needs = \('identity_sim', 'iden"):
         build_method(resolve(sets=[*tiny, "losses.identity=1"]), "cpu", "fp32")
+
+
+def test_a_method_of_earlier_versions_is_told_what_it_has_to_be(
+    monkeypatch: pytest.MonkeyPatch, tiny: list[str]
+) -> None:
+    class Old:
+        def __init__(self, networks: Networks, _settings: MethodSettings, **_options: Any) -> None:
+            self.generators = {"sim2real": networks.generator()}
+
+    monkeypatch.setattr("sim2real.methods.cyclegan.CycleGAN", Old)
+    with pytest.raises(PluginError, match="the method 'cyclegan' is no child of sim2real.methods.base.Method"):
+        build_method(resolve(sets=tiny), "cpu", "fp32")
