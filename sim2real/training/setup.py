@@ -152,7 +152,7 @@ def build_method(
         discriminator=lambda: ready(build_discriminator(config), returns_images=False),
         build=other,
     )
-    method: Method = registry().create(
+    method: object = registry().create(
         "methods", config.method.name, networks, settings, options=config.method.options, place="method.options"
     )
     if not isinstance(method, Method):
