@@ -287,9 +287,13 @@ class Evaluate(Every):
 
     Attributes:
         count: Images of each domain.
+        score: The figure that the best checkpoint is chosen by: a metric of sets by its name (``"colour"``), or a
+            figure of one that compares frames without labels (``"edges.preservation"``), see ``sim2real evaluate``.
+            Empty: distance to the real images over what is preserved.
     """
 
     count: PositiveInt = 32
+    score: str = ""
 
 
 class Log(Every):

@@ -8,17 +8,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 import cv2
 import numpy as np
 
 from sim2real.cielab import give_colours, moments, to_lab, to_rgb
-from sim2real.errors import PluginError, SettingsError
+from sim2real.errors import SettingsError
 from sim2real.imageio import Encoding, Picture, decode_picture, encode_picture
 from sim2real.metrics.base import About, FrameMetric, Image
 from sim2real.metrics.edges import EdgeMetric, Edges, compare_edges, find_edges, preservation
-from sim2real.registry import registry
+from sim2real.metrics.named import NAME, about_of, make_metric, owner_of
 
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
@@ -35,10 +35,7 @@ translation is kept under ``OUT/.sim2real/rejected``.
 EDGES: Final = "edges"
 _SIGNS: Final = {"higher": ">=", "lower": "<="}
 _FIGURES: Final = {name: _SIGNS[about.better] for name, about in EdgeMetric.abouts.items() if about.better}
-_RULE: Final = re.compile(
-    r"(?:(?P<metric>[\w-]+)\.)?(?P<figure>[\w-]+(?:/[^<>=,]*[^<>=,\s])?)\s*"
-    r"(?P<sign>[<>]=)\s*(?P<bound>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)"
-)
+_RULE: Final = re.compile(NAME + r"\s*(?P<sign>[<>]=)\s*(?P<bound>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)")
 _DIGITS = 4  # of the figures of edges, as they are kept and judged
 _SIGNIFICANT = 6  # digits of the others
 _SHARES = (0.75, 0.5, 0.25)  # of the translation in a blend
@@ -127,7 +124,10 @@ def find_metrics(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[str, Fra
         if rule.metric == EDGES and rule.figure in _FIGURES:
             found.append(rule)
             continue
-        named = rule if rule.metric else rule._replace(metric=_owner(rule))
+        place = f"gate '{rule}'"
+        named = rule
+        if not rule.metric:
+            named = rule._replace(metric=owner_of(rule.figure, place, _usual(), but=(EDGES,)))
         if named.metric not in metrics:
             metrics[named.metric] = _create(named)
         _check(named, metrics[named.metric])
@@ -135,54 +135,17 @@ def find_metrics(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[str, Fra
     return tuple(sorted(set(found))), metrics
 
 
-def _owner(rule: Rule) -> str:
-    """The metric that has a figure which is named alone."""
-    base = rule.figure.partition("/")[0]
-    known = _frame_figures()
-    owners = [metric for metric, figures in known.items() if base in figures]
-    if len(owners) == 1:
-        return owners[0]
-    if owners:
-        named = " or ".join(f"{metric}.{rule.figure}" for metric in owners)
-        raise SettingsError(f"gate '{rule}': {' and '.join(owners)} have a figure of that name; say {named}")
-    others = [f"{metric}.{name}{_sign(about)}N" for metric, figures in known.items() for name, about in figures.items()]
-    raise SettingsError(f"gate '{rule}': {_usual()}; of other metrics there are {', '.join(others) or 'none'}")
-
-
-def _sign(about: About) -> str:
-    return _SIGNS[about.better] if about.better else ">="
-
-
-def _frame_figures() -> dict[str, Mapping[str, About]]:
-    """The figures of the other metrics that compare frames, as far as they tell them before they are made."""
-    found = {}
-    for entry in registry().entries("metrics"):
-        if entry.name == EDGES:
-            continue
-        try:
-            target = entry.load()
-        except PluginError:  # it needs what is not installed; named in full, it says so
-            continue
-        if hasattr(target, "compare") and (abouts := getattr(target, "abouts", None)):
-            found[entry.name] = abouts
-    return found
-
-
 def _create(rule: Rule) -> FrameMetric:
-    metric = registry().create("metrics", rule.metric, options={}, place=f"gate '{rule}'")
+    metric = make_metric(rule.metric, f"gate '{rule}'")
     if not hasattr(metric, "compare"):
         message = f"gate '{rule}': the metric '{rule.metric}' compares sets of pictures and tells nothing of one frame"
         raise SettingsError(message)
-    made: FrameMetric = metric
-    return made
+    return cast("FrameMetric", metric)
 
 
 def _check(rule: Rule, metric: FrameMetric) -> None:
     """Make sure that a rule can be judged by its metric, and does not reject what is good."""
-    about = metric.abouts.get(rule.figure.partition("/")[0])
-    if about is None:
-        there = ", ".join(f"{rule.metric}.{name}{_sign(each)}N" for name, each in metric.abouts.items())
-        raise SettingsError(f"gate '{rule}': {rule.metric} has no such figure; it has {there}")
+    about = about_of(metric, rule.metric, rule.figure, f"gate '{rule}'")
     _require_direction(rule, str(rule), about)
     if rule.sign == ">=" and rule.bound > about.most:
         raise SettingsError(f"gate '{rule}' would reject everything: {rule.name} is at most {about.most:g}")

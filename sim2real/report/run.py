@@ -13,6 +13,7 @@ from sim2real.inside import inside
 from sim2real.model import DIRECTIONS, GeneratorInfo, read_info
 from sim2real.report.plots import Points
 from sim2real.stored import Positive, fit, fits
+from sim2real.training.judge import CHOICE
 from sim2real.training.progress import list_samples
 from sim2real.training.run import RunFolder, read_log
 
@@ -71,9 +72,11 @@ class Run:
 
     @cached_property
     def best(self) -> tuple[int, float] | None:
-        """Step and score of the best evaluation, the earliest of equals."""
-        scores = self.points(_SCORE)
-        return min(scores, key=lambda point: point[1]) if scores else None  # type: ignore[return-value]  # steps are whole
+        """Step and score of the best evaluation by what checkpoints are chosen by, the earliest of equals."""
+        scores = dict(self.points(_SCORE))
+        chosen = [point for point in self.points(CHOICE) or scores.items() if point[0] in scores]
+        step = min(chosen, key=lambda point: point[1])[0] if chosen else None
+        return None if step is None else (int(step), scores[step])
 
     def setting(self, key: str, kind: Any, default: Any = None) -> Any:  # noqa: ANN401  an annotation, and what it says
         """A setting by its dotted key; the default where there is none, or it is not what the annotation says."""

@@ -1,6 +1,5 @@
 """How a training does on held-out images, which of its steps was the best, and since when it got no better."""
 
-import math
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
 from sim2real.stored import Count, Positive, fit
-from sim2real.training.judge import Image, Judge, Watch
+from sim2real.training.choice import Choice
+from sim2real.training.judge import CHOICE, Image, Judge, Watch
 from sim2real.training.samples import HeldOut, Shown, as_pixels, evaluating
 
 _LOSS_BATCHES = 8
@@ -25,12 +26,14 @@ class Outcome:
     """Of one evaluation.
 
     Attributes:
-        score: The lower, the better; None: there was nothing to judge.
+        score: What checkpoints are chosen by; None: there was nothing to judge.
+        sign: 1 where a lower score is better, -1 where a higher one is.
         figures: All of it by name: ``"evaluation/..."``, and losses as ``"validation/..."``.
         notes: What a user should know.
     """
 
     score: float | None = None
+    sign: float = 1.0
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -42,16 +45,18 @@ class Evaluation:
         held_out: The images.
         count: How many of each domain are looked at.
         seed: Decides what is sampled of them.
+        score: The figure that checkpoints are chosen by, see ``Choice``; empty: the judge's score.
 
     Attributes:
         best: Score and step of the best evaluation, the earliest of equals; None before the first.
         newest: Step of the newest evaluation.
     """
 
-    def __init__(self, held_out: HeldOut, *, count: int, seed: int) -> None:
+    def __init__(self, held_out: HeldOut, *, count: int, seed: int, score: str = "") -> None:
         self.held_out = held_out
         self.count = count
         self.seed = seed
+        self.score = score
         self.watch = Watch()
         self.best: tuple[float, int] | None = None
         self.newest = 0
@@ -60,6 +65,19 @@ class Evaluation:
     def possible(self) -> bool:
         """Whether images of both domains are held out."""
         return self.held_out.complete
+
+    def check(self) -> None:
+        """Make sure that checkpoints can be chosen by the figure that the user names.
+
+        Raises:
+            Sim2RealError: They cannot.
+        """
+        if not self._choice:
+            return
+        if not self.possible or not self._judge:
+            message = f"evaluate.score = '{self.score}': no images are held out to choose by; set data.validation"
+            raise SettingsError(message)
+        self._choice.check(self._judge.before, self._judge.real)
 
     @property
     def best_step(self) -> int:
@@ -81,16 +99,32 @@ class Evaluation:
         figures = {f"validation/{name}": loss for name, loss in self._losses(method).items()}
         if self._judge is None:
             return Outcome(figures=figures)
-        judgement = self._judge(_translated(generators[_JUDGED], self._simulated, self.held_out.device))
+        after = _translated(generators[_JUDGED], self._simulated, self.held_out.device)
+        judgement = self._judge(after)
         critics = {name: losses[name] for name in method.judges if name in losses}
         notes = self.watch.add(step, total, judgement, critics) if losses else []  # its advice is for what is trained
-        return Outcome(judgement.score, {**figures, **judgement.record()}, tuple(notes))
+        figures |= judgement.record()
+        if self._choice is None:
+            return Outcome(judgement.score, figures=figures, notes=tuple(notes))
+        sign, score = self._choice.sign, self._choice(self._judge.before, after, self._judge.real)
+        if score is None:
+            name = self._choice.name
+            notes.append(f"no translation has {name}, the figure of evaluate.score: step {step} is not chosen")
+        else:
+            figures |= {f"evaluation/{self._choice.name}": score, CHOICE: sign * score}
+        return Outcome(score, sign, figures, tuple(notes))
 
     def remember(self, outcome: Outcome, step: int) -> None:
         """Take note, in every process, of the outcome at a step."""
         self.newest = step
-        if outcome.score is not None and outcome.score < (self.best[0] if self.best else math.inf):
+        if outcome.score is not None and (
+            self.best is None or outcome.sign * outcome.score < outcome.sign * self.best[0]
+        ):
             self.best = (outcome.score, step)
+
+    @cached_property
+    def _choice(self) -> Choice | None:
+        return Choice(self.score, seed=self.seed, device=self.held_out.device) if self.score else None
 
     @cached_property
     def _judge(self) -> Judge | None:

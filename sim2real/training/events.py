@@ -16,7 +16,8 @@ class Progress:
             them under ``"evaluation/..."``.
         images_per_second: Of both domains and all processes together, since the last report.
         seconds_left: Estimate for the rest.
-        score: Of an evaluation at this step, the lower the better; None: there was none.
+        score: Of an evaluation at this step, the lower the better unless ``evaluate.score`` names a figure that should
+            be high; None: there was none.
         best: The best score so far, and its step.
         memory: The most bytes that this process has held so far, in main memory and on its device together.
     """

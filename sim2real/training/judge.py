@@ -15,6 +15,9 @@ from sim2real.stored import Count, fit
 
 Image = NDArray[np.uint8]
 
+CHOICE = "evaluation/choice"
+"""The figure of ``evaluate.score`` in metrics.jsonl so that the lower, the better."""
+
 HARMFUL = 10.0
 """The score from which on translations are harmful: their labels can no longer be true."""
 
@@ -75,6 +78,7 @@ class Judge:
     def __init__(self, before: Sequence[Image], real: Sequence[Image], *, seed: int) -> None:
         self.before = before
         self._edges = [find_edges(image) for image in before]
+        self.real = real
         self._reality = SlicedWasserstein(real, seed=seed)
         self._distance_of_sim = self._reality.distance(before)
         self._floor = self._reality.floor(before)

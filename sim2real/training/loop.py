@@ -105,7 +105,9 @@ class Trainer:
             torch.manual_seed(config.seed + self.processes.rank)  # equal weights, but other draws
         augment = build_augment(config)
         self.held_out = HeldOut(self.sim, self.real, augment, self.device, wants=self.wants, vocabulary=self.vocabulary)
-        self.evaluation = Evaluation(self.held_out, count=config.evaluate.count, seed=config.seed)
+        evaluate = config.evaluate
+        self.evaluation = Evaluation(self.held_out, count=evaluate.count, seed=config.seed, score=evaluate.score)
+        self.processes.on_first(self.evaluation.check)
         self.stopped = 0
         self._meter = Meter()
         self._remarks = Remarks()
