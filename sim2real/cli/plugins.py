@@ -54,8 +54,8 @@ def list_plugins(as_json: Json = False) -> None:
 def check(as_json: Json = False) -> None:
     """Import everything that the plugins offer and try what needs no data; exit 1 if anything cannot be used.
 
-    Networks, losses, metrics and engines of plugins are tried on drawn pictures, as far as they need no options or
-    files; layouts are looked at for misspelt names.
+    Networks, losses, methods, metrics and engines of plugins are tried on drawn pictures, as far as they need no
+    options or files; layouts are looked at for misspelt names.
     """
     found = registry()
     problems = [f"plugin '{failure.plugin}' is left out: {failure.error}" for failure in found.failures]

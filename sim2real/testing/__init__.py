@@ -5,6 +5,7 @@ is not kept. What they take besides the thing are its options, by name. ``sim2re
 no data on all that plugins offer; those of what ships are tested in the same way.
 
 networks.py   generators and discriminators
+methods.py    a training that is resumed goes on with equal numbers
 losses.py     terms of the generators' loss
 metrics.py    which way the figures of a metric go
 engines.py    an engine beside PyTorch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sim2real.testing.engines import check_engine
     from sim2real.testing.layouts import check_layout
     from sim2real.testing.losses import check_loss
+    from sim2real.testing.methods import check_method
     from sim2real.testing.metrics import check_metric
     from sim2real.testing.networks import check_discriminator, check_generator
     from sim2real.testing.samples import sample_inputs, sample_pictures
@@ -30,6 +32,7 @@ __all__ = [
     "check_generator",
     "check_layout",
     "check_loss",
+    "check_method",
     "check_metric",
     "sample_inputs",
     "sample_pictures",
@@ -41,6 +44,7 @@ _WHERE = {
     "check_generator": "networks",
     "check_layout": "layouts",
     "check_loss": "losses",
+    "check_method": "methods",
     "check_metric": "metrics",
     "sample_inputs": "samples",
     "sample_pictures": "samples",

@@ -14,6 +14,7 @@ _CHECKS: Final[Mapping[str, str]] = {
     "generators": "check_generator",
     "discriminators": "check_discriminator",
     "losses": "check_loss",
+    "methods": "check_method",
     "metrics": "check_metric",
     "engines": "check_engine",
 }
