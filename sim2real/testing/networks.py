@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sim2real.capabilities import capabilities
 from sim2real.datasets.inputs import KINDS
-from sim2real.errors import Sim2RealError
+from sim2real.errors import PluginError, Sim2RealError
 from sim2real.networks import Ranged, initialise
 from sim2real.testing.samples import sample_inputs
 
@@ -90,22 +91,28 @@ def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] =
     who = _name(target)
     generator = _built(target, (3, 3), options, images=True)
     _require_range(who, generator.network)
-    stride, length = (_count(who, generator, name, 1) for name in ("stride", "clip_length"))
-    _count(who, generator, "context", 0)
+    stride = _count(who, generator, "stride", 1)
+    try:
+        can = capabilities(generator.network, who)
+    except PluginError as error:
+        raise AssertionError(str(error)) from error
     size = (-(-size[0] // stride) * stride, -(-size[1] // stride) * stride)
-    images = _batch(2, length, size)
+    images = _batch(2, can.clip_length, size)
     observe: Callable[..., None] | None = getattr(generator.network, "observe", None)
     if observe:
         for seed in (1, 2):
             observe(_images(2, size, seed), _images(2, size, seed + 2))
     generator.eval()
-    stochastic = getattr(generator, "stochastic", getattr(generator, "by_frame", False))
-    call = _Call(who, generator, images, stochastic=stochastic)
+    call = _Call(who, generator, images, stochastic=can.stochastic)
     with torch.no_grad():
         once = call(2)
         call.require_images(once)
         if not torch.equal(once, call(2)):
-            hint = ", though the seeds are equal" if stochastic else "; one that draws at random says stochastic = True"
+            hint = (
+                ", though the seeds are equal"
+                if can.stochastic
+                else "; one that draws at random says stochastic = True"
+            )
             raise AssertionError(f"{who}: what it makes of the same images differs from call to call{hint}")
         if (call(1) - once[:1]).abs().max() > _CLOSE:
             raise AssertionError(f"{who}: what it makes of an image depends on the others in the batch, in eval mode")
@@ -113,7 +120,7 @@ def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] =
             call.require_images(call(2, rows=images.shape[-2] - stride))
         twin = _built(target, (3, 3), options, images=True, seed=1).eval()
         twin.network.load_state_dict(generator.network.state_dict())
-        if not torch.equal(once, _Call(who, twin, images, stochastic=stochastic)(2)):
+        if not torch.equal(once, _Call(who, twin, images, stochastic=can.stochastic)(2)):
             raise AssertionError(f"{who}: another one with its state_dict makes other images: something is not in it")
     _require_gradients(who, generator, call)
 

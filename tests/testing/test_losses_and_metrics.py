@@ -14,6 +14,7 @@ from sim2real.losses import Cycle, LossInputs
 from sim2real.metrics.base import About, Change
 from sim2real.metrics.colour import ColourMetric
 from sim2real.metrics.edges import EdgeMetric
+from sim2real.networks import Ranged
 from sim2real.registry import BUILTIN, registry
 from sim2real.testing import check_engine, check_loss, check_metric, sample_inputs, sample_pictures
 
@@ -190,6 +191,37 @@ class Mixing(TorchEngine):
 def test_an_engine_that_does_not_fit(target: Callable[[nn.Module, EngineSettings], Any], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_engine(target, decibels=45 if target is Rough else 20)
+
+
+class Lamp(nn.Module):
+    """Darkens what is far away, by as much as is drawn."""
+
+    inputs = ("depth",)
+    stochastic = True
+
+    def forward(self, images: Tensor, inputs: Mapping[str, Tensor], seeds: Any = None) -> Tensor:
+        drawn = torch.tensor([np.random.default_rng(seed).random() for seed in seeds], dtype=images.dtype)
+        return images - drawn[:, None, None, None] * (inputs["depth"] > 20) * (images + 1) / 2
+
+
+class Memory(nn.Module):
+    context = 2
+
+    def forward(self, images: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        past = inputs["past_outputs"]
+        return (images + past.mean(1)) / 2 if past.shape[1] else images
+
+
+class Film(nn.Module):
+    clip_length = 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flip(1)
+
+
+@pytest.mark.parametrize("network", [Lamp, Memory, Film])
+def test_an_engine_is_given_what_its_generator_asks_for(network: type[nn.Module]) -> None:
+    check_engine(TorchEngine, Ranged(network(), returns_images=True))
 
 
 def test_samples_are_equal_in_every_run_and_unlike_each_other() -> None:

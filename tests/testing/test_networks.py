@@ -183,6 +183,15 @@ class Mixing(Painter):
         return (made + made.mean(0)) / 2
 
 
+class Dated(Painter):
+    by_frame = True
+
+
+class Undecided(Painter):
+    clip_length = 2
+    context = 1
+
+
 class Untaught(Painter):
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images).detach().requires_grad_()
@@ -247,6 +256,8 @@ def test_a_generator_that_fits(fits: type[nn.Module]) -> None:
         (Ranging, "value_range = .* is no pair of a lower and a higher number"),
         (Drawing, "differs from call to call; one that draws at random says stochastic = True"),
         (Mixing, "depends on the others in the batch"),
+        (Dated, "'Dated' has the attribute 'by_frame', which is gone"),
+        (Undecided, "has both a clip_length and a context"),
         (Untaught, "no gradient of its images reaches its weights"),
         (Forgetful, "another one with its state_dict makes other images"),
     ],

@@ -7,6 +7,7 @@ from sim2real_multiscale.network import MultiscalePatchGAN
 from torch import nn
 
 from sim2real import Sim2RealError
+from sim2real.testing import check_discriminator
 
 
 def test_what_it_offers_can_be_imported() -> None:
@@ -15,6 +16,10 @@ def test_what_it_offers_can_be_imported() -> None:
     assert {name: pkgutil.resolve_name(target) for name, target in offered.items()} == {
         "multiscale": MultiscalePatchGAN
     }
+
+
+def test_it_keeps_the_contract() -> None:
+    check_discriminator(MultiscalePatchGAN, width=4, scales=2)
 
 
 def test_each_scale_judges_half_the_resolution_of_the_one_before() -> None:

@@ -21,6 +21,7 @@ from sim2real.errors import OutOfMemoryError, SettingsError
 from sim2real.networks import Ranged, initialise
 from sim2real.networks.blocks import ZeroConv2d
 from sim2real.networks.generators import EncoderDecoder, ResNet
+from sim2real.testing import check_engine
 
 FP32 = EngineSettings(device="cpu", precision="fp32")
 BF16 = EngineSettings(device="cpu", precision="bf16")
@@ -134,6 +135,10 @@ def test_neither_the_number_of_cores_nor_of_callers_changes_a_byte(cores: int) -
     with ThreadPoolExecutor(4) as callers:
         several = list(callers.map(lambda index: engine(images[index : index + 1])[0], range(len(images))))
     assert np.array_equal(several, once)
+
+
+def test_it_keeps_the_contract() -> None:
+    check_engine(OpenVinoEngine)
 
 
 def test_results_have_memory_of_their_own() -> None:
