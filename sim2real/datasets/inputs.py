@@ -18,6 +18,7 @@ disparities longer or shorter, and turned, too.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from sim2real.datasets.base import Frame
 from sim2real.datasets.labels import (
+    Box,
     Boxes,
     Depth,
     Disparity,
@@ -177,3 +179,56 @@ def cut_input(values: Values, kind: str, rows: NDArray[np.integer], columns: NDA
             if places[0] > places[-1]:
                 window[channel] *= -1
     return window
+
+
+def label_in_window(label: Label, scale: Scale, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Label:
+    """A label on the pixels of a window of its image at another size.
+
+    Args:
+        label: On all pixels of the image.
+        scale: From its size to the one that the window is cut from.
+        rows: As of :func:`cut_input`; likewise ``columns``.
+        columns: Which columns the window shows.
+    """
+
+    def cut(values: Values) -> Values:
+        return np.ascontiguousarray(scale.nearest(values)[rows[:, None], columns])
+
+    def vectors(kind: str, values: Values) -> Values:
+        return np.moveaxis(cut_input(scale_input(values, kind, scale), kind, rows, columns), 0, -1)
+
+    found: Label
+    match label:
+        case Segmentation(ids, names):
+            found = Segmentation(cut(ids), names)
+        case Instances(ids):
+            found = Instances(cut(ids))
+        case Depth(metres) | Distance(metres):
+            found = type(label)(cut(metres))
+        case Disparity(pixels):
+            found = Disparity(cut(pixels) * np.float32(scale.x))
+        case Flow(uv, valid):
+            values = vectors("flow", _with_mask(uv, valid))
+            found = Flow(np.ascontiguousarray(values[..., :2]), values[..., 2] > 0)
+        case SceneFlow(xyz):
+            values = vectors("scene_flow", _with_mask(xyz, np.asarray(np.isfinite(xyz).all(axis=-1))))
+            found = SceneFlow(np.where(values[..., 3:] > 0, values[..., :3], np.float32(np.nan)))
+        case Boxes(boxes):
+            moved = (_moved(box, scale, rows, columns) for box in boxes)
+            found = Boxes(tuple(box for box in moved if box.left < box.right and box.top < box.bottom))
+    return found
+
+
+def _moved(box: Box, scale: Scale, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Box:
+    """A box in a window, what is outside cut off."""
+    left, right = _ends(box.left * float(scale.x), box.right * float(scale.x), columns)
+    top, bottom = _ends(box.top * float(scale.y), box.bottom * float(scale.y), rows)
+    return replace(box, left=left, right=right, top=top, bottom=bottom)
+
+
+def _ends(first: float, last: float, places: NDArray[np.integer]) -> tuple[float, float]:
+    if places[0] > places[-1]:
+        first, last = places[0] + 1 - last, places[0] + 1 - first
+    else:
+        first, last = first - places[0], last - places[0]
+    return float(max(0.0, first)), float(min(len(places), last))

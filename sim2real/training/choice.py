@@ -1,19 +1,21 @@
 """The figure that checkpoints are chosen by, where that is not the judge's score."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import cast
 
 import numpy as np
 import torch
 
+from sim2real.datasets.labels import Label
 from sim2real.errors import SettingsError
 from sim2real.metrics.base import About, FrameMetric, Image, SetMetric
 from sim2real.metrics.edges import EdgeMetric
 from sim2real.metrics.named import about_of, make_metric, owner_of, split_name
 from sim2real.registry import registry
 
+Labels = Mapping[str, Label]
 _SETTING = "evaluate.score"
 
 
@@ -56,7 +58,7 @@ class Choice:
         """1 where less is better, -1 where more is."""
         return 1.0 if self.about.better == "lower" else -1.0
 
-    def check(self, before: Sequence[Image], real: Sequence[Image]) -> None:
+    def check(self, before: Sequence[Image], real: Sequence[Image], labels: Sequence[Labels]) -> None:
         """Make sure that the held-out pictures have the figure.
 
         Raises:
@@ -69,18 +71,27 @@ class Choice:
                 "looked at; raise data.validation and evaluate.count"
             )
             raise SettingsError(message)
-        if not self._sets and self(before[:1], before[:1], real) is None:
-            message = f"{place}: held-out pictures do not have this figure: labels are not at hand; name another"
+        if not self._sets and self(before, before, real, labels) is None:
+            message = f"{place}: held-out pictures do not have this figure, by the labels that are there; name another"
             raise SettingsError(message)
 
-    def __call__(self, before: Sequence[Image], after: Sequence[Image], real: Sequence[Image]) -> float | None:
-        """The figure of translations, RGB (H, W, 3), of pictures in their order; None where they do not have it."""
+    def __call__(
+        self, before: Sequence[Image], after: Sequence[Image], real: Sequence[Image], labels: Sequence[Labels]
+    ) -> float | None:
+        """The figure of translations; None where they do not have it.
+
+        Args:
+            before: Pictures, RGB (H, W, 3).
+            after: Their translations, in their order.
+            real: Real pictures.
+            labels: Of each picture, by kind, on its pixels.
+        """
         with torch.random.fork_rng(devices=[self._device] if self._device.startswith("cuda") else []):
             if self._sets:
                 value = self._sets.distance(self._sets.describe(after), self._sets.describe(real))
             else:
-                pairs = zip(before, after, strict=True)
-                changes = [self._frames.compare(*pair, {}).get(self._figure) for pair in pairs]
+                frames = zip(before, after, labels, strict=True)
+                changes = [self._frames.compare(*frame).get(self._figure) for frame in frames]
                 values = [change.after for change in changes if change and math.isfinite(change.after)]
                 value = float(np.mean(values)) if values else math.nan
         return value if math.isfinite(value) else None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sim2real.datasets.labels import Label
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
 from sim2real.stored import Count, Positive, fit
@@ -77,7 +78,7 @@ class Evaluation:
         if not self.possible or not self._judge:
             message = f"evaluate.score = '{self.score}': no images are held out to choose by; set data.validation"
             raise SettingsError(message)
-        self._choice.check(self._judge.before, self._judge.real)
+        self._choice.check(self._judge.before, self._judge.real, self._labels)
 
     @property
     def best_step(self) -> int:
@@ -106,7 +107,7 @@ class Evaluation:
         figures |= judgement.record()
         if self._choice is None:
             return Outcome(judgement.score, figures=figures, notes=tuple(notes))
-        sign, score = self._choice.sign, self._choice(self._judge.before, after, self._judge.real)
+        sign, score = self._choice.sign, self._choice(self._judge.before, after, self._judge.real, self._labels)
         if score is None:
             name = self._choice.name
             notes.append(f"no translation has {name}, the figure of evaluate.score: step {step} is not chosen")
@@ -134,6 +135,10 @@ class Evaluation:
             for each in (self._simulated, self.held_out.shown("real", self.count))
         )
         return Judge(sim, real, seed=self.seed) if sim and real else None
+
+    @property
+    def _labels(self) -> list[Mapping[str, Label]]:
+        return [labels for shown in self._simulated for labels in shown.known]
 
     @cached_property
     def _simulated(self) -> list[Shown]:

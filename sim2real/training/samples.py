@@ -1,6 +1,6 @@
 """What held-out images show of a training: losses and pictures."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from sim2real.augment import Augment
 from sim2real.datasets.base import Frame, Side
-from sim2real.datasets.inputs import Inputs, Values, cut_input, read_input, scale_input
+from sim2real.datasets.inputs import Inputs, Values, cut_input, label_in_window, read_input, scale_input
+from sim2real.datasets.labels import Label
 from sim2real.datasets.resizing import Scale
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, ImageError
-from sim2real.imageio import read_rgb
+from sim2real.imageio import read_header, read_rgb
 from sim2real.methods.base import Batch, Method
 from sim2real.training.data import as_floats, channels_first
 from sim2real.training.domains import Domain
@@ -33,11 +34,13 @@ class Shown:
         frames: RGB (T, H, W, 3); T is 1 of an image.
         inputs: Kind -> (T, ...).
         is_clip: Whether it is a clip.
+        known: The labels of each frame on these pixels, read when they are asked for.
     """
 
     frames: Image
     inputs: Inputs
     is_clip: bool
+    known: Sequence[Mapping[str, Label]]
 
     def images(self, device: str) -> Tensor:
         """(1, 3, H, W) in [-1, 1], or (1, T, 3, H, W)."""
@@ -105,7 +108,8 @@ class HeldOut:
             except (ImageError, DatasetError, ValueError):  # training names it when it meets it
                 continue
             inputs = {kind: np.stack([labels[kind] for _, labels in read]) for kind in asked.kinds}
-            yield Shown(shown, inputs, asked.clip_length > 1)
+            known = [_Known(frames[number], self.augment) for number in run]
+            yield Shown(shown, inputs, asked.clip_length > 1, known)
 
     def _read(self, frame: Frame, asked: Asked) -> tuple[Image, dict[str, Values]]:
         image = read_rgb(frame.path)
@@ -116,6 +120,30 @@ class HeldOut:
             values = scale_input(read_input(frame, kind, self.vocabulary), kind, Scale((width, height), target))
             labels[kind] = cut_input(values, kind, *self.augment.places(*target, seed=None))
         return self.augment(image, seed=None), labels
+
+
+class _Known(Mapping[str, Label]):
+    """The labels of a frame, by kind, on the pixels of the window that is shown of it."""
+
+    def __init__(self, frame: Frame, augment: Augment) -> None:
+        self._frame = frame
+        self._augment = augment
+
+    def __getitem__(self, kind: str) -> Label:
+        if kind not in self._frame.labels:
+            raise KeyError(kind)
+        header = read_header(self._frame.path)
+        size = header.width, header.height
+        target = self._augment.scaled_size(*size)
+        return label_in_window(
+            self._frame.load_label(kind), Scale(size, target), *self._augment.places(*target, seed=None)
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frame.labels)
+
+    def __len__(self) -> int:
+        return len(self._frame.labels)
 
 
 def _apart(runs: Iterable[list[int]]) -> list[list[int]]:

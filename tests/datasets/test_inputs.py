@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sim2real.datasets.inputs import KINDS, as_input, cut_input, scale_input
+from sim2real.datasets.inputs import KINDS, as_input, cut_input, label_in_window, scale_input
 from sim2real.datasets.labels import (
     Box,
     Boxes,
@@ -117,3 +117,24 @@ def test_a_reduced_jpeg_and_its_mask_show_the_same(steps: Path, size: tuple[int,
     light = read_scaled(path, lambda *_: target)[..., 0] / 255.0
     for axis in (0, 1):  # where the edge is, by the white there is on it
         assert abs(light.sum(axis).max() - mask.sum(axis).max()) <= 0.75
+
+
+def test_labels_in_a_window_are_what_their_arrays_are_there() -> None:
+    scale, rows = Scale((3, 2), (6, 4)), np.array([3, 2, 1])
+    for columns in (np.array([1, 2, 3, 4]), np.array([4, 3, 2, 1])):
+        for kind, label in LABELS.items():
+            if kind == "boxes":
+                continue
+            there = label_in_window(label, scale, rows, columns)
+            assert type(there) is type(label)
+            expected = cut_input(scale_input(as_input(label, CLASSES, (3, 2)), kind, scale), kind, rows, columns)
+            assert np.array_equal(as_input(there, CLASSES, (4, 3)), expected), kind
+
+
+def test_boxes_in_a_window_are_moved_cut_off_and_mirrored() -> None:
+    scale, rows = Scale((10, 10), (20, 10)), np.arange(2, 8)
+    boxes = Boxes((Box("car", 1, 1, 4, 5, track=7), Box("sky", 9, 9, 10, 10)))
+    straight = label_in_window(boxes, scale, rows, np.arange(4, 16))
+    mirrored = label_in_window(boxes, scale, rows, np.arange(4, 16)[::-1])
+    assert straight == Boxes((Box("car", 0, 0, 4, 3, track=7),))
+    assert mirrored == Boxes((Box("car", 8, 0, 12, 3, track=7),))

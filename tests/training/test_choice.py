@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from sim2real.config import Config, resolve
+from sim2real.datasets.labels import Segmentation
 from sim2real.errors import Sim2RealError
 from sim2real.metrics.colour import ColourMetric
 from sim2real.metrics.edges import edge_changes, preservation
 from sim2real.model import load
 from sim2real.report.run import read_run
+from sim2real.toytown import render_dataset
 from sim2real.training import Trainer
 from sim2real.training.evaluation import Outcome
 
@@ -100,7 +102,7 @@ def test_without_a_word_nothing_changes(begin: Begin, tmp_path: Path) -> None:
         (["evaluate.score=edges.colour"], "edges has no such figure; it has edges.new_edges<=N"),
         (["evaluate.score=colour.colour"], "'colour' compares sets of pictures and has one figure; say colour"),
         (["evaluate.score=objects.recall"], "'objects' needs detector, which nobody gave"),
-        (["evaluate.score=contrast"], "held-out pictures do not have this figure: labels are not at hand"),
+        (["evaluate.score=contrast"], "held-out pictures do not have this figure, by the labels that are"),
         (["evaluate.score='x y'"], "'x y' is no name of a figure; say METRIC.FIGURE"),
         (
             ["evaluate.score=colour", "evaluate.count=8"],
@@ -116,3 +118,20 @@ def test_what_nothing_can_be_chosen_by_is_refused_before_the_training(
         Trainer(begin(*sets), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_figures_by_labels_see_those_of_held_out_frames(tmp_path: Path, tiny: list[str]) -> None:
+    for number, look in enumerate(("sim", "real")):
+        render_dataset(tmp_path / look, look=look, frames=8, size=(96, 48), seed=number, cameras=(0,))
+    sets = [*tiny, *EVERY, "data.validation=4", "data.load_size=[72, 36]", "evaluate.score=contrast"]
+    config = resolve(sets=sets, sim=str(tmp_path / "sim"), real=str(tmp_path / "real"))
+    trainer = Trainer(config, tmp_path / "run")
+    for _ in trainer.train():
+        pass
+    values = told(tmp_path / "run", "evaluation/contrast.contrast")
+    assert len(values) == 3
+    assert trainer.evaluation.best_step == max(values, key=lambda step: values[step])
+    shown = trainer.held_out.shown("sim", 1)[0]
+    segmentation = shown.known[0]["segmentation"]
+    assert isinstance(segmentation, Segmentation)
+    assert segmentation.ids.shape == shown.frames.shape[1:3] == (32, 32)
