@@ -3,15 +3,19 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from sim2real.conversion.carry import SourceError, unreadable
 from sim2real.datasets.base import Frame
-from sim2real.datasets.inputs import Inputs, read_input
+from sim2real.datasets.inputs import NAMED, Inputs, read_input
+from sim2real.datasets.labels import NOTHING, Boxes, Segmentation
 from sim2real.datasets.vocabulary import Vocabulary
-from sim2real.errors import DatasetError, Sim2RealError
+from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import sha256_of
 
 if TYPE_CHECKING:
@@ -59,6 +63,27 @@ def label_files(
         image: {kind: LabelFile(path, known(path)) for kind in kinds if (path := frame.labels[kind])}
         for image, frame in frames.items()
     }
+
+
+def unknown_classes(frames: Iterable[Frame], kinds: Collection[str], vocabulary: Vocabulary) -> list[str]:
+    """The names of classes in the labels of frames that the training did not know; damage is told by whoever reads it.
+
+    Args:
+        frames: Some frames.
+        kinds: The labels that the generator sees.
+        vocabulary: Of the training.
+    """
+    names: dict[str, None] = {}
+    for frame in frames:
+        for kind in sorted(NAMED.intersection(kinds)):
+            with suppress(DatasetError, ImageError, OSError):
+                label = frame.load_label(kind)
+                if isinstance(label, Boxes):
+                    names |= dict.fromkeys(box.label for box in label.boxes)
+                elif isinstance(label, Segmentation):
+                    present = (number for number in np.unique(label.ids).tolist() if number != NOTHING)
+                    names |= dict.fromkeys(label.names.get(number, str(number)) for number in present)
+    return [name for name in names if vocabulary.number(name) == NOTHING]
 
 
 class InputReader:

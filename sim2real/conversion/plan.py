@@ -12,7 +12,7 @@ from sim2real.capabilities import Capabilities, capabilities
 from sim2real.conversion.embedding import check_sizes, embeddings
 from sim2real.conversion.gate import EDGES, Rule, find_metrics, parse_gate
 from sim2real.conversion.identity import require_same
-from sim2real.conversion.inputs import InputReader, label_files
+from sim2real.conversion.inputs import InputReader, label_files, unknown_classes
 from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
     Record,
@@ -43,6 +43,7 @@ from sim2real.stored import told_unknown
 if TYPE_CHECKING:
     from sim2real.conversion.trial import ReadInputs
 T = TypeVar("T")
+_LOOKED_AT = 8  # frames, in the search for classes that the generator does not know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,9 +312,21 @@ def make_plan(
         rejected=Counter(name for path in done & here if (name := known[path].instead)),
         folders=[] if options.include or options.exclude else list(dataset.tree.folders),
         stale=sorted({*orphans, *stale, *leftovers} - paths),
-        warnings=[*dataset.warnings(), *untold_intrinsics(scales, dataset)],
+        warnings=[*dataset.warnings(), *untold_intrinsics(scales, dataset), *_untold_classes(found)],
         read_inputs=read_inputs,
     )
+
+
+def _untold_classes(found: Survey) -> Iterator[str]:
+    """What the user should know of classes that the generator sees."""
+    if NAMED.isdisjoint(found.can.inputs):
+        return
+    frames = evenly([job.frame for job in found.jobs if job.frame], _LOOKED_AT)
+    if names := unknown_classes(frames, found.can.inputs, Vocabulary.of(found.info.settings)):
+        yield (
+            f"the generator was not trained with the classes {', '.join(map(repr, names))}, and takes their pixels for "
+            "unknown: if it knows them by other names, train it with those in classes.same"
+        )
 
 
 def _input_reader(source: Path, info: GeneratorInfo, jobs: Sequence[Job]) -> "ReadInputs":

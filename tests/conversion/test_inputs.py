@@ -278,10 +278,15 @@ def test_classes_have_the_numbers_of_the_training(
     with pytest.raises(Sim2RealError, match="'marking' needs 'segmentation', and its file tells no names of classes"):
         translate(source, tmp_path / "out", model=unnamed)
     model = save_model(tmp_path / "marking.safetensors", Marking, classes={"names": ["sky", "vehicle", "street"]})
-    translate(source, tmp_path / "out", model=model)
+    known = translate(source, tmp_path / "out", model=model)
+    assert not [line for line in known.warnings if "not trained with" in line]
     written = read_rgb(next((tmp_path / "out").rglob("rgb_00000.jpg")))
     assert abs(int(written[10, 5, 0]) - 60) < 3  # street is number 2
     assert abs(int(written[10, 35, 0]) - 40) < 3  # vehicle is number 1
+    model = save_model(tmp_path / "marking.safetensors", Marking, classes={"names": ["sky", "vehicle"]})
+    summary = translate(source, tmp_path / "other", model=model)
+    told = [line for line in summary.warnings if "not trained with the classes 'Road'," in line]
+    assert len(told) == 1
 
 
 def test_one_file_for_many_frames_is_hashed_once(
