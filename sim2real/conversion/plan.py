@@ -155,15 +155,15 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         Job(path, role, translate, stat_of(f"{source}/{path}"), stale.get(path, ""))
         for path, role, translate in selection
     ]
-    can = capabilities(load_generator(model)[0], info.name)
-    if can.takes_inputs or can.of_sequences:
-        jobs = _with_frames(jobs, dataset, info, can, options)
     if options.resize:
         jobs = with_sizes(jobs, dataset, options.resize)
     inside = embeddings(dataset, {job.path for job in jobs if job.translate}, options.labelme_image)
     if options.resize:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
+    can = capabilities(load_generator(model)[0], info.name)  # last: torch is imported, which takes its time
+    if can.takes_inputs or can.of_sequences:
+        jobs = _with_frames(jobs, dataset, info, can, options)
     return Survey(
         model=model,
         info=info,
