@@ -57,7 +57,7 @@ class Domain:
         side: Which side.
         train: Those for training.
         held_out: Those that are never trained on.
-        fingerprint: A hash of their names and sizes.
+        fingerprint: A hash of their names and sizes, and of those of the labels that are asked for.
         stamps: What ``train`` looked like when it was listed, see :func:`stamp_of`; without them no change is noticed.
         origins: Where they are from.
     """
@@ -131,6 +131,9 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: A
     digest = sha256()
     for number, (size, _) in zip(order, stamps, strict=True):
         digest.update(f"{names[number]}\0{size}\n".encode())
+        for kind in asked.kinds:
+            label = _label_path(frames[number], kind)
+            digest.update(f"{kind}\0{frames[number].labels[kind]}\0{stamp_of(label)[0]}\n".encode())
     origins = [
         Origin(source.path, source.layout, len(part), source.drawn, source.notes)
         for source, part in zip(sources, parts, strict=True)
@@ -138,6 +141,10 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: A
     count = len(train)
     require_clips(side, chosen[:count], asked, least=config.data.batch_size)
     return Domain(side, chosen[:count], chosen[count:], digest.hexdigest(), stamps[:count], origins)
+
+
+def _label_path(frame: Frame, kind: str) -> Path:
+    return (frame.dataset.root if frame.dataset else Path()) / frame.labels[kind]
 
 
 def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:

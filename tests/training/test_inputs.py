@@ -224,6 +224,20 @@ def test_a_side_that_lacks_a_label_is_told_who_needs_it(configure: Configure, to
         open_domains(configure(sim=town), wants=Wants(Asked(), Asked({}, 2, "it")))
 
 
+def test_labels_that_are_asked_for_are_part_of_the_fingerprint(
+    configure: Configure, town: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(town, tmp_path / "sim")
+    config = configure(sim=tmp_path / "sim")
+    wants = [Wants(), Wants(Asked({"depth": "it"}))]
+    before = [open_domains(config, wants=each)[0].fingerprint for each in wants]
+    depth = min((tmp_path / "sim").rglob("depth_*.png"))
+    depth.write_bytes(depth.read_bytes() + b"\0")
+    after = [open_domains(config, wants=each)[0].fingerprint for each in wants]
+    assert before[0] == after[0]
+    assert len({*before, after[1]}) == 3
+
+
 def test_classes_of_both_sides_meet_by_name(town: Path, frames: list[Frame]) -> None:
     masks = Asked({"segmentation": "a test"})
     sides = [(Domain(side, frames, [], ""), masks) for side in ("sim", "real")]

@@ -239,7 +239,7 @@ def test_images_that_changed_under_a_run_are_noticed(configure: Configure, tmp_p
     sim = paint(tmp_path / "sim", 4)
     run(configure(sim=sim), tmp_path / "run", until=3)
     (sim / "0002.png").rename(sim / "two.png")
-    with pytest.raises(Sim2RealError, match="the images have changed since this run began"):
+    with pytest.raises(Sim2RealError, match="have changed since this run began"):
         Trainer(configure(sim=sim), tmp_path / "run", resume=True)
 
 
