@@ -99,8 +99,8 @@ class Keeper:
         if path != self.checkpoints.path(frame.step):
             raise Sim2RealError(f"{path}: {_STATE} is of step {frame.step}; begin a new run with another --run")
         if frame.fingerprint != self.fingerprint:
-            message = f"{path}: the images, or labels that are trained on, have changed since this run began; begin a new one with another --run"
-            raise Sim2RealError(message)
+            message = f"{path}: the images, or labels that are trained on, have changed since this run began"
+            raise Sim2RealError(f"{message}; begin a new one with another --run")
         for name, shared in self.shared.items():
             _give(path, _STATE, name, state, shared.load_state_dict)
         if unknown := sorted(map(ascii, state.keys() - {*_FRAME, *self.shared})):
