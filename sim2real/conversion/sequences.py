@@ -32,7 +32,7 @@ def in_order(frames: Iterable["Frame"]) -> list[list["Frame"]]:
     for several in named.values():
         before = None
         for frame in sorted(several, key=lambda frame: (frame.index, frame.image)):
-            consecutive = getattr(frame.dataset and frame.dataset.adapter, "consecutive", False)
+            consecutive = frame.dataset is not None and frame.dataset.adapter.consecutive
             if before is None or (consecutive and frame.index > before + 1):
                 sequences.append([])
             sequences[-1].append(frame)
