@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no time is asserted
+settings.load_profile("house")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of tests in the background of a shell, and of all they begin
     signal.signal(signal.SIGINT, signal.default_int_handler)
