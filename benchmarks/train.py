@@ -173,6 +173,7 @@ def main() -> None:
     parser = make_parser(__doc__, repeats=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the processor (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=1, help="images of each domain in a step (%(default)s)")
+    parser.add_argument("--recipe", choices=("vkitti2kitti", "cyclegan"), help="this one alone, not both")
     parser.add_argument("--curves", type=Path, help="draw the losses of the plain and the fastest loop to this PNG")
     parser.add_argument("--steps", type=int, default=200, help="of the curves (%(default)s)")
     options = parser.parse_args()
@@ -181,6 +182,7 @@ def main() -> None:
     settings = [
         Setting(recipe, size, width, options.batch_size, device, options.threads)
         for recipe, size in (("vkitti2kitti", wide), ("cyclegan", square))
+        if options.recipe in {None, recipe}
     ]
     machine = f"{processor()}, torch {torch.__version__}, {options.threads} threads"
     print(machine if device == "cpu" else f"{machine}, {torch.cuda.get_device_name()}")
