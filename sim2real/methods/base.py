@@ -34,7 +34,7 @@ class Batch:
         real: Real images, likewise.
         sim_inputs: Labels of the simulated images on the same pixels, kind -> (N, ...) or (N, T, ...): shapes, types
             and units are those of :mod:`sim2real.datasets.inputs`. Only kinds that a component asks for.
-        real_inputs: Labels of the real images, likewise; empty where nobody asks for them.
+        real_inputs: Labels of the real images, likewise; empty where they have none, or nobody asks for them.
     """
 
     sim: Tensor
@@ -170,7 +170,8 @@ class Method:
         reads: Settings that it has a use for, of those that not every method has: sections or dotted keys of ``pool``,
             ``discriminator``, ``critic``, ``losses``, ``optim``, ``schedule``, ``train.accumulate``, ``networks``. A
             user who sets another one is told so. None: it may have a use for all of them.
-        inputs: Kinds of labels of the simulated images that it asks for itself.
+        inputs: Kinds of labels that it asks for itself: of the simulated images, which must have them, and of the real
+            ones where these have them.
         clip_length: How many consecutive frames it asks for.
         sides: Name of a network -> the sides whose images it sees (``"sim"``, ``"real"``); both where it is not told.
             A network that has ``inputs`` needs the labels of these.

@@ -69,6 +69,11 @@ class Domain:
     stamps: Sequence[Stamp] = ()
     origins: Sequence[Origin] = ()
 
+    @property
+    def frames(self) -> list[Frame]:
+        """All of them."""
+        return [*self.train, *self.held_out]
+
 
 def open_domains(
     config: Config, drawn: Path | None = None, progress: Report = lambda *_: None, wants: Wants | None = None
@@ -110,6 +115,7 @@ def open_domains(
 def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: Asked) -> Domain:
     parts = [_frames_of(source, config, side) for source in sources]
     frames = [frame for part in parts for frame in part]
+    asked = asked.met_by(frames)
     require_labels(side, frames, asked)
     held_out = _draw_held_out(parts, config, asked.clip_length)
     train = [number for number, frame in enumerate(frames) if number not in held_out]

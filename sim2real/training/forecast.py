@@ -96,6 +96,7 @@ def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forec
     wants = foreseen_wants(config)
     require_memory(config, device, precision, wants=wants)
     sim, real = open_domains(config, drawn, drawing, wants)
+    wants = wants.met_by(sim.frames, real.frames)
     classes = find_classes(config, ((sim, wants.sim), (real, wants.real)))
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(device)

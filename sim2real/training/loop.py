@@ -84,6 +84,7 @@ class Trainer:
         if self.processes.count > 1:  # the others find what this has drawn
             self.processes.on_first(lambda: open_domains(config, self.run.frames, drawing, self.wants))
         self.sim, self.real = open_domains(config, self.run.frames, drawing, self.wants)
+        self.wants = self.wants.met_by(self.sim.frames, self.real.frames)
         sides = ((self.sim, self.wants.sim), (self.real, self.wants.real))
         classes = self.processes.on_first(lambda: find_classes(config, sides))
         self.config = config = config.model_copy(update={"classes": classes})

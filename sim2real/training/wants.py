@@ -1,7 +1,7 @@
 """What the parts of a training ask of its images: labels and clips, of which side, and who asks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sim2real.datasets.base import Frame, Side
@@ -20,7 +20,8 @@ class Asked:
     """What is asked of the images of one side.
 
     Attributes:
-        kinds: Kind of label -> who asks for it first.
+        kinds: Kind of label -> who asks for it first; every image has it.
+        welcome: Kinds that are given where every image has them, and else are not.
         clip_length: How many consecutive frames.
         clips_for: Who asks for so many.
     """
@@ -28,6 +29,12 @@ class Asked:
     kinds: Mapping[str, str] = field(default_factory=dict)
     clip_length: int = 1
     clips_for: str = ""
+    welcome: tuple[str, ...] = ()
+
+    def met_by(self, frames: Sequence[Frame]) -> "Asked":
+        """The same, with what is welcome and there among what is asked for."""
+        there = {kind: "" for kind in self.welcome if all(kind in frame.labels for frame in frames)}
+        return replace(self, kinds={**there, **self.kinds}, welcome=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,10 @@ class Wants:
     def of(self, side: Side) -> Asked:
         """What is asked of one side."""
         return self.sim if side == "sim" else self.real
+
+    def met_by(self, sim: Sequence[Frame], real: Sequence[Frame]) -> "Wants":
+        """The same, with what is welcome and there among what is asked for."""
+        return Wants(self.sim.met_by(sim), self.real.met_by(real))
 
 
 def wants_of(method: Method) -> Wants:
@@ -57,7 +68,8 @@ def wants_of(method: Method) -> Wants:
                 asked[side][0].setdefault(kind, who)
         for side in clip_sides:
             asked[side][1].setdefault(getattr(part, "clip_length", 1), who)
-    return Wants(*(Asked(kinds, max(lengths), lengths[max(lengths)]) for kinds, lengths in asked.values()))
+    sim, real = (Asked(kinds, max(lengths), lengths[max(lengths)]) for kinds, lengths in asked.values())
+    return Wants(sim, replace(real, welcome=tuple(method.inputs)))
 
 
 def _parts(method: Method) -> Iterator[tuple[str, Any, Iterable[Side], Iterable[Side]]]:
