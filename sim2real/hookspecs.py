@@ -84,9 +84,9 @@ def register_losses(register: Register) -> None:
 
 @hookspec
 def register_methods(register: Register) -> None:
-    """Offer training methods: ``target(networks, settings, **options)``, a child of ``sim2real.methods.base.Method``.
+    """Offer training methods: ``target(networks, settings, **options)`` -> a ``Method``.
 
-    That module has ``Networks`` and ``MethodSettings``, too, which it is given; its ``optimization``
+    The target is a child of ``sim2real.methods.base.Method``. That module has ``Networks`` and ``MethodSettings``, too, which it is given; its ``optimization``
     (``sim2real.methods.optimization``) has all that methods do alike with their gradients. A method does no input or
     output and prints nothing.
     """
