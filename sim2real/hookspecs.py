@@ -86,9 +86,9 @@ def register_losses(register: Register) -> None:
 def register_methods(register: Register) -> None:
     """Offer training methods: ``target(networks, settings, **options)`` -> a ``Method``.
 
-    The target is a child of ``sim2real.methods.base.Method``. That module has ``Networks`` and ``MethodSettings``, too, which it is given; its ``optimization``
-    (``sim2real.methods.optimization``) has all that methods do alike with their gradients. A method does no input or
-    output and prints nothing.
+    The target is a child of ``sim2real.methods.base.Method``. That module has ``Networks`` and ``MethodSettings``, too,
+    which it is given; its ``optimization`` (``sim2real.methods.optimization``) has all that methods do alike with their
+    gradients. A method does no input or output and prints nothing.
     """
 
 
