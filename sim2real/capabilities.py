@@ -1,5 +1,6 @@
 """What a generator says of itself, so that it is run as it has to be: what it draws, sees, and cannot do."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,20 +76,62 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
         stochastic=bool(getattr(generator, "stochastic", False)),
         exportable=bool(getattr(generator, "exportable", True)),
         cpu_only=bool(getattr(generator, "cpu_only", False)),
-        inputs=tuple(getattr(generator, "inputs", ())),
-        clip_length=int(getattr(generator, "clip_length", 1)),
-        context=int(getattr(generator, "context", 0)),
+        inputs=inputs_of(generator, who),
+        clip_length=clip_length_of(generator, who),
+        context=_count(generator, who, "context", 0),
     )
-    if unknown := [kind for kind in found.inputs if kind not in KINDS]:
-        raise PluginError(f"{who} has the input '{unknown[0]}', which nobody knows; known: {', '.join(KINDS)}")
-    if found.clip_length < 1 or found.context < 0:
-        raise PluginError(
-            f"{who} has clip_length {found.clip_length} and context {found.context}: the one is 1 or more, the other 0 "
-            "or more"
-        )
     if found.clip_length > 1 and found.context:
         raise PluginError(f"{who} has both a clip_length and a context: say one of them")
     return found
+
+
+def inputs_of(part: object, who: str) -> tuple[str, ...]:
+    """The kinds of labels that a generator, a discriminator, a loss or a method asks for.
+
+    Raises:
+        PluginError: It asks for what there is not; the message begins with ``who``.
+    """
+    kinds = names_of(part, who, "inputs")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise PluginError(f"{who} has the input '{unknown[0]}', which nobody knows; known: {', '.join(KINDS)}")
+    return kinds
+
+
+def clip_length_of(part: object, who: str) -> int:
+    """How many consecutive frames it asks for.
+
+    Raises:
+        PluginError: As of :func:`inputs_of`.
+    """
+    return _count(part, who, "clip_length", 1)
+
+
+def names_of(part: object, who: str, attribute: str) -> tuple[str, ...]:
+    """The names in an attribute of it, none if it is absent.
+
+    Raises:
+        PluginError: The attribute is something else.
+    """
+    names = getattr(part, attribute, ())
+    if isinstance(names, str):
+        raise PluginError(f"{who} has {attribute} = '{names}', one text and not several: say ('{names}',)")
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise PluginError(f"{who} has the attribute '{attribute}', which is for names, and {_shown(names)} is none")
+    return tuple(names)
+
+
+def _count(part: object, who: str, attribute: str, least: int) -> int:
+    count = getattr(part, attribute, least)
+    if not isinstance(count, int) or count < least:
+        raise PluginError(
+            f"{who} has the attribute '{attribute}', which is for a whole number of {least} or more, and "
+            f"{_shown(count)} is none"
+        )
+    return int(count)
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, int | float | str) or value is None else f"a {type(value).__name__}"
 
 
 def blank_inputs(can: Capabilities, height: int, width: int, count: int = 1) -> dict[str, NDArray[Any]]:

@@ -160,8 +160,8 @@ class LossInputs:
         real_inputs: Mapping[str, Tensor] | None = None,
         **images: Tensor,
     ) -> None:
-        self.sim_inputs: Mapping[str, Tensor] = sim_inputs or {}
-        self.real_inputs: Mapping[str, Tensor] = real_inputs or {}
+        self.sim_inputs: Mapping[str, Tensor] = _Labels(sim_inputs or {})
+        self.real_inputs: Mapping[str, Tensor] = _Labels(real_inputs or {})
         self.__dict__.update(images, sim=sim)
 
     def __getattr__(self, name: str) -> Tensor:
@@ -169,6 +169,16 @@ class LossInputs:
             raise AttributeError(name)
         message = f"a loss uses '{name}', which the method has not computed: name it in the attribute needs of the loss"
         raise PluginError(message)
+
+
+class _Labels(dict[str, Tensor]):
+    """Labels by kind, of which one that is not there is told of."""
+
+    def __missing__(self, kind: str) -> Tensor:
+        raise PluginError(
+            f"a loss uses the label '{kind}' of images that were not loaded with it: name it in the attribute inputs "
+            "of the loss; and for real_inputs, 'real_inputs' in needs"
+        )
 
 
 class Cycle:

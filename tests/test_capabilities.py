@@ -32,8 +32,13 @@ def test_the_attribute_that_is_gone_is_refused_with_those_in_its_place(value: bo
     ("attributes", "message"),
     [
         ({"inputs": ("height",)}, r"generator 'odd' has the input 'height', .*known: segmentation, instance"),
-        ({"clip_length": 0}, "clip_length 0"),
-        ({"context": -1}, "context -1"),
+        ({"inputs": "depth"}, r"^the generator 'odd' has inputs = 'depth', one text .*: say \('depth',\)"),
+        ({"inputs": None}, "'inputs', which is for names, and None is none"),
+        ({"inputs": nn.ReLU()}, "'inputs', which is for names, and a ReLU is none"),
+        ({"clip_length": 0}, "'clip_length', .* 1 or more, and 0 is none"),
+        ({"clip_length": "3"}, "'clip_length', .* 1 or more, and '3' is none"),
+        ({"context": -1}, "'context', .* 0 or more, and -1 is none"),
+        ({"context": nn.ReLU()}, "'context', .* and a ReLU is none"),
         ({"clip_length": 2, "context": 1}, "both a clip_length and a context"),
     ],
 )

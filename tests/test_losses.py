@@ -154,3 +154,11 @@ def test_a_loss_that_reads_what_it_does_not_name_is_told() -> None:
     with pytest.raises(PluginError, match="uses 'identity_sim', which the method has not computed: name it in"):
         Identity()(images())
     assert LossInputs(sim=torch.zeros(1, 3, 2, 2)).sim_inputs == {}
+
+
+def test_a_label_that_a_loss_does_not_name_is_told() -> None:
+    given = LossInputs(sim=torch.zeros(1, 3, 2, 2), sim_inputs={"depth": torch.zeros(1, 1, 2, 2)})
+    assert given.sim_inputs["depth"].shape == (1, 1, 2, 2)
+    for labels in (given.sim_inputs, given.real_inputs):
+        with pytest.raises(PluginError, match=r"^a loss uses the label 'flow' of images .* in the attribute inputs"):
+            _ = labels["flow"]

@@ -15,7 +15,7 @@ from sim2real.conversion.trial import extras, make_engine
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
-from sim2real.errors import OutOfMemoryError, Sim2RealError
+from sim2real.errors import OutOfMemoryError, PluginError, Sim2RealError
 from sim2real.model import load_generator
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Inference:
         self._tile, self._tile_above = record.tile, record.tile_above
         self._name = record.generator["name"]
         self._tell = tell
+        self._engine_name = record.engine
         self._engine: Callable[..., NDArray[np.uint8]] = make_engine(record.engine, self._generator, self._settings)
         for note in getattr(self._engine, "notes", ()):
             tell(f"engine {record.engine}: {note}")
@@ -85,6 +86,7 @@ class Inference:
 
         Raises:
             OutOfMemoryError: Even the smallest tiles need more memory than there is.
+            PluginError: An engine makes pictures of other sizes, or other numbers of them.
             Sim2RealError: It cannot be done.
         """
         height, width = images.shape[-3:-1]
@@ -107,7 +109,11 @@ class Inference:
                 return np.concatenate(parts) if len(parts) > 1 else parts[0], notes
 
     def _run(self, images: "NDArray[np.uint8]", paths: Sequence[str], inputs: Inputs) -> "NDArray[np.uint8]":
-        return self._engine(images, **extras(self._engine, inputs, seeds_of(paths)))
+        translated = self._engine(images, **extras(self._engine, inputs, seeds_of(paths)))
+        if translated.shape != images.shape:
+            message = f"engine {self._engine_name}: it makes {translated.shape} of pictures {images.shape}"
+            raise PluginError(f"{message}; name another one by --engine")
+        return translated
 
     def _tiled_engine(self, side: int) -> TiledEngine:
         with self._lock:

@@ -189,12 +189,16 @@ def label_in_window(label: Label, scale: Scale, rows: NDArray[np.integer], colum
         scale: From its size to the one that the window is cut from.
         rows: As of :func:`cut_input`; likewise ``columns``.
         columns: Which columns the window shows.
+
+    Raises:
+        ValueError: The label is of another size than ``scale.source``.
     """
 
     def cut(values: Values) -> Values:
         return np.ascontiguousarray(scale.nearest(values)[rows[:, None], columns])
 
     def vectors(kind: str, values: Values) -> Values:
+        scale.require_source(values.shape[2], values.shape[1])
         return np.moveaxis(cut_input(scale_input(values, kind, scale), kind, rows, columns), 0, -1)
 
     found: Label

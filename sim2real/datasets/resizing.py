@@ -44,6 +44,15 @@ class Scale:
         """The scale of images of another size that are brought to the same one."""
         return Scale((int(width), int(height)), self.target)
 
+    def require_source(self, width: int, height: int) -> None:
+        """Make sure that something is of the source's size.
+
+        Raises:
+            ValueError: It is not.
+        """
+        if (width, height) != self.source:
+            raise ValueError(f"it is {width}x{height}, its images are {self.source[0]}x{self.source[1]}")
+
     def nearest(self, values: Values) -> Values:
         """The values (H, W, ...) of the pixels whose centres are the nearest to those of the new pixels.
 
@@ -51,8 +60,7 @@ class Scale:
             ValueError: They are not of the source's size.
         """
         height, width = values.shape[:2]
-        if (width, height) != self.source:
-            raise ValueError(f"it is {width}x{height}, its images are {self.source[0]}x{self.source[1]}")
+        self.require_source(width, height)
         columns, rows = (
             (2 * np.arange(after) + 1) * before // (2 * after)
             for before, after in zip(self.source, self.target, strict=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sim2real.config import Critic
+from sim2real.errors import PluginError
 from sim2real.losses import Adversarial, LossInputs
 from sim2real.methods.optimization import Optimization
 from sim2real.networks import Ranged
@@ -138,8 +139,19 @@ class MethodSettings:
         return torch.autocast(kind, _AUTOCAST.get(self.precision, torch.bfloat16), enabled=self.precision in _AUTOCAST)
 
     def weighted(self, images: LossInputs) -> Losses:
-        """The terms of the generators' loss, each with its weight."""
-        return {name: weight * loss(images) for name, (weight, loss) in self.terms.items()}
+        """The terms of the generators' loss, each with its weight.
+
+        Raises:
+            PluginError: A loss gives no tensor of a single number.
+        """
+        return {name: weight * _scalar(name, loss(images)) for name, (weight, loss) in self.terms.items()}
+
+
+def _scalar(name: str, loss: object) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.shape != ():
+        what = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        raise PluginError(f"the loss '{name}' gives {what}, not a tensor of a single number")
+    return loss
 
 
 class Stateful(Protocol):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sim2real.errors import PluginError
 from sim2real.stored import MisfitError
 
 if TYPE_CHECKING:
@@ -31,8 +32,15 @@ class Optimization:
         self._rates: dict[str, float] = {}
 
     def add(self, name: str, *networks: nn.Module, lr: float) -> None:
-        """Train networks by one Adam with this learning rate; its gradients are clipped together."""
+        """Train networks by one Adam with this learning rate; its gradients are clipped together.
+
+        Raises:
+            PluginError: They have nothing to train.
+        """
         weights = [*chain.from_iterable(network.parameters() for network in networks)]
+        if not weights:
+            named = ", ".join(type(getattr(network, "network", network)).__name__ for network in networks)
+            raise PluginError(f"{named}: no weights to train; take another network, or method.name = 'fit'")
         fused = not any(weight.is_meta for weight in weights)  # of those there is nothing to compute
         self.optimisers[name] = torch.optim.Adam(weights, lr=lr, betas=self.settings.betas, fused=fused)
         self._rates[name] = lr

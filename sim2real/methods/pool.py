@@ -42,13 +42,13 @@ class ImagePool:
     def _exchange(self, image: Tensor, labels: _Labels) -> tuple[Tensor, _Labels]:
         if len(self.images) < self.size:
             self.images.append(image.clone())
-            self.labels.append(labels)
+            self.labels.append(_copied(labels))
             return image, labels
         if torch.rand((), generator=self.random) < 0.5:
             return image, labels
         place = int(torch.randint(self.size, (), generator=self.random))
         stored, self.images[place] = self.images[place], image.clone()
-        old, self.labels[place] = self.labels[place], labels
+        old, self.labels[place] = self.labels[place], _copied(labels)
         # a resumed pool comes from the CPU
         return stored.to(image.device), {kind: values.to(image.device) for kind, values in old.items()}
 
@@ -63,3 +63,8 @@ class ImagePool:
             raise MisfitError("images of another pool")
         self.images, self.labels = images, labels
         self.random.set_state(state["random"])
+
+
+def _copied(labels: _Labels) -> _Labels:
+    """Labels that do not keep those of their whole batch in memory."""
+    return {kind: values.clone() for kind, values in labels.items()}

@@ -50,7 +50,8 @@ class Ranged(nn.Module):
             more: What it takes besides, handed on as it is.
 
         Raises:
-            PluginError: It asks for a label that is not there.
+            PluginError: It asks for a label that is not there, or a generator makes something else than pictures of the
+                same size.
         """
         given = inputs or {}
         if images.dim() == 5 and getattr(self.network, "clip_length", 1) == 1:
@@ -71,10 +72,24 @@ class Ranged(nn.Module):
         return features(images * self.scale + self.shift, **self._seen(images, inputs or {}))
 
     def _call(self, network: nn.Module, images: Tensor, **more: Any) -> Any:  # noqa: ANN401  as of forward
-        if (self.scale, self.shift) == (1.0, 0.0):
-            return network(images, **more)
-        result = network(images * self.scale + self.shift, **more)
-        return (result - self.shift) / self.scale if self.returns_images else result
+        plain = (self.scale, self.shift) == (1.0, 0.0)
+        result = network(images if plain else images * self.scale + self.shift, **more)
+        if self.returns_images:
+            self._require_pictures(result, images)
+        return result if plain or not self.returns_images else (result - self.shift) / self.scale
+
+    def _require_pictures(self, result: object, images: object) -> None:
+        """Make sure that a generator has made a picture of each image, on its pixels."""
+        if not isinstance(images, Tensor):  # but one in tiles
+            return
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # sizes are part of a graph
+            return
+        if not isinstance(result, Tensor) or result.shape != images.shape:
+            made = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            raise PluginError(
+                f"the generator {type(self.network).__name__} makes {made} of images {tuple(images.shape)}, not "
+                "pictures of the same size; if sides have to be multiples of a number, its attribute stride says so"
+            )
 
     def _seen(self, images: Tensor, inputs: Inputs) -> dict[str, dict[str, Tensor]]:
         """What the network is called with besides these images, by keyword."""

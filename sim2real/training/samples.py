@@ -135,9 +135,11 @@ class _Known(Mapping[str, Label]):
         header = read_header(self._frame.path)
         size = header.width, header.height
         target = self._augment.scaled_size(*size)
-        return label_in_window(
-            self._frame.load_label(kind), Scale(size, target), *self._augment.places(*target, seed=None)
-        )
+        places = self._augment.places(*target, seed=None)
+        try:
+            return label_in_window(self._frame.load_label(kind), Scale(size, target), *places)
+        except ValueError as error:
+            raise DatasetError(f"{self._frame.path}: its label '{kind}' is of another size: {error}") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._frame.labels)

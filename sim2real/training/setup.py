@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from sim2real.augment import Augment
-from sim2real.capabilities import capabilities
+from sim2real.capabilities import capabilities, inputs_of, names_of
 from sim2real.config import Component, Config, Schedule
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import adversarial
@@ -42,6 +42,8 @@ def _build(kind: str, component: Component, *sizes: object, place: str = "") -> 
     )
     if kind == "generator":
         capabilities(network, component.name)
+    else:
+        inputs_of(network, f"the discriminator '{component.name}'")
     return network
 
 
@@ -181,7 +183,8 @@ def _require_computed(name: str, method: Method) -> None:
         if hasattr(loss, "needs_identity"):
             message = f"the loss '{term}' has needs_identity, which is now needs = ('identity_sim', 'identity_real')"
             raise PluginError(f"{message}: the fields of sim2real.losses.LossInputs that it uses")
-        missing = [each for each in getattr(loss, "needs", ()) if each not in method.computes | _ALWAYS]
+        needs = names_of(loss, f"the loss '{term}'", "needs")
+        missing = [each for each in needs if each not in method.computes | _ALWAYS]
         if missing:
             raise SettingsError(
                 f"losses.{term}: it needs '{missing[0]}', which the method '{name}' does not compute; leave it out: "

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sim2real.capabilities import clip_length_of, inputs_of, names_of
 from sim2real.datasets.base import Frame, Side
-from sim2real.datasets.inputs import KINDS
 from sim2real.errors import DatasetError, PluginError
 from sim2real.methods.base import Method
 
@@ -57,19 +57,31 @@ def wants_of(method: Method) -> Wants:
     """What a method asks for, and its networks and losses.
 
     Raises:
-        PluginError: Something asks for what is no kind of label.
+        PluginError: Something asks for what is no kind of label, or two for clips of several lengths.
     """
     asked: dict[Side, tuple[dict[str, str], dict[int, str]]] = {side: ({}, {1: ""}) for side in _SIDES}
     for who, part, label_sides, clip_sides in _parts(method):
-        for kind in getattr(part, "inputs", ()):
-            if kind not in KINDS:
-                raise PluginError(f"{who} asks for '{kind}', which is no kind of label; known: {', '.join(KINDS)}")
+        for kind in inputs_of(part, who):
             for side in label_sides:
                 asked[side][0].setdefault(kind, who)
+        length = clip_length_of(part, who)
         for side in clip_sides:
-            asked[side][1].setdefault(getattr(part, "clip_length", 1), who)
-    sim, real = (Asked(kinds, max(lengths), lengths[max(lengths)]) for kinds, lengths in asked.values())
+            asked[side][1].setdefault(length, who)
+    sim, real = (Asked(kinds, *_agreed(lengths)) for kinds, lengths in asked.values())
     return Wants(sim, replace(real, welcome=tuple(method.inputs)))
+
+
+def _agreed(lengths: Mapping[int, str]) -> tuple[int, str]:
+    """The one length of clips that is asked for, or 1, and who asks."""
+    several = sorted(length for length in lengths if length > 1)
+    if len(several) > 1:
+        least, most = several[0], several[-1]
+        raise PluginError(
+            f"{lengths[least]} asks for clips of {least} frames, {lengths[most]} for clips of {most}, and all see the "
+            "same clips: give both one clip_length"
+        )
+    length = several[0] if several else 1
+    return length, lengths[length]
 
 
 def _parts(method: Method) -> Iterator[tuple[str, Any, Iterable[Side], Iterable[Side]]]:
@@ -79,7 +91,7 @@ def _parts(method: Method) -> Iterator[tuple[str, Any, Iterable[Side], Iterable[
         sides = [side for side in _SIDES if side in method.sides.get(name, _SIDES)]
         yield f"the network {name} ({_named(network)})", network, sides, sides
     for name, (_, loss) in method.settings.terms.items():
-        needs = frozenset(getattr(loss, "needs", ()))
+        needs = frozenset(names_of(loss, f"the loss '{name}'", "needs"))
         labels: list[Side] = ["sim", "real"] if "real_inputs" in needs else ["sim"]
         yield f"the loss '{name}'", loss, labels, ["sim", "real"] if needs & _OF_REAL else ["sim"]
 

@@ -235,3 +235,22 @@ def test_the_attribute_that_is_gone_is_refused_by_name(
 ) -> None:
     with pytest.raises(PluginError, match=r"generator 'old' has the attribute 'by_frame', .*stochastic"):
         translate(paint(tmp_path / "in", 2), tmp_path / "out", model=model(Old))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_an_engine_that_loses_pictures_is_told(
+    batch_size: int,
+    tmp_path: Path,
+    translate: Translate,
+    paint: Callable[..., Path],
+    offer: Callable[..., None],
+) -> None:
+    """What waited for the lost ones waited for ever."""
+    offer("engines", "losing", Losing)
+    with pytest.raises(PluginError, match=r"^engine losing: it makes \(.*\) of pictures \(.*\); name another one"):
+        translate(paint(tmp_path / "in", 3), tmp_path / "out", engine="losing", batch_size=batch_size)
+
+
+class Losing(Seedless):
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return images[1:]

@@ -12,6 +12,7 @@ from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import Cycle, LossInputs
 from sim2real.methods.base import Batch
 from sim2real.networks import Ranged
+from sim2real.training.wants import Asked, wants_of
 from tests.methods.test_cyclegan import make, numbers, patch, resnet
 
 
@@ -169,3 +170,35 @@ def test_what_is_missing_is_named() -> None:
 def test_what_would_part_images_and_labels_is_refused(discriminator: Any, augment: list[Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         make(discriminator=discriminator, more={"critic": Critic(augment=augment)})
+
+
+@pytest.mark.parametrize(("made", "told"), [(0.5, "a float"), (torch.zeros(2), r"a tensor \(2,\)")])
+def test_a_loss_that_gives_no_number_is_told_by_its_name(made: object, told: str) -> None:
+    method = make(terms={"odd": (1.0, lambda _images: made)})  # type: ignore[dict-item, return-value]  # as a plugin might
+    images = torch.zeros(1, 3, 32, 32)
+    with pytest.raises(PluginError, match=f"^the loss 'odd' gives {told}, not a tensor of a single number$"):
+        method.step(Batch(images, images))
+
+
+def test_what_has_no_weights_is_not_trained() -> None:
+    with pytest.raises(PluginError, match=r"^Identity, Identity: no weights to train; .* method.name = 'fit'"):
+        make(nn.Identity)
+
+
+def test_all_that_see_clips_see_the_same() -> None:
+    clips = make(terms={"steady": (1.0, _Asking(3)), "cycle": (1.0, Cycle())})
+    assert wants_of(clips).sim == Asked({}, 3, "the loss 'steady'")
+    with pytest.raises(PluginError, match=r"^the loss 'smooth' asks for clips of 2 frames, the loss 'steady' for"):
+        wants_of(make(terms={"steady": (1.0, _Asking(3)), "smooth": (1.0, _Asking(2))}))
+    with pytest.raises(PluginError, match=r"^the loss 'odd' has the attribute 'clip_length', .* and '2' is none"):
+        wants_of(make(terms={"odd": (1.0, _Asking("2"))}))
+
+
+class _Asking:
+    needs = ("fake_real",)
+
+    def __init__(self, clip_length: Any) -> None:
+        self.clip_length = clip_length
+
+    def __call__(self, images: LossInputs) -> Tensor:
+        return images.fake_real.mean()

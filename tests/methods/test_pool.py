@@ -74,3 +74,11 @@ def test_labels_stay_with_their_images() -> None:
         assert labels["depth"].tolist() == [[[[number_of(out)] * 2] * 2]]
         swapped += number_of(out) != number
     assert swapped > 10
+
+
+def test_a_stored_image_keeps_no_labels_but_its_own() -> None:
+    """A view would keep those of its whole batch, in memory and in checkpoints."""
+    pool = ImagePool(2, seed=0)
+    for _ in range(9):
+        pool(torch.zeros(8, 3, 2, 2), {"depth": torch.zeros(8, 1, 2, 2)})
+    assert [labels["depth"].untyped_storage().nbytes() for labels in pool.labels] == [16, 16]

@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sim2real.errors import PluginError
 from sim2real.networks import Ranged
 from sim2real.networks.discriminators import Combined, Patch
 from sim2real.networks.generators import EncoderDecoder, ResNet
@@ -91,3 +93,28 @@ def test_a_copy_for_averaging_is_independent() -> None:
             parameter.zero_()
     assert torch.equal(twin(images), before)
     assert twin.stride == 4
+
+
+class Made(nn.Module):
+    """Gives back what it is told to."""
+
+    def __init__(self, change: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, images: Tensor) -> object:
+        return self.change(images)
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        (lambda images: images[..., :-1], r"\(2, 3, 4, 4\)"),
+        (lambda images: images[:1], r"\(1, 3, 4, 5\)"),
+        (lambda images: images[:, :1], r"\(2, 1, 4, 5\)"),
+        (lambda images: (images,), "tuple"),
+    ],
+)
+def test_what_a_generator_makes_has_the_size_of_its_images(change: Callable[[Tensor], object], made: str) -> None:
+    with pytest.raises(PluginError, match=rf"^the generator Made makes {made} of images \(2, 3, 4, 5\), .* stride"):
+        Ranged(Made(change), returns_images=True)(torch.zeros(2, 3, 4, 5))

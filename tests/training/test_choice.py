@@ -2,15 +2,17 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sim2real.config import Config, resolve
 from sim2real.datasets.labels import Segmentation
-from sim2real.errors import Sim2RealError
+from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.metrics.colour import ColourMetric
 from sim2real.metrics.edges import edge_changes, preservation
 from sim2real.model import load
@@ -135,3 +137,16 @@ def test_figures_by_labels_see_those_of_held_out_frames(tmp_path: Path, tiny: li
     segmentation = shown.known[0]["segmentation"]
     assert isinstance(segmentation, Segmentation)
     assert segmentation.ids.shape == shown.frames.shape[1:3] == (32, 32)
+
+
+def test_a_mask_of_another_size_than_its_frame_is_told(tmp_path: Path, tiny: list[str]) -> None:
+    render_dataset(tmp_path / "sim", frames=4, size=(64, 48), seed=0, cameras=(0,))
+    for mask in (tmp_path / "sim").rglob("classgt_*.png"):
+        Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(mask)
+    shutil.copytree(tmp_path / "sim", tmp_path / "real")
+    sets = [*tiny, *EVERY, "data.validation=2", "evaluate.score=contrast"]
+    config = resolve(sets=sets, sim=str(tmp_path / "sim"), real=str(tmp_path / "real"))
+    with pytest.raises(
+        DatasetError, match=r"rgb_\d+.jpg: its label 'segmentation' .*: it is 30x20, its images are 64x48"
+    ):
+        Trainer(config, tmp_path / "run")
