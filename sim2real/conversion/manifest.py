@@ -200,7 +200,7 @@ class Line:
     embedded_sha256: Digest | None = None
     inputs_sha256: Mapping[str, Digest] | None = None
     inputs_size: Mapping[str, Count] | None = None
-    inputs_mtime_ns: Mapping[str, Count] | None = None
+    inputs_mtime_ns: Mapping[str, int] | None = None
     sequence_sha256: Digest | None = None
     original: Original = field(default_factory=dict)
 

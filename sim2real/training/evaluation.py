@@ -179,7 +179,9 @@ def _translated(generator: nn.Module, images: Iterable[Shown], device: str) -> l
         for shown in images:
             more = {}
             if getattr(generator, "stochastic", False):
-                more["seeds"] = np.array([zlib.crc32(frame.tobytes()) for frame in shown.frames], np.uint64)
+                whole = shown.is_clip and getattr(generator, "clip_length", 1) > 1
+                pictures = shown.frames[None] if whole else shown.frames
+                more["seeds"] = np.array([zlib.crc32(picture.tobytes()) for picture in pictures], np.uint64)
             result = generator(shown.images(device), shown.labels(device), **more)
             translated += [as_pixels(frame[None]) for frame in result.reshape(-1, *result.shape[-3:])]
     return translated

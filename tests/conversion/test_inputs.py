@@ -1,6 +1,7 @@
 """Generators that see labels: what they are given, what is noted of it, and what happens where it is not there."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -373,3 +374,12 @@ def test_a_preview_shows_what_the_conversion_makes(
     image = min(source.rglob("*.jpg"))
     with pytest.raises(DatasetError, match=r"rgb_00000\.jpg: the generator 'hazy' needs 'depth', and an image alone"):
         preview(hazy, image, file=tmp_path / "sheet.png", device="cpu", precision="fp32")
+
+
+def test_a_label_older_than_1970_is_a_label(source: Path, hazy: Path, tmp_path: Path, translate: Translate) -> None:
+    """As archives without times leave them."""
+    for image in source.rglob("*.jpg"):
+        os.utime(depth_of(image), ns=(-(10**9), -(10**9)))
+    translate(source, tmp_path / "out", model=hazy)
+    assert translate(source, tmp_path / "out", model=hazy).converted == 0
+    assert verify(tmp_path / "out").ok

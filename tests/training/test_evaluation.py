@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from sim2real.config import Config
 from sim2real.imageio import read_rgb
+from sim2real.networks import Ranged
 from sim2real.training import Note, Progress, Trainer
+from sim2real.training.evaluation import _translated
 from sim2real.training.judge import Judge, Judgement, Watch
+from sim2real.training.samples import Shown
 
 Configure = Callable[..., Config]
 FILES = ("sim2real.safetensors", "real2sim.safetensors")
@@ -147,3 +153,24 @@ def test_the_judge_sees_held_out_images_alone_as_the_generators_that_are_written
         with torch.no_grad():
             expected = generator(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)
         assert abs(made - ((expected[0].permute(1, 2, 0).numpy() + 1) * 127.5)).max() < 1
+
+
+class Drawing(nn.Module):
+    """A generator of clips that draws."""
+
+    stochastic = True
+
+    def __init__(self, clip_length: int) -> None:
+        super().__init__()
+        self.clip_length = clip_length
+
+    def forward(self, images: Tensor, seeds: NDArray[np.uint64]) -> Tensor:
+        assert seeds.shape == (len(images),)
+        return images
+
+
+@pytest.mark.parametrize("clip_length", [1, 2])
+def test_what_draws_has_a_seed_for_each_picture_or_clip(clip_length: int) -> None:
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    generator = Ranged(Drawing(clip_length), returns_images=True)
+    assert len(_translated(generator, [Shown(frames, {}, is_clip=True, known=[{}, {}])], "cpu")) == 2
