@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.labels import NOTHING, Boxes, Segmentation
+from sim2real.errors import SettingsError
 
 Ids = NDArray[np.int64]
 
@@ -46,11 +47,14 @@ class Vocabulary:
 
     Attributes:
         names: As given.
+
+    Raises:
+        SettingsError: ``same`` says two things of one name.
     """
 
     def __init__(self, names: Sequence[str], same: Mapping[str, Sequence[str]] | None = None) -> None:
         self.names = tuple(names)
-        self._same = {_plain(other): _plain(name) for name, others in (same or {}).items() for other in others}
+        self._same = _other_names(same or {})
         self._numbers: dict[str, int] = {}
         self._by_meaning: dict[str, int] = {}
         for number, name in enumerate(names):
@@ -62,11 +66,11 @@ class Vocabulary:
         """The vocabulary of the names that were found in several datasets; two of one dataset stay two."""
         found = cls((), same)
         for side in sides:
-            known, own = found, cls([], same)
+            own: dict[str, str] = {}
             for name in side:
-                if known.number(name) == NOTHING and own._key(name) not in own._numbers:
-                    own = cls([*own.names, name], same)
-            found = cls([*known.names, *own.names], same)
+                if found.number(name) == NOTHING:
+                    own.setdefault(found._key(name), name)
+            found = cls([*found.names, *own.values()], same)
         return found
 
     @classmethod
@@ -105,6 +109,22 @@ class Vocabulary:
     def _key(self, name: str) -> str:
         plain = _plain(name)
         return self._same.get(plain, plain)
+
+
+def _other_names(same: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Plain names -> what they mean by what the user says."""
+    meant: dict[str, str] = {}
+    for name, others in same.items():
+        for other in others:
+            if meant.setdefault(_plain(other), name) != name:
+                said = f"'{other}' means '{meant[_plain(other)]}' and '{name}'"
+                raise SettingsError(f"classes.same: {said}: name it once")
+    for name in same:
+        if meant.get(_plain(name), name) != name:
+            raise SettingsError(
+                f"classes.same: '{name}' has other names and means '{meant[_plain(name)]}': name all of them there"
+            )
+    return {other: _plain(name) for other, name in meant.items()}
 
 
 def names_of(label: Segmentation | Boxes) -> Iterator[str]:

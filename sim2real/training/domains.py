@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sim2real.datasets.labels import Boxes, Segmentation
 
 _LOOKED_AT = 32  # frames of a side, besides one of each sequence, in the search for classes
+_SEQUENCES = 256  # at most: some layouts have as many as frames
 Stamp = tuple[int, int]
 
 
@@ -215,7 +216,8 @@ def _draw_clips(
 def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress: Report = lambda *_: None) -> Classes:
     """The classes of a run: those that the settings name, or else those of one frame of each sequence of both sides.
 
-    Nothing is looked at unless something asks for masks or boxes.
+    Of very many sequences some are looked at, of few some more frames, all evenly spread. Nothing is looked at unless
+    something asks for masks or boxes.
 
     Raises:
         DatasetError: A label cannot be read.
@@ -227,7 +229,9 @@ def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress
     for domain, asked in sides:
         kinds, names = NAMED & asked.kinds.keys(), dict[str, None]()
         firsts = {(id(frame.dataset), frame.sequence): frame for frame in reversed(domain.train)}
-        looked_at = [*reversed(firsts.values()), *evenly(domain.train, _LOOKED_AT)] if kinds else []
+        looked_at = (
+            [*evenly([*reversed(firsts.values())], _SEQUENCES), *evenly(domain.train, _LOOKED_AT)] if kinds else []
+        )
         for done, frame in enumerate(looked_at, 1):
             for kind in sorted(kinds):
                 names |= dict.fromkeys(names_of(cast("Segmentation | Boxes", frame.load_label(kind))))

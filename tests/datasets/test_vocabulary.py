@@ -3,6 +3,7 @@ import pytest
 
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Segmentation
 from sim2real.datasets.vocabulary import Vocabulary, names_of
+from sim2real.errors import SettingsError
 
 
 def mask(*ids: int, names: dict[int, str]) -> Segmentation:
@@ -68,3 +69,22 @@ def test_of_boxes_the_smallest_is_on_top(order: int) -> None:
         [-1, 0, 0, 0, 0, -1, -1],
         [-1, -1, -1, -1, -1, -1, -1],
     ]
+
+
+@pytest.mark.parametrize(
+    ("same", "message"),
+    [
+        ({"Car": ["Van"], "Truck": ["van"]}, "^classes.same: 'van' means 'Car' and 'Truck': name it once$"),
+        ({"Car": ["Van"], "Van": ["Kombi"]}, "^classes.same: 'Van' has other names and means 'Car': name all of them"),
+        ({"Car": ["Van"], "Van": ["Car"]}, "^classes.same: 'Car' has other names and means 'Van'"),
+    ],
+)
+def test_what_says_two_things_of_a_name_is_refused(same: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Vocabulary(["Car", "Truck"], same)
+
+
+def test_many_names_are_found_at_once() -> None:
+    """As of masks whose values are numbers of instances, which no table names."""
+    many = [str(number) for number in range(30_000)]
+    assert Vocabulary.found(many, reversed(many)).names == tuple(many)

@@ -258,3 +258,21 @@ def test_classes_of_both_sides_meet_by_name(town: Path, frames: list[Frame]) -> 
     assert any("class 'Car' is none of this run's" in note for note in notes)
     assert len(notes) == len(set(notes))
     assert json.dumps(found.names)
+
+
+def test_the_search_for_classes_does_not_grow_with_the_dataset(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of SOLO, where each frame is a sequence of its own."""
+    mask, looked_at = frames[0].load_label("segmentation"), list[str]()
+
+    def look(frame: Frame, _kind: str) -> Any:
+        looked_at.append(frame.image)
+        return mask
+
+    monkeypatch.setattr(Frame, "load_label", look)
+    many = [Frame(f"{number}.png", sequence=str(number), labels={"segmentation": "x"}) for number in range(20_000)]
+    found = find_classes(Config(), [(Domain("sim", many, [], ""), Asked({"segmentation": "a test"}))])
+    assert "Car" in found.names
+    assert len(looked_at) < 300
+    assert len({int(image.partition(".")[0]) // 1000 for image in looked_at}) == 20
