@@ -152,7 +152,7 @@ class Registry:
             SettingsError: An option that the component does not take; the message lists the accepted ones. Or one that
                 it needs is not there, or has a value that does not fit its annotation.
             UnknownNameError: There is no such component.
-            PluginError: It cannot be imported.
+            PluginError: It cannot be imported, or does not take what every component of the kind is given.
         """
         target = self.load(kind, name)
         accepted = accepted_options(target)
@@ -167,6 +167,13 @@ class Registry:
         if missing := [option for option in needed_options(target) if option not in options]:
             raise SettingsError(f"{place}: '{name}' needs {' and '.join(missing)}, which nobody gave")
         _require_types(target, options, place)
+        try:
+            inspect.signature(target).bind(*args, **options)
+        except TypeError as error:
+            message = (
+                f"{self.entry(kind, name).label}: {error}: it is called with {len(args)} arguments and its options"
+            )
+            raise PluginError(f"{message}, as sim2real/hookspecs.py says") from error
         return target(*args, **options)
 
     def add(self, plugin: object, info: Plugin) -> None:

@@ -43,6 +43,7 @@ from sim2real.training.setup import (
     lengths,
     rate,
     require_equal_shares,
+    require_scalars,
 )
 from sim2real.training.speed import compiles, reason_not_to_compile
 
@@ -223,6 +224,7 @@ class Trainer:
         self._remarks.take(raw)
         self.method.scale_learning_rates(rate(self.config.schedule, self.step, self.total))
         log = self.method.step(as_batch(raw, self.device))
+        require_scalars(self.config.method.name, log)
         for direction, average in self.averages.items():
             average.update_parameters(self.method.generators[direction].network)
         self.step += 1

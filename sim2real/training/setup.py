@@ -13,7 +13,7 @@ from sim2real.capabilities import capabilities, inputs_of, names_of
 from sim2real.config import Component, Config, Schedule
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import adversarial
-from sim2real.methods.base import Method, MethodSettings, Networks, alone
+from sim2real.methods.base import Method, MethodSettings, Networks, StepLog, alone
 from sim2real.networks import Ranged, initialise
 from sim2real.registry import registry
 from sim2real.training.speed import compile_network, compiles, in_fastest_layout, reason_not_to_compile
@@ -154,20 +154,65 @@ def build_method(
         discriminator=lambda: ready(build_discriminator(config), returns_images=False),
         build=other,
     )
-    method: object = registry().create(
-        "methods", config.method.name, networks, settings, options=config.method.options, place="method.options"
+    name = config.method.name
+    target = registry().load("methods", name)
+    _require_child(name, of=target if isinstance(target, type) else Method)
+    method: Method = registry().create(
+        "methods", name, networks, settings, options=config.method.options, place="method.options"
     )
-    if not isinstance(method, Method):
-        message = f"the method '{config.method.name}' is no child of sim2real.methods.base.Method, as methods now are"
-        raise PluginError(f"{message}: it makes its optimisers by self.optimization.add and defines step and evaluate")
-    _require_computed(config.method.name, method)
+    _require_child(name, of=type(method))
+    _require_whole(name, method)
+    _require_computed(name, method)
     for generator in method.generators.values():
         stride = getattr(generator, "stride", 1)
         if any(side % stride for side in config.data.size):
-            size, name = list(config.data.size), config.generator.name
-            message = f"data.size = {size}: the generator '{name}' needs multiples of {stride}"
+            size = list(config.data.size)
+            message = f"data.size = {size}: the generator '{config.generator.name}' needs multiples of {stride}"
             raise SettingsError(message)
     return method
+
+
+def _require_child(name: str, *, of: type) -> None:
+    """Make sure that a method is one.
+
+    Raises:
+        PluginError: It is not.
+    """
+    if not issubclass(of, Method):
+        message = f"the method '{name}' is no child of sim2real.methods.base.Method, as methods now are"
+        raise PluginError(f"{message}: it makes its optimisers by self.optimization.add and defines step and evaluate")
+
+
+def _require_whole(name: str, method: Method) -> None:
+    """Make sure that a method has all that one has to have.
+
+    Raises:
+        PluginError: Something is missing.
+    """
+    if not hasattr(method, "settings"):
+        raise PluginError(f"the method '{name}' does not call super().__init__(settings)")
+    for attribute in ("generators", "networks"):
+        if not getattr(method, attribute, None):
+            raise PluginError(f"the method '{name}' has no {attribute}, see sim2real.methods.base.Method")
+    if "sim2real" not in method.generators:
+        raise PluginError(f"the method '{name}' has no generators['sim2real'], which the training is for")
+    for own in ("step", "evaluate"):
+        if getattr(type(method), own) is getattr(Method, own):
+            raise PluginError(f"the method '{name}' does not define {own}, see sim2real.methods.base.Method")
+
+
+def require_scalars(name: str, log: object) -> None:
+    """Make sure that the log of a method's step is one.
+
+    Raises:
+        PluginError: It is something else.
+    """
+    if not isinstance(log, StepLog):
+        raise PluginError(f"the method '{name}' gives a {type(log).__name__} for a step, not a StepLog")
+    for loss, value in log.losses.items():
+        if not isinstance(value, Tensor) or value.shape != ():
+            what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise PluginError(f"the method '{name}' logs {what} as '{loss}', not a tensor of a single number")
 
 
 def _require_computed(name: str, method: Method) -> None:

@@ -7,14 +7,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sim2real.config import resolve
+from sim2real.config import Component, resolve
 from sim2real.errors import PluginError, SettingsError, UnknownNameError
-from sim2real.methods.base import Batch, MethodSettings, Networks
+from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepLog
 from sim2real.methods.cyclegan import CycleGAN
 from sim2real.registry import registry
 from sim2real.training import Progress, Trainer
 from sim2real.training.data import as_floats
-from sim2real.training.setup import Average, build_method
+from sim2real.training.setup import Average, build_method, require_scalars
 
 RECIPES = [entry.name for entry in registry().entries("recipes")]
 TRAINED = [name for name in RECIPES if resolve(name).method.name != "fit"]
@@ -141,3 +141,74 @@ def test_a_method_of_earlier_versions_is_told_what_it_has_to_be(
     monkeypatch.setattr("sim2real.methods.cyclegan.CycleGAN", Old)
     with pytest.raises(PluginError, match="the method 'cyclegan' is no child of sim2real"):
         build_method(resolve(sets=tiny), "cpu", "fp32")
+
+
+class Bare(Method):
+    """A method that has what one has to have, and no more."""
+
+    def __init__(self, networks: Networks, settings: MethodSettings) -> None:
+        super().__init__(settings)
+        self.generators = {"sim2real": networks.generator()}
+        self.networks = dict(self.generators)
+
+    def step(self, batch: Batch) -> StepLog:  # noqa: ARG002  the base's name
+        return StepLog({})
+
+    def evaluate(self, batch: Batch) -> StepLog:  # noqa: ARG002  as above
+        return StepLog({})
+
+
+class Silent(Bare):
+    def __init__(self, networks: Networks, _settings: MethodSettings) -> None:
+        self.networks = {"G": networks.generator()}
+
+
+class OneWayBack(Bare):
+    def __init__(self, networks: Networks, settings: MethodSettings) -> None:
+        super().__init__(networks, settings)
+        self.generators = {"real2sim": networks.generator()}
+
+
+class Empty(Bare):
+    def __init__(self, _networks: Networks, settings: MethodSettings) -> None:
+        Method.__init__(self, settings)
+
+
+class Idle(Bare):
+    step = Method.step
+
+
+class Long(Bare):
+    def __init__(self, networks: Networks, _discriminator: Any, settings: MethodSettings) -> None:
+        super().__init__(networks, settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Silent, r"^the method 'cyclegan' does not call super\(\).__init__\(settings\)$"),
+        (Empty, "^the method 'cyclegan' has no generators, see"),
+        (OneWayBack, r"^the method 'cyclegan' has no generators\['sim2real'\]"),
+        (Idle, "^the method 'cyclegan' does not define step, see"),
+        (Long, r"^method 'cyclegan' of .*: missing a required argument: 'settings': it is called with 2 arguments"),
+    ],
+)
+def test_what_a_method_lacks_is_told(
+    kind: type[Method], message: str, monkeypatch: pytest.MonkeyPatch, tiny: list[str]
+) -> None:
+    monkeypatch.setattr("sim2real.methods.cyclegan.CycleGAN", kind)
+    with pytest.raises(PluginError, match=message):
+        build_method(resolve(sets=tiny).model_copy(update={"method": Component(name="cyclegan")}), "cpu", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (None, "^the method 'odd' gives a NoneType for a step, not a StepLog$"),
+        (StepLog({"D": 0.5}), "^the method 'odd' logs a float as 'D', not"),  # type: ignore[dict-item]  # on purpose
+        (StepLog({"D": torch.zeros(2)}), r"^the method 'odd' logs a tensor \(2,\) as 'D', not"),
+    ],
+)
+def test_a_log_that_is_none_is_told(log: object, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        require_scalars("odd", log)
