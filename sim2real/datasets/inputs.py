@@ -130,9 +130,9 @@ def as_input(label: Label, vocabulary: Vocabulary, size: Size) -> Values:
         case Boxes():
             return vocabulary.rasterised(label, *size)
         case Depth(values) | Distance(values) | Disparity(values):
-            return np.nan_to_num(values[None], nan=0.0, posinf=0.0, neginf=0.0)
+            return np.nan_to_num(values[None].astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         case Flow(uv, valid):
-            return _with_mask(uv, valid)
+            return _with_mask(uv, valid & np.isfinite(uv).all(axis=-1))
         case SceneFlow(xyz):
             return _with_mask(xyz, np.asarray(np.isfinite(xyz).all(axis=-1)))
 

@@ -138,3 +138,12 @@ def test_boxes_in_a_window_are_moved_cut_off_and_mirrored() -> None:
     mirrored = label_in_window(boxes, scale, rows, np.arange(4, 16)[::-1])
     assert straight == Boxes((Box("car", 0, 0, 4, 3, track=7),))
     assert mirrored == Boxes((Box("car", 8, 0, 12, 3, track=7),))
+
+
+def test_labels_of_other_types_and_flow_without_numbers_harm_no_training() -> None:
+    """As plugins' layouts may give them."""
+    depth = as_input(Depth(np.array([[1, NAN]])), CLASSES, (2, 1))  # float64
+    assert depth.dtype == np.float32
+    assert depth.tolist() == [[[1, 0]]]
+    uv = np.array([[[1, 2], [NAN, 2]]], np.float32)
+    assert as_input(Flow(uv, np.ones((1, 2), bool)), CLASSES, (2, 1)).tolist() == [[[1, 0]], [[2, 0]], [[1, 0]]]
