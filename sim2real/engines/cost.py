@@ -47,9 +47,8 @@ def cost_of(generator: nn.Module) -> Cost:
     if can.takes_inputs:
         more["inputs"] = as_tensors(can, blank_inputs(can, side, side), device)
     frames = (can.clip_length,) if can.clip_length > 1 else ()
-    images = torch.zeros(1, *frames, 3, side, side)
     with torch.inference_mode(), _Watch() as watch:
-        generator.eval()(images, **more)
+        generator.eval()(torch.zeros(1, *frames, 3, side, side), **more)
     return Cost(watch.peak / side**2, watch.operations / 2 / side**2 / can.clip_length)
 
 

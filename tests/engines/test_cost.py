@@ -33,14 +33,13 @@ def test_twice_the_width_needs_twice_the_memory_and_four_times_the_work() -> Non
     for network in (EncoderDecoder, ResNet):
         narrow, wide = cost_of(network(width=16)), cost_of(network(width=32))
         image = 4 * 3
-        assert wide.memory - image == 2 * (narrow.memory - image)
+        assert wide.memory - image == pytest.approx(2 * (narrow.memory - image), rel=0.02)
         assert 3 < wide.work / narrow.work < 4
 
 
-def test_a_network_that_looks_at_values_is_no_surprise() -> None:
+def test_a_network_may_look_at_values() -> None:
     class Curious(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x if x.mean() > 0 else -x
 
-    with pytest.raises(RuntimeError):
-        cost_of(Curious())
+    assert cost_of(Curious()).memory == pytest.approx(4 * (3 + 3), rel=0.01)
