@@ -825,3 +825,11 @@ def test_is_image_goes_by_the_suffix() -> None:
         "d.jpeg",
         ".png",
     ]
+
+
+def test_the_way_in_which_quality_was_told_before_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
+    picture = read_picture(tmp_path / "photo.jpg")
+    old: Any = 90
+    with pytest.raises(TypeError, match=r"quality=90\) is encoding=Encoding\(quality=90\) now"):
+        encode_picture(picture.rgb, picture, quality=old)

@@ -236,17 +236,22 @@ def _of(data: bytes, path: Path) -> _Container:
     return _container(io.BytesIO(data), path.name)
 
 
-def encode_picture(rgb: NDArray[np.uint8], like: Picture, encoding: Encoding = _USUAL) -> bytes:
+def encode_picture(
+    rgb: NDArray[np.uint8], like: Picture, encoding: Encoding = _USUAL, *, quality: None = None
+) -> bytes:
     """Encode pixels the way another picture was stored: container, channels, alpha, EXIF and ICC profile.
 
     Args:
         rgb: RGB pixels (H, W, 3), of the size of ``like``.
         like: The picture whose place they take.
         encoding: How, where the container is lossy.
+        quality: Is a part of ``encoding`` now.
 
     Raises:
         ImageError: The container cannot hold a picture of that size.
     """
+    if quality is not None:
+        raise TypeError(f"encode_picture(..., quality={quality}) is encoding=Encoding(quality={quality}) now")
     if rgb.dtype != np.uint8 or rgb.shape != like.rgb.shape:
         message = f"pixels are {rgb.dtype} {rgb.shape}, the picture whose place they take is uint8 {like.rgb.shape}"
         raise ValueError(message)
