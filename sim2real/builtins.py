@@ -8,6 +8,7 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     at = "sim2real.networks.generators"
     register("encoder-decoder", f"{at}:EncoderDecoder", summary="strided 4x4 convolutions around residual blocks")
     register("resnet", f"{at}:ResNet", summary="7x7 stem, 3x3 strided convolutions, 6 or 9 residual blocks")
+    register("grid", "sim2real.networks.grid:Grid", summary="colour transforms by place and brightness: edges stay")
     at = "sim2real.networks.colour"
     register("reinhard", f"{at}:Reinhard", summary="untrained: mean and spread of lightness and colours")
     register("histogram", f"{at}:Histogram", summary="untrained: histograms of a real image's channels")
@@ -37,6 +38,7 @@ def register_losses(register: Register) -> None:  # noqa: D103
 def register_methods(register: Register) -> None:  # noqa: D103
     register("cyclegan", "sim2real.methods.cyclegan:CycleGAN", summary="two generators, two critics, cycle consistency")
     register("cut", "sim2real.methods.cut:CUT", summary="one generator, one critic, patches that tell of each other")
+    register("one-sided", "sim2real.methods.onesided:OneSided", summary="one generator, one critic, statistics")
     register("fit", "sim2real.methods.fit:Fit", summary="shows images to generators that are not trained")
 
 
@@ -142,6 +144,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "cyclegan-256": "256x256, the patch critic alone",
         "cyclegan": "the reference CycleGAN at 256x256, ResNet-9 and PatchGAN 70x70",
         "cut": "CUT at 256x256: one generator that keeps the patches of its input",
+        "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
         "fastcut": "FastCUT at 256x256: CUT in half the time, without its identity term",
         "reinhard": "seconds, no training: the real images' mean and spread of colours",
         "histogram": "seconds, no training: the histograms of a real image, drawn for each frame",

@@ -47,19 +47,22 @@ def test_critics_with_spectral_norm_are_not_compiled(configure: Configure, monke
 
 
 @pytest.mark.parametrize(
-    ("setting", "total", "device", "expected"),
+    ("setting", "precision", "total", "device", "expected"),
     [
-        ("auto", 1999, "cpu", False),
-        ("auto", 2000, "cpu", True),
-        ("auto", 2000, "cuda:1", True),
-        ("auto", 2000, "mps", False),
-        ("true", 1, "mps", True),
+        ("auto", "bf16", 1999, "cpu", False),
+        ("auto", "bf16", 2000, "cpu", True),
+        ("auto", "fp32", 2000, "cpu", False),  # half as slow again as uncompiled
+        ("true", "fp32", 1, "cpu", True),
+        ("auto", "fp32", 2000, "cuda:1", True),
+        ("auto", "fp32", 2000, "mps", False),
+        ("true", "fp32", 1, "mps", True),
     ],
 )
-def test_long_trainings_are_compiled(
-    configure: Configure, setting: str, total: int, device: str, expected: bool
+def test_long_trainings_are_compiled_where_that_pays(
+    configure: Configure, setting: str, precision: str, total: int, device: str, expected: bool
 ) -> None:
-    assert speed.compiles(configure(f"compile={setting}"), total, device) is expected
+    config = configure(f"compile={setting}", f"precision={precision}")
+    assert speed.compiles(config, total, device) is expected
 
 
 def test_where_nothing_can_be_compiled_auto_goes_without_and_true_is_refused(
@@ -67,7 +70,7 @@ def test_where_nothing_can_be_compiled_auto_goes_without_and_true_is_refused(
 ) -> None:
     for module in ("speed", "setup"):
         monkeypatch.setattr(f"sim2real.training.{module}.reason_not_to_compile", lambda: "no C++ compiler")
-    build_method(configure("compile=auto"), "cpu", "fp32", total=10_000)
+    build_method(configure("compile=auto", "precision=bf16"), "cpu", "bf16", total=10_000)
     with pytest.raises(SettingsError, match="no C\\+\\+ compiler"):
         build_method(configure("compile=true"), "cpu", "fp32")
 

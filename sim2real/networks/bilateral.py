@@ -1,0 +1,200 @@
+"""Bilateral grids of affine colour transforms: what may happen to light and colours, and cannot make an edge.
+
+A grid has a colour transform for each cell of a coarse picture and each level of brightness (Chen et al. 2016, "Bilateral
+Guided Upsampling"; Gharbi et al. 2017, "Deep Bilateral Learning"). To apply it, each pixel takes the one that is
+interpolated at its place and its brightness: pixels that are alike, side by side, stay alike.
+
+Images here are (N, 3, H, W) with values in [0, 1], grids (N, 12, D, h, w): of each cell three rows of four numbers, what
+red, green, blue and 1 give to red, to green and to blue. Level d of D is of brightness d / (D - 1); cell i of h is in the
+middle of its h-th part of the height.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LEVELS = 8
+"""Of brightness."""
+CELL = 16
+"""Side of a cell in pixels of the small picture that a grid is made from."""
+
+_LUMA = (0.299, 0.587, 0.114)
+_STRIP = 32  # rows that are sliced together: what they need stays in a processor's cache
+_RIDGE = 0.02  # of the mean number of pixels in a cell
+_BLURS = ((8, 3), (3, 2), (1, 1))  # passes over space and over levels, the coarsest first
+
+
+def luma(images: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (N, H, W), their brightness."""
+    red, green, blue = (weight * images[:, channel] for channel, weight in enumerate(_LUMA))
+    return red + green + blue
+
+
+def identity_grid(count: int, height: int, width: int, *, like: Tensor) -> Tensor:
+    """A grid that changes nothing, (N, 12, D, h, w)."""
+    return _as_grid(torch.eye(4, 3, dtype=like.dtype, device=like.device).expand(count, LEVELS, height, width, 4, 3))
+
+
+def cells_of(height: int, width: int) -> tuple[int, int]:
+    """How many cells a picture of this size has down and across."""
+    return max(1, round(height / CELL)), max(1, round(width / CELL))
+
+
+def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
+    """Apply a grid to images.
+
+    Args:
+        grid: (N, 12, D, h, w).
+        guide: Brightness of each pixel, (N, H, W) in [0, 1].
+        images: (N, 3, H, W), of any size.
+
+    Returns:
+        (N, 3, H, W), not cut off at 0 and 1.
+    """
+    look = _Texture(grid, *guide.shape[1:])
+    if torch.is_grad_enabled() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        return look.applied(slice(None), guide, images)
+    result = torch.empty_like(images)
+    for rows in _strips(guide.shape[1]):
+        result[:, :, rows] = look.applied(rows, guide[:, rows], images[:, :, rows])
+    return result
+
+
+def slice_pictures(grid: Tensor, pictures: Tensor) -> Tensor:
+    """Apply a grid to pictures by their own brightness, uint8 (N, H, W, 3) -> the same."""
+    look = _Texture(grid, *pictures.shape[1:3])
+    result = torch.empty_like(pictures)
+    for rows in _strips(pictures.shape[1]):
+        values = pictures[:, rows].movedim(3, 1).to(grid.dtype).div_(255)
+        made = look.applied(rows, luma(values), values)
+        result[:, rows] = made.mul_(255).round_().clamp_(0, 255).to(torch.uint8).movedim(1, 3)
+    return result
+
+
+class _Texture:
+    """A grid laid out so that a pixel is looked up in two dimensions, not in three.
+
+    The rows of a picture lie one below the other in it, each as high as there are levels: processors interpolate in two
+    dimensions many times faster, and runtimes that know nothing else can, too.
+
+    Args:
+        grid: (N, 12, D, h, w).
+        height: Of the pictures; likewise ``width``.
+        width: Columns.
+    """
+
+    def __init__(self, grid: Tensor, height: int, width: int) -> None:
+        self.rows = torch.einsum("rh,ncdhw->ncrdw", _weights(height, grid.shape[3], grid), grid)
+        self.across = (2 * _places(width, grid.shape[4], grid) + 1) / grid.shape[4] - 1
+
+    def applied(self, rows: slice, guide: Tensor, images: Tensor) -> Tensor:
+        """The grid applied to some rows of images, (N, 3, R, W), whose brightness is (N, R, W)."""
+        texture = self.rows[:, :, rows]
+        count = torch.get_num_threads() if texture.shape[2] == _STRIP * torch.get_num_threads() else 1
+        made = _applied(
+            _stacked(texture, count), self.across, _stacked(guide[:, None], count)[:, 0], _stacked(images, count)
+        )
+        return made.unflatten(0, (-1, count)).transpose(1, 2).flatten(2, 3) if count > 1 else made
+
+
+def _strips(height: int) -> Iterator[slice]:
+    """The rows that are sliced together."""
+    at_once = _STRIP * torch.get_num_threads()
+    return (slice(first, min(first + at_once, height)) for first in range(0, height, at_once))
+
+
+def _stacked(rows: Tensor, count: int) -> Tensor:
+    """(N, C, R, ...) -> (N count, C, R / count, ...): threads share out pictures, not rows."""
+    return rows.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1) if count > 1 else rows
+
+
+def _applied(texture: Tensor, across: Tensor, guide: Tensor, images: Tensor) -> Tensor:
+    """Rows of images by the grids of these rows, (N, 12, R, D, w); places across lie in [-1, 1]."""
+    rows, levels = texture.shape[2:4]
+    level = guide.clamp(0, 1) * (levels - 1)
+    first = torch.arange(rows, dtype=level.dtype, device=level.device)[:, None] * levels
+    down = (2 * (level + first) + 1) / (rows * levels) - 1
+    places = torch.stack([across.expand_as(down), down], -1)
+    found = functional.grid_sample(
+        texture.flatten(2, 3), places, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    by_output = found.unflatten(1, (3, 4))
+    result = by_output[:, :, 3]
+    for channel in range(3):
+        result = torch.addcmul(result, by_output[:, :, channel], images[:, channel, None])
+    return result
+
+
+def fit_grid(source: Tensor, target: Tensor, cells: tuple[int, int] | None = None) -> Tensor:
+    """The grid that turns one small picture into the other, as well as a smooth one can.
+
+    A least-squares fit in each cell of place and brightness to the pixels around it, drawn to what a coarser neighbourhood
+    says, that to the transform of the whole picture, and that to the identity: what a cell knows little of, it takes from
+    there. Differentiable in both pictures.
+
+    Args:
+        source: (N, 3, H, W) in [0, 1].
+        target: What it is to become, likewise.
+        cells: How many down and across; None: one of 16x16 pixels.
+    """
+    height, width = source.shape[2:]
+    cells = cells or cells_of(height, width)
+    products, wanted = _moments(source, target, cells)
+    mean = height * width / (LEVELS * math.prod(cells))
+    eye = torch.eye(4, dtype=source.dtype, device=source.device)
+    unchanged = eye[:, :3].expand(len(source), 4, 3)
+    ridge = _RIDGE * mean * eye
+    everywhere = [moments.sum((1, 2, 3)) for moments in (products, wanted)]
+    found = torch.linalg.solve(everywhere[0] + ridge, everywhere[1] + _RIDGE * mean * unchanged)
+    found = found[:, None, None, None].expand_as(wanted)
+    for over_space, over_levels in _BLURS:
+        passes = (over_levels, over_space, over_space)
+        near = [_blurred(moments, passes) for moments in (products, wanted)]
+        found = torch.linalg.solve(near[0] + ridge, near[1] + _RIDGE * mean * found)
+    return _as_grid(found)
+
+
+def _moments(source: Tensor, target: Tensor, cells: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Sums over the pixels near each cell, (N, D, h, w, ...): of f f^T, (4, 4), and of f y^T, (4, 3)."""
+    known = torch.cat([source, torch.ones_like(source[:, :1])], 1)
+    pairs = torch.cat([known[:, :, None] * known[:, None], known[:, :, None] * target[:, None]], 2)
+    level = luma(source).clamp(0, 1) * (LEVELS - 1)
+    numbers = torch.arange(LEVELS, dtype=level.dtype, device=level.device)[:, None, None]
+    shares = (1 - (level[:, None] - numbers).abs()).relu()
+    down, across = (_weights(*each, source) for each in zip(source.shape[2:], cells, strict=True))
+    of_rows = torch.einsum("ndyx,nfgyx,xw->ndfgyw", shares, pairs, across)
+    sums = torch.einsum("ndfgyw,yh->ndhwfg", of_rows, down)
+    return sums[..., :4], sums[..., 4:]
+
+
+def _blurred(moments: Tensor, passes: tuple[int, int, int]) -> Tensor:
+    """Sums over neighbouring cells, 1 2 1 each way and pass."""
+    for axis, count in enumerate(passes, 1):
+        kernel = torch.linalg.matrix_power(_neighbours(moments.shape[axis], moments), count)
+        moments = torch.tensordot(moments, kernel, ([axis], [0])).movedim(-1, axis)
+    return moments
+
+
+def _neighbours(count: int, like: Tensor) -> Tensor:
+    ones = torch.ones(count, count, dtype=like.dtype, device=like.device)
+    return (2 * ones.triu().tril() + ones.triu(1).tril(1) + ones.triu(-1).tril(-1)) / 4
+
+
+def _places(pixels: int, cells: int, like: Tensor) -> Tensor:
+    """Of each pixel of a side, in cells from the middle of the first."""
+    steps = torch.arange(pixels, dtype=like.dtype, device=like.device)
+    return ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
+
+
+def _weights(pixels: int, cells: int, like: Tensor) -> Tensor:
+    """Shares of cells in each pixel of a side, (pixels, cells): those of the two whose middles are nearest."""
+    numbers = torch.arange(cells, dtype=like.dtype, device=like.device)
+    return (1 - (_places(pixels, cells, like)[:, None] - numbers).abs()).relu()
+
+
+def _as_grid(transforms: Tensor) -> Tensor:
+    """(N, D, h, w, 4, 3) -> (N, 12, D, h, w)."""
+    return transforms.transpose(-1, -2).flatten(-2).movedim(-1, 1)

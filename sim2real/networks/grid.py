@@ -1,0 +1,203 @@
+"""The generator that paints with light and colours alone: a bilateral grid of colour transforms, made by a network.
+
+What it makes of a frame is decided where the frame is small, and applied at full size to the frame itself, so nothing
+that it learns can move an edge, make one or leave a pattern; see :mod:`sim2real.networks.bilateral`.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sim2real.networks.bilateral import CELL, LEVELS, identity_grid, luma, slice_grid
+from sim2real.networks.blocks import check_counts, initialise_without_norms
+from sim2real.networks.statistics import colour_moments, radial_spectrum
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHANNELS = (16, 32, 48, 64)  # of the convolutions down, each half the size of the one before: a cell is 16 pixels
+_KNOTS = 16  # of the curve that makes the guide of brightness
+_STEEPEST = 3.0  # how much the parts of that curve may differ from a straight one, either way
+_BANDS = 4  # of the spectrum in a style
+_STYLE = 3 + 6 + _BANDS
+_FIXED = 1 << 16  # styles are kept as whole numbers of so many parts, which averages of weights leave alone
+_SIGMAS = (0.5, 1.0, 1.5)  # of the camera's blur, in pixels; and none
+_FASTER = 10.0  # how much faster than the rest the camera learns
+
+
+class Grid(nn.Module):
+    """Light and colours by place and brightness, after a style, seen through a camera.
+
+    A frame is shrunk to ``side`` and goes through four convolutions; with what the whole frame tells, and a style, they
+    say for each cell of 16x16 pixels and each of eight levels of brightness how red, green and blue change, at most by
+    half of each and by 0.3 of the range. It begins as the identity. 144,326 weights with the defaults.
+
+    A style is the colours and the texture of a real picture. Those of many are kept with the weights; which one a frame
+    gets, and the noise of the camera, its seed decides. Without a seed it gets their mean, and no noise.
+
+    The camera, a blur and noise that grows with light, is learnt at the size of the training: a frame that has to be
+    shrunk goes without.
+
+    Args:
+        in_channels: 3.
+        out_channels: 3.
+        side: Pixels of the shorter side of what the network sees; larger frames are shrunk to it.
+        styles: How many are kept.
+        camera: Whether there is one.
+    """
+
+    stochastic = True
+    value_range = (-1.0, 1.0)
+    keeps_own_init = True
+    styles: Tensor
+    kept: Tensor
+
+    def __init__(
+        self, in_channels: int = 3, out_channels: int = 3, *, side: int = 128, styles: int = 64, camera: bool = True
+    ) -> None:
+        super().__init__()
+        check_counts(**{"generator.options.side": side, "generator.options.styles": styles})
+        self.side = max(CELL, side)
+        last = _CHANNELS[-1]
+        self.down = nn.Sequential(
+            *(
+                layer
+                for before, after in pairwise([in_channels, *_CHANNELS])
+                for layer in (nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.2))
+            )
+        )
+        self.near = nn.Sequential(
+            nn.Conv2d(last, last, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(last, last, 3, padding=1)
+        )
+        self.whole = nn.Sequential(nn.Linear(last, last), nn.LeakyReLU(0.2), nn.Linear(last, last))
+        self.by_style = nn.Sequential(nn.Linear(_STYLE, last), nn.LeakyReLU(0.2), nn.Linear(last, 2 * last))
+        self.transforms = nn.Conv2d(last, 4 * out_channels * LEVELS, 1)
+        self.curve = nn.Parameter(torch.zeros(_KNOTS))
+        self.camera = _Camera() if camera else None
+        self.register_buffer("styles", torch.zeros(styles, _STYLE, dtype=torch.int32))
+        self.register_buffer("kept", torch.zeros((), dtype=torch.int64))
+        initialise_without_norms(self, 0.2)
+        nn.init.zeros_(self.transforms.weight)
+        nn.init.zeros_(self.by_style[-1].weight)
+        nn.init.zeros_(self.by_style[-1].bias)
+
+    def forward(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] -> the same.
+
+        Args:
+            images: What to translate.
+            seeds: A number for each of them, uint64 (N,), or None.
+        """
+        pictures, _ = self.paint(images, self.drawn(len(images), seeds), seeds)
+        return pictures.clamp(-1, 1)
+
+    def paint(
+        self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures that may overshoot their range, and how rough their grids are.
+
+        Args:
+            images: (N, 3, H, W) in [-1, 1].
+            styles: (N, S) as of :meth:`style_of`.
+            seeds: Of the noise, as of :meth:`forward`.
+
+        Returns:
+            (N, 3, H, W), about in [-1, 1]; and the mean difference between transforms of cells side by side, a scalar.
+        """
+        values = images.float() / 2 + 0.5
+        with torch.autocast(images.device.type, enabled=False):
+            grid = self.grid_of(values, styles)
+            made = slice_grid(grid, self.guide_of(values), values)
+            if self.camera is not None and min(images.shape[2:]) <= self.side:
+                made = self.camera(made, seeds)
+        roughness = sum((grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1), grid.new_zeros(()))
+        return 2 * made - 1, roughness
+
+    def grid_of(self, values: Tensor, styles: Tensor) -> Tensor:
+        """The grids of images (N, 3, H, W) in [0, 1], (N, 12, D, h, w)."""
+        height, width = values.shape[2:]
+        scale = min(1.0, self.side / min(height, width))
+        size = [CELL * max(1, round(each * scale / CELL)) for each in (height, width)]
+        if size != [height, width]:
+            values = functional.interpolate(values, size, mode="bilinear", antialias=True, align_corners=False)
+        maps = self.down(2 * values - 1)
+        features = self.near(maps) + self.whole(maps.mean((2, 3)))[:, :, None, None]
+        gain, shift = self.by_style(styles)[:, :, None, None].chunk(2, 1)
+        change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
+        change = change.unflatten(1, (12, LEVELS))
+        limits = change.new_tensor([0.5, 0.5, 0.5, 0.3]).repeat(3)[:, None, None, None]
+        return identity_grid(1, 1, 1, like=change) + limits * change
+
+    def guide_of(self, values: Tensor) -> Tensor:
+        """The brightness of images (N, 3, H, W) in [0, 1] on the learnt scale, (N, H, W) in [0, 1]."""
+        steps = (self.curve.tanh() * math.log(_STEEPEST)).exp()
+        heights = functional.pad(steps.cumsum(0), (1, 0)) / steps.sum()
+        place = luma(values).clamp(0, 1) * _KNOTS
+        knot = place.detach().floor().clamp(max=_KNOTS - 1)
+        below = knot.long()
+        return torch.lerp(heights[below], heights[below + 1], place - knot)
+
+    @staticmethod
+    def style_of(images: Tensor) -> Tensor:
+        """What a style says of pictures (N, 3, H, W) in [-1, 1]: means, roots of covariances, spectra; (N, S)."""
+        values = images.float() / 2 + 0.5
+        mean, root = colour_moments(values)
+        rows, columns = torch.triu_indices(3, 3, device=images.device)
+        return torch.cat([2 * mean - 1, 4 * root[:, rows, columns], radial_spectrum(values, _BANDS) / 4], 1)
+
+    @torch.no_grad()
+    def keep(self, styles: Tensor) -> None:
+        """Keep styles (N, S) with the weights while there is room."""
+        first = int(self.kept)
+        if room := styles[: len(self.styles) - first]  .shape[0]:
+            self.styles[first : first + room] = (styles[:room] * _FIXED).round().to(torch.int32)
+            self.kept += room
+
+    def drawn(self, count: int, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
+        """Styles of those that are kept, by seeds; their mean without; (N, S)."""
+        kept = self.styles[: max(1, int(self.kept))].float() / _FIXED
+        if seeds is None:
+            return kept.mean(0, keepdim=True).expand(count, -1)
+        return kept[torch.from_numpy((seeds >> np.uint64(32)) % np.uint64(len(kept))).long().to(kept.device)]
+
+
+class _Camera(nn.Module):
+    """A blur, the mixture of four, and noise whose variance grows with light."""
+
+    kernels: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixture = nn.Parameter(torch.tensor([2.0, 0.0, 0.0, 0.0]) / _FASTER)
+        self.noise = nn.Parameter(torch.tensor([-9.0, -9.0]) / _FASTER)  # logarithms of variances, in black and by light
+        self.register_buffer("kernels", _gaussians(_SIGMAS), persistent=False)
+
+    def forward(self, values: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> the same; noise only where there are seeds."""
+        kernel = ((_FASTER * self.mixture).softmax(0)[:, None, None] * self.kernels).sum(0)
+        reach = kernel.shape[-1] // 2
+        padded = functional.pad(values, (reach,) * 4, mode="replicate")
+        result = functional.conv2d(padded, kernel.expand(values.shape[1], 1, -1, -1), groups=values.shape[1])
+        if seeds is None:
+            return result
+        black, by_light = (_FASTER * self.noise).clamp(max=-3).exp()
+        return result + (black + by_light * result.clamp(0, 1)).sqrt() * _noise(result, seeds)
+
+
+def _noise(like: Tensor, seeds: "NDArray[np.uint64]") -> Tensor:
+    """Standard normal, drawn on the CPU, so that all devices see the same."""
+    drawn = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(int(seed) & (2**63 - 1))) for seed in seeds]
+    return torch.stack(drawn).to(like)
+
+
+def _gaussians(sigmas: Sequence[float]) -> Tensor:
+    """Kernels (K, 9, 9) of no blur at all and of these."""
+    steps = torch.arange(-4.0, 5.0)
+    lines = [(steps == 0).float(), *((-(steps**2) / (2 * sigma**2)).exp() for sigma in sigmas)]
+    return torch.stack([torch.outer(line, line) / line.sum() ** 2 for line in lines])

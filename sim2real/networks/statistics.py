@@ -1,0 +1,56 @@
+"""Figures of images that a training can follow: differentiable, of small size, of one image each."""
+
+import torch
+from torch import Tensor
+
+from sim2real.networks.bilateral import luma
+
+_ROUNDING = 1 / 12 / 255**2  # the variance that 256 levels add; it keeps roots of single colours from being 0
+_ITERATIONS = 18
+_LOWEST = 1 / 32  # cycles a pixel where the bands of spectra begin
+
+
+def colour_moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Of images (N, 3, H, W): means (N, 3), and the roots of their covariances, (N, 3, 3), symmetric."""
+    pixels = values.flatten(2)
+    mean = pixels.mean(2)
+    apart = pixels - mean[:, :, None]
+    covariance = apart @ apart.transpose(1, 2) / pixels.shape[2]
+    return mean, _root(covariance + 16 * _ROUNDING * torch.eye(3, dtype=values.dtype, device=values.device))
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """Of symmetric positive matrices (N, 3, 3), by Newton's iteration (Higham 2008), which has gradients everywhere."""
+    size = matrix.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+    root, inverse = matrix / size, torch.eye(3, dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
+    for _ in range(_ITERATIONS):
+        factor = (3 * torch.eye(3, dtype=matrix.dtype, device=matrix.device) - inverse @ root) / 2
+        root, inverse = root @ factor, factor @ inverse
+    return root * size.sqrt()
+
+
+def radial_spectrum(values: Tensor, bands: int) -> Tensor:
+    """Of images (N, 3, H, W): the natural logarithm of the mean power of brightness in bands of frequency, (N, bands).
+
+    Bands are of equal width on a logarithmic scale, from 1/32 to 1/2 cycles a pixel; one that is too narrow for images
+    this small has the power of the frequency nearest to it.
+    """
+    height, width = values.shape[2:]
+    brightness = luma(values)
+    window = torch.outer(*(torch.hann_window(side, periodic=False).to(values) + 1e-3 for side in (height, width)))
+    brightness = (brightness - brightness.mean((1, 2), keepdim=True)) * window
+    power = torch.fft.rfft2(brightness).abs().square() / window.square().sum()
+    return (power.flatten(1) @ _bands(height, width, bands).to(values) + 1e-7).log()
+
+
+def _bands(height: int, width: int, bands: int) -> Tensor:
+    """Which frequencies of ``rfft2`` are in which band, (H (W / 2 + 1), bands); columns add up to 1."""
+    down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
+    frequency = (down**2 + across**2).sqrt().flatten()
+    edges = torch.logspace(torch.tensor(_LOWEST).log10(), torch.tensor(0.5).log10(), bands + 1)
+    chosen = (frequency[:, None] >= edges[:-1]) & (frequency[:, None] <= edges[1:])
+    middles = (edges[:-1] * edges[1:]).sqrt()
+    nearest = (frequency[:, None] - middles).abs().argmin(0)
+    empty = ~chosen.any(0)
+    chosen[nearest[empty], empty.nonzero()[:, 0]] = True
+    return chosen.float() / chosen.sum(0)
