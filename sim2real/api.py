@@ -123,6 +123,7 @@ def convert(
     encoding: Literal["fixed", "source", "real"] = "fixed",
     quality: int | None = None,
     resize: tuple[int, int] | str | None = None,
+    transfer: Literal["direct", "guided"] | None = None,
     labelme_image: Literal["embed", "drop", "keep"] = "keep",
     gate: Sequence[str] = (),
     rejected: Literal["aside", "blend", "colour", "pass"] | None = None,
@@ -156,6 +157,8 @@ def convert(
         encoding: How JPEG files are written: ``"fixed"`` by ``quality``, as each ``"source"``, as most ``"real"`` ones.
         quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
         resize: Bring images to this size, (W, H) or ``"621x188"``, and all that depends on it with them.
+        transfer: ``"direct"``: the generator's own pixels; ``"guided"``: the frames with their light and colours; None:
+            as the model says.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.
         gate: What a translation must fulfil, for example ``["preservation>=0.9"]``.
         rejected: What takes the place of those that do not; ``"aside"``: the source's image.
@@ -188,6 +191,7 @@ def convert(
         encoding=encoding,
         quality=quality,
         resize=resize,
+        transfer=transfer,
         labelme_image=labelme_image,
         gate=gate if isinstance(gate, str) else list(gate),
         rejected=rejected,
@@ -234,6 +238,7 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         encoding=section.encoding,
         quality=section.quality,
         resize=section.resize,
+        transfer=section.transfer,
         labelme_image=section.labelme_image,
         gate=tuple(section.gate),
         rejected=section.rejected,

@@ -8,7 +8,7 @@ import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -35,9 +35,12 @@ from sim2real.stored import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import nn
 
+    from sim2real.config import Transfer
     from sim2real.datasets.base import Frame
     from sim2real.datasets.inputs import Inputs
 
@@ -78,6 +81,35 @@ class GeneratorInfo:
     real_encoding: tuple[Encoding, ...] | None = None
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)
+
+    @property
+    def transfer(self) -> "Transfer":
+        """How what it paints becomes a frame's, by the settings of its training.
+
+        Raises:
+            Sim2RealError: They say what nobody understands.
+        """
+        from pydantic import ValidationError
+
+        from sim2real.config import Transfer
+
+        try:
+            return Transfer.model_validate(self.settings.get("transfer", {}))
+        except ValidationError as error:
+            message = f"[transfer] of the model '{self.name}' is not understood: {error.errors()[0]['msg']}"
+            raise Sim2RealError(f"{message}; name one yourself: --transfer direct or guided") from error
+
+    def guided_size(self, transfer: str | None = None) -> int:
+        """Pixels of the longer side of what it sees of a frame where the transfer is guided, 0 where it is direct.
+
+        Args:
+            transfer: ``"direct"`` or ``"guided"``; None: as the settings of its training say.
+
+        Raises:
+            Sim2RealError: They say what nobody understands.
+        """
+        own = self.transfer if transfer != "direct" else None
+        return own.size if own and "guided" in {transfer, own.name} else 0
 
     @property
     def unknown(self) -> list[str]:
@@ -247,13 +279,19 @@ class Translator:
         can: What the generator says of itself: the labels that it sees, for example.
     """
 
-    def __init__(self, generator: "nn.Module", info: GeneratorInfo, settings: EngineSettings) -> None:
+    def __init__(
+        self, generator: "nn.Module", info: GeneratorInfo, settings: EngineSettings, *, guided_size: int = 0
+    ) -> None:
         from sim2real.capabilities import capabilities
+        from sim2real.engines.guided import GuidedEngine
         from sim2real.engines.torch import TorchEngine
 
         self.info = info
         self.can = capabilities(generator, info.name)
-        self._engine = TorchEngine(generator, settings)
+        engine = TorchEngine(generator, settings)
+        self._engine: Callable[..., NDArray[np.uint8]] = (
+            GuidedEngine(engine, guided_size, settings.device) if guided_size else engine
+        )
 
     def __call__(
         self,
@@ -336,13 +374,20 @@ class Translator:
 
 
 def load(
-    run_or_file: str | Path, *, direction: str | None = None, device: str = "auto", precision: str = "auto"
+    run_or_file: str | Path,
+    *,
+    direction: str | None = None,
+    transfer: Literal["direct", "guided"] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> Translator:
     """Load a trained generator from a run folder or a generator file.
 
     Args:
         run_or_file: ``runs/NAME`` or a ``.safetensors`` file.
         direction: ``"sim2real"`` or ``"real2sim"``; None: what the file says, sim2real for a run.
+        transfer: ``"direct"``: the generator's own pixels; ``"guided"``: the frames with their light and colours; None:
+            as the model says.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
@@ -351,7 +396,8 @@ def load(
     """
     generator, info = load_generator(find_model(Path(run_or_file), direction))
     device = resolve_device(device)
-    return Translator(generator, info, EngineSettings(device=device, precision=resolve_precision(precision, device)))
+    settings = EngineSettings(device=device, precision=resolve_precision(precision, device))
+    return Translator(generator, info, settings, guided_size=info.guided_size(transfer))
 
 
 __all__ = [

@@ -47,6 +47,13 @@ class Rejected(StrEnum):
     passed = "pass"
 
 
+class Transfer(StrEnum):
+    """How what the generator paints becomes the frame's."""
+
+    direct = "direct"
+    guided = "guided"
+
+
 class LabelMeImage(StrEnum):
     """What becomes of photos inside of label files."""
 
@@ -92,6 +99,13 @@ def command(
         str | None,
         typer.Option(
             metavar="WxH", help="Bring images to this size, and boxes, intrinsics, flow, masks ... with them."
+        ),
+    ] = None,
+    transfer: Annotated[
+        Transfer | None,
+        typer.Option(
+            help="direct: the generator's pixels; guided: the frame at full size, with their light and colours; as the "
+            "model says."
         ),
     ] = None,
     labelme_image: Annotated[
@@ -170,6 +184,7 @@ def command(
         "encoding": encoding.value if encoding else None,
         "quality": quality,
         "resize": size_of(resize, "--resize", square=False) if resize else None,
+        "transfer": transfer.value if transfer else None,
         "labelme_image": labelme_image.value if labelme_image else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,
@@ -256,11 +271,14 @@ def _stale(record: "Record") -> list[str]:
 def _manner(record: "Record") -> str:
     """How frames are translated."""
     resized = f", resized to {record.resize[0]}x{record.resize[1]}" if record.resize else ""
+    guided = f", guided at {record.transfer_size} pixels" if record.transfer == "guided" else ""
     tiles = f", in tiles of {record.tile}" if record.tile else ""
     if record.tile and record.tile_above:
         tiles += f" above {record.tile_above / 1e6:.1f} megapixels"
     compiled = ", compiled" if record.compile else ""
-    return f"{record.direction}, {record.engine}, {record.precision} on {record.device}{compiled}{tiles}{resized}"
+    return (
+        f"{record.direction}, {record.engine}, {record.precision} on {record.device}{compiled}{tiles}{guided}{resized}"
+    )
 
 
 def show_sizes(plan: "Plan") -> None:

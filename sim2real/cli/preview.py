@@ -1,12 +1,19 @@
 """``sim2real preview``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sim2real.cli.convert import Direction
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+from sim2real.cli.convert import Direction, Transfer
 from sim2real.cli.settings import AsImageOption, DeviceOption, PrecisionOption
+
+Way = Literal["direct", "guided"] | None
+_WAYS: dict[Transfer, Way] = {Transfer.direct: "direct", Transfer.guided: "guided"}
 
 
 def command(
@@ -17,6 +24,10 @@ def command(
     direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Layout, see `sim2real datasets`; recognised if left out.")
+    ] = None,
+    transfer: Annotated[
+        list[Transfer] | None,
+        typer.Option(help="direct, guided, or both, given twice; as the model says if left out."),
     ] = None,
     as_image: AsImageOption = None,
     device: DeviceOption = None,
@@ -38,14 +49,19 @@ def command(
     from sim2real.contactsheet import contact_sheet
     from sim2real.conversion.glimpse import Loose, glimpses
 
-    translate = load(run, direction=direction, device=device or "auto", precision=precision or "auto")
-    shown = [Loose(translate, src)] if alone else glimpses(translate, frames, count)
-    before, after = [], []
+    columns: dict[str, list[NDArray[np.uint8]]] = {}
     with progress("frames") as report:
-        for done, each in enumerate(shown, 1):
-            before.append(each.before())
-            after.append(each.after())
-            report("translating", done, len(shown))
-    sheet = contact_sheet({"before": before, f"after ({info.direction})": after})
-    write_whole(file, encode_png(sheet))
+        ways: list[Way] = [_WAYS[each] for each in dict.fromkeys(transfer or [])] or [None]
+        for number, way in enumerate(ways):
+            translate = load(
+                run, direction=direction, transfer=way, device=device or "auto", precision=precision or "auto"
+            )
+            shown = [Loose(translate, src)] if alone else glimpses(translate, frames, count)
+            name = f"after ({info.direction}{f', {way}' if way else ''})"
+            for done, each in enumerate(shown, 1):
+                if not number:
+                    columns.setdefault("before", []).append(each.before())
+                columns.setdefault(name, []).append(each.after())
+                report("translating", number * len(shown) + done, len(ways) * len(shown))
+    write_whole(file, encode_png(contact_sheet(columns)))
     out.print(f"{len(shown)} frames before and after: {file}")

@@ -19,7 +19,7 @@ from sim2real.config.layers import (
     resolve,
 )
 from sim2real.config.schema import json_schema
-from sim2real.config.sections import Classes, Component, Config, Conversion, Critic, Data, Schedule
+from sim2real.config.sections import Classes, Component, Config, Conversion, Critic, Data, Schedule, Transfer
 from sim2real.config.values import parse_count, parse_sides, parse_size
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Critic",
     "Data",
     "Schedule",
+    "Transfer",
     "differences",
     "json_schema",
     "parse_count",

@@ -194,6 +194,28 @@ class Critic(Section):
     augment_target: float = Field(0.0, ge=0, le=1)
 
 
+class Transfer(Section):
+    """How what the generator paints becomes the frame's.
+
+    Attributes:
+        name: ``"direct"``: its pixels are the frame's; ``"guided"``: the frame takes light and colours of them, by
+            place and brightness, and keeps every edge of its own.
+        size: Pixels of the longer side of what the generator sees of a frame where the transfer is guided.
+        train: Whether critics and losses see guided pictures, too.
+    """
+
+    name: Literal["direct", "guided"] = "direct"
+    size: int = Field(512, ge=64)
+    train: bool = False
+
+    @model_validator(mode="after")
+    def _trains_what_is_there(self) -> Self:
+        if self.train and self.name != "guided":
+            message = 'train = true goes with name = "guided" alone'
+            raise ValueError(message)
+        return self
+
+
 class Classes(Section):
     """The classes of things, where something sees masks or boxes: numbered alike whichever dataset they are of.
 
@@ -335,6 +357,7 @@ class Conversion(Section):
         quality: Of JPEG files, where ``encoding`` is ``"fixed"``; 95 if left out.
         resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
             sizes stay.
+        transfer: ``"direct"`` or ``"guided"``; as the model's settings say if left out.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files: ``"embed"``: the translated ones take
             their place; ``"drop"``: none is inside; ``"keep"``: the files stay as they are.
         gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"``,
@@ -356,6 +379,7 @@ class Conversion(Section):
     encoding: Literal["fixed", "source", "real"] = "fixed"
     quality: int | None = Field(None, ge=1, le=100)
     resize: _Sides | None = None
+    transfer: Literal["direct", "guided"] | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: _Words = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
@@ -407,6 +431,7 @@ class Config(Section):
         critic: What keeps the discriminators in check.
         losses: What the generators are trained by.
         classes: The classes of things, where something sees them.
+        transfer: How what the generators paint becomes the frames'.
         optim: Adam's settings.
         schedule: The learning rate over the run.
         train: How long.
@@ -440,6 +465,7 @@ class Config(Section):
     critic: Critic = Critic()
     losses: Losses = Losses()
     classes: Classes = Classes()
+    transfer: Transfer = Transfer()
     optim: Optim = Optim()
     schedule: Schedule = Schedule()
     train: Train = Train(epochs=200)

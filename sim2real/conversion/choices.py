@@ -11,6 +11,7 @@ from sim2real.conversion.trial import ReadInputs, bearable_precision, fastest_en
 from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost, cost_of
+from sim2real.engines.guided import shrunk_size
 from sim2real.engines.tiling import check_tiling
 from sim2real.errors import ImageError, SettingsError
 from sim2real.imageio import read_header
@@ -57,6 +58,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     images: Sequence[Path],
     tell: Tell,
     read: ReadInputs = no_inputs,
+    guided_size: int = 0,
 ) -> tuple[str, Choices]:
     """Choose what the user leaves open.
 
@@ -67,6 +69,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
         images: All images to translate.
         tell: Told in a line what the user would wonder at.
         read: The labels of an image that the generator sees.
+        guided_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
 
     Returns:
         The very device, and what the record says of it and the rest.
@@ -93,28 +96,32 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
         }
     generator, info = load_generator(model)
     can = capabilities(generator, info.name)
-    _check_wish(can, info.name, wish["engine"], options)
+    _check_wish(can, info.name, wish["engine"], options, guided_size)
     place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where it is at work
     if wish["precision"] == "auto":
-        precision = "fp32" if can.cpu_only else bearable_precision(generator, device, precision, images, tell, read)
+        precision = (
+            "fp32"
+            if can.cpu_only
+            else bearable_precision(generator, device, precision, images, tell, read, guided_size)
+        )
     tile, above, compiled = options.tile_side, 0, []
     if tile:
         check_tiling(generator)
     cost = _foreseen_cost(generator, tell) if can.exportable else Cost(0, 0)
-    sizes = _sizes(images)
+    sizes = _sizes(images, guided_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
     fixed = can.stochastic or can.of_sequences or not can.exportable  # so that it is not compiled
     if wish["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
         compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[its_kind]][:_SIZES]
     pixels = _affordable_pixels(cost, place, precision)
-    if options.tile == "auto" and pixels and not can.whole_pictures:
+    if options.tile == "auto" and pixels and not can.whole_pictures and not guided_size:
         tile, above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
     engine = wish["engine"]
     if engine == "auto":
         engine = "torch"
         if can.exportable and sum(work.values()) >= _WORTH_TRYING[its_kind]:
             settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
-            engine = fastest_engine(generator, settings, images, tell, read)
+            engine = fastest_engine(generator, settings, images, tell, read, guided_size)
     frequent = next(iter(sizes), None)
     return device, {
         "engine": registry().entry("engines", engine).name,
@@ -127,11 +134,14 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     }
 
 
-def _check_wish(can: Capabilities, name: str, engine: str, options: "ConvertOptions") -> None:
+def _check_wish(can: Capabilities, name: str, engine: str, options: "ConvertOptions", guided_size: int) -> None:
     """Make sure that nothing is asked of a generator that it cannot do."""
     alone = not can.exportable
     if alone and registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
         raise SettingsError(f"--engine {engine}: the generator '{name}' is run by torch alone; leave out --engine")
+    if guided_size and options.tile_side:
+        message = f"--tile {options.tile}: the transfer is guided, so the generator sees whole frames at {guided_size}"
+        raise SettingsError(f"{message} pixels; leave out --tile, or say --transfer direct")
     if can.whole_pictures and options.tile_side:
         raise SettingsError(f"--tile {options.tile}: the generator '{name}' looks at whole frames; leave out --tile")
 
@@ -145,8 +155,8 @@ def _foreseen_cost(generator: "nn.Module", tell: Tell) -> Cost:
         return Cost(0, 0)
 
 
-def _sizes(images: Sequence[Path]) -> dict[tuple[int, int], int]:
-    """About how many images there are of each size (W, H), the most frequent first."""
+def _sizes(images: Sequence[Path], guided_size: int) -> dict[tuple[int, int], int]:
+    """About how many images the generator sees of each size (W, H), the most frequent first."""
     step = -(-len(images) // _SAMPLE)
     counts = Counter[tuple[int, int]]()
     for image in images[::step]:
@@ -154,7 +164,8 @@ def _sizes(images: Sequence[Path]) -> dict[tuple[int, int], int]:
             header = read_header(image)
         except ImageError:
             continue
-        counts[header.width, header.height] += step
+        size = header.width, header.height
+        counts[shrunk_size(size, guided_size) if guided_size else size] += step
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -14,6 +14,7 @@ from sim2real.capabilities import capabilities
 from sim2real.conversion.trial import extras, make_engine
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import EngineSettings
+from sim2real.engines.guided import GuidedEngine
 from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
 from sim2real.errors import OutOfMemoryError, PluginError, Sim2RealError
 from sim2real.model import load_generator
@@ -60,7 +61,10 @@ class Inference:
         self._name = record.generator["name"]
         self._tell = tell
         self._engine_name = record.engine
+        self._guided_size = record.transfer_size
         self._engine: Callable[..., NDArray[np.uint8]] = make_engine(record.engine, self._generator, self._settings)
+        if self._guided_size:
+            self._engine = GuidedEngine(self._engine, self._guided_size, plan.device)
         for note in getattr(self._engine, "notes", ()):
             tell(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
@@ -123,6 +127,9 @@ class Inference:
             return self._tiled[side]
 
     def _check_tiling(self) -> None:
+        if self._guided_size:
+            message = f"the transfer is guided, so the generator sees whole frames at {self._guided_size} pixels"
+            raise CannotTileError(message)
         try:
             check_tiling(self._generator)
         except CannotTileError as error:

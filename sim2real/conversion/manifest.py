@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, Self, cast
 
 from sim2real.conversion.embedding import Inside
 from sim2real.conversion.gate import Rejected, parse_gate
-from sim2real.conversion.options import Carry, EncodingChoice
+from sim2real.conversion.options import Carry, EncodingChoice, TransferChoice
 from sim2real.datasets.base import STATE_FOLDER, Role, Side
 from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import LEFTOVER, lock, write_whole
@@ -96,6 +96,8 @@ class Record:
         as_image: Globs of images that are a camera's because the user says so, see :mod:`sim2real.datasets.photos`.
         labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`sim2real.conversion.options.EncodingChoice`.
+        transfer: How what the generator paints becomes the frame's.
+        transfer_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
         format_version: Of this and of the manifest.
         original: All that was read, if another version has written fields that this one does not know.
@@ -128,6 +130,8 @@ class Record:
     as_image: list[str] = field(default_factory=list)
     labelme_image: Inside = "keep"
     encoding: EncodingChoice = "fixed"
+    transfer: TransferChoice = "direct"
+    transfer_size: Count = 0
     stale: dict[str, Count] = field(default_factory=dict)
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)

@@ -19,6 +19,10 @@ was trained on.
 """
 
 
+TransferChoice = Literal["direct", "guided"]
+"""How what the generator paints becomes the frame's, see :class:`sim2real.config.Transfer`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertOptions:
     """What the user may say about a conversion; the defaults convert everything.
@@ -35,6 +39,7 @@ class ConvertOptions:
         limit: Translate only so many frames, the first ones, and leave out the images of the others.
         carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
         resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
+        transfer: How what the generator paints becomes the frame's; None: as the model says.
         labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`EncodingChoice`.
         quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
@@ -63,6 +68,7 @@ class ConvertOptions:
     limit: int | None = None
     carry: Carry = "copy"
     resize: tuple[int, int] | None = None
+    transfer: TransferChoice | None = None
     labelme_image: Inside = "keep"
     encoding: EncodingChoice = "fixed"
     quality: int | None = None

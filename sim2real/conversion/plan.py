@@ -240,8 +240,9 @@ def make_plan(
     from sim2real.conversion.trial import no_inputs
 
     images = [source / job.path for job in jobs if job.translate]
+    guided_size = info.guided_size(options.transfer)
     read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
-    device, choices = choose(options, kept, model, images, tell, read_inputs)
+    device, choices = choose(options, kept, model, images, tell, read_inputs, guided_size)
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
@@ -254,6 +255,8 @@ def make_plan(
         encoding=options.encoding,
         carry=options.carry,
         resize=list(options.resize) if options.resize else None,
+        transfer="guided" if guided_size else "direct",
+        transfer_size=guided_size,
         include=list(options.include),
         exclude=list(options.exclude),
         as_image=list(dataset.as_image),

@@ -13,6 +13,7 @@ from sim2real.capabilities import PAST, Capabilities, capabilities
 from sim2real.conversion.carry import SourceError
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import Engine, EngineSettings
+from sim2real.engines.guided import shrunk, shrunk_inputs, shrunk_size
 from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
 from sim2real.imageio import read_rgb
 from sim2real.registry import registry
@@ -104,12 +105,13 @@ class Sample:
         return engine(self.images, **self.extras(engine))
 
 
-def fastest_engine(
+def fastest_engine(  # noqa: PLR0917  as below
     generator: "nn.Module",
     settings: EngineSettings,
     images: Sequence[Path],
     tell: Callable[[str], None],
     read: ReadInputs = no_inputs,
+    guided_size: int = 0,
 ) -> str:
     """The name of the fastest engine that is installed and makes the picture that torch makes.
 
@@ -119,9 +121,10 @@ def fastest_engine(
         images: The images that there are to translate.
         tell: Told which one was chosen and why others were not.
         read: The labels of an image that the generator sees.
+        guided_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
     """
     others = [entry.name for entry in registry().entries("engines") if entry.name != "torch"]
-    frame = middle_frame(capabilities(generator), images, read) if others else None
+    frame = middle_frame(capabilities(generator), images, read, guided_size) if others else None
     if frame is None:
         return "torch"
     torch = make_engine("torch", generator, settings)
@@ -155,6 +158,7 @@ def bearable_precision(  # noqa: PLR0917  what is to be run, and on what
     images: Sequence[Path],
     tell: Callable[[str], None],
     read: ReadInputs = no_inputs,
+    guided_size: int = 0,
 ) -> str:
     """A precision if its picture of a frame is near enough to that of fp32, else ``"fp32"``.
 
@@ -165,8 +169,9 @@ def bearable_precision(  # noqa: PLR0917  what is to be run, and on what
         images: The images that there are to translate.
         tell: Told if they will not do.
         read: The labels of an image that the generator sees.
+        guided_size: As of :func:`fastest_engine`.
     """
-    frame = middle_frame(capabilities(generator), images, read) if precision != "fp32" else None
+    frame = middle_frame(capabilities(generator), images, read, guided_size) if precision != "fp32" else None
     if frame is None:
         return precision
     patch = frame.patch(_PATCH)
@@ -180,11 +185,17 @@ def bearable_precision(  # noqa: PLR0917  what is to be run, and on what
     return "fp32"
 
 
-def middle_frame(can: Capabilities, images: Sequence[Path], read: ReadInputs = no_inputs) -> Sample | None:
-    """A frame from the middle of a dataset; None if those there cannot be read."""
+def middle_frame(
+    can: Capabilities, images: Sequence[Path], read: ReadInputs = no_inputs, guided_size: int = 0
+) -> Sample | None:
+    """A frame from the middle of a dataset as a generator sees it; None if those there cannot be read."""
     for image in images[len(images) // 2 :][:10]:
         try:
-            return Sample.of(can, read_rgb(image), read(image))
+            rgb, labels = read_rgb(image), read(image)
+            if guided_size:
+                size = shrunk_size(rgb.shape[1::-1], guided_size)
+                rgb, labels = shrunk(rgb, size), shrunk_inputs(labels, rgb.shape[1::-1], size)
+            return Sample.of(can, rgb, labels)
         except (ImageError, DatasetError, SourceError):
             continue
     return None

@@ -1,8 +1,8 @@
 """Guided transfer: of what an engine paints, light and colours are taken, and put on the frame itself at full size.
 
 The engine sees the frame shrunk. The bilateral grid that turns the shrunk frame into its translation is applied to the
-frame as it is (:mod:`sim2real.networks.bilateral`): what no such grid can express, a new edge, a moved object, a pattern,
-a halo, does not reach the frame. Neither does the work grow with the frame but for that last step.
+frame as it is (:mod:`sim2real.networks.bilateral`): what no such grid can express, a new edge, a moved object, a
+pattern, a halo, does not reach the frame. Neither does the work grow with the frame but for that last step.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,12 @@ from sim2real.capabilities import PAST
 from sim2real.datasets.inputs import Inputs, scale_input
 from sim2real.datasets.resizing import Scale
 from sim2real.engines.base import Engine
-from sim2real.networks.bilateral import fit_grid, slice_pictures
+from sim2real.networks.bilateral import FITTED, fit_grid, slice_pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Pictures = NDArray[np.uint8]
-
-_FITTED = 256  # pixels of the longer side of what grids are fitted to
 
 
 class GuidedEngine:
@@ -88,8 +86,10 @@ def shrunk(images: "Pictures", size: tuple[int, int]) -> "Pictures":
     if images.shape[-2:-4:-1] == size:
         return images
     flat = images.reshape(-1, *images.shape[-3:])
-    small = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in flat])
-    return small.reshape(*images.shape[:-3], *small.shape[-3:]).astype(np.uint8, copy=False)
+    small = np.empty((len(flat), *size[::-1], 3), np.uint8)
+    for image, target in zip(flat, small, strict=True):
+        cv2.resize(image, size, dst=target, interpolation=cv2.INTER_AREA)
+    return small.reshape(*images.shape[:-3], *small.shape[1:])
 
 
 def shrunk_inputs(
@@ -100,7 +100,7 @@ def shrunk_inputs(
     found = {}
     for kind, values in inputs.items():
         if kind in PAST:
-            found[kind] = shrunk(values, small) if values.size else np.empty((*values.shape[:-3], *small[::-1], 3), np.uint8)
+            found[kind] = shrunk(values, small)
         else:
             found[kind] = scale_input(values, kind, scale)
     return found
@@ -120,7 +120,7 @@ def guided(images: "Pictures", small: "Pictures", translated: "Pictures", device
         Of the shape of the images.
     """
     height, width = small.shape[-3:-1]
-    fitted = shrunk_size((width, height), _FITTED)
+    fitted = shrunk_size((width, height), FITTED)
     source, target = (
         torch.from_numpy(shrunk(each, fitted).reshape(-1, *fitted[::-1], 3)).to(device).movedim(-1, 1).float() / 255
         for each in (small, translated)

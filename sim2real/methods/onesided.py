@@ -1,10 +1,12 @@
 """One generator, one critic, no way back: for generators that cannot move what they see.
 
-Where a generator only decides on light and colours, nothing has to be held in place by cycles or by contrast: the critic
-alone says what is real. Statistics of one real picture, drawn for each simulated one, keep the two from going in circles.
+Where a generator only decides on light and colours, nothing has to be held in place by cycles or by contrast: the
+critic alone says what is real. Statistics of one real picture, drawn for each simulated one, keep the two from going in
+circles.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,7 +56,7 @@ class OneSided(Method):
         {"pool", "discriminator", "critic", "losses", "optim", "schedule", "train.accumulate"}
     )
     judges = ("D_real",)
-    sides: ClassVar[Mapping[str, tuple[str, ...]]] = {"G_sim2real": ("sim",)}
+    sides: Mapping[str, tuple[str, ...]] = MappingProxyType({"G_sim2real": ("sim",)})
 
     def __init__(
         self,
@@ -91,7 +93,8 @@ class OneSided(Method):
         parts = batch.split(self.settings.accumulate)
         seeds = [self.seeds.draw(len(part.sim)) for part in parts]
         if self.paints:
-            self.G.network.keep(self.G.network.style_of(_frames(batch.real)))
+            painter: Any = self.G.network
+            painter.keep(painter.style_of(_frames(batch.real)))
         self.optimization.zero_grad()
         with torch.set_grad_enabled(len(parts) == 1):  # the graphs of all parts at once would fill the memory
             made = [self._translate(*each) for each in zip(parts, seeds, strict=True)]
@@ -118,10 +121,9 @@ class OneSided(Method):
         """Pictures, and how rough they are."""
         with self.settings.autocast():
             if self.paints:
-                made: tuple[Tensor, Tensor] = self.G.network.paint(
-                    batch.sim, self.G.network.style_of(batch.real), seeds
-                )
-                return made
+                painter: Any = self.G.network
+                made, roughness = painter.paint(batch.sim, painter.style_of(batch.real), seeds)
+                return self.G.as_transferred(batch.sim, made), roughness
             more = {"seeds": seeds} if getattr(self.G.network, "stochastic", False) else {}
             fake: Tensor = self.G(batch.sim, batch.sim_inputs, **more)
         return fake, fake.new_zeros(())

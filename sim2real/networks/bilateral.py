@@ -1,12 +1,12 @@
 """Bilateral grids of affine colour transforms: what may happen to light and colours, and cannot make an edge.
 
-A grid has a colour transform for each cell of a coarse picture and each level of brightness (Chen et al. 2016, "Bilateral
-Guided Upsampling"; Gharbi et al. 2017, "Deep Bilateral Learning"). To apply it, each pixel takes the one that is
+A grid has a colour transform for each cell of a coarse picture and each level of brightness (Chen et al. 2016,
+"Bilateral Guided Upsampling"; Gharbi et al. 2017, "Deep Bilateral Learning"). Each pixel takes the one that is
 interpolated at its place and its brightness: pixels that are alike, side by side, stay alike.
 
-Images here are (N, 3, H, W) with values in [0, 1], grids (N, 12, D, h, w): of each cell three rows of four numbers, what
-red, green, blue and 1 give to red, to green and to blue. Level d of D is of brightness d / (D - 1); cell i of h is in the
-middle of its h-th part of the height.
+Images here are (N, 3, H, W) with values in [0, 1], grids (N, 12, D, h, w): of each cell three rows of four numbers,
+what red, green, blue and 1 give to red, to green and to blue. Level d of D is of brightness d / (D - 1); cell i of h is
+in the middle of its h-th part of the height.
 """
 
 import math
@@ -20,6 +20,8 @@ LEVELS = 8
 """Of brightness."""
 CELL = 16
 """Side of a cell in pixels of the small picture that a grid is made from."""
+FITTED = 256
+"""Pixels of the longer side of the pictures that grids are fitted to, if those are larger."""
 
 _LUMA = (0.299, 0.587, 0.114)
 _STRIP = 32  # rows that are sliced together: what they need stays in a processor's cache
@@ -55,7 +57,7 @@ def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
         (N, 3, H, W), not cut off at 0 and 1.
     """
     look = _Texture(grid, *guide.shape[1:])
-    if torch.is_grad_enabled() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if torch.is_grad_enabled() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return look.applied(slice(None), guide, images)
     result = torch.empty_like(images)
     for rows in _strips(guide.shape[1]):
@@ -72,6 +74,28 @@ def slice_pictures(grid: Tensor, pictures: Tensor) -> Tensor:
         made = look.applied(rows, luma(values), values)
         result[:, rows] = made.mul_(255).round_().clamp_(0, 255).to(torch.uint8).movedim(1, 3)
     return result
+
+
+def guided_images(images: Tensor, made: Tensor) -> Tensor:
+    """Images with the light and the colours of what a generator has made of them; gradients reach both.
+
+    Args:
+        images: (N, 3, H, W) in [-1, 1].
+        made: Likewise.
+
+    Returns:
+        Likewise.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        values, target = images.float() / 2 + 0.5, made.float() / 2 + 0.5
+        scale = min(1.0, FITTED / max(values.shape[2:]))
+        size = [max(1, round(side * scale)) for side in values.shape[2:]]
+        source, wanted = (
+            functional.interpolate(each, size, mode="bilinear", antialias=True) if scale < 1 else each
+            for each in (values, target)
+        )
+        grid = fit_grid(source, wanted)
+        return 2 * slice_grid(grid, luma(values), values).clamp(0, 1) - 1
 
 
 class _Texture:
@@ -121,7 +145,7 @@ def _applied(texture: Tensor, across: Tensor, guide: Tensor, images: Tensor) -> 
     found = functional.grid_sample(
         texture.flatten(2, 3), places, mode="bilinear", padding_mode="border", align_corners=False
     )
-    by_output = found.unflatten(1, (3, 4))
+    by_output: Tensor = found.unflatten(1, (3, 4))
     result = by_output[:, :, 3]
     for channel in range(3):
         result = torch.addcmul(result, by_output[:, :, channel], images[:, channel, None])
@@ -131,9 +155,9 @@ def _applied(texture: Tensor, across: Tensor, guide: Tensor, images: Tensor) -> 
 def fit_grid(source: Tensor, target: Tensor, cells: tuple[int, int] | None = None) -> Tensor:
     """The grid that turns one small picture into the other, as well as a smooth one can.
 
-    A least-squares fit in each cell of place and brightness to the pixels around it, drawn to what a coarser neighbourhood
-    says, that to the transform of the whole picture, and that to the identity: what a cell knows little of, it takes from
-    there. Differentiable in both pictures.
+    A least-squares fit in each cell of place and brightness to the pixels around it, drawn to what a coarser
+    neighbourhood says, that to the transform of the whole picture, and that to the identity: what a cell knows little
+    of, it takes from there. Differentiable in both pictures.
 
     Args:
         source: (N, 3, H, W) in [0, 1].

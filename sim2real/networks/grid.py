@@ -28,6 +28,7 @@ _BANDS = 4  # of the spectrum in a style
 _STYLE = 3 + 6 + _BANDS
 _FIXED = 1 << 16  # styles are kept as whole numbers of so many parts, which averages of weights leave alone
 _SIGMAS = (0.5, 1.0, 1.5)  # of the camera's blur, in pixels; and none
+_SEEDS = 2**63 - 1  # the greatest that torch takes
 _FASTER = 10.0  # how much faster than the rest the camera learns
 
 
@@ -76,16 +77,16 @@ class Grid(nn.Module):
             nn.Conv2d(last, last, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(last, last, 3, padding=1)
         )
         self.whole = nn.Sequential(nn.Linear(last, last), nn.LeakyReLU(0.2), nn.Linear(last, last))
-        self.by_style = nn.Sequential(nn.Linear(_STYLE, last), nn.LeakyReLU(0.2), nn.Linear(last, 2 * last))
+        modulation = nn.Linear(last, 2 * last)
+        self.by_style = nn.Sequential(nn.Linear(_STYLE, last), nn.LeakyReLU(0.2), modulation)
         self.transforms = nn.Conv2d(last, 4 * out_channels * LEVELS, 1)
         self.curve = nn.Parameter(torch.zeros(_KNOTS))
         self.camera = _Camera() if camera else None
         self.register_buffer("styles", torch.zeros(styles, _STYLE, dtype=torch.int32))
         self.register_buffer("kept", torch.zeros((), dtype=torch.int64))
         initialise_without_norms(self, 0.2)
-        nn.init.zeros_(self.transforms.weight)
-        nn.init.zeros_(self.by_style[-1].weight)
-        nn.init.zeros_(self.by_style[-1].bias)
+        for weights in (self.transforms.weight, modulation.weight, modulation.bias):
+            nn.init.zeros_(weights)
 
     def forward(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] -> the same.
@@ -97,9 +98,7 @@ class Grid(nn.Module):
         pictures, _ = self.paint(images, self.drawn(len(images), seeds), seeds)
         return pictures.clamp(-1, 1)
 
-    def paint(
-        self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None
-    ) -> tuple[Tensor, Tensor]:
+    def paint(self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> tuple[Tensor, Tensor]:
         """Pictures that may overshoot their range, and how rough their grids are.
 
         Args:
@@ -116,8 +115,8 @@ class Grid(nn.Module):
             made = slice_grid(grid, self.guide_of(values), values)
             if self.camera is not None and min(images.shape[2:]) <= self.side:
                 made = self.camera(made, seeds)
-        roughness = sum((grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1), grid.new_zeros(()))
-        return 2 * made - 1, roughness
+        steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
+        return 2 * made - 1, torch.stack([grid.new_zeros(()), *steps]).sum()
 
     def grid_of(self, values: Tensor, styles: Tensor) -> Tensor:
         """The grids of images (N, 3, H, W) in [0, 1], (N, 12, D, h, w)."""
@@ -132,7 +131,8 @@ class Grid(nn.Module):
         change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
         change = change.unflatten(1, (12, LEVELS))
         limits = change.new_tensor([0.5, 0.5, 0.5, 0.3]).repeat(3)[:, None, None, None]
-        return identity_grid(1, 1, 1, like=change) + limits * change
+        grid: Tensor = identity_grid(1, 1, 1, like=change) + limits * change
+        return grid
 
     def guide_of(self, values: Tensor) -> Tensor:
         """The brightness of images (N, 3, H, W) in [0, 1] on the learnt scale, (N, H, W) in [0, 1]."""
@@ -141,7 +141,7 @@ class Grid(nn.Module):
         place = luma(values).clamp(0, 1) * _KNOTS
         knot = place.detach().floor().clamp(max=_KNOTS - 1)
         below = knot.long()
-        return torch.lerp(heights[below], heights[below + 1], place - knot)
+        return heights[below].lerp(heights[below + 1], place - knot)
 
     @staticmethod
     def style_of(images: Tensor) -> Tensor:
@@ -155,9 +155,9 @@ class Grid(nn.Module):
     def keep(self, styles: Tensor) -> None:
         """Keep styles (N, S) with the weights while there is room."""
         first = int(self.kept)
-        if room := styles[: len(self.styles) - first]  .shape[0]:
-            self.styles[first : first + room] = (styles[:room] * _FIXED).round().to(torch.int32)
-            self.kept += room
+        new = styles[: len(self.styles) - first]
+        self.styles[first : first + len(new)] = (new * _FIXED).round().to(torch.int32)
+        self.kept += len(new)
 
     def drawn(self, count: int, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """Styles of those that are kept, by seeds; their mean without; (N, S)."""
@@ -175,7 +175,7 @@ class _Camera(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.mixture = nn.Parameter(torch.tensor([2.0, 0.0, 0.0, 0.0]) / _FASTER)
-        self.noise = nn.Parameter(torch.tensor([-9.0, -9.0]) / _FASTER)  # logarithms of variances, in black and by light
+        self.noise = nn.Parameter(torch.tensor([-9.0, -9.0]) / _FASTER)  # logarithms: in black, and what light adds
         self.register_buffer("kernels", _gaussians(_SIGMAS), persistent=False)
 
     def forward(self, values: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
@@ -187,13 +187,14 @@ class _Camera(nn.Module):
         if seeds is None:
             return result
         black, by_light = (_FASTER * self.noise).clamp(max=-3).exp()
-        return result + (black + by_light * result.clamp(0, 1)).sqrt() * _noise(result, seeds)
+        spread: Tensor = (black + by_light * result.clamp(0, 1)).sqrt()
+        return result + spread * _noise(result, seeds)
 
 
 def _noise(like: Tensor, seeds: "NDArray[np.uint64]") -> Tensor:
     """Standard normal, drawn on the CPU, so that all devices see the same."""
-    drawn = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(int(seed) & (2**63 - 1))) for seed in seeds]
-    return torch.stack(drawn).to(like)
+    sources = (torch.Generator().manual_seed(int(seed) & _SEEDS) for seed in seeds)
+    return torch.stack([torch.randn(like.shape[1:], generator=source) for source in sources]).to(like)
 
 
 def _gaussians(sigmas: Sequence[float]) -> Tensor:

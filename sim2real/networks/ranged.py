@@ -1,7 +1,7 @@
 """The one place where images in the program's [-1, 1], with their labels, meet what a network takes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sim2real.capabilities import PAST
 from sim2real.datasets.inputs import KINDS, VECTORS
 from sim2real.errors import PluginError
+from sim2real.networks.bilateral import guided_images
 
 Inputs = Mapping[str, Tensor]
 
@@ -26,7 +27,14 @@ class Ranged(nn.Module):
     Args:
         network: Takes images (N, C, H, W) in its attribute ``value_range``, (-1, 1) if it has none.
         returns_images: Whether the output, too, is images in that range: true of generators, false of discriminators.
+
+    Attributes:
+        guided: When its pictures give images their light and colours alone, see
+            :func:`sim2real.networks.bilateral.guided_images`: ``"never"``, ``"evaluating"`` (in evaluation mode), or
+            ``"always"``.
     """
+
+    guided: Literal["never", "evaluating", "always"] = "never"
 
     value_range = (-1.0, 1.0)
 
@@ -56,9 +64,9 @@ class Ranged(nn.Module):
         given = inputs or {}
         if images.dim() == 5 and getattr(self.network, "clip_length", 1) == 1:
             frames = images.flatten(0, 1)
-            result = self._call(self.network, frames, **self._seen(frames, flattened(self._picked(given))), **more)
+            result = self._call(frames, **self._seen(frames, flattened(self._picked(given))), **more)
             return result.unflatten(0, images.shape[:2]) if self.returns_images else result
-        return self._call(self.network, images, **self._seen(images, given), **more)
+        return self._call(images, **self._seen(images, given), **more)
 
     def features(self, images: Tensor, inputs: Inputs | None = None) -> Sequence[Tensor]:
         """The maps (N, C, h, w) that a generator makes of images on its way, the earliest first.
@@ -71,12 +79,20 @@ class Ranged(nn.Module):
             raise PluginError(f"the generator {type(self.network).__name__} has no method features(images)")
         return features(images * self.scale + self.shift, **self._seen(images, inputs or {}))
 
-    def _call(self, network: nn.Module, images: Tensor, **more: Any) -> Any:  # noqa: ANN401  as of forward
+    def _call(self, images: Tensor, **more: Any) -> Any:  # noqa: ANN401  as of forward
         plain = (self.scale, self.shift) == (1.0, 0.0)
-        result = network(images if plain else images * self.scale + self.shift, **more)
-        if self.returns_images:
-            self._require_pictures(result, images)
-        return result if plain or not self.returns_images else (result - self.shift) / self.scale
+        result = self.network(images if plain else images * self.scale + self.shift, **more)
+        if not self.returns_images:
+            return result
+        self._require_pictures(result, images)
+        made = result if plain else (result - self.shift) / self.scale
+        return self.as_transferred(images, made)
+
+    def as_transferred(self, images: Tensor, made: Tensor) -> Tensor:
+        """What becomes of images (N, 3, H, W), or clips, when the generator has made these of them."""
+        if self.guided == "always" or (self.guided == "evaluating" and not self.training):
+            made = guided_images(images.flatten(0, -4), made.flatten(0, -4)).view_as(images)
+        return made
 
     def _require_pictures(self, result: object, images: object) -> None:
         """Make sure that a generator has made a picture of each image, on its pixels."""

@@ -26,7 +26,8 @@ def _root(matrix: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         factor = (3 * torch.eye(3, dtype=matrix.dtype, device=matrix.device) - inverse @ root) / 2
         root, inverse = root @ factor, factor @ inverse
-    return root * size.sqrt()
+    found: Tensor = root * size.sqrt()
+    return found
 
 
 def radial_spectrum(values: Tensor, bands: int) -> Tensor:
@@ -40,7 +41,8 @@ def radial_spectrum(values: Tensor, bands: int) -> Tensor:
     window = torch.outer(*(torch.hann_window(side, periodic=False).to(values) + 1e-3 for side in (height, width)))
     brightness = (brightness - brightness.mean((1, 2), keepdim=True)) * window
     power = torch.fft.rfft2(brightness).abs().square() / window.square().sum()
-    return (power.flatten(1) @ _bands(height, width, bands).to(values) + 1e-7).log()
+    of_bands: Tensor = power.flatten(1) @ _bands(height, width, bands).to(values)
+    return (of_bands + 1e-7).log()
 
 
 def _bands(height: int, width: int, bands: int) -> Tensor:
@@ -53,4 +55,5 @@ def _bands(height: int, width: int, bands: int) -> Tensor:
     nearest = (frequency[:, None] - middles).abs().argmin(0)
     empty = ~chosen.any(0)
     chosen[nearest[empty], empty.nonzero()[:, 0]] = True
-    return chosen.float() / chosen.sum(0)
+    shares: Tensor = chosen.float() / chosen.sum(0)
+    return shares

@@ -40,6 +40,7 @@ from sim2real.training.setup import (
     build_augment,
     build_averages,
     build_method,
+    guidance,
     lengths,
     rate,
     require_equal_shares,
@@ -251,7 +252,12 @@ class Trainer:
         """Direction -> the generator that the training is for: the averaged one where there is an average."""
         if not self.averages:
             return self.method.generators
-        return {direction: Ranged(average.module, returns_images=True) for direction, average in self.averages.items()}
+        averages = {
+            direction: Ranged(average.module, returns_images=True) for direction, average in self.averages.items()
+        }
+        for average in averages.values():
+            average.guided = guidance(self.config)
+        return averages
 
     def _batches(self) -> Iterator[RawBatch]:
         data = self.config.data

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,13 @@ from sim2real.methods.base import Method, MethodSettings, Networks, StepLog, alo
 from sim2real.networks import Ranged, initialise
 from sim2real.registry import registry
 from sim2real.training.speed import compile_network, compiles, in_fastest_layout, reason_not_to_compile
+
+
+def guidance(config: Config) -> Literal["never", "evaluating", "always"]:
+    """When the pictures of generators only guide what becomes of images."""
+    if config.transfer.name != "guided":
+        return "never"
+    return "always" if config.transfer.train else "evaluating"
 
 
 def build_augment(config: Config) -> Augment:
@@ -116,6 +124,8 @@ def build_method(
     def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
         initialise(network, config.init)
         ranged = Ranged(network, returns_images=returns_images)
+        if returns_images:
+            ranged.guided = guidance(config)
         if device != "cpu":  # there it is; tensors without contents cannot be moved, see sim2real.training.foresight
             ranged.to(device)
         in_fastest_layout(network, device)
