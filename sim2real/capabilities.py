@@ -24,6 +24,8 @@ class Capabilities:
     Attributes:
         stochastic: It draws at random: its forward takes ``seeds``, uint64 (N,), one for each picture, or None. Equal
             seeds give equal pictures.
+        steady: What the upper 32 bits of a seed decide is one for a sequence: they are made from its name, the lower
+            ones from the path of the frame.
         exportable: Whether a graph of it can be written or compiled, and whether it can be run in tiles.
         cpu_only: It works on the CPU, whatever the device; several threads may call it at once.
         inputs: Kinds of labels that it sees, as of :mod:`sim2real.datasets.inputs`: its forward takes ``inputs``, a
@@ -34,6 +36,7 @@ class Capabilities:
     """
 
     stochastic: bool = False
+    steady: bool = False
     exportable: bool = True
     cpu_only: bool = False
     inputs: tuple[str, ...] = ()
@@ -74,6 +77,7 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
         )
     found = Capabilities(
         stochastic=bool(getattr(generator, "stochastic", False)),
+        steady=bool(getattr(generator, "steady", False)),
         exportable=bool(getattr(generator, "exportable", True)),
         cpu_only=bool(getattr(generator, "cpu_only", False)),
         inputs=inputs_of(generator, who),

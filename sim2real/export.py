@@ -99,7 +99,8 @@ class Export:
 def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset: int, tolerance: float) -> Export:
     """Write a generator as ONNX and prove it against torch; equal weights give equal bytes.
 
-    The graph takes ``images``, RGB float32 (N, 3, H, W) in [-1, 1], and gives ``translated``, the same. Labels that the
+    The graph takes ``images``, RGB float32 (N, 3, H, W) in [-1, 1], and gives ``translated``, the same: of a generator
+    that draws at random by seeds what it makes without them, if that is always the same. Labels that the
     generator sees are inputs of their own, called by their kinds, (N, ...) as of :mod:`sim2real.datasets.inputs`.
     Padding to the network's stride and cropping are part of it, so H and W are free, or those of ``size``. N is free
     where the network allows.
@@ -119,7 +120,7 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
     if not can.exportable:
         message = f"{model}: '{info.name}' changes whole frames outside of torch and is no graph: it cannot be exported"
         raise Sim2RealError(message)
-    if can.stochastic:
+    if can.stochastic and not _is_steady(generator):
         message = f"{model}: '{info.name}' draws at random, so no graph can be compared with it: it cannot be exported"
         raise Sim2RealError(message)
     if can.of_sequences:
@@ -168,6 +169,19 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
         )
     sizes, advice = ("every size", "; try one size, --size WxH") if size is None else (f"{size[0]}x{size[1]}", "")
     raise Sim2RealError(f"{model}: '{info.name}' cannot be exported for images of {sizes}: {obstacles[0]}{advice}")
+
+
+@torch.inference_mode()
+def _is_steady(generator: nn.Module) -> bool:
+    """Whether a generator that draws at random makes the same of an image each time, if it is given no seeds."""
+    side = _side(generator)
+    inputs = as_tensors(can := capabilities(generator), blank_inputs(can, side, side), torch.device("cpu"))
+    more = {"inputs": inputs} if inputs else {}
+    try:
+        once, again = (generator(torch.zeros(1, 3, side, side), **more) for _ in range(2))
+    except Exception:  # noqa: BLE001  whatever somebody's network says of missing seeds
+        return False
+    return torch.equal(once, again)
 
 
 class _AnySize(nn.Module):

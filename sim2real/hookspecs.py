@@ -47,7 +47,10 @@ def register_generators(register: Register) -> None:
     domains. What else it may say in attributes:
 
     - ``stochastic = True``: it draws at random. Its forward takes ``seeds``, a uint64 for each picture made from its
-      path, or None, and equal seeds give equal pictures, on whatever device. It is not compiled and not exported.
+      path, or None, and equal seeds give equal pictures, on whatever device. It is not compiled, and exported only if
+      it makes the same of an image each time that it is given no seeds.
+    - ``steady = True``, besides: the upper 32 bits of seeds are made from the name of the frame's sequence, the lower
+      ones from its path. What they decide, a style for one, is the same in all of a video.
     - ``exportable = False``: no graph of it can be written or compiled, and it cannot be run in tiles.
     - ``cpu_only = True``: it works on the CPU, whatever the device; several threads may call it at once.
     - ``inputs = ("depth", ...)``: kinds of labels that it sees. Its forward takes ``inputs``, a mapping that has a

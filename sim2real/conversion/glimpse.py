@@ -77,7 +77,8 @@ class Glimpse:
         return outputs[-1]
 
     def _run(self, images: "Picture", inputs: "Mapping[str, NDArray[Any]]", first: "Frame") -> "Picture":
-        return self._translate(images, inputs=inputs, seeds=seeds_of([first.image]))
+        sequences = [first.sequence] if self._translate.can.steady else []
+        return self._translate(images, inputs=inputs, seeds=seeds_of([first.image], sequences))
 
 
 class Loose(Glimpse):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 _CALIBRATION = 32  # frames
+_UPPER = np.uint64(0xFFFFFFFF00000000)
 _FIRST_TILE, _LAST_TILE = 512, 64  # sides that are tried when a single frame does not fit
 
 
@@ -75,7 +76,11 @@ class Inference:
         self._told = False
 
     def __call__(
-        self, images: "NDArray[np.uint8]", paths: Sequence[str], inputs: Inputs = MappingProxyType({})
+        self,
+        images: "NDArray[np.uint8]",
+        paths: Sequence[str],
+        inputs: Inputs = MappingProxyType({}),
+        sequences: Sequence[str] = (),
     ) -> "tuple[NDArray[np.uint8], tuple[str, ...]]":
         """Translate frames of one size.
 
@@ -84,6 +89,7 @@ class Inference:
             paths: Of these frames within the dataset, or of the first ones of the clips: they seed what a generator
                 draws at random.
             inputs: What it sees besides, (N, ...).
+            sequences: Names of what the frames belong to, for a generator that is steady; may be left out.
 
         Returns:
             RGB of the same shape, and what the manifest is to note of these frames, one phrase each.
@@ -95,15 +101,16 @@ class Inference:
         """
         height, width = images.shape[-3:-1]
         size = width, height
+        seeds = seeds_of(paths, sequences if self.can.steady else ())
         while True:
             side = self._sides.get(size) or (self._tile if width * height > self._tile_above else 0)
             count = self._at_once.get(size, len(images))
             try:
                 if side:
                     notes = (f"translated in tiles of {side} for lack of memory",) if size in self._sides else ()
-                    return self._tiled_engine(side)(images, seeds=seeds_of(paths)), notes
+                    return self._tiled_engine(side)(images, seeds=seeds), notes
                 parts = [
-                    self._run(images[part], paths[part], {kind: values[part] for kind, values in inputs.items()})
+                    self._run(images[part], seeds[part], {kind: values[part] for kind, values in inputs.items()})
                     for part in (slice(first, first + count) for first in range(0, len(images), count))
                 ]
             except OutOfMemoryError as error:
@@ -112,8 +119,8 @@ class Inference:
                 notes = (f"translated {count} at a time for lack of memory",) if size in self._at_once else ()
                 return np.concatenate(parts) if len(parts) > 1 else parts[0], notes
 
-    def _run(self, images: "NDArray[np.uint8]", paths: Sequence[str], inputs: Inputs) -> "NDArray[np.uint8]":
-        translated = self._engine(images, **extras(self._engine, inputs, seeds_of(paths)))
+    def _run(self, images: "NDArray[np.uint8]", seeds: "NDArray[np.uint64]", inputs: Inputs) -> "NDArray[np.uint8]":
+        translated = self._engine(images, **extras(self._engine, inputs, seeds))
         if translated.shape != images.shape:
             message = f"engine {self._engine_name}: it makes {translated.shape} of pictures {images.shape}"
             raise PluginError(f"{message}; name another one by --engine")
@@ -164,9 +171,22 @@ class Inference:
             self._told = True
 
 
-def seeds_of(paths: Sequence[str]) -> "NDArray[np.uint64]":
-    """A number for each frame, (N,), from its path within the dataset alone: no rerun, batch or share changes it."""
-    return np.array([int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8]) for path in paths], np.uint64)
+def seeds_of(paths: Sequence[str], sequences: Sequence[str] = ()) -> "NDArray[np.uint64]":
+    """A number for each frame, (N,), from its path within the dataset alone: no rerun, batch or share changes it.
+
+    Args:
+        paths: Of the frames.
+        sequences: Names of what they belong to, of which the upper halves of the numbers are made; empty: of nothing.
+    """
+    seeds = _numbers(paths)
+    for number, sequence in enumerate(sequences):
+        if sequence:
+            seeds[number] = (_numbers([sequence])[0] & _UPPER) | (seeds[number] & ~_UPPER)
+    return seeds
+
+
+def _numbers(texts: Sequence[str]) -> "NDArray[np.uint64]":
+    return np.array([int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:8]) for text in texts], np.uint64)
 
 
 def without_compilation(plan: "Plan") -> "Plan":

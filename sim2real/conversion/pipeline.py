@@ -318,7 +318,9 @@ class Pipeline:
         missing = self._batch_size - len(batch)
         full = [*batch, *batch[-1:] * missing]  # always the same shape
         with self._meters.measure("translating"):
-            translated, notes = self._inference(_images(full), [item.job.path for item in full], _inputs(full))
+            translated, notes = self._inference(
+                _images(full), [item.job.path for item in full], _inputs(full), [_sequence(item.job) for item in full]
+            )
         self._send(batch, translated, notes)
 
     def _translate_piece(
@@ -339,7 +341,8 @@ class Pipeline:
             if self._can.context:
                 inputs |= _past(sequence, images)
             with self._meters.measure("translating"):
-                translated, notes = self._inference(images, [frames[0].job.path], inputs)
+                job = frames[0].job
+                translated, notes = self._inference(images, [job.path], inputs, [_sequence(job)])
             outputs = translated[0] if self._can.clip_length > 1 else translated
             sequence.past.append((images[0], outputs[0]))
             self._send(frames, outputs, notes)
@@ -543,6 +546,11 @@ def _size_of(image: Path) -> tuple[int, int] | None:
     except ImageError:
         return None
     return header.width, header.height
+
+
+def _sequence(job: Job) -> str:
+    """The name of what a frame belongs to; empty where nobody asks for it."""
+    return job.frame.sequence if job.frame else ""
 
 
 def _images(frames: list[_Decoded]) -> "NDArray[np.uint8]":

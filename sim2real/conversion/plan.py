@@ -162,7 +162,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
     can = capabilities(load_generator(model)[0], info.name)  # last: torch is imported, which takes its time
-    if can.takes_inputs or can.of_sequences:
+    if can.takes_inputs or can.of_sequences or can.steady:
         jobs = _with_frames(jobs, dataset, info, can, options)
     return Survey(
         model=model,

@@ -10,7 +10,9 @@ in the middle of its h-th part of the height.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,13 +28,27 @@ FITTED = 256
 _LUMA = (0.299, 0.587, 0.114)
 _STRIP = 32  # rows that are sliced together: what they need stays in a processor's cache
 _RIDGE = 0.02  # of the mean number of pixels in a cell
-_BLURS = ((8, 3), (3, 2), (1, 1))  # passes over space and over levels, the coarsest first
+_DOUBT = 1500.0  # what is added to that, times the square of the variance that a cell's own transform does not explain
+_BLURS = ((8, 3), (3, 2), (1, 1), (0, 0))  # passes over space and over levels, the coarsest first
 
 
 def luma(images: Tensor) -> Tensor:
     """(N, 3, H, W) -> (N, H, W), their brightness."""
     red, green, blue = (weight * images[:, channel] for channel, weight in enumerate(_LUMA))
     return red + green + blue
+
+
+def shrink(images: Tensor, size: Tensor) -> Tensor:
+    """Images (N, C, H, W) by area to (H, W); a graph of it takes any sizes."""
+    for axis, after in zip((2, 3), size, strict=True):
+        before = images.shape[axis]
+        if torch.jit.is_tracing() or before != int(after):  # type: ignore[attr-defined, no-untyped-call]
+            pixels = torch.arange(before, dtype=images.dtype, device=images.device)
+            step = before / after.to(images)
+            first = torch.arange(after, dtype=images.dtype, device=images.device)[:, None] * step
+            shares = (torch.minimum(first + step, pixels + 1) - torch.maximum(first, pixels)).relu() / step
+            images = shares @ images if axis == 2 else images @ shares.T
+    return images
 
 
 def identity_grid(count: int, height: int, width: int, *, like: Tensor) -> Tensor:
@@ -56,9 +72,9 @@ def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
     Returns:
         (N, 3, H, W), not cut off at 0 and 1.
     """
-    look = _Texture(grid, *guide.shape[1:])
+    look = _Texture(grid, guide.shape[1], guide.shape[2])
     if torch.is_grad_enabled() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        return look.applied(slice(None), guide, images)
+        return _applied(look.rows, look.across, guide, images)
     result = torch.empty_like(images)
     for rows in _strips(guide.shape[1]):
         result[:, :, rows] = look.applied(rows, guide[:, rows], images[:, :, rows])
@@ -67,7 +83,7 @@ def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
 
 def slice_pictures(grid: Tensor, pictures: Tensor) -> Tensor:
     """Apply a grid to pictures by their own brightness, uint8 (N, H, W, 3) -> the same."""
-    look = _Texture(grid, *pictures.shape[1:3])
+    look = _Texture(grid, pictures.shape[1], pictures.shape[2])
     result = torch.empty_like(pictures)
     for rows in _strips(pictures.shape[1]):
         values = pictures[:, rows].movedim(3, 1).to(grid.dtype).div_(255)
@@ -143,9 +159,13 @@ def _applied(texture: Tensor, across: Tensor, guide: Tensor, images: Tensor) -> 
     down = (2 * (level + first) + 1) / (rows * levels) - 1
     places = torch.stack([across.expand_as(down), down], -1)
     found = functional.grid_sample(
-        texture.flatten(2, 3), places, mode="bilinear", padding_mode="border", align_corners=False
+        texture.reshape(texture.shape[0], 12, -1, texture.shape[4]),
+        places,
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
     )
-    by_output: Tensor = found.unflatten(1, (3, 4))
+    by_output = found.reshape(found.shape[0], 3, 4, found.shape[2], found.shape[3])
     result = by_output[:, :, 3]
     for channel in range(3):
         result = torch.addcmul(result, by_output[:, :, channel], images[:, channel, None])
@@ -157,41 +177,71 @@ def fit_grid(source: Tensor, target: Tensor, cells: tuple[int, int] | None = Non
 
     A least-squares fit in each cell of place and brightness to the pixels around it, drawn to what a coarser
     neighbourhood says, that to the transform of the whole picture, and that to the identity: what a cell knows little
-    of, it takes from there. Differentiable in both pictures.
+    of, it takes from there. It is drawn there the more, the worse its own transform explains its pixels: what the
+    second picture shows elsewhere, or invents, is no change of light. Differentiable in both pictures.
 
     Args:
         source: (N, 3, H, W) in [0, 1].
         target: What it is to become, likewise.
         cells: How many down and across; None: one of 16x16 pixels.
     """
-    height, width = source.shape[2:]
-    cells = cells or cells_of(height, width)
-    products, wanted = _moments(source, target, cells)
-    mean = height * width / (LEVELS * math.prod(cells))
+    cells = cells or cells_of(source.shape[2], source.shape[3])
+    moments = _moments(source, target, cells)
     eye = torch.eye(4, dtype=source.dtype, device=source.device)
-    unchanged = eye[:, :3].expand(len(source), 4, 3)
-    ridge = _RIDGE * mean * eye
-    everywhere = [moments.sum((1, 2, 3)) for moments in (products, wanted)]
-    found = torch.linalg.solve(everywhere[0] + ridge, everywhere[1] + _RIDGE * mean * unchanged)
-    found = found[:, None, None, None].expand_as(wanted)
+    found = moments.over(lambda sums: sums.sum((1, 2, 3), keepdim=True)).solved(eye[:, :3], _RIDGE)
+    found = found.expand_as(moments.wanted)
     for over_space, over_levels in _BLURS:
-        passes = (over_levels, over_space, over_space)
-        near = [_blurred(moments, passes) for moments in (products, wanted)]
-        found = torch.linalg.solve(near[0] + ridge, near[1] + _RIDGE * mean * found)
+        near = moments.over(partial(_blurred, passes=(over_levels, over_space, over_space)))
+        found = near.solved(found, _RIDGE + _DOUBT * near.unexplained(near.solved(found, _RIDGE)).square())
     return _as_grid(found)
 
 
-def _moments(source: Tensor, target: Tensor, cells: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Sums over the pixels near each cell, (N, D, h, w, ...): of f f^T, (4, 4), and of f y^T, (4, 3)."""
+class _Moments(NamedTuple):
+    """Least squares in each cell, (N, D, h, w, ...).
+
+    Attributes:
+        products: Sums of f f^T over pixels, (..., 4, 4), of f = (red, green, blue, 1).
+        wanted: Sums of f y^T, (..., 4, 3), of what pixels are to become.
+        squares: Sums of y^2, (..., 1, 1).
+        mean: Pixels in a cell, in the mean.
+    """
+
+    products: Tensor
+    wanted: Tensor
+    squares: Tensor
+    mean: float
+
+    def over(self, sums: Callable[[Tensor], Tensor]) -> "_Moments":
+        """Those of several cells together."""
+        return _Moments(sums(self.products), sums(self.wanted), sums(self.squares), self.mean)
+
+    def solved(self, prior: Tensor, ridge: Tensor | float) -> Tensor:
+        """The transforms (..., 4, 3), drawn to others as if so many mean cells of pixels said these."""
+        weight = self.mean * ridge
+        eye = torch.eye(4, dtype=prior.dtype, device=prior.device)
+        solution: Tensor = torch.linalg.solve(self.products + weight * eye, self.wanted + weight * prior)
+        return solution
+
+    def unexplained(self, transforms: Tensor) -> Tensor:
+        """The mean square of what transforms leave of pixels, (..., 1, 1)."""
+        fitted = transforms * (self.products @ transforms - 2 * self.wanted)
+        left = (self.squares[..., 0, 0] + fitted.sum((-1, -2))).clamp(min=0)
+        return (left / (3 * (self.products[..., 3, 3] + 0.05 * self.mean)))[..., None, None]
+
+
+def _moments(source: Tensor, target: Tensor, cells: tuple[int, int]) -> _Moments:
+    """Of the pixels near each cell."""
     known = torch.cat([source, torch.ones_like(source[:, :1])], 1)
-    pairs = torch.cat([known[:, :, None] * known[:, None], known[:, :, None] * target[:, None]], 2)
+    squares = target.square().sum(1, keepdim=True)[:, None].expand(-1, 4, -1, -1, -1)
+    pairs = torch.cat([known[:, :, None] * known[:, None], known[:, :, None] * target[:, None], squares], 2)
     level = luma(source).clamp(0, 1) * (LEVELS - 1)
     numbers = torch.arange(LEVELS, dtype=level.dtype, device=level.device)[:, None, None]
     shares = (1 - (level[:, None] - numbers).abs()).relu()
     down, across = (_weights(*each, source) for each in zip(source.shape[2:], cells, strict=True))
     of_rows = torch.einsum("ndyx,nfgyx,xw->ndfgyw", shares, pairs, across)
     sums = torch.einsum("ndfgyw,yh->ndhwfg", of_rows, down)
-    return sums[..., :4], sums[..., 4:]
+    mean = level[0].numel() / (LEVELS * math.prod(cells))
+    return _Moments(sums[..., :4], sums[..., 4:7], sums[..., :1, 7:], mean)
 
 
 def _blurred(moments: Tensor, passes: tuple[int, int, int]) -> Tensor:
@@ -210,7 +260,8 @@ def _neighbours(count: int, like: Tensor) -> Tensor:
 def _places(pixels: int, cells: int, like: Tensor) -> Tensor:
     """Of each pixel of a side, in cells from the middle of the first."""
     steps = torch.arange(pixels, dtype=like.dtype, device=like.device)
-    return ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
+    last = torch.as_tensor(cells - 1, dtype=like.dtype, device=like.device)
+    return ((steps + 0.5) * (cells / pixels) - 0.5).relu().minimum(last)
 
 
 def _weights(pixels: int, cells: int, like: Tensor) -> Tensor:

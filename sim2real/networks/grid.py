@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.onnx.operators import shape_as_tensor
 
-from sim2real.networks.bilateral import CELL, LEVELS, identity_grid, luma, slice_grid
+from sim2real.networks.bilateral import CELL, LEVELS, identity_grid, luma, shrink, slice_grid
 from sim2real.networks.blocks import check_counts, initialise_without_norms
 from sim2real.networks.statistics import colour_moments, radial_spectrum
 
@@ -39,8 +40,8 @@ class Grid(nn.Module):
     say for each cell of 16x16 pixels and each of eight levels of brightness how red, green and blue change, at most by
     half of each and by 0.3 of the range. It begins as the identity. 144,326 weights with the defaults.
 
-    A style is the colours and the texture of a real picture. Those of many are kept with the weights; which one a frame
-    gets, and the noise of the camera, its seed decides. Without a seed it gets their mean, and no noise.
+    A style is the colours and the texture of a real picture. Those of many are kept with the weights; which one the
+    frames of a sequence get, and the noise of the camera, seeds decide. Without a seed it is their mean, and no noise.
 
     The camera, a blur and noise that grows with light, is learnt at the size of the training: a frame that has to be
     shrunk goes without.
@@ -54,6 +55,7 @@ class Grid(nn.Module):
     """
 
     stochastic = True
+    steady = True
     value_range = (-1.0, 1.0)
     keeps_own_init = True
     styles: Tensor
@@ -113,26 +115,30 @@ class Grid(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             grid = self.grid_of(values, styles)
             made = slice_grid(grid, self.guide_of(values), values)
-            if self.camera is not None and min(images.shape[2:]) <= self.side:
-                made = self.camera(made, seeds)
+            if self.camera is not None:
+                made = self.camera(made, seeds, self._sides(images).min() <= self.side)
         steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
         return 2 * made - 1, torch.stack([grid.new_zeros(()), *steps]).sum()
 
     def grid_of(self, values: Tensor, styles: Tensor) -> Tensor:
         """The grids of images (N, 3, H, W) in [0, 1], (N, 12, D, h, w)."""
-        height, width = values.shape[2:]
-        scale = min(1.0, self.side / min(height, width))
-        size = [CELL * max(1, round(each * scale / CELL)) for each in (height, width)]
-        if size != [height, width]:
-            values = functional.interpolate(values, size, mode="bilinear", antialias=True, align_corners=False)
-        maps = self.down(2 * values - 1)
+        sides = self._sides(values)
+        scale = (self.side / sides.min()).clamp(max=1)
+        cells = (sides * scale / CELL).round().clamp(min=1)
+        maps = self.down(2 * shrink(values, CELL * cells) - 1)
         features = self.near(maps) + self.whole(maps.mean((2, 3)))[:, :, None, None]
         gain, shift = self.by_style(styles)[:, :, None, None].chunk(2, 1)
         change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
-        change = change.unflatten(1, (12, LEVELS))
+        # unflatten would make constants of the other sides in a graph
+        change = change.reshape(change.shape[0], 12, LEVELS, change.shape[2], change.shape[3])
         limits = change.new_tensor([0.5, 0.5, 0.5, 0.3]).repeat(3)[:, None, None, None]
         grid: Tensor = identity_grid(1, 1, 1, like=change) + limits * change
         return grid
+
+    @staticmethod
+    def _sides(images: Tensor) -> Tensor:
+        """(H, W) as numbers that are part of a graph."""
+        return shape_as_tensor(images)[2:].float()
 
     def guide_of(self, values: Tensor) -> Tensor:
         """The brightness of images (N, 3, H, W) in [0, 1] on the learnt scale, (N, H, W) in [0, 1]."""
@@ -178,12 +184,16 @@ class _Camera(nn.Module):
         self.noise = nn.Parameter(torch.tensor([-9.0, -9.0]) / _FASTER)  # logarithms: in black, and what light adds
         self.register_buffer("kernels", _gaussians(_SIGMAS), persistent=False)
 
-    def forward(self, values: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> the same; noise only where there are seeds."""
+    def forward(self, values: Tensor, seeds: "NDArray[np.uint64] | None", near: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> the same; noise only where there are seeds, and nothing where it is not near."""
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if not tracing and not near:
+            return values
         kernel = ((_FASTER * self.mixture).softmax(0)[:, None, None] * self.kernels).sum(0)
+        kernel = torch.where(near.to(kernel.device), kernel, self.kernels[0]) if tracing else kernel
         reach = kernel.shape[-1] // 2
         padded = functional.pad(values, (reach,) * 4, mode="replicate")
-        result = functional.conv2d(padded, kernel.expand(values.shape[1], 1, -1, -1), groups=values.shape[1])
+        result = functional.conv2d(padded, kernel.expand(3, 1, -1, -1), groups=3)
         if seeds is None:
             return result
         black, by_light = (_FASTER * self.noise).clamp(max=-3).exp()
