@@ -27,6 +27,7 @@ class Capabilities:
         steady: What the upper 32 bits of a seed decide is one for a sequence: they are made from its name, the lower
             ones from the path of the frame.
         exportable: Whether a graph of it can be written or compiled, and whether it can be run in tiles.
+        whole: It shrinks pictures before it looks at them, so that it is never run in tiles, which would not be alike.
         cpu_only: It works on the CPU, whatever the device; several threads may call it at once.
         inputs: Kinds of labels that it sees, as of :mod:`sim2real.datasets.inputs`: its forward takes ``inputs``, a
             mapping that has them.
@@ -38,6 +39,7 @@ class Capabilities:
     stochastic: bool = False
     steady: bool = False
     exportable: bool = True
+    whole: bool = False
     cpu_only: bool = False
     inputs: tuple[str, ...] = ()
     clip_length: int = 1
@@ -56,7 +58,7 @@ class Capabilities:
     @property
     def whole_pictures(self) -> bool:
         """Whether it is never run in tiles."""
-        return not self.exportable or self.takes_inputs or self.of_sequences
+        return self.whole or not self.exportable or self.takes_inputs or self.of_sequences
 
 
 def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
@@ -79,6 +81,7 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
         stochastic=bool(getattr(generator, "stochastic", False)),
         steady=bool(getattr(generator, "steady", False)),
         exportable=bool(getattr(generator, "exportable", True)),
+        whole=bool(getattr(generator, "whole", False)),
         cpu_only=bool(getattr(generator, "cpu_only", False)),
         inputs=inputs_of(generator, who),
         clip_length=clip_length_of(generator, who),

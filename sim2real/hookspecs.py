@@ -52,6 +52,7 @@ def register_generators(register: Register) -> None:
     - ``steady = True``, besides: the upper 32 bits of seeds are made from the name of the frame's sequence, the lower
       ones from its path. What they decide, a style for one, is the same in all of a video.
     - ``exportable = False``: no graph of it can be written or compiled, and it cannot be run in tiles.
+    - ``whole = True``: it shrinks pictures before it looks at them, and is never run in tiles.
     - ``cpu_only = True``: it works on the CPU, whatever the device; several threads may call it at once.
     - ``inputs = ("depth", ...)``: kinds of labels that it sees. Its forward takes ``inputs``, a mapping that has a
       tensor of each, (N, ...) on the pixels of the images; ``sim2real.datasets.inputs`` has the kinds and their forms.

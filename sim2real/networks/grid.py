@@ -56,6 +56,7 @@ class Grid(nn.Module):
 
     stochastic = True
     steady = True
+    whole = True
     value_range = (-1.0, 1.0)
     keeps_own_init = True
     styles: Tensor
@@ -78,7 +79,7 @@ class Grid(nn.Module):
         self.near = nn.Sequential(
             nn.Conv2d(last, last, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(last, last, 3, padding=1)
         )
-        self.whole = nn.Sequential(nn.Linear(last, last), nn.LeakyReLU(0.2), nn.Linear(last, last))
+        self.everywhere = nn.Sequential(nn.Linear(last, last), nn.LeakyReLU(0.2), nn.Linear(last, last))
         modulation = nn.Linear(last, 2 * last)
         self.by_style = nn.Sequential(nn.Linear(_STYLE, last), nn.LeakyReLU(0.2), modulation)
         self.transforms = nn.Conv2d(last, 4 * out_channels * LEVELS, 1)
@@ -126,7 +127,7 @@ class Grid(nn.Module):
         scale = (self.side / sides.min()).clamp(max=1)
         cells = (sides * scale / CELL).round().clamp(min=1)
         maps = self.down(2 * shrink(values, CELL * cells) - 1)
-        features = self.near(maps) + self.whole(maps.mean((2, 3)))[:, :, None, None]
+        features = self.near(maps) + self.everywhere(maps.mean((2, 3)))[:, :, None, None]
         gain, shift = self.by_style(styles)[:, :, None, None].chunk(2, 1)
         change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
         # unflatten would make constants of the other sides in a graph
