@@ -138,13 +138,13 @@ def register_engines(register: Register) -> None:  # noqa: D103
 def register_recipes(register: Register) -> None:  # noqa: D103
     recipes = {
         "default": "driving frames on the hardware at hand; what `train SIM REAL` uses",
+        "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
         "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global critics",
         "monet2photo": "paintings and photos at 128x128, batch normalisation",
         "resnet9-sigmoid": "256x256, ResNet-9 and a PatchGAN with a sigmoid",
         "cyclegan-256": "256x256, the patch critic alone",
         "cyclegan": "the reference CycleGAN at 256x256, ResNet-9 and PatchGAN 70x70",
         "cut": "CUT at 256x256: one generator that keeps the patches of its input",
-        "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
         "fastcut": "FastCUT at 256x256: CUT in half the time, without its identity term",
         "reinhard": "seconds, no training: the real images' mean and spread of colours",
         "histogram": "seconds, no training: the histograms of a real image, drawn for each frame",

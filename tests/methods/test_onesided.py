@@ -1,7 +1,7 @@
 """The method ``one-sided``: what it holds against pictures, and that it goes on as if it had never been stopped."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -69,7 +69,8 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole() -> None:
         method = make(more={"accumulate": parts})
         method.step(batch)
         found.append(nn.utils.parameters_to_vector(method.G.parameters()).detach())
-    assert torch.allclose(*found, atol=2e-4)
+    whole, of_parts = found
+    assert torch.allclose(whole, of_parts, atol=2e-4)
 
 
 def test_equal_pictures_are_alike_and_colours_and_texture_are_told_apart() -> None:
@@ -98,9 +99,10 @@ def test_guided_pictures_are_what_the_critic_sees_where_they_are_trained() -> No
             return pictures * self.gain * 0.5 + board
 
     seen = {}
-    for guided in ("never", "always"):
+    ways: tuple[Literal["never", "always"], ...] = ("never", "always")
+    for guided in ways:
         method = make(Inventing)
-        method.G.guided = guided  # type: ignore[assignment]
+        method.G.guided = guided
         batch = Batch(images(1), images(2))
         made, _ = method._translate(batch, torch.arange(2).numpy().astype("uint64"))
         seen[guided] = made
