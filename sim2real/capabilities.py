@@ -1,5 +1,6 @@
 """What a generator says of itself, so that it is run as it has to be: what it draws, sees, and cannot do."""
 
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -90,6 +91,17 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
     if found.clip_length > 1 and found.context:
         raise PluginError(f"{who} has both a clip_length and a context: say one of them")
     return found
+
+
+def seeds_of_pixels(generator: object, pictures: "NDArray[np.uint8]") -> "NDArray[np.uint64]":
+    """A number for each picture, uint64 (N,), from its own pixels: for pictures that have no path.
+
+    Args:
+        generator: It, or its capabilities: one that is steady has no sequences to tell, and draws for each picture.
+        pictures: (N, ..., H, W, 3).
+    """
+    seeds = np.array([zlib.crc32(picture.tobytes()) for picture in pictures], np.uint64)
+    return seeds | (seeds << np.uint64(32)) if getattr(generator, "steady", False) else seeds
 
 
 def inputs_of(part: object, who: str) -> tuple[str, ...]:

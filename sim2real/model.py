@@ -5,7 +5,6 @@ after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
 """
 
 import json
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -318,6 +317,8 @@ class Translator:
         Raises:
             ValueError: An array is of another shape or type, or a kind of input is missing.
         """
+        from sim2real.capabilities import seeds_of_pixels
+
         clips = (self.can.clip_length,) if self.can.clip_length > 1 else ()
         one = 3 + len(clips)
         if (
@@ -334,7 +335,7 @@ class Translator:
         batch = images[None] if single else images
         given = {kind: values[None] if single else values for kind, values in (inputs or {}).items()}
         if seeds is None:
-            seeds = np.array([zlib.crc32(picture.tobytes()) for picture in batch], np.uint64)
+            seeds = seeds_of_pixels(self.can, batch)
         translated = self._engine(batch, inputs=self._checked(batch, given), seeds=seeds)
         return translated[0] if single else translated
 

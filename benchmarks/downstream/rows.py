@@ -67,6 +67,7 @@ class Row:
 
 COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
 PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan", "cut", "fastcut")
+GRID = "grid"
 _TANH = ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1")
 VARIATIONS: Mapping[str, tuple[str, ...]] = {
     "default": (),
@@ -100,7 +101,7 @@ def known_rows() -> Mapping[str, Row]:
     plain = {
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
-        **{name: Row(name) for name in PUBLISHED},
+        **{name: Row(name) for name in (*PUBLISHED, GRID)},
         **{name: Row("default", sets) for name, sets in {**CRITICS, **VARIATIONS}.items()},
     }
     rows: dict[str, Row] = {}
@@ -120,6 +121,18 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
         return [f"data.size={list(size)}", *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
+    if row.recipe == GRID:  # its networks are small by themselves, and so see twice as many images in equal time
+        return [
+            f"data.size={list(size)}",
+            f"data.load_size={list(size)}",
+            "data.augment=[]",
+            *([f"data.batch_size={batch_of(2 * budget.batch, size)}"] if budget.batch else []),
+            f"train.steps={budget.steps}",
+            "train.patience=0",
+            f"evaluate.every={budget.evaluate[0]}",
+            f"evaluate.count={budget.evaluate[1]}",
+            *row.sets,
+        ]
     is_resnet = row.recipe in {"resnet9-sigmoid", "cyclegan", "cut", "fastcut"}
     width, blocks = budget.resnet
     widths = [f"generator.options.width={width if is_resnet else budget.width}"] if budget.width else []

@@ -1,6 +1,5 @@
 """How a training does on held-out images, which of its steps was the best, and since when it got no better."""
 
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sim2real.capabilities import seeds_of_pixels
 from sim2real.datasets.labels import Label
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
@@ -181,7 +181,7 @@ def _translated(generator: nn.Module, images: Iterable[Shown], device: str) -> l
             if getattr(generator, "stochastic", False):
                 whole = shown.is_clip and getattr(generator, "clip_length", 1) > 1
                 pictures = shown.frames[None] if whole else shown.frames
-                more["seeds"] = np.array([zlib.crc32(picture.tobytes()) for picture in pictures], np.uint64)
+                more["seeds"] = seeds_of_pixels(generator, pictures)
             result = generator(shown.images(device), shown.labels(device), **more)
             translated += [as_pixels(frame[None]) for frame in result.reshape(-1, *result.shape[-3:])]
     return translated

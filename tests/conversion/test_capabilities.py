@@ -254,3 +254,33 @@ def test_an_engine_that_loses_pictures_is_told(
 class Losing(Seedless):
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return images[1:]
+
+
+class Styled(Plain):
+    """Adds the colour of a sequence, which the upper halves of seeds decide."""
+
+    stochastic = True
+    steady = True
+
+    def forward(self, images: Tensor, seeds: NDArray[np.uint64] | None = None) -> Tensor:
+        assert seeds is not None
+        numbers = [int(seed >> 32) % 5 / 10 for seed in seeds.tolist()]
+        return images * self.gain + torch.tensor(numbers)[:, None, None, None] - 0.5
+
+
+def test_what_a_seed_decides_for_a_sequence_is_one_for_all_of_its_frames(
+    tmp_path: Path, translate: Translate, write_vkitti: Callable[..., Path], model: Callable[..., Path]
+) -> None:
+    source, styled = write_vkitti(tmp_path / "vkitti", 4), model(Styled)
+    translate(source, tmp_path / "out", model=styled)
+    dataset = sim2real.open_dataset(source)
+    seeds = {frame.sequence: seeds_of(["any"], [frame.sequence])[0] >> np.uint64(32) for frame in dataset.frames()}
+    for frame in dataset.frames():
+        before, after = read_rgb(frame.path), read_rgb(tmp_path / "out" / frame.image)
+        added = (after.astype(int) - (before.astype(int) - 127.5) * 0.5 - 127.5).mean() / 127.5 + 0.5
+        assert added == pytest.approx(int(seeds[frame.sequence]) % 5 / 10, abs=0.05)
+    loose = seeds_of(["one.png", "two.png"], ["", ""])
+    assert loose.tolist() == seeds_of(["one.png", "two.png"]).tolist()
+    of_one = seeds_of(["one.png", "two.png"], ["drive", "drive"])
+    assert of_one[0] >> np.uint64(32) == of_one[1] >> np.uint64(32)
+    assert (of_one & np.uint64(0xFFFFFFFF)).tolist() == (loose & np.uint64(0xFFFFFFFF)).tolist()
