@@ -26,7 +26,8 @@ def test_every_recipe_trains_with_another_discriminator(
     recipe: str, photos: Path, tmp_path: Path, tiny: list[str]
 ) -> None:
     other = OTHERS[resolve(recipe).discriminator.name]
-    sets = [*tiny, f"discriminator.name={other}", "discriminator.options.width=4", "data.load_size=[36, 36]"]
+    own = [each for each in tiny if recipe != "grid" or not each.startswith("generator.options")]  # it has no width
+    sets = [*own, f"discriminator.name={other}", "discriminator.options.width=4", "data.load_size=[36, 36]"]
     sets += ["data.batch_size=2", "train.steps=2"]
     config = resolve(recipe, sets=sets, sim=str(photos / "sim"), real=str(photos / "real"))
     trainer = Trainer(config, tmp_path / "run")
