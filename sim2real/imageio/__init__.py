@@ -31,6 +31,7 @@ from sim2real.errors import ImageError
 from sim2real.imageio import avif, bmp, jpeg, jpeg2000, orientation, png, pnm, tga, tiff, webp
 from sim2real.imageio.claims import check_array
 from sim2real.imageio.encoding import Encoding, typical
+from sim2real.imageio.jpeg import after as after_jpeg
 from sim2real.imageio.jpeg import encode_jpeg
 from sim2real.imageio.pictures import Header, Picture, Sizing, described, resize, resize_picture, with_key
 from sim2real.imageio.png import encode_png, with_values
@@ -44,6 +45,7 @@ __all__ = [
     "Header",
     "Picture",
     "Sizing",
+    "after_jpeg",
     "check_array",
     "decode_label",
     "decode_picture",

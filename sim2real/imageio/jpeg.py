@@ -206,15 +206,29 @@ def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = USUAL_QUALITY) -> b
 
 def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
     """A JPEG like another: its segments take the place of the encoder's own header."""
-    if encoding == Encoding(quality=encoding.quality):
-        encoded = encode_jpeg(pixels, quality=encoding.quality)
-    else:
-        tables = encoding.written_tables[: 1 if pixels.ndim == 2 else None]
-        options: dict[str, Any] = {"qtables": tables} if tables else {"quality": encoding.quality}
-        if pixels.ndim > 2:
-            options["subsampling"] = encoding.written_sampling
-        encoded = save(Image.fromarray(pixels), "JPEG", options | {"progressive": encoding.progressive})
+    encoded = _encoded(pixels, encoding)
     return START + like.metadata + encoded[_JFIF_END:]
+
+
+def _encoded(pixels: NDArray[np.uint8], encoding: Encoding) -> bytes:
+    """RGB (H, W, 3) or grey (H, W) pixels as a JPEG, with the encoder's own header."""
+    if encoding == Encoding(quality=encoding.quality):
+        return encode_jpeg(pixels, quality=encoding.quality)
+    tables = encoding.written_tables[: 1 if pixels.ndim == 2 else None]
+    options: dict[str, Any] = {"qtables": tables} if tables else {"quality": encoding.quality}
+    if pixels.ndim > 2:
+        options["subsampling"] = encoding.written_sampling
+    return save(Image.fromarray(pixels), "JPEG", options | {"progressive": encoding.progressive})
+
+
+def after(rgb: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.uint8]:
+    """What becomes of RGB pixels (H, W, 3) when they are written as a JPEG and read again.
+
+    Raises:
+        ImageError: A side is longer than the 65,535 pixels that JPEG allows.
+    """
+    with Image.open(io.BytesIO(_encoded(rgb, encoding)), formats=("JPEG",)) as image:
+        return np.array(image)
 
 
 def write_as_coarsely(data: bytes, rgb: NDArray[np.uint8]) -> bytes:

@@ -1,0 +1,181 @@
+"""What is left after colour: the blur and the noise of a real camera, given to pictures that look too clean.
+
+A translated rendering is as sharp as it was drawn, and its plain walls have no grain. A :class:`Camera` is fitted to
+real images in closed form (:func:`sim2real.camera.fitting.fit_camera`), without weights, in seconds; it is plain
+numbers and stands in the file of the generator whose pictures it was fitted on. What it does is a sensor's and a lens's
+(Carlson et al. 2018, arXiv 1803.07721): each of luminance and both colour differences is blurred by three taps across
+and down, never sharpened, and gets noise that grows with brightness, of the grain that real images have. Nothing moves.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from typing import Annotated, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.imageio import Encoding, after_jpeg
+from sim2real.stored import Rule
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+BLOCK: Final = 16  # px, the side of the blocks that spectra are measured in
+RINGS: Final = BLOCK // 2  # of their frequencies: 1/16, 2/16 ... 1/2 cycles a pixel
+MOST_BLUR: Final = 0.25  # then nothing is left of half a cycle a pixel
+_ROWS: Final = 128  # of a strip: each has noise of its own, so the number decides the pixels
+_REACH: Final = 3  # px, of the filter that makes grain
+_DIFFERENCES: Final = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+"""From RGB to luminance and the differences of blue and of red from it, as JPEG has them."""
+
+Share = Annotated[float, Rule(f"0 to {MOST_BLUR}", lambda share: 0 <= share <= MOST_BLUR)]
+Grain = Annotated[
+    tuple[float, ...],
+    Rule(f"{RINGS} numbers of at least 0", lambda powers: len(powers) == RINGS and min(powers) >= 0 < max(powers)),
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """What a camera does to one channel.
+
+    Attributes:
+        blur: Weight of each neighbour, ``[blur, 1 - 2 blur, blur]`` across and down; 0: none.
+        base: Variance of the noise in black, in squares of grey levels.
+        slope: What is added for each grey level of luminance.
+        grain: Power of the noise at 1/16, 2/16 ... 1/2 cycles a pixel; only how they compare counts. All equal: each
+            pixel has noise of its own.
+    """
+
+    blur: Share = 0.0
+    base: float = 0.0
+    slope: float = 0.0
+    grain: Grain = (1.0,) * RINGS
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the blur, px."""
+        return float(np.sqrt(2 * self.blur))
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is noise at some brightness."""
+        return self.base > 0 or self.base + 255 * self.slope > 0
+
+    def noise(self, level: float) -> float:
+        """Standard deviation of the noise at a luminance, grey levels."""
+        return float(max(0.0, self.base + self.slope * level) ** 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """What a camera does to luminance, and to the differences of blue and of red from it.
+
+    Attributes:
+        luma: Luminance, 0 to 255.
+        blue: Its difference from blue, times 0.564.
+        red: Its difference from red, times 0.713.
+    """
+
+    luma: Channel = field(default_factory=Channel)
+    blue: Channel = field(default_factory=Channel)
+    red: Channel = field(default_factory=Channel)
+
+    @property
+    def channels(self) -> tuple[Channel, Channel, Channel]:
+        """All three."""
+        return self.luma, self.blue, self.red
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything."""
+        return any(channel.blur or channel.noisy for channel in self.channels)
+
+    def apply(self, image: Image, seed: int, encoding: Encoding | None = None) -> Image:
+        """A picture as this camera would have taken it.
+
+        Args:
+            image: RGB (H, W, 3).
+            seed: Decides the noise, with the size of the picture; nothing else does.
+            encoding: How the JPEG is written that the camera gives; None: it gives the pixels.
+        """
+        if self.changes:
+            taken, top = np.empty_like(image), 0
+            for strip in self._strips(image, seed):
+                taken[top : top + len(strip)] = strip
+                top += len(strip)
+            image = taken
+        return after_jpeg(image, encoding) if encoding else image
+
+    def _strips(self, image: Image, seed: int) -> Iterator[Image]:
+        height = len(image)
+        starts = [*range(0, height, _ROWS), height]
+        back = np.linalg.inv(_DIFFERENCES).astype(np.float32)
+        for number, (top, bottom) in enumerate(pairwise(starts)):
+            above, below = max(0, top - 1), min(height, bottom + 1)  # what the blur reaches
+            values = to_channels(image[above:below])
+            pairs = zip(cv2.split(values), self.channels, strict=True)
+            planes = [_blurred(np.asarray(plane, np.float32), channel.blur) for plane, channel in pairs]
+            planes = [plane[top - above : len(plane) - (below - bottom)] for plane in planes]
+            level = planes[0].copy()
+            for place, channel in enumerate(self.channels):
+                if channel.noisy:
+                    grain = _grain(channel.grain, planes[place].shape, np.random.default_rng([seed, number, place]))
+                    planes[place] += np.sqrt(np.maximum(channel.base + channel.slope * level, 0)) * grain
+            rgb = cv2.transform(cv2.merge(planes), back)
+            yield np.rint(rgb, out=rgb).clip(0, 255, out=rgb).astype(np.uint8)
+
+    def __str__(self) -> str:
+        """In a few words."""
+        if not self.changes:
+            return "no blur, no noise"
+        luma, chroma = self.luma, max((self.blue, self.red), key=lambda channel: channel.noise(128))
+        return (
+            f"blur {luma.sigma:.2f} px, noise {luma.noise(32):.1f} to {luma.noise(224):.1f} grey levels; "
+            f"of colours {chroma.sigma:.2f} px, {chroma.noise(32):.1f} to {chroma.noise(224):.1f}"
+        )
+
+
+def to_channels(image: Image) -> Floats:
+    """RGB (H, W, 3) -> luminance and the differences of blue and red from it."""
+    return np.asarray(cv2.transform(image.astype(np.float32), _DIFFERENCES.astype(np.float32)), np.float32)
+
+
+def _blurred(plane: Floats, blur: float) -> Floats:
+    if not blur:
+        return plane
+    taps = np.array([blur, 1 - 2 * blur, blur], np.float32)
+    return np.asarray(cv2.sepFilter2D(plane, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+
+def _grain(powers: tuple[float, ...], shape: tuple[int, ...], random: np.random.Generator) -> Floats:
+    """Noise of variance 1."""
+    height, width = shape
+    filtered = len({*powers}) > 1
+    around = 2 * _REACH * filtered
+    white = random.standard_normal((height + around, width + around), np.float32)
+    if not filtered:
+        return white
+    noise = cv2.filter2D(white, -1, _kernel(powers))
+    return np.asarray(noise[_REACH:-_REACH, _REACH:-_REACH], np.float32)
+
+
+@lru_cache(maxsize=16)
+def _kernel(powers: tuple[float, ...]) -> Floats:
+    """The filter that gives white noise these powers, and leaves its variance."""
+    amplitude = np.sqrt(np.interp(frequencies() * BLOCK, np.arange(1, RINGS + 1), powers))
+    taps = np.fft.fftshift(np.fft.irfft2(amplitude, s=(BLOCK, BLOCK)))
+    middle = slice(RINGS - _REACH, RINGS + _REACH + 1)
+    taps = taps[middle, middle]
+    return np.asarray(taps / np.sqrt(np.square(taps).sum()), np.float32)
+
+
+def frequencies() -> NDArray[np.float64]:
+    """Of the spectrum of a block, as ``numpy.fft.rfft2`` orders it, whatever the direction: cycles a pixel."""
+    return np.asarray(np.hypot(np.fft.fftfreq(BLOCK)[:, None], np.fft.rfftfreq(BLOCK)), np.float64)
+
+
+__all__ = ["BLOCK", "MOST_BLUR", "RINGS", "Camera", "Channel", "frequencies", "to_channels"]

@@ -1,0 +1,214 @@
+"""A camera fitted to real images: how much blur and noise the translated ones lack.
+
+All is measured in blocks of 16x16 px, in rings of their power spectra, of pictures at their own size. Noise is what is
+left where nothing else is: the median power of flat blocks, at each brightness; its variance is a line over that. Blur
+is how much faster the power of blocks with strong edges falls towards high frequencies, without the noise. What the
+translated pictures have too much of stays: nothing is sharpened, and no noise is taken away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.camera import BLOCK, MOST_BLUR, RINGS, Camera, Channel, Image, frequencies, to_channels
+from sim2real.imageio import Encoding
+
+Floats = NDArray[np.float64]
+
+_MOST: Final = 3000  # blocks of a picture
+_FEWEST: Final = 100  # of all pictures, that tell anything
+_FLAT: Final = 0.1  # share of the blocks that count as flat
+_EDGY: Final = 0.2  # and of those that count as edges
+_LEVELS: Final = np.linspace(0, 256, 13)  # between which brightness is alike
+_LEAST_SHARE: Final = 0.01  # of the flat blocks, in what is alike
+_LOWEST: Final = 1  # index of the first ring that tells of grain; below, it is what is seen
+_STEADY: Final = 2  # of the first that tells how much noise there is: flat blocks were chosen by the one below
+_ROUNDING: Final = 1 / 12  # the variance that rounding to whole levels adds
+_CLIPPED: Final = 0.02  # of the values of a block: more are no measure
+_WORTH: Final = 0.05  # squares of levels: less noise is none
+
+_WINDOW: Final = np.outer(*[np.hanning(BLOCK + 2)[1:-1]] * 2)
+_RING: Final = np.rint(frequencies() * BLOCK).astype(np.intp)  # what is beyond the last one counts for none
+_TWICE: Final = np.where(np.isin(np.arange(RINGS + 1), (0, RINGS)), 1.0, 2.0) * np.ones((BLOCK, 1))
+_COUNTS: Final = np.bincount(_RING.ravel(), _TWICE.ravel())[1 : RINGS + 1]
+_AREAS: Final = np.append(_COUNTS[:-1], BLOCK**2 - 1 - _COUNTS[:-1].sum()) / BLOCK**2  # the corners like the last ring
+
+
+class Blocks(NamedTuple):
+    """Blocks of pictures, N in all.
+
+    Attributes:
+        level: Mean luminance, (N,).
+        power: Of luminance and both differences, by rings; of white noise: its variance. (N, 3, 8).
+    """
+
+    level: Floats
+    power: Floats
+
+
+class Noise(NamedTuple):
+    """The noise of one channel: what flat blocks have at some levels of luminance, in order.
+
+    Attributes:
+        levels: Mean of each, (L,).
+        power: By rings, (L, 8).
+        counts: How many blocks tell, (L,).
+    """
+
+    levels: Floats
+    power: Floats
+    counts: Floats
+
+    def at(self, levels: Floats) -> Floats:
+        """Power by rings at other levels (N,): (N, 8)."""
+        return np.stack([np.interp(levels, self.levels, ring) for ring in self.power.T], axis=-1)
+
+
+def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Encoding | None = None) -> Camera:
+    """The camera that makes translated pictures as soft and as noisy as real ones.
+
+    Args:
+        translated: RGB (H, W, 3) each, of any sizes: dozens will do.
+        real: Likewise.
+        encoding: How the JPEG is written that the camera gives, if any: what that does to pictures is not done twice.
+
+    Raises:
+        ValueError: The pictures of a side have no room for measures: they are too few, too small, or clipped.
+    """
+    goal = measure(real)
+    start = measure(translated, Camera(), encoding)
+    blurs = [_blur(start, goal, channel) for channel in range(3)]
+    soft = Camera(*(Channel(blur=blur) for blur in blurs))
+    before = measure(translated, soft, encoding) if any(blurs) else start
+    return _with_noise(soft, before, goal)
+
+
+def measure(images: Sequence[Image], camera: Camera | None = None, encoding: Encoding | None = None) -> Blocks:
+    """Blocks of pictures, as a camera takes them, without those that are clipped.
+
+    Raises:
+        ValueError: There are hardly any.
+    """
+    camera = camera or Camera()
+    large = (image for image in images if min(image.shape[:2]) >= BLOCK)
+    found = [_blocks(camera.apply(image, seed, encoding)) for seed, image in enumerate(large)]
+    level, power = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else (np.empty(0),) * 2
+    if len(level) < _FEWEST:
+        message = f"{len(level)} blocks of {BLOCK}x{BLOCK} px that are not clipped, and {_FEWEST} are needed"
+        raise ValueError(message)
+    return Blocks(level, power)
+
+
+def _blocks(image: Image) -> Blocks:
+    down, across = (side // BLOCK for side in image.shape[:2])
+    number = np.arange(down * across)
+    number = number[:: -(-len(number) // _MOST)]
+    tiles = np.stack(
+        [
+            image[row * BLOCK : (row + 1) * BLOCK, column * BLOCK : (column + 1) * BLOCK]
+            for row, column in zip(*np.divmod(number, across), strict=True)
+        ]
+    )
+    clipped = ((tiles <= 1) | (tiles >= 254)).mean(axis=(1, 2, 3))
+    tiles = tiles[clipped <= _CLIPPED]
+    if not len(tiles):
+        return Blocks(np.empty(0), np.empty((0, 3, RINGS)))
+    values = to_channels(tiles.reshape(-1, BLOCK, 3)).reshape(-1, BLOCK, BLOCK, 3).transpose(0, 3, 1, 2)
+    waves = np.fft.rfft2((values - values.mean(axis=(2, 3), keepdims=True)) * _WINDOW)
+    power = np.square(np.abs(waves)) / np.square(_WINDOW).sum() * _TWICE
+    rings = np.stack([power[..., ring == _RING].sum(axis=-1) for ring in range(1, RINGS + 1)], axis=-1)
+    return Blocks(values[:, 0].mean(axis=(1, 2)).astype(np.float64), rings / _COUNTS)
+
+
+def _noise(blocks: Blocks, channel: int) -> Noise:
+    """What is in flat blocks."""
+    flat = blocks.power[:, 0, 0] <= np.quantile(blocks.power[:, 0, 0], _FLAT)
+    level, power = blocks.level[flat], blocks.power[flat, channel]
+    bins = [here for low, high in pairwise(_LEVELS) if (here := (low <= level) & (level < high)).mean() >= _LEAST_SHARE]
+    return Noise(
+        np.array([level[here].mean() for here in bins]),
+        np.stack([np.median(power[here], axis=0) for here in bins]) / _MEDIANS,
+        np.array([here.sum() for here in bins]),
+    )
+
+
+_SHARES: Final = np.where(np.arange(RINGS) < _STEADY, 0.0, _AREAS / _AREAS[_STEADY:].sum())
+_MEDIANS: Final = (1 - 2 / (9 * _COUNTS / 2.25)) ** 3  # of a mean of squares (Wilson and Hilferty), neighbours alike
+
+
+def _line(levels: Floats, variances: Floats, weights: Floats) -> tuple[float, float]:
+    """Base and slope, by weighted least squares."""
+    if len(levels) == 1:
+        return float(variances[0]), 0.0
+    columns = np.stack([np.ones(len(levels)), levels], axis=1) * weights[:, None]
+    (base, slope), *_ = np.linalg.lstsq(columns, variances * weights, rcond=None)
+    return float(base), float(slope)
+
+
+def _blur(start: Blocks, goal: Blocks, channel: int) -> float:
+    """The weight of neighbours that makes edges as soft as they are in the goal."""
+    (sharp, sharp_noise), (soft, soft_noise) = (_edges(blocks, channel) for blocks in (start, goal))
+    known = (sharp > 0) & (soft > 0) & (np.arange(RINGS) >= 1)
+    if not known.any():
+        return 0.0
+    ratio = np.log(soft[known] / sharp[known])
+    weights = 1 / (1 + sharp_noise[known] / sharp[known] + soft_noise[known] / soft[known]) ** 2
+    gains = np.log(_GAINS[:, known])
+    apart = ratio - gains
+    apart -= (apart * weights).sum(axis=1, keepdims=True) / weights.sum()
+    return round(float(_BLURS[(np.square(apart) * weights).sum(axis=1).argmin()]), 3)
+
+
+def _edges(blocks: Blocks, channel: int) -> tuple[Floats, Floats]:
+    """The power of blocks with edges by rings, without noise, in units of the lowest; and what was noise, likewise."""
+    noise = _noise(blocks, channel)
+    lowest = blocks.power[:, channel, :2].sum(axis=1)
+    edgy = lowest >= max(np.quantile(lowest, 1 - _EDGY), _ROUNDING)
+    if not edgy.any():
+        return np.zeros(RINGS), np.zeros(RINGS)
+    floor = (noise.at(blocks.level[edgy]) / lowest[edgy, None]).mean(axis=0)
+    whole = (blocks.power[edgy, channel] / lowest[edgy, None]).mean(axis=0)
+    return whole - floor, floor
+
+
+def _ring_means(values: Floats) -> Floats:
+    return np.array([(values * _TWICE)[ring == _RING].sum() for ring in range(1, RINGS + 1)]) / _COUNTS
+
+
+_BLURS: Final = np.linspace(0, MOST_BLUR, 126)
+
+
+def _gains() -> Floats:
+    """Power that each blur leaves, by rings."""
+    down, across = (1 - np.cos(2 * np.pi * f(BLOCK)) for f in (np.fft.fftfreq, np.fft.rfftfreq))
+    return np.stack([_ring_means(np.square(np.outer(1 - 2 * t * down, 1 - 2 * t * across))) for t in _BLURS])
+
+
+_GAINS: Final = np.maximum(_gains(), 1e-9)
+
+
+def _with_noise(camera: Camera, start: Blocks, goal: Blocks) -> Camera:
+    """The camera with the noise that is missing; that of colours is no stronger than that of luminance."""
+    channels: list[Channel] = []
+    for number, channel in enumerate(camera.channels):
+        has, wanted = _noise(start, number), _noise(goal, number)
+        missing = wanted.power - np.maximum(has.at(wanted.levels), _ROUNDING)
+        grain = np.maximum(wanted.counts @ missing, 0)
+        grain[:_LOWEST] = grain[_LOWEST]
+        weights = np.sqrt(wanted.counts) / (wanted.power @ _SHARES + _ROUNDING)
+        base, slope = _line(wanted.levels, missing @ _SHARES, weights)
+        whole = float(grain @ _AREAS) / max(float(grain @ _SHARES), _WORTH)
+        usual = float(np.average(wanted.levels, weights=wanted.counts))
+        variance = whole * (base + slope * usual)
+        most = channels[0].noise(usual) ** 2 if channels else variance
+        if min(variance, most) > _WORTH:
+            share = whole * min(1.0, most / variance)
+            powers = tuple((grain / (grain @ _AREAS)).round(4).tolist())
+            channels.append(replace(channel, base=round(share * base, 4), slope=round(share * slope, 6), grain=powers))
+        else:
+            channels.append(channel)
+    return Camera(*channels)
