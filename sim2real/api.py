@@ -124,6 +124,7 @@ def convert(
     quality: int | None = None,
     resize: tuple[int, int] | str | None = None,
     transfer: Literal["direct", "guided"] | None = None,
+    camera: Literal["match", "off"] | None = None,
     labelme_image: Literal["embed", "drop", "keep"] = "keep",
     gate: Sequence[str] = (),
     rejected: Literal["aside", "blend", "colour", "pass"] | None = None,
@@ -159,6 +160,8 @@ def convert(
         resize: Bring images to this size, (W, H) or ``"621x188"``, and all that depends on it with them.
         transfer: ``"direct"``: the generator's own pixels; ``"guided"``: the frames with their light and colours; None:
             as the model says.
+        camera: ``"match"``: frames are as soft and as noisy as real ones; ``"off"``: as the generator gives them; None:
+            as the model says.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.
         gate: What a translation must fulfil, for example ``["preservation>=0.9"]``.
         rejected: What takes the place of those that do not; ``"aside"``: the source's image.
@@ -192,6 +195,7 @@ def convert(
         quality=quality,
         resize=resize,
         transfer=transfer,
+        camera=camera,
         labelme_image=labelme_image,
         gate=gate if isinstance(gate, str) else list(gate),
         rejected=rejected,
@@ -239,6 +243,7 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         quality=section.quality,
         resize=section.resize,
         transfer=section.transfer,
+        camera=section.camera,
         labelme_image=section.labelme_image,
         gate=tuple(section.gate),
         rejected=section.rejected,

@@ -14,6 +14,7 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     register("histogram", f"{at}:Histogram", summary="untrained: histograms of a real image's channels")
     register("pixel-distribution", f"{at}:PixelDistribution", summary="untrained: mean and covariance of colours")
     register("fda", f"{at}:FourierDomainAdaptation", summary="untrained: low frequencies' amplitudes of a real image")
+    register("identity", f"{at}:Identity", summary="untrained: images as they are, for a camera alone")
     register("augment", f"{at}:Variation", summary="untrained: hand-made changes of light, blur and noise")
 
 
@@ -150,6 +151,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "histogram": "seconds, no training: the histograms of a real image, drawn for each frame",
         "pixel-distribution": "seconds, no training: the mean and covariance of a real image's colours",
         "fda": "seconds, no training: the low frequencies of a real image (Fourier Domain Adaptation)",
+        "camera": "seconds, no training: the blur and the noise of the real images' camera, and no more",
         "augment": "seconds, no training: strong hand-made augmentation, frame by frame",
     }
     for name, summary in recipes.items():

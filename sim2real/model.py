@@ -5,16 +5,17 @@ after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from sim2real.camera import Camera
 from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
-from sim2real.errors import Sim2RealError, UnknownNameError
+from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
 from sim2real.imageio.encoding import Encoding
 from sim2real.inside import inside, is_link, require_regular
@@ -37,13 +38,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
     from sim2real.config import Transfer
     from sim2real.datasets.base import Frame
     from sim2real.datasets.inputs import Inputs
 
 DIRECTIONS = ("sim2real", "real2sim")
+CameraChoice = Literal["match", "off"]
+"""Whether pictures are as the model's camera takes them: ``match``, or as the generator gives them: ``off``."""
 Direction = Annotated[str, Rule(" or ".join(DIRECTIONS), lambda name: name in DIRECTIONS)]
 _SUFFIX = ".safetensors"
 _METADATA_KEY = "sim2real"  # one key: the order of several would differ from file to file
@@ -65,6 +68,7 @@ class GeneratorInfo:
         tool_version: Version of sim2real that wrote the file.
         real_encoding: How most JPEG files are encoded among the real images that it was trained on; empty if there are
             none, None if nobody has looked.
+        camera: What makes its pictures as soft and as noisy as those of the other domain; None if nobody has looked.
         format_version: Of what a file says about itself.
         original: All that was read, if another version has written fields that this one does not know.
     """
@@ -78,6 +82,7 @@ class GeneratorInfo:
     fingerprint: str
     tool_version: str
     real_encoding: tuple[Encoding, ...] | None = None
+    camera: Camera | None = None
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)
 
@@ -111,6 +116,28 @@ class GeneratorInfo:
         return own.size if own and "guided" in {transfer, own.name} else 0
 
     @property
+    def camera_encoding(self) -> Encoding | None:
+        """How the JPEG is written that the camera gives; None if it gives pixels."""
+        return self.real_encoding[0] if self.real_encoding and self.direction == DIRECTIONS[0] else None
+
+    def camera_of(self, choice: CameraChoice | None) -> Camera | None:
+        """What takes its pictures.
+
+        Args:
+            choice: None: a camera where there is one.
+
+        Raises:
+            SettingsError: There is none, and somebody asks for it.
+        """
+        if choice == "match" and not self.camera:
+            message = (
+                f"--camera match: no camera was fitted for this model of '{self.name}'; train one with --set "
+                "camera.match=true, or leave out --camera"
+            )
+            raise SettingsError(message)
+        return None if choice == "off" else self.camera
+
+    @property
     def unknown(self) -> list[str]:
         """Names of fields that this version does not know."""
         return unknown_fields(self)
@@ -129,10 +156,26 @@ def save_generator(path: Path, network: "nn.Module", info: GeneratorInfo) -> Non
         network: The generator itself, not wrapped in ``Ranged``.
         info: What rebuilds it.
     """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_whole(path, _file_of(weights, info))
+
+
+def _file_of(weights: "dict[str, Tensor]", info: GeneratorInfo) -> bytes:
     from safetensors.torch import save
 
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_whole(path, save(weights, metadata={_METADATA_KEY: json.dumps(info.dump(), sort_keys=True)}))
+    return save(weights, metadata={_METADATA_KEY: json.dumps(info.dump(), sort_keys=True)})
+
+
+def with_camera(path: Path, camera: Camera | None) -> bytes:
+    """A generator's file as it is with a camera.
+
+    Raises:
+        Sim2RealError: It is no generator file of sim2real.
+    """
+    info = read_info(path)
+    from safetensors.torch import load_file
+
+    return _file_of(load_file(path), replace(info, camera=camera))
 
 
 def read_info(path: Path) -> GeneratorInfo:
@@ -279,7 +322,13 @@ class Translator:
     """
 
     def __init__(
-        self, generator: "nn.Module", info: GeneratorInfo, settings: EngineSettings, *, guided_size: int = 0
+        self,
+        generator: "nn.Module",
+        info: GeneratorInfo,
+        settings: EngineSettings,
+        *,
+        guided_size: int = 0,
+        camera: Camera | None = None,
     ) -> None:
         from sim2real.capabilities import capabilities
         from sim2real.engines.guided import GuidedEngine
@@ -287,6 +336,7 @@ class Translator:
 
         self.info = info
         self.can = capabilities(generator, info.name)
+        self._camera = camera
         engine = TorchEngine(generator, settings)
         self._engine: Callable[..., NDArray[np.uint8]] = (
             GuidedEngine(engine, guided_size, settings.device) if guided_size else engine
@@ -299,7 +349,7 @@ class Translator:
         inputs: "Inputs | None" = None,
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.uint8]":
-        """Translate pictures.
+        """Translate pictures, and take them with the camera of the model, if there is one.
 
         Args:
             images: RGB uint8 (H, W, 3), or a batch (N, H, W, 3), of any size; for a generator of clips of T frames
@@ -308,8 +358,8 @@ class Translator:
                 :meth:`inputs_of` gives them, (N, ...) of a batch, (T, ...) or (N, T, ...) of clips. For one that looks
                 back, ``past_images`` and ``past_outputs``, RGB uint8 (j, H, W, 3) or (N, j, H, W, 3); without them the
                 images begin a sequence. What else is in it is left unread.
-            seeds: For a generator that draws at random, a number for each picture, uint64 (N,); None: made from its own
-                pixels. Others leave them unread.
+            seeds: What a generator and a camera draw at random is decided by a number for each picture, or for each
+                clip, uint64 (N,); None: made from its own pixels.
 
         Returns:
             The same shape as the images.
@@ -317,6 +367,30 @@ class Translator:
         Raises:
             ValueError: An array is of another shape or type, or a kind of input is missing.
         """
+        from sim2real.capabilities import seeds_of_pixels
+
+        translated = self.plain(images, inputs=inputs, seeds=seeds)
+        if not self._camera:
+            return translated
+        shape = images.shape[-3:]
+        pictures, given = translated.reshape(-1, *shape), images.reshape(-1, *shape)
+        numbers = (seeds_of_pixels(self.can, given) if seeds is None else seeds).tolist()
+        each = len(pictures) // len(numbers)
+        taken = [self.take(picture, numbers[place // each] + place % each) for place, picture in enumerate(pictures)]
+        return np.stack(taken).reshape(translated.shape)
+
+    def take(self, picture: "NDArray[np.uint8]", seed: int) -> "NDArray[np.uint8]":
+        """A translated picture, RGB (H, W, 3), as the camera takes it; without one, as it is."""
+        return self._camera.apply(picture, seed, self.info.camera_encoding) if self._camera else picture
+
+    def plain(
+        self,
+        images: "NDArray[np.uint8]",
+        *,
+        inputs: "Inputs | None" = None,
+        seeds: "NDArray[np.uint64] | None" = None,
+    ) -> "NDArray[np.uint8]":
+        """Translate pictures as when called, without a camera."""
         from sim2real.capabilities import seeds_of_pixels
 
         clips = (self.can.clip_length,) if self.can.clip_length > 1 else ()
@@ -379,6 +453,7 @@ def load(
     *,
     direction: str | None = None,
     transfer: Literal["direct", "guided"] | None = None,
+    camera: CameraChoice | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Translator:
@@ -389,6 +464,8 @@ def load(
         direction: ``"sim2real"`` or ``"real2sim"``; None: what the file says, sim2real for a run.
         transfer: ``"direct"``: the generator's own pixels; ``"guided"``: the frames with their light and colours; None:
             as the model says.
+        camera: ``"match"``: pictures are as soft and as noisy as real ones; ``"off"``: as the generator gives them;
+            None: as the model says.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
@@ -398,7 +475,7 @@ def load(
     generator, info = load_generator(find_model(Path(run_or_file), direction))
     device = resolve_device(device)
     settings = EngineSettings(device=device, precision=resolve_precision(precision, device))
-    return Translator(generator, info, settings, guided_size=info.guided_size(transfer))
+    return Translator(generator, info, settings, guided_size=info.guided_size(transfer), camera=info.camera_of(camera))
 
 
 __all__ = [
@@ -410,4 +487,5 @@ __all__ = [
     "load_generator",
     "read_info",
     "save_generator",
+    "with_camera",
 ]

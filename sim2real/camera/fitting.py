@@ -79,16 +79,18 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
     Raises:
         ValueError: The pictures of a side have no room for measures: they are too few, too small, or clipped.
     """
-    goal = measure(real)
-    start = measure(translated, Camera(), encoding)
+    goal = measure("real", real)
+    start = measure("translated", translated, Camera(), encoding)
     blurs = [_blur(start, goal, channel) for channel in range(3)]
     soft = Camera(*(Channel(blur=blur) for blur in blurs))
-    before = measure(translated, soft, encoding) if any(blurs) else start
+    before = measure("translated", translated, soft, encoding) if any(blurs) else start
     return _with_noise(soft, before, goal)
 
 
-def measure(images: Sequence[Image], camera: Camera | None = None, encoding: Encoding | None = None) -> Blocks:
-    """Blocks of pictures, as a camera takes them, without those that are clipped.
+def measure(
+    side: str, images: Sequence[Image], camera: Camera | None = None, encoding: Encoding | None = None
+) -> Blocks:
+    """Blocks of the pictures of a side, as a camera takes them, without those that are clipped.
 
     Raises:
         ValueError: There are hardly any.
@@ -98,8 +100,8 @@ def measure(images: Sequence[Image], camera: Camera | None = None, encoding: Enc
     found = [_blocks(camera.apply(image, seed, encoding)) for seed, image in enumerate(large)]
     level, power = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else (np.empty(0),) * 2
     if len(level) < _FEWEST:
-        message = f"{len(level)} blocks of {BLOCK}x{BLOCK} px that are not clipped, and {_FEWEST} are needed"
-        raise ValueError(message)
+        message = f"{len(level)} blocks of {BLOCK}x{BLOCK} px of the {side} pictures are not clipped"
+        raise ValueError(f"{message}, and {_FEWEST} are needed")
     return Blocks(level, power)
 
 

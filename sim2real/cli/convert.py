@@ -54,6 +54,13 @@ class Transfer(StrEnum):
     guided = "guided"
 
 
+class Camera(StrEnum):
+    """Whether frames are as the model's camera takes them."""
+
+    match = "match"
+    off = "off"
+
+
 class LabelMeImage(StrEnum):
     """What becomes of photos inside of label files."""
 
@@ -67,6 +74,14 @@ class Direction(StrEnum):
 
     sim2real = "sim2real"
     real2sim = "real2sim"
+
+
+CameraOption = Annotated[
+    Camera | None,
+    typer.Option(
+        help="match: blur and noise as the model's camera has them; off: none; the camera's, where it has one."
+    ),
+]
 
 
 def command(
@@ -108,6 +123,7 @@ def command(
             "model says."
         ),
     ] = None,
+    camera: CameraOption = None,
     labelme_image: Annotated[
         LabelMeImage | None,
         typer.Option(
@@ -185,6 +201,7 @@ def command(
         "quality": quality,
         "resize": size_of(resize, "--resize", square=False) if resize else None,
         "transfer": transfer.value if transfer else None,
+        "camera": camera.value if camera else None,
         "labelme_image": labelme_image.value if labelme_image else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,
@@ -250,6 +267,8 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
     out.print(f"with {plan.model}: {_manner(record)}")
     out.print(f"JPEG: {record.encoding}: {plan.encoding}")
+    if record.generator["camera"]:
+        out.print(f"camera: {record.camera}: {plan.camera or 'the blur and the noise that the model has are left out'}")
     if record.gate:
         out.print(f"gate: {', '.join(record.gate)}; rejected: {record.rejected}")
     found = forecast(plan, options, err.print)

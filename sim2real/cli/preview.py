@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-from sim2real.cli.convert import Direction, Transfer
+from sim2real.cli.convert import CameraOption, Direction, Transfer
 from sim2real.cli.settings import AsImageOption, DeviceOption, PrecisionOption
 
 Way = Literal["direct", "guided"] | None
@@ -29,6 +29,7 @@ def command(
         list[Transfer] | None,
         typer.Option(help="direct, guided, or both, given twice; as the model says if left out."),
     ] = None,
+    camera: CameraOption = None,
     as_image: AsImageOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -54,7 +55,12 @@ def command(
         ways: list[Way] = [_WAYS[each] for each in dict.fromkeys(transfer or [])] or [None]
         for number, way in enumerate(ways):
             translate = load(
-                run, direction=direction, transfer=way, device=device or "auto", precision=precision or "auto"
+                run,
+                direction=direction,
+                transfer=way,
+                camera=camera.value if camera else None,
+                device=device or "auto",
+                precision=precision or "auto",
             )
             shown = [Loose(translate, src)] if alone else glimpses(translate, frames, count)
             name = f"after ({info.direction}{f', {way}' if way else ''})"

@@ -216,6 +216,17 @@ class Transfer(Section):
         return self
 
 
+class Camera(Section):
+    """What is left after colour: how soft and how noisy the pictures of a real camera are.
+
+    Attributes:
+        match: Fit a camera to the real images when the training is over; frames are converted as it takes them: blurred
+            by less than a pixel and noisy, written as the JPEG files that real images are.
+    """
+
+    match: bool = False
+
+
 class Classes(Section):
     """The classes of things, where something sees masks or boxes: numbered alike whichever dataset they are of.
 
@@ -358,6 +369,8 @@ class Conversion(Section):
         resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
             sizes stay.
         transfer: ``"direct"`` or ``"guided"``; as the model's settings say if left out.
+        camera: ``"match"``: frames are as the model's camera takes them; ``"off"``: as the generator gives them; the
+            camera's if left out, where there is one.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files: ``"embed"``: the translated ones take
             their place; ``"drop"``: none is inside; ``"keep"``: the files stay as they are.
         gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"``,
@@ -380,6 +393,7 @@ class Conversion(Section):
     quality: int | None = Field(None, ge=1, le=100)
     resize: _Sides | None = None
     transfer: Literal["direct", "guided"] | None = None
+    camera: Literal["match", "off"] | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: _Words = []
     rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
@@ -432,6 +446,7 @@ class Config(Section):
         losses: What the generators are trained by.
         classes: The classes of things, where something sees them.
         transfer: How what the generators paint becomes the frames'.
+        camera: What is left after colour.
         optim: Adam's settings.
         schedule: The learning rate over the run.
         train: How long.
@@ -466,6 +481,7 @@ class Config(Section):
     losses: Losses = Losses()
     classes: Classes = Classes()
     transfer: Transfer = Transfer()
+    camera: Camera = Camera()
     optim: Optim = Optim()
     schedule: Schedule = Schedule()
     train: Train = Train(epochs=200)

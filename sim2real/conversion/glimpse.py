@@ -7,6 +7,7 @@ import numpy as np
 
 from sim2real.capabilities import PAST
 from sim2real.conversion.inference import seeds_of
+from sim2real.conversion.jobs import seed_of
 from sim2real.conversion.plan import evenly
 from sim2real.conversion.sequences import in_order
 from sim2real.errors import DatasetError
@@ -66,7 +67,7 @@ class Glimpse:
             inputs = [self._translate.inputs_of(frame) for frame in piece]
             clip = {kind: np.stack([each[kind] for each in inputs]) for kind in can.inputs}
             clip_after: Picture = self._run(_stacked(piece), clip, piece[0])[place - first]
-            return clip_after
+            return self._take(clip_after, self._sequence[place].image)
         frames = self._sequence[max(0, place - can.context) : place + 1]
         images, outputs = _stacked(frames), list["Picture"]()
         for number, frame in enumerate(frames):
@@ -74,11 +75,14 @@ class Glimpse:
             if number:
                 inputs_of_one |= zip(PAST, (images[:number], np.stack(outputs)), strict=True)
             outputs.append(self._run(images[number], inputs_of_one, frame))
-        return outputs[-1]
+        return self._take(outputs[-1], frames[-1].image)
+
+    def _take(self, picture: "Picture", path: str) -> "Picture":
+        return self._translate.take(picture, seed_of(path))
 
     def _run(self, images: "Picture", inputs: "Mapping[str, NDArray[Any]]", first: "Frame") -> "Picture":
         sequences = [first.sequence] if self._translate.can.steady else []
-        return self._translate(images, inputs=inputs, seeds=seeds_of([first.image], sequences))
+        return self._translate.plain(images, inputs=inputs, seeds=seeds_of([first.image], sequences))
 
 
 class Loose(Glimpse):
@@ -109,9 +113,10 @@ class Loose(Glimpse):
         image, seeds = self.before(), seeds_of([self._image.name])
         if self._length > 1:
             image = np.stack([image] * self._length)
-            first: Picture = self._translate(image, seeds=seeds)[0]
-            return first
-        return self._translate(image, seeds=seeds)
+            image = self._translate.plain(image, seeds=seeds)[0]
+        else:
+            image = self._translate.plain(image, seeds=seeds)
+        return self._take(image, self._image.name)
 
 
 def _stacked(frames: "Sequence[Frame]") -> "Picture":

@@ -1,7 +1,5 @@
 """The generator at work on frames of any size, with what is done when memory does not suffice."""
 
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim2real.capabilities import capabilities
+from sim2real.conversion.jobs import seed_of
 from sim2real.conversion.trial import extras, make_engine
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import EngineSettings
@@ -186,7 +185,7 @@ def seeds_of(paths: Sequence[str], sequences: Sequence[str] = ()) -> "NDArray[np
 
 
 def _numbers(texts: Sequence[str]) -> "NDArray[np.uint64]":
-    return np.array([int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:8]) for text in texts], np.uint64)
+    return np.array([seed_of(text) for text in texts], np.uint64)
 
 
 def without_compilation(plan: "Plan") -> "Plan":

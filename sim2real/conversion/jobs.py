@@ -1,5 +1,6 @@
 """The files of a conversion: what becomes of each, and whether it is done."""
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,11 @@ def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]
         )
         raise DatasetError(message)
     return sized
+
+
+def seed_of(path: str) -> int:
+    """A number for a frame, from its path within the dataset alone: no rerun, batch or share changes it."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8])
 
 
 def stat_of(path: str | Path) -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import LEFTOVER, lock, write_whole
 from sim2real.imageio.encoding import Quality
 from sim2real.inside import inside, is_link, open_regular, read_regular
-from sim2real.model import Direction
+from sim2real.model import CameraChoice, Direction
 from sim2real.places import is_conversion
 from sim2real.registry import registry
 from sim2real.stored import (
@@ -98,6 +98,7 @@ class Record:
         encoding: How JPEG files are written, see :data:`sim2real.conversion.options.EncodingChoice`.
         transfer: How what the generator paints becomes the frame's.
         transfer_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
+        camera: Whether frames are as the model's camera takes them, ``"match"`` or ``"off"``.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
         format_version: Of this and of the manifest.
         original: All that was read, if another version has written fields that this one does not know.
@@ -132,6 +133,7 @@ class Record:
     encoding: EncodingChoice = "fixed"
     transfer: TransferChoice = "direct"
     transfer_size: Count = 0
+    camera: CameraChoice = "off"
     stale: dict[str, Count] = field(default_factory=dict)
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)

@@ -8,6 +8,7 @@ from sim2real.conversion.embedding import Inside
 from sim2real.conversion.gate import Rejected
 from sim2real.devices import usable_cores
 from sim2real.errors import SettingsError
+from sim2real.model import CameraChoice
 
 Carry = Literal["copy", "hardlink", "symlink"]
 EncodingChoice = Literal["fixed", "source", "real"]
@@ -40,6 +41,7 @@ class ConvertOptions:
         carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
         resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
         transfer: How what the generator paints becomes the frame's; None: as the model says.
+        camera: Whether frames are as the model's camera takes them; None: where it has one.
         labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`EncodingChoice`.
         quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
@@ -69,6 +71,7 @@ class ConvertOptions:
     carry: Carry = "copy"
     resize: tuple[int, int] | None = None
     transfer: TransferChoice | None = None
+    camera: CameraChoice | None = None
     labelme_image: Inside = "keep"
     encoding: EncodingChoice = "fixed"
     quality: int | None = None

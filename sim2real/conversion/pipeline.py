@@ -27,7 +27,7 @@ from sim2real.capabilities import PAST, Capabilities
 from sim2real.conversion.carry import SourceError, carry, unreadable
 from sim2real.conversion.gate import Gate, Outcome, parse_gate
 from sim2real.conversion.inputs import InputReader
-from sim2real.conversion.jobs import Job, stat_of
+from sim2real.conversion.jobs import Job, seed_of, stat_of
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
@@ -359,6 +359,7 @@ class Pipeline:
         job, picture = decoded.job, decoded.picture
         try:
             with self._meters.measure("encoding and writing"):
+                rgb = self._taken(job, picture, rgb)
                 data = encode_picture(rgb, picture, self._plan.encoding)
             outcome = Outcome(data=data)
             if self._plan.record.gate:
@@ -375,6 +376,15 @@ class Pipeline:
         self._done(job, replace(line, width=width, height=height, notes=notes))
         for each in self._following.get(job.path, ()):
             self._carry(each)
+
+    def _taken(self, job: Job, picture: Picture, rgb: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        """A translated frame as the camera takes it, at the size of its file; one JPEG is not made of another alike."""
+        if not self._plan.camera:
+            return rgb
+        encoding = self._plan.camera_encoding
+        if picture.format == "JPEG" and self._plan.encoding.of(picture) == encoding:
+            encoding = None
+        return self._plan.camera.apply(rgb, seed_of(job.path), encoding)
 
     def _put(self, decoded: _Decoded, outcome: Outcome) -> Line:
         """Write what becomes of a frame; a translation that is kept aside is there before what takes its place."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sim2real import __version__
+from sim2real.camera import Camera
 from sim2real.capabilities import Capabilities, capabilities
 from sim2real.conversion.embedding import check_sizes, embeddings
 from sim2real.conversion.gate import EDGES, Rule, find_metrics, parse_gate
@@ -57,6 +58,8 @@ class Plan:
         device: The very device, ``record.device`` being its kind.
         record: What conversion.json will say.
         encoding: How lossy files are written.
+        camera: What takes the translated frames; None: nothing does.
+        camera_encoding: How the JPEG is written that it gives; None if it gives pixels.
         judges: The metrics that the gate judges by besides ``edges``, by name.
         frames: The frames that they judge, by the path of the image.
         previous: What it says now, None where there is none.
@@ -83,6 +86,8 @@ class Plan:
     own: list[Job]
     todo: list[Job]
     elsewhere: list[Job]
+    camera: Camera | None = None
+    camera_encoding: Encoding | None = None
     judges: Mapping[str, FrameMetric] = field(default_factory=dict)
     frames: Mapping[str, Frame] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -147,6 +152,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         raise Sim2RealError(message)
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
+    info.camera_of(options.camera)  # whether there is one
     encoding = encoding_of(options, model, info)
     dataset = open_dataset(source, options.dataset, _as_image(out, options))
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
@@ -241,6 +247,7 @@ def make_plan(
 
     images = [source / job.path for job in jobs if job.translate]
     guided_size = info.guided_size(options.transfer)
+    camera = info.camera_of(options.camera)
     read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
     device, choices = choose(options, kept, model, images, tell, read_inputs, guided_size)
     record = Record(
@@ -257,6 +264,7 @@ def make_plan(
         resize=list(options.resize) if options.resize else None,
         transfer="guided" if guided_size else "direct",
         transfer_size=guided_size,
+        camera="match" if camera else "off",
         include=list(options.include),
         exclude=list(options.exclude),
         as_image=list(dataset.as_image),
@@ -305,6 +313,8 @@ def make_plan(
         device=device,
         record=record,
         encoding=found.encoding,
+        camera=camera,
+        camera_encoding=info.camera_encoding,
         judges=found.judges,
         frames={frame.image: frame for frame in dataset.frames()} if found.judges else {},
         previous=previous,

@@ -73,6 +73,24 @@ class ByFrame(nn.Module, ABC):
         return torch.from_numpy(translated).to(images.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
+class Identity(ByFrame):
+    """Leaves images as they are: what a run with it changes is the work of its camera.
+
+    Args:
+        _in_channels: 3.
+        _out_channels: 3.
+    """
+
+    stochastic = False
+
+    def __init__(self, _in_channels: int, _out_channels: int) -> None:
+        super().__init__()
+
+    def translate(self, image: Image, seed: int) -> Image:  # noqa: ARG002  it draws nothing
+        """RGB (H, W, 3) -> the same."""
+        return image
+
+
 class Reinhard(ByFrame):
     """Gives lightness and both colours of CIELAB the mean and the spread that the target domain has of them.
 

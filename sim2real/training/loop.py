@@ -1,6 +1,5 @@
 """The training loop, from settings to generators; it prints nothing and tells what happens as it goes."""
 
-import filecmp
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -15,9 +14,12 @@ from sim2real.datasets.video import Report
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import peak_memory, resolve_precision
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
+from sim2real.files import write_whole
 from sim2real.imageio import Encoding, encode_png
 from sim2real.inside import inside
+from sim2real.model import with_camera
 from sim2real.networks import Ranged
+from sim2real.training.camera import match_camera
 from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
@@ -33,7 +35,13 @@ from sim2real.training.meter import Meter
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
 from sim2real.training.remarks import Remarks
-from sim2real.training.results import copy_generators, file_name, usual_encoding, write_generators
+from sim2real.training.results import (
+    copy_generators,
+    file_name,
+    is_given,
+    usual_encoding,
+    write_generators,
+)
 from sim2real.training.run import RunFolder
 from sim2real.training.samples import HeldOut, sample_grid
 from sim2real.training.setup import (
@@ -160,10 +168,7 @@ class Trainer:
         """Whether the generators are written."""
         source = self._source()
         return self.step >= self.total and all(
-            (source / name).is_file()
-            and inside(self.run.path, name).is_file()
-            and filecmp.cmp(source / name, self.run.path / name, shallow=False)
-            for name in map(file_name, self.method.generators)
+            is_given(source / name, inside(self.run.path, name)) for name in map(file_name, self.method.generators)
         )
 
     def parameters(self) -> dict[str, int]:
@@ -218,7 +223,7 @@ class Trainer:
                 break
         if self.step >= self.total:
             yield from map(Note, self._remarks.summary())
-            self.processes.on_first(self._give_generators)
+            yield from map(Note, self.processes.on_first(self._give_generators))
 
     def _step(self, raw: RawBatch) -> None:
         """Train on one batch."""
@@ -375,15 +380,24 @@ class Trainer:
     def _source(self) -> Path:
         return self.run.checkpoints.path(self.used_step)
 
-    def _give_generators(self) -> None:
+    def _give_generators(self) -> list[str]:
+        """Returns what is to be said of it."""
         source = self._source()
         if (reason := damage(source)) is not None:
             message = (
                 f"{source}: damaged checkpoint ({reason}); set checkpoint.use = 'last' to take the last generators"
             )
             raise SettingsError(message)
-        copy_generators(source, self.run.path, self.method.generators)
+        notes = []
+        if self.config.camera.match:
+            for name in map(file_name, self.method.generators):
+                camera, note = match_camera(source / name, self.sim, self.real, self.device)
+                write_whole(self.run.path / name, with_camera(source / name, camera))
+                notes.append(note)
+        else:
+            copy_generators(source, self.run.path, self.method.generators)
         write_progress(self.run.samples)
+        return notes
 
 
 def _is_due(every: int, step: int) -> bool:

@@ -1,5 +1,6 @@
 """The generators that a training gives, as files."""
 
+import filecmp
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -7,10 +8,10 @@ from typing import Any
 
 from sim2real import __version__
 from sim2real.config import Config
-from sim2real.errors import ImageError
+from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import Encoding, read_encoding, typical
-from sim2real.model import GeneratorInfo, save_generator
+from sim2real.model import GeneratorInfo, read_info, save_generator, with_camera
 from sim2real.networks import Ranged
 
 _BOOKS: Any = {  # settings that do not change what comes out of a training
@@ -69,3 +70,14 @@ def copy_generators(source: Path, target: Path, directions: Mapping[str, object]
     """Copy generators' files from a folder to another, each whole."""
     for name in map(file_name, directions):
         write_whole(target / name, (source / name).read_bytes())
+
+
+def is_given(source: Path, target: Path) -> bool:
+    """Whether a file is that of a generator, with a camera or without."""
+    if not source.is_file() or not target.is_file():
+        return False
+    if filecmp.cmp(source, target, shallow=False):
+        return True
+    with suppress(Sim2RealError):
+        return with_camera(source, read_info(target).camera) == target.read_bytes()
+    return False

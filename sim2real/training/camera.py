@@ -1,0 +1,89 @@
+"""The camera of a generator, fitted when its training is over."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim2real.camera import Camera
+from sim2real.camera.fitting import fit_camera
+from sim2real.datasets.base import Frame
+from sim2real.datasets.inputs import cut_input
+from sim2real.datasets.partners import evenly
+from sim2real.engines.base import EngineSettings
+from sim2real.errors import ImageError, OutOfMemoryError
+from sim2real.imageio import read_rgb
+from sim2real.model import Translator, load_generator
+from sim2real.training.domains import Domain
+
+Image = NDArray[np.uint8]
+
+_TRANSLATED: Final = 24  # frames
+_LOOKED_AT: Final = 48  # images of the other domain
+_PIXELS: Final = 1_500_000  # of a frame; of a larger one its middle
+
+
+def match_camera(file: Path, sim: Domain, real: Domain, device: str) -> tuple[Camera | None, str]:
+    """The camera that makes a generator's pictures as soft and as noisy as images of the other domain.
+
+    Args:
+        file: The generator.
+        sim: The simulated images.
+        real: The real ones.
+        device: Where it is run.
+
+    Returns:
+        The camera, and a line on it; None where the images do not tell one, and why.
+    """
+    generator, info = load_generator(file)
+    source, target = (sim, real) if info.direction == "sim2real" else (real, sim)
+    translate = Translator(
+        generator, info, EngineSettings(device=device, precision="fp32"), guided_size=info.guided_size()
+    )
+    try:
+        translated = [_translated(translate, frame, image) for frame, image in _read(source, _TRANSLATED)]
+        images = [image for _, image in _read(target, _LOOKED_AT)]
+        camera = fit_camera(translated, images, info.camera_encoding)
+    except (ValueError, OutOfMemoryError) as error:
+        return None, f"no camera is fitted for {info.direction}: {error}"
+    return camera, f"camera of {info.direction}: {camera}"
+
+
+def _read(domain: Domain, most: int) -> Iterator[tuple[Frame, Image]]:
+    """So many images of a domain, those that are held out first; the others are named when they are trained on."""
+    missing = most - len(domain.held_out)
+    frames = [*evenly(domain.held_out, most), *(evenly(domain.train, missing) if missing > 0 else ())]
+    return islice(_readable(frames), most)
+
+
+def _readable(frames: Sequence[Frame]) -> Iterator[tuple[Frame, Image]]:
+    for frame in frames:
+        with suppress(ImageError):
+            yield frame, read_rgb(frame.path)
+
+
+def _translated(translate: Translator, frame: Frame, image: Image) -> Image:
+    """A frame, or the middle of a large one, as the generator makes it; as one of a sequence that stands still."""
+    rows, columns = _middle(*image.shape[:2])
+    inputs = {
+        kind: cut_input(values, kind, rows, columns)
+        for kind, values in (translate.inputs_of(frame) if translate.can.inputs else {}).items()
+    }
+    shown = np.ascontiguousarray(image[rows[:, None], columns])
+    length = translate.can.clip_length
+    if length == 1:
+        return translate.plain(shown, inputs=inputs)
+    clip = {kind: np.stack([values] * length) for kind, values in inputs.items()}
+    first: Image = translate.plain(np.stack([shown] * length), inputs=clip)[0]
+    return first
+
+
+def _middle(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    scale = min(1.0, (_PIXELS / (height * width)) ** 0.5)
+    sides = ((side, max(1, int(side * scale))) for side in (height, width))
+    rows, columns = (np.arange((side - part) // 2, (side - part) // 2 + part) for side, part in sides)
+    return rows, columns
