@@ -9,8 +9,9 @@ and down, never sharpened, and gets noise that grows with brightness, of the gra
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
+from statistics import NormalDist
 from typing import Annotated, Final
 
 import cv2
@@ -124,9 +125,10 @@ class Camera:
             for place, channel in enumerate(self.channels):
                 if channel.noisy:
                     grain = _grain(channel.grain, planes[place].shape, np.random.default_rng([seed, number, place]))
-                    planes[place] += np.sqrt(np.maximum(channel.base + channel.slope * level, 0)) * grain
+                    variance = np.maximum(channel.base + channel.slope * level, 0)
+                    planes[place] += np.sqrt(variance, out=variance) * grain
             rgb = cv2.transform(cv2.merge(planes), back)
-            yield np.rint(rgb, out=rgb).clip(0, 255, out=rgb).astype(np.uint8)
+            yield np.asarray(cv2.add(rgb, np.zeros(4), dtype=cv2.CV_8U), np.uint8)  # rounded, within 0 and 255
 
     def __str__(self) -> str:
         """In a few words."""
@@ -156,11 +158,20 @@ def _grain(powers: tuple[float, ...], shape: tuple[int, ...], random: np.random.
     height, width = shape
     filtered = len({*powers}) > 1
     around = 2 * _REACH * filtered
-    white = random.standard_normal((height + around, width + around), np.float32)
+    size = height + around, width + around
+    drawn = np.frombuffer(random.bytes(2 * size[0] * size[1]), "<u2")
+    white = _normal().take(drawn).reshape(size)
     if not filtered:
         return white
     noise = cv2.filter2D(white, -1, _kernel(powers))
     return np.asarray(noise[_REACH:-_REACH, _REACH:-_REACH], np.float32)
+
+
+@cache
+def _normal() -> Floats:
+    """Numbers that are normally distributed where all have equal chances: drawn several times as fast as others."""
+    quantile = NormalDist().inv_cdf
+    return np.array([quantile((place + 0.5) / 65536) for place in range(65536)], np.float32)
 
 
 @lru_cache(maxsize=16)
