@@ -100,7 +100,8 @@ class Camera:
 
         Args:
             image: RGB (H, W, 3).
-            seed: Decides the noise, with the size of the picture; nothing else does.
+            seed: Its lower 32 bits decide the noise, with the size of the picture; nothing else does. What is above
+                them may be of the picture's sequence, whose noise is not one.
             encoding: How the JPEG is written that the camera gives; None: it gives the pixels.
         """
         if self.changes:
@@ -112,7 +113,7 @@ class Camera:
         return after_jpeg(image, encoding) if encoding else image
 
     def _strips(self, image: Image, seed: int) -> Iterator[Image]:
-        height = len(image)
+        height, own = len(image), seed & 0xFFFFFFFF
         starts = [*range(0, height, _ROWS), height]
         back = np.linalg.inv(_DIFFERENCES).astype(np.float32)
         for number, (top, bottom) in enumerate(pairwise(starts)):
@@ -124,7 +125,7 @@ class Camera:
             level = planes[0].copy()
             for place, channel in enumerate(self.channels):
                 if channel.noisy:
-                    grain = _grain(channel.grain, planes[place].shape, np.random.default_rng([seed, number, place]))
+                    grain = _grain(channel.grain, planes[place].shape, np.random.default_rng([own, number, place]))
                     variance = np.maximum(channel.base + channel.slope * level, 0)
                     planes[place] += np.sqrt(variance, out=variance) * grain
             rgb = cv2.transform(cv2.merge(planes), back)

@@ -171,6 +171,7 @@ def test_previews_and_python_show_what_a_conversion_makes(town: Path, run: Path,
     assert np.array_equal(glimpses(translate, frames, 6)[2].after(), wanted)
     assert np.array_equal(Loose(translate, town / "sim/2.png").after(), wanted)
     assert np.array_equal(translate(image, seeds=seeds_of(["2.png"])), wanted)
+    assert np.array_equal(translate(image, seeds=seeds_of(["2.png"], ["a sequence"])), wanted)
     assert np.array_equal(translate(np.stack([image, image]), seeds=seeds_of(["1.png", "2.png"]))[1], wanted)
     assert np.array_equal(translate(image), translate(image))
     assert np.array_equal(load(run, device="cpu", camera="off")(image), image)
