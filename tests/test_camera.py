@@ -158,6 +158,9 @@ def test_a_camera_is_plain_numbers_that_are_checked_when_they_are_read() -> None
         parse(Camera, text.replace(b'"blur": 0.12', b'"blur": 0.3'))
     with pytest.raises(MisfitError, match="grain"):
         parse(Camera, text.replace(b"[1.0, ", b"[-1.0, "))
+    for value in (b"1e300", b"true", b'"much"', b"null"):
+        with pytest.raises(MisfitError, match="base"):
+            parse(Camera, text.replace(b'"base": 4.0', b'"base": ' + value))
     assert str(NOISY) == "blur 0.49 px, noise 2.2 to 3.3 grey levels; of colours 0.63 px, 1.0 to 1.0"
     assert str(Camera()) == "no blur, no noise"
 

@@ -33,9 +33,13 @@ _DIFFERENCES: Final = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.
 """From RGB to luminance and the differences of blue and of red from it, as JPEG has them."""
 
 Share = Annotated[float, Rule(f"0 to {MOST_BLUR}", lambda share: 0 <= share <= MOST_BLUR)]
+Variance = Annotated[float, Rule(f"-{255**2} to {255**2}", lambda variance: abs(variance) <= 255**2)]
 Grain = Annotated[
     tuple[float, ...],
-    Rule(f"{RINGS} numbers of at least 0", lambda powers: len(powers) == RINGS and min(powers) >= 0 < max(powers)),
+    Rule(
+        f"{RINGS} numbers from 0 to {BLOCK**2}, not all 0",
+        lambda powers: len(powers) == RINGS and 0 <= min(powers) <= max(powers) <= BLOCK**2 and max(powers) > 1e-3,
+    ),
 ]
 
 
@@ -52,8 +56,8 @@ class Channel:
     """
 
     blur: Share = 0.0
-    base: float = 0.0
-    slope: float = 0.0
+    base: Variance = 0.0
+    slope: Variance = 0.0
     grain: Grain = (1.0,) * RINGS
 
     @property
