@@ -91,7 +91,7 @@ class GeneratorInfo:
         """How what it paints becomes a frame's, by the settings of its training.
 
         Raises:
-            Sim2RealError: They say what nobody understands.
+            MisfitError: They say what nobody understands.
         """
         from pydantic import ValidationError
 
@@ -100,17 +100,14 @@ class GeneratorInfo:
         try:
             return Transfer.model_validate(self.settings.get("transfer", {}))
         except ValidationError as error:
-            message = f"[transfer] of the model '{self.name}' is not understood: {error.errors()[0]['msg']}"
-            raise Sim2RealError(f"{message}; name one yourself: --transfer direct or guided") from error
+            message = f"settings: transfer: {error.errors()[0]['msg']}"
+            raise MisfitError(message) from error
 
     def guided_size(self, transfer: str | None = None) -> int:
         """Pixels of the longer side of what it sees of a frame where the transfer is guided, 0 where it is direct.
 
         Args:
             transfer: ``"direct"`` or ``"guided"``; None: as the settings of its training say.
-
-        Raises:
-            Sim2RealError: They say what nobody understands.
         """
         own = self.transfer if transfer != "direct" else None
         return own.size if own and "guided" in {transfer, own.name} else 0
@@ -199,7 +196,9 @@ def read_info(path: Path) -> GeneratorInfo:
         message = f"{path}: these weights do not say which generator they are of; use a file that sim2real train wrote"
         raise Sim2RealError(message)
     try:
-        return parse(GeneratorInfo, metadata[_METADATA_KEY].encode())
+        info = parse(GeneratorInfo, metadata[_METADATA_KEY].encode())
+        if "transfer" in info.settings:
+            _ = info.transfer  # understood here or nowhere
     except NewerFormatError as error:
         raise Sim2RealError(f"{path}: {error}") from error
     except MisfitError as error:
@@ -208,6 +207,7 @@ def read_info(path: Path) -> GeneratorInfo:
             "wrote"
         )
         raise Sim2RealError(message) from error
+    return info
 
 
 def _no_model(path: Path) -> str:

@@ -540,7 +540,7 @@ def test_a_long_training_says_why_it_is_not_compiled(
 ) -> None:
     for module in ("speed", "setup", "loop"):
         monkeypatch.setattr(f"sim2real.training.{module}.reason_not_to_compile", lambda: "no C++ compiler")
-    trainer = Trainer(configure("compile=auto", f"train.steps={steps}"), tmp_path / "run")
+    trainer = Trainer(configure("compile=auto", "precision=bf16", f"train.steps={steps}"), tmp_path / "run")
     events = list(trainer.train(stop=lambda: trainer.step == 2))
     notes = [event.text for event in events if isinstance(event, Note)]
     assert any(note.startswith("no C++ compiler; the training goes on uncompiled") for note in notes) is told
