@@ -1,4 +1,4 @@
-"""Do the figures of label preservation move with damage, and stay where only the appearance changes?
+"""Do the figures of label preservation and of artefacts move with damage, and stay where only the appearance changes?
 
 Every frame is changed on purpose. The town is rendered with all its labels; real frames, and the detector that looks
 for labelled objects in them, are those of the folder SIM2REAL_TEST_DATA where it is set.
@@ -14,10 +14,11 @@ import numpy as np
 
 from benchmarks.common import make_parser, print_table
 from benchmarks.judge import APPEARANCE as APPEARANCES
-from benchmarks.judge import Change, blobs, inpaint, levels, mirror, shift, trees
+from benchmarks.judge import Change, blobs, draw, inpaint, levels, mirror, read_some, shift, trees
 from sim2real.datasets import open_dataset
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.evaluation.segmenter import segment
+from sim2real.metrics.artefacts import ArtefactMetric
 from sim2real.metrics.base import FrameMetric, Image
 from sim2real.metrics.contrast import ContrastMetric
 from sim2real.metrics.edges import edge_changes
@@ -30,6 +31,7 @@ from sim2real.toytown.shapes import Label as TownLabel
 
 _VEHICLES = ("Car", "Van", "Truck", "car", "truck", "bus", "Tram")
 _TRUTH = "the town's own real look"
+_FOLDERS = {"CARLA": "carla/test/images", "CamVid": "camvid/val/images", "KITTI": "kitti/frames"}
 _DETECTOR = "weights/fastestdet-coco/FastestDet.onnx"
 
 
@@ -135,6 +137,59 @@ DAMAGE: Mapping[str, Callable[[Sample], Image]] = {
 }
 
 
+def pattern(stride: int) -> Change:
+    """Add what a transposed convolution of this stride leaves: a coloured pattern that repeats, of 4 grey levels."""
+
+    def change(image: Image) -> Image:
+        tile = draw(7, image)[:stride, :stride]
+        tile = tile - tile.mean(axis=(0, 1))
+        height, width = image.shape[:2]
+        tiles = np.tile(tile / tile.std(), (height // stride + 1, width // stride + 1, 1))
+        return levels(image + 4 * tiles[:height, :width])
+
+    return change
+
+
+def halos(image: Image) -> Image:
+    """Lighten what is around strong edges, by up to 25 grey levels, fading within a dozen pixels."""
+    smooth = cv2.GaussianBlur(image.mean(axis=-1), (0, 0), 1)
+    slopes = [cv2.Sobel(smooth, cv2.CV_64F, x, 1 - x, scale=1 / 8) for x in (1, 0)]
+    flat = (np.hypot(*slopes) < 10).astype(np.uint8)
+    distance = np.asarray(cv2.distanceTransform(flat, cv2.DIST_L2, cv2.DIST_MASK_5))
+    return levels(image + 25 * np.exp(-np.square(distance / 5))[..., None])
+
+
+def overshoot(image: Image) -> Image:
+    """Make the lighter side of each edge lighter, the darker one darker, a dozen pixels wide."""
+    return levels(image + 0.5 * (image - cv2.GaussianBlur(image.astype(np.float32), (0, 0), 6)))
+
+
+def rim(image: Image) -> Image:
+    """Tint the border, by up to 25 grey levels, fading within a dozen pixels."""
+    height, width = image.shape[:2]
+    down, along = np.arange(height)[:, None], np.arange(width)
+    distance = np.minimum(np.minimum(down, height - 1 - down), np.minimum(along, width - 1 - along))
+    return levels(image + np.exp(-np.square(distance / 6))[..., None] * [25, 15, 30])
+
+
+def seams(image: Image) -> Image:
+    """Tint the four quarters unlike each other, as translated one by one."""
+    height, width = image.shape[:2]
+    tints = np.array([[(8, -6, 2), (-7, 0, 6)], [(-4, 9, -8), (6, -5, 8)]])
+    rows, columns = np.arange(height) * 2 // height, np.arange(width) * 2 // width
+    return levels(image + tints[rows[:, None], columns])
+
+
+ARTEFACTS: Mapping[str, Callable[[Sample], Image]] = {
+    **{f"pattern of {stride} px": on_image(pattern(stride)) for stride in (2, 4, 8)},
+    "halos": on_image(halos),
+    "overshoot": on_image(overshoot),
+    "rim": on_image(rim),
+    "seams": on_image(seams),
+}
+"""What edges hardly tell, and a person sees at once."""
+
+
 def render_samples(look: Look, frames: int, size: tuple[int, int], *, scenes: int = 1) -> list[Sample]:
     """Frames of the town, far from each other, with their labels."""
     names = {int(label): label.name for label in TownLabel}
@@ -203,7 +258,7 @@ def print_figures(
     rows = []
     for name, samples in sets.items():
         figures = figures_of(metrics, samples)
-        kind = "damage" if name in DAMAGE else "appearance"
+        kind = "appearance" if name in APPEARANCE or name == _TRUTH else "damage"
         rows.append([name, kind, *(f"{figures[figure]:.3f}" for figure in columns.values())])
     print_table(title, ["translation", "change of", *columns], rows)
 
@@ -231,6 +286,15 @@ def print_segmenters(title: str, sets: Mapping[str, Sequence[Sample]], steps: in
     print_table(title, ["translation", "learnt before", "worst class", "learnt after", "worst class"], rows)
 
 
+def print_artefacts(title: str, samples: Sequence[Sample], truth: Sequence[Sample] = ()) -> None:
+    """What the metric ``artefacts`` makes of faults, and of what is none."""
+    changes = {**APPEARANCE, **ARTEFACTS, **{name: DAMAGE[name] for name in ("blobs", "trees in the sky")}}
+    sets = {_TRUTH: truth} if truth else {}
+    for name, change in changes.items():
+        sets[name] = [replace(sample, translation=change(sample)) for sample in samples]
+    print_figures(title, sets, [ArtefactMetric()], {name: name for name in ArtefactMetric.abouts})
+
+
 def main() -> None:
     """Print the tables."""
     options = make_parser(__doc__, repeats=1).parse_args()
@@ -252,7 +316,13 @@ def main() -> None:
     few = {name: samples[:: len(sim) // frames] for name, samples in changed.items()}
     print_figures(f"The town, {len(few[_TRUTH])} frames; contrast is what is left of it", few, metrics, columns)
 
+    print_artefacts(f"Faults that a person sees, {len(few[_TRUTH])} frames of the town", few["identity"], few[_TRUTH])
+
     data = Path(os.environ.get("SIM2REAL_TEST_DATA", ""))
+    for name, path in {} if options.quick else _FOLDERS.items():
+        if (data / path).is_dir():
+            pictures = [Sample(image, {}) for image in read_some(data / path, frames)]
+            print_artefacts(f"The same, {len(pictures)} frames of {name}, on which no limit was chosen", pictures)
     if not options.quick and (data / _DETECTOR).is_file():
         found = [*metrics, ObjectsMetric(detector=data / _DETECTOR)]
         kitti = read_samples(data / "kitti/object")

@@ -126,6 +126,9 @@ def register_metrics(register: Register) -> None:  # noqa: D103
     )
     register("contrast", f"{at}.contrast:ContrastMetric", summary="how clearly each class stands out")
     register(
+        "artefacts", f"{at}.artefacts:ArtefactMetric", summary="patterns, halos, rims and seams that frames do not have"
+    )
+    register(
         "objects", f"{at}.objects:ObjectsMetric", summary="is what the boxes tell of still found? needs a detector"
     )
 

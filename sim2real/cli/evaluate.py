@@ -24,6 +24,8 @@ STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
 _MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
 _WIDEST: Final = 160  # columns of a table that no terminal limits
 _REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 6, 2, 4  # so that all is one screen of 80x24
+_ROOMY: Final = 100  # columns: such a screen has 40 lines
+_MORE_REASON_LINES, _MORE_ROWS = 10, 12  # on it
 _INTERRUPTED: Final = "nothing was written, an earlier evaluation stays; the same command begins anew"
 _RANKS: Final = {"FAIL": 0, "WARN": 1, "farther": 1, "nearer": 2, "PASS": 3, "not judged": 4}
 _UNITS: Final = {"change": " (grey levels)"}
@@ -185,21 +187,23 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     from rich.console import Console
 
     from sim2real.cli.console import out
-    from sim2real.evaluation.verdict import UNSEEN, untold
+    from sim2real.evaluation.verdict import untold
 
     counts, width = found.counts, min(out.width, _WIDEST)
+    most, rows = (_MORE_REASON_LINES, _MORE_ROWS) if width >= _ROOMY else (_REASON_LINES, _ROWS)
     out.print(
         f"{found.verdict}: {folder}, {counts['evaluated']} of {counts['frames']} frames against {counts['real']} real "
         "pictures",
         style=f"bold {STYLES[found.verdict]}",
     )
-    reasons = [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width, _REASON_LINES)
+    reasons = [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width, most)
     for line in reasons:
         out.print(line)
     wide = Console(highlight=False, markup=False, emoji=False, width=None if out.is_terminal else _WIDEST)
     lacking = [] if whole else untold(found.figures, int(found.settings.get("count", 0)))
     untold_lines = _reasons(lacking, width, _LACKING)
-    rows = min(_ROWS, _ROWS + _REASON_LINES - len(reasons) - len(untold_lines))
+    if width < _ROOMY:
+        rows = min(rows, rows + most - len(reasons) - len(untold_lines))
     wide.print(_table(found) if whole else _deciding(found.figures, rows))
     for line in untold_lines:
         out.print(line, style="yellow")
@@ -207,8 +211,6 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
         _show_rest(folder, found)
     for alarm in () if whole else found.alarms[:_ALARMS]:
         out.print(_cut(f"look at {alarm.frames[0]}: {alarm.text}", width), style="yellow")
-    for line in wrap(UNSEEN, width):
-        out.print(line, style="dim")
     for line in wrap(_took(found.timings), width)[:2]:
         out.print(line, style="dim")
     if not whole:

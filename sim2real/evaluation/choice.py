@@ -10,7 +10,7 @@ from sim2real.metrics.base import FrameMetric, SetMetric
 from sim2real.places import absent
 from sim2real.registry import accepted_options, registry
 
-USUAL: Final = ("sliced-wasserstein", "colour", "spectrum", "two-sample", "edges", "structure", "contrast")
+USUAL: Final = ("sliced-wasserstein", "colour", "spectrum", "two-sample", "edges", "structure", "contrast", "artefacts")
 """What needs neither weights nor a detector."""
 
 _ON_FEATURES: Final = ("kid", "frechet")  # metrics of whatever network's weights are given

@@ -1,9 +1,9 @@
 """How does a conversion stand? PASS, WARN or FAIL, and why.
 
-Labels that no longer hold make it fail. What gives reason to look makes it warn: frames that are as they were, a figure
-between its two limits, single frames that are bad, pictures that are no nearer to real ones than they were, or too few
-frames to be sure. A figure whose interval reaches back over its limit, or that compares with next to nothing, judges
-nothing.
+Labels that no longer hold make it fail, and so do faults that a person sees at once. What gives reason to look makes it
+warn: frames that are as they were, a figure between its two limits, single frames that are bad, pictures that are no
+nearer to real ones than they were, or too few frames to be sure. A figure whose interval reaches back over its limit,
+or that compares with next to nothing, judges nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,14 @@ from sim2real.evaluation.figures import Figure, State
 FEWEST_FRAMES: Final = 30
 """A conversion of fewer frames cannot pass: means of fewer say little, and rare faults are not among them."""
 
-UNSEEN: Final = "no figure sees periodic patterns (checkerboards) or halos around objects: look at the pictures"
-"""What the figures do not tell, to be said wherever they are shown."""
+FAULTS: Final[Mapping[str, str]] = {
+    "periodic": "periodic patterns (checkerboards)",
+    "halos": "halos around objects",
+    "rims": "a rim along the border",
+    "seams": "seams (steps along straight lines)",
+    "unexplained": "content that the frames do not show",
+}
+"""Name of a figure of the metric ``artefacts`` -> the fault that it tells of, as a person calls it."""
 
 _Finding = tuple[State, str]
 _ORDER: Final = ("PASS", "WARN", "FAIL")
@@ -63,6 +69,11 @@ GATES: Final[Mapping[str, Gate]] = {
     "contrast": Gate(0.85, None, of_before=True, knows=_CONTRAST),
     "warp_ratio": Gate(1.5, None),
     "flicker": Gate(1.25, None, of_before=True),
+    "periodic": Gate(1.0, 2.0),
+    "halos": Gate(1.5, 2.25),
+    "rims": Gate(3.0, 5.0),
+    "seams": Gate(2.0, 4.0),
+    "unexplained": Gate(0.08, 0.15),
 }
 """Name of a figure of all classes together -> its limits.
 
@@ -98,7 +109,7 @@ def judge(figures: Sequence[Figure], frames: int, concerns: Sequence[str] = ()) 
     Returns:
         The verdict and its reasons, the worst first; what is good is told of a PASS alone, first what was won.
     """
-    same, kept, won = unchanged(figures), _labels(figures), _looks(figures)
+    same, kept, won = unchanged(figures), [*_labels(figures), *_faults(figures)], _looks(figures)
     found: list[_Finding] = [("WARN", same)] if same else [*kept, *won]
     found += [("WARN", concern) for concern in concerns]
     if frames < FEWEST_FRAMES:
@@ -205,20 +216,35 @@ def nearer(figure: Figure) -> bool | None:
 
 
 def _labels(figures: Sequence[Figure]) -> list[_Finding]:
-    """Whether labels still hold: a sentence for each figure, and one for all of its classes that stand alike."""
+    """Whether labels still hold."""
+    about_labels = [figure for figure in figures if figure.name not in FAULTS]
+    findings = _judged(about_labels)
+    if not any(figure.group == "preservation" and assess(figure) for figure in about_labels):
+        findings.append(("WARN", "nothing was measured that tells whether labels still hold"))
+    return findings
+
+
+def _faults(figures: Sequence[Figure]) -> list[_Finding]:
+    """Whether pictures have faults that a person sees at once; those that they have not share a sentence."""
+    clean = [figure for figure in figures if figure.name in FAULTS and assess(figure) == "PASS"]
+    findings = _judged([figure for figure in figures if figure.name in FAULTS and figure not in clean])
+    if clean:
+        findings.append(("PASS", f"none of these: {', '.join(FAULTS[figure.name] for figure in clean)}"))
+    return findings
+
+
+def _judged(figures: Sequence[Figure]) -> list[_Finding]:
+    """A sentence for each figure that has limits, and one for all of its classes that stand alike."""
     alike: dict[tuple[str, bool, Gate, State, str], list[tuple[float, str]]] = {}
     for figure in figures:
         state, gate, value, why_not = assess(figure), _gate(figure), _value(figure), doubt(figure)
         if gate and value is not None and (state or why_not):
             key = figure.name, bool(figure.label), gate, state or "PASS", why_not.partition(":")[0]
             alike.setdefault(key, []).append((value, figure.label))
-    findings: list[_Finding] = [
+    return [
         (state, f"{_told(name, values, gate)}{f', {why_not}' if why_not else ''}")
         for (name, _, gate, state, why_not), values in alike.items()
     ]
-    if not any(figure.group == "preservation" and assess(figure) for figure in figures):
-        findings.append(("WARN", "nothing was measured that tells whether labels still hold"))
-    return findings
 
 
 def _told(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
@@ -230,7 +256,8 @@ def _told(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
     limits = f"good {good} {form.format(gate.passes)}"
     if gate.fails is not None:
         limits += f", bad {bad} {form.format(gate.fails)}"
-    return f"{name}{' of' if values[0][1] else ''} {shown}{of_before} ({limits})"
+    fault = f"{FAULTS[name]}: " if name in FAULTS else ""
+    return f"{fault}{name}{' of' if values[0][1] else ''} {shown}{of_before} ({limits})"
 
 
 def _looks(figures: Sequence[Figure]) -> list[_Finding]:

@@ -15,7 +15,7 @@ from sim2real.conversion.pipeline import Progress
 from sim2real.datasets.base import Role
 from sim2real.datasets.findings import OLD_PIXELS
 from sim2real.evaluation.figures import Evaluation, Figure, Interval
-from sim2real.evaluation.verdict import BAD_FRAME, UNSEEN, assess, doubt, nearer, unchanged
+from sim2real.evaluation.verdict import BAD_FRAME, assess, doubt, nearer, unchanged
 from sim2real.report.converted import Conversion, FrameFigures
 from sim2real.report.frames import (
     IN_A_LIST,
@@ -108,11 +108,10 @@ def _of_bad_training(run: Run | None) -> list[str]:
 
 
 def _headline(evaluation: Evaluation | None, of_training: Sequence[str]) -> str:
-    """Why the verdict is what it is, the most important reason; of a good one also what it does not see."""
+    """Why the verdict is what it is, the most important reason."""
     if not evaluation or not evaluation.reasons:
         return "; ".join(of_training)
-    unseen = [UNSEEN] if evaluation.verdict == "PASS" else []
-    return "; ".join([*of_training, evaluation.reasons[0], *unseen])
+    return "; ".join([*of_training, evaluation.reasons[0]])
 
 
 def _state(conversion: Conversion, of_training: Sequence[str]) -> tuple[str, str]:
@@ -176,7 +175,6 @@ def _verdict(conversion: Conversion, of_training: Sequence[str]) -> Section:
         "state": _state(conversion, of_training),
         "reasons": [*of_training, *(evaluation.reasons if evaluation else ())],
         "notes": [*conversion.remarks, *(evaluation.notes if evaluation else ())],
-        "unseen": f"{UNSEEN[0].upper()}{UNSEEN[1:]}." if evaluation else "",
         "real": evaluation.real if evaluation else "",
         "command": None if evaluation else f"sim2real evaluate {quote(str(conversion.folder))} --real REAL",
     }

@@ -44,6 +44,11 @@ _JUDGED = (
         "spread of the outputs over that of the inputs; near 0: all look alike",
         ((1.0, "as the inputs"),),
     ),
+    ("artefacts.periodic", "Periodic patterns", "checkerboards of 2, 4 or 8 px, in grey levels", ()),
+    ("artefacts.halos", "Halos", "how much lighter or darker it is beside strong edges, in grey levels", ()),
+    ("artefacts.rims", "Rims", "how the border differs from what is within, in grey levels", ()),
+    ("artefacts.seams", "Seams", "steps along straight lines, in grey levels", ()),
+    ("artefacts.unexplained", "Unexplained", "share of what is shown that no change of light and colours explains", ()),
 )
 _TOLD_ELSEWHERE = {"recipe", "summary", "sim", "real", "run"}
 

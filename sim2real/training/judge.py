@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2real.datasets.partners import evenly
+from sim2real.metrics.artefacts import artefacts
 from sim2real.metrics.edges import compare_edges, find_edges
 from sim2real.metrics.wasserstein import SlicedWasserstein
 from sim2real.stored import Count, fit
@@ -25,6 +27,7 @@ _MOST_NEW, _MOST_LOST = 0.2, 0.3  # shares of edges from which on a translation 
 _BARELY = 9.99  # the highest score of what is not harmful
 _NO_DISTANCE = 1e-6
 _THUMBNAIL = (8, 8)
+_MOST_LOOKED_AT = 8  # images whose artefacts are measured: a twentieth to a fifth of a second each
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Judgement:
         diversity: How different the translated images are from each other, over how different the images were, seen
             from afar; 1 of a single image.
         images: How many there were, of the scarcer side.
+        artefacts: What the metric of that name finds, means of eight images at most; none of images that are too small.
     """
 
     score: float
@@ -55,6 +59,7 @@ class Judgement:
     change: float
     diversity: float
     images: int
+    artefacts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_harmful(self) -> bool:
@@ -62,8 +67,10 @@ class Judgement:
         return self.score >= HARMFUL
 
     def record(self) -> dict[str, float]:
-        """All figures, by names as in metrics.jsonl: ``"evaluation/score"`` and so on."""
-        return {f"evaluation/{name}": figure for name, figure in asdict(self).items()}
+        """All figures, by names as in metrics.jsonl, ``"evaluation/score"`` or ``"evaluation/artefacts.halos"``."""
+        figures = asdict(self)
+        figures |= {f"artefacts.{name}": figure for name, figure in figures.pop("artefacts").items()}
+        return {f"evaluation/{name}": figure for name, figure in figures.items()}
 
 
 class Judge:
@@ -99,6 +106,7 @@ class Judge:
             change=float(np.mean(changes)),
             diversity=_diversity(self.before, after),
             images=min(len(self.before), len(self._reality.real)),
+            artefacts=_artefacts(self.before, after),
         )
 
 
@@ -110,6 +118,14 @@ def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> 
         return HARMFUL + nearness * harm
     preserved = (1 - (new / _MOST_NEW) ** 2) * (1 - (lost / _MOST_LOST) ** 2)
     return min(nearness / preserved, _BARELY)
+
+
+def _artefacts(before: Sequence[Image], after: Sequence[Image]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for pair in evenly([*zip(before, after, strict=True)], _MOST_LOOKED_AT):
+        for name, value in artefacts(*pair).items():
+            found.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 def _diversity(before: Sequence[Image], after: Sequence[Image]) -> float:

@@ -146,3 +146,18 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(work: Path, rule: str, g
         process.wait()
     assert cli("convert", "in", "killed", "--gate", rule, "--workers", "1", cwd=work).returncode == 0
     assert digests(out) == expected
+
+
+def test_a_gate_against_artefacts_keeps_halos_and_rims_out(work: Path, cli: Cli) -> None:
+    command = ("convert", "in", "clean", "--gate", "artefacts.rims<=3", "--gate", "periodic<=1", "--rejected", "aside")
+    done = cli(*command, cwd=work)
+    assert done.returncode == 0, done.stderr
+    judged = [line for line in lines(work / "clean").values() if "figures" in line]
+    assert len(judged) == FRAMES
+    for line in judged:
+        assert set(line["figures"]) == {"artefacts.periodic", "artefacts.rims"}
+        bad = line["figures"]["artefacts.rims"] > 3 or line["figures"]["artefacts.periodic"] > 1
+        assert (line["status"] == "rejected") == bad
+    wrong = cli("convert", "in", "other", "--gate", "artefacts.halos>=1", cwd=work)
+    assert wrong.returncode == 1
+    assert "would reject the best: say artefacts.halos<=1" in wrong.stderr

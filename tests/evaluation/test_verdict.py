@@ -152,6 +152,31 @@ def test_a_figure_of_too_few_decides_nothing() -> None:
     assert "nothing was measured" in reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "fault", "values"),
+    [
+        ("periodic", "periodic patterns (checkerboards): periodic", (0.2, 1.5, 3)),
+        ("halos", "halos around objects: halos", (0.8, 2, 3)),
+        ("rims", "a rim along the border: rims", (2, 4, 8)),
+        ("seams", "seams (steps along straight lines): seams", (1, 3, 8)),
+        ("unexplained", "content that the frames do not show: unexplained", (0.03, 0.1, 0.2)),
+    ],
+)
+def test_faults_that_a_person_sees_are_called_by_their_names(name: str, fault: str, values: tuple[float, ...]) -> None:
+    for value, state in zip(values, ("PASS", "WARN", "FAIL"), strict=True):
+        its, reasons = judge([KEPT, NEARER, figure(name, value)], ENOUGH)
+        assert its == state
+        told = f"none of these: {fault.partition(':')[0]}" if state == "PASS" else f"{fault} {value:.3g} (good up to"
+        assert any(reason.startswith(told) for reason in reasons)
+
+
+def test_pictures_without_faults_do_not_tell_that_labels_hold() -> None:
+    assert judge([figure("halos", 0.1), NEARER], ENOUGH) == (
+        "WARN",
+        ("nothing was measured that tells whether labels still hold",),
+    )
+
+
 def test_too_few_frames_cannot_pass() -> None:
     state, reasons = judge([KEPT, NEARER], ENOUGH - 1)
     assert state == "WARN"

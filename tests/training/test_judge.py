@@ -186,9 +186,18 @@ def test_the_record_is_what_metrics_hold(judge: Judge, town: list[Image]) -> Non
         "change",
         "diversity",
         "images",
+        *(f"artefacts.{name}" for name in ("periodic", "halos", "rims", "seams", "unexplained")),
     ]
     assert [*record] == [f"evaluation/{name}" for name in names]
     assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_artefacts_are_told_of_images_with_room_for_them(judge: Judge, town: list[Image]) -> None:
+    told = judge([levels(image + 5 * (np.indices(image.shape[:2]).sum(0) % 2)[..., None]) for image in town]).record()
+    assert told["evaluation/artefacts.periodic"] > 2
+    assert told["evaluation/artefacts.rims"] < 1
+    small = [image[:48] for image in town]
+    assert not [name for name in Judge(small, small, seed=0)(small).record() if "artefacts" in name]
 
 
 def test_every_image_needs_its_translation(judge: Judge, town: list[Image]) -> None:

@@ -1,0 +1,273 @@
+"""Does a translation show what a person sees at once, and outlines do not tell: patterns, halos, rims, seams?
+
+What a translation does to light and colours, a bilateral grid of affine colour transforms expresses, and such a grid
+can make none of these faults (:mod:`sim2real.networks.bilateral`). So it is fitted to a frame and its translation, and
+what it leaves over, the residual, is looked at. No weights and no labels are needed.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sim2real.metrics.base import About, Change, Image
+from sim2real.networks.bilateral import fit_grid, luma, slice_grid
+
+if TYPE_CHECKING:
+    from sim2real.datasets.labels import Label
+
+_Floats = NDArray[np.float32]
+_Mask = NDArray[np.bool_]
+
+_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+_FITTED = 256  # px of the longer side of what grids are fitted to
+_LEAST_SIDE = 64  # px: a smaller frame has no room for a border and what is within
+_BORDER = 8  # px: a rim, which nothing else looks at
+
+_WINDOW = 32  # px; a multiple of twice the largest stride
+_STEP = 16  # px from one window to the next, more in large frames
+_MOST_WINDOWS = 1024
+_QUIET = 0.5  # squared grey levels: windows with less power besides the pattern's count alike
+
+_STRONG, _FAINT = 15.0, 5.0  # grey levels a pixel: edges that halos surround; what seams are not told from
+_NEAR = (3.0, 8.0)  # px from an edge: nearer is what blur does
+_FAR = 14.0  # px from it, on the same surface
+_APART = 0.7  # of that: no other edge may be nearer to there
+_ALIKE = 10.0  # grey levels within a surface
+_FEWEST_POINTS = 100
+_MOST_POINTS = 60_000
+
+_WITHIN = slice(16, 28)  # px from the border, which it is compared with
+_FEWEST_ALONG = 24  # px of a side, where the frame does not change
+
+_MOST_PLACES = 256  # of a line, evenly spread
+_SEGMENT = 16  # places
+_FEWEST_FLAT = 6  # of them, away from the frame's edges
+_AWAY = np.ones((13, 13), np.uint8)  # so many px: what blur and compression do
+_FEWEST_SEGMENTS = 3
+_LEAST_SEEN = 0.25  # of the segments of a line
+_AROUND = 33  # lines: what is usual there is texture or a pattern
+_CLEAR = 14  # px: lines nearer to the border are rims
+
+_SMOOTHING = 1.5  # px, the standard deviation of a Gaussian: grain is no content
+_LEAST_SPREAD = 10.0  # grey levels: less is a blank picture
+
+
+class ArtefactMetric:
+    """The metric ``artefacts``: faults of a generator, each by its name.
+
+    Figures of a frame, lower is better, 0 of a translation that changes light and colours alone; all but the last are
+    in grey levels. A frame with a side of less than 64 px has none.
+
+    - ``periodic``: root mean square of patterns that repeat every 2, 4 or 8 px: power of the residual at these
+      frequencies above that at those beside them, windows without other residual counting most.
+    - ``halos``: how the residual changes from 14 px to 3 to 8 px from a strong edge of the frame, on a surface of one
+      colour: the median of the brighter or of the darker sides, whichever is more.
+    - ``rims``: how the residual of the outer 8 px differs from that 16 to 28 px within, where the frame has one colour:
+      the median along each side of the picture, median of the sides.
+    - ``seams``: how the residual steps along a straight line across the picture, along three quarters of what is away
+      from the frame's edges, beyond what is usual beside it; the worst line.
+    - ``unexplained``: the share of the translation's variance, smoothed, that is residual.
+    """
+
+    abouts: Mapping[str, About] = {
+        "periodic": About(title="patterns of 2, 4 or 8 px (checkerboards), grey levels", better="lower"),
+        "halos": About(title="halos beside strong edges, grey levels", better="lower"),
+        "rims": About(title="a rim along the border, grey levels", better="lower"),
+        "seams": About(title="steps along straight lines, grey levels", better="lower"),
+        "unexplained": About(title="share of what is shown that no change of light explains", better="lower"),
+    }
+
+    def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:  # noqa: ARG002  the contract of frame metrics; artefacts need no labels
+        """Compare a frame with its translation, RGB (H, W, 3).
+
+        Raises:
+            ValueError: The sizes differ.
+        """
+        return {name: Change(value) for name, value in artefacts(before, after).items()}
+
+
+def artefacts(before: Image, after: Image) -> dict[str, float]:
+    """The figures of a frame and its translation, RGB (H, W, 3); none of a frame that is too small.
+
+    Raises:
+        ValueError: The sizes differ.
+    """
+    if before.shape != after.shape:
+        raise ValueError(f"pictures of {before.shape} and {after.shape} pixels cannot be compared")
+    if min(before.shape[:2]) < _LEAST_SIDE:
+        return {}
+    residual = _residual(before, after)
+    figures = {
+        "periodic": _periodic(residual),
+        "halos": _halos(before, residual),
+        "rims": _rims(before, residual),
+        "seams": _seams(before, residual),
+        "unexplained": _unexplained(after, residual),
+    }
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+@torch.inference_mode()
+def _residual(before: Image, after: Image) -> _Floats:
+    """What a bilateral grid that turns a frame into its translation leaves over, in grey levels."""
+    height, width = before.shape[:2]
+    scale = min(1.0, _FITTED / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (before, after))
+    source, target = map(_tensor, small)
+    grid = fit_grid(source, target)
+    frame = _tensor(before)
+    painted = slice_grid(grid, luma(frame), frame)[0].clamp_(0, 1).mul_(255).movedim(0, -1).numpy()
+    return np.asarray(after - painted, np.float32)
+
+
+def _tensor(image: NDArray[np.generic]) -> torch.Tensor:
+    """(H, W, 3) -> (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(image.astype(np.float32) / 255).movedim(-1, 0)[None]
+
+
+@torch.inference_mode()
+def _periodic(residual: _Floats) -> float:
+    """Patterns that repeat every 8 px, or 4 or 2, have power at multiples of 1/8 cycle a pixel alone.
+
+    A window's power there is compared with that between them, along each direction: an outline or a brick wall has
+    power along a whole line of frequencies.
+    """
+    inside = torch.from_numpy(residual[_BORDER:-_BORDER, _BORDER:-_BORDER])
+    step = max(_STEP, round((inside.shape[0] * inside.shape[1] / _MOST_WINDOWS) ** 0.5))
+    taper = torch.hann_window(_WINDOW)
+    tapers = taper[:, None] * taper
+    windows = inside.unfold(0, _WINDOW, step).unfold(1, _WINDOW, step).flatten(0, 1) * tapers
+    half = _WINDOW // 2
+    folded = windows.unflatten(-1, (2, half)).sum(-2).unflatten(-2, (2, half)).sum(-3)  # every other frequency
+    power = torch.fft.fft2(folded).abs().square().mean(1) / tapers.sum() ** 2
+    at = torch.arange(0, half, 2)
+
+    def moved(down: int, along: int) -> torch.Tensor:
+        rows: torch.Tensor = power[:, (at + down) % half]
+        return rows[:, :, (at + along) % half]
+
+    beside = [(moved(*way) + moved(*(-each for each in way))) / 2 for way in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    usual = torch.stack(beside).amax(0)
+    excess = moved(0, 0) - usual
+    usual[:, 0, 0] = excess[:, 0, 0] = 0
+    weights = 1 / (usual.sum((1, 2)) + _QUIET)
+    mean = (excess * weights[:, None, None]).sum() / weights.sum()
+    return float(mean.clamp(min=0).sqrt())
+
+
+class _Points(NamedTuple):
+    """Pixels beside edges, with one farther out on the same surface each: rows and columns."""
+
+    near: tuple[NDArray[np.intp], NDArray[np.intp]]
+    far: tuple[NDArray[np.intp], NDArray[np.intp]]
+    bright: _Mask
+
+
+def _halos(before: Image, residual: _Floats) -> float | None:
+    """How the residual changes towards edges; None where too few surfaces beside edges are wide enough."""
+    points = _beside(before, _edges(before, _STRONG))
+    if points is None:
+        return None
+    smooth = cv2.GaussianBlur(residual, (0, 0), 1)
+    overshoot = smooth[points.near] - smooth[points.far]
+    sides = [overshoot[side] for side in (points.bright, ~points.bright)]
+    found = [float(np.abs(np.median(side, axis=0)).mean()) for side in sides if len(side) >= _FEWEST_POINTS]
+    return max(found, default=None)
+
+
+def _beside(image: Image, edges: _Mask) -> _Points | None:
+    if not edges.any():
+        return None
+    distance, nearest = cv2.distanceTransformWithLabels(
+        (~edges).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    places = np.zeros((int(nearest.max()) + 1, 2), np.int32)
+    places[nearest[edges]] = np.argwhere(edges)
+    beside = (distance >= _NEAR[0]) & (distance <= _NEAR[1])
+    near = np.argwhere(beside[_BORDER:-_BORDER, _BORDER:-_BORDER]) + _BORDER
+    near = near[:: max(1, len(near) // _MOST_POINTS)]
+    edge = places[nearest[tuple(near.T)]]
+    outwards = (near - edge) / distance[tuple(near.T)][:, None]
+    far, across = (np.rint(edge + length * outwards).astype(np.intp) for length in (_FAR, -_NEAR[0]))
+    end = np.subtract(image.shape[:2], _BORDER)
+    there = ((far >= _BORDER) & (far < end) & (across >= 0) & (across < image.shape[:2])).all(1)
+    near, far, across = near[there], far[there], across[there]
+    smooth = cv2.blur(image, (3, 3)).astype(np.float32)
+    apart = np.abs(smooth[tuple(near.T)] - smooth[tuple(far.T)]).max(1)
+    kept = (distance[tuple(far.T)] >= _APART * _FAR) & (apart < _ALIKE)
+    near, far, across = near[kept], far[kept], across[kept]
+    levels = image.astype(np.float32) @ _LUMA
+    bright = levels[tuple(near.T)] > levels[tuple(across.T)]
+    return _Points((near[:, 0], near[:, 1]), (far[:, 0], far[:, 1]), np.asarray(bright))
+
+
+def _edges(image: Image, steepness: float) -> _Mask:
+    """Where a frame is steeper than so many grey levels a pixel."""
+    smooth = cv2.GaussianBlur(image.astype(np.float32) @ _LUMA, (0, 0), 1)
+    across, down = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))
+    return np.asarray(cv2.magnitude(across, down)) > steepness
+
+
+def _rims(before: Image, residual: _Floats) -> float | None:
+    """How the residual changes towards the border; None where no side has places enough at which the frame does not."""
+    smooth = cv2.blur(before, (3, 3)).astype(np.float32)
+    sides = []
+    for ways in ((0, 1), (1, 0)):
+        for order in (1, -1):
+            frame, left = (each.transpose(*ways, 2)[::order] for each in (smooth, residual))
+            alike = np.abs(frame[:_BORDER].mean(0) - frame[_WITHIN].mean(0)).max(-1) < _ALIKE
+            if alike.sum() >= _FEWEST_ALONG:
+                within = left[_WITHIN, alike].mean(0)
+                sides.append(np.abs(np.median(left[:_BORDER, alike] - within, axis=1)).mean())
+    return float(np.median(sides)) if sides else None
+
+
+def _seams(before: Image, residual: _Floats) -> float:
+    """The line along which the residual steps most; 0 where the frame has edges everywhere."""
+    flat = cv2.dilate(_edges(before, _FAINT).astype(np.uint8), _AWAY) == 0
+    return max(_worst_line(residual, flat), _worst_line(np.ascontiguousarray(residual.transpose(1, 0, 2)), flat.T))
+
+
+def _worst_line(values: _Floats, flat: _Mask) -> float:
+    """How values (H, W, 3) step at the vertical line where they do most, seen at places that are flat.
+
+    A step is what differs more between both sides than along them; of each segment of a line it is the median of its
+    places, less twice what is usual at the lines around, and of a line what three quarters of its segments exceed.
+    """
+    every = max(1, len(values) // _MOST_PLACES)
+    means, flat = cv2.blur(values[::every], (3, 1)), flat[::every]
+    lines = np.arange(_CLEAR, values.shape[1] - _CLEAR + 1)
+    steps = 1.5 * (means[:, lines + 1] - means[:, lines - 2]) - 0.5 * (means[:, lines + 4] - means[:, lines - 5])
+    count = len(means) // _SEGMENT
+    if not count or len(lines) < _AROUND:
+        return 0.0
+    flat = flat[: count * _SEGMENT, lines].reshape(count, _SEGMENT, -1)
+    steps = steps[: count * _SEGMENT].reshape(count, _SEGMENT, -1, 3)
+    sizes = np.abs(_ranked(steps, np.repeat(flat[..., None], 3, -1), 1, 0.5)).mean(-1)
+    seen = flat.sum(1) >= _FEWEST_FLAT
+    around = [
+        np.lib.stride_tricks.sliding_window_view(np.pad(each, ((0, 0), (_AROUND // 2,) * 2)), _AROUND, axis=1)
+        for each in (sizes, seen)
+    ]
+    sizes = sizes - 2 * _ranked(around[0], around[1], 2, 0.5)
+    there = seen.sum(0) >= max(_FEWEST_SEGMENTS, _LEAST_SEEN * count)
+    found: list[float] = _ranked(sizes[:, there], seen[:, there], 0, 0.25).tolist()
+    return max(0.0, *found) if found else 0.0
+
+
+def _ranked(values: _Floats, known: _Mask, axis: int, share: float) -> _Floats:
+    """What so large a share of the known values along an axis are below; 0 of none."""
+    order = np.sort(np.where(known, values, np.inf), axis=axis)
+    rank = (share * np.maximum(known.sum(axis, keepdims=True) - 1, 0)).astype(np.intp)
+    found = np.take_along_axis(order, rank, axis).squeeze(axis)
+    return np.where(np.isfinite(found), found, 0)
+
+
+def _unexplained(after: Image, residual: _Floats) -> float:
+    smooth, left = (cv2.GaussianBlur(each, (0, 0), _SMOOTHING) for each in (after.astype(np.float32), residual))
+    return float(np.square(left).mean() / (smooth.var(axis=(0, 1)).mean() + _LEAST_SPREAD**2))
