@@ -70,7 +70,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "warp_ratio": Gate(1.5, None),
     "flicker": Gate(1.25, None, of_before=True),
     "periodic": Gate(1.0, 2.0),
-    "halos": Gate(1.5, 2.25),
+    "halos": Gate(1.75, 2.5),
     "rims": Gate(3.0, 5.0),
     "seams": Gate(2.0, 4.0),
     "unexplained": Gate(0.08, 0.15),
