@@ -71,7 +71,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "flicker": Gate(1.25, None, of_before=True),
     "periodic": Gate(1.0, 2.0),
     "halos": Gate(1.75, 2.5),
-    "rims": Gate(3.0, 5.0),
+    "rims": Gate(4.0, 6.0),
     "seams": Gate(2.0, 4.0),
     "unexplained": Gate(0.08, 0.15),
 }

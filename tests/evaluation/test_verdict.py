@@ -157,7 +157,7 @@ def test_a_figure_of_too_few_decides_nothing() -> None:
     [
         ("periodic", "periodic patterns (checkerboards): periodic", (0.2, 1.5, 3)),
         ("halos", "halos around objects: halos", (0.8, 2, 3)),
-        ("rims", "a rim along the border: rims", (2, 4, 8)),
+        ("rims", "a rim along the border: rims", (2, 5, 8)),
         ("seams", "seams (steps along straight lines): seams", (1, 3, 8)),
         ("unexplained", "content that the frames do not show: unexplained", (0.03, 0.1, 0.2)),
     ],
