@@ -195,7 +195,7 @@ def test_the_record_is_what_metrics_hold(judge: Judge, town: list[Image]) -> Non
 def test_artefacts_are_told_of_images_with_room_for_them(judge: Judge, town: list[Image]) -> None:
     told = judge([levels(image + 5 * (np.indices(image.shape[:2]).sum(0) % 2)[..., None]) for image in town]).record()
     assert told["evaluation/artefacts.periodic"] > 2
-    assert told["evaluation/artefacts.rims"] < 1
+    assert told["evaluation/artefacts.rims"] < told["evaluation/artefacts.periodic"]
     small = [image[:48] for image in town]
     assert not [name for name in Judge(small, small, seed=0)(small).record() if "artefacts" in name]
 
