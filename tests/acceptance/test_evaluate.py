@@ -97,7 +97,7 @@ def test_faults_are_called_by_their_names(cli: Cli, town: Path, tmp_path: Path) 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("FAIL: ")
     assert lines[1].startswith("- periodic patterns (checkerboards): periodic ")
-    assert lines[2].startswith("- a rim along the border: rims ")
+    assert any(line.startswith("- a rim along the border: rims ") for line in lines[2:4])
     found = json.loads((tmp_path / "painted/.sim2real/evaluation.json").read_text())
     figures = {figure["name"]: figure for figure in found["figures"]}
     assert {"periodic", "rims", "seams", "unexplained"} <= figures.keys()
