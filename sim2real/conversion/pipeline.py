@@ -318,8 +318,9 @@ class Pipeline:
         missing = self._batch_size - len(batch)
         full = [*batch, *batch[-1:] * missing]  # always the same shape
         with self._meters.measure("translating"):
+            jobs = [item.job for item in full]
             translated, notes = self._inference(
-                _images(full), [item.job.path for item in full], _inputs(full), [_sequence(item.job) for item in full]
+                _images(full), [job.path for job in jobs], _inputs(full), **self._sequences(jobs)
             )
         self._send(batch, translated, notes)
 
@@ -342,7 +343,7 @@ class Pipeline:
                 inputs |= _past(sequence, images)
             with self._meters.measure("translating"):
                 job = frames[0].job
-                translated, notes = self._inference(images, [job.path], inputs, [_sequence(job)])
+                translated, notes = self._inference(images, [job.path], inputs, **self._sequences([job]))
             outputs = translated[0] if self._can.clip_length > 1 else translated
             sequence.past.append((images[0], outputs[0]))
             self._send(frames, outputs, notes)
@@ -376,6 +377,11 @@ class Pipeline:
         self._done(job, replace(line, width=width, height=height, notes=notes))
         for each in self._following.get(job.path, ()):
             self._carry(each)
+
+    def _sequences(self, jobs: list[Job]) -> dict[str, list[str]]:
+        """What frames belong to, for a generator that draws once for all of a sequence."""
+        names = [job.frame.sequence if job.frame else "" for job in jobs]
+        return {"sequences": names} if self._can.steady else {}
 
     def _taken(self, job: Job, picture: Picture, rgb: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
         """A translated frame as the camera takes it, at the size of its file; one JPEG is not made of another alike."""
@@ -556,11 +562,6 @@ def _size_of(image: Path) -> tuple[int, int] | None:
     except ImageError:
         return None
     return header.width, header.height
-
-
-def _sequence(job: Job) -> str:
-    """The name of what a frame belongs to; empty where nobody asks for it."""
-    return job.frame.sequence if job.frame else ""
 
 
 def _images(frames: list[_Decoded]) -> "NDArray[np.uint8]":

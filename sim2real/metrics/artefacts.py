@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from sim2real.metrics.base import About, Change, Image
-from sim2real.networks.bilateral import fit_grid, luma, slice_grid
+from sim2real.networks.bilateral import FITTED, fit_grid, luma, slice_grid
 
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
@@ -23,7 +23,6 @@ _Floats = NDArray[np.float32]
 _Mask = NDArray[np.bool_]
 
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
-_FITTED = 256  # px of the longer side of what grids are fitted to
 _LEAST_SIDE = 64  # px: a smaller frame has no room for a border and what is within
 _BORDER = 8  # px: a rim, which nothing else looks at
 
@@ -115,7 +114,7 @@ def artefacts(before: Image, after: Image) -> dict[str, float]:
 def _residual(before: Image, after: Image) -> _Floats:
     """What a bilateral grid that turns a frame into its translation leaves over, in grey levels."""
     height, width = before.shape[:2]
-    scale = min(1.0, _FITTED / max(height, width))
+    scale = min(1.0, FITTED / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (before, after))
     source, target = map(_tensor, small)

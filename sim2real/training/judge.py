@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.partners import evenly
-from sim2real.metrics.artefacts import artefacts
 from sim2real.metrics.edges import compare_edges, find_edges
 from sim2real.metrics.wasserstein import SlicedWasserstein
 from sim2real.stored import Count, fit
@@ -121,6 +120,8 @@ def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> 
 
 
 def _artefacts(before: Sequence[Image], after: Sequence[Image]) -> dict[str, float]:
+    from sim2real.metrics.artefacts import artefacts  # with torch, which who reads of a judge does without
+
     found: dict[str, list[float]] = {}
     for pair in evenly([*zip(before, after, strict=True)], _MOST_LOOKED_AT):
         for name, value in artefacts(*pair).items():
