@@ -120,7 +120,7 @@ def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> 
 
 
 def _artefacts(before: Sequence[Image], after: Sequence[Image]) -> dict[str, float]:
-    from sim2real.metrics.artefacts import artefacts  # with torch, which who reads of a judge does without
+    from sim2real.metrics.artefacts import artefacts  # noqa: PLC0415  torch, which who reads of a judge does without
 
     found: dict[str, list[float]] = {}
     for pair in evenly([*zip(before, after, strict=True)], _MOST_LOOKED_AT):
