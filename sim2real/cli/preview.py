@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sim2real.cli.convert import CameraOption, Direction, Transfer
+from sim2real.cli.settings import AsImageOption, DeviceOption, PrecisionOption
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-from sim2real.cli.convert import CameraOption, Direction, Transfer
-from sim2real.cli.settings import AsImageOption, DeviceOption, PrecisionOption
 
 Way = Literal["direct", "guided"] | None
 _WAYS: dict[Transfer, Way] = {Transfer.direct: "direct", Transfer.guided: "guided"}
