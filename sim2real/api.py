@@ -124,6 +124,7 @@ def convert(
     quality: int | None = None,
     resize: tuple[int, int] | str | None = None,
     transfer: Literal["direct", "guided"] | None = None,
+    neighbours: int | None = None,
     camera: Literal["match", "off"] | None = None,
     labelme_image: Literal["embed", "drop", "keep"] = "keep",
     gate: Sequence[str] = (),
@@ -160,6 +161,8 @@ def convert(
         resize: Bring images to this size, (W, H) or ``"621x188"``, and all that depends on it with them.
         transfer: ``"direct"``: the generator's own pixels; ``"guided"``: the frames with their light and colours; None:
             as the model says.
+        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged, 0 to 8,
+            where the transfer is guided or the generator paints by grids; None: as the model says.
         camera: ``"match"``: frames are as soft and as noisy as real ones; ``"off"``: as the generator gives them; None:
             as the model says.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.
@@ -195,6 +198,7 @@ def convert(
         quality=quality,
         resize=resize,
         transfer=transfer,
+        neighbours=neighbours,
         camera=camera,
         labelme_image=labelme_image,
         gate=gate if isinstance(gate, str) else list(gate),
@@ -243,6 +247,7 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         quality=section.quality,
         resize=section.resize,
         transfer=section.transfer,
+        neighbours=section.neighbours,
         camera=section.camera,
         labelme_image=section.labelme_image,
         gate=tuple(section.gate),

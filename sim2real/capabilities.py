@@ -29,6 +29,9 @@ class Capabilities:
             ones from the path of the frame.
         exportable: Whether a graph of it can be written or compiled, and whether it can be run in tiles.
         whole: It shrinks pictures before it looks at them, so that it is never run in tiles, which would not be alike.
+        by_grids: It paints by bilateral grids, and can be asked for each half: ``grids(images, seeds)`` are those of
+            images (N, C, H, W), (N, 12, D, h, w); ``apply_grids(images, grids, seeds)`` is what they make of images.
+            The grids of neighbouring frames can be averaged then.
         cpu_only: It works on the CPU, whatever the device; several threads may call it at once.
         inputs: Kinds of labels that it sees, as of :mod:`sim2real.datasets.inputs`: its forward takes ``inputs``, a
             mapping that has them.
@@ -41,6 +44,7 @@ class Capabilities:
     steady: bool = False
     exportable: bool = True
     whole: bool = False
+    by_grids: bool = False
     cpu_only: bool = False
     inputs: tuple[str, ...] = ()
     clip_length: int = 1
@@ -83,6 +87,7 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
         steady=bool(getattr(generator, "steady", False)),
         exportable=bool(getattr(generator, "exportable", True)),
         whole=bool(getattr(generator, "whole", False)),
+        by_grids=bool(getattr(generator, "by_grids", False)),
         cpu_only=bool(getattr(generator, "cpu_only", False)),
         inputs=inputs_of(generator, who),
         clip_length=clip_length_of(generator, who),

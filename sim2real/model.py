@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from sim2real.capabilities import Capabilities
     from sim2real.config import Transfer
     from sim2real.datasets.base import Frame
     from sim2real.datasets.inputs import Inputs
@@ -111,6 +112,27 @@ class GeneratorInfo:
         """
         own = self.transfer if transfer != "direct" else None
         return own.size if own and "guided" in {transfer, own.name} else 0
+
+    def neighbours(self, can: "Capabilities", transfer: str | None = None, wanted: int | None = None) -> int:
+        """Over how many frames before and behind it what is done to a frame is averaged.
+
+        Args:
+            can: What its generator says of itself.
+            transfer: As of :meth:`guided_size`.
+            wanted: So many; None: as the settings of its training say.
+
+        Raises:
+            SettingsError: There is nothing that could be.
+        """
+        if can.of_sequences or not (can.by_grids or self.guided_size(transfer)):
+            if wanted:
+                message = (
+                    f"--neighbours {wanted}: nothing of the generator '{self.name}' can be averaged; leave out "
+                    "--neighbours" + ("" if can.of_sequences else ", or say --transfer guided")
+                )
+                raise SettingsError(message)
+            return 0
+        return self.transfer.neighbours if wanted is None else wanted
 
     @property
     def camera_encoding(self) -> Encoding | None:

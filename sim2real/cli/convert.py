@@ -123,6 +123,15 @@ def command(
             "model says."
         ),
     ] = None,
+    neighbours: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=8,
+            help="Frames before and behind it over which the light of a frame of a sequence is averaged, where the "
+            "transfer is guided or the generator paints by grids; as the model says.",
+        ),
+    ] = None,
     camera: CameraOption = None,
     labelme_image: Annotated[
         LabelMeImage | None,
@@ -201,6 +210,7 @@ def command(
         "quality": quality,
         "resize": size_of(resize, "--resize", square=False) if resize else None,
         "transfer": transfer.value if transfer else None,
+        "neighbours": neighbours,
         "camera": camera.value if camera else None,
         "labelme_image": labelme_image.value if labelme_image else None,
         "gate": gate,
@@ -291,13 +301,13 @@ def _manner(record: "Record") -> str:
     """How frames are translated."""
     resized = f", resized to {record.resize[0]}x{record.resize[1]}" if record.resize else ""
     guided = f", guided at {record.transfer_size} pixels" if record.transfer == "guided" else ""
+    steady = f", averaged over {2 * record.neighbours + 1} frames of a sequence" if record.neighbours else ""
     tiles = f", in tiles of {record.tile}" if record.tile else ""
     if record.tile and record.tile_above:
         tiles += f" above {record.tile_above / 1e6:.1f} megapixels"
     compiled = ", compiled" if record.compile else ""
-    return (
-        f"{record.direction}, {record.engine}, {record.precision} on {record.device}{compiled}{tiles}{guided}{resized}"
-    )
+    how = f"{compiled}{tiles}{guided}{steady}{resized}"
+    return f"{record.direction}, {record.engine}, {record.precision} on {record.device}{how}"
 
 
 def show_sizes(plan: "Plan") -> None:

@@ -170,6 +170,7 @@ class Losses(Section):
         return {"cycle": self.cycle, "identity": self.identity, **self.__pydantic_extra__}
 
 
+_Neighbours = Annotated[int, Field(ge=0, le=8)]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -202,11 +203,14 @@ class Transfer(Section):
             place and brightness, and keeps every edge of its own.
         size: Pixels of the longer side of what the generator sees of a frame where the transfer is guided.
         train: Whether critics and losses see guided pictures, too.
+        neighbours: Over so many frames before and behind it what is done to a frame of a sequence is averaged, where it
+            is a bilateral grid: where the transfer is guided, or the generator paints by grids. 0: over none.
     """
 
     name: Literal["direct", "guided"] = "direct"
     size: int = Field(512, ge=64)
     train: bool = False
+    neighbours: _Neighbours = 2
 
     @model_validator(mode="after")
     def _trains_what_is_there(self) -> Self:
@@ -369,6 +373,8 @@ class Conversion(Section):
         resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
             sizes stay.
         transfer: ``"direct"`` or ``"guided"``; as the model's settings say if left out.
+        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged; as the
+            model's settings say if left out.
         camera: ``"match"``: frames are as the model's camera takes them; ``"off"``: as the generator gives them; the
             camera's if left out, where there is one.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files: ``"embed"``: the translated ones take
@@ -393,6 +399,7 @@ class Conversion(Section):
     quality: int | None = Field(None, ge=1, le=100)
     resize: _Sides | None = None
     transfer: Literal["direct", "guided"] | None = None
+    neighbours: _Neighbours | None = None
     camera: Literal["match", "off"] | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: _Words = []

@@ -59,6 +59,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     tell: Tell,
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
+    neighbours: int = 0,
 ) -> tuple[str, Choices]:
     """Choose what the user leaves open.
 
@@ -70,6 +71,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
         tell: Told in a line what the user would wonder at.
         read: The labels of an image that the generator sees.
         guided_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
+        neighbours: Over how many frames before and behind it what is done to a frame is averaged.
 
     Returns:
         The very device, and what the record says of it and the rest.
@@ -96,7 +98,8 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
         }
     generator, info = load_generator(model)
     can = capabilities(generator, info.name)
-    _check_wish(can, info.name, wish["engine"], options, guided_size)
+    in_halves = neighbours > 0 and not guided_size  # which torch alone knows
+    _check_wish(can, info.name, wish["engine"], options, guided_size, in_halves=in_halves)
     place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where it is at work
     if wish["precision"] == "auto":
         precision = (
@@ -110,7 +113,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     cost = _foreseen_cost(generator, tell) if can.exportable else Cost(0, 0)
     sizes = _sizes(images, guided_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
-    fixed = can.stochastic or can.of_sequences or not can.exportable  # so that it is not compiled
+    fixed = in_halves or can.stochastic or can.of_sequences or not can.exportable  # so that it is not compiled
     if wish["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
         compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[its_kind]][:_SIZES]
     pixels = _affordable_pixels(cost, place, precision)
@@ -119,7 +122,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     engine = wish["engine"]
     if engine == "auto":
         engine = "torch"
-        if can.exportable and sum(work.values()) >= _WORTH_TRYING[its_kind]:
+        if can.exportable and not in_halves and sum(work.values()) >= _WORTH_TRYING[its_kind]:
             settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
             engine = fastest_engine(generator, settings, images, tell, read, guided_size)
     frequent = next(iter(sizes), None)
@@ -134,11 +137,18 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     }
 
 
-def _check_wish(can: Capabilities, name: str, engine: str, options: "ConvertOptions", guided_size: int) -> None:
+def _check_wish(
+    can: Capabilities, name: str, engine: str, options: "ConvertOptions", guided_size: int, *, in_halves: bool
+) -> None:
     """Make sure that nothing is asked of a generator that it cannot do."""
-    alone = not can.exportable
+    alone = in_halves or not can.exportable
     if alone and registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
-        raise SettingsError(f"--engine {engine}: the generator '{name}' is run by torch alone; leave out --engine")
+        message = f"--engine {engine}: the generator '{name}' is run by torch alone"
+        if can.exportable:
+            message += " where its grids are averaged over neighbouring frames; say --neighbours 0, or"
+        else:
+            message += ";"
+        raise SettingsError(f"{message} leave out --engine")
     if guided_size and options.tile_side:
         message = f"--tile {options.tile}: the transfer is guided, so the generator sees whole frames at {guided_size}"
         raise SettingsError(f"{message} pixels; leave out --tile, or say --transfer direct")

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,9 +98,42 @@ class Inference:
             PluginError: An engine makes pictures of other sizes, or other numbers of them.
             Sim2RealError: It cannot be done.
         """
+        return self._translated(self._run, images, self._seeds(paths, sequences), inputs)
+
+    def grids(
+        self,
+        images: "NDArray[np.uint8]",
+        paths: Sequence[str],
+        inputs: Inputs = MappingProxyType({}),
+        sequences: Sequence[str] = (),
+    ) -> "tuple[NDArray[np.float32], tuple[str, ...]]":
+        """What is done to frames where that is a bilateral grid, (N, 12, D, h, w); called as it is itself."""
+        run = self._engine.grids  # type: ignore[attr-defined]  # the plan sees to it
+        return self._translated(
+            lambda part, seeds, more: run(part, inputs=more, seeds=seeds), images, self._seeds(paths, sequences), inputs
+        )
+
+    def apply_grid(
+        self, image: "NDArray[np.uint8]", grid: "NDArray[np.float32]", path: str, sequence: str
+    ) -> "NDArray[np.uint8]":
+        """A frame (H, W, 3) after a grid (12, D, h, w), both (H, W, 3)."""
+        run = self._engine.apply_grids  # type: ignore[attr-defined]  # as above
+        made: NDArray[np.uint8] = run(image[None], grid[None], seeds=self._seeds([path], [sequence]))[0]
+        return made
+
+    def _seeds(self, paths: Sequence[str], sequences: Sequence[str]) -> "NDArray[np.uint64]":
+        return seeds_of(paths, sequences if self.can.steady else ())
+
+    def _translated(
+        self,
+        run: Callable[..., "NDArray[Any]"],
+        images: "NDArray[np.uint8]",
+        seeds: "NDArray[np.uint64]",
+        inputs: Inputs,
+    ) -> "tuple[NDArray[Any], tuple[str, ...]]":
+        """What ``run`` makes of frames, of as many at once as there is memory for, and what is to be noted."""
         height, width = images.shape[-3:-1]
         size = width, height
-        seeds = seeds_of(paths, sequences if self.can.steady else ())
         while True:
             side = self._sides.get(size) or (self._tile if width * height > self._tile_above else 0)
             count = self._at_once.get(size, len(images))
@@ -109,7 +142,7 @@ class Inference:
                     notes = (f"translated in tiles of {side} for lack of memory",) if size in self._sides else ()
                     return self._tiled_engine(side)(images, seeds=seeds), notes
                 parts = [
-                    self._run(images[part], seeds[part], {kind: values[part] for kind, values in inputs.items()})
+                    run(images[part], seeds[part], {kind: values[part] for kind, values in inputs.items()})
                     for part in (slice(first, first + count) for first in range(0, len(images), count))
                 ]
             except OutOfMemoryError as error:

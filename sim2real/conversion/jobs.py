@@ -37,7 +37,8 @@ class Job:
         embedding: What becomes of a photo inside of it.
         frame: What it is in the dataset, where the generator sees more of it than the image.
         inputs: The files of the labels that the generator sees, by kind.
-        sequence: Tells its sequence where the generator looks at several frames of one; empty elsewhere.
+        sequence: Tells its sequence where what becomes of a frame depends on others; empty elsewhere.
+        depends: A digest of all files of a sequence that decide what becomes of it; empty where it alone does.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Job:
     frame: Frame | None = None
     inputs: Mapping[str, LabelFile] = field(default_factory=lambda: _NONE)
     sequence: str = ""
+    depends: str = ""
 
     @property
     def follows(self) -> str:
@@ -132,7 +134,7 @@ def is_done(job: Job, lines: Mapping[str, Line], size_of: Callable[[str], int | 
         and line.resized_from == (job.resize.source if job.resize else None)
         and line.embedded_sha256 == (image.sha256 if image else None)
         and line.inputs_stat == {kind: file.stat for kind, file in job.inputs.items()}
-        and line.sequence_sha256 == (job.sequence or None)
+        and line.sequence_sha256 == (job.depends or None)
         and line.size == size_of(job.path)
         and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
     )

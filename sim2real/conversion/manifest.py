@@ -98,6 +98,7 @@ class Record:
         encoding: How JPEG files are written, see :data:`sim2real.conversion.options.EncodingChoice`.
         transfer: How what the generator paints becomes the frame's.
         transfer_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
+        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged.
         camera: Whether frames are as the model's camera takes them, ``"match"`` or ``"off"``.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
         format_version: Of this and of the manifest.
@@ -133,6 +134,7 @@ class Record:
     encoding: EncodingChoice = "fixed"
     transfer: TransferChoice = "direct"
     transfer_size: Count = 0
+    neighbours: Count = 0
     camera: CameraChoice = "off"
     stale: dict[str, Count] = field(default_factory=dict)
     format_version: Format = FORMAT
@@ -177,7 +179,8 @@ class Line:
 
     Of a generator that sees labels there are, for each frame, ``inputs_sha256`` of their files, kind -> digest, with
     ``inputs_size`` and ``inputs_mtime_ns``; of one that looks at several frames of a sequence ``sequence_sha256``, made
-    from the paths, sizes and times of change of all of them.
+    from the paths, sizes and times of change of all of them. Where what is done to frames is averaged over neighbours
+    it is made from those of these, and absent if one of them could not be read.
 
     Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
     not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),

@@ -41,6 +41,8 @@ class ConvertOptions:
         carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
         resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
         transfer: How what the generator paints becomes the frame's; None: as the model says.
+        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged, where
+            the transfer is guided or the generator paints by grids; None: as the model says.
         camera: Whether frames are as the model's camera takes them; None: where it has one.
         labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`EncodingChoice`.
@@ -71,6 +73,7 @@ class ConvertOptions:
     carry: Carry = "copy"
     resize: tuple[int, int] | None = None
     transfer: TransferChoice | None = None
+    neighbours: int | None = None
     camera: CameraChoice | None = None
     labelme_image: Inside = "keep"
     encoding: EncodingChoice = "fixed"

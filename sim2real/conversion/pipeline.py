@@ -6,7 +6,8 @@ translated) besides what the engine and the codecs need for those in hand: memor
 frames nor on their sizes. Labels that the generator sees count as what they take.
 
 Of a generator that looks at several frames of a sequence the batches are pieces of sequences, clips or single frames,
-and each waits for the one before it. As many sequences are in work as there are threads that translate.
+and each waits for the one before it; likewise where grids are averaged over neighbours. As many sequences are in work
+as there are threads that translate.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
@@ -33,6 +34,7 @@ from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
 from sim2real.conversion.resizing import DamageError
 from sim2real.conversion.sequences import sequences_of
+from sim2real.conversion.windows import Look, Window
 from sim2real.datasets.base import Labels
 from sim2real.datasets.inputs import KINDS, Inputs
 from sim2real.datasets.vocabulary import Vocabulary
@@ -101,6 +103,7 @@ class _Decoded:
     picture: Picture
     inputs: Inputs = field(default_factory=dict)
     inputs_sha256: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = True  # nothing was missing that it depends on
 
 
 class _Sequence:
@@ -120,6 +123,9 @@ class _Batch:
     jobs: list[Job]
     size: tuple[int, int] | None
     sequence: _Sequence | None = None
+    window: Window[_Decoded] | None = None
+    looks: list[Look] = field(default_factory=list)
+    known: int = 0
 
 
 class Pipeline:
@@ -237,12 +243,19 @@ class Pipeline:
                 self._changed.wait(1)  # on Windows, Ctrl-C does not end a wait
 
     def _send_batches(self) -> None:
-        for batch in self._pieces() if self._can.of_sequences else self._batches():
+        batches = self._pieces() if self._can.of_sequences else chain(self._windows(), self._batches())
+        for batch in batches:
             jobs, size = batch.jobs, batch.size
             pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
             with self._changed:
                 self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
+            if batch.window:
+                decoding = [self._start(self._codecs, self._look, look, size) for look in batch.looks]
+                batch.window.last = self._start(
+                    self._translators, self._translate_window, decoding, batch, batch.window.last
+                )
+                continue
             decoding = [self._start(self._codecs, self._decode, job, size) for job in jobs]
             if sequence := batch.sequence:
                 before = sequence.last
@@ -263,7 +276,24 @@ class Pipeline:
 
     def _pieces(self) -> Iterator[_Batch]:
         """The clips or frames of sequences in their order, of several sequences in turns."""
-        waiting = map(self._pieces_of, sequences_of(self._plan.todo))
+        return self._in_turns(map(self._pieces_of, sequences_of(self._plan.todo)))
+
+    def _windows(self) -> Iterator[_Batch]:
+        """The frames whose grids are averaged over neighbours, with these, of several sequences in turns."""
+        if not (reach := self._plan.record.neighbours):
+            return iter(())
+        todo = {job.path for job in self._plan.todo if job.sequence}
+        sequences = (group for group in sequences_of(self._plan.jobs) if any(job.path in todo for job in group))
+        return self._in_turns(self._windows_of(Window(group, todo, reach)) for group in sequences)
+
+    def _windows_of(self, window: Window[_Decoded]) -> Iterator[_Batch]:
+        for looks, known in window.batches(self._batch_size):
+            jobs = [look.job for look in looks]
+            size = next(filter(None, (_size_of(self._plan.source / job.path) for job in jobs)), None)
+            yield _Batch(jobs, size, window=window, looks=looks, known=known)
+
+    def _in_turns(self, waiting: Iterator[Iterator[_Batch]]) -> Iterator[_Batch]:
+        """Batches of sequences, each of which has its own in order."""
         in_work = deque(islice(waiting, self._streams))
         while in_work:
             pieces = in_work.popleft()
@@ -284,7 +314,7 @@ class Pipeline:
         """The frames in groups of one size (W, H); one whose size nobody can tell is alone, decoding says why."""
         waiting: dict[tuple[int, int], list[Job]] = {}
         for job in self._plan.todo:
-            if job.translate:
+            if job.translate and not job.sequence:
                 size = _size_of(self._plan.source / job.path)
                 if size is None:
                     yield _Batch([job], None)
@@ -295,7 +325,10 @@ class Pipeline:
                     yield _Batch(waiting.pop(size), size)
         yield from (_Batch(group, size) for size, group in waiting.items())
 
-    def _decode(self, job: Job, size: tuple[int, int] | None) -> _Decoded | None:
+    def _decode(
+        self, job: Job, size: tuple[int, int] | None, fail: Callable[[Job, Exception], None] | None = None
+    ) -> _Decoded | None:
+        fail = fail or self._fail
         if self._stopped:
             return None
         source = self._plan.source / job.path
@@ -304,12 +337,50 @@ class Pipeline:
                 decoded = _decode(job, source)
                 inputs, digests = self._read_inputs(job)
         except (SourceError, ImageError, DatasetError) as error:
-            self._fail(job, error)
+            fail(job, error)
             return None
         if size and decoded.picture.rgb.shape[1::-1] != size:
-            self._fail(job, SourceError(_CHANGED))
+            fail(job, SourceError(_CHANGED))
             return None
         return replace(decoded, inputs=inputs, inputs_sha256=digests)
+
+    def _look(self, look: Look, size: tuple[int, int] | None) -> _Decoded | None:
+        """Decode a frame of a sequence; one that is not to be done is none that can fail."""
+        return self._decode(look.job, size, fail=self._fail if look.wanted else lambda _job, _error: None)
+
+    def _translate_window(
+        self, decoding: list[Future[_Decoded | None]], batch: _Batch, before: Future[None] | None
+    ) -> None:
+        """Find the grids of frames that follow each other, and translate those whose neighbours are known by now."""
+        if before:
+            before.result()
+        seen = [(look, item) for look, future in zip(batch.looks, decoding, strict=True) if (item := future.result())]
+        if self._stopped or not self._inference or not batch.window:
+            return
+        notes: tuple[str, ...] = ()
+        if seen:
+            items = [item for _, item in seen]
+            full = [*items, *items[-1:] * (self._batch_size - len(items))]
+            jobs = [item.job for item in full]
+            with self._meters.measure("translating"):
+                grids, notes = self._inference.grids(
+                    _images(full), [job.path for job in jobs], _inputs(full), **self._sequences(jobs)
+                )
+            for (look, item), grid in zip(seen, grids, strict=False):
+                batch.window.add(look.place, grid, item if look.wanted else None)
+        for ready in batch.window.ready(batch.known):
+            job = ready.item.job
+            with self._changed:
+                self._on_the_way[job.path] = self._pixels(batch.size) if batch.size else 0
+            with self._meters.measure("translating"):
+                sequence = job.frame.sequence if job.frame else ""
+                rgb = self._inference.apply_grid(ready.item.picture.rgb, ready.grid, job.path, sequence)
+            self._start(self._codecs, self._write, replace(ready.item, inputs={}, whole=ready.whole), rgb, notes)
+        with self._changed:  # what waits for frames that come after it must not keep them waiting
+            for look in batch.looks:
+                if not look.wanted or batch.window.waits(look.place):
+                    self._on_the_way.pop(look.job.path, None)
+            self._changed.notify_all()
 
     def _translate(self, decoding: list[Future[_Decoded | None]]) -> None:
         batch = [item for future in decoding if (item := future.result())]
@@ -416,7 +487,7 @@ class Pipeline:
             resized_from=job.resize.source if job.resize else None,
             aside_size=None if outcome.aside is None else len(outcome.aside),
             aside_sha256=None if outcome.aside is None else hashlib.sha256(outcome.aside).hexdigest(),
-            **_told_inputs(job, decoded.inputs_sha256),
+            **_told_inputs(decoded),
         )
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
@@ -545,14 +616,15 @@ def _unchanged(job: Job, source: Path) -> Iterator[None]:
         raise SourceError(_CHANGED)
 
 
-def _told_inputs(job: Job, digests: Mapping[str, str]) -> dict[str, Any]:
+def _told_inputs(decoded: _Decoded) -> dict[str, Any]:
     """What the manifest says of what else the generator saw."""
+    job, digests = decoded.job, decoded.inputs_sha256
     stats = {kind: file.stat for kind, file in job.inputs.items() if file.stat}
     return {
         "inputs_sha256": digests or None,
         "inputs_size": {kind: stat[0] for kind, stat in stats.items()} or None,
         "inputs_mtime_ns": {kind: stat[1] for kind, stat in stats.items()} or None,
-        "sequence_sha256": job.sequence or None,
+        "sequence_sha256": (job.depends or None) if decoded.whole else None,
     }
 
 

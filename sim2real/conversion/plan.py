@@ -27,7 +27,7 @@ from sim2real.conversion.manifest import (
 )
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resizing import untold_intrinsics
-from sim2real.conversion.sequences import check_sizes_within, sequences_of, with_sequences
+from sim2real.conversion.sequences import check_sizes_within, pieces_of, sequences_of, with_sequences, with_windows
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Frame, Role, Side
 from sim2real.datasets.inputs import NAMED
@@ -110,6 +110,7 @@ class Survey:
         model: The generator file.
         info: What it says about itself.
         can: What its generator says of itself.
+        neighbours: Over how many frames before and behind it what is done to a frame is averaged.
         dataset: The dataset.
         jobs: All files of the selection.
         gate: What every translation must fulfil.
@@ -120,6 +121,7 @@ class Survey:
     model: Path
     info: GeneratorInfo
     can: Capabilities
+    neighbours: int
     dataset: Dataset
     jobs: list[Job]
     gate: tuple[Rule, ...]
@@ -168,12 +170,14 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
     can = capabilities(load_generator(model)[0], info.name)  # last: torch is imported, which takes its time
-    if can.takes_inputs or can.of_sequences or can.steady:
-        jobs = _with_frames(jobs, dataset, info, can, options)
+    neighbours = info.neighbours(can, options.transfer, options.neighbours)
+    if can.takes_inputs or can.of_sequences or can.steady or neighbours:
+        jobs = _with_frames(jobs, dataset, info, can, options, neighbours)
     return Survey(
         model=model,
         info=info,
         can=can,
+        neighbours=neighbours,
         dataset=dataset,
         jobs=jobs,
         gate=gate,
@@ -182,8 +186,13 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     )
 
 
-def _with_frames(
-    jobs: list[Job], dataset: Dataset, info: GeneratorInfo, can: Capabilities, options: ConvertOptions
+def _with_frames(  # noqa: PLR0917  all of it told by position, in the order of the survey
+    jobs: list[Job],
+    dataset: Dataset,
+    info: GeneratorInfo,
+    can: Capabilities,
+    options: ConvertOptions,
+    neighbours: int,
 ) -> list[Job]:
     """The files of a conversion, those to translate with what the generator sees of them besides the image.
 
@@ -210,7 +219,7 @@ def _with_frames(
     if can.of_sequences:
         found = with_sequences(found)
         check_sizes_within(dataset.root, info.name, found)
-    return found
+    return with_windows(dataset.root, found, neighbours) if neighbours else found
 
 
 def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
@@ -249,7 +258,7 @@ def make_plan(
     guided_size = info.guided_size(options.transfer)
     camera = info.camera_of(options.camera)
     read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
-    device, choices = choose(options, kept, model, images, tell, read_inputs, guided_size)
+    device, choices = choose(options, kept, model, images, tell, read_inputs, guided_size, found.neighbours)
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
@@ -264,6 +273,7 @@ def make_plan(
         resize=list(options.resize) if options.resize else None,
         transfer="guided" if guided_size else "direct",
         transfer_size=guided_size,
+        neighbours=found.neighbours,
         camera="match" if camera else "off",
         include=list(options.include),
         exclude=list(options.exclude),
@@ -296,14 +306,14 @@ def make_plan(
         raise Sim2RealError(message)
     known = {} if options.overwrite else lines
     open_paths = {job.path for job in jobs if not is_done(job, known, present.get)}
-    for group in sequences_of(jobs):
+    for group in sequences_of(jobs) if found.can.of_sequences else ():
         if not open_paths.isdisjoint(paths_of := [job.path for job in group]):
             open_paths.update(paths_of)
     undone = [job for job in jobs if job.path in open_paths or job.follows in open_paths]
     done = known.keys() & paths - {job.path for job in undone}
     kept_aside = {aside(path) for path in done if known[path].aside_sha256}
     stale = {path for path in present if path.startswith(aside("")) and path not in kept_aside}
-    own = _own(jobs, options.share)
+    own = _own(jobs, options.share, found.neighbours)
     here = {job.path for job in own}
     scales = (job.resize.scale for job in jobs if job.translate and job.resize)
     return Plan(
@@ -433,13 +443,16 @@ def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
     )
 
 
-def _own(jobs: list[Job], share: tuple[int, int] | None) -> list[Job]:
-    """Every so many-th image or sequence, what follows these, and every so many-th other file, done already or not."""
+def _own(jobs: list[Job], share: tuple[int, int] | None, neighbours: int) -> list[Job]:
+    """Every so many-th image or sequence, what follows these, and every so many-th other file, done already or not.
+
+    Sequences of which only neighbours decide what becomes of a frame are shared out in pieces.
+    """
     index, count = share or (0, 1)
-    if sequences := sequences_of(jobs):
-        images = [job for sequence in sequences[index::count] for job in sequence]
-    else:
-        images = [job for job in jobs if job.translate][index::count]
+    sequences = sequences_of(jobs)
+    groups = [piece for sequence in sequences for piece in pieces_of(sequence)] if neighbours else sequences
+    alone = [[job] for job in jobs if job.translate and not job.sequence]
+    images = [job for group in [*alone, *groups][index::count] for job in group]
     here = {job.path for job in images}
     others = [job for job in jobs if not job.translate and not job.follows][index::count]
     return [*images, *(job for job in jobs if job.follows in here), *others]

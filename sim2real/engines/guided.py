@@ -56,11 +56,31 @@ class GuidedEngine:
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "Pictures":
         """Translate RGB pictures, (N, H, W, 3) or clips (N, T, H, W, 3); see :class:`sim2real.engines.base.Engine`."""
+        return self.apply_grids(images, self.grids(images, inputs=inputs, seeds=seeds))
+
+    def grids(
+        self,
+        images: "Pictures",
+        *,
+        inputs: Inputs = MappingProxyType({}),
+        seeds: "NDArray[np.uint64] | None" = None,
+    ) -> "NDArray[np.float32]":
+        """What is done to pictures, as of a call: (N, 12, D, h, w), of clips (N T, ...)."""
         height, width = images.shape[-3:-1]
         size = shrunk_size((width, height), self._size)
         small = shrunk(images, size)
         translated = self._engine(small, **self._more(inputs, (width, height), size, seeds))
-        return guided(images, small, translated, self._device)
+        return fitted_grids(small, translated, self._device)
+
+    def apply_grids(
+        self,
+        images: "Pictures",
+        grids: "NDArray[np.float32]",
+        *,
+        seeds: "NDArray[np.uint64] | None" = None,  # noqa: ARG002  as of torch's engine
+    ) -> "Pictures":
+        """Pictures of any size after such grids."""
+        return sliced(images, grids, self._device)
 
     def _more(
         self, inputs: Inputs, size: tuple[int, int], small: tuple[int, int], seeds: "NDArray[np.uint64] | None"
@@ -106,7 +126,6 @@ def shrunk_inputs(
     return found
 
 
-@torch.inference_mode()
 def guided(images: "Pictures", small: "Pictures", translated: "Pictures", device: torch.device) -> "Pictures":
     """Frames with the light and the colours of translations.
 
@@ -119,13 +138,25 @@ def guided(images: "Pictures", small: "Pictures", translated: "Pictures", device
     Returns:
         Of the shape of the images.
     """
+    return sliced(images, fitted_grids(small, translated, device), device)
+
+
+@torch.inference_mode()
+def fitted_grids(small: "Pictures", translated: "Pictures", device: torch.device) -> "NDArray[np.float32]":
+    """The grids that turn frames (..., h, w, 3) into translations, (N, 12, D, cells down, cells across)."""
     height, width = small.shape[-3:-1]
     fitted = shrunk_size((width, height), FITTED)
     source, target = (
         torch.from_numpy(shrunk(each, fitted).reshape(-1, *fitted[::-1], 3)).to(device).movedim(-1, 1).float() / 255
         for each in (small, translated)
     )
-    grid = fit_grid(source, target)
+    found: NDArray[np.float32] = fit_grid(source, target).cpu().numpy()
+    return found
+
+
+@torch.inference_mode()
+def sliced(images: "Pictures", grids: "NDArray[np.float32]", device: torch.device) -> "Pictures":
+    """Frames (..., H, W, 3) after grids (N, ...), one for each."""
     flat = torch.from_numpy(np.ascontiguousarray(images).reshape(-1, *images.shape[-3:])).to(device)
-    result: Pictures = slice_pictures(grid, flat).cpu().numpy().reshape(images.shape)
+    result: Pictures = slice_pictures(torch.from_numpy(grids).to(device), flat).cpu().numpy().reshape(images.shape)
     return result

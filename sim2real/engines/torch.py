@@ -96,21 +96,64 @@ class TorchEngine:
         height, width = images.shape[-3:-1]
         padded = torch.from_numpy(_padded(images, self._stride, -3)).movedim(-1, -3)
         more: dict[str, Any] = {"seeds": seeds} if self._can.stochastic else {}
+        with self._at_work(images):
+            if self._can.takes_inputs:
+                more["inputs"] = as_tensors(self._can, inputs, self._device, self._stride)
+            pixels = self._translate(padded, height, width, **more)
+        return pixels.movedim(-3, -1).contiguous().numpy()
+
+    @torch.inference_mode()
+    def grids(
+        self,
+        images: "NDArray[np.uint8]",
+        *,
+        inputs: Inputs = MappingProxyType({}),  # noqa: ARG002  as of a guided engine
+        seeds: "NDArray[np.uint64] | None" = None,
+    ) -> "NDArray[np.float32]":
+        """What a generator that paints by grids is going to do to pictures; see ``by_grids`` of its capabilities.
+
+        Args:
+            images: (N, H, W, 3).
+            inputs: Left unread.
+            seeds: As when called.
+
+        Returns:
+            (N, 12, D, h, w).
+        """
+        with self._at_work(images):
+            values = self._as_input(torch.from_numpy(images).movedim(-1, -3).to(self._device))
+            grids: Callable[..., Tensor] = self._generator.grids  # type: ignore[assignment]
+            found: NDArray[np.float32] = grids(values, seeds).float().cpu().numpy()
+        return found
+
+    @torch.inference_mode()
+    def apply_grids(
+        self, images: "NDArray[np.uint8]", grids: "NDArray[np.float32]", *, seeds: "NDArray[np.uint64] | None" = None
+    ) -> "NDArray[np.uint8]":
+        """Pictures (N, H, W, 3) after such grids; of those that :meth:`grids` makes of them, what a call makes."""
+        with self._at_work(images):
+            values = self._as_input(torch.from_numpy(images).movedim(-1, -3).to(self._device))
+            apply_grids: Callable[..., Tensor] = self._generator.apply_grids  # type: ignore[assignment]
+            made = apply_grids(values, torch.from_numpy(grids).to(self._device), seeds)
+            pixels = self._as_pixels(made).cpu()
+        return pixels.movedim(-3, -1).contiguous().numpy()
+
+    @contextmanager
+    def _at_work(self, images: "NDArray[np.uint8]") -> Iterator[None]:
+        """Compute, and say so if memory falls short."""
         try:
             with self._numbers(), self._stream():
-                if self._can.takes_inputs:
-                    more["inputs"] = as_tensors(self._can, inputs, self._device, self._stride)
-                pixels = self._translate(padded, height, width, **more)
+                yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             release_memory(str(self._device))
+            height, width = images.shape[-3:-1]
             message = (
                 f"{len(images)} pictures of {width}x{height} at once need more memory than {self._device} has; "
                 "use a smaller --batch-size, --tile, or --device cpu"
             )
             raise OutOfMemoryError(message) from error
-        return pixels.movedim(-3, -1).contiguous().numpy()
 
     def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  handed on
         """Padded pictures, uint8 (N, 3, H, W) -> translated ones of this size, on the host."""

@@ -57,6 +57,7 @@ class Grid(nn.Module):
     stochastic = True
     steady = True
     whole = True
+    by_grids = True
     value_range = (-1.0, 1.0)
     keeps_own_init = True
     styles: Tensor
@@ -98,8 +99,17 @@ class Grid(nn.Module):
             images: What to translate.
             seeds: A number for each of them, uint64 (N,), or None.
         """
-        pictures, _ = self.paint(images, self.drawn(len(images), seeds), seeds)
-        return pictures.clamp(-1, 1)
+        return self.apply_grids(images, self.grids(images, seeds), seeds)
+
+    def grids(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
+        """What becomes of images (N, 3, H, W) in [-1, 1], by place and brightness: (N, 12, D, h, w)."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.grid_of(images.float() / 2 + 0.5, self.drawn(len(images), seeds))
+
+    def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
+        """What such grids make of images, seen through the camera: of the same shape and range."""
+        with torch.autocast(images.device.type, enabled=False):
+            return (2 * self._seen(images.float() / 2 + 0.5, grids, seeds) - 1).clamp(-1, 1)
 
     def paint(self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> tuple[Tensor, Tensor]:
         """Pictures that may overshoot their range, and how rough their grids are.
@@ -115,11 +125,14 @@ class Grid(nn.Module):
         values = images.float() / 2 + 0.5
         with torch.autocast(images.device.type, enabled=False):
             grid = self.grid_of(values, styles)
-            made = slice_grid(grid, self.guide_of(values), values)
-            if self.camera is not None:
-                made = self.camera(made, seeds, self._sides(images).min() <= self.side)
+            made = self._seen(values, grid, seeds)
         steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
         return 2 * made - 1, torch.stack([grid.new_zeros(()), *steps]).sum()
+
+    def _seen(self, values: Tensor, grid: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
+        """Images in [0, 1] after a grid and through the camera."""
+        made = slice_grid(grid, self.guide_of(values), values)
+        return self.camera(made, seeds, self._sides(values).min() <= self.side) if self.camera is not None else made
 
     def grid_of(self, values: Tensor, styles: Tensor) -> Tensor:
         """The grids of images (N, 3, H, W) in [0, 1], (N, 12, D, h, w)."""

@@ -79,6 +79,16 @@ class Ranged(nn.Module):
             raise PluginError(f"the generator {type(self.network).__name__} has no method features(images)")
         return features(images * self.scale + self.shift, **self._seen(images, inputs or {}))
 
+    def grids(self, images: Tensor, seeds: Any = None) -> Tensor:  # noqa: ANN401  handed on
+        """The grids that a generator makes of images, see :class:`sim2real.capabilities.Capabilities`."""
+        grids: Callable[..., Tensor] = self.network.grids  # type: ignore[assignment]
+        return grids(images * self.scale + self.shift, seeds)
+
+    def apply_grids(self, images: Tensor, grids: Tensor, seeds: Any = None) -> Tensor:  # noqa: ANN401  handed on
+        """What such grids make of images, as it comes back when the network is called."""
+        apply_grids: Callable[..., Tensor] = self.network.apply_grids  # type: ignore[assignment]
+        return (apply_grids(images * self.scale + self.shift, grids, seeds) - self.shift) / self.scale
+
     def _call(self, images: Tensor, **more: Any) -> Any:  # noqa: ANN401  as of forward
         plain = (self.scale, self.shift) == (1.0, 0.0)
         result = self.network(images if plain else images * self.scale + self.shift, **more)

@@ -1,0 +1,260 @@
+"""Grids that are averaged over the neighbouring frames of a sequence: light that does not flicker."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import sim2real
+from sim2real.conversion import ConversionSummary, pipeline, verify
+from sim2real.conversion.jobs import Job
+from sim2real.conversion.windows import Window
+from sim2real.datasets.base import Role
+from sim2real.errors import SettingsError, Sim2RealError
+from sim2real.files import write_whole
+from sim2real.networks.bilateral import identity_grid
+
+Translate = Callable[..., ConversionSummary]
+ReadTree = Callable[[Path], dict[str, bytes]]
+Write = Callable[..., Path]
+Pixels = NDArray[np.uint8]
+FRAMES = 9
+WEIGHTS = {0: 3, 1: 2, 2: 1}  # of frames so far away, of METHODS.md: [1 2 3 2 1] / 9
+
+
+class Moody(nn.Module):
+    """Darkens a frame by how red it is in the mean: what stands before the camera decides on the light of all."""
+
+    by_grids = True
+    whole = True
+    exportable = True
+    value_range = (0.0, 1.0)
+
+    def __init__(self, _in_channels: int, _out_channels: int) -> None:
+        super().__init__()
+        self.mood = nn.Parameter(torch.tensor(1.0))
+
+    def grids(self, images: Tensor, _seeds: object = None) -> Tensor:
+        light = gain(images[:, 0].mean((1, 2))) * self.mood
+        return identity_grid(1, 2, 3, like=images) * light[:, None, None, None, None]
+
+    def apply_grids(self, images: Tensor, grids: Tensor, _seeds: object = None) -> Tensor:
+        return images * grids[:, :1, 0, :1, :1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.apply_grids(images, self.grids(images))
+
+
+def gain(red: Any) -> Any:
+    """From how red a frame is in the mean, 0 to 1."""
+    return 0.2 + 0.7 * (7 * red) % 0.7
+
+
+@pytest.fixture
+def source(tmp_path: Path, write_vkitti: Write) -> Path:
+    """Two sequences."""
+    return write_vkitti(tmp_path / "source", FRAMES, size=(38, 22))
+
+
+@pytest.fixture
+def moody(tmp_path: Path, save_model: Write) -> Path:
+    return save_model(tmp_path / "moody.safetensors", Moody)
+
+
+def sequences(source: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for frame in sim2real.open_dataset(source).frames():
+        found.setdefault(frame.sequence, []).append(frame.image)
+    return found
+
+
+def expected(source: Path, paths: list[str], place: int) -> NDArray[np.float64]:
+    """What becomes of a frame."""
+    near = range(max(0, place - 2), min(len(paths), place + 3))
+    frames = {number: sim2real.imageio.read_rgb(source / paths[number]).astype(float) for number in near}
+    weights = {number: WEIGHTS[abs(number - place)] for number in near}
+    lights = [weight * gain(frames[number][..., 0].mean() / 255) for number, weight in weights.items()]
+    return np.asarray(frames[place] * sum(lights) / sum(weights.values()))
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, Pixels]:
+    """The translations by their paths, before they are encoded."""
+    found: dict[str, Pixels] = {}
+    original = pipeline.Pipeline._write
+
+    def write(self: Any, decoded: Any, rgb: Pixels, notes: Any) -> None:
+        found[decoded.job.path] = rgb
+        original(self, decoded, rgb, notes)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_write", write)
+    return found
+
+
+def test_the_light_of_a_frame_is_the_mean_of_its_neighbours(
+    source: Path, moody: Path, tmp_path: Path, translate: Translate, heard: dict[str, Pixels]
+) -> None:
+    record = translate(source, tmp_path / "out", model=moody, batch_size=4).record
+    assert (record.neighbours, record.engine, record.batch_size) == (2, "torch", 4)
+    assert len(heard) == 2 * FRAMES
+    for paths in sequences(source).values():
+        for place, path in enumerate(paths):
+            assert np.abs(heard[path] - expected(source, paths, place)).max() <= 1, path
+    assert verify(tmp_path / "out").ok
+
+
+def test_nothing_but_the_frames_decides(
+    source: Path, moody: Path, tmp_path: Path, translate: Translate, tree: ReadTree
+) -> None:
+    """Batches, shares, their order and frames that are done again one by one."""
+    translate(source, tmp_path / "whole", model=moody)
+    whole = tree(tmp_path / "whole")
+    translate(source, tmp_path / "batches", model=moody, batch_size=5)
+    assert tree(tmp_path / "batches") == whole
+    for index in (1, 0):
+        translate(source, tmp_path / "shares", model=moody, share=(index, 2))
+    assert tree(tmp_path / "shares") == whole
+    gone = [path for paths in sequences(source).values() for path in paths[3:8:3]]
+    for path in gone:
+        (tmp_path / "whole" / path).unlink()
+    summary = translate(source, tmp_path / "whole", model=moody)
+    assert summary.converted == len(gone)
+    assert tree(tmp_path / "whole") == whole
+
+
+def test_a_conversion_that_dies_half_way_ends_in_the_same_bytes(
+    source: Path,
+    *,
+    moody: Path,
+    tmp_path: Path,
+    translate: Translate,
+    tree: ReadTree,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    translate(source, tmp_path / "whole", model=moody)
+    with monkeypatch.context() as patch:
+        written: list[Path] = []
+
+        def fails(path: Path, data: bytes) -> None:
+            if len(written) == 5:
+                raise OSError(28, "No space left on device", str(path))
+            written.append(path)
+            write_whole(path, data)
+
+        patch.setattr(pipeline, "write_whole", fails)
+        with pytest.raises(Sim2RealError, match="No space left"):
+            translate(source, tmp_path / "out", model=moody)
+    summary = translate(source, tmp_path / "out", model=moody)
+    assert summary.skipped > 0
+    assert summary.converted < 2 * FRAMES
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_a_frame_that_changes_changes_its_neighbours(
+    source: Path, moody: Path, tmp_path: Path, translate: Translate, tree: ReadTree
+) -> None:
+    translate(source, tmp_path / "out", model=moody)
+    paths = next(iter(sequences(source).values()))
+    from PIL import Image
+
+    Image.new("RGB", (38, 22), "red").save(source / paths[4])
+    assert translate(source, tmp_path / "out", model=moody).converted == 5
+    translate(source, tmp_path / "anew", model=moody)
+    assert tree(tmp_path / "out") == tree(tmp_path / "anew")
+
+
+def test_a_frame_that_cannot_be_read_is_left_out_and_comes_in_when_it_is_mended(
+    source: Path, moody: Path, tmp_path: Path, translate: Translate, tree: ReadTree
+) -> None:
+    translate(source, tmp_path / "whole", model=moody)
+    path = source / next(iter(sequences(source).values()))[4]
+    good = path.read_bytes()
+    path.write_bytes(good[: len(good) // 3])
+    summary = translate(source, tmp_path / "out", model=moody, keep_going=True)
+    assert [failed for failed, _ in summary.failed] == [path.relative_to(source).as_posix()]
+    assert summary.converted == 2 * FRAMES - 1
+    path.write_bytes(good)
+    assert translate(source, tmp_path / "out", model=moody).converted == 5
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_a_guided_transfer_is_averaged_unless_told_otherwise(
+    source: Path, run: Path, tmp_path: Path, translate: Translate, tree: ReadTree
+) -> None:
+    guided = {"model": run, "transfer": "guided"}
+    assert translate(source, tmp_path / "steady", **guided).record.neighbours == 2
+    translate(source, tmp_path / "alone", **guided, neighbours=0)
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    paths = next(iter(sequences(source).values()))
+    for place, path in enumerate(paths):
+        (loose / f"{place}.jpg").write_bytes((source / path).read_bytes())
+    translate(loose, tmp_path / "of_loose", **guided)  # of no sequence: nothing to average
+    for place, path in enumerate(paths):
+        alone = (tmp_path / "alone" / path).read_bytes()
+        assert (tmp_path / "of_loose" / f"{place}.jpg").read_bytes() == alone
+    assert tree(tmp_path / "steady") != tree(tmp_path / "alone")
+    with pytest.raises(Sim2RealError, match="neighbours was 2, is 0"):
+        translate(source, tmp_path / "steady", **guided, neighbours=0)
+
+
+def test_what_cannot_be_averaged_is_refused(
+    source: Path, moody: Path, tmp_path: Path, translate: Translate, offer: Callable[..., None]
+) -> None:
+    offer("engines", "other", Moody)
+    with pytest.raises(SettingsError, match=r"--neighbours 2: .* or say --transfer guided"):
+        translate(source, tmp_path / "out", neighbours=2)
+    with pytest.raises(SettingsError, match=r"--engine other: .* say --neighbours 0, or leave out --engine"):
+        translate(source, tmp_path / "out", model=moody, engine="other")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sequence_of_several_sizes_is_averaged_within_each(
+    source: Path, moody: Path, tmp_path: Path, translate: Translate, heard: dict[str, Pixels]
+) -> None:
+    from PIL import Image
+
+    paths = next(iter(sequences(source).values()))
+    for path in paths[5:]:
+        Image.new("RGB", (30, 20), (200, 90, 60)).save(source / path)
+    translate(source, tmp_path / "out", model=moody)
+    assert np.abs(heard[paths[4]] - expected(source, paths[:5], 4)).max() <= 1
+    assert np.abs(heard[paths[5]] - expected(source, paths[5:], 0)).max() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(1, 12),
+    reach=st.integers(1, 4),
+    count=st.integers(1, 5),
+    wanted=st.sets(st.integers(0, 11)),
+    missing=st.sets(st.integers(0, 11), max_size=3),
+)
+def test_windows(*, length: int, reach: int, count: int, wanted: set[int], missing: set[int]) -> None:
+    """Whatever is looked at together: each frame to be done comes once, in order, with the mean of its neighbours."""
+    jobs = [Job(str(place), Role.IMAGE, translate=True, stat=None) for place in range(length)]
+    wanted &= set(range(length))
+    window: Window[int] = Window(jobs, {str(place) for place in wanted}, reach)
+    came, held = list[int](), 0
+    for looks, known in window.batches(count):
+        for look in looks:
+            assert look.wanted == (look.place in wanted)
+            if look.place not in missing:
+                window.add(look.place, np.full((1,), look.place**2, np.float32), look.place if look.wanted else None)
+        for item, grid, whole in window.ready(known):
+            near = range(max(0, item - reach), min(length, item + reach + 1))
+            there = [place for place in near if place not in missing]
+            weights = [reach + 1 - abs(place - item) for place in there]
+            assert grid == pytest.approx(np.average([place**2 for place in there], weights=weights), rel=1e-5)
+            assert whole == (len(there) == len(near))
+            came.append(item)
+        held = max(held, len(window._grids))
+    assert came == sorted(wanted - missing)
+    assert held <= 2 * reach + count  # however long the sequence is
