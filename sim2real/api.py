@@ -128,7 +128,7 @@ def convert(
     camera: Literal["match", "off"] | None = None,
     labelme_image: Literal["embed", "drop", "keep"] = "keep",
     gate: Sequence[str] = (),
-    rejected: Literal["aside", "blend", "colour", "pass"] | None = None,
+    rejected: Literal["aside", "blend", "colour", "guided", "pass"] | None = None,
     batch_size: int | None = None,
     tile: int | str = "auto",
     engine: str = "auto",

@@ -44,6 +44,7 @@ class Rejected(StrEnum):
     aside = "aside"
     blend = "blend"
     colour = "colour"
+    guided = "guided"
     passed = "pass"
 
 
@@ -263,7 +264,12 @@ def model_here() -> Path | None:
 
 def rejections(instead: "Mapping[str, int]") -> str:
     """How many frames the gate rejected, and what is there instead of their translations."""
-    words = {"source": "as they were", "colour": "in new colours", "translation": "passed all the same"}
+    words = {
+        "source": "as they were",
+        "colour": "in new colours",
+        "guided": "in new light",
+        "translation": "passed all the same",
+    }
     parts = [f"{count} {words.get(name, f'as a {name}')}" for name, count in instead.items()]
     return f"{sum(instead.values())} frames: {', '.join(parts)}"
 

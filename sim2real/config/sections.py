@@ -383,8 +383,9 @@ class Conversion(Section):
             ``"lost_edges<=0.1"``, and any figure of a metric that compares frames, ``"contrast.contrast/Car>=0.2"``.
             Empty: nothing.
         rejected: What takes the place of those that do not: ``"aside"``: the frame as it was; ``"blend"``: a mixture of
-            both; ``"colour"``: the frame in the colours of its translation; ``"pass"``: the translation all the same,
-            marked in the manifest. Where a blend or new colours do not pass either, the frame as it was.
+            both; ``"guided"``: the frame with the light and the colours of its translation by place and brightness;
+            ``"colour"``: the frame in the colours of its translation as a whole; ``"pass"``: the translation all the
+            same, marked in the manifest. Where these do not pass either, the frame as it was.
     """
 
     source: str
@@ -403,7 +404,7 @@ class Conversion(Section):
     camera: Literal["match", "off"] | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: _Words = []
-    rejected: Literal["aside", "blend", "colour", "pass"] = "aside"
+    rejected: Literal["aside", "blend", "colour", "guided", "pass"] = "aside"
 
     @model_validator(mode="after")
     def _has_one_encoding(self) -> Self:

@@ -23,12 +23,13 @@ from sim2real.metrics.named import NAME, about_of, make_metric, owner_of
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
-Rejected = Literal["aside", "blend", "colour", "pass"]
+Rejected = Literal["aside", "blend", "colour", "guided", "pass"]
 """What takes the place of a rejected translation.
 
 ``aside``: the source's own image, byte for byte. ``blend``: the source with the largest share of the translation mixed
 in that the gate lets through; if none, as ``colour``: the source in the colours of its translation; if that does not
-come through either, as ``aside``. ``pass``: the translation itself, marked in the manifest. But for ``pass``, the
+come through either, as ``aside``. ``guided``: the source with the light and the colours of its translation by place
+and brightness, as of a guided transfer; if that does not come through, as ``colour``. ``pass``: the translation itself, marked in the manifest. But for ``pass``, the
 translation is kept under ``OUT/.sim2real/rejected``.
 """
 
@@ -246,7 +247,9 @@ class Gate:
         if self._rejected == "blend":
             for share in _SHARES:
                 yield f"blend {share:.2f}", np.asarray(cv2.addWeighted(after, share, before, 1 - share, 0), np.uint8)
-        if self._rejected in {"blend", "colour"}:
+        if self._rejected == "guided":
+            yield "guided", in_light_of(after, before)
+        if self._rejected in {"blend", "colour", "guided"}:
             yield "colour", in_colours_of(after, before)
 
 
@@ -255,6 +258,20 @@ def _figures(before: Edges, after: Image) -> dict[str, float]:
     changes = compare_edges(before, find_edges(after))
     values = {"new_edges": changes.new, "lost_edges": changes.lost, "preservation": preservation(changes)}
     return {name: round(value, _DIGITS) for name, value in values.items()}
+
+
+def in_light_of(other: Image, image: Image) -> Image:
+    """A picture with another's light and colours by place and brightness, see :mod:`sim2real.engines.guided`.
+
+    Args:
+        other: Whose they are, RGB (H, W, 3).
+        image: What they are given to, RGB (H, W, 3).
+    """
+    import torch  # noqa: PLC0415  slow, and a gate seldom needs it
+
+    from sim2real.engines.guided import guided  # noqa: PLC0415  likewise
+
+    return guided(image[None], image[None], other[None], torch.device("cpu"))[0]
 
 
 def in_colours_of(other: Image, image: Image) -> Image:

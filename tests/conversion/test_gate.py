@@ -131,6 +131,7 @@ def test_frames_that_keep_too_little_stay_as_they_were(
 def test_what_takes_the_place_of_rejected_translations(tmp_path: Path, source: Path, gated: Translate) -> None:
     for rejected, expected in {
         "blend": {"mirrored": "blend 0.25", "haunted": "blend 0.50", "striped": "colour", "blank": "blend 0.75"},
+        "guided": {"mirrored": "colour", "haunted": "guided", "striped": "guided", "blank": "source"},
         "colour": {"mirrored": "colour", "haunted": "colour", "striped": "colour", "blank": "source"},
         "pass": dict.fromkeys(REJECTED, "translation"),
     }.items():

@@ -43,10 +43,12 @@ class Moody(nn.Module):
 
     def grids(self, images: Tensor, _seeds: object = None) -> Tensor:
         light = gain(images[:, 0].mean((1, 2))) * self.mood
-        return identity_grid(1, 2, 3, like=images) * light[:, None, None, None, None]
+        found: Tensor = identity_grid(1, 2, 3, like=images) * light[:, None, None, None, None]
+        return found
 
     def apply_grids(self, images: Tensor, grids: Tensor, _seeds: object = None) -> Tensor:
-        return images * grids[:, :1, 0, :1, :1]
+        made: Tensor = images * grids[:, :1, 0, :1, :1]
+        return made
 
     def forward(self, images: Tensor) -> Tensor:
         return self.apply_grids(images, self.grids(images))
