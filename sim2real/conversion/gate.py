@@ -29,8 +29,8 @@ Rejected = Literal["aside", "blend", "colour", "guided", "pass"]
 ``aside``: the source's own image, byte for byte. ``blend``: the source with the largest share of the translation mixed
 in that the gate lets through; if none, as ``colour``: the source in the colours of its translation; if that does not
 come through either, as ``aside``. ``guided``: the source with the light and the colours of its translation by place
-and brightness, as of a guided transfer; if that does not come through, as ``colour``. ``pass``: the translation itself, marked in the manifest. But for ``pass``, the
-translation is kept under ``OUT/.sim2real/rejected``.
+and brightness, as of a guided transfer; if that does not come through, as ``colour``. ``pass``: the translation itself,
+marked in the manifest. But for ``pass``, the translation is kept under ``OUT/.sim2real/rejected``.
 """
 
 EDGES: Final = "edges"
@@ -271,7 +271,8 @@ def in_light_of(other: Image, image: Image) -> Image:
 
     from sim2real.engines.guided import guided  # noqa: PLC0415  likewise
 
-    return guided(image[None], image[None], other[None], torch.device("cpu"))[0]
+    found: Image = guided(image[None], image[None], other[None], torch.device("cpu"))[0]
+    return found
 
 
 def in_colours_of(other: Image, image: Image) -> Image:

@@ -184,8 +184,8 @@ class Line:
 
     Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
     not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
-    ``"blend 0.50"``, ``"guided"``, ``"colour"`` or ``"translation"``; ``aside_size`` and ``aside_sha256`` are of the translation that
-    is kept at :func:`aside`.
+    ``"blend 0.50"``, ``"guided"``, ``"colour"`` or ``"translation"``; ``aside_size`` and ``aside_sha256`` are of the
+    translation that is kept at :func:`aside`.
     """
 
     path: RelativePath

@@ -28,7 +28,7 @@ from sim2real.methods.base import (
     sum_of,
 )
 from sim2real.methods.critics import Opponent, critic_log
-from sim2real.networks.statistics import colour_moments, radial_spectrum
+from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
 
 _BANDS = 16
 
@@ -36,9 +36,9 @@ _BANDS = 16
 class OneSided(Method):
     """Unpaired translation one way by a critic and by the statistics of single pictures.
 
-    A generator may offer ``paint(images, styles, seeds)``, which gives pictures and how rough they are, with
-    ``style_of(images)`` and ``keep(styles)``: its styles are then those of the real pictures that are drawn; see
-    :class:`sim2real.networks.grid.Grid`. The critic is updated first.
+    A generator may offer ``paint(images, styles, seeds)``, which gives pictures, how rough they are, and how uneven
+    what was done to them is, with ``style_of(images)`` and ``keep(styles)``: its styles are then those of the real
+    pictures that are drawn; see :class:`sim2real.networks.grid.Grid`. The critic is updated first.
 
     Args:
         networks: Makes the networks.
@@ -46,7 +46,9 @@ class OneSided(Method):
         moments: Weight of how far the mean and the root of the covariance of the colours are from the drawn picture's,
             of a range of 1.
         spectrum: Weight of how far the logarithms of its spectrum are, in 16 bands.
-        roughness: Weight of what the generator says of how rough it paints.
+        roughness: Weight of what a generator that paints says of how rough it does.
+        unevenness: Weight of how much what is done to images changes from place to place where they do not, see
+            :func:`sim2real.networks.statistics.unevenness`.
         overshoot: Weight of how far pictures are out of [-1, 1].
         discriminator_loss_scale: Factor of the critic's loss.
     """
@@ -65,12 +67,14 @@ class OneSided(Method):
         *,
         moments: float = 0.5,
         spectrum: float = 0.1,
-        roughness: float = 0.1,
+        roughness: float = 0.01,
+        unevenness: float = 20.0,
         overshoot: float = 0.5,
         discriminator_loss_scale: float = 1.0,
     ) -> None:
         super().__init__(settings)
-        self.weights = {"moments": moments, "spectrum": spectrum, "roughness": roughness, "overshoot": overshoot}
+        self.weights = {"moments": moments, "spectrum": spectrum, "overshoot": overshoot}
+        self.weights |= {"roughness": roughness, "unevenness": unevenness}
         for name, weight in {**self.weights, "discriminator_loss_scale": discriminator_loss_scale}.items():
             if not isinstance(weight, int | float) or weight < 0:
                 raise SettingsError(f"method.options.{name} = {weight!r} must be a number of at least 0")
@@ -87,8 +91,9 @@ class OneSided(Method):
     def step(self, batch: Batch) -> StepLog:
         """Update the critic and the generator once.
 
-        It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"roughness"``, ``"overshoot"`` and the other
-        terms, ``"D_real"``, and of the critic what CycleGAN logs of its critics.
+        It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, of a
+        generator that paints ``"roughness"``, and the other terms, ``"D_real"``, and of the critic what CycleGAN logs
+        of its critics.
         """
         parts = batch.split(self.settings.accumulate)
         seeds = [self.seeds.draw(len(part.sim)) for part in parts]
@@ -117,16 +122,17 @@ class OneSided(Method):
         made = self._translate(batch, np.arange(len(batch.sim), dtype=np.uint64))
         return StepLog(detached(self._terms(batch, *made, augments=False)))
 
-    def _translate(self, batch: Batch, seeds: "np.ndarray[Any, np.dtype[np.uint64]]") -> tuple[Tensor, Tensor]:
-        """Pictures, and how rough they are."""
+    def _translate(self, batch: Batch, seeds: "np.ndarray[Any, np.dtype[np.uint64]]") -> tuple[Tensor, Losses]:
+        """Pictures, and what says how rough and how uneven they are."""
         with self.settings.autocast():
             if self.paints:
                 painter: Any = self.G.network
-                made, roughness = painter.paint(batch.sim, painter.style_of(batch.real), seeds)
-                return self.G.as_transferred(batch.sim, made), roughness
+                made, terms = painter.paint(batch.sim, painter.style_of(batch.real), seeds)
+                return self.G.as_transferred(batch.sim, made), terms
             more = {"seeds": seeds} if getattr(self.G.network, "stochastic", False) else {}
             fake: Tensor = self.G(batch.sim, batch.sim_inputs, **more)
-        return fake, fake.new_zeros(())
+        before, after = (_frames(each).float() / 2 + 0.5 for each in (batch.sim, fake))
+        return fake, {"unevenness": unevenness(before, after)}
 
     def _blame_critic(self, batch: Batch, fake: Tensor) -> Losses:
         """Add what a part of a batch gives to the gradients of the critic; returns its losses."""
@@ -134,14 +140,14 @@ class OneSided(Method):
         self.optimization.backward(sum_of(losses))
         return critic_log({"D_real": losses}, self.settings.critic)
 
-    def _blame_generator(self, batch: Batch, made: tuple[Tensor, Tensor]) -> Losses:
+    def _blame_generator(self, batch: Batch, made: tuple[Tensor, Losses]) -> Losses:
         """Likewise of the generator."""
         with frozen(self.D_real):
             terms = self._terms(batch, *made, augments=True)
             self.optimization.backward(sum_of(terms))
         return detached(terms)
 
-    def _terms(self, batch: Batch, fake: Tensor, roughness: Tensor, *, augments: bool) -> Losses:
+    def _terms(self, batch: Batch, fake: Tensor, painted: Losses, *, augments: bool) -> Losses:
         """The weighted terms of the generator's loss."""
         given = LossInputs(
             sim=batch.sim,
@@ -150,11 +156,11 @@ class OneSided(Method):
             sim_inputs=batch.sim_inputs,
             real_inputs=batch.real_inputs,
         )
-        own = {**_unlikeness(_frames(fake), _frames(batch.real)), "roughness": roughness}
+        own = {**_unlikeness(_frames(fake), _frames(batch.real)), **painted}
         own["overshoot"] = (fake.float().abs() - 1).relu().mean()
         return {
             "adversarial_real": self.opponent.fooled(fake, batch.sim_inputs, augments=augments),
-            **{name: weight * own[name] for name, weight in self.weights.items() if weight},
+            **{name: weight * own[name] for name, weight in self.weights.items() if weight and name in own},
             **self.settings.weighted(given),
         }
 

@@ -17,7 +17,7 @@ from torch.onnx.operators import shape_as_tensor
 
 from sim2real.networks.bilateral import CELL, LEVELS, identity_grid, luma, shrink, slice_grid
 from sim2real.networks.blocks import check_counts, initialise_without_norms
-from sim2real.networks.statistics import colour_moments, radial_spectrum
+from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,10 +109,14 @@ class Grid(nn.Module):
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What such grids make of images, seen through the camera: of the same shape and range."""
         with torch.autocast(images.device.type, enabled=False):
-            return (2 * self._seen(images.float() / 2 + 0.5, grids, seeds) - 1).clamp(-1, 1)
+            values = images.float() / 2 + 0.5
+            made = self._taken(slice_grid(grids, self.guide_of(values), values), seeds)
+            return (2 * made - 1).clamp(-1, 1)
 
-    def paint(self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> tuple[Tensor, Tensor]:
-        """Pictures that may overshoot their range, and how rough their grids are.
+    def paint(
+        self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pictures that may overshoot their range, and what holds a training back from painting clouds.
 
         Args:
             images: (N, 3, H, W) in [-1, 1].
@@ -120,19 +124,21 @@ class Grid(nn.Module):
             seeds: Of the noise, as of :meth:`forward`.
 
         Returns:
-            (N, 3, H, W), about in [-1, 1]; and the mean difference between transforms of cells side by side, a scalar.
+            (N, 3, H, W), about in [-1, 1]; and scalars: ``roughness``, the mean difference between transforms of cells
+            side by side, and ``unevenness`` as of :func:`sim2real.networks.statistics.unevenness`, before the camera.
         """
         values = images.float() / 2 + 0.5
         with torch.autocast(images.device.type, enabled=False):
             grid = self.grid_of(values, styles)
-            made = self._seen(values, grid, seeds)
-        steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
-        return 2 * made - 1, torch.stack([grid.new_zeros(()), *steps]).sum()
+            lit = slice_grid(grid, self.guide_of(values), values)
+            made = self._taken(lit, seeds)
+            steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
+            roughness = torch.stack([grid.new_zeros(()), *steps]).sum()
+            return 2 * made - 1, {"roughness": roughness, "unevenness": unevenness(values, lit)}
 
-    def _seen(self, values: Tensor, grid: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
-        """Images in [0, 1] after a grid and through the camera."""
-        made = slice_grid(grid, self.guide_of(values), values)
-        return self.camera(made, seeds, self._sides(values).min() <= self.side) if self.camera is not None else made
+    def _taken(self, lit: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
+        """Images in [0, 1] through the camera."""
+        return lit if self.camera is None else self.camera(lit, seeds, self._sides(lit).min() <= self.side)
 
     def grid_of(self, values: Tensor, styles: Tensor) -> Tensor:
         """The grids of images (N, 3, H, W) in [0, 1], (N, 12, D, h, w)."""

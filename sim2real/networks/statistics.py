@@ -1,12 +1,15 @@
-"""Figures of images that a training can follow: differentiable, of small size, of one image each."""
+"""Figures of images that a training can follow: differentiable, of small size, of one image or one pair each."""
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sim2real.networks.bilateral import luma
 
 _ROUNDING = 1 / 12 / 255**2  # the variance that 256 levels add; it keeps roots of single colours from being 0
 _ITERATIONS = 18
+_BLOCK = 4  # pixels of a side: as fine as clouds are looked for
+_ALIKE = 0.03  # blocks that differ by much more are of different things
 _LOWEST = 1 / 32  # cycles a pixel where the bands of spectra begin
 
 
@@ -43,6 +46,28 @@ def radial_spectrum(values: Tensor, bands: int) -> Tensor:
     power = torch.fft.rfft2(brightness).abs().square() / window.square().sum()
     of_bands: Tensor = power.flatten(1) @ _bands(height, width, bands).to(values)
     return (of_bands + 1e-7).log()
+
+
+def unevenness(before: Tensor, after: Tensor) -> Tensor:
+    """How much what is done to images changes from place to place where they do not: clouds, patches of light.
+
+    The mean difference, between blocks of 4x4 pixels side by side, of what was added to each; those that differ in the
+    image by more than 0.03 of the range count less, the more the less: there another thing begins.
+
+    Args:
+        before: (N, 3, H, W) in [0, 1], larger than a block.
+        after: What became of them, likewise.
+
+    Returns:
+        A scalar; 0 where the same is added to all that is alike.
+    """
+    block = min(_BLOCK, *before.shape[2:])
+    images, added = functional.avg_pool2d(before, block), functional.avg_pool2d(after - before, block)
+    found = []
+    for axis in (2, 3):
+        apart = images.diff(dim=axis).abs().amax(1, keepdim=True)
+        found.append((-(apart / _ALIKE).square()).exp() * added.diff(dim=axis).abs())
+    return torch.stack([each.mean() if each.numel() else each.sum() for each in found]).sum()
 
 
 def _bands(height: int, width: int, bands: int) -> Tensor:

@@ -1,0 +1,47 @@
+"""Figures that trainings follow: what they tell, and what they leave alone."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from sim2real.networks.statistics import unevenness
+
+
+def scene() -> Tensor:
+    """Sky over a road, with a car on it, (1, 3, 64, 96) in [0, 1]."""
+    image = torch.full((1, 3, 64, 96), 0.4)
+    image[:, :, :32] = torch.tensor([0.5, 0.7, 0.9])[:, None, None]
+    image[:, :, 40:52, 30:60] = torch.tensor([0.8, 0.1, 0.1])[:, None, None]
+    return image
+
+
+def test_what_becomes_of_each_thing_as_a_whole_is_even() -> None:
+    before = scene()
+    assert unevenness(before, before) == 0
+    assert unevenness(before, before * 0.5 + 0.2) < 1e-4
+    recoloured = before.clone()
+    recoloured[:, :, :32] = 0.95
+    recoloured[:, 0, 40:52, 30:60] = 0.2
+    assert unevenness(before, recoloured) < 1e-4
+
+
+def test_clouds_are_not() -> None:
+    before = scene()
+    across, down = torch.arange(96.0), torch.arange(64.0)[:, None]
+    cloud = (-((across - 50) ** 2 + (down - 50) ** 2) / 200).exp()
+    found = [float(unevenness(before, before + strength * cloud)) for strength in (0.05, 0.1, 0.2)]
+    assert found[0] > 1e-3
+    assert found == sorted(found)
+    assert found[2] == pytest.approx(4 * found[0], rel=0.01)
+
+
+def test_it_can_be_followed_and_any_size_has_one() -> None:
+    before = scene()
+    after = (before + 0.1 * torch.rand(before.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    unevenness(before, after).backward()
+    assert after.grad is not None
+    assert torch.isfinite(after.grad).all()
+    assert after.grad.abs().sum() > 0
+    for height, width in ((1, 1), (3, 40), (4, 4)):
+        image = torch.rand(2, 3, height, width)
+        assert torch.isfinite(unevenness(image, image * 0.5))
