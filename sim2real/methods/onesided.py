@@ -1,12 +1,11 @@
-"""One generator, one critic, no way back: for generators that cannot move what they see.
+"""A generator and a critic, and no cycle: for generators that cannot move what they see.
 
 Where a generator only decides on light and colours, nothing has to be held in place by cycles or by contrast: the
 critic alone says what is real. Statistics of one real picture, drawn for each simulated one, keep the two from going in
 circles.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs
 from sim2real.methods.base import (
     Batch,
+    Inputs,
     Losses,
     Method,
     MethodSettings,
@@ -31,14 +31,17 @@ from sim2real.methods.critics import Opponent, critic_log
 from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
 
 _BANDS = 16
+_DIRECTIONS = {"real": "sim2real", "sim": "real2sim"}  # by what they make
+_OTHER = {"real": "sim", "sim": "real"}
+_Numbers = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 class OneSided(Method):
-    """Unpaired translation one way by a critic and by the statistics of single pictures.
+    """Unpaired translation by a critic and by the statistics of single pictures, one way, or each way by itself.
 
     A generator may offer ``paint(images, styles, seeds)``, which gives pictures, how rough they are, and how uneven
-    what was done to them is, with ``style_of(images)`` and ``keep(styles)``: its styles are then those of the real
-    pictures that are drawn; see :class:`sim2real.networks.grid.Grid`. The critic is updated first.
+    what was done to them is, with ``style_of(images)`` and ``keep(styles)``: its styles are then those of the pictures
+    of the other side that are drawn; see :class:`sim2real.networks.grid.Grid`. Critics are updated first.
 
     Args:
         networks: Makes the networks.
@@ -50,15 +53,14 @@ class OneSided(Method):
         unevenness: Weight of how much what is done to images changes from place to place where they do not, see
             :func:`sim2real.networks.statistics.unevenness`.
         overshoot: Weight of how far pictures are out of [-1, 1].
-        discriminator_loss_scale: Factor of the critic's loss.
+        discriminator_loss_scale: Factor of the critics' losses.
+        back: Whether real pictures are made simulated ones, too, by a generator and against a critic of their own.
     """
 
-    computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real"})
+    computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "fake_sim"})
     reads: ClassVar[frozenset[str] | None] = frozenset(
         {"pool", "discriminator", "critic", "losses", "optim", "schedule", "train.accumulate"}
     )
-    judges = ("D_real",)
-    sides: Mapping[str, tuple[str, ...]] = MappingProxyType({"G_sim2real": ("sim",)})
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class OneSided(Method):
         unevenness: float = 20.0,
         overshoot: float = 0.5,
         discriminator_loss_scale: float = 1.0,
+        back: bool = False,
     ) -> None:
         super().__init__(settings)
         self.weights = {"moments": moments, "spectrum": spectrum, "overshoot": overshoot}
@@ -78,99 +81,142 @@ class OneSided(Method):
         for name, weight in {**self.weights, "discriminator_loss_scale": discriminator_loss_scale}.items():
             if not isinstance(weight, int | float) or weight < 0:
                 raise SettingsError(f"method.options.{name} = {weight!r} must be a number of at least 0")
-        self.G, self.D_real = networks.generator(), networks.discriminator()
-        self.paints = hasattr(self.G.network, "paint")
-        seed = settings.seed + settings.rank
-        self.opponent = Opponent(self.D_real, settings, scale=discriminator_loss_scale, seed=seed)
+        if "fake_sim" in settings.needs and not back:
+            raise SettingsError(
+                "method.options.back = false, and a loss needs what the way back makes: say back = true"
+            )
+        seed = settings.seed + (1 + back) * settings.rank
         self.seeds = _Seeds(seed)
-        self.generators = {"sim2real": self.G}
-        self.networks = {"G_sim2real": self.G, "D_real": self.D_real}
-        self.optimization.add("G", self.G, lr=settings.generator_lr)
-        self.optimization.add("D", self.D_real, lr=settings.discriminator_lr)
+        self.ways = {
+            goal: _Way(networks, settings, discriminator_loss_scale, seed + number)
+            for number, goal in enumerate(("real", "sim")[: 1 + back])
+        }
+        self.generators = {_DIRECTIONS[goal]: way.generator for goal, way in self.ways.items()}
+        self.networks = {f"G_{direction}": network for direction, network in self.generators.items()}
+        self.sides = {f"G_{_DIRECTIONS[goal]}": (_OTHER[goal],) for goal in self.ways}
+        self.networks |= {f"D_{goal}": way.critic for goal, way in self.ways.items()}
+        self.judges = tuple(f"D_{goal}" for goal in self.ways)
+        self.optimization.add("G", *self.generators.values(), lr=settings.generator_lr)
+        self.optimization.add("D", *(way.critic for way in self.ways.values()), lr=settings.discriminator_lr)
 
     def step(self, batch: Batch) -> StepLog:
-        """Update the critic and the generator once.
+        """Update the critics and the generators once.
 
         It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, of a
         generator that paints ``"roughness"``, and the other terms, ``"D_real"``, and of the critic what CycleGAN logs
-        of its critics.
+        of its critics; of the way back the same with ``_sim`` at the end, ``"adversarial_sim"``, ``"moments_sim"``.
         """
         parts = batch.split(self.settings.accumulate)
         seeds = [self.seeds.draw(len(part.sim)) for part in parts]
-        if self.paints:
-            painter: Any = self.G.network
-            painter.keep(painter.style_of(_frames(batch.real)))
+        for goal, way in self.ways.items():
+            way.keep(getattr(batch, goal))
         self.optimization.zero_grad()
         with torch.set_grad_enabled(len(parts) == 1):  # the graphs of all parts at once would fill the memory
             made = [self._translate(*each) for each in zip(parts, seeds, strict=True)]
-        critics = [self._blame_critic(part, fake) for part, (fake, _) in zip(parts, made, strict=True)]
+        critics = [self._blame_critics(*each) for each in zip(parts, made, strict=True)]
         self.optimization.step("D")
         if len(parts) > 1:
             made = map(self._translate, parts, seeds)  # type: ignore[assignment]  # one at a time
-        generators = [self._blame_generator(*each) for each in zip(parts, made, strict=True)]
+        generators = [self._blame_generators(*each) for each in zip(parts, made, strict=True)]
         self.optimization.step("G")
         self.optimization.finish()
         self.latest |= means(generators) | means(critics)
         if self.settings.critic.augment:
-            self.latest["augment_p"] = self.opponent.probability
-        self.opponent.end_step()
+            probabilities = [way.opponent.probability for way in self.ways.values()]
+            self.latest["augment_p"] = torch.stack(probabilities).mean()
+        for way in self.ways.values():
+            way.opponent.end_step()
         return StepLog(self.latest.copy())
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
-        """The generator's losses on a batch, nothing updated and nothing drawn."""
+        """The generators' losses on a batch, nothing updated and nothing drawn."""
         made = self._translate(batch, np.arange(len(batch.sim), dtype=np.uint64))
-        return StepLog(detached(self._terms(batch, *made, augments=False)))
+        return StepLog(detached(self._terms(batch, made, augments=False)))
 
-    def _translate(self, batch: Batch, seeds: "np.ndarray[Any, np.dtype[np.uint64]]") -> tuple[Tensor, Losses]:
-        """Pictures, and what says how rough and how uneven they are."""
+    def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:
+        """Pictures by the side that they are to be of, and what says how rough and how uneven they are."""
         with self.settings.autocast():
-            if self.paints:
-                painter: Any = self.G.network
-                made, terms = painter.paint(batch.sim, painter.style_of(batch.real), seeds)
-                return self.G.as_transferred(batch.sim, made), terms
-            more = {"seeds": seeds} if getattr(self.G.network, "stochastic", False) else {}
-            fake: Tensor = self.G(batch.sim, batch.sim_inputs, **more)
-        before, after = (_frames(each).float() / 2 + 0.5 for each in (batch.sim, fake))
-        return fake, {"unevenness": unevenness(before, after)}
+            return {
+                goal: way.translate(getattr(batch, _OTHER[goal]), inputs, getattr(batch, goal), seeds)
+                for goal, way, inputs in self._with_inputs(batch)
+            }
 
-    def _blame_critic(self, batch: Batch, fake: Tensor) -> Losses:
-        """Add what a part of a batch gives to the gradients of the critic; returns its losses."""
-        losses = self.opponent.losses(batch.real, fake, batch.real_inputs, batch.sim_inputs)
-        self.optimization.backward(sum_of(losses))
-        return critic_log({"D_real": losses}, self.settings.critic)
+    def _with_inputs(self, batch: Batch) -> Iterator[tuple[str, "_Way", Inputs]]:
+        """The ways, with the labels of what is translated."""
+        inputs = {"real": batch.sim_inputs, "sim": batch.real_inputs}
+        return ((goal, way, inputs[goal]) for goal, way in self.ways.items())
 
-    def _blame_generator(self, batch: Batch, made: tuple[Tensor, Losses]) -> Losses:
-        """Likewise of the generator."""
-        with frozen(self.D_real):
-            terms = self._terms(batch, *made, augments=True)
+    def _blame_critics(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]]) -> Losses:
+        """Add what a part of a batch gives to the gradients of the critics; returns their losses."""
+        sides = {"real": (batch.real, batch.real_inputs), "sim": (batch.sim, batch.sim_inputs)}
+        losses = {}
+        for goal, way in self.ways.items():
+            true, true_inputs = sides[goal]
+            found = way.opponent.losses(true, made[goal][0], true_inputs, sides[_OTHER[goal]][1])
+            self.optimization.backward(sum_of(found))
+            losses[f"D_{goal}"] = found
+        return critic_log(losses, self.settings.critic)
+
+    def _blame_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]]) -> Losses:
+        """Likewise of the generators."""
+        with frozen(*(way.critic for way in self.ways.values())):
+            terms = self._terms(batch, made, augments=True)
             self.optimization.backward(sum_of(terms))
         return detached(terms)
 
-    def _terms(self, batch: Batch, fake: Tensor, painted: Losses, *, augments: bool) -> Losses:
-        """The weighted terms of the generator's loss."""
+    def _terms(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], *, augments: bool) -> Losses:
+        """The weighted terms of the generators' loss."""
+        terms: Losses = {}
+        for goal, way, inputs in self._with_inputs(batch):
+            fake, painted = made[goal]
+            own = {**_unlikeness(_frames(fake), _frames(getattr(batch, goal))), **painted}
+            own["overshoot"] = (fake.float().abs() - 1).relu().mean()
+            end = "" if goal == "real" else f"_{goal}"
+            terms[f"adversarial_{goal}"] = way.opponent.fooled(fake, inputs, augments=augments)
+            terms |= {name + end: weight * own[name] for name, weight in self.weights.items() if weight and name in own}
         given = LossInputs(
             sim=batch.sim,
             real=batch.real,
-            fake_real=fake,
             sim_inputs=batch.sim_inputs,
             real_inputs=batch.real_inputs,
+            **{f"fake_{goal}": fake for goal, (fake, _) in made.items()},
         )
-        own = {**_unlikeness(_frames(fake), _frames(batch.real)), **painted}
-        own["overshoot"] = (fake.float().abs() - 1).relu().mean()
-        return {
-            "adversarial_real": self.opponent.fooled(fake, batch.sim_inputs, augments=augments),
-            **{name: weight * own[name] for name, weight in self.weights.items() if weight and name in own},
-            **self.settings.weighted(given),
-        }
+        return {**terms, **self.settings.weighted(given)}
 
     def stateful(self) -> Mapping[str, Opponent]:
-        """What is known of the critic's scores."""
-        return {"opponent": self.opponent}
+        """What is known of the critics' scores."""
+        return {f"opponent_{goal}": way.opponent for goal, way in self.ways.items()}
 
     def own(self) -> "Mapping[str, Opponent | _Seeds]":
-        """The critic's pool, the draws of its augmentation, and those of seeds."""
-        return {"opponent": self.opponent, "seeds": self.seeds}
+        """The critics' pools, the draws of their augmentation, and those of seeds."""
+        return {**self.stateful(), "seeds": self.seeds}
+
+
+class _Way:
+    """A generator and the critic that it is trained against."""
+
+    def __init__(self, networks: Networks, settings: MethodSettings, scale: float, seed: int) -> None:
+        self.generator, self.critic = networks.generator(), networks.discriminator()
+        self.opponent = Opponent(self.critic, settings, scale=scale, seed=seed)
+        self.paints = hasattr(self.generator.network, "paint")
+
+    def keep(self, pictures: Tensor) -> None:
+        """Keep the styles of pictures of the side that is to be painted, with a generator that has any."""
+        if self.paints:
+            painter: Any = self.generator.network
+            painter.keep(painter.style_of(_frames(pictures)))
+
+    def translate(self, images: Tensor, inputs: Inputs, others: Tensor, seeds: _Numbers) -> tuple[Tensor, Losses]:
+        """Images as pictures of the other side, and what says how rough and how uneven they are."""
+        if self.paints:
+            painter: Any = self.generator.network
+            made, terms = painter.paint(images, painter.style_of(others), seeds)
+            return self.generator.as_transferred(images, made), terms
+        more = {"seeds": seeds} if getattr(self.generator.network, "stochastic", False) else {}
+        fake: Tensor = self.generator(images, inputs, **more)
+        before, after = (_frames(each).float() / 2 + 0.5 for each in (images, fake))
+        return fake, {"unevenness": unevenness(before, after)}
 
 
 def _frames(images: Tensor) -> Tensor:
@@ -193,7 +239,7 @@ class _Seeds:
     def __init__(self, seed: int) -> None:
         self.random = torch.Generator().manual_seed(seed)
 
-    def draw(self, count: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":
+    def draw(self, count: int) -> _Numbers:
         """So many."""
         return torch.randint(2**62, (count,), generator=self.random).numpy().astype(np.uint64)
 

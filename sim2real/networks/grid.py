@@ -22,7 +22,7 @@ from sim2real.networks.statistics import colour_moments, radial_spectrum, uneven
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHANNELS = (16, 32, 48, 64)  # of the convolutions down, each half the size of the one before: a cell is 16 pixels
+_WIDTHS = (1, 2, 3, 4)  # times the width: of the convolutions down, each halves the size: a cell is 16 pixels
 _KNOTS = 16  # of the curve that makes the guide of brightness
 _STEEPEST = 3.0  # how much the parts of that curve may differ from a straight one, either way
 _BANDS = 4  # of the spectrum in a style
@@ -49,6 +49,8 @@ class Grid(nn.Module):
     Args:
         in_channels: 3.
         out_channels: 3.
+        width: Channels of the first convolution; the fourth has four times as many.
+        blocks: Convolutions after those that halve the size, each sees one cell further.
         side: Pixels of the shorter side of what the network sees; larger frames are shrunk to it.
         styles: How many are kept.
         camera: Whether there is one.
@@ -64,22 +66,33 @@ class Grid(nn.Module):
     kept: Tensor
 
     def __init__(
-        self, in_channels: int = 3, out_channels: int = 3, *, side: int = 128, styles: int = 64, camera: bool = True
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        *,
+        width: int = 16,
+        blocks: int = 2,
+        side: int = 128,
+        styles: int = 64,
+        camera: bool = True,
     ) -> None:
         super().__init__()
-        check_counts(**{"generator.options.side": side, "generator.options.styles": styles})
+        counts = {"width": width, "blocks": blocks, "side": side, "styles": styles}
+        check_counts(**{f"generator.options.{name}": count for name, count in counts.items()})
         self.side = max(CELL, side)
-        last = _CHANNELS[-1]
+        channels = [in_channels, *(times * width for times in _WIDTHS)]
+        last = channels[-1]
         self.down = nn.Sequential(
             *(
                 layer
-                for before, after in pairwise([in_channels, *_CHANNELS])
+                for before, after in pairwise(channels)
                 for layer in (nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.2))
             )
         )
-        self.near = nn.Sequential(
-            nn.Conv2d(last, last, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(last, last, 3, padding=1)
-        )
+        further: list[nn.Module] = [nn.Conv2d(last, last, 3, padding=1)]
+        for _ in range(blocks - 1):
+            further += [nn.LeakyReLU(0.2), nn.Conv2d(last, last, 3, padding=1)]
+        self.near = nn.Sequential(*further)
         self.everywhere = nn.Sequential(nn.Linear(last, last), nn.LeakyReLU(0.2), nn.Linear(last, last))
         modulation = nn.Linear(last, 2 * last)
         self.by_style = nn.Sequential(nn.Linear(_STYLE, last), nn.LeakyReLU(0.2), modulation)

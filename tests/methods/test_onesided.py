@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sim2real.errors import SettingsError
-from sim2real.losses import adversarial
+from sim2real.losses import LossInputs, adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks
 from sim2real.methods.onesided import OneSided, _unlikeness
 from sim2real.networks import Ranged, initialise
@@ -55,10 +55,10 @@ def test_what_it_logs_and_that_it_learns_the_colours_of_the_real_side() -> None:
     for step in range(40):
         last = method.step(batches[step % 8]).losses
     assert last["moments"] < 0.5 * first["moments"]
-    network: Any = method.G.network
+    network: Any = method.generators["sim2real"].network
     assert int(network.kept) == 64
     with torch.no_grad():
-        means = method.G.eval()(batches[0].sim).mean((0, 2, 3))
+        means = method.generators["sim2real"].eval()(batches[0].sim).mean((0, 2, 3))
     assert means[0] > 0.2
     assert means[2] < -0.2
 
@@ -68,7 +68,7 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole() -> None:
     for parts in (1, 2):
         method = make(more={"accumulate": parts})
         method.step(batch)
-        found.append(nn.utils.parameters_to_vector(method.G.parameters()).detach())
+        found.append(nn.utils.parameters_to_vector(method.generators["sim2real"].parameters()).detach())
     whole, of_parts = found
     assert torch.allclose(whole, of_parts, atol=2e-4)
 
@@ -102,11 +102,37 @@ def test_guided_pictures_are_what_the_critic_sees_where_they_are_trained() -> No
     ways: tuple[Literal["never", "always"], ...] = ("never", "always")
     for guided in ways:
         method = make(Inventing)
-        method.G.guided = guided
+        method.generators["sim2real"].guided = guided
         batch = Batch(images(1), images(2))
-        made, _ = method._translate(batch, torch.arange(2).numpy().astype("uint64"))
+        made, _ = method._translate(batch, torch.arange(2).numpy().astype("uint64"))["real"]
         seen[guided] = made
         made.sum().backward()
-        assert method.G.network.gain.grad is not None
+        assert method.generators["sim2real"].network.gain.grad is not None
     board = seen["never"] - images(1) * 0.5
     assert (seen["always"] - images(1) * 0.5).abs().mean() < 0.5 * board.abs().mean()
+
+
+def test_the_way_back_is_learnt_by_itself() -> None:
+    batch = Batch(images(1) * 0.3 - 0.4, images(2) * 0.3 + 0.4)
+    method = make(back=True)
+    assert set(method.networks) == {"G_sim2real", "G_real2sim", "D_real", "D_sim"}
+    for _ in range(40):
+        last = method.step(batch).losses
+    assert {"adversarial_sim", "moments_sim", "roughness_sim", "D_sim"} < set(last)
+    with torch.no_grad():
+        assert method.generators["sim2real"].eval()(batch.sim).mean() > batch.sim.mean() + 0.4
+        assert method.generators["real2sim"].eval()(batch.real).mean() < batch.real.mean() - 0.4
+    assert {int(generator.network.kept) for generator in method.generators.values()} == {64}  # type: ignore[arg-type]
+
+
+def test_a_loss_that_needs_the_way_back_asks_for_it() -> None:
+    class Same:
+        needs = ("fake_sim",)
+
+        def __call__(self, given: LossInputs) -> Tensor:
+            return given.fake_sim.mean()
+
+    with pytest.raises(SettingsError, match="say back = true"):
+        make(more={"terms": {"same": (1.0, Same())}})
+    method = make(more={"terms": {"same": (1.0, Same())}}, back=True)
+    assert "same" in method.step(Batch(images(1), images(2))).losses
