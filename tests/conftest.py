@@ -88,6 +88,7 @@ def paint() -> Callable[..., Path]:
 def tiny() -> list[str]:
     """Settings, as of ``--set``, of a training that takes moments."""
     return [
+        "recipe=combined",
         "data.size=[32, 32]",
         "data.workers=0",
         "generator.options.width=4",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.partners import evenly
+from sim2real.evaluation.verdict import FAULTS, GATES
 from sim2real.metrics.edges import compare_edges, find_edges
 from sim2real.metrics.wasserstein import SlicedWasserstein
 from sim2real.stored import Count, fit
@@ -164,6 +165,7 @@ class Standing:
 
 
 _LONGER = "train longer (--resume --steps N)"
+_LOOSER = "lower losses.cycle and losses.identity if they hold it back"
 _COMPARE = "compare both sides: sim2real inspect SIM --against REAL"
 
 
@@ -189,7 +191,7 @@ def _by_score(figures: Mapping[str, float]) -> Standing:
         return Standing("bad", f"harmful: labels are no longer true of the translations ({told})", _COMPARE)
     if change is not None and change < _SAME and score > _NO_NEARER:
         text = f"nothing changed: translations differ from the source by {change:.2f} grey levels ({told})"
-        return Standing("bad", text, f"{_LONGER}, or lower losses.cycle and losses.identity")
+        return Standing("bad", text, f"{_LONGER}, or {_LOOSER}")
     if score > 1:
         return Standing("bad", f"worse than the source as it is ({told})", f"{_LONGER}, or {_COMPARE}")
     if score > _NO_NEARER:
@@ -218,11 +220,16 @@ _ADVICE = {
     ),
     "identity": (
         "the identity wins: translations differ from their inputs by {change:.1f} grey levels and are no nearer to "
-        "real images (score {score:.2f}); lower losses.cycle and losses.identity"
+        f"real images (score {{score:.2f}}); train longer, or {_LOOSER}"
     ),
     "harm": (
         "labels are no longer true of the translations: {new_edges:.0%} of their edges are new, {lost_edges:.0%} of "
-        "the inputs' are lost; give both sides like contents (data.real_exclude and the like) or raise losses.cycle"
+        "the inputs' are lost; give both sides like contents (data.real_exclude and the like), raise losses.cycle, or "
+        "take light and colours alone of what is painted (transfer.name = guided)"
+    ),
+    "artefacts": (
+        "translations show {fault}: train longer, or take light and colours alone of what is painted (transfer.name = "
+        "guided)"
     ),
 }
 
@@ -297,4 +304,6 @@ def _about_translations(judgement: Judgement) -> dict[str, str]:
         "identity": judgement.change < _INERT and judgement.score > _NO_NEARER,
         "harm": judgement.is_harmful,
     }
-    return {kind: _ADVICE[kind].format(**asdict(judgement)) for kind, is_so in signs.items() if is_so}
+    found = {kind: _ADVICE[kind].format(**asdict(judgement)) for kind, is_so in signs.items() if is_so}
+    seen = [fault for name, fault in FAULTS.items() if GATES[name].state(judgement.artefacts.get(name, 0.0)) == "FAIL"]
+    return found | ({"artefacts": _ADVICE["artefacts"].format(fault=" and ".join(seen))} if seen else {})

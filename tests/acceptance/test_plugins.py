@@ -95,7 +95,7 @@ def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, critic: 
         choice = [f"discriminator.name={critic}", 'discriminator.options={"width"=2,"scales"=2}']
     settings = [part for setting in (*sizes, *choice) for part in ("--set", setting)]
     run = tmp_path / "run"
-    options = ["--run", run, "--recipe", "default", "--steps", 2, "--device", "cpu", *settings]
+    options = ["--run", run, "--recipe", "combined", "--steps", 2, "--device", "cpu", *settings]
     succeed(installed("train", tmp_path / "sim", tmp_path / "real", *options))
     assert (run / "sim2real.safetensors").is_file()
     assert f'name = "{critic}"' in (run / "config.toml").read_text()

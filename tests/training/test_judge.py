@@ -240,6 +240,7 @@ def test_a_healthy_training_is_left_in_peace() -> None:
         (replace(FINE, diversity=0.05), ["alike", "collapsed", "[optim]"]),
         (replace(FINE, change=1.2, score=0.99), ["the identity wins", "1.2 grey levels", "losses.cycle"]),
         (replace(FINE, score=12, new_edges=0.31), ["31% of their edges are new", "labels", "losses.cycle"]),
+        (replace(FINE, artefacts={"periodic": 2.5, "halos": 1.0, "rims": 7.0}), ["checkerboards", "rim", "guided"]),
     ],
 )
 def test_what_goes_wrong_is_said_once_until_it_has_ended(judgement: Judgement, words: list[str]) -> None:

@@ -79,7 +79,7 @@ def test_a_training_leaves_all_that_it_should(configure: Configure, tmp_path: Pa
     assert progress[0].epoch == pytest.approx(2 / 7)  # of the larger side, 7 of 9 images
     _, info = load_generator(folder / "sim2real.safetensors")
     generator = RunFolder(folder).read_config().generator
-    assert (info.name, info.recipe, info.options) == (generator.name, "default", generator.options)
+    assert (info.name, info.recipe, info.options) == (generator.name, "combined", generator.options)
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
