@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks import plain
-from benchmarks.common import in_fresh_process, make_parser, print_table, processor
+from benchmarks.common import in_fresh_process, make_parser, peak_memory, print_table, processor
 from sim2real import __version__
 from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert, make_plan
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LARGE = 20_000  # frames of the dataset that the measured ones stand for: about a camera of Virtual KITTI 2
 PLAIN_SHARE = 4  # the plain loop, as slow for any frame, is given one in so many
 PLAIN, CONVERT, BARE, CODECS = "plain", "convert", "bare", "codecs"
+RECIPE_WIDTHS = {"default": 16, "combined": 32, "cyclegan": 64}
 AIMS = "aims: 3 times the plain loop on a CPU with native bf16, 10 times on a GPU; 90 % of the slower of both limits"
 
 
@@ -98,7 +99,7 @@ def engine_settings(record: Record) -> EngineSettings:
 def write_pictures(folder: Path, size: tuple[int, int], number: int) -> Path:
     """Fill a folder with pictures of the format that is its name."""
     encode: Callable[[NDArray[np.uint8]], bytes] = encode_png if folder.name == "png" else encode_jpeg
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for seed in range(number):
         (folder / f"{seed:04d}.{folder.name}").write_bytes(encode(plain.make_picture(size, seed)))
     return folder
@@ -230,6 +231,81 @@ def measure(case: Case, engine: Engine, *, repeats: int) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class Way:
+    """A recipe's generator at work on frames of several sizes.
+
+    Attributes:
+        recipe: Of the recipe.
+        transfer: As of ``sim2real convert --transfer``; None: the plain loop with the same weights.
+        seldom: One frame in so many is enough of it.
+    """
+
+    recipe: str
+    transfer: Literal["direct", "guided"] | None
+    seldom: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.recipe}, {self.transfer or PLAIN}"
+
+
+WAYS = (
+    Way("default", "direct"),
+    Way("combined", "guided"),
+    Way("cyclegan", "guided"),
+    Way("cyclegan", "direct", seldom=8),
+    Way("cyclegan", None, seldom=8),
+)
+SIZES = {(1242, 375): 32, (1920, 1080): 16, (3840, 2160): 8}
+SIZE_AIMS = (
+    "aims on two cores: default 5 at 1920x1080 and 1.2 at 3840x2160, in less than 1 GB above the imports; cyclegan "
+    "guided 20 times its plain loop at 1920x1080"
+)
+
+
+def at_size(way: Way, model: Path, source: Path, out: Path, threads: int) -> tuple[float, float]:
+    """Frames a second from the first to the last, and MB above the imports; for a fresh process."""
+    torch.set_num_threads(threads)
+    pictures = sorted(source.iterdir())[:: way.seldom]
+    held = peak_memory()
+    began = time.perf_counter()
+    if way.transfer is None:
+        out.mkdir()
+        convert_plainly(way.recipe, plain_generator(way.recipe, 64, model), pictures, out)
+        return len(pictures) / (time.perf_counter() - began), peak_memory() - held
+    moments = []
+
+    def note(stage: str, _done: int, _total: int, _limit: str = "") -> None:
+        if stage == "converting":
+            moments.append(time.perf_counter())
+
+    options = ConvertOptions(model=model, transfer=way.transfer, engine="torch", precision="fp32", limit=len(pictures))
+    summary = convert(source, out, options, note)
+    return summary.converted / (moments[-1] - moments[0]), peak_memory() - held
+
+
+def by_size(folder: Path, options: argparse.Namespace) -> None:
+    """Print how many frames a second each way makes of each size, in turns."""
+    sizes = {(128, 64): 8, (96, 96): 8} if options.quick else SIZES
+    rows: dict[str, list[str]] = {}
+    names = dict.fromkeys(way.recipe for way in WAYS)
+    models = {name: write_model(folder / f"{name}.safetensors", name, RECIPE_WIDTHS[name]) for name in names}
+    for size, count in sizes.items():
+        source = write_pictures(folder / "x".join(map(str, size)) / "jpg", size, count)
+        found: dict[Way, list[tuple[float, float]]] = {}
+        for turn in range(options.repeats):
+            for way in WAYS:
+                out = folder / f"out {turn} {way} {size}"
+                job = (way, models[way.recipe], source, out, options.threads)
+                found.setdefault(way, []).append(in_fresh_process(at_size, *job, imports="benchmarks.convert"))
+        for way, results in found.items():
+            speed, most = statistics.median(speed for speed, _ in results), max(memory for _, memory in results)
+            rows.setdefault(str(way), []).append(f"{speed:.3g} ({most:.0f} MB)")
+    print(SIZE_AIMS)
+    columns = ["recipe and transfer", *(f"{width}x{height}" for width, height in sizes)]
+    print_table("Frames a second, end to end, fp32", columns, [[name, *cells] for name, cells in rows.items()])
+
+
 def main() -> None:
     """Measure each recipe on each format, and print the table."""
     parser = make_parser(__doc__, repeats=3)
@@ -239,7 +315,14 @@ def main() -> None:
     parser.add_argument(
         "--compile", choices=("off", "auto"), default="auto", help=f"auto: as for {LARGE:,} frames (%(default)s)"
     )
+    parser.add_argument("--sizes", action="store_true", help="direct and guided transfers by the size of frames alone")
     options = parser.parse_args()
+    if options.sizes:
+        options.repeats = 1 if options.quick else options.repeats
+        print(f"{processor()}, torch {torch.__version__}, {options.threads} threads")
+        with tempfile.TemporaryDirectory(prefix="sim2real-convert-") as place:
+            by_size(Path(place), options)
+        return
     size, width, repeats = ((1242, 375), 64, options.repeats)
     if options.quick:
         size, width, repeats, options.frames, options.compile = (128, 64), 8, 1, 8, "off"

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # before torch is imported, as the command line does: tests share cores
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no time is asserted
 settings.load_profile("house")

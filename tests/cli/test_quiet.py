@@ -1,6 +1,8 @@
 """What libraries warn of does not reach the user, who may ask for it; errors do."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -71,3 +73,15 @@ def test_who_asks_for_warnings_gets_them(noisy: Cli) -> None:
     result = noisy("light", PYTHONWARNINGS="error::UserWarning")
     assert result.returncode == 1
     assert result.stderr.endswith("UserWarning: warned here\n")
+
+
+@pytest.mark.parametrize("wish", [None, "ACTIVE"])
+def test_threads_that_wait_leave_the_cores_to_others_unless_the_user_says_otherwise(wish: str | None) -> None:
+    code = (
+        "import os, sys; sys.argv = ['sim2real', '--version']; from sim2real.cli import main\n"
+        "try: main()\nfinally: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = others | ({"OMP_WAIT_POLICY": wish} if wish else {})
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == f"{wish or 'PASSIVE'} False"
