@@ -1,6 +1,6 @@
 """Draws what rows make of the same simulated images, and what a task network learns from that.
 
-python benchmarks/downstream/picture.py --task signs --rows patch-alone,global-alone,default-tanh-last
+python benchmarks/downstream/picture.py --task signs --rows patch-alone,global-alone,combined-tanh-last
 
 The translations are those that run.py has left in its --work folder.
 """
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--rows", default="patch-alone,global-alone,default-tanh-last", help="(%(default)s)")
+    parser.add_argument("--rows", default="patch-alone,global-alone,combined-tanh-last", help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="whose images are shown (%(default)s)")
     parser.add_argument("--count", type=int, default=10, help="how many of them (%(default)s)")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")

@@ -70,11 +70,11 @@ PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "
 GRID = "grid"
 _TANH = ("generator.options.output=tanh", "losses.cycle=10", "losses.identity=1")
 VARIATIONS: Mapping[str, tuple[str, ...]] = {
-    "default": (),
-    "default-loose": ("losses.cycle=1", "losses.identity=0"),
-    "default-tanh": _TANH,
-    "default-tanh-last": (*_TANH, "checkpoint.use=last"),
-    "default-steady": (
+    "combined": (),
+    "combined-loose": ("losses.cycle=1", "losses.identity=0"),
+    "combined-tanh": _TANH,
+    "combined-tanh-last": (*_TANH, "checkpoint.use=last"),
+    "combined-steady": (
         "losses.cycle=1",
         "losses.identity=0",
         "losses.adversarial=hinge",
@@ -83,7 +83,7 @@ VARIATIONS: Mapping[str, tuple[str, ...]] = {
         "critic.augment_target=0.6",
     ),
 }
-COMBINED = "default-tanh-last"
+COMBINED = "combined-tanh-last"
 CRITICS: Mapping[str, tuple[str, ...]] = {
     f"{critic}-alone": (*VARIATIONS[COMBINED], f"discriminator.name={critic}", "discriminator.options.width=32")
     for critic in ("patch", "global")
@@ -102,7 +102,7 @@ def known_rows() -> Mapping[str, Row]:
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
         **{name: Row(name) for name in (*PUBLISHED, GRID)},
-        **{name: Row("default", sets) for name, sets in {**CRITICS, **VARIATIONS}.items()},
+        **{name: Row("combined", sets) for name, sets in {**CRITICS, **VARIATIONS}.items()},
     }
     rows: dict[str, Row] = {}
     for name, row in plain.items():
