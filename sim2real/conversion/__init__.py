@@ -9,7 +9,8 @@ choices.py   what the user left open: engine, precision, tiles ...
 trial.py     engines tried on a frame
 inference.py the generator at work, and what is done when memory falls short
 inputs.py    labels that the generator sees: are they there, what are they, did they change?
-sequences.py frames that are translated in order, since the generator looks at several
+sequences.py frames that depend on others of their sequence: which, in which order
+windows.py   frames whose grids are averaged over their neighbours
 glimpse.py   single frames, translated as in a conversion
 forecast.py  how long will it take?
 identity.py  is it the conversion that was begun?
