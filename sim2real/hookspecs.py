@@ -54,7 +54,7 @@ def register_generators(register: Register) -> None:
     - ``exportable = False``: no graph of it can be written or compiled, and it cannot be run in tiles.
     - ``whole = True``: it shrinks pictures before it looks at them, and is never run in tiles.
     - ``by_grids = True``: it paints by bilateral grids and offers both halves of that, ``grids(images, seeds)``,
-      (N, 12, D, h, w), and ``apply_grids(images, grids, seeds)``: those of a sequence's neighbouring frames are averaged.
+      (N, 12, D, h, w), and ``apply_grids(images, grids, seeds)``; of neighbouring frames they are averaged.
     - ``cpu_only = True``: it works on the CPU, whatever the device; several threads may call it at once.
     - ``inputs = ("depth", ...)``: kinds of labels that it sees. Its forward takes ``inputs``, a mapping that has a
       tensor of each, (N, ...) on the pixels of the images; ``sim2real.datasets.inputs`` has the kinds and their forms.

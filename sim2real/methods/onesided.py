@@ -52,6 +52,7 @@ class OneSided(Method):
         roughness: Weight of what a generator that paints says of how rough it does.
         unevenness: Weight of how much what is done to images changes from place to place where they do not, see
             :func:`sim2real.networks.statistics.unevenness`.
+        inversion: Weight of how far a generator that paints makes the brighter the darker.
         overshoot: Weight of how far pictures are out of [-1, 1].
         discriminator_loss_scale: Factor of the critics' losses.
         back: Whether real pictures are made simulated ones, too, by a generator and against a critic of their own.
@@ -71,13 +72,14 @@ class OneSided(Method):
         spectrum: float = 0.1,
         roughness: float = 0.01,
         unevenness: float = 20.0,
+        inversion: float = 10.0,
         overshoot: float = 0.5,
         discriminator_loss_scale: float = 1.0,
         back: bool = False,
     ) -> None:
         super().__init__(settings)
         self.weights = {"moments": moments, "spectrum": spectrum, "overshoot": overshoot}
-        self.weights |= {"roughness": roughness, "unevenness": unevenness}
+        self.weights |= {"roughness": roughness, "unevenness": unevenness, "inversion": inversion}
         for name, weight in {**self.weights, "discriminator_loss_scale": discriminator_loss_scale}.items():
             if not isinstance(weight, int | float) or weight < 0:
                 raise SettingsError(f"method.options.{name} = {weight!r} must be a number of at least 0")
@@ -103,7 +105,7 @@ class OneSided(Method):
         """Update the critics and the generators once.
 
         It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, of a
-        generator that paints ``"roughness"``, and the other terms, ``"D_real"``, and of the critic what CycleGAN logs
+        generator that paints ``"roughness"`` and ``"inversion"``, and the other terms, ``"D_real"``, and of the critic what CycleGAN logs
         of its critics; of the way back the same with ``_sim`` at the end, ``"adversarial_sim"``, ``"moments_sim"``.
         """
         parts = batch.split(self.settings.accumulate)

@@ -56,6 +56,18 @@ def identity_grid(count: int, height: int, width: int, *, like: Tensor) -> Tenso
     return _as_grid(torch.eye(4, 3, dtype=like.dtype, device=like.device).expand(count, LEVELS, height, width, 4, 3))
 
 
+def inversion(grid: Tensor) -> Tensor:
+    """How far grids (N, 12, D, h, w) make what is brighter darker than what is not, of a range of 1; a scalar.
+
+    The mean fall, from level to level of each cell, of the brightness that greys of these levels get: 0 where the order
+    of greys stays as it is.
+    """
+    greys = torch.linspace(0, 1, grid.shape[2], dtype=grid.dtype, device=grid.device)[:, None, None]
+    by_output = grid.unflatten(1, (3, 4))
+    tones = luma(by_output[:, :, :3].sum(2) * greys + by_output[:, :, 3])
+    return (-tones.diff(dim=1)).relu().mean()
+
+
 def cells_of(height: int, width: int) -> tuple[int, int]:
     """How many cells a picture of this size has down and across."""
     return max(1, round(height / CELL)), max(1, round(width / CELL))

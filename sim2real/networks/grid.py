@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.onnx.operators import shape_as_tensor
 
-from sim2real.networks.bilateral import CELL, LEVELS, identity_grid, luma, shrink, slice_grid
+from sim2real.networks.bilateral import CELL, LEVELS, identity_grid, inversion, luma, shrink, slice_grid
 from sim2real.networks.blocks import check_counts, initialise_without_norms
 from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
 
@@ -138,7 +138,8 @@ class Grid(nn.Module):
 
         Returns:
             (N, 3, H, W), about in [-1, 1]; and scalars: ``roughness``, the mean difference between transforms of cells
-            side by side, and ``unevenness`` as of :func:`sim2real.networks.statistics.unevenness`, before the camera.
+            side by side, ``inversion`` as of :func:`sim2real.networks.bilateral.inversion`, and ``unevenness`` as of
+            :func:`sim2real.networks.statistics.unevenness`, before the camera.
         """
         values = images.float() / 2 + 0.5
         with torch.autocast(images.device.type, enabled=False):
@@ -147,7 +148,8 @@ class Grid(nn.Module):
             made = self._taken(lit, seeds)
             steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
             roughness = torch.stack([grid.new_zeros(()), *steps]).sum()
-            return 2 * made - 1, {"roughness": roughness, "unevenness": unevenness(values, lit)}
+            terms = {"roughness": roughness, "inversion": inversion(grid), "unevenness": unevenness(values, lit)}
+            return 2 * made - 1, terms
 
     def _taken(self, lit: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
         """Images in [0, 1] through the camera."""

@@ -51,7 +51,16 @@ def test_what_it_logs_and_that_it_learns_the_colours_of_the_real_side() -> None:
         for seed in range(8)
     ]
     first = method.step(batches[0]).losses
-    assert set(first) == {"adversarial_real", "moments", "spectrum", "overshoot", "roughness", "unevenness", "D_real"}
+    assert set(first) == {
+        "adversarial_real",
+        "moments",
+        "spectrum",
+        "overshoot",
+        "roughness",
+        "unevenness",
+        "inversion",
+        "D_real",
+    }
     for step in range(40):
         last = method.step(batches[step % 8]).losses
     assert last["moments"] < 0.5 * first["moments"]

@@ -20,6 +20,7 @@ from sim2real.networks.bilateral import (
     fit_grid,
     guided_images,
     identity_grid,
+    inversion,
     luma,
     slice_grid,
     slice_pictures,
@@ -217,3 +218,12 @@ def test_gradients_reach_both_pictures() -> None:
     for each in (images, made):
         assert each.grad is not None
         assert each.grad.abs().sum() > 0
+
+
+def test_what_turns_the_order_of_greys_round_is_told() -> None:
+    grid = identity_grid(1, 2, 3, like=torch.zeros(()))
+    assert inversion(grid) == 0
+    assert inversion(grid * 0.3 + 0.1 * (torch.arange(12) % 4 == 3)[:, None, None, None]) == 0  # darker, and a haze
+    darker = grid.clone()
+    darker[:, :, -1] *= 0.5  # of white 0.5 becomes, of the grey below 6 / 7
+    assert float(inversion(darker)) == pytest.approx((6 / 7 - 0.5) / 7, abs=1e-5)
