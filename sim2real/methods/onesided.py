@@ -105,8 +105,8 @@ class OneSided(Method):
         """Update the critics and the generators once.
 
         It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, of a
-        generator that paints ``"roughness"`` and ``"inversion"``, and the other terms, ``"D_real"``, and of the critic what CycleGAN logs
-        of its critics; of the way back the same with ``_sim`` at the end, ``"adversarial_sim"``, ``"moments_sim"``.
+        generator that paints ``"roughness"`` and ``"inversion"``, and the other terms, ``"D_real"``, and of the critic
+        what CycleGAN logs of its critics; of the way back the same with ``_sim`` at the end, ``"adversarial_sim"``.
         """
         parts = batch.split(self.settings.accumulate)
         seeds = [self.seeds.draw(len(part.sim)) for part in parts]
