@@ -21,16 +21,20 @@ sim = "sim"  # a toy town with the labels of Virtual KITTI 2
 real = "real"  # other streets of the same town as a camera would see them; no labels
 run = "runs/demo"
 seed = {seed}
+ema = 0.98  # of hundreds of steps, not of thousands
 
 [data]
-size = [192, 96]
-load_size = [192, 96]  # a window of the frame at a height of 96
+size = [208, 64]  # whole frames, at half their size
+load_size = [208, 64]
 workers = 1
 validation = 0.17  # of 48 frames of each side 8 are held out: fewer tell too little
 
 # Small enough for a CPU and minutes.
 [generator.options]
-side = 96
+side = 64
+
+[method.options]
+unevenness = 60.0  # a few dozen frames tell little of single things: what is done to them is held even
 
 [train]
 steps = {steps}  # {why}
