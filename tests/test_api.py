@@ -17,13 +17,15 @@ from sim2real.training import Progress
 ROOT = Path(__file__).parents[1]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 SMALL: dict[str, Any] = {
-    "data": {"size": (64, 64), "workers": 0},
+    "data": {"size": (64, 64), "load_size": (64, 64), "batch_size": 2, "workers": 0},
     "generator.options": {"width": 2, "blocks": 1},
     "discriminator": {"options": {"width": 2}},
     "log.every": 1,
 }
 SETS = [
     "data.size=[64,64]",
+    "data.load_size=[64,64]",
+    "data.batch_size=2",
     "data.workers=0",
     "generator.options.width=2",
     "generator.options.blocks=1",

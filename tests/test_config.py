@@ -64,7 +64,7 @@ def test_every_recipe_is_valid_and_survives_being_written_down(recipe: str) -> N
 
 
 def test_each_layer_goes_over_the_one_before() -> None:
-    assert resolve().data.batch_size == 1
+    assert resolve().data.batch_size == 4
     assert resolve(file={"data": {"batch_size": 2}}).data.batch_size == 2
     assert resolve(file={"data": {"batch_size": 2}}, sets=["data.batch_size=3"]).data.batch_size == 3
     assert resolve(sets=["seed=3"], file={"seed": 2}, seed=4).seed == 4
@@ -189,8 +189,8 @@ def test_the_real_side_is_one_place_or_several() -> None:
 
 
 def test_another_component_drops_the_options_of_the_one_it_replaces() -> None:
-    assert resolve(sets=["discriminator.name=global"]).discriminator.options == {}
-    assert resolve(sets=["discriminator.name=combined"]).discriminator.options == {"width": 32}
+    assert resolve("combined", sets=["discriminator.name=global"]).discriminator.options == {}
+    assert resolve("combined", sets=["discriminator.name=combined"]).discriminator.options == {"width": 32}
     other = resolve(sets=["discriminator.name=patch", "discriminator.options.width=16"])
     assert other.discriminator.options == {"width": 16}
     together = resolve("cyclegan", file={"generator": {"name": "encoder-decoder", "options": {"width": 8}}})

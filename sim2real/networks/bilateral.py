@@ -11,6 +11,7 @@ in the middle of its h-th part of the height.
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -30,6 +31,11 @@ _STRIP = 32  # rows that are sliced together: what they need stays in a processo
 _RIDGE = 0.02  # of the mean number of pixels in a cell
 _DOUBT = 1500.0  # what is added to that, times the square of the variance that a cell's own transform does not explain
 _BLURS = ((8, 3), (3, 2), (1, 1), (0, 0))  # passes over space and over levels, the coarsest first
+
+
+def exact(images: Tensor) -> AbstractContextManager[object]:
+    """The context in which nothing is computed in less than 32 bits."""
+    return nullcontext() if images.is_meta else torch.autocast(images.device.type, enabled=False)
 
 
 def luma(images: Tensor) -> Tensor:
@@ -114,7 +120,7 @@ def guided_images(images: Tensor, made: Tensor) -> Tensor:
     Returns:
         Likewise.
     """
-    with torch.autocast(images.device.type, enabled=False):
+    with exact(images):
         values, target = images.float() / 2 + 0.5, made.float() / 2 + 0.5
         scale = min(1.0, FITTED / max(values.shape[2:]))
         size = [max(1, round(side * scale)) for side in values.shape[2:]]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.onnx.operators import shape_as_tensor
 
-from sim2real.networks.bilateral import CELL, LEVELS, identity_grid, inversion, luma, shrink, slice_grid
+from sim2real.networks.bilateral import CELL, LEVELS, exact, identity_grid, inversion, luma, shrink, slice_grid
 from sim2real.networks.blocks import check_counts, initialise_without_norms
 from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
 
@@ -116,12 +116,12 @@ class Grid(nn.Module):
 
     def grids(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What becomes of images (N, 3, H, W) in [-1, 1], by place and brightness: (N, 12, D, h, w)."""
-        with torch.autocast(images.device.type, enabled=False):
+        with exact(images):
             return self.grid_of(images.float() / 2 + 0.5, self.drawn(len(images), seeds))
 
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What such grids make of images, seen through the camera: of the same shape and range."""
-        with torch.autocast(images.device.type, enabled=False):
+        with exact(images):
             values = images.float() / 2 + 0.5
             made = self._taken(slice_grid(grids, self.guide_of(values), values), seeds)
             return (2 * made - 1).clamp(-1, 1)
@@ -142,7 +142,7 @@ class Grid(nn.Module):
             :func:`sim2real.networks.statistics.unevenness`, before the camera.
         """
         values = images.float() / 2 + 0.5
-        with torch.autocast(images.device.type, enabled=False):
+        with exact(images):
             grid = self.grid_of(values, styles)
             lit = slice_grid(grid, self.guide_of(values), values)
             made = self._taken(lit, seeds)
@@ -195,14 +195,19 @@ class Grid(nn.Module):
     @torch.no_grad()
     def keep(self, styles: Tensor) -> None:
         """Keep styles (N, S) with the weights while there is room."""
-        first = int(self.kept)
+        first = self._count
         new = styles[: len(self.styles) - first]
         self.styles[first : first + len(new)] = (new * _FIXED).round().to(torch.int32)
         self.kept += len(new)
 
+    @property
+    def _count(self) -> int:
+        """How many styles are kept; all there may be where tensors have no contents."""
+        return len(self.styles) if self.kept.is_meta else int(self.kept)
+
     def drawn(self, count: int, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """Styles of those that are kept, by seeds; their mean without; (N, S)."""
-        kept = self.styles[: max(1, int(self.kept))].float() / _FIXED
+        kept = self.styles[: max(1, self._count)].float() / _FIXED
         if seeds is None:
             return kept.mean(0, keepdim=True).expand(count, -1)
         return kept[torch.from_numpy((seeds >> np.uint64(32)) % np.uint64(len(kept))).long().to(kept.device)]

@@ -15,7 +15,7 @@ from sim2real.report.plots import Curve, Plot
 from sim2real.report.run import Run
 from sim2real.report.settings import flat, grouped, shown
 from sim2real.stored import Positive, Size
-from sim2real.training.judge import Standing, standing
+from sim2real.training.judge import Levers, Standing, standing
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
 
 _SAMPLES = 16
@@ -72,7 +72,8 @@ def run_page(run: Run) -> Page:
 def standing_of(run: Run) -> Standing:
     """What the generators that a run gives have come to."""
     used, _ = _used(run)
-    return standing(next((record for record in reversed(run.records) if record["step"] == used), {}))
+    figures: dict[str, float] = next((record for record in reversed(run.records) if record["step"] == used), {})
+    return standing(figures, Levers.of_losses(run.losses()))
 
 
 def _state(run: Run) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
 from sim2real.stored import Count, Positive, fit
 from sim2real.training.choice import Choice
-from sim2real.training.judge import CHOICE, Image, Judge, Watch
+from sim2real.training.judge import CHOICE, Image, Judge, Levers, Watch
 from sim2real.training.samples import HeldOut, Shown, as_pixels, evaluating
 
 _LOSS_BATCHES = 8
@@ -47,18 +47,21 @@ class Evaluation:
         count: How many of each domain are looked at.
         seed: Decides what is sampled of them.
         score: The figure that checkpoints are chosen by, see ``Choice``; empty: the judge's score.
+        levers: What advice may name; None: all that there may be.
 
     Attributes:
         best: Score and step of the best evaluation, the earliest of equals; None before the first.
         newest: Step of the newest evaluation.
     """
 
-    def __init__(self, held_out: HeldOut, *, count: int, seed: int, score: str = "") -> None:
+    def __init__(
+        self, held_out: HeldOut, *, count: int, seed: int, score: str = "", levers: Levers | None = None
+    ) -> None:
         self.held_out = held_out
         self.count = count
         self.seed = seed
         self.score = score
-        self.watch = Watch()
+        self.watch = Watch(levers or Levers())
         self.best: tuple[float, int] | None = None
         self.newest = 0
 

@@ -1,7 +1,7 @@
 """Is a training on its way? How real its pictures look, what became of their content, and what to say of it."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -164,15 +164,62 @@ class Standing:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Levers:
+    """What advice may name: what a training has, and has not done already.
+
+    Attributes:
+        terms: Of ``losses.cycle`` and ``losses.identity``, which hold a generator back, those that are more than 0.
+        spectral_norm: Critics have none yet.
+        guided: The generator paints pixels, some of which ``transfer.name = guided`` would leave out.
+    """
+
+    terms: tuple[str, ...] = ("losses.cycle", "losses.identity")
+    spectral_norm: bool = True
+    guided: bool = True
+
+    @classmethod
+    def of_losses(cls, names: Iterable[str], *, spectral_norm: bool = True, guided: bool = True) -> "Levers":
+        """Those of a training that computes losses of these names."""
+        terms = tuple(f"losses.{name}" for name in ("cycle", "identity") if name in {*names})
+        return cls(terms, spectral_norm=spectral_norm, guided=guided)
+
+    def words(self) -> dict[str, str]:
+        """What sentences leave open."""
+        has_cycle, painted = "losses.cycle" in self.terms, [_GUIDED] * self.guided
+        norm = ["critic.spectral_norm = true"] * self.spectral_norm
+        it = "they hold" if len(self.terms) > 1 else "it holds"
+        return {
+            "looser": f"lower {' and '.join(self.terms)} if {it} it back" if self.terms else _COMPARE,
+            "calmer": _either("lower rates in [optim]", *norm, *["a larger losses.cycle"] * has_cycle),
+            "weaker": _either("critic.r1 = 1", *norm, "critic.augment"),
+            "truer": _either(_LIKE, *["raise losses.cycle"] * has_cycle, *painted),
+            "cleaner": _either("train longer", *(painted or [_COMPARE])),
+        }
+
+
+def _either(*ways: str) -> str:
+    """a, b, or c."""
+    return ", or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
+
+
 _LONGER = "train longer (--resume --steps N)"
-_LOOSER = "lower losses.cycle and losses.identity if they hold it back"
+_LIKE = "give both sides like contents (data.real_exclude and the like)"
+_GUIDED = "take light and colours alone of what is painted (transfer.name = guided)"
 _COMPARE = "compare both sides: sim2real inspect SIM --against REAL"
 
+_ALL = Levers()
 
-def standing(figures: Mapping[str, float]) -> Standing:
-    """How a training stands by the figures of the step whose generators it gives, named as in ``Judgement.record``."""
-    found, images = _by_score(figures), figures.get("evaluation/images", FEWEST_HELD_OUT)  # older runs do not tell
-    if images >= FEWEST_HELD_OUT:
+
+def standing(figures: Mapping[str, float], levers: Levers = _ALL) -> Standing:
+    """How a training stands.
+
+    Args:
+        figures: Of the step whose generators it gives, named as in ``Judgement.record``.
+        levers: What advice may name.
+    """
+    found, images = _by_score(figures, levers), figures.get("evaluation/images", FEWEST_HELD_OUT)
+    if images >= FEWEST_HELD_OUT:  # as where older runs do not tell
         return found
     text, bracket, told = found.text.partition(" (")
     few = f"judged on {images:.0f} held-out image{'s' * (images != 1)}, too few to be sure"
@@ -182,7 +229,7 @@ def standing(figures: Mapping[str, float]) -> Standing:
     return Standing("open" if found.state == "good" else found.state, f"{text}, {few}{bracket}{told}", advice)
 
 
-def _by_score(figures: Mapping[str, float]) -> Standing:
+def _by_score(figures: Mapping[str, float], levers: Levers) -> Standing:
     score, change = (figures.get(f"evaluation/{name}") for name in ("score", "change"))
     if score is None:
         return Standing("open", "not evaluated on held-out images", "see data.validation, or evaluate a conversion")
@@ -191,7 +238,7 @@ def _by_score(figures: Mapping[str, float]) -> Standing:
         return Standing("bad", f"harmful: labels are no longer true of the translations ({told})", _COMPARE)
     if change is not None and change < _SAME and score > _NO_NEARER:
         text = f"nothing changed: translations differ from the source by {change:.2f} grey levels ({told})"
-        return Standing("bad", text, f"{_LONGER}, or {_LOOSER}")
+        return Standing("bad", text, f"{_LONGER}, or {levers.words()['looser']}")
     if score > 1:
         return Standing("bad", f"worse than the source as it is ({told})", f"{_LONGER}, or {_COMPARE}")
     if score > _NO_NEARER:
@@ -209,35 +256,36 @@ _INERT = 3.0  # grey levels
 _ADVICE = {
     "collapse": (
         "the translations are alike whatever the input ({diversity:.2f} of its diversity): the generator has "
-        "collapsed; begin anew with lower rates in [optim], critic.spectral_norm = true or a larger losses.cycle"
+        "collapsed; begin anew with {calmer}"
     ),
     "divergence": (
         "{critic} loses more and more ({loss:.3g}): the training diverges; lower the rates in [optim] or set optim.clip"
     ),
     "victory": (
         "{critic} has won, its loss is {loss:.3g}: a generator learns little from it; lower optim.discriminator_lr, "
-        "or set critic.r1, critic.spectral_norm or critic.augment"
+        "or set {weaker}"
     ),
     "identity": (
         "the identity wins: translations differ from their inputs by {change:.1f} grey levels and are no nearer to "
-        f"real images (score {{score:.2f}}); train longer, or {_LOOSER}"
+        "real images (score {score:.2f}); train longer, or {looser}"
     ),
     "harm": (
         "labels are no longer true of the translations: {new_edges:.0%} of their edges are new, {lost_edges:.0%} of "
-        "the inputs' are lost; give both sides like contents (data.real_exclude and the like), raise losses.cycle, or "
-        "take light and colours alone of what is painted (transfer.name = guided)"
+        "the inputs' are lost; {truer}"
     ),
-    "artefacts": (
-        "translations show {fault}: train longer, or take light and colours alone of what is painted (transfer.name = "
-        "guided)"
-    ),
+    "artefacts": "translations show {fault}: {cleaner}",
 }
 
 
 class Watch:
-    """Notices what goes wrong in a training, and says so once each time that it begins."""
+    """Notices what goes wrong in a training, and says so once each time that it begins.
 
-    def __init__(self) -> None:
+    Args:
+        levers: What advice may name.
+    """
+
+    def __init__(self, levers: Levers = _ALL) -> None:
+        self._words = levers.words()
         self._said: set[str] = set()
         self._runs: dict[str, int] = {}
         self._first: dict[str, float] = {}
@@ -257,7 +305,7 @@ class Watch:
         """
         found = dict(self._about_critics(losses))
         if step >= _LATE * total:
-            found |= _about_translations(judgement)
+            found |= self._about_translations(judgement)
         sentences = [sentence for kind, sentence in found.items() if kind not in self._said]
         self._said = set(found)
         return sentences
@@ -274,7 +322,17 @@ class Watch:
                 kind = f"{fault} of {critic}"
                 self._runs[kind] = self._runs.get(kind, 0) + 1 if is_so else 0
                 if self._runs[kind] >= _LONG:
-                    yield kind, _ADVICE[fault].format(critic=critic, loss=loss)
+                    yield kind, _ADVICE[fault].format(critic=critic, loss=loss, **self._words)
+
+    def _about_translations(self, judgement: Judgement) -> dict[str, str]:
+        signs = {
+            "collapse": judgement.diversity < _ALIKE,
+            "identity": judgement.change < _INERT and judgement.score > _NO_NEARER,
+            "harm": judgement.is_harmful,
+            "artefacts": bool(faults := _faults(judgement)),
+        }
+        known = {**asdict(judgement), **self._words, "fault": " and ".join(faults)}
+        return {kind: _ADVICE[kind].format(**known) for kind, is_so in signs.items() if is_so}
 
     def state_dict(self) -> dict[str, Any]:
         """What has been seen and said, as plain values."""
@@ -298,12 +356,7 @@ class _Seen:
     last: dict[str, float]
 
 
-def _about_translations(judgement: Judgement) -> dict[str, str]:
-    signs = {
-        "collapse": judgement.diversity < _ALIKE,
-        "identity": judgement.change < _INERT and judgement.score > _NO_NEARER,
-        "harm": judgement.is_harmful,
-    }
-    found = {kind: _ADVICE[kind].format(**asdict(judgement)) for kind, is_so in signs.items() if is_so}
-    seen = [fault for name, fault in FAULTS.items() if GATES[name].state(judgement.artefacts.get(name, 0.0)) == "FAIL"]
-    return found | ({"artefacts": _ADVICE["artefacts"].format(fault=" and ".join(seen))} if seen else {})
+def _faults(judgement: Judgement) -> list[str]:
+    """What a person sees at once."""
+    found = judgement.artefacts
+    return [fault for name, fault in FAULTS.items() if GATES[name].state(found.get(name, 0.0)) == "FAIL"]

@@ -27,7 +27,7 @@ from sim2real.training.domains import find_classes, open_domains
 from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.events import Note, Progress
 from sim2real.training.foresight import foreseen_wants, require_memory
-from sim2real.training.judge import Standing, standing
+from sim2real.training.judge import Levers, Standing, standing
 from sim2real.training.keeper import Keeper, Own, Shared
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
@@ -117,7 +117,9 @@ class Trainer:
         augment = build_augment(config)
         self.held_out = HeldOut(self.sim, self.real, augment, self.device, wants=self.wants, vocabulary=self.vocabulary)
         evaluate = config.evaluate
-        self.evaluation = Evaluation(self.held_out, count=evaluate.count, seed=config.seed, score=evaluate.score)
+        self.evaluation = Evaluation(
+            self.held_out, count=evaluate.count, seed=config.seed, score=evaluate.score, levers=self._levers
+        )
         self.processes.on_first(self.evaluation.check)
         self.stopped = 0
         self._meter = Meter()
@@ -371,7 +373,18 @@ class Trainer:
     @property
     def standing(self) -> Standing:
         """What the training has come to."""
-        return standing(self.run.logged(self.used_step))
+        return standing(self.run.logged(self.used_step), self._levers)
+
+    @property
+    def _levers(self) -> Levers:
+        reads = self.method.reads
+        terms = self.method.settings.terms if reads is None or "losses" in reads else ()
+        paints = not getattr(self.method.generators["sim2real"].network, "by_grids", False)
+        return Levers.of_losses(
+            terms,
+            spectral_norm=not self.config.critic.spectral_norm,
+            guided=paints and self.config.transfer.name != "guided",
+        )
 
     @property
     def _cache(self) -> Path:

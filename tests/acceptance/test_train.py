@@ -276,13 +276,81 @@ def test_third_party_parts_train_and_a_loss_that_breaks_ends_the_run(
     assert not (tmp_path / "run" / "sim2real.safetensors").exists()
 
 
+# ----------------------------------------------------------------------------------------------------- the default
+
+NEWCOMERS = {
+    "data.size": [48, 32],
+    "data.load_size": [48, 32],
+    "data.workers": 0,
+    "generator.options.width": 4,
+    "discriminator.options.width": 4,
+    "optim.generator_lr": 1e-2,
+    "train.steps": 6,
+    "log.every": 1,
+    "checkpoint.every": 3,
+    "precision": "fp32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def newcomer(sim2real: Run, paint: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``sim``, whose frames have labels, ``real``, and what they train where no recipe is named."""
+    paint(tmp_path / "sim", 6, size=(48, 32), seed=1)
+    paint(tmp_path / "real", 6, size=(64, 40), seed=2)
+    (tmp_path / "sim" / "labels.txt").write_text("0000 car 1 2 3 4\n")
+    monkeypatch.chdir(tmp_path)
+    sets = flags([f"{key}={json.dumps(value)}" for key, value in NEWCOMERS.items()])
+    code, _, said = sim2real("train", "sim", "real", *sets)
+    assert code == 0, said
+    assert not [setting for setting in ("losses.cycle", "losses.identity", "guided") if setting in said]
+    return tmp_path
+
+
+def test_a_training_by_default_converts_both_ways(sim2real: Run, newcomer: Path) -> None:
+    import cv2
+    import numpy as np
+
+    for source, way in (("sim", "sim2real"), ("real", "real2sim")):
+        code, _, said = sim2real("convert", source, way, "--model", "runs/default", "--direction", way)
+        assert code == 0, said
+        assert sim2real("verify", way)[0] == 0
+        for path in (newcomer / source).glob("*.png"):
+            before, after = (cv2.imread(str(newcomer / folder / path.name)) for folder in (source, way))
+            assert before is not None
+            assert after is not None
+            assert before.shape == after.shape
+            assert np.abs(before.astype(int) - after).mean() > 0.5
+    assert (newcomer / "sim2real/labels.txt").read_bytes() == (newcomer / "sim/labels.txt").read_bytes()
+
+
+def test_a_training_by_default_is_resumed_to_the_same_bytes(sim2real: Run, newcomer: Path) -> None:
+    from sim2real.api import train as begin
+
+    stops = iter([False, False, False, True])
+    halted = begin("sim", "real", run="part", settings=NEWCOMERS, stop=lambda: next(stops))
+    assert 0 < halted.step < 6
+    code, _, said = sim2real("train", "--resume", "--run", "part")
+    assert code == 0, said
+    assert generators(newcomer / "part") == generators(newcomer / "runs/default")
+
+
 # --------------------------------------------------------------------------------------------------------- recipes
 
 
 def test_recipes_are_listed(sim2real: Run) -> None:
     code, out, _ = sim2real("recipes")
     assert code == 0
-    for name in ("default", "vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan"):
+    for name in (
+        "default",
+        "grid",
+        "combined",
+        "vkitti2kitti",
+        "monet2photo",
+        "resnet9-sigmoid",
+        "cyclegan-256",
+        "cyclegan",
+    ):
         assert re.search(rf"^{name} +\w", out, re.MULTILINE)
     listed = json.loads(sim2real("recipes", "--json")[1])
     assert listed[0]["name"] == "default"
@@ -290,7 +358,11 @@ def test_recipes_are_listed(sim2real: Run) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "generator", "discriminator"),
-    [("vkitti2kitti", 5_773_312, 2_760_192 + 5_966_977), ("monet2photo", 8_402_176, 2_765_568)],
+    [
+        ("default", 144_326, 694_241),
+        ("vkitti2kitti", 5_773_312, 2_760_192 + 5_966_977),
+        ("monet2photo", 8_402_176, 2_765_568),
+    ],
 )
 def test_a_recipe_shows_its_settings_and_networks(
     sim2real: Run, recipe: str, generator: int, discriminator: int
@@ -310,23 +382,28 @@ def test_a_recipe_shows_its_settings_and_networks(
     )
 
 
-def test_what_a_recipe_says_of_its_use_is_shown_and_what_it_advises_is_accepted(sim2real: Run) -> None:
-    from sim2real.config import resolve
-    from sim2real.training.setup import build_discriminator, build_generator
+@pytest.mark.parametrize(("recipe", "least"), [("default", 11), ("grid", 2), ("combined", 21)])
+def test_what_a_recipe_says_of_its_use_is_shown_and_what_it_advises_is_accepted(
+    sim2real: Run, recipe: str, least: int
+) -> None:
+    import torch
 
-    shown = sim2real("recipes", "default")[1]
+    from sim2real.config import resolve
+    from sim2real.training.setup import build_method
+
+    shown = sim2real("recipes", recipe)[1]
     said = "\n".join(line for line in shown.splitlines() if line.startswith("#"))
     advised = re.findall(r"\b([a-z_]+(?:\.[a-z_0-9]+)*=\S*[\w\]])", said)
-    assert len(advised) > 20
+    assert len(advised) >= least
     for setting in advised:
-        config = resolve("default", sets=['critic.augment=["color"]', setting, "data.batch_size=2"])
-        build_generator(config)
-        build_discriminator(config)
+        config = resolve(recipe, sets=['critic.augment=["color"]', "data.batch_size=2", "compile=false", setting])
+        with torch.device("meta"):
+            build_method(config, "cpu", "fp32")
 
 
 def test_a_recipe_can_be_shown_with_other_settings(sim2real: Run) -> None:
     sets = flags(["discriminator.name=patchgan70", "data.size=[64, 64]"])
-    networks = json.loads(sim2real("recipes", "default", "--json", *sets)[1])["networks"]
+    networks = json.loads(sim2real("recipes", "combined", "--json", *sets)[1])["networks"]
     assert networks["D_sim"]["parameters"] == 2_764_737
 
 

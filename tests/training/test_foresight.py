@@ -43,7 +43,14 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda size: monkeypatch.setattr(foresight, "free_memory", lambda _device: size)
 
 
-@pytest.mark.parametrize("sets", [["ema=0.9"], ["critic.r1=1", "critic.lecam=0.1", "losses.identity=1", "pool=0"]])
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["ema=0.9"],
+        ["critic.r1=1", "critic.lecam=0.1", "losses.identity=1", "pool=0"],
+        ["recipe=default", "discriminator.name=patchgan70", "discriminator.options.width=4"],
+    ],
+)
 def test_what_is_foreseen_is_what_tensors_take(tiny: list[str], sets: list[str]) -> None:
     config = small(tiny, "data.batch_size=2", "compile=false", *sets)
     need = foresight.foresee(config)

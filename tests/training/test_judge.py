@@ -24,7 +24,7 @@ from benchmarks.judge import (
     render_town,
 )
 from sim2real.config import Config
-from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Watch, _score, standing
+from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Levers, Watch, _score, standing
 
 FINE = Judgement(
     score=0.6,
@@ -298,10 +298,29 @@ def test_a_resumed_watch_says_the_same(stop: int) -> None:
 
 
 def test_advice_names_settings_that_there_are() -> None:
-    named = [name for advice in _ADVICE.values() for name in re.findall(r"\b\w+\.[a-z]\w+", advice)]
+    texts = [*_ADVICE.values(), *Levers().words().values()]
+    named = [name for advice in texts for name in re.findall(r"\b\w+\.[a-z]\w+", advice)]
     assert len(named) > 5
     settings = Config().model_dump()
     assert [name for name in named if name.split(".")[1] not in settings[name.split(".")[0]]] == []
+
+
+def test_advice_names_nothing_that_a_training_has_not_or_has_done_already() -> None:
+    worst = replace(FINE, diversity=0.05, change=1.2, score=12.0, artefacts={"periodic": 9.0, "halos": 9.0})
+    losses = {"D_real": 0.01, "D_sim": 0.01}
+    said = []
+    for levers in (Levers(), Levers((), spectral_norm=False, guided=False)):
+        watch = Watch(levers)
+        sentences = [each for step in (30, 31, 32) for each in watch.add(step, 100, worst, losses)]
+        assert len(sentences) == 6
+        said.append(
+            " ".join([*sentences, standing({"evaluation/score": 1.0, "evaluation/change": 0.1}, levers).advice])
+        )
+    for name in ("losses.cycle", "losses.identity", "critic.spectral_norm", "guided"):
+        assert name in said[0]
+        assert name not in said[1]
+    only = standing({"evaluation/score": 1.0, "evaluation/change": 0.1}, Levers(("losses.cycle",))).advice
+    assert only.endswith("or lower losses.cycle if it holds it back")
 
 
 @pytest.mark.parametrize(

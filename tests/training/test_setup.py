@@ -111,8 +111,8 @@ def test_further_networks_are_built_by_their_names(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError, match=r"networks\.judge: the method 'cyclegan' needs this network"):
         build_method(resolve(sets=[*tiny, *named]), "cpu", "fp32")
     with pytest.raises(UnknownNameError, match=r"networks\.teacher\.name: no generator is called 'resnut'"):
-        resolve(sets=["networks.teacher.name=resnut"])
-    assert resolve(sets=[*named, "networks.teacher.name=encoder-decoder"]).networks["teacher"].options == {}
+        resolve("combined", sets=["networks.teacher.name=resnut"])
+    assert resolve("combined", sets=[*named, "networks.teacher.name=encoder-decoder"]).networks["teacher"].options == {}
 
 
 def test_losses_that_the_method_does_not_compute_for_are_refused(tiny: list[str]) -> None:
