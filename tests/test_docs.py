@@ -35,6 +35,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 SMALL = """
 [data]
 size = [64, 64]
+batch_size = 2
 workers = 0
 [generator.options]
 width = 4
@@ -208,7 +209,7 @@ def test_the_lines_of_python_run_on_what_the_tour_left(toured: Path) -> None:
 def test_the_lines_of_python_train_and_convert(toured: Path) -> None:
     [code] = [block for block in blocks("python") if "sim2real.train" in block]
     small = 'device="cpu", settings={"data.size": (64, 64), "generator.options.width": 8, "log.every": 1, '
-    for old, new in {"20_000": "2", '_size": 4': '_size": 1', "settings={": small, '!= "bad"': '!= ""'}.items():
+    for old, new in {"4_000": "2", '_size": 4': '_size": 1', "settings={": small, '!= "bad"': '!= ""'}.items():
         assert code.count(old) == 1
         code = code.replace(old, new)
     told = run_python(code, toured)

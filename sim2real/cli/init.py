@@ -23,10 +23,11 @@ real = {real}  # {real_facts}; may be a list of folders and videos
 run = {run}  # where `train` writes, and `convert` and `batch` find the model
 seed = 0
 
-# What the networks see. "crop" cuts windows of the frames at their own scale; "resize" squeezes whole frames.
+# What the networks see. "crop" cuts windows of the frames, at their own scale or scaled to load_size first; "resize"
+# squeezes whole frames.
 # [data]
 # size = {size}  # width, height
-# batch_size = {batch_size}
+{load_size}# batch_size = {batch_size}
 # sim_include = ["*/clone/*"]  # only what fits one of these globs; also sim_exclude, real_include, real_exclude
 # video_every = 1.0  # seconds between the frames that are drawn from real videos
 
@@ -37,7 +38,7 @@ seed = 0
 # name = "combined"  # patch, global, combined, patchgan70 ...
 
 # [train]
-# steps = 20000  # or epochs = 200
+# {length}
 
 # What `convert` and `batch` convert; add a table for each dataset.
 [[convert]]
@@ -90,6 +91,7 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
     from sim2real.datasets.sources import one_domain
 
     config = resolve(recipe)
+    train = config.train
     name = sim.resolve().name
     simulated = open_dataset(sim)
     if not real and any(frame.side is None for frame in islice(simulated.frames(), 1)):
@@ -105,6 +107,10 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
         run=quote(f"runs/{name}"),
         out=quote(f"converted/{name}"),
         size=list(config.data.size),
+        load_size=f"# load_size = {list(config.data.load_size)}\n" if config.data.load_size else "",
+        length=f"steps = {train.steps}  # or epochs = 200"
+        if train.steps
+        else f"epochs = {train.epochs}  # or steps = 20000",
         batch_size=config.data.batch_size,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ STEPS = 60
 SMALL = f"""
 [data]
 size = [32, 32]
+load_size = [32, 32]
+batch_size = 2
 workers = 0
 validation = 1
 [generator.options]
@@ -124,6 +127,20 @@ def test_init_writes_all_that_train_convert_and_verify_need(workplace: Path, cli
     assert size_of(out / "images/000003.jpg") == (48, 40)
 
 
+@pytest.mark.parametrize("recipe", ["default", "combined", "cyclegan"])
+def test_what_init_suggests_is_accepted_and_is_what_the_recipe_says(workplace: Path, recipe: str) -> None:
+    from sim2real.cli.init import settings_text
+    from sim2real.config import resolve
+
+    text = settings_text(workplace / "sim", [workplace / "real"], recipe)
+    suggested = tomllib.loads(re.sub(r"^# (?=\[|[a-z_]+ = )", "", text, flags=re.MULTILINE))
+    config, plain = resolve(file=suggested), resolve(recipe)
+    assert config.generator.options["width"] == 64
+    assert config.discriminator.name == "combined"
+    assert (config.data.size, config.data.load_size) == (plain.data.size, plain.data.load_size)
+    assert (config.data.batch_size, config.train) == (plain.data.batch_size, plain.train)
+
+
 def test_init_keeps_an_existing_file(workplace: Path, cli: Cli) -> None:
     (workplace / "sim2real.toml").write_text("seed = 3\n")
     result = cli("init", "sim", "real", cwd=workplace)
@@ -194,7 +211,13 @@ def test_a_conversion_that_fails_ends_in_1_after_all_is_done(
 
 
 def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace: Path, cli: Cli) -> None:
-    sets = ["data.size=[32,32]", "data.workers=0", "generator.options.width=4", "discriminator.name=patch"]
+    sets = [
+        "data.size=32",
+        "data.load_size=32",
+        "data.workers=0",
+        "generator.options.width=4",
+        "discriminator.name=patch",
+    ]
     flags = [part for text in sets for part in ("--set", text)]
     result = cli("batch", "sim", "real", "out", "--run", "runs/x", "--steps", 2, *flags, cwd=workplace)
     assert_done(result, workplace / "runs/x")

@@ -137,7 +137,16 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SMALL = ["data.size=[48, 32]", "data.workers=0", "precision=fp32", "device=cpu", "log.every=1", "checkpoint.every=2"]
+SMALL = [
+    "data.size=[48, 32]",
+    "data.load_size=[48, 32]",
+    "data.batch_size=1",
+    "data.workers=0",
+    "precision=fp32",
+    "device=cpu",
+    "log.every=1",
+    "checkpoint.every=2",
+]
 
 
 def train(cli: Cli, site: Path, run: Path, sides: list[Path], *sets: str, **options: Any) -> Any:

@@ -66,8 +66,8 @@ def test_a_plan_tells_what_would_be_trained_and_writes_nothing(
 
 
 def test_a_plan_is_refused_where_the_training_would_be(cli: Cli, photos: Path, tmp_path: Path, tiny: list[str]) -> None:
-    (tmp_path / "runs" / "default").mkdir(parents=True)
-    (tmp_path / "runs" / "default" / "notes.txt").touch()
+    (tmp_path / "runs" / "combined").mkdir(parents=True)
+    (tmp_path / "runs" / "combined" / "notes.txt").touch()
     for wrong in ([], ["--run", "new", "--set", "data.batch_size=9"], ["--run", "new", "--device", "cuda:99"]):
         plan, real = (cli(*train(photos, tiny, *wrong, *flag), cwd=tmp_path) for flag in (["--plan"], []))
         assert (plan.returncode, plan.stdout) == (1, "")

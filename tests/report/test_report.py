@@ -28,7 +28,8 @@ def run(tmp_path: Path, write_run: WriteRun) -> Path:
     folder = tmp_path / "town & <country>"
     for place in (folder, folder / "checkpoints/step_00000080", folder / "checkpoints/step_00000040"):
         write_run(place)
-    settings = resolve(sim="/data/a sim", real="/data/photos", sets=["data.size=[32, 24]", "train.steps=80", "pool=7"])
+    sets = ["data.size=[32, 24]", "train.steps=80", "pool=7"]
+    settings = resolve("combined", sim="/data/a sim", real="/data/photos", sets=sets)
     (folder / "config.toml").write_text(settings.dump())
     lines: list[dict[str, object]] = []
     for step in range(1, 81):
@@ -77,7 +78,7 @@ def report(folder: Path) -> Reader:
 def test_a_report_tells_what_was_trained_and_which_step_is_used(run: Path) -> None:
     seen = report(run)
     assert "town & <country> finished" in seen.text
-    assert "by the recipe default with sim2real 0.1.0" in seen.text
+    assert "by the recipe combined with sim2real 0.1.0" in seen.text
     assert "Steps 80 epoch 2" in seen.text
     assert "Best score 0.500 at step 40" in seen.text
     assert "Generators of step 40 the best on held-out images" in seen.text
