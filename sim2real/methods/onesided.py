@@ -172,7 +172,7 @@ class OneSided(Method):
         terms: Losses = {}
         for goal, way, inputs in self._with_inputs(batch):
             fake, painted = made[goal]
-            own = {**_unlikeness(_frames(fake), _frames(getattr(batch, goal))), **painted}
+            own = {**_unlikeness(_frames(fake), _beside(fake, getattr(batch, goal))), **painted}
             own["overshoot"] = (fake.float().abs() - 1).relu().mean()
             end = "" if goal == "real" else f"_{goal}"
             terms[f"adversarial_{goal}"] = way.opponent.fooled(fake, inputs, augments=augments)
@@ -211,10 +211,13 @@ class _Way:
 
     def translate(self, images: Tensor, inputs: Inputs, others: Tensor, seeds: _Numbers) -> tuple[Tensor, Losses]:
         """Images as pictures of the other side, and what says how rough and how uneven they are."""
+        if getattr(self.generator, "clip_length", 1) == 1:  # frames of a clip, too, are drawn for one by one
+            length = np.arange(_length(images), dtype=np.uint64)
+            seeds = (seeds[:, None] + length).ravel()
         if self.paints:
             painter: Any = self.generator.network
-            made, terms = painter.paint(images, painter.style_of(others), seeds)
-            return self.generator.as_transferred(images, made), terms
+            made, terms = painter.paint(_frames(images), painter.style_of(_beside(images, others)), seeds)
+            return self.generator.as_transferred(images, made.view_as(images)), terms
         more = {"seeds": seeds} if getattr(self.generator.network, "stochastic", False) else {}
         fake: Tensor = self.generator(images, inputs, **more)
         before, after = (_frames(each).float() / 2 + 0.5 for each in (images, fake))
@@ -224,6 +227,16 @@ class _Way:
 def _frames(images: Tensor) -> Tensor:
     """Clips as single images."""
     return images.flatten(0, 1) if images.dim() == 5 else images
+
+
+def _length(images: Tensor) -> int:
+    """How many frames each clip has, 1 of single images."""
+    return images.shape[1] if images.dim() == 5 else 1
+
+
+def _beside(images: Tensor, pictures: Tensor) -> Tensor:
+    """For each frame of images, or of clips, the picture that was drawn with it, of clips the first: (N, 3, H, W)."""
+    return (pictures[:, 0] if pictures.dim() == 5 else pictures).repeat_interleave(_length(images), 0)
 
 
 def _unlikeness(fakes: Tensor, pictures: Tensor) -> Losses:

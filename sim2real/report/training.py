@@ -19,6 +19,13 @@ from sim2real.training.judge import Levers, Standing, standing
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
 
 _SAMPLES = 16
+_OF_PICTURES = {
+    "moments": "how far mean and spread of colours are from those of an image of the other side",
+    "spectrum": "how far spectra of brightness are from those of an image of the other side",
+    "overshoot": "how far converted frames are out of their range",
+    "roughness": "how much cells of a grid differ from those beside them",
+    "unevenness": "how much what is done to frames changes where they do not: clouds",
+}
 _LOSSES = {
     "adversarial_real": "how far D_real is from taking converted frames for real ones",
     "adversarial_sim": "how far D_sim is from taking converted photos for simulated ones",
@@ -26,6 +33,8 @@ _LOSSES = {
     "identity": "what a generator changes in images of its own target domain",
     "nce": "how hard patches of converted frames are to find among those of the frames",
     "nce_identity": "the same of real images, which should stay as they are",
+    **_OF_PICTURES,
+    **{f"{name}_sim": f"{text}; of the way back" for name, text in _OF_PICTURES.items()},
     "generator": "all terms of the generators together",
     "D_real": "how badly D_real tells real images from converted ones",
     "D_sim": "how badly D_sim tells simulated images from converted ones",

@@ -72,6 +72,32 @@ def test_what_it_logs_and_that_it_learns_the_colours_of_the_real_side() -> None:
     assert means[2] < -0.2
 
 
+class Drawing(nn.Module):
+    """One that takes a seed for each of its images."""
+
+    stochastic = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, pictures: Tensor, seeds: Any = None) -> Tensor:
+        assert seeds is None or len(seeds) == len(pictures)
+        return pictures * self.gain
+
+
+@pytest.mark.parametrize("generator", [lambda: Grid(width=4), lambda: ResNet(width=4, blocks=1), Drawing])
+@pytest.mark.parametrize(("sims", "reals"), [(3, 3), (3, 0), (0, 3)])
+def test_frames_of_clips_are_translated_like_images(generator: Callable[[], nn.Module], sims: int, reals: int) -> None:
+    def side(seed: int, frames: int) -> Tensor:
+        return images(seed, 2 * frames).unflatten(0, (2, frames)) if frames else images(seed)
+
+    method = make(generator, back=True)
+    batch = Batch(side(1, sims), side(2, reals))
+    assert all(loss.isfinite() for loss in method.step(batch).losses.values())
+    assert all(loss.isfinite() for loss in method.evaluate(batch).losses.values())
+
+
 def test_parts_of_a_batch_give_the_gradients_of_the_whole() -> None:
     batch, found = Batch(images(1, 4), images(2, 4)), []
     for parts in (1, 2):
