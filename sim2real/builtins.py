@@ -39,7 +39,7 @@ def register_losses(register: Register) -> None:  # noqa: D103
 def register_methods(register: Register) -> None:  # noqa: D103
     register("cyclegan", "sim2real.methods.cyclegan:CycleGAN", summary="two generators, two critics, cycle consistency")
     register("cut", "sim2real.methods.cut:CUT", summary="one generator, one critic, patches that tell of each other")
-    register("one-sided", "sim2real.methods.onesided:OneSided", summary="one generator, one critic, statistics")
+    register("one-sided", "sim2real.methods.onesided:OneSided", summary="critics and statistics, one way or both apart")
     register("fit", "sim2real.methods.fit:Fit", summary="shows images to generators that are not trained")
 
 

@@ -52,7 +52,7 @@ def test_a_plan_tells_what_would_be_trained_and_writes_nothing(
     shown = succeed(cli(*train(photos, tiny, "--plan", "--run", "runs/one"), cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
     lines = shown.splitlines()
-    assert lines[0] == "default on cpu in fp32, into runs/one"
+    assert lines[0] == "combined on cpu in fp32, into runs/one"
     assert lines[1] == "images      5 simulated and 8 real to train on, 1 and 1 held out"
     assert re.fullmatch(r"G_sim2real  encoder-decoder, [\d,]+ parameters", lines[2])
     assert re.fullmatch(r"D_sim       combined, [\d,]+ parameters", lines[5])
