@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sim2real.evaluation.figures import Figure, State
+from sim2real.metrics import faults
 
 FEWEST_FRAMES: Final = 30
 """A conversion of fewer frames cannot pass: means of fewer say little, and rare faults are not among them."""
 
-FAULTS: Final[Mapping[str, str]] = {
-    "periodic": "periodic patterns (checkerboards)",
-    "halos": "halos around objects",
-    "rims": "a rim along the border",
-    "seams": "seams (steps along straight lines)",
-    "unexplained": "content that the frames do not show",
-}
+FAULTS: Final[Mapping[str, str]] = {name: fault.text for name, fault in faults.FAULTS.items()}
 """Name of a figure of the metric ``artefacts`` -> the fault that it tells of, as a person calls it."""
 
 _Finding = tuple[State, str]
@@ -69,11 +64,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "contrast": Gate(0.85, None, of_before=True, knows=_CONTRAST),
     "warp_ratio": Gate(1.5, None),
     "flicker": Gate(1.25, None, of_before=True),
-    "periodic": Gate(1.0, 2.0),
-    "halos": Gate(1.75, 2.5),
-    "rims": Gate(4.0, 6.0),
-    "seams": Gate(2.0, 4.0),
-    "unexplained": Gate(0.08, 0.15),
+    **{name: Gate(fault.least, fault.sure) for name, fault in faults.FAULTS.items()},
 }
 """Name of a figure of all classes together -> its limits.
 

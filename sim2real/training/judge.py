@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.partners import evenly
-from sim2real.evaluation.verdict import FAULTS, GATES
 from sim2real.metrics.edges import compare_edges, find_edges
+from sim2real.metrics.faults import FAULTS
 from sim2real.metrics.wasserstein import SlicedWasserstein
 from sim2real.stored import Count, fit
 
@@ -359,4 +359,4 @@ class _Seen:
 def _faults(judgement: Judgement) -> list[str]:
     """What a person sees at once."""
     found = judgement.artefacts
-    return [fault for name, fault in FAULTS.items() if GATES[name].state(found.get(name, 0.0)) == "FAIL"]
+    return [fault.text for name, fault in FAULTS.items() if found.get(name, 0.0) >= fault.sure]
