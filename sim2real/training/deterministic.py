@@ -15,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 def deterministic(*, wanted: bool) -> Iterator[None]:
     """Have torch compute the same bits each time; elsewhere it computes as it did before.
 
-    PyTorch has no deterministic gradient of reflection padding on a GPU: here it is put together from parts that have.
+    PyTorch has no deterministic gradients of reflection padding and of bilinear samples on a GPU: here they are put
+    together from parts that have.
     """
     if not wanted:
         yield
@@ -25,15 +26,18 @@ def deterministic(*, wanted: bool) -> Iterator[None]:
     torch.use_deterministic_algorithms(True)  # noqa: FBT003  torch's own signature
     torch.backends.cudnn.benchmark = False  # it times algorithms, and takes now one and now another
     try:
-        with _Reflections():
+        with _Replaced():
             yield
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
 
 
-class _Reflections(TorchFunctionMode):
-    """Takes the place of torch's reflection padding, whoever calls it."""
+_BILINEAR = {"mode": "bilinear", "padding_mode": "border", "align_corners": False}
+
+
+class _Replaced(TorchFunctionMode):
+    """Takes the place of torch's reflection padding and, but on the CPU, bilinear samples, whoever calls it."""
 
     def __torch_function__(
         self,
@@ -46,6 +50,8 @@ class _Reflections(TorchFunctionMode):
         if func is functional.pad and "reflect" in (*args[2:3], kwargs.get("mode")):
             images, sides = (*args, *kwargs.values())[:2]
             return reflected(images, sides)
+        if func is functional.grid_sample and args[0].device.type != "cpu" and kwargs == _BILINEAR:
+            return sampled(*args)
         return func(*args, **kwargs)
 
 
@@ -58,3 +64,25 @@ def reflected(images: Tensor, sides: Sequence[int]) -> Tensor:
         last = images.narrow(dim, length - 1 - after, after).flip(dim)
         images = torch.cat([first, images, last], dim)
     return images
+
+
+def sampled(images: Tensor, places: Tensor) -> Tensor:
+    """``torch.nn.functional.grid_sample``, bilinear, with the border's values beyond it and corners not aligned.
+
+    Args:
+        images: (N, C, H, W).
+        places: (N, h, w, 2), x and y.
+
+    Returns:
+        (N, C, h, w).
+    """
+    height, width = images.shape[2:]
+    x, y = (((places[..., axis] + 1) * side - 1).div(2).clamp(0, side - 1) for axis, side in ((0, width), (1, height)))
+    left, top = x.floor(), y.floor()
+    pixels, result = images.flatten(2), images.new_zeros(())
+    for row, of_row in ((top, top + 1 - y), ((top + 1).clamp(max=height - 1), y - top)):
+        for column, of_column in ((left, left + 1 - x), ((left + 1).clamp(max=width - 1), x - left)):
+            numbers = (row.long() * width + column.long()).flatten(1)[:, None].expand(-1, images.shape[1], -1)
+            found = pixels.gather(2, numbers).unflatten(2, x.shape[1:])
+            result = result + (of_row * of_column)[:, None] * found
+    return result

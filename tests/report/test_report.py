@@ -176,7 +176,7 @@ def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(resolve(sim="/data/sim", real="/data/real").dump())
     seen = report(tmp_path)
     assert "not finished" in seen.text
-    assert "Steps 0 of 20,000" in seen.text
+    assert "Steps 0 of 2,000" in seen.text
     assert f"sim2real train --run {tmp_path.name} --resume" in seen.text
 
 

@@ -1,7 +1,9 @@
 """What --deterministic does to torch, and undoes."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 from sim2real.config import Config
+from sim2real.networks.bilateral import slice_grid
+from sim2real.networks.grid import Grid
 from sim2real.training import Trainer
-from sim2real.training.deterministic import deterministic, reflected
+from sim2real.training.deterministic import deterministic, reflected, sampled
 
 Configure = Callable[..., Config]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
@@ -29,6 +33,41 @@ def test_reflection_put_together_is_that_of_torch(sides: list[int]) -> None:
     (one * weights).sum().backward()
     (other * weights).sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_samples_put_together_are_those_of_torch() -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 5, 4, dtype=torch.float64, generator=random)
+    places = torch.rand(2, 6, 7, 2, dtype=torch.float64, generator=random) * 2.6 - 1.3  # some beyond the border
+    weights, found = torch.rand(2, 3, 6, 7, dtype=torch.float64, generator=random), []
+    torchs = partial(functional.grid_sample, padding_mode="border", align_corners=False)
+    for sample in (sampled, torchs):
+        one, other = images.clone().requires_grad_(), places.clone().requires_grad_()
+        result = sample(one, other)
+        found.append([result, *torch.autograd.grad((result * weights).sum(), [one, other])])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_grids_have_gradients(device: str) -> None:
+    network = Grid(width=4).to(device)
+    images = torch.rand(1, 3, 32, 48, device=device) * 2 - 1
+    with deterministic(wanted=True):
+        made, _ = network.paint(images, network.style_of(images))
+        made.square().mean().backward()
+    assert network.curve.grad is not None
+    assert network.transforms.weight.grad is not None
+
+
+def test_samples_elsewhere_than_on_the_cpu_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Mock(wraps=sampled)
+    monkeypatch.setattr("sim2real.training.deterministic.sampled", spy)
+    for device, calls in (("cpu", 0), ("meta", 1)):  # tensors without contents, as those of any other device
+        grid, guide = torch.rand(1, 12, 8, 2, 3, device=device), torch.rand(1, 8, 4, device=device)
+        with deterministic(wanted=True):
+            made = slice_grid(grid, guide, torch.rand(1, 3, 8, 4, device=device))
+        assert (made.shape, spy.call_count) == ((1, 3, 8, 4), calls)
 
 
 @pytest.mark.parametrize("device", DEVICES)
