@@ -24,6 +24,7 @@ _OF_PICTURES = {
     "spectrum": "how far spectra of brightness are from those of an image of the other side",
     "overshoot": "how far converted frames are out of their range",
     "roughness": "how much cells of a grid differ from those beside them",
+    "inversion": "how far grids make what is brighter darker than what is not",
     "unevenness": "how much what is done to frames changes where they do not: clouds",
 }
 _LOSSES = {
