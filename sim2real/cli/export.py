@@ -10,6 +10,7 @@ from sim2real.cli.settings import size_of
 
 if TYPE_CHECKING:
     from sim2real.export import Export
+    from sim2real.model import GeneratorInfo
 
 
 def command(
@@ -38,17 +39,30 @@ def command(
     check_file(file, [".onnx"])
     sides = size_of(size, "--size") if size else None
     model = find_model(run, direction)
-    read_info(model)
+    info = read_info(model)
     from sim2real.export import export_onnx
 
     export = export_onnx(model, file, size=sides, opset=opset, tolerance=tolerance)
     if as_json:
-        print(json.dumps(_as_json(export), indent=2))
+        print(json.dumps(_as_json(export, _left_out(info)), indent=2))
     else:
-        _print(export)
+        _print(export, _left_out(info))
 
 
-def _print(export: "Export") -> None:
+def _left_out(info: "GeneratorInfo") -> list[str]:
+    """What a conversion does with the model and a graph does not."""
+    found = []
+    if info.guided_size():
+        found.append(
+            "the model's transfer is guided, and the graph is the generator alone: its pixels are not the frame's, see "
+            "sim2real convert and sim2real.load"
+        )
+    if info.camera:
+        found.append(f"the model's camera is not in the graph ({info.camera}), see sim2real convert and sim2real.load")
+    return found
+
+
+def _print(export: "Export", left_out: list[str]) -> None:
     from sim2real.cli.console import byte_size, err, out
 
     size = "{}x{}".format(*export.size) if export.size else "any size"
@@ -59,6 +73,8 @@ def _print(export: "Export") -> None:
     out.print(f"images of {size}; dynamic axes: {', '.join(export.dynamic) or 'none'}")
     if export.obstacle:
         err.print(f"warning: one image at a time, as more cannot be exported: {export.obstacle}")
+    for line in left_out:
+        err.print(f"warning: {line}")
     out.print(
         f"onnxruntime and torch are up to {parity.difference:.2g} grey levels apart ({parity.tolerance:g} allowed), "
         f"PSNR {parity.psnr:.1f} dB, on {shapes}"
@@ -70,7 +86,7 @@ def _print(export: "Export") -> None:
         out.print(f"     and what it sees besides, on the same pixels: {inputs.replace(' ', ', ')}")
 
 
-def _as_json(export: "Export") -> dict[str, Any]:
+def _as_json(export: "Export", left_out: list[str]) -> dict[str, Any]:
     parity = export.parity
     return {
         "file": str(export.file),
@@ -78,7 +94,7 @@ def _as_json(export: "Export") -> dict[str, Any]:
         "opset": export.opset,
         "size": export.size,
         "dynamic": export.dynamic,
-        "warnings": [export.obstacle] if export.obstacle else [],
+        "warnings": [*([export.obstacle] if export.obstacle else []), *left_out],
         "parity": {
             "difference": parity.difference,
             "tolerance": parity.tolerance,

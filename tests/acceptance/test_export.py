@@ -96,6 +96,20 @@ def test_a_network_that_is_bound_to_one_image_is_exported_so_with_a_warning(
     assert len(facts["warnings"]) == 1
 
 
+def test_what_a_graph_leaves_out_of_a_model_is_told(cli: Cli, tmp_path: Path, write_run: Write) -> None:
+    from sim2real.camera import Camera, Channel
+
+    guided = {"transfer": {"name": "guided"}}
+    write_run(tmp_path / "run", settings=guided, camera=Camera(luma=Channel(blur=0.2)))
+    done = cli("export", "run", "town.onnx", cwd=tmp_path)
+    assert done.returncode == 0
+    first, second = done.stderr.splitlines()
+    assert first.startswith("warning: the model's transfer is guided, and the graph is the generator alone")
+    assert second.startswith("warning: the model's camera is not in the graph (")
+    facts = json.loads(cli("export", "run", "town.onnx", "--json", cwd=tmp_path).stdout)
+    assert [f"warning: {line}" for line in facts["warnings"]] == [first, second]
+
+
 def test_a_network_that_onnx_has_no_words_for_is_one_line(
     cli: Cli, tmp_path: Path, write_run: Write, site: Path, install: Install
 ) -> None:
