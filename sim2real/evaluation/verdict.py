@@ -61,7 +61,7 @@ GATES: Final[Mapping[str, Gate]] = {
     "invented": Gate(0.01, 0.10),
     "relearnt-miou": Gate(0.95, 0.75, of_before=True, knows=_IOU),
     "recall": Gate(0.95, 0.75, of_before=True, knows=_RECALL),
-    "contrast": Gate(0.85, None, of_before=True, knows=_CONTRAST),
+    "contrast": Gate(0.65, None, of_before=True, knows=_CONTRAST),
     "warp_ratio": Gate(1.5, None),
     "flicker": Gate(1.25, None, of_before=True),
     **{name: Gate(fault.least, fault.sure) for name, fault in faults.FAULTS.items()},
@@ -76,7 +76,7 @@ CLASS_GATES: Final[Mapping[str, Gate]] = {
     "invented/sky": Gate(0.01, 0.03),
     "relearnt-miou": Gate(0.85, 0.50, of_before=True, knows=_IOU),
     "recall": Gate(0.85, 0.50, of_before=True, knows=_RECALL),
-    "contrast": Gate(0.60, None, of_before=True, knows=_CONTRAST),
+    "contrast": Gate(0.35, None, of_before=True, knows=_CONTRAST),
 }
 """The same of single classes, by the name of the figure, or by that and the name of the class in lower case."""
 
