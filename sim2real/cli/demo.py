@@ -44,6 +44,9 @@ augment_target = 0.6
 [train]
 steps = {steps}  # {why}
 
+[camera]
+match = true  # frames are as soft and as noisy as the real ones
+
 [[convert]]
 source = "sim"
 out = "converted"
