@@ -51,7 +51,7 @@ match = true  # frames are as soft and as noisy as the real ones
 source = "sim"
 out = "converted"
 """
-_SECONDS = 120
+_SECONDS = 90
 _STEPS = (150, 800)
 _PROBE_STEPS = 12
 _PICTURE = "before_after_real.png"
@@ -189,7 +189,7 @@ def _settings(folder: Path, seed: int, steps: int, why: str) -> str:
 
 
 def _steps_here(folder: Path, seed: int) -> tuple[int, float]:
-    """How many steps this machine trains in about three minutes if nothing else runs, and what they take as it is now.
+    """How many steps this machine trains in a minute and a half if nothing else runs, and what they take as it is now.
 
     Both are told from a few of them.
     """
