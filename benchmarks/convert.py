@@ -263,7 +263,9 @@ SIZE_AIMS = (
 )
 
 
-def at_size(way: Way, model: Path, source: Path, out: Path, threads: int) -> tuple[float, float]:
+def at_size(  # noqa: PLR0917  a process of its own takes them so
+    way: Way, width: int, model: Path, source: Path, out: Path, threads: int
+) -> tuple[float, float]:
     """Frames a second from the first to the last, and MB above the imports; for a fresh process."""
     torch.set_num_threads(threads)
     pictures = sorted(source.iterdir())[:: way.seldom]
@@ -271,7 +273,7 @@ def at_size(way: Way, model: Path, source: Path, out: Path, threads: int) -> tup
     began = time.perf_counter()
     if way.transfer is None:
         out.mkdir()
-        convert_plainly(way.recipe, plain_generator(way.recipe, 64, model), pictures, out)
+        convert_plainly(way.recipe, plain_generator(way.recipe, width, model), pictures, out)
         return len(pictures) / (time.perf_counter() - began), peak_memory() - held
     moments = []
 
@@ -288,15 +290,15 @@ def by_size(folder: Path, options: argparse.Namespace) -> None:
     """Print how many frames a second each way makes of each size, in turns."""
     sizes = {(128, 64): 8, (96, 96): 8} if options.quick else SIZES
     rows: dict[str, list[str]] = {}
-    names = dict.fromkeys(way.recipe for way in WAYS)
-    models = {name: write_model(folder / f"{name}.safetensors", name, RECIPE_WIDTHS[name]) for name in names}
+    widths = {name: width // (8 if options.quick else 1) for name, width in RECIPE_WIDTHS.items()}
+    models = {name: write_model(folder / f"{name}.safetensors", name, width) for name, width in widths.items()}
     for size, count in sizes.items():
         source = write_pictures(folder / "x".join(map(str, size)) / "jpg", size, count)
         found: dict[Way, list[tuple[float, float]]] = {}
         for turn in range(options.repeats):
             for way in WAYS:
                 out = folder / f"out {turn} {way} {size}"
-                job = (way, models[way.recipe], source, out, options.threads)
+                job = (way, widths[way.recipe], models[way.recipe], source, out, options.threads)
                 found.setdefault(way, []).append(in_fresh_process(at_size, *job, imports="benchmarks.convert"))
         for way, results in found.items():
             speed, most = statistics.median(speed for speed, _ in results), max(memory for _, memory in results)

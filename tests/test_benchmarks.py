@@ -46,6 +46,7 @@ ROOT = Path(__file__).parents[1]
         pytest.param(
             "photos", ["| texture coordinates ", "| overexposed ", "| MNIST-M, 28x28 "], marks=pytest.mark.slow
         ),
+        ("convert --sizes", ["| default, direct ", "| combined, guided ", "| cyclegan, plain ", "128x64 | "]),
         ("convert", ["| vkitti2kitti, JPG ", "| vkitti2kitti, PNG ", "| cyclegan, JPG ", "| cyclegan, PNG "]),
     ],
 )
@@ -53,7 +54,8 @@ def test_a_benchmark_prints_its_table(script: str, rows: list[str]) -> None:
     if script == "photos" and "SIM2REAL_TEST_DATA" not in os.environ:
         pytest.skip("SIM2REAL_TEST_DATA does not name the folder of the real samples")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--quick"]
+    name, *more = script.split()
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick", *more]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     for row in rows:
