@@ -99,6 +99,25 @@ def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
     return result
 
 
+def slice_images(grid: Tensor, images: Tensor, guide: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a grid to images of any size, strip by strip, so that little memory is needed besides theirs; no gradients.
+
+    Args:
+        grid: (N, 12, D, h, w).
+        images: (N, 3, H, W) in [-1, 1].
+        guide: Gives the brightness (N, R, W) of rows of images in [0, 1].
+
+    Returns:
+        Of the shape and the range of the images.
+    """
+    look = _Texture(grid, images.shape[2], images.shape[3])
+    result = torch.empty_like(images)
+    for rows in _strips(images.shape[2]):
+        values = images[:, :, rows].float() / 2 + 0.5
+        result[:, :, rows] = (2 * look.applied(rows, guide(values), values) - 1).clamp(-1, 1)
+    return result
+
+
 def slice_pictures(grid: Tensor, pictures: Tensor) -> Tensor:
     """Apply a grid to pictures by their own brightness, uint8 (N, H, W, 3) -> the same."""
     look = _Texture(grid, pictures.shape[1], pictures.shape[2])

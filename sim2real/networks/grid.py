@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.onnx.operators import shape_as_tensor
 
-from sim2real.networks.bilateral import CELL, LEVELS, exact, identity_grid, inversion, luma, shrink, slice_grid
+from sim2real.networks.bilateral import (
+    CELL,
+    LEVELS,
+    exact,
+    identity_grid,
+    inversion,
+    luma,
+    shrink,
+    slice_grid,
+    slice_images,
+)
 from sim2real.networks.blocks import check_counts, initialise_without_norms
 from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
 
@@ -122,6 +132,8 @@ class Grid(nn.Module):
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What such grids make of images, seen through the camera: of the same shape and range."""
         with exact(images):
+            if not self._is_taken(images) and not torch.is_grad_enabled():
+                return slice_images(grids, images, self.guide_of)
             values = images.float() / 2 + 0.5
             made = self._taken(slice_grid(grids, self.guide_of(values), values), seeds)
             return (2 * made - 1).clamp(-1, 1)
@@ -150,6 +162,12 @@ class Grid(nn.Module):
             roughness = torch.stack([grid.new_zeros(()), *steps]).sum()
             terms = {"roughness": roughness, "inversion": inversion(grid), "unevenness": unevenness(values, lit)}
             return 2 * made - 1, terms
+
+    def _is_taken(self, images: Tensor) -> bool:
+        """Whether the camera has a say; a graph always has it."""
+        if torch.jit.is_tracing() or images.is_meta:  # type: ignore[attr-defined, no-untyped-call]
+            return True
+        return self.camera is not None and min(images.shape[2:]) <= self.side
 
     def _taken(self, lit: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
         """Images in [0, 1] through the camera."""

@@ -153,3 +153,14 @@ def test_spectra_tell_in_which_band_a_wave_lies() -> None:
         found.append(int(radial_spectrum(wave.expand(1, 3, 48, 96), 4).argmax()))
     assert found == [0, 1, 2, 3]
     assert radial_spectrum(torch.rand(1, 3, 5, 7), 16).isfinite().all()
+
+
+def test_frames_in_strips_are_as_they_are_at_once() -> None:
+    torch.manual_seed(0)
+    network = Grid(side=32).eval()
+    nn.init.normal_(network.transforms.weight, std=0.2)
+    images = torch.rand(2, 3, 150, 90) * 2 - 1
+    with torch.no_grad():
+        in_strips = network(images)
+    assert torch.allclose(in_strips, network(images), atol=2e-3)  # a quarter of a grey level
+    assert (in_strips - images).abs().mean() > 0.02
