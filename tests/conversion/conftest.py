@@ -3,9 +3,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, quiet
+from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, pipeline, quiet
 from sim2real.registry import Entry, registry
 
 Write = Callable[..., Path]
@@ -74,3 +76,17 @@ def save_model(offer: Callable[..., None]) -> Callable[..., Path]:
         return file
 
     return save
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.uint8]]:
+    """The translations by their paths, before they are encoded."""
+    found: dict[str, NDArray[np.uint8]] = {}
+    original = pipeline.Pipeline._write
+
+    def write(self: Any, decoded: Any, rgb: NDArray[np.uint8], notes: Any) -> None:
+        found[decoded.job.path] = rgb
+        original(self, decoded, rgb, notes)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_write", write)
+    return found

@@ -26,7 +26,7 @@ ReadTree = Callable[[Path], dict[str, bytes]]
 Write = Callable[..., Path]
 Pixels = NDArray[np.uint8]
 FRAMES = 9
-WEIGHTS = {0: 3, 1: 2, 2: 1}  # of frames so far away, of METHODS.md: [1 2 3 2 1] / 9
+WEIGHTS = {0: 3, 1: 2, 2: 1}  # of frames so far away
 
 
 class Moody(nn.Module):
@@ -84,20 +84,6 @@ def expected(source: Path, paths: list[str], place: int) -> NDArray[np.float64]:
     weights = {number: WEIGHTS[abs(number - place)] for number in near}
     lights = [weight * gain(frames[number][..., 0].mean() / 255) for number, weight in weights.items()]
     return np.asarray(frames[place] * sum(lights) / sum(weights.values()))
-
-
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, Pixels]:
-    """The translations by their paths, before they are encoded."""
-    found: dict[str, Pixels] = {}
-    original = pipeline.Pipeline._write
-
-    def write(self: Any, decoded: Any, rgb: Pixels, notes: Any) -> None:
-        found[decoded.job.path] = rgb
-        original(self, decoded, rgb, notes)
-
-    monkeypatch.setattr(pipeline.Pipeline, "_write", write)
-    return found
 
 
 def test_the_light_of_a_frame_is_the_mean_of_its_neighbours(

@@ -100,20 +100,6 @@ def clips(tmp_path: Path, save_model: Write) -> Path:
     return save_model(tmp_path / "clips.safetensors", Clips)
 
 
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, Pixels]:
-    """The translations by their paths, before they are encoded."""
-    found: dict[str, Pixels] = {}
-    original = pipeline.Pipeline._write
-
-    def write(self: Any, decoded: Any, rgb: Pixels, notes: Any) -> None:
-        found[decoded.job.path] = rgb
-        original(self, decoded, rgb, notes)
-
-    monkeypatch.setattr(pipeline.Pipeline, "_write", write)
-    return found
-
-
 def sequences(source: Path) -> dict[str, list[Frame]]:
     found: dict[str, list[Frame]] = {}
     for frame in sim2real.open_dataset(source).frames():
