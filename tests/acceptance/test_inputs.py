@@ -225,7 +225,7 @@ def test_a_generator_that_sees_the_depth(
     assert (run / "sim2real.safetensors").read_bytes() == (tmp_path / "parts/sim2real.safetensors").read_bytes()
     refused(
         train(cli, site, tmp_path / "none", sides, *named),
-        "the network G_sim2real (Hazy) needs 'depth' of the real images, and 5 of 5 have none",
+        "the network G_real2sim (Hazy) needs 'depth' of the real images, and 5 of 5 have none",
     )
     require(train(cli, site, tmp_path / "cycle", [town / "sim", town / "real"], *named, steps=2))
     require(cli("convert", town / "sim", tmp_path / "out", "--model", run, path=site))
