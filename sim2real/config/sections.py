@@ -208,7 +208,7 @@ class Transfer(Section):
     """
 
     name: Literal["direct", "guided"] = "direct"
-    size: int = Field(512, ge=64)
+    size: int = Field(448, ge=64)
     train: bool = False
     neighbours: _Neighbours = 2
 

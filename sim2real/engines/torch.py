@@ -16,11 +16,13 @@ from sim2real.devices import is_out_of_memory, release_memory, usable_cores
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
+from sim2real.networks.bilateral import slice_pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_STREAMS = 16
+_NOT_FINITE = "the generator makes values that are not finite; use --precision fp32 or another model"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -94,6 +96,8 @@ class TorchEngine:
             Sim2RealError: The network makes values that are not finite.
         """
         height, width = images.shape[-3:-1]
+        if self._can.by_grids and (width, height) not in self._compiled:
+            return self.apply_grids(images, self.grids(images, seeds=seeds), seeds=seeds)
         padded = torch.from_numpy(_padded(images, self._stride, -3)).movedim(-1, -3)
         more: dict[str, Any] = {"seeds": seeds} if self._can.stochastic else {}
         with self._at_work(images):
@@ -132,10 +136,15 @@ class TorchEngine:
     ) -> "NDArray[np.uint8]":
         """Pictures (N, H, W, 3) after such grids; of those that :meth:`grids` makes of them, what a call makes."""
         with self._at_work(images):
-            values = self._as_input(torch.from_numpy(images).movedim(-1, -3).to(self._device))
+            pictures, made = torch.from_numpy(images).to(self._device), torch.from_numpy(grids).to(self._device)
+            if not torch.isfinite(made).all():
+                raise Sim2RealError(_NOT_FINITE)
+            tones = getattr(self._generator, "tones", lambda *_: None)(*images.shape[1:3])
+            if tones is not None:
+                sliced: NDArray[np.uint8] = slice_pictures(made, pictures, tones).cpu().numpy()
+                return sliced
             apply_grids: Callable[..., Tensor] = self._generator.apply_grids  # type: ignore[assignment]
-            made = apply_grids(values, torch.from_numpy(grids).to(self._device), seeds)
-            pixels = self._as_pixels(made).cpu()
+            pixels = self._as_pixels(apply_grids(self._as_input(pictures.movedim(-1, -3)), made, seeds)).cpu()
         return pixels.movedim(-3, -1).contiguous().numpy()
 
     @contextmanager
@@ -162,14 +171,14 @@ class TorchEngine:
         return self._as_pixels(outputs[..., :height, :width]).cpu()
 
     def _as_input(self, images: Tensor) -> Tensor:
-        values = images.float().div(127.5).sub(1)
-        return values.contiguous(memory_format=self._layout) if values.dim() == 4 else values.contiguous()
+        layout = self._layout if images.dim() == 4 else torch.contiguous_format
+        return images.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
 
     def _as_pixels(self, outputs: Tensor) -> Tensor:
         values = outputs.float()
-        if not torch.isfinite(values).all():
-            raise Sim2RealError("the generator makes values that are not finite; use --precision fp32 or another model")
-        return values.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        if not torch.isfinite(torch.stack(values.aminmax())).all():
+            raise Sim2RealError(_NOT_FINITE)
+        return values.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
     @contextmanager
     def _stream(self) -> Iterator[None]:

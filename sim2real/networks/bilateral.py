@@ -26,7 +26,11 @@ CELL = 16
 FITTED = 256
 """Pixels of the longer side of the pictures that grids are fitted to, if those are larger."""
 
+TONES = 255_000
+"""Brightness of a pixel of 8 bits is a whole number of so many parts."""
+
 _LUMA = (0.299, 0.587, 0.114)
+_SHRUNK = 16  # rows or columns that are shrunk together: each needs a few of a picture's
 _STRIP = 32  # rows that are sliced together: what they need stays in a processor's cache
 _RIDGE = 0.02  # of the mean number of pixels in a cell
 _DOUBT = 1500.0  # what is added to that, times the square of the variance that a cell's own transform does not explain
@@ -48,13 +52,31 @@ def shrink(images: Tensor, size: Tensor) -> Tensor:
     """Images (N, C, H, W) by area to (H, W); a graph of it takes any sizes."""
     for axis, after in zip((2, 3), size, strict=True):
         before = images.shape[axis]
-        if torch.jit.is_tracing() or before != int(after):  # type: ignore[attr-defined, no-untyped-call]
-            pixels = torch.arange(before, dtype=images.dtype, device=images.device)
-            step = before / after.to(images)
-            first = torch.arange(after, dtype=images.dtype, device=images.device)[:, None] * step
-            shares = (torch.minimum(first + step, pixels + 1) - torch.maximum(first, pixels)).relu() / step
-            images = shares @ images if axis == 2 else images @ shares.T
+        rows = torch.arange(after, device=images.device)
+        step = before / after.to(images)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            images = _by_area(images, axis, step, rows, slice(None))
+        elif before != len(rows):
+            ends = [(int(part[0] * step), math.ceil((part[-1] + 1) * step)) for part in rows.split(_SHRUNK)]
+            parts = zip(rows.split(_SHRUNK), ends, strict=True)
+            images = torch.cat([_by_area(images, axis, step, part, slice(*seen)) for part, seen in parts], axis)
     return images
+
+
+def _by_area(images: Tensor, axis: int, step: Tensor, rows: Tensor, seen: slice) -> Tensor:
+    """Some rows or columns of images shrunk along an axis.
+
+    Args:
+        images: (N, C, H, W).
+        axis: 2 or 3.
+        step: How many of the old ones are in a new one.
+        rows: Numbers of the new ones.
+        seen: The old ones that are in these.
+    """
+    pixels = torch.arange(images.shape[axis], dtype=images.dtype, device=images.device)[seen]
+    first = rows[:, None].to(images) * step
+    shares = (torch.minimum(first + step, pixels + 1) - torch.maximum(first, pixels)).relu() / step
+    return shares @ images[:, :, seen] if axis == 2 else images[..., seen] @ shares.T
 
 
 def identity_grid(count: int, height: int, width: int, *, like: Tensor) -> Tensor:
@@ -99,33 +121,27 @@ def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
     return result
 
 
-def slice_images(grid: Tensor, images: Tensor, guide: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a grid to images of any size, strip by strip, so that little memory is needed besides theirs; no gradients.
+def slice_pictures(grid: Tensor, pictures: Tensor, tones: Tensor | None = None) -> Tensor:
+    """Apply a grid to pictures of any size, strip by strip, so that little memory is needed besides theirs.
 
     Args:
         grid: (N, 12, D, h, w).
-        images: (N, 3, H, W) in [-1, 1].
-        guide: Gives the brightness (N, R, W) of rows of images in [0, 1].
+        pictures: uint8 (N, H, W, 3).
+        tones: What stands for brightness in the grid, (TONES + 1,) in [0, 1]; None: brightness itself.
 
     Returns:
-        Of the shape and the range of the images.
+        Of the shape of the pictures.
     """
-    look = _Texture(grid, images.shape[2], images.shape[3])
-    result = torch.empty_like(images)
-    for rows in _strips(images.shape[2]):
-        values = images[:, :, rows].float() / 2 + 0.5
-        result[:, :, rows] = (2 * look.applied(rows, guide(values), values) - 1).clamp(-1, 1)
-    return result
-
-
-def slice_pictures(grid: Tensor, pictures: Tensor) -> Tensor:
-    """Apply a grid to pictures by their own brightness, uint8 (N, H, W, 3) -> the same."""
     look = _Texture(grid, pictures.shape[1], pictures.shape[2])
+    red, green, blue = (round(1000 * weight) for weight in _LUMA)
     result = torch.empty_like(pictures)
     for rows in _strips(pictures.shape[1]):
-        values = pictures[:, rows].movedim(3, 1).to(grid.dtype).div_(255)
-        made = look.applied(rows, luma(values), values)
-        result[:, rows] = made.mul_(255).round_().clamp_(0, 255).to(torch.uint8).movedim(1, 3)
+        values = pictures[:, rows].movedim(3, 1).to(grid.dtype, memory_format=torch.contiguous_format)
+        light = (red * values[:, 0]).add_(values[:, 1], alpha=green).add_(values[:, 2], alpha=blue)
+        guide = light / TONES if tones is None else tones.index_select(0, light.int().flatten()).view_as(light)
+        made = look.applied(rows, guide, values.div_(255))
+        whole = made.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        torch.stack(whole.unbind(1), -1, out=result[:, rows])
     return result
 
 

@@ -18,13 +18,13 @@ from torch.onnx.operators import shape_as_tensor
 from sim2real.networks.bilateral import (
     CELL,
     LEVELS,
+    TONES,
     exact,
     identity_grid,
     inversion,
     luma,
     shrink,
     slice_grid,
-    slice_images,
 )
 from sim2real.networks.blocks import check_counts, initialise_without_norms
 from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
@@ -127,16 +127,23 @@ class Grid(nn.Module):
     def grids(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What becomes of images (N, 3, H, W) in [-1, 1], by place and brightness: (N, 12, D, h, w)."""
         with exact(images):
-            return self.grid_of(images.float() / 2 + 0.5, self.drawn(len(images), seeds))
+            return self.grid_of(images.float(), self.drawn(len(images), seeds))
 
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What such grids make of images, seen through the camera: of the same shape and range."""
         with exact(images):
-            if not self._is_taken(images) and not torch.is_grad_enabled():
-                return slice_images(grids, images, self.guide_of)
             values = images.float() / 2 + 0.5
-            made = self._taken(slice_grid(grids, self.guide_of(values), values), seeds)
+            made = self._taken(slice_grid(grids, self.tone(luma(values)), values), seeds)
             return (2 * made - 1).clamp(-1, 1)
+
+    def tones(self, height: int, width: int) -> Tensor | None:
+        """What stands for each brightness when grids are applied to pictures of that size by ``slice_pictures``.
+
+        None where that is not all, since the camera has a say.
+        """
+        if self.camera is not None and min(height, width) <= self.side:
+            return None
+        return self.tone(torch.linspace(0, 1, TONES + 1, device=self.curve.device))
 
     def paint(
         self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None
@@ -155,30 +162,24 @@ class Grid(nn.Module):
         """
         values = images.float() / 2 + 0.5
         with exact(images):
-            grid = self.grid_of(values, styles)
-            lit = slice_grid(grid, self.guide_of(values), values)
+            grid = self.grid_of(images.float(), styles)
+            lit = slice_grid(grid, self.tone(luma(values)), values)
             made = self._taken(lit, seeds)
             steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
             roughness = torch.stack([grid.new_zeros(()), *steps]).sum()
             terms = {"roughness": roughness, "inversion": inversion(grid), "unevenness": unevenness(values, lit)}
             return 2 * made - 1, terms
 
-    def _is_taken(self, images: Tensor) -> bool:
-        """Whether the camera has a say; a graph always has it."""
-        if torch.jit.is_tracing() or images.is_meta:  # type: ignore[attr-defined, no-untyped-call]
-            return True
-        return self.camera is not None and min(images.shape[2:]) <= self.side
-
     def _taken(self, lit: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
         """Images in [0, 1] through the camera."""
         return lit if self.camera is None else self.camera(lit, seeds, self._sides(lit).min() <= self.side)
 
-    def grid_of(self, values: Tensor, styles: Tensor) -> Tensor:
-        """The grids of images (N, 3, H, W) in [0, 1], (N, 12, D, h, w)."""
-        sides = self._sides(values)
+    def grid_of(self, images: Tensor, styles: Tensor) -> Tensor:
+        """The grids of images (N, 3, H, W) in [-1, 1], (N, 12, D, h, w)."""
+        sides = self._sides(images)
         scale = (self.side / sides.min()).clamp(max=1)
         cells = (sides * scale / CELL).round().clamp(min=1)
-        maps = self.down(2 * shrink(values, CELL * cells) - 1)
+        maps = self.down(shrink(images, CELL * cells))
         features = self.near(maps) + self.everywhere(maps.mean((2, 3)))[:, :, None, None]
         gain, shift = self.by_style(styles)[:, :, None, None].chunk(2, 1)
         change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
@@ -193,11 +194,11 @@ class Grid(nn.Module):
         """(H, W) as numbers that are part of a graph."""
         return shape_as_tensor(images)[2:].float()
 
-    def guide_of(self, values: Tensor) -> Tensor:
-        """The brightness of images (N, 3, H, W) in [0, 1] on the learnt scale, (N, H, W) in [0, 1]."""
+    def tone(self, light: Tensor) -> Tensor:
+        """Brightness in [0, 1] -> what stands for it in the grids, on the learnt scale, likewise."""
         steps = (self.curve.tanh() * math.log(_STEEPEST)).exp()
         heights = functional.pad(steps.cumsum(0), (1, 0)) / steps.sum()
-        place = luma(values).clamp(0, 1) * _KNOTS
+        place = light.clamp(0, 1) * _KNOTS
         knot = place.detach().floor().clamp(max=_KNOTS - 1)
         below = knot.long()
         return heights[below].lerp(heights[below + 1], place - knot)
