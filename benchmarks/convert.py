@@ -253,10 +253,10 @@ WAYS = (
     Way("default", "direct"),
     Way("combined", "guided"),
     Way("cyclegan", "guided"),
-    Way("cyclegan", "direct", seldom=8),
-    Way("cyclegan", None, seldom=8),
+    Way("cyclegan", "direct", seldom=12),
+    Way("cyclegan", None, seldom=12),
 )
-SIZES = {(1242, 375): 16, (1920, 1080): 8, (3840, 2160): 8}
+SIZES = {(1242, 375): 24, (1920, 1080): 24, (3840, 2160): 12}
 SIZE_AIMS = (
     "aims on two cores: default 5 at 1920x1080 and 1.2 at 3840x2160, in less than 1 GB above the imports; cyclegan "
     "guided 20 times its plain loop at 1920x1080"

@@ -31,7 +31,9 @@ class Capabilities:
         whole: It shrinks pictures before it looks at them, so that it is never run in tiles, which would not be alike.
         by_grids: It paints by bilateral grids, and can be asked for each half: ``grids(images, seeds)`` are those of
             images (N, C, H, W), (N, 12, D, h, w); ``apply_grids(images, grids, seeds)`` is what they make of images.
-            The grids of neighbouring frames can be averaged then.
+            The grids of neighbouring frames can be averaged then. It is faster if it offers ``seen_size(H, W)``, what
+            images are shrunk to by area before ``grids``, and ``tones(H, W)``, what stands for brightness if all that
+            ``apply_grids`` does is :func:`sim2real.networks.bilateral.slice_pictures`, or None.
         cpu_only: It works on the CPU, whatever the device; several threads may call it at once.
         inputs: Kinds of labels that it sees, as of :mod:`sim2real.datasets.inputs`: its forward takes ``inputs``, a
             mapping that has them.

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,13 @@ from sim2real.devices import is_out_of_memory, release_memory, usable_cores
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
-from sim2real.networks.bilateral import slice_pictures
+from sim2real.networks.bilateral import shrink, slice_pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_STREAMS = 16
+_KEPT_TONES = 4  # of the latest sizes of pictures
 _NOT_FINITE = "the generator makes values that are not finite; use --precision fp32 or another model"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -59,6 +61,8 @@ class TorchEngine:
             self.streams = min(usable_cores(), _MOST_STREAMS)
         else:
             self.streams = 2 if self._device.type == "cuda" else 1
+        tones: Callable[[int, int], Tensor | None] | None = getattr(self._generator, "tones", None)
+        self._tones = tones and lru_cache(_KEPT_TONES)(tones)
         self._own = threading.local()
         self._compiled: dict[tuple[int, int], Callable[..., Tensor]] = {}
         for width, height in settings.compile:
@@ -125,9 +129,11 @@ class TorchEngine:
             (N, 12, D, h, w).
         """
         with self._at_work(images):
-            values = self._as_input(torch.from_numpy(images).movedim(-1, -3).to(self._device))
+            pictures = torch.from_numpy(images).movedim(-1, -3).to(self._device)
+            if seen_size := getattr(self._generator, "seen_size", None):
+                pictures = shrink(pictures, torch.tensor(seen_size(*images.shape[1:3])))
             grids: Callable[..., Tensor] = self._generator.grids  # type: ignore[assignment]
-            found: NDArray[np.float32] = grids(values, seeds).float().cpu().numpy()
+            found: NDArray[np.float32] = grids(self._as_input(pictures), seeds).float().cpu().numpy()
         return found
 
     @torch.inference_mode()
@@ -139,7 +145,7 @@ class TorchEngine:
             pictures, made = torch.from_numpy(images).to(self._device), torch.from_numpy(grids).to(self._device)
             if not torch.isfinite(made).all():
                 raise Sim2RealError(_NOT_FINITE)
-            tones = getattr(self._generator, "tones", lambda *_: None)(*images.shape[1:3])
+            tones = self._tones(*images.shape[1:3]) if self._tones else None
             if tones is not None:
                 sliced: NDArray[np.uint8] = slice_pictures(made, pictures, tones).cpu().numpy()
                 return sliced

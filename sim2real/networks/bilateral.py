@@ -49,11 +49,11 @@ def luma(images: Tensor) -> Tensor:
 
 
 def shrink(images: Tensor, size: Tensor) -> Tensor:
-    """Images (N, C, H, W) by area to (H, W); a graph of it takes any sizes."""
+    """Images (N, C, H, W) of any type by area to (H, W), as floats; a graph of it takes any sizes."""
     for axis, after in zip((2, 3), size, strict=True):
         before = images.shape[axis]
         rows = torch.arange(after, device=images.device)
-        step = before / after.to(images)
+        step = before / after.float()
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             images = _by_area(images, axis, step, rows, slice(None))
         elif before != len(rows):
@@ -67,16 +67,19 @@ def _by_area(images: Tensor, axis: int, step: Tensor, rows: Tensor, seen: slice)
     """Some rows or columns of images shrunk along an axis.
 
     Args:
-        images: (N, C, H, W).
+        images: (N, C, H, W), of any type.
         axis: 2 or 3.
         step: How many of the old ones are in a new one.
         rows: Numbers of the new ones.
         seen: The old ones that are in these.
     """
-    pixels = torch.arange(images.shape[axis], dtype=images.dtype, device=images.device)[seen]
-    first = rows[:, None].to(images) * step
+    pixels = torch.arange(images.shape[axis], device=images.device)[seen]
+    first = rows[:, None] * step
     shares = (torch.minimum(first + step, pixels + 1) - torch.maximum(first, pixels)).relu() / step
-    return shares @ images[:, :, seen] if axis == 2 else images[..., seen] @ shares.T
+    part = (images[:, :, seen] if axis == 2 else images[..., seen]).to(
+        torch.float32, memory_format=torch.contiguous_format
+    )
+    return shares @ part if axis == 2 else part @ shares.T
 
 
 def identity_grid(count: int, height: int, width: int, *, like: Tensor) -> Tensor:
@@ -132,15 +135,15 @@ def slice_pictures(grid: Tensor, pictures: Tensor, tones: Tensor | None = None) 
     Returns:
         Of the shape of the pictures.
     """
-    look = _Texture(grid, pictures.shape[1], pictures.shape[2])
+    of_bytes = grid.new_tensor([1, 1, 1, 255]).repeat(3)[:, None, None, None]
+    look = _Texture(of_bytes * grid, pictures.shape[1], pictures.shape[2])
     red, green, blue = (round(1000 * weight) for weight in _LUMA)
     result = torch.empty_like(pictures)
     for rows in _strips(pictures.shape[1]):
         values = pictures[:, rows].movedim(3, 1).to(grid.dtype, memory_format=torch.contiguous_format)
         light = (red * values[:, 0]).add_(values[:, 1], alpha=green).add_(values[:, 2], alpha=blue)
         guide = light / TONES if tones is None else tones.index_select(0, light.int().flatten()).view_as(light)
-        made = look.applied(rows, guide, values.div_(255))
-        whole = made.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        whole = look.applied(rows, guide, values).round_().clamp_(0, 255).to(torch.uint8)
         torch.stack(whole.unbind(1), -1, out=result[:, rows])
     return result
 

@@ -136,6 +136,11 @@ class Grid(nn.Module):
             made = self._taken(slice_grid(grids, self.tone(luma(values)), values), seeds)
             return (2 * made - 1).clamp(-1, 1)
 
+    def seen_size(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) of what the network sees of images of that size, shrunk by area."""
+        down, across = (self._cells(torch.tensor([height, width])) * CELL).tolist()
+        return int(down), int(across)
+
     def tones(self, height: int, width: int) -> Tensor | None:
         """What stands for each brightness when grids are applied to pictures of that size by ``slice_pictures``.
 
@@ -176,10 +181,7 @@ class Grid(nn.Module):
 
     def grid_of(self, images: Tensor, styles: Tensor) -> Tensor:
         """The grids of images (N, 3, H, W) in [-1, 1], (N, 12, D, h, w)."""
-        sides = self._sides(images)
-        scale = (self.side / sides.min()).clamp(max=1)
-        cells = (sides * scale / CELL).round().clamp(min=1)
-        maps = self.down(shrink(images, CELL * cells))
+        maps = self.down(shrink(images, CELL * self._cells(self._sides(images))))
         features = self.near(maps) + self.everywhere(maps.mean((2, 3)))[:, :, None, None]
         gain, shift = self.by_style(styles)[:, :, None, None].chunk(2, 1)
         change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
@@ -188,6 +190,11 @@ class Grid(nn.Module):
         limits = change.new_tensor([0.5, 0.5, 0.5, 0.3]).repeat(3)[:, None, None, None]
         grid: Tensor = identity_grid(1, 1, 1, like=change) + limits * change
         return grid
+
+    def _cells(self, sides: Tensor) -> Tensor:
+        """How many cells images of (H, W) have down and across."""
+        scale = (self.side / sides.min()).clamp(max=1)
+        return (sides * scale / CELL).round().clamp(min=1)
 
     @staticmethod
     def _sides(images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from sim2real.capabilities import capabilities
 from sim2real.engines.base import EngineSettings
@@ -15,6 +16,7 @@ from sim2real.engines.torch import TorchEngine
 from sim2real.metrics.edges import edge_changes
 from sim2real.model import GeneratorInfo, load_generator, save_generator
 from sim2real.networks import Ranged
+from sim2real.networks.bilateral import shrink
 from sim2real.networks.grid import Grid
 from sim2real.networks.statistics import colour_moments, radial_spectrum
 from sim2real.testing import check_generator
@@ -155,12 +157,27 @@ def test_spectra_tell_in_which_band_a_wave_lies() -> None:
     assert radial_spectrum(torch.rand(1, 3, 5, 7), 16).isfinite().all()
 
 
-def test_frames_in_strips_are_as_they_are_at_once() -> None:
-    torch.manual_seed(0)
-    network = Grid(side=32).eval()
-    nn.init.normal_(network.transforms.weight, std=0.2)
-    images = torch.rand(2, 3, 150, 90) * 2 - 1
+@pytest.mark.parametrize("size", [(150, 90), (90, 333), (32, 64), (20, 33)])
+def test_pictures_in_bytes_are_painted_as_images_in_numbers_are(size: tuple[int, int]) -> None:
+    network = learnt(side=32)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    seeds = np.array([1, 2 << 32], np.uint64)
     with torch.no_grad():
-        in_strips = network(images)
-    assert torch.allclose(in_strips, network(images), atol=2e-3)  # a quarter of a grey level
-    assert (in_strips - images).abs().mean() > 0.02
+        made = network(torch.from_numpy(pictures).movedim(-1, 1) / 127.5 - 1, seeds)
+    expected = ((made + 1) * 127.5).round().byte().movedim(1, -1).numpy()
+    found = TorchEngine(network, EngineSettings(device="cpu", precision="fp32"))(pictures, seeds=seeds)
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.001
+    assert np.abs(found.astype(int) - pictures).mean() > 5
+
+
+@pytest.mark.parametrize(("before", "after"), [((60, 84), (20, 21)), ((1080, 640), (128, 224)), ((7, 100), (3, 48))])
+def test_shrinking_shares_out_every_pixel(before: tuple[int, int], after: tuple[int, int]) -> None:
+    images = torch.randint(0, 256, (2, 3, *before), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    shrunk = shrink(images, torch.tensor(after))
+    assert shrunk.shape == (2, 3, *after)
+    assert torch.allclose(shrunk.mean((2, 3)), images.float().mean((2, 3)), atol=1e-3)
+    if before[0] % after[0] == 0 and before[1] % after[1] == 0:
+        windows = tuple(old // new for old, new in zip(before, after, strict=True))
+        assert torch.allclose(shrunk, functional.avg_pool2d(images.float(), windows), atol=1e-3)

@@ -102,7 +102,7 @@ def evaluated(town: Path, frames: list[str]) -> Path:
         settings={"seed": 7},
         counts={"frames": 6, "evaluated": 6, "real": 4, "rejected": 1},
         verdict="FAIL",
-        reasons=("contrast of <Car> fell to a third",),
+        reasons=("contrast of <Car> fell to 0.3",),
         figures=FIGURES,
         alarms=(Alarm(text="trees in the sky", frames=(frames[2],)),),
         notes=("few pictures",),

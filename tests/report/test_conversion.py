@@ -41,7 +41,7 @@ def test_a_report_tells_the_verdict_and_the_figures(evaluated: Path) -> None:
     file = write_report(evaluated)
     assert file == evaluated / ".sim2real/report.html"
     seen = words(file)
-    assert "out FAIL contrast of <Car> fell to a third A conversion by a model of the recipe default with sim2real" in seen
+    assert "out FAIL contrast of <Car> fell to 0.3 A conversion by a model of the recipe default with sim2real" in seen
     assert "few pictures" in seen
     assert "real photos seed 7" in seen  # of the settings
     assert "Frames 6 1 rejected" in seen
@@ -58,7 +58,7 @@ def test_the_headline_is_the_verdict_with_its_reason_the_change_and_the_realism(
     page = write_report(evaluated).read_text("utf-8")
     head = page[: page.index("<section")]
     assert '<span class="state bad">FAIL</span>' in head
-    assert "contrast of &lt;Car&gt; fell to a third</p>" in head
+    assert "contrast of &lt;Car&gt; fell to 0.3</p>" in head
     assert "7.5 grey levels" in head
     assert "writing frames again alone: 0.25" in head
     assert "Gap closed" in head
@@ -207,7 +207,7 @@ def test_what_another_tool_converted_has_a_report_too(evaluated: Path) -> None:
     for name in ("conversion.json", "manifest.jsonl"):
         (evaluated / ".sim2real" / name).unlink()
     seen = words(write_report(evaluated))
-    assert "out FAIL contrast of <Car> fell to a third A conversion by another tool" in seen
+    assert "out FAIL contrast of <Car> fell to 0.3 A conversion by another tool" in seen
     assert "Before and after" in seen
 
 
