@@ -33,7 +33,8 @@ _LUMA = (0.299, 0.587, 0.114)
 _SHRUNK = 16  # rows or columns that are shrunk together: each needs a few of a picture's
 _STRIP = 32  # rows that are sliced together: what they need stays in a processor's cache
 _RIDGE = 0.02  # of the mean number of pixels in a cell
-_DOUBT = 1500.0  # what is added to that, times the square of the variance that a cell's own transform does not explain
+_DOUBT = 80_000.0  # what is added to that of what transforms leave unexplained: the fourth power of the share of the
+# second picture's variance that one transform of the whole leaves, times the square of what a cell's own leaves
 _BLURS = ((8, 3), (3, 2), (1, 1), (0, 0))  # passes over space and over levels, the coarsest first
 
 
@@ -233,8 +234,9 @@ def fit_grid(source: Tensor, target: Tensor, cells: tuple[int, int] | None = Non
 
     A least-squares fit in each cell of place and brightness to the pixels around it, drawn to what a coarser
     neighbourhood says, that to the transform of the whole picture, and that to the identity: what a cell knows little
-    of, it takes from there. It is drawn there the more, the worse its own transform explains its pixels: what the
-    second picture shows elsewhere, or invents, is no change of light. Differentiable in both pictures.
+    of, it takes from there. It is drawn there the more, the worse its own transform explains its pixels and that of the
+    whole picture explains all: what the second picture shows elsewhere, or invents, is no change of light.
+    Differentiable in both pictures.
 
     Args:
         source: (N, 3, H, W) in [0, 1].
@@ -244,11 +246,13 @@ def fit_grid(source: Tensor, target: Tensor, cells: tuple[int, int] | None = Non
     cells = cells or cells_of(source.shape[2], source.shape[3])
     moments = _moments(source, target, cells)
     eye = torch.eye(4, dtype=source.dtype, device=source.device)
-    found = moments.over(lambda sums: sums.sum((1, 2, 3), keepdim=True)).solved(eye[:, :3], _RIDGE)
+    whole = moments.over(lambda sums: sums.sum((1, 2, 3), keepdim=True))
+    found = whole.solved(eye[:, :3], _RIDGE)
+    doubt = _DOUBT * (whole.unexplained(found) / whole.variance()).pow(4)
     found = found.expand_as(moments.wanted)
     for over_space, over_levels in _BLURS:
         near = moments.over(partial(_blurred, passes=(over_levels, over_space, over_space)))
-        found = near.solved(found, _RIDGE + _DOUBT * near.unexplained(near.solved(found, _RIDGE)).square())
+        found = near.solved(found, _RIDGE + doubt * near.unexplained(near.solved(found, _RIDGE)).square())
     return _as_grid(found)
 
 
@@ -283,6 +287,12 @@ class _Moments(NamedTuple):
         fitted = transforms * (self.products @ transforms - 2 * self.wanted)
         left = (self.squares[..., 0, 0] + fitted.sum((-1, -2))).clamp(min=0)
         return (left / (3 * (self.products[..., 3, 3] + 0.05 * self.mean)))[..., None, None]
+
+    def variance(self) -> Tensor:
+        """Of what pixels are to become, (..., 1, 1); of a picture of one colour no less than a grey level makes."""
+        count = self.products[..., 3, 3]
+        of_mean = self.wanted[..., 3, :].square().sum(-1) / count
+        return ((self.squares[..., 0, 0] - of_mean) / (3 * count)).clamp(min=255**-2)[..., None, None]
 
 
 def _moments(source: Tensor, target: Tensor, cells: tuple[int, int]) -> _Moments:

@@ -99,14 +99,14 @@ def test_frames_of_any_size(size: tuple[int, int]) -> None:
     assert (before < 128).mean() == pytest.approx((after > 127).mean(), abs=0.25)
 
 
-@pytest.mark.parametrize(("teacher", "most"), [(mirror, 0.05), (blobs, 0.005), (trees, 0.005), (shift(4), 0.005)])
-def test_a_teacher_that_moves_and_invents_things_makes_no_edge(teacher: Change, most: float, town: list[Image]) -> None:
+@pytest.mark.parametrize("teacher", [mirror, blobs, trees, shift(4)])
+def test_a_teacher_that_moves_and_invents_things_makes_no_edge(teacher: Change, town: list[Image]) -> None:
     for before in town:
         wrong = teacher(before)
         assert edge_changes(before, wrong).new > 0.1
         after = guided(before[None], before[None], wrong[None], CPU)[0]
         changes = edge_changes(before, after)
-        assert changes.new < most
+        assert changes.new < 0.005
         assert changes.lost < 0.1
 
 
