@@ -93,6 +93,12 @@ CRITICS: Mapping[str, tuple[str, ...]] = {
 All after the same number of steps: a best step of each would compare choices, too.
 """
 
+GUIDED: Mapping[str, tuple[str, ...]] = {
+    "combined-guided": ("transfer.name=guided",),
+    "combined-guided-trained": ("transfer.name=guided", "transfer.train=true"),
+}
+"""``combined`` whose light and colours alone are taken: after its training, and within its steps as well."""
+
 
 @cache
 def known_rows() -> Mapping[str, Row]:
@@ -102,7 +108,7 @@ def known_rows() -> Mapping[str, Row]:
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
         **{name: Row(name) for name in (*PUBLISHED, GRID)},
-        **{name: Row("combined", sets) for name, sets in {**CRITICS, **VARIATIONS}.items()},
+        **{name: Row("combined", sets) for name, sets in {**CRITICS, **VARIATIONS, **GUIDED}.items()},
     }
     rows: dict[str, Row] = {}
     for name, row in plain.items():
