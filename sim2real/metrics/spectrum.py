@@ -1,9 +1,9 @@
 """How far are fine texture, sharpness and noise of two sets of pictures apart? The distance of their power spectra.
 
-The power of a picture's luminance by spatial frequency, whatever the direction, in units of its variance: a gain or a
-tint hardly changes it, nor does it matter where things are. It is measured in tiles, whose logarithms are averaged, so
-that the grain of a plain wall counts as much as the contours of a tree. Generators leave traces there (Durall et al.
-2020, arXiv 2003.01826), and so do renderers, lenses, sensors and codecs.
+The power of luminance by spatial frequency, whatever the direction, is measured in tiles, whose logarithms are
+averaged, so that the grain of a plain wall counts as much as the contours of a tree. Tiles are compared with those of
+as much coarse contrast: a set that shows more sky, or wider roads, is not taken for a softer one. Generators leave
+traces there (Durall et al. 2020, arXiv 2003.01826), and so do renderers, lenses, sensors and codecs.
 """
 
 from collections.abc import Sequence
@@ -13,44 +13,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.metrics.base import About, Features, Image
-from sim2real.metrics.wasserstein import mean_differences
+from sim2real.metrics.wasserstein import parts_of
 
 _SIDE = 64  # px of a tile
-_RINGS = 32  # of equal width, from 0 to half a cycle a pixel; the first, the tile's mean, is left out
+_RINGS = 32  # of equal width, from 0 to half a cycle a pixel
+_COARSE = 4  # of the rings: what tiles show, of which the others are not to be the consequence
 _ROUNDING = 1 / 12  # grey levels squared: the variance of what rounding does
+_CONTRASTS = np.arange(24.0, 61.0, 6.0)  # dB: of these powers of the coarse rings each tile belongs to the nearest two
 
 
 class SpectrumMetric:
-    """The metric ``spectrum``: the difference of mean power spectra."""
+    """The metric ``spectrum``: the difference of mean power spectra between tiles of equal coarse contrast."""
 
     about = About(title="difference of the power spectra of luminance (dB)", better="lower", least=8)
     resamples = 100
 
     def describe(self, images: Sequence[Image]) -> Features:
-        """The power of each picture, RGB (H, W, 3), in rings of equal width up to half a cycle a pixel: dB (N, 31)."""
-        return np.stack([_spectrum(image) for image in images])
+        """What each picture, RGB (H, W, 3), adds to the spectra of a set, (N, 7, 29).
+
+        For each contrast how many tiles have it, and the sum of their powers in 28 rings of equal width from 1/16 to
+        half a cycle a pixel, dB of a grey level squared.
+        """
+        return np.stack([_spectra(image) for image in images])
 
     def distance(self, images: Features, real: Features) -> float:
         """The mean over the rings of the difference between the sets' means, in dB.
 
+        Contrasts count by the roots of their shares in both sets; if the sets have none in common, none is told apart.
+        Sets of unequal sizes are compared in parts as large as the smaller one.
+
         Raises:
             ValueError: There is no picture.
         """
-        return float(mean_differences(images, real).mean())
+        found = [_apart(one, other) for one, other in parts_of(images, real)]
+        return float(np.mean(found))
 
 
-def _spectrum(image: Image) -> NDArray[np.float32]:
-    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
-    tiles = _tiles(grey)
+def _apart(images: Features, real: Features) -> float:
+    (count, power), (real_count, real_power) = (
+        (sums[:, 0], sums[:, 1:]) for sums in (rows.sum(axis=0, dtype=np.float64) for rows in (images, real))
+    )
+    weights = np.sqrt(count * real_count)
+    if not weights.any():
+        return float(np.abs(power.sum(0) / count.sum() - real_power.sum(0) / real_count.sum()).mean())
+    both = weights > 0
+    steps = power[both] / count[both, None] - real_power[both] / real_count[both, None]
+    return float(np.average(np.abs(steps).mean(axis=1), weights=weights[both]))
+
+
+def _spectra(image: Image) -> NDArray[np.float32]:
+    tiles = _tiles(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32))
     side = tiles.shape[-1]
     window = np.outer(*[np.hanning(side + 2)[1:-1]] * 2)
     waves = np.fft.rfft2((tiles - tiles.mean(axis=(1, 2), keepdims=True)) * window)
     power = np.square(np.abs(waves)) / np.square(window).sum()  # of white noise: its variance
-    steps = np.log10((power + _ROUNDING) / (grey.var() + _ROUNDING)).mean(axis=0)
-    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
-    rings = np.minimum(2 * _RINGS * frequency, _RINGS).astype(np.int64).ravel()  # what is beyond is in the last
-    total, count = np.bincount(rings, steps.ravel(), _RINGS + 1), np.bincount(rings, minlength=_RINGS + 1)
-    return np.asarray(10 * (total / np.maximum(count, 1))[1:_RINGS], np.float32)
+    steps = 10 * np.log10(power + _ROUNDING).reshape(len(tiles), -1)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)).ravel()
+    coarse = (frequency > 0) & (frequency < max(_COARSE / (2 * _RINGS), 1.5 / side))
+    contrast = steps[:, coarse].mean(axis=1) if coarse.any() else np.zeros(len(tiles))
+    rings = np.minimum(2 * _RINGS * frequency, _RINGS).astype(np.int64)  # what is beyond is in the last
+    members = rings == np.arange(_COARSE, _RINGS)[:, None]
+    by_ring = steps @ (members / np.maximum(members.sum(axis=1, keepdims=True), 1)).T
+    place = np.interp(contrast, _CONTRASTS, np.arange(len(_CONTRASTS)))
+    shares = np.maximum(1 - np.abs(place - np.arange(len(_CONTRASTS))[:, None]), 0)
+    return np.column_stack([shares.sum(axis=1), shares @ by_ring]).astype(np.float32)
 
 
 def _tiles(grey: NDArray[np.float32]) -> NDArray[np.float32]:

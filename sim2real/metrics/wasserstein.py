@@ -157,7 +157,18 @@ def _mean_distance(pairs: Iterable[tuple[list[_Floats], list[_Floats]]]) -> floa
 
 
 def mean_differences(images: Features, real: Features) -> NDArray[np.float64]:
-    """How far the means of two sets of descriptions (N, ...) are apart, entry by entry (...).
+    """How far the means of two sets of descriptions (N, ...) are apart, entry by entry (...); see :func:`parts_of`.
+
+    Raises:
+        ValueError: A set is empty.
+    """
+    pairs = parts_of(images, real)
+    apart = [np.abs(np.subtract(*(part.mean(axis=0, dtype=np.float64) for part in pair))) for pair in pairs]
+    return np.asarray(np.mean(apart, axis=0))
+
+
+def parts_of(images: Features, real: Features) -> list[tuple[Features, Features]]:
+    """Pairs of parts, as large as the smaller set, of two sets of descriptions (N, ...).
 
     The difference of finite samples is too large by what depends on their numbers. The larger set is therefore dealt
     out into parts of the smaller one's number, each of which is compared with the smaller one: then it is the smaller
@@ -169,13 +180,10 @@ def mean_differences(images: Features, real: Features) -> NDArray[np.float64]:
     size = min(len(images), len(real))
     if not size:
         raise ValueError("there are no pictures to measure the distance of")
-    means, real_means = (_means_of_parts(rows, size) for rows in (images, real))
-    return np.asarray(np.abs(means - real_means).mean(axis=0))
-
-
-def _means_of_parts(rows: Features, size: int) -> NDArray[np.float64]:
-    parts = len(rows) // size
-    return np.stack([rows[first::parts][:size].mean(axis=0, dtype=np.float64) for first in range(parts)])
+    dealt, real_dealt = (
+        [rows[first :: len(rows) // size][:size] for first in range(len(rows) // size)] for rows in (images, real)
+    )
+    return list(product(dealt, real_dealt))
 
 
 class SlicedWassersteinMetric:
