@@ -2,12 +2,15 @@
 
 All is measured in blocks of 16x16 px, in rings of their power spectra, of pictures at their own size. Noise is what is
 left where nothing else is: the median power of flat blocks, at each brightness; its variance is a line over that. Blur
-is how much faster the power of blocks with strong edges falls towards high frequencies, without the noise. What the
-translated pictures have too much of stays: nothing is sharpened, and no noise is taken away.
+is how much faster the power of blocks with strong edges falls towards high frequencies, without the noise; from there,
+that of luminance goes to where the metric ``spectrum`` is least. What the translated pictures have too much of stays:
+nothing is sharpened, and no noise is taken away.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -15,10 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.camera import BLOCK, MOST_BLUR, RINGS, Camera, Channel, Image, frequencies, to_channels
+from sim2real.datasets.partners import evenly
 from sim2real.imageio import Encoding
+from sim2real.metrics.spectrum import SpectrumMetric
 
 Floats = NDArray[np.float64]
 
+_TRIED: Final = 12  # pictures of either side by which a blur is judged
+_STEPS: Final = (0.02, 0.01, 0.005)  # of the blur
+_FURTHEST: Final = 0.05  # from what edges say: it shall not be used against noise
 _MOST: Final = 3000  # blocks of a picture
 _FEWEST: Final = 100  # of all pictures, that tell anything
 _FLAT: Final = 0.1  # share of the blocks that count as flat
@@ -81,10 +89,29 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
     """
     goal = measure("real", real)
     start = measure("translated", translated, Camera(), encoding)
-    blurs = [_blur(start, goal, channel) for channel in range(3)]
-    soft = Camera(*(Channel(blur=blur) for blur in blurs))
-    before = measure("translated", translated, soft, encoding) if any(blurs) else start
-    return _with_noise(soft, before, goal)
+    luma, *colours = (_blur(start, goal, channel) for channel in range(3))
+
+    def camera(blur: float, seen: Sequence[Image]) -> Camera:
+        soft = Camera(*(Channel(blur=each) for each in (blur, *colours)))
+        return _with_noise(soft, measure("translated", seen, soft, encoding), goal)
+
+    if luma:
+        some, metric = evenly(translated, _TRIED), SpectrumMetric()
+        wanted = metric.describe(evenly(real, _TRIED))
+        furthest = max(luma - _FURTHEST, 0), min(luma + _FURTHEST, MOST_BLUR)
+
+        @cache
+        def apart(blur: float) -> float:
+            if not furthest[0] <= blur <= furthest[1]:
+                return math.inf
+            found = camera(blur, some)
+            taken = [found.apply(image, seed, encoding) for seed, image in enumerate(some)]
+            return metric.distance(metric.describe(taken), wanted)
+
+        for step in _STEPS:
+            while (nearer := min((luma, luma - step, luma + step), key=apart)) != luma:
+                luma = nearer
+    return camera(round(luma, 4), translated)
 
 
 def measure(
