@@ -1,31 +1,37 @@
 """The work of a conversion: some threads decode and encode, some translate, some carry files over.
 
-Frames are put into batches of one size by what their headers say, before any is decoded. At most ``_PIXELS`` pixels, or
-one batch that has more, are between their source and the disk at a time. Each takes 9 bytes (as decoded, in the batch,
-translated) besides what the engine and the codecs need for those in hand: memory depends neither on the number of
-frames nor on their sizes. Labels that the generator sees count as what they take.
-
-Of a generator that looks at several frames of a sequence the batches are pieces of sequences, clips or single frames,
-and each waits for the one before it; likewise where grids are averaged over neighbours. As many sequences are in work
-as there are threads that translate.
+At most ``_PIXELS`` pixels, or one batch that has more, are between their source and the disk at a time. Each takes 9
+bytes (as decoded, in the batch, translated) besides what the engine and the codecs need for those in hand: memory
+depends neither on the number of frames nor on their sizes. Labels that the generator sees count as what they take. A
+batch of a sequence waits for the one before it.
 """
 
 import hashlib
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
-from sim2real.capabilities import PAST, Capabilities
-from sim2real.conversion.carry import SourceError, carry, unreadable
+from sim2real.capabilities import Capabilities
+from sim2real.conversion.batches import Batch, Batches, Sequence
+from sim2real.conversion.carry import SourceError, carry
+from sim2real.conversion.decoding import (
+    CHANGED,
+    Decoded,
+    decode,
+    images_of,
+    inputs_of,
+    read,
+    resized,
+    runs,
+    unchanged,
+)
 from sim2real.conversion.gate import Gate, Outcome, parse_gate
 from sim2real.conversion.inputs import InputReader
 from sim2real.conversion.jobs import Job, seed_of, stat_of
@@ -33,14 +39,13 @@ from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
 from sim2real.conversion.resizing import DamageError
-from sim2real.conversion.sequences import sequences_of
-from sim2real.conversion.windows import Look, Window
+from sim2real.conversion.windows import Look
 from sim2real.datasets.base import Labels
-from sim2real.datasets.inputs import KINDS, Inputs
+from sim2real.datasets.inputs import KINDS
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
-from sim2real.imageio import Picture, decode_picture, encode_picture, read_header, resize_picture
+from sim2real.imageio import Picture, encode_picture
 from sim2real.inside import inside
 
 if TYPE_CHECKING:
@@ -94,38 +99,6 @@ class Tally:
     notes: Counter[str] = field(default_factory=Counter)
     busy: dict[str, float] = field(default_factory=dict)
     limit: str = ""
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    job: Job
-    sha256: str
-    picture: Picture
-    inputs: Inputs = field(default_factory=dict)
-    inputs_sha256: Mapping[str, str] = field(default_factory=dict)
-    whole: bool = True  # nothing was missing that it depends on
-
-
-class _Sequence:
-    """A sequence in work: its last piece so far, and the earlier frames that the generator looks at, translated, too.
-
-    Args:
-        context: How many these are at most.
-    """
-
-    def __init__(self, context: int) -> None:
-        self.last: Future[None] | None = None
-        self.past: deque[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = deque(maxlen=context)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    jobs: list[Job]
-    size: tuple[int, int] | None
-    sequence: _Sequence | None = None
-    window: Window[_Decoded] | None = None
-    looks: list[Look] = field(default_factory=list)
-    known: int = 0
 
 
 class Pipeline:
@@ -243,8 +216,7 @@ class Pipeline:
                 self._changed.wait(1)  # on Windows, Ctrl-C does not end a wait
 
     def _send_batches(self) -> None:
-        batches = self._pieces() if self._can.of_sequences else chain(self._windows(), self._batches())
-        for batch in batches:
+        for batch in Batches(self._plan, self._can, self._batch_size, self._streams):
             jobs, size = batch.jobs, batch.size
             pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
@@ -274,82 +246,31 @@ class Pipeline:
         held = self._on_the_way
         return not held or (len(held) + frames <= self._most and sum(held.values()) + pixels <= _PIXELS)
 
-    def _pieces(self) -> Iterator[_Batch]:
-        """The clips or frames of sequences in their order, of several sequences in turns."""
-        return self._in_turns(map(self._pieces_of, sequences_of(self._plan.todo)))
-
-    def _windows(self) -> Iterator[_Batch]:
-        """The frames whose grids are averaged over neighbours, with these, of several sequences in turns."""
-        if not (reach := self._plan.record.neighbours):
-            return iter(())
-        todo = {job.path for job in self._plan.todo if job.sequence}
-        sequences = (group for group in sequences_of(self._plan.jobs) if any(job.path in todo for job in group))
-        return self._in_turns(self._windows_of(Window(group, todo, reach)) for group in sequences)
-
-    def _windows_of(self, window: Window[_Decoded]) -> Iterator[_Batch]:
-        for looks, known in window.batches(self._batch_size):
-            jobs = [look.job for look in looks]
-            size = next(filter(None, (_size_of(self._plan.source / job.path) for job in jobs)), None)
-            yield _Batch(jobs, size, window=window, looks=looks, known=known)
-
-    def _in_turns(self, waiting: Iterator[Iterator[_Batch]]) -> Iterator[_Batch]:
-        """Batches of sequences, each of which has its own in order."""
-        in_work = deque(islice(waiting, self._streams))
-        while in_work:
-            pieces = in_work.popleft()
-            if piece := next(pieces, None):
-                yield piece
-                in_work.append(pieces)
-            else:
-                in_work.extend(islice(waiting, 1))
-
-    def _pieces_of(self, jobs: list[Job]) -> Iterator[_Batch]:
-        sequence, step = _Sequence(self._can.context), self._can.clip_length
-        for first in range(0, len(jobs), step):
-            piece = jobs[first : first + step]
-            sizes = (_size_of(self._plan.source / job.path) for job in piece)
-            yield _Batch(piece, next(filter(None, sizes), None), sequence)
-
-    def _batches(self) -> Iterator[_Batch]:
-        """The frames in groups of one size (W, H); one whose size nobody can tell is alone, decoding says why."""
-        waiting: dict[tuple[int, int], list[Job]] = {}
-        for job in self._plan.todo:
-            if job.translate and not job.sequence:
-                size = _size_of(self._plan.source / job.path)
-                if size is None:
-                    yield _Batch([job], None)
-                    continue
-                group = waiting.setdefault(size, [])
-                group.append(job)
-                if len(group) == self._batch_size:
-                    yield _Batch(waiting.pop(size), size)
-        yield from (_Batch(group, size) for size, group in waiting.items())
-
     def _decode(
         self, job: Job, size: tuple[int, int] | None, fail: Callable[[Job, Exception], None] | None = None
-    ) -> _Decoded | None:
+    ) -> Decoded | None:
         fail = fail or self._fail
         if self._stopped:
             return None
         source = self._plan.source / job.path
         try:
-            with self._meters.measure("decoding"), _unchanged(job, source):
-                decoded = _decode(job, source)
+            with self._meters.measure("decoding"), unchanged(job, source):
+                decoded = decode(job, source)
                 inputs, digests = self._read_inputs(job)
         except (SourceError, ImageError, DatasetError) as error:
             fail(job, error)
             return None
         if size and decoded.picture.rgb.shape[1::-1] != size:
-            fail(job, SourceError(_CHANGED))
+            fail(job, SourceError(CHANGED))
             return None
         return replace(decoded, inputs=inputs, inputs_sha256=digests)
 
-    def _look(self, look: Look, size: tuple[int, int] | None) -> _Decoded | None:
+    def _look(self, look: Look, size: tuple[int, int] | None) -> Decoded | None:
         """Decode a frame of a sequence; one that is not to be done is none that can fail."""
         return self._decode(look.job, size, fail=self._fail if look.wanted else lambda _job, _error: None)
 
     def _translate_window(
-        self, decoding: list[Future[_Decoded | None]], batch: _Batch, before: Future[None] | None
+        self, decoding: list[Future[Decoded | None]], batch: Batch, before: Future[None] | None
     ) -> None:
         """Find the grids of frames that follow each other, and translate those whose neighbours are known by now."""
         if before:
@@ -364,7 +285,7 @@ class Pipeline:
             jobs = [item.job for item in full]
             with self._meters.measure("translating"):
                 grids, notes = self._inference.grids(
-                    _images(full), [job.path for job in jobs], _inputs(full), **self._sequences(jobs)
+                    images_of(full), [job.path for job in jobs], inputs_of(full), **self._sequences(jobs)
                 )
             for (look, item), grid in zip(seen, grids, strict=False):
                 batch.window.add(look.place, grid, item if look.wanted else None)
@@ -382,7 +303,7 @@ class Pipeline:
                     self._on_the_way.pop(look.job.path, None)
             self._changed.notify_all()
 
-    def _translate(self, decoding: list[Future[_Decoded | None]]) -> None:
+    def _translate(self, decoding: list[Future[Decoded | None]]) -> None:
         batch = [item for future in decoding if (item := future.result())]
         if self._stopped or not batch or not self._inference:
             return
@@ -391,27 +312,27 @@ class Pipeline:
         with self._meters.measure("translating"):
             jobs = [item.job for item in full]
             translated, notes = self._inference(
-                _images(full), [job.path for job in jobs], _inputs(full), **self._sequences(jobs)
+                images_of(full), [job.path for job in jobs], inputs_of(full), **self._sequences(jobs)
             )
         self._send(batch, translated, notes)
 
     def _translate_piece(
-        self, decoding: list[Future[_Decoded | None]], sequence: _Sequence, before: Future[None] | None
+        self, decoding: list[Future[Decoded | None]], sequence: Sequence, before: Future[None] | None
     ) -> None:
         """Translate what follows in a sequence, when what is before it is done."""
         if before:
             before.result()
         piece = [future.result() for future in decoding]
-        for frames in _runs(piece):
+        for frames in runs(piece):
             if self._stopped or not self._inference:
                 return
             missing = self._can.clip_length - len(frames)
             full = [*frames, *frames[-1:] * missing]
-            images, inputs = _images(full), _inputs(full)
+            images, inputs = images_of(full), inputs_of(full)
             if self._can.clip_length > 1:
                 images, inputs = images[None], {kind: values[None] for kind, values in inputs.items()}
             if self._can.context:
-                inputs |= _past(sequence, images)
+                inputs |= sequence.past_inputs(images)
             with self._meters.measure("translating"):
                 job = frames[0].job
                 translated, notes = self._inference(images, [job.path], inputs, **self._sequences([job]))
@@ -421,13 +342,13 @@ class Pipeline:
         if piece[-1] is None:  # what follows begins anew
             sequence.past.clear()
 
-    def _send(self, frames: list[_Decoded], translated: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
+    def _send(self, frames: list[Decoded], translated: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
         for item, rgb in zip(frames, translated, strict=False):
             self._start(self._codecs, self._write, replace(item, inputs={}), rgb, notes)
 
-    def _write(self, decoded: _Decoded, rgb: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
+    def _write(self, decoded: Decoded, rgb: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
         if size := self._plan.record.resize:
-            decoded, rgb = _resized(decoded, rgb, (size[0], size[1]))
+            decoded, rgb = resized(decoded, rgb, (size[0], size[1]))
         job, picture = decoded.job, decoded.picture
         try:
             with self._meters.measure("encoding and writing"):
@@ -463,7 +384,7 @@ class Pipeline:
             encoding = None
         return self._plan.camera.apply(rgb, seed_of(job.path), encoding)
 
-    def _put(self, decoded: _Decoded, outcome: Outcome) -> Line:
+    def _put(self, decoded: Decoded, outcome: Outcome) -> Line:
         """Write what becomes of a frame; a translation that is kept aside is there before what takes its place."""
         job = decoded.job
         if outcome.aside is not None:
@@ -474,7 +395,7 @@ class Pipeline:
         if data is None:
             size, sha256 = job.size, self._bring(job)
             if sha256 != decoded.sha256:
-                raise SourceError(_CHANGED)
+                raise SourceError(CHANGED)
         else:
             size, sha256 = len(data), hashlib.sha256(data).hexdigest()
             write_whole(self._target(job.path), data)
@@ -512,8 +433,8 @@ class Pipeline:
     def _edit(self, job: Job) -> Line:
         """Bring over a file that depends on the size of the images, or has one of them inside."""
         source = self._plan.source / job.path
-        with _unchanged(job, source):
-            original = _read(source)
+        with unchanged(job, source):
+            original = read(source)
         try:
             data = job.resize(original) if job.resize else original
             data, embedded = job.embedding(data, self._plan.out) if job.embedding else (data, None)
@@ -526,7 +447,7 @@ class Pipeline:
     def _bring(self, job: Job) -> str:
         """Bring a file over byte for byte; returns its SHA-256."""
         source = self._plan.source / job.path
-        with replacing(self._target(job.path)) as temporary, _unchanged(job, source):
+        with replacing(self._target(job.path)) as temporary, unchanged(job, source):
             return carry(source, temporary, self._mode(job))
 
     def _mode(self, job: Job) -> str:
@@ -603,20 +524,7 @@ def _line(job: Job, source_sha256: str, sha256: str, size: int) -> Line:
     )
 
 
-_CHANGED = "changed during the conversion"
-
-
-@contextmanager
-def _unchanged(job: Job, source: Path) -> Iterator[None]:
-    """Read a source file that must be there and be the same, before and after, as when the plan was made."""
-    if job.stat is None:
-        raise SourceError("is no file that can be read (a link to nowhere?)")
-    yield
-    if stat_of(source) != job.stat:
-        raise SourceError(_CHANGED)
-
-
-def _told_inputs(decoded: _Decoded) -> dict[str, Any]:
+def _told_inputs(decoded: Decoded) -> dict[str, Any]:
     """What the manifest says of what else the generator saw."""
     job, digests = decoded.job, decoded.inputs_sha256
     stats = {kind: file.stat for kind, file in job.inputs.items() if file.stat}
@@ -626,57 +534,3 @@ def _told_inputs(decoded: _Decoded) -> dict[str, Any]:
         "inputs_mtime_ns": {kind: stat[1] for kind, stat in stats.items()} or None,
         "sequence_sha256": (job.depends or None) if decoded.whole else None,
     }
-
-
-def _size_of(image: Path) -> tuple[int, int] | None:
-    try:
-        header = read_header(image)
-    except ImageError:
-        return None
-    return header.width, header.height
-
-
-def _images(frames: list[_Decoded]) -> "NDArray[np.uint8]":
-    return np.stack([item.picture.rgb for item in frames])
-
-
-def _inputs(frames: list[_Decoded]) -> "dict[str, NDArray[Any]]":
-    return {kind: np.stack([item.inputs[kind] for item in frames]) for kind in frames[0].inputs}
-
-
-def _past(sequence: _Sequence, images: "NDArray[np.uint8]") -> "dict[str, NDArray[np.uint8]]":
-    """The earlier frames of a sequence and what became of them, (1, j, H, W, 3); j is 0 at its beginning."""
-    none = np.empty((1, 0, *images.shape[1:]), np.uint8)
-    pairs = zip(*sequence.past, strict=True) if sequence.past else ((), ())
-    return {kind: np.stack(frames)[None] if frames else none for kind, frames in zip(PAST, pairs, strict=True)}
-
-
-def _runs(frames: list[_Decoded | None]) -> list[list[_Decoded]]:
-    """What follows each other of the frames that could be read."""
-    runs: list[list[_Decoded]] = [[]]
-    for frame in frames:
-        if frame:
-            runs[-1].append(frame)
-        else:
-            runs.append([])
-    return [run for run in runs if run]
-
-
-def _decode(job: Job, source: Path) -> _Decoded:
-    data = _read(source)
-    return _Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise unreadable(error) from error
-
-
-def _resized(
-    decoded: _Decoded, rgb: "NDArray[np.uint8]", size: tuple[int, int]
-) -> "tuple[_Decoded, NDArray[np.uint8]]":
-    """A frame and its translation at another size."""
-    picture = resize_picture(decoded.picture, size)
-    return replace(decoded, picture=picture), resize_picture(replace(decoded.picture, rgb=rgb), size).rgb

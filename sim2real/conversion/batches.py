@@ -1,0 +1,141 @@
+"""What is translated together, and in which order: batches of one size, pieces of sequences, frames with neighbours.
+
+Frames are put into batches by what their headers say, before any is decoded. Of a generator that looks at several
+frames of a sequence the batches are pieces of sequences, clips or single frames; where grids are averaged over
+neighbours, frames of one sequence. As many sequences are in work as there are threads that translate.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim2real.capabilities import PAST, Capabilities
+from sim2real.conversion.decoding import Decoded, size_of
+from sim2real.conversion.sequences import sequences_of
+from sim2real.conversion.windows import Look, Window
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from numpy.typing import NDArray
+
+    from sim2real.conversion.jobs import Job
+    from sim2real.conversion.plan import Plan
+
+
+class Sequence:
+    """A sequence in work: its last piece so far, and the earlier frames that the generator looks at, translated, too.
+
+    Args:
+        context: How many these are at most.
+
+    Attributes:
+        last: What was last asked to be done of it, so that what follows can wait for that.
+        past: Pairs of an earlier frame and its translation, (H, W, 3) each.
+    """
+
+    def __init__(self, context: int) -> None:
+        self.last: Future[None] | None = None
+        self.past: deque[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = deque(maxlen=context)
+
+    def past_inputs(self, images: "NDArray[np.uint8]") -> "dict[str, NDArray[np.uint8]]":
+        """Earlier frames and what became of them as inputs (1, j, H, W, 3) beside images; j is 0 at its beginning."""
+        none = np.empty((1, 0, *images.shape[1:]), np.uint8)
+        pairs = zip(*self.past, strict=True) if self.past else ((), ())
+        return {kind: np.stack(frames)[None] if frames else none for kind, frames in zip(PAST, pairs, strict=True)}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames that are translated together.
+
+    Attributes:
+        jobs: The frames.
+        size: (W, H) of each; None if nobody can tell.
+        sequence: What they are a piece of, if the generator looks at several.
+        window: What they are of, if grids are averaged; ``looks`` are the frames in it, and up to the place ``known``
+            everything is known after them.
+    """
+
+    jobs: list["Job"]
+    size: tuple[int, int] | None
+    sequence: Sequence | None = None
+    window: Window[Decoded] | None = None
+    looks: list[Look] = field(default_factory=list)
+    known: int = 0
+
+
+class Batches:
+    """All batches of a plan.
+
+    Args:
+        plan: What is to be done.
+        can: What the generator says of itself.
+        most: Frames of a batch, at most.
+        streams: Sequences in work at a time.
+    """
+
+    def __init__(self, plan: "Plan", can: Capabilities, most: int, streams: int) -> None:
+        self._plan = plan
+        self._can = can
+        self._most = most
+        self._streams = streams
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One after the other, each made when it is asked for."""
+        if self._can.of_sequences:
+            return self._in_turns(map(self._pieces, sequences_of(self._plan.todo)))
+        return chain(self._with_neighbours(), self._by_size())
+
+    def _pieces(self, jobs: list["Job"]) -> Iterator[Batch]:
+        """The clips or frames of a sequence in their order."""
+        sequence, step = Sequence(self._can.context), self._can.clip_length
+        for first in range(0, len(jobs), step):
+            piece = jobs[first : first + step]
+            yield Batch(piece, self._size_of(piece), sequence)
+
+    def _with_neighbours(self) -> Iterator[Batch]:
+        """The frames whose grids are averaged over neighbours, with these."""
+        if not (reach := self._plan.record.neighbours):
+            return iter(())
+        todo = {job.path for job in self._plan.todo if job.sequence}
+        sequences = (group for group in sequences_of(self._plan.jobs) if any(job.path in todo for job in group))
+        return self._in_turns(self._windows(Window(group, todo, reach)) for group in sequences)
+
+    def _windows(self, window: Window[Decoded]) -> Iterator[Batch]:
+        for looks, known in window.batches(self._most):
+            jobs = [look.job for look in looks]
+            yield Batch(jobs, self._size_of(jobs), window=window, looks=looks, known=known)
+
+    def _in_turns(self, waiting: Iterator[Iterator[Batch]]) -> Iterator[Batch]:
+        """Batches of several sequences, each of which has its own in order."""
+        in_work = deque(islice(waiting, self._streams))
+        while in_work:
+            batches = in_work.popleft()
+            if batch := next(batches, None):
+                yield batch
+                in_work.append(batches)
+            else:
+                in_work.extend(islice(waiting, 1))
+
+    def _by_size(self) -> Iterator[Batch]:
+        """All other frames in groups of one size; one whose size nobody can tell is alone, decoding says why."""
+        waiting: dict[tuple[int, int], list[Job]] = {}
+        for job in self._plan.todo:
+            if job.translate and not job.sequence:
+                if (size := self._size_of([job])) is None:
+                    yield Batch([job], None)
+                    continue
+                group = waiting.setdefault(size, [])
+                group.append(job)
+                if len(group) == self._most:
+                    yield Batch(waiting.pop(size), size)
+        yield from (Batch(group, size) for size, group in waiting.items())
+
+    def _size_of(self, jobs: list["Job"]) -> tuple[int, int] | None:
+        """That of the first frame that tells."""
+        return next(filter(None, (size_of(self._plan.source / job.path) for job in jobs)), None)
