@@ -13,7 +13,7 @@ demo: $(VENV)/.ready
 	$(BIN)/sim2real demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 30
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile
