@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judge import read_some, render_town
+from benchmarks.judge import levels, read_some, render_town
 from sim2real.camera import BLOCK, RINGS, Camera, Channel
 from sim2real.camera.fitting import fit_camera
 from sim2real.imageio import Encoding
@@ -75,6 +75,15 @@ def test_they_are_found_back_in_photos(folder: str) -> None:
         assert camera.luma.sigma == pytest.approx(width(sigma), rel=0.15)
         for level in (60, 100, 140):  # photos have few flat blocks near black and white
             assert camera.luma.noise(level) ** 2 == pytest.approx(base + slope * level, rel=0.15)
+
+
+def test_noise_grows_not_far_beyond_what_flat_blocks_tell(town: list[Image]) -> None:
+    dark = [levels(0.4 * image) for image in town]
+    camera = fit_camera(dark, [degraded(image, seed, 0, 2.0, 0.1) for seed, image in enumerate(dark)])
+    assert camera.luma.until < 160
+    assert camera.luma.noise(250) == camera.luma.noise(camera.luma.until)
+    bright = np.full((64, 64, 3), 240, np.uint8)
+    assert camera.apply(bright, 1).std() == pytest.approx(camera.luma.noise(camera.luma.until), rel=0.15)
 
 
 def test_real_images_need_no_other_camera_than_theirs(town: list[Image]) -> None:

@@ -34,6 +34,7 @@ _DIFFERENCES: Final = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.
 
 Share = Annotated[float, Rule(f"0 to {MOST_BLUR}", lambda share: 0 <= share <= MOST_BLUR)]
 Variance = Annotated[float, Rule(f"-{255**2} to {255**2}", lambda variance: abs(variance) <= 255**2)]
+Level = Annotated[float, Rule("0 to 255", lambda level: 0 <= level <= 255)]
 Grain = Annotated[
     tuple[float, ...],
     Rule(
@@ -51,6 +52,7 @@ class Channel:
         blur: Weight of each neighbour, ``[blur, 1 - 2 blur, blur]`` across and down; 0: none.
         base: Variance of the noise in black, in squares of grey levels.
         slope: What is added for each grey level of luminance.
+        until: The luminance from which it grows no more: of what is far brighter, flat blocks told nothing.
         grain: Power of the noise at 1/16, 2/16 ... 1/2 cycles a pixel; only how they compare counts. All equal: each
             pixel has noise of its own.
     """
@@ -58,6 +60,7 @@ class Channel:
     blur: Share = 0.0
     base: Variance = 0.0
     slope: Variance = 0.0
+    until: Level = 255.0
     grain: Grain = (1.0,) * RINGS
 
     @property
@@ -68,11 +71,11 @@ class Channel:
     @property
     def noisy(self) -> bool:
         """Whether there is noise at some brightness."""
-        return self.base > 0 or self.base + 255 * self.slope > 0
+        return self.base > 0 or self.base + self.until * self.slope > 0
 
     def noise(self, level: float) -> float:
         """Standard deviation of the noise at a luminance, grey levels."""
-        return float(max(0.0, self.base + self.slope * level) ** 0.5)
+        return float(max(0.0, self.base + self.slope * min(level, self.until)) ** 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class Camera:
             for place, channel in enumerate(self.channels):
                 if channel.noisy:
                     grain = _grain(channel.grain, planes[place].shape, np.random.default_rng([own, number, place]))
-                    variance = np.maximum(channel.base + channel.slope * level, 0)
+                    variance = np.maximum(channel.base + channel.slope * np.minimum(level, channel.until), 0)
                     planes[place] += np.sqrt(variance, out=variance) * grain
             rgb = cv2.transform(cv2.merge(planes), back)
             yield np.asarray(cv2.add(rgb, np.zeros(4), dtype=cv2.CV_8U), np.uint8)  # rounded, within 0 and 255

@@ -35,6 +35,7 @@ _LEVELS: Final = np.linspace(0, 256, 13)  # between which brightness is alike
 _LEAST_SHARE: Final = 0.01  # of the flat blocks, in what is alike
 _LOWEST: Final = 1  # index of the first ring that tells of grain; below, it is what is seen
 _STEADY: Final = 2  # of the first that tells how much noise there is: flat blocks were chosen by the one below
+_BEYOND: Final = 1.5  # times the brightest level at which flat blocks tell of noise, it is believed to grow
 _ROUNDING: Final = 1 / 12  # the variance that rounding to whole levels adds
 _CLIPPED: Final = 0.02  # of the values of a block: more are no measure
 _WORTH: Final = 0.05  # squares of levels: less noise is none
@@ -237,7 +238,10 @@ def _with_noise(camera: Camera, start: Blocks, goal: Blocks) -> Camera:
         if min(variance, most) > _WORTH:
             share = whole * min(1.0, most / variance)
             powers = tuple((grain / (grain @ _AREAS)).round(4).tolist())
-            channels.append(replace(channel, base=round(share * base, 4), slope=round(share * slope, 6), grain=powers))
+            line = {"base": round(share * base, 4), "slope": round(share * slope, 6)}
+            channels.append(
+                replace(channel, **line, until=round(min(_BEYOND * float(wanted.levels[-1]), 255.0), 1), grain=powers)
+            )
         else:
             channels.append(channel)
     return Camera(*channels)

@@ -19,7 +19,7 @@ _SIDE = 64  # px of a tile
 _RINGS = 32  # of equal width, from 0 to half a cycle a pixel
 _COARSE = 4  # of the rings: what tiles show, of which the others are not to be the consequence
 _ROUNDING = 1 / 12  # grey levels squared: the variance of what rounding does
-_CONTRASTS = np.arange(24.0, 61.0, 6.0)  # dB: of these powers of the coarse rings each tile belongs to the nearest two
+_CONTRASTS = np.arange(6.0, 61.0, 6.0)  # dB: of these powers of the coarse rings each tile belongs to the nearest two
 
 
 class SpectrumMetric:
@@ -29,7 +29,7 @@ class SpectrumMetric:
     resamples = 100
 
     def describe(self, images: Sequence[Image]) -> Features:
-        """What each picture, RGB (H, W, 3), adds to the spectra of a set, (N, 7, 29).
+        """What each picture, RGB (H, W, 3), adds to the spectra of a set, (N, 10, 29).
 
         For each contrast how many tiles have it, and the sum of their powers in 28 rings of equal width from 1/16 to
         half a cycle a pixel, dB of a grey level squared.

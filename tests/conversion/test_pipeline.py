@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2real.capabilities import Capabilities
-from sim2real.conversion import ConvertOptions, Progress, make_plan, pipeline, quiet
+from sim2real.conversion import ConvertOptions, Progress, decoding, make_plan, pipeline, quiet
 from sim2real.conversion.manifest import ManifestWriter, manifest_path
 from sim2real.conversion.pipeline import Pipeline, Tally
 from sim2real.datasets.inputs import Inputs
@@ -76,13 +77,19 @@ def execute(tmp_path: Path, source: Path, run: Path) -> Run:
 
 def slow_down(monkeypatch: pytest.MonkeyPatch, name: str, seconds: float) -> None:
     """Make something that the pipeline calls take its time."""
-    quick = getattr(pipeline, name, None)
+    module = module_of(name)
+    quick = getattr(module, name, None)
 
     def slow(*args: Any, **options: Any) -> Any:
         time.sleep(seconds)
         return quick(*args, **options) if quick else None
 
-    monkeypatch.setattr(pipeline, name, slow, raising=False)
+    monkeypatch.setattr(module, name, slow, raising=False)
+
+
+def module_of(name: str) -> ModuleType:
+    """Where the pipeline finds what it calls."""
+    return decoding if hasattr(decoding, name) else pipeline
 
 
 def recorded(out: Path) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def test_pictures_on_their_way_are_bounded_in_pixels(execute: Run, monkeypatch: 
             del held[f"{path.parent.name}/{path.name}"]
         write_whole(path, data)
 
-    monkeypatch.setattr(pipeline, "decode_picture", decode_it)
+    monkeypatch.setattr(decoding, "decode_picture", decode_it)
     monkeypatch.setattr(pipeline, "write_whole", write_it)
     slow_down(monkeypatch, slow, 0.005)
     execute(Negative(2, lambda: time.sleep(0.005 * (slow == "translate"))), workers=8)
@@ -155,7 +162,7 @@ def fails(*_args: object, **_options: object) -> None:
 def test_whatever_fails_in_whatever_thread_ends_it_all(
     execute: Run, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    monkeypatch.setattr(pipeline, place, fails)
+    monkeypatch.setattr(module_of(place), place, fails)
     with pytest.raises(RuntimeError, match="a bug"):
         execute(Negative(3), batch_size=2)
 
