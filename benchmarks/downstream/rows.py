@@ -94,8 +94,8 @@ All after the same number of steps: a best step of each would compare choices, t
 """
 
 GUIDED: Mapping[str, tuple[str, ...]] = {
-    "combined-guided": ("transfer.name=guided",),
-    "combined-guided-trained": ("transfer.name=guided", "transfer.train=true"),
+    "combined-guided": ("transfer.name=guided", "transfer.train=false"),
+    "combined-guided-trained": ("transfer.name=guided",),
 }
 """``combined`` whose light and colours alone are taken: after its training, and within its steps as well."""
 

@@ -202,22 +202,15 @@ class Transfer(Section):
         name: ``"direct"``: its pixels are the frame's; ``"guided"``: the frame takes light and colours of them, by
             place and brightness, and keeps every edge of its own.
         size: Pixels of the longer side of what the generator sees of a frame where the transfer is guided.
-        train: Whether critics and losses see guided pictures, too.
+        train: Whether critics and losses see guided pictures, too, where the transfer is guided.
         neighbours: Over so many frames before and behind it what is done to a frame of a sequence is averaged, where it
             is a bilateral grid: where the transfer is guided, or the generator paints by grids. 0: over none.
     """
 
     name: Literal["direct", "guided"] = "direct"
     size: int = Field(448, ge=64)
-    train: bool = False
+    train: bool = True
     neighbours: _Neighbours = 2
-
-    @model_validator(mode="after")
-    def _trains_what_is_there(self) -> Self:
-        if self.train and self.name != "guided":
-            message = 'train = true goes with name = "guided" alone'
-            raise ValueError(message)
-        return self
 
 
 class Camera(Section):

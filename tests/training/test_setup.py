@@ -11,6 +11,7 @@ from sim2real.config import Component, resolve
 from sim2real.errors import PluginError, SettingsError, UnknownNameError
 from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepLog
 from sim2real.methods.cyclegan import CycleGAN
+from sim2real.networks.bilateral import guided_images
 from sim2real.registry import registry
 from sim2real.training import Progress, Trainer
 from sim2real.training.data import as_floats
@@ -54,6 +55,22 @@ def test_the_gradients_of_a_step_are_those_of_double_precision(recipe: str, imag
         gradients.append(torch.cat([weight.grad.flatten().double() for weight in weights if weight.grad is not None]))
     exact, computed = gradients
     assert (computed - exact).norm() / exact.norm() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("sets", "sees_guided"),
+    [([], False), (["transfer.name=guided"], True), (["transfer.name=guided", "transfer.train=false"], False)],
+)
+def test_what_critics_see_of_a_guided_generator(sets: list[str], sees_guided: bool, tiny: list[str]) -> None:
+    method = build_method(resolve("combined", sets=[*tiny, *sets]), "cpu", "fp32")
+    generator = method.generators["sim2real"].train()
+    nn.init.normal_(next(iter(generator.parameters())), std=0.5)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    painted = generator.network(images)
+    seen = generator(images)
+    assert torch.allclose(seen, guided_images(images, painted) if sees_guided else painted, atol=1e-5)
+    seen.square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in generator.parameters())
 
 
 def test_an_average_is_that_of_torch_to_the_bit() -> None:
