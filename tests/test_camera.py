@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from benchmarks.judge import levels, read_some, render_town
 from sim2real.camera import BLOCK, RINGS, Camera, Channel
-from sim2real.camera.fitting import fit_camera
 from sim2real.imageio import Encoding
 from sim2real.metrics.edges import edge_changes
 from sim2real.metrics.spectrum import SpectrumMetric
 from sim2real.stored import MisfitError, parse
+from sim2real.training.fitting import fit_camera
 
 Image = NDArray[np.uint8]
 NOISY = Camera(Channel(blur=0.12, base=4.0, slope=0.03), Channel(blur=0.2, base=1.0), Channel(blur=0.2, base=1.0))

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.camera import Camera
-from sim2real.camera.fitting import fit_camera
 from sim2real.datasets.base import Frame
 from sim2real.datasets.inputs import cut_input
 from sim2real.datasets.partners import evenly
@@ -19,6 +18,7 @@ from sim2real.errors import ImageError, OutOfMemoryError
 from sim2real.imageio import read_rgb
 from sim2real.model import Translator, load_generator
 from sim2real.training.domains import Domain
+from sim2real.training.fitting import fit_camera
 
 Image = NDArray[np.uint8]
 
