@@ -17,7 +17,7 @@ from sim2real.devices import is_out_of_memory, release_memory, usable_cores
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
-from sim2real.networks.bilateral import shrink, slice_pictures
+from sim2real.networks.bilateral import exact, shrink, slice_pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +131,8 @@ class TorchEngine:
         with self._at_work(images):
             pictures = torch.from_numpy(images).movedim(-1, -3).to(self._device)
             if seen_size := getattr(self._generator, "seen_size", None):
-                pictures = shrink(pictures, torch.tensor(seen_size(*images.shape[1:3])))
+                with exact(pictures):
+                    pictures = shrink(pictures, torch.tensor(seen_size(*images.shape[1:3])))
             grids: Callable[..., Tensor] = self._generator.grids  # type: ignore[assignment]
             found: NDArray[np.float32] = grids(self._as_input(pictures), seeds).float().cpu().numpy()
         return found
@@ -147,7 +148,8 @@ class TorchEngine:
                 raise Sim2RealError(_NOT_FINITE)
             tones = self._tones(*images.shape[1:3]) if self._tones else None
             if tones is not None:
-                sliced: NDArray[np.uint8] = slice_pictures(made, pictures, tones).cpu().numpy()
+                with exact(pictures):
+                    sliced: NDArray[np.uint8] = slice_pictures(made, pictures, tones).cpu().numpy()
                 return sliced
             apply_grids: Callable[..., Tensor] = self._generator.apply_grids  # type: ignore[assignment]
             pixels = self._as_pixels(apply_grids(self._as_input(pictures.movedim(-1, -3)), made, seeds)).cpu()

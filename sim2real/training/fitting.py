@@ -97,7 +97,8 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
         return _with_noise(soft, measure("translated", seen, soft, encoding), goal)
 
     if luma:
-        some, metric = evenly(translated, _TRIED), SpectrumMetric()
+        enough = len(start.level) >= 10 * _FEWEST
+        some, metric = evenly(translated, _TRIED) if enough else translated, SpectrumMetric()
         wanted = metric.describe(evenly(real, _TRIED))
         furthest = max(luma - _FURTHEST, 0), min(luma + _FURTHEST, MOST_BLUR)
 

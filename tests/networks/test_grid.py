@@ -157,15 +157,16 @@ def test_spectra_tell_in_which_band_a_wave_lies() -> None:
     assert radial_spectrum(torch.rand(1, 3, 5, 7), 16).isfinite().all()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("size", [(150, 90), (90, 333), (32, 64), (20, 33)])
-def test_pictures_in_bytes_are_painted_as_images_in_numbers_are(size: tuple[int, int]) -> None:
+def test_pictures_in_bytes_are_painted_as_images_in_numbers_are(size: tuple[int, int], precision: str) -> None:
     network = learnt(side=32)
     pictures = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     seeds = np.array([1, 2 << 32], np.uint64)
     with torch.no_grad():
         made = network(torch.from_numpy(pictures).movedim(-1, 1) / 127.5 - 1, seeds)
     expected = ((made + 1) * 127.5).round().byte().movedim(1, -1).numpy()
-    found = TorchEngine(network, EngineSettings(device="cpu", precision="fp32"))(pictures, seeds=seeds)
+    found = TorchEngine(network, EngineSettings(device="cpu", precision=precision))(pictures, seeds=seeds)
     difference = np.abs(found.astype(int) - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.001
