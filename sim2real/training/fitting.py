@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 _TRIED: Final = 12  # pictures of either side by which a blur is judged
 _STEPS: Final = (0.02, 0.01, 0.005)  # of the blur
+_NEARER: Final = 0.97  # times as far as before is nearer: less is what pictures differ by
 _FURTHEST: Final = 0.05  # from what edges say: it shall not be used against noise
 _MOST: Final = 3000  # blocks of a picture
 _FEWEST: Final = 100  # of all pictures, that tell anything
@@ -111,7 +112,7 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
             return metric.distance(metric.describe(taken), wanted)
 
         for step in _STEPS:
-            while (nearer := min((luma, luma - step, luma + step), key=apart)) != luma:
+            while apart(nearer := min((luma - step, luma + step), key=apart)) < _NEARER * apart(luma):
                 luma = nearer
     return camera(round(luma, 4), translated)
 
