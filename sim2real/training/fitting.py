@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 _TRIED: Final = 12  # pictures of either side by which a blur is judged
 _STEPS: Final = (0.02, 0.01, 0.005)  # of the blur
+_CLEAR: Final = 0.03  # a blur of less is what pictures differ by
 _NEARER: Final = 0.97  # times as far as before is nearer: less is what pictures differ by
 _FURTHEST: Final = 0.05  # from what edges say: it shall not be used against noise
 _MOST: Final = 3000  # blocks of a picture
@@ -97,7 +98,7 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
         soft = Camera(*(Channel(blur=each) for each in (blur, *colours)))
         return _with_noise(soft, measure("translated", seen, soft, encoding), goal)
 
-    if luma:
+    if luma >= _CLEAR:
         enough = len(start.level) >= 10 * _FEWEST
         some, metric = evenly(translated, _TRIED) if enough else translated, SpectrumMetric()
         wanted = metric.describe(evenly(real, _TRIED))
