@@ -1,10 +1,10 @@
 """What is left after colour: the blur and the noise of a real camera, given to pictures that look too clean.
 
 A translated rendering is as sharp as it was drawn, and its plain walls have no grain. A :class:`Camera` is fitted to
-real images in closed form (:func:`sim2real.training.fitting.fit_camera`), without weights, in seconds; it is plain
-numbers and stands in the file of the generator whose pictures it was fitted on. What it does is a sensor's and a lens's
-(Carlson et al. 2018, arXiv 1803.07721): each of luminance and both colour differences is blurred by three taps across
-and down, never sharpened, and gets noise that grows with brightness, of the grain that real images have. Nothing moves.
+real images (:func:`sim2real.training.fitting.fit_camera`) without weights, in seconds; it is plain numbers and stands
+in the file of the generator whose pictures it was fitted on. What it does is a sensor's and a lens's (Carlson et al.
+2018, arXiv 1803.07721): each of luminance and both colour differences is blurred by three taps across and down, never
+sharpened, and gets noise that grows with brightness, of the grain that real images have. Nothing moves.
 """
 
 from collections.abc import Iterator

@@ -220,13 +220,13 @@ class Pipeline:
             jobs, size = batch.jobs, batch.size
             pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
+            if self._stopped:
+                return
             with self._changed:
                 self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
-            if batch.window:
+            if window := batch.window:
                 decoding = [self._start(self._codecs, self._look, look, size) for look in batch.looks]
-                batch.window.last = self._start(
-                    self._translators, self._translate_window, decoding, batch, batch.window.last
-                )
+                window.last = self._start(self._translators, self._translate_window, decoding, batch, window.last)
                 continue
             decoding = [self._start(self._codecs, self._decode, job, size) for job in jobs]
             if sequence := batch.sequence:
@@ -234,8 +234,6 @@ class Pipeline:
                 sequence.last = self._start(self._translators, self._translate_piece, decoding, sequence, before)
             else:
                 self._start(self._translators, self._translate, decoding)
-            if self._stopped:
-                return
 
     def _pixels(self, size: tuple[int, int]) -> int:
         """Of a frame of that size, or of what it becomes, whichever are more."""

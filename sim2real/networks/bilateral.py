@@ -50,7 +50,7 @@ def luma(images: Tensor) -> Tensor:
 
 
 def shrink(images: Tensor, size: Tensor) -> Tensor:
-    """Images (N, C, H, W) of any type by area to (H, W), as floats; a graph of it takes any sizes."""
+    """Images (N, C, H, W) of any type by area to (H, W), floats if that is smaller; a graph of it takes any sizes."""
     for axis, after in zip((2, 3), size, strict=True):
         before = images.shape[axis]
         rows = torch.arange(after, device=images.device)
