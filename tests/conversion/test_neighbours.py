@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import sim2real
-from sim2real.conversion import ConversionSummary, pipeline, verify
+from sim2real.conversion import ConversionSummary, batches, pipeline, verify
 from sim2real.conversion.jobs import Job
 from sim2real.conversion.windows import Window
 from sim2real.datasets.base import Role
@@ -143,6 +143,26 @@ def test_a_conversion_that_dies_half_way_ends_in_the_same_bytes(
     assert summary.skipped > 0
     assert summary.converted < 2 * FRAMES
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_after_a_failure_no_further_frame_is_looked_at(
+    moody: Path, tmp_path: Path, write_vkitti: Write, translate: Translate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_vkitti(tmp_path / "many", 60, size=(38, 22))
+    looked_at: list[Path] = []
+
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def size_of(image: Path) -> tuple[int, int]:
+        looked_at.append(image)
+        return 38, 22
+
+    monkeypatch.setattr(pipeline, "write_whole", fails)
+    monkeypatch.setattr(batches, "size_of", size_of)
+    with pytest.raises(Sim2RealError, match="No space left"):
+        translate(source, tmp_path / "out", model=moody)
+    assert 0 < len(looked_at) < 60
 
 
 def test_a_frame_that_changes_changes_its_neighbours(
