@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,3 +24,17 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+@contextmanager
+def true_interrupts() -> Iterator[None]:
+    """Raise the interrupt itself where it hit a wait for another thread between two of its steps.
+
+    ``threading.Condition``, in which futures and queues wait, then raises that its lock is not held.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
+            raise error.__context__ from None
+        raise

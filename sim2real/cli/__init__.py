@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from sim2real import __version__
 from sim2real.cli.quiet import keep_libraries_quiet
 from sim2real.errors import PluginError, Sim2RealError
+from sim2real.threads import true_interrupts
 
 if TYPE_CHECKING:
     from sim2real.registry import Entry
@@ -63,7 +64,8 @@ class CommandGroup(TyperGroup):
         Ctrl-C is told of here: Typer ends the program without a word.
         """
         try:
-            return super().invoke(ctx)
+            with true_interrupts():
+                return super().invoke(ctx)
         except typer.BadParameter as error:
             if found := getattr(error.__cause__, "errors", None):
                 from sim2real.refusals import reason
@@ -135,6 +137,8 @@ def main() -> None:
     """Run the program: 0 done, 1 a one-line error, 2 wrong usage, 130 interrupted, 143 told to end."""
     for number in _ENDS:
         signal.signal(number, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background it is ignored, and stays so
+        signal.signal(signal.SIGINT, _interrupt)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun ends its processes, unless it is killed itself
         from sim2real.orphans import end_with_parent
 
@@ -163,4 +167,20 @@ def main() -> None:
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
+    """Have the work put in order and ended; whoever asks again is waited for no less."""
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(143)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Have the work put in order and ended; one more Ctrl-C ends it at once."""
+    signal.signal(signal.SIGINT, _give_up)
+    raise KeyboardInterrupt
+
+
+def _give_up(number: int, _frame: FrameType | None) -> None:
+    if os.isatty(2):
+        os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from sim2real.stages import Left, Stages
+from sim2real.threads import true_interrupts
 
 if TYPE_CHECKING:
     from sim2real.conversion import Progress as Report
@@ -84,7 +85,8 @@ def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
 def interruptible(text: str) -> Iterator[None]:
     """Have Ctrl-C say what becomes of the work that it interrupts."""
     try:
-        yield
+        with true_interrupts():
+            yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {text}") from None
 

@@ -12,8 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -139,7 +141,9 @@ class Pipeline:
         self._workers = workers
         self._meters = Meters(streams, workers)
 
-        self._changed = threading.Condition()  # guards all that follows
+        # No Condition: Ctrl-C may hit one between two of its steps, and leave its lock held or unusable.
+        self._news: SimpleQueue[None] = SimpleQueue()  # something that ``run`` may wait for has changed
+        self._lock = threading.RLock()  # guards all that follows
         self._stopped = False
         self._error: BaseException | None = None
         self._on_the_way: dict[str, int] = {}  # pixels of the frames that are between decoding and the disk
@@ -204,16 +208,19 @@ class Pipeline:
         return pool.submit(guarded)
 
     def _stop(self, error: BaseException | None = None) -> None:
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._error = self._error or error
-            self._changed.notify_all()
+            self._news.put(None)
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait for something, or for the end of the work."""
-        with self._changed:
-            while not (self._stopped or ready()):
-                self._changed.wait(1)  # on Windows, Ctrl-C does not end a wait
+        while True:
+            with self._lock:
+                if self._stopped or ready():
+                    return
+            with suppress(Empty):
+                self._news.get(timeout=1)  # on Windows, Ctrl-C does not end a wait
 
     def _send_batches(self) -> None:
         for batch in Batches(self._plan, self._can, self._batch_size, self._streams):
@@ -222,7 +229,7 @@ class Pipeline:
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
             if self._stopped:
                 return
-            with self._changed:
+            with self._lock:
                 self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
             if window := batch.window:
                 decoding = [self._start(self._codecs, self._look, look, size) for look in batch.looks]
@@ -289,17 +296,17 @@ class Pipeline:
                 batch.window.add(look.place, grid, item if look.wanted else None)
         for ready in batch.window.ready(batch.known):
             job = ready.item.job
-            with self._changed:
+            with self._lock:
                 self._on_the_way[job.path] = self._pixels(batch.size) if batch.size else 0
             with self._meters.measure("translating"):
                 sequence = job.frame.sequence if job.frame else ""
                 rgb = self._inference.apply_grid(ready.item.picture.rgb, ready.grid, job.path, sequence)
             self._start(self._codecs, self._write, replace(ready.item, inputs={}, whole=ready.whole), rgb, notes)
-        with self._changed:  # what waits for frames that come after it must not keep them waiting
+        with self._lock:  # what waits for frames that come after it must not keep them waiting
             for look in batch.looks:
                 if not look.wanted or batch.window.waits(look.place):
                     self._on_the_way.pop(look.job.path, None)
-            self._changed.notify_all()
+            self._news.put(None)
 
     def _translate(self, decoding: list[Future[Decoded | None]]) -> None:
         batch = [item for future in decoding if (item := future.result())]
@@ -458,7 +465,7 @@ class Pipeline:
         return parent / name
 
     def _done(self, job: Job, line: Line) -> None:
-        with self._changed:
+        with self._lock:
             self._manifest.add(line)
             self._tally.done[line.status] += 1
             if self._mode(job) == "copy":
@@ -471,7 +478,7 @@ class Pipeline:
     def _fail(self, job: Job, error: Exception) -> None:
         reason = str(error).removeprefix(f"{self._plan.source / job.path}: ")
         following = [(each, f"its photo {job.path} failed") for each in self._following.get(job.path, ())]
-        with self._changed:
+        with self._lock:
             for each, why in [(job, reason), *following]:
                 self._manifest.add(Line(path=each.path, role=each.role, status="failed", reason=why))
                 self._tally.failed.append((each.path, why))
@@ -488,7 +495,7 @@ class Pipeline:
         stage = "converting" if job.translate else "carrying"
         self._told[stage] += 1
         self._on_the_way.pop(job.path, None)
-        self._changed.notify_all()
+        self._news.put(None)
         if stage == "converting":
             limit = self._meters.limit()
         else:  # while images are converted, others wait for those
