@@ -129,6 +129,7 @@ def convert(
     labelme_image: Literal["embed", "drop", "keep"] = "keep",
     gate: Sequence[str] = (),
     rejected: Literal["aside", "blend", "colour", "guided", "pass"] | None = None,
+    look: int = 0,
     batch_size: int | None = None,
     tile: int | str = "auto",
     engine: str = "auto",
@@ -168,6 +169,7 @@ def convert(
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.
         gate: What a translation must fulfil, for example ``["preservation>=0.9"]``.
         rejected: What takes the place of those that do not; ``"aside"``: the source's image.
+        look: Another number draws anew what a generator draws at random: each look goes into a folder of its own.
         batch_size: Frames at once; None: what suits the device.
         tile: ``"auto"``, ``"off"``, or the side of tiles in pixels.
         engine: What runs the generator.
@@ -206,6 +208,8 @@ def convert(
     )
     if rejected and not gate:
         raise SettingsError('rejected: no gate rejects anything; name one: gate=["preservation>=0.9"]')
+    if look < 0:
+        raise SettingsError(f"look = {look}: must be at least 0")
     for name, count in {"batch_size": batch_size, "workers": workers, "limit": limit}.items():
         if count is not None and count < 1:
             raise SettingsError(f"{name} = {count}: must be at least 1")
@@ -229,12 +233,12 @@ def convert(
         keep_going=keep_going,
     )
     return conversion.convert(
-        Path(source), Path(out), options_of(section, common), progress or conversion.quiet, tell=tell
+        Path(source), Path(out), options_of(section, common, look), progress or conversion.quiet, tell=tell
     )
 
 
-def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOptions":
-    """Options of one of sim2real.toml's conversions, over those that hold for all of them."""
+def options_of(section: "Conversion", options: "ConvertOptions", look: int = 0) -> "ConvertOptions":
+    """Options of one of sim2real.toml's conversions, or of a look of it, over those that hold for all of them."""
     return replace(
         options,
         dataset=section.dataset,
@@ -252,6 +256,8 @@ def options_of(section: "Conversion", options: "ConvertOptions") -> "ConvertOpti
         labelme_image=section.labelme_image,
         gate=tuple(section.gate),
         rejected=section.rejected,
+        look=look,
+        looks=max(section.looks, look + 1),
     )
 
 

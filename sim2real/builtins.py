@@ -14,6 +14,11 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     register("histogram", f"{at}:Histogram", summary="untrained: histograms of a real image's channels")
     register("pixel-distribution", f"{at}:PixelDistribution", summary="untrained: mean and covariance of colours")
     register("fda", f"{at}:FourierDomainAdaptation", summary="untrained: low frequencies' amplitudes of a real image")
+    register(
+        "class-distribution",
+        "sim2real.networks.classes:ClassDistribution",
+        summary="untrained: mean and covariance of each class's colours",
+    )
     register("identity", f"{at}:Identity", summary="untrained: images as they are, for a camera alone")
     register("augment", f"{at}:Variation", summary="untrained: hand-made changes of light, blur and noise")
 
@@ -41,6 +46,9 @@ def register_methods(register: Register) -> None:  # noqa: D103
     register("cut", "sim2real.methods.cut:CUT", summary="one generator, one critic, patches that tell of each other")
     register("one-sided", "sim2real.methods.onesided:OneSided", summary="critics and statistics, one way or both apart")
     register("fit", "sim2real.methods.fit:Fit", summary="shows images to generators that are not trained")
+    register(
+        "pseudo-labels", "sim2real.methods.pseudo:PseudoLabels", summary="labels real images by the simulation's masks"
+    )
 
 
 @hookimpl
@@ -154,6 +162,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "reinhard": "seconds, no training: the real images' mean and spread of colours",
         "histogram": "seconds, no training: the histograms of a real image, drawn for each frame",
         "pixel-distribution": "seconds, no training: the mean and covariance of a real image's colours",
+        "class-distribution": "two minutes: each class's colours in a real image; for simulations with masks",
         "fda": "seconds, no training: the low frequencies of a real image (Fourier Domain Adaptation)",
         "camera": "seconds, no training: the blur and the noise of the real images' camera, and no more",
         "augment": "seconds, no training: strong hand-made augmentation, frame by frame",

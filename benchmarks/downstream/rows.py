@@ -57,13 +57,18 @@ class Row:
         sets: Settings over those of the recipe.
         real: The real training images instead, with their labels: the ceiling.
         augmented: Their appearance is changed by hand while the task network is trained.
+        looks: How many translations of each image there are, each drawn anew; the task network trains no longer.
     """
 
     recipe: str = ""
     sets: tuple[str, ...] = ()
     real: bool = False
     augmented: bool = False
+    looks: int = 1
 
+
+LABELLED = ("class-distribution",)
+"""The recipes that see the simulation's masks: of tasks whose labels are masks."""
 
 COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
 PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan", "cut", "fastcut")
@@ -100,6 +105,14 @@ GUIDED: Mapping[str, tuple[str, ...]] = {
 """``combined`` whose light and colours alone are taken: after its training, and within its steps as well."""
 
 
+LOOKS: Mapping[str, tuple[str, int]] = {
+    f"{recipe}, {looks} looks": (recipe, looks)
+    for recipe in ("pixel-distribution", *LABELLED, GRID)
+    for looks in (2, 5)
+}
+"""Rows of several translations of each image -> their recipe, and how many."""
+
+
 @cache
 def known_rows() -> Mapping[str, Row]:
     """Every row by name, in the order of the tables; colour adaptations where their recipes are registered."""
@@ -107,7 +120,8 @@ def known_rows() -> Mapping[str, Row]:
     plain = {
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
-        **{name: Row(name) for name in (*PUBLISHED, GRID)},
+        **{name: Row(name) for name in (*LABELLED, *PUBLISHED, GRID)},
+        **{name: Row(recipe, looks=looks) for name, (recipe, looks) in LOOKS.items()},
         **{name: Row("combined", sets) for name, sets in {**CRITICS, **VARIATIONS, **GUIDED}.items()},
     }
     rows: dict[str, Row] = {}
@@ -123,7 +137,7 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
     images, how long, and on a small budget the widths and the batch. Nothing is mirrored, signs and digits would be
     other ones, but for grids, which have no shapes.
     """
-    if row.recipe in COLOURS:
+    if row.recipe in (*COLOURS, *LABELLED):
         return [f"data.size={list(size)}", *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []

@@ -17,16 +17,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as Picture
 
 from benchmarks.downstream.learner import METRICS, learn, predict
-from benchmarks.downstream.rows import AUGMENTED, BUDGETS, Budget, Row, known_rows, settings
-from benchmarks.downstream.tasks import TASKS, Data, Image, Labelled
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, LABELLED, LOOKS, Budget, Row, known_rows, settings
+from benchmarks.downstream.tasks import IGNORED, TASKS, Data, Image, Labelled, Labels, Task
 from sim2real import load
+from sim2real.capabilities import seeds_of_pixels
 from sim2real.config import resolve
+from sim2real.datasets.classes import CITYSCAPES
+from sim2real.datasets.labels import NOTHING
+from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import resolve_device
 from sim2real.errors import Sim2RealError
 from sim2real.files import exclusive
 from sim2real.imageio import encode_png
+from sim2real.model import Translator
 from sim2real.training import Trainer
 
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -61,8 +67,9 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where its translation is kept, for the row with augmentation or without it that comes later."""
-        return self.shared / self.row.removesuffix(AUGMENTED)
+        """Where its training is kept, for rows with augmentation or without it, and of more looks, that come later."""
+        row = self.row.removesuffix(AUGMENTED)
+        return self.shared / LOOKS.get(row, (row, 1))[0]
 
     @property
     def shared(self) -> Path:
@@ -145,7 +152,7 @@ def run(job: Job) -> dict[str, Any]:
     trained_on = data.real if row.real else data.sim
     if row.recipe:
         images, translation = translated(job, row, budget, data)
-        trained_on = Labelled(images, data.sim.labels)
+        trained_on = Labelled(images, np.concatenate([data.sim.labels] * row.looks))
     began = time.perf_counter()
     network = learn(
         task, trained_on, steps=budget.task_steps, seed=job.seed, augmented=row.augmented, device=job.device
@@ -186,36 +193,82 @@ def _some(side: Labelled, count: int) -> Labelled:
 
 
 def translated(job: Job, row: Row, budget: Budget, data: Data) -> tuple[Image, dict[str, Any]]:
-    """The simulated images, translated by a training that looks at no labels, and what is known of it."""
-    kept, facts = job.folder / "images.npy", job.folder / "facts.json"
-    if facts.exists():
+    """The simulated images, translated by a training, and what is known of it; all of one look, then the next."""
+    kept, facts, folder = job.folder / f"images{row.looks}.npy", job.folder / "facts.json", job.folder / "run"
+    if kept.exists():
         return np.load(kept), json.loads(facts.read_text("utf-8"))
+    sides = write_sides(data, job.shared / "sides")
     height, width = data.sim.images.shape[1:3]
     sets = settings(row, (width, height), budget)
-    sides = write_sides(data, job.shared / "sides")
-    folder = job.folder / "run"
-    shutil.rmtree(folder, ignore_errors=True)  # of a process that was stopped
-    config = resolve(row.recipe, sets=[*sets, f"sim={sides}", "data.workers=0"], seed=job.seed, device=job.device)
-    began = time.perf_counter()
-    trainer = Trainer(config, folder)
-    for _ in trainer.train():
-        pass
-    seconds = time.perf_counter() - began
+    masked = row.recipe in LABELLED
+    if not facts.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was stopped
+        sim = write_masked(TASKS[job.task], data, job.shared / "masked") if masked else sides
+        places = [f"sim={sim}", *([f"real={sides / 'trainB'}"] if masked else [])]
+        config = resolve(row.recipe, sets=[*sets, *places, "data.workers=0"], seed=job.seed, device=job.device)
+        began = time.perf_counter()
+        trainer = Trainer(config, folder)
+        for _ in trainer.train():
+            pass
+        known = {
+            "recipe": row.recipe,
+            "sets": sets,
+            "steps": trainer.total,
+            "used_step": trainer.used_step,
+            "held_out": _held_out(folder, trainer.used_step),
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+        shutil.rmtree(folder / "checkpoints")
+        facts.write_text(json.dumps(known), "utf-8")
     translate = load(folder, device=job.device)
-    batches = np.array_split(data.sim.images, max(1, len(data.sim.images) // _CONVERTED_AT_ONCE))
-    images = np.concatenate([translate(batch) for batch in batches])
-    known = {
-        "recipe": row.recipe,
-        "sets": sets,
-        "steps": trainer.total,
-        "used_step": trainer.used_step,
-        "held_out": _held_out(folder, trainer.used_step),
-        "seconds": round(seconds, 1),
-    }
-    np.save(kept, images)
-    facts.write_text(json.dumps(known), "utf-8")
-    shutil.rmtree(folder / "checkpoints")
-    return images, known
+    masks = _ids(TASKS[job.task], data, translate) if masked else None
+    looks = [_look(translate, data.sim.images, masks, number) for number in range(row.looks)]
+    np.save(kept, np.concatenate(looks))
+    return np.concatenate(looks), json.loads(facts.read_text("utf-8"))
+
+
+def _look(translate: Translator, images: Image, masks: Labels | None, number: int) -> Image:
+    """All images as one of their looks: what is drawn is decided by the pixels, and by the look's number."""
+    parts = []
+    for first in range(0, len(images), _CONVERTED_AT_ONCE):
+        part = slice(first, first + _CONVERTED_AT_ONCE)
+        seeds = seeds_of_pixels(translate.can, images[part]) + np.uint64(number * (2**32 + 1))
+        inputs = {} if masks is None else {"segmentation": masks[part]}
+        parts.append(translate(images[part], inputs=inputs, seeds=seeds))
+    return np.concatenate(parts)
+
+
+def _ids(task: Task, data: Data, translate: Translator) -> Labels:
+    """The masks of the simulated images in the numbers of a run's classes."""
+    vocabulary = Vocabulary.of(translate.info.settings)
+    numbers = np.full(IGNORED + 1, NOTHING, np.int64)
+    numbers[: len(task.classes)] = [vocabulary.number(name) for name in task.classes]
+    return numbers[data.sim.labels]
+
+
+def write_masked(task: Task, data: Data, root: Path) -> Path:
+    """Write the simulated images with their masks, in the layout of GTA5 and the class ids of Cityscapes.
+
+    Raises:
+        Sim2RealError: The task has no masks.
+    """
+    if task.cell != 1:
+        raise Sim2RealError("the labels of this task are no masks")
+    with exclusive(root.with_name(".masked.lock"), f"{root}: another process does not come to its end", patience=300):
+        if not root.exists():
+            vocabulary = Vocabulary(CITYSCAPES)
+            ids = np.zeros(IGNORED + 1, np.uint8)
+            ids[: len(task.classes)] = [vocabulary.number(name) for name in task.classes]
+            staging = root.with_name("masked.part")
+            for folder in ("images", "labels"):
+                (staging / folder).mkdir(parents=True, exist_ok=True)
+            for index, (image, label) in enumerate(zip(data.sim.images, data.sim.labels, strict=True)):
+                (staging / f"images/{index:05}.png").write_bytes(encode_png(image))
+                mask = Picture.fromarray(ids[label])
+                mask.putpalette([*range(256)] * 3)
+                mask.save(staging / f"labels/{index:05}.png")
+            staging.rename(root)
+    return root
 
 
 def write_sides(data: Data, root: Path) -> Path:

@@ -2,11 +2,13 @@
 
 import argparse
 import io
+import math
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="(%(default)s)")
     parser.add_argument("--into", type=Path, metavar="PAGE", help=f"write them there, between {_BEGIN} and {_END}")
+    parser.add_argument(
+        "--against", metavar="ROW", help="print by how much rows differ from this one, seed by seed, e.g. source"
+    )
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")
     options = parser.parse_args(arguments)
     results = [result for result in read_results(options.results) if result["budget"] == options.budget]
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with redirect_stdout(page):
         for task in TASKS:
             if of_task := [result for result in results if result["task"] == task]:
-                print_results(task, of_task)
+                (print_results if not options.against else partial(print_differences, options.against))(task, of_task)
     if isinstance(page, io.StringIO):
         before, rest = options.into.read_text("utf-8").split(_BEGIN)
         _, after = rest.split(_END)
@@ -53,6 +58,50 @@ def print_results(task: str, results: Sequence[Result]) -> None:
     critics = [lines[name] for name in (*CRITICS, COMBINED) if name in lines]
     if len(critics) > 1:
         print_table(f"{task}: patch and global critics, and both ({COMBINED})", columns, critics)
+
+
+def print_differences(against: str, task: str, results: Sequence[Result]) -> None:
+    """Print by how much each row differs from another, alone and with augmentation, over the seeds that both have."""
+    rows = by_row(results)
+    lines = []
+    for name in rows:
+        cells = []
+        for ending in ("", AUGMENTED):
+            found, other = rows.get(name + ending, {}), rows.get(against + ending, {})
+            seeds = sorted(found.keys() & other.keys())
+            cells += [
+                difference([100 * (found[seed]["score"] - other[seed]["score"]) for seed in seeds]),
+                str(len(seeds)),
+            ]
+        if not name.endswith((AUGMENTED, against)) and cells[0] + cells[2]:
+            lines.append([name, *cells])
+    columns = ["trained on", "alone", "seeds", "with augmentation", "seeds"]
+    print_table(
+        f"{task}: difference from {against}, paired over seeds, in points, with its 95 % interval", columns, lines
+    )
+
+
+def difference(steps: Sequence[float]) -> str:
+    """The mean of paired differences, and whether it exceeds their spread: fewer than three say nothing of that."""
+    if not steps:
+        return ""
+    mean = statistics.mean(steps)
+    if (reach := interval(steps)) is None:
+        return f"{mean:+.1f}"
+    verdict = "better" if mean > reach else "worse" if mean < -reach else "within the spread"
+    return f"{mean:+.1f} ± {reach:.1f} {verdict}"
+
+
+_T = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+"""Degrees of freedom -> the 97.5 % point of Student's t distribution."""
+
+
+def interval(figures: Sequence[float]) -> float | None:
+    """Half the width of the 95 % interval of a mean; None of fewer than three figures."""
+    freedom = len(figures) - 1
+    if freedom < min(_T):
+        return None
+    return _T.get(freedom, 2.262) * float(statistics.stdev(figures)) / math.sqrt(len(figures))
 
 
 def by_row(results: Sequence[Result]) -> dict[str, dict[int, Result]]:

@@ -66,7 +66,7 @@ def command(
         flags["run"] = str(config.run_folder)  # whatever a run folder from elsewhere says of its place
         config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
     conversions = run_batch(config)["conversions"]
-    if any(not done["verified"] or done["evaluation"]["verdict"] == "FAIL" for done in conversions):
+    if any(not done["verified"] or (done["evaluation"] or {}).get("verdict") == "FAIL" for done in conversions):
         raise typer.Exit(1)
 
 
@@ -87,7 +87,7 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
 
     Returns:
         What ``batch.json`` says, which is left in the run folder. What a conversion that is not complete has for its
-        ``"evaluation"`` is None.
+        ``"evaluation"`` is None, as of all looks of one but the first.
 
     Raises:
         Sim2RealError: The settings name nothing to convert, or a step of the job fails.
@@ -101,6 +101,7 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
     check_training(config, begins=not (config.run_folder / "config.toml").is_file())
     _check_conversions(config)
     from sim2real.cli.training_view import show_standing
+    from sim2real.conversion.looks import places_of
     from sim2real.evaluation.evaluator import EvaluateOptions
     from sim2real.files import write_whole
     from sim2real.inside import inside
@@ -119,11 +120,13 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
         "conversions": [],
     }
     for section in config.convert:
-        done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, section)}
-        if done["verified"]:
-            done |= _evaluate(config, section, options, before.get(section.out))
-        report["conversions"].append(done)
-        write_whole(file, (json.dumps(report, indent=2) + "\n").encode())
+        for look, out in enumerate(places_of(Path(section.out), section.looks)):
+            part = section.model_copy(update={"out": str(out)})
+            done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, part, look)}
+            if done["verified"] and not look:  # the others are of the same kind
+                done |= _evaluate(config, part, options, before.get(part.out))
+            report["conversions"].append(done)
+            write_whole(file, (json.dumps(report, indent=2) + "\n").encode())
     if trainer.is_first:
         show_standing(trainer.standing)
     _show_end(report["conversions"])
@@ -149,6 +152,7 @@ def _read_earlier(file: Path) -> dict[str, str]:
 def _check_conversions(config: "Config") -> None:
     """What would stop a conversion is told before hours of training."""
     from sim2real.conversion.gate import find_metrics, parse_gate
+    from sim2real.conversion.looks import places_of
     from sim2real.conversion.plan import check_places
     from sim2real.datasets import open_dataset
     from sim2real.errors import SettingsError
@@ -156,7 +160,8 @@ def _check_conversions(config: "Config") -> None:
     if not config.convert:
         raise SettingsError("nothing to convert: give SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
     for section in config.convert:
-        check_places(Path(section.source), Path(section.out))
+        for place in places_of(Path(section.out), section.looks):
+            check_places(Path(section.source), place)
         find_metrics(parse_gate(section.gate))
         open_dataset(section.source, section.dataset, section.as_image)
 
@@ -180,8 +185,8 @@ def _train(config: "Config") -> "Trainer":
     return trainer
 
 
-def _convert(config: "Config", section: "Conversion") -> dict[str, Any]:
-    """Convert a dataset, or what is left of it, and verify that."""
+def _convert(config: "Config", section: "Conversion", look: int) -> dict[str, Any]:
+    """Convert a dataset as one of its looks, or what is left of it, and verify that."""
     from sim2real.api import options_of
     from sim2real.cli.console import err, progress
     from sim2real.cli.convert import show_sizes, show_summary
@@ -191,7 +196,7 @@ def _convert(config: "Config", section: "Conversion") -> dict[str, Any]:
     common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
     source, out = Path(section.source), Path(section.out)
     with progress() as show:
-        summary = convert(source, out, options_of(section, common), show, announce=show_sizes, tell=err.print)
+        summary = convert(source, out, options_of(section, common, look), show, announce=show_sizes, tell=err.print)
     show_summary(summary)
     with progress() as show:
         report = verify(out, source, progress=show)

@@ -153,6 +153,15 @@ def command(
         Rejected | None,
         typer.Option(help="What takes the place of those that do not: the source (aside), a blend, ...; aside."),
     ] = None,
+    looks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Convert so many times, into look_00, look_01 ... of OUT, drawing anew what is drawn at random; 1: "
+            "once, into OUT.",
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Frames at once; what suits the device if left out.")
     ] = None,
@@ -185,6 +194,7 @@ def command(
     from sim2real.cli.console import err, interruptible, progress
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
+    from sim2real.conversion.looks import places_of
     from sim2real.conversion.shares import find_share, own_device
     from sim2real.places import command_line
 
@@ -216,6 +226,7 @@ def command(
         "labelme_image": labelme_image.value if labelme_image else None,
         "gate": gate,
         "rejected": rejected.value if rejected else None,
+        "looks": looks,
     }
     said: dict[str, object] = {name: value for name, value in named.items() if value is not None}
     said |= {"quality": quality} if said.get("encoding", "fixed") != "fixed" else {}  # not that of sim2real.toml
@@ -237,17 +248,19 @@ def command(
         chosen = section.model_copy(update=said)
         if rejected and not chosen.gate:
             raise typer.BadParameter('--rejected: no gate rejects anything; name one: --gate "preservation>=0.9"')
-        jobs.append((Path(section.source), Path(section.out), options_of(chosen, common)))
+        places = places_of(Path(section.out), chosen.looks)
+        jobs += [(chosen, place, options_of(chosen, common, look)) for look, place in enumerate(places)]
     failed = False
-    for source, target, its_options in jobs:
+    for section, target, its_options in jobs:
+        source = Path(section.source)
         if plan:
             show_plan(make_plan(source, target, its_options, tell=err.print), its_options)
             continue
         with interruptible("what is converted stays; the same command goes on"), progress() as report:
             summary = convert(source, target, its_options, report, announce=show_sizes, tell=err.print)
         show_summary(summary)
-        if summary.left == 0:
-            print(f"next: {command_line('sim2real', 'verify', summary.out)}")
+        if summary.left == 0 and its_options.look + 1 == its_options.looks:
+            print(f"next: {command_line('sim2real', 'verify', section.out)}")
         failed = failed or bool(summary.failed)
     if failed:
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,15 +24,23 @@ def command(
     from sim2real.cli.checks import check_conversion
     from sim2real.cli.console import progress
     from sim2real.conversion import verify
+    from sim2real.conversion.looks import looks_in
 
     check_conversion(out)
-    with progress() as report_progress:
-        report = verify(out, source, progress=report_progress)
+    looks = looks_in(out)
+    reports = []
+    for place in looks or [out]:
+        with progress() as report_progress:
+            reports.append(verify(place, source, progress=report_progress))
+        if not as_json:
+            show_report(reports[-1])
     if as_json:
-        _print_json(report)
-    else:
-        show_report(report)
-    if not report.ok:
+        import json
+
+        found = [_fields(report) for report in reports]
+        ok = all(report.ok for report in reports)
+        print(json.dumps({"ok": ok, "out": str(out), "looks": found} if looks else found[0], indent=1))
+    if not all(report.ok for report in reports):
         raise typer.Exit(1)
 
 
@@ -68,9 +76,7 @@ def show_report(report: "VerifyReport") -> None:
     out.print(f"not ok: {report.out}: {len(report.problems)} problems in {scope}")
 
 
-def _print_json(report: "VerifyReport") -> None:
-    import json
+def _fields(report: "VerifyReport") -> dict[str, Any]:
     from dataclasses import asdict
 
-    fields = asdict(report) | {"ok": report.ok, "out": str(report.out), "source": str(report.source or "") or None}
-    print(json.dumps(fields, indent=1))
+    return asdict(report) | {"ok": report.ok, "out": str(report.out), "source": str(report.source or "") or None}

@@ -379,6 +379,8 @@ class Conversion(Section):
             both; ``"guided"``: the frame with the light and the colours of its translation by place and brightness;
             ``"colour"``: the frame in the colours of its translation as a whole; ``"pass"``: the translation all the
             same, marked in the manifest. Where these do not pass either, the frame as it was.
+        looks: How many times the dataset is converted, into ``look_00``, ``look_01`` ... of ``out``: what the generator
+            draws at random is drawn anew for each. 1: once, into ``out`` itself.
     """
 
     source: str
@@ -398,6 +400,7 @@ class Conversion(Section):
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: _Words = []
     rejected: Literal["aside", "blend", "colour", "guided", "pass"] = "aside"
+    looks: int = Field(1, ge=1, le=100)
 
     @model_validator(mode="after")
     def _has_one_encoding(self) -> Self:

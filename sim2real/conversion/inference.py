@@ -10,6 +10,7 @@ import numpy as np
 
 from sim2real.capabilities import capabilities
 from sim2real.conversion.jobs import seed_of
+from sim2real.conversion.looks import named as look_name
 from sim2real.conversion.trial import extras, make_engine
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import EngineSettings
@@ -61,6 +62,7 @@ class Inference:
         self._name = record.generator["name"]
         self._tell = tell
         self._engine_name = record.engine
+        self._look = record.look
         self._guided_size = record.transfer_size
         self._engine: Callable[..., NDArray[np.uint8]] = make_engine(record.engine, self._generator, self._settings)
         if self._guided_size:
@@ -122,7 +124,8 @@ class Inference:
         return made
 
     def _seeds(self, paths: Sequence[str], sequences: Sequence[str]) -> "NDArray[np.uint64]":
-        return seeds_of(paths, sequences if self.can.steady else ())
+        named = [[look_name(text, self._look) for text in texts] for texts in (paths, sequences)]
+        return seeds_of(named[0], named[1] if self.can.steady else ())
 
     def _translated(
         self,

@@ -100,6 +100,8 @@ class Record:
         transfer_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
         neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged.
         camera: Whether frames are as the model's camera takes them, ``"match"`` or ``"off"``.
+        look: Which of several looks this is, from 0, see :mod:`sim2real.conversion.looks`.
+        looks: How many there are to be.
         stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
         format_version: Of this and of the manifest.
         original: All that was read, if another version has written fields that this one does not know.
@@ -136,6 +138,8 @@ class Record:
     transfer_size: Count = 0
     neighbours: Count = 0
     camera: CameraChoice = "off"
+    look: Count = 0
+    looks: Positive = 1
     stale: dict[str, Count] = field(default_factory=dict)
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)
@@ -147,6 +151,7 @@ class Record:
         "exclude",
         "as_image",
         "limit",
+        "looks",
         "frames",
         "files",
         "stale",

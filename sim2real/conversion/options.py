@@ -60,6 +60,8 @@ class ConvertOptions:
         gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`
             and :func:`sim2real.conversion.gate.find_metrics`; nothing if empty.
         rejected: What becomes of those that do not, see :data:`sim2real.conversion.gate.Rejected`.
+        look: Which of several looks is made, from 0: what a generator draws at random is drawn anew for each.
+        looks: How many there are to be.
     """
 
     model: Path | None = None
@@ -89,6 +91,8 @@ class ConvertOptions:
     keep_going: bool = False
     gate: tuple[str, ...] = ()
     rejected: Rejected = "aside"
+    look: int = 0
+    looks: int = 1
 
     @property
     def tile_side(self) -> int:

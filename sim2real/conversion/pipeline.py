@@ -37,6 +37,7 @@ from sim2real.conversion.decoding import (
 from sim2real.conversion.gate import Gate, Outcome, parse_gate
 from sim2real.conversion.inputs import InputReader
 from sim2real.conversion.jobs import Job, seed_of, stat_of
+from sim2real.conversion.looks import named
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
@@ -387,7 +388,7 @@ class Pipeline:
         encoding = self._plan.camera_encoding
         if picture.format == "JPEG" and self._plan.encoding.of(picture) == encoding:
             encoding = None
-        return self._plan.camera.apply(rgb, seed_of(job.path), encoding)
+        return self._plan.camera.apply(rgb, seed_of(named(job.path, self._plan.record.look)), encoding)
 
     def _put(self, decoded: Decoded, outcome: Outcome) -> Line:
         """Write what becomes of a frame; a translation that is kept aside is there before what takes its place."""

@@ -170,6 +170,8 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
     can = capabilities(load_generator(model)[0], info.name)  # last: torch is imported, which takes its time
+    if options.look or options.looks > 1:
+        _require_draws(can, info, options)
     neighbours = info.neighbours(can, options.transfer, options.neighbours)
     if can.takes_inputs or can.of_sequences or can.steady or neighbours:
         jobs = _with_frames(jobs, dataset, info, can, options, neighbours)
@@ -184,6 +186,14 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         judges=judges,
         encoding=encoding,
     )
+
+
+def _require_draws(can: Capabilities, info: GeneratorInfo, options: ConvertOptions) -> None:
+    """Make sure that looks are not all alike."""
+    if not can.stochastic:
+        looks = max(options.looks, options.look + 1)
+        message = f"--looks {looks}: the generator '{info.name}' draws nothing at random, all looks would be alike"
+        raise SettingsError(f"{message}; leave out --looks, or train by a recipe that does: grid, pixel-distribution")
 
 
 def _with_frames(  # noqa: PLR0917  all of it told by position, in the order of the survey
@@ -275,6 +285,8 @@ def make_plan(
         transfer_size=guided_size,
         neighbours=found.neighbours,
         camera="match" if camera else "off",
+        look=options.look,
+        looks=options.looks,
         include=list(options.include),
         exclude=list(options.exclude),
         as_image=list(dataset.as_image),

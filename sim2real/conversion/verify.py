@@ -10,6 +10,7 @@ import numpy as np
 
 from sim2real.conversion.embedding import Embedding, embeddings
 from sim2real.conversion.inputs import InputCheck
+from sim2real.conversion.looks import looks_in, require_one
 from sim2real.conversion.manifest import (
     Line,
     Record,
@@ -110,6 +111,10 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     """
     record = read_record(out)
     if record is None:
+        require_one(out)
+        if out in looks_in(out.parent):
+            missing = Problem("missing", ".", "this look is still to be made; run the same conversion again")
+            return VerifyReport(out, None, files=0, images=0, rejected={}, bytes=0, problems=[missing])
         message = f"{out}: holds no conversion" if out.is_dir() else absent(out)
         raise Sim2RealError(f"{message}; name the OUT of sim2real convert")
     if source is None and Path(record.source).is_dir():

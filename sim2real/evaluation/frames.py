@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sim2real.conversion.looks import require_one
 from sim2real.conversion.manifest import Record, layout_of, read_manifest, read_record, unknown_to_this_version
 from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
@@ -209,6 +210,7 @@ def recorded_source(out: Path, record: Record | None) -> Path:
         Sim2RealError: It says nothing, or that is not there any more.
     """
     if record is None:
+        require_one(out)
         message = f"{out}: holds no conversion of sim2real; name what it was converted from with --source SRC"
         raise Sim2RealError(message)
     source = Path(record.source)

@@ -17,7 +17,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -25,7 +24,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.transforms.functional import gaussian_blur
 
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
@@ -36,6 +34,7 @@ from sim2real.evaluation.intervals import blocks_of
 from sim2real.imageio import resize
 from sim2real.metrics.base import Image
 from sim2real.metrics.regions import has_name
+from sim2real.networks.segmentation import UNet, in_another_light, standardised
 from sim2real.training.deterministic import deterministic
 
 Classes = NDArray[np.int64]
@@ -49,7 +48,6 @@ STEPS = 300
 
 _WIDEST = 384  # px that the network sees
 _STRIDE = 16  # its own
-_WIDTH = 16  # channels of its first layer
 _BATCH = 4
 _STEP_SIZE = 3e-3
 _LEARNT, _ASKED = 256, 128  # frames at most
@@ -145,7 +143,7 @@ class Segmenter:
         """What is seen in a picture, RGB uint8 (H, W, 3)."""
         with torch.inference_mode():
             seen = _tensor(torch.from_numpy(resize(image, self.size))[None]).to(self._device)
-            return np.asarray(self._network(_standardised(seen))[0].argmax(dim=0).cpu().numpy(), np.int64)
+            return np.asarray(self._network(standardised(seen))[0].argmax(dim=0).cpu().numpy(), np.int64)
 
     def compare(self, image: Image, mask: Segmentation) -> Overlap:
         """Compare what is seen in a picture with what its mask says."""
@@ -279,16 +277,16 @@ def train_segmenter(
     random = torch.Generator().manual_seed(seed)
     with deterministic(wanted=True), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _UNet(len(lesson.names)).to(device)
+        network = UNet(len(lesson.names)).to(device)
         optimiser = torch.optim.AdamW(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _STEP_SIZE, total_steps=steps + 1)
         weights = lesson.weights.to(device)
         for step in range(1, steps + 1):
             chosen = torch.randint(len(lesson.images), (_BATCH,), generator=random)
-            images, classes = _in_another_light(_tensor(lesson.images[chosen]), random), lesson.classes[chosen].long()
-            if _draw(random, 0, 1).item() < 0.5:
+            images, classes = in_another_light(_tensor(lesson.images[chosen]), random), lesson.classes[chosen].long()
+            if torch.empty(()).uniform_(0, 1, generator=random).item() < 0.5:
                 images, classes = images.flip(-1), classes.flip(-1)
-            logits = network(_standardised(images.to(device))).movedim(1, -1).flatten(0, 2)
+            logits = network(standardised(images.to(device))).movedim(1, -1).flatten(0, 2)
             loss = functional.cross_entropy(logits, classes.to(device).flatten(), weights, ignore_index=_UNTOLD)
             optimiser.zero_grad()
             loss.backward()
@@ -442,59 +440,3 @@ def _numbered(mask: Segmentation, names: Sequence[str]) -> Classes:
 def _tensor(images: Tensor) -> Tensor:
     """Images (N, h, w, 3) uint8 as (N, 3, h, w) in [0, 1]."""
     return images.movedim(-1, 1).float() / 255
-
-
-def _standardised(images: Tensor) -> Tensor:
-    """Each image's channels in units of its own mean and spread."""
-    spread, mean = torch.std_mean(images, dim=(2, 3), keepdim=True)
-    return (images - mean) / spread.clamp(min=0.02)
-
-
-def _in_another_light(images: Tensor, random: torch.Generator) -> Tensor:
-    """Images (N, 3, h, w) in [0, 1] with another tone curve, colour of light, haze, sharpness and noise each."""
-    each = len(images), 1, 1, 1
-    images = images ** _draw(random, -0.7, 0.7, *each).exp()
-    images = images * _draw(random, 0.6, 1.3, len(images), 3, 1, 1) + _draw(random, 0, 0.3, *each)
-    if _draw(random, 0, 1).item() < 0.5:
-        images = gaussian_blur(images, [7, 7], [_draw(random, 0.3, 2).item()])
-    grain = torch.randn(images.shape, generator=random)
-    return (images + _draw(random, 0, 0.06, *each) * grain).clamp(0, 1)
-
-
-def _draw(random: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    return torch.empty(shape).uniform_(low, high, generator=random)
-
-
-# the network
-
-
-class _UNet(nn.Module):
-    """Logits of classes (N, classes, h, w) of images (N, 3, h, w), sides multiples of 16."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        widths = [_WIDTH * depth for depth in (1, 2, 4, 6)]
-        self.down = nn.ModuleList(_block(*some, stride=2) for some in pairwise([3, *widths]))
-        self.up = nn.ModuleList(_block(below + above, above) for above, below in pairwise(widths))
-        self.head = nn.Sequential(nn.Conv2d(_WIDTH, 4 * classes, 1), nn.PixelShuffle(2))
-
-    def forward(self, images: Tensor) -> Tensor:
-        passed = [images]
-        for down in self.down:
-            passed.append(down(passed[-1]))
-        below = passed.pop()
-        for up in reversed(self.up):
-            below = up(torch.cat([functional.interpolate(below, scale_factor=2), passed.pop()], dim=1))
-        return cast("Tensor", self.head(below))
-
-
-def _block(channels: int, wanted: int, *, stride: int = 1) -> nn.Sequential:
-    """Two convolutions, the first with the stride."""
-    return nn.Sequential(
-        nn.Conv2d(channels, wanted, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(wanted),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(wanted, wanted, 3, padding=1, bias=False),
-        nn.BatchNorm2d(wanted),
-        nn.ReLU(inplace=True),
-    )

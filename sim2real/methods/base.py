@@ -111,6 +111,7 @@ class MethodSettings:
         average: Turns tensors into their means over all processes of the training, in place. ``Optimization`` does so
             with gradients; a method with whatever else must be equal in all.
         rank: Number of this process, from 0: others draw other random numbers.
+        classes: Names of the classes of the run, where something sees masks or boxes and they are known yet.
     """
 
     adversarial: Adversarial
@@ -127,6 +128,7 @@ class MethodSettings:
     accumulate: int = 1
     average: Callable[[Sequence[Tensor]], None] = alone
     rank: int = 0
+    classes: tuple[str, ...] = ()
 
     @property
     def needs(self) -> frozenset[str]:

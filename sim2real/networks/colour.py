@@ -10,7 +10,7 @@ images, see :class:`sim2real.methods.fit.Fit`. What they draw at random is decid
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Self
 
 import cv2
@@ -64,13 +64,7 @@ class ByFrame(nn.Module, ABC):
         Raises:
             Sim2RealError: It has seen no images yet.
         """
-        if images.is_meta:  # somebody asks for shapes
-            return torch.empty_like(images)
-        pictures = as_pictures(images)
-        numbers = [zlib.crc32(picture) for picture in pictures] if seeds is None else seeds.tolist()
-        pairs = zip(pictures, numbers, strict=True)
-        translated = np.stack([self.translate(picture, number) for picture, number in pairs])
-        return torch.from_numpy(translated).to(images.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        return by_frame(self.translate, images, seeds)
 
 
 class Identity(ByFrame):
@@ -104,6 +98,8 @@ class Reinhard(ByFrame):
             ``"frame"``: of the frame itself.
     """
 
+    stochastic = False
+
     moments: Tensor
 
     def __init__(self, _in_channels: int, _out_channels: int, *, statistics: Literal["set", "frame"] = "set") -> None:
@@ -121,7 +117,7 @@ class Reinhard(ByFrame):
         """RGB (H, W, 3) -> the same shape."""
         source, target = self.moments.cpu().numpy()
         if not target[0]:
-            raise _unfitted()
+            raise unfitted()
         lab = to_lab(image)
         return to_rgb(give_colours(lab, source if self.by_set else moments(lab), target))
 
@@ -150,7 +146,7 @@ class _Likening(ByFrame):
     def translate(self, image: Image, seed: int) -> Image:
         """RGB (H, W, 3) -> the same shape."""
         if not len(self.references):
-            raise _unfitted()
+            raise unfitted()
         random = np.random.default_rng(seed)
         reference = self.references[random.integers(len(self.references))]
         return self.liken(image, np.ascontiguousarray(reference.cpu().numpy()), random)
@@ -185,7 +181,7 @@ class _Blending(_Likening):
         references: int = 32,
     ) -> None:
         super().__init__(references)
-        self.blend = _limits("blend", blend, 1)
+        self.blend = limits("blend", blend, 1)
 
 
 class Histogram(_Blending):
@@ -218,20 +214,34 @@ class PixelDistribution(_Blending):
 
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
         """As of the base class."""
-        mean, covariance = _mean_and_covariance(image)
-        wanted_mean, wanted = _mean_and_covariance(reference)
-        root = _root(covariance)
-        inverse = np.linalg.inv(root)
-        matrix = inverse @ _root(root @ wanted @ root) @ inverse
-        share = random.uniform(*self.blend)
-        matrix = share * matrix + (1 - share) * np.eye(3)
-        shift = share * wanted_mean + (1 - share) * mean - matrix @ mean
-        return _as_bytes(cv2.transform(image.astype(np.float32), np.column_stack([matrix, shift]).astype(np.float32)))
+        own, wanted = (mean_and_covariance(picture.reshape(-1, 3).astype(np.float64)) for picture in (image, reference))
+        transform = colour_map(own, wanted, random.uniform(*self.blend))
+        return as_bytes(cv2.transform(image.astype(np.float32), transform.astype(np.float32)))
 
 
-def _mean_and_covariance(image: Image) -> tuple[Floats, Floats]:
-    values = image.reshape(-1, 3).astype(np.float64)
-    return values.mean(0), np.cov(values, rowvar=False, ddof=0) + np.eye(3) / 12  # as rounding adds to a single colour
+def mean_and_covariance(values: Floats) -> tuple[Floats, Floats]:
+    """Mean and covariance of RGB (P, 3), with what rounding adds to a single colour."""
+    return values.mean(0), np.cov(values, rowvar=False, ddof=0) + np.eye(3) / 12
+
+
+def colour_map(colours: tuple[Floats, Floats], wanted: tuple[Floats, Floats], share: float = 1.0) -> Floats:
+    """The linear map that moves colours least and gives them another mean and covariance (Pitié and Kokaram 2007).
+
+    Args:
+        colours: Their mean (3,) and covariance (3, 3).
+        wanted: Those of the result.
+        share: How far it goes, 0 to 1.
+
+    Returns:
+        (3, 4), the last column is added.
+    """
+    mean, covariance = colours
+    root = _root(covariance)
+    inverse = np.linalg.inv(root)
+    matrix = inverse @ _root(root @ wanted[1] @ root) @ inverse
+    matrix = share * matrix + (1 - share) * np.eye(3)
+    shift = share * wanted[0] + (1 - share) * mean - matrix @ mean
+    return np.column_stack([matrix, shift])
 
 
 def _root(matrix: Floats) -> Floats:
@@ -263,7 +273,7 @@ class FourierDomainAdaptation(_Likening):
         references: int = 32,
     ) -> None:
         super().__init__(references)
-        self.beta = _limits("beta", beta, 0.5)
+        self.beta = limits("beta", beta, 0.5)
 
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
         """As of the base class."""
@@ -276,7 +286,7 @@ class FourierDomainAdaptation(_Likening):
             np.fft.rfft2(picture, axes=(0, 1)) for picture in (image, resize(reference, (width, height)))
         )
         spectrum[low] = np.abs(wanted[low]) * np.exp(1j * np.angle(spectrum[low]))
-        return _as_bytes(np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1)))
+        return as_bytes(np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1)))
 
 
 class Variation(ByFrame):
@@ -299,22 +309,48 @@ class Variation(ByFrame):
         return vary_appearance(image, strength=self.strength, seed=seed)
 
 
+def by_frame(
+    translate: Callable[..., Image], images: Tensor, seeds: NDArray[np.uint64] | None, *more: Iterable[Any]
+) -> Tensor:
+    """Images (N, 3, H, W) in [-1, 1] -> what becomes of each of them in 8 bits, likewise.
+
+    Args:
+        translate: Is given a picture (H, W, 3), its number, and what else there is of it.
+        images: What to translate.
+        seeds: A number for each of them; None: made from its own pixels.
+        more: Of each kind, what there is of each picture.
+    """
+    if images.is_meta:  # somebody asks for shapes
+        return torch.empty_like(images)
+    pictures = as_pictures(images)
+    numbers = [zlib.crc32(picture) for picture in pictures] if seeds is None else seeds.tolist()
+    translated = np.stack([translate(*each) for each in zip(pictures, numbers, *more, strict=True)])
+    return torch.from_numpy(translated).to(images.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
 def as_pictures(images: Tensor) -> Image:
     """(N, 3, H, W) in [-1, 1] -> RGB (N, H, W, 3)."""
     pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _as_bytes(image: Any) -> Image:  # noqa: ANN401  whatever OpenCV returns
+def as_bytes(image: Any) -> Image:  # noqa: ANN401  whatever OpenCV returns
+    """Rounded to whole levels, within 0 and 255."""
     return np.asarray(np.rint(image).clip(0, 255), np.uint8)
 
 
-def _limits(option: str, value: Sequence[float], most: float) -> tuple[float, float]:
+def limits(option: str, value: Sequence[float], most: float) -> tuple[float, float]:
+    """Two numbers within 0 and the most, the lesser first.
+
+    Raises:
+        SettingsError: The option has another value.
+    """
     low, high = pair(f"generator.options.{option}", value)
     if not 0 <= low <= high <= most:
         raise SettingsError(f"generator.options.{option} = {value!r} must be within 0 and {most:g}, the lesser first")
     return low, high
 
 
-def _unfitted() -> Sim2RealError:
+def unfitted() -> Sim2RealError:
+    """What a generator says that was not shown any images."""
     return Sim2RealError("this generator has seen no images yet: train it with method.name = 'fit'")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sim2real.conversion.looks import require_one
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
@@ -55,6 +56,7 @@ def write_report(
     """
     conversion = is_conversion(folder)
     if not conversion and not is_run(folder):
+        require_one(folder)
         here = f"{folder}: neither run nor conversion here to report on" if folder.is_dir() else absent(folder)
         raise Sim2RealError(
             f"{here}; name a folder that sim2real train wrote, such as runs/default, or the OUT of sim2real convert"

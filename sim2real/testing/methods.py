@@ -16,7 +16,7 @@ from sim2real.methods.base import Batch, Method, MethodSettings, Networks
 from sim2real.networks import Ranged, initialise
 from sim2real.networks.discriminators import Patch
 from sim2real.networks.generators import ResNet
-from sim2real.testing.samples import sample_inputs
+from sim2real.testing.samples import CLASSES, sample_inputs
 
 _SIZE: Final = (32, 32)
 _NO_MORE: Final[Mapping[str, Callable[[], nn.Module]]] = MappingProxyType({})
@@ -111,6 +111,7 @@ class _Parts:
             device="cpu",
             precision="fp32",
             seed=0,
+            classes=tuple(map(str, range(CLASSES))),
         )
         return target(self.networks, settings, **options)
 

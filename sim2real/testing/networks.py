@@ -77,8 +77,8 @@ def _require_refusal_or_scores(
 def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] = _SIZE, **options: Any) -> None:  # noqa: ANN401  the target's
     """Make sure that a generator keeps the contract of ``register_generators``.
 
-    One that has ``observe`` is shown images first. Of ``inputs``, ``stochastic``, ``clip_length`` and ``context`` it is
-    asked what it says of them.
+    One that has ``observe`` is shown images first, and one that has ``label`` labels of theirs. Of ``inputs``,
+    ``stochastic``, ``clip_length`` and ``context`` it is asked what it says of them.
 
     Args:
         target: What the plugin registers.
@@ -102,6 +102,9 @@ def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] =
     if observe:
         for seed in (1, 2):
             observe(_images(2, size, seed), _images(2, size, seed + 2))
+    label: Callable[..., None] | None = getattr(generator.network, "label", None)
+    if label:
+        label(lambda seen: torch.zeros(seen.shape[0], *seen.shape[-2:], dtype=torch.int64))
     generator.eval()
     call = _Call(who, generator, images, stochastic=can.stochastic)
     with torch.no_grad():

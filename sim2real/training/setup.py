@@ -153,6 +153,7 @@ def build_method(
         accumulate=config.train.accumulate,
         average=average,
         rank=rank,
+        classes=tuple(config.classes.names),
     )
 
     def other(name: str) -> Ranged:

@@ -1,0 +1,128 @@
+"""Labels for real images that have none: for generators that change each class of things by itself."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sim2real.datasets.labels import NOTHING
+from sim2real.errors import SettingsError
+from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepLog
+from sim2real.methods.segmenting import OnlineSegmenter
+
+_GOLDEN = 0.381966  # of a turn between the hues of neighbouring classes: none are alike
+
+
+class PseudoLabels(Method):
+    """Trains a segmenter on the simulation and its masks, which then labels the real images that a generator keeps.
+
+    Half of the simulated images are shown to the segmenter as the generator makes them, in what it knows by then, so
+    that what it learns fits the real images better and better; their masks are the simulation's. Real images that have
+    masks keep these.
+
+    Args:
+        networks: Makes the generator; it needs the methods ``observe`` and ``label``, as
+            :class:`sim2real.networks.classes.ClassDistribution` has.
+        settings: Rates, device.
+        every: After so many steps the real images are labelled again; before, after 1, 2, 4, 8 ...
+        sure: The least probability of a class that is taken for true, 0 to 1.
+
+    Raises:
+        SettingsError: The generator has no use for labels.
+    """
+
+    reads: ClassVar[frozenset[str] | None] = frozenset({"optim", "schedule", "train.accumulate"})
+    inputs = ("segmentation",)
+
+    def __init__(self, networks: Networks, settings: MethodSettings, *, every: int = 100, sure: float = 0.9) -> None:
+        super().__init__(settings)
+        if not isinstance(every, int) or every < 1:
+            raise SettingsError(f"method.options.every = {every!r} must be a whole number of at least 1")
+        if not isinstance(sure, int | float) or not 0 <= sure < 1:
+            raise SettingsError(f"method.options.sure = {sure!r} must be a number of at least 0 and below 1")
+        self.every, self.sure = every, sure
+        self.generator = networks.generator()
+        if not hasattr(self.generator.network, "label"):
+            raise SettingsError(
+                "method.name = 'pseudo-labels' is for generators that change each class by itself, such as "
+                "'class-distribution'; the one of generator.name is none"
+            )
+        self.segmenter = OnlineSegmenter(len(settings.classes), settings)
+        self.generators = {"sim2real": self.generator}
+        self.networks = {"G_sim2real": self.generator, "segmenter": self.segmenter}
+        self.sides = {"G_sim2real": ("sim",), "segmenter": ("sim",)}
+        self.optimization.add("segmenter", self.segmenter, lr=settings.generator_lr)
+        self.done = _Count()
+
+    def step(self, batch: Batch) -> StepLog:
+        """Update the segmenter once, and sometimes label what the generator keeps; logs ``"segmenter"``."""
+        painter: Any = self.generator.network
+        painter.observe(batch.sim, batch.real, batch.real_inputs.get("segmentation"))
+        painter.label(self._classes, again=False)
+        self.optimization.zero_grad()
+        losses = []
+        for part in batch.split(self.settings.accumulate):
+            masks, images = part.sim_inputs["segmentation"], part.sim
+            if self.done.steps % 2:
+                images = self.generator(images, part.sim_inputs)
+            loss = self.segmenter.loss(images, masks)
+            self.optimization.backward(loss)
+            losses.append(loss.detach())
+        self.optimization.step("segmenter")
+        self.optimization.finish()
+        self.segmenter.average()
+        self.done.steps += 1
+        if self.done.steps % self.every == 0 or self.done.steps.bit_count() == 1:
+            painter.label(self._classes, again=True)
+        self.latest = {"segmenter": torch.stack(losses).mean()}
+        return StepLog(self.latest.copy())
+
+    def _classes(self, images: Tensor) -> Tensor:
+        return self.segmenter.label(images, self.sure)
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> StepLog:
+        """How much of what is held out the segmenter does not tell as the masks do, 0 to 1."""
+        masks = batch.sim_inputs["segmentation"]
+        told = self.segmenter.label(batch.sim, 0.0)
+        known = masks >= 0
+        wrong = ((told != masks) & known).sum() / known.sum().clamp(min=1)
+        return StepLog({"segmenter_error": wrong})
+
+    def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
+        """As of the base class, and the real images once more with their classes in colours, dark where unsure."""
+        painted = coloured(batch.real, self._classes(batch.real))
+        return [*super().samples(generators, batch), painted]
+
+    def stateful(self) -> "Mapping[str, _Count]":
+        """How many steps are done."""
+        return {"done": self.done}
+
+    def own(self) -> Mapping[str, OnlineSegmenter]:
+        """What the segmenter draws."""
+        return {"segmenter": self.segmenter}
+
+
+def coloured(images: Tensor, classes: Tensor) -> Tensor:
+    """Images (N, 3, H, W) in [-1, 1] in the colours of their classes (N, H, W), dark where there is none."""
+    hues = classes[:, None] * _GOLDEN + torch.tensor([0.0, 1 / 3, 2 / 3], device=classes.device).view(1, 3, 1, 1)
+    colours = (2 * math.pi * hues).cos() * 0.8
+    grey = images.mean(dim=1, keepdim=True)
+    return torch.where(classes[:, None] == NOTHING, grey * 0.3 - 0.7, 0.5 * grey + 0.6 * colours).clamp(-1, 1)
+
+
+class _Count:
+    """Steps that are done."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """The number."""
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        self.steps = int(state["steps"])

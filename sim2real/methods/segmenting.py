@@ -1,0 +1,113 @@
+"""A segmenter that learns the simulation's masks beside a training, and tells the classes of other pictures."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sim2real.datasets.labels import NOTHING
+from sim2real.methods.base import MethodSettings
+from sim2real.networks.segmentation import UNet, in_another_light, standardised
+
+_RAREST = 1e-3  # share of the pixels: rarer classes count as if they were of so many
+
+
+class OnlineSegmenter(nn.Module):
+    """Learns from pictures with masks, under light that changes at random; so it can be asked about others.
+
+    Args:
+        classes: How many classes there are.
+        settings: Of the method that it helps.
+
+    Attributes:
+        counts: Pixels of each class that it was shown, (classes,).
+    """
+
+    counts: Tensor
+
+    def __init__(self, classes: int, settings: MethodSettings) -> None:
+        super().__init__()
+        self.network = UNet(max(1, classes))
+        self.register_buffer("counts", torch.zeros(max(1, classes), dtype=torch.float64))
+        self._settings = settings
+        self._random = torch.Generator().manual_seed(settings.seed + settings.rank)
+        self.to(settings.device)
+
+    def loss(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Cross entropy of what it says of pictures in another light, rare classes weighted up; a scalar.
+
+        Args:
+            images: (N, 3, H, W) in [-1, 1].
+            masks: Classes (N, H, W) int64, ``NOTHING`` where there is none.
+        """
+        known, places = masks != NOTHING, masks.clamp(min=0)
+        with torch.no_grad():
+            self.counts.scatter_add_(0, places.flatten(), known.flatten().to(self.counts))
+            shares = self.counts / self.counts.sum().clamp(min=1)
+            weights = (shares.clamp(min=_RAREST) ** -0.5).float()
+        seen = in_another_light(images.float() / 2 + 0.5, self._random)
+        losses = functional.cross_entropy(self._logits(seen), masks, weights, ignore_index=NOTHING, reduction="none")
+        return losses.sum() / (weights[places] * known).sum().clamp(min=1e-6)
+
+    def average(self) -> None:
+        """Make what it keeps of pictures one in all processes of the training."""
+        self._settings.average([buffer for buffer in self.buffers() if buffer.is_floating_point()])
+
+    @torch.no_grad()
+    def label(self, images: Tensor, sure: float) -> Tensor:
+        """The classes of pictures of another kind than it learns from, ``NOTHING`` where it is less sure.
+
+        Its normalisation goes by these pictures' own statistics (Li et al. 2016, arXiv 1603.04779): better several.
+
+        Args:
+            images: (N, 3, H, W) in [-1, 1].
+            sure: The least probability of a class that is told.
+
+        Returns:
+            (N, H, W) int64.
+        """
+        with _statistics_kept(self):
+            logits = self._logits(images.to(self.counts.device).float() / 2 + 0.5)
+        probability, classes = logits.softmax(dim=1).max(dim=1)
+        return classes.where(probability >= sure, NOTHING)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Of images in [0, 1], at their own size."""
+        height, width = images.shape[-2:]
+        stride = UNet.stride
+        size = [max(1, round(side / stride)) * stride for side in (height, width)]
+        fitting = images if size == [height, width] else functional.interpolate(images, size, mode="bilinear")
+        with self._settings.autocast():
+            logits: Tensor = self.network(standardised(fitting))
+        logits = logits.float()
+        if size != [height, width]:
+            logits = functional.interpolate(logits, (height, width), mode="bilinear")
+        return logits
+
+    def own_state_dict(self) -> dict[str, Any]:
+        """The state of the draws of light."""
+        return {"random": self._random.get_state()}
+
+    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``own_state_dict`` gave."""
+        self._random.set_state(state["random"])
+
+
+@contextmanager
+def _statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Let batch norms go by the pictures at hand, and remember nothing of them."""
+    norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
+    was_training = network.training
+    network.train()
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(was_training)
+        for norm in norms:
+            norm.track_running_stats = True

@@ -1,0 +1,111 @@
+"""Several looks of a dataset: the same labels under what is drawn anew each time."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.acceptance.test_baselines import fit
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit("pixel-distribution", photos, tmp_path_factory.mktemp("looks") / "run")
+
+
+@pytest.fixture
+def source(tmp_path: Path, paint: Callable[..., Path]) -> Path:
+    folder = paint(tmp_path / "in", 4, size=(39, 21), seed=4)
+    (folder / "boxes.txt").write_text("0000.png 1 2 3 4\n")
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".sim2real" not in path.parts
+    }
+
+
+def test_each_look_is_a_whole_dataset_drawn_anew(cli: Cli, run: Path, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = cli("convert", source, out, "--model", run, "--looks", "3", "--carry", "hardlink", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("next: ") == 1
+    looks = [files(out / f"look_{number:02}") for number in range(3)]
+    assert sorted(path.name for path in out.iterdir()) == ["look_00", "look_01", "look_02"]
+    assert [look.keys() for look in looks] == [files(source).keys()] * 3
+    assert (out / "look_02/boxes.txt").samefile(source / "boxes.txt")
+    for name in ("0000.png", "0003.png"):
+        assert len({look[name] for look in looks}) == 3
+    records = [json.loads((out / f"look_{number:02}/.sim2real/conversion.json").read_text()) for number in range(3)]
+    assert [(record["look"], record["looks"]) for record in records] == [(0, 3), (1, 3), (2, 3)]
+
+    once = tmp_path / "once"
+    assert cli("convert", source, once, "--model", run, "--device", "cpu").returncode == 0
+    assert files(once) == looks[0]  # one look is the first of many
+
+    again = cli("convert", source, out, "--model", run, "--looks", "3", "--carry", "hardlink", "--device", "cpu")
+    assert "0 frames converted" in again.stdout
+    more = cli("convert", source, out, "--model", run, "--looks", "4", "--carry", "hardlink", "--device", "cpu")
+    assert more.returncode == 0, more.stderr
+    assert [files(out / f"look_{number:02}") for number in range(3)] == looks
+    assert (out / "look_03/0003.png").is_file()
+
+
+def test_verify_misses_no_look(cli: Cli, run: Path, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli("convert", source, out, "--model", run, "--looks", "3", "--device", "cpu").returncode == 0
+    assert cli("verify", out).stdout.count("ok: ") == 3
+    shutil.rmtree(out / "look_02")
+    found = cli("verify", out, "--json")
+    assert found.returncode == 1
+    report = json.loads(found.stdout)
+    assert [look["ok"] for look in report["looks"]] == [True, True, False]
+    (out / "look_01/0001.png").unlink()
+    found = cli("verify", out)
+    assert found.returncode == 1
+    assert "look_01" in found.stdout
+    assert "still to be made" in found.stdout
+
+
+def test_what_looks_cannot_be(cli: Cli, run: Path, source: Path, photos: Path, tmp_path: Path) -> None:
+    out, full = tmp_path / "out", tmp_path / "full"
+
+    def refused(*words: object) -> str:
+        done = cli(*words, "--device", "cpu")
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    steady = fit("reinhard", photos, tmp_path / "steady")
+    assert "draws nothing at random" in refused("convert", source, out, "--model", steady, "--looks", "2")
+    assert not out.exists() or not files(out)
+    assert cli("convert", source, full, "--model", run, "--device", "cpu").returncode == 0
+    assert "holds a conversion of one look" in refused("convert", source, full, "--model", run, "--looks", "2")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    assert "not empty (mine.txt)" in refused("convert", source, other, "--model", run, "--looks", "2")
+    assert cli("convert", source, out, "--model", run, "--looks", "2", "--device", "cpu").returncode == 0
+    assert "go on with --looks 2" in refused("convert", source, out, "--model", run)
+    assert "look_00" in refused("evaluate", out, "--real", photos / "real")
+
+
+def test_looks_for_python(run: Path, source: Path, tmp_path: Path) -> None:
+    import sim2real
+    from sim2real.imageio import read_rgb
+
+    outs = [tmp_path / f"look_{look:02}" for look in range(2)]
+    for look, out in enumerate(outs):
+        sim2real.convert(source, out, model=run, look=look, device="cpu")
+    one, other = (read_rgb(out / "0000.png") for out in outs)
+    assert not np.array_equal(one, other)
