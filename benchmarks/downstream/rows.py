@@ -57,6 +57,7 @@ class Row:
         sets: Settings over those of the recipe.
         real: The real training images instead, with their labels: the ceiling.
         augmented: Their appearance is changed by hand while the task network is trained.
+        masks: Its translation sees the simulation's masks.
         looks: How many translations of each image there are, each drawn anew; the task network trains no longer.
     """
 
@@ -65,10 +66,16 @@ class Row:
     real: bool = False
     augmented: bool = False
     looks: int = 1
+    masks: bool = False
 
 
-LABELLED = ("class-distribution",)
-"""The recipes that see the simulation's masks: of tasks whose labels are masks."""
+LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "class-distribution": ("class-distribution", ()),
+    "grid-moments": ("grid", ("method.options.class_moments=0.5",)),
+    "grid-consistency": ("grid", ("method.options.consistency=0.5",)),
+    "grid-labelled": ("grid", ("method.options.class_moments=0.5", "method.options.consistency=0.5")),
+}
+"""Rows that see the simulation's masks, of tasks whose labels are masks -> their recipe, and settings over it."""
 
 COLOURS = ("reinhard", "histogram", "pixel-distribution", "fda", "augment")
 PUBLISHED = ("vkitti2kitti", "monet2photo", "resnet9-sigmoid", "cyclegan-256", "cyclegan", "cut", "fastcut")
@@ -107,7 +114,7 @@ GUIDED: Mapping[str, tuple[str, ...]] = {
 
 LOOKS: Mapping[str, tuple[str, int]] = {
     f"{recipe}, {looks} looks": (recipe, looks)
-    for recipe in ("pixel-distribution", *LABELLED, GRID)
+    for recipe in ("pixel-distribution", "class-distribution", GRID)
     for looks in (2, 5)
 }
 """Rows of several translations of each image -> their recipe, and how many."""
@@ -120,8 +127,9 @@ def known_rows() -> Mapping[str, Row]:
     plain = {
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
-        **{name: Row(name) for name in (*LABELLED, *PUBLISHED, GRID)},
-        **{name: Row(recipe, looks=looks) for name, (recipe, looks) in LOOKS.items()},
+        **{name: Row(recipe, sets, masks=True) for name, (recipe, sets) in LABELLED.items()},
+        **{name: Row(name) for name in (*PUBLISHED, GRID)},
+        **{name: Row(recipe, looks=looks, masks=recipe in LABELLED) for name, (recipe, looks) in LOOKS.items()},
         **{name: Row("combined", sets) for name, sets in {**CRITICS, **VARIATIONS, **GUIDED}.items()},
     }
     rows: dict[str, Row] = {}
@@ -137,7 +145,7 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
     images, how long, and on a small budget the widths and the batch. Nothing is mirrored, signs and digits would be
     other ones, but for grids, which have no shapes.
     """
-    if row.recipe in (*COLOURS, *LABELLED):
+    if row.recipe in {*COLOURS, "class-distribution"}:
         return [f"data.size={list(size)}", *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []

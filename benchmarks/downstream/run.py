@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from benchmarks.downstream.learner import METRICS, learn, predict
-from benchmarks.downstream.rows import AUGMENTED, BUDGETS, LABELLED, LOOKS, Budget, Row, known_rows, settings
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, LOOKS, Budget, Row, known_rows, settings
 from benchmarks.downstream.tasks import IGNORED, TASKS, Data, Image, Labelled, Labels, Task
 from sim2real import load
 from sim2real.capabilities import seeds_of_pixels
@@ -200,11 +200,10 @@ def translated(job: Job, row: Row, budget: Budget, data: Data) -> tuple[Image, d
     sides = write_sides(data, job.shared / "sides")
     height, width = data.sim.images.shape[1:3]
     sets = settings(row, (width, height), budget)
-    masked = row.recipe in LABELLED
     if not facts.exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was stopped
-        sim = write_masked(TASKS[job.task], data, job.shared / "masked") if masked else sides
-        places = [f"sim={sim}", *([f"real={sides / 'trainB'}"] if masked else [])]
+        sim = write_masked(TASKS[job.task], data, job.shared / "masked") if row.masks else sides
+        places = [f"sim={sim}", *([f"real={sides / 'trainB'}"] if row.masks else [])]
         config = resolve(row.recipe, sets=[*sets, *places, "data.workers=0"], seed=job.seed, device=job.device)
         began = time.perf_counter()
         trainer = Trainer(config, folder)
@@ -221,7 +220,7 @@ def translated(job: Job, row: Row, budget: Budget, data: Data) -> tuple[Image, d
         shutil.rmtree(folder / "checkpoints")
         facts.write_text(json.dumps(known), "utf-8")
     translate = load(folder, device=job.device)
-    masks = _ids(TASKS[job.task], data, translate) if masked else None
+    masks = _ids(TASKS[job.task], data, translate) if translate.can.inputs else None
     looks = [_look(translate, data.sim.images, masks, number) for number in range(row.looks)]
     np.save(kept, np.concatenate(looks))
     return np.concatenate(looks), json.loads(facts.read_text("utf-8"))

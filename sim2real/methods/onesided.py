@@ -5,7 +5,7 @@ critic alone says what is real. Statistics of one real picture, drawn for each s
 circles.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from sim2real.methods.base import (
     Method,
     MethodSettings,
     Networks,
+    OwnState,
     StepLog,
     detached,
     frozen,
@@ -28,9 +29,12 @@ from sim2real.methods.base import (
     sum_of,
 )
 from sim2real.methods.critics import Opponent, critic_log
-from sim2real.networks.statistics import colour_moments, radial_spectrum, unevenness
+from sim2real.methods.segmenting import OnlineSegmenter
+from sim2real.networks.statistics import class_moments, colour_moments, radial_spectrum, recoloured, unevenness
 
 _BANDS = 16
+_SURE = 0.9  # the least probability of a class in a real picture that is taken for true
+_LEAST_SHARE = 0.005  # of the pixels: of fewer, a class has no colours to speak of
 _DIRECTIONS = {"real": "sim2real", "sim": "real2sim"}  # by what they make
 _OTHER = {"real": "sim", "sim": "real"}
 _Numbers = np.ndarray[Any, np.dtype[np.uint64]]
@@ -54,6 +58,10 @@ class OneSided(Method):
             :func:`sim2real.networks.statistics.unevenness`.
         inversion: Weight of how far a generator that paints makes the brighter the darker.
         overshoot: Weight of how far pictures are out of [-1, 1].
+        class_moments: Weight of how far the mean and the spread of the colours of each class are from those of that
+            class in the drawn real picture; the simulation needs masks, and a segmenter that learns them beside the
+            training tells the classes of real pictures without any.
+        consistency: Weight of how much that segmenter finds other classes in translated frames than their masks tell.
         discriminator_loss_scale: Factor of the critics' losses.
         back: Whether real pictures are made simulated ones, too, by a generator and against a critic of their own.
     """
@@ -74,13 +82,20 @@ class OneSided(Method):
         unevenness: float = 20.0,
         inversion: float = 10.0,
         overshoot: float = 0.5,
+        class_moments: float = 0.0,
+        consistency: float = 0.0,
         discriminator_loss_scale: float = 1.0,
         back: bool = False,
     ) -> None:
         super().__init__(settings)
         self.weights = {"moments": moments, "spectrum": spectrum, "overshoot": overshoot}
         self.weights |= {"roughness": roughness, "unevenness": unevenness, "inversion": inversion}
-        for name, weight in {**self.weights, "discriminator_loss_scale": discriminator_loss_scale}.items():
+        self.of_classes = {"class_moments": class_moments, "consistency": consistency}
+        for name, weight in {
+            **self.weights,
+            **self.of_classes,
+            "discriminator_loss_scale": discriminator_loss_scale,
+        }.items():
             if not isinstance(weight, int | float) or weight < 0:
                 raise SettingsError(f"method.options.{name} = {weight!r} must be a number of at least 0")
         if "fake_sim" in settings.needs and not back:
@@ -98,6 +113,12 @@ class OneSided(Method):
         self.sides = {f"G_{_DIRECTIONS[goal]}": (_OTHER[goal],) for goal in self.ways}
         self.networks |= {f"D_{goal}": way.critic for goal, way in self.ways.items()}
         self.judges = tuple(f"D_{goal}" for goal in self.ways)
+        self.segmenter = OnlineSegmenter(len(settings.classes), settings) if any(self.of_classes.values()) else None
+        if self.segmenter:
+            self.inputs = ("segmentation",)
+            self.networks |= {"segmenter": self.segmenter}
+            self.sides |= {"segmenter": ("sim",)}
+            self.optimization.add("segmenter", self.segmenter, lr=settings.generator_lr)
         self.optimization.add("G", *self.generators.values(), lr=settings.generator_lr)
         self.optimization.add("D", *(way.critic for way in self.ways.values()), lr=settings.discriminator_lr)
 
@@ -113,6 +134,7 @@ class OneSided(Method):
         for goal, way in self.ways.items():
             way.keep(getattr(batch, goal))
         self.optimization.zero_grad()
+        lessons = self._teach(self.segmenter, parts) if self.segmenter else {}
         with torch.set_grad_enabled(len(parts) == 1):  # the graphs of all parts at once would fill the memory
             made = [self._translate(*each) for each in zip(parts, seeds, strict=True)]
         critics = [self._blame_critics(*each) for each in zip(parts, made, strict=True)]
@@ -122,7 +144,7 @@ class OneSided(Method):
         generators = [self._blame_generators(*each) for each in zip(parts, made, strict=True)]
         self.optimization.step("G")
         self.optimization.finish()
-        self.latest |= means(generators) | means(critics)
+        self.latest |= means(generators) | means(critics) | lessons
         if self.settings.critic.augment:
             probabilities = [way.opponent.probability for way in self.ways.values()]
             self.latest["augment_p"] = torch.stack(probabilities).mean()
@@ -135,6 +157,19 @@ class OneSided(Method):
         """The generators' losses on a batch, nothing updated and nothing drawn."""
         made = self._translate(batch, np.arange(len(batch.sim), dtype=np.uint64))
         return StepLog(detached(self._terms(batch, made, augments=False)))
+
+    def _teach(self, segmenter: OnlineSegmenter, parts: Sequence[Batch]) -> Losses:
+        """Update the segmenter: half of the frames in the colours of real ones, all in another light."""
+        losses = []
+        for part in parts:
+            images, pictures = _frames(part.sim).float(), _beside(part.sim, part.real).float()
+            half = len(images) // 2
+            seen = torch.cat([recoloured(images[:half], pictures[:half]), images[half:]])
+            losses.append({"segmenter": segmenter.loss(seen, _frames_of(part.sim_inputs["segmentation"]))})
+            self.optimization.backward(losses[-1]["segmenter"])
+        self.optimization.step("segmenter")
+        segmenter.average()
+        return means([detached(each) for each in losses])
 
     def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:
         """Pictures by the side that they are to be of, and what says how rough and how uneven they are."""
@@ -177,6 +212,9 @@ class OneSided(Method):
             end = "" if goal == "real" else f"_{goal}"
             terms[f"adversarial_{goal}"] = way.opponent.fooled(fake, inputs, augments=augments)
             terms |= {name + end: weight * own[name] for name, weight in self.weights.items() if weight and name in own}
+        if self.segmenter:
+            found = self._of_classes(self.segmenter, batch, made["real"][0])
+            terms |= {name: weight * found[name] for name, weight in self.of_classes.items() if weight}
         given = LossInputs(
             sim=batch.sim,
             real=batch.real,
@@ -186,13 +224,35 @@ class OneSided(Method):
         )
         return {**terms, **self.settings.weighted(given)}
 
+    def _of_classes(self, segmenter: OnlineSegmenter, batch: Batch, fake: Tensor) -> Losses:
+        """How far each class is from its own colours, and from what it was."""
+        masks, fakes = _frames_of(batch.sim_inputs["segmentation"]), _frames(fake)
+        pictures = _beside(batch.sim, batch.real)
+        labels = batch.real_inputs.get("segmentation")
+        if labels is None:
+            labels = segmenter.label(pictures, _SURE)
+        else:
+            labels = (labels[:, 0] if labels.dim() == 4 else labels).repeat_interleave(_length(batch.sim), 0)
+        count = max(1, len(self.settings.classes))
+        (shares, mean, spread), (wanted_shares, wanted_mean, wanted_spread) = (
+            class_moments(each.float() / 2 + 0.5, of, count) for each, of in ((fakes, masks), (pictures, labels))
+        )
+        weights = torch.minimum(shares, wanted_shares)
+        weights = (weights * (weights > _LEAST_SHARE)).sqrt()
+        apart = (mean - wanted_mean).abs().sum(-1) + (spread - wanted_spread).abs().sum(-1)
+        return {
+            "class_moments": segmenter.trust * (weights * apart).sum() / weights.sum().clamp(min=1e-3),
+            "consistency": segmenter.disagreement(fakes, masks),
+        }
+
     def stateful(self) -> Mapping[str, Opponent]:
         """What is known of the critics' scores."""
         return {f"opponent_{goal}": way.opponent for goal, way in self.ways.items()}
 
-    def own(self) -> "Mapping[str, Opponent | _Seeds]":
-        """The critics' pools, the draws of their augmentation, and those of seeds."""
-        return {**self.stateful(), "seeds": self.seeds}
+    def own(self) -> Mapping[str, OwnState]:
+        """The critics' pools, the draws of their augmentation, and those of seeds and of the segmenter."""
+        segmenter = {"segmenter": self.segmenter} if self.segmenter else {}
+        return {**self.stateful(), **segmenter, "seeds": self.seeds}
 
 
 class _Way:
@@ -227,6 +287,11 @@ class _Way:
 def _frames(images: Tensor) -> Tensor:
     """Clips as single images."""
     return images.flatten(0, 1) if images.dim() == 5 else images
+
+
+def _frames_of(masks: Tensor) -> Tensor:
+    """Masks of clips (N, T, H, W) as those of single images."""
+    return masks.flatten(0, 1) if masks.dim() == 4 else masks
 
 
 def _length(images: Tensor) -> int:

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sim2real.datasets.labels import NOTHING
-from sim2real.methods.base import MethodSettings
+from sim2real.methods.base import MethodSettings, frozen
 from sim2real.networks.segmentation import UNet, in_another_light, standardised
 
+_ITS_OWN = 1.0  # loss of its own pictures, above which its word on others is worth nothing
+_SLOW = 500  # steps until it is trusted in full
 _RAREST = 1e-3  # share of the pixels: rarer classes count as if they were of so many
 
 
@@ -24,14 +26,20 @@ class OnlineSegmenter(nn.Module):
 
     Attributes:
         counts: Pixels of each class that it was shown, (classes,).
+        recent: Running mean of its loss.
+        steps: How often it was shown pictures.
     """
 
     counts: Tensor
+    recent: Tensor
+    steps: Tensor
 
     def __init__(self, classes: int, settings: MethodSettings) -> None:
         super().__init__()
         self.network = UNet(max(1, classes))
         self.register_buffer("counts", torch.zeros(max(1, classes), dtype=torch.float64))
+        self.register_buffer("recent", torch.tensor(2 * _ITS_OWN))
+        self.register_buffer("steps", torch.tensor(0.0))
         self._settings = settings
         self._random = torch.Generator().manual_seed(settings.seed + settings.rank)
         self.to(settings.device)
@@ -48,9 +56,31 @@ class OnlineSegmenter(nn.Module):
             self.counts.scatter_add_(0, places.flatten(), known.flatten().to(self.counts))
             shares = self.counts / self.counts.sum().clamp(min=1)
             weights = (shares.clamp(min=_RAREST) ** -0.5).float()
-        seen = in_another_light(images.float() / 2 + 0.5, self._random)
+        seen = in_another_light((images.float() / 2 + 0.5).clamp(0, 1), self._random)
         losses = functional.cross_entropy(self._logits(seen), masks, weights, ignore_index=NOTHING, reduction="none")
-        return losses.sum() / (weights[places] * known).sum().clamp(min=1e-6)
+        loss = losses.sum() / (weights[places] * known).sum().clamp(min=1e-6)
+        self.recent.lerp_(loss.detach(), 0.05)
+        self.steps += 1
+        return loss
+
+    @property
+    def trust(self) -> Tensor:
+        """What its word on other pictures is worth, 0 to 1: nothing while it does not know its own, slowly more."""
+        return (self.recent < _ITS_OWN) * (self.steps / _SLOW).clamp(max=1)
+
+    def disagreement(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Cross entropy of what it says of translated images with the masks of what they are made of; a scalar.
+
+        Semantic consistency (Hoffman et al. 2018, arXiv 1711.03213), times :attr:`trust`. Gradients go to the images.
+
+        Args:
+            images: (N, 3, H, W) in [-1, 1].
+            masks: As of :meth:`loss`.
+        """
+        with frozen(self), _statistics_kept(self):
+            logits = self._logits(images.float() / 2 + 0.5)
+        losses = functional.cross_entropy(logits, masks, ignore_index=NOTHING, reduction="none")
+        return self.trust * losses.sum() / (masks != NOTHING).sum().clamp(min=1)
 
     def average(self) -> None:
         """Make what it keeps of pictures one in all processes of the training."""
@@ -105,8 +135,7 @@ def _statistics_kept(network: nn.Module) -> Iterator[None]:
     for norm in norms:
         norm.track_running_stats = False
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         network.train(was_training)
         for norm in norms:

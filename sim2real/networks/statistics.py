@@ -22,6 +22,30 @@ def colour_moments(values: Tensor) -> tuple[Tensor, Tensor]:
     return mean, _root(covariance + 16 * _ROUNDING * torch.eye(3, dtype=values.dtype, device=values.device))
 
 
+def class_moments(values: Tensor, masks: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of images (N, 3, H, W) with masks (N, H, W), negative where there is no class, by class.
+
+    Returns:
+        Shares of the pixels (N, classes), means (N, classes, 3) and standard deviations (N, classes, 3).
+    """
+    pixels = values.flatten(2).transpose(1, 2)
+    belongs = functional.one_hot(masks.clamp(min=0).flatten(1), classes).to(pixels) * (masks >= 0).flatten(1)[..., None]
+    counts = belongs.sum(1)
+    by_class = belongs.transpose(1, 2) / counts.clamp(min=1)[..., None]
+    means = by_class @ pixels
+    variances = (by_class @ pixels.square() - means.square()).clamp(min=0)
+    spreads: Tensor = (variances + 16 * _ROUNDING).sqrt()
+    return counts / pixels.shape[1], means, spreads
+
+
+def recoloured(images: Tensor, pictures: Tensor) -> Tensor:
+    """Images (N, 3, H, W) in [-1, 1] with the mean and the covariance of the colours of others, one each."""
+    (mean, root), (wanted_mean, wanted_root) = colour_moments(images), colour_moments(pictures)
+    matrix = wanted_root @ torch.linalg.inv(root)
+    moved: Tensor = matrix @ (images.flatten(2) - mean[..., None]) + wanted_mean[..., None]
+    return moved.view_as(images).clamp(-1, 1)
+
+
 def _root(matrix: Tensor) -> Tensor:
     """Of symmetric positive matrices (N, 3, 3), by Newton's iteration (Higham 2008), which has gradients everywhere."""
     size = matrix.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]

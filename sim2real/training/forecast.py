@@ -100,7 +100,7 @@ def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forec
     classes = find_classes(config, ((sim, wants.sim), (real, wants.real)))
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(device)
-    method = build_method(config.model_copy(update={"compile": False}), device, precision)
+    method = build_method(config.model_copy(update={"compile": False, "classes": classes}), device, precision)
     averages = build_averages(config, method)
     images = UnpairedImages(
         sim,

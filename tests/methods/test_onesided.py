@@ -171,3 +171,90 @@ def test_a_loss_that_needs_the_way_back_asks_for_it() -> None:
         make(more={"terms": {"same": (1.0, Same())}})
     method = make(more={"terms": {"same": (1.0, Same())}}, back=True)
     assert "same" in method.step(Batch(images(1), images(2))).losses
+
+
+LABELLED: dict[str, Any] = {"class_moments": 0.5, "consistency": 0.5}
+
+
+def test_with_masks_it_keeps_the_contract_of_methods() -> None:
+    check_method(OneSided, generator=Grid, discriminator=critic, **LABELLED)
+
+
+def halves(seed: int, left: float, right: float) -> Batch:
+    """Left and right half are two classes, of one rough and one smooth texture."""
+    random = torch.Generator().manual_seed(seed)
+    masks = torch.zeros(4, 32, 32, dtype=torch.int64)
+    masks[:, :, 16:] = 1
+
+    def side(left: float, right: float) -> Tensor:
+        noise = torch.randn(4, 3, 32, 32, generator=random) * torch.where(masks == 0, 0.01, 0.15)[:, None]
+        return (torch.where(masks == 0, left, right)[:, None] + noise).clamp(-1, 1)
+
+    return Batch(side(0.0, 0.0), side(left, right), {"segmentation": masks}, {"segmentation": masks})
+
+
+def test_moments_of_classes_part_what_moments_of_pictures_cannot() -> None:
+    """Two classes of one colour, whose real ones are a dark and a bright one: the mean of all is the same."""
+    apart = {}
+    for weight in (0.0, 3.0):
+        options = {**LABELLED, "consistency": 0.01, "class_moments": weight}
+        method = make(
+            lambda: ResNet(width=8, blocks=1), {"classes": ("left", "right")}, moments=0.0, spectrum=0.0, **options
+        )
+        assert method.segmenter
+        method.segmenter.steps.fill_(1000)
+        for seed in range(40):
+            method.segmenter.recent.fill_(0.0)
+            method.step(halves(seed, -0.5, 0.5))
+        batch = halves(99, -0.5, 0.5)
+        fake = method.generators["sim2real"](batch.sim)
+        apart[weight] = float((fake[..., 16:].mean() - fake[..., :16].mean()).detach())
+    assert apart[3.0] > apart[0.0] + 0.3
+
+
+class TowardsReal:
+    """Wants each frame to look like the real picture that was drawn with it."""
+
+    needs = ("real", "fake_real")
+
+    def __call__(self, images: LossInputs) -> Tensor:
+        return (images.fake_real - images.real).abs().mean()
+
+
+def test_consistency_holds_a_generator_back_from_flipping_a_class() -> None:
+    """Real pictures are bright where the simulation is dark: what follows them turns one class into the other."""
+    kept = {}
+    for weight in (1e-6, 10.0):
+        more = {"classes": ("dark", "bright"), "terms": {"towards": (1.0, TowardsReal())}}
+        method = make(
+            lambda: ResNet(width=8, blocks=1), more, moments=0.0, spectrum=0.0, unevenness=0.0, consistency=weight
+        )
+        segmenter = method.segmenter
+        assert segmenter
+        for seed in range(60):  # it knows the simulation by then
+            method.optimization.zero_grad()
+            method._teach(segmenter, [turned_round(seed)])
+        segmenter.steps.fill_(1000)
+        for seed in range(60, 110):
+            method.step(turned_round(seed))
+        batch = turned_round(200)
+        fake, bright = method.generators["sim2real"](batch.sim).mean(1).detach(), batch.sim_inputs["segmentation"] == 1
+        kept[weight] = float(fake[bright].mean() - fake[~bright].mean())
+    assert kept[1e-6] < -0.2
+    assert kept[10.0] > 0.05
+
+
+def turned_round(seed: int) -> Batch:
+    """A dark class and a bright one, somewhere; in real pictures it is the other way round."""
+    random = torch.Generator().manual_seed(seed)
+    masks = torch.randint(2, (4, 2, 2), generator=random).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    noise = torch.randn(2, 4, 3, 32, 32, generator=random) * 0.05
+    sim = torch.where(masks == 0, -0.4, 0.4)[:, None]
+    return Batch(sim + noise[0], noise[1] - sim, {"segmentation": masks})
+
+
+@pytest.mark.parametrize("option", LABELLED)
+def test_without_masks_it_asks_for_none(option: str) -> None:
+    assert make().inputs == ()
+    options: dict[str, Any] = {option: 0.1}
+    assert make(more={"classes": ("road",)}, **options).inputs == ("segmentation",)

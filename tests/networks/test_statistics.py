@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sim2real.networks.statistics import unevenness
+from sim2real.networks.statistics import class_moments, colour_moments, recoloured, unevenness
 
 
 def scene() -> Tensor:
@@ -45,3 +45,27 @@ def test_it_can_be_followed_and_any_size_has_one() -> None:
     for height, width in ((1, 1), (3, 40), (4, 4)):
         image = torch.rand(2, 3, height, width)
         assert torch.isfinite(unevenness(image, image * 0.5))
+
+
+def test_moments_of_classes_are_those_of_their_pixels() -> None:
+    random = torch.Generator().manual_seed(3)
+    images = torch.rand(2, 3, 6, 8, generator=random)
+    masks = torch.randint(-1, 3, (2, 6, 8), generator=random)
+    shares, means, spreads = class_moments(images, masks, 4)
+    assert shares.shape == (2, 4)
+    for image, mask, share, mean, spread in zip(images, masks, shares, means, spreads, strict=True):
+        for number in range(3):
+            pixels = image[:, mask == number]
+            assert torch.isclose(share[number], (mask == number).float().mean())
+            assert torch.allclose(mean[number], pixels.mean(1), atol=1e-5)
+            assert torch.allclose(spread[number], pixels.std(1, correction=0), atol=1e-3)
+        assert share[3] == 0
+
+
+def test_recoloured_images_have_the_colours_of_the_others() -> None:
+    random = torch.Generator().manual_seed(4)
+    images = torch.rand(2, 3, 16, 16, generator=random) * 0.5 - 0.25
+    pictures = torch.rand(2, 3, 16, 16, generator=random) * torch.tensor([0.2, 0.4, 0.3])[:, None, None]
+    found, wanted = (colour_moments(each) for each in (recoloured(images, pictures), pictures))
+    assert torch.allclose(found[0], wanted[0], atol=0.01)
+    assert torch.allclose(found[1], wanted[1], atol=0.02)
