@@ -179,6 +179,7 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "train": "learn the look of real images from unpaired folders",
         "convert": "convert a dataset; every label stays true",
         "preview": "a picture of frames before and after",
+        "compare": "which recipe suits these frames and these photos?",
         "inspect": "what a dataset is: layout, frames, roles, labels",
         "verify": "is a conversion complete and are its labels untouched?",
         "evaluate": "does a conversion look more real, and do its labels hold?",

@@ -44,7 +44,8 @@ def register_generators(register: Register) -> None:
     ``features(images)``, the maps that it makes of images on its way.
 
     One that is not trained has a method ``observe(source, target)``, which the method ``fit`` calls with images of both
-    domains. What else it may say in attributes:
+    domains. One that wants to know the classes in the images that it keeps has ``observe(source, target, masks)`` and
+    ``label(labelled_by, again=...)``, which the method ``pseudo-labels`` calls. What else it may say in attributes:
 
     - ``stochastic = True``: it draws at random. Its forward takes ``seeds``, a uint64 for each picture made from its
       path, or None, and equal seeds give equal pictures, on whatever device. It is not compiled, and exported only if

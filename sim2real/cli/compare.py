@@ -1,0 +1,111 @@
+"""``sim2real compare``."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim2real.cli.settings import DeviceOption
+
+if TYPE_CHECKING:
+    from sim2real.comparison import Comparison, Result
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def command(
+    sim: Annotated[Path, typer.Argument(help="The simulation: a dataset of any layout.")],
+    real: Annotated[list[Path], typer.Argument(help="Real images: folders and videos.")],
+    out: Annotated[Path, typer.Option(help="Folder for all of it; the same command goes on there.")] = Path("compare"),
+    recipes: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Just these; else all that take seconds, and see --budget.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Train others, too, for so long in all: 90s, 10m, 2h."),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=4, help="Frames of each side to hold out and to measure.")] = 48,
+    camera: Annotated[
+        bool, typer.Option("--camera/--no-camera", help="Try each with the blur and the noise of the real images.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Decides everything that is random.")] = 0,
+    device: DeviceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Which recipe suits these frames and these photos? Tries them on held-out frames, and says which to take.
+
+    The table is sorted by what is left of the distance to real images: 100 % is all of it, 0 % is as near as real
+    images are to each other. Labels and artefacts are judged as by `sim2real evaluate`, without a segmenter.
+    """
+    from sim2real.cli.console import err, interruptible, progress
+    from sim2real.comparison import CompareOptions, compare
+
+    options = CompareOptions(
+        recipes=tuple(recipes.split(",")) if recipes else (),
+        budget=_seconds(budget) if budget else 0.0,
+        frames=frames,
+        camera=camera,
+        seed=seed,
+        device=device or "auto",
+    )
+    with interruptible("what is done stays; the same command goes on"), progress("done", stays=False) as show:
+        found = compare(sim, real, out, options, progress=show, tell=err.print)
+    if as_json:
+        import json
+
+        print(json.dumps(found.dump(), indent=1))
+    else:
+        _show(found)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if not match or not float(match[1]):
+        raise typer.BadParameter(f"--budget {text}: say a time, such as 90s, 10m or 2h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _show(found: "Comparison") -> None:
+    from rich.table import Table
+
+    from sim2real.cli.console import out
+    from sim2real.places import command_line
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("recipe", no_wrap=True)
+    for title in ("left", "new edges", "artefacts", "verdict", "training", "a frame"):
+        table.add_column(title, justify="left" if title in {"artefacts", "verdict"} else "right")
+    for each in found.results:
+        style = "bold" if each.recipe == found.take else "dim" if each.verdict in {"FAIL", "none"} else ""
+        table.add_row(*_cells(each), style=style)
+    camera = ", each with the real images' camera" if found.camera else ""
+    out.print(f"{found.frames} held-out frames of {found.sim}{camera}; left: of the distance to real images")
+    out.print(table)
+    for each in found.results:
+        if each.verdict in {"FAIL", "none"} and each.reasons:
+            out.print(f"{each.recipe}: {each.reasons[0]}")
+    out.print(f"pictures: {found.sheet}")
+    if not found.take:
+        out.print(f"take none: {found.why}")
+        return
+    out.print(f"take {found.take}: {found.why}", style="bold")
+    settings = ["--set", "camera.match=true"] if found.camera and found.take != "camera" else []
+    words = command_line("sim2real", "train", found.sim, *found.real, "--recipe", found.take, *settings)
+    out.print(f"next: {words}")
+
+
+def _cells(result: "Result") -> list[str]:
+    from sim2real.cli.console import duration
+
+    if result.verdict == "none":
+        return [result.recipe, "", "", "", "not tried", "", ""]
+    return [
+        result.recipe,
+        "" if result.distance is None else f"{result.distance:.0%}",
+        f"{result.labels['new_edges']:.1%}" if "new_edges" in result.labels else "",
+        ", ".join(result.artefacts) or "none",
+        result.verdict,
+        duration(result.training_seconds),
+        f"{1000 * result.frame_seconds:.0f} ms",
+    ]

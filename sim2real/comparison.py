@@ -1,0 +1,423 @@
+"""Which recipe suits these frames and these photos? Each is tried on frames that none of them saw, and measured alike.
+
+Recipes that only look at images take seconds and are always tried; those that train share a budget of time. All are
+kept in one folder, ``recipes/NAME/run`` and ``recipes/NAME/converted``, and what is there is not done again.
+"""
+
+import glob
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final, Literal
+
+from sim2real.config import Config, resolve
+from sim2real.contactsheet import contact_sheet
+from sim2real.conversion import ConvertOptions, convert
+from sim2real.conversion.pipeline import Progress, quiet
+from sim2real.datasets.partners import evenly
+from sim2real.errors import OutOfMemoryError, PluginError, Sim2RealError
+from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
+from sim2real.evaluation.figures import Evaluation, Figure, read_evaluation
+from sim2real.evaluation.verdict import FAULTS, assess
+from sim2real.files import write_whole
+from sim2real.imageio import encode_png, read_rgb
+from sim2real.inside import inside, read_regular
+from sim2real.registry import registry
+from sim2real.stored import MisfitError, parse
+from sim2real.training import Trainer
+from sim2real.training.domains import open_domains
+from sim2real.training.forecast import forecast
+from sim2real.training.run import RunFolder
+
+FRAMES: Final = 48
+"""Frames of each side that are held out, where there are four times as many."""
+TRAINED: Final = ("class-distribution", "grid", "default")
+"""Recipes that a budget is shared out to unless others are named: those that are worth something after minutes."""
+SHEET: Final = "compare.png"
+_ROWS = 4  # frames of the sheet
+_FEWEST_STEPS = 20  # of fewer, a training says nothing
+_FURTHEST = 2.0  # one metric alone shall not decide
+_LIKE_BEST = 0.05  # of the distance that is left: those that differ by less are equally near
+_MEASURED = ("sliced-wasserstein", "colour", "spectrum", "edges", "structure", "artefacts")  # all that is quick
+_REAL = 200  # real images at most that frames are compared with
+_SHOWN = ("steps", "converting", "frames")  # stages that take long
+_FIGURES = ("new_edges", "lost_boundaries", "invented")  # that tell whether labels hold
+
+Reason = str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What has come of a recipe.
+
+    Attributes:
+        recipe: Its name.
+        verdict: ``"PASS"``, ``"WARN"`` or ``"FAIL"``, as ``sim2real evaluate`` says; ``"none"`` where it could not be
+            tried, which ``reasons`` explains.
+        reasons: Why.
+        distance: What is left of the distance to real images, 1: all of it, 0: as near as these are to each other; the
+            mean over ``by_metric``. None where nothing tells.
+        by_metric: The same by each metric.
+        labels: Figures that tell whether labels hold: ``new_edges``, ``lost_boundaries``, ``invented``.
+        artefacts: Faults that a person sees at once.
+        steps: Of its training.
+        training_seconds: What that took; 0 where it was there before.
+        frame_seconds: What a frame takes, its files included.
+    """
+
+    recipe: str
+    verdict: Literal["PASS", "WARN", "FAIL", "none"]
+    reasons: tuple[str, ...] = ()
+    distance: float | None = None
+    by_metric: dict[str, float] = field(default_factory=dict)
+    labels: dict[str, float] = field(default_factory=dict)
+    artefacts: tuple[str, ...] = ()
+    steps: int = 0
+    training_seconds: float = 0.0
+    frame_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What has come of all of them.
+
+    Attributes:
+        sim: The simulation.
+        real: Places of real images.
+        frames: How many held-out frames the figures are of.
+        masks: Whether the simulation has masks of classes.
+        camera: Whether each was tried with the camera of the real images.
+        results: The nearest to real images first, what failed last.
+        take: The recipe to take; empty: none of them.
+        why: Why that.
+        sheet: The same frames under each.
+    """
+
+    sim: Path
+    real: tuple[Path, ...]
+    frames: int
+    masks: bool
+    camera: bool
+    results: tuple[Result, ...]
+    take: str
+    why: str
+    sheet: Path
+
+    def dump(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self) | {
+            "sim": str(self.sim),
+            "real": [str(place) for place in self.real],
+            "sheet": str(self.sheet),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareOptions:
+    """What may be said about a comparison.
+
+    Attributes:
+        recipes: Names; none: all that train nothing, and with a budget those of ``TRAINED``.
+        budget: Seconds for all trainings together; 0: none is trained.
+        frames: Frames of each side to hold out.
+        camera: Whether each is tried with the blur and the noise of the real images' camera.
+        seed: Decides everything that is random.
+        device: See ``sim2real.devices``.
+    """
+
+    recipes: tuple[str, ...] = ()
+    budget: float = 0.0
+    frames: int = FRAMES
+    camera: bool = True
+    seed: int = 0
+    device: str = "auto"
+
+
+def compare(
+    sim: Path,
+    real: Sequence[Path],
+    folder: Path,
+    options: CompareOptions | None = None,
+    *,
+    progress: Progress = quiet,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Comparison:
+    """Try recipes on a simulation and on real images.
+
+    Args:
+        sim: The simulation, a dataset of any layout.
+        real: Real images: folders and videos.
+        folder: Where everything is kept.
+        options: What to do otherwise than by default.
+        progress: Told of the stages of each recipe, ``"NAME: steps"``, ``"NAME: converting"`` ...
+        tell: Told in a line what is going to be done.
+
+    Raises:
+        Sim2RealError: There are too few images, no recipe of a name, or the folder is of another comparison.
+    """
+    options = options or CompareOptions()
+    _require_same(folder, sim, real, options)
+    basis = resolve("reinhard", sim=str(sim), real=[str(place) for place in real], seed=options.seed, run=str(folder))
+    sides = open_domains(_held_out(basis, 1), inside(folder, "frames"))
+    counts = [len(side.frames) for side in sides]
+    count = min(options.frames, *(of_side // 4 for of_side in counts))
+    if count < 1:
+        raise Sim2RealError(f"{counts[0]} simulated and {counts[1]} real images: a comparison needs 4 of each at least")
+    masks = all("segmentation" in frame.labels for frame in sides[0].frames)
+    names = _names(options, masks=masks)
+    trained = [name for name in names if not _only_looks(name)]
+    results = []
+    for name in names:
+        config = resolve(
+            name,
+            sets=["camera.match=true"] if options.camera else [],
+            sim=str(sim),
+            real=[str(place) for place in real],
+            seed=options.seed,
+            device=options.device,
+            run=str(folder / "recipes" / name / "run"),
+        )
+        seconds = options.budget / len(trained) if name in trained else 0.0
+        try:
+            found = _try(
+                name, _held_out(config, count), folder, seconds, masks=masks, progress=_named(name, progress), tell=tell
+            )
+        except (Sim2RealError, OutOfMemoryError, PluginError) as error:
+            found = Result(recipe=name, verdict="none", reasons=(str(error),))
+            tell(f"{name}: {error}")
+        results.append(found)
+    results.sort(key=_place)
+    take, why = choose(results)
+    sheet = inside(folder, SHEET)
+    _draw(sheet, sim, results, folder, evenly(sides[1].frames, _ROWS))
+    return Comparison(
+        sim=sim,
+        real=tuple(real),
+        frames=count,
+        masks=masks,
+        camera=options.camera,
+        results=tuple(results),
+        take=take,
+        why=why,
+        sheet=sheet,
+    )
+
+
+def _held_out(config: Config, count: int) -> Config:
+    """The same with so many images of each side held out, and nothing looked at on the way."""
+    data = config.data.model_copy(update={"validation": float(count)})
+    evaluate_never = config.evaluate.model_copy(update={"every": 0})
+    return config.model_copy(update={"data": data, "evaluate": evaluate_never})
+
+
+def _only_looks(recipe: str) -> bool:
+    """Whether a recipe trains nothing."""
+    return resolve(recipe).method.name == "fit"
+
+
+def _names(options: CompareOptions, *, masks: bool) -> list[str]:
+    """The recipes to try, in the order of the listing."""
+    registered = [entry.name for entry in registry().entries("recipes")]
+    if options.recipes:
+        for name in options.recipes:
+            registry().entry("recipes", name)
+        if not options.budget and (trained := [name for name in options.recipes if not _only_looks(name)]):
+            raise Sim2RealError(f"{trained[0]}: this recipe trains; give it time: --budget 10m")
+        return list(dict.fromkeys(options.recipes))
+    quick = [name for name in registered if _only_looks(name)]
+    slow = [name for name in TRAINED if masks or name != "class-distribution"] if options.budget else []
+    return [*quick, *slow]
+
+
+def _try(
+    name: str,
+    config: Config,
+    folder: Path,
+    seconds: float,
+    *,
+    masks: bool,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Result:
+    """Train by a recipe, convert the held-out frames and evaluate them; or read what came of that before."""
+    place = inside(folder, f"recipes/{name}")
+    kept = place / "result.json"
+    if kept.is_file():
+        try:
+            return parse(Result, read_regular(kept))
+        except MisfitError as error:
+            raise Sim2RealError(f"{kept}: damaged ({error}); remove it: the recipe is tried again") from error
+    trainer, took = _train(name, config, seconds, progress, tell)
+    out = place / "converted"
+    frames = [frame.image for frame in trainer.sim.held_out]
+    source = Path(config.sim)
+    summary = convert(
+        source,
+        out,
+        ConvertOptions(
+            model=config.run_folder, device=config.device, include=tuple(glob.escape(path) for path in frames)
+        ),
+        progress,
+    )
+    evaluation = read_evaluation(out) or evaluate(
+        out,
+        config.real_places,
+        options=EvaluateOptions(
+            metrics=_MEASURED + (("contrast",) if masks else ()),
+            segmenter_steps=0,
+            seed=config.seed,
+            device=config.device,
+            drawn=inside(folder, "frames"),
+            count=_REAL,
+        ),
+        progress=progress,
+    )
+    found = replace(
+        measured(name, evaluation),
+        steps=trainer.step,
+        training_seconds=round(took, 1),
+        frame_seconds=round(summary.seconds / max(1, summary.converted), 4),
+    )
+    write_whole(kept, (json.dumps(asdict(found), indent=1) + "\n").encode())
+    return found
+
+
+def _train(
+    name: str, config: Config, seconds: float, progress: Progress, tell: Callable[[str], None]
+) -> tuple[Trainer, float]:
+    """A run that is finished, and what it took now."""
+    run, begun = config.run_folder, False
+    if (run / "config.toml").is_file():
+        config, begun = RunFolder(run).read_config(), True
+    elif seconds:
+        pace = forecast(config).seconds_per_step
+        steps = min(int(seconds / pace), config.train.steps or int(seconds / pace))
+        if steps < _FEWEST_STEPS:
+            raise Sim2RealError(
+                f"a step takes {pace:.2g} s: {steps} steps in {seconds:.0f} s say nothing; more --budget"
+            )
+        tell(f"{name}: {steps} steps, {pace:.2g} s each")
+        config = config.model_copy(update={"train": config.train.model_copy(update={"steps": steps, "epochs": None})})
+    began = time.monotonic()
+    trainer = Trainer(config, run, resume=begun)
+    if not trainer.finished:
+        for _ in trainer.train():
+            progress("steps", trainer.step, trainer.total)
+    return trainer, time.monotonic() - began
+
+
+def _named(name: str, progress: Progress) -> Progress:
+    def note(stage: str, done: int, total: int, limit: str = "", /) -> None:
+        if stage in _SHOWN:
+            progress(f"{name}: {stage}", done, total, limit)
+
+    return note
+
+
+def measured(recipe: str, evaluation: Evaluation) -> Result:
+    """What an evaluation says of a recipe."""
+    by_metric = {figure.name: share for figure in evaluation.figures if (share := distance_left(figure)) is not None}
+    plain = {figure.name: figure for figure in evaluation.figures if not figure.label}
+    return Result(
+        recipe=recipe,
+        verdict=evaluation.verdict,
+        reasons=evaluation.reasons,
+        distance=round(mean(by_metric.values()), 4) if by_metric else None,
+        by_metric={name: round(share, 4) for name, share in by_metric.items()},
+        labels={
+            name: round(figure.after, 5)
+            for name in _FIGURES
+            if (figure := plain.get(name)) is not None and figure.after is not None
+        },
+        artefacts=tuple(
+            text for name, text in FAULTS.items() if name in plain and assess(plain[name]) in {"WARN", "FAIL"}
+        ),
+    )
+
+
+def distance_left(figure: Figure) -> float | None:
+    """What is left of the distance to real images: 1 is all of it, 0 is as near as real ones are to each other.
+
+    None of a figure that tells nothing of that, or where frames were that near before. Few frames will do, as all
+    recipes are held against the same ones.
+    """
+    if figure.group != "realism" or figure.label or figure.after is None or figure.before is None:
+        return None
+    floor = figure.floor or 0.0
+    whole = figure.before - floor
+    return min(max(figure.after - floor, 0) / whole, _FURTHEST) if whole > 1e-6 else None
+
+
+def _place(result: Result) -> tuple[int, float]:
+    """Where it stands in the table."""
+    group = ("PASS", "WARN", "FAIL", "none").index(result.verdict)
+    return max(group, 1), float("inf") if result.distance is None else result.distance
+
+
+def choose(results: Sequence[Result]) -> tuple[str, Reason]:
+    """Which recipe to take, empty if none, and why.
+
+    Of those whose labels hold and whose pictures have no fault, the nearest to real images; of several that are about
+    as near the quickest.
+    """
+    usable = [each for each in results if each.verdict in {"PASS", "WARN"} and not each.artefacts]
+    nearer = [each for each in usable if each.distance is not None and each.distance < 1]
+    if not nearer:
+        failed = (
+            f"{len(results) - len(usable)} of {len(results)} recipes harm labels, show faults or could not be tried"
+        )
+        return (
+            "",
+            f"none comes nearer to real images without harm ({failed}); train longer: --budget, or take more images",
+        )
+    best = min(each.distance or 0.0 for each in nearer)
+    alike = [each for each in nearer if (each.distance or 0.0) <= best + _LIKE_BEST]
+    taken = min(alike, key=lambda each: (each.training_seconds, each.frame_seconds))
+    edges = f"{taken.labels['new_edges']:.1%} of its edges are new" if "new_edges" in taken.labels else "labels hold"
+    why = f"{taken.distance:.0%} of the distance to real images is left, {edges}"
+    if len(alike) > 1:
+        others = ", ".join(each.recipe for each in alike if each is not taken)
+        why += f"; about as near, and slower: {others}"
+    return taken.recipe, why
+
+
+def _require_same(folder: Path, sim: Path, real: Sequence[Path], options: CompareOptions) -> None:
+    """Make sure that a folder is new, empty, or of the same comparison; note which that is."""
+    about = {
+        "sim": str(sim.resolve()),
+        "real": [str(place.resolve()) for place in real],
+        "frames": options.frames,
+        "camera": options.camera,
+        "seed": options.seed,
+    }
+    file = inside(folder, "comparison.json")
+    if file.is_file():
+        earlier = json.loads(read_regular(file))
+        if changed := [name for name in about if earlier.get(name) != about[name]]:
+            name = changed[0]
+            raise Sim2RealError(
+                f"{folder}: a comparison with {name} = {earlier.get(name)}, not {about[name]}; name another --out"
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise Sim2RealError(f"{folder}: not empty, and no comparison; name a new or empty folder: --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(file, (json.dumps(about, indent=1) + "\n").encode())
+
+
+def _draw(sheet: Path, sim: Path, results: Sequence[Result], folder: Path, photos: Sequence[Any]) -> None:
+    """The same frames under each recipe, beside some real images."""
+    tried = [each.recipe for each in results if each.verdict != "none"]
+    if not tried:
+        return
+    outs = {name: folder / "recipes" / name / "converted" for name in tried}
+    config = RunFolder(folder / "recipes" / tried[0] / "run").read_config()
+    held_out = open_domains(config, inside(folder, "frames"))[0].held_out
+    frames = evenly([frame.image for frame in held_out], _ROWS)
+    columns = {"source": [read_rgb(sim / path) for path in frames]}
+    columns |= {name: [read_rgb(out / path) for path in frames] for name, out in outs.items()}
+    columns["real"] = [read_rgb(frame.path) for frame in photos]
+    write_whole(sheet, encode_png(contact_sheet(columns, smallest=160, largest=320)))
