@@ -12,6 +12,7 @@ from sim2real.cli.settings import AsImageOption
 if TYPE_CHECKING:
     from sim2real.datasets import Dataset
     from sim2real.evaluation.layout import Layout, LayoutReport
+    from sim2real.evaluation.supervision import Supervision
 
 CLASSES: Final = 5  # that cover most are told
 GROUPS: Final = 6  # of files that nobody knows are told
@@ -48,26 +49,31 @@ def command(
     opened = open_dataset(source, dataset, as_image or ())
     facts, report = _facts(opened), None
     if against:
-        report = _compared(opened, against)
-        facts["against"] = {"root": ", ".join(map(str, against)), **report.dump()}
+        report, allowed = _compared(opened, against)
+        facts["against"] = {"root": ", ".join(map(str, against)), **report.dump(), "supervision": asdict(allowed)}
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     _print(facts)
     if report is not None:
         _print_comparison(facts["against"]["root"], report)
+        _print_allowed(allowed)
 
 
-def _compared(opened: "Dataset", against: list[Path]) -> "LayoutReport":
+def _compared(opened: "Dataset", against: list[Path]) -> "tuple[LayoutReport, Supervision]":
     from tempfile import TemporaryDirectory
 
     from sim2real.cli.console import progress
     from sim2real.datasets.sources import open_sources
     from sim2real.evaluation.layout import compare_layout
+    from sim2real.evaluation.supervision import supervision
 
     with TemporaryDirectory() as drawn, progress("seconds of video") as show:
         sources = open_sources(against, Path(drawn), progress=show)
-        return compare_layout(opened, [frame for source in sources for frame in source.frames])
+        photos = [frame for source in sources for frame in source.frames if frame.side in {None, "real"}]
+        report = compare_layout(opened, photos)
+    frames = [frame for frame in opened.frames() if frame.side in {None, "sim"}]
+    return report, supervision(frames, photos, [*report.sim.classes], [*report.real.classes])
 
 
 def _facts(dataset: "Dataset") -> dict[str, Any]:
@@ -162,6 +168,16 @@ def _print_comparison(against: str, report: "LayoutReport") -> None:
         print(f"warning   {warning}")
     if not report.warnings:
         print("  nothing was found that a translation would have to invent")
+
+
+def _print_allowed(found: "Supervision") -> None:
+    for line in found.allows:
+        print(f"allows    {line}")
+    if found.same:
+        print(f"classes   {', '.join(sim if sim == real else f'{sim} = {real}' for sim, real in found.same)}")
+        for side, names in found.apart.items():
+            if names:
+                print(f"          {side} alone: {', '.join(names)}")
 
 
 def _told(side: "Layout", name: str) -> str:
