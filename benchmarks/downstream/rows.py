@@ -113,7 +113,7 @@ GUIDED: Mapping[str, tuple[str, ...]] = {
 
 
 LOOKS: Mapping[str, tuple[str, int]] = {
-    f"{recipe}, {looks} looks": (recipe, looks)
+    f"{recipe} x{looks}": (recipe, looks)
     for recipe in ("pixel-distribution", "class-distribution", GRID)
     for looks in (2, 5)
 }

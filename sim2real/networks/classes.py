@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 _FEW = 0.02  # of the pixels: a class of so many follows its own colours and those of the whole picture half and half
+_MOST_GAIN = 1.5  # by which differences within a class are stretched
 _RADIUS = 8  # px, within which a class goes over into its neighbour
 _GUIDE = 1e-3  # of the variance of brightness, of a range of 1: what varies less than this is no border
 _COUNTED = 2**16  # pixels of a frame, at most, that its colours are taken from
@@ -139,7 +140,7 @@ class ClassDistribution(nn.Module):
             one, other = own[number], reference[number]
             few = min(one.share, other.share)
             weight = few / (few + _FEW)
-            maps[number] = weight * colour_map(one.of, other.of, share) + (1 - weight) * everything
+            maps[number] = weight * _bounded(one.of, other.of, share) + (1 - weight) * everything
         return _mapped(image, mask, maps)
 
     def _wanted(self) -> list[dict[int, Colours]]:
@@ -162,6 +163,19 @@ class ClassDistribution(nn.Module):
             setattr(self, name, torch.empty_like(state_dict.get(prefix + name, getattr(self, name)), device="cpu"))
         self._known = []
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _bounded(own: tuple[Floats, Floats], wanted: tuple[Floats, Floats], share: float) -> Floats:
+    """The map of a class's colours, as :func:`sim2real.networks.colour.colour_map`, but for what it would tear apart.
+
+    A rendered class may have hardly a second colour: what is next to nothing is not stretched to a real class's spread.
+    """
+    matrix = colour_map(own, wanted)[:, :3]
+    gains, axes = np.linalg.eigh((matrix + matrix.T) / 2)
+    matrix = axes * np.clip(gains, 0, _MOST_GAIN) @ axes.T
+    matrix = share * matrix + (1 - share) * np.eye(3)
+    shift = share * wanted[0] + (1 - share) * own[0] - matrix @ own[0]
+    return np.column_stack([matrix, shift])
 
 
 def _colours(picture: Image, mask: Ids) -> dict[int, Colours]:

@@ -1,0 +1,65 @@
+"""The recipe that sees masks, from a rendered town to a verified conversion."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def town(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classes")
+    for look in ("sim", "real"):
+        words = ("toytown", look, "--look", look, "--frames", "8", "--size", "128x64", "--cameras", "0")
+        done = cli(*words, "--seed", str(len(look)), cwd=folder)
+        assert done.returncode == 0, done.stderr
+    photos = folder / "photos"  # of real images nobody knows the classes
+    photos.mkdir()
+    for number, image in enumerate(sorted((folder / "real").rglob("rgb_*.jpg"))):
+        image.rename(photos / f"{number:04}.jpg")
+    train = ("train", "sim", "photos", "--recipe", "class-distribution", "--run", "run", "--device", "cpu")
+    quick = ("data.size=[64, 32]", "train.steps=24", "data.workers=0", "method.options.every=8", "checkpoint.every=12")
+    done = cli(*train, *(word for each in quick for word in ("--set", each)), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_it_converts_by_the_datasets_own_masks(cli: Cli, town: Path) -> None:
+    done = cli("convert", "sim", "out", "--model", "run", "--device", "cpu", cwd=town)
+    assert done.returncode == 0, done.stderr
+    assert cli("verify", "out", cwd=town).returncode == 0
+    lines = [json.loads(line) for line in (town / "out/.sim2real/manifest.jsonl").read_text().splitlines()]
+    frames = [line for line in lines if line["status"] == "converted"]
+    assert len(frames) == 8
+    assert all(set(line["inputs_sha256"]) == {"segmentation"} for line in frames)
+    again = cli("convert", "sim", "again", "--model", "run", "--device", "cpu", "--batch-size", "3", cwd=town)
+    assert again.returncode == 0, again.stderr
+    for line in frames:
+        assert (town / "out" / line["path"]).read_bytes() == (town / "again" / line["path"]).read_bytes()
+        assert (town / "out" / line["path"]).read_bytes() != (town / "sim" / line["path"]).read_bytes()
+
+
+def test_what_the_segmenter_says_of_real_images_is_kept_and_shown(cli: Cli, town: Path) -> None:
+    from safetensors.torch import load_file
+
+    from sim2real.model import find_model
+
+    kept = load_file(find_model(town / "run", None))
+    references = next(value for name, value in kept.items() if name.endswith("references"))
+    labels = next(value for name, value in kept.items() if name.endswith("labels"))
+    assert references.shape[:3] == labels.shape
+    assert int(labels.min()) >= -1  # each was looked at
+    assert cli("report", "run", cwd=town).returncode == 0
+    assert sorted((town / "run/samples").glob("*.png"))
+
+
+def test_without_masks_it_says_so(cli: Cli, town: Path) -> None:
+    done = cli(
+        "train", "photos", "real", "--recipe", "class-distribution", "--run", "none", "--device", "cpu", cwd=town
+    )
+    assert done.returncode == 1
+    assert "segmentation" in done.stderr
