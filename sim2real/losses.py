@@ -5,13 +5,13 @@ All losses are computed in float32, whatever the networks computed in.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sim2real.errors import PluginError
+from sim2real.errors import PluginError, SettingsError
 from sim2real.networks.blocks import choose
 
 Scores = Tensor | Sequence[Tensor]
@@ -206,3 +206,40 @@ class Identity:
 
 def _l1(images: Tensor, target: Tensor) -> Tensor:
     return functional.l1_loss(images.float(), target.float())
+
+
+class NewEdges:
+    """How much edges of translated frames exceed the strongest that the frame has nearby: what was not there before.
+
+    A differentiable form of the figure ``new_edges``: gradients of blurred brightness, of which the frame's own within
+    two pixels, and a little more, are allowed.
+
+    Args:
+        slack: What a gradient may be besides, of a range of 2 from black to white.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("fake_real",)
+
+    def __init__(self, *, slack: float = 0.05) -> None:
+        if not isinstance(slack, int | float) or slack < 0:
+            raise SettingsError(f"losses.new-edges.options.slack = {slack!r} must be a number of at least 0")
+        self.slack = slack
+
+    def __call__(self, images: LossInputs) -> Tensor:
+        """A scalar, at least 0."""
+        before, after = _gradients(images.sim), _gradients(images.fake_real)
+        allowed = functional.max_pool2d(before, 5, stride=1, padding=2)
+        return (after - allowed - self.slack).relu().mean()
+
+
+def _gradients(images: Tensor) -> Tensor:
+    """How fast brightness changes in blurred images (N, 3, H, W), or in clips: (N, 1, H, W)."""
+    grey = (images.flatten(0, -4).float() * _LUMA.to(images.device)).sum(1, keepdim=True)
+    soft = functional.conv2d(functional.pad(grey, (2, 2, 2, 2), mode="replicate"), _BLUR.to(images.device))
+    down = functional.pad(soft.diff(dim=2), (0, 0, 0, 1))
+    across = functional.pad(soft.diff(dim=3), (0, 1))
+    return (down.square() + across.square() + 1e-8).sqrt()
+
+
+_LUMA: Final = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+_BLUR: Final = torch.outer(*[torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16] * 2).view(1, 1, 5, 5)

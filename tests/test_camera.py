@@ -65,7 +65,14 @@ def test_a_known_blur_and_a_known_noise_are_found_back(
     assert (camera.blue.noisy, camera.red.noisy) == (False, False)  # what is alike in red, green and blue has no colour
 
 
-@pytest.mark.parametrize("folder", ["kitti/frames", "camvid/val/images", "carla/test/images", "monet2photo-mini/testB"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "kitti/frames",
+        "camvid/val/images",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("carla/test/images", "monet2photo-mini/testB")),
+    ],
+)
 def test_they_are_found_back_in_photos(folder: str) -> None:
     if not (data := os.environ.get("SIM2REAL_TEST_DATA")):
         pytest.skip("SIM2REAL_TEST_DATA names no folder with real samples")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sim2real.errors import PluginError, SettingsError
-from sim2real.losses import Cycle, Identity, LossInputs, adversarial, lecam_penalty, r1_penalty
+from sim2real.losses import Cycle, Identity, LossInputs, NewEdges, adversarial, lecam_penalty, r1_penalty
 
 SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
 
@@ -162,3 +162,51 @@ def test_a_label_that_a_loss_does_not_name_is_told() -> None:
     for labels in (given.sim_inputs, given.real_inputs):
         with pytest.raises(PluginError, match=r"^a loss uses the label 'flow' of images .* in the attribute inputs"):
             _ = labels["flow"]
+
+
+def street() -> Tensor:
+    """Sky over a road with a box on it, (1, 3, 32, 48) in [-1, 1]."""
+    image = torch.full((1, 3, 32, 48), 0.6)
+    image[:, :, 16:] = -0.3
+    image[:, :, 12:22, 10:20] = 0.1
+    return image
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda image: image,
+        lambda image: image * 0.6 - 0.2,
+        lambda image: image + torch.linspace(0, 0.4, 48),
+        lambda image: torch.nn.functional.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False),
+    ],
+)
+def test_changes_of_light_make_no_new_edges(look: Callable[[Tensor], Tensor]) -> None:
+    assert NewEdges()(LossInputs(sim=street(), fake_real=look(street()))) == 0
+
+
+def test_what_was_not_there_is_a_new_edge_until_it_is_gone() -> None:
+    """A dark blob in the sky: following the loss takes it away, and nothing else would have."""
+    painted = street()
+    painted[:, :, 3:9, 30:40] = -0.8
+    begun = NewEdges()(LossInputs(sim=street(), fake_real=painted))
+    assert begun > 0
+    fake = painted.clone().requires_grad_()
+    optimiser = torch.optim.Adam([fake], lr=0.05)
+    for _ in range(100):
+        optimiser.zero_grad()
+        loss = NewEdges()(LossInputs(sim=street(), fake_real=fake))
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.02 * begun
+    assert (fake - street())[:, :, 3:9, 30:40].abs().mean() < 0.7 * (painted - street())[:, :, 3:9, 30:40].abs().mean()
+
+
+def test_new_edges_of_clips_and_of_tiny_images() -> None:
+    clip = torch.stack([street(), street()], dim=1)
+    assert NewEdges()(LossInputs(sim=clip, fake_real=clip)) == 0
+    for height, width in ((1, 1), (1, 7), (4, 2)):
+        tiny = torch.rand(2, 3, height, width)
+        assert NewEdges()(LossInputs(sim=tiny, fake_real=tiny)) == 0
+    with pytest.raises(SettingsError, match="slack"):
+        NewEdges(slack=-1)

@@ -50,7 +50,7 @@ def read_strips(folder: Path, names: Sequence[str], count: int) -> dict[str, Ima
         sim, real = arrays["arr_0"], arrays["arr_2"]
     chosen = np.random.default_rng(0).permutation(len(sim))[:count]
     others = np.random.default_rng(1).permutation(len(real))[:count]
-    translated = {_NAMES.get(name, name): np.load(folder / name / "images.npy")[chosen] for name in names}
+    translated = {_NAMES.get(name, name): np.load(folder / name / "images1.npy")[chosen] for name in names}
     return {name: _strip(images) for name, images in {"sim": sim[chosen], **translated, "real": real[others]}.items()}
 
 

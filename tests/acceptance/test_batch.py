@@ -262,7 +262,11 @@ def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace: P
 
 @pytest.mark.parametrize(
     ("how", "code"),
-    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9), (signal.SIGINT, 130)],
+    [
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(
     done: Path, workplace: Path, cli: Cli, how: signal.Signals, code: int

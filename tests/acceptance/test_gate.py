@@ -131,6 +131,7 @@ def test_what_is_no_gate_is_said_in_one_line(work: Path, cli: Cli) -> None:
     assert not (work / "new").exists()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(work: Path, rule: str, gated: Path, cli: Cli) -> None:
     expected, out, chance = digests(gated), work / "killed", random.Random(0)
     command = [sys.executable, "-m", "sim2real", "convert", "in", "killed", "--gate", rule, "--workers", "1"]

@@ -20,6 +20,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
 FIRST_PARTY = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+_NAMES = [folder.name for folder in FIRST_PARTY]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,13 @@ def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, critic: 
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", [*(folder.name for folder in FIRST_PARTY), "sim2real-my-critic"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow if name == "sim2real-ray" else ()) for name in _NAMES),
+        "sim2real-my-critic",
+    ],
+)
 def test_a_plugins_own_tests_pass_where_it_is_installed(workshop: tuple[Path, Path], name: str) -> None:
     folder, python = workshop
     package = folder / name if (folder / name).is_dir() else ROOT / "plugins" / name

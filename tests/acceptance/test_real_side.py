@@ -73,6 +73,7 @@ def test_a_training_sees_all_places_and_keeps_the_frames_in_its_run(
     assert "day, night, drive.mp4" in (workplace / "run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_while_it_draws_begins_again(cli: Cli, workplace: Path, flags: list[str]) -> None:
     write_video(workplace / "long.mp4", 120, (640, 480))
     args = ["train", "sim", "long.mp4", "--run", "run", *flags]
@@ -146,6 +147,7 @@ def test_a_dataset_is_compared_with_all_places(cli: Cli, workplace: Path) -> Non
     assert (found["root"], found["real"]["images"]) == ("day, drive.mp4", 12)
 
 
+@pytest.mark.slow
 def test_the_whole_job_with_a_folder_and_a_video(cli: Cli, workplace: Path, flags: list[str]) -> None:
     args = ["batch", "sim", "day", "drive.mp4", "out", "--run", "run", *flags]
     done = cli(*args, cwd=workplace)

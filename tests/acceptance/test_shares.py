@@ -132,6 +132,7 @@ def test_torchrun_splits_and_makes_the_same_dataset(work: Path, alone: dict[str,
     assert digests(out) == alone
 
 
+@pytest.mark.slow
 def test_a_killed_process_of_torchrun_costs_only_a_rerun(work: Path, alone: dict[str, str], start: Start) -> None:
     out, chance = work / "killed", random.Random()
     group = start(out, launcher=torchrun(2))
@@ -191,6 +192,7 @@ def test_who_comes_late_or_comes_again_disturbs_nobody(work: Path, alone: dict[s
     assert digests(out) == alone
 
 
+@pytest.mark.slow
 def test_a_second_group_stays_outside(work: Path, alone: dict[str, str], start: Start) -> None:
     out = work / "groups"
     group = []

@@ -85,6 +85,7 @@ def test_flags_that_do_not_go_together_are_wrong_usage(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_remembers_that_it_is_to_be_reproducible(cli: Cli, photos: Path, tmp_path: Path, tiny: list[str]) -> None:
     args = train(photos, [*tiny, "train.steps=1"], "--run", tmp_path / "run")
     succeed(cli(*args, "--deterministic"))

@@ -8,6 +8,7 @@ import torch
 
 from sim2real.methods.base import Batch, StepLog
 from sim2real.methods.cyclegan import CycleGAN
+from sim2real.networks.classes import ClassDistribution
 from sim2real.networks.colour import Reinhard
 from sim2real.registry import BUILTIN, registry
 from sim2real.testing import check_method
@@ -22,7 +23,8 @@ def _one_thread() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_that_ships_keeps_the_contract(name: str) -> None:
-    more: dict[str, Any] = {"generator": lambda: Reinhard(3, 3)} if name == "fit" else {}
+    generators: dict[str, Any] = {"fit": Reinhard, "pseudo-labels": ClassDistribution}
+    more: dict[str, Any] = {"generator": lambda: generators[name](3, 3)} if name in generators else {}
     check_method(registry().load("methods", name), **more)
 
 

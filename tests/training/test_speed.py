@@ -17,6 +17,7 @@ from sim2real.training.setup import build_method
 Configure = Callable[..., Config]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 def test_compiled_steps_are_the_eager_ones(configure: Configure) -> None:
     settings = ("critic.r1=1.0", "critic.r1_every=1", "losses.identity=1.0")
