@@ -59,6 +59,7 @@ class ClassDistribution(nn.Module):
     """
 
     stochastic = True
+    steady = True
     exportable = False
     cpu_only = True
     inputs: ClassVar[tuple[str, ...]] = ("segmentation",)
@@ -128,9 +129,9 @@ class ClassDistribution(nn.Module):
         return by_frame(self.translate, images, seeds, inputs["segmentation"].cpu().numpy())
 
     def translate(self, image: Image, seed: int, mask: Ids) -> Image:
-        """RGB (H, W, 3) with the class of each pixel (H, W) -> RGB; the seed decides which real image it is like."""
+        """RGB (H, W, 3), and the class of each pixel -> RGB; the sequence decides which real image it is like."""
         wanted = self._wanted()
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(seed >> 32 or seed)  # as the sequence draws; or pixels, where that is all
         reference = wanted[random.integers(len(wanted))]
         share = random.uniform(*self.blend)
         own = _colours(image, mask)

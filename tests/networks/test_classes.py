@@ -98,6 +98,14 @@ def test_what_becomes_of_a_picture_depends_on_it_its_mask_and_its_seed_alone(
     assert torch.equal(alone, beside)
 
 
+def test_frames_of_a_sequence_are_like_one_real_image() -> None:
+    generator = fitted((0.0, 1.0))
+    one, other = 5 << 32, 6 << 32
+    made = as_pictures(generator(batch(*[SIM[0]] * 3), inputs(*[SIM[1]] * 3), seeds(one + 1, one + 2, other + 1)))
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+
+
 def test_without_classes_it_is_the_map_of_all_colours() -> None:
     image, _ = field((70, 80, 90), (120, 110, 90), seed=9)
     nothing = np.full((64, 64), -1, np.int64)
