@@ -35,10 +35,10 @@ def register_discriminators(register: Register) -> None:  # noqa: D103
 @hookimpl
 def register_losses(register: Register) -> None:  # noqa: D103
     register("cycle", "sim2real.losses:Cycle", summary="L1 between an image and its way there and back")
-    register("new-edges", "sim2real.losses:NewEdges", summary="edges of translated frames that the frames do not have")
     register(
         "identity", "sim2real.losses:Identity", summary="L1 between an image and what its own domain's generator makes"
     )
+    register("new-edges", "sim2real.losses:NewEdges", summary="edges of translated frames that the frames do not have")
 
 
 @hookimpl
