@@ -44,6 +44,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory, paint: Callable[..., Path])
 
 
 def trained(photos: Path, run: Path, **more: Any) -> sim2real.TrainingResult:
+    import torch
+
+    torch.set_num_threads(1)  # as the commands of these tests have
     options = {"settings": SMALL, "device": "cpu", "precision": "fp32", "steps": 2, **more}
     return sim2real.train(photos / "sim", photos / "real", run=run, **options)
 
