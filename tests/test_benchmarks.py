@@ -149,3 +149,27 @@ def test_metrics_of_tasks_leave_out_what_has_no_label() -> None:
     assert mean_iou(scores, labels)[1] == {0: 0.5, 1: 0.5}
     ranked = np.array([[[[0, 0, 0, 0]], [[0.9, 0.1, 0.5, 2.0]]]], np.float32)
     assert average_precision(ranked, labels)[0] == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([], ""),
+        ([1.0, 3.0], "+2.0"),
+        ([3.0, 3.2, 2.8, 3.1, 2.9], "+3.0 ± 0.2 better"),
+        ([-3.0, -3.2, -2.8, -3.1, -2.9], "-3.0 ± 0.2 worse"),
+        ([3.0, -2.0, 4.0], "+1.7 ± 8.0 within the spread"),
+    ],
+)
+def test_a_difference_is_one_where_it_exceeds_the_spread_over_paired_seeds(steps: list[float], told: str) -> None:
+    assert tables.difference(steps) == told
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"task": "toytown", "budget": "cpu", "metric": "mIoU", "tested": 1}
+    file = tmp_path / "results.jsonl"
+    for row, scores in {"source": (0.3, 0.5, 0.7), "grid": (0.4, 0.6, 0.8)}.items():
+        for seed, score in enumerate(scores):
+            run.write_result(file, {**common, "row": row, "seed": seed, "score": score})
+    tables.main(["--results", str(file), "--against", "source"])
+    assert "+10.0 ± 0.0 better" in capsys.readouterr().out
