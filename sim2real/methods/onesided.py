@@ -168,7 +168,7 @@ class OneSided(Method):
             losses.append({"segmenter": segmenter.loss(seen, _frames_of(part.sim_inputs["segmentation"]))})
             self.optimization.backward(losses[-1]["segmenter"])
         self.optimization.step("segmenter")
-        segmenter.average()
+        segmenter.end_step()
         return means([detached(each) for each in losses])
 
     def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:

@@ -54,7 +54,6 @@ class PseudoLabels(Method):
         self.networks = {"G_sim2real": self.generator, "segmenter": self.segmenter}
         self.sides = {"G_sim2real": ("sim",), "segmenter": ("sim",)}
         self.optimization.add("segmenter", self.segmenter, lr=settings.generator_lr)
-        self.done = _Count()
 
     def step(self, batch: Batch) -> StepLog:
         """Update the segmenter once, and sometimes label what the generator keeps; logs ``"segmenter"``."""
@@ -62,19 +61,18 @@ class PseudoLabels(Method):
         painter.observe(batch.sim, batch.real, batch.real_inputs.get("segmentation"))
         painter.label(self._classes, again=False)
         self.optimization.zero_grad()
-        losses = []
+        losses, done = [], int(self.segmenter.steps)
         for part in batch.split(self.settings.accumulate):
             masks, images = part.sim_inputs["segmentation"], part.sim
-            if self.done.steps % 2:
+            if done % 2:
                 images = self.generator(images, part.sim_inputs)
             loss = self.segmenter.loss(images, masks)
             self.optimization.backward(loss)
             losses.append(loss.detach())
         self.optimization.step("segmenter")
         self.optimization.finish()
-        self.segmenter.average()
-        self.done.steps += 1
-        if self.done.steps % self.every == 0 or self.done.steps.bit_count() == 1:
+        self.segmenter.end_step()
+        if (done + 1) % self.every == 0 or (done + 1).bit_count() == 1:
             painter.label(self._classes, again=True)
         self.latest = {"segmenter": torch.stack(losses).mean()}
         return StepLog(self.latest.copy())
@@ -96,10 +94,6 @@ class PseudoLabels(Method):
         painted = coloured(batch.real, self._classes(batch.real))
         return [*super().samples(generators, batch), painted]
 
-    def stateful(self) -> "Mapping[str, _Count]":
-        """How many steps are done."""
-        return {"done": self.done}
-
     def own(self) -> Mapping[str, OnlineSegmenter]:
         """What the segmenter draws."""
         return {"segmenter": self.segmenter}
@@ -111,18 +105,3 @@ def coloured(images: Tensor, classes: Tensor) -> Tensor:
     colours = (2 * math.pi * hues).cos() * 0.8
     grey = images.mean(dim=1, keepdim=True)
     return torch.where(classes[:, None] == NOTHING, grey * 0.3 - 0.7, 0.5 * grey + 0.6 * colours).clamp(-1, 1)
-
-
-class _Count:
-    """Steps that are done."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def state_dict(self) -> dict[str, int]:
-        """The number."""
-        return {"steps": self.steps}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
-        self.steps = int(state["steps"])

@@ -27,7 +27,7 @@ class OnlineSegmenter(nn.Module):
     Attributes:
         counts: Pixels of each class that it was shown, (classes,).
         recent: Running mean of its loss.
-        steps: How often it was shown pictures.
+        steps: How many steps it learns.
     """
 
     counts: Tensor
@@ -60,7 +60,6 @@ class OnlineSegmenter(nn.Module):
         losses = functional.cross_entropy(self._logits(seen), masks, weights, ignore_index=NOTHING, reduction="none")
         loss = losses.sum() / (weights[places] * known).sum().clamp(min=1e-6)
         self.recent.lerp_(loss.detach(), 0.05)
-        self.steps += 1
         return loss
 
     @property
@@ -82,8 +81,9 @@ class OnlineSegmenter(nn.Module):
         losses = functional.cross_entropy(logits, masks, ignore_index=NOTHING, reduction="none")
         return self.trust * losses.sum() / (masks != NOTHING).sum().clamp(min=1)
 
-    def average(self) -> None:
+    def end_step(self) -> None:
         """Make what it keeps of pictures one in all processes of the training."""
+        self.steps += 1
         self._settings.average([buffer for buffer in self.buffers() if buffer.is_floating_point()])
 
     @torch.no_grad()
