@@ -37,7 +37,7 @@ class OnlineSegmenter(nn.Module):
     def __init__(self, classes: int, settings: MethodSettings) -> None:
         super().__init__()
         self.network = UNet(max(1, classes))
-        self.register_buffer("counts", torch.zeros(max(1, classes), dtype=torch.float64))
+        self.register_buffer("counts", torch.zeros(max(1, classes)))
         self.register_buffer("recent", torch.tensor(2 * _ITS_OWN))
         self.register_buffer("steps", torch.tensor(0.0))
         self._settings = settings
