@@ -7,7 +7,7 @@ kept in one folder, ``recipes/NAME/run`` and ``recipes/NAME/converted``, and wha
 import glob
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -18,7 +18,7 @@ from sim2real.contactsheet import contact_sheet
 from sim2real.conversion import ConvertOptions, convert
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.partners import evenly
-from sim2real.errors import OutOfMemoryError, PluginError, Sim2RealError
+from sim2real.errors import Sim2RealError
 from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
 from sim2real.evaluation.figures import Evaluation, Figure, read_evaluation
 from sim2real.evaluation.verdict import FAULTS, assess
@@ -28,6 +28,7 @@ from sim2real.inside import inside, read_regular
 from sim2real.registry import registry
 from sim2real.stored import MisfitError, parse
 from sim2real.training import Trainer
+from sim2real.training.begin import check_images
 from sim2real.training.domains import open_domains
 from sim2real.training.forecast import forecast
 from sim2real.training.run import RunFolder
@@ -37,6 +38,7 @@ FRAMES: Final = 48
 TRAINED: Final = ("class-distribution", "grid", "default")
 """Recipes that a budget is shared out to unless others are named: those that are worth something after minutes."""
 SHEET: Final = "compare.png"
+_ABOUT: Final = "comparison.json"
 _ROWS = 4  # frames of the sheet
 _FEWEST_STEPS = 20  # of fewer, a training says nothing
 _FURTHEST = 2.0  # one metric alone shall not decide
@@ -45,8 +47,6 @@ _MEASURED = ("sliced-wasserstein", "colour", "spectrum", "edges", "structure", "
 _REAL = 200  # real images at most that frames are compared with
 _SHOWN = ("steps", "converting", "frames")  # stages that take long
 _FIGURES = ("new_edges", "lost_boundaries", "invented")  # that tell whether labels hold
-
-Reason = str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,7 +159,10 @@ def compare(
         Sim2RealError: There are too few images, no recipe of a name, or the folder is of another comparison.
     """
     options = options or CompareOptions()
-    _require_same(folder, sim, real, options)
+    about = _about(sim, real, options)
+    _require_same(folder, about)
+    for place in (sim, *real):
+        check_images(place, videos=place is not sim)
     basis = resolve("reinhard", sim=str(sim), real=[str(place) for place in real], seed=options.seed, run=str(folder))
     sides = open_domains(_held_out(basis, 1), inside(folder, "frames"))
     counts = [len(side.frames) for side in sides]
@@ -168,6 +171,8 @@ def compare(
         raise Sim2RealError(f"{counts[0]} simulated and {counts[1]} real images: a comparison needs 4 of each at least")
     masks = all("segmentation" in frame.labels for frame in sides[0].frames)
     names = _names(options, masks=masks)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(inside(folder, _ABOUT), (json.dumps(about, indent=1) + "\n").encode())
     trained = [name for name in names if not _only_looks(name)]
     results = []
     for name in names:
@@ -185,7 +190,7 @@ def compare(
             found = _try(
                 name, _held_out(config, count), folder, seconds, masks=masks, progress=_named(name, progress), tell=tell
             )
-        except (Sim2RealError, OutOfMemoryError, PluginError) as error:
+        except Sim2RealError as error:
             found = Result(recipe=name, verdict="none", reasons=(str(error),))
             tell(f"{name}: {error}")
         results.append(found)
@@ -247,9 +252,11 @@ def _try(
     kept = place / "result.json"
     if kept.is_file():
         try:
-            return parse(Result, read_regular(kept))
+            found = parse(Result, read_regular(kept))
         except MisfitError as error:
             raise Sim2RealError(f"{kept}: damaged ({error}); remove it: the recipe is tried again") from error
+        tell(f"{name}: done before, {found.steps} steps; remove {place} to try it anew")
+        return found
     trainer, took = _train(name, config, seconds, progress, tell)
     out = place / "converted"
     frames = [frame.image for frame in trainer.sim.held_out]
@@ -357,7 +364,7 @@ def _place(result: Result) -> tuple[int, float]:
     return max(group, 1), float("inf") if result.distance is None else result.distance
 
 
-def choose(results: Sequence[Result]) -> tuple[str, Reason]:
+def choose(results: Sequence[Result]) -> tuple[str, str]:
     """Which recipe to take, empty if none, and why.
 
     Of those whose labels hold and whose pictures have no fault, the nearest to real images; of several that are about
@@ -384,28 +391,28 @@ def choose(results: Sequence[Result]) -> tuple[str, Reason]:
     return taken.recipe, why
 
 
-def _require_same(folder: Path, sim: Path, real: Sequence[Path], options: CompareOptions) -> None:
-    """Make sure that a folder is new, empty, or of the same comparison; note which that is."""
-    about = {
-        "sim": str(sim.resolve()),
-        "real": [str(place.resolve()) for place in real],
-        "frames": options.frames,
-        "camera": options.camera,
-        "seed": options.seed,
-    }
-    file = inside(folder, "comparison.json")
+def _about(sim: Path, real: Sequence[Path], options: CompareOptions) -> dict[str, Any]:
+    """What makes results comparable."""
+    places = [str(place.resolve()) for place in real]
+    asked = {"frames": options.frames, "camera": options.camera, "seed": options.seed}
+    return {"sim": str(sim.resolve()), "real": places, **asked}
+
+
+def _require_same(folder: Path, about: Mapping[str, Any]) -> None:
+    """Make sure that a folder is new, empty, or of the same comparison; writes nothing."""
+    file = inside(folder, _ABOUT)
     if file.is_file():
-        earlier = json.loads(read_regular(file))
+        try:
+            earlier = parse(dict[str, Any], read_regular(file))
+        except MisfitError as error:
+            raise Sim2RealError(f"{file}: damaged ({error}); name another folder: --out") from error
         if changed := [name for name in about if earlier.get(name) != about[name]]:
             name = changed[0]
             raise Sim2RealError(
                 f"{folder}: a comparison with {name} = {earlier.get(name)}, not {about[name]}; name another --out"
             )
-        return
-    if folder.is_dir() and any(folder.iterdir()):
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Sim2RealError(f"{folder}: not empty, and no comparison; name a new or empty folder: --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(file, (json.dumps(about, indent=1) + "\n").encode())
 
 
 def _draw(sheet: Path, sim: Path, results: Sequence[Result], folder: Path, photos: Sequence[Any]) -> None:

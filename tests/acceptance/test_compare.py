@@ -44,6 +44,13 @@ def test_recipes_are_tried_on_the_same_frames_and_one_is_named(cli: Cli, sides: 
     assert "pixel-distribution: steps" not in again.stderr
 
 
+def _some(source: Path, count: int, folder: Path) -> Path:
+    folder.mkdir()
+    for image in sorted(source.iterdir())[:count]:
+        (folder / image.name).write_bytes(image.read_bytes())
+    return folder
+
+
 def test_what_cannot_be_compared_is_said(cli: Cli, sides: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "tried"
 
@@ -54,7 +61,12 @@ def test_what_cannot_be_compared_is_said(cli: Cli, sides: list[Path], tmp_path: 
         return done.stderr
 
     assert "--budget 10m" in refused(*sides, "--out", out, "--recipes", "grid")
+    assert "nowhere" in refused(tmp_path / "nowhere", sides[1], "--out", out)
+    assert not out.exists()  # and the right command finds the place free
     assert "grid" in refused(*sides, "--out", out, "--recipes", "gird")
+    assert "images" in refused(_some(sides[0], 1, tmp_path / "few"), sides[1], "--out", out)
+    assert not (out / "comparison.json").exists()
+    assert cli("compare", *sides, "--out", out, "--recipes", "reinhard", "--no-camera").returncode == 0
     assert "name another --out" in refused(*reversed(sides), "--out", out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
