@@ -1,10 +1,13 @@
-"""Figures of images that a training can follow: differentiable, of small size, of one image or one pair each."""
+"""Figures of images that a training can follow: differentiable, of small size, of one image or one pair each.
+
+All are computed in float32 whatever networks compute in: roots of matrices do not survive fewer bits.
+"""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sim2real.networks.bilateral import luma
+from sim2real.networks.bilateral import exact, luma
 
 _ROUNDING = 1 / 12 / 255**2  # the variance that 256 levels add; it keeps roots of single colours from being 0
 _ITERATIONS = 18
@@ -15,11 +18,12 @@ _LOWEST = 1 / 32  # cycles a pixel where the bands of spectra begin
 
 def colour_moments(values: Tensor) -> tuple[Tensor, Tensor]:
     """Of images (N, 3, H, W): means (N, 3), and the roots of their covariances, (N, 3, 3), symmetric."""
-    pixels = values.flatten(2)
-    mean = pixels.mean(2)
-    apart = pixels - mean[:, :, None]
-    covariance = apart @ apart.transpose(1, 2) / pixels.shape[2]
-    return mean, _root(covariance + 16 * _ROUNDING * torch.eye(3, dtype=values.dtype, device=values.device))
+    with exact(values):
+        pixels = values.flatten(2)
+        mean = pixels.mean(2)
+        apart = pixels - mean[:, :, None]
+        covariance = apart @ apart.transpose(1, 2) / pixels.shape[2]
+        return mean, _root(covariance + 16 * _ROUNDING * torch.eye(3, dtype=values.dtype, device=values.device))
 
 
 def class_moments(values: Tensor, masks: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,8 +36,9 @@ def class_moments(values: Tensor, masks: Tensor, classes: int) -> tuple[Tensor, 
     belongs = functional.one_hot(masks.clamp(min=0).flatten(1), classes).to(pixels) * (masks >= 0).flatten(1)[..., None]
     counts = belongs.sum(1)
     by_class = belongs.transpose(1, 2) / counts.clamp(min=1)[..., None]
-    means = by_class @ pixels
-    variances = (by_class @ pixels.square() - means.square()).clamp(min=0)
+    with exact(values):
+        means = by_class @ pixels
+        variances = (by_class @ pixels.square() - means.square()).clamp(min=0)
     spreads: Tensor = (variances + 16 * _ROUNDING).sqrt()
     return counts / pixels.shape[1], means, spreads
 
@@ -41,8 +46,9 @@ def class_moments(values: Tensor, masks: Tensor, classes: int) -> tuple[Tensor, 
 def recoloured(images: Tensor, pictures: Tensor) -> Tensor:
     """Images (N, 3, H, W) in [-1, 1] with the mean and the covariance of the colours of others, one each."""
     (mean, root), (wanted_mean, wanted_root) = colour_moments(images), colour_moments(pictures)
-    matrix = wanted_root @ torch.linalg.inv(root)
-    moved: Tensor = matrix @ (images.flatten(2) - mean[..., None]) + wanted_mean[..., None]
+    with exact(images):
+        matrix = wanted_root @ torch.linalg.inv(root)
+        moved: Tensor = matrix @ (images.flatten(2) - mean[..., None]) + wanted_mean[..., None]
     return moved.view_as(images).clamp(-1, 1)
 
 
@@ -68,7 +74,8 @@ def radial_spectrum(values: Tensor, bands: int) -> Tensor:
     window = torch.outer(*(torch.hann_window(side, periodic=False).to(values) + 1e-3 for side in (height, width)))
     brightness = (brightness - brightness.mean((1, 2), keepdim=True)) * window
     power = torch.fft.rfft2(brightness).abs().square() / window.square().sum()
-    of_bands: Tensor = power.flatten(1) @ _bands(height, width, bands).to(values)
+    with exact(values):
+        of_bands: Tensor = power.flatten(1) @ _bands(height, width, bands).to(values)
     return (of_bands + 1e-7).log()
 
 
