@@ -30,6 +30,7 @@ def register_discriminators(register: Register) -> None:  # noqa: D103
     register("global", f"{at}:Global", summary="judges the whole image with one score")
     register("combined", f"{at}:Combined", summary="patch and global at once")
     register("patchgan70", f"{at}:PatchGAN70", summary="judges overlapping 70x70 patches, one score an 8x8 cell")
+    register("projection", f"{at}:Projection", summary="patchgan70 that knows the class of each patch")
 
 
 @hookimpl

@@ -3,7 +3,7 @@
 All losses are computed in float32, whatever the networks computed in.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -37,13 +37,28 @@ class Adversarial:
     on_fooled: Callable[[Tensor], Tensor]
     boundary: float = 0.0
 
-    def discriminator(self, real: Scores, fake: Scores, weights: Sequence[float] | None = None) -> Tensor:
-        """The discriminator's loss: that on real images plus that on fake ones; a scalar."""
-        return _total(self.on_real, real, weights) + _total(self.on_fake, fake, weights)
+    def discriminator(
+        self,
+        real: Scores,
+        fake: Scores,
+        weights: Sequence[float] | None = None,
+        where: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """The discriminator's loss: that on real images plus that on fake ones; a scalar.
 
-    def generator(self, fake: Scores, weights: Sequence[float] | None = None) -> Tensor:
-        """The generator's loss, from the discriminator's scores of its fakes; a scalar."""
-        return _total(self.on_fooled, fake, weights)
+        Args:
+            real: Scores of real images.
+            fake: Scores of fake ones.
+            weights: The discriminator's ``score_weights``.
+            where: What each pixel of the real and of the fake images counts, (N, H, W) each in [0, 1]; scores of whole
+                images are not weighted.
+        """
+        in_real, in_fake = where or (None, None)
+        return _total(self.on_real, real, weights, in_real) + _total(self.on_fake, fake, weights, in_fake)
+
+    def generator(self, fake: Scores, weights: Sequence[float] | None = None, where: Tensor | None = None) -> Tensor:
+        """The generator's loss, from the discriminator's scores of its fakes; a scalar. ``where`` as of fakes above."""
+        return _total(self.on_fooled, fake, weights, where)
 
 
 def r1_penalty(
@@ -81,9 +96,11 @@ def lecam_penalty(real: Scores, fake: Scores, means: Tensor, weights: Sequence[f
         weights: The discriminator's ``score_weights``.
     """
     of_real, of_fake = means.detach().unbind(1)
-    return _total(lambda scores, mean: (scores - mean).square(), real, weights, of_fake) + _total(
-        lambda scores, mean: (scores - mean).square(), fake, weights, of_real
-    )
+    apart = [
+        [(scores - mean).square().mean() for scores, mean in zip(tensors_of(each), others, strict=True)]
+        for each, others in ((real, of_fake), (fake, of_real))
+    ]
+    return _weighted(apart[0], weights) + _weighted(apart[1], weights)
 
 
 def tensors_of(scores: Scores) -> Sequence[Tensor]:
@@ -92,9 +109,17 @@ def tensors_of(scores: Scores) -> Sequence[Tensor]:
 
 
 def _total(
-    loss: Callable[..., Tensor], scores: Scores, weights: Sequence[float] | None, *others: Iterable[Tensor]
+    loss: Callable[[Tensor], Tensor], scores: Scores, weights: Sequence[float] | None, where: Tensor | None
 ) -> Tensor:
-    return _weighted([loss(*each).mean() for each in zip(tensors_of(scores), *others, strict=True)], weights)
+    return _weighted([_mean(loss(each), where) for each in tensors_of(scores)], weights)
+
+
+def _mean(losses: Tensor, where: Tensor | None) -> Tensor:
+    """Of a map's losses (N, C, h, w) that of the pixels that count."""
+    if where is None or losses.dim() != 4:
+        return losses.mean()
+    counts = functional.adaptive_avg_pool2d(where.to(losses)[:, None], (losses.shape[2], losses.shape[3]))
+    return (counts * losses).sum() / (counts.sum() * losses.shape[1]).clamp(min=1)
 
 
 def _weighted(terms: Sequence[Tensor], weights: Sequence[float] | None) -> Tensor:

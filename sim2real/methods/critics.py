@@ -74,26 +74,38 @@ class Opponent:
             raise SettingsError(f"{message}would not move with the images; accepted with it: color")
         if settings.critic.augment and self.clip_length > 1:
             raise SettingsError("critic.augment: the discriminator judges clips, whose frames would be changed unlike")
+        known: int = getattr(network, "classes", len(settings.classes))
+        if network.kinds and known < len(settings.classes):
+            message = f"discriminator.options.classes = {known}: there are {len(settings.classes)} classes to tell"
+            raise SettingsError(f"{message} apart; say classes = {len(settings.classes)}")
         if settings.critic.spectral_norm:
             add_spectral_norm(network)
 
-    def fooled(self, fakes: Tensor, inputs: Inputs | None = None, *, augments: bool = True) -> Tensor:
+    def fooled(
+        self, fakes: Tensor, inputs: Inputs | None = None, *, augments: bool = True, where: Tensor | None = None
+    ) -> Tensor:
         """What the generator of the fakes loses; without augmentation nothing is drawn.
 
         Args:
             fakes: (N, C, H, W), or clips.
             inputs: Labels of the images that the fakes were made of.
             augments: Whether they are augmented as in training.
+            where: What each pixel of the single frames counts, (N, H, W); None: all alike.
         """
         fakes, inputs = self._judged(fakes, inputs)
         if augments:
             fakes = self.augment(fakes, self.probability)
         with self.settings.autocast():
             scores = self.network(fakes, inputs)
-        return self.settings.adversarial.generator(scores, self.weights)
+        return self.settings.adversarial.generator(scores, self.weights, where)
 
     def losses(
-        self, images: Tensor, fakes: Tensor, inputs: Inputs | None = None, fake_inputs: Inputs | None = None
+        self,
+        images: Tensor,
+        fakes: Tensor,
+        inputs: Inputs | None = None,
+        fake_inputs: Inputs | None = None,
+        where: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """What the critic loses by images of its domain, and by fakes, of which some are exchanged for older ones.
 
@@ -102,6 +114,7 @@ class Opponent:
             fakes: Likewise.
             inputs: Labels of the images.
             fake_inputs: Labels of the images that the fakes were made of.
+            where: What each pixel counts, of images and of fakes, as above.
 
         Returns:
             The terms of its loss, each where it is due: ``"adversarial"``, ``"lecam"``, ``"r1"``.
@@ -112,9 +125,8 @@ class Opponent:
         images, fakes = self.augment(images, self.probability), self.augment(fakes, self.probability)
         with self.settings.autocast():
             of_images, of_fakes = self.network(images, inputs), self.network(fakes, fake_inputs)
-        losses = {
-            "adversarial": self.scale * self.settings.adversarial.discriminator(of_images, of_fakes, self.weights)
-        }
+        game = self.settings.adversarial
+        losses = {"adversarial": self.scale * game.discriminator(of_images, of_fakes, self.weights, where)}
         if critic.lecam and self.means is not None:
             losses["lecam"] = critic.lecam * lecam_penalty(of_images, of_fakes, self.means[:, :2], self.weights)
         if critic.r1 and self.steps % critic.r1_every == 0:

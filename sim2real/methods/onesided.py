@@ -5,13 +5,14 @@ critic alone says what is real. Statistics of one real picture, drawn for each s
 circles.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sim2real.datasets.labels import NOTHING
 from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs
 from sim2real.methods.base import (
@@ -62,6 +63,9 @@ class OneSided(Method):
             class in the drawn real picture; the simulation needs masks, and a segmenter that learns them beside the
             training tells the classes of real pictures without any.
         consistency: Weight of how much that segmenter finds other classes in translated frames than their masks tell.
+        masked: Whether critics judge only where a frame and the real picture drawn with it show the same class, as the
+            masked discriminator of FeaMGAN (Berger et al. 2023): what one side shows more of is no clue. For critics
+            that score patches.
         discriminator_loss_scale: Factor of the critics' losses.
         back: Whether real pictures are made simulated ones, too, by a generator and against a critic of their own.
     """
@@ -84,6 +88,7 @@ class OneSided(Method):
         overshoot: float = 0.5,
         class_moments: float = 0.0,
         consistency: float = 0.0,
+        masked: bool = False,
         discriminator_loss_scale: float = 1.0,
         back: bool = False,
     ) -> None:
@@ -113,9 +118,22 @@ class OneSided(Method):
         self.sides = {f"G_{_DIRECTIONS[goal]}": (_OTHER[goal],) for goal in self.ways}
         self.networks |= {f"D_{goal}": way.critic for goal, way in self.ways.items()}
         self.judges = tuple(f"D_{goal}" for goal in self.ways)
-        self.segmenter = OnlineSegmenter(len(settings.classes), settings) if any(self.of_classes.values()) else None
+        critics = [way.critic for way in self.ways.values()]
+        self.masked = masked
+        self.tells = masked or any("segmentation" in critic.kinds for critic in critics)
+        if masked and settings.pool:
+            raise SettingsError("method.options.masked: older fakes have other masks; it needs pool = 0")
+        if masked and any(name != "color" for name in settings.critic.augment):
+            message = (
+                f"method.options.masked: critic.augment = {settings.critic.augment} would move images off the masks"
+            )
+            raise SettingsError(f"{message}; accepted with it: color")
+        self.segmenter = (
+            OnlineSegmenter(len(settings.classes), settings) if self.tells or any(self.of_classes.values()) else None
+        )
         if self.segmenter:
             self.inputs = ("segmentation",)
+            self.sides |= {f"D_{goal}": ("sim",) for goal in self.ways}  # of real pictures there are labels anyway
             self.networks |= {"segmenter": self.segmenter}
             self.sides |= {"segmenter": ("sim",)}
             self.optimization.add("segmenter", self.segmenter, lr=settings.generator_lr)
@@ -135,13 +153,14 @@ class OneSided(Method):
             way.keep(getattr(batch, goal))
         self.optimization.zero_grad()
         lessons = self._teach(self.segmenter, parts) if self.segmenter else {}
+        masks = [self._masks(part) for part in parts]
         with torch.set_grad_enabled(len(parts) == 1):  # the graphs of all parts at once would fill the memory
             made = [self._translate(*each) for each in zip(parts, seeds, strict=True)]
-        critics = [self._blame_critics(*each) for each in zip(parts, made, strict=True)]
+        critics = [self._blame_critics(*each) for each in zip(parts, made, masks, strict=True)]
         self.optimization.step("D")
         if len(parts) > 1:
             made = map(self._translate, parts, seeds)  # type: ignore[assignment]  # one at a time
-        generators = [self._blame_generators(*each) for each in zip(parts, made, strict=True)]
+        generators = [self._blame_generators(*each) for each in zip(parts, made, masks, strict=True)]
         self.optimization.step("G")
         self.optimization.finish()
         self.latest |= means(generators) | means(critics) | lessons
@@ -156,13 +175,13 @@ class OneSided(Method):
     def evaluate(self, batch: Batch) -> StepLog:
         """The generators' losses on a batch, nothing updated and nothing drawn."""
         made = self._translate(batch, np.arange(len(batch.sim), dtype=np.uint64))
-        return StepLog(detached(self._terms(batch, made, augments=False)))
+        return StepLog(detached(self._terms(batch, made, self._masks(batch), augments=False)))
 
     def _teach(self, segmenter: OnlineSegmenter, parts: Sequence[Batch]) -> Losses:
         """Update the segmenter: half of the frames in the colours of real ones, all in another light."""
         losses = []
         for part in parts:
-            images, pictures = _frames(part.sim).float(), _beside(part.sim, part.real).float()
+            images, pictures = _frames(part.sim).float(), _beside(_length(part.sim), part.real).float()
             half = len(images) // 2
             seen = torch.cat([recoloured(images[:half], pictures[:half]), images[half:]])
             losses.append({"segmenter": segmenter.loss(seen, _frames_of(part.sim_inputs["segmentation"]))})
@@ -170,6 +189,19 @@ class OneSided(Method):
         self.optimization.step("segmenter")
         segmenter.end_step()
         return means([detached(each) for each in losses])
+
+    def _masks(self, batch: Batch) -> "_Masks | None":
+        """The classes of a batch where they are of use: where real pictures have none, as the segmenter tells them."""
+        if not self.segmenter:
+            return None
+        sim, real = batch.sim_inputs["segmentation"], batch.real_inputs.get("segmentation")
+        if real is not None:
+            return _Masks(sim, real, sim.new_ones((), dtype=torch.float32))
+        told = self.segmenter.label(_frames(batch.real), _SURE)
+        known = sim
+        if self.tells:  # were the simulation's known better, critics could tell the sides apart by that
+            known = sim.where(self.segmenter.label(_frames(batch.sim), _SURE).view_as(sim) == sim, NOTHING)
+        return _Masks(known, told.view(*batch.real.shape[:-3], *told.shape[1:]), self.segmenter.trust)
 
     def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:
         """Pictures by the side that they are to be of, and what says how rough and how uneven they are."""
@@ -184,37 +216,47 @@ class OneSided(Method):
         inputs = {"real": batch.sim_inputs, "sim": batch.real_inputs}
         return ((goal, way, inputs[goal]) for goal, way in self.ways.items())
 
-    def _blame_critics(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]]) -> Losses:
+    def _judged(self, batch: Batch, masks: "_Masks | None") -> dict[str, Inputs]:
+        """What critics know of the images of both sides."""
+        inputs = {"real": batch.real_inputs, "sim": batch.sim_inputs}
+        return {side: {**inputs[side], "segmentation": masks.known(side)} for side in inputs} if masks else inputs
+
+    def _blame_critics(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: "_Masks | None") -> Losses:
         """Add what a part of a batch gives to the gradients of the critics; returns their losses."""
-        sides = {"real": (batch.real, batch.real_inputs), "sim": (batch.sim, batch.sim_inputs)}
-        losses = {}
+        losses, inputs = {}, self._judged(batch, masks)
         for goal, way in self.ways.items():
-            true, true_inputs = sides[goal]
-            found = way.opponent.losses(true, made[goal][0], true_inputs, sides[_OTHER[goal]][1])
+            other = _OTHER[goal]
+            where = (masks.alike(goal, other), masks.alike(other, goal)) if masks and self.masked else None
+            found = way.opponent.losses(getattr(batch, goal), made[goal][0], inputs[goal], inputs[other], where)
             self.optimization.backward(sum_of(found))
             losses[f"D_{goal}"] = found
         return critic_log(losses, self.settings.critic)
 
-    def _blame_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]]) -> Losses:
+    def _blame_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: "_Masks | None") -> Losses:
         """Likewise of the generators."""
         with frozen(*(way.critic for way in self.ways.values())):
-            terms = self._terms(batch, made, augments=True)
+            terms = self._terms(batch, made, masks, augments=True)
             self.optimization.backward(sum_of(terms))
         return detached(terms)
 
-    def _terms(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], *, augments: bool) -> Losses:
+    def _terms(
+        self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: "_Masks | None", *, augments: bool
+    ) -> Losses:
         """The weighted terms of the generators' loss."""
         terms: Losses = {}
-        for goal, way, inputs in self._with_inputs(batch):
+        inputs = self._judged(batch, masks)
+        for goal, way in self.ways.items():
             fake, painted = made[goal]
-            own = {**_unlikeness(_frames(fake), _beside(fake, getattr(batch, goal))), **painted}
+            other = _OTHER[goal]
+            where = masks.alike(other, goal) if masks and self.masked else None
+            own = {**_unlikeness(_frames(fake), _beside(_length(fake), getattr(batch, goal))), **painted}
             own["overshoot"] = (fake.float().abs() - 1).relu().mean()
             end = "" if goal == "real" else f"_{goal}"
-            terms[f"adversarial_{goal}"] = way.opponent.fooled(fake, inputs, augments=augments)
+            terms[f"adversarial_{goal}"] = way.opponent.fooled(fake, inputs[other], augments=augments, where=where)
             terms |= {name + end: weight * own[name] for name, weight in self.weights.items() if weight and name in own}
-        if self.segmenter:
-            found = self._of_classes(self.segmenter, batch, made["real"][0])
-            terms |= {name: weight * found[name] for name, weight in self.of_classes.items() if weight}
+        if self.segmenter and masks:
+            found = self._of_classes(self.segmenter, batch, masks, made["real"][0])
+            terms |= {name: weight * found[name]() for name, weight in self.of_classes.items() if weight}
         given = LossInputs(
             sim=batch.sim,
             real=batch.real,
@@ -224,26 +266,27 @@ class OneSided(Method):
         )
         return {**terms, **self.settings.weighted(given)}
 
-    def _of_classes(self, segmenter: OnlineSegmenter, batch: Batch, fake: Tensor) -> Losses:
+    def _of_classes(
+        self, segmenter: OnlineSegmenter, batch: Batch, masks: "_Masks", fake: Tensor
+    ) -> Mapping[str, Callable[[], Tensor]]:
         """How far each class is from its own colours, and from what it was."""
-        masks, fakes = _frames_of(batch.sim_inputs["segmentation"]), _frames(fake)
-        pictures = _beside(batch.sim, batch.real)
-        labels = batch.real_inputs.get("segmentation")
-        if labels is None:
-            labels = segmenter.label(pictures, _SURE)
-        else:
-            labels = (labels[:, 0] if labels.dim() == 4 else labels).repeat_interleave(_length(batch.sim), 0)
+        own, fakes = _frames_of(batch.sim_inputs["segmentation"]), _frames(fake)
+        return {
+            "class_moments": lambda: masks.trust * self._apart(batch, fakes, own, masks.real),
+            "consistency": lambda: segmenter.disagreement(fakes, own),
+        }
+
+    def _apart(self, batch: Batch, fakes: Tensor, own: Tensor, real: Tensor) -> Tensor:
+        """How far the colours of each class are from those in the picture beside, on average over classes."""
+        pictures, told = (_beside(_length(batch.sim), *each) for each in ((batch.real, 4), (real, 3)))
         count = max(1, len(self.settings.classes))
         (shares, mean, spread), (wanted_shares, wanted_mean, wanted_spread) = (
-            class_moments(each.float() / 2 + 0.5, of, count) for each, of in ((fakes, masks), (pictures, labels))
+            class_moments(each.float() / 2 + 0.5, of, count) for each, of in ((fakes, own), (pictures, told))
         )
         weights = torch.minimum(shares, wanted_shares)
         weights = (weights * (weights > _LEAST_SHARE)).sqrt()
         apart = (mean - wanted_mean).abs().sum(-1) + (spread - wanted_spread).abs().sum(-1)
-        return {
-            "class_moments": segmenter.trust * (weights * apart).sum() / weights.sum().clamp(min=1e-3),
-            "consistency": segmenter.disagreement(fakes, masks),
-        }
+        return (weights * apart).sum() / weights.sum().clamp(min=1e-3)
 
     def stateful(self) -> Mapping[str, Opponent]:
         """What is known of the critics' scores."""
@@ -253,6 +296,32 @@ class OneSided(Method):
         """The critics' pools, the draws of their augmentation, and those of seeds and of the segmenter."""
         segmenter = {"segmenter": self.segmenter} if self.segmenter else {}
         return {**self.stateful(), **segmenter, "seeds": self.seeds}
+
+
+class _Masks(NamedTuple):
+    """The classes of a batch, ``NOTHING`` where they are not known.
+
+    Attributes:
+        sim: (N, H, W), or of clips (N, T, H, W).
+        real: Likewise.
+        trust: What those of real pictures are worth, 0 to 1, a scalar.
+    """
+
+    sim: Tensor
+    real: Tensor
+    trust: Tensor
+
+    def known(self, side: str) -> Tensor:
+        """Those of one side, once the other side's are known as well."""
+        masks: Tensor = getattr(self, side)
+        return masks.where(self.trust > 0, NOTHING)
+
+    def alike(self, side: str, other: str) -> Tensor:
+        """How much the frames of one side show the class of the picture beside each, 0 to 1: (frames, H, W)."""
+        masks: Tensor = getattr(self, side)
+        frames = _frames_of(masks)
+        beside = _beside(len(frames) // len(masks), getattr(self, other), of_one=3)
+        return 1 - self.trust * ((frames != beside) | (frames == NOTHING))
 
 
 class _Way:
@@ -276,7 +345,7 @@ class _Way:
             seeds = (seeds[:, None] + length).ravel()
         if self.paints:
             painter: Any = self.generator.network
-            made, terms = painter.paint(_frames(images), painter.style_of(_beside(images, others)), seeds)
+            made, terms = painter.paint(_frames(images), painter.style_of(_beside(_length(images), others)), seeds)
             return self.generator.as_transferred(images, made.view_as(images)), terms
         more = {"seeds": seeds} if getattr(self.generator.network, "stochastic", False) else {}
         fake: Tensor = self.generator(images, inputs, **more)
@@ -299,9 +368,9 @@ def _length(images: Tensor) -> int:
     return images.shape[1] if images.dim() == 5 else 1
 
 
-def _beside(images: Tensor, pictures: Tensor) -> Tensor:
-    """For each frame of images, or of clips, the picture that was drawn with it, of clips the first: (N, 3, H, W)."""
-    return (pictures[:, 0] if pictures.dim() == 5 else pictures).repeat_interleave(_length(images), 0)
+def _beside(length: int, pictures: Tensor, of_one: int = 4) -> Tensor:
+    """For each frame of clips of a length the picture, or the mask, that was drawn with it, of clips the first."""
+    return (pictures[:, 0] if pictures.dim() > of_one else pictures).repeat_interleave(length, 0)
 
 
 def _unlikeness(fakes: Tensor, pictures: Tensor) -> Losses:

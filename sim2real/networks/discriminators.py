@@ -1,8 +1,8 @@
 """Critics of one domain: images (N, C, H, W) in the attribute ``value_range`` -> scores, high for what looks real."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -179,6 +179,64 @@ class PatchGAN70(nn.Sequential):
         self.add_module("score", conv(before, 1, 1))
         if sigmoid:
             self.add_module("sigmoid", nn.Sigmoid())
+
+
+class _Vectors(nn.Conv2d):
+    """A vector of each class, multiplied with features."""
+
+    keeps_own_init = True
+
+
+class Projection(nn.Module):
+    """A 70x70 PatchGAN that knows the class of each patch: (N, C, H, W) -> (N, 1, H/8 - 2, W/8 - 2).
+
+    The score of a patch is what it looks like plus how it looks for its class, the product of its features with a
+    vector of that class (Miyato and Koyama 2018, arXiv 1802.05637; for each place as in Richter et al. 2021, "Enhancing
+    Photorealism Enhancement", arXiv 2105.04619). So roads are compared with roads, and what a picture shows more of is
+    no clue. Patches without a class are judged by their looks alone.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: (H, W) of the images in training; others work too.
+        width: Channels after the first convolution; doubled by each of the next three.
+        norm: ``"instance"``, ``"batch"`` or ``"none"``.
+        padding: ``"zeros"`` or ``"reflect"``.
+        classes: How many vectors there are, one for each class of the masks.
+
+    Raises:
+        SettingsError: The images are too small for it.
+    """
+
+    value_range = (-1.0, 1.0)
+    inputs: ClassVar[tuple[str, ...]] = ("segmentation",)
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: tuple[int, int],
+        *,
+        width: int = 64,
+        norm: NormName = "instance",
+        padding: PaddingName = "zeros",
+        classes: int = 64,
+    ) -> None:
+        super().__init__()
+        check_counts(classes=classes)
+        self.classes = classes
+        self.patches = PatchGAN70(in_channels, image_size, width=width, norm=norm, padding=padding)
+        self.by_class = _Vectors(8 * width, classes, 1, bias=False)
+        nn.init.normal_(self.by_class.weight, 0.0, 0.01)
+
+    def forward(self, images: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Images in [-1, 1], and ``"segmentation"`` (N, H, W), negative where there is no class -> scores."""
+        *before, score = self.patches
+        maps = images
+        for layer in before:
+            maps = layer(maps)
+        masks = inputs["segmentation"][:, 8::8, 8::8][:, : maps.shape[2], : maps.shape[3]]  # in the middle of a field
+        told = self.by_class(maps).gather(1, masks.clamp(0, self.classes - 1)[:, None]) * (masks >= 0)[:, None]
+        scores: Tensor = score(maps) + functional.avg_pool2d(told, 2, stride=1)
+        return scores
 
 
 class Combined(nn.Module):

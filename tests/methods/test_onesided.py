@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sim2real.config import Critic
+from sim2real.datasets.labels import NOTHING
 from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs, adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks
@@ -118,7 +120,7 @@ def test_it_trains_in_bf16_as_in_fp32() -> None:
             log = method.step(Batch(images(seed) * 0.3, real)).losses
             assert all(loss.isfinite() for loss in log.values())
         found.append(torch.stack([log["moments"], log["spectrum"]]))
-    assert torch.allclose(*found, rtol=0.1)
+    assert torch.allclose(found[0], found[1], rtol=0.1)
 
 
 def test_equal_pictures_are_alike_and_colours_and_texture_are_told_apart() -> None:
@@ -189,8 +191,9 @@ def test_a_loss_that_needs_the_way_back_asks_for_it() -> None:
 LABELLED: dict[str, Any] = {"class_moments": 0.5, "consistency": 0.5}
 
 
-def test_with_masks_it_keeps_the_contract_of_methods() -> None:
-    check_method(OneSided, generator=Grid, discriminator=critic, **LABELLED)
+@pytest.mark.parametrize("by_class", [False, True])
+def test_with_masks_it_keeps_the_contract_of_methods(by_class: bool) -> None:
+    check_method(OneSided, generator=Grid, discriminator=CellsByClass if by_class else critic, **LABELLED)
 
 
 def halves(seed: int, left: float, right: float) -> Batch:
@@ -271,3 +274,155 @@ def test_without_masks_it_asks_for_none(option: str) -> None:
     assert make().inputs == ()
     options: dict[str, Any] = {option: 0.1}
     assert make(more={"classes": ("road",)}, **options).inputs == ("segmentation",)
+
+
+class Cells(nn.Module):
+    """A critic of cells of 4x4 pixels, which see nothing of each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), nn.LeakyReLU(0.2), nn.Conv2d(16, 1, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        scores: Tensor = self.layers(pictures)
+        return scores
+
+
+class CellsByClass(Cells):
+    """It knows the class of each cell."""
+
+    inputs = ("segmentation",)
+    classes = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_class = nn.Conv2d(16, self.classes, 1)
+
+    def forward(self, pictures: Tensor, inputs: Any) -> Tensor:  # type: ignore[override]
+        masks = inputs["segmentation"][:, None, 2::4, 2::4]
+        maps = self.layers[:2](pictures)
+        told = self.by_class(maps).gather(1, masks.clamp(min=0)) * (masks >= 0)
+        return torch.as_tensor(self.layers[2](maps) + told)
+
+
+def blocks(seed: int, sim: tuple[float, float], real: tuple[float, float], bright: tuple[float, float]) -> Batch:
+    """Blocks of two classes, of these brightnesses; ``bright``: how many of the blocks are of the second, by side."""
+    random = torch.Generator().manual_seed(seed)
+    masks = [
+        (torch.rand(4, 2, 2, generator=random) < share).long().repeat_interleave(16, 1).repeat_interleave(16, 2)
+        for share in bright
+    ]
+    pictures = [
+        torch.where(mask == 0, *levels)[:, None] + 0.05 * torch.randn(4, 3, 32, 32, generator=random)
+        for mask, levels in zip(masks, (sim, real), strict=True)
+    ]
+    sim_inputs, real_inputs = ({"segmentation": mask} for mask in masks)
+    return Batch(pictures[0], pictures[1], sim_inputs, real_inputs)
+
+
+class Tone(nn.Module):
+    """Changes each pixel by itself: it can tell classes apart by their brightness alone, and turn them round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.curve = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Tanh(), nn.Conv2d(16, 3, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        changed: Tensor = pictures + self.curve(3 * pictures)
+        return changed
+
+
+def make_game(more: dict[str, Any], **options: Any) -> OneSided:
+    """A critic as fast as its generator, and no other loss."""
+    rates = {"generator_lr": 2e-3, "discriminator_lr": 1e-2, "betas": (0.0, 0.9)}
+    return make(Tone, {**rates, **more}, moments=0.0, spectrum=0.0, unevenness=0.0, **options)
+
+
+def translated(method: OneSided, batch: Batch) -> tuple[float, float]:
+    """The brightness of both classes in what becomes of a batch."""
+    fake = method.generators["sim2real"](batch.sim).mean(1).detach()
+    return tuple(float(fake[batch.sim_inputs["segmentation"] == number].mean()) for number in (0, 1))  # type: ignore[return-value]
+
+
+def test_a_critic_that_knows_classes_keeps_them_where_another_flips_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The brighter class of the simulation is the darker one in reality: looks alone say nothing of that."""
+    monkeypatch.setattr(OneSided, "_teach", lambda *_: {})  # real pictures have masks of their own
+    found = {}
+    for kind in (Cells, CellsByClass):
+        monkeypatch.setattr(f"{__name__}.critic", kind)
+        method = make_game({"classes": ("one", "other")})
+        for seed in range(200):
+            method.step(blocks(seed, (0.2, -0.2), (-0.5, 0.5), (0.5, 0.5)))
+        found[kind] = translated(method, blocks(200, (0.2, -0.2), (-0.5, 0.5), (0.5, 0.5)))
+    assert found[Cells][0] > found[Cells][1] + 0.2
+    assert found[CellsByClass][0] < found[CellsByClass][1] - 0.2
+
+
+def test_a_masked_critic_does_not_paint_what_reality_has_more_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reality has three times as much sky: without masks, roads turn bright."""
+    monkeypatch.setattr(f"{__name__}.critic", Cells)
+    monkeypatch.setattr(OneSided, "_teach", lambda *_: {})
+    dark = {}
+    for masked in (False, True):
+        method = make_game({"classes": ("road", "sky")}, masked=masked)
+        sides: Any = ((-0.2, 0.2), (-0.5, 0.5), (0.2, 0.8))
+        for seed in range(200):
+            method.step(blocks(seed, *sides))
+        dark[masked] = translated(method, blocks(200, *sides))[0]
+    assert dark[True] < dark[False] - 0.15
+    assert dark[True] < -0.2
+
+
+def test_pseudo_labels_take_the_place_of_masks_that_real_pictures_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.critic", CellsByClass)
+    method = make(more={"classes": ("one", "other")}, masked=True)
+    assert method.inputs == ("segmentation",)
+    assert method.sides["D_real"] == ("sim",)
+    with_masks = blocks(0, (-0.4, 0.4), (-0.4, 0.4), (0.5, 0.5))
+    batch = Batch(with_masks.sim, with_masks.real, with_masks.sim_inputs)
+    masks = method._masks(batch)
+    assert masks
+    assert set(masks.known("sim").unique().tolist()) == {NOTHING}  # neither side's, while the segmenter knows nothing
+    assert set(masks.known("real").unique().tolist()) == {NOTHING}
+    assert masks.alike("sim", "real").min() == 1
+    assert method.segmenter
+    for seed in range(200):
+        method.optimization.zero_grad()
+        method._teach(method.segmenter, [blocks(seed, (-0.4, 0.4), (-0.4, 0.4), (0.5, 0.5))])
+    method.segmenter.steps.fill_(1000)
+    masks = method._masks(batch)
+    assert masks
+    for side in ("sim", "real"):
+        true = getattr(with_masks, f"{side}_inputs")["segmentation"]
+        known = masks.known(side) != NOTHING
+        assert known.float().mean() > 0.3
+        assert (masks.known(side) == true)[known].float().mean() > 0.95
+    alike = masks.alike("sim", "real") == 1
+    assert torch.equal(alike, (masks.sim == masks.real) & (masks.sim != NOTHING))
+
+
+def test_masks_are_kept_on_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="pool = 0"):
+        make(more={"pool": 50}, masked=True)
+    with pytest.raises(SettingsError, match=r"masked: .*would move images off the masks; accepted with it: color"):
+        make(more={"critic": Critic(augment=("color", "cutout"))}, masked=True)
+    monkeypatch.setattr(f"{__name__}.critic", CellsByClass)
+    with pytest.raises(SettingsError, match="classes = 5: there are 6 classes to tell apart; say classes = 6"):
+        make(more={"classes": tuple("abcdef")})
+
+
+@pytest.mark.parametrize(("sims", "reals"), [(3, 3), (3, 0), (0, 3)])
+def test_frames_of_clips_are_held_against_the_mask_beside_them(
+    sims: int, reals: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def side(frames: int) -> tuple[Tensor, dict[str, Tensor]]:
+        pictures, masks = images(1, 2 * max(1, frames)), torch.zeros(2 * max(1, frames), 32, 32, dtype=torch.int64)
+        if not frames:
+            return pictures, {"segmentation": masks}
+        return pictures.unflatten(0, (2, frames)), {"segmentation": masks.unflatten(0, (2, frames))}
+
+    monkeypatch.setattr(f"{__name__}.critic", CellsByClass)
+    method = make(more={"classes": ("one", "other")}, masked=True, back=True)
+    (sim, sim_masks), (real, real_masks) = side(sims), side(reals)
+    for masks in (real_masks, {}):
+        assert all(loss.isfinite() for loss in method.step(Batch(sim, real, sim_masks, masks)).losses.values())

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sim2real.errors import SettingsError
+from sim2real.losses import adversarial
 from sim2real.networks import describe
 from sim2real.networks.blocks import PaddingName
-from sim2real.networks.discriminators import Combined, Global, Patch, PatchGAN70, PatchName
+from sim2real.networks.discriminators import Combined, Global, Patch, PatchGAN70, PatchName, Projection
 
 
 def receptive_field(network: nn.Module, size: int) -> tuple[int, int]:
@@ -158,3 +160,50 @@ def test_sizes_and_options_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         build(3, size, **options)
+
+
+def projection(**options: Any) -> Projection:
+    torch.manual_seed(0)
+    return Projection(3, (64, 96), width=4, norm="none", **options)
+
+
+def test_projection_is_patchgan70_where_there_are_no_classes() -> None:
+    network, images = projection(), torch.rand(2, 3, 64, 96) * 2 - 1
+    nowhere = torch.full((2, 64, 96), -1)
+    assert torch.equal(network(images, {"segmentation": nowhere}), network.patches(images))
+    assert not torch.allclose(network(images, {"segmentation": nowhere + 1}), network.patches(images))
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (64, 96), (67, 101), (71, 24)])
+def test_projection_scores_each_patch_by_the_class_in_its_middle(height: int, width: int) -> None:
+    network, images = projection(classes=3), torch.rand(1, 3, height, width) * 2 - 1
+    masks = torch.zeros(1, height, width, dtype=torch.int64)
+    plain = network(images, {"segmentation": masks})
+    assert plain.shape == network.patches(images).shape
+    for row, column in itertools.product(range(plain.shape[2]), range(plain.shape[3])):
+        changed = masks.clone()
+        changed[:, 8 * row + 4 : 8 * row + 20, 8 * column + 4 : 8 * column + 20] = 2
+        found = (network(images, {"segmentation": changed}) != plain)[0, 0].nonzero().tolist()
+        assert [row, column] in found
+        assert all(abs(down - row) <= 1 and abs(across - column) <= 1 for down, across in found)
+
+
+def test_projection_tells_classes_that_have_changed_their_looks() -> None:
+    """Dark roads under bright skies, and bright roads under dark skies: the same patches, of other classes."""
+    losses = {}
+    for kind in ("patchgan70", "projection"):
+        torch.manual_seed(0)
+        options: dict[str, Any] = {"width": 8, "norm": "none"}
+        network = (Projection if kind == "projection" else PatchGAN70)(3, (64, 64), **options)
+        optimiser, game = torch.optim.Adam(network.parameters(), 2e-3), adversarial("lsgan")
+        for _ in range(60):
+            masks = torch.randint(2, (8, 1, 1)).expand(8, 64, 64)
+            real = (masks * 2.0 - 1)[:, None] * 0.5 + 0.05 * torch.randn(8, 3, 64, 64)
+            given = [{"segmentation": masks}] if kind == "projection" else []
+            loss = game.discriminator(network(real, *given), network(-real, *given))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        losses[kind] = float(loss.detach())
+    assert losses["patchgan70"] > 0.4  # 0.5: it can but guess
+    assert losses["projection"] < 0.1
