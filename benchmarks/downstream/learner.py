@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.downstream.tasks import IGNORED, Image, Labelled, Labels, Task
-from sim2real.devices import resolve_precision
 
 _BATCH = 64
 _RATE = 2e-3
@@ -83,7 +82,7 @@ def build(task: Task, size: tuple[int, int]) -> nn.Module:
 
 
 def learn(task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool, device: str) -> nn.Module:
-    """Train the network of a task by cross-entropy with AdamW, its rate rising and falling once.
+    """Train the network of a task by cross-entropy with AdamW, in float32, its rate rising and falling once.
 
     Args:
         task: Decides the network.
@@ -104,9 +103,8 @@ def learn(task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool,
     for _ in range(steps):
         chosen = torch.randint(len(images), (batch_size,)).to(device)
         batch = images[chosen].float() / 255
-        with _autocast(device):
-            scores = network(normalised(augment(batch) if augmented else batch))
-        loss = functional.cross_entropy(scores.float(), labels[chosen], ignore_index=IGNORED)
+        scores = network(normalised(augment(batch) if augmented else batch))
+        loss = functional.cross_entropy(scores, labels[chosen], ignore_index=IGNORED)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -151,18 +149,12 @@ def augment(images: Tensor) -> Tensor:
     return torch.where(draw(0, 1) < _AUGMENTED, changed, images).clamp(0, 1)
 
 
-def _autocast(device: str) -> torch.autocast:
-    bf16 = resolve_precision("auto", device) == "bf16"
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
-
-
 @torch.inference_mode()
 def predict(network: nn.Module, images: Image, device: str) -> NDArray[np.float32]:
     """Scores of every class, (N, classes, ...)."""
     network.eval()
     tensor = as_tensor(images)
-    with _autocast(device):
-        parts = [network(normalised(part.to(device).float() / 255)).float().cpu() for part in tensor.split(256)]
+    parts = [network(normalised(part.to(device).float() / 255)).cpu() for part in tensor.split(256)]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 

@@ -74,6 +74,9 @@ LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "grid-moments": ("grid", ("method.options.class_moments=0.5",)),
     "grid-consistency": ("grid", ("method.options.consistency=0.5",)),
     "grid-labelled": ("grid", ("method.options.class_moments=0.5", "method.options.consistency=0.5")),
+    "grid-projection": ("grid", ("discriminator.name=projection",)),
+    "grid-masked": ("grid", ("method.options.masked=true",)),
+    "grid-new-edges": ("grid", ("losses.new-edges=1",)),
 }
 """Rows that see the simulation's masks, of tasks whose labels are masks -> their recipe, and settings over it."""
 
@@ -145,13 +148,15 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
     images, how long, and on a small budget the widths and the batch. Nothing is mirrored, signs and digits would be
     other ones, but for grids, which have no shapes.
     """
+    precision = "precision=fp32"  # whatever is fastest where it is run
     if row.recipe in {*COLOURS, "class-distribution"}:
-        return [f"data.size={list(size)}", *row.sets]
+        return [f"data.size={list(size)}", precision, *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
     if row.recipe == GRID:  # its networks are small by themselves, and so see more images in equal time
         return [
             f"data.size={list(size)}",
+            precision,
             f"data.load_size={list(size)}",
             *([f"data.batch_size={batch_of(5 * budget.batch // 2, size)}"] if budget.batch else []),
             f"train.steps={budget.steps}",
@@ -168,6 +173,7 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
     every, count = budget.evaluate
     return [
         f"data.size={list(size)}",
+        precision,
         *load_size,
         "data.augment=[]",
         *([f"data.batch_size={batch_of(budget.batch, size)}"] if budget.batch else []),
