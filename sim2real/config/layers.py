@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sim2real.config.sections import COMPONENTS, Config, Critic
+from sim2real.config.sections import COMPONENTS, Config, Critic, Data
 from sim2real.config.words import explain, flat
 from sim2real.errors import SettingsError, UnknownNameError
 from sim2real.inside import read_regular
@@ -72,6 +72,7 @@ def resolve(
     _require_read(config, told)
     _require_equal_parts(config)
     _require_augmentation(config.critic)
+    _require_windows(config.data)
     return config
 
 
@@ -274,6 +275,16 @@ def _require_equal_parts(config: Config) -> None:
         divisors = ", ".join(str(number) for number in range(1, images + 1) if images % number == 0)
         message = f"train.accumulate = {parts}: data.batch_size = {images} cannot be cut into so many equal parts; "
         raise SettingsError(f"{message}accepted: {divisors}")
+
+
+def _require_windows(data: Data) -> None:
+    """Make sure that there are windows to match, and not whole frames alone."""
+    width, height = data.load_size or data.size
+    if data.matched and data.fit == "resize" and width <= data.size[0] and height <= data.size[1]:
+        raise SettingsError(
+            "data.matched = true: data.fit = 'resize' shows whole frames, of which no place can be chosen; set "
+            "data.fit = 'crop', or a data.load_size larger than data.size"
+        )
 
 
 def _require_augmentation(critic: Critic) -> None:

@@ -89,6 +89,10 @@ class Data(Section):
         fit: ``"crop"``: a random window of the frame, its aspect kept; ``"resize"``: the whole frame squeezed.
         batch_size: Images of each domain in a step, over all processes of a training together.
         augment: Names of augmentations, keys of ``sim2real.augment.AUGMENTATIONS``.
+        matched: Cut the windows of a simulated and of a real frame at the same place of both, within a tenth of their
+            sides, so that a critic learns no layout; where all frames of both sides have masks, take of 50 places the
+            first where more than half of the pixels agree in class, or else the best. Both windows are mirrored, or
+            neither, so that what agrees stays in the same place.
         workers: Processes that decode; 0 decodes in the training process.
         cache: Keep the images decoded, scaled and uncompressed, in the run folder until the training ends: for small
             datasets of large frames, where decoding is what a step waits for.
@@ -110,6 +114,7 @@ class Data(Section):
     fit: Literal["crop", "resize"] = "crop"
     batch_size: PositiveInt = 1
     augment: _Words = ["hflip"]
+    matched: bool = False
     workers: NonNegativeInt = 2
     cache: bool = False
     validation: NonNegativeFloat = 0.05

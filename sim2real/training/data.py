@@ -5,7 +5,7 @@ import io
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,8 +31,10 @@ from sim2real.imageio import read_scaled
 from sim2real.methods.base import Batch
 from sim2real.orphans import end_with_parent
 from sim2real.training.domains import Domain, stamp_of
+from sim2real.training.matching import Corner, matched_corners
 from sim2real.training.wants import Wants, followers
 
+_BOTH = 2  # the seeds of what is drawn for both sides together, beside 0 and 1
 _AHEAD = 4  # batches that each worker makes ahead of time
 _LEFT_FREE = 2**31  # bytes of the disk that a cache leaves to checkpoints and to others
 
@@ -59,6 +61,25 @@ class RawBatch(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class _Frames(NamedTuple):
+    """An image or the frames of a clip, each (H, W, 3) of one size, and kind of label -> that of each frame."""
+
+    images: list[NDArray[np.uint8]]
+    labels: dict[str, list[Values]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(W, H)."""
+        height, width = self.images[0].shape[:2]
+        return width, height
+
+    def window(self, corner: Corner, size: tuple[int, int]) -> "_Frames":
+        """A window (W, H) of all of them."""
+        rows, columns = slice(corner.top, corner.top + size[1]), slice(corner.left, corner.left + size[0])
+        labels = {kind: [values[..., rows, columns] for values in each] for kind, each in self.labels.items()}
+        return _Frames([image[rows, columns] for image in self.images], labels)
+
+
 class UnpairedImages(Dataset[RawBatch | DatasetError]):
     """The batches of a training by step number; item ``step`` depends on the seed and the step alone.
 
@@ -66,6 +87,9 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     two sides and every image of either is reached. A file that cannot be read is replaced by the next one in the
     order, and named in the batch. Where none of a side can be read, the item is the error: raised in a worker process
     it would reach the user as a traceback.
+
+    Where windows are matched, one seed draws both of a pair, and mirrors both or neither: what a critic could tell the
+    sides apart by is then how things look, not where they are.
 
     Labels that are asked for go through the same scale, window and mirror as their images; so do all frames of a clip.
 
@@ -105,6 +129,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         self.sides = (_as_domain("sim", sim), _as_domain("real", real))
         wants = wants or Wants()
         self.asked = (wants.sim, wants.real)
+        self.matched = wants.matched
         self.clips = [
             followers(domain.train, asked.clip_length) if asked.clip_length > 1 else None
             for domain, asked in zip(self.sides, self.asked, strict=True)
@@ -125,7 +150,8 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         begin = step * self.batch_size + self.rank * part
         remarks = _Remarks()
         try:
-            (sim, sims), (real, reals) = (self._part(side, range(begin, begin + part), remarks) for side in (0, 1))
+            shown = self._shown(range(begin, begin + part), remarks)
+            (sim, sims), (real, reals) = (self._stacked(side, part, windows) for side, windows in enumerate(shown))
         except DatasetError as error:
             return error
         return RawBatch(sim, real, sims, reals, tuple(remarks.skipped), tuple(remarks.changed), tuple(remarks.notes))
@@ -139,14 +165,19 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         round_, place = divmod(position, count)
         return self.starts[side][int(_order(self.seed, side, round_, count)[place])]
 
-    def _part(self, side: int, positions: range, remarks: "_Remarks") -> tuple[Tensor, dict[str, Tensor]]:
-        """What a side has at some positions of its order: images, and labels by kind."""
+    def _shown(self, positions: range, remarks: "_Remarks") -> "Iterable[Iterable[_Frames]]":
+        """What each side shows at some positions of its order."""
+        if self.matched:
+            return zip(*[self._pair(position, remarks) for position in positions], strict=True)
+        return ((self._window(side, position, remarks) for position in positions) for side in (0, 1))
+
+    def _stacked(self, side: int, count: int, windows: "Iterable[_Frames]") -> tuple[Tensor, dict[str, Tensor]]:
+        """What a side shows in a batch, by so many places: images, and labels by kind."""
         width, height = self.augment.size
         length = self.asked[side].clip_length
-        images = torch.empty(len(positions), length, 3, height, width, dtype=torch.uint8)
+        images = torch.empty(count, length, 3, height, width, dtype=torch.uint8)
         rows: list[dict[str, list[Values]]] = []
-        for position, frames in zip(positions, images.numpy(), strict=True):
-            shown, labels = self._clip(side, position, remarks)
+        for (shown, labels), frames in zip(windows, images.numpy(), strict=True):
             for image, planes in zip(shown, frames, strict=True):
                 cv2.split(image, list(planes))
             rows.append(labels)
@@ -157,10 +188,36 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             return images[:, 0], {kind: values[:, 0] for kind, values in inputs.items()}
         return images, inputs
 
-    def _clip(
-        self, side: int, position: int, remarks: "_Remarks"
-    ) -> tuple[list[NDArray[np.uint8]], dict[str, list[Values]]]:
-        """The window of an image and of its labels at a position, or those of the frames of a clip."""
+    def _window(self, side: int, position: int, remarks: "_Remarks") -> "_Frames":
+        """What is shown of a side at a position, drawn for it alone."""
+        return self._cut(self._read(side, position, remarks), seed=self._seed(side, position))
+
+    def _pair(self, position: int, remarks: "_Remarks") -> "list[_Frames]":
+        """What is shown of both sides at a position: matching windows, mirrored alike."""
+        sim, real = (self._read(side, position, remarks) for side in (0, 1))
+        seed, masks = self._seed(_BOTH, position), [each.labels.get("segmentation") for each in (sim, real)]
+        corners = matched_corners(
+            (sim.size, real.size),
+            self.augment.size,
+            np.random.default_rng(seed),
+            (masks[0][0], masks[1][0]) if masks[0] and masks[1] else None,
+        )
+        windows = (each.window(corner, self.augment.size) for each, corner in zip((sim, real), corners, strict=True))
+        return [self._cut(each, seed=seed) for each in windows]
+
+    def _seed(self, side: int, position: int) -> int:
+        return int(np.random.SeedSequence([self.seed, side, position]).generate_state(1)[0])
+
+    def _cut(self, frames: "_Frames", *, seed: int) -> "_Frames":
+        """A window of frames of one size and of their labels, and what else the seed decides."""
+        images, labels = frames
+        if labels:
+            places = self.augment.places(*frames.size, seed=seed)
+            labels = {kind: [cut_input(values, kind, *places) for values in each] for kind, each in labels.items()}
+        return _Frames([self.augment.cut(image, seed=seed) for image in images], labels)
+
+    def _read(self, side: int, position: int, remarks: "_Remarks") -> "_Frames":
+        """The scaled image at a position and its labels, or those of the frames of a clip."""
         count = len(self.starts[side])
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
             first = self._number(side, attempt)
@@ -176,12 +233,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             except (ImageError, DatasetError) as error:
                 remarks.skipped.append(str(error))
                 continue
-            seed = int(np.random.SeedSequence([self.seed, side, position]).generate_state(1)[0])
-            if labels:
-                height, width = scaled[0].shape[:2]
-                places = self.augment.places(width, height, seed=seed)
-                labels = {kind: [cut_input(values, kind, *places) for values in each] for kind, each in labels.items()}
-            return [self.augment.cut(image, seed=seed) for image in scaled], labels
+            return _Frames(scaled, labels)
         message = f"none of {count} {('sim', 'real')[side]} images can be read; the last: {remarks.skipped[-1]}"
         raise DatasetError(message)
 

@@ -135,10 +135,11 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: A
     names = [frame.image for frame in frames]
     if len(sources) > 1:
         names = [f"{number}/{frame.image}" for number, part in enumerate(parts) for frame in part]
+    kinds = [*asked.kinds, *(["segmentation"] if config.data.matched and "segmentation" not in asked.kinds else [])]
     digest = sha256()
     for number, (size, _) in zip(order, stamps, strict=True):
         digest.update(f"{names[number]}\0{size}\n".encode())
-        for kind in asked.kinds:
+        for kind in filter(frames[number].labels.__contains__, kinds):
             label = _label_path(frames[number], kind)
             digest.update(f"{kind}\0{frames[number].labels[kind]}\0{stamp_of(label)[0]}\n".encode())
     origins = [

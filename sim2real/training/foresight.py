@@ -6,7 +6,7 @@ less than what a step takes, which needs room to compute, too: what is refused c
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -63,9 +63,10 @@ def foreseen_wants(config: Config) -> Wants:
     config = config.model_copy(update={"compile": False})
     try:
         with torch.device("meta"):
-            return wants_of(build_method(config, "cpu", "fp32"))
+            wants = wants_of(build_method(config, "cpu", "fp32"))
     except (RuntimeError, TypeError, ValueError):  # a network that looks at values when it is built
-        return wants_of(build_method(config, "cpu", "fp32"))
+        wants = wants_of(build_method(config, "cpu", "fp32"))
+    return replace(wants, matched=config.data.matched)
 
 
 def require_memory(

@@ -39,18 +39,32 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What is asked of the images of both sides."""
+    """What is asked of the images of both sides.
+
+    Attributes:
+        sim: Of the simulated ones.
+        real: Of the real ones.
+        matched: Whether the windows of both are matched, see :mod:`sim2real.training.matching`.
+    """
 
     sim: Asked = Asked()
     real: Asked = Asked()
+    matched: bool = False
 
     def of(self, side: Side) -> Asked:
         """What is asked of one side."""
         return self.sim if side == "sim" else self.real
 
     def met_by(self, sim: Sequence[Frame], real: Sequence[Frame]) -> "Wants":
-        """The same, with what is welcome and there among what is asked for."""
-        return Wants(self.sim.met_by(sim), self.real.met_by(real))
+        """The same, with what is welcome and there among what is asked for: masks, too, that both sides match by."""
+        masked = self.matched and all("segmentation" in frame.labels for frame in (*sim, *real))
+        masks = {"segmentation": "data.matched"} if masked else {}
+        of_sim, of_real = self.sim.met_by(sim), self.real.met_by(real)
+        return Wants(
+            replace(of_sim, kinds={**masks, **of_sim.kinds}),
+            replace(of_real, kinds={**masks, **of_real.kinds}),
+            self.matched,
+        )
 
 
 def wants_of(method: Method) -> Wants:
