@@ -40,6 +40,7 @@ def register_losses(register: Register) -> None:  # noqa: D103
         "identity", "sim2real.losses:Identity", summary="L1 between an image and what its own domain's generator makes"
     )
     register("new-edges", "sim2real.losses:NewEdges", summary="edges of translated frames that the frames do not have")
+    register("flow", "sim2real.losses:FlowConsistency", summary="flicker along the simulation's optical flow")
 
 
 @hookimpl

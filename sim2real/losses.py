@@ -257,6 +257,58 @@ class NewEdges:
         return (after - allowed - self.slack).relu().mean()
 
 
+class FlowConsistency:
+    """How much what is done to a frame differs from what is done to the next one, along the simulator's optical flow.
+
+    The mean over visible pixels of ``|[G(a) - W G(b)] - [a - W b]|`` for each frame a and the next one b, where W looks
+    up each pixel of a at the place at which b shows it. Pictures need not stay the same along the flow, but change as
+    the source does, whose highlights may move (Gao et al. 2018, ReCoNet, who allow that for brightness). A pixel is
+    visible where its flow is known and ends in the frame, and where the source itself is alike at both ends, which
+    finds hidden ones (after Lai et al. 2018).
+
+    Args:
+        tolerance: How unlike the source may be at both ends of the flow, as the mean of its channels, of a range of 2
+            from black to white.
+        clip_length: How many consecutive frames are seen at once, where others ask for more than two.
+
+    Raises:
+        SettingsError: An option does not fit.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("fake_real",)
+    inputs: ClassVar[tuple[str, ...]] = ("flow",)
+
+    def __init__(self, *, tolerance: float = 0.1, clip_length: int = 2) -> None:
+        if not isinstance(tolerance, int | float) or tolerance <= 0:
+            raise SettingsError(f"losses.flow.options.tolerance = {tolerance!r} must be a number above 0")
+        if not isinstance(clip_length, int) or clip_length < 2:
+            raise SettingsError(
+                f"losses.flow.options.clip_length = {clip_length!r} must be a whole number of 2 or more"
+            )
+        self.tolerance = tolerance
+        self.clip_length = clip_length
+
+    def __call__(self, images: LossInputs) -> Tensor:
+        """A scalar, at least 0; 0 where no pixel is visible."""
+        flow = images.sim_inputs["flow"][:, :-1].flatten(0, 1).float()
+        source = images.sim.float()
+        both = torch.cat([source, images.fake_real.float() - source], dim=2)
+        there, is_inside = _along(both[:, 1:].flatten(0, 1), flow)
+        unlike, flicker = ((both[:, :-1].flatten(0, 1) - there).abs().unflatten(1, (2, -1)).mean(2)).unbind(1)
+        visible = (flow[:, 2] > 0) & is_inside & (unlike <= self.tolerance)
+        return (flicker * visible).sum() / visible.sum().clamp(min=1)
+
+
+def _along(images: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) where flow (N, 2 or more, H, W) in pixels ends, and whether that is inside, (N, H, W)."""
+    height, width = images.shape[2:]
+    x = torch.arange(width, device=flow.device) + flow[:, 0]
+    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1]
+    places = torch.stack([(x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1], dim=-1)
+    there = functional.grid_sample(images, places, mode="bilinear", padding_mode="border", align_corners=False)
+    return there, (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
 def _gradients(images: Tensor) -> Tensor:
     """How fast brightness changes in blurred images (N, 3, H, W), or in clips: (N, 1, H, W)."""
     grey = (images.flatten(0, -4).float() * _LUMA.to(images.device)).sum(1, keepdim=True)

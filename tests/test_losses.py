@@ -1,12 +1,22 @@
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sim2real.errors import PluginError, SettingsError
-from sim2real.losses import Cycle, Identity, LossInputs, NewEdges, adversarial, lecam_penalty, r1_penalty
+from sim2real.losses import (
+    Cycle,
+    FlowConsistency,
+    Identity,
+    LossInputs,
+    NewEdges,
+    adversarial,
+    lecam_penalty,
+    r1_penalty,
+)
 
 SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
 
@@ -210,3 +220,126 @@ def test_new_edges_of_clips_and_of_tiny_images() -> None:
         assert NewEdges()(LossInputs(sim=tiny, fake_real=tiny)) == 0
     with pytest.raises(SettingsError, match="slack"):
         NewEdges(slack=-1)
+
+
+# ------------------------------------------------------------------------------------------------------ along the flow
+
+
+def texture(seed: int = 0) -> Tensor:
+    """Soft spots, (1, 3, 24, 40) in [-1, 1]."""
+    values = torch.rand(1, 3, 6, 10, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.8
+    return nn.functional.interpolate(values, size=(24, 40), mode="bilinear")
+
+
+def film(right: int = 0, down: int = 0, frames: int = 2) -> tuple[Tensor, Tensor]:
+    """A scene that moves by so many pixels a frame, (1, T, 3, 24, 40), and its flow, unknown of the last frame."""
+    images = [texture().roll((down * number, right * number), (2, 3)) for number in range(frames)]
+    flow = torch.tensor([right, down, 1.0]).view(1, 1, 3, 1, 1).repeat(1, frames, 1, 24, 40)
+    flow[:, -1] = 0
+    return torch.stack(images, 1), flow
+
+
+def flow_of(sim: Tensor, flow: Tensor, fake: Tensor, **options: float) -> float:
+    loss = FlowConsistency(**options)  # type: ignore[arg-type]  # of both types
+    return float(loss(LossInputs(sim=sim, fake_real=fake, sim_inputs={"flow": flow})))
+
+
+@pytest.mark.parametrize("look", [torch.tanh, lambda clip: clip * -0.4 + 0.2, torch.square])
+@pytest.mark.parametrize("frames", [2, 3])
+def test_one_look_for_all_frames_is_consistent_where_nothing_moves(
+    look: Callable[[Tensor], Tensor], frames: int
+) -> None:
+    sim, flow = film(frames=frames)
+    assert flow_of(sim, flow, look(sim), clip_length=frames) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (-2, 1), (0, -4)])
+def test_along_whole_pixels_one_look_is_consistent_and_a_step_of_light_counts_as_it_is(right: int, down: int) -> None:
+    sim, flow = film(right, down)
+    for look in (lambda clip: clip + 0.25, torch.tanh, lambda clip: clip * 0.5 - 0.1):
+        assert flow_of(sim, flow, look(sim)) == pytest.approx(0, abs=1e-4)
+    step = torch.tensor([0.1, -0.2]).view(1, 2, 1, 1, 1)
+    assert flow_of(sim, flow, sim + step) == pytest.approx(0.3, abs=1e-4)
+    other_way = flow * torch.tensor([-1, -1, 1]).view(3, 1, 1)
+    assert flow_of(sim, other_way, torch.tanh(3 * sim), tolerance=2.0) > 0.05, "it is the flow that says what belongs"
+
+
+def test_light_that_moves_in_the_source_may_stay() -> None:
+    """Both frames get the same change, whatever the source does by itself."""
+    sim, flow = film(2)
+    sim = sim + torch.tensor([0.0, 0.08]).view(1, 2, 1, 1, 1)
+    assert flow_of(sim, flow, sim - 0.3) == pytest.approx(0, abs=1e-4)
+
+
+def test_the_loss_grows_with_the_flicker() -> None:
+    sim, flow = film(2, 1)
+    flicker = torch.randn(1, 2, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    losses = [flow_of(sim, flow, sim + strength * flicker) for strength in (0, 0.1, 0.2, 0.4)]
+    assert losses == sorted(losses)
+    assert losses[-1] == pytest.approx(4 * losses[1], rel=1e-3)
+
+
+def test_only_what_is_seen_in_both_frames_counts() -> None:
+    sim, flow = film(5)
+    spoilt = sim.clone()
+    spoilt[:, 0, :, :, 35:] += 0.5  # leaves the frame
+    spoilt[:, 1, :, :, :5] += 0.5  # comes into it
+    assert flow_of(sim, flow, spoilt) == pytest.approx(0, abs=1e-4)
+    hidden = sim.clone()
+    hidden[:, 1, :, 8:16, 20:30] = 0.95  # something else stands there in the next frame
+    assert flow_of(hidden, flow, sim) < 0.25 * flow_of(hidden, flow, sim, tolerance=2.0)
+    unknown = flow.clone()
+    unknown[:, :, 2] = 0
+    assert flow_of(sim, unknown, sim + torch.rand_like(sim)) == 0, "and no number is divided by none"
+    half = flow.clone()
+    half[:, 0, :, :, :20] = 0
+    flickers = sim.clone()
+    flickers[:, 0, :, :, :20] += 0.5
+    assert flow_of(sim, half, flickers) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"tolerance": 0}, {"tolerance": "wide"}, {"clip_length": 1}, {"clip_length": 2.5}])
+def test_what_does_not_fit_the_flow_loss_is_told(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(SettingsError, match=rf"^losses\.flow\.options\.{name} = .* must be a (whole )?number"):
+        FlowConsistency(**options)
+
+
+class Styled(nn.Module):
+    """Adds light that it draws for each frame anew: as much as it has learnt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.light, self.spread = nn.Parameter(torch.zeros(3, 1, 1)), nn.Parameter(torch.full((3, 1, 1), 0.3))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        style = torch.randn(*clips.shape[:2], 3, 1, 1, generator=self.random)
+        return clips + self.light + self.spread * style
+
+    random: torch.Generator
+
+
+def trained(weight: float) -> Styled:
+    """After a training towards real images, brighter by 0.3 and of light that varies by 0.3."""
+    generator, (sim, flow) = Styled(), film(2, 1)
+    generator.random = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(generator.parameters(), lr=0.02)
+    sim, flow = sim.expand(8, -1, -1, -1, -1), flow.expand(8, -1, -1, -1, -1)
+    for _ in range(150):
+        optimiser.zero_grad()
+        fake = generator(sim)
+        light = (fake - sim).mean((3, 4)).flatten(0, 1)
+        looks_real = (light.mean() - 0.3).square() + (light.std(0) - 0.3).square().mean()
+        flicker = FlowConsistency()(LossInputs(sim=sim, fake_real=fake, sim_inputs={"flow": flow}))
+        (looks_real + weight * flicker).backward()
+        optimiser.step()
+    return generator
+
+
+def test_a_generator_that_flickers_learns_to_hold_still() -> None:
+    """Styles that it draws for each frame are gone with the loss; what it has learnt of real light is not."""
+    free, held = trained(0), trained(5)
+    spreads = [float(generator.spread.detach().abs().mean()) for generator in (free, held)]
+    assert spreads[0] > 0.2
+    assert spreads[1] < 0.1 * spreads[0], spreads
+    assert float(held.light.detach().mean()) == pytest.approx(0.3, abs=0.05)

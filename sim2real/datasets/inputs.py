@@ -15,6 +15,9 @@ backward_scene_flow
 
 An image that is scaled, cut and mirrored takes its labels with it: ids and distances by the nearest pixel, vectors and
 disparities longer or shorter, and turned, too.
+
+Where a training sees clips, the last frame of a sequence needs no flow, and the first none backward, which would lead
+out of it: it is given one that is known nowhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,7 +70,9 @@ KINDS: Final[Mapping[str, Form]] = {
 }
 NAMED: Final = frozenset({"segmentation", "boxes"})
 """The kinds that a vocabulary gives their numbers."""
-VECTORS: Final = frozenset({"flow", "backward_flow", "scene_flow", "backward_scene_flow"})
+LEADS_TO: Final[Mapping[str, int]] = {"flow": 1, "scene_flow": 1, "backward_flow": -1, "backward_scene_flow": -1}
+"""Kinds of motion -> how many frames ahead in its sequence what a frame's leads to; at the end of one there is none."""
+VECTORS: Final = frozenset(LEADS_TO)
 """The kinds whose first two channels point across and down the image."""
 
 
@@ -135,6 +140,11 @@ def as_input(label: Label, vocabulary: Vocabulary, size: Size) -> Values:
             return _with_mask(uv, valid & np.isfinite(uv).all(axis=-1))
         case SceneFlow(xyz):
             return _with_mask(xyz, np.asarray(np.isfinite(xyz).all(axis=-1)))
+
+
+def unknown_motion(kind: str, size: Size) -> Values:
+    """The array of a kind of motion that is known nowhere on an image (W, H)."""
+    return np.zeros((KINDS[kind].channels or 0, size[1], size[0]), KINDS[kind].dtype)
 
 
 def _with_mask(vectors: NDArray[np.float32], known: NDArray[np.bool_]) -> Values:

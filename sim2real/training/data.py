@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sim2real.augment import Augment
 from sim2real.datasets.base import Frame, Side
-from sim2real.datasets.inputs import Values, cut_input, scaled_input
+from sim2real.datasets.inputs import LEADS_TO, Values, cut_input, scaled_input, unknown_motion
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import kind_of
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
@@ -226,7 +226,10 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             try:
                 scaled = [self._scaled(side, number, remarks) for number in numbers]
                 labels = {
-                    kind: [self._label(side, number, kind, remarks) for number in numbers]
+                    kind: [
+                        self._label(side, number, kind, image, remarks)
+                        for number, image in zip(numbers, scaled, strict=True)
+                    ]
                     for kind in self.asked[side].kinds
                 }
                 _require_one_size(self.sides[side].train[first].path, scaled)
@@ -250,9 +253,11 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             return read_scaled(path, self.augment.scaled_size)
         return self.cache.get(str(path), stamp, lambda: read_scaled(path, self.augment.scaled_size), remarks.notes)
 
-    def _label(self, side: int, number: int, kind: str, remarks: "_Remarks") -> Values:
-        """A label of a frame on the pixels of its scaled image."""
+    def _label(self, side: int, number: int, kind: str, scaled: NDArray[np.uint8], remarks: "_Remarks") -> Values:
+        """A label of a frame on the pixels of its scaled image (H, W, 3)."""
         frame = self.sides[side].train[number]
+        if kind in LEADS_TO and kind not in frame.labels:
+            return unknown_motion(kind, (scaled.shape[1], scaled.shape[0]))
 
         def read() -> Values:
             return scaled_input(frame, kind, self.vocabulary, self.augment.scaled_size, remarks.notes.append)

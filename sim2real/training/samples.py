@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from sim2real.augment import Augment
 from sim2real.datasets.base import Frame, Side
-from sim2real.datasets.inputs import Inputs, Values, cut_input, label_in_window, read_input, scale_input
+from sim2real.datasets.inputs import (
+    LEADS_TO,
+    Inputs,
+    Values,
+    cut_input,
+    label_in_window,
+    read_input,
+    scale_input,
+    unknown_motion,
+)
 from sim2real.datasets.labels import Label
 from sim2real.datasets.resizing import Scale
 from sim2real.datasets.vocabulary import Vocabulary
@@ -117,6 +126,9 @@ class HeldOut:
         target = self.augment.scaled_size(width, height)
         labels = {}
         for kind in asked.kinds:
+            if kind in LEADS_TO and kind not in frame.labels:
+                labels[kind] = unknown_motion(kind, self.augment.size)
+                continue
             values = scale_input(read_input(frame, kind, self.vocabulary), kind, Scale((width, height), target))
             labels[kind] = cut_input(values, kind, *self.augment.places(*target, seed=None))
         return self.augment(image, seed=None), labels

@@ -6,6 +6,7 @@ from typing import Any
 
 from sim2real.capabilities import clip_length_of, inputs_of, names_of
 from sim2real.datasets.base import Frame, Side
+from sim2real.datasets.inputs import LEADS_TO
 from sim2real.errors import DatasetError, PluginError
 from sim2real.methods.base import Method
 
@@ -20,7 +21,7 @@ class Asked:
     """What is asked of the images of one side.
 
     Attributes:
-        kinds: Kind of label -> who asks for it first; every image has it.
+        kinds: Kind of label -> who asks for it first; every image has it, but for motion that leads out of a sequence.
         welcome: Kinds that are given where every image has them, and else are not.
         clip_length: How many consecutive frames.
         clips_for: Who asks for so many.
@@ -33,7 +34,7 @@ class Asked:
 
     def met_by(self, frames: Sequence[Frame]) -> "Asked":
         """The same, with what is welcome and there among what is asked for."""
-        there = {kind: "" for kind in self.welcome if all(kind in frame.labels for frame in frames)}
+        there = {kind: "" for kind in self.welcome if not _lacking(frames, kind, self.clip_length)}
         return replace(self, kinds={**there, **self.kinds}, welcome=())
 
 
@@ -117,18 +118,28 @@ def _named(network: Any) -> str:  # noqa: ANN401  a network, wrapped or not
 def require_labels(side: Side, frames: Sequence[Frame], asked: Asked) -> None:
     """Make sure that every frame of a side has the labels that are asked for.
 
+    In clips no motion is asked for that leads out of a sequence, see :data:`sim2real.datasets.inputs.LEADS_TO`.
+
     Raises:
         DatasetError: Some have not; the message names who asks and the first frame.
     """
     for kind, who in asked.kinds.items():
-        lacking = [frame for frame in frames if kind not in frame.labels]
-        if lacking:
+        if lacking := _lacking(frames, kind, asked.clip_length):
             there = sorted({known for frame in frames for known in frame.labels})
             raise DatasetError(
                 f"{who} needs '{kind}' of the {_WORDS[side]} images, and {len(lacking)} of {len(frames)} have none, "
                 f"e.g. {lacking[0].path}; labels that are there: {', '.join(there) or 'none'}; leave those images out "
                 f"(data.{side}_exclude), or do without what asks"
             )
+
+
+def _lacking(frames: Sequence[Frame], kind: str, clip_length: int) -> list[Frame]:
+    """The frames that have no label of a kind and should have."""
+    lacking = [frame for frame in frames if kind not in frame.labels]
+    if not lacking or clip_length == 1 or kind not in LEADS_TO:
+        return lacking
+    places = {_key(frame, 0) for frame in frames}
+    return [frame for frame in lacking if not frame.sequence or _key(frame, LEADS_TO[kind]) in places]
 
 
 def starts(frames: Sequence[Frame], length: int) -> Sequence[int]:

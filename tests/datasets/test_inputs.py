@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sim2real.datasets.inputs import KINDS, as_input, cut_input, label_in_window, scale_input
+from sim2real.datasets.inputs import (
+    KINDS,
+    VECTORS,
+    as_input,
+    cut_input,
+    label_in_window,
+    scale_input,
+    unknown_motion,
+)
 from sim2real.datasets.labels import (
     Box,
     Boxes,
@@ -147,3 +155,11 @@ def test_labels_of_other_types_and_flow_without_numbers_harm_no_training() -> No
     assert depth.tolist() == [[[1, 0]]]
     uv = np.array([[[1, 2], [NAN, 2]]], np.float32)
     assert as_input(Flow(uv, np.ones((1, 2), bool)), CLASSES, (2, 1)).tolist() == [[[1, 0]], [[2, 0]], [[1, 0]]]
+
+
+@pytest.mark.parametrize("kind", sorted(VECTORS))
+def test_unknown_motion_has_the_form_of_its_kind_and_is_known_nowhere(kind: str) -> None:
+    values = unknown_motion(kind, (5, 4))
+    assert values.shape == (KINDS[kind].channels, 4, 5)
+    assert values.dtype == KINDS[kind].dtype
+    assert not values.any()

@@ -209,6 +209,48 @@ def test_held_out_clips_are_whole_and_never_trained_on(configure: Configure, tow
     assert batch.sim_inputs["depth"].shape == (1, 2, 1, 24, 32)
 
 
+@pytest.mark.parametrize(("kind", "place"), [("flow", -1), ("backward_flow", 0)])
+def test_motion_out_of_a_sequence_is_known_nowhere(configure: Configure, town: Path, kind: str, place: int) -> None:
+    wants = Wants(Asked({kind: "it"}, 2, "it"))
+    sim, real = open_domains(configure("data.validation=2", sim=town), wants=wants)
+    ends = {frame.image for frame in sim.frames if kind not in frame.labels}
+    assert len(ends) == 2, "of two sequences"
+    images = UnpairedImages(sim, real, Augment((32, 24), names=["hflip"]), batch_size=1, seed=0, wants=wants)
+    runs, met = followers(sim.train, 2), 0
+    for step in range(2 * len(runs)):
+        flow = batch_of(images, step).sim_inputs[kind][0]
+        clip = [sim.train[number].image for number in runs[images._number(0, step)]]
+        assert flow.shape == (2, 3, 24, 32)
+        assert flow[-1 - place, 2].any(), "from one frame of a clip to the other it is known"
+        if clip[place] in ends:
+            met += 1
+            assert not flow[place].any()
+    assert met
+    held_out = HeldOut(sim, real, Augment((32, 24)), "cpu", wants=wants)
+    held_out.sides = {"sim": sim.frames, "real": real.frames}
+    assert len([*held_out.batches(9)]) == 4, "the last clips of the sequences are among them"
+
+
+def test_motion_that_is_missing_within_a_sequence_is_an_error(configure: Configure, town: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sim"
+    shutil.copytree(town, folder)
+    config = configure("data.validation=0", sim=folder)
+    wants = Wants(Asked({"flow": "the loss 'flow'"}, 2, "the loss 'flow'"))
+    whole = open_domains(config, wants=wants)[0].fingerprint
+    (gone,) = folder.rglob("Scene01/**/flow_00001.png")
+    gone.rename(tmp_path / "flow.png")
+    with pytest.raises(
+        DatasetError, match=r"the loss 'flow' needs 'flow' of the simulated images, and 1 of 8 have none.*00001\.jpg"
+    ):
+        open_domains(config, wants=wants)
+    one_by_one = Wants(Asked({"flow": "it"}))
+    (tmp_path / "flow.png").rename(gone)
+    with pytest.raises(DatasetError, match="2 of 8 have none"):  # as ever, where no clip says what leads out of it
+        open_domains(config, wants=one_by_one)
+    gone.write_bytes(gone.read_bytes() + b"\0")
+    assert open_domains(config, wants=wants)[0].fingerprint != whole
+
+
 # ------------------------------------------------------------------------------------------------- what is missing
 
 
