@@ -85,7 +85,8 @@ def register_losses(register: Register) -> None:
     The recipe's ``[losses]`` names it with its weight. ``sim2real.losses.LossInputs`` holds the images of a step; the
     attribute ``needs: tuple[str, ...]`` names its fields that the loss uses, of which a method may not compute all.
     ``inputs`` names the labels of simulated images that it uses, found in ``LossInputs.sim_inputs``; if it needs
-    ``"real_inputs"``, those of real images, too. ``clip_length`` asks for so many consecutive frames.
+    ``"real_inputs"``, those of real images, too. ``clip_length`` asks for so many consecutive frames, of which the
+    last one of a sequence may lack flow, and the first one backward flow: it is known nowhere then.
     """
 
 

@@ -296,7 +296,8 @@ class FlowConsistency:
         there, is_inside = _along(both[:, 1:].flatten(0, 1), flow)
         unlike, flicker = ((both[:, :-1].flatten(0, 1) - there).abs().unflatten(1, (2, -1)).mean(2)).unbind(1)
         visible = (flow[:, 2] > 0) & is_inside & (unlike <= self.tolerance)
-        return (flicker * visible).sum() / visible.sum().clamp(min=1)
+        mean: Tensor = (flicker * visible).sum() / visible.sum().clamp(min=1)
+        return mean
 
 
 def _along(images: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

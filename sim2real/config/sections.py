@@ -90,7 +90,7 @@ class Data(Section):
         batch_size: Images of each domain in a step, over all processes of a training together.
         augment: Names of augmentations, keys of ``sim2real.augment.AUGMENTATIONS``.
         matched: Cut the windows of a simulated and of a real frame at the same place of both, within a tenth of their
-            sides, so that a critic learns no layout; where all frames of both sides have masks, take of 50 places the
+            sides, so that critics learn less of the layout; where all frames of both sides have masks, take of 50 places the
             first where more than half of the pixels agree in class, or else the best. Both windows are mirrored, or
             neither, so that what agrees stays in the same place.
         workers: Processes that decode; 0 decodes in the training process.

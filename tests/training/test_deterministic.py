@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from sim2real.config import Config
+from sim2real.losses import FlowConsistency, LossInputs
 from sim2real.networks.bilateral import slice_grid
 from sim2real.networks.grid import Grid
 from sim2real.training import Trainer
@@ -65,9 +66,12 @@ def test_samples_elsewhere_than_on_the_cpu_are_put_together(monkeypatch: pytest.
     monkeypatch.setattr("sim2real.training.deterministic.sampled", spy)
     for device, calls in (("cpu", 0), ("meta", 1)):  # tensors without contents, as those of any other device
         grid, guide = torch.rand(1, 12, 8, 2, 3, device=device), torch.rand(1, 8, 4, device=device)
+        clip, flow = (torch.rand(1, 2, 3, 8, 4, device=device) for _ in range(2))
         with deterministic(wanted=True):
             made = slice_grid(grid, guide, torch.rand(1, 3, 8, 4, device=device))
-        assert (made.shape, spy.call_count) == ((1, 3, 8, 4), calls)
+            assert (made.shape, spy.call_count) == ((1, 3, 8, 4), calls)
+            FlowConsistency()(LossInputs(sim=clip, fake_real=clip, sim_inputs={"flow": flow}))
+        assert spy.call_count == 2 * calls
 
 
 @pytest.mark.parametrize("device", DEVICES)
