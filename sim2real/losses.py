@@ -263,8 +263,8 @@ class FlowConsistency:
     The mean over visible pixels of ``|[G(a) - W G(b)] - [a - W b]|`` for each frame a and the next one b, where W looks
     up each pixel of a at the place at which b shows it. Pictures need not stay the same along the flow, but change as
     the source does, whose highlights may move (Gao et al. 2018, ReCoNet, who allow that for brightness). A pixel is
-    visible where its flow is known and ends in the frame, and where the source itself is alike at both ends, which
-    finds hidden ones (after Lai et al. 2018).
+    visible where its flow is known and ends in the frame, and where the source itself is alike at both ends, as few
+    hidden ones are (after Lai et al. 2018).
 
     Args:
         tolerance: How unlike the source may be at both ends of the flow, as the mean of its channels, of a range of 2

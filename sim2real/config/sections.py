@@ -90,9 +90,9 @@ class Data(Section):
         batch_size: Images of each domain in a step, over all processes of a training together.
         augment: Names of augmentations, keys of ``sim2real.augment.AUGMENTATIONS``.
         matched: Cut the windows of a simulated and of a real frame at the same place of both, within a tenth of their
-            sides, so that critics learn less of the layout; where all frames of both sides have masks, take of 50 places the
-            first where more than half of the pixels agree in class, or else the best. Both windows are mirrored, or
-            neither, so that what agrees stays in the same place.
+            sides, so that critics learn less of the layout; where all frames of both sides have masks, take of 50
+            places the first where more than half of the pixels agree in class, or else the best. Both windows are
+            mirrored, or neither, so that what agrees stays in the same place.
         workers: Processes that decode; 0 decodes in the training process.
         cache: Keep the images decoded, scaled and uncompressed, in the run folder until the training ends: for small
             datasets of large frames, where decoding is what a step waits for.

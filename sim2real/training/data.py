@@ -88,8 +88,8 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     order, and named in the batch. Where none of a side can be read, the item is the error: raised in a worker process
     it would reach the user as a traceback.
 
-    Where windows are matched, one seed draws both of a pair, and mirrors both or neither: what a critic could tell the
-    sides apart by is then how things look, not where they are.
+    Where windows are matched, one seed draws both of a pair, and mirrors both or neither, see
+    :mod:`sim2real.training.matching`.
 
     Labels that are asked for go through the same scale, window and mirror as their images; so do all frames of a clip.
 
