@@ -36,6 +36,8 @@ _LOSSES = {
     "nce_identity": "the same of real images, which should stay as they are",
     **_OF_PICTURES,
     **{f"{name}_sim": f"{text}; of the way back" for name, text in _OF_PICTURES.items()},
+    "new-edges": "how much edges of converted frames exceed those that the frames have",
+    "flow": "how much what is done to frames differs along their optical flow",
     "class_moments": "how far colours of each class are from those of that class in an image of the other side",
     "consistency": "how much the segmenter finds other classes in converted frames than their masks tell",
     "segmenter": "how badly the segmenter that learns beside the training tells the simulation's masks",
