@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
 from benchmarks.downstream.tasks import IGNORED, Image, Labelled, Labels, Task
 
@@ -81,7 +82,9 @@ def build(task: Task, size: tuple[int, int]) -> nn.Module:
     return Segmenter(len(task.classes), task.cell) if task.cell else Classifier(len(task.classes), size)
 
 
-def learn(task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool, device: str) -> nn.Module:
+def learn(
+    task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool, device: str, averaged: float = 0.0
+) -> nn.Module:
     """Train the network of a task by cross-entropy with AdamW, in float32, its rate rising and falling once.
 
     Args:
@@ -91,6 +94,7 @@ def learn(task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool,
         seed: Decides weights, batches and augmentation.
         augmented: Change the appearance of the images as :func:`augment` does.
         device: Where to, a resolved one.
+        averaged: Share of the steps, the last ones, whose weights and statistics are averaged; 0: the last ones count.
     """
     torch.manual_seed(seed)
     height, width = data.images.shape[1:3]
@@ -100,7 +104,8 @@ def learn(task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool,
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
     network.train()
-    for _ in range(steps):
+    mean = AveragedModel(network, use_buffers=True)
+    for step in range(steps):
         chosen = torch.randint(len(images), (batch_size,)).to(device)
         batch = images[chosen].float() / 255
         scores = network(normalised(augment(batch) if augmented else batch))
@@ -109,7 +114,9 @@ def learn(task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool,
         loss.backward()
         optimiser.step()
         schedule.step()
-    return network
+        if step >= (1 - averaged) * steps:
+            mean.update_parameters(network)
+    return mean.module if averaged else network
 
 
 def batch_of(count: int, size: tuple[int, int]) -> int:

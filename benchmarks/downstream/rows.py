@@ -23,6 +23,9 @@ class Budget:
         resnet: Width and blocks of ResNet generators; zeros: as published.
         evaluate: Steps from one look at held-out images to the next, and how many images of each domain are looked at.
         task_steps: Of a task network's training.
+        networks: Task networks that are trained and tested on the same images; the score is the mean of theirs.
+        averaged: Share of a task network's steps, the last ones, whose weights are averaged; 0: the last ones count.
+        translations: The budget whose translations these are; empty: its own.
     """
 
     images: int
@@ -33,6 +36,9 @@ class Budget:
     resnet: tuple[int, int]
     evaluate: tuple[int, int]
     task_steps: int
+    networks: int = 1
+    averaged: float = 0.0
+    translations: str = ""
 
     def scaled(self, effort: float) -> "Budget":
         """The same with that share of the steps."""
@@ -41,9 +47,22 @@ class Budget:
         )
 
 
+_CPU = Budget(6000, real=0, steps=1000, batch=8, width=32, resnet=(16, 6), evaluate=(200, 128), task_steps=700)
 BUDGETS: Mapping[str, Budget] = {
-    "quick": Budget(12, real=40, steps=2, batch=2, width=4, resnet=(4, 1), evaluate=(1, 4), task_steps=2),
-    "cpu": Budget(6000, real=0, steps=1000, batch=8, width=32, resnet=(16, 6), evaluate=(200, 128), task_steps=700),
+    "quick": Budget(
+        12,
+        real=40,
+        steps=2,
+        batch=2,
+        width=4,
+        resnet=(4, 1),
+        evaluate=(1, 4),
+        task_steps=2,
+        networks=2,
+        averaged=0.5,
+    ),
+    "cpu": _CPU,
+    "steady": replace(_CPU, networks=5, averaged=0.25, translations="cpu"),
     "full": Budget(20000, real=0, steps=30000, batch=0, width=0, resnet=(0, 0), evaluate=(1000, 256), task_steps=5000),
 }
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class Job:
     @property
     def shared(self) -> Path:
         """What all rows of a task and a seed have in common."""
-        return self.work / self.budget / self.task / f"seed{self.seed}"
+        return self.work / (BUDGETS[self.budget].translations or self.budget) / self.task / f"seed{self.seed}"
 
     def is_done(self, results: Path) -> bool:
         """Whether its result is there."""
@@ -154,13 +155,24 @@ def run(job: Job) -> dict[str, Any]:
         images, translation = translated(job, row, budget, data)
         trained_on = Labelled(images, np.concatenate([data.sim.labels] * row.looks))
     began = time.perf_counter()
-    network = learn(
-        task, trained_on, steps=budget.task_steps, seed=job.seed, augmented=row.augmented, device=job.device
-    )
-    score, by_class = METRICS[task.metric](predict(network, data.test.images, job.device), data.test.labels)
-    named = {task.classes[label]: round(figure, 4) for label, figure in by_class.items()}
+    found = []
+    for number in range(budget.networks):
+        seed = job.seed + 1000 * number
+        network = learn(
+            task,
+            trained_on,
+            steps=budget.task_steps,
+            seed=seed,
+            augmented=row.augmented,
+            device=job.device,
+            averaged=budget.averaged,
+        )
+        found.append(METRICS[task.metric](predict(network, data.test.images, job.device), data.test.labels))
+    scores = [score for score, _ in found]
+    named = {task.classes[label]: round(mean([of[label] for _, of in found]), 4) for label in found[0][1]}
     return {
-        "score": round(score, 5),
+        "score": round(mean(scores), 5),
+        **({"scores": [round(score, 5) for score in scores]} if budget.networks > 1 else {}),
         "metric": task.metric,
         **({"by_class": named} if 0 < len(named) <= _BY_CLASS else {}),
         "images": len(trained_on.images),
