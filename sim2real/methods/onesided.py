@@ -6,13 +6,12 @@ circles.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sim2real.datasets.labels import NOTHING
 from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs
 from sim2real.methods.base import (
@@ -29,12 +28,12 @@ from sim2real.methods.base import (
     means,
     sum_of,
 )
+from sim2real.methods.clips import beside, frames, length
 from sim2real.methods.critics import Opponent, critic_log
-from sim2real.methods.segmenting import OnlineSegmenter
+from sim2real.methods.segmenting import Masks, OnlineSegmenter
 from sim2real.networks.statistics import class_moments, colour_moments, radial_spectrum, recoloured, unevenness
 
 _BANDS = 16
-_SURE = 0.9  # the least probability of a class in a real picture that is taken for true
 _LEAST_SHARE = 0.005  # of the pixels: of fewer, a class has no colours to speak of
 _DIRECTIONS = {"real": "sim2real", "sim": "real2sim"}  # by what they make
 _OTHER = {"real": "sim", "sim": "real"}
@@ -133,7 +132,8 @@ class OneSided(Method):
         )
         if self.segmenter:
             self.inputs = ("segmentation",)
-            self.sides |= {f"D_{goal}": ("sim",) for goal in self.ways}  # of real pictures there are labels anyway
+            # of real pictures there are masks anyway
+            self.sides |= {f"D_{goal}": ("sim",) for goal, way in self.ways.items() if way.critic.kinds == self.inputs}
             self.networks |= {"segmenter": self.segmenter}
             self.sides |= {"segmenter": ("sim",)}
             self.optimization.add("segmenter", self.segmenter, lr=settings.generator_lr)
@@ -181,27 +181,18 @@ class OneSided(Method):
         """Update the segmenter: half of the frames in the colours of real ones, all in another light."""
         losses = []
         for part in parts:
-            images, pictures = _frames(part.sim).float(), _beside(_length(part.sim), part.real).float()
+            images, pictures = frames(part.sim).float(), beside(length(part.sim), part.real).float()
             half = len(images) // 2
             seen = torch.cat([recoloured(images[:half], pictures[:half]), images[half:]])
-            losses.append({"segmenter": segmenter.loss(seen, _frames_of(part.sim_inputs["segmentation"]))})
+            losses.append({"segmenter": segmenter.loss(seen, frames(part.sim_inputs["segmentation"], of_one=2))})
             self.optimization.backward(losses[-1]["segmenter"])
         self.optimization.step("segmenter")
         segmenter.end_step()
         return means([detached(each) for each in losses])
 
-    def _masks(self, batch: Batch) -> "_Masks | None":
-        """The classes of a batch where they are of use: where real pictures have none, as the segmenter tells them."""
-        if not self.segmenter:
-            return None
-        sim, real = batch.sim_inputs["segmentation"], batch.real_inputs.get("segmentation")
-        if real is not None:
-            return _Masks(sim, real, sim.new_ones((), dtype=torch.float32))
-        told = self.segmenter.label(_frames(batch.real), _SURE)
-        known = sim
-        if self.tells:  # were the simulation's known better, critics could tell the sides apart by that
-            known = sim.where(self.segmenter.label(_frames(batch.sim), _SURE).view_as(sim) == sim, NOTHING)
-        return _Masks(known, told.view(*batch.real.shape[:-3], *told.shape[1:]), self.segmenter.trust)
+    def _masks(self, batch: Batch) -> Masks | None:
+        """The classes of a batch, where they are of use."""
+        return self.segmenter.masks(batch, for_critics=self.tells) if self.segmenter else None
 
     def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:
         """Pictures by the side that they are to be of, and what says how rough and how uneven they are."""
@@ -216,12 +207,12 @@ class OneSided(Method):
         inputs = {"real": batch.sim_inputs, "sim": batch.real_inputs}
         return ((goal, way, inputs[goal]) for goal, way in self.ways.items())
 
-    def _judged(self, batch: Batch, masks: "_Masks | None") -> dict[str, Inputs]:
+    def _judged(self, batch: Batch, masks: Masks | None) -> dict[str, Inputs]:
         """What critics know of the images of both sides."""
         inputs = {"real": batch.real_inputs, "sim": batch.sim_inputs}
         return {side: {**inputs[side], "segmentation": masks.known(side)} for side in inputs} if masks else inputs
 
-    def _blame_critics(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: "_Masks | None") -> Losses:
+    def _blame_critics(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None) -> Losses:
         """Add what a part of a batch gives to the gradients of the critics; returns their losses."""
         losses, inputs = {}, self._judged(batch, masks)
         for goal, way in self.ways.items():
@@ -232,7 +223,7 @@ class OneSided(Method):
             losses[f"D_{goal}"] = found
         return critic_log(losses, self.settings.critic)
 
-    def _blame_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: "_Masks | None") -> Losses:
+    def _blame_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None) -> Losses:
         """Likewise of the generators."""
         with frozen(*(way.critic for way in self.ways.values())):
             terms = self._terms(batch, made, masks, augments=True)
@@ -240,7 +231,7 @@ class OneSided(Method):
         return detached(terms)
 
     def _terms(
-        self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: "_Masks | None", *, augments: bool
+        self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None, *, augments: bool
     ) -> Losses:
         """The weighted terms of the generators' loss."""
         terms: Losses = {}
@@ -249,7 +240,7 @@ class OneSided(Method):
             fake, painted = made[goal]
             other = _OTHER[goal]
             where = masks.alike(other, goal) if masks and self.masked else None
-            own = {**_unlikeness(_frames(fake), _beside(_length(fake), getattr(batch, goal))), **painted}
+            own = {**_unlikeness(frames(fake), beside(length(fake), getattr(batch, goal))), **painted}
             own["overshoot"] = (fake.float().abs() - 1).relu().mean()
             end = "" if goal == "real" else f"_{goal}"
             terms[f"adversarial_{goal}"] = way.opponent.fooled(fake, inputs[other], augments=augments, where=where)
@@ -267,10 +258,10 @@ class OneSided(Method):
         return {**terms, **self.settings.weighted(given)}
 
     def _of_classes(
-        self, segmenter: OnlineSegmenter, batch: Batch, masks: "_Masks", fake: Tensor
+        self, segmenter: OnlineSegmenter, batch: Batch, masks: Masks, fake: Tensor
     ) -> Mapping[str, Callable[[], Tensor]]:
         """How far each class is from its own colours, and from what it was."""
-        own, fakes = _frames_of(batch.sim_inputs["segmentation"]), _frames(fake)
+        own, fakes = frames(batch.sim_inputs["segmentation"], of_one=2), frames(fake)
         return {
             "class_moments": lambda: masks.trust * self._apart(batch, fakes, own, masks.real),
             "consistency": lambda: segmenter.disagreement(fakes, own),
@@ -278,7 +269,7 @@ class OneSided(Method):
 
     def _apart(self, batch: Batch, fakes: Tensor, own: Tensor, real: Tensor) -> Tensor:
         """How far the colours of each class are from those in the picture beside, on average over classes."""
-        pictures, told = (_beside(_length(batch.sim), *each) for each in ((batch.real, 4), (real, 3)))
+        pictures, told = (beside(length(batch.sim), *each) for each in ((batch.real, 3), (real, 2)))
         count = max(1, len(self.settings.classes))
         (shares, mean, spread), (wanted_shares, wanted_mean, wanted_spread) = (
             class_moments(each.float() / 2 + 0.5, of, count) for each, of in ((fakes, own), (pictures, told))
@@ -298,32 +289,6 @@ class OneSided(Method):
         return {**self.stateful(), **segmenter, "seeds": self.seeds}
 
 
-class _Masks(NamedTuple):
-    """The classes of a batch, ``NOTHING`` where they are not known.
-
-    Attributes:
-        sim: (N, H, W), or of clips (N, T, H, W).
-        real: Likewise.
-        trust: What those of real pictures are worth, 0 to 1, a scalar.
-    """
-
-    sim: Tensor
-    real: Tensor
-    trust: Tensor
-
-    def known(self, side: str) -> Tensor:
-        """Those of one side, once the other side's are known as well."""
-        masks: Tensor = getattr(self, side)
-        return masks.where(self.trust > 0, NOTHING)
-
-    def alike(self, side: str, other: str) -> Tensor:
-        """How much the frames of one side show the class of the picture beside each, 0 to 1: (frames, H, W)."""
-        masks: Tensor = getattr(self, side)
-        frames = _frames_of(masks)
-        beside = _beside(len(frames) // len(masks), getattr(self, other), of_one=3)
-        return 1 - self.trust * ((frames != beside) | (frames == NOTHING))
-
-
 class _Way:
     """A generator and the critic that it is trained against."""
 
@@ -336,41 +301,21 @@ class _Way:
         """Keep the styles of pictures of the side that is to be painted, with a generator that has any."""
         if self.paints:
             painter: Any = self.generator.network
-            painter.keep(painter.style_of(_frames(pictures)))
+            painter.keep(painter.style_of(frames(pictures)))
 
     def translate(self, images: Tensor, inputs: Inputs, others: Tensor, seeds: _Numbers) -> tuple[Tensor, Losses]:
         """Images as pictures of the other side, and what says how rough and how uneven they are."""
         if getattr(self.generator, "clip_length", 1) == 1:  # frames of a clip, too, are drawn for one by one
-            length = np.arange(_length(images), dtype=np.uint64)
-            seeds = (seeds[:, None] + length).ravel()
+            places = np.arange(length(images), dtype=np.uint64)
+            seeds = (seeds[:, None] + places).ravel()
         if self.paints:
             painter: Any = self.generator.network
-            made, terms = painter.paint(_frames(images), painter.style_of(_beside(_length(images), others)), seeds)
+            made, terms = painter.paint(frames(images), painter.style_of(beside(length(images), others)), seeds)
             return self.generator.as_transferred(images, made.view_as(images)), terms
         more = {"seeds": seeds} if getattr(self.generator.network, "stochastic", False) else {}
         fake: Tensor = self.generator(images, inputs, **more)
-        before, after = (_frames(each).float() / 2 + 0.5 for each in (images, fake))
+        before, after = (frames(each).float() / 2 + 0.5 for each in (images, fake))
         return fake, {"unevenness": unevenness(before, after)}
-
-
-def _frames(images: Tensor) -> Tensor:
-    """Clips as single images."""
-    return images.flatten(0, 1) if images.dim() == 5 else images
-
-
-def _frames_of(masks: Tensor) -> Tensor:
-    """Masks of clips (N, T, H, W) as those of single images."""
-    return masks.flatten(0, 1) if masks.dim() == 4 else masks
-
-
-def _length(images: Tensor) -> int:
-    """How many frames each clip has, 1 of single images."""
-    return images.shape[1] if images.dim() == 5 else 1
-
-
-def _beside(length: int, pictures: Tensor, of_one: int = 4) -> Tensor:
-    """For each frame of clips of a length the picture, or the mask, that was drawn with it, of clips the first."""
-    return (pictures[:, 0] if pictures.dim() > of_one else pictures).repeat_interleave(length, 0)
 
 
 def _unlikeness(fakes: Tensor, pictures: Tensor) -> Losses:

@@ -2,19 +2,47 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sim2real.datasets.labels import NOTHING
-from sim2real.methods.base import MethodSettings, frozen
+from sim2real.methods.base import Batch, MethodSettings, frozen
+from sim2real.methods.clips import beside, frames
 from sim2real.networks.segmentation import UNet, in_another_light, standardised
 
+_SURE = 0.9  # the least probability of a class in a real picture that is taken for true
 _ITS_OWN = 1.0  # loss of its own pictures, above which its word on others is worth nothing
 _SLOW = 500  # steps until it is trusted in full
 _RAREST = 1e-3  # share of the pixels: rarer classes count as if they were of so many
+
+
+class Masks(NamedTuple):
+    """The classes of a batch, ``NOTHING`` where they are not known.
+
+    Attributes:
+        sim: (N, H, W), or of clips (N, T, H, W).
+        real: Likewise.
+        trust: What those of real pictures are worth, 0 to 1, a scalar.
+    """
+
+    sim: Tensor
+    real: Tensor
+    trust: Tensor
+
+    def known(self, side: str) -> Tensor:
+        """Those of one side, ``"sim"`` or ``"real"``, once the other side's are known as well."""
+        masks: Tensor = getattr(self, side)
+        return masks.where(self.trust > 0, NOTHING)
+
+    def alike(self, side: str, other: str) -> Tensor:
+        """How much the frames of one side show the class of the picture beside each, 0 to 1: (frames, H, W)."""
+        masks: Tensor = getattr(self, side)
+        mine = frames(masks, of_one=2)
+        others = beside(len(mine) // len(masks), getattr(self, other), of_one=2)
+        return 1 - self.trust * ((mine != others) | (mine == NOTHING))
 
 
 class OnlineSegmenter(nn.Module):
@@ -85,6 +113,21 @@ class OnlineSegmenter(nn.Module):
         """Make what it keeps of pictures one in all processes of the training."""
         self.steps += 1
         self._settings.average([buffer for buffer in self.buffers() if buffer.is_floating_point()])
+
+    def masks(self, batch: Batch, *, for_critics: bool) -> Masks:
+        """The classes of both sides of a batch: those of real pictures that have none are its own word.
+
+        Args:
+            batch: With the masks of the simulation, and of real pictures where they have any.
+            for_critics: The simulation's are then known no better than those of real pictures, by which critics could
+                tell the sides apart.
+        """
+        sim, real = batch.sim_inputs["segmentation"], batch.real_inputs.get("segmentation")
+        if real is not None:
+            return Masks(sim, real, torch.ones_like(self.trust))
+        told = self.label(frames(batch.real), _SURE)
+        known = sim.where(self.label(frames(batch.sim), _SURE).view_as(sim) == sim, NOTHING) if for_critics else sim
+        return Masks(known, told.view(*batch.real.shape[:-3], *told.shape[1:]), self.trust)
 
     @torch.no_grad()
     def label(self, images: Tensor, sure: float) -> Tensor:
