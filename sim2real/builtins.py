@@ -9,6 +9,11 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     register("encoder-decoder", f"{at}:EncoderDecoder", summary="strided 4x4 convolutions around residual blocks")
     register("resnet", f"{at}:ResNet", summary="7x7 stem, 3x3 strided convolutions, 6 or 9 residual blocks")
     register("grid", "sim2real.networks.grid:Grid", summary="colour transforms by place and brightness: edges stay")
+    register(
+        "textured-grid",
+        "sim2real.networks.textured:TexturedGrid",
+        summary="grid, and fine texture of small amplitude where masks allow it",
+    )
     at = "sim2real.networks.colour"
     register("reinhard", f"{at}:Reinhard", summary="untrained: mean and spread of lightness and colours")
     register("histogram", f"{at}:Histogram", summary="untrained: histograms of a real image's channels")

@@ -231,6 +231,9 @@ class Method:
         """Set every learning rate to its setting times a factor in [0, 1]."""
         self.optimization.scale_learning_rates(factor)
 
+    def reach(self, share: float) -> None:
+        """Learn how much of the training is over, from 0 to below 1; called before each step."""
+
     def stateful(self) -> Mapping[str, Stateful]:
         """What is saved of it and is equal in all processes, besides networks and optimisers, by name."""
         return {}

@@ -31,6 +31,7 @@ from sim2real.methods.base import (
 from sim2real.methods.clips import beside, frames, length
 from sim2real.methods.critics import Opponent, critic_log
 from sim2real.methods.segmenting import Masks, OnlineSegmenter
+from sim2real.networks.ranged import flattened
 from sim2real.networks.statistics import class_moments, colour_moments, radial_spectrum, recoloured, unevenness
 
 _BANDS = 16
@@ -45,7 +46,9 @@ class OneSided(Method):
 
     A generator may offer ``paint(images, styles, seeds)``, which gives pictures, how rough they are, and how uneven
     what was done to them is, with ``style_of(images)`` and ``keep(styles)``: its styles are then those of the pictures
-    of the other side that are drawn; see :class:`sim2real.networks.grid.Grid`. Critics are updated first.
+    of the other side that are drawn; see :class:`sim2real.networks.grid.Grid`. One that offers ``name_classes(names)``
+    is told the names of the run's classes, one that offers ``reach(share)`` before each step how much of the training
+    is over; see :class:`sim2real.networks.textured.TexturedGrid`. Critics are updated first.
 
     Args:
         networks: Makes the networks.
@@ -279,6 +282,11 @@ class OneSided(Method):
         apart = (mean - wanted_mean).abs().sum(-1) + (spread - wanted_spread).abs().sum(-1)
         return (weights * apart).sum() / weights.sum().clamp(min=1e-3)
 
+    def reach(self, share: float) -> None:
+        """Tell it to the generators that want to know."""
+        for way in self.ways.values():
+            way.reach(share)
+
     def stateful(self) -> Mapping[str, Opponent]:
         """What is known of the critics' scores."""
         return {f"opponent_{goal}": way.opponent for goal, way in self.ways.items()}
@@ -296,6 +304,15 @@ class _Way:
         self.generator, self.critic = networks.generator(), networks.discriminator()
         self.opponent = Opponent(self.critic, settings, scale=scale, seed=seed)
         self.paints = hasattr(self.generator.network, "paint")
+        name_classes: Callable[[Sequence[str]], None] | None = getattr(self.generator.network, "name_classes", None)
+        if name_classes:
+            name_classes(settings.classes)
+
+    def reach(self, share: float) -> None:
+        """Tell a generator that wants to know how much of the training is over."""
+        reach: Callable[[float], None] | None = getattr(self.generator.network, "reach", None)
+        if reach:
+            reach(share)
 
     def keep(self, pictures: Tensor) -> None:
         """Keep the styles of pictures of the side that is to be painted, with a generator that has any."""
@@ -310,12 +327,18 @@ class _Way:
             seeds = (seeds[:, None] + places).ravel()
         if self.paints:
             painter: Any = self.generator.network
-            made, terms = painter.paint(frames(images), painter.style_of(beside(length(images), others)), seeds)
+            styles, labels = painter.style_of(beside(length(images), others)), self._labels(images, inputs)
+            made, terms = painter.paint(frames(images), styles, seeds, **labels)
             return self.generator.as_transferred(images, made.view_as(images)), terms
         more = {"seeds": seeds} if getattr(self.generator.network, "stochastic", False) else {}
         fake: Tensor = self.generator(images, inputs, **more)
         before, after = (frames(each).float() / 2 + 0.5 for each in (images, fake))
         return fake, {"unevenness": unevenness(before, after)}
+
+    def _labels(self, images: Tensor, inputs: Inputs) -> dict[str, Inputs]:
+        """What a generator that paints is given besides, by keyword: the labels that it asks for, of single frames."""
+        seen = {kind: inputs[kind] for kind in self.generator.kinds}
+        return {"inputs": flattened(seen) if images.dim() == 5 else seen} if seen else {}
 
 
 def _unlikeness(fakes: Tensor, pictures: Tensor) -> Losses:

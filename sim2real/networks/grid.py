@@ -132,9 +132,12 @@ class Grid(nn.Module):
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What such grids make of images, seen through the camera: of the same shape and range."""
         with exact(images):
-            values = images.float() / 2 + 0.5
-            made = self._taken(slice_grid(grids, self.tone(luma(values)), values), seeds)
-            return (2 * made - 1).clamp(-1, 1)
+            return (2 * self._taken(self.lit(images, grids), seeds) - 1).clamp(-1, 1)
+
+    def lit(self, images: Tensor, grids: Tensor) -> Tensor:
+        """What such grids make of images, without the camera: in [0, 1], which may be overshot."""
+        values = images.float() / 2 + 0.5
+        return slice_grid(grids, self.tone(luma(values)), values)
 
     def seen_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) of what the network sees of images of that size, shrunk by area."""
@@ -165,15 +168,18 @@ class Grid(nn.Module):
             side by side, ``inversion`` as of :func:`sim2real.networks.bilateral.inversion`, and ``unevenness`` as of
             :func:`sim2real.networks.statistics.unevenness`, before the camera.
         """
-        values = images.float() / 2 + 0.5
         with exact(images):
-            grid = self.grid_of(images.float(), styles)
-            lit = slice_grid(grid, self.tone(luma(values)), values)
-            made = self._taken(lit, seeds)
-            steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
-            roughness = torch.stack([grid.new_zeros(()), *steps]).sum()
-            terms = {"roughness": roughness, "inversion": inversion(grid), "unevenness": unevenness(values, lit)}
-            return 2 * made - 1, terms
+            lit, terms = self.painted(images, styles)
+            return 2 * self._taken(lit, seeds) - 1, terms
+
+    def painted(self, images: Tensor, styles: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`paint`, before the camera: in [0, 1], which may be overshot."""
+        grid = self.grid_of(images.float(), styles)
+        lit = self.lit(images, grid)
+        steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
+        roughness = torch.stack([grid.new_zeros(()), *steps]).sum()
+        uneven = unevenness(images.float() / 2 + 0.5, lit)
+        return lit, {"roughness": roughness, "inversion": inversion(grid), "unevenness": uneven}
 
     def _taken(self, lit: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
         """Images in [0, 1] through the camera."""
@@ -264,10 +270,10 @@ class _Camera(nn.Module):
             return result
         black, by_light = (_FASTER * self.noise).clamp(max=-3).exp()
         spread: Tensor = (black + by_light * result.clamp(0, 1)).sqrt()
-        return result + spread * _noise(result, seeds)
+        return result + spread * noise_of(result, seeds)
 
 
-def _noise(like: Tensor, seeds: "NDArray[np.uint64]") -> Tensor:
+def noise_of(like: Tensor, seeds: "NDArray[np.uint64]") -> Tensor:
     """Standard normal, drawn on the CPU, so that all devices see the same."""
     sources = (torch.Generator().manual_seed(int(seed) & _SEEDS) for seed in seeds)
     return torch.stack([torch.randn(like.shape[1:], generator=source) for source in sources]).to(like)

@@ -119,6 +119,7 @@ def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forec
             if isinstance(raw, DatasetError):
                 raise raw
             loaded = time.perf_counter()
+            method.reach(step / (steps + 1))
             with deterministic(wanted=config.deterministic):
                 _take_step(method, averages, raw, device)
         loading.append(loaded - began)

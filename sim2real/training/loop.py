@@ -231,6 +231,7 @@ class Trainer:
         """Train on one batch."""
         self._remarks.take(raw)
         self.method.scale_learning_rates(rate(self.config.schedule, self.step, self.total))
+        self.method.reach(self.step / self.total)
         log = self.method.step(as_batch(raw, self.device))
         require_scalars(self.config.method.name, log)
         for direction, average in self.averages.items():
