@@ -1,11 +1,14 @@
 """The method ``one-sided``: what it holds against pictures, and that it goes on as if it had never been stopped."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from sim2real.config import Critic
 from sim2real.datasets.labels import NOTHING
@@ -17,6 +20,7 @@ from sim2real.networks import Ranged, initialise
 from sim2real.networks.discriminators import PatchGAN70
 from sim2real.networks.generators import ResNet
 from sim2real.networks.grid import Grid
+from sim2real.networks.textured import TexturedGrid, low_pass
 from sim2real.testing import check_method
 
 
@@ -426,3 +430,92 @@ def test_frames_of_clips_are_held_against_the_mask_beside_them(
     (sim, sim_masks), (real, real_masks) = side(sims), side(reals)
     for masks in (real_masks, {}):
         assert all(loss.isfinite() for loss in method.step(Batch(sim, real, sim_masks, masks)).losses.values())
+
+
+def begun() -> TexturedGrid:
+    network = TexturedGrid(width=4)
+    network.reach(1.0)
+    return network
+
+
+@pytest.mark.parametrize("generator", [lambda: TexturedGrid(width=4), begun])
+def test_with_a_generator_of_texture_it_keeps_the_contract_of_methods(generator: Callable[[], nn.Module]) -> None:
+    check_method(OneSided, generator=generator, discriminator=critic)
+
+
+def grainy(seed: int) -> Batch:
+    """Plain sky above plain road; the real road, of the same colour, has grains of two pixels."""
+    random = torch.Generator().manual_seed(seed)
+    masks = torch.ones(4, 64, 32, dtype=torch.int64)
+    masks[:, :32] = 0
+    sky, road = (torch.tensor(colour)[:, None, None] for colour in ((0.3, 0.5, 0.8), (-0.1, -0.1, -0.05)))
+    sim = torch.where(masks[:, None] == 0, sky, road)
+    grain = 0.06 * torch.randn(4, 1, 32, 16, generator=random).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return Batch(sim, sim + grain * masks[:, None], {"segmentation": masks})
+
+
+def textured(**options: Any) -> OneSided:
+    generator = lambda: TexturedGrid(camera=False, sigma=16.0, **options)  # noqa: E731  as make takes it
+    rates = {"generator_lr": 1e-2, "discriminator_lr": 2e-2, "betas": (0.0, 0.9)}
+    return make(generator, {"classes": ("sky", "road"), **rates})
+
+
+def grid_of(method: OneSided) -> dict[str, Tensor]:
+    """The weights of the generator but for those of its texture."""
+    network = method.generators["sim2real"].network
+    return {name: weight.clone() for name, weight in network.named_parameters() if not name.startswith("texture.")}
+
+
+def test_texture_begins_when_the_grid_is_done_and_a_resumed_training_goes_on_with_equal_numbers() -> None:
+    steps, found = 8, []
+    for stops in (False, True):
+        method, grids = textured(begin=0.5), []
+        for step in range(steps):
+            if stops:  # before each step, that where texture begins among them
+                states = method.state_dict(), method.own_state_dict()
+                method = textured(begin=0.5)
+                method.load_state_dict(states[0])
+                method.load_own_state_dict(states[1])
+            method.reach(step / steps)
+            log = method.step(grainy(step)).losses
+            grids.append(grid_of(method))
+        for number, (before, after) in enumerate(pairwise(grids), 1):
+            changed = {name for name in before if not torch.equal(before[name], after[name])}
+            assert bool(changed) == (number < steps / 2)
+        weights: Any = method.generators["sim2real"].network
+        assert weights.texture[-1].weight.abs().max() > 0
+        assert weights.plain.tolist() == [0]
+        found.append((nn.utils.parameters_to_vector(weights.parameters()).detach(), log))
+    assert torch.equal(found[0][0], found[1][0])
+    assert all(torch.equal(loss, found[1][1][name]) for name, loss in found[0][1].items())
+
+
+def test_grain_that_real_roads_have_is_learnt_for_roads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fine(nn.Sequential):
+        def __init__(self) -> None:
+            layers = (nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, stride=2), nn.Conv2d(32, 1, 3))
+            first, second, last = map(spectral_norm, layers)
+            super().__init__(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2), last)
+
+    monkeypatch.setattr(f"{__name__}.critic", Fine)
+    method, steps = textured(begin=0.2), 200
+    for step in range(steps):
+        method.reach(step / steps)
+        method.scale_learning_rates(min(1.0, 2 - 2 * step / steps) if step >= 0.2 * steps else 0.1)
+        method.step(grainy(step))
+    batch, seeds = grainy(steps), np.arange(4, dtype=np.uint64)
+    network: Any = method.generators["sim2real"].network
+    base = Grid(camera=False)
+    base.load_state_dict(network.state_dict(), strict=False)
+
+    def energy(pictures: Tensor) -> list[float]:
+        fine = (pictures - low_pass(pictures, 2.0)).square()
+        return [float(fine[:, :, rows].mean()) for rows in (slice(0, 24), slice(40, 64))]
+
+    with torch.no_grad():
+        (sky, road), (sky_of_base, road_of_base) = map(
+            energy, (network(batch.sim, seeds, batch.sim_inputs), base(batch.sim, seeds))
+        )
+    _, wanted = energy(batch.real)
+    assert 0.5 * wanted < road < 2 * wanted
+    assert max(sky, sky_of_base, road_of_base) < 1e-6 * wanted
