@@ -45,7 +45,9 @@ def register_generators(register: Register) -> None:
 
     One that is not trained has a method ``observe(source, target)``, which the method ``fit`` calls with images of both
     domains. One that wants to know the classes in the images that it keeps has ``observe(source, target, masks)`` and
-    ``label(labelled_by, again=...)``, which the method ``pseudo-labels`` calls. What else it may say in attributes:
+    ``label(labelled_by, again=...)``, which the method ``pseudo-labels`` calls. The method ``one-sided`` tells one that
+    has ``name_classes(names)`` the classes of the run, and one that has ``reach(share)`` before each step how much of
+    the training is over. What else it may say in attributes:
 
     - ``stochastic = True``: it draws at random. Its forward takes ``seeds``, a uint64 for each picture made from its
       path, or None, and equal seeds give equal pictures, on whatever device. It is not compiled, and exported only if

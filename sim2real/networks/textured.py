@@ -125,8 +125,7 @@ class TexturedGrid(Grid):
             return super().forward(images, seeds)
         with exact(images), self._grid_at_rest():
             lit = self.lit(images, self.grids(images, seeds))
-            made = self._taken(self.textured(lit, seeds, inputs), seeds)
-            return (2 * made - 1).clamp(-1, 1)
+            return (2 * self._taken(self.textured(lit, seeds, inputs), seeds) - 1).clamp(-1, 1)
 
     def paint(
         self,
@@ -154,7 +153,7 @@ class TexturedGrid(Grid):
         """
         plane = values[:, :1]
         noise = torch.zeros_like(plane) if seeds is None else noise_of(plane, seeds ^ _OTHERS)
-        made = self.strength * self.texture(torch.cat([2 * values - 1, noise], 1)).tanh()
+        made: Tensor = self.strength * self.texture(torch.cat([2 * values - 1, noise], 1)).tanh()
         residual = made - low_pass(made, self.sigma * min(values.shape[2:]) / _HEIGHT)
         if inputs is not None:
             is_plain = (inputs["segmentation"][:, None] == self.plain[:, None, None]).any(1, keepdim=True)
