@@ -56,7 +56,8 @@ class TexturedGrid(Grid):
         blocks: Likewise.
         side: Likewise.
         styles: Likewise.
-        camera: Likewise.
+        camera: Likewise. It learns grain of its own before texture begins, on plain classes as well, and texture is
+            added to that; without one all grain is left to the texture.
         strength: Greatest of what the network makes, of a range of 1; the residual is at most twice that.
         sigma: Standard deviation of the low-pass, in pixels of a frame whose shorter side has 256.
         plain: Names of classes that get no texture; those that the run does not have are without effect.
