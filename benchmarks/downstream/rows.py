@@ -95,7 +95,8 @@ LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "grid-labelled": ("grid", ("method.options.class_moments=0.5", "method.options.consistency=0.5")),
     "grid-projection": ("grid", ("discriminator.name=projection",)),
     "grid-masked": ("grid", ("method.options.masked=true",)),
-    "grid-texture": ("grid", ("generator.name=textured-grid",)),
+    "grid-texture": ("grid", ("generator.name=textured-grid", "generator.options.camera=false")),
+    "grid-matched": ("grid", ("data.matched=true", "data.fit=crop")),
     "grid-new-edges": ("grid", ("losses.new-edges=1",)),
 }
 """Rows that see the simulation's masks, of tasks whose labels are masks -> their recipe, and settings over it."""
