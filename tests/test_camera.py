@@ -93,6 +93,37 @@ def test_noise_grows_not_far_beyond_what_flat_blocks_tell(town: list[Image]) -> 
     assert camera.apply(bright, 1).std() == pytest.approx(camera.luma.noise(camera.luma.until), rel=0.15)
 
 
+def test_what_is_right_and_left_of_what_both_sides_show_tells_nothing(town: list[Image]) -> None:
+    sides = [degraded(image, 100 + seed, 2.0, 30.0, 0.0) for seed, image in enumerate(town)]
+    middles = [degraded(image, seed, 0.5, 4.0, 0.0) for seed, image in enumerate(town)]
+    wide = [np.concatenate([side, middle, side], axis=1) for side, middle in zip(sides, middles, strict=True)]
+    assert fit_camera(town, wide) == fit_camera(town, middles)  # an evaluation compares the middle as well
+    narrow = [middle[:, 128:-128] for middle in middles]
+    assert fit_camera(town, narrow) == fit_camera([image[:, 128:-128] for image in town], narrow)
+
+
+def test_all_pictures_decide_whatever_their_order(town: list[Image]) -> None:
+    parts = [image[top : top + 96, left : left + 256] for image in town for top in (0, 96) for left in (0, 256)]
+    sigmas = np.where(np.arange(len(parts)) % 3 == 0, 0.7, 0.4)
+    real = [
+        degraded(image, seed, sigma, 2.0, 0.0) for seed, (image, sigma) in enumerate(zip(parts, sigmas, strict=True))
+    ]
+    once, again = fit_camera(parts, real), fit_camera(parts[::-1], real[::-1])
+    assert once.luma.blur == pytest.approx(again.luma.blur, abs=0.006)  # the last of the steps
+
+
+def test_texture_at_some_levels_is_no_noise_at_others() -> None:
+    shapes = {level: (512, 768) if level in (100, 120) else (64, 256) for level in (30, 50, 75, 100, 120, 160, 180)}
+    flat = [np.full((*shape, 3), level, np.uint8) for level, shape in shapes.items()]
+    real = [degraded(image, seed, 0, 3.0, 0.01) for seed, image in enumerate(flat)]
+    rough = [
+        degraded(image, 50 + seed, 0, 9.0, 0.0) if image.size > 10**6 else image for seed, image in enumerate(real)
+    ]
+    camera = fit_camera(flat, rough)
+    for level in (40, 170):
+        assert camera.luma.noise(level) ** 2 == pytest.approx(3 + 0.01 * level, rel=0.15)
+
+
 def test_real_images_need_no_other_camera_than_theirs(town: list[Image]) -> None:
     real = [degraded(image, seed, 0.5, 4.0, 0.03) for seed, image in enumerate(town)]
     assert not fit_camera(real, real).changes

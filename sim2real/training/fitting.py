@@ -1,10 +1,12 @@
 """A camera fitted to real images: how much blur and noise the translated ones lack.
 
-All is measured in blocks of 16x16 px, in rings of their power spectra, of pictures at their own size. Noise is what is
-left where nothing else is: the median power of flat blocks, at each brightness; its variance is a line over that. Blur
-is how much faster the power of blocks with strong edges falls towards high frequencies, without the noise; from there,
-that of luminance goes to where the metric ``spectrum`` is least. What the translated pictures have too much of stays:
-nothing is sharpened, and no noise is taken away.
+All is measured in blocks of 16x16 px, in rings of their power spectra, of pictures at their own size; of those that are
+wider than the other side's the middle, which is all that an evaluation compares: beside it a wide lens is softer. Noise
+is what is left where nothing else is: the median power of flat blocks, at each brightness; its variance is a line over
+that, and what is far above is the texture of roads and walls. Blur is how much faster the power of blocks with strong
+edges falls towards high frequencies, without the noise; from there, that of luminance goes to where the metric
+``spectrum`` is least. What the translated pictures have too much of stays: nothing is sharpened, and no noise is taken
+away.
 """
 
 import math
@@ -18,13 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.camera import BLOCK, MOST_BLUR, RINGS, Camera, Channel, Image, frequencies, to_channels
-from sim2real.datasets.partners import evenly
 from sim2real.imageio import Encoding
 from sim2real.metrics.spectrum import SpectrumMetric
 
 Floats = NDArray[np.float64]
 
-_TRIED: Final = 12  # pictures of either side by which a blur is judged
 _STEPS: Final = (0.02, 0.01, 0.005)  # of the blur
 _CLEAR: Final = 0.03  # a blur of less is what pictures differ by
 _NEARER: Final = 0.97  # times as far as before is nearer: less is what pictures differ by
@@ -38,6 +38,9 @@ _LEAST_SHARE: Final = 0.01  # of the flat blocks, in what is alike
 _LOWEST: Final = 1  # index of the first ring that tells of grain; below, it is what is seen
 _STEADY: Final = 2  # of the first that tells how much noise there is: flat blocks were chosen by the one below
 _BEYOND: Final = 1.5  # times the brightest level at which flat blocks tell of noise, it is believed to grow
+_ABOVE: Final = 1.3  # times the line: what is beyond is texture, as flat blocks of roads and walls have it
+_TEXTURED: Final = 0.1  # times as much weight has a level that has some
+_ROUNDS: Final = 20  # in which such levels are found; a few do
 _ROUNDING: Final = 1 / 12  # the variance that rounding to whole levels adds
 _CLIPPED: Final = 0.02  # of the values of a block: more are no measure
 _WORTH: Final = 0.05  # squares of levels: less noise is none
@@ -83,39 +86,51 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
     """The camera that makes translated pictures as soft and as noisy as real ones.
 
     Args:
-        translated: RGB (H, W, 3) each, of any sizes: dozens will do.
-        real: Likewise.
+        translated: RGB (H, W, 3) each, of any sizes: dozens will do. All decide, whatever their order.
+        real: Likewise. Of the side whose pictures are the wider ones for their height, the middle is looked at.
         encoding: How the JPEG is written that the camera gives, if any: what that does to pictures is not done twice.
 
     Raises:
         ValueError: The pictures of a side have no room for measures: they are too few, too small, or clipped.
     """
+    translated, real = _middles(translated, real)
     goal = measure("real", real)
     start = measure("translated", translated, Camera(), encoding)
     luma, *colours = (_blur(start, goal, channel) for channel in range(3))
 
-    def camera(blur: float, seen: Sequence[Image]) -> Camera:
+    @cache
+    def camera(blur: float) -> Camera:
         soft = Camera(*(Channel(blur=each) for each in (blur, *colours)))
-        return _with_noise(soft, measure("translated", seen, soft, encoding), goal)
+        return _with_noise(soft, measure("translated", translated, soft, encoding), goal)
 
     if luma >= _CLEAR:
-        enough = len(start.level) >= 10 * _FEWEST
-        some, metric = evenly(translated, _TRIED) if enough else translated, SpectrumMetric()
-        wanted = metric.describe(evenly(real, _TRIED))
+        metric = SpectrumMetric()
+        wanted = metric.describe(real).sum(axis=0, keepdims=True)  # as one, or some would be left over
         furthest = max(luma - _FURTHEST, 0), min(luma + _FURTHEST, MOST_BLUR)
 
         @cache
         def apart(blur: float) -> float:
             if not furthest[0] <= blur <= furthest[1]:
                 return math.inf
-            found = camera(blur, some)
-            taken = [found.apply(image, seed, encoding) for seed, image in enumerate(some)]
-            return metric.distance(metric.describe(taken), wanted)
+            taken = [camera(blur).apply(image, seed, encoding) for seed, image in enumerate(translated)]
+            return metric.distance(metric.describe(taken).sum(axis=0, keepdims=True), wanted)
 
         for step in _STEPS:
             while apart(nearer := min((luma - step, luma + step), key=apart)) < _NEARER * apart(luma):
                 luma = nearer
-    return camera(round(luma, 4), translated)
+    return camera(round(luma, 4))
+
+
+def _middles(*sides: Sequence[Image]) -> list[list[Image]]:
+    """Pictures of both sides, cut left and right to the width for their height that both have, as evaluations do."""
+    widths = [float(np.median([image.shape[1] / image.shape[0] for image in side])) for side in sides if len(side)]
+    return [[_middle(image, min(widths)) for image in side] for side in sides]
+
+
+def _middle(image: Image, width: float) -> Image:
+    kept = min(image.shape[1], max(1, round(width * image.shape[0])))
+    left = (image.shape[1] - kept) // 2
+    return image[:, left : left + kept]
 
 
 def measure(
@@ -173,13 +188,18 @@ _SHARES: Final = np.where(np.arange(RINGS) < _STEADY, 0.0, _AREAS / _AREAS[_STEA
 _MEDIANS: Final = (1 - 2 / (9 * _COUNTS / 2.25)) ** 3  # of a mean of squares (Wilson and Hilferty), neighbours alike
 
 
-def _line(levels: Floats, variances: Floats, weights: Floats) -> tuple[float, float]:
-    """Base and slope, by weighted least squares."""
+def _line(levels: Floats, variances: Floats, weights: Floats) -> tuple[float, float, Floats]:
+    """Base and slope, by weighted least squares, and the weights that decided, (L,).
+
+    Noise is everywhere and texture is not: a level with far more than the line tells less of it.
+    """
     if len(levels) == 1:
-        return float(variances[0]), 0.0
-    columns = np.stack([np.ones(len(levels)), levels], axis=1) * weights[:, None]
-    (base, slope), *_ = np.linalg.lstsq(columns, variances * weights, rcond=None)
-    return float(base), float(slope)
+        return float(variances[0]), 0.0, weights
+    columns, kept = np.stack([np.ones(len(levels)), levels], axis=1), weights
+    for _ in range(_ROUNDS):
+        line, *_ = np.linalg.lstsq(columns * kept[:, None], variances * kept, rcond=None)
+        kept = np.where(variances > _ABOVE * np.maximum(columns @ line, _WORTH), _TEXTURED, 1.0) * weights
+    return float(line[0]), float(line[1]), kept
 
 
 def _blur(start: Blocks, goal: Blocks, channel: int) -> float:
@@ -230,10 +250,10 @@ def _with_noise(camera: Camera, start: Blocks, goal: Blocks) -> Camera:
     for number, channel in enumerate(camera.channels):
         has, wanted = _noise(start, number), _noise(goal, number)
         missing = wanted.power - np.maximum(has.at(wanted.levels), _ROUNDING)
-        grain = np.maximum(wanted.counts @ missing, 0)
-        grain[:_LOWEST] = grain[_LOWEST]
         weights = np.sqrt(wanted.counts) / (wanted.power @ _SHARES + _ROUNDING)
-        base, slope = _line(wanted.levels, missing @ _SHARES, weights)
+        base, slope, kept = _line(wanted.levels, missing @ _SHARES, weights)
+        grain = np.maximum((wanted.counts * np.square(kept / weights)) @ missing, 0)
+        grain[:_LOWEST] = grain[_LOWEST]
         whole = float(grain @ _AREAS) / max(float(grain @ _SHARES), _WORTH)
         usual = float(np.average(wanted.levels, weights=wanted.counts))
         variance = whole * (base + slope * usual)
