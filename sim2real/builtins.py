@@ -159,6 +159,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
     recipes = {
         "default": "light and colours, every edge stays: minutes on a CPU; what `train SIM REAL` uses",
         "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
+        "labelled": "as grid, with a critic that knows classes; for simulations with masks",
         "combined": "textures, too: networks that paint their own pixels, patch and global critics",
         "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global critics",
         "monet2photo": "paintings and photos at 128x128, batch normalisation",

@@ -35,7 +35,8 @@ from sim2real.training.run import RunFolder
 
 FRAMES: Final = 48
 """Frames of each side that are held out, where there are four times as many."""
-TRAINED: Final = ("class-distribution", "grid", "default")
+TRAINED: Final = ("class-distribution", "grid", "labelled", "default")
+_WITH_MASKS: Final = ("class-distribution", "labelled")
 """Recipes that a budget is shared out to unless others are named: those that are worth something after minutes."""
 SHEET: Final = "compare.png"
 _ABOUT: Final = "comparison.json"
@@ -233,7 +234,7 @@ def _names(options: CompareOptions, *, masks: bool) -> list[str]:
             raise Sim2RealError(f"{trained[0]}: this recipe trains; give it time: --budget 10m")
         return list(dict.fromkeys(options.recipes))
     quick = [name for name in registered if _only_looks(name)]
-    slow = [name for name in TRAINED if masks or name != "class-distribution"] if options.budget else []
+    slow = [name for name in TRAINED if masks or name not in _WITH_MASKS] if options.budget else []
     return [*quick, *slow]
 
 

@@ -344,6 +344,7 @@ def test_recipes_are_listed(sim2real: Run) -> None:
     for name in (
         "default",
         "grid",
+        "labelled",
         "combined",
         "vkitti2kitti",
         "monet2photo",

@@ -19,7 +19,7 @@ from sim2real.training.setup import Average, build_method, require_scalars
 
 RECIPES = [entry.name for entry in registry().entries("recipes")]
 TRAINED = [name for name in RECIPES if resolve(name).method.name not in {"fit", "pseudo-labels"}]
-OTHERS = {"patch": "patchgan70", "patchgan70": "combined", "combined": "global"}
+OTHERS = {"patch": "patchgan70", "patchgan70": "combined", "combined": "global", "projection": "patchgan70"}
 
 
 @pytest.mark.parametrize("recipe", TRAINED)

@@ -1,4 +1,4 @@
-"""The recipe that sees masks, from a rendered town to a verified conversion."""
+"""The recipes that see masks, from a rendered town to a verified conversion."""
 
 import json
 import subprocess
@@ -57,9 +57,22 @@ def test_what_the_segmenter_says_of_real_images_is_kept_and_shown(cli: Cli, town
     assert sorted((town / "run/samples").glob("*.png"))
 
 
-def test_without_masks_it_says_so(cli: Cli, town: Path) -> None:
-    done = cli(
-        "train", "photos", "real", "--recipe", "class-distribution", "--run", "none", "--device", "cpu", cwd=town
-    )
+@pytest.mark.parametrize("recipe", ["class-distribution", "labelled"])
+def test_without_masks_it_says_so(cli: Cli, town: Path, recipe: str) -> None:
+    done = cli("train", "photos", "real", "--recipe", recipe, "--run", "none", "--device", "cpu", cwd=town)
     assert done.returncode == 1
     assert "segmentation" in done.stderr
+    assert not (town / "none").exists()
+
+
+def test_what_learnt_from_masks_converts_frames_that_have_none(cli: Cli, town: Path) -> None:
+    few = ("data.size=[64, 32]", "data.load_size=[64, 32]", "generator.options.side=32", "train.steps=6", "log.every=2")
+    sets = [word for each in (*few, "data.workers=0") for word in ("--set", each)]
+    done = cli("train", "sim", "photos", "--recipe", "labelled", "--run", "knows", "--device", "cpu", *sets, cwd=town)
+    assert done.returncode == 0, done.stderr
+    logged = [json.loads(line) for line in (town / "knows/metrics.jsonl").read_text().splitlines()]
+    assert all({"D_real", "segmenter"} <= set(line) for line in logged if "adversarial_real" in line)
+    done = cli("convert", "photos", "converted", "--model", "knows", "--device", "cpu", cwd=town)
+    assert done.returncode == 0, done.stderr
+    assert cli("verify", "converted", cwd=town).returncode == 0
+    assert len(sorted((town / "converted").glob("*.jpg"))) == 8
