@@ -88,15 +88,17 @@ class Row:
     masks: bool = False
 
 
+_HALF = "data.size=[96, 64]"  # of the width of the town's frames: windows, of which there are some to match
 LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "class-distribution": ("class-distribution", ()),
     "grid-moments": ("grid", ("method.options.class_moments=0.5",)),
     "grid-consistency": ("grid", ("method.options.consistency=0.5",)),
-    "grid-labelled": ("grid", ("method.options.class_moments=0.5", "method.options.consistency=0.5")),
-    "grid-projection": ("grid", ("discriminator.name=projection",)),
+    "grid-moments-consistency": ("grid", ("method.options.class_moments=0.5", "method.options.consistency=0.5")),
+    "labelled": ("labelled", ()),
     "grid-masked": ("grid", ("method.options.masked=true",)),
     "grid-texture": ("grid", ("generator.name=textured-grid", "generator.options.camera=false")),
-    "grid-matched": ("grid", ("data.matched=true", "data.fit=crop")),
+    "grid-windows": ("grid", (_HALF,)),
+    "grid-matched": ("grid", (_HALF, "data.matched=true")),
     "grid-new-edges": ("grid", ("losses.new-edges=1",)),
 }
 """Rows that see the simulation's masks, of tasks whose labels are masks -> their recipe, and settings over it."""
@@ -138,7 +140,7 @@ GUIDED: Mapping[str, tuple[str, ...]] = {
 
 LOOKS: Mapping[str, tuple[str, int]] = {
     f"{recipe} x{looks}": (recipe, looks)
-    for recipe in ("pixel-distribution", "class-distribution", GRID)
+    for recipe in ("pixel-distribution", "class-distribution", GRID, "labelled")
     for looks in (2, 5)
 }
 """Rows of several translations of each image -> their recipe, and how many."""
@@ -174,7 +176,7 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
         return [f"data.size={list(size)}", precision, *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
-    if row.recipe == GRID:  # its networks are small by themselves, and so see more images in equal time
+    if row.recipe in {GRID, "labelled"}:  # their networks are small, and so see more images in equal time
         return [
             f"data.size={list(size)}",
             precision,
