@@ -1,6 +1,7 @@
 """The benchmarks still run, and what they compare with does the same work."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -173,3 +174,21 @@ def test_differences_are_paired_by_seed(tmp_path: Path, capsys: pytest.CaptureFi
             run.write_result(file, {**common, "row": row, "seed": seed, "score": score})
     tables.main(["--results", str(file), "--against", "source"])
     assert "+10.0 ± 0.0 better" in capsys.readouterr().out
+
+
+def test_the_summary_has_of_each_row_the_better_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "results.jsonl"
+    scores = {"source": 0.3, "source+augmentation": 0.5, "grid": 0.8, "grid+augmentation": 0.7, "real": 0.9}
+    for row, score in scores.items():
+        for seed in range(3):
+            line = {"task": "toytown", "budget": "cpu", "metric": "mIoU", "tested": 1, "row": row, "seed": seed}
+            run.write_result(file, {**line, "score": score + 0.01 * seed})
+    for seed in range(2):  # these go first
+        line = {"task": "signs", "metric": "accuracy", "tested": 1, "row": "grid+augmentation", "seed": seed}
+        run.write_result(file, {**line, "budget": "cpu", "score": 0.1})
+        run.write_result(file, {**line, "budget": "steady", "score": 0.6})
+    tables.main(["--results", str(file), "--summary"])
+    lines = (re.split(r" *\| *", line) for line in capsys.readouterr().out.splitlines())
+    rows = {cells[1]: cells[2:] for cells in lines if len(cells) > 1}
+    assert rows["toytown"][:6] == ["31.0 ± 1.0 (3)", "51.0 ± 1.0 (3)", "", "81.0 ± 1.0 (3)", "", "91.0 ± 1.0 (3)"]
+    assert rows["signs"][3] == "60.0 ± 0.0 a (2)"

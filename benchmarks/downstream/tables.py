@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import print_table
-from benchmarks.downstream.rows import AUGMENTED, BUDGETS, COMBINED, CRITICS, VARIATIONS, known_rows
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, COMBINED, CRITICS, GRID, VARIATIONS, known_rows
 from benchmarks.downstream.run import RESULTS, read_results
 from benchmarks.downstream.tasks import TASKS
 
 CHOSEN = "combined, chosen"
 """Of each seed the variation of ``combined`` whose held-out images score best; no test image has a say."""
+
+MAIN = ("source", AUGMENTED[1:], "pixel-distribution", GRID, "labelled", "real")
+"""The rows of the summary; the second is the source with augmentation."""
 
 _BEGIN, _END = "<!-- tables -->", "<!-- end of tables -->"
 
@@ -33,12 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--against", metavar="ROW", help="print by how much rows differ from this one, seed by seed, e.g. source"
     )
+    parser.add_argument("--summary", action="store_true", help="print the main rows of all tasks in one table")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")
     options = parser.parse_args(arguments)
-    results = [result for result in read_results(options.results) if result["budget"] == options.budget]
+    every = read_results(options.results)
+    results = [result for result in every if result["budget"] == options.budget]
     page = io.StringIO() if options.into else sys.stdout
     with redirect_stdout(page):
-        for task in TASKS:
+        if options.summary:
+            print_summary(every)
+        for task in () if options.summary else TASKS:
             if of_task := [result for result in results if result["task"] == task]:
                 (print_results if not options.against else partial(print_differences, options.against))(task, of_task)
     if isinstance(page, io.StringIO):
@@ -46,6 +53,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _, after = rest.split(_END)
         lines = "\n".join(line.rstrip() for line in page.getvalue().strip().splitlines())
         options.into.write_text(f"{before}{_BEGIN}\n{lines}\n{_END}{after}", "utf-8")
+
+
+def print_summary(results: Sequence[Result]) -> None:
+    """Print the main rows of all tasks: of each the better one of alone and augmented, and the seeds."""
+    lines = []
+    for task in TASKS:
+        of_task = [result for result in results if result["task"] == task]
+        steady = [result for result in of_task if result["budget"] == "steady"]
+        rows = by_row(steady or [result for result in of_task if result["budget"] == "cpu"])
+        if rows:
+            lines.append([task, *(better(name, rows) for name in MAIN)])
+    columns = ["task", *("augmentation" if name == AUGMENTED[1:] else name for name in MAIN)]
+    print_table("What a task network is trained on, and what it scores on real images, per cent", columns, lines)
+
+
+def better(name: str, rows: Mapping[str, Mapping[int, Result]]) -> str:
+    """The figures of a row, alone or with augmentation, whichever is better in the mean; source is told apart."""
+    if name in {"source", AUGMENTED[1:]}:
+        scored = {"": rows.get("source" if name == "source" else f"source{AUGMENTED}", {})}
+    else:
+        scored = {mark: rows.get(name + ending, {}) for ending, mark in (("", ""), (AUGMENTED, " a"))}
+    scored = {mark: results for mark, results in scored.items() if results}
+    if not scored:
+        return ""
+    mark = max(scored, key=lambda each: statistics.mean(result["score"] for result in scored[each].values()))
+    figures = [100 * result["score"] for result in scored[mark].values()]
+    return f"{spread(figures)}{mark} ({len(figures)})"
 
 
 def print_results(task: str, results: Sequence[Result]) -> None:
