@@ -28,6 +28,8 @@ _LINES = 50  # a log gets about so many lines of a training, besides the first o
 _STAGE = "training"
 _SILENCE = 30.0  # seconds, at most, without any
 
+_BLIND = ("default", "grid")  # recipes of grids that see no masks
+
 
 def run_training(trainer: "Trainer") -> int:
     """Train and show it; returns the exit code: 0, or 130 or 143 when a signal ended it after saving.
@@ -80,6 +82,8 @@ def show_start(trainer: "Trainer") -> None:
         f"{len(sim.held_out)} and {len(real.held_out)} held out; {trainer.total} steps on {trainer.device} in "
         f"{trainer.precision}; {sizes}; into {trainer.run.path}"
     )
+    if trainer.config.recipe in _BLIND and all("segmentation" in frame.labels for frame in sim.train):
+        err.print("all simulated frames have masks: --recipe labelled learns from those, too")
     if drawn := [each for origin in real.origins for each in origin.drawn]:
         frames, size = sum(each.frames for each in drawn), byte_size(sum(each.size for each in drawn))
         still = sum(each.still for each in drawn)

@@ -65,6 +65,15 @@ def test_without_masks_it_says_so(cli: Cli, town: Path, recipe: str) -> None:
     assert not (town / "none").exists()
 
 
+def test_who_has_masks_is_told_of_the_recipe_that_learns_from_them(cli: Cli, town: Path) -> None:
+    few = ("data.size=[64, 32]", "data.load_size=[64, 32]", "generator.options.side=32", "train.steps=1")
+    sets = [word for each in (*few, "data.workers=0") for word in ("--set", each)]
+    for sim, real, told in (("sim", "photos", True), ("photos", "sim", False)):
+        done = cli("train", sim, real, "--recipe", "grid", "--run", f"of_{sim}", "--device", "cpu", *sets, cwd=town)
+        assert done.returncode == 0, done.stderr
+        assert ("--recipe labelled learns from those" in " ".join(done.stderr.split())) == told
+
+
 def test_what_learnt_from_masks_converts_frames_that_have_none(cli: Cli, town: Path) -> None:
     few = ("data.size=[64, 32]", "data.load_size=[64, 32]", "generator.options.side=32", "train.steps=6", "log.every=2")
     sets = [word for each in (*few, "data.workers=0") for word in ("--set", each)]
