@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 T = TypeVar("T")
-_CONSOLE = Console(width=120, highlight=False, soft_wrap=True)
+_CONSOLE = Console(width=160, highlight=False, soft_wrap=True)
 
 
 def make_parser(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
