@@ -1,7 +1,7 @@
 """What a training method is to the loop that runs it, and what methods share."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -13,6 +13,7 @@ from sim2real.errors import PluginError
 from sim2real.losses import Adversarial, LossInputs
 from sim2real.methods.optimization import Optimization
 from sim2real.networks import Ranged
+from sim2real.networks.blocks import at_rest
 from sim2real.stored import Rule, fit
 
 Scalar = Annotated[Tensor, Rule("a single number", lambda tensor: tensor.shape == () and tensor.is_floating_point())]
@@ -266,17 +267,9 @@ class Method:
             part.load_own_state_dict(state[name])
 
 
-@contextmanager
-def frozen(*networks: nn.Module) -> Iterator[None]:
+def frozen(*networks: nn.Module) -> AbstractContextManager[None]:
     """Networks through which gradients flow but which collect none; what was frozen before stays so."""
-    trained = [weights for network in networks for weights in network.parameters() if weights.requires_grad]
-    for weights in trained:
-        weights.requires_grad_(False)  # noqa: FBT003  torch's own signature
-    try:
-        yield
-    finally:
-        for weights in trained:
-            weights.requires_grad_(True)  # noqa: FBT003  as above
+    return at_rest(weights for network in networks for weights in network.parameters())
 
 
 def sum_of(terms: Losses) -> Tensor:

@@ -2,7 +2,8 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 import torch
@@ -180,6 +181,19 @@ class BlurPool(nn.Module):
         """(N, channels, H, W) -> (N, channels, H/2, W/2), rounded down."""
         around = functional.pad(x, (1, 1, 1, 1), mode="reflect")
         return functional.conv2d(around, self.kernel, stride=2, groups=len(self.kernel))
+
+
+@contextmanager
+def at_rest(weights: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Weights that collect no gradients, though these flow on to what came before; who did so already stays so."""
+    resting = [weight for weight in weights if weight.requires_grad]
+    for weight in resting:
+        weight.requires_grad_(False)  # noqa: FBT003  torch's own signature
+    try:
+        yield
+    finally:
+        for weight in resting:
+            weight.requires_grad_(True)  # noqa: FBT003  as above
 
 
 def initialise_without_norms(network: nn.Module, negative_slope: float) -> None:

@@ -5,8 +5,8 @@ part of an image that a Gaussian does not keep is what Burt and Adelson (1983) c
 that plane of noise from which a network makes texture is that of StyleGAN (Karras et al. 2019).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
@@ -19,7 +19,7 @@ from torch.nn import functional
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import SettingsError
 from sim2real.networks.bilateral import exact
-from sim2real.networks.blocks import initialise_without_norms
+from sim2real.networks.blocks import at_rest, initialise_without_norms
 from sim2real.networks.grid import Grid, noise_of
 
 if TYPE_CHECKING:
@@ -165,21 +165,11 @@ class TexturedGrid(Grid):
         """Whether these images get texture; those without contents, which tell what a training needs, do."""
         return min(images.shape[2:]) <= self.side and (self.begun.is_meta or bool(self.begun))
 
-    @contextmanager
-    def _grid_at_rest(self) -> Iterator[None]:
+    def _grid_at_rest(self) -> AbstractContextManager[None]:
         """All weights but those of the texture collect no gradients of what is computed here."""
-        resting = [
-            weight
-            for name, weight in self.named_parameters()
-            if torch.is_grad_enabled() and weight.requires_grad and not name.startswith("texture.")
-        ]
-        for weight in resting:
-            weight.requires_grad_(False)  # noqa: FBT003  torch's own signature
-        try:
-            yield
-        finally:
-            for weight in resting:
-                weight.requires_grad_(True)  # noqa: FBT003  as above
+        if not torch.is_grad_enabled():  # several threads may convert by it at once
+            return nullcontext()
+        return at_rest(weight for name, weight in self.named_parameters() if not name.startswith("texture."))
 
 
 def low_pass(values: Tensor, sigma: float) -> Tensor:
