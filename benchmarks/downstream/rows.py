@@ -154,7 +154,7 @@ def known_rows() -> Mapping[str, Row]:
         "source": Row(),
         **{name: Row(name) for name in COLOURS if name in registered},
         **{name: Row(recipe, sets, masks=True) for name, (recipe, sets) in LABELLED.items()},
-        **{name: Row(name) for name in (*PUBLISHED, GRID)},
+        **{name: Row(name) for name in (*PUBLISHED, GRID, "default")},
         **{name: Row(recipe, looks=looks, masks=recipe in LABELLED) for name, (recipe, looks) in LOOKS.items()},
         **{name: Row("combined", sets) for name, sets in {**CRITICS, **VARIATIONS, **GUIDED}.items()},
     }
@@ -176,7 +176,7 @@ def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
         return [f"data.size={list(size)}", precision, *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
-    if row.recipe in {GRID, "labelled"}:  # their networks are small, and so see more images in equal time
+    if row.recipe in {GRID, "labelled", "default"}:  # their networks are small, and so see more images in equal time
         return [
             f"data.size={list(size)}",
             precision,
