@@ -63,7 +63,8 @@ def train(
         sim: Simulated images: a dataset of any known layout.
         real: Real images: folders and videos. None: ``sim`` is a CycleGAN folder, which holds both.
         run: Run folder, ``runs/<recipe>`` if left out; it must hold no run unless ``resume``.
-        recipe: Settings to start from; ``"default"``.
+        recipe: Settings to start from; left out ``"labelled"`` where all simulated images have masks, else
+            ``"default"``.
         settings: Any settings over those, in tables or by dotted keys: ``{"data": {"batch_size": 4}}`` or
             ``{"data.batch_size": 4}``.
         steps: Length of the training.
@@ -88,6 +89,7 @@ def train(
         recipe,
         settings=settings,
         resume=resume,
+        tell=tell,
         **sides(sim, named),
         run=None if run is None else str(run),
         train__steps=steps,

@@ -157,9 +157,9 @@ def register_engines(register: Register) -> None:  # noqa: D103
 @hookimpl
 def register_recipes(register: Register) -> None:  # noqa: D103
     recipes = {
-        "default": "light and colours, every edge stays: minutes on a CPU; what `train SIM REAL` uses",
+        "default": "light and colours, every edge stays, both ways: minutes on a CPU; what `train SIM REAL` uses",
         "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
-        "labelled": "as grid, with a critic that knows classes; for simulations with masks",
+        "labelled": "as grid, with a critic that knows classes; what `train SIM REAL` uses where SIM has masks",
         "combined": "textures, too: networks that paint their own pixels, patch and global critics",
         "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global critics",
         "monet2photo": "paintings and photos at 128x128, batch normalisation",

@@ -18,6 +18,7 @@ from sim2real.cli.settings import (
     SwapOption,
     resolve_settings,
     resume_settings,
+    settings_here,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def command(
 
     Without SIM REAL OUT, ./sim2real.toml says what to train on and what to convert.
     """
+    from sim2real.cli.console import err
+    from sim2real.training.begin import sides, suited
+
     sim, real, converted = _told_apart(places or [])
     flags: dict[str, Any] = {
         "run": str(run) if run else None,
@@ -65,6 +69,8 @@ def command(
     if (config.run_folder / "config.toml").is_file():
         flags["run"] = str(config.run_folder)  # whatever a run folder from elsewhere says of its place
         config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
+    else:
+        config = suited(config, recipe, settings_here(), sets or [], tell=err.print, **sides(sim, real), **flags)
     conversions = run_batch(config)["conversions"]
     if any(not done["verified"] or (done["evaluation"] or {}).get("verdict") == "FAIL" for done in conversions):
         raise typer.Exit(1)

@@ -57,8 +57,9 @@ def command(
         typer.Argument(help="Real images: folders and videos; left out where one CycleGAN folder holds both."),
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")
-    ] = "default",
+        str | None,
+        typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`; left out, as of `train`."),
+    ] = None,
 ) -> None:
     """Write a commented sim2real.toml for both sides; `train`, `convert` and `batch` then need nothing else."""
     from sim2real.cli.console import out
@@ -89,8 +90,9 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
     from sim2real.config import resolve
     from sim2real.datasets import open_dataset
     from sim2real.datasets.sources import one_domain
+    from sim2real.training.begin import suited
 
-    config = resolve(recipe)
+    config = resolve(recipe) if recipe else suited(resolve(sim=str(sim)), None, sim=str(sim))
     train = config.train
     name = sim.resolve().name
     simulated = open_dataset(sim)

@@ -56,7 +56,13 @@ RealArgument = Annotated[
     typer.Argument(help="Real images: folders and videos. One CycleGAN folder may stand for both sides."),
 ]
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; runs/<recipe> if left out.")]
-RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Settings to start from, see `sim2real recipes`; left out: labelled if SIM has masks, else default.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key; may be repeated.")
 ]

@@ -47,7 +47,7 @@ def command(
 
     Settings: the recipe, over it ./sim2real.toml, over it --set, over it the other options.
     """
-    from sim2real.cli.console import out, progress
+    from sim2real.cli.console import err, out, progress
     from sim2real.places import command_line
     from sim2real.training.begin import prepare, sides
 
@@ -62,7 +62,10 @@ def command(
     }
     if (as_json and not plan) or (plan and resume):
         raise typer.BadParameter("--json prints what --plan finds, and --plan is of a run that begins")
-    config = prepare(recipe, settings_here(), sets or [], resume=resume, **sides(sim, real or []), **flags)
+    chosen: list[str] = []
+    config = prepare(
+        recipe, settings_here(), sets or [], resume=resume, tell=chosen.append, **sides(sim, real or []), **flags
+    )
     if plan:
         _show_plan(config, as_json=as_json)
         return
@@ -71,6 +74,8 @@ def command(
 
     with progress("seconds of video") as show:
         trainer = Trainer(config, config.run_folder, resume=resume, drawing=show)
+    if trainer.is_first and chosen:
+        err.print(chosen[0])
     if trainer.finished:
         if trainer.is_first:
             show_standing(trainer.standing)

@@ -10,8 +10,10 @@ schema.py    the same for editors
 """
 
 from sim2real.config.layers import (
+    DEFAULT,
     SETTINGS_FILE,
     differences,
+    named_recipe,
     parse_set,
     read_config,
     read_settings,
@@ -23,6 +25,7 @@ from sim2real.config.sections import Classes, Component, Config, Conversion, Cri
 from sim2real.config.values import parse_count, parse_sides, parse_size
 
 __all__ = [
+    "DEFAULT",
     "SETTINGS_FILE",
     "Classes",
     "Component",
@@ -34,6 +37,7 @@ __all__ = [
     "Transfer",
     "differences",
     "json_schema",
+    "named_recipe",
     "parse_count",
     "parse_set",
     "parse_sides",

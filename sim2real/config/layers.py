@@ -4,7 +4,7 @@ import copy
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -25,6 +25,8 @@ OF_METHODS = (
     "pool", "discriminator", "networks", "critic", "losses", "optim", "schedule", "train.accumulate",
 )  # fmt: skip
 """Settings that a method may have no use for: it tells in its attribute ``reads``."""
+DEFAULT: Final = "default"
+"""The recipe of a training of which nobody names one."""
 _LENGTHS = {"steps", "epochs"}
 _LONGEST_KEY = 60
 
@@ -40,7 +42,7 @@ def resolve(
     """Put the layers of settings together.
 
     Args:
-        recipe: Name of the recipe; None: what the file or the sets name, else ``"default"``.
+        recipe: Name of the recipe; None: what the others name, see :func:`named_recipe`, else ``"default"``.
         file: What sim2real.toml says, see :func:`read_settings`.
         base: The settings of a run that is resumed, which stand in the place of the recipe's.
         sets: ``key=value`` of dotted keys; a value is TOML, or else a plain string.
@@ -56,9 +58,8 @@ def resolve(
     layers += [(f"--set {text}", parse_set(text)) for text in sets]
     layers.append(("settings", nested(settings or {})))
     layers.append(("options", _nest((key.split("__"), value) for key, value in flags.items() if value is not None)))
-    named = [layer["recipe"] for _, layer in [("", base or {}), *layers] if "recipe" in layer]
-    name = recipe or (named[-1] if named else "default")
-    entry = registry().entry("recipes", str(name))
+    name = recipe or _last_named([base or {}, *(layer for _, layer in layers)]) or DEFAULT
+    entry = registry().entry("recipes", name)
     merged = Config().model_dump(mode="json", exclude_none=True)
     told: dict[str, str] = {}
     for place, layer in [(f"recipe {name}", base or _parse_toml(entry.load(), entry.target)), *layers]:
@@ -74,6 +75,18 @@ def resolve(
     _require_augmentation(config.critic)
     _require_windows(config.data)
     return config
+
+
+def named_recipe(
+    recipe: str | None = None, file: Layer | None = None, sets: Iterable[str] = (), settings: Layer | None = None
+) -> str | None:
+    """The recipe that the layers of :func:`resolve` name; None where none does."""
+    return recipe or _last_named([file or {}, *map(parse_set, sets), nested(settings or {})])
+
+
+def _last_named(layers: Iterable[Layer]) -> str | None:
+    named = [str(layer["recipe"]) for layer in layers if "recipe" in layer]
+    return named[-1] if named else None
 
 
 def differences(old: Config, new: Config) -> list[str]:

@@ -3,7 +3,7 @@
 Nothing heavy is imported for it, so that a mistake is answered at once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,9 @@ from sim2real.places import any_file, is_run
 
 if TYPE_CHECKING:
     from sim2real.config import Config
+
+LABELLED = "labelled"
+"""The recipe of a training of which nobody names one, where the simulation has masks."""
 
 
 def sides(sim: str | Path | None, real: Sequence[str | Path]) -> dict[str, Any]:
@@ -30,6 +33,7 @@ def prepare(
     *,
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
+    tell: Callable[[str], None] = lambda _line: None,
     **flags: object,
 ) -> "Config":
     """The settings of a training that can begin, or go on, as far as a look at them and at its folders tells.
@@ -40,6 +44,7 @@ def prepare(
         sets: ``key=value``.
         settings: What is laid over those.
         resume: Go on with the run in the run folder, with its own settings and what a run may change.
+        tell: As of :func:`suited`.
         flags: Settings that override all.
 
     Raises:
@@ -47,11 +52,59 @@ def prepare(
     """
     from sim2real.config import resolve
 
+    sets = list(sets)
     config = resolve(recipe, file, sets, None, settings, **flags)
     if resume:
         config = resumed(config.run_folder, recipe, file, sets, settings, **flags)
     check_training(config, begins=not resume)
-    return config
+    return config if resume else suited(config, recipe, file, sets, settings, tell=tell, **flags)
+
+
+def suited(
+    config: "Config",
+    recipe: str | None,
+    file: Mapping[str, Any] | None = None,
+    sets: Iterable[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    *,
+    tell: Callable[[str], None] = lambda _line: None,
+    **flags: object,
+) -> "Config":
+    """The settings of a training that begins: by the recipe ``labelled`` if all simulated images have masks.
+
+    That is if nobody names a recipe, nor a method or a discriminator that would not be its own. The run folder stays
+    that of the recipe ``default``, where all commands look for it.
+
+    Args:
+        config: What :func:`sim2real.config.resolve` makes of all that follows.
+        recipe: As there.
+        file: As there.
+        sets: As there.
+        settings: As there.
+        tell: Told in a line of the choice.
+        flags: As there.
+
+    Raises:
+        Sim2RealError: There are no simulated images.
+    """
+    from sim2real.config import DEFAULT, named_recipe, resolve
+    from sim2real.datasets.sources import open_folder
+
+    sets, default = list(sets), resolve()
+    if (
+        named_recipe(recipe, file, sets, settings)
+        or config.method.name != default.method.name
+        or config.discriminator.name != default.discriminator.name
+        or not config.discriminator.options.keys() <= resolve(LABELLED).discriminator.options.keys()
+    ):
+        return config
+    data = config.data
+    frames = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image).frames
+    if not all("segmentation" in frame.labels for frame in frames):
+        return config
+    tell(f"all simulated frames have masks: recipe {LABELLED}; {DEFAULT} sees none and learns the way back, too")
+    flags["run"] = str(config.run_folder)
+    return resolve(LABELLED, file, sets, None, settings, **flags)
 
 
 def resumed(

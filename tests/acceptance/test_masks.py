@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,21 @@ def test_who_has_masks_is_told_of_the_recipe_that_learns_from_them(cli: Cli, tow
         done = cli("train", sim, real, "--recipe", "grid", "--run", f"of_{sim}", "--device", "cpu", *sets, cwd=town)
         assert done.returncode == 0, done.stderr
         assert ("--recipe labelled learns from those" in " ".join(done.stderr.split())) == told
+
+
+def test_masks_are_learnt_from_where_nobody_names_a_recipe(cli: Cli, town: Path, tmp_path: Path) -> None:
+    few = ("data.size=[64, 32]", "data.load_size=[64, 32]", "generator.options.side=32", "train.steps=2")
+    sets = [word for each in (*few, "data.workers=0", "device=cpu") for word in ("--set", each)]
+    (tmp_path / "sim").symlink_to(town / "sim")
+    (tmp_path / "photos").symlink_to(town / "photos")
+    done = cli("train", "sim", "photos", *sets, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all simulated frames have masks: recipe labelled" in " ".join(done.stderr.split())
+    own = tomllib.loads((tmp_path / "runs/default/config.toml").read_text())
+    assert (own["recipe"], own["discriminator"]["name"]) == ("labelled", "projection")
+    further = cli("train", "sim", "photos", "--resume", "--steps", "3", cwd=tmp_path)
+    assert further.returncode == 0, further.stderr
+    assert "trained 3 steps" in further.stdout
 
 
 def test_what_learnt_from_masks_converts_frames_that_have_none(cli: Cli, town: Path) -> None:
