@@ -76,7 +76,7 @@ def command(
     ] = 1000,
     segmenter_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Length of the training of a segmenter on the simulation's masks; 0: none."),
+        typer.Option(min=0, help="Steps of each segmenter that learns the simulation's masks; 0: none."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Decides everything that is random.")] = 0,
     device: DeviceOption = None,

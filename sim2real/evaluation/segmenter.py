@@ -10,6 +10,9 @@ questions are put:
   pictures tell less of their labels, whatever they look like. What is wrong alike in all frames can be learnt, though.
 
 Neither sees what no label tells of; the edges (:mod:`sim2real.metrics.edges`) do.
+
+What a network learns of few frames depends on its first weights and on what it is shown when. So there are several of
+each kind, and the intervals hold the differences between them as well as those between frames.
 """
 
 import math
@@ -44,7 +47,9 @@ Side = Literal["before", "after"]
 _SIDES: tuple[Side, Side] = ("before", "after")
 
 STEPS = 300
-"""Steps of each training, enough for a small town: a minute or so on two cores."""
+"""Steps of each training, enough for a small town: half a minute or so on two cores."""
+NETWORKS = 3
+"""Trainings of each kind; each is of other first weights and draws."""
 
 _WIDEST = 384  # px that the network sees
 _STRIDE = 16  # its own
@@ -154,14 +159,21 @@ class Segmenter:
 
 
 def segment(
-    frames: Sequence[Pair], *, steps: int = STEPS, seed: int = 0, device: str = "cpu", progress: Progress = quiet
+    frames: Sequence[Pair],
+    *,
+    steps: int = STEPS,
+    networks: int = NETWORKS,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = quiet,
 ) -> SegmenterResult:
     """Train segmenters on a part of the frames, before and after, and ask them about another.
 
     Args:
         frames: Frames with their translations.
         steps: Of each training.
-        seed: Decides the first weights, what is drawn in the training, and the confidence intervals.
+        networks: How many are trained before, and how many after.
+        seed: Decides the first weights, what is drawn in the trainings, and the confidence intervals.
         device: Where the networks are.
         progress: Told of the stages that :func:`stages` names.
 
@@ -177,37 +189,43 @@ def segment(
     learnt, asked = hold_out(masked)
     asked = evenly(asked, _ASKED)
     progress("learning tested", 0, len(asked))
-    segmenter, relearnt = (
-        train_segmenter(learnt, of, steps=steps, seed=seed, device=device, progress=progress) for of in _SIDES
+    before, after = (
+        train_segmenters(learnt, of, networks, steps=steps, seed=seed, device=device, progress=progress)
+        for of in _SIDES
     )
     overlaps = []
     for number, pair in enumerate(asked, start=1):
-        mask, after = _mask(pair), pair.after()
-        views = (segmenter, pair.before()), (segmenter, after), (relearnt, after)
-        overlaps.append([its.compare(image, mask) for its, image in views])
+        mask, frame, translation = _mask(pair), pair.before(), pair.after()
+        overlaps.append(
+            [
+                [first.compare(frame, mask), first.compare(translation, mask), second.compare(translation, mask)]
+                for first, second in zip(before, after, strict=True)
+            ]
+        )
         progress("learning tested", number, len(asked))
-    found = np.array(overlaps)  # (frames, views, 3, classes)
-    draws = _draw_blocks(blocks_of([pair.sequence for pair in asked]), seed)
+    found = np.array(overlaps).swapaxes(0, 1)  # (networks, frames, views, 3, classes)
+    draws = _draw_blocks(blocks_of([pair.sequence for pair in asked]), networks, seed)
     title = "IoU of a segmenter that learnt the source's frames"
     retitle = "IoU of a segmenter that learnt the same frames, before or after"
-    both, _, true = found[:, 2].sum(axis=-1).T
+    names = before[0].names
+    both, _, true = found[:, :, 2].sum(axis=(0, -1)).T
     return SegmenterResult(
         (
-            *_figures("segmenter-miou", title, segmenter.names, found[:, [0, 1]], draws),
-            *_figures("relearnt-miou", retitle, segmenter.names, found[:, [0, 2]], draws),
+            *_figures("segmenter-miou", title, names, found[:, :, [0, 1]], draws),
+            *_figures("relearnt-miou", retitle, names, found[:, :, [0, 2]], draws),
         ),
         {pair.path: float(share) for pair, share in zip(asked, both / np.maximum(true, 1), strict=True)},
         left_out,
     )
 
 
-def stages(frames: Sequence[Pair], steps: int) -> dict[str, int]:
+def stages(frames: Sequence[Pair], steps: int, networks: int = NETWORKS) -> dict[str, int]:
     """What :func:`segment` will tell of its progress: name of each stage -> units, at most."""
     masks = sum("segmentation" in pair.labels() for pair in frames)
     if masks < _FEWEST:
         return {}
     learnt = {f"masks learnt {of}": min(masks, _LEARNT) for of in _SIDES}
-    learning = {f"learning {of}": steps for of in _SIDES}
+    learning = {f"learning {of}": steps * networks for of in _SIDES}
     return {"masks": masks, **learnt, **learning, "learning tested": min(masks, _ASKED)}
 
 
@@ -250,23 +268,25 @@ def hold_out(frames: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
     return learnt, asked
 
 
-def train_segmenter(
+def train_segmenters(
     pairs: Sequence[Pair],
     of: Side = "before",
+    count: int = NETWORKS,
     *,
     steps: int = STEPS,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = quiet,
-) -> Segmenter:
-    """Train a segmenter on frames; of many, on 256, evenly spread.
+) -> list[Segmenter]:
+    """Train segmenters on frames; of many, on 256, evenly spread.
 
     Args:
         pairs: The frames, all with masks.
-        of: Whether it is to learn the frames as they were or their translations.
+        of: Whether they are to learn the frames as they were or their translations.
+        count: How many, each by another seed.
         steps: Of four frames each.
         seed: Decides the first weights and all that is drawn.
-        device: Where the network is.
+        device: Where the networks are.
         progress: Told of the stages ``"masks learnt ..."`` and ``"learning ..."``.
 
     Raises:
@@ -274,6 +294,17 @@ def train_segmenter(
         ImageError: An image is damaged.
     """
     lesson = _read(evenly(pairs, _LEARNT), of, partial(progress, f"masks learnt {of}"))
+
+    def train(number: int) -> Segmenter:
+        def done(step: int) -> None:
+            progress(f"learning {of}", number * steps + step, count * steps)
+
+        return Segmenter(_train(lesson, steps, seed + number, device, done), lesson.names, lesson.size, device)
+
+    return [train(number) for number in range(count)]
+
+
+def _train(lesson: "_Lesson", steps: int, seed: int, device: str, done: Callable[[int], None]) -> nn.Module:
     random = torch.Generator().manual_seed(seed)
     with deterministic(wanted=True), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -292,8 +323,8 @@ def train_segmenter(
             loss.backward()
             optimiser.step()
             schedule.step()
-            progress(f"learning {of}", step, steps)
-    return Segmenter(network, lesson.names, lesson.size, device)
+            done(step)
+    return network
 
 
 def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, draws: NDArray[np.int64]) -> list[Figure]:
@@ -303,11 +334,11 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
         name: Of the figure.
         title: What it measures.
         names: Of the classes.
-        overlaps: The frames' overlaps, (N, before and after, 3, classes).
-        draws: How often each frame is drawn, (draws, N).
+        overlaps: The frames' overlaps, (networks, N, before and after, 3, classes).
+        draws: How often each network's of each frame is drawn, (draws, networks, N).
     """
-    whole, drawn = _unions(overlaps, np.ones((1, len(overlaps)), np.int64))[0], _unions(overlaps, draws)
-    true = overlaps[:, 0, 2]
+    whole, drawn = _unions(overlaps, np.ones((1, *overlaps.shape[:2]), np.int64))[0], _unions(overlaps, draws)
+    true = overlaps[0, :, 0, 2]
     pixels = true.sum(axis=0)
     present = np.flatnonzero(pixels >= max(1, _RAREST * pixels.sum())).tolist()
     unjudged = {number: why for number in present if (why := not_judged(int(pixels[number]), float(whole[0, number])))}
@@ -356,15 +387,17 @@ def not_judged(pixels: int, before: float) -> str:
 
 def _unions(overlaps: Classes, draws: NDArray[np.int64]) -> NDArray[np.float64]:
     """Intersection over union, (draws, before and after, classes); NaN of a class that is not there."""
-    both, seen, true = np.moveaxis(np.tensordot(draws, overlaps, axes=1).astype(np.float64), 2, 0)
+    both, seen, true = np.moveaxis(np.tensordot(draws, overlaps, axes=2).astype(np.float64), 2, 0)
     union = seen + true - both
     return np.asarray(np.divide(both, union, out=np.full_like(both, np.nan), where=union > 0))
 
 
-def _draw_blocks(blocks: NDArray[np.intp], seed: int) -> NDArray[np.int64]:
-    """How often each frame is drawn when blocks of them are, (draws, N)."""
-    count = int(blocks[-1]) + 1
-    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_DRAWS)[:, blocks]
+def _draw_blocks(blocks: NDArray[np.intp], networks: int, seed: int) -> NDArray[np.int64]:
+    """How often each network's word on each frame counts, both drawn, frames in blocks: (draws, networks, N)."""
+    random, count = np.random.default_rng(seed), int(blocks[-1]) + 1
+    of_frames = random.multinomial(count, np.full(count, 1 / count), size=_DRAWS)[:, blocks]
+    of_networks = random.multinomial(networks, np.full(networks, 1 / networks), size=_DRAWS)
+    return np.asarray(of_networks[:, :, None] * of_frames[:, None], np.int64)
 
 
 # pictures and masks

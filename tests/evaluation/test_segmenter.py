@@ -8,7 +8,7 @@ from benchmarks.preservation import DAMAGE, Sample, render_samples
 from sim2real.datasets.labels import Label, Segmentation
 from sim2real.errors import DatasetError
 from sim2real.evaluation.figures import Figure
-from sim2real.evaluation.segmenter import SegmenterResult, hold_out, not_judged, segment, stages
+from sim2real.evaluation.segmenter import NETWORKS, SegmenterResult, hold_out, not_judged, segment, stages
 
 STEPS = 60
 LEARNING = ["learning before", "learning after", "learning tested"]
@@ -94,7 +94,7 @@ def test_progress_is_told_of_every_step(identity: SegmenterResult, steps: list[t
     learning = [step for step in steps if step[0].startswith("learning")]
     sides = ("learning before", "learning after")
     assert [step for step in learning if step[0] in sides] == [
-        (side, step, STEPS) for side in sides for step in range(1, STEPS + 1)
+        (side, step, NETWORKS * STEPS) for side in sides for step in range(1, NETWORKS * STEPS + 1)
     ]
     assert steps[-1] == ("learning tested", 6, 6)
 
@@ -168,3 +168,11 @@ def test_of_one_scene_the_end_is_held_out_behind_a_gap() -> None:
         sequence = f"Scene01/{look}"
         assert [pair.index for pair in learnt if pair.sequence == sequence] == [*range(28)]
         assert [pair.index for pair in asked if pair.sequence == sequence] == [*range(30, 40)]
+
+
+def test_what_networks_differ_by_is_part_of_the_interval(town: list[Sample], identity: SegmenterResult) -> None:
+    alone = segment(town, steps=STEPS, networks=1)
+    several, one = (found(result, "relearnt-miou")[""].interval for result in (identity, alone))
+    assert several is not None
+    assert one is not None
+    assert several[1] - several[0] > one[1] - one[0]
