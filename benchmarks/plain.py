@@ -28,9 +28,9 @@ def make_picture(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
     return (soft + noise.integers(-3, 4, soft.shape)).clip(0, 255).astype(np.uint8)
 
 
-def _judge(critics: nn.ModuleList, images: Tensor, target: float) -> Tensor:
-    """Least squares (Mao et al. 2017): how far each critic's scores are from a target, added up."""
-    return torch.stack([(critic(images) - target).square().mean() for critic in critics]).sum()
+def _judge(discriminators: nn.ModuleList, images: Tensor, target: float) -> Tensor:
+    """Least squares (Mao et al. 2017): how far each discriminator's scores are from a target, added up."""
+    return torch.stack([(discriminator(images) - target).square().mean() for discriminator in discriminators]).sum()
 
 
 def _train(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -112,7 +112,7 @@ def _global_a(width: int, image_width: int, image_height: int) -> nn.Sequential:
 
 
 class Vkitti2Kitti:
-    """Patch and global discriminators at 1024x256: both critics learn first, then both generators.
+    """Patch and global discriminators at 1024x256: both discriminators learn first, then both generators.
 
     Args:
         size: (W, H) of the images, which are in [-0.5, 0.5].
@@ -131,8 +131,8 @@ class Vkitti2Kitti:
     def step(self, sim: Tensor, real: Tensor) -> Losses:
         """One step as published.
 
-        It translates anew for the generators what it translated for the critics, and computes gradients that nothing
-        uses: the generators' of the critics' losses, the critics' of the generators' loss.
+        It translates anew for the generators what it translated for the discriminators, and computes gradients that
+        nothing uses: the generators' of the discriminators' losses, the discriminators' of the generators' loss.
         """
         losses = self._train_critics(sim, real, None, None)
         return losses | self._train_generators(sim, real, self.G_sim2real(sim), self.G_real2sim(real))
@@ -190,7 +190,7 @@ def generator_e(width: int) -> nn.Sequential:
     return nn.Sequential(*layers, *padded(nn.Conv2d(width, 3, 7)), nn.Tanh())
 
 
-def _critic_e(width: int) -> nn.Sequential:
+def _discriminator_e(width: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
     for stride in (2, 2, 1):
         layers += [nn.Conv2d(width, 2 * width, 4, stride, 1), nn.InstanceNorm2d(2 * width)]
@@ -200,7 +200,7 @@ def _critic_e(width: int) -> nn.Sequential:
 
 
 class ReferenceCycleGAN:
-    """ResNet-9 and 70x70 PatchGAN at 256x256 with identity loss and image pools: generators first, then critics.
+    """ResNet-9 and 70x70 PatchGAN at 256x256 with identity loss and image pools: generators first, then discriminators.
 
     Args:
         width: Channels of the first stage, 64 as published.
@@ -210,9 +210,9 @@ class ReferenceCycleGAN:
     def __init__(self, width: int, device: str) -> None:
         with torch.device(device):
             self.G_sim2real, self.G_real2sim = generator_e(width), generator_e(width)
-            self.D_real, self.D_sim = nn.ModuleList([_critic_e(width)]), nn.ModuleList([_critic_e(width)])
+            self.D_real, self.D_sim = nn.ModuleList([_discriminator_e(width)]), nn.ModuleList([_discriminator_e(width)])
         self._generator_optimiser = _adam(2e-4, self.G_sim2real, self.G_real2sim)
-        self._critic_optimiser = _adam(2e-4, self.D_real, self.D_sim)
+        self._discriminator_optimiser = _adam(2e-4, self.D_real, self.D_sim)
         self._pool_real: list[Tensor] = []
         self._pool_sim: list[Tensor] = []
 
@@ -230,15 +230,15 @@ class ReferenceCycleGAN:
         }
         _train(self._generator_optimiser, torch.stack([*losses.values()]).sum())
         _freeze(self.D_real, self.D_sim, frozen=False)
-        self._critic_optimiser.zero_grad()
-        for name, critic, images, fake, pool in (
+        self._discriminator_optimiser.zero_grad()
+        for name, discriminator, images, fake, pool in (
             ("D_real", self.D_real, real, fake_real, self._pool_real),
             ("D_sim", self.D_sim, sim, fake_sim, self._pool_sim),
         ):
-            loss = 0.5 * (_judge(critic, images, 1) + _judge(critic, _exchange(pool, fake.detach()), 0))
+            loss = 0.5 * (_judge(discriminator, images, 1) + _judge(discriminator, _exchange(pool, fake.detach()), 0))
             loss.backward()
             losses[name] = loss
-        self._critic_optimiser.step()
+        self._discriminator_optimiser.step()
         return {name: loss.detach() for name, loss in losses.items()}
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from benchmarks.common import make_parser, print_table
-from benchmarks.judge import APPEARANCE as APPEARANCES
-from benchmarks.judge import Change, blobs, draw, inpaint, levels, mirror, read_some, shift, trees
+from benchmarks.validation import APPEARANCE as APPEARANCES
+from benchmarks.validation import Change, blobs, draw, inpaint, levels, mirror, read_some, shift, trees
 from sim2real.datasets import open_dataset
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.evaluation.segmenter import segment

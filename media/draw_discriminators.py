@@ -35,8 +35,8 @@ STREET = """
 
 def main() -> None:
     """Write the drawing beside this file."""
-    critic = build_discriminator(resolve("vkitti2kitti"))
-    assert isinstance(critic, Combined)  # noqa: S101  the recipe says so; it types the two parts
+    discriminator = build_discriminator(resolve("vkitti2kitti"))
+    assert isinstance(discriminator, Combined)  # noqa: S101  the recipe says so; it types the two parts
     width, height = resolve("vkitti2kitti").data.size
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
@@ -46,8 +46,8 @@ def main() -> None:
         '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">',
         f'<path d="M0 0l8 4-8 4z" fill="{FAINT}"/></marker></defs>',
         *legend(),
-        *patch_row(critic.patch, width, height, top=50),
-        *global_row(critic.whole, width, height, top=200),
+        *patch_row(discriminator.patch, width, height, top=50),
+        *global_row(discriminator.whole, width, height, top=200),
         *combined_row(width, height, top=350),
         "</svg>",
     ]

@@ -50,9 +50,17 @@ def register_losses(register: Register) -> None:  # noqa: D103
 
 @hookimpl
 def register_methods(register: Register) -> None:  # noqa: D103
-    register("cyclegan", "sim2real.methods.cyclegan:CycleGAN", summary="two generators, two critics, cycle consistency")
-    register("cut", "sim2real.methods.cut:CUT", summary="one generator, one critic, patches that tell of each other")
-    register("one-sided", "sim2real.methods.onesided:OneSided", summary="critics and statistics, one way or both apart")
+    register(
+        "cyclegan",
+        "sim2real.methods.cyclegan:CycleGAN",
+        summary="two generators, two discriminators, a cycle",
+    )
+    register("cut", "sim2real.methods.cut:CUT", summary="one generator, one discriminator, contrastive patches")
+    register(
+        "one-sided",
+        "sim2real.methods.onesided:OneSided",
+        summary="discriminators and statistics, one way or both",
+    )
     register("fit", "sim2real.methods.fit:Fit", summary="shows images to generators that are not trained")
     register(
         "pseudo-labels", "sim2real.methods.pseudo:PseudoLabels", summary="labels real images by the simulation's masks"
@@ -159,12 +167,12 @@ def register_recipes(register: Register) -> None:  # noqa: D103
     recipes = {
         "default": "light and colours, every edge stays, both ways: minutes on a CPU; what `train SIM REAL` uses",
         "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
-        "labelled": "as grid, with a critic that knows classes; what `train SIM REAL` uses where SIM has masks",
-        "combined": "textures, too: networks that paint their own pixels, patch and global critics",
-        "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global critics",
+        "labelled": "as grid, with a discriminator that knows classes; what `train SIM REAL` uses where SIM has masks",
+        "combined": "textures, too: networks that paint their own pixels, patch and global discriminators",
+        "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global discriminators",
         "monet2photo": "paintings and photos at 128x128, batch normalisation",
         "resnet9-sigmoid": "256x256, ResNet-9 and a PatchGAN with a sigmoid",
-        "cyclegan-256": "256x256, the patch critic alone",
+        "cyclegan-256": "256x256, the patch discriminator alone",
         "cyclegan": "the reference CycleGAN at 256x256, ResNet-9 and PatchGAN 70x70",
         "cut": "CUT at 256x256: one generator that keeps the patches of its input",
         "fastcut": "FastCUT at 256x256: CUT in half the time, without its identity term",

@@ -71,7 +71,7 @@ def register_generators(register: Register) -> None:
 
 @hookspec
 def register_discriminators(register: Register) -> None:
-    """Offer critics of one domain: ``target(in_channels, image_size, **options)`` -> ``nn.Module``.
+    """Offer discriminators of one domain: ``target(in_channels, image_size, **options)`` -> ``nn.Module``.
 
     ``image_size`` is (H, W). Forward (N, C, H, W) in ``value_range`` ((-1, 1) if absent) -> a tensor of scores of any
     shape (N, ...), or a tuple of such tensors, each judged by the adversarial loss on its own and added up with the

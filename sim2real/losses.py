@@ -28,13 +28,13 @@ class Adversarial:
     Attributes:
         on_real: What a discriminator loses by scores of real images, elementwise.
         on_fake: What it loses by scores of fake images.
-        on_fooled: What a generator loses by scores of its fakes.
+        of_generator_loss: What a generator loses by scores of its fakes.
         boundary: The score of what a discriminator takes for neither.
     """
 
     on_real: Callable[[Tensor], Tensor]
     on_fake: Callable[[Tensor], Tensor]
-    on_fooled: Callable[[Tensor], Tensor]
+    of_generator_loss: Callable[[Tensor], Tensor]
     boundary: float = 0.0
 
     def discriminator(
@@ -58,7 +58,7 @@ class Adversarial:
 
     def generator(self, fake: Scores, weights: Sequence[float] | None = None, where: Tensor | None = None) -> Tensor:
         """The generator's loss, from the discriminator's scores of its fakes; a scalar. ``where`` as of fakes above."""
-        return _total(self.on_fooled, fake, weights, where)
+        return _total(self.of_generator_loss, fake, weights, where)
 
 
 def r1_penalty(

@@ -172,7 +172,7 @@ def save_generator(path: Path, network: "nn.Module", info: GeneratorInfo) -> Non
 
     Args:
         path: File to write, ``*.safetensors``; replaced as a whole or not at all.
-        network: The generator itself, not wrapped in ``Ranged``.
+        network: The generator itself, not wrapped in ``RangeAdapter``.
         info: What rebuilds it.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -259,7 +259,7 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
     from safetensors.torch import load_file
 
     from sim2real.capabilities import capabilities
-    from sim2real.networks.ranged import Ranged
+    from sim2real.networks.range_adapter import RangeAdapter
 
     try:
         network: nn.Module = registry().create(
@@ -280,7 +280,7 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
         )
         raise Sim2RealError(message) from error
     capabilities(network, info.name)
-    return Ranged(network, returns_images=True).eval(), info
+    return RangeAdapter(network, returns_images=True).eval(), info
 
 
 def find_model(model: Path | None, direction: str | None, runs: Path = Path("runs")) -> Path:

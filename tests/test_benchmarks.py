@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
             marks=pytest.mark.slow,
         ),
         ("loading", ["| Pillow and torchvision ", "| sim2real, cache, 2 workers "]),
-        ("judge", ["| identity ", "| trees in the sky ", "| a judgement "]),
+        ("validation", ["| identity ", "| trees in the sky ", "| a validation "]),
         pytest.param(
             "preservation",
             ["| identity ", "| vehicles faded ", "| the town's own real look "],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judge import levels, read_some, render_town
+from benchmarks.validation import levels, read_some, render_town
 from sim2real.camera import BLOCK, RINGS, Camera, Channel
 from sim2real.imageio import Encoding
 from sim2real.metrics.edges import edge_changes

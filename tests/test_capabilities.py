@@ -5,7 +5,7 @@ from sim2real.capabilities import Capabilities, capabilities
 from sim2real.errors import PluginError
 from sim2real.networks.colour import Variation
 from sim2real.networks.generators import EncoderDecoder
-from sim2real.networks.ranged import Ranged
+from sim2real.networks.range_adapter import RangeAdapter
 
 
 def saying(**attributes: object) -> nn.Module:
@@ -14,9 +14,9 @@ def saying(**attributes: object) -> nn.Module:
 
 
 def test_a_generator_can_what_its_attributes_say() -> None:
-    assert capabilities(Ranged(EncoderDecoder(width=4, blocks=1), returns_images=True)) == Capabilities()
+    assert capabilities(RangeAdapter(EncoderDecoder(width=4, blocks=1), returns_images=True)) == Capabilities()
     colouring = Capabilities(stochastic=True, exportable=False, cpu_only=True)
-    assert capabilities(Ranged(Variation(3, 3), returns_images=True)) == colouring
+    assert capabilities(RangeAdapter(Variation(3, 3), returns_images=True)) == colouring
     assert capabilities(saying(inputs=("depth", "flow"))).inputs == ("depth", "flow")
     assert capabilities(saying(context=2)).of_sequences
     assert capabilities(saying(clip_length=4)).of_sequences

@@ -38,7 +38,7 @@ def refusal(*sets: str, **file: object) -> str:
         ("reinhard", "losses.cycle=5", "losses.cycle"),
         ("reinhard", "discriminator.name=patch", "discriminator.name"),
         ("histogram", "optim.generator_lr=1e-3", "optim.generator_lr"),
-        ("fda", "critic.r1=1", "critic.r1"),
+        ("fda", "discriminator.regularization.r1=1", "discriminator.regularization.r1"),
         ("default", "networks.other.name=patch", "networks.other.name"),
     ],
 )
@@ -52,7 +52,7 @@ def test_what_the_method_has_no_use_for_is_refused(recipe: str, text: str, key: 
 
 def test_what_changes_nothing_is_not_refused() -> None:
     same = resolve("reinhard").losses.cycle.weight
-    assert resolve("reinhard", sets=[f"losses.cycle={same}", "data.batch_size=2", "ema=0"]).data.batch_size == 2
+    assert resolve("reinhard", sets=[f"losses.cycle={same}", "data.batch_size=2", "ema_decay=0"]).data.batch_size == 2
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -79,8 +79,10 @@ def test_a_layer_leaves_alone_what_it_does_not_name() -> None:
 
 
 def test_a_word_alone_is_a_list_of_one() -> None:
-    config = resolve(sets=["log.to=tensorboard", "critic.augment=color", "data.sim_include=*/clone/*"])
-    assert (config.log.to, config.critic.augment, config.data.sim_include) == (
+    config = resolve(
+        sets=["log.to=tensorboard", "discriminator.regularization.augment=color", "data.sim_include=*/clone/*"]
+    )
+    assert (config.log.to, config.discriminator.regularization.augment, config.data.sim_include) == (
         ["tensorboard"], ["color"], ["*/clone/*"]
     )  # fmt: skip
     assert accepts({"log": {"to": "tensorboard"}, "data": {"augment": "hflip"}})
@@ -220,7 +222,10 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("losses.adversarial=wgan", ["losses.adversarial: ", "'lsgan', 'bce' or 'hinge'; did you mean lsgan?"]),
         ("losses.adversarial=xyzzy", ["losses.adversarial: must be 'lsgan', 'bce' or 'hinge'"]),
         ("losses.adversarial=3", ["losses.adversarial: must be 'lsgan', 'bce' or 'hinge'"]),
-        ("critic.augment=['colour']", ["critic.augment.0: ", "did you mean color?"]),
+        (
+            "discriminator.regularization.augment=['colour']",
+            ["discriminator.regularization.augment.0: ", "did you mean color?"],
+        ),
         ("compile=maybe", ["compile: must be 'auto', true or false"]),
         ("compile=atuo", ["did you mean auto?"]),
         ("log.to=['tensorbord']", ["log.to.0: ", "did you mean tensorboard?"]),
@@ -284,7 +289,7 @@ def test_a_wrong_set_is_refused_with_its_place_and_what_is_accepted(text: str, p
 
 def test_a_wrong_layer_is_told_by_its_name() -> None:
     assert refusal(data={"sise": [3, 3]}).startswith("sim2real.toml: data.sise")
-    assert refusal("seed=1", "ema=2").startswith("--set ema=2: ema")
+    assert refusal("seed=1", "ema_decay=2").startswith("--set ema_decay=2: ema")
     with pytest.raises(Sim2RealError, match=r"options: seed: .*at least"):
         resolve(seed=-1)
 
@@ -294,20 +299,45 @@ def test_names_that_are_wrong_in_a_file_are_told_with_its_name() -> None:
     assert refusal(losses={"cycl": 1.0}).startswith("sim2real.toml: losses: no loss")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("critic.r1=1", "critic: renamed; it is now discriminator.regularization"),
+        ("ema=0.9", "ema: renamed; it is now ema_decay"),
+        ("pool=50", "pool: renamed; it is now image_pool_size"),
+        ("optim.clip=1", "optim.clip: renamed; it is now optim.max_grad_norm"),
+        ("train.accumulate=2", "train.accumulate: renamed; it is now train.gradient_accumulation_steps"),
+    ],
+)
+def test_a_setting_by_its_earlier_name_is_told_the_new_one(old: str, new: str) -> None:
+    assert new in refusal(old)
+    with pytest.raises(SettingsError, match="sim2real.toml: .*renamed"):
+        resolve(file=tomllib.loads(old))
+
+
+def test_regularization_stays_when_another_discriminator_is_named() -> None:
+    config = resolve("grid", sets=["discriminator.name=patch"])
+    assert config.discriminator.options == {}
+    assert config.discriminator.regularization.spectral_norm
+
+
 def test_a_batch_is_accumulated_in_equal_parts() -> None:
-    sets = ["train.accumulate=3", "data.batch_size=6"]
+    sets = ["train.gradient_accumulation_steps=3", "data.batch_size=6"]
     for order in (sets, sets[::-1]):  # a matter of all settings together, not of one after the other
-        assert resolve(sets=order).train.accumulate == 3
-    message = refusal("train.accumulate=4", "data.batch_size=6")
-    assert "train.accumulate = 4: data.batch_size = 6 cannot" in message
+        assert resolve(sets=order).train.gradient_accumulation_steps == 3
+    message = refusal("train.gradient_accumulation_steps=4", "data.batch_size=6")
+    assert "train.gradient_accumulation_steps = 4: data.batch_size = 6 cannot" in message
     assert "accepted: 1, 2, 3, 6" in message
 
 
 def test_an_aim_for_augmentation_needs_an_augmentation() -> None:
-    sets = ["critic.augment_target=0.6", 'critic.augment=["color"]']
+    sets = ["discriminator.regularization.augment_target=0.6", 'discriminator.regularization.augment=["color"]']
     for order in (sets, sets[::-1]):
-        assert resolve(sets=order).critic.augment_target == 0.6
-    assert "critic.augment_target = 0.6: critic.augment names nothing" in refusal(sets[0])
+        assert resolve(sets=order).discriminator.regularization.augment_target == 0.6
+    assert (
+        "discriminator.regularization.augment_target = 0.6: discriminator.regularization.augment names nothing"
+        in refusal(sets[0])
+    )
 
 
 def test_losses_take_weights_and_options() -> None:
@@ -338,7 +368,7 @@ configs = st.builds(
     run=words,
     summary=words,
     seed=st.integers(0, 2**40),
-    ema=st.floats(0, 0.999),
+    ema_decay=st.floats(0, 0.999),
     data=st.fixed_dictionaries(
         {},
         optional={
@@ -405,7 +435,7 @@ def test_length_place_and_books_of_a_run_may_change(text: str) -> None:
     assert differences(resolve(), resolve(sets=[text])) == []
 
 
-@pytest.mark.parametrize("text", ["seed=1", "data.sim_include=['x']", "precision=bf16", "ema=0.5", "swap=true"])
+@pytest.mark.parametrize("text", ["seed=1", "data.sim_include=['x']", "precision=bf16", "ema_decay=0.5", "swap=true"])
 def test_what_decides_the_numbers_of_a_run_may_not(text: str) -> None:
     assert len(differences(resolve(), resolve(sets=[text]))) == 1
 
@@ -458,7 +488,7 @@ def test_the_schema_accepts_what_settings_may_say(config: Config) -> None:
         "[losses]\ncycle = { options = {} }",
         "[generator]\nname = 'rsnet'",
         "[generator]\nwidth = 3",
-        "[critic]\naugment = ['colour']",
+        "[discriminator.regularization]\naugment = ['colour']",
         "compile = 'maybe'",
         "[[convert]]\nsource = 'a'",
     ],

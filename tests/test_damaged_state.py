@@ -77,8 +77,19 @@ def work(tmp_path_factory: pytest.TempPathFactory, write_vkitti: Write, photos: 
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("work")
     write_vkitti(root / "in")
-    sets = ["checkpoint.every=2", "evaluate.every=2", "data.validation=2", "sample.every=2", "pool=3", "ema=0.9"]
-    sets += ["critic.lecam=0.1", "critic.augment=['color']", "critic.augment_target=0.6"]
+    sets = [
+        "checkpoint.every=2",
+        "evaluate.every=2",
+        "data.validation=2",
+        "sample.every=2",
+        "image_pool_size=3",
+        "ema_decay=0.9",
+    ]
+    sets += [
+        "discriminator.regularization.lecam=0.1",
+        "discriminator.regularization.augment=['color']",
+        "discriminator.regularization.augment_target=0.6",
+    ]
     config = resolve(
         sets=[*tiny, *sets], sim=str(photos / "sim"), real=str(photos / "real"), run=str(root / "runs/town")
     )

@@ -123,8 +123,8 @@ def test_an_apple_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_training_on_an_apple_gpu(apple: list[str], photos: Path, tmp_path: Path, tiny: list[str]) -> None:
     def configure(*sets: str) -> Config:
-        more = ["train.steps=4", "evaluate.every=2", "data.validation=2", "ema=0.9", "critic.r1=1", "critic.r1_every=2",
-                "critic.augment=['color', 'cutout']", "compile=auto"]  # fmt: skip
+        more = ["train.steps=4", "evaluate.every=2", "data.validation=2", "ema_decay=0.9", "compile=auto",
+                "discriminator.regularization={r1=1, r1_every=2, augment=['color', 'cutout']}"]  # fmt: skip
         return resolve(sets=[*tiny, *more, *sets], sim=str(photos / "sim"), real=str(photos / "real"))
 
     for device in ("mps", "cpu"):

@@ -34,10 +34,12 @@ SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
         ("hinge", [2, 1, 0.5, 0], [0, 1, 1.5, 3], [1, 0, -0.5, -2]),
     ],
 )
-def test_adversarial_losses_by_hand(name: str, real: list[float], fake: list[float], fooled: list[float]) -> None:
+def test_adversarial_losses_by_hand(
+    name: str, real: list[float], fake: list[float], generator_loss: list[float]
+) -> None:
     loss = adversarial(name)
     assert loss.discriminator(SCORES, SCORES).item() == pytest.approx(sum(real) / 4 + sum(fake) / 4)
-    assert loss.generator(SCORES).item() == pytest.approx(sum(fooled) / 4)
+    assert loss.generator(SCORES).item() == pytest.approx(sum(generator_loss) / 4)
 
 
 def test_bce_is_torchs_on_logits() -> None:
@@ -56,8 +58,8 @@ def test_the_two_sides_pull_scores_apart(name: str) -> None:
     of_real, of_fake = torch.autograd.grad(loss.discriminator(real, fake), [real, fake])
     assert (of_real < 0).all(), "a discriminator step raises the scores of real images"
     assert (of_fake > 0).all(), "and lowers those of fakes"
-    (of_fooled,) = torch.autograd.grad(loss.generator(fake), [fake])
-    assert (of_fooled < 0).all(), "a generator step raises the scores of its fakes"
+    (of_generator_loss,) = torch.autograd.grad(loss.generator(fake), [fake])
+    assert (of_generator_loss < 0).all(), "a generator step raises the scores of its fakes"
 
 
 @pytest.mark.parametrize("name", ["lsgan", "bce", "hinge"])
@@ -115,12 +117,14 @@ class Linear(nn.Module):
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_r1_of_a_linear_critic_is_half_its_squared_weights(count: int) -> None:
-    critic = Linear()
-    penalty = r1_penalty(critic, torch.randn(count, 3, 2, 2), (0.5, 2.0))
-    expected = (0.5 * critic.place.square().sum() + 2 * critic.whole.square().sum()) / 2
+def test_r1_of_a_linear_discriminator_is_half_its_squared_weights(count: int) -> None:
+    discriminator = Linear()
+    penalty = r1_penalty(discriminator, torch.randn(count, 3, 2, 2), (0.5, 2.0))
+    expected = (0.5 * discriminator.place.square().sum() + 2 * discriminator.whole.square().sum()) / 2
     torch.testing.assert_close(penalty, expected)
-    of_penalty, of_expected = (torch.autograd.grad(value, [*critic.parameters()]) for value in (penalty, expected))
+    of_penalty, of_expected = (
+        torch.autograd.grad(value, [*discriminator.parameters()]) for value in (penalty, expected)
+    )
     torch.testing.assert_close(of_penalty, of_expected)
 
 

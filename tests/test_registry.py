@@ -23,8 +23,8 @@ def offering(*lines: str, hook: str = "discriminators", argument: str = "registe
     return f"import sim2real\n\n@sim2real.hookimpl\ndef register_{hook}({argument}):\n    {body}\n"
 
 
-def critic(name: str, target: str = "collections:OrderedDict") -> str:
-    return f"register({name!r}, {target!r}, summary='a critic')"
+def discriminator(name: str, target: str = "collections:OrderedDict") -> str:
+    return f"register({name!r}, {target!r}, summary='a discriminator')"
 
 
 BROKEN = {
@@ -32,7 +32,7 @@ BROKEN = {
     "missing": (None, "ModuleNotFoundError: No module named 'plugin_missing'"),
     "exits": ("import sys; sys.exit(7)", "SystemExit: 7"),
     "misspelt": (
-        offering(critic("x"), hook="discriminator"),
+        offering(discriminator("x"), hook="discriminator"),
         "PluginError: no hook is called register_discriminator; did you mean register_discriminators?",
     ),
     "unmarked": (
@@ -40,8 +40,8 @@ BROKEN = {
         "PluginError: register_discriminators is not marked with @sim2real.hookimpl",
     ),
     "argument": (offering("pass", argument="registry"), "registry"),
-    "shouts": (offering(critic("ok"), critic("SHOUT")), "PluginError: 'SHOUT' is no discriminator name"),
-    "targetless": (offering(critic("x", "no colon")), "PluginError: 'no colon' is no target for 'x'"),
+    "shouts": (offering(discriminator("ok"), discriminator("SHOUT")), "PluginError: 'SHOUT' is no discriminator name"),
+    "targetless": (offering(discriminator("x", "no colon")), "PluginError: 'no colon' is no target for 'x'"),
     "fails": (offering("1 / 0"), "ZeroDivisionError: division by zero"),
 }
 
@@ -50,7 +50,7 @@ BROKEN = {
 def broken_site(install: Install, site: Path) -> Path:
     for name, (source, _) in BROKEN.items():
         install(name, source)
-    install("good", offering(critic("good-critic")))
+    install("good", offering(discriminator("good-discriminator")))
     return site
 
 
@@ -65,7 +65,7 @@ def test_broken_plugins_are_left_out_one_by_one_and_shown_with_their_exceptions(
         assert "\n" not in failures[name]["error"]
         assert failures[name]["distribution"] == f"acme-{name}"
     provided = {plugin["name"]: plugin["provides"] for plugin in listing["plugins"]}
-    assert provided["good"] == {"discriminators": ["good-critic"]}
+    assert provided["good"] == {"discriminators": ["good-discriminator"]}
     assert "patch" in provided["sim2real"]["discriminators"]
     assert not provided.keys() & BROKEN.keys()
 
@@ -87,33 +87,36 @@ def test_check_imports_every_target_and_names_the_failures(cli: Cli, install: In
     install(
         "hollow",
         offering(
-            critic("hollow", "no_such_package.networks:Critic"),
-            critic("fine", "sim2real.networks.discriminators:Patch"),
+            discriminator("hollow", "no_such_package.networks:Discriminator"),
+            discriminator("fine", "sim2real.networks.discriminators:Patch"),
         ),
     )
-    install("stopping", offering(critic("stopping", "stopping_network:Critic")))
+    install("stopping", offering(discriminator("stopping", "stopping_network:Discriminator")))
     (site / "stopping_network.py").write_text("raise SystemExit(0)")
-    install("wordy", offering(critic("settings", "wordy_recipes:bad.toml"), hook="recipes"))
+    install("wordy", offering(discriminator("settings", "wordy_recipes:bad.toml"), hook="recipes"))
     (site / "wordy_recipes").mkdir()
     (site / "wordy_recipes" / "bad.toml").write_text("sim = [")
     install("raises", "raise RuntimeError('boom')")
     done = cli("plugins", "check", "--json", path=site)
     assert done.returncode == 1
     problems = "\n".join(json.loads(done.stdout)["failures"])
-    assert "discriminator 'hollow' of plugin 'hollow' cannot be loaded from no_such_package.networks:Critic" in problems
+    assert (
+        "discriminator 'hollow' of plugin 'hollow' cannot be loaded from no_such_package.networks:Discriminator"
+        in problems
+    )
     assert "discriminator 'stopping' of plugin 'stopping' cannot be loaded" in problems
     assert "recipe 'settings' of plugin 'wordy' is no TOML" in problems
     assert "plugin 'raises' is left out: RuntimeError: boom" in problems
     assert "'fine'" not in problems
 
-    assert "cannot be loaded from no_such_package.networks:Critic" in cli("plugins", "check", path=site).stdout
+    assert "cannot be loaded from no_such_package.networks:Discriminator" in cli("plugins", "check", path=site).stdout
 
 
 def test_using_a_kind_in_which_a_name_is_offered_twice_names_both_owners(
     cli: Cli, install: Install, site: Path
 ) -> None:
-    install("first", offering(critic("twin"), hook="datasets"))
-    install("second", offering(critic("twin"), hook="datasets"))
+    install("first", offering(discriminator("twin"), hook="datasets"))
+    install("second", offering(discriminator("twin"), hook="datasets"))
     used = cli("datasets", path=site)
     assert used.returncode == 1
     [line] = used.stderr.splitlines()
@@ -135,7 +138,7 @@ def test_using_a_kind_in_which_a_name_is_offered_twice_names_both_owners(
 
 
 def test_a_plugin_cannot_take_the_place_of_what_ships(cli: Cli, install: Install, site: Path) -> None:
-    install("thief", offering(critic("images", "json:loads"), hook="datasets"))
+    install("thief", offering(discriminator("images", "json:loads"), hook="datasets"))
     done = cli("datasets", path=site)
     assert done.returncode == 1
     assert "by plugin 'sim2real' and by plugin 'thief'" in done.stderr
@@ -143,7 +146,7 @@ def test_a_plugin_cannot_take_the_place_of_what_ships(cli: Cli, install: Install
 
 
 def test_a_clash_of_commands_leaves_the_other_commands_alone(cli: Cli, install: Install, site: Path) -> None:
-    install("thief", offering(critic("train"), hook="commands"))
+    install("thief", offering(discriminator("train"), hook="commands"))
     assert "offered twice" in cli("train", path=site).stderr
     assert cli("--help", path=site).returncode == 0
     assert cli("datasets", path=site).returncode == 0
@@ -153,8 +156,8 @@ def test_a_clash_of_commands_leaves_the_other_commands_alone(cli: Cli, install: 
 @pytest.mark.parametrize("disabled", ["raises,good", "acme-good, acme-raises"])
 def test_disabled_plugins_are_not_even_imported(cli: Cli, install: Install, site: Path, disabled: str) -> None:
     install("raises", "raise RuntimeError('boom')")
-    install("good", offering(critic("good-critic")))
-    install("other", offering(critic("other-critic")))
+    install("good", offering(discriminator("good-discriminator")))
+    install("other", offering(discriminator("other-discriminator")))
     done = cli("plugins", "--json", path=site, env={"SIM2REAL_DISABLE_PLUGINS": disabled})
     assert done.returncode == 0
     listing = json.loads(done.stdout)
@@ -166,7 +169,7 @@ def test_disabled_plugins_are_not_even_imported(cli: Cli, install: Install, site
 
 
 def test_plugin_commands_are_commands_of_the_program(cli: Cli, install: Install, site: Path) -> None:
-    lines = [critic("greet", "greetings:greet"), critic("tools", "greetings:app")]
+    lines = [discriminator("greet", "greetings:greet"), discriminator("tools", "greetings:app")]
     install("commands", offering(*lines, hook="commands"))
     (site / "greetings.py").write_text(
         dedent("""
@@ -190,7 +193,7 @@ def test_plugin_commands_are_commands_of_the_program(cli: Cli, install: Install,
     help_text = cli("tools", "--help", path=site)
     assert "hammer" in help_text.stdout
     assert "completion" not in help_text.stdout
-    assert "a critic" in cli("--help", path=site).stdout
+    assert "a discriminator" in cli("--help", path=site).stdout
     assert cli("greet", path=site).returncode == 2
 
 

@@ -19,7 +19,7 @@ class Budget:
         real: Real images to train on and to test on, each at most; 0: all.
         steps: Of a GAN's training.
         batch: Images of 48x48 of each domain in such a step, fewer of larger ones; 0: as published.
-        width: Channels of the first layer of encoder-decoders and critics; 0: as published.
+        width: Channels of the first layer of encoder-decoders and discriminators; 0: as published.
         resnet: Width and blocks of ResNet generators; zeros: as published.
         evaluate: Steps from one look at held-out images to the next, and how many images of each domain are looked at.
         task_steps: Of a task network's training.
@@ -116,17 +116,21 @@ VARIATIONS: Mapping[str, tuple[str, ...]] = {
         "losses.cycle=1",
         "losses.identity=0",
         "losses.adversarial=hinge",
-        "critic.spectral_norm=true",
-        "critic.augment=['color', 'translation']",
-        "critic.augment_target=0.6",
+        "discriminator.regularization.spectral_norm=true",
+        "discriminator.regularization.augment=['color', 'translation']",
+        "discriminator.regularization.augment_target=0.6",
     ),
 }
 COMBINED = "combined-tanh-last"
 CRITICS: Mapping[str, tuple[str, ...]] = {
-    f"{critic}-alone": (*VARIATIONS[COMBINED], f"discriminator.name={critic}", "discriminator.options.width=32")
-    for critic in ("patch", "global")
+    f"{discriminator}-alone": (
+        *VARIATIONS[COMBINED],
+        f"discriminator.name={discriminator}",
+        "discriminator.options.width=32",
+    )
+    for discriminator in ("patch", "global")
 }
-"""The published comparison: the critics of ``COMBINED``, which are those of vkitti2kitti, one by one.
+"""The published comparison: the discriminators of ``COMBINED``, which are those of vkitti2kitti, one by one.
 
 All after the same number of steps: a best step of each would compare choices, too.
 """

@@ -83,15 +83,15 @@ def better(name: str, rows: Mapping[str, Mapping[int, Result]]) -> str:
 
 
 def print_results(task: str, results: Sequence[Result]) -> None:
-    """Print the table of a task, and that of its critics."""
+    """Print the table of a task, and that of its discriminators."""
     rows = by_row(results)
     metric, tested = results[0]["metric"], results[0]["tested"]
     columns = ["trained on", "alone", "gap recovered", "with augmentation", "gap recovered", "seeds", "held-out score"]
     lines = {name: line(name, rows) for name in rows if not name.endswith(AUGMENTED)}
     print_table(f"{task}: {metric} on {tested} real images, in per cent", columns, lines.values())
-    critics = [lines[name] for name in (*CRITICS, COMBINED) if name in lines]
-    if len(critics) > 1:
-        print_table(f"{task}: patch and global critics, and both ({COMBINED})", columns, critics)
+    discriminators = [lines[name] for name in (*CRITICS, COMBINED) if name in lines]
+    if len(discriminators) > 1:
+        print_table(f"{task}: patch and global discriminators, and both ({COMBINED})", columns, discriminators)
 
 
 def print_differences(against: str, task: str, results: Sequence[Result]) -> None:

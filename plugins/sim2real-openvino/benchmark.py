@@ -19,7 +19,7 @@ from sim2real_openvino.int8 import Int8Engine
 from sim2real.engines.base import Engine, EngineSettings
 from sim2real.engines.torch import TorchEngine
 from sim2real.imageio import read_rgb
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.generators import EncoderDecoder, ResNet
 
 ROUNDS = 3
@@ -35,7 +35,7 @@ def main() -> None:
     for name, network in (("encoder-decoder", EncoderDecoder()), ("resnet", ResNet())):
         torch.manual_seed(0)
         initialise(network, "normal")
-        generator = Ranged(network, returns_images=True)
+        generator = RangeAdapter(network, returns_images=True)
         engines: dict[str, Engine] = {
             "torch fp32": TorchEngine(generator, fp32),
             "torch bf16": TorchEngine(generator, bf16),

@@ -33,11 +33,12 @@ validation = 0.17  # of 48 frames of each side 8 are held out: fewer tell too li
 [generator.options]
 side = 64
 
-# For a few dozen frames of each side, which the critic would learn by heart; leave these out for a real training.
+# For a few dozen frames of each side, which the discriminator would learn by heart; leave these out for a real
+# training.
 [method.options]
 unevenness = 100.0
 
-[critic]
+[discriminator.regularization]
 augment = ["translation", "cutout"]
 augment_target = 0.6
 

@@ -56,7 +56,7 @@ def command(
 
 def _networks(config: "Config") -> "dict[str, list[Layer]]":
     """The networks that a recipe's method makes, by name."""
-    from sim2real.networks import Ranged, describe
+    from sim2real.networks import RangeAdapter, describe
     from sim2real.training.setup import build_method
 
     width, height = config.data.size
@@ -64,7 +64,7 @@ def _networks(config: "Config") -> "dict[str, list[Layer]]":
     return {
         name: describe(network.network, 3, height, width)
         for name, network in networks.items()
-        if isinstance(network, Ranged)
+        if isinstance(network, RangeAdapter)
     }
 
 

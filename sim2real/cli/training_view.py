@@ -19,7 +19,7 @@ from sim2real.stages import Stages
 
 if TYPE_CHECKING:
     from sim2real.training import Progress, Trainer
-    from sim2real.training.judge import Standing
+    from sim2real.training.validation import Standing
 
 _CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGUSR1"):  # not on Windows; what schedulers can be told to send some time before the end

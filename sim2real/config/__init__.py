@@ -21,7 +21,7 @@ from sim2real.config.layers import (
     resolve,
 )
 from sim2real.config.schema import json_schema
-from sim2real.config.sections import Classes, Component, Config, Conversion, Critic, Data, Schedule, Transfer
+from sim2real.config.sections import Classes, Component, Config, Conversion, Data, Regularization, Schedule, Transfer
 from sim2real.config.values import parse_count, parse_sides, parse_size
 
 __all__ = [
@@ -31,8 +31,8 @@ __all__ = [
     "Component",
     "Config",
     "Conversion",
-    "Critic",
     "Data",
+    "Regularization",
     "Schedule",
     "Transfer",
     "differences",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from sim2real.config.sections import COMPONENTS, Config, Critic, Data
+from sim2real.config.sections import COMPONENTS, Config, Data, Regularization
 from sim2real.config.words import explain, flat
 from sim2real.errors import SettingsError, UnknownNameError
 from sim2real.inside import read_regular
@@ -22,7 +22,7 @@ _MAY_CHANGE = (
     "checkpoint.", "sample.", "evaluate.every", "log.",
 )  # fmt: skip
 OF_METHODS = (
-    "pool", "discriminator", "networks", "critic", "losses", "optim", "schedule", "train.accumulate",
+    "image_pool_size", "discriminator", "networks", "losses", "optim", "schedule", "train.gradient_accumulation_steps",
 )  # fmt: skip
 """Settings that a method may have no use for: it tells in its attribute ``reads``."""
 DEFAULT: Final = "default"
@@ -72,7 +72,7 @@ def resolve(
     config = _validate(merged, "options")
     _require_read(config, told)
     _require_equal_parts(config)
-    _require_augmentation(config.critic)
+    _require_augmentation(config.discriminator.regularization)
     _require_windows(config.data)
     return config
 
@@ -283,11 +283,13 @@ def _within(key: str, sections: Iterable[str]) -> bool:
 
 def _require_equal_parts(config: Config) -> None:
     """Make sure that a batch can be cut as it is to be accumulated: a matter of all layers together."""
-    images, parts = config.data.batch_size, config.train.accumulate
+    images, parts = config.data.batch_size, config.train.gradient_accumulation_steps
     if images % parts:
         divisors = ", ".join(str(number) for number in range(1, images + 1) if images % number == 0)
-        message = f"train.accumulate = {parts}: data.batch_size = {images} cannot be cut into so many equal parts; "
-        raise SettingsError(f"{message}accepted: {divisors}")
+        raise SettingsError(
+            f"train.gradient_accumulation_steps = {parts}: data.batch_size = {images} cannot be cut into so many equal "
+            f"parts; accepted: {divisors}"
+        )
 
 
 def _require_windows(data: Data) -> None:
@@ -300,8 +302,11 @@ def _require_windows(data: Data) -> None:
         )
 
 
-def _require_augmentation(critic: Critic) -> None:
+def _require_augmentation(regularization: Regularization) -> None:
     """Make sure that what the probability of augmentation adapts to has an effect."""
-    if critic.augment_target and not critic.augment:
-        message = f"critic.augment_target = {critic.augment_target:g}: critic.augment names nothing that it would adapt"
-        raise SettingsError(f'{message}; set it, for example to ["color", "translation", "cutout"]')
+    if regularization.augment_target and not regularization.augment:
+        place = "discriminator.regularization"
+        raise SettingsError(
+            f"{place}.augment_target = {regularization.augment_target:g}: {place}.augment names nothing that it would "
+            'adapt; set it, for example to ["color", "translation", "cutout"]'
+        )

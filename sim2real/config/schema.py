@@ -14,14 +14,15 @@ from sim2real.registry import registry
 def json_schema() -> dict[str, Any]:
     """The JSON schema of sim2real.toml (draft 2020-12), with the names of all that is registered, plugins' too."""
     schema = Config.model_json_schema(schema_generator=_OfOneLayer)
-    component = schema["$defs"]["Component"]
-    del component["required"]  # a layer may leave the name to the one below it
+    component, discriminator = schema["$defs"]["Component"], schema["$defs"].pop("Discriminator")
     component["properties"]["name"]["examples"] = [*_names("generators"), *_names("discriminators")]
     for kind in COMPONENTS:
-        named = copy.deepcopy(component)
+        named = copy.deepcopy(discriminator if kind == "discriminator" else component)
+        del named["required"]  # a layer may leave the name to the one below it
         named["properties"]["name"]["enum"] = _names(f"{kind}s")
         named |= {"title": kind.capitalize(), "description": schema["properties"][kind]["description"]}
         schema["properties"][kind] = named
+    del component["required"]
     losses = schema["$defs"]["Losses"]
     weighted = losses["additionalProperties"]
     for entry in registry().entries("losses"):

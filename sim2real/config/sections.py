@@ -80,6 +80,37 @@ class Component(Section):
     options: dict[str, Any] = {}
 
 
+class Regularization(Section):
+    """What keeps the discriminators in check, whichever they are.
+
+    Attributes:
+        spectral_norm: Divide every weight of convolutions and linear layers by its largest singular value.
+        r1: Weight of half the squared gradient of the scores of real images; 0: none.
+        r1_every: It is computed every so many steps, weighted by as much more.
+        lecam: Weight of the distance of scores from running means of those of the other kind; 0: none.
+        augment: What is done alike to all that they see: ``"color"``, ``"translation"``, ``"cutout"``.
+        augment_target: Those are done with a probability that rises while the mean sign of the scores of real images
+            is above this, and else falls (0.6: four in five are told for what they are); 0: always.
+    """
+
+    spectral_norm: bool = False
+    r1: NonNegativeFloat = 0
+    r1_every: PositiveInt = 16
+    lecam: NonNegativeFloat = 0
+    augment: Annotated[list[_Augmentation], _listed(_Augmentation)] = []
+    augment_target: float = Field(0.0, ge=0, le=1)
+
+
+class Discriminator(Component):
+    """What judges the images of one domain.
+
+    Attributes:
+        regularization: What keeps it in check; stays as it is when another name is chosen.
+    """
+
+    regularization: Regularization = Regularization()
+
+
 class Data(Section):
     """What the networks see.
 
@@ -90,8 +121,8 @@ class Data(Section):
         batch_size: Images of each domain in a step, over all processes of a training together.
         augment: Names of augmentations, keys of ``sim2real.augment.AUGMENTATIONS``.
         matched: Cut the windows of a simulated and of a real frame at the same place of both, within a tenth of their
-            sides, so that critics learn less of the layout; where all frames of both sides have masks, take of 50
-            places the first where more than half of the pixels agree in class, or else the best. Both windows are
+            sides, so that discriminators learn less of the layout; where all frames of both sides have masks, take of
+            50 places the first where more than half of the pixels agree in class, or else the best. Both windows are
             mirrored, or neither, so that what agrees stays in the same place.
         workers: Processes that decode; 0 decodes in the training process.
         cache: Keep the images decoded, scaled and uncompressed, in the run folder until the training ends: for small
@@ -152,10 +183,10 @@ _Weighted = Annotated[
 
 
 class Losses(Section):
-    """The generators' loss: how critics are fooled, and the weights of all other terms by their registered names.
+    """The generators' loss: the adversarial one, and the weights of all other terms by their registered names.
 
     Attributes:
-        adversarial: The game with the critics: least squares, binary cross-entropy or the hinge.
+        adversarial: The adversarial loss: least squares, binary cross-entropy or the hinge.
         cycle: Weight of the way there and back, which keeps what is in the picture.
         identity: Weight of leaving images of the target domain as they are, which keeps colours.
     """
@@ -179,27 +210,6 @@ _Neighbours = Annotated[int, Field(ge=0, le=8)]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Critic(Section):
-    """What keeps the discriminators in check, whichever they are.
-
-    Attributes:
-        spectral_norm: Divide every weight of convolutions and linear layers by its largest singular value.
-        r1: Weight of half the squared gradient of the scores of real images; 0: none.
-        r1_every: It is computed every so many steps, weighted by as much more.
-        lecam: Weight of the distance of scores from running means of those of the other kind; 0: none.
-        augment: What is done alike to all that they see: ``"color"``, ``"translation"``, ``"cutout"``.
-        augment_target: Those are done with a probability that rises while the mean sign of the scores of real images
-            is above this, and else falls (0.6: four in five are told for what they are); 0: always.
-    """
-
-    spectral_norm: bool = False
-    r1: NonNegativeFloat = 0
-    r1_every: PositiveInt = 16
-    lecam: NonNegativeFloat = 0
-    augment: Annotated[list[_Augmentation], _listed(_Augmentation)] = []
-    augment_target: float = Field(0.0, ge=0, le=1)
-
-
 class Transfer(Section):
     """How what the generator paints becomes the frame's.
 
@@ -207,7 +217,7 @@ class Transfer(Section):
         name: ``"direct"``: its pixels are the frame's; ``"guided"``: the frame takes light and colours of them, by
             place and brightness, and keeps every edge of its own.
         size: Pixels of the longer side of what the generator sees of a frame where the transfer is guided.
-        train: Whether critics and losses see guided pictures, too, where the transfer is guided.
+        train: Whether discriminators and losses see guided pictures, too, where the transfer is guided.
         neighbours: Over so many frames before and behind it what is done to a frame of a sequence is averaged, where it
             is a bilateral grid: where the transfer is guided, or the generator paints by grids. 0: over none.
     """
@@ -249,13 +259,13 @@ class Optim(Section):
         generator_lr: Learning rate of the generators.
         discriminator_lr: Learning rate of the discriminators.
         betas: Decay of the running means of gradients and of their squares.
-        clip: The greatest norm of the gradients of all that one optimiser trains; 0: no limit.
+        max_grad_norm: The greatest norm of the gradients of all that one optimiser trains; 0: no limit.
     """
 
     generator_lr: NonNegativeFloat = 2e-4
     discriminator_lr: NonNegativeFloat = 2e-4
     betas: tuple[_Decay, _Decay] = (0.5, 0.999)
-    clip: NonNegativeFloat = 0
+    max_grad_norm: NonNegativeFloat = 0
 
 
 class Schedule(Section):
@@ -279,13 +289,14 @@ class Train(Section):
         steps: Updates of every network.
         epochs: Times through as many images as the larger domain has.
         patience: Stop when the score of held-out images has not improved for so many epochs; 0 never stops.
-        accumulate: A step's images go through the networks in so many parts, for batches that memory does not hold.
+        gradient_accumulation_steps: A step's images go through the networks in so many parts, for batches that memory
+            does not hold.
     """
 
     steps: PositiveInt | None = None
     epochs: PositiveInt | None = None
     patience: NonNegativeInt = 0
-    accumulate: PositiveInt = 1
+    gradient_accumulation_steps: PositiveInt = 1
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -443,15 +454,14 @@ class Config(Section):
         compile: Compile the networks, which takes minutes and makes every step faster; ``"auto"``: where that pays.
         deterministic: Two runs with one seed are equal bit for bit, at some cost in speed.
         init: The distribution that the weights of convolutions are first drawn from.
-        ema: Decay of the moving average of the generators' weights, with which images are converted; 0: none.
-        pool: Earlier fakes that each critic is shown again; 0: it sees the newest alone.
+        ema_decay: Decay of the moving average of the generators' weights, with which images are converted; 0: none.
+        image_pool_size: Earlier fakes that each discriminator is shown again; 0: it sees the newest alone.
         data: What the networks see.
         method: What makes up a training step.
         generator: What turns images of one domain into the other's.
         discriminator: What judges images of one domain.
         networks: Further networks by names that the method knows, each a generator or a discriminator that is
             registered.
-        critic: What keeps the discriminators in check.
         losses: What the generators are trained by.
         classes: The classes of things, where something sees them.
         transfer: How what the generators paint becomes the frames'.
@@ -479,14 +489,13 @@ class Config(Section):
     compile: Literal["auto", True, False] = "auto"
     deterministic: bool = False
     init: Literal["xavier", "normal"] = "normal"
-    ema: float = Field(0.0, ge=0, lt=1)
-    pool: NonNegativeInt = 0
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    image_pool_size: NonNegativeInt = 0
     data: Data = Data()
     method: Component = Component(name="cyclegan")
     generator: Component = Component(name="resnet")
-    discriminator: Component = Component(name="patchgan70")
+    discriminator: Discriminator = Discriminator(name="patchgan70")
     networks: dict[str, Component] = {}
-    critic: Critic = Critic()
     losses: Losses = Losses()
     classes: Classes = Classes()
     transfer: Transfer = Transfer()

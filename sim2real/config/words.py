@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -11,6 +11,15 @@ from pydantic_core import ErrorDetails
 from sim2real.config.sections import Config
 from sim2real.config.values import parse_count
 from sim2real.refusals import reason
+
+RENAMED: Final[Mapping[str, str]] = {
+    "critic": "discriminator.regularization",
+    "ema": "ema_decay",
+    "optim.clip": "optim.max_grad_norm",
+    "pool": "image_pool_size",
+    "train.accumulate": "train.gradient_accumulation_steps",
+}
+"""Settings of earlier versions -> what they are called now."""
 
 
 def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -> str:
@@ -27,6 +36,8 @@ def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -
     if kind == "dict_type":
         return "must be a table of options"
     if kind == "extra_forbidden":
+        if renamed := RENAMED.get(".".join(path)):
+            return f"renamed; it is now {renamed}"
         near = _nearest_keys(path, settings)
         return f"no such setting; {near or 'accepted: ' + ', '.join(_keys(path[:-1]))}"
     told = reason(error)

@@ -1,9 +1,9 @@
 """Do two sets of pictures show things in the same places, and as large? Asked before a training.
 
-A translation that is learnt from unpaired pictures makes the one set look like the other in everything that a critic
-can see. Where sky is in half of the real pictures and in a tenth of the simulated ones, it paints sky where labels say
-otherwise. What is compared here is layout, not look: sizes, the horizon, where edges are, what masks and boxes cover;
-and light, as far as day and night go.
+A translation that is learnt from unpaired pictures makes the one set look like the other in everything that a
+discriminator can see. Where sky is in half of the real pictures and in a tenth of the simulated ones, it paints sky
+where labels say otherwise. What is compared here is layout, not look: sizes, the horizon, where edges are, what masks
+and boxes cover; and light, as far as day and night go.
 
 No picture alone tells how far its camera has zoomed in: natural scenes have no scale (Ruderman and Bialek 1994). Unless
 boxes tell the sizes of objects, only the numbers of pixels are compared.

@@ -60,7 +60,7 @@ def _allowed(sim: dict[str, int], real: dict[str, int], frames: int, photos: int
             if real.get("segmentation", 0) == photos
             else "a segmenter tells the classes of real images, which have no masks of their own, or not all"
         )
-        ways = "the recipe class-distribution; of one-sided class_moments, consistency, masked; the critic projection"
+        ways = "the recipes labelled and class-distribution; of one-sided class_moments, consistency, masked"
         found.append(f"masks on all simulated frames: {ways}; {beside}")
     elif some := sim.get("segmentation", 0):
         found.append(f"masks on {some} of {frames} simulated frames: no recipe that sees masks; leave the others out")

@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from sim2real.config import Critic
+from sim2real.config import Regularization
 from sim2real.errors import PluginError
 from sim2real.losses import Adversarial, LossInputs
 from sim2real.methods.optimization import Optimization
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.networks.blocks import at_rest
 from sim2real.stored import Rule, fit
 
@@ -70,7 +70,7 @@ class StepLog:
     losses: Mapping[str, Tensor]
 
 
-def _no_other(name: str) -> Ranged:
+def _no_other(name: str) -> RangeAdapter:
     raise KeyError(name)
 
 
@@ -84,9 +84,9 @@ class Networks:
         build: Makes that of ``[networks.NAME]``, by its name.
     """
 
-    generator: Callable[[], Ranged]
-    discriminator: Callable[[], Ranged]
-    build: Callable[[str], Ranged] = _no_other
+    generator: Callable[[], RangeAdapter]
+    discriminator: Callable[[], RangeAdapter]
+    build: Callable[[str], RangeAdapter] = _no_other
 
 
 def alone(_tensors: Sequence[Tensor]) -> None:
@@ -102,13 +102,14 @@ class MethodSettings:
         terms: The other terms of the generators' loss: name -> (weight, loss).
         generator_lr: Adam's step size for generators; likewise ``discriminator_lr``.
         betas: Adam's decay rates.
-        pool: Fakes that each critic's pool holds; 0 shows it the newest ones only.
+        image_pool_size: Fakes that each discriminator's pool holds; 0 shows it the newest ones only.
         device: Where the networks are, e.g. ``"cpu"`` or ``"cuda:0"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``: what convolutions compute in; weights are always float32.
         seed: Seeds what the method itself draws at random.
-        critic: What keeps the critics in check.
-        clip: Greatest norm of the gradients that one optimiser follows; 0: any.
-        accumulate: Equal parts in which a batch goes through the networks, their gradients averaged before the update.
+        regularization: What keeps the discriminators in check.
+        max_grad_norm: Greatest norm of the gradients that one optimiser follows; 0: any.
+        gradient_accumulation_steps: Equal parts in which a batch goes through the networks, their gradients averaged
+            before the update.
         average: Turns tensors into their means over all processes of the training, in place. ``Optimization`` does so
             with gradients; a method with whatever else must be equal in all.
         rank: Number of this process, from 0: others draw other random numbers.
@@ -120,13 +121,13 @@ class MethodSettings:
     generator_lr: float
     discriminator_lr: float
     betas: tuple[float, float]
-    pool: int
+    image_pool_size: int
     device: str
     precision: str
     seed: int
-    critic: Critic = field(default_factory=Critic)
-    clip: float = 0.0
-    accumulate: int = 1
+    regularization: Regularization = field(default_factory=Regularization)
+    max_grad_norm: float = 0.0
+    gradient_accumulation_steps: int = 1
     average: Callable[[Sequence[Tensor]], None] = alone
     rank: int = 0
     classes: tuple[str, ...] = ()
@@ -167,14 +168,14 @@ class Stateful(Protocol):
         """Take back what ``state_dict`` gave."""
 
 
-class OwnState(Protocol):
+class RankState(Protocol):
     """Something of which a part is another one in each process."""
 
-    def own_state_dict(self) -> Mapping[str, Any]:
+    def rank_state_dict(self) -> Mapping[str, Any]:
         """That part, as tensors and plain values."""
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Take back what ``rank_state_dict`` gave."""
 
 
 class Method:
@@ -183,8 +184,9 @@ class Method:
     Attributes:
         computes: Names of the fields of ``LossInputs`` that it can give to losses, besides ``sim`` and the labels.
         reads: Settings that it has a use for, of those that not every method has: sections or dotted keys of ``pool``,
-            ``discriminator``, ``critic``, ``losses``, ``optim``, ``schedule``, ``train.accumulate``, ``networks``. A
-            user who sets another one is told so. None: it may have a use for all of them.
+            ``discriminator``, ``discriminator``, ``losses``, ``optim``, ``schedule``,
+            ``train.gradient_accumulation_steps``, ``networks``. A user who sets another one is told so. None: it may
+            have a use for all of them.
         inputs: Kinds of labels that it asks for itself: of the simulated images, which must have them, and of the real
             ones where these have them.
         clip_length: How many consecutive frames it asks for.
@@ -192,7 +194,7 @@ class Method:
             A network that has ``inputs`` needs the labels of these.
         generators: ``"sim2real"`` and, where the method trains it, ``"real2sim"`` -> network.
         networks: Every network by its name (``G_sim2real``, ``D_real``, ...).
-        judges: Names of those networks that judge images; its log has their losses under the same names.
+        discriminators: Names of those networks that judge images; its log has their losses under the same names.
         optimization: Its optimisers.
         latest: The newest losses by name.
     """
@@ -202,8 +204,8 @@ class Method:
     inputs: tuple[str, ...] = ()
     clip_length: int = 1
     sides: Mapping[str, tuple[str, ...]] = {}
-    judges: tuple[str, ...] = ()
-    generators: Mapping[str, Ranged]
+    discriminators: tuple[str, ...] = ()
+    generators: Mapping[str, RangeAdapter]
     networks: Mapping[str, nn.Module]
 
     def __init__(self, settings: MethodSettings) -> None:
@@ -239,7 +241,7 @@ class Method:
         """What is saved of it and is equal in all processes, besides networks and optimisers, by name."""
         return {}
 
-    def own(self) -> Mapping[str, OwnState]:
+    def own(self) -> Mapping[str, RankState]:
         """What is saved of it and is another one in each process, by name."""
         return {}
 
@@ -255,16 +257,16 @@ class Method:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         """The rest, which is another one in each process: the newest losses, and what was drawn at random."""
-        return {"latest": self.latest.copy(), **{name: part.own_state_dict() for name, part in self.own().items()}}
+        return {"latest": self.latest.copy(), **{name: part.rank_state_dict() for name, part in self.own().items()}}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``rank_state_dict`` gave."""
         latest = fit(dict[str, Scalar], state["latest"])
         self.latest = {name: loss.to(self.settings.device) for name, loss in latest.items()}
         for name, part in self.own().items():
-            part.load_own_state_dict(state[name])
+            part.load_rank_state_dict(state[name])
 
 
 def frozen(*networks: nn.Module) -> AbstractContextManager[None]:

@@ -26,9 +26,9 @@ from sim2real.methods.base import (
     means,
     sum_of,
 )
-from sim2real.methods.critics import Opponent, critic_log
+from sim2real.methods.discriminator_trainer import DiscriminatorTrainer, discriminator_log
 from sim2real.networks.blocks import check_counts, initialise
-from sim2real.networks.ranged import blank_inputs, flattened, mirrored
+from sim2real.networks.range_adapter import blank_inputs, flattened, mirrored
 
 _TEMPERATURE = 0.07
 _SELF = -10.0  # in the place of a patch's likeness to itself among the negatives
@@ -74,24 +74,24 @@ class CUT(Method):
     """Unpaired translation one way.
 
     Its loss is the adversarial one plus ``nce`` times the contrastive one of simulated images, or half of that each of
-    simulated and of real ones. The critic is updated first.
+    simulated and of real ones. The discriminator is updated first.
 
     Args:
-        networks: Makes the networks; the generator has a method ``features``, see ``Ranged.features``.
+        networks: Makes the networks; the generator has a method ``features``, see ``RangeAdapter.features``.
         settings: Losses, rates, device.
         nce: Weight of the contrastive loss.
         nce_identity: Whether real images count in it, too, which shall stay as they are.
         flip_equivariance: Mirror the images of a step with probability 1/2 on their way through the generator.
         patches: Places at which features are compared.
         head_width: Of the projections of features.
-        discriminator_loss_scale: Factor of the critic's loss.
+        discriminator_loss_scale: Factor of the discriminator's loss.
     """
 
     computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "identity_real"})
     reads: ClassVar[frozenset[str] | None] = frozenset(
-        {"pool", "discriminator", "critic", "losses", "optim", "schedule", "train.accumulate"}
+        {"image_pool_size", "discriminator", "losses", "optim", "schedule", "train.gradient_accumulation_steps"}
     )
-    judges = ("D_real",)
+    discriminators = ("D_real",)
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class CUT(Method):
         self.heads = Heads(channels, head_width).to(settings.device)
         initialise(self.heads, "normal")
         seed = settings.seed + settings.rank
-        self.opponent = Opponent(self.D_real, settings, scale=discriminator_loss_scale, seed=seed)
+        self.trainer = DiscriminatorTrainer(self.D_real, settings, scale=discriminator_loss_scale, seed=seed)
         self.places = _Places(patches, settings.seed)
         self.translates_real = nce_identity or "identity_real" in settings.needs
         self.sides = {"G_sim2real": ("sim", "real") if self.translates_real else ("sim",)}
@@ -136,27 +136,27 @@ class CUT(Method):
         return self.G.features(images, blank_inputs(self.G.kinds, images))
 
     def step(self, batch: Batch) -> StepLog:
-        """Update the generator, the projections and the critic once.
+        """Update the generator, the projections and the discriminator once.
 
         It logs ``"adversarial_real"``, ``"nce"``, ``"nce_identity"`` and the other terms, ``"D_real"``, and of the
-        critic what CycleGAN logs of its critics.
+        discriminator what CycleGAN logs of its discriminators.
         """
-        parts = batch.split(self.settings.accumulate)
+        parts = batch.split(self.settings.gradient_accumulation_steps)
         whole = len(parts) == 1
         self.places.draw(flips=self.flips)
         self.optimization.zero_grad()
         with torch.set_grad_enabled(whole):  # the graphs of all parts at once would fill the memory that parts save
             fakes = [self._translate(part) for part in parts]
-        critics = [self._blame_critic(*each) for each in zip(parts, fakes, strict=True)]
+        discriminators = [self._backward_discriminator(*each) for each in zip(parts, fakes, strict=True)]
         self.optimization.step("D")
         again = fakes if whole else map(self._translate, parts)
-        generators = [self._blame_generator(*each) for each in zip(parts, again, strict=True)]
+        generators = [self._backward_generator(*each) for each in zip(parts, again, strict=True)]
         self.optimization.step("G", "heads")
         self.optimization.finish()
-        self.latest |= means(generators) | means(critics)
-        if self.settings.critic.augment:
-            self.latest["augment_p"] = self.opponent.probability
-        self.opponent.end_step()
+        self.latest |= means(generators) | means(discriminators)
+        if self.settings.regularization.augment:
+            self.latest["augment_p"] = self.trainer.probability
+        self.trainer.end_step()
         return StepLog(self.latest.copy())
 
     @torch.no_grad()
@@ -180,13 +180,13 @@ class CUT(Method):
             fake: Tensor = self.G(images, self._seen(batch.sim_inputs))
         return fake
 
-    def _blame_critic(self, batch: Batch, fake: Tensor) -> Losses:
-        """Add what a part of a batch gives to the gradients of the critic; returns its losses."""
-        losses = self.opponent.losses(batch.real, fake, batch.real_inputs, self._seen(batch.sim_inputs))
+    def _backward_discriminator(self, batch: Batch, fake: Tensor) -> Losses:
+        """Add what a part of a batch gives to the gradients of the discriminator; returns its losses."""
+        losses = self.trainer.discriminator_loss(batch.real, fake, batch.real_inputs, self._seen(batch.sim_inputs))
         self.optimization.backward(sum_of(losses))
-        return critic_log({"D_real": losses}, self.settings.critic)
+        return discriminator_log({"D_real": losses}, self.settings.regularization)
 
-    def _blame_generator(self, batch: Batch, fake: Tensor) -> Losses:
+    def _backward_generator(self, batch: Batch, fake: Tensor) -> Losses:
         """Likewise of the generator and the projections."""
         with frozen(self.D_real):
             terms = self._terms(batch, fake, augments=True)
@@ -197,7 +197,7 @@ class CUT(Method):
         """The weighted terms of the generator's loss."""
         share = self.nce / (2 if self.nce_identity else 1)
         images = {"fake_real": fake.flip(-1) if self.places.mirrors else fake}
-        adversarial = self.opponent.fooled(fake, self._seen(batch.sim_inputs), augments=augments)
+        adversarial = self.trainer.generator_loss(fake, self._seen(batch.sim_inputs), augments=augments)
         terms = {"adversarial_real": adversarial, "nce": share * self._nce(batch.sim, fake, batch.sim_inputs)}
         if self.translates_real:
             with self.settings.autocast():
@@ -230,13 +230,13 @@ class CUT(Method):
             queries = self.heads([each.flip(-1) for each in made] if mirrors else made, places)
         return torch.stack([patch_nce(*pair) for pair in zip(queries, keys, strict=True)]).mean()
 
-    def stateful(self) -> "Mapping[str, Opponent | _Places]":
-        """What is known of the critic's scores, and the draws of places."""
-        return {"opponent": self.opponent, "places": self.places}
+    def stateful(self) -> "Mapping[str, DiscriminatorTrainer | _Places]":
+        """What is known of the discriminator's scores, and the draws of places."""
+        return {"trainer": self.trainer, "places": self.places}
 
-    def own(self) -> Mapping[str, Opponent]:
-        """The critic's pool and the draws of its augmentation."""
-        return {"opponent": self.opponent}
+    def own(self) -> Mapping[str, DiscriminatorTrainer]:
+        """The discriminator's pool and the draws of its augmentation."""
+        return {"trainer": self.trainer}
 
 
 class _Places:

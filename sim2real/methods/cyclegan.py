@@ -1,4 +1,4 @@
-"""CycleGAN: two generators, a critic of each domain, and the cycle that ties them (Zhu et al. 2017)."""
+"""CycleGAN: two generators, a discriminator of each domain, and the cycle that ties them (Zhu et al. 2017)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
@@ -21,7 +21,7 @@ from sim2real.methods.base import (
     means,
     sum_of,
 )
-from sim2real.methods.critics import Opponent, critic_log
+from sim2real.methods.discriminator_trainer import DiscriminatorTrainer, discriminator_log
 from sim2real.networks.blocks import choose
 
 
@@ -31,19 +31,19 @@ class CycleGAN(Method):
     Args:
         networks: Makes the networks.
         settings: Losses, rates, device.
-        update_order: Whether the generators or the critics are updated first in a step. Fakes are computed once.
-        discriminator_loss_scale: Factor of both critics' losses; 0.5 in the reference, which slows them down.
-        optimisers: ``"shared"``: one Adam for both generators and one for both critics; ``"separate"``: one each.
-            ``settings.clip`` is of the gradients of each.
+        update_order: Whether the generators or the discriminators are updated first in a step. Fakes are computed once.
+        discriminator_loss_scale: Factor of both discriminators' losses; 0.5 in the reference, which slows them down.
+        optimisers: ``"shared"``: one Adam for both generators and one for both discriminators; ``"separate"``: one
+            each. ``settings.max_grad_norm`` is of the gradients of each.
     """
 
     computes: ClassVar[frozenset[str]] = frozenset(
         {"real", "fake_real", "fake_sim", "cycled_sim", "cycled_real", "identity_sim", "identity_real"}
     )
     reads: ClassVar[frozenset[str] | None] = frozenset(
-        {"pool", "discriminator", "critic", "losses", "optim", "schedule", "train.accumulate"}
+        {"image_pool_size", "discriminator", "losses", "optim", "schedule", "train.gradient_accumulation_steps"}
     )
-    judges = ("D_real", "D_sim")
+    discriminators = ("D_real", "D_sim")
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class CycleGAN(Method):
     ) -> None:
         super().__init__(settings)
         orders = {"generators-first": False, "discriminators-first": True}
-        self.critics_first = choose("method.options.update_order", update_order, orders)
+        self.discriminators_first = choose("method.options.update_order", update_order, orders)
         separate = choose("method.options.optimisers", optimisers, {"shared": False, "separate": True})
         if not isinstance(discriminator_loss_scale, int | float) or not discriminator_loss_scale >= 0:
             option = f"method.options.discriminator_loss_scale = {discriminator_loss_scale!r}"
@@ -64,9 +64,9 @@ class CycleGAN(Method):
         self.G_sim2real, self.G_real2sim = networks.generator(), networks.generator()
         self.D_real, self.D_sim = networks.discriminator(), networks.discriminator()
         seed = settings.seed + 2 * settings.rank
-        self.opponents = {
-            "D_real": Opponent(self.D_real, settings, scale=discriminator_loss_scale, seed=seed),
-            "D_sim": Opponent(self.D_sim, settings, scale=discriminator_loss_scale, seed=seed + 1),
+        self.trainers = {
+            "D_real": DiscriminatorTrainer(self.D_real, settings, scale=discriminator_loss_scale, seed=seed),
+            "D_sim": DiscriminatorTrainer(self.D_sim, settings, scale=discriminator_loss_scale, seed=seed + 1),
         }
         self.generators = {"sim2real": self.G_sim2real, "real2sim": self.G_real2sim}
         self.networks = {
@@ -85,25 +85,27 @@ class CycleGAN(Method):
         self.needs_identity = bool(settings.needs & {"identity_sim", "identity_real"})
 
     def step(self, batch: Batch) -> StepLog:
-        """Update both generators and both critics once.
+        """Update both generators and both discriminators once.
 
-        Beside the terms of the generators' loss it logs ``"D_real"`` and ``"D_sim"``, the critics' adversarial losses;
-        and of both critics together, where they are used, ``"lecam"`` and ``"r1"``, which between the steps that
-        compute it stays as it was, and ``"augment_p"``, the mean probability of augmentation.
+        Beside the terms of the generators' loss it logs ``"D_real"`` and ``"D_sim"``, the discriminators' adversarial
+        losses; and of both discriminators together, where they are used, ``"lecam"`` and ``"r1"``, which between the
+        steps that compute it stays as it was, and ``"augment_p"``, the mean probability of augmentation.
 
-        The batch goes through the networks in ``settings.accumulate`` parts, each of which leaves its gradients before
-        the next one needs memory.
+        The batch goes through the networks in ``settings.gradient_accumulation_steps`` parts, each of which leaves its
+        gradients before the next one needs memory.
         """
-        parts = batch.split(self.settings.accumulate)
+        parts = batch.split(self.settings.gradient_accumulation_steps)
         self.optimization.zero_grad()
-        generators, critics = self._critics_first(parts) if self.critics_first else self._generators_first(parts)
+        generators, discriminators = (
+            self._discriminators_first(parts) if self.discriminators_first else self._generators_first(parts)
+        )
         self.optimization.finish()
-        self.latest |= means(generators) | means(critics)
-        if self.settings.critic.augment:
-            probabilities = [opponent.probability for opponent in self.opponents.values()]
+        self.latest |= means(generators) | means(discriminators)
+        if self.settings.regularization.augment:
+            probabilities = [trainer.probability for trainer in self.trainers.values()]
             self.latest["augment_p"] = torch.stack(probabilities).mean()
-        for opponent in self.opponents.values():
-            opponent.end_step()
+        for trainer in self.trainers.values():
+            trainer.end_step()
         return StepLog(self.latest.copy())
 
     @torch.no_grad()
@@ -127,43 +129,43 @@ class CycleGAN(Method):
         ]
 
     def _generators_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
-        generators, critics = [], []
+        generators, discriminators = [], []
         for part in parts:
             fakes = self._translate(part)
-            generators.append(self._blame_generators(part, *fakes))
-            critics.append(self._blame_critics(part, *fakes))
+            generators.append(self._backward_generators(part, *fakes))
+            discriminators.append(self._backward_discriminators(part, *fakes))
         self.optimization.step(*self.updates["G"], *self.updates["D"])
-        return generators, critics
+        return generators, discriminators
 
-    def _critics_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
+    def _discriminators_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
         whole = len(parts) == 1
         with torch.set_grad_enabled(whole):  # the graphs of all parts at once would fill the memory that parts save
             fakes = [self._translate(part) for part in parts]
-        critics = [self._blame_critics(part, *made) for part, made in zip(parts, fakes, strict=True)]
+        discriminators = [self._backward_discriminators(part, *made) for part, made in zip(parts, fakes, strict=True)]
         self.optimization.step(*self.updates["D"])
         again = fakes if whole else map(self._translate, parts)
-        generators = [self._blame_generators(part, *made) for part, made in zip(parts, again, strict=True)]
+        generators = [self._backward_generators(part, *made) for part, made in zip(parts, again, strict=True)]
         self.optimization.step(*self.updates["G"])
-        return generators, critics
+        return generators, discriminators
 
     def _translate(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Fakes of both domains: real ones, simulated ones."""
         with self.settings.autocast():
             return self.G_sim2real(batch.sim, batch.sim_inputs), self.G_real2sim(batch.real, batch.real_inputs)
 
-    def _blame_generators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
+    def _backward_generators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
         """Add what a part of a batch gives to the gradients of the generators; returns its losses."""
         with frozen(self.D_real, self.D_sim):
             terms = self._generator_terms(batch, fake_real, fake_sim, augments=True)
             self.optimization.backward(sum_of(terms))
         return detached(terms)
 
-    def _blame_critics(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
-        """Likewise of the critics."""
-        real = self.opponents["D_real"].losses(batch.real, fake_real, batch.real_inputs, batch.sim_inputs)
-        sim = self.opponents["D_sim"].losses(batch.sim, fake_sim, batch.sim_inputs, batch.real_inputs)
+    def _backward_discriminators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
+        """Likewise of the discriminators."""
+        real = self.trainers["D_real"].discriminator_loss(batch.real, fake_real, batch.real_inputs, batch.sim_inputs)
+        sim = self.trainers["D_sim"].discriminator_loss(batch.sim, fake_sim, batch.sim_inputs, batch.real_inputs)
         self.optimization.backward(sum_of(real) + sum_of(sim))
-        return critic_log({"D_real": real, "D_sim": sim}, self.settings.critic)
+        return discriminator_log({"D_real": real, "D_sim": sim}, self.settings.regularization)
 
     def _generator_terms(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor, *, augments: bool) -> Losses:
         """The weighted terms of the generators' loss."""
@@ -186,15 +188,15 @@ class CycleGAN(Method):
             **images,
         )
         return {
-            "adversarial_real": self.opponents["D_real"].fooled(fake_real, sims, augments=augments),
-            "adversarial_sim": self.opponents["D_sim"].fooled(fake_sim, reals, augments=augments),
+            "adversarial_real": self.trainers["D_real"].generator_loss(fake_real, sims, augments=augments),
+            "adversarial_sim": self.trainers["D_sim"].generator_loss(fake_sim, reals, augments=augments),
             **self.settings.weighted(given),
         }
 
-    def stateful(self) -> Mapping[str, Opponent]:
-        """What is known of the scores of critics."""
-        return {f"opponent_{name}": opponent for name, opponent in self.opponents.items()}
+    def stateful(self) -> Mapping[str, DiscriminatorTrainer]:
+        """What is known of the scores of discriminators."""
+        return {f"trainer_{name}": trainer for name, trainer in self.trainers.items()}
 
-    def own(self) -> Mapping[str, Opponent]:
-        """The pools of both critics and the draws of both augmentations."""
-        return self.opponents
+    def own(self) -> Mapping[str, DiscriminatorTrainer]:
+        """The pools of both discriminators and the draws of both augmentations."""
+        return self.trainers

@@ -1,4 +1,4 @@
-"""What is done at random to all that a critic sees, so that it cannot learn a small set of images by heart."""
+"""What is done at random to all that a discriminator sees, so that it cannot learn a small set of images by heart."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class DiffAugment:
     """
 
     def __init__(self, names: Sequence[str], *, seed: int) -> None:
-        self.steps = [choose("critic.augment", name, _STEPS) for name in names]
+        self.steps = [choose("discriminator.regularization.augment", name, _STEPS) for name in names]
         self.random = torch.Generator().manual_seed(seed)
 
     def __call__(self, images: Tensor, probability: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepL
 class Fit(Method):
     """Shows each batch to both generators, which keep of it what they need: ``observe(source, target)``.
 
-    No critics, no losses, no rates. Of many processes each shows its generators its own images, and those of the first
-    are what the training gives: one process sees the most.
+    No discriminators, no losses, no rates. Of many processes each shows its generators its own images, and those of the
+    first are what the training gives: one process sees the most.
 
     Args:
         networks: Makes the generators; they need a method ``observe``, as those of ``sim2real.networks.colour`` have.

@@ -1,8 +1,8 @@
-"""A generator and a critic, and no cycle: for generators that cannot move what they see.
+"""A generator and a discriminator, and no cycle: for generators that cannot move what they see.
 
 Where a generator only decides on light and colours, nothing has to be held in place by cycles or by contrast: the
-critic alone says what is real. Statistics of one real picture, drawn for each simulated one, keep the two from going in
-circles.
+discriminator alone says what is real. Statistics of one real picture, drawn for each simulated one, keep the two from
+going in circles.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from sim2real.methods.base import (
     Method,
     MethodSettings,
     Networks,
-    OwnState,
+    RankState,
     StepLog,
     detached,
     frozen,
@@ -29,9 +29,9 @@ from sim2real.methods.base import (
     sum_of,
 )
 from sim2real.methods.clips import beside, frames, length
-from sim2real.methods.critics import Opponent, critic_log
+from sim2real.methods.discriminator_trainer import DiscriminatorTrainer, discriminator_log
 from sim2real.methods.segmenting import Masks, OnlineSegmenter
-from sim2real.networks.ranged import flattened
+from sim2real.networks.range_adapter import flattened
 from sim2real.networks.statistics import class_moments, colour_moments, radial_spectrum, recoloured, unevenness
 
 _BANDS = 16
@@ -42,13 +42,13 @@ _Numbers = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 class OneSided(Method):
-    """Unpaired translation by a critic and by the statistics of single pictures, one way, or each way by itself.
+    """Unpaired translation by a discriminator and by the statistics of single pictures, one way, or each way by itself.
 
     A generator may offer ``paint(images, styles, seeds)``, which gives pictures, how rough they are, and how uneven
     what was done to them is, with ``style_of(images)`` and ``keep(styles)``: its styles are then those of the pictures
     of the other side that are drawn; see :class:`sim2real.networks.grid.Grid`. One that offers ``name_classes(names)``
     is told the names of the run's classes, one that offers ``reach(share)`` before each step how much of the training
-    is over; see :class:`sim2real.networks.textured.TexturedGrid`. Critics are updated first.
+    is over; see :class:`sim2real.networks.textured.TexturedGrid`. Discriminators are updated first.
 
     Args:
         networks: Makes the networks.
@@ -65,16 +65,17 @@ class OneSided(Method):
             class in the drawn real picture; the simulation needs masks, and a segmenter that learns them beside the
             training tells the classes of real pictures without any.
         consistency: Weight of how much that segmenter finds other classes in translated frames than their masks tell.
-        masked: Whether critics judge only where a frame and the real picture drawn with it show the same class, as the
-            masked discriminator of FeaMGAN (Berger et al. 2023): what one side shows more of is no clue. For critics
-            that score patches.
-        discriminator_loss_scale: Factor of the critics' losses.
-        back: Whether real pictures are made simulated ones, too, by a generator and against a critic of their own.
+        masked: Whether discriminators judge only where a frame and the real picture drawn with it show the same class,
+            as the masked discriminator of FeaMGAN (Berger et al. 2023): what one side shows more of is no clue. For
+            discriminators that score patches.
+        discriminator_loss_scale: Factor of the discriminators' losses.
+        back: Whether real pictures are made simulated ones, too, by a generator and against a discriminator of their
+            own.
     """
 
     computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "fake_sim"})
     reads: ClassVar[frozenset[str] | None] = frozenset(
-        {"pool", "discriminator", "critic", "losses", "optim", "schedule", "train.accumulate"}
+        {"image_pool_size", "discriminator", "losses", "optim", "schedule", "train.gradient_accumulation_steps"}
     )
 
     def __init__(
@@ -118,39 +119,42 @@ class OneSided(Method):
         self.generators = {_DIRECTIONS[goal]: way.generator for goal, way in self.ways.items()}
         self.networks = {f"G_{direction}": network for direction, network in self.generators.items()}
         self.sides = {f"G_{_DIRECTIONS[goal]}": (_OTHER[goal],) for goal in self.ways}
-        self.networks |= {f"D_{goal}": way.critic for goal, way in self.ways.items()}
-        self.judges = tuple(f"D_{goal}" for goal in self.ways)
-        critics = [way.critic for way in self.ways.values()]
+        self.networks |= {f"D_{goal}": way.discriminator for goal, way in self.ways.items()}
+        self.discriminators = tuple(f"D_{goal}" for goal in self.ways)
+        discriminators = [way.discriminator for way in self.ways.values()]
         self.masked = masked
-        self.tells = masked or any("segmentation" in critic.kinds for critic in critics)
-        if masked and settings.pool:
-            raise SettingsError("method.options.masked: older fakes have other masks; it needs pool = 0")
-        if masked and any(name != "color" for name in settings.critic.augment):
-            message = (
-                f"method.options.masked: critic.augment = {settings.critic.augment} would move images off the masks"
+        self.tells = masked or any("segmentation" in discriminator.kinds for discriminator in discriminators)
+        if masked and settings.image_pool_size:
+            raise SettingsError("method.options.masked: older fakes have other masks; it needs image_pool_size = 0")
+        if masked and any(name != "color" for name in settings.regularization.augment):
+            raise SettingsError(
+                f"method.options.masked: discriminator.regularization.augment = {settings.regularization.augment} "
+                "would move images off the masks; accepted with it: color"
             )
-            raise SettingsError(f"{message}; accepted with it: color")
         self.segmenter = (
             OnlineSegmenter(len(settings.classes), settings) if self.tells or any(self.of_classes.values()) else None
         )
         if self.segmenter:
             self.inputs = ("segmentation",)
             # of real pictures there are masks anyway
-            self.sides |= {f"D_{goal}": ("sim",) for goal, way in self.ways.items() if way.critic.kinds == self.inputs}
+            self.sides |= {
+                f"D_{goal}": ("sim",) for goal, way in self.ways.items() if way.discriminator.kinds == self.inputs
+            }
             self.networks |= {"segmenter": self.segmenter}
             self.sides |= {"segmenter": ("sim",)}
             self.optimization.add("segmenter", self.segmenter, lr=settings.generator_lr)
         self.optimization.add("G", *self.generators.values(), lr=settings.generator_lr)
-        self.optimization.add("D", *(way.critic for way in self.ways.values()), lr=settings.discriminator_lr)
+        self.optimization.add("D", *(way.discriminator for way in self.ways.values()), lr=settings.discriminator_lr)
 
     def step(self, batch: Batch) -> StepLog:
-        """Update the critics and the generators once.
+        """Update the discriminators and the generators once.
 
-        It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, of a
-        generator that paints ``"roughness"`` and ``"inversion"``, and the other terms, ``"D_real"``, and of the critic
-        what CycleGAN logs of its critics; of the way back the same with ``_sim`` at the end, ``"adversarial_sim"``.
+        It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, of a generator
+        that paints ``"roughness"`` and ``"inversion"``, and the other terms, ``"D_real"``, and of the discriminator
+        what CycleGAN logs of its discriminators; of the way back the same with ``_sim`` at the end,
+        ``"adversarial_sim"``.
         """
-        parts = batch.split(self.settings.accumulate)
+        parts = batch.split(self.settings.gradient_accumulation_steps)
         seeds = [self.seeds.draw(len(part.sim)) for part in parts]
         for goal, way in self.ways.items():
             way.keep(getattr(batch, goal))
@@ -159,19 +163,19 @@ class OneSided(Method):
         masks = [self._masks(part) for part in parts]
         with torch.set_grad_enabled(len(parts) == 1):  # the graphs of all parts at once would fill the memory
             made = [self._translate(*each) for each in zip(parts, seeds, strict=True)]
-        critics = [self._blame_critics(*each) for each in zip(parts, made, masks, strict=True)]
+        discriminators = [self._backward_discriminators(*each) for each in zip(parts, made, masks, strict=True)]
         self.optimization.step("D")
         if len(parts) > 1:
             made = map(self._translate, parts, seeds)  # type: ignore[assignment]  # one at a time
-        generators = [self._blame_generators(*each) for each in zip(parts, made, masks, strict=True)]
+        generators = [self._backward_generators(*each) for each in zip(parts, made, masks, strict=True)]
         self.optimization.step("G")
         self.optimization.finish()
-        self.latest |= means(generators) | means(critics) | lessons
-        if self.settings.critic.augment:
-            probabilities = [way.opponent.probability for way in self.ways.values()]
+        self.latest |= means(generators) | means(discriminators) | lessons
+        if self.settings.regularization.augment:
+            probabilities = [way.trainer.probability for way in self.ways.values()]
             self.latest["augment_p"] = torch.stack(probabilities).mean()
         for way in self.ways.values():
-            way.opponent.end_step()
+            way.trainer.end_step()
         return StepLog(self.latest.copy())
 
     @torch.no_grad()
@@ -195,7 +199,7 @@ class OneSided(Method):
 
     def _masks(self, batch: Batch) -> Masks | None:
         """The classes of a batch, where they are of use."""
-        return self.segmenter.masks(batch, for_critics=self.tells) if self.segmenter else None
+        return self.segmenter.masks(batch, for_discriminators=self.tells) if self.segmenter else None
 
     def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:
         """Pictures by the side that they are to be of, and what says how rough and how uneven they are."""
@@ -211,24 +215,28 @@ class OneSided(Method):
         return ((goal, way, inputs[goal]) for goal, way in self.ways.items())
 
     def _judged(self, batch: Batch, masks: Masks | None) -> dict[str, Inputs]:
-        """What critics know of the images of both sides."""
+        """What discriminators know of the images of both sides."""
         inputs = {"real": batch.real_inputs, "sim": batch.sim_inputs}
         return {side: {**inputs[side], "segmentation": masks.known(side)} for side in inputs} if masks else inputs
 
-    def _blame_critics(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None) -> Losses:
-        """Add what a part of a batch gives to the gradients of the critics; returns their losses."""
+    def _backward_discriminators(
+        self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None
+    ) -> Losses:
+        """Add what a part of a batch gives to the gradients of the discriminators; returns their losses."""
         losses, inputs = {}, self._judged(batch, masks)
         for goal, way in self.ways.items():
             other = _OTHER[goal]
             where = (masks.alike(goal, other), masks.alike(other, goal)) if masks and self.masked else None
-            found = way.opponent.losses(getattr(batch, goal), made[goal][0], inputs[goal], inputs[other], where)
+            found = way.trainer.discriminator_loss(
+                getattr(batch, goal), made[goal][0], inputs[goal], inputs[other], where
+            )
             self.optimization.backward(sum_of(found))
             losses[f"D_{goal}"] = found
-        return critic_log(losses, self.settings.critic)
+        return discriminator_log(losses, self.settings.regularization)
 
-    def _blame_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None) -> Losses:
+    def _backward_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None) -> Losses:
         """Likewise of the generators."""
-        with frozen(*(way.critic for way in self.ways.values())):
+        with frozen(*(way.discriminator for way in self.ways.values())):
             terms = self._terms(batch, made, masks, augments=True)
             self.optimization.backward(sum_of(terms))
         return detached(terms)
@@ -246,7 +254,9 @@ class OneSided(Method):
             own = {**_unlikeness(frames(fake), beside(length(fake), getattr(batch, goal))), **painted}
             own["overshoot"] = (fake.float().abs() - 1).relu().mean()
             end = "" if goal == "real" else f"_{goal}"
-            terms[f"adversarial_{goal}"] = way.opponent.fooled(fake, inputs[other], augments=augments, where=where)
+            terms[f"adversarial_{goal}"] = way.trainer.generator_loss(
+                fake, inputs[other], augments=augments, where=where
+            )
             terms |= {name + end: weight * own[name] for name, weight in self.weights.items() if weight and name in own}
         if self.segmenter and masks:
             found = self._of_classes(self.segmenter, batch, masks, made["real"][0])
@@ -287,22 +297,22 @@ class OneSided(Method):
         for way in self.ways.values():
             way.reach(share)
 
-    def stateful(self) -> Mapping[str, Opponent]:
-        """What is known of the critics' scores."""
-        return {f"opponent_{goal}": way.opponent for goal, way in self.ways.items()}
+    def stateful(self) -> Mapping[str, DiscriminatorTrainer]:
+        """What is known of the discriminators' scores."""
+        return {f"trainer_{goal}": way.trainer for goal, way in self.ways.items()}
 
-    def own(self) -> Mapping[str, OwnState]:
-        """The critics' pools, the draws of their augmentation, and those of seeds and of the segmenter."""
+    def own(self) -> Mapping[str, RankState]:
+        """The discriminators' pools, the draws of their augmentation, and those of seeds and of the segmenter."""
         segmenter = {"segmenter": self.segmenter} if self.segmenter else {}
         return {**self.stateful(), **segmenter, "seeds": self.seeds}
 
 
 class _Way:
-    """A generator and the critic that it is trained against."""
+    """A generator and the discriminator that it is trained against."""
 
     def __init__(self, networks: Networks, settings: MethodSettings, scale: float, seed: int) -> None:
-        self.generator, self.critic = networks.generator(), networks.discriminator()
-        self.opponent = Opponent(self.critic, settings, scale=scale, seed=seed)
+        self.generator, self.discriminator = networks.generator(), networks.discriminator()
+        self.trainer = DiscriminatorTrainer(self.discriminator, settings, scale=scale, seed=seed)
         self.paints = hasattr(self.generator.network, "paint")
         name_classes: Callable[[Sequence[str]], None] | None = getattr(self.generator.network, "name_classes", None)
         if name_classes:
@@ -360,10 +370,10 @@ class _Seeds:
         """So many."""
         return torch.randint(2**62, (count,), generator=self.random).numpy().astype(np.uint64)
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         """The state of the draws."""
         return {"random": self.random.get_state()}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``rank_state_dict`` gave."""
         self.random.set_state(state["random"])

@@ -22,7 +22,8 @@ class Optimization:
     Gradients are averaged over all processes of the training in :meth:`step`, and nowhere else is anything updated.
 
     Args:
-        settings: Of the method: ``betas``, ``clip``, ``accumulate``, ``precision``, ``average``.
+        settings: Of the method: ``betas``, ``max_grad_norm``, ``gradient_accumulation_steps``, ``precision``,
+            ``average``.
     """
 
     def __init__(self, settings: "MethodSettings") -> None:
@@ -52,7 +53,7 @@ class Optimization:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a part of the batch: of its mean over all parts."""
-        self.scaler.scale(loss / self.settings.accumulate).backward()
+        self.scaler.scale(loss / self.settings.gradient_accumulation_steps).backward()
 
     def step(self, *names: str) -> None:
         """Update what the named optimisers train, by the gradients of all parts and processes."""
@@ -60,9 +61,9 @@ class Optimization:
         trained = [[*chain(*(group["params"] for group in optimiser.param_groups))] for optimiser in optimisers]
         self.settings.average([weights.grad for weights in chain(*trained) if weights.grad is not None])
         for optimiser, weights in zip(optimisers, trained, strict=True):
-            if self.settings.clip:
+            if self.settings.max_grad_norm:
                 self.scaler.unscale_(optimiser)
-                nn.utils.clip_grad_norm_(weights, self.settings.clip)
+                nn.utils.clip_grad_norm_(weights, self.settings.max_grad_norm)
             self.scaler.step(optimiser)
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""The image pool, which shows critics older fakes too, so that they do not chase the newest ones alone."""
+"""The image pool, which shows discriminators older fakes too, so that they do not chase the newest ones alone."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

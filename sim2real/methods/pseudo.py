@@ -33,7 +33,7 @@ class PseudoLabels(Method):
         SettingsError: The generator has no use for labels.
     """
 
-    reads: ClassVar[frozenset[str] | None] = frozenset({"optim", "schedule", "train.accumulate"})
+    reads: ClassVar[frozenset[str] | None] = frozenset({"optim", "schedule", "train.gradient_accumulation_steps"})
     inputs = ("segmentation",)
 
     def __init__(self, networks: Networks, settings: MethodSettings, *, every: int = 100, sure: float = 0.9) -> None:
@@ -62,7 +62,7 @@ class PseudoLabels(Method):
         painter.label(self._classes, again=False)
         self.optimization.zero_grad()
         losses, done = [], int(self.segmenter.steps)
-        for part in batch.split(self.settings.accumulate):
+        for part in batch.split(self.settings.gradient_accumulation_steps):
             masks, images = part.sim_inputs["segmentation"], part.sim
             if done % 2:
                 images = self.generator(images, part.sim_inputs)

@@ -114,19 +114,21 @@ class OnlineSegmenter(nn.Module):
         self.steps += 1
         self._settings.average([buffer for buffer in self.buffers() if buffer.is_floating_point()])
 
-    def masks(self, batch: Batch, *, for_critics: bool) -> Masks:
+    def masks(self, batch: Batch, *, for_discriminators: bool) -> Masks:
         """The classes of both sides of a batch: those of real pictures that have none are its own word.
 
         Args:
             batch: With the masks of the simulation, and of real pictures where they have any.
-            for_critics: The simulation's are then known no better than those of real pictures, by which critics could
-                tell the sides apart.
+            for_discriminators: The simulation's are then known no better than those of real pictures, by which
+                discriminators could tell the sides apart.
         """
         sim, real = batch.sim_inputs["segmentation"], batch.real_inputs.get("segmentation")
         if real is not None:
             return Masks(sim, real, torch.ones_like(self.trust))
         told = self.label(frames(batch.real), _SURE)
-        known = sim.where(self.label(frames(batch.sim), _SURE).view_as(sim) == sim, NOTHING) if for_critics else sim
+        known = (
+            sim.where(self.label(frames(batch.sim), _SURE).view_as(sim) == sim, NOTHING) if for_discriminators else sim
+        )
         return Masks(known, told.view(*batch.real.shape[:-3], *told.shape[1:]), self.trust)
 
     @torch.no_grad()
@@ -160,12 +162,12 @@ class OnlineSegmenter(nn.Module):
             logits = functional.interpolate(logits, (height, width), mode="bilinear")
         return logits
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         """The state of the draws of light."""
         return {"random": self._random.get_state()}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``rank_state_dict`` gave."""
         self._random.set_state(state["random"])
 
 

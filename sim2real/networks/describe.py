@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sim2real.networks.ranged import blank_inputs
+from sim2real.networks.range_adapter import blank_inputs
 
 
 @dataclass(frozen=True)

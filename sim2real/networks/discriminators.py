@@ -1,4 +1,4 @@
-"""Critics of one domain: images (N, C, H, W) in the attribute ``value_range`` -> scores, high for what looks real."""
+"""Discriminators of one domain: images (N, C, H, W) in their ``value_range`` -> scores, high for what looks real."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -13,9 +13,9 @@ from sim2real.inside import inside
 from sim2real.model import DIRECTIONS, GeneratorInfo, read_info
 from sim2real.report.plots import Points
 from sim2real.stored import Positive, fit, fits
-from sim2real.training.judge import CHOICE
 from sim2real.training.progress import list_samples
 from sim2real.training.run import RunFolder, read_log
+from sim2real.training.validation import CHOICE
 
 _BOOKS = {"step", "epoch", "rate", "images_per_second", "note"}
 _VALIDATION = "validation/"

@@ -15,8 +15,8 @@ from sim2real.report.plots import Curve, Plot
 from sim2real.report.run import Run
 from sim2real.report.settings import flat, grouped, shown
 from sim2real.stored import Positive, Size
-from sim2real.training.judge import Levers, Standing, standing
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
+from sim2real.training.validation import Levers, Standing, standing
 
 _SAMPLES = 16
 _OF_PICTURES = {
@@ -44,9 +44,9 @@ _LOSSES = {
     "generator": "all terms of the generators together",
     "D_real": "how badly D_real tells real images from converted ones",
     "D_sim": "how badly D_sim tells simulated images from converted ones",
-    "r1": "gradient penalty of the critics on real images",
-    "lecam": "distance of the critics' scores from their running means",
-    "augment_p": "probability of augmenting what the critics see",
+    "r1": "gradient penalty of the discriminators on real images",
+    "lecam": "distance of the discriminators' scores from their running means",
+    "augment_p": "probability of augmenting what the discriminators see",
 }
 _HIGHEST_SCORE = 2.0  # the interesting ones are about 1; harmful ones are many times that
 _JUDGED = (

@@ -25,7 +25,7 @@ def write_plugin(name: str, folder: Path) -> Path:
     name = name.removeprefix("sim2real-")
     if not _NAME.fullmatch(name):
         raise PluginError(
-            f"'{name}' is no name for a plugin: lower-case words and digits joined by '-', e.g. my-critic"
+            f"'{name}' is no name for a plugin: lower-case words and digits joined by '-', e.g. my-discriminator"
         )
     if taken := [entry.owner for entry in registry().offers if (entry.kind, entry.name) == ("discriminators", name)]:
         raise PluginError(f"plugin '{taken[0]}' offers a discriminator '{name}' already; choose another name")

@@ -12,7 +12,7 @@ from sim2real.capabilities import PAST, Capabilities, capabilities
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import PluginError
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.generators import EncoderDecoder
 from sim2real.testing.samples import sample_inputs, sample_pictures
 
@@ -95,7 +95,7 @@ def _generator() -> nn.Module:
     torch.manual_seed(0)
     network = EncoderDecoder(3, 3, width=8, blocks=1)
     initialise(network, "xavier")
-    return Ranged(network, returns_images=True)
+    return RangeAdapter(network, returns_images=True)
 
 
 def _nearness(made: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> float:

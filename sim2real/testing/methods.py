@@ -13,7 +13,7 @@ from sim2real.config.layers import OF_METHODS
 from sim2real.errors import SettingsError
 from sim2real.losses import Cycle, LossInputs, adversarial
 from sim2real.methods.base import Batch, Method, MethodSettings, Networks
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.discriminators import Patch
 from sim2real.networks.generators import ResNet
 from sim2real.testing.samples import CLASSES, sample_inputs
@@ -56,7 +56,7 @@ def check_method(
     _require_idle_evaluation(who, first, batches[2])
     second = parts.method(target, options, seed=1)
     second.load_state_dict(_saved(who, first.state_dict()))
-    second.load_own_state_dict(_saved(who, first.own_state_dict()))
+    second.load_rank_state_dict(_saved(who, first.rank_state_dict()))
     random = torch.get_rng_state()
     wanted = [first.step(batch).losses for batch in batches[2:4]]
     torch.set_rng_state(random)
@@ -107,7 +107,7 @@ class _Parts:
             generator_lr=1e-3,
             discriminator_lr=1e-3,
             betas=(0.5, 0.999),
-            pool=2,
+            image_pool_size=2,
             device="cpu",
             precision="fp32",
             seed=0,
@@ -124,9 +124,9 @@ def _patch() -> nn.Module:
     return Patch(3, _SIZE, width=4)
 
 
-def _ready(network: nn.Module, *, images: bool) -> Ranged:
+def _ready(network: nn.Module, *, images: bool) -> RangeAdapter:
     initialise(network, "normal")
-    return Ranged(network, returns_images=images)
+    return RangeAdapter(network, returns_images=images)
 
 
 def _batch(method: Method, seed: int) -> Batch:
@@ -144,8 +144,10 @@ def _require_names(who: str, method: Method) -> None:
     known = {id(network) for network in method.networks.values()}
     if lost := [name for name, network in method.generators.items() if id(network) not in known]:
         raise AssertionError(f"{who}: the generator '{lost[0]}' is not among its networks")
-    if unknown := [name for name in method.judges if name not in method.networks]:
-        raise AssertionError(f"{who}: judges names '{unknown[0]}'; its networks are {', '.join(method.networks)}")
+    if unknown := [name for name in method.discriminators if name not in method.networks]:
+        raise AssertionError(
+            f"{who}: discriminators names '{unknown[0]}'; its networks are {', '.join(method.networks)}"
+        )
     if unknown := sorted(method.computes - _FIELDS):
         raise AssertionError(f"{who}: computes names '{unknown[0]}'; LossInputs has {', '.join(sorted(_FIELDS))}")
     for setting in method.reads or ():
@@ -162,12 +164,12 @@ def _require_losses(who: str, where: str, losses: Mapping[str, Tensor]) -> None:
 
 
 def _require_idle_evaluation(who: str, method: Method, batch: Batch) -> None:
-    states = copy.deepcopy((method.state_dict(), method.own_state_dict()))
+    states = copy.deepcopy((method.state_dict(), method.rank_state_dict()))
     random = torch.get_rng_state()
     _require_losses(who, "evaluate", method.evaluate(batch).losses)
     if not torch.equal(random, torch.get_rng_state()):
         raise AssertionError(f"{who}: evaluate draws from the training's random numbers")
-    if not _equal((method.state_dict(), method.own_state_dict()), states):
+    if not _equal((method.state_dict(), method.rank_state_dict()), states):
         raise AssertionError(f"{who}: evaluate changes its state")
 
 

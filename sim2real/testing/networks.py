@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sim2real.capabilities import capabilities
 from sim2real.datasets.inputs import KINDS
 from sim2real.errors import PluginError, Sim2RealError
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.testing.samples import sample_inputs
 
 _SIZE: Final = (64, 96)
@@ -30,21 +30,21 @@ def check_discriminator(target: Callable[..., nn.Module], *, size: tuple[int, in
         AssertionError: It does not, and why.
     """
     who = _name(target)
-    critic = _built(target, (3, size), options, images=False)
-    length = _count(who, critic, "clip_length", 1)
+    discriminator = _built(target, (3, size), options, images=False)
+    length = _count(who, discriminator, "clip_length", 1)
     images = _batch(2, length, size).requires_grad_()
-    more = _labels(who, critic, images.shape[:-3], size)
-    scores = _scores(who, critic(images, **more), 2)
-    weights = getattr(critic, "score_weights", None)
+    more = _labels(who, discriminator, images.shape[:-3], size)
+    scores = _scores(who, discriminator(images, **more), 2)
+    weights = getattr(discriminator, "score_weights", None)
     if weights is not None and len(weights) != len(scores):
         raise AssertionError(f"{who}: score_weights has {len(weights)} weights for {len(scores)} tensors of scores")
     for place, score in enumerate(scores):
         (gradient,) = torch.autograd.grad(score.float().square().sum(), images, retain_graph=True, allow_unused=True)
         if gradient is None or not all(map(bool, gradient.flatten(1).any(dim=1))):
             raise AssertionError(f"{who}: no gradient of its scores {place} reaches the images: nothing learns from it")
-    critic.eval()
+    discriminator.eval()
     with torch.no_grad():
-        once, again = (_scores(who, critic(images, **more), 2) for _ in range(2))
+        once, again = (_scores(who, discriminator(images, **more), 2) for _ in range(2))
         if not all(map(torch.equal, once, again)):
             raise AssertionError(f"{who}: its scores of the same images differ from call to call")
     for side in (1, 2, 4, 8, 16, 32):
@@ -57,16 +57,16 @@ def _require_refusal_or_scores(
     """Images that are too small are refused where the discriminator is made, in a line for the user."""
     size = (side, side)
     try:
-        critic = target(3, size, **options)
+        discriminator = target(3, size, **options)
     except Sim2RealError:
         return
     except Exception as error:
         raise AssertionError(f"{who}: image_size {size}: {_told(error)}; raise a Sim2RealError") from error
-    critic = Ranged(critic.eval(), returns_images=False)
+    discriminator = RangeAdapter(discriminator.eval(), returns_images=False)
     try:
         with torch.no_grad():
-            images = _batch(1, _count(who, critic, "clip_length", 1), size)
-            critic(images, **_labels(who, critic, images.shape[:-3], size))
+            images = _batch(1, _count(who, discriminator, "clip_length", 1), size)
+            discriminator(images, **_labels(who, discriminator, images.shape[:-3], size))
     except Exception as error:
         raise AssertionError(
             f"{who}: takes an image_size of {size} and fails on such images ({_told(error)}): refuse it in the "
@@ -131,7 +131,7 @@ def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] =
 class _Call:
     """A generator as it is called, with all that it asks for."""
 
-    def __init__(self, who: str, generator: Ranged, images: Tensor, *, stochastic: bool) -> None:
+    def __init__(self, who: str, generator: RangeAdapter, images: Tensor, *, stochastic: bool) -> None:
         self.who = who
         self.generator = generator
         self.images = images
@@ -170,7 +170,7 @@ class _Call:
             raise AssertionError(f"{self.who}: after {self.context} earlier images it makes values that are no numbers")
 
 
-def _require_gradients(who: str, generator: Ranged, call: _Call) -> None:
+def _require_gradients(who: str, generator: RangeAdapter, call: _Call) -> None:
     weights = [each for each in generator.parameters() if each.requires_grad]
     if not weights:
         return
@@ -195,13 +195,13 @@ def _count(who: str, network: nn.Module, name: str, least: int) -> int:
 
 def _built(
     target: Callable[..., nn.Module], args: tuple[Any, ...], options: Mapping[str, Any], *, images: bool, seed: int = 0
-) -> Ranged:
+) -> RangeAdapter:
     torch.manual_seed(seed)
     network = target(*args, **options)
     if not isinstance(network, nn.Module):
         raise AssertionError(f"{_name(target)}: makes a {type(network).__name__}, which is no torch.nn.Module")
     initialise(network, "xavier")
-    return Ranged(network, returns_images=images)
+    return RangeAdapter(network, returns_images=images)
 
 
 def _images(count: int, size: tuple[int, ...], seed: int = 0) -> Tensor:

@@ -1,4 +1,4 @@
-"""The figure that checkpoints are chosen by, where that is not the judge's score."""
+"""The figure that checkpoints are chosen by, where that is not the validator's score."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -15,11 +15,11 @@ from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
 from sim2real.stored import Count, Positive, fit
 from sim2real.training.choice import Choice
-from sim2real.training.judge import CHOICE, Image, Judge, Levers, Watch
 from sim2real.training.samples import HeldOut, Shown, as_pixels, evaluating
+from sim2real.training.validation import CHOICE, Image, Levers, TrainingMonitor, Validator
 
 _LOSS_BATCHES = 8
-_JUDGED = "sim2real"
+_DIRECTION = "sim2real"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class Outcome:
 
 
 class Evaluation:
-    """Judges the generators now and then, and remembers the best step. It never sees an image that is trained on.
+    """Validates the generators now and then, and remembers the best step. It never sees an image that is trained on.
 
     Args:
         held_out: The images.
         count: How many of each domain are looked at.
         seed: Decides what is sampled of them.
-        score: The figure that checkpoints are chosen by, see ``Choice``; empty: the judge's score.
+        score: The figure that checkpoints are chosen by, see ``Choice``; empty: the validator's score.
         levers: What advice may name; None: all that there may be.
 
     Attributes:
@@ -61,7 +61,7 @@ class Evaluation:
         self.count = count
         self.seed = seed
         self.score = score
-        self.watch = Watch(levers or Levers())
+        self.monitor = TrainingMonitor(levers or Levers())
         self.best: tuple[float, int] | None = None
         self.newest = 0
 
@@ -78,10 +78,10 @@ class Evaluation:
         """
         if not self._choice:
             return
-        if not self.possible or not self._judge:
+        if not self.possible or not self._validator:
             message = f"evaluate.score = '{self.score}': no images are held out to choose by; set data.validation"
             raise SettingsError(message)
-        self._choice.check(self._judge.before, self._judge.real, self._labels)
+        self._choice.check(self._validator.before, self._validator.real, self._labels)
 
     @property
     def best_step(self) -> int:
@@ -101,16 +101,16 @@ class Evaluation:
             losses: Of the training, by name.
         """
         figures = {f"validation/{name}": loss for name, loss in self._losses(method).items()}
-        if self._judge is None:
+        if self._validator is None:
             return Outcome(figures=figures)
-        after = _translated(generators[_JUDGED], self._simulated, self.held_out.device)
-        judgement = self._judge(after)
-        critics = {name: losses[name] for name in method.judges if name in losses}
-        notes = self.watch.add(step, total, judgement, critics) if losses else []  # its advice is for what is trained
-        figures |= judgement.record()
+        after = _translated(generators[_DIRECTION], self._simulated, self.held_out.device)
+        result = self._validator(after)
+        discriminators = {name: losses[name] for name in method.discriminators if name in losses}
+        notes = self.monitor.add(step, total, result, discriminators) if losses else []  # advice is for trainings
+        figures |= result.record()
         if self._choice is None:
-            return Outcome(judgement.score, figures=figures, notes=tuple(notes))
-        sign, score = self._choice.sign, self._choice(self._judge.before, after, self._judge.real, self._labels)
+            return Outcome(result.score, figures=figures, notes=tuple(notes))
+        sign, score = self._choice.sign, self._choice(self._validator.before, after, self._validator.real, self._labels)
         if score is None:
             name = self._choice.name
             notes.append(f"no translation has {name}, the figure of evaluate.score: step {step} is not chosen")
@@ -131,13 +131,13 @@ class Evaluation:
         return Choice(self.score, seed=self.seed, device=self.held_out.device) if self.score else None
 
     @cached_property
-    def _judge(self) -> Judge | None:
+    def _validator(self) -> Validator | None:
         """None where no held-out image of a domain can be read."""
         sim, real = (
             [frame for shown in each for frame in shown.frames]
             for each in (self._simulated, self.held_out.shown("real", self.count))
         )
-        return Judge(sim, real, seed=self.seed) if sim and real else None
+        return Validator(sim, real, seed=self.seed) if sim and real else None
 
     @property
     def _labels(self) -> list[Mapping[str, Label]]:
@@ -156,13 +156,13 @@ class Evaluation:
     def state_dict(self) -> dict[str, Any]:
         """The best, the newest and what was noticed, as plain values; complete on the first process."""
         best = list(self.best) if self.best else None
-        return {"best": best, "newest": self.newest, "watch": self.watch.state_dict()}
+        return {"best": best, "newest": self.newest, "monitor": self.monitor.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
         kept = fit(_Kept, state)
         self.best, self.newest = kept.best, kept.newest
-        self.watch.load_state_dict(kept.watch)
+        self.monitor.load_state_dict(kept.monitor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class _Kept:
 
     best: tuple[float, Positive] | None
     newest: Count
-    watch: dict[str, Any]
+    monitor: dict[str, Any]
 
 
 @torch.inference_mode()

@@ -135,9 +135,9 @@ def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forec
             name: sum(weights.numel() for weights in network.parameters()) for name, network in method.networks.items()
         },
         components={
-            name: (config.discriminator if name in method.judges else config.generator).name
+            name: (config.discriminator if name in method.discriminators else config.generator).name
             for name in method.networks
-            if name in method.judges or method.networks[name] in method.generators.values()
+            if name in method.discriminators or method.networks[name] in method.generators.values()
         },
         images={domain.side: {"train": len(domain.train), "held_out": len(domain.held_out)} for domain in (sim, real)},
         steps=total,

@@ -19,8 +19,8 @@ from sim2real.config import Config
 from sim2real.devices import free_memory
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Batch
-from sim2real.networks import Ranged
-from sim2real.networks.ranged import blank_inputs
+from sim2real.networks import RangeAdapter
+from sim2real.networks.range_adapter import blank_inputs
 from sim2real.training.setup import build_averages, build_discriminator, build_generator, build_method
 from sim2real.training.wants import Asked, Wants, wants_of
 
@@ -124,7 +124,7 @@ def foresee(config: Config, wants: Wants | None = None) -> Need:
             del batch
         fixed = alive.count()
     fakes = (
-        len(method.judges) * max(0, config.pool - _STEPS * images) * 3 * width * height * 4
+        len(method.discriminators) * max(0, config.image_pool_size - _STEPS * images) * 3 * width * height * 4
     )  # that are still to be kept
     return Need(fixed + fakes, alive.peak - fixed)
 
@@ -147,7 +147,7 @@ def _one_pass(config: Config, wants: Wants) -> int:
     with torch.device("meta"), torch.no_grad(), _All() as everything:
         batch = _blank(config, wants)
         for network in (build_generator(config), build_discriminator(config)):
-            ranged = Ranged(network, returns_images=False)
+            ranged = RangeAdapter(network, returns_images=False)
             ranged(batch.sim, blank_inputs(ranged.kinds, batch.sim))
     size: int = everything.size
     return size
@@ -155,13 +155,13 @@ def _one_pass(config: Config, wants: Wants) -> int:
 
 def _in_parts(config: Config, wants: Wants, free: int) -> str:
     """The fewest parts of a batch that fit."""
-    images, now = config.data.batch_size, config.train.accumulate
+    images, now = config.data.batch_size, config.train.gradient_accumulation_steps
     counts = [count for count in range(now + 1, images + 1) if images % count == 0]
     fitting = ""
     for parts in reversed(counts):
-        if not _fits(_with(config, "train", accumulate=parts), wants, free):
+        if not _fits(_with(config, "train", gradient_accumulation_steps=parts), wants, free):
             break
-        fitting = f"train.accumulate={parts}"
+        fitting = f"train.gradient_accumulation_steps={parts}"
     return fitting
 
 

@@ -18,8 +18,9 @@ from sim2real.files import write_whole
 from sim2real.imageio import Encoding, encode_png
 from sim2real.inside import inside
 from sim2real.model import with_camera
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.training.camera import match_camera
+from sim2real.training.checkpoint_manager import CheckpointManager, Own, Shared
 from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
@@ -27,8 +28,6 @@ from sim2real.training.domains import find_classes, open_domains
 from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.events import Note, Progress
 from sim2real.training.foresight import foreseen_wants, require_memory
-from sim2real.training.judge import Levers, Standing, standing
-from sim2real.training.keeper import Keeper, Own, Shared
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.meter import Meter
@@ -55,6 +54,7 @@ from sim2real.training.setup import (
     require_scalars,
 )
 from sim2real.training.speed import compiles, reason_not_to_compile
+from sim2real.training.validation import Levers, Standing, standing
 
 
 class Trainer:
@@ -131,7 +131,7 @@ class Trainer:
             **{f"average of {direction}": average for direction, average in self.averages.items()},
         }
         own: dict[str, Own] = {"method": self.method, "remarks": self._remarks, "meter": self._meter}
-        self._keeper = Keeper(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
+        self._keeper = CheckpointManager(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
         self.step, self._findings = self._keeper.load() if resume else (0, [])
         self._findings += [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
         self._findings += self._limits()
@@ -256,12 +256,12 @@ class Trainer:
             self._save()
 
     @cached_property
-    def results(self) -> Mapping[str, Ranged]:
+    def results(self) -> Mapping[str, RangeAdapter]:
         """Direction -> the generator that the training is for: the averaged one where there is an average."""
         if not self.averages:
             return self.method.generators
         averages = {
-            direction: Ranged(average.module, returns_images=True) for direction, average in self.averages.items()
+            direction: RangeAdapter(average.module, returns_images=True) for direction, average in self.averages.items()
         }
         for average in averages.values():
             average.guided = guidance(self.config)
@@ -383,7 +383,7 @@ class Trainer:
         paints = not getattr(self.method.generators["sim2real"].network, "by_grids", False)
         return Levers.of_losses(
             terms,
-            spectral_norm=not self.config.critic.spectral_norm,
+            spectral_norm=not self.config.discriminator.regularization.spectral_norm,
             guided=paints and self.config.transfer.name != "guided",
         )
 

@@ -1,8 +1,8 @@
 """Where a simulated and a real frame are cut so that both windows show the same part of a scene.
 
-Windows drawn apart show skies on one side where the other has roads, and a critic that sees this asks for trees in the
-sky (Richter et al. 2021, arXiv 2105.04619). Here both lie at one place of their frames, and masks choose among several
-such places (after Fischer et al. 2023, FeaMGAN, who sample crops by the classes that they share).
+Windows drawn apart show skies on one side where the other has roads, and a discriminator that sees this asks for trees
+in the sky (Richter et al. 2021, arXiv 2105.04619). Here both lie at one place of their frames, and masks choose among
+several such places (after Fischer et al. 2023, FeaMGAN, who sample crops by the classes that they share).
 """
 
 from typing import Final, NamedTuple

@@ -89,12 +89,12 @@ def advice(config: Config, processes: int, stride: int, use: Use | None) -> str:
         use: What was measured; without it, half of what the step took is aimed at.
     """
     share = config.data.batch_size // processes
-    now = config.train.accumulate
+    now = config.train.gradient_accumulation_steps
     fits = _fitting_part(use)
     parts = [count for count in range(now + 1, share + 1) if share % count == 0]
     if parts:
         best = next((count for count in parts if now / count <= fits), parts[-1])
-        words = f"set train.accumulate = {best} (now {now}), which trains the same in less memory"
+        words = f"set train.gradient_accumulation_steps = {best} (now {now}), which trains the same in less memory"
         if now / best <= fits:
             return words
         return f"{words}, and {_smaller(config, stride, min(1.0, fits * best / now))}"

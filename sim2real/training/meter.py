@@ -50,12 +50,12 @@ class Meter:
         """Steps a second."""
         return self.timed / max(time.perf_counter() - self.began, 1e-9)
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         """Sums and counts."""
         return {"sums": self.sums, "counts": self.counts}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``rank_state_dict`` gave."""
         sums, counts = fit(dict[str, Scalar], state["sums"]), fit(dict[str, Positive], state["counts"])
         if sums.keys() != counts.keys():
             raise MisfitError("sums and counts are not of the same losses")

@@ -21,7 +21,7 @@ class Processes:
     Lightning Fabric finds out who they are, joins them and gives each its device. A process that is alone joins
     nothing. Gradients are averaged by :meth:`average` once they are complete, not by the hooks of
     ``DistributedDataParallel``: these count on one backward pass through one forward pass of each network, while a
-    step of a GAN goes through each several times, with the critics now trained and now frozen.
+    step of a GAN goes through each several times, with the discriminators now trained and now frozen.
 
     What is not of the device (flags, states, outcomes) goes through Gloo, so that nobody waits for a GPU.
 

@@ -44,10 +44,10 @@ class Remarks:
         """Take back what ``state_dict`` gave."""
         self._told = dict.fromkeys(fit(list[str], state["told"]))
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         """What waits in this process."""
         return {"waiting": self._waiting}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``rank_state_dict`` gave."""
         self._waiting = fit(list[str], state["waiting"])

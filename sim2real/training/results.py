@@ -12,7 +12,7 @@ from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import Encoding, read_encoding, typical
 from sim2real.model import GeneratorInfo, read_info, save_generator, with_camera
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 
 _BOOKS: Any = {  # settings that do not change what comes out of a training
     **dict.fromkeys(("sim", "real", "run", "device", "convert", "log", "checkpoint", "sample"), True),
@@ -29,7 +29,7 @@ def file_name(direction: str) -> str:
 
 def write_generators(
     folder: Path,
-    generators: Mapping[str, Ranged],
+    generators: Mapping[str, RangeAdapter],
     config: Config,
     fingerprint: str,
     real_encoding: tuple[Encoding, ...] | None = None,

@@ -15,7 +15,7 @@ from sim2real.config import Component, Config, Schedule
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import adversarial
 from sim2real.methods.base import Method, MethodSettings, Networks, StepLog, alone
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.registry import registry
 from sim2real.training.speed import compile_network, compiles, in_fastest_layout, reason_not_to_compile
 
@@ -79,11 +79,11 @@ def require_equal_shares(config: Config, processes: int) -> None:
     Raises:
         SettingsError: It has not; the message names the next size that does.
     """
-    size, parts = config.data.batch_size, processes * config.train.accumulate
+    size, parts = config.data.batch_size, processes * config.train.gradient_accumulation_steps
     if size % parts:
         message = (
-            f"data.batch_size = {size}: {processes} processes x train.accumulate = {config.train.accumulate} need a "
-            f"multiple of {parts}; the next is {math.ceil(size / parts) * parts}"
+            f"data.batch_size = {size}: {processes} processes x train.gradient_accumulation_steps = "
+            f"{parts // processes} need a multiple of {parts}; the next is {math.ceil(size / parts) * parts}"
         )
         raise SettingsError(message)
 
@@ -121,9 +121,9 @@ def build_method(
     """
     compiled = compiles(config, total, device) and not (config.compile == "auto" and reason_not_to_compile())
 
-    def ready(network: nn.Module, *, returns_images: bool) -> Ranged:
+    def ready(network: nn.Module, *, returns_images: bool) -> RangeAdapter:
         initialise(network, config.init)
-        ranged = Ranged(network, returns_images=returns_images)
+        ranged = RangeAdapter(network, returns_images=returns_images)
         if returns_images:
             ranged.guided = guidance(config)
         if device != "cpu":  # there it is; tensors without contents cannot be moved, see sim2real.training.foresight
@@ -131,7 +131,7 @@ def build_method(
         in_fastest_layout(network, device)
         # what compilers make of spectral norm keeps vectors for the backward pass that the next pass changes in place
         is_graph = getattr(network, "exportable", True)
-        if compiled and is_graph and (returns_images or not config.critic.spectral_norm):
+        if compiled and is_graph and (returns_images or not config.discriminator.regularization.spectral_norm):
             compile_network(ranged)
         return ranged
 
@@ -144,19 +144,19 @@ def build_method(
         generator_lr=config.optim.generator_lr,
         discriminator_lr=config.optim.discriminator_lr,
         betas=config.optim.betas,
-        pool=config.pool,
+        image_pool_size=config.image_pool_size,
         device=device,
         precision=precision,
         seed=config.seed,
-        critic=config.critic,
-        clip=config.optim.clip,
-        accumulate=config.train.accumulate,
+        regularization=config.discriminator.regularization,
+        max_grad_norm=config.optim.max_grad_norm,
+        gradient_accumulation_steps=config.train.gradient_accumulation_steps,
         average=average,
         rank=rank,
         classes=tuple(config.classes.names),
     )
 
-    def other(name: str) -> Ranged:
+    def other(name: str) -> RangeAdapter:
         network, returns_images = _build_other(config, name)
         return ready(network, returns_images=returns_images)
 
@@ -282,6 +282,8 @@ def _tensors(network: nn.Module) -> Iterator[Tensor]:
 
 def build_averages(config: Config, method: Method) -> dict[str, Average]:
     """Exponential moving averages of the generators' weights by direction; none where ``ema`` is 0."""
-    if not config.ema:
+    if not config.ema_decay:
         return {}
-    return {direction: Average(generator.network, config.ema) for direction, generator in method.generators.items()}
+    return {
+        direction: Average(generator.network, config.ema_decay) for direction, generator in method.generators.items()
+    }

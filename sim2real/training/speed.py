@@ -9,7 +9,7 @@ from torch.nn import functional
 from sim2real.config import Config
 from sim2real.devices import kind_of, resolve_precision
 from sim2real.errors import SettingsError
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 
 _LONG = 2000  # steps; compiling takes about a minute, which on two cores some 100 steps of the published sizes repay
 _GRAPHS = 64  # of all networks: with and without gradients of weights and images
@@ -38,7 +38,7 @@ def reason_not_to_compile() -> str | None:
     return None
 
 
-def compile_network(network: Ranged) -> None:
+def compile_network(network: RangeAdapter) -> None:
     """Have a network compiled when it is first called, and again for each new shape.
 
     Raises:

@@ -23,7 +23,7 @@ QUICK = ["data.size=[32, 32]", "data.workers=0", "device=cpu"]
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rendered frames in ``sim``, and the same, softer and noisy, as JPEG in ``real``; not to be written to."""
-    from benchmarks.judge import render_town
+    from benchmarks.validation import render_town
     from sim2real.imageio import encode_jpeg, encode_png
 
     root = tmp_path_factory.mktemp("town")

@@ -75,9 +75,9 @@ def _one_thread() -> None:
 @pytest.fixture(scope="module")
 def sets(tiny: list[str]) -> list[str]:
     return [
-        *tiny, "data.batch_size=4", "pool=0", "train.steps=6", "log.every=1", "checkpoint.every=2", "evaluate.every=3",
-        "data.validation=2", "optim.generator_lr=0.001", "discriminator.name=patch", "losses.identity=1",
-        "generator.name=encoder-decoder", "generator.options={width=4, blocks=1, norm='instance'}",
+        *tiny, "data.batch_size=4", "image_pool_size=0", "train.steps=6", "log.every=1", "checkpoint.every=2",
+        "evaluate.every=3", "data.validation=2", "optim.generator_lr=0.001", "discriminator.name=patch",
+        "losses.identity=1", "generator.name=encoder-decoder", "generator.options={width=4, blocks=1, norm='instance'}",
         "discriminator.options={width=4, norm='instance'}",
     ]  # fmt: skip
 
@@ -214,5 +214,8 @@ def test_a_signal_to_any_process_stops_all_after_the_same_step(photos: Path, set
 def test_images_that_cannot_be_shared_out_are_told(photos: Path, sets: list[str], tmp_path: Path) -> None:
     done, _ = torchrun(tmp_path / "run", photos, [*sets, "data.batch_size=3"])
     assert done.returncode != 0
-    assert "data.batch_size = 3: 2 processes x train.accumulate = 1 need a multiple of 2; the next is 4" in done.stderr
+    assert (
+        "data.batch_size = 3: 2 processes x train.gradient_accumulation_steps = 1 need a multiple of 2; the next is 4"
+        in done.stderr
+    )
     assert not (tmp_path / "run").exists()

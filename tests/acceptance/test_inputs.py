@@ -106,7 +106,7 @@ class Steady(Method):
     def step(self, batch):
         self.optimization.zero_grad()
         logs = []
-        for part in batch.split(self.settings.accumulate):
+        for part in batch.split(self.settings.gradient_accumulation_steps):
             terms = self.terms(part)
             self.optimization.backward(torch.stack([*terms.values()]).sum())
             logs.append({name: term.detach() for name, term in terms.items()})
@@ -208,7 +208,10 @@ def test_a_method_of_clips_that_uses_the_flow(
     results = [(tmp_path / name / "sim2real.safetensors").read_bytes() for name in ("whole", "parts")]
     assert results[0] == results[1]
     assert not (tmp_path / "whole/real2sim.safetensors").exists()
-    refused(train(cli, site, tmp_path / "no", sides, *named, "pool=9"), "pool: the method 'steady' has no use for it")
+    refused(
+        train(cli, site, tmp_path / "no", sides, *named, "image_pool_size=9"),
+        "image_pool_size: the method 'steady' has no use for it",
+    )
     require(cli("convert", town / "sim", tmp_path / "out", "--model", tmp_path / "whole", path=site))
 
 
@@ -233,7 +236,7 @@ def test_a_generator_that_sees_the_depth(
     cli: Cli, site: Path, install: Callable[..., None], town: Path, tmp_path: Path
 ) -> None:
     install("hazy", GENERATOR)
-    named = ["generator.name=hazy", "discriminator.options.width=4", "ema=0.5"]
+    named = ["generator.name=hazy", "discriminator.options.width=4", "ema_decay=0.5"]
     sides, run = [town / "sim", town / "real/Scene01/clone/frames/rgb"], tmp_path / "whole"
     require(train(cli, site, run, sides, *named, steps=4, recipe="fastcut"))
     assert "evaluation/score" in figures(run)[-1]

@@ -27,7 +27,7 @@ _NAMES = [folder.name for folder in FIRST_PARTY]
 def workshop(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> tuple[Path, Path]:
     """A virtual environment over this one, in which the first-party plugins and a fresh scaffold are installed."""
     folder = tmp_path_factory.mktemp("workshop")
-    scaffolded = cli("plugins", "new", "my-critic", "--dir", folder)
+    scaffolded = cli("plugins", "new", "my-discriminator", "--dir", folder)
     assert scaffolded.returncode == 0, scaffolded.stderr
     environment = folder / "venv"
     builder = venv.EnvBuilder(symlinks=os.name != "nt")
@@ -36,7 +36,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> tuple[Path, 
     inside = sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)})
     (Path(inside) / "outer.pth").write_text(sysconfig.get_path("purelib"))
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-build-isolation"]
-    packages = [*map(str, FIRST_PARTY), "-e", str(folder / "sim2real-my-critic")]
+    packages = [*map(str, FIRST_PARTY), "-e", str(folder / "sim2real-my-discriminator")]
     subprocess.run([*pip, "--quiet", "--disable-pip-version-check", *packages], check=True, timeout=120)
     return folder, python
 
@@ -62,7 +62,7 @@ def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> No
         "multiscale": ("sim2real-multiscale", {"discriminators": ["multiscale"]}),
         "openvino": ("sim2real-openvino", {"engines": ["openvino", "openvino-int8"]}),
         "ray": ("sim2real-ray", {"commands": ["ray-convert"]}),
-        "my-critic": ("sim2real-my-critic", {"discriminators": ["my-critic"]}),
+        "my-discriminator": ("sim2real-my-discriminator", {"discriminators": ["my-discriminator"]}),
     }
     for name, (distribution, provides) in expected.items():
         plugin = plugins[name]
@@ -84,22 +84,22 @@ def write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("critic", ["multiscale", "my-critic"])
-def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, critic: str) -> None:
+@pytest.mark.parametrize("discriminator", ["multiscale", "my-discriminator"])
+def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, discriminator: str) -> None:
     rng = np.random.default_rng(0)
     for side in ("sim", "real"):
         for index in range(3):
             write(tmp_path / side / f"{index}.png", encode_png(rng.integers(0, 255, (64, 64, 3), np.uint8)))
     sizes = ["data.size=[64,64]", "generator.options.width=2", "generator.options.blocks=1", "data.batch_size=1"]
-    choice = [f"discriminator.name={critic}", 'discriminator.options={"width"=2}']
-    if critic == "multiscale":
-        choice = [f"discriminator.name={critic}", 'discriminator.options={"width"=2,"scales"=2}']
+    choice = [f"discriminator.name={discriminator}", 'discriminator.options={"width"=2}']
+    if discriminator == "multiscale":
+        choice = [f"discriminator.name={discriminator}", 'discriminator.options={"width"=2,"scales"=2}']
     settings = [part for setting in (*sizes, *choice) for part in ("--set", setting)]
     run = tmp_path / "run"
     options = ["--run", run, "--recipe", "combined", "--steps", 2, "--device", "cpu", *settings]
     succeed(installed("train", tmp_path / "sim", tmp_path / "real", *options))
     assert (run / "sim2real.safetensors").is_file()
-    assert f'name = "{critic}"' in (run / "config.toml").read_text()
+    assert f'name = "{discriminator}"' in (run / "config.toml").read_text()
 
 
 @pytest.mark.timeout(900)
@@ -107,7 +107,7 @@ def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, critic: 
     "name",
     [
         *(pytest.param(name, marks=pytest.mark.slow if name == "sim2real-ray" else ()) for name in _NAMES),
-        "sim2real-my-critic",
+        "sim2real-my-discriminator",
     ],
 )
 def test_a_plugins_own_tests_pass_where_it_is_installed(workshop: tuple[Path, Path], name: str) -> None:
@@ -130,21 +130,21 @@ def test_a_plugins_own_tests_pass_where_it_is_installed(workshop: tuple[Path, Pa
 
 
 def test_what_is_scaffolded_says_what_to_do_next_and_is_never_overwritten(cli: Cli, tmp_path: Path) -> None:
-    first = cli("plugins", "new", "sim2real-night-critic", "--dir", tmp_path / "new")
-    package = tmp_path / "new" / "sim2real-night-critic"
+    first = cli("plugins", "new", "sim2real-night-discriminator", "--dir", tmp_path / "new")
+    package = tmp_path / "new" / "sim2real-night-discriminator"
     assert f"pip install -e {package}" in succeed(first)
-    assert "discriminator.name=night-critic" in first.stdout
+    assert "discriminator.name=night-discriminator" in first.stdout
     source = package / "src/sim2real_night_critic/plugin.py"
     assert '"sim2real_night_critic.network:NightCriticDiscriminator"' in source.read_text()
     assert not [path for path in package.rglob("*") if "tmpl" in path.name or "MODULE" in str(path)]
     source.write_text("mine")
-    again = cli("plugins", "new", "night-critic", "--dir", tmp_path / "new")
+    again = cli("plugins", "new", "night-discriminator", "--dir", tmp_path / "new")
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert f"{package} is there already" in again.stderr
     assert source.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["Critic", "my_critic", "1critic", "-x-", "a--b", "../evil", ""])
+@pytest.mark.parametrize("name", ["Discriminator", "my_critic", "1critic", "-x-", "a--b", "../evil", ""])
 def test_a_scaffold_needs_a_name_that_packages_can_have(cli: Cli, tmp_path: Path, name: str) -> None:
     done = cli("plugins", "new", "--dir", tmp_path, "--", name)
     assert done.returncode == 1

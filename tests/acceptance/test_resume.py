@@ -44,9 +44,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory, paint: Paint) -> Path:
 def config(photos: Path, tiny: list[str]) -> Config:
     sets = [
         "train.steps=9", "log.every=2", "checkpoint.every=2", "evaluate.every=3", "sample.every=4", "data.validation=2",
-        "data.batch_size=2", "train.accumulate=2", "pool=3", "ema=0.9", "optim.generator_lr=0.01", "data.cache=true",
-        "critic.r1=1", "critic.r1_every=4", "critic.lecam=0.1", "critic.augment=['color', 'cutout']",
-        "critic.augment_target=0.6", "schedule={constant=1, decay=1, warmup=3}",
+        "data.batch_size=2", "train.gradient_accumulation_steps=2", "image_pool_size=3", "ema_decay=0.9",
+        "optim.generator_lr=0.01", "data.cache=true",
+        "discriminator.regularization={r1=1, r1_every=4, lecam=0.1, augment=['color', 'cutout'], augment_target=0.6}",
+        "schedule={constant=1, decay=1, warmup=3}",
     ]  # fmt: skip
     return resolve(sets=[*tiny, *sets], sim=str(photos / "sim"), real=str(photos / "real"))
 

@@ -397,7 +397,10 @@ def test_what_a_recipe_says_of_its_use_is_shown_and_what_it_advises_is_accepted(
     advised = re.findall(r"\b([a-z_]+(?:\.[a-z_0-9]+)*=\S*[\w\]])", said)
     assert len(advised) >= least
     for setting in advised:
-        config = resolve(recipe, sets=['critic.augment=["color"]', "data.batch_size=2", "compile=false", setting])
+        config = resolve(
+            recipe,
+            sets=['discriminator.regularization.augment=["color"]', "data.batch_size=2", "compile=false", setting],
+        )
         with torch.device("meta"):
             build_method(config, "cpu", "fp32")
 

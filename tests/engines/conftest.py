@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.generators import EncoderDecoder, Generator, ResNet
 
 GENERATORS: dict[str, Callable[[int], Generator]] = {
@@ -33,10 +33,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def make() -> Callable[[str, int], Ranged]:
+def make() -> Callable[[str, int], RangeAdapter]:
     """A generator of a width, with weights, and statistics of batch norms, as training might leave them."""
 
-    def build(name: str, width: int) -> Ranged:
+    def build(name: str, width: int) -> RangeAdapter:
         torch.manual_seed(0)
         network = GENERATORS[name](width)
         initialise(network, "normal" if isinstance(network, ResNet) else "xavier")  # as their recipes do
@@ -49,7 +49,7 @@ def make() -> Callable[[str, int], Ranged]:
                 assert module.running_var is not None
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
-        return Ranged(network, returns_images=True)
+        return RangeAdapter(network, returns_images=True)
 
     return build
 

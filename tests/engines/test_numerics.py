@@ -15,9 +15,9 @@ from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import conv_transpose2d, moments, prepared
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import CannotCompileError
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 
-Make = Callable[[str, int], Ranged]
+Make = Callable[[str, int], RangeAdapter]
 Draw = Callable[[int, int], NDArray[np.uint8]]
 
 

@@ -17,15 +17,15 @@ from sim2real.devices import resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.tiling import CannotTileError, FeatureMap, Grid, Region, TiledEngine, check_tiling
 from sim2real.engines.torch import TorchEngine
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 
-Make = Callable[[str, int], Ranged]
+Make = Callable[[str, int], RangeAdapter]
 Draw = Callable[[int, int], NDArray[np.uint8]]
 
 KITTI = (1242, 375)
 
 
-def differences(network: Ranged, precision: str, before: NDArray[np.uint8], tile: int) -> NDArray[np.int64]:
+def differences(network: RangeAdapter, precision: str, before: NDArray[np.uint8], tile: int) -> NDArray[np.int64]:
     settings = EngineSettings(device="cpu", precision=precision)
     whole = TorchEngine(network, settings)(before).astype(int)
     assert whole.std() > 5, "a flat picture would prove nothing"

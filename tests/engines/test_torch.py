@@ -10,7 +10,7 @@ from sim2real.engines.base import EngineSettings
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import Sim2RealError
 from sim2real.networks.generators import EncoderDecoder, ResNet
-from sim2real.networks.ranged import Ranged
+from sim2real.networks.range_adapter import RangeAdapter
 
 CPU = EngineSettings(device="cpu", precision="fp32")
 
@@ -58,7 +58,7 @@ def _reflected(length: int, n: int) -> list[int]:
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 17)])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_picture_does_not_depend_on_its_company(network: nn.Module, size: tuple[int, int], precision: str) -> None:
-    engine = TorchEngine(Ranged(network, returns_images=True), EngineSettings(device="cpu", precision=precision))
+    engine = TorchEngine(RangeAdapter(network, returns_images=True), EngineSettings(device="cpu", precision=precision))
     batch = pictures(3, *size)
     others = pictures(3, *size, seed=1)
     others[1] = batch[2]
@@ -69,7 +69,7 @@ def test_a_picture_does_not_depend_on_its_company(network: nn.Module, size: tupl
 
 def test_reduced_precision_stays_near() -> None:
     torch.manual_seed(0)
-    network = Ranged(ResNet(width=8, blocks=2), returns_images=True)
+    network = RangeAdapter(ResNet(width=8, blocks=2), returns_images=True)
     exact, reduced = (
         TorchEngine(network, EngineSettings(device="cpu", precision=precision))(pictures(1, 40, 56)).astype(int)
         for precision in ("fp32", "bf16")

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sim2real.config import Critic
+from sim2real.config import Regularization
 from sim2real.errors import SettingsError
 from sim2real.losses import adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
 from sim2real.methods.cut import CUT, Heads, patch_nce
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.discriminators import Patch
 from sim2real.networks.generators import EncoderDecoder, ResNet
 from tests.methods.test_inputs import batch as labelled
@@ -27,12 +27,18 @@ def make(
 ) -> CUT:
     torch.manual_seed(0)
 
-    def ready(network: nn.Module, returns_images: bool) -> Ranged:
+    def ready(network: nn.Module, returns_images: bool) -> RangeAdapter:
         initialise(network, "normal")
-        return Ranged(network, returns_images=returns_images)
+        return RangeAdapter(network, returns_images=returns_images)
 
     settings: dict[str, Any] = {"adversarial": adversarial("lsgan"), "terms": {}, "generator_lr": 1e-3}
-    settings |= {"discriminator_lr": 1e-3, "betas": (0.5, 0.999), "pool": 0, "device": "cpu", "precision": "fp32"}
+    settings |= {
+        "discriminator_lr": 1e-3,
+        "betas": (0.5, 0.999),
+        "image_pool_size": 0,
+        "device": "cpu",
+        "precision": "fp32",
+    }
     networks = Networks(
         lambda: ready(generator(), True), lambda: ready(Patch(3, (32, 32), width=4, norm="none"), False)
     )
@@ -122,7 +128,7 @@ def test_heads_give_vectors_of_length_one_of_the_places_that_are_named() -> None
 
 
 def test_a_step_is_that_of_the_paper() -> None:
-    """The critic first, by half its loss; then generator and heads by GAN + (NCE(x, Gx) + NCE(r, Gr)) / 2."""
+    """The discriminator first, by half its loss; then generator and heads by GAN + (NCE(x, Gx) + NCE(r, Gr)) / 2."""
     method = make(patches=10**6, nce=3.0)
     G, D, F = copy.deepcopy(method.G), copy.deepcopy(method.D_real), copy.deepcopy(method.heads)
     images = batch(0)
@@ -149,8 +155,8 @@ def test_a_step_is_that_of_the_paper() -> None:
         return torch.stack(terms).mean()
 
     fake = G(images.sim)
-    of_critic = 0.5 * ((D(images.real) - 1).square().mean() + D(fake.detach()).square().mean())
-    adam(D, of_critic)()
+    of_discriminator = 0.5 * ((D(images.real) - 1).square().mean() + D(fake.detach()).square().mean())
+    adam(D, of_discriminator)()
     same = G(images.real)
     terms = {
         "adversarial_real": (D(fake) - 1).square().mean(),
@@ -161,7 +167,7 @@ def test_a_step_is_that_of_the_paper() -> None:
     for update in (adam(G, loss), adam(F, loss)):
         update()
     assert log == pytest.approx(
-        {**{name: term.item() for name, term in terms.items()}, "D_real": of_critic.item()}, rel=1e-4
+        {**{name: term.item() for name, term in terms.items()}, "D_real": of_discriminator.item()}, rel=1e-4
     )
     for name, network in (("G_sim2real", G), ("D_real", D), ("heads", F)):
         for ours, theirs in zip(method.networks[name].parameters(), network.parameters(), strict=True):
@@ -203,16 +209,18 @@ def test_what_is_mirrored_is_compared_with_its_own_patches() -> None:
     pytest.fail("one of eight steps is mirrored")
 
 
-CHECKED = Critic(r1=1.0, r1_every=2, lecam=0.1, augment=["color"], augment_target=0.3)
+CHECKED = Regularization(r1=1.0, r1_every=2, lecam=0.1, augment=["color"], augment_target=0.3)
 
 
-@pytest.mark.parametrize("critic", [Critic(), CHECKED], ids=["plain", "checked"])
-def test_a_restored_method_goes_on_exactly_as_the_first_would_have(critic: Critic) -> None:
-    first, second = (make(flip_equivariance=True, more={"pool": 2, "critic": critic}) for _ in range(2))
+@pytest.mark.parametrize("discriminator", [Regularization(), CHECKED], ids=["plain", "checked"])
+def test_a_restored_method_goes_on_exactly_as_the_first_would_have(discriminator: Regularization) -> None:
+    first, second = (
+        make(flip_equivariance=True, more={"image_pool_size": 2, "regularization": discriminator}) for _ in range(2)
+    )
     for seed in range(4):
         first.step(batch(seed))
     second.load_state_dict(saved(first.state_dict()))
-    second.load_own_state_dict(saved(first.own_state_dict()))
+    second.load_rank_state_dict(saved(first.rank_state_dict()))
     for seed in range(4, 8):
         first.evaluate(batch(seed))  # which changes nothing
         assert numbers(first.step(batch(seed))) == numbers(second.step(batch(seed)))
@@ -220,7 +228,7 @@ def test_a_restored_method_goes_on_exactly_as_the_first_would_have(critic: Criti
 
 
 def test_a_step_in_parts_is_the_step_of_the_whole_batch_and_a_short_batch_is_none_the_worse() -> None:
-    whole, parted = (make(flip_equivariance=True, more={"accumulate": parts}) for parts in (1, 2))
+    whole, parted = (make(flip_equivariance=True, more={"gradient_accumulation_steps": parts}) for parts in (1, 2))
     for seed in range(4):
         images = batch(seed, count=4)
         assert numbers(parted.step(images)) == pytest.approx(numbers(whole.step(images)), rel=1e-3)

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sim2real.config import Critic
+from sim2real.config import Regularization
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import Cycle, Identity, LossInputs, adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
 from sim2real.methods.cyclegan import CycleGAN
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.discriminators import Combined, Patch, PatchGAN70
 from sim2real.networks.generators import EncoderDecoder, ResNet
 
@@ -36,16 +36,16 @@ def make(
     game: str = "lsgan",
     terms: dict[str, tuple[float, Callable[[LossInputs], Tensor]]] | None = None,
     rates: tuple[float, float] = (1e-3, 1e-3),
-    pool: int = 0,
+    image_pool_size: int = 0,
     precision: str = "fp32",
     more: dict[str, Any] | None = None,
     **options: Any,
 ) -> CycleGAN:
     """A method with small networks; ``more`` are settings, ``options`` are the method's own."""
 
-    def ready(network: nn.Module, returns_images: bool) -> Ranged:
+    def ready(network: nn.Module, returns_images: bool) -> RangeAdapter:
         initialise(network, "normal")
-        return Ranged(network, returns_images=returns_images)
+        return RangeAdapter(network, returns_images=returns_images)
 
     settings = MethodSettings(
         adversarial=adversarial(game),
@@ -53,7 +53,7 @@ def make(
         generator_lr=rates[0],
         discriminator_lr=rates[1],
         betas=(0.5, 0.999),
-        pool=pool,
+        image_pool_size=image_pool_size,
         device="cpu",
         precision=precision,
         seed=0,
@@ -171,18 +171,18 @@ def test_each_network_follows_the_gradient_of_its_own_loss_alone(order: str) -> 
     fake_real, fake_sim = method.G_sim2real(images.sim), method.G_real2sim(images.real)
     cycles = (method.G_real2sim(fake_real) - images.sim).abs().mean()
     cycles = cycles + (method.G_sim2real(fake_sim) - images.real).abs().mean()
-    fooled = (method.D_real(fake_real) - 1).square().mean() + (method.D_sim(fake_sim) - 1).square().mean()
+    generator_loss = (method.D_real(fake_real) - 1).square().mean() + (method.D_sim(fake_sim) - 1).square().mean()
     told = (method.D_real(images.real) - 1).square().mean() + method.D_real(fake_real.detach()).square().mean()
     told = told + (method.D_sim(images.sim) - 1).square().mean() + method.D_sim(fake_sim.detach()).square().mean()
-    generators, critics = (method.G_sim2real, method.G_real2sim), (method.D_real, method.D_sim)
-    for loss, networks in ((fooled + 10 * cycles, generators), (told, critics)):
+    generators, discriminators = (method.G_sim2real, method.G_real2sim), (method.D_real, method.D_sim)
+    for loss, networks in ((generator_loss + 10 * cycles, generators), (told, discriminators)):
         trained = [weights for network in networks for weights in network.parameters()]
         expected = torch.autograd.grad(loss, trained, retain_graph=True)
         torch.testing.assert_close([weights.grad for weights in trained], list(expected))
         assert all(weights.requires_grad for weights in trained)
 
 
-def test_what_a_critic_keeps_frozen_stays_frozen() -> None:
+def test_what_a_discriminator_keeps_frozen_stays_frozen() -> None:
     class WithFeatures(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -193,7 +193,7 @@ def test_what_a_critic_keeps_frozen_stays_frozen() -> None:
             return cast("Tensor", self.judge(self.features(images)))
 
     method = make(discriminator=WithFeatures)
-    features = [critic.network.get_submodule("features") for critic in (method.D_real, method.D_sim)]
+    features = [discriminator.network.get_submodule("features") for discriminator in (method.D_real, method.D_sim)]
     before = weights(*features)
     for _ in range(2):
         method.step(batch())
@@ -201,12 +201,12 @@ def test_what_a_critic_keeps_frozen_stays_frozen() -> None:
 
 
 def test_the_order_of_updates_is_the_one_that_was_asked_for() -> None:
-    generators_first, critics_first = make(), make(update_order="discriminators-first")
-    critics_first.load_state_dict(copy.deepcopy(generators_first.state_dict()))
-    one, other = numbers(generators_first.step(batch())), numbers(critics_first.step(batch()))
+    generators_first, discriminators_first = make(), make(update_order="discriminators-first")
+    discriminators_first.load_state_dict(copy.deepcopy(generators_first.state_dict()))
+    one, other = numbers(generators_first.step(batch())), numbers(discriminators_first.step(batch()))
     assert one["D_real"] == other["D_real"]  # both judge the fakes of the generators as they were
     assert one["cycle"] == other["cycle"]
-    assert one["adversarial_real"] != other["adversarial_real"]  # here the critics had already learned
+    assert one["adversarial_real"] != other["adversarial_real"]  # here the discriminators had already learned
 
 
 @pytest.mark.parametrize("option", ["update_order", "optimisers"])
@@ -240,7 +240,7 @@ def test_both_domains_are_treated_alike(order: str) -> None:
         assert mirrored == pytest.approx({swap.get(name, name): loss for name, loss in straight.items()}, rel=1e-4)
 
 
-def test_the_scale_of_the_critics_loss_is_that_of_both() -> None:
+def test_the_scale_of_the_discriminators_loss_is_that_of_both() -> None:
     whole, half = make(), make(discriminator_loss_scale=0.5)
     half.load_state_dict(copy.deepcopy(whole.state_dict()))
     of_whole, of_half = numbers(whole.step(batch())), numbers(half.step(batch()))
@@ -265,7 +265,7 @@ def test_a_factor_of_zero_stops_all_learning_and_one_restores_it() -> None:
 
 
 @pytest.mark.parametrize("game", ["lsgan", "bce", "hinge"])
-def test_critics_learn_to_tell_the_domains_apart(game: str) -> None:
+def test_discriminators_learn_to_tell_the_domains_apart(game: str) -> None:
     method = make(game=game, rates=(0.0, 3e-3))
     images = Batch(sim=torch.full((1, 3, 32, 32), -0.5), real=torch.full((1, 3, 32, 32), 0.5))
     losses = [numbers(method.step(images))["D_real"] for _ in range(25)]
@@ -315,7 +315,7 @@ def test_a_term_of_a_third_party_trains_the_generators_with_its_weight() -> None
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_each_score_of_a_combined_critic_counts_with_its_weight() -> None:
+def test_each_score_of_a_combined_discriminator_counts_with_its_weight() -> None:
     def combined(*weighted: float) -> Callable[[], nn.Module]:
         return lambda: Combined(3, (32, 32), width=4, score_weights=weighted)
 
@@ -331,7 +331,7 @@ def test_each_score_of_a_combined_critic_counts_with_its_weight() -> None:
 
 
 class Pyramid(nn.Module):
-    """A critic as a plugin may write it: scores of two scales in a tuple, no weights."""
+    """A discriminator as a plugin may write it: scores of two scales in a tuple, no weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -341,7 +341,7 @@ class Pyramid(nn.Module):
         return self.fine(images), self.coarse(images)
 
 
-def test_a_critic_may_give_several_scores_without_weights() -> None:
+def test_a_discriminator_may_give_several_scores_without_weights() -> None:
     method = make(discriminator=Pyramid, game="hinge")
     assert all(map(torch.isfinite, method.step(batch()).losses.values()))
 
@@ -358,7 +358,7 @@ def test_networks_of_another_range_see_and_give_images_in_the_range_of_the_progr
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_runs_in_each_precision_and_weights_stay_float32(precision: str) -> None:
     terms: Any = {"cycle": (10.0, Cycle()), "identity": (2.0, Identity())}
-    method = make(precision=precision, terms=terms, pool=2)
+    method = make(precision=precision, terms=terms, image_pool_size=2)
     computed: list[torch.dtype] = []
     first = next(module for module in method.G_sim2real.modules() if isinstance(module, nn.Conv2d))
     first.register_forward_hook(lambda _module, _args, result: computed.append(result.dtype))
@@ -379,14 +379,14 @@ def test_bf16_gives_nearly_the_losses_of_fp32() -> None:
 def test_evaluation_changes_nothing_and_sums_the_generators_losses() -> None:
     method = make(
         terms={"cycle": (10.0, Cycle()), "identity": (2.0, Identity())},
-        pool=3,
-        more={"critic": Critic(augment=["color"])},
+        image_pool_size=3,
+        more={"regularization": Regularization(augment=["color"])},
     )
-    before = copy.deepcopy((method.state_dict(), method.own_state_dict()))
+    before = copy.deepcopy((method.state_dict(), method.rank_state_dict()))
     losses = numbers(method.evaluate(batch()))
     assert losses["generator"] == pytest.approx(sum(loss for name, loss in losses.items() if name != "generator"))
     assert losses.keys() == {"adversarial_real", "adversarial_sim", "cycle", "identity", "generator"}
-    torch.testing.assert_close((method.state_dict(), method.own_state_dict()), before, rtol=0, atol=0)
+    torch.testing.assert_close((method.state_dict(), method.rank_state_dict()), before, rtol=0, atol=0)
 
 
 def saved(state: dict[str, Any]) -> Any:
@@ -397,7 +397,7 @@ def saved(state: dict[str, Any]) -> Any:
     return torch.load(file, weights_only=True)
 
 
-CHECKED: Any = Critic(
+CHECKED: Any = Regularization(
     spectral_norm=True,
     r1=1.0,
     r1_every=3,
@@ -408,14 +408,16 @@ CHECKED: Any = Critic(
 
 
 @pytest.mark.parametrize("optimisers", ["shared", "separate"])
-@pytest.mark.parametrize("critic", [Critic(), CHECKED], ids=["plain", "checked"])
-def test_a_restored_method_goes_on_exactly_as_the_first_would_have(optimisers: str, critic: Critic) -> None:
-    options: Any = {"pool": 2, "optimisers": optimisers, "more": {"critic": critic}}
+@pytest.mark.parametrize("discriminator", [Regularization(), CHECKED], ids=["plain", "checked"])
+def test_a_restored_method_goes_on_exactly_as_the_first_would_have(
+    optimisers: str, discriminator: Regularization
+) -> None:
+    options: Any = {"image_pool_size": 2, "optimisers": optimisers, "more": {"regularization": discriminator}}
     first, second = make(**options), make(**options)
     for seed in range(4):
         first.step(batch(seed))
     second.load_state_dict(saved(first.state_dict()))
-    second.load_own_state_dict(saved(first.own_state_dict()))
+    second.load_rank_state_dict(saved(first.rank_state_dict()))
     for seed in range(4, 8):
         assert numbers(first.step(batch(seed))) == numbers(second.step(batch(seed)))
 
@@ -437,9 +439,14 @@ def assert_alike(one: CycleGAN, other: CycleGAN) -> None:
 @pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_step_in_parts_is_the_step_of_the_whole_batch(order: str, count: int) -> None:
-    critic = Critic(r1=1.0, r1_every=2, lecam=0.1)
+    discriminator = Regularization(r1=1.0, r1_every=2, lecam=0.1)
     whole, parted = (
-        make(**NORM_FREE, update_order=order, pool=5, more={"critic": critic, "accumulate": parts})
+        make(
+            **NORM_FREE,
+            update_order=order,
+            image_pool_size=5,
+            more={"regularization": discriminator, "gradient_accumulation_steps": parts},
+        )
         for parts in (1, count)
     )
     parted.load_state_dict(copy.deepcopy(whole.state_dict()))
@@ -449,8 +456,8 @@ def test_a_step_in_parts_is_the_step_of_the_whole_batch(order: str, count: int) 
     assert_alike(whole, parted)
 
 
-def test_figures_of_the_critics_are_told() -> None:
-    method = make(more={"critic": CHECKED})
+def test_figures_of_the_discriminators_are_told() -> None:
+    method = make(more={"regularization": CHECKED})
     logs = [numbers(method.step(batch(seed))) for seed in range(7)]
     plain = {"adversarial_real", "adversarial_sim", "cycle", "D_real", "D_sim"}
     assert logs[0].keys() == plain | {"r1", "augment_p"}
@@ -464,14 +471,14 @@ def test_r1_is_told_as_what_a_step_loses_by_it_on_average() -> None:
     logs = {}
     for every in (1, 4):
         torch.manual_seed(0)
-        method = make(more={"critic": Critic(r1=10.0, r1_every=every)})
+        method = make(more={"regularization": Regularization(r1=10.0, r1_every=every)})
         logs[every] = numbers(method.step(batch()))
     assert logs[1] == logs[4]
 
 
 def test_a_batch_that_has_no_equal_parts_is_refused() -> None:
     with pytest.raises(ValueError, match="3 images cannot be split into 2 equal parts"):
-        make(more={"accumulate": 2}).step(batch(count=3))
+        make(more={"gradient_accumulation_steps": 2}).step(batch(count=3))
 
 
 class Together:
@@ -497,12 +504,14 @@ class Together:
             return [*threads.map(lambda method, part: method.step(part), methods, images.split(len(methods)))]
 
 
-@pytest.mark.parametrize("critic", [Critic(), Critic(r1=1.0, r1_every=2, lecam=0.1)], ids=["plain", "checked"])
+@pytest.mark.parametrize(
+    "discriminator", [Regularization(), Regularization(r1=1.0, r1_every=2, lecam=0.1)], ids=["plain", "checked"]
+)
 @pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
-def test_two_processes_are_one_with_twice_the_batch(order: str, critic: Critic) -> None:
+def test_two_processes_are_one_with_twice_the_batch(order: str, discriminator: Regularization) -> None:
     together, options = Together(2), {**NORM_FREE, "update_order": order}
     alone, *pair = [
-        make(**options, more={"critic": critic, **more})
+        make(**options, more={"regularization": discriminator, **more})
         for more in ({}, *({"average": together.average(rank), "rank": rank} for rank in range(2)))
     ]
     for method in pair:
@@ -518,18 +527,19 @@ def test_two_processes_are_one_with_twice_the_batch(order: str, critic: Critic) 
 def test_processes_agree_on_all_but_what_is_their_own() -> None:
     together = Together(2)
     pair = [
-        make(pool=2, more={"critic": CHECKED, "average": together.average(rank), "rank": rank}) for rank in range(2)
+        make(image_pool_size=2, more={"regularization": CHECKED, "average": together.average(rank), "rank": rank})
+        for rank in range(2)
     ]
     pair[1].load_state_dict(copy.deepcopy(pair[0].state_dict()))
     for seed in range(5):
         together.step(pair, batch(seed, count=2))
     torch.testing.assert_close(*(method.state_dict() for method in pair), rtol=0, atol=0)
     with pytest.raises(AssertionError):
-        torch.testing.assert_close(*(method.own_state_dict() for method in pair), rtol=0, atol=0)
+        torch.testing.assert_close(*(method.rank_state_dict() for method in pair), rtol=0, atol=0)
 
 
 def test_processes_draw_apart_and_the_first_as_if_it_were_alone() -> None:
-    alone, *ranks = [make(pool=2, more=more) for more in ({}, {"rank": 0}, {"rank": 1})]
+    alone, *ranks = [make(image_pool_size=2, more=more) for more in ({}, {"rank": 0}, {"rank": 1})]
     for method in ranks:
         method.load_state_dict(copy.deepcopy(alone.state_dict()))
     logs = [[numbers(method.step(batch(seed)))["D_real"] for seed in range(8)] for method in (alone, *ranks)]
@@ -538,7 +548,7 @@ def test_processes_draw_apart_and_the_first_as_if_it_were_alone() -> None:
 
 
 def gradient_norms(method: CycleGAN) -> list[float]:
-    """Of the generators' and of the critics' gradients, after a step."""
+    """Of the generators' and of the discriminators' gradients, after a step."""
     pairs = (method.G_sim2real, method.G_real2sim), (method.D_real, method.D_sim)
     return [
         float(nn.utils.get_total_norm([cast("Tensor", w.grad) for network in pair for w in network.parameters()]))
@@ -551,7 +561,7 @@ def test_gradients_are_clipped_to_the_norm_after_they_were_averaged() -> None:
         for gradient in gradients:
             gradient.mul_(1000)
 
-    free, loose, tight = (make(more={"clip": clip}) for clip in (0.0, 1e6, 0.25))
+    free, loose, tight = (make(more={"max_grad_norm": clip}) for clip in (0.0, 1e6, 0.25))
     tight.settings = dataclasses.replace(tight.settings, average=magnify)
     for method in (loose, tight):
         method.load_state_dict(copy.deepcopy(free.state_dict()))
@@ -563,7 +573,7 @@ def test_gradients_are_clipped_to_the_norm_after_they_were_averaged() -> None:
 
 
 def test_each_of_separate_optimisers_has_its_own_norm() -> None:
-    method = make(optimisers="separate", more={"clip": 0.25})
+    method = make(optimisers="separate", more={"max_grad_norm": 0.25})
     method.step(batch())
     assert gradient_norms(method) == pytest.approx([0.25 * 2**0.5] * 2, rel=1e-4)
 
@@ -571,7 +581,7 @@ def test_each_of_separate_optimisers_has_its_own_norm() -> None:
 @pytest.mark.parametrize("optimisers", ["shared", "separate"])
 def test_a_scaled_loss_is_followed_as_an_unscaled_one(optimisers: str) -> None:
     # what fp16 needs, without its rounding: losses are scaled, gradients are not when they are clipped and followed
-    plain, scaled = (make(**NORM_FREE, optimisers=optimisers, more={"clip": 0.25}) for _ in range(2))
+    plain, scaled = (make(**NORM_FREE, optimisers=optimisers, more={"max_grad_norm": 0.25}) for _ in range(2))
     scaled.load_state_dict(copy.deepcopy(plain.state_dict()))
     scaled.optimization.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     for seed in range(3):
@@ -585,10 +595,10 @@ def test_a_scaled_loss_is_followed_as_an_unscaled_one(optimisers: str) -> None:
 @pytest.mark.parametrize("clip", [0.0, 0.25])
 @pytest.mark.parametrize("order", ["generators-first", "discriminators-first"])
 def test_gradients_that_overflow_are_not_followed_and_the_scale_is_halved_once(order: str, clip: float) -> None:
-    method = make(optimisers="separate", update_order=order, more={"clip": clip})
+    method = make(optimisers="separate", update_order=order, more={"max_grad_norm": clip})
     method.optimization.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    for critic in (method.D_real, method.D_sim):  # of two optimisers
-        next(critic.parameters()).register_hook(lambda gradient: gradient * math.inf)
+    for discriminator in (method.D_real, method.D_sim):  # of two optimisers
+        next(discriminator.parameters()).register_hook(lambda gradient: gradient * math.inf)
     before = {name: weights(network) for name, network in method.networks.items()}
     method.step(batch())
     unmoved = {name for name, network in method.networks.items() if torch.equal(weights(network), before[name])}
@@ -597,7 +607,7 @@ def test_gradients_that_overflow_are_not_followed_and_the_scale_is_halved_once(o
 
 
 def test_fp16_trains() -> None:
-    method = make(precision="fp16", more={"critic": Critic(r1=1.0, lecam=0.1), "clip": 1.0})
+    method = make(precision="fp16", more={"regularization": Regularization(r1=1.0, lecam=0.1), "max_grad_norm": 1.0})
     assert method.optimization.scaler.is_enabled()
     losses = [numbers(method.step(batch()))["cycle"] for _ in range(25)]
     assert losses[-1] < losses[0]

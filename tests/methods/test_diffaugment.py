@@ -158,5 +158,7 @@ def test_nobody_waits_for_the_device_of_the_images() -> None:
 
 
 def test_an_unknown_augmentation_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"critic\.augment = 'blur' is not one of color, translation, cutout"):
+    with pytest.raises(
+        SettingsError, match=r"discriminator\.regularization\.augment = 'blur' is not one of color, translation, cutout"
+    ):
         DiffAugment(["blur"], seed=0)

@@ -6,15 +6,15 @@ from sim2real.errors import SettingsError
 from sim2real.losses import adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks
 from sim2real.methods.fit import Fit
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.networks.colour import Reinhard
 from sim2real.networks.generators import ResNet
 
 
 def make(network: type[nn.Module] = Reinhard) -> Fit:
     networks = Networks(
-        generator=lambda: Ranged(network(3, 3), returns_images=True),
-        discriminator=lambda: pytest.fail("nobody needs a critic"),
+        generator=lambda: RangeAdapter(network(3, 3), returns_images=True),
+        discriminator=lambda: pytest.fail("nobody needs a discriminator"),
     )
     settings = MethodSettings(
         adversarial=adversarial("lsgan"),
@@ -22,7 +22,7 @@ def make(network: type[nn.Module] = Reinhard) -> Fit:
         generator_lr=0.0,
         discriminator_lr=0.0,
         betas=(0.5, 0.999),
-        pool=0,
+        image_pool_size=0,
         device="cpu",
         precision="fp32",
         seed=0,
@@ -51,7 +51,7 @@ def test_all_batches_count_and_a_resumed_fit_goes_on() -> None:
         whole.step(batch)
     begun.step(batches[0])
     resumed.load_state_dict(begun.state_dict())
-    resumed.load_own_state_dict(begun.own_state_dict())
+    resumed.load_rank_state_dict(begun.rank_state_dict())
     resumed.step(batches[1])
     image = noise(0.0)
     for direction, generator in whole.generators.items():

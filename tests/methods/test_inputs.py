@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sim2real.config import Critic
+from sim2real.config import Regularization
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import Cycle, LossInputs
 from sim2real.methods.base import Batch
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.training.wants import Asked, wants_of
 from tests.methods.test_cyclegan import make, numbers, patch, resnet
 
@@ -54,7 +54,7 @@ class Told(nn.Module):
         return scores
 
 
-def seen_by(ranged: Ranged) -> list[Tensor]:
+def seen_by(ranged: RangeAdapter) -> list[Tensor]:
     network = ranged.network
     assert isinstance(network, ByDepth | Told)
     return network.seen
@@ -90,7 +90,7 @@ def test_a_generator_sees_the_labels_of_the_images_that_it_is_given(frames: int)
         assert torch.equal(back, second), "what is brought back shows what it showed at first"
 
 
-def test_a_critic_sees_the_labels_of_what_a_fake_was_made_of() -> None:
+def test_a_discriminator_sees_the_labels_of_what_a_fake_was_made_of() -> None:
     method = make(discriminator=Told)
     method.step(batch(0))
     of_fake_for_generator, of_images, of_fakes = (int(ids.unique()) for ids in seen_by(method.D_real))
@@ -98,7 +98,7 @@ def test_a_critic_sees_the_labels_of_what_a_fake_was_made_of() -> None:
 
 
 def test_older_fakes_of_the_pool_keep_their_labels() -> None:
-    method = make(discriminator=Told, pool=2)
+    method = make(discriminator=Told, image_pool_size=2)
     for number in range(12):
         images = batch(number, count=1)
         images.sim_inputs["segmentation"].fill_(number)
@@ -107,20 +107,22 @@ def test_older_fakes_of_the_pool_keep_their_labels() -> None:
     assert shown != list(range(12))
     assert set(shown) <= set(range(12))
     buffer = io.BytesIO()
-    torch.save(method.own_state_dict(), buffer)
-    other = make(discriminator=Told, pool=2)
-    other.load_own_state_dict(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
-    assert [int(row["segmentation"].unique()) for row in other.opponents["D_real"].pool.labels] == [
-        int(row["segmentation"].unique()) for row in method.opponents["D_real"].pool.labels
+    torch.save(method.rank_state_dict(), buffer)
+    other = make(discriminator=Told, image_pool_size=2)
+    other.load_rank_state_dict(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    assert [int(row["segmentation"].unique()) for row in other.trainers["D_real"].pool.labels] == [
+        int(row["segmentation"].unique()) for row in method.trainers["D_real"].pool.labels
     ]
 
 
-def test_a_critic_of_clips_judges_them_whole_and_others_their_frames() -> None:
-    method = make(discriminator=lambda: Told(clip_length=3), pool=1)
+def test_a_discriminator_of_clips_judges_them_whole_and_others_their_frames() -> None:
+    method = make(discriminator=lambda: Told(clip_length=3), image_pool_size=1)
     for seed in range(3):
         assert all(map(torch.isfinite, method.step(batch(seed, frames=3)).losses.values()))
     assert all(ids.shape == (2, 32, 32) for ids in seen_by(method.D_real))
-    plain = make(pool=2, more={"critic": Critic(augment=["color", "cutout"], r1=1.0, lecam=0.1)})
+    plain = make(
+        image_pool_size=2, more={"regularization": Regularization(augment=["color", "cutout"], r1=1.0, lecam=0.1)}
+    )
     for seed in range(3):
         assert all(map(torch.isfinite, plain.step(batch(seed, frames=3)).losses.values()))
 
@@ -146,30 +148,34 @@ def test_parts_of_a_batch_keep_their_labels() -> None:
     images = batch(0, count=4)
     parts = images.split(2)
     assert torch.equal(torch.cat([part.sim_inputs["depth"] for part in parts]), images.sim_inputs["depth"])
-    whole, parted = (make(discriminator=patch, more={"accumulate": accumulate}) for accumulate in (1, 2))
+    whole, parted = (
+        make(discriminator=patch, more={"gradient_accumulation_steps": accumulate}) for accumulate in (1, 2)
+    )
     parted.load_state_dict(whole.state_dict())
     assert numbers(parted.step(images)) == pytest.approx(numbers(whole.step(images)), rel=1e-4)
 
 
 def test_what_is_missing_is_named() -> None:
-    network = Ranged(ByDepth(), returns_images=True)
+    network = RangeAdapter(ByDepth(), returns_images=True)
     with pytest.raises(PluginError, match="the network ByDepth needs the input 'depth', which it was not given"):
         network(torch.zeros(1, 3, 8, 8), {"flow": torch.zeros(1, 3, 8, 8)})
     with pytest.raises(PluginError, match="the generator ByDepth has no method features"):
         network.features(torch.zeros(1, 3, 8, 8))
-    assert Ranged(resnet(), returns_images=True)(torch.zeros(1, 3, 32, 32), {"depth": torch.zeros(1)}).shape[1] == 3
+    assert (
+        RangeAdapter(resnet(), returns_images=True)(torch.zeros(1, 3, 32, 32), {"depth": torch.zeros(1)}).shape[1] == 3
+    )
 
 
 @pytest.mark.parametrize(
     ("discriminator", "augment", "message"),
     [
         (Told, ["color", "cutout"], "'cutout' would not move with the images; accepted with it: color"),
-        (lambda: Told(clip_length=2), ["color"], "judges clips"),
+        (lambda: Told(clip_length=2), ["color"], "sees clips"),
     ],
 )
 def test_what_would_part_images_and_labels_is_refused(discriminator: Any, augment: list[Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        make(discriminator=discriminator, more={"critic": Critic(augment=augment)})
+        make(discriminator=discriminator, more={"regularization": Regularization(augment=augment)})
 
 
 @pytest.mark.parametrize(("made", "told"), [(0.5, "a float"), (torch.zeros(2), r"a tensor \(2,\)")])

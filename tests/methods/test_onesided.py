@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sim2real.config import Critic
+from sim2real.config import Regularization
 from sim2real.datasets.labels import NOTHING
 from sim2real.errors import SettingsError
 from sim2real.losses import LossInputs, adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks
 from sim2real.methods.onesided import OneSided, _unlikeness
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.discriminators import PatchGAN70
 from sim2real.networks.generators import ResNet
 from sim2real.networks.grid import Grid
@@ -24,20 +24,26 @@ from sim2real.networks.textured import TexturedGrid, low_pass
 from sim2real.testing import check_method
 
 
-def critic() -> nn.Module:
+def discriminator() -> nn.Module:
     return PatchGAN70(3, (32, 32), width=4, norm="none")
 
 
 def make(generator: Callable[[], nn.Module] = Grid, more: dict[str, Any] | None = None, **options: Any) -> OneSided:
     torch.manual_seed(0)
 
-    def ready(network: nn.Module, returns_images: bool) -> Ranged:
+    def ready(network: nn.Module, returns_images: bool) -> RangeAdapter:
         initialise(network, "normal")
-        return Ranged(network, returns_images=returns_images)
+        return RangeAdapter(network, returns_images=returns_images)
 
     settings: dict[str, Any] = {"adversarial": adversarial("lsgan"), "terms": {}, "generator_lr": 1e-3}
-    settings |= {"discriminator_lr": 4e-4, "betas": (0.5, 0.99), "pool": 0, "device": "cpu", "precision": "fp32"}
-    networks = Networks(lambda: ready(generator(), True), lambda: ready(critic(), False))
+    settings |= {
+        "discriminator_lr": 4e-4,
+        "betas": (0.5, 0.99),
+        "image_pool_size": 0,
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    networks = Networks(lambda: ready(generator(), True), lambda: ready(discriminator(), False))
     return OneSided(networks, MethodSettings(**{**settings, "seed": 0, **(more or {})}), **options)
 
 
@@ -47,7 +53,7 @@ def images(seed: int, count: int = 2) -> Tensor:
 
 @pytest.mark.parametrize("generator", [Grid, lambda: ResNet(width=4, blocks=1)])
 def test_it_keeps_the_contract_of_methods(generator: Callable[[], nn.Module]) -> None:
-    check_method(OneSided, generator=generator, discriminator=critic)
+    check_method(OneSided, generator=generator, discriminator=discriminator)
 
 
 def test_what_it_logs_and_that_it_learns_the_colours_of_the_real_side() -> None:
@@ -107,7 +113,7 @@ def test_frames_of_clips_are_translated_like_images(generator: Callable[[], nn.M
 def test_parts_of_a_batch_give_the_gradients_of_the_whole() -> None:
     batch, found = Batch(images(1, 4), images(2, 4)), []
     for parts in (1, 2):
-        method = make(more={"accumulate": parts})
+        method = make(more={"gradient_accumulation_steps": parts})
         method.step(batch)
         found.append(nn.utils.parameters_to_vector(method.generators["sim2real"].parameters()).detach())
     whole, of_parts = found
@@ -142,7 +148,7 @@ def test_weights_that_are_none_are_refused() -> None:
         make(moments=-1)
 
 
-def test_guided_pictures_are_what_the_critic_sees_where_they_are_trained() -> None:
+def test_guided_pictures_are_what_the_discriminator_sees_where_they_are_trained() -> None:
     class Inventing(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -197,7 +203,7 @@ LABELLED: dict[str, Any] = {"class_moments": 0.5, "consistency": 0.5}
 
 @pytest.mark.parametrize("by_class", [False, True])
 def test_with_masks_it_keeps_the_contract_of_methods(by_class: bool) -> None:
-    check_method(OneSided, generator=Grid, discriminator=CellsByClass if by_class else critic, **LABELLED)
+    check_method(OneSided, generator=Grid, discriminator=CellsByClass if by_class else discriminator, **LABELLED)
 
 
 def halves(seed: int, left: float, right: float) -> Batch:
@@ -281,7 +287,7 @@ def test_without_masks_it_asks_for_none(option: str) -> None:
 
 
 class Cells(nn.Module):
-    """A critic of cells of 4x4 pixels, which see nothing of each other."""
+    """A discriminator of cells of 4x4 pixels, which see nothing of each other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -337,7 +343,7 @@ class Tone(nn.Module):
 
 
 def make_game(more: dict[str, Any], **options: Any) -> OneSided:
-    """A critic as fast as its generator, and no other loss."""
+    """A discriminator as fast as its generator, and no other loss."""
     rates = {"generator_lr": 2e-3, "discriminator_lr": 1e-2, "betas": (0.0, 0.9)}
     return make(Tone, {**rates, **more}, moments=0.0, spectrum=0.0, unevenness=0.0, **options)
 
@@ -348,12 +354,14 @@ def translated(method: OneSided, batch: Batch) -> tuple[float, float]:
     return tuple(float(fake[batch.sim_inputs["segmentation"] == number].mean()) for number in (0, 1))  # type: ignore[return-value]
 
 
-def test_a_critic_that_knows_classes_keeps_them_where_another_flips_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_discriminator_that_knows_classes_keeps_them_where_another_flips_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The brighter class of the simulation is the darker one in reality: looks alone say nothing of that."""
     monkeypatch.setattr(OneSided, "_teach", lambda *_: {})  # real pictures have masks of their own
     found = {}
     for kind in (Cells, CellsByClass):
-        monkeypatch.setattr(f"{__name__}.critic", kind)
+        monkeypatch.setattr(f"{__name__}.discriminator", kind)
         method = make_game({"classes": ("one", "other")})
         for seed in range(200):
             method.step(blocks(seed, (0.2, -0.2), (-0.5, 0.5), (0.5, 0.5)))
@@ -362,9 +370,9 @@ def test_a_critic_that_knows_classes_keeps_them_where_another_flips_them(monkeyp
     assert found[CellsByClass][0] < found[CellsByClass][1] - 0.2
 
 
-def test_a_masked_critic_does_not_paint_what_reality_has_more_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_masked_discriminator_does_not_paint_what_reality_has_more_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reality has three times as much sky: without masks, roads turn bright."""
-    monkeypatch.setattr(f"{__name__}.critic", Cells)
+    monkeypatch.setattr(f"{__name__}.discriminator", Cells)
     monkeypatch.setattr(OneSided, "_teach", lambda *_: {})
     dark = {}
     for masked in (False, True):
@@ -378,7 +386,7 @@ def test_a_masked_critic_does_not_paint_what_reality_has_more_of(monkeypatch: py
 
 
 def test_pseudo_labels_take_the_place_of_masks_that_real_pictures_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{__name__}.critic", CellsByClass)
+    monkeypatch.setattr(f"{__name__}.discriminator", CellsByClass)
     method = make(more={"classes": ("one", "other")}, masked=True)
     assert method.inputs == ("segmentation",)
     assert method.sides["D_real"] == ("sim",)
@@ -406,11 +414,11 @@ def test_pseudo_labels_take_the_place_of_masks_that_real_pictures_do_not_have(mo
 
 
 def test_masks_are_kept_on_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match="pool = 0"):
-        make(more={"pool": 50}, masked=True)
+    with pytest.raises(SettingsError, match="image_pool_size = 0"):
+        make(more={"image_pool_size": 50}, masked=True)
     with pytest.raises(SettingsError, match=r"masked: .*would move images off the masks; accepted with it: color"):
-        make(more={"critic": Critic(augment=("color", "cutout"))}, masked=True)
-    monkeypatch.setattr(f"{__name__}.critic", CellsByClass)
+        make(more={"regularization": Regularization(augment=("color", "cutout"))}, masked=True)
+    monkeypatch.setattr(f"{__name__}.discriminator", CellsByClass)
     with pytest.raises(SettingsError, match="classes = 5: there are 6 classes to tell apart; say classes = 6"):
         make(more={"classes": tuple("abcdef")})
 
@@ -425,7 +433,7 @@ def test_frames_of_clips_are_held_against_the_mask_beside_them(
             return pictures, {"segmentation": masks}
         return pictures.unflatten(0, (2, frames)), {"segmentation": masks.unflatten(0, (2, frames))}
 
-    monkeypatch.setattr(f"{__name__}.critic", CellsByClass)
+    monkeypatch.setattr(f"{__name__}.discriminator", CellsByClass)
     method = make(more={"classes": ("one", "other")}, masked=True, back=True)
     (sim, sim_masks), (real, real_masks) = side(sims), side(reals)
     for masks in (real_masks, {}):
@@ -440,7 +448,7 @@ def begun() -> TexturedGrid:
 
 @pytest.mark.parametrize("generator", [lambda: TexturedGrid(width=4), begun])
 def test_with_a_generator_of_texture_it_keeps_the_contract_of_methods(generator: Callable[[], nn.Module]) -> None:
-    check_method(OneSided, generator=generator, discriminator=critic)
+    check_method(OneSided, generator=generator, discriminator=discriminator)
 
 
 def grainy(seed: int) -> Batch:
@@ -472,10 +480,10 @@ def test_texture_begins_when_the_grid_is_done_and_a_resumed_training_goes_on_wit
         method, grids = textured(begin=0.5), []
         for step in range(steps):
             if stops:  # before each step, that where texture begins among them
-                states = method.state_dict(), method.own_state_dict()
+                states = method.state_dict(), method.rank_state_dict()
                 method = textured(begin=0.5)
                 method.load_state_dict(states[0])
-                method.load_own_state_dict(states[1])
+                method.load_rank_state_dict(states[1])
             method.reach(step / steps)
             log = method.step(grainy(step)).losses
             grids.append(grid_of(method))
@@ -497,7 +505,7 @@ def test_grain_that_real_roads_have_is_learnt_for_roads_alone(monkeypatch: pytes
             first, second, last = map(spectral_norm, layers)
             super().__init__(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2), last)
 
-    monkeypatch.setattr(f"{__name__}.critic", Fine)
+    monkeypatch.setattr(f"{__name__}.discriminator", Fine)
     method, steps = textured(begin=0.2), 200
     for step in range(steps):
         method.reach(step / steps)

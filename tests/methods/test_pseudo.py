@@ -9,7 +9,7 @@ from sim2real.errors import SettingsError
 from sim2real.losses import adversarial
 from sim2real.methods.base import Batch, MethodSettings, Networks
 from sim2real.methods.pseudo import PseudoLabels
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.networks.classes import ClassDistribution
 from sim2real.networks.colour import Reinhard
 from sim2real.testing import check_method
@@ -20,8 +20,8 @@ SIDE = 32
 
 def make(network: type[nn.Module] = ClassDistribution, *, every: int = 20, sure: float = 0.9) -> PseudoLabels:
     networks = Networks(
-        generator=lambda: Ranged(network(3, 3), returns_images=True),
-        discriminator=lambda: pytest.fail("nobody needs a critic"),
+        generator=lambda: RangeAdapter(network(3, 3), returns_images=True),
+        discriminator=lambda: pytest.fail("nobody needs a discriminator"),
     )
     settings = MethodSettings(
         adversarial=adversarial("lsgan"),
@@ -29,7 +29,7 @@ def make(network: type[nn.Module] = ClassDistribution, *, every: int = 20, sure:
         generator_lr=3e-3,
         discriminator_lr=0.0,
         betas=(0.9, 0.999),
-        pool=0,
+        image_pool_size=0,
         device="cpu",
         precision="fp32",
         seed=0,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judge import read_some, render_town
+from benchmarks.validation import read_some, render_town
 
 
 @pytest.fixture(scope="session")

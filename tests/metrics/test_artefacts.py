@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judge import blobs, levels, render_town
 from benchmarks.preservation import APPEARANCE, ARTEFACTS, Sample
+from benchmarks.validation import blobs, levels, render_town
 from sim2real.evaluation.verdict import FAULTS, GATES
 from sim2real.metrics.artefacts import ArtefactMetric, artefacts
 

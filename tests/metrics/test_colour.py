@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from benchmarks.judge import gain, mirror, noise, tint
+from benchmarks.validation import gain, mirror, noise, tint
 from sim2real.metrics.colour import ColourMetric, _directions
 
 Image = NDArray[np.uint8]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.judge import levels
 from benchmarks.preservation import APPEARANCE, DAMAGE, Sample, figures_of, render_samples
+from benchmarks.validation import levels
 from sim2real.datasets.labels import Box, Boxes, Segmentation
 from sim2real.metrics.base import Image
 from sim2real.metrics.contrast import ContrastMetric

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.judge import APPEARANCE, DAMAGE, draw, levels
+from benchmarks.validation import APPEARANCE, DAMAGE, draw, levels
 from sim2real.metrics.edges import EdgeChanges, EdgeMetric, edge_changes, preservation
 
 Image = NDArray[np.uint8]

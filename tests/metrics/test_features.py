@@ -9,7 +9,7 @@ import torchvision
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from benchmarks.judge import blur, noise, read_some
+from benchmarks.validation import blur, noise, read_some
 from sim2real.errors import Sim2RealError
 from sim2real.metrics.features import (
     Extractor,

@@ -6,7 +6,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 
-from benchmarks.judge import blur
+from benchmarks.validation import blur
 from sim2real.errors import Sim2RealError
 from sim2real.metrics.perceptual import LpipsMetric, Network
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.judge import Change, blur, gain, gamma, jpeg, levels, mirror, noise, tint
+from benchmarks.validation import Change, blur, gain, gamma, jpeg, levels, mirror, noise, tint
 from sim2real.metrics.spectrum import SpectrumMetric
 
 Image = NDArray[np.uint8]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.judge import Change, blur, levels, noise, tint
+from benchmarks.validation import Change, blur, levels, noise, tint
 from sim2real.metrics.two_sample import TwoSampleMetric
 
 Image = NDArray[np.uint8]

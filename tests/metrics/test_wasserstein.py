@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from benchmarks.judge import Change, blur, gain, levels, mirror, noise, tint
+from benchmarks.validation import Change, blur, gain, levels, mirror, noise, tint
 from sim2real.metrics.wasserstein import _FEW_DIRECTIONS, SlicedWasserstein, SlicedWassersteinMetric, _directions
 
 Image = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.judge import Change, blobs, mirror, shift, trees
+from benchmarks.validation import Change, blobs, mirror, shift, trees
 from sim2real.engines.guided import guided
 from sim2real.metrics.edges import edge_changes
 from sim2real.networks import bilateral

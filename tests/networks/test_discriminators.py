@@ -111,8 +111,8 @@ def test_each_further_scale_judges_halved_images(patch: PatchName) -> None:
     assert network.score_weights == (1.0, 1.0, 0.5, 0.25)
     halved = images.unflatten(2, (48, 2)).unflatten(4, (64, 2)).mean((3, 5))
     quartered = images.unflatten(2, (24, 4)).unflatten(4, (32, 4)).mean((3, 5))
-    for scores, critic, seen in ((full, network.patch, images), (half, network.coarser[0], halved)):
-        torch.testing.assert_close(scores, critic(seen))
+    for scores, discriminator, seen in ((full, network.patch, images), (half, network.coarser[0], halved)):
+        torch.testing.assert_close(scores, discriminator(seen))
     torch.testing.assert_close(quarter, network.coarser[1](quartered), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(whole, network.whole(images))
     assert len(list(network.parameters())) == len({id(weights) for weights in network.parameters()})

@@ -15,7 +15,7 @@ from sim2real.engines.tiling import CannotTileError, check_tiling
 from sim2real.engines.torch import TorchEngine
 from sim2real.metrics.edges import edge_changes
 from sim2real.model import GeneratorInfo, load_generator, save_generator
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.networks.bilateral import shrink
 from sim2real.networks.grid import Grid
 from sim2real.networks.statistics import colour_moments, radial_spectrum
@@ -62,7 +62,7 @@ def test_any_size(size: tuple[int, int]) -> None:
 def test_whatever_it_has_learnt_makes_no_edge() -> None:
     frame = render_frame(0, size=(416, 128), forward=False, backward=False).rgb
     for seed in range(3):
-        generator = Ranged(learnt(seed, strength=0.05), returns_images=True)
+        generator = RangeAdapter(learnt(seed, strength=0.05), returns_images=True)
         after = TorchEngine(generator, EngineSettings(device="cpu", precision="fp32"))(frame[None])[0]
         assert np.abs(after.astype(int) - frame).mean() > 2
         assert edge_changes(frame, after).new < 0.01
@@ -110,7 +110,7 @@ def test_it_is_never_run_in_tiles() -> None:
     network = learnt()
     assert capabilities(network).whole_pictures
     with pytest.raises(CannotTileError):
-        check_tiling(Ranged(network, returns_images=True))
+        check_tiling(RangeAdapter(network, returns_images=True))
 
 
 @pytest.mark.parametrize("size", [None, (320, 200)])

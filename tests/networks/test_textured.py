@@ -15,7 +15,7 @@ from sim2real.engines.torch import TorchEngine
 from sim2real.errors import SettingsError
 from sim2real.metrics.edges import edge_changes
 from sim2real.model import GeneratorInfo, load_generator, save_generator
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.networks.grid import Grid
 from sim2real.networks.textured import TexturedGrid, low_pass
 from sim2real.testing import check_generator
@@ -233,6 +233,6 @@ def test_options_out_of_their_ranges_are_refused(option: str, value: Any) -> Non
 
 
 def test_it_trains_like_any_generator_in_the_programs_range() -> None:
-    generator = Ranged(learnt(), returns_images=True)
+    generator = RangeAdapter(learnt(), returns_images=True)
     assert generator.kinds == ("segmentation",)
     assert generator(images(), sky_above(), seeds=SEEDS).shape == images().shape

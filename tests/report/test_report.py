@@ -28,7 +28,7 @@ def run(tmp_path: Path, write_run: WriteRun) -> Path:
     folder = tmp_path / "town & <country>"
     for place in (folder, folder / "checkpoints/step_00000080", folder / "checkpoints/step_00000040"):
         write_run(place)
-    sets = ["data.size=[32, 24]", "train.steps=80", "pool=7"]
+    sets = ["data.size=[32, 24]", "train.steps=80", "image_pool_size=7"]
     settings = resolve("combined", sim="/data/a sim", real="/data/photos", sets=sets)
     (folder / "config.toml").write_text(settings.dump())
     lines: list[dict[str, object]] = []

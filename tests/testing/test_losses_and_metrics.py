@@ -14,7 +14,7 @@ from sim2real.losses import Cycle, LossInputs
 from sim2real.metrics.base import About, Change
 from sim2real.metrics.colour import ColourMetric
 from sim2real.metrics.edges import EdgeMetric
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.registry import BUILTIN, registry
 from sim2real.testing import check_engine, check_loss, check_metric, sample_inputs, sample_pictures
 
@@ -221,7 +221,7 @@ class Film(nn.Module):
 
 @pytest.mark.parametrize("network", [Lamp, Memory, Film])
 def test_an_engine_is_given_what_its_generator_asks_for(network: type[nn.Module]) -> None:
-    check_engine(TorchEngine, Ranged(network(), returns_images=True))
+    check_engine(TorchEngine, RangeAdapter(network(), returns_images=True))
 
 
 def test_samples_are_equal_in_every_run_and_unlike_each_other() -> None:

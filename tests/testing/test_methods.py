@@ -62,7 +62,7 @@ class Stubborn(CycleGAN):
 class Misjudged(CycleGAN):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.judges = ("D_night", "D_sim")
+        self.discriminators = ("D_night", "D_sim")
 
 
 class Inventive(CycleGAN):
@@ -74,10 +74,10 @@ class Nosy(CycleGAN):
 
 
 class Unsaved(CycleGAN):
-    def own_state_dict(self) -> dict[str, Any]:
-        return {**super().own_state_dict(), "hook": Unsaved}
+    def rank_state_dict(self) -> dict[str, Any]:
+        return {**super().rank_state_dict(), "hook": Unsaved}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
         """Never reached."""
 
 
@@ -89,9 +89,9 @@ class Unsaved(CycleGAN):
         (Learning, "evaluate changes its state"),
         (Asleep, "two steps change no weight of its generators"),
         (Stubborn, r"learn on, though scale_learning_rates\(0\) was called"),
-        (Misjudged, "judges names 'D_night'; its networks are G_sim2real"),
+        (Misjudged, "discriminators names 'D_night'; its networks are G_sim2real"),
         (Inventive, "computes names 'dreams'"),
-        (Nosy, "reads names 'data.size', which is none of pool, discriminator"),
+        (Nosy, "reads names 'data.size', which is none of image_pool_size, discriminator"),
         (Unsaved, "its state is not of tensors and plain values alone"),
     ],
 )

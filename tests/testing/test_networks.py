@@ -43,7 +43,7 @@ def test_every_discriminator_that_ships_keeps_the_contract(name: str) -> None:
     check_discriminator(registry().load("discriminators", name), width=4)
 
 
-class Critic(nn.Module):
+class Regularization(nn.Module):
     """Fits; the faulty ones below are like it but for one thing."""
 
     def __init__(self, in_channels: int, image_size: tuple[int, int], *, width: int = 2) -> None:
@@ -56,46 +56,46 @@ class Critic(nn.Module):
         return self.score(images)
 
 
-class Unrefusing(Critic):
+class Unrefusing(Regularization):
     def __init__(self, in_channels: int, image_size: tuple[int, int]) -> None:
         super().__init__(in_channels, (max(9, *image_size), 9))
 
 
-class Failing(Critic):
+class Failing(Regularization):
     def __init__(self, in_channels: int, image_size: tuple[int, int]) -> None:
         assert min(image_size) >= 8
         super().__init__(in_channels, image_size)
 
 
-class Detached(Critic):
+class Detached(Regularization):
     def forward(self, images: Tensor) -> Any:
         return self.score(images.detach())
 
 
-class Deaf(Critic):
+class Deaf(Regularization):
     def forward(self, images: Tensor) -> Any:
         return self.score(images), (images.sum() * 0).expand(len(images))
 
 
-class Averaging(Critic):
+class Averaging(Regularization):
     def forward(self, images: Tensor) -> Any:
         return self.score(images).mean()
 
 
-class Weighted(Critic):
+class Weighted(Regularization):
     score_weights = (1.0, 0.5)
 
 
-class Moody(Critic):
+class Moody(Regularization):
     def forward(self, images: Tensor) -> Any:
         return self.score(images) + torch.rand(())
 
 
-class Blind(Critic):
+class Blind(Regularization):
     inputs = ("depht",)
 
 
-class Labelled(Critic):
+class Labelled(Regularization):
     inputs = ("segmentation", "flow")
 
     def forward(self, images: Tensor, inputs: Mapping[str, Tensor] | None = None) -> Any:
@@ -106,7 +106,7 @@ class Labelled(Critic):
         )
 
 
-class Watching(Critic):
+class Watching(Regularization):
     clip_length = 2
 
     def forward(self, images: Tensor) -> Any:
@@ -114,7 +114,7 @@ class Watching(Critic):
         return self.score(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
-@pytest.mark.parametrize("fits", [Critic, Labelled, Watching])
+@pytest.mark.parametrize("fits", [Regularization, Labelled, Watching])
 def test_a_discriminator_that_fits(fits: type[nn.Module]) -> None:
     check_discriminator(fits)
 

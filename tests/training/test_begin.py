@@ -43,7 +43,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sim", {"sets": ["method.name=cyclegan"]}, "default", "runs/default"),
     ],
 )
-def test_masks_are_learnt_from_unless_somebody_says_otherwise(
+def test_masks_are_learnt_from_unless_somebody_says_otherwise(  # noqa: PLR0917
     town: Path, sim: str, named: dict[str, Any], recipe: str, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -54,7 +54,9 @@ def test_masks_are_learnt_from_unless_somebody_says_otherwise(
     assert ["labelled" in line for line in told] == ([True] if recipe == "labelled" else [])
 
 
-def test_only_images_that_are_trained_on_need_masks(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_images_that_are_trained_on_need_masks(
+    town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     masked = {path.name[-9:-4] for path in (town / "some").rglob("classgt_*.png")}
     sets = [f"data.sim_include={[f'*{number}.jpg' for number in sorted(masked)]}"]

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from sim2real.config import Config
 from sim2real.imageio import read_rgb
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.training import Note, Progress, Trainer
 from sim2real.training.evaluation import _translated
-from sim2real.training.judge import Judge, Judgement, Watch
 from sim2real.training.samples import Shown
+from sim2real.training.validation import TrainingMonitor, ValidationResult, Validator
 
 Configure = Callable[..., Config]
 FILES = ("sim2real.safetensors", "real2sim.safetensors")
 
 
-def judged(score: float) -> Judgement:
-    return Judgement(score, 1.0, 1.0, 0.1, 0.0, 0.0, 9.0, 1.0, 8)
+def judged(score: float) -> ValidationResult:
+    return ValidationResult(score, 1.0, 1.0, 0.1, 0.0, 0.0, 9.0, 1.0, 8)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def set_scores(*scores: float) -> None:
         left: Iterator[float] = iter(scores)
-        monkeypatch.setattr(Judge, "__call__", lambda _judge, _after: judged(next(left)))
+        monkeypatch.setattr(Validator, "__call__", lambda _validator, _after: judged(next(left)))
 
     return set_scores
 
@@ -117,34 +117,38 @@ def test_patience_counts_from_the_best_score_whenever_it_is_resumed(
     assert generators(tmp_path / "parts") == generators(tmp_path / "whole")
 
 
-def test_what_the_watch_says_is_told_and_written(
+def test_what_the_monitor_says_is_told_and_written(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
-    def add(_watch: Watch, step: int, total: int, _judgement: Judgement, losses: Mapping[str, float]) -> list[str]:
+    def add(
+        _monitor: TrainingMonitor, step: int, total: int, _result: ValidationResult, losses: Mapping[str, float]
+    ) -> list[str]:
         seen.append((step, total, {*losses} == {"D_real", "D_sim"}))
-        return ["the critics have won; do something"] if step == 4 else []
+        return ["the discriminators have won; do something"] if step == 4 else []
 
-    monkeypatch.setattr(Watch, "add", add)
+    monkeypatch.setattr(TrainingMonitor, "add", add)
     _, events = run(configure("evaluate.every=2", "data.validation=2"), tmp_path / "run")
     assert seen == [(2, 6, True), (4, 6, True), (6, 6, True)]
-    assert [event.text for event in events if isinstance(event, Note)] == ["the critics have won; do something"]
+    assert [event.text for event in events if isinstance(event, Note)] == ["the discriminators have won; do something"]
     written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line for line in written if "note" in line] == [{"step": 4, "note": "the critics have won; do something"}]
+    assert [line for line in written if "note" in line] == [
+        {"step": 4, "note": "the discriminators have won; do something"}
+    ]
 
 
-def test_the_judge_sees_held_out_images_alone_as_the_generators_that_are_written_make_them(
+def test_the_validator_sees_held_out_images_alone_as_the_generators_that_are_written_make_them(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []
 
-    def look(judge: Judge, after: list[Any]) -> Judgement:
-        shown.append((judge.before, after))
+    def look(validator: Validator, after: list[Any]) -> ValidationResult:
+        shown.append((validator.before, after))
         return judged(0.5)
 
-    monkeypatch.setattr(Judge, "__call__", look)
-    trainer, _ = run(configure("evaluate.every=0", "data.validation=2", "ema=0.5"), tmp_path / "run")
+    monkeypatch.setattr(Validator, "__call__", look)
+    trainer, _ = run(configure("evaluate.every=0", "data.validation=2", "ema_decay=0.5"), tmp_path / "run")
     ((before, after),) = shown
     held_out = [trainer.held_out.augment(read_rgb(frame.path), seed=None) for frame in trainer.sim.held_out]
     assert [image.tolist() for image in before] == [image.tolist() for image in held_out]
@@ -172,5 +176,5 @@ class Drawing(nn.Module):
 @pytest.mark.parametrize("clip_length", [1, 2])
 def test_what_draws_has_a_seed_for_each_picture_or_clip(clip_length: int) -> None:
     frames = np.zeros((2, 8, 8, 3), np.uint8)
-    generator = Ranged(Drawing(clip_length), returns_images=True)
+    generator = RangeAdapter(Drawing(clip_length), returns_images=True)
     assert len(_translated(generator, [Shown(frames, {}, is_clip=True, known=[{}, {}])], "cpu")) == 2

@@ -21,7 +21,7 @@ def test_a_forecast_is_of_the_training_that_would_begin_and_leaves_nothing(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = configure("run=run", "data.batch_size=2", "ema=0.9")
+    config = configure("run=run", "data.batch_size=2", "ema_decay=0.9")
     found = forecast(config, steps=1)
     assert list(tmp_path.iterdir()) == []
     trainer = Trainer(config, config.run_folder)

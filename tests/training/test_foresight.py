@@ -46,8 +46,13 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.mark.parametrize(
     "sets",
     [
-        ["ema=0.9"],
-        ["critic.r1=1", "critic.lecam=0.1", "losses.identity=1", "pool=0"],
+        ["ema_decay=0.9"],
+        [
+            "discriminator.regularization.r1=1",
+            "discriminator.regularization.lecam=0.1",
+            "losses.identity=1",
+            "image_pool_size=0",
+        ],
         ["recipe=default", "discriminator.name=patchgan70", "discriminator.options.width=4"],
     ],
 )
@@ -61,7 +66,7 @@ def test_what_is_foreseen_is_what_tensors_take(tiny: list[str], sets: list[str])
             method.step(Batch(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32)))
             for direction, average in averages.items():
                 average.update_parameters(method.generators[direction].network)
-    kept = 2 * max(0, config.pool - 4) * 3 * 32 * 32 * 4
+    kept = 2 * max(0, config.image_pool_size - 4) * 3 * 32 * 32 * 4
     assert need.most - kept == pytest.approx(alive.peak, rel=0.1)
 
 
@@ -76,7 +81,9 @@ def test_what_fits_is_let_through(tiny: list[str], free: Callable[[int], None]) 
 @pytest.mark.parametrize(
     ("sets", "key"),
     [
-        pytest.param(["data.batch_size=4", "data.size=128x64"], "train.accumulate", marks=pytest.mark.slow),
+        pytest.param(
+            ["data.batch_size=4", "data.size=128x64"], "train.gradient_accumulation_steps", marks=pytest.mark.slow
+        ),
         (["data.size=128x64"], "data.size"),
         pytest.param(["generator.options.width=64"], "generator.options.width", marks=pytest.mark.slow),
     ],
@@ -84,7 +91,7 @@ def test_what_fits_is_let_through(tiny: list[str], free: Callable[[int], None]) 
 def test_what_does_not_fit_is_refused_with_what_does(
     tiny: list[str], free: Callable[[int], None], sets: list[str], key: str
 ) -> None:
-    config = small(tiny, "compile=false", "pool=0", *sets)
+    config = small(tiny, "compile=false", "image_pool_size=0", *sets)
     need = foresight.foresee(config)
     room = need.fixed // 2 if key.startswith("generator") else need.fixed + need.passing // 2
     free(room)
@@ -92,8 +99,8 @@ def test_what_does_not_fit_is_refused_with_what_does(
         require_memory(config, "cpu", "fp32")
     way = str(caught.value).rpartition("--set ")[2]
     assert way.startswith(f"{key}=")
-    assert foresight.foresee(small(tiny, "compile=false", "pool=0", *sets, way)).most <= room
-    require_memory(small(tiny, "compile=false", "pool=0", *sets, way), "cpu", "fp32")
+    assert foresight.foresee(small(tiny, "compile=false", "image_pool_size=0", *sets, way)).most <= room
+    require_memory(small(tiny, "compile=false", "image_pool_size=0", *sets, way), "cpu", "fp32")
 
 
 def test_what_a_compiler_may_save_is_not_refused(tiny: list[str], free: Callable[[int], None]) -> None:

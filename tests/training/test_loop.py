@@ -110,7 +110,7 @@ def test_equal_seeds_give_equal_bytes_whatever_the_paths_and_workers(configure: 
 def test_a_stopped_and_resumed_run_is_bit_for_bit_one_never_stopped(
     configure: Configure, tmp_path: Path, until: int, precision: str
 ) -> None:
-    config = configure(f"precision={precision}", "pool=2", "evaluate.every=4", "schedule.decay=3")
+    config = configure(f"precision={precision}", "image_pool_size=2", "evaluate.every=4", "schedule.decay=3")
     run(config, tmp_path / "whole")
     trainer, _ = run(config, tmp_path / "parts", until=until)
     assert not trainer.finished
@@ -279,7 +279,7 @@ def state_of(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def test_the_generators_that_are_written_are_the_averaged_ones(configure: Configure, tmp_path: Path) -> None:
-    trainer = Trainer(configure("log.every=1", "ema=0.75", "optim.generator_lr=0.01"), tmp_path / "run")
+    trainer = Trainer(configure("log.every=1", "ema_decay=0.75", "optim.generator_lr=0.01"), tmp_path / "run")
     steps = [state_of(trainer) for event in trainer.train() if isinstance(event, Progress)]
     average = steps[0]
     for state in steps[1:]:
@@ -290,7 +290,7 @@ def test_the_generators_that_are_written_are_the_averaged_ones(configure: Config
 
 
 def test_without_an_average_the_generators_themselves_are_written(configure: Configure, tmp_path: Path) -> None:
-    trainer, _ = run(configure("ema=0"), tmp_path / "run")
+    trainer, _ = run(configure("ema_decay=0"), tmp_path / "run")
     torch.testing.assert_close(load_file(tmp_path / "run" / FILES[0]), state_of(trainer), rtol=0, atol=0)
 
 
@@ -381,7 +381,7 @@ def finite(folder: Path) -> bool:
 def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(
     configure: Configure, tmp_path: Path, log_every: int
 ) -> None:
-    config = configure("train.steps=60", f"log.every={log_every}", "checkpoint.every=2", "ema=0")
+    config = configure("train.steps=60", f"log.every={log_every}", "checkpoint.every=2", "ema_decay=0")
     run(config, tmp_path / "run", until=3)
     trainer = Trainer(config, tmp_path / "run", resume=True)
     for weight in trainer.method.networks["D_real"].parameters():
@@ -517,7 +517,9 @@ def test_too_little_memory_is_told_with_what_to_lower(
 
     trainer = Trainer(configure("data.batch_size=2"), tmp_path / "run")
     monkeypatch.setattr(trainer.method, "step", step)
-    with pytest.raises(Sim2RealError, match=r"after 0 steps .*: cpu has too little memory; set train.accumulate = 2 "):
+    with pytest.raises(
+        Sim2RealError, match=r"after 0 steps .*: cpu has too little memory; set train.gradient_accumulation_steps = 2 "
+    ):
         list(trainer.train())
 
 

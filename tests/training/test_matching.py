@@ -133,7 +133,7 @@ def batch_of(images: UnpairedImages, step: int) -> RawBatch:
 
 
 def test_windows_of_a_pair_show_the_same_part_of_the_scene(streets: tuple[Domain, Domain]) -> None:
-    """What it is for: a critic of these cannot learn that simulated skies stand where real roads are."""
+    """What it is for: a discriminator of these cannot learn that simulated skies stand where real roads are."""
     apart, agreeing = dict[str, float](), dict[str, float]()
     for name, wants in {"drawn": Wants(), "matched": MATCHED, "by masks": BY_MASKS}.items():
         images = images_of(streets, wants)

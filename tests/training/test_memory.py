@@ -15,22 +15,22 @@ GIB = 2**30
 
 
 def config_of(batch: int, accumulate: int = 1, size: tuple[int, int] = (512, 256)) -> Config:
-    sets = [f"data.batch_size={batch}", f"train.accumulate={accumulate}", f"data.size={list(size)}"]
+    sets = [f"data.batch_size={batch}", f"train.gradient_accumulation_steps={accumulate}", f"data.size={list(size)}"]
     return resolve(sets=[*sets, "generator.options.width=64"])
 
 
 @pytest.mark.parametrize(
     ("batch", "accumulate", "processes", "part", "words"),
     [
-        (8, 1, 1, 0.6, "set train.accumulate = 2 (now 1), which trains the same in less memory"),
-        (8, 1, 1, 0.4, "set train.accumulate = 4 (now 1), which trains the same in less memory"),
-        (8, 2, 2, 0.9, "set train.accumulate = 4 (now 2), which trains the same in less memory"),
-        (6, 1, 1, 0.45, "set train.accumulate = 3 (now 1), which trains the same in less memory"),
+        (8, 1, 1, 0.6, "set train.gradient_accumulation_steps = 2 (now 1), which trains the same in less memory"),
+        (8, 1, 1, 0.4, "set train.gradient_accumulation_steps = 4 (now 1), which trains the same in less memory"),
+        (8, 2, 2, 0.9, "set train.gradient_accumulation_steps = 4 (now 2), which trains the same in less memory"),
+        (6, 1, 1, 0.45, "set train.gradient_accumulation_steps = 3 (now 1), which trains the same in less memory"),
         (
             2, 1, 1, 0.25,
             (
-                "set train.accumulate = 2 (now 1), which trains the same in less memory, and lower data.size to "
-                "[360, 180] or less (now [512, 256])"
+                "set train.gradient_accumulation_steps = 2 (now 1), which trains the same in less memory, and "
+                "lower data.size to [360, 180] or less (now [512, 256])"
             ),
         ),
         (

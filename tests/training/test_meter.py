@@ -37,6 +37,6 @@ def test_a_resumed_meter_goes_on() -> None:
         whole.add(log)
     for log in logs[:2]:
         first.add(log)
-    second.load_own_state_dict(first.own_state_dict())
+    second.load_rank_state_dict(first.rank_state_dict())
     second.add(logs[2])
     assert second.losses(lambda _: None) == whole.losses(lambda _: None)

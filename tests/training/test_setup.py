@@ -61,7 +61,7 @@ def test_the_gradients_of_a_step_are_those_of_double_precision(recipe: str, imag
     ("sets", "sees_guided"),
     [([], False), (["transfer.name=guided"], True), (["transfer.name=guided", "transfer.train=false"], False)],
 )
-def test_what_critics_see_of_a_guided_generator(sets: list[str], sees_guided: bool, tiny: list[str]) -> None:
+def test_what_discriminators_see_of_a_guided_generator(sets: list[str], sees_guided: bool, tiny: list[str]) -> None:
     method = build_method(resolve("combined", sets=[*tiny, *sets]), "cpu", "fp32")
     generator = method.generators["sim2real"].train()
     nn.init.normal_(next(iter(generator.parameters())), std=0.5)

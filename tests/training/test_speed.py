@@ -20,7 +20,7 @@ Configure = Callable[..., Config]
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 def test_compiled_steps_are_the_eager_ones(configure: Configure) -> None:
-    settings = ("critic.r1=1.0", "critic.r1_every=1", "losses.identity=1.0")
+    settings = ("discriminator.regularization.r1=1.0", "discriminator.regularization.r1_every=1", "losses.identity=1.0")
     random = torch.Generator().manual_seed(0)
     batches = [Batch(*torch.rand(2, 2, 3, 32, 32, generator=random).mul(2).sub(1)) for _ in range(3)]
 
@@ -37,13 +37,17 @@ def test_compiled_steps_are_the_eager_ones(configure: Configure) -> None:
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
 
 
-def test_critics_with_spectral_norm_are_not_compiled(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discriminators_with_spectral_norm_are_not_compiled(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # torch 2.15 compiles them to steps whose backward pass fails
     compiled: list[object] = []
     monkeypatch.setattr("sim2real.training.setup.compile_network", compiled.append)
     for spectral_norm, expected in (("true", ["G_sim2real", "G_real2sim"]), ("false", None)):
         compiled.clear()
-        method = build_method(configure("compile=true", f"critic.spectral_norm={spectral_norm}"), "cpu", "fp32")
+        method = build_method(
+            configure("compile=true", f"discriminator.regularization.spectral_norm={spectral_norm}"), "cpu", "fp32"
+        )
         assert compiled == [method.networks[name] for name in expected or method.networks]
 
 

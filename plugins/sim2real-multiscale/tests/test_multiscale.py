@@ -23,8 +23,8 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_each_scale_judges_half_the_resolution_of_the_one_before() -> None:
-    critic = MultiscalePatchGAN(3, (128, 256), width=4)
-    scores = critic(torch.zeros(2, 3, 128, 256))
+    discriminator = MultiscalePatchGAN(3, (128, 256), width=4)
+    scores = discriminator(torch.zeros(2, 3, 128, 256))
     assert [tuple(score.shape) for score in scores] == [(2, 1, 14, 30), (2, 1, 6, 14), (2, 1, 2, 6)]
 
 
@@ -38,10 +38,10 @@ def test_the_number_of_scales_and_the_smallest_image_are_checked() -> None:
 
 def test_every_convolution_has_spectral_norm_one() -> None:
     torch.manual_seed(0)
-    critic = MultiscalePatchGAN(3, (48, 48), width=4, scales=2)
+    discriminator = MultiscalePatchGAN(3, (48, 48), width=4, scales=2)
     for _ in range(100):  # power iteration, one step a pass
-        critic(torch.zeros(1, 3, 48, 48))
-    convolutions = [layer for layer in critic.modules() if isinstance(layer, nn.Conv2d)]
+        discriminator(torch.zeros(1, 3, 48, 48))
+    convolutions = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
     assert len(convolutions) == 10
     for convolution in convolutions:
         largest = torch.linalg.matrix_norm(convolution.weight.flatten(1), 2)
@@ -50,15 +50,15 @@ def test_every_convolution_has_spectral_norm_one() -> None:
 
 def test_no_norm_hides_the_brightness_of_an_image() -> None:
     torch.manual_seed(0)
-    critic = MultiscalePatchGAN(3, (48, 48), width=4, scales=1).eval()
-    (dark,), (bright,) = critic(torch.full((1, 3, 48, 48), -0.5)), critic(torch.full((1, 3, 48, 48), 0.5))
+    discriminator = MultiscalePatchGAN(3, (48, 48), width=4, scales=1).eval()
+    (dark,), (bright,) = discriminator(torch.full((1, 3, 48, 48), -0.5)), discriminator(torch.full((1, 3, 48, 48), 0.5))
     assert not torch.allclose(dark, bright, atol=1e-3)
 
 
 def test_every_scale_gives_gradients_to_the_image() -> None:
-    critic = MultiscalePatchGAN(3, (96, 96), width=4)
+    discriminator = MultiscalePatchGAN(3, (96, 96), width=4)
     for scale in range(3):
         images = torch.rand(1, 3, 96, 96, requires_grad=True)
-        critic(images)[scale].sum().backward()
+        discriminator(images)[scale].sum().backward()
         assert images.grad is not None
         assert images.grad.any()

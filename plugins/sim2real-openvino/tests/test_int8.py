@@ -13,7 +13,7 @@ from torch import nn
 from sim2real import Sim2RealError
 from sim2real.engines.base import EngineSettings
 from sim2real.imageio import encode_png, read_rgb
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.generators import ResNet
 
 CPU = EngineSettings(device="cpu", precision="fp32")
@@ -35,7 +35,7 @@ def network() -> nn.Module:
     torch.manual_seed(0)
     network = ResNet(width=8, blocks=1)
     initialise(network, "normal")
-    return Ranged(network, returns_images=True)
+    return RangeAdapter(network, returns_images=True)
 
 
 @pytest.fixture(scope="module")

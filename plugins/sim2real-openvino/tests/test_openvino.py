@@ -18,7 +18,7 @@ from sim2real import Sim2RealError
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import OutOfMemoryError, SettingsError
-from sim2real.networks import Ranged, initialise
+from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.blocks import ZeroConv2d
 from sim2real.networks.generators import EncoderDecoder, ResNet
 from sim2real.testing import check_engine
@@ -51,7 +51,7 @@ def drawn(name: str) -> nn.Module:
             nn.init.normal_(layer.weight, 0, 0.02)
     with torch.no_grad():
         network.train()(torch.from_numpy(pictures(2, 64, 64)).permute(0, 3, 1, 2) / 127.5 - 1)
-    return Ranged(network, returns_images=True)
+    return RangeAdapter(network, returns_images=True)
 
 
 def pictures(*shape: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -48,12 +48,12 @@ class MultiscalePatchGAN(nn.Module):
                 f"multiscale: {scales} scales need images of at least {needed}x{needed} pixels, not {size}: "
                 "lower discriminator.options.scales or raise data.size"
             )
-        self.critics = nn.ModuleList(PatchGAN(in_channels, width=width) for _ in range(scales))
+        self.discriminators = nn.ModuleList(PatchGAN(in_channels, width=width) for _ in range(scales))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) -> scores (N, 1, h, w) of each scale, the finest first."""
         scores = []
-        for critic in self.critics:
-            scores.append(critic(images))
+        for discriminator in self.discriminators:
+            scores.append(discriminator(images))
             images = avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
         return tuple(scores)

@@ -31,14 +31,14 @@ class Shared(Protocol):
 class Own(Protocol):
     """Something whose state, or a part of it, is another one in each process."""
 
-    def own_state_dict(self) -> Mapping[str, Any]:
+    def rank_state_dict(self) -> Mapping[str, Any]:
         """That part, as tensors and plain values."""
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Take back what ``rank_state_dict`` gave."""
 
 
-class Keeper:
+class CheckpointManager:
     """Keeps all that decides how a training goes on.
 
     Args:
@@ -65,7 +65,7 @@ class Keeper:
 
     def save(self, step: int, write_generators: Callable[[Path], None], *, best: int, keep: int) -> None:
         """Keep where the training stands, in every process at once; see :meth:`Checkpoints.save`."""
-        owns = self.processes.gather(_as_bytes({name: part.own_state_dict() for name, part in self.own.items()}))
+        owns = self.processes.gather(_as_bytes({name: part.rank_state_dict() for name, part in self.own.items()}))
 
         def write(folder: Path) -> None:
             write_generators(folder)
@@ -111,7 +111,7 @@ class Keeper:
         file = _OWN.format(self.processes.rank)
         owns = _read(path, file)
         for name, own in self.own.items():
-            _give(path, file, name, owns, own.load_own_state_dict)
+            _give(path, file, name, owns, own.load_rank_state_dict)
         return frame.step, findings
 
 
@@ -154,10 +154,10 @@ class _Randomness:
     def __init__(self, device: str) -> None:
         self.device = device
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         return {"cpu": torch.get_rng_state(), "device": random_state(self.device)}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
         torch.set_rng_state(state["cpu"])
         kept, own = state["device"], random_state(self.device)
         if kept is not None and own is not None and len(kept) == len(own):  # else of another kind of device

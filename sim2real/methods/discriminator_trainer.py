@@ -1,4 +1,4 @@
-"""What a method trains a critic with, whichever method and whichever critic."""
+"""The training of a discriminator, whichever method and whichever discriminator it is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from sim2real.config import Critic
+from sim2real.config import Regularization
 from sim2real.errors import SettingsError
 from sim2real.losses import Scores, lecam_penalty, r1_penalty, tensors_of
 from sim2real.methods.base import Inputs, Losses, MethodSettings, Scalar, detached
 from sim2real.methods.diffaugment import DiffAugment
 from sim2real.methods.pool import ImagePool
-from sim2real.networks import Ranged
+from sim2real.networks import RangeAdapter
 from sim2real.networks.blocks import add_spectral_norm
-from sim2real.networks.ranged import flattened
+from sim2real.networks.range_adapter import flattened
 from sim2real.stored import Count, Rule, fit
 
 _DECAY = 0.99  # of running means, a step; as in google/lecam-gan
@@ -25,20 +25,20 @@ _RAMP = 1000  # steps in which the probability of augmentation can go from 0 to 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The state of an opponent."""
+    """Its state."""
 
     steps: Count
     probability: Scalar
     means: Annotated[Tensor, Rule("three means of each score", lambda means: means.shape[1:] == (3,))] | None
 
 
-class Opponent:
-    """A critic of one domain, with all that keeps it in check, as ``settings.critic`` says.
+class DiscriminatorTrainer:
+    """A discriminator of one domain, with all that keeps it in check, as ``settings.regularization`` says.
 
     Beside the adversarial loss it has two penalties. R1 (Mescheder et al. 2018) is computed in float32 in every
-    ``r1_every``-th step, on images as the critic sees them, and counts as many times as much (Karras et al. 2020,
-    "Analyzing and Improving the Image Quality of StyleGAN"). LeCam (Tseng et al. 2021) compares scores with the means
-    of those before, which the first step has none of.
+    ``r1_every``-th step, on images as the discriminator sees them, and counts as many times as much (Karras et al.
+    2020, "Analyzing and Improving the Image Quality of StyleGAN"). LeCam (Tseng et al. 2021) compares scores with the
+    means of those before, which the first step has none of.
 
     The probability of augmentation adapts as in Karras et al. (2020), "Training GANs with Limited Data": by a constant
     in each step, up while the mean sign of the scores of its domain's images, less the score of what is neither, is
@@ -46,7 +46,7 @@ class Opponent:
     Theirs goes from 0 to 1 within 500,000 images, 2 % of their longest run; this one takes 1,000 steps.
 
     Args:
-        network: The critic: images in [-1, 1] -> scores. It gets its spectral norm here.
+        network: The discriminator: images in [-1, 1] -> scores. It gets its spectral norm here.
         settings: Of the method.
         scale: Factor of its adversarial loss.
         seed: Seeds what it draws.
@@ -55,36 +55,40 @@ class Opponent:
         SettingsError: What it sees cannot be augmented so.
     """
 
-    def __init__(self, network: Ranged, settings: MethodSettings, *, scale: float, seed: int) -> None:
+    def __init__(self, network: RangeAdapter, settings: MethodSettings, *, scale: float, seed: int) -> None:
         self.network = network
         self.settings = settings
         self.scale = scale
         self.weights: tuple[float, ...] | None = getattr(network, "score_weights", None)
-        self.pool = ImagePool(settings.pool, seed=seed)
-        self.augment = DiffAugment(settings.critic.augment, seed=seed + 2**62)  # other draws than the pool's
-        self.adapts = bool(settings.critic.augment and settings.critic.augment_target)
+        self.pool = ImagePool(settings.image_pool_size, seed=seed)
+        self.augment = DiffAugment(settings.regularization.augment, seed=seed + 2**62)  # other draws than the pool's
+        self.adapts = bool(settings.regularization.augment and settings.regularization.augment_target)
         self.steps = 0
         self.probability = torch.tensor(0.0 if self.adapts else 1.0, device=settings.device)
         self.means: Tensor | None = None
         self.clip_length: int = getattr(network, "clip_length", 1)
         self._figures: list[Tensor] = []
-        moving = [name for name in settings.critic.augment if name != "color"]
+        moving = [name for name in settings.regularization.augment if name != "color"]
         if moving and network.kinds:
-            message = f"critic.augment = {settings.critic.augment}: the discriminator sees labels, which '{moving[0]}' "
-            raise SettingsError(f"{message}would not move with the images; accepted with it: color")
-        if settings.critic.augment and self.clip_length > 1:
-            raise SettingsError("critic.augment: the discriminator judges clips, whose frames would be changed unlike")
+            raise SettingsError(
+                f"discriminator.regularization.augment = {settings.regularization.augment}: the discriminator sees "
+                f"labels, which '{moving[0]}' would not move with the images; accepted with it: color"
+            )
+        if settings.regularization.augment and self.clip_length > 1:
+            raise SettingsError(
+                "discriminator.regularization.augment: the discriminator sees clips, whose frames would change unlike"
+            )
         known: int = getattr(network, "classes", len(settings.classes))
         if network.kinds and known < len(settings.classes):
             message = f"discriminator.options.classes = {known}: there are {len(settings.classes)} classes to tell"
             raise SettingsError(f"{message} apart; say classes = {len(settings.classes)}")
-        if settings.critic.spectral_norm:
+        if settings.regularization.spectral_norm:
             add_spectral_norm(network)
 
-    def fooled(
+    def generator_loss(
         self, fakes: Tensor, inputs: Inputs | None = None, *, augments: bool = True, where: Tensor | None = None
     ) -> Tensor:
-        """What the generator of the fakes loses; without augmentation nothing is drawn.
+        """The loss of the generator of the fakes; without augmentation nothing is drawn at random.
 
         Args:
             fakes: (N, C, H, W), or clips.
@@ -99,7 +103,7 @@ class Opponent:
             scores = self.network(fakes, inputs)
         return self.settings.adversarial.generator(scores, self.weights, where)
 
-    def losses(
+    def discriminator_loss(
         self,
         images: Tensor,
         fakes: Tensor,
@@ -107,7 +111,7 @@ class Opponent:
         fake_inputs: Inputs | None = None,
         where: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """What the critic loses by images of its domain, and by fakes, of which some are exchanged for older ones.
+        """The discriminator's loss on images of its domain and on fakes, some of which are exchanged for older ones.
 
         Args:
             images: Of its domain, (N, C, H, W), or clips.
@@ -119,7 +123,7 @@ class Opponent:
         Returns:
             The terms of its loss, each where it is due: ``"adversarial"``, ``"lecam"``, ``"r1"``.
         """
-        critic = self.settings.critic
+        regularization = self.settings.regularization
         images, inputs = self._judged(images, inputs)
         fakes, fake_inputs = self.pool(*self._judged(fakes.detach(), fake_inputs))
         images, fakes = self.augment(images, self.probability), self.augment(fakes, self.probability)
@@ -127,18 +131,18 @@ class Opponent:
             of_images, of_fakes = self.network(images, inputs), self.network(fakes, fake_inputs)
         game = self.settings.adversarial
         losses = {"adversarial": self.scale * game.discriminator(of_images, of_fakes, self.weights, where)}
-        if critic.lecam and self.means is not None:
-            losses["lecam"] = critic.lecam * lecam_penalty(of_images, of_fakes, self.means[:, :2], self.weights)
-        if critic.r1 and self.steps % critic.r1_every == 0:
+        if regularization.lecam and self.means is not None:
+            losses["lecam"] = regularization.lecam * lecam_penalty(of_images, of_fakes, self.means[:, :2], self.weights)
+        if regularization.r1 and self.steps % regularization.r1_every == 0:
             # what compile() makes of a call has no second derivative
             penalty = r1_penalty(partial(self.network.forward, inputs=inputs), images, self.weights)
-            losses["r1"] = critic.r1_every * critic.r1 * penalty
-        if critic.lecam or self.adapts:
+            losses["r1"] = regularization.r1_every * regularization.r1 * penalty
+        if regularization.lecam or self.adapts:
             self._figures.append(self._figures_of(of_images, of_fakes))
         return losses
 
     def _judged(self, images: Tensor, inputs: Inputs | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images as the critic judges them, those of clips one by one unless it judges clips, and its labels."""
+        """Images as the discriminator judges them, those of clips one by one unless it judges clips, and its labels."""
         kinds = self.network.kinds
         wanted = {kind: values for kind, values in (inputs or {}).items() if kind in kinds}
         if images.dim() == 5 and self.clip_length == 1:
@@ -156,7 +160,7 @@ class Opponent:
         newest = (1 - _DECAY) / (1 - _DECAY**self.steps)  # not drawn to where the means begin
         self.means = figures if self.means is None else self.means.lerp(figures, newest)
         if self.adapts:
-            excess = self.means[:, 2].mean() - self.settings.critic.augment_target
+            excess = self.means[:, 2].mean() - self.settings.regularization.augment_target
             self.probability = (self.probability + excess.sign() / _RAMP).clamp(0, 1)
 
     def _figures_of(self, of_images: Scores, of_fakes: Scores) -> Tensor:
@@ -180,27 +184,27 @@ class Opponent:
         self.probability = kept.probability.to(device)
         self.means = None if kept.means is None else kept.means.to(device)
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         """What it drew at random."""
         return {"pool": self.pool.state_dict(), "augment": self.augment.state_dict()}
 
-    def load_own_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``own_state_dict`` gave."""
+    def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``rank_state_dict`` gave."""
         self.pool.load_state_dict(state["pool"])
         self.augment.load_state_dict(state["augment"])
 
 
-def critic_log(losses: Mapping[str, Losses], critic: Critic) -> Losses:
-    """What is logged of critics: the adversarial loss of each by its name, and the sum of each of their penalties.
+def discriminator_log(losses: Mapping[str, Losses], regularization: Regularization) -> Losses:
+    """What is logged of discriminators: the adversarial loss of each by its name, and the sum of each penalty.
 
     Args:
-        losses: Name of a critic -> what :meth:`Opponent.losses` gave of it.
-        critic: What keeps them in check.
+        losses: Name of a discriminator -> what :meth:`DiscriminatorTrainer.discriminator_loss` gave of it.
+        regularization: What keeps them in check.
     """
     log = {name: each["adversarial"] for name, each in losses.items()}
     for penalty in ("lecam", "r1"):
         if terms := [each[penalty] for each in losses.values() if penalty in each]:
             log[penalty] = torch.stack(terms).sum()
     if "r1" in log:  # in most steps there is none
-        log["r1"] = log["r1"] / critic.r1_every
+        log["r1"] = log["r1"] / regularization.r1_every
     return detached(log)

@@ -31,7 +31,7 @@ _MOST_LOOKED_AT = 8  # images whose artefacts are measured: a twentieth to a fif
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ValidationResult:
     """How the translation of held-out simulated images stands.
 
     Attributes:
@@ -73,13 +73,13 @@ class Judgement:
         return {f"evaluation/{name}": figure for name, figure in figures.items()}
 
 
-class Judge:
-    """Judges translations of one set of held-out images.
+class Validator:
+    """Compares translations of one set of held-out images.
 
     Args:
         before: Simulated images, RGB (H, W, 3), one or more.
         real: Real ones, likewise; nothing pairs them.
-        seed: Decides what is sampled of them; equal seeds give equal judgements.
+        seed: Decides what is sampled of them; equal seeds give equal results.
     """
 
     def __init__(self, before: Sequence[Image], real: Sequence[Image], *, seed: int) -> None:
@@ -90,13 +90,13 @@ class Judge:
         self._distance_of_sim = self._reality.distance(before)
         self._floor = self._reality.floor(before)
 
-    def __call__(self, after: Sequence[Image]) -> Judgement:
-        """Judge the translations, RGB (H, W, 3), of the images in their order."""
+    def __call__(self, after: Sequence[Image]) -> ValidationResult:
+        """Validate the translations, RGB (H, W, 3), of the images in their order."""
         pairs = zip(self._edges, map(find_edges, after), strict=True)
         new, lost = np.mean([compare_edges(*pair) for pair in pairs], axis=0).tolist()
         distance = self._reality.distance(after)
         changes = [cv2.absdiff(*pair).mean() for pair in zip(self.before, after, strict=True)]
-        return Judgement(
+        return ValidationResult(
             score=_score(distance, self._distance_of_sim, new, lost),
             distance=distance,
             distance_of_sim=self._distance_of_sim,
@@ -121,7 +121,7 @@ def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> 
 
 
 def _artefacts(before: Sequence[Image], after: Sequence[Image]) -> dict[str, float]:
-    from sim2real.metrics.artefacts import artefacts  # noqa: PLC0415  torch, which who reads of a judge does without
+    from sim2real.metrics.artefacts import artefacts  # noqa: PLC0415  torch, which a reader of results does without
 
     found: dict[str, list[float]] = {}
     for pair in evenly([*zip(before, after, strict=True)], _MOST_LOOKED_AT):
@@ -142,7 +142,7 @@ def _spread(images: Sequence[Image]) -> float:
 
 
 FEWEST_HELD_OUT = 8
-"""A judgement of fewer images is hardly one: their distances go up and down with what they happen to show."""
+"""A validation on fewer images is hardly one: its distances go up and down with what they happen to show."""
 
 _SAME = 1.0  # grey levels: no eye sees less
 _NO_NEARER = 0.95  # of a score
@@ -170,7 +170,7 @@ class Levers:
 
     Attributes:
         terms: Of ``losses.cycle`` and ``losses.identity``, which hold a generator back, those that are more than 0.
-        spectral_norm: Critics have none yet.
+        spectral_norm: Discriminators have none yet.
         guided: The generator paints pixels, some of which ``transfer.name = guided`` would leave out.
     """
 
@@ -187,12 +187,12 @@ class Levers:
     def words(self) -> dict[str, str]:
         """What sentences leave open."""
         has_cycle, painted = "losses.cycle" in self.terms, [_GUIDED] * self.guided
-        norm = ["critic.spectral_norm = true"] * self.spectral_norm
+        norm = ["discriminator.regularization.spectral_norm = true"] * self.spectral_norm
         it = "they hold" if len(self.terms) > 1 else "it holds"
         return {
             "looser": f"lower {' and '.join(self.terms)} if {it} it back" if self.terms else _COMPARE,
             "calmer": _either("lower rates in [optim]", *norm, *["a larger losses.cycle"] * has_cycle),
-            "weaker": _either("critic.r1 = 1", *norm, "critic.augment"),
+            "weaker": _either("discriminator.regularization.r1 = 1", *norm, "discriminator.regularization.augment"),
             "truer": _either(_LIKE, *["raise losses.cycle"] * has_cycle, *painted),
             "cleaner": _either("train longer", *(painted or [_COMPARE])),
         }
@@ -215,7 +215,7 @@ def standing(figures: Mapping[str, float], levers: Levers = _ALL) -> Standing:
     """How a training stands.
 
     Args:
-        figures: Of the step whose generators it gives, named as in ``Judgement.record``.
+        figures: Of the step whose generators it gives, named as in ``ValidationResult.record``.
         levers: What advice may name.
     """
     found, images = _by_score(figures, levers), figures.get("evaluation/images", FEWEST_HELD_OUT)
@@ -248,9 +248,9 @@ def _by_score(figures: Mapping[str, float], levers: Levers) -> Standing:
 
 _LATE = 0.2  # of a run: before that, nothing is said of translations
 _ALIKE = 0.15  # of the inputs' diversity
-_WON = 0.05  # a critic's loss; undecided ones lose 0.25 or more
-_GROWN = 3.0  # times a critic's first loss
-_LONG = 3  # judgements in a row
+_WON = 0.05  # a discriminator's loss; undecided ones lose 0.25 or more
+_GROWN = 3.0  # times a discriminator's first loss
+_LONG = 3  # validations in a row
 _INERT = 3.0  # grey levels
 
 _ADVICE = {
@@ -259,11 +259,12 @@ _ADVICE = {
         "collapsed; begin anew with {calmer}"
     ),
     "divergence": (
-        "{critic} loses more and more ({loss:.3g}): the training diverges; lower the rates in [optim] or set optim.clip"
+        "{discriminator} loses more and more ({loss:.3g}): the training diverges; lower the rates in [optim] or set "
+        "optim.max_grad_norm"
     ),
     "victory": (
-        "{critic} has won, its loss is {loss:.3g}: a generator learns little from it; lower optim.discriminator_lr, "
-        "or set {weaker}"
+        "{discriminator} has won, its loss is {loss:.3g}: a generator learns little from it; lower "
+        "optim.discriminator_lr, or set {weaker}"
     ),
     "identity": (
         "the identity wins: translations differ from their inputs by {change:.1f} grey levels and are no nearer to "
@@ -277,7 +278,7 @@ _ADVICE = {
 }
 
 
-class Watch:
+class TrainingMonitor:
     """Notices what goes wrong in a training, and says so once each time that it begins.
 
     Args:
@@ -291,47 +292,47 @@ class Watch:
         self._first: dict[str, float] = {}
         self._last: dict[str, float] = {}
 
-    def add(self, step: int, total: int, judgement: Judgement, losses: Mapping[str, float]) -> list[str]:
+    def add(self, step: int, total: int, result: ValidationResult, losses: Mapping[str, float]) -> list[str]:
         """Take in where a training stands.
 
         Args:
             step: Steps done, of ``total``.
             total: Steps of the whole run.
-            judgement: Of the translations now.
-            losses: Mean losses of critics since the last time, by their names.
+            result: Of the translations now.
+            losses: Mean losses of discriminators since the last time, by their names.
 
         Returns:
             Sentences for the user, each with what to do; of each kind one until it has ended.
         """
-        found = dict(self._about_critics(losses))
+        found = dict(self._about_discriminators(losses))
         if step >= _LATE * total:
-            found |= self._about_translations(judgement)
+            found |= self._about_translations(result)
         sentences = [sentence for kind, sentence in found.items() if kind not in self._said]
         self._said = set(found)
         return sentences
 
-    def _about_critics(self, losses: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-        for critic, loss in losses.items():
-            first = self._first.setdefault(critic, loss)
+    def _about_discriminators(self, losses: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+        for discriminator, loss in losses.items():
+            first = self._first.setdefault(discriminator, loss)
             faults = {
                 "victory": loss < _WON,
-                "divergence": loss > _GROWN * first and loss > self._last.get(critic, loss),
+                "divergence": loss > _GROWN * first and loss > self._last.get(discriminator, loss),
             }
-            self._last[critic] = loss
+            self._last[discriminator] = loss
             for fault, is_so in faults.items():
-                kind = f"{fault} of {critic}"
+                kind = f"{fault} of {discriminator}"
                 self._runs[kind] = self._runs.get(kind, 0) + 1 if is_so else 0
                 if self._runs[kind] >= _LONG:
-                    yield kind, _ADVICE[fault].format(critic=critic, loss=loss, **self._words)
+                    yield kind, _ADVICE[fault].format(discriminator=discriminator, loss=loss, **self._words)
 
-    def _about_translations(self, judgement: Judgement) -> dict[str, str]:
+    def _about_translations(self, result: ValidationResult) -> dict[str, str]:
         signs = {
-            "collapse": judgement.diversity < _ALIKE,
-            "identity": judgement.change < _INERT and judgement.score > _NO_NEARER,
-            "harm": judgement.is_harmful,
-            "artefacts": bool(faults := _faults(judgement)),
+            "collapse": result.diversity < _ALIKE,
+            "identity": result.change < _INERT and result.score > _NO_NEARER,
+            "harm": result.is_harmful,
+            "artefacts": bool(faults := _faults(result)),
         }
-        known = {**asdict(judgement), **self._words, "fault": " and ".join(faults)}
+        known = {**asdict(result), **self._words, "fault": " and ".join(faults)}
         return {kind: _ADVICE[kind].format(**known) for kind, is_so in signs.items() if is_so}
 
     def state_dict(self) -> dict[str, Any]:
@@ -356,7 +357,7 @@ class _Seen:
     last: dict[str, float]
 
 
-def _faults(judgement: Judgement) -> list[str]:
+def _faults(result: ValidationResult) -> list[str]:
     """What a person sees at once."""
-    found = judgement.artefacts
+    found = result.artefacts
     return [fault.text for name, fault in FAULTS.items() if found.get(name, 0.0) >= fault.sure]

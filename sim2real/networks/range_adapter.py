@@ -14,7 +14,7 @@ from sim2real.networks.bilateral import guided_images
 Inputs = Mapping[str, Tensor]
 
 
-class Ranged(nn.Module):
+class RangeAdapter(nn.Module):
     """A network as the program sees it: images in [-1, 1], whatever ``value_range`` the network was made for.
 
     A network with the attribute ``inputs`` is given the labels that this names; others never see any. Clips

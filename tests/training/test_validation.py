@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.judge import (
+from benchmarks.validation import (
     APPEARANCE,
     DAMAGE,
     Image,
@@ -24,9 +24,18 @@ from benchmarks.judge import (
     render_town,
 )
 from sim2real.config import Config
-from sim2real.training.judge import _ADVICE, HARMFUL, Judge, Judgement, Levers, Watch, _score, standing
+from sim2real.training.validation import (
+    _ADVICE,
+    HARMFUL,
+    Levers,
+    TrainingMonitor,
+    ValidationResult,
+    Validator,
+    _score,
+    standing,
+)
 
-FINE = Judgement(
+FINE = ValidationResult(
     score=0.6,
     distance=0.2,
     distance_of_sim=0.4,
@@ -59,48 +68,54 @@ def another_street() -> list[Image]:
 
 
 @pytest.fixture(scope="module")
-def judge(town: list[Image], another_street: list[Image]) -> Judge:
+def validator(town: list[Image], another_street: list[Image]) -> Validator:
     """Judges translations of the town."""
-    return Judge(town, another_street, seed=0)
+    return Validator(town, another_street, seed=0)
 
 
-def test_the_identity_scores_one(judge: Judge, town: list[Image]) -> None:
-    judgement = judge(town)
-    assert judgement.score == 1
-    assert judgement.distance == judgement.distance_of_sim > judgement.floor > 0
-    assert (judgement.new_edges, judgement.lost_edges, judgement.change, judgement.diversity) == (0, 0, 0, 1)
+def test_the_identity_scores_one(validator: Validator, town: list[Image]) -> None:
+    result = validator(town)
+    assert result.score == 1
+    assert result.distance == result.distance_of_sim > result.floor > 0
+    assert (result.new_edges, result.lost_edges, result.change, result.diversity) == (0, 0, 0, 1)
 
 
 def test_a_perfect_translation_is_the_best(
-    judge: Judge, town: list[Image], photographed: list[Image], another_street: list[Image]
+    validator: Validator, town: list[Image], photographed: list[Image], another_street: list[Image]
 ) -> None:
-    judgement = judge(photographed)
-    assert judgement.score < 0.9
-    assert judgement.distance < 0.7 * judgement.distance_of_sim
-    assert judgement.change > 10
-    matched = judge(colours_matched(town, another_street))
-    assert judgement.score < matched.score < HARMFUL
+    result = validator(photographed)
+    assert result.score < 0.9
+    assert result.distance < 0.7 * result.distance_of_sim
+    assert result.change > 10
+    matched = validator(colours_matched(town, another_street))
+    assert result.score < matched.score < HARMFUL
 
 
 @pytest.mark.parametrize("damage", ["mirror", "blobs", "trees in the sky", "shift 6 px", "blank"])
-def test_damage_never_beats_the_identity(judge: Judge, photographed: list[Image], damage: str) -> None:
+def test_damage_never_beats_the_identity(validator: Validator, photographed: list[Image], damage: str) -> None:
     """Not even if the pictures look as real as can be."""
-    unhurt, damaged = judge(photographed), judge([*map(DAMAGE[damage], photographed)])
+    unhurt, damaged = validator(photographed), validator([*map(DAMAGE[damage], photographed)])
     assert damaged.score > 1
     assert damaged.score > unhurt.score
     assert damaged.new_edges + damaged.lost_edges > unhurt.new_edges + unhurt.lost_edges + 0.1
 
 
-def test_real_pictures_in_the_place_of_translations_are_harmful(judge: Judge, photographed: list[Image]) -> None:
+def test_real_pictures_in_the_place_of_translations_are_harmful(
+    validator: Validator, photographed: list[Image]
+) -> None:
     elsewhere = [photographed[-1], *photographed[:-1]]
-    judgement = judge(elsewhere)
-    assert judgement.distance < 0.7 * judgement.distance_of_sim
-    assert judgement.is_harmful
+    result = validator(elsewhere)
+    assert result.distance < 0.7 * result.distance_of_sim
+    assert result.is_harmful
 
 
-def test_of_harmful_translations_the_less_harmful_scores_better(judge: Judge, town: list[Image]) -> None:
-    painted, collapsed, empty = judge([*map(blobs, town)]), judge([town[0]] * 6), judge([np.zeros_like(town[0])] * 6)
-    assert all(judgement.is_harmful for judgement in (collapsed, empty))
+def test_of_harmful_translations_the_less_harmful_scores_better(validator: Validator, town: list[Image]) -> None:
+    painted, collapsed, empty = (
+        validator([*map(blobs, town)]),
+        validator([town[0]] * 6),
+        validator([np.zeros_like(town[0])] * 6),
+    )
+    assert all(result.is_harmful for result in (collapsed, empty))
     assert painted.score < collapsed.score < empty.score
 
 
@@ -131,27 +146,31 @@ def test_few_changed_edges_cost_next_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("change", APPEARANCE)
-def test_appearance_alone_is_not_held_against_a_translation(judge: Judge, town: list[Image], change: str) -> None:
-    judgement = judge([*map(APPEARANCE[change], town)])
-    assert judgement.score == pytest.approx(judgement.distance / judgement.distance_of_sim, rel=0.05)
+def test_appearance_alone_is_not_held_against_a_translation(
+    validator: Validator, town: list[Image], change: str
+) -> None:
+    result = validator([*map(APPEARANCE[change], town)])
+    assert result.score == pytest.approx(result.distance / result.distance_of_sim, rel=0.05)
 
 
-def test_diversity_tells_outputs_that_are_alike(judge: Judge, town: list[Image], photographed: list[Image]) -> None:
-    assert judge([town[3]] * 6).diversity == 0
+def test_diversity_tells_outputs_that_are_alike(
+    validator: Validator, town: list[Image], photographed: list[Image]
+) -> None:
+    assert validator([town[3]] * 6).diversity == 0
     nearly = [levels(0.05 * image + 0.95 * town[3]) for image in town]
-    assert judge(nearly).diversity == pytest.approx(0.05, abs=0.03)
-    assert judge(photographed).diversity > 0.5
-    assert judge([*map(gain(0.3), town)]).diversity == pytest.approx(0.3, abs=0.02)
+    assert validator(nearly).diversity == pytest.approx(0.05, abs=0.03)
+    assert validator(photographed).diversity > 0.5
+    assert validator([*map(gain(0.3), town)]).diversity == pytest.approx(0.3, abs=0.02)
 
 
-def test_change_is_in_grey_levels(judge: Judge, town: list[Image]) -> None:
-    assert judge([image // 2 + 7 for image in town]).change == pytest.approx(
+def test_change_is_in_grey_levels(validator: Validator, town: list[Image]) -> None:
+    assert validator([image // 2 + 7 for image in town]).change == pytest.approx(
         np.mean([np.abs(image // 2 + 7.0 - image) for image in town])
     )
 
 
 def test_equal_seeds_judge_alike(town: list[Image], photographed: list[Image]) -> None:
-    first, second, other = (Judge(town, photographed, seed=seed)([*map(mirror, town)]) for seed in (1, 1, 2))
+    first, second, other = (Validator(town, photographed, seed=seed)([*map(mirror, town)]) for seed in (1, 1, 2))
     assert first == second
     assert first.distance != other.distance
 
@@ -162,20 +181,20 @@ def test_few_images_of_unequal_sizes_can_be_judged(
     town: list[Image], photographed: list[Image], sim: int, real: int
 ) -> None:
     smaller = [image[:40, :60] for image in photographed[:real]]
-    judgement = Judge(town[:sim], smaller, seed=0)(town[:sim])
-    assert (judgement.score, judgement.diversity) == (1, 1)
-    assert all(math.isfinite(figure) for figure in judgement.record().values())
+    result = Validator(town[:sim], smaller, seed=0)(town[:sim])
+    assert (result.score, result.diversity) == (1, 1)
+    assert all(math.isfinite(figure) for figure in result.record().values())
 
 
 def test_images_that_look_real_already_have_a_finite_score() -> None:
     wall = [np.full((32, 32, 3), 90, np.uint8)]
-    judgement = Judge(wall, wall, seed=0)(wall)
-    assert math.isfinite(judgement.score)
-    assert math.isfinite(Judge(wall, wall, seed=0)([wall[0] + 1]).score)
+    result = Validator(wall, wall, seed=0)(wall)
+    assert math.isfinite(result.score)
+    assert math.isfinite(Validator(wall, wall, seed=0)([wall[0] + 1]).score)
 
 
-def test_the_record_is_what_metrics_hold(judge: Judge, town: list[Image]) -> None:
-    record = judge([*map(mirror, town)]).record()
+def test_the_record_is_what_metrics_hold(validator: Validator, town: list[Image]) -> None:
+    record = validator([*map(mirror, town)]).record()
     names = [
         "score",
         "distance",
@@ -192,17 +211,19 @@ def test_the_record_is_what_metrics_hold(judge: Judge, town: list[Image]) -> Non
     assert json.loads(json.dumps(record, allow_nan=False)) == record
 
 
-def test_artefacts_are_told_of_images_with_room_for_them(judge: Judge, town: list[Image]) -> None:
-    told = judge([levels(image + 5 * (np.indices(image.shape[:2]).sum(0) % 2)[..., None]) for image in town]).record()
+def test_artefacts_are_told_of_images_with_room_for_them(validator: Validator, town: list[Image]) -> None:
+    told = validator(
+        [levels(image + 5 * (np.indices(image.shape[:2]).sum(0) % 2)[..., None]) for image in town]
+    ).record()
     assert told["evaluation/artefacts.periodic"] > 2
     assert told["evaluation/artefacts.rims"] < told["evaluation/artefacts.periodic"]
     small = [image[:48] for image in town]
-    assert not [name for name in Judge(small, small, seed=0)(small).record() if "artefacts" in name]
+    assert not [name for name in Validator(small, small, seed=0)(small).record() if "artefacts" in name]
 
 
-def test_every_image_needs_its_translation(judge: Judge, town: list[Image]) -> None:
+def test_every_image_needs_its_translation(validator: Validator, town: list[Image]) -> None:
     with pytest.raises(ValueError, match="shorter"):
-        judge(town[:-1])
+        validator(town[:-1])
 
 
 def test_carla_frames_are_ranked_by_camvid() -> None:
@@ -212,21 +233,23 @@ def test_carla_frames_are_ranked_by_camvid() -> None:
         [cv2.resize(image, (256, 192)).astype(np.uint8) for image in read_some(Path(folder) / path, 8)]
         for path in ("carla/test/images", "camvid/val/images")
     )
-    judge = Judge(sim, real, seed=0)
+    validator = Validator(sim, real, seed=0)
     matched = colours_matched(sim, real)
     translations = [matched, sim, [*map(blobs, matched)], [*map(mirror, matched)], [real[0]] * 8]
-    scores = [judge(images).score for images in translations]
+    scores = [validator(images).score for images in translations]
     assert scores[0] < 0.9 < scores[1] == 1 < min(scores[2:])
     assert min(scores[3:]) >= HARMFUL
 
 
-def watched(*judgements: Judgement, losses: list[dict[str, float]] | None = None, total: int = 100) -> list[list[str]]:
-    """What a watch says of judgements at steps 30, 31, ... of ``total``."""
-    watch = Watch()
-    every = losses or [LOSSES] * len(judgements)
+def watched(
+    *results: ValidationResult, losses: list[dict[str, float]] | None = None, total: int = 100
+) -> list[list[str]]:
+    """What a monitor says of validations at steps 30, 31, ... of ``total``."""
+    monitor = TrainingMonitor()
+    every = losses or [LOSSES] * len(results)
     return [
-        watch.add(30 + number, total, judgement, told)
-        for number, (judgement, told) in enumerate(zip(judgements, every, strict=True))
+        monitor.add(30 + number, total, result, told)
+        for number, (result, told) in enumerate(zip(results, every, strict=True))
     ]
 
 
@@ -235,7 +258,7 @@ def test_a_healthy_training_is_left_in_peace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judgement", "words"),
+    ("result", "words"),
     [
         (replace(FINE, diversity=0.05), ["alike", "collapsed", "[optim]"]),
         (replace(FINE, change=1.2, score=0.99), ["the identity wins", "1.2 grey levels", "losses.cycle"]),
@@ -243,25 +266,25 @@ def test_a_healthy_training_is_left_in_peace() -> None:
         (replace(FINE, artefacts={"periodic": 2.5, "halos": 1.0, "rims": 7.0}), ["checkerboards", "rim", "guided"]),
     ],
 )
-def test_what_goes_wrong_is_said_once_until_it_has_ended(judgement: Judgement, words: list[str]) -> None:
-    first, second, well, again = watched(judgement, judgement, FINE, judgement)
+def test_what_goes_wrong_is_said_once_until_it_has_ended(result: ValidationResult, words: list[str]) -> None:
+    first, second, well, again = watched(result, result, FINE, result)
     assert len(first) == len(again) == 1
     assert all(word in first[0] for word in words)
     assert second == well == []
 
 
 def test_an_early_training_may_still_do_nothing_useful() -> None:
-    for judgement in (replace(FINE, change=1.2, score=0.99), replace(FINE, score=12), replace(FINE, diversity=0)):
-        watch = Watch()
-        assert watch.add(19, 100, judgement, LOSSES) == []
-        assert len(watch.add(20, 100, judgement, LOSSES)) == 1
+    for result in (replace(FINE, change=1.2, score=0.99), replace(FINE, score=12), replace(FINE, diversity=0)):
+        monitor = TrainingMonitor()
+        assert monitor.add(19, 100, result, LOSSES) == []
+        assert len(monitor.add(20, 100, result, LOSSES)) == 1
 
 
 def test_little_change_that_leads_nearer_is_no_identity() -> None:
     assert watched(replace(FINE, change=2, score=0.8)) == [[]]
 
 
-def test_a_critic_has_won_when_it_loses_nothing_for_long() -> None:
+def test_a_discriminator_has_won_when_it_loses_nothing_for_long() -> None:
     losses = [{**LOSSES, "D_sim": loss} for loss in (0.01, 0.3, 0.01, 0.02, 0.01, 0.01)]
     said = watched(*[FINE] * 6, losses=losses)
     assert [len(notes) for notes in said] == [0, 0, 0, 0, 1, 0]
@@ -269,32 +292,32 @@ def test_a_critic_has_won_when_it_loses_nothing_for_long() -> None:
     assert "optim.discriminator_lr" in said[4][0]
 
 
-def test_a_critic_that_loses_more_and_more_tells_of_divergence() -> None:
+def test_a_discriminator_that_loses_more_and_more_tells_of_divergence() -> None:
     losses = [{**LOSSES, "D_real": loss} for loss in (0.5, 0.4, 1.6, 2.4, 9, 40, 0.5)]
     said = watched(*[FINE] * 7, losses=losses)
     assert [len(notes) for notes in said] == [0, 0, 0, 0, 1, 0, 0]
     assert "D_real loses more and more (9)" in said[4][0]
-    assert "optim.clip" in said[4][0]
+    assert "optim.max_grad_norm" in said[4][0]
 
 
-def test_a_critic_that_wavers_does_not() -> None:
+def test_a_discriminator_that_wavers_does_not() -> None:
     losses = [{**LOSSES, "D_real": loss} for loss in (0.5, 1.4, 0.2, 1.6, 0.3, 1.6, 0.9)]
     assert watched(*[FINE] * 7, losses=losses) == [[]] * 7
 
 
 @pytest.mark.parametrize("stop", range(7))
-def test_a_resumed_watch_says_the_same(stop: int) -> None:
+def test_a_resumed_monitor_says_the_same(stop: int) -> None:
     told = [{**LOSSES, "D_real": loss} for loss in (0.5, 2, 3, 4, 5, 0.01, 0.01)]
-    judgements = [replace(FINE, diversity=0.1), *[FINE] * 4, *[replace(FINE, diversity=0.1)] * 2]
-    watch, said = Watch(), []
-    for number, (judgement, losses) in enumerate(zip(judgements, told, strict=True)):
+    results = [replace(FINE, diversity=0.1), *[FINE] * 4, *[replace(FINE, diversity=0.1)] * 2]
+    monitor, said = TrainingMonitor(), []
+    for number, (result, losses) in enumerate(zip(results, told, strict=True)):
         if number == stop:
-            state = watch.state_dict()
-            watch.add(99, 100, judgement, {"D_real": 9.0})  # a state is not touched by what comes after
-            watch = Watch()
-            watch.load_state_dict(json.loads(json.dumps(state)))
-        said.append(watch.add(30 + number, 100, judgement, losses))
-    assert said == watched(*judgements, losses=told)
+            state = monitor.state_dict()
+            monitor.add(99, 100, result, {"D_real": 9.0})  # a state is not touched by what comes after
+            monitor = TrainingMonitor()
+            monitor.load_state_dict(json.loads(json.dumps(state)))
+        said.append(monitor.add(30 + number, 100, result, losses))
+    assert said == watched(*results, losses=told)
 
 
 def test_advice_names_settings_that_there_are() -> None:
@@ -310,13 +333,13 @@ def test_advice_names_nothing_that_a_training_has_not_or_has_done_already() -> N
     losses = {"D_real": 0.01, "D_sim": 0.01}
     said = []
     for levers in (Levers(), Levers((), spectral_norm=False, guided=False)):
-        watch = Watch(levers)
-        sentences = [each for step in (30, 31, 32) for each in watch.add(step, 100, worst, losses)]
+        monitor = TrainingMonitor(levers)
+        sentences = [each for step in (30, 31, 32) for each in monitor.add(step, 100, worst, losses)]
         assert len(sentences) == 6
         said.append(
             " ".join([*sentences, standing({"evaluation/score": 1.0, "evaluation/change": 0.1}, levers).advice])
         )
-    for name in ("losses.cycle", "losses.identity", "critic.spectral_norm", "guided"):
+    for name in ("losses.cycle", "losses.identity", "discriminator.regularization.spectral_norm", "guided"):
         assert name in said[0]
         assert name not in said[1]
     only = standing({"evaluation/score": 1.0, "evaluation/change": 0.1}, Levers(("losses.cycle",))).advice
@@ -363,6 +386,6 @@ def test_few_held_out_images_are_told_and_praise_nothing(score: float, state: st
     assert standing({**figures, "evaluation/images": 8}) == standing(figures)
 
 
-def test_a_judgement_rests_on_the_scarcer_side(town: list[Image], photographed: list[Image]) -> None:
-    assert Judge(town[:2], photographed, seed=0)(town[:2]).images == 2
-    assert Judge(town, photographed[:3], seed=0)(town).images == 3
+def test_a_validation_rests_on_the_scarcer_side(town: list[Image], photographed: list[Image]) -> None:
+    assert Validator(town[:2], photographed, seed=0)(town[:2]).images == 2
+    assert Validator(town, photographed[:3], seed=0)(town).images == 3

@@ -19,7 +19,7 @@ from sim2real.metrics.edges import edge_changes
 from sim2real.metrics.wasserstein import SlicedWasserstein
 from sim2real.toytown import render_frame
 from sim2real.toytown.render import Look
-from sim2real.training.judge import Judge
+from sim2real.training.validation import Validator
 
 Image = NDArray[np.uint8]
 Change = Callable[[Image], Image]
@@ -205,9 +205,11 @@ def print_edges(title: str, sets: Mapping[str, Sequence[Image]], changes: Mappin
     print_table(title, ["new / lost, %", *sets], rows)
 
 
-def print_judgements(title: str, sim: Sequence[Image], real: Sequence[Image], after: Mapping[str, list[Image]]) -> None:
+def print_validations(
+    title: str, sim: Sequence[Image], real: Sequence[Image], after: Mapping[str, list[Image]]
+) -> None:
     """What the judge says of translations."""
-    judge = Judge(sim, real, seed=0)
+    judge = Validator(sim, real, seed=0)
     changed = {
         "identity": [*sim],
         "colours matched": colours_matched(sim, real),
@@ -239,18 +241,18 @@ def main() -> None:
 
     real_town = render_town("real", frames, size, scene=2)
     truth = {"the town's own real look": render_town("real", frames, size)}
-    print_judgements("Town against another street that looks real", sets["town"], real_town, truth)
+    print_validations("Town against another street that looks real", sets["town"], real_town, truth)
 
     crop = Augment(window)
     if {"CARLA", "CamVid"} <= folders.keys():
         sim, real = ([crop(image, seed=None) for image in read_some(folders[name], 32)] for name in ("CARLA", "CamVid"))
-        print_judgements("CARLA against CamVid, 256x256", sim, real, {})
+        print_validations("CARLA against CamVid, 256x256", sim, real, {})
 
     cropped = [crop(image, seed=None) for image in (sets["town"] * 32)[:32]]
-    judge, measure = Judge(cropped, cropped, seed=0), SlicedWasserstein(cropped)
+    judge, measure = Validator(cropped, cropped, seed=0), SlicedWasserstein(cropped)
     work = {
-        "Judge, once a training": lambda: Judge(cropped, cropped, seed=0),
-        "a judgement": lambda: judge(cropped),
+        "Judge, once a training": lambda: Validator(cropped, cropped, seed=0),
+        "a validation": lambda: judge(cropped),
         "the distance in it": lambda: measure.distance(cropped),
     }
     seconds = in_turns(work, repeats=1 if options.quick else options.repeats)
