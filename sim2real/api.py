@@ -51,7 +51,7 @@ def train(
     swap: bool | None = None,
     resume: bool = False,
     progress: "Callable[[TrainProgress], None]" = lambda _progress: None,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Learn the look of real images from unpaired folders and videos, as ``sim2real train`` does.
@@ -75,7 +75,7 @@ def train(
         swap: In a CycleGAN folder take B as the simulation and A as real.
         resume: Go on with the run that is in the run folder.
         progress: Told every now and then where the training stands.
-        tell: Told in a line what the user should know.
+        notify: Called with a line on what the user should know.
         stop: Asked after each step; what is true ends the training, which is saved.
 
     Raises:
@@ -89,7 +89,7 @@ def train(
         recipe,
         settings=settings,
         resume=resume,
-        tell=tell,
+        notify=notify,
         **sides(sim, named),
         run=None if run is None else str(run),
         train__steps=steps,
@@ -105,7 +105,7 @@ def train(
     if not trainer.finished:
         for event in trainer.train(stop=lambda: int(stop())):
             if isinstance(event, Note):
-                tell(event.text)
+                notify(event.text)
             else:
                 progress(event)
     return TrainingResult(trainer.run.path, trainer.standing, trainer.step, trainer.used_step, trainer.finished)
@@ -143,7 +143,7 @@ def convert(
     overwrite: bool = False,
     keep_going: bool = False,
     progress: "ConvertProgress | None" = None,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> "ConversionSummary":
     """Convert a dataset, as ``sim2real convert`` does: camera images are translated, all else comes over as it is.
 
@@ -184,7 +184,7 @@ def convert(
         overwrite: Convert anew what an earlier conversion left.
         keep_going: Go on after a file that cannot be done; the summary names it under ``failed``.
         progress: Told of the stages ``"converting"`` and ``"carrying"``.
-        tell: Told in a line what the user would wonder at.
+        notify: Called with a line on what the user would wonder at.
 
     Raises:
         Sim2RealError: It cannot be done, or a file cannot be and ``keep_going`` is not set; what is finished is kept.
@@ -220,7 +220,7 @@ def convert(
 
     part = find_share(share)
     if part:
-        tell(f"{part}, says {part.told_by}: this process does one file in {part.count}; share='off': all of it here")
+        notify(f"{part}, says {part.said_by}: this process does one file in {part.count}; share='off': all of it here")
     common = conversion.ConvertOptions(
         model=Path(model) if model else None,
         limit=limit,
@@ -235,7 +235,7 @@ def convert(
         keep_going=keep_going,
     )
     return conversion.convert(
-        Path(source), Path(out), options_of(section, common, look), progress or conversion.quiet, tell=tell
+        Path(source), Path(out), options_of(section, common, look), progress or conversion.quiet, notify=notify
     )
 
 

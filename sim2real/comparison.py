@@ -144,7 +144,7 @@ def compare(
     options: CompareOptions | None = None,
     *,
     progress: Progress = quiet,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> Comparison:
     """Try recipes on a simulation and on real images.
 
@@ -154,7 +154,7 @@ def compare(
         folder: Where everything is kept.
         options: What to do otherwise than by default.
         progress: Told of the stages of each recipe, ``"NAME: steps"``, ``"NAME: converting"`` ...
-        tell: Told in a line what is going to be done.
+        notify: Called with a line on what is going to be done.
 
     Raises:
         Sim2RealError: There are too few images, no recipe of a name, or the folder is of another comparison.
@@ -189,11 +189,17 @@ def compare(
         seconds = options.budget / len(trained) if name in trained else 0.0
         try:
             found = _try(
-                name, _held_out(config, count), folder, seconds, masks=masks, progress=_named(name, progress), tell=tell
+                name,
+                _held_out(config, count),
+                folder,
+                seconds,
+                masks=masks,
+                progress=_named(name, progress),
+                notify=notify,
             )
         except Sim2RealError as error:
             found = Result(recipe=name, verdict="none", reasons=(str(error),))
-            tell(f"{name}: {error}")
+            notify(f"{name}: {error}")
         results.append(found)
     results.sort(key=_place)
     take, why = choose(results)
@@ -246,7 +252,7 @@ def _try(
     *,
     masks: bool,
     progress: Progress,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Result:
     """Train by a recipe, convert the held-out frames and evaluate them; or read what came of that before."""
     place = inside(folder, f"recipes/{name}")
@@ -256,9 +262,9 @@ def _try(
             found = parse(Result, read_regular(kept))
         except MisfitError as error:
             raise Sim2RealError(f"{kept}: damaged ({error}); remove it: the recipe is tried again") from error
-        tell(f"{name}: done before, {found.steps} steps; remove {place} to try it anew")
+        notify(f"{name}: done before, {found.steps} steps; remove {place} to try it anew")
         return found
-    trainer, took = _train(name, config, seconds, progress, tell)
+    trainer, took = _train(name, config, seconds, progress, notify)
     out = place / "converted"
     frames = [frame.image for frame in trainer.sim.held_out]
     source = Path(config.sim)
@@ -294,7 +300,7 @@ def _try(
 
 
 def _train(
-    name: str, config: Config, seconds: float, progress: Progress, tell: Callable[[str], None]
+    name: str, config: Config, seconds: float, progress: Progress, notify: Callable[[str], None]
 ) -> tuple[Trainer, float]:
     """A run that is finished, and what it took now."""
     run, begun = config.run_folder, False
@@ -307,7 +313,7 @@ def _train(
             raise Sim2RealError(
                 f"a step takes {pace:.2g} s: {steps} steps in {seconds:.0f} s say nothing; more --budget"
             )
-        tell(f"{name}: {steps} steps, {pace:.2g} s each")
+        notify(f"{name}: {steps} steps, {pace:.2g} s each")
         config = config.model_copy(update={"train": config.train.model_copy(update={"steps": steps, "epochs": None})})
     began = time.monotonic()
     trainer = Trainer(config, run, resume=begun)

@@ -144,8 +144,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is out: PyTorch has an exception of its own for some devices only."""
     import torch
 
-    told = ("DefaultCPUAllocator", "can't allocate memory", "MPS backend out of memory", "Invalid buffer size")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in told)
+    messages = ("DefaultCPUAllocator", "can't allocate memory", "MPS backend out of memory", "Invalid buffer size")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in messages)
 
 
 def random_state(device: str) -> "Tensor | None":

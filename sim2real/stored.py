@@ -162,7 +162,7 @@ def dumped(kept: object) -> dict[str, Any]:
     return original | values
 
 
-def told_unknown(names: Iterable[str], who: str = "has") -> str:
+def unknown_fields_text(names: Iterable[str], who: str = "has") -> str:
     """A line on fields that are not known."""
     return f"{who} fields that this version does not know ({', '.join(sorted(set(names)))}); they stay as they are"
 
@@ -346,8 +346,8 @@ def _object_of(kind: type[Any]) -> _Check:
 
 def _require_known_format(number: object) -> None:
     if type(number) is int and number > FORMAT:
-        told = f"written by a newer sim2real (format {_shown(number)}, this one reads {FORMAT}); use that version"
-        raise NewerFormatError(told)
+        newer = f"written by a newer sim2real (format {_shown(number)}, this one reads {FORMAT}); use that version"
+        raise NewerFormatError(newer)
 
 
 def _member_of(kind: type[Enum]) -> _Check:

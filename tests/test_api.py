@@ -71,7 +71,7 @@ def test_a_training_tells_how_it_goes_and_what_it_came_to(
     photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     seen, lines = list[Progress](), list[str]()
-    found = trained(photos, tmp_path / "run", progress=seen.append, tell=lines.append)
+    found = trained(photos, tmp_path / "run", progress=seen.append, notify=lines.append)
     assert (found.run, found.step, found.finished) == (tmp_path / "run", 2, True)
     assert found.used_step in {1, 2}
     assert found.standing.state in {"good", "open", "bad"}
@@ -147,7 +147,7 @@ def test_a_conversion_is_that_of_the_command(
         limit=3,
         tile="off",
         progress=lambda *told: stages.append(told),
-        tell=lines.append,
+        notify=lines.append,
     )
     assert (found.converted, found.failed, found.left) == (3, [], 0)
     assert stages[-1][:3] == ("converting", 3, 3)

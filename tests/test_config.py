@@ -311,7 +311,7 @@ def test_names_that_are_wrong_in_a_file_are_told_with_its_name() -> None:
 )
 def test_a_setting_by_its_earlier_name_is_told_the_new_one(old: str, new: str) -> None:
     assert new in refusal(old)
-    with pytest.raises(SettingsError, match="sim2real.toml: .*renamed"):
+    with pytest.raises(SettingsError, match=r"sim2real\.toml: .*renamed"):
         resolve(file=tomllib.loads(old))
 
 

@@ -404,7 +404,7 @@ def test_a_damaged_line_of_a_manifest_is_told_and_its_file_done_again(town: Work
         f"not {-json.loads(rows[1])['size']}); run the same conversion again"
     )
     said: list[str] = []
-    plan = make_plan(town.source, town.out, town.options, tell=said.append)
+    plan = make_plan(town.source, town.out, town.options, notify=said.append)
     assert [job.path for job in plan.todo] == [json.loads(rows[1])["path"]]
     assert said == [problem.detail.replace("run the same conversion again", "their files are done again")]
     convert(town.source, town.out, town.options)
@@ -419,7 +419,7 @@ def test_a_line_that_says_more_is_of_another_version_and_nothing_is_done_again(t
     for read in read_out(town):
         assert told(read) == ""
     said: list[str] = []
-    assert make_plan(town.source, town.out, town.options, tell=said.append).todo == []
+    assert make_plan(town.source, town.out, town.options, notify=said.append).todo == []
     assert said == [f"{manifest}: 1 line has fields that this version does not know (depth); they stay as they are"]
 
 

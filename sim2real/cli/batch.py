@@ -70,7 +70,7 @@ def command(
         flags["run"] = str(config.run_folder)  # whatever a run folder from elsewhere says of its place
         config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
     else:
-        config = suited(config, recipe, settings_here(), sets or [], tell=err.print, **sides(sim, real), **flags)
+        config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **sides(sim, real), **flags)
     conversions = run_batch(config)["conversions"]
     if any(not done["verified"] or (done["evaluation"] or {}).get("verdict") == "FAIL" for done in conversions):
         raise typer.Exit(1)
@@ -151,8 +151,8 @@ def _read_earlier(file: Path) -> dict[str, str]:
         return {}
     except (MisfitError, TypeError) as error:
         raise Sim2RealError(f"{file}: damaged ({error}); remove it: what it lists is evaluated again") from error
-    told = [(each.get("out"), each.get("manifest_sha256")) for each in done]
-    return {out: digest for out, digest in told if isinstance(out, str) and isinstance(digest, str)}
+    listed = [(each.get("out"), each.get("manifest_sha256")) for each in done]
+    return {out: digest for out, digest in listed if isinstance(out, str) and isinstance(digest, str)}
 
 
 def _check_conversions(config: "Config") -> None:
@@ -202,7 +202,7 @@ def _convert(config: "Config", section: "Conversion", look: int) -> dict[str, An
     common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
     source, out = Path(section.source), Path(section.out)
     with progress() as show:
-        summary = convert(source, out, options_of(section, common, look), show, announce=show_sizes, tell=err.print)
+        summary = convert(source, out, options_of(section, common, look), show, announce=show_sizes, notify=err.print)
     show_summary(summary)
     with progress() as show:
         report = verify(out, source, progress=show)
@@ -262,7 +262,7 @@ def _evaluate(
         if found is None or found.real != name_places(aim):
             page.unlink(missing_ok=True)
             with progress("steps", stays=False) as show:
-                found = evaluate(out, aim, options=options, progress=show, tell=err.print)
+                found = evaluate(out, aim, options=options, progress=show, notify=err.print)
         show_evaluation(out, found)
         verdict = {"verdict": found.verdict, "reasons": list(found.reasons)}
     except Sim2RealError as error:
@@ -280,7 +280,9 @@ def _show_end(conversions: "list[dict[str, Any]]") -> None:
 
     for done in conversions:
         if found := done["evaluation"]:
-            told = found["reasons"] if found["verdict"] == "FAIL" else found["reasons"][:1]
-            out.print(f"{found['verdict']}: {done['out']}: {'; '.join(told)}", style=f"bold {STYLES[found['verdict']]}")
+            listed = found["reasons"] if found["verdict"] == "FAIL" else found["reasons"][:1]
+            out.print(
+                f"{found['verdict']}: {done['out']}: {'; '.join(listed)}", style=f"bold {STYLES[found['verdict']]}"
+            )
         if done["report"]:
             out.print(f"report: {done['report']}")

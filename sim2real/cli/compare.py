@@ -50,7 +50,7 @@ def command(
         device=device or "auto",
     )
     with interruptible("what is done stays; the same command goes on"), progress("done", stays=False) as show:
-        found = compare(sim, real, out, options, progress=show, tell=err.print)
+        found = compare(sim, real, out, options, progress=show, notify=err.print)
     if as_json:
         import json
 

@@ -63,8 +63,8 @@ def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
             def draw(stage: str, done: int, total: int, limit: str = "", /) -> None:
                 if stage not in tasks:
                     tasks[stage] = bars.add_task(stage, total=total, state="")
-                told = state(stage, done, total, limit)
-                bars.update(tasks[stage], completed=done, total=total, state=told, visible=bool(total))
+                state_text = state(stage, done, total, limit)
+                bars.update(tasks[stage], completed=done, total=total, state=state_text, visible=bool(total))
 
             yield draw
         return

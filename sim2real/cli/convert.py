@@ -207,7 +207,7 @@ def command(
     part = find_share(share)
     if part:
         err.print(
-            f"{part}, says {part.told_by}: this process does one file in {part.count}, others are to do the rest of "
+            f"{part}, says {part.said_by}: this process does one file in {part.count}, others are to do the rest of "
             "the same SRC and OUT; --share off: all of it here"
         )
     named = {
@@ -254,10 +254,10 @@ def command(
     for section, target, its_options in jobs:
         source = Path(section.source)
         if plan:
-            show_plan(make_plan(source, target, its_options, tell=err.print), its_options)
+            show_plan(make_plan(source, target, its_options, notify=err.print), its_options)
             continue
         with interruptible("what is converted stays; the same command goes on"), progress() as report:
-            summary = convert(source, target, its_options, report, announce=show_sizes, tell=err.print)
+            summary = convert(source, target, its_options, report, announce=show_sizes, notify=err.print)
         show_summary(summary)
         if summary.left == 0 and its_options.look + 1 == its_options.looks:
             print(f"next: {command_line('sim2real', 'verify', section.out)}")

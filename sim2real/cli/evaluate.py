@@ -118,8 +118,8 @@ def command(
     if frames:
         check_copy(frames)
     named = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics else ()
-    told, files = _metric_options(sets or []), dict(_named_file(text) for text in weights or [])
-    check_choice(named, told, files, detector)
+    given, files = _metric_options(sets or []), dict(_named_file(text) for text in weights or [])
+    check_choice(named, given, files, detector)
     check_conversion(out)
     check_writable(inside(out, STATE_FOLDER))
     check_images(source or recorded_source(out, read_record(out)), dataset)
@@ -131,7 +131,7 @@ def command(
 
     options = EvaluateOptions(
         metrics=named,
-        metric_options=told,
+        metric_options=given,
         weights=files,
         detector=detector,
         count=count,
@@ -141,7 +141,7 @@ def command(
         dataset=dataset,
     )
     with interruptible(_INTERRUPTED), progress("steps", stays=False) as show:
-        found = evaluate(out, real, source=source, options=options, progress=show, tell=err.print)
+        found = evaluate(out, real, source=source, options=options, progress=show, notify=err.print)
     if frames:
         copy_frames(out, frames)
     if file:
@@ -221,10 +221,10 @@ def _reasons(reasons: "Sequence[str]", width: int, most: int) -> list[str]:
     """What of the reasons fits into so many lines."""
     lines: list[str] = []
     for number, reason in enumerate(reasons):
-        told = wrap(f"- {reason}", width, subsequent_indent="  ")
-        if len(lines) + len(told[:2]) > most:
+        given = wrap(f"- {reason}", width, subsequent_indent="  ")
+        if len(lines) + len(given[:2]) > most:
             return [*lines, f"- and {len(reasons) - number} more: --classes"]
-        lines += told if len(told) <= 2 else [told[0], _cut(f"{told[1]} {told[2].strip()}", width)]
+        lines += given if len(given) <= 2 else [given[0], _cut(f"{given[1]} {given[2].strip()}", width)]
     return lines
 
 
@@ -242,8 +242,8 @@ def _took(timings: "Mapping[str, float]") -> str:
         first = "comparing" if name.endswith(" compared") else name.partition(" ")[0]
         alike[first] = alike.get(first, 0) + seconds
     longest = sorted((item for item in alike.items() if item[1] >= 1), key=lambda item: -item[1])
-    told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in longest[:_STAGES])
-    return f"took {duration(sum(stages.values()))}{': ' if told else ''}{told}" if stages else ""
+    given = ", ".join(f"{name} {duration(seconds)}" for name, seconds in longest[:_STAGES])
+    return f"took {duration(sum(stages.values()))}{': ' if given else ''}{given}" if stages else ""
 
 
 def _deciding(figures: "Sequence[Figure]", rows: int) -> "Table":

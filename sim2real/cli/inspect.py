@@ -160,7 +160,7 @@ def _print(facts: dict[str, Any]) -> None:
 def _print_comparison(against: str, report: "LayoutReport") -> None:
     print(f"against   {against}")
     for name in ("images", "size", "horizon", "brightness", "contrast", "colour", "softness", "classes"):
-        sim, real = (_told(side, name) for side in (report.sim, report.real))
+        sim, real = (_summary(side, name) for side in (report.sim, report.real))
         if sim or real:
             print(f"  {name:<11}sim {sim or 'unknown'}; real {real or 'unknown'}")
     print(f"  {'edges':<11}{report.edge_distance:.1%} of the height apart")
@@ -180,7 +180,7 @@ def _print_allowed(found: "Supervision") -> None:
                 print(f"          {side} alone: {', '.join(names)}")
 
 
-def _told(side: "Layout", name: str) -> str:
+def _summary(side: "Layout", name: str) -> str:
     """A fact of one side; nothing where it is not known."""
     match name:
         case "images":

@@ -64,7 +64,7 @@ def command(
         raise typer.BadParameter("--json prints what --plan finds, and --plan is of a run that begins")
     chosen: list[str] = []
     config = prepare(
-        recipe, settings_here(), sets or [], resume=resume, tell=chosen.append, **sides(sim, real or []), **flags
+        recipe, settings_here(), sets or [], resume=resume, notify=chosen.append, **sides(sim, real or []), **flags
     )
     if plan:
         _show_plan(config, as_json=as_json)

@@ -61,16 +61,16 @@ def resolve(
     name = recipe or _last_named([base or {}, *(layer for _, layer in layers)]) or DEFAULT
     entry = registry().entry("recipes", name)
     merged = Config().model_dump(mode="json", exclude_none=True)
-    told: dict[str, str] = {}
+    set_by: dict[str, str] = {}
     for place, layer in [(f"recipe {name}", base or _parse_toml(entry.load(), entry.target)), *layers]:
         before = dict(flat(merged))
         _merge(merged, layer)
         require_registered(_validate(merged, place), place)
         if (place, layer) in layers:  # not the recipe, which may be another method's
-            told |= {key: place for key, value in flat(layer) if before.get(key) != value}
+            set_by |= {key: place for key, value in flat(layer) if before.get(key) != value}
     merged["recipe"] = name
     config = _validate(merged, "options")
-    _require_read(config, told)
+    _require_read(config, set_by)
     _require_equal_parts(config)
     _require_augmentation(config.discriminator.regularization)
     _require_windows(config.data)
@@ -258,14 +258,14 @@ def _kind_of(network: str) -> str:
     return "discriminators" if network in names else "generators"
 
 
-def _require_read(config: Config, told: Mapping[str, str]) -> None:
+def _require_read(config: Config, set_by: Mapping[str, str]) -> None:
     """Make sure that the method has a use for what is set.
 
     Args:
         config: All settings.
-        told: Key of each setting that a layer changes -> the layer.
+        set_by: Key of each setting that a layer changes -> the layer.
     """
-    asked = {key: place for key, place in told.items() if _within(key, OF_METHODS)}
+    asked = {key: place for key, place in set_by.items() if _within(key, OF_METHODS)}
     if not asked:
         return
     reads: Iterable[str] | None = getattr(registry().load("methods", config.method.name), "reads", None)

@@ -40,8 +40,8 @@ def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -
             return f"renamed; it is now {renamed}"
         near = _nearest_keys(path, settings)
         return f"no such setting; {near or 'accepted: ' + ', '.join(_keys(path[:-1]))}"
-    told = reason(error)
-    return told if kind in ("literal_error", "value_error") else told + _example(path, error)
+    text = reason(error)
+    return text if kind in ("literal_error", "value_error") else text + _example(path, error)
 
 
 def _example(path: list[str], error: ErrorDetails) -> str:

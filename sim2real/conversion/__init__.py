@@ -129,7 +129,7 @@ def convert(
     progress: Progress = quiet,
     *,
     announce: Callable[[Plan], None] = lambda _plan: None,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> ConversionSummary:
     """Convert a dataset. A rerun of an interrupted conversion continues it and ends in the same bytes.
 
@@ -139,7 +139,7 @@ def convert(
         options: What to do otherwise than by default.
         progress: Told of the stages ``"converting"`` and ``"carrying"``.
         announce: Told what is going to be done, before it is.
-        tell: Told in a line what the user would wonder at: engines not used, memory that fell short.
+        notify: Called with a line on what the user would wonder at: engines not used, memory that fell short.
 
     Raises:
         Sim2RealError: It cannot be done, or a file cannot be and ``keep_going`` is not set; what is finished is kept.
@@ -148,7 +148,7 @@ def convert(
     begin = time.monotonic()
     found = survey(source, out, options)
     try:
-        plan, tally = _work(source, out, options, found, progress=progress, announce=announce, tell=tell)
+        plan, tally = _work(source, out, options, found, progress=progress, announce=announce, notify=notify)
         left = _leave(plan)
     except OSError as error:
         place = error.filename2 or error.filename or out
@@ -186,22 +186,22 @@ def _work(
     *,
     progress: Progress,
     announce: Callable[[Plan], None],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> tuple[Plan, Tally]:
     with door(out):
         joining = has_company(out, options.share)
-        plan = make_plan(source, out, options, found, tell)
+        plan = make_plan(source, out, options, found, notify)
         check_space(plan)
         announce(plan)
         if joining:
             _join(plan)
         else:
-            plan, inference = _inference(plan, tell)  # first: what cannot begin leaves an earlier conversion as it is
+            plan, inference = _inference(plan, notify)  # first: what cannot begin leaves an earlier conversion as it is
             _begin(plan, options)
         manifest = ManifestWriter(part_path(out, options.share))
     try:
         if joining:
-            plan, inference = _inference(plan, tell)
+            plan, inference = _inference(plan, notify)
         pipeline = Pipeline(
             plan,
             inference,
@@ -215,21 +215,21 @@ def _work(
         manifest.close()
 
 
-def _inference(plan: Plan, tell: Callable[[str], None]) -> "tuple[Plan, Inference | None]":
+def _inference(plan: Plan, notify: Callable[[str], None]) -> "tuple[Plan, Inference | None]":
     """What translates, None if there is nothing to translate, and the plan as it can be followed here."""
     if not any(job.translate for job in plan.todo):
         return plan, None
     from sim2real.conversion.inference import Inference, without_compilation
 
     try:
-        return plan, Inference(plan, tell)
+        return plan, Inference(plan, notify)
     except CannotCompileError as error:
         if plan.previous and plan.previous.compile == plan.record.compile:
             message = f"{plan.out}: begun with a compiled generator, and {error}; mend that, or use --overwrite"
             raise Sim2RealError(message) from error
-        tell(f"going on without compilation: {error}")
+        notify(f"going on without compilation: {error}")
         plan = without_compilation(plan)
-        return plan, Inference(plan, tell)
+        return plan, Inference(plan, notify)
 
 
 def _begin(plan: Plan, options: ConvertOptions) -> None:
@@ -240,8 +240,8 @@ def _begin(plan: Plan, options: ConvertOptions) -> None:
         path.unlink(missing_ok=True)
     if options.overwrite:  # before the record: no line may outlive its conversion
         of_all = {manifest_path(plan.out), record_path(plan.out)}  # the others tell of the earlier conversion alone
-        told = (path for path in state.iterdir() if path.suffix in {".json", ".csv", ".html"} and path not in of_all)
-        for path in [*part_paths(plan.out), manifest_path(plan.out), *told]:
+        reports = (path for path in state.iterdir() if path.suffix in {".json", ".csv", ".html"} and path not in of_all)
+        for path in [*part_paths(plan.out), manifest_path(plan.out), *reports]:
             path.unlink(missing_ok=True)
     elif part_paths(plan.out):
         settle_manifest(plan.out)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim2real.conversion.manifest import Record
     from sim2real.conversion.options import ConvertOptions
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 _PIXELS_AT_ONCE = 4_000_000  # on a GPU; about 8 frames of KITTI, one of 4K
 _SAMPLE = 1000  # images whose sizes stand for those of all
@@ -56,7 +56,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     kept: "Record | None",
     model: Path,
     images: Sequence[Path],
-    tell: Tell,
+    notify: Notify,
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
     neighbours: int = 0,
@@ -68,7 +68,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
         kept: What was chosen when the conversion began, if it did.
         model: The generator file.
         images: All images to translate.
-        tell: Told in a line what the user would wonder at.
+        notify: Called with a line on what the user would wonder at.
         read: The labels of an image that the generator sees.
         guided_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
         neighbours: Over how many frames before and behind it what is done to a frame is averaged.
@@ -105,12 +105,12 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
         precision = (
             "fp32"
             if can.cpu_only
-            else bearable_precision(generator, device, precision, images, tell, read, guided_size)
+            else bearable_precision(generator, device, precision, images, notify, read, guided_size)
         )
     tile, above, compiled = options.tile_side, 0, []
     if tile:
         check_tiling(generator)
-    cost = _foreseen_cost(generator, tell) if can.exportable else Cost(0, 0)
+    cost = _foreseen_cost(generator, notify) if can.exportable else Cost(0, 0)
     sizes = _sizes(images, guided_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
     fixed = in_halves or can.stochastic or can.of_sequences or not can.exportable  # so that it is not compiled
@@ -124,7 +124,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
         engine = "torch"
         if can.exportable and not in_halves and sum(work.values()) >= _WORTH_TRYING[its_kind]:
             settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
-            engine = fastest_engine(generator, settings, images, tell, read, guided_size)
+            engine = fastest_engine(generator, settings, images, notify, read, guided_size)
     frequent = next(iter(sizes), None)
     return device, {
         "engine": registry().entry("engines", engine).name,
@@ -156,12 +156,12 @@ def _check_wish(
         raise SettingsError(f"--tile {options.tile}: the generator '{name}' looks at whole frames; leave out --tile")
 
 
-def _foreseen_cost(generator: "nn.Module", tell: Tell) -> Cost:
+def _foreseen_cost(generator: "nn.Module", notify: Notify) -> Cost:
     """What a generator needs, nothing if nobody knows."""
     try:
         return cost_of(generator)
     except RuntimeError as error:
-        tell(f"what this generator needs cannot be foreseen, so no tiles and no compilation are chosen: {error}")
+        notify(f"what this generator needs cannot be foreseen, so no tiles and no compilation are chosen: {error}")
         return Cost(0, 0)
 
 

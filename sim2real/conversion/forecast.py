@@ -14,13 +14,13 @@ from sim2real.conversion.trial import Sample, frames_per_second
 from sim2real.errors import DatasetError, ImageError
 
 
-def forecast(plan: Plan, options: ConvertOptions, tell: Callable[[str], None]) -> tuple[float, float] | None:
+def forecast(plan: Plan, options: ConvertOptions, notify: Callable[[str], None]) -> tuple[float, float] | None:
     """How many times as large as their sources translations will be, and the seconds until all are there.
 
     Args:
         plan: What is to be done.
         options: What it was made from.
-        tell: Told in a line what the user would wonder at.
+        notify: Called with a line on what the user would wonder at.
 
     Returns:
         Both, not compiled; None if none of a few frames can be read.
@@ -31,7 +31,7 @@ def forecast(plan: Plan, options: ConvertOptions, tell: Callable[[str], None]) -
     begin = time.perf_counter()
     for job, picture in samples(plan):
         coding += time.perf_counter() - begin
-        inference = inference or Inference(without_compilation(plan), tell)
+        inference = inference or Inference(without_compilation(plan), notify)
         try:
             sample = Sample.of(inference.can, picture.rgb, plan.read_inputs(plan.source / job.path))
         except (DatasetError, ImageError, SourceError):

@@ -19,7 +19,7 @@ def require_same(
     *,
     jobs: Sequence[Job],
     lines: Mapping[str, Line],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Make sure that a conversion may go on in a folder.
 
@@ -29,7 +29,8 @@ def require_same(
         out: The folder.
         jobs: All files of the selection.
         lines: What the manifest says, by path.
-        tell: Told in a line of what is another one and does no harm: a patch version, the place of the same source.
+        notify: Called with a line on what is another one and does no harm: a patch version, the place of the same
+            source.
 
     Raises:
         Sim2RealError: It would be another conversion; the message says what differs.
@@ -46,9 +47,9 @@ def require_same(
         )
         raise Sim2RealError(message)
     if kept.tool_version != record.tool_version:
-        tell(f"{out}: converted so far with sim2real {kept.tool_version}, goes on with {record.tool_version}")
+        notify(f"{out}: converted so far with sim2real {kept.tool_version}, goes on with {record.tool_version}")
     if kept.source != record.source:
-        tell(f"{out}: converted so far from {kept.source}, goes on from {record.source}: the same files")
+        notify(f"{out}: converted so far from {kept.source}, goes on from {record.source}: the same files")
 
 
 def _series(record: Record) -> list[str]:

@@ -35,7 +35,7 @@ class Inference:
 
     Args:
         plan: Says how.
-        tell: Told in a line what the user would wonder at.
+        notify: Called with a line on what the user would wonder at.
 
     Attributes:
         streams: How many threads may call it at once to their advantage.
@@ -46,7 +46,7 @@ class Inference:
         Sim2RealError: The engine cannot be made.
     """
 
-    def __init__(self, plan: "Plan", tell: Callable[[str], None]) -> None:
+    def __init__(self, plan: "Plan", notify: Callable[[str], None]) -> None:
         record = plan.record
         self._generator, info = load_generator(plan.model)
         self.can = capabilities(self._generator, info.name)
@@ -60,7 +60,7 @@ class Inference:
         )
         self._tile, self._tile_above = record.tile, record.tile_above
         self._name = record.generator["name"]
-        self._tell = tell
+        self._notify = notify
         self._engine_name = record.engine
         self._look = record.look
         self._guided_size = record.transfer_size
@@ -68,13 +68,13 @@ class Inference:
         if self._guided_size:
             self._engine = GuidedEngine(self._engine, self._guided_size, plan.device)
         for note in getattr(self._engine, "notes", ()):
-            tell(f"engine {record.engine}: {note}")
+            notify(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
         self._lock = threading.Lock()
         self._tiled: dict[int, TiledEngine] = {}  # the one of the side that was used last
         self._at_once: dict[Size, int] = {}  # where memory fell short: how many frames of a size
         self._sides: dict[Size, int] = {}  # where it fell short for one: the side of its tiles
-        self._told = False
+        self._reported = False
 
     def __call__(
         self,
@@ -197,13 +197,13 @@ class Inference:
                     raise Sim2RealError(message) from error
                 self._at_once.pop(size, None)
                 self._sides[size] = min(self._tile or _FIRST_TILE, _FIRST_TILE)
-            if not self._told:
+            if not self._reported:
                 width, height = size
-                self._tell(
+                self._notify(
                     f"memory falls short with frames of {width}x{height}: from here on they are translated fewer at a "
                     "time or in tiles; the manifest notes which"
                 )
-            self._told = True
+            self._reported = True
 
 
 def seeds_of(paths: Sequence[str], sequences: Sequence[str] = ()) -> "NDArray[np.uint64]":

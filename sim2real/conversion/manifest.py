@@ -45,8 +45,8 @@ from sim2real.stored import (
     fit,
     parse,
     parse_json,
-    told_unknown,
     unknown_fields,
+    unknown_fields_text,
 )
 
 Status = Literal["converted", "rejected", "resized", "edited", "carried", "failed"]
@@ -300,18 +300,19 @@ def _refuse(said: str) -> None:
     raise Sim2RealError(f"{said}; run the same conversion again")
 
 
-def read_manifest(out: Path, tell: Callable[[str], None] = _refuse) -> dict[str, Line]:
+def read_manifest(out: Path, notify: Callable[[str], None] = _refuse) -> dict[str, Line]:
     """The last line of every file, by path, parts included; lines that a crash tore are left out.
 
     Args:
         out: The converted dataset.
-        tell: Told in a line of each part how many other lines are damaged, which are left out; else they are an error.
+        notify: Called with a line for each part on how many other lines are damaged, which are left out; else they are
+            an error.
 
     Raises:
         Sim2RealError: Some are damaged, and nobody is told of them.
     """
-    parts = {line.path: line for path in part_paths(out) for line in _read(path, tell)}
-    lines = {line.path: line for line in _read(manifest_path(out), tell)}  # last: parts may move into it meanwhile
+    parts = {line.path: line for path in part_paths(out) for line in _read(path, notify)}
+    lines = {line.path: line for line in _read(manifest_path(out), notify)}  # last: parts may move into it meanwhile
     lines.update(parts)
     return lines
 
@@ -320,16 +321,16 @@ def unknown_to_this_version(out: Path, record: Record | None, lines: Mapping[str
     """What a conversion says of itself that this version does not know, a line each."""
     found = []
     if record and (names := unknown_fields(record)):
-        found.append(f"{record_path(out)}: {told_unknown(names)}")
+        found.append(f"{record_path(out)}: {unknown_fields_text(names)}")
     if odd := [line for line in lines.values() if line.original]:
         names = [name for line in odd for name in unknown_fields(line)]
         found.append(
-            f"{manifest_path(out)}: {told_unknown(names, f'{len(odd)} lines have' if len(odd) > 1 else '1 line has')}"
+            f"{manifest_path(out)}: {unknown_fields_text(names, f'{len(odd)} lines have' if len(odd) > 1 else '1 line has')}"
         )
     return found
 
 
-def _read(path: Path, tell: Callable[[str], None]) -> Iterator[Line]:
+def _read(path: Path, notify: Callable[[str], None]) -> Iterator[Line]:
     count = 0
     damaged: list[str] = []
     with suppress(FileNotFoundError), open_regular(path) as file:
@@ -341,7 +342,7 @@ def _read(path: Path, tell: Callable[[str], None]) -> Iterator[Line]:
                 else:
                     damaged.append(f"line {count}: {line}")
     if damaged:
-        tell(f"{path}: {len(damaged)} of {count} lines are damaged ({damaged[0]})")
+        notify(f"{path}: {len(damaged)} of {count} lines are damaged ({damaged[0]})")
 
 
 def _parse(rows: list[bytes]) -> Iterator[Line | MisfitError]:
@@ -424,7 +425,7 @@ class ManifestWriter:
 
 
 def settle_manifest(
-    out: Path, paths: Collection[str] | None = None, tell: Callable[[str], None] = lambda _said: None
+    out: Path, paths: Collection[str] | None = None, notify: Callable[[str], None] = lambda _said: None
 ) -> dict[str, Line]:
     """Merge all parts into the manifest: one line per file, in order of the paths, so that equal conversions agree.
 
@@ -433,12 +434,12 @@ def settle_manifest(
     Args:
         out: The converted dataset, where nobody is at work.
         paths: What to keep lines of; None for all.
-        tell: As of :func:`read_manifest`; who has planned the work knows already.
+        notify: As of :func:`read_manifest`; who has planned the work knows already.
 
     Returns:
         The lines by path.
     """
-    lines = read_manifest(out, tell)
+    lines = read_manifest(out, notify)
     kept = {path: lines[path] for path in sorted(lines.keys() if paths is None else lines.keys() & paths)}
     write_whole(manifest_path(out), "".join(f"{line.dump()}\n" for line in kept.values()).encode())
     for part in part_paths(out):

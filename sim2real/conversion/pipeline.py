@@ -149,7 +149,7 @@ class Pipeline:
         self._error: BaseException | None = None
         self._on_the_way: dict[str, int] = {}  # pixels of the frames that are between decoding and the disk
         self._tally = Tally()
-        self._told = Counter[str]()
+        self._completed = Counter[str]()
         images = {job.path for job in plan.todo if job.translate}
         self._following: dict[str, list[Job]] = {}  # an image -> what can be written when that is there
         for job in plan.todo:
@@ -180,9 +180,9 @@ class Pipeline:
             for _ in range(self._workers):
                 self._start(self._carriers, self._carry_all, others)
             self._send_batches()
-            self._wait_until(lambda: self._told["converting"] == self._totals["converting"])
+            self._wait_until(lambda: self._completed["converting"] == self._totals["converting"])
             translated = time.monotonic()
-            self._wait_until(lambda: self._told["carrying"] == self._totals["carrying"])
+            self._wait_until(lambda: self._completed["carrying"] == self._totals["carrying"])
         finally:  # whatever ends the work, what is in hand is finished and noted
             self._stop()
             for pool, name in ((self._translators, "translate"), (self._codecs, "codec"), (self._carriers, "carry")):
@@ -190,7 +190,7 @@ class Pipeline:
         if self._error:
             raise self._error
         self._tally.busy = self._meters.busy()
-        mostly_carrying = self._told["carrying"] and time.monotonic() - translated > translated - begin
+        mostly_carrying = self._completed["carrying"] and time.monotonic() - translated > translated - begin
         self._tally.limit = "carrying" if mostly_carrying else self._meters.limit()
         return self._tally
 
@@ -474,7 +474,7 @@ class Pipeline:
             if line.instead:
                 self._tally.rejected[line.instead] += 1
             self._tally.notes.update(line.notes)
-            self._tell(job)
+            self._notify(job)
 
     def _fail(self, job: Job, error: Exception) -> None:
         reason = str(error).removeprefix(f"{self._plan.source / job.path}: ")
@@ -483,7 +483,7 @@ class Pipeline:
             for each, why in [(job, reason), *following]:
                 self._manifest.add(Line(path=each.path, role=each.role, status="failed", reason=why))
                 self._tally.failed.append((each.path, why))
-                self._tell(each)
+                self._notify(each)
         if not self._keep_going:
             message = (
                 f"{self._plan.source / job.path}: {reason}; what is finished is kept: mend the file and run the same "
@@ -491,17 +491,17 @@ class Pipeline:
             )
             raise Sim2RealError(message)
 
-    def _tell(self, job: Job) -> None:
+    def _notify(self, job: Job) -> None:
         """A file's way ends here, whether it is done or cannot be."""
         stage = "converting" if job.translate else "carrying"
-        self._told[stage] += 1
+        self._completed[stage] += 1
         self._on_the_way.pop(job.path, None)
         self._news.put(None)
         if stage == "converting":
             limit = self._meters.limit()
         else:  # while images are converted, others wait for those
-            limit = "carrying" if self._told["converting"] == self._totals["converting"] else ""
-        self._progress(stage, self._told[stage], self._totals[stage], limit)
+            limit = "carrying" if self._completed["converting"] == self._totals["converting"] else ""
+        self._progress(stage, self._completed[stage], self._totals[stage], limit)
 
 
 def _join(pool: ThreadPoolExecutor, name: str) -> None:

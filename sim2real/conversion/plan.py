@@ -39,7 +39,7 @@ from sim2real.metrics.base import FrameMetric
 from sim2real.model import GeneratorInfo, find_model, load_generator, read_info
 from sim2real.places import command_line, is_conversion, is_run, not_a_folder
 from sim2real.registry import registry
-from sim2real.stored import told_unknown
+from sim2real.stored import unknown_fields_text
 
 if TYPE_CHECKING:
     from sim2real.conversion.trial import ReadInputs
@@ -243,7 +243,7 @@ def make_plan(
     out: Path,
     options: ConvertOptions,
     found: Survey | None = None,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> Plan:
     """Find out what is to be done; writes nothing.
 
@@ -252,7 +252,7 @@ def make_plan(
         out: Where it goes.
         options: What the user says.
         found: The ``survey`` of it, if that has been made.
-        tell: Told in a line what the user would wonder at.
+        notify: Called with a line on what the user would wonder at.
 
     Raises:
         Sim2RealError: It cannot be done; the message says what to change.
@@ -268,7 +268,7 @@ def make_plan(
     guided_size = info.guided_size(options.transfer)
     camera = info.camera_of(options.camera)
     read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
-    device, choices = choose(options, kept, model, images, tell, read_inputs, guided_size, found.neighbours)
+    device, choices = choose(options, kept, model, images, notify, read_inputs, guided_size, found.neighbours)
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
@@ -300,13 +300,13 @@ def make_plan(
         original=kept.original if kept else {},
         **choices,
     )
-    lines = read_manifest(out, lambda said: tell(f"{said}; their files are done again")) if previous else {}
+    lines = read_manifest(out, lambda said: notify(f"{said}; their files are done again")) if previous else {}
     for line in [] if options.overwrite else unknown_to_this_version(out, previous, lines):
-        tell(line)
+        notify(line)
     if info.unknown:
-        tell(f"{model}: {told_unknown(info.unknown)}")
+        notify(f"{model}: {unknown_fields_text(info.unknown)}")
     if kept:
-        require_same(kept, record, out, jobs=jobs, lines=lines, tell=tell)
+        require_same(kept, record, out, jobs=jobs, lines=lines, notify=notify)
     present, leftovers = contents(out) if previous else ({}, [])
     paths = {job.path for job in jobs}
     orphans = sorted(present.keys() & lines.keys() - paths)

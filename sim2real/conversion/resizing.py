@@ -135,8 +135,8 @@ class Resizer:
             return self._resize(rule, sizes[0])
         if rule.mixed:
             return self._resize(rule, (0, 0))
-        told = ", ".join(f"{found[size]} is {size[0]}x{size[1]}" for size in sizes[:2])
-        raise UnknownError(f"its images have several sizes ({told})")
+        text = ", ".join(f"{found[size]} is {size[0]}x{size[1]}" for size in sizes[:2])
+        raise UnknownError(f"its images have several sizes ({text})")
 
     def _resize(self, rule: Rule, size: Size) -> Resize | None:
         return None if size == self._target else Resize(rule, Scale(size, self._target))
@@ -196,10 +196,10 @@ def untold_intrinsics(scales: Iterable[Scale], dataset: "Dataset") -> Iterator[s
     for scale in sorted(set(scales), key=lambda scale: scale.source):
         if found := known.get(scale.source):
             changes = zip(("fx", "fy", "cx", "cy"), (along_x, along_y, centre_x, centre_y), found, strict=True)
-            told = ", ".join(f"{name} {change(value, scale):.10g}" for name, change, value in changes)
+            text = ", ".join(f"{name} {change(value, scale):.10g}" for name, change, value in changes)
             yield (
                 f"the intrinsics of images of {scale.source[0]}x{scale.source[1]} stand in no file; at "
-                f"{scale.target[0]}x{scale.target[1]} they are {told}"
+                f"{scale.target[0]}x{scale.target[1]} they are {text}"
             )
 
 

@@ -32,13 +32,13 @@ class Share:
         index: Its number, from 0.
         count: How many processes share the work.
         local: Its number on its machine, from 0; None where nobody says.
-        told_by: Who says so.
+        said_by: Who says so.
     """
 
     index: int
     count: int
     local: int | None = None
-    told_by: str
+    said_by: str
 
     def __str__(self) -> str:
         return f"share {self.index + 1} of {self.count}"
@@ -64,11 +64,11 @@ def find_share(wish: str, environment: Mapping[str, str] = os.environ) -> Share 
         array, step = _array(environment), _torchrun(environment) or _srun(environment)
         share = _within(array, step) if array and step else array or step
     elif match := re.fullmatch(r"(\d+)/(\d+)", wish):
-        share = Share(index=int(match[1]) - 1, count=int(match[2]), told_by="--share")
+        share = Share(index=int(match[1]) - 1, count=int(match[2]), said_by="--share")
     else:
         raise Sim2RealError(f"--share {wish}: say auto, off, or I/N as in 2/4")
     if share and not 0 <= share.index < share.count:
-        raise Sim2RealError(f"there is no share {share.index + 1} of {share.count}, as {share.told_by} says")
+        raise Sim2RealError(f"there is no share {share.index + 1} of {share.count}, as {share.said_by} says")
     return share if share and share.count > 1 else None
 
 
@@ -88,7 +88,7 @@ def _torchrun(environment: Mapping[str, str]) -> Share | None:
     if not launched or not {"RANK", "WORLD_SIZE"} <= environment.keys():
         return None
     index, count = _numbers(environment, "RANK", "WORLD_SIZE")
-    return Share(index=index, count=count, local=_local(environment, "LOCAL_RANK"), told_by="torchrun")
+    return Share(index=index, count=count, local=_local(environment, "LOCAL_RANK"), said_by="torchrun")
 
 
 def _srun(environment: Mapping[str, str]) -> Share | None:
@@ -102,7 +102,7 @@ def _srun(environment: Mapping[str, str]) -> Share | None:
     if "SLURM_PTY_PORT" in environment and sys.stdin.isatty():
         return None
     index, count = _numbers(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
-    return Share(index=index, count=count, local=_local(environment, "SLURM_LOCALID"), told_by="srun")
+    return Share(index=index, count=count, local=_local(environment, "SLURM_LOCALID"), said_by="srun")
 
 
 def _array(environment: Mapping[str, str]) -> Share | None:
@@ -118,7 +118,7 @@ def _array(environment: Mapping[str, str]) -> Share | None:
             "if each task converts a dataset of its own"
         )
         raise Sim2RealError(message)
-    return Share(index=(task - first) // step, count=count, told_by=f"SLURM array {first}-{last}")
+    return Share(index=(task - first) // step, count=count, said_by=f"SLURM array {first}-{last}")
 
 
 def _within(outer: Share, inner: Share) -> Share:
@@ -126,7 +126,7 @@ def _within(outer: Share, inner: Share) -> Share:
         index=outer.index * inner.count + inner.index,
         count=outer.count * inner.count,
         local=inner.local,
-        told_by=f"{inner.told_by} in {outer.told_by}",
+        said_by=f"{inner.said_by} in {outer.said_by}",
     )
 
 

@@ -109,7 +109,7 @@ def fastest_engine(  # noqa: PLR0917  as below
     generator: "nn.Module",
     settings: EngineSettings,
     images: Sequence[Path],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
 ) -> str:
@@ -119,7 +119,7 @@ def fastest_engine(  # noqa: PLR0917  as below
         generator: What it is to run.
         settings: How.
         images: The images that there are to translate.
-        tell: Told which one was chosen and why others were not.
+        notify: Called with a line on which one was chosen and why others were not.
         read: The labels of an image that the generator sees.
         guided_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
     """
@@ -139,13 +139,13 @@ def fastest_engine(  # noqa: PLR0917  as below
             agreement = psnr(frame.through(engine), exact)
             speed = frames_per_second(engine, frame.images, **frame.extras(engine))
         except Sim2RealError as error:
-            tell(f"engine {name} is not used: {error}")
+            notify(f"engine {name} is not used: {error}")
             continue
         if agreement < _AGREEMENT:
-            tell(f"engine {name} is not used: its picture is {agreement:.0f} dB from torch's, not {_AGREEMENT:.0f}")
+            notify(f"engine {name} is not used: its picture is {agreement:.0f} dB from torch's, not {_AGREEMENT:.0f}")
         elif speed > best_speed:
             best, best_speed = name, speed
-            tell(
+            notify(
                 f"engine {name}: {speed / yardstick:.2f} times as fast as torch on a frame, {agreement:.0f} dB from it"
             )
     return best
@@ -156,7 +156,7 @@ def bearable_precision(  # noqa: PLR0917  what is to be run, and on what
     device: str,
     precision: str,
     images: Sequence[Path],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
 ) -> str:
@@ -167,7 +167,7 @@ def bearable_precision(  # noqa: PLR0917  what is to be run, and on what
         device: Where.
         precision: With which numbers, if they will do.
         images: The images that there are to translate.
-        tell: Told if they will not do.
+        notify: Called with a line if they will not do.
         read: The labels of an image that the generator sees.
         guided_size: As of :func:`fastest_engine`.
     """
@@ -181,7 +181,7 @@ def bearable_precision(  # noqa: PLR0917  what is to be run, and on what
     )
     if (agreement := psnr(reduced, exact)) >= _AGREEMENT:
         return precision
-    tell(f"{precision} is not used: its picture is {agreement:.0f} dB from that of fp32, not {_AGREEMENT:.0f}")
+    notify(f"{precision} is not used: its picture is {agreement:.0f} dB from that of fp32, not {_AGREEMENT:.0f}")
     return "fp32"
 
 

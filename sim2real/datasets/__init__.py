@@ -62,7 +62,7 @@ class Dataset:
         tree: Tree,
         adapter: Adapter,
         *,
-        remarks: Sequence[str] = (),
+        warnings: Sequence[str] = (),
         as_image: Sequence[str] = (),
     ) -> None:
         self.root = tree.root
@@ -71,7 +71,7 @@ class Dataset:
         self.tree = tree
         self.adapter = adapter
         self.as_image = tuple(as_image)
-        self._remarks = tuple(remarks)
+        self._early_warnings = tuple(warnings)
         self._claims: dict[str, bytearray] = {}
 
     def __repr__(self) -> str:
@@ -139,8 +139,8 @@ class Dataset:
         """
         listed = [frame.image for frame in self.adapter.frames(self.tree)]
         others = {} if roles.keys() >= set(listed) else self.set_aside.roles
-        told = {path: role for path in listed if (role := roles.get(path) or others.get(path, Role.IMAGE))}
-        self.set_aside = SetAside({path: role for path, role in told.items() if role is not Role.IMAGE})
+        declared = {path: role for path in listed if (role := roles.get(path) or others.get(path, Role.IMAGE))}
+        self.set_aside = SetAside({path: role for path, role in declared.items() if role is not Role.IMAGE})
 
     @property
     def facts(self) -> Facts | None:
@@ -188,7 +188,7 @@ class Dataset:
 
     def warnings(self) -> list[str]:
         """What a user should know before converting, a line each."""
-        return [*self._remarks, *self._warnings()]
+        return [*self._early_warnings, *self._warnings()]
 
     def _warnings(self) -> Iterator[str]:
         if self.facts and self.facts.binds:
@@ -258,8 +258,8 @@ class Dataset:
             message = f"{frame.image}: no label '{kind}'; it has {', '.join(frame.labels) or 'none'}"
             raise DatasetError(message)
         label = self.adapter.load_label(frame, kind)
-        if told := self.adapter.told_size(frame, kind):
-            label = on_stored_pixels(label, told, self.root / frame.image)
+        if declared := self.adapter.declared_size(frame, kind):
+            label = on_stored_pixels(label, declared, self.root / frame.image)
         return numbered(label)
 
     def _known(self) -> Iterator[tuple[str, Role | None]]:
@@ -315,22 +315,22 @@ def open_dataset(path: str | Path, name: str | None = None, as_image: Sequence[s
 
 
 def _recognise(root: Path, as_image: Sequence[str]) -> Dataset:
-    tree, remarks = Tree(root), list[str]()
+    tree, warnings = Tree(root), list[str]()
     *builtin, last_resort = (entry for entry in registry().entries("datasets") if entry.owner == BUILTIN)
     plugins = [entry for entry in registry().entries("datasets") if entry.owner != BUILTIN]
     for entries in (plugins, builtin, [last_resort]):
-        found = [(entry, *known) for entry in entries if (known := _recognised(entry, tree, remarks))]
+        found = [(entry, *known) for entry in entries if (known := _recognised(entry, tree, warnings))]
         if not found:
             continue
         weights = [_weight(adapter(root), match, tree) if len(found) > 1 else 1 for _, adapter, match in found]
         chosen = next(place for place, weight in enumerate(weights) if 2 * weight > max(weights))
         entry, adapter, match = found.pop(chosen)
-        remarks += [
+        warnings += [
             f"the layout '{other.name}' fits, too, with {seen.images} images, and this is read as '{entry.name}': "
             f"--dataset {other.name} chooses it, or move what belongs to another dataset out"
             for other, _, seen in found
         ]
-        return Dataset(entry.name, match, tree, adapter(root), remarks=remarks, as_image=as_image)
+        return Dataset(entry.name, match, tree, adapter(root), warnings=warnings, as_image=as_image)
     hint = foreign(root, tree) or "name the folder that holds the dataset"
     raise DatasetError(f"{root}: no image found; {hint}")
 
@@ -340,7 +340,7 @@ def _weight(adapter: Adapter, match: Match, tree: Tree) -> int:
     return sum(1 for frame in adapter.frames(tree) if frame.labels) or match.images
 
 
-def _recognised(entry: Entry, tree: Tree, remarks: list[str]) -> tuple[type[Adapter], Match] | None:
+def _recognised(entry: Entry, tree: Tree, warnings: list[str]) -> tuple[type[Adapter], Match] | None:
     """The adapter if it recognises the tree; a plugin's that fails is left out with a remark."""
     try:
         adapter = adapter_of(entry)
@@ -348,7 +348,7 @@ def _recognised(entry: Entry, tree: Tree, remarks: list[str]) -> tuple[type[Adap
     except Exception as error:
         if entry.owner == BUILTIN:
             raise
-        remarks.append(f"dataset '{entry.name}' of plugin '{entry.owner}' was left out: {error}")
+        warnings.append(f"dataset '{entry.name}' of plugin '{entry.owner}' was left out: {error}")
         return None
     return (adapter, match) if match else None
 

@@ -430,7 +430,7 @@ class Adapter(ABC):
         """What a user should know before converting, a line each."""
         yield from ()
 
-    def told_size(self, frame: Frame, kind: str) -> "Size | None":  # noqa: ARG002  likewise
+    def declared_size(self, frame: Frame, kind: str) -> "Size | None":  # noqa: ARG002  likewise
         """The width and height of the image that the file of a label tells, of which its numbers are pixels.
 
         Raises:

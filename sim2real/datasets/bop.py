@@ -139,8 +139,8 @@ def _objects(path: Path, frame: int) -> list[int]:
         return [int(each["obj_id"]) for each in _read_again(path)[str(frame)]]
 
 
-def _boxes(told: list[Mapping[str, Any]], objects: list[int]) -> Iterator[Box]:
-    for entry, number in zip(told, objects, strict=True):
+def _boxes(entries: list[Mapping[str, Any]], objects: list[int]) -> Iterator[Box]:
+    for entry, number in zip(entries, objects, strict=True):
         left, top, width, height = (finite(str(edge)) for edge in entry["bbox_visib"])
         if width >= 0 and height >= 0:  # -1: it cannot be seen
             yield Box(f"obj_{number:06d}", left, top, left + width + 1, top + height + 1)

@@ -114,7 +114,7 @@ class Coco(Adapter):
             return Role.STALE if tells_looks else Role.LABEL
         return Role.LABEL if path.lower().endswith(".png") and _MASKS.search(path.rpartition("/")[0]) else None
 
-    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+    def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
         """The size of the image that the file tells; masks of panoptic PNGs have their own."""
         claim = self._claims[frame.image][kind]
         return claim.size if claim.path == claim.file else None

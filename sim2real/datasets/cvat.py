@@ -92,7 +92,7 @@ class Cvat(NamingFiles):
         """Files of the format are labels, whether their images are there or not."""
         return Role.LABEL if path in {file for file, _ in self._claims.values()} else None
 
-    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:  # noqa: ARG002  one for all kinds
+    def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:  # noqa: ARG002  one for all kinds
         """The size of the image that the file tells."""
         file, name = self._claims[frame.image]
         return _read(self.root / file).images[name].size
@@ -102,7 +102,7 @@ class Cvat(NamingFiles):
         file, name = self._claims[frame.image]
         path = self.root / file
         document = _read(path)
-        size = self.told_size(frame, kind) or size_of(self.root / frame.image)
+        size = self.declared_size(frame, kind) or size_of(self.root / frame.image)
         with telling(path, f"what it tells of {name} is damaged"):
             shapes = sorted(document.images[name].shapes, key=lambda shape: int(shape[1].get("z_order") or 0))
             regions = [

@@ -47,19 +47,19 @@ _PIECE: Final = 1 << 24
 _NO_NUMBER: Final = re.compile(rb"(?<![\w.])[-+]?(?:nan|inf(?:inity)?)(?![\w.])|\d[eE]\+?\d{3}", re.IGNORECASE)
 
 
-def same_picture(told: Size, stored: Size) -> bool:
+def same_picture(declared: Size, stored: Size) -> bool:
     """Whether two sizes can be those of one picture: one factor brings both sides to the smaller's, to a pixel."""
-    small, large = sorted((told, stored), key=math.prod)
+    small, large = sorted((declared, stored), key=math.prod)
     sides = list(zip(small, large, strict=True))
     return max((side - 1) / of for side, of in sides) <= min((side + 1) / of for side, of in sides)
 
 
-def lies_turned(told: Size, stored: Size, orientation: int) -> bool:
+def lies_turned(declared: Size, stored: Size, orientation: int) -> bool:
     """Whether labels of a told size lie on an image as EXIF shows it."""
-    return orientation in _UNTURNED and told == stored[::-1] and told != stored
+    return orientation in _UNTURNED and declared == stored[::-1] and declared != stored
 
 
-def on_stored_pixels(label: Label, told: Size, image: Path) -> Label:
+def on_stored_pixels(label: Label, declared: Size, image: Path) -> Label:
     """A label of an image that had a told size, on the pixels that the image has.
 
     Raises:
@@ -68,14 +68,14 @@ def on_stored_pixels(label: Label, told: Size, image: Path) -> Label:
     """
     header = read_header(image)
     stored = header.width, header.height
-    if told == stored:
+    if declared == stored:
         return label
-    if lies_turned(told, stored, orientation := read_orientation(image)):
-        return _unturned(label, told, orientation)
-    if not same_picture(told, stored):
-        message = f"{image}: it is {_by(stored)}, which is no scale of the {_by(told)} that its label file tells"
+    if lies_turned(declared, stored, orientation := read_orientation(image)):
+        return _unturned(label, declared, orientation)
+    if not same_picture(declared, stored):
+        message = f"{image}: it is {_by(stored)}, which is no scale of the {_by(declared)} that its label file tells"
         raise DatasetError(f"{message}; where its labels lie is not known")
-    return _scaled(label, Scale(told, stored))
+    return _scaled(label, Scale(declared, stored))
 
 
 def _scaled(label: Label, scale: Scale) -> Label:
@@ -139,8 +139,8 @@ def why_unresizable(adapter: Adapter, frame: Frame, image: Path, stored: Size) -
         return f"EXIF shows {frame.image} {_SHOWN[orientation]}: labels may lie on what is shown, not on what is stored"
     for kind in frame.labels:
         with suppress(DatasetError, ImageError):  # its rule will say so
-            if (told := adapter.told_size(frame, kind)) and not same_picture(told, stored):
-                return f"it tells of {_by(told)}, which is no scale of {frame.image}, {_by(stored)}"
+            if (declared := adapter.declared_size(frame, kind)) and not same_picture(declared, stored):
+                return f"it tells of {_by(declared)}, which is no scale of {frame.image}, {_by(stored)}"
     return ""
 
 
@@ -175,17 +175,17 @@ def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str
     for frame in frames:
         for path, kind in {path: kind for kind, path in frame.labels.items()}.items():  # each file once
             try:
-                told = dataset.adapter.told_size(frame, kind)
-                header = read_header(dataset.root / frame.image) if told else None
+                declared = dataset.adapter.declared_size(frame, kind)
+                header = read_header(dataset.root / frame.image) if declared else None
             except (DatasetError, ImageError):  # whoever decodes it will say so
                 continue
-            if not told or not header or told == (stored := (header.width, header.height)):
+            if not declared or not header or declared == (stored := (header.width, header.height)):
                 continue
-            example = f"{path} tells of {_by(told)}, {frame.image} is {_by(stored)}"
-            if lies_turned(told, stored, read_orientation(dataset.root / frame.image)):
+            example = f"{path} tells of {_by(declared)}, {frame.image} is {_by(stored)}"
+            if lies_turned(declared, stored, read_orientation(dataset.root / frame.image)):
                 turned.append(example)
             else:
-                (scaled if same_picture(told, stored) else unknown).append(example)
+                (scaled if same_picture(declared, stored) else unknown).append(example)
             break
     of = f"of {len(frames)} labelled images"
     if scaled:

@@ -77,7 +77,7 @@ VECTORS: Final = frozenset(LEADS_TO)
 
 
 def read_input(
-    frame: Frame, kind: str, vocabulary: Vocabulary, tell: Callable[[str], None] = lambda _line: None
+    frame: Frame, kind: str, vocabulary: Vocabulary, notify: Callable[[str], None] = lambda _line: None
 ) -> Values:
     """A label of a frame as an array on all pixels of its image.
 
@@ -85,7 +85,7 @@ def read_input(
         frame: Of an open dataset.
         kind: Which of its labels.
         vocabulary: Numbers the classes.
-        tell: Told in a line of each class that the vocabulary does not know.
+        notify: Called with a line for each class that the vocabulary does not know.
 
     Raises:
         DatasetError: The frame has no such label, it is damaged, or of another size than the image.
@@ -94,7 +94,7 @@ def read_input(
     label = frame.load_label(kind)
     if isinstance(label, Segmentation | Boxes):
         for name in vocabulary.unknown(label):
-            tell(f"class '{name}' is none of this run's: where it is, the class counts as unknown")
+            notify(f"class '{name}' is none of this run's: where it is, the class counts as unknown")
     header = read_header(frame.path)
     values = as_input(label, vocabulary, (header.width, header.height))
     height, width = values.shape[-2:]
@@ -105,22 +105,22 @@ def read_input(
 
 
 def scaled_input(
-    frame: Frame, kind: str, vocabulary: Vocabulary, size: Sizing, tell: Callable[[str], None] = lambda _line: None
+    frame: Frame, kind: str, vocabulary: Vocabulary, size: Sizing, notify: Callable[[str], None] = lambda _line: None
 ) -> Values:
     """A label of a frame on the pixels of what :func:`sim2real.imageio.read_scaled` makes of its image.
 
     Args:
-        frame: As of :func:`read_input`; likewise ``kind``, ``vocabulary`` and ``tell``.
+        frame: As of :func:`read_input`; likewise ``kind``, ``vocabulary`` and ``notify``.
         kind: Which of its labels.
         vocabulary: Numbers the classes.
         size: The stored (W, H) of the image -> the wanted (W, H).
-        tell: Told of classes that are not known.
+        notify: Called with a line for each class that is not known.
 
     Raises:
         DatasetError: As there.
         ImageError: As there.
     """
-    values = read_input(frame, kind, vocabulary, tell)
+    values = read_input(frame, kind, vocabulary, notify)
     height, width = values.shape[-2:]
     return scale_input(values, kind, Scale(scaled_part(frame.path, size), size(width, height)))
 

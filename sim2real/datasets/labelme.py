@@ -130,7 +130,7 @@ class LabelMe(Adapter):
             shapes = [shape for entry in _read(path)["shapes"] if (shape := _shape(entry)) is not None]
             return label_of(kind, shapes, size)
 
-    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+    def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
         """The size of the photo that the file tells."""
         return _size(self.root / frame.labels[kind])
 
@@ -202,7 +202,7 @@ def _is_own(path: Path) -> bool:
     return _OWN.match(head) is not None and _ITS.search(head) is not None
 
 
-def _told(path: Path, pattern: re.Pattern[bytes], key: str) -> bytes:
+def _value_of(path: Path, pattern: re.Pattern[bytes], key: str) -> bytes:
     """How a member of a file begins, as a pattern finds it near the beginning, or else by reading all of it."""
     for size in (1 << 13, 1 << 16):
         if found := pattern.search(read_head(path, size)):
@@ -215,7 +215,7 @@ def _told(path: Path, pattern: re.Pattern[bytes], key: str) -> bytes:
 
 
 def _holds_picture(path: Path) -> bool:
-    return _told(path, _INSIDE, PICTURE).startswith(b'"')
+    return _value_of(path, _INSIDE, PICTURE).startswith(b'"')
 
 
 @remembered(4)
@@ -233,7 +233,7 @@ def _size(path: Path) -> tuple[int, int] | None:
 def _named(tree: Tree, path: str) -> str:
     """The photo that a file names; empty if it is not there."""
     try:
-        name = str(json.loads(_told(tree.root / path, _PATH, "imagePath")) or "")
+        name = str(json.loads(_value_of(tree.root / path, _PATH, "imagePath")) or "")
     except ValueError:  # likewise
         return ""
     parts: list[str] = path.split("/")[:-1]

@@ -16,7 +16,9 @@ _ROOT: Final = re.compile(
 )
 
 
-def partners(images: Iterable[str], files: Iterable[str], told: Callable[[str], str] = lambda _: "") -> dict[str, str]:
+def partners(
+    images: Iterable[str], files: Iterable[str], declared: Callable[[str], str] = lambda _: ""
+) -> dict[str, str]:
     """The label file of each image that has one: of its stem, in the folder that is nearest or most alike.
 
     That is the image's own folder, else the one whose last names are the same (``images/train``, ``labels/train``),
@@ -27,14 +29,14 @@ def partners(images: Iterable[str], files: Iterable[str], told: Callable[[str], 
     Args:
         images: Paths of images, perhaps with masks of the same names among them.
         files: Paths of label files.
-        told: What a file says that its image is called; asked if none has the file's stem.
+        declared: What a file says that its image is called; asked if none has the file's stem.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for image in images:
         by_stem[_stem(image)].append(image)
     found: dict[str, tuple[tuple[int, ...], str]] = {}
     for file in files:
-        candidates = by_stem.get(_stem(file)) or by_stem.get(_stem(told(file).replace("\\", "/")), [])
+        candidates = by_stem.get(_stem(file)) or by_stem.get(_stem(declared(file).replace("\\", "/")), [])
         scores = {image: _likeness(image, file) for image in candidates}
         best = [image for image in candidates if scores[image] == max(scores.values())]
         if len({image.rpartition(".")[0] for image in best}) == 1:

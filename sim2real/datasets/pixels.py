@@ -69,7 +69,7 @@ class _Pixels:
     second: tuple[Values, Values]
     far: tuple[Values, Values]
     codes: Values
-    told: NDArray[np.bool_]
+    is_foreground: NDArray[np.bool_]
 
     @property
     def grey(self) -> bool:
@@ -96,7 +96,7 @@ def _sample(rgb: NDArray[np.uint8]) -> _Pixels | None:
         second=(shifted(0, 2), shifted(2, 0)),
         far=(shifted(0, far), shifted(far, 0)),
         codes=codes,
-        told=codes != values[counts.argmax()],
+        is_foreground=codes != values[counts.argmax()],
     )
 
 
@@ -121,11 +121,11 @@ def _has_few_colours(pixels: _Pixels) -> bool:
 
 def _has_areas_of_few_colours(pixels: _Pixels) -> bool:
     """Between classes and objects that were drawn or scaled smoothly are any number of colours, but on no area."""
-    codes = pixels.codes[pixels.told]
+    codes = pixels.codes[pixels.is_foreground]
     counts = np.sort(np.unique(codes, return_counts=True)[1])
     if len(counts) < _FEW_COLOURS or counts[1 - _VERY_FEW :].sum() < _AREAS * len(codes):
         return False
-    flat = np.mean([(pixels.here == other).all(axis=1)[pixels.told] for other in pixels.next])
+    flat = np.mean([(pixels.here == other).all(axis=1)[pixels.is_foreground] for other in pixels.next])
     return bool(flat >= _FLAT)
 
 
@@ -172,17 +172,17 @@ def _is_flow(pixels: _Pixels) -> bool:
 
 def _are_coordinates(pixels: _Pixels) -> bool:
     """Each channel grows evenly, and in a direction of its own; light brightens all channels alike."""
-    if len(pixels.here) < _ENOUGH or pixels.told.mean() < 0.01:
+    if len(pixels.here) < _ENOUGH or pixels.is_foreground.mean() < 0.01:
         return False
-    here = pixels.here[pixels.told]
+    here = pixels.here[pixels.is_foreground]
     bends = np.max(
         [
-            np.abs(second[pixels.told] - 2 * first[pixels.told] + here).max(axis=1)
+            np.abs(second[pixels.is_foreground] - 2 * first[pixels.is_foreground] + here).max(axis=1)
             for first, second in zip(pixels.next, pixels.second, strict=True)
         ],
         axis=0,
     )
-    right, below = (far[pixels.told] - here for far in pixels.far)
+    right, below = (far[pixels.is_foreground] - here for far in pixels.far)
     even = (np.maximum(np.abs(right), np.abs(below)).max(axis=1) < 64) & (bends <= 2)
     lengths = np.hypot(right, below)
     sines = np.full(len(here), -1.0)

@@ -193,17 +193,17 @@ def in_metres(values: NDArray[np.floating], far: float = math.inf) -> NDArray[np
 def whole_size(width: object, height: object) -> tuple[int, int] | None:
     """The size (W, H) of an image that a document tells, in numbers or texts; None if it tells none, or 0."""
     try:
-        told = int(float(str(width))), int(float(str(height)))
+        declared = int(float(str(width))), int(float(str(height)))
     except (ValueError, OverflowError):
         return None
-    return told if min(told) > 0 else None
+    return declared if min(declared) > 0 else None
 
 
-def as_id(told: object) -> int | str:
+def as_id(declared: object) -> int | str:
     """The id that a document tells: tools write numbers as texts too, in one place or in all."""
-    if isinstance(told, float) and told.is_integer():
-        return int(told)
-    text = str(told)
+    if isinstance(declared, float) and declared.is_integer():
+        return int(declared)
+    text = str(declared)
     return int(text) if _NUMBER.fullmatch(text) else text
 
 

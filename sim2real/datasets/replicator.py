@@ -97,9 +97,9 @@ def _read_ids(path: Path) -> NDArray[np.int32]:
 def _names(path: Path, what: str) -> dict[int, str]:
     """What the JSON file beside a file names: its keys are ids, or colours as ``"(r, g, b, a)"``."""
     annotator = r"(?i)(.*(?:segmentation|tight|loose))_(.+)\.\w+"
-    told = path.with_name(re.sub(annotator, rf"\1_{what}_\2.json", path.name))
-    with telling(told, "it does not map ids or colours to names"):
-        return {_key(key): _class(value) for key, value in read_json(told).items()}
+    sidecar = path.with_name(re.sub(annotator, rf"\1_{what}_\2.json", path.name))
+    with telling(sidecar, "it does not map ids or colours to names"):
+        return {_key(key): _class(value) for key, value in read_json(sidecar).items()}
 
 
 def _key(key: str) -> int:
@@ -409,8 +409,8 @@ class ReplicatorPose(FolderLayout):
         images = [image.path for image in tree.find(*cls.images)]
         if next(tree.find(r"[^/]*", r"_(?:camera|object)_settings\.json"), None):  # NDDS
             return None
-        told = next((path for image in images if tree.has(path := f"{image.rpartition('.')[0]}.json")), "")
-        head = read_head(tree.root / told) if told else b""
+        sidecar = next((path for image in images if tree.has(path := f"{image.rpartition('.')[0]}.json")), "")
+        head = read_head(tree.root / sidecar) if sidecar else b""
         return Match(cls.rule, len(images)) if b'"camera_data"' in head and b'"objects"' in head else None
 
 

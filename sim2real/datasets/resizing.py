@@ -290,8 +290,8 @@ def _kitti_calibration(data: bytes, scale: Scale) -> bytes:
     elif taken == {scale.source}:
         matrices, stored = r"K_\d+:", r"S_\d+:"
     else:
-        told = " or ".join(f"{width}x{height}" for width, height in sorted(rectified | taken))
-        raise ValueError(f"it tells of images of {told}, they are {scale.source[0]}x{scale.source[1]}")
+        size_text = " or ".join(f"{width}x{height}" for width, height in sorted(rectified | taken))
+        raise ValueError(f"it tells of images of {size_text}, they are {scale.source[0]}x{scale.source[1]}")
     return _joined([_kitti_line(line, matrices, stored, scale) for line in lines])
 
 

@@ -89,24 +89,24 @@ def _along(values: Sequence[float], scale: Scale) -> list[float]:
 
 def scale_of(entry: _Entry, width: str, height: str, scale: Scale) -> Scale:
     """The scale of an image by the size that a document tells, which becomes the new one; else that of all images."""
-    if not (told := whole_size(entry.get(width), entry.get(height))):
+    if not (declared := whole_size(entry.get(width), entry.get(height))):
         if not all(scale.source):
             raise ValueError("it does not tell the size of an image, and its images have several")
         return scale
     entry[width], entry[height] = (
         type(entry[name])(length) for name, length in zip((width, height), scale.target, strict=True)
     )
-    return scale.of(*told)
+    return scale.of(*declared)
 
 
-def _runs(told: _Entry, scale: Scale) -> int:
+def _runs(declared: _Entry, scale: Scale) -> int:
     """Change a mask of run lengths, in whatever form; returns how many pixels it has."""
-    height, width = told["size"]
-    counts = told["counts"]
+    height, width = declared["size"]
+    counts = declared["counts"]
     mask = scale.nearest(decode_runs(counts.encode() if isinstance(counts, str) else counts, (width, height)))
     runs = encode_runs(mask)
-    told["size"] = [scale.target[1], scale.target[0]]
-    told["counts"] = pack_runs(runs).decode() if isinstance(counts, str) else runs
+    declared["size"] = [scale.target[1], scale.target[0]]
+    declared["counts"] = pack_runs(runs).decode() if isinstance(counts, str) else runs
     return int(mask.sum())
 
 
@@ -256,9 +256,9 @@ CITYSCAPES_CAMERA: Final = document(_cityscapes_camera)
 
 def _solo(content: Any, scale: Scale) -> None:  # noqa: ANN401
     for capture in content["captures"]:
-        told = whole_size(*(capture.get("dimension") or (0, 0)))
-        own = scale.of(*told) if told else scale
-        capture.update({"dimension": [float(length) for length in scale.target]} if told else {})
+        declared = whole_size(*(capture.get("dimension") or (0, 0)))
+        own = scale.of(*declared) if declared else scale
+        capture.update({"dimension": [float(length) for length in scale.target]} if declared else {})
         for annotation in capture.get("annotations") or ():
             _solo_annotation(annotation, own)
     _metrics(content, scale)
@@ -357,7 +357,7 @@ def _voc(data: bytes, scale: Scale) -> bytes:
     annotation = parse_xml(data)
     if annotation.tag != "annotation" or any(next(annotation.iter(tag), None) is not None for tag in _NO_VOC):
         raise ValueError("it tells something else than VOC's boxes, such as outlines or rotated boxes")
-    own = scale.of(*told) if (told := voc_size(annotation)) else scale
+    own = scale.of(*declared) if (declared := voc_size(annotation)) else scale
     if not all(own.source):
         raise ValueError("it does not tell the size of its image, and the images around it have several")
 

@@ -29,7 +29,7 @@ from sim2real.datasets.readers import (
 from sim2real.datasets.resizing import KEEP, Resizing
 from sim2real.datasets.resizing_documents import PERCEPTION, SOLO
 
-_Told = Mapping[str, Any]
+_Record = Mapping[str, Any]
 _read_again: Final = remembered(4)(read_json)
 
 
@@ -109,13 +109,13 @@ class _Unity(Adapter):
                     continue
                 path = tree.root / file.path
                 with telling(path, "it does not tell of captures as Unity writes them"):
-                    captures += cls._told(tree.root, file, read_json(path))
+                    captures += cls._captures_of(tree.root, file, read_json(path))
             cls._listed[tree] = sorted(captures, key=lambda capture: capture.image)
         return cls._listed[tree]
 
     @classmethod
     @abstractmethod
-    def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:
+    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:
         """The photos that a JSON file tells of."""
 
     @abstractmethod
@@ -172,43 +172,43 @@ class Solo(_Unity):
     }
 
     @classmethod
-    def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:  # noqa: ARG003  the other layout's
-        for capture in told["captures"]:
+    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:  # noqa: ARG003  the other layout's
+        for capture in record["captures"]:
             if capture["@type"].endswith("RGBCamera") and capture.get("filename"):
                 labels = {
                     kind: file.path if kind == "boxes" else _beside(file.path, annotation.get("filename") or "")
                     for kind, annotation in cls._annotations(capture).items()
                 }
                 image, sequence = (_beside(file.path, str(capture.get(name, ""))) for name in ("filename", "id"))
-                step = told.get("step")
+                step = record.get("step")
                 yield _Capture(image, file.path, sequence, int(file["step"] if step is None else step), labels)
 
     def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
-        told = self._annotations(self._capture(json, frame))
-        masks = {kind: told.get(kind, {}).get("instances") or () for kind in ("segmentation", "instance")}
+        record = self._annotations(self._capture(json, frame))
+        masks = {kind: record.get(kind, {}).get("instances") or () for kind in ("segmentation", "instance")}
         return {
             "segmentation": ((_colour(each["pixelValue"]), _text(each, "labelName")) for each in masks["segmentation"]),
             "instance": ((_colour(each["color"]), each["instanceId"]) for each in masks["instance"]),
             "boxes": (
                 _box(_text(each, "labelName"), each.get("instanceId"), each["origin"], each["dimension"])
-                for each in told.get("boxes", {}).get("values") or ()
+                for each in record.get("boxes", {}).get("values") or ()
             ),
         }
 
-    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+    def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
         """The size of the photo that its JSON file tells; masks have their own."""
         json = self.root / self._json[frame.image]
         with telling(json, f"what it tells of {frame.image} is damaged"):
             return whole_size(*(self._capture(json, frame).get("dimension") or (0, 0))) if kind == "boxes" else None
 
     @staticmethod
-    def _capture(json: Path, frame: Frame) -> _Told:
+    def _capture(json: Path, frame: Frame) -> _Record:
         name = frame.image.rpartition("/")[2]
-        found: _Told = next(each for each in _read_again(json)["captures"] if each.get("filename") == name)
+        found: _Record = next(each for each in _read_again(json)["captures"] if each.get("filename") == name)
         return found
 
     @classmethod
-    def _annotations(cls, capture: _Told) -> Mapping[str, _Told]:
+    def _annotations(cls, capture: _Record) -> Mapping[str, _Record]:
         """The first annotation of each kind."""
         found = {
             cls._TYPES.get(annotation["@type"].rpartition(".")[2]): annotation
@@ -258,9 +258,9 @@ class Perception(_Unity):
     )
 
     @classmethod
-    def _told(cls, root: Path, file: PathMatch, told: _Told) -> Iterator[_Capture]:
+    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:
         kinds = {number: kind for number, (kind, _) in _definitions(root / file.path).items()}
-        for capture in told["captures"]:
+        for capture in record["captures"]:
             sensor = capture["sensor"]
             if sensor.get("modality") == "camera" and capture.get("filename"):
                 labels = {
@@ -277,14 +277,14 @@ class Perception(_Unity):
         definitions = _definitions(json)
         captures = _read_again(json)["captures"]
         capture = next(each for each in captures if frame.image.endswith(each.get("filename") or "?"))
-        told = {
+        record = {
             definitions[annotation["annotation_definition"]][0]: annotation.get("values") or ()
             for annotation in capture.get("annotations") or ()
             if annotation.get("annotation_definition") in definitions
         }
         return {
             "segmentation": (pair for kind, spec in definitions.values() if kind == "segmentation" for pair in spec),
-            "instance": ((_colour(each["color"]), each["instance_id"]) for each in told.get("instance", ())),
+            "instance": ((_colour(each["color"]), each["instance_id"]) for each in record.get("instance", ())),
             "boxes": (
                 _box(
                     _text(each, "label_name"),
@@ -292,7 +292,7 @@ class Perception(_Unity):
                     (each["x"], each["y"]),
                     (each["width"], each["height"]),
                 )
-                for each in told.get("boxes", ())
+                for each in record.get("boxes", ())
             ),
         }
 
@@ -302,11 +302,11 @@ def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, 
     found: dict[Any, tuple[str, Sequence[tuple[int, str]]]] = {}
     for each in _read_again(captures.with_name(Perception.companion))["annotation_definitions"]:
         name, spec = each["name"].lower(), each.get("spec") or ()
-        told = [entry for entry in spec if entry.get("pixel_value") is not None]
-        if name == "semantic segmentation" and all(isinstance(entry["pixel_value"], dict) for entry in told):
+        record = [entry for entry in spec if entry.get("pixel_value") is not None]
+        if name == "semantic segmentation" and all(isinstance(entry["pixel_value"], dict) for entry in record):
             found[each["id"]] = (
                 "segmentation",
-                [(_colour(entry["pixel_value"]), _text(entry, "label_name")) for entry in told],
+                [(_colour(entry["pixel_value"]), _text(entry, "label_name")) for entry in record],
             )
         elif name == "instance segmentation":
             found[each["id"]] = ("instance", ())
@@ -315,20 +315,20 @@ def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, 
     return found
 
 
-def _colour(told: _Told | Sequence[float]) -> int:
+def _colour(record: _Record | Sequence[float]) -> int:
     """The packed number of a colour, in a list or by the names of its channels: levels, or shares of the highest.
 
     Channels that are not told are none, but for alpha, which is the highest.
     """
-    channels = [told.get(name, 0) for name in "rgb"] if isinstance(told, Mapping) else list(told[:3])
-    alpha = told.get("a") if isinstance(told, Mapping) else told[3] if len(told) > 3 else None
+    channels = [record.get(name, 0) for name in "rgb"] if isinstance(record, Mapping) else list(record[:3])
+    alpha = record.get("a") if isinstance(record, Mapping) else record[3] if len(record) > 3 else None
     in_shares = alpha == 1 or (alpha is None and any(isinstance(channel, float) for channel in channels))
     if in_shares and max(channels) <= 1:
         channels = [255 * channel for channel in channels]
     return packed([round(channel) for channel in channels])
 
 
-def _text(entry: _Told, name: str) -> str:
+def _text(entry: _Record, name: str) -> str:
     """A text that stands under a name; keys are left out where it is null."""
     return str(entry.get(name) or "")
 

@@ -124,11 +124,11 @@ def draw_frames(
     total, before = math.ceil(sum(seconds)), 0.0
     for (place, video), length in zip(missing.items(), seconds, strict=True):
 
-        def tell(done: float, before: float = before, length: float = length) -> None:
+        def notify(done: float, before: float = before, length: float = length) -> None:
             if (now := int(before + min(done, length))) < total:
                 progress("drawing", now, total)
 
-        _draw(video, place, drawing, tell)
+        _draw(video, place, drawing, notify)
         before += length
     if missing:
         progress("drawing", total, total)
@@ -159,19 +159,19 @@ def _read(folder: Path) -> Drawn | None:
     if is_link(folder):
         return None
     try:
-        told = parse(_Contents, read_regular(inside(folder, _CONTENTS)))
+        stated = parse(_Contents, read_regular(inside(folder, _CONTENTS)))
     except (OSError, MisfitError):
         return None
     frames = sum(not is_link(path) for path in folder.glob("*.jpg"))
-    return Drawn(folder=folder, **asdict(told)) if frames == told.frames else None
+    return Drawn(folder=folder, **asdict(stated)) if frames == stated.frames else None
 
 
-def _draw(video: Path, place: Path, drawing: Drawing, tell: Callable[[float], None]) -> None:
+def _draw(video: Path, place: Path, drawing: Drawing, notify: Callable[[float], None]) -> None:
     partial = place.with_name(f".{place.name}.tmp-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        contents = _write(video, partial, drawing, tell)
+        contents = _write(video, partial, drawing, notify)
         write_whole(partial / _CONTENTS, json.dumps(asdict(contents)).encode())
         if is_link(place):
             place.unlink()
@@ -191,7 +191,7 @@ class _Contents:
     problem: str
 
 
-def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], None]) -> _Contents:
+def _write(video: Path, folder: Path, drawing: Drawing, notify: Callable[[float], None]) -> _Contents:
     """Write the frames of a video; what is to be known of them."""
     files, still, number, end, holes = list[Path](), 0, 0, 0.0, 0.0
     last = None
@@ -206,7 +206,7 @@ def _write(video: Path, folder: Path, drawing: Drawing, tell: Callable[[float], 
             if seconds + _EARLY < due:
                 continue
             due = ((seconds + _EARLY) // step + 1) * step
-            tell(seconds)
+            notify(seconds)
             found, pixels = capture.retrieve()
             if not found:
                 continue
@@ -255,8 +255,8 @@ def _times(capture: cv2.VideoCapture, pace: float) -> Iterator[float]:
     """The time of each frame as it is come to; where none is told, a pace after the one before."""
     seconds = -pace
     while capture.grab():
-        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        seconds = told if told > seconds else seconds + pace
+        stated = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        seconds = stated if stated > seconds else seconds + pace
         yield seconds
 
 

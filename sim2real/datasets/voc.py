@@ -136,7 +136,7 @@ class PascalVOC(FolderLayout):
             boxes = frame.labels.get("boxes") or pairs.get(frame.image, "")
             yield replace(frame, labels={**frame.labels, "boxes": boxes})
 
-    def told_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
+    def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
         """The size of the image that its XML file tells, if it does."""
         return voc_size(read_xml(self.root / frame.labels[kind])) if kind == "boxes" else None
 

@@ -56,12 +56,12 @@ def choose(
     wanted, given = check_choice(named, options, weights, detector)
     sets: dict[str, SetMetric] = {}
     frames: dict[str, FrameMetric] = {}
-    told: dict[str, Mapping[str, Any]] = {}
+    chosen_options: dict[str, Mapping[str, Any]] = {}
     notes = []
     for name in wanted:
         try:
-            told[name] = _common(name, common) | given.get(name, {})
-            metric = registry().create("metrics", name, options=told[name], place=f"metric {name}")
+            chosen_options[name] = _common(name, common) | given.get(name, {})
+            metric = registry().create("metrics", name, options=chosen_options[name], place=f"metric {name}")
         except Sim2RealError as error:
             if name in named or name in given:
                 raise
@@ -74,7 +74,7 @@ def choose(
         else:
             message = f"metric '{name}': neither a SetMetric nor a FrameMetric (see sim2real.metrics.base)"
             raise PluginError(message)
-    return Choice(sets=sets, frames=frames, options=told, notes=tuple(notes))
+    return Choice(sets=sets, frames=frames, options=chosen_options, notes=tuple(notes))
 
 
 def check_choice(
@@ -117,12 +117,12 @@ def _from_files(weights: Mapping[str, Path], detector: Path | None) -> dict[str,
     if len(networks) > 1:
         message = f"weights of {' and '.join(networks)}: the features of one network at a time"
         raise SettingsError(message)
-    told: dict[str, dict[str, Any]] = {name: {"weights": weights[name]} for name in weights if name in known}
+    chosen_options: dict[str, dict[str, Any]] = {name: {"weights": weights[name]} for name in weights if name in known}
     for network in networks:
-        told |= {name: {"weights": weights[network], "network": network} for name in _ON_FEATURES}
+        chosen_options |= {name: {"weights": weights[network], "network": network} for name in _ON_FEATURES}
     if detector:
-        told["objects"] = {"detector": detector}
-    return told
+        chosen_options["objects"] = {"detector": detector}
+    return chosen_options
 
 
 def _common(name: str, common: Mapping[str, Any]) -> dict[str, Any]:

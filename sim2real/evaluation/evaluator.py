@@ -98,7 +98,7 @@ def evaluate(
     source: Path | None = None,
     options: EvaluateOptions | None = None,
     progress: Progress = quiet,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> Evaluation:
     """Measure a converted dataset, frames before and after, and leave ``evaluation.json`` and ``.csv`` with it.
 
@@ -110,7 +110,7 @@ def evaluate(
         progress: Told of the stages ``"drawing"`` (of videos), ``"listing"``, ``"real"``, ``"frames"``,
             ``"frames in sequence"``, ``"METRIC compared"`` and those of the segmenter, all but the first two announced
             before they begin.
-        tell: Told in a line what is going to be measured.
+        notify: Called with a line on what is going to be measured.
 
     Raises:
         Sim2RealError: There is nothing to compare, or a metric that was asked for cannot be used.
@@ -119,7 +119,7 @@ def evaluate(
     places = [real] if isinstance(real, Path) else list(real)
     with nullcontext(options.drawn) if options.drawn else TemporaryDirectory() as drawn:
         options = replace(options, drawn=Path(drawn))
-        return _evaluate(out, places, source, options, progress=progress, tell=tell)
+        return _evaluate(out, places, source, options, progress=progress, notify=notify)
 
 
 def name_places(places: Sequence[Path]) -> str:
@@ -134,7 +134,7 @@ def _evaluate(
     options: EvaluateOptions,
     *,
     progress: Progress,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Evaluation:
     seed, device, stages = options.seed, resolve_device(options.device), Stages()
     progress = _noting(stages, progress)
@@ -145,7 +145,7 @@ def _evaluate(
         message = f"{out}: this is the source itself, which is never written to; name what it was converted into"
         raise Sim2RealError(message)
     progress("listing", 0, 1)
-    reals, remarks = _real_frames(real, converted, options, progress)
+    reals, warnings = _real_frames(real, converted, options, progress)
     _require_apart(reals, converted)
     if not converted.pairs:
         evaluation = _of_none(converted, real, options)
@@ -155,7 +155,7 @@ def _evaluate(
     sizes = _sizes([pair.translation for pair in pairs])
     view = common_view(sizes, _sizes([picture.path for picture in pictures]))
     progress("listing", 1, 1)
-    tell(
+    notify(
         f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
         f"sets see them at {view.width}x{view.height}"
     )
@@ -204,7 +204,7 @@ def _evaluate(
         reasons=reasons,
         figures=tuple(figures),
         alarms=alarms,
-        notes=(*converted.notes, *_left_out(converted), *remarks, *notes),
+        notes=(*converted.notes, *_left_out(converted), *warnings, *notes),
         timings=_timings(stages, seen.seconds, seen_real.seconds, seconds),
         pictures=tuple(str(picture.path.resolve()) for picture in _spread(pictures, _KEPT_PICTURES)),
     )
@@ -421,7 +421,10 @@ def _settings(
 ) -> dict[str, Any]:
     files = [*options.weights.items(), *([("detector", options.detector)] if options.detector else [])]
     return {
-        "metrics": {name: {key: _plain(value) for key, value in told.items()} for name, told in choice.options.items()},
+        "metrics": {
+            name: {key: _plain(value) for key, value in options_of.items()}
+            for name, options_of in choice.options.items()
+        },
         "files": {name: {"path": str(path), "sha256": sha256_of(path)} for name, path in files},
         "count": options.count,
         "segmenter_steps": options.segmenter_steps,

@@ -233,12 +233,12 @@ def _judged(figures: Sequence[Figure]) -> list[_Finding]:
             key = figure.name, bool(figure.label), gate, state or "PASS", why_not.partition(":")[0]
             alike.setdefault(key, []).append((value, figure.label))
     return [
-        (state, f"{_told(name, values, gate)}{f', {why_not}' if why_not else ''}")
+        (state, f"{_sentence(name, values, gate)}{f', {why_not}' if why_not else ''}")
         for (name, _, gate, state, why_not), values in alike.items()
     ]
 
 
-def _told(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
+def _sentence(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
     """Such as ``"recall of Car 23%, Van 31% of what it was (good from 85%, bad up to 50%)"``."""
     form, of_before = ("{:.0%}", " of what it was") if gate.of_before else ("{:.3g}", "")
     good, bad = ("from", "up to") if gate.of_falling else ("up to", "from")
@@ -253,15 +253,15 @@ def _told(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
 
 def _looks(figures: Sequence[Figure]) -> list[_Finding]:
     """Whether frames look more real."""
-    told = {figure.name: nearer(figure) for figure in figures if figure.group == "realism" and figure.tells}
-    if not told:
+    directions = {figure.name: nearer(figure) for figure in figures if figure.group == "realism" and figure.tells}
+    if not directions:
         return [("WARN", "nothing was measured, on enough pictures, that tells whether frames look more real")]
-    better, worse = ([name for name, way in told.items() if way is wanted] for wanted in (True, False))
+    better, worse = ([name for name, way in directions.items() if way is wanted] for wanted in (True, False))
     findings: list[_Finding] = []
     if worse:
         findings.append(("WARN", f"farther from real pictures than before by {', '.join(worse)}"))
     if better:
         findings.append(("PASS", f"nearer to real pictures than before by {', '.join(better)}"))
     elif not worse:
-        findings.append(("WARN", f"not surely nearer to real pictures than before by {' or '.join(told)}"))
+        findings.append(("WARN", f"not surely nearer to real pictures than before by {' or '.join(directions)}"))
     return findings

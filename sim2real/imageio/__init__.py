@@ -338,8 +338,8 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except ImageError as error:
         thing = what_is(path)
-        told = f"{thing.name}; {thing.advice}" if thing.kind in {"pointer", "page"} else error
-        raise ImageError(f"{path}: {told}") from error
+        text = f"{thing.name}; {thing.advice}" if thing.kind in {"pointer", "page"} else error
+        raise ImageError(f"{path}: {text}") from error
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image: {reason}") from error

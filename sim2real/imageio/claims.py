@@ -75,9 +75,9 @@ def check_array(shape: Iterable[int]) -> None:
     shape = tuple(shape)
     values = math.prod(shape)
     if values > 4 * (most := most_pixels()):
-        told = "x".join(map(str, shape))
+        shape_text = "x".join(map(str, shape))
         raise ImageError(
-            f"claims {told} values, more than the {4 * most:,} that are read; if it is good, set the environment "
+            f"claims {shape_text} values, more than the {4 * most:,} that are read; if it is good, set the environment "
             f"variable {CEILING}={-(-values // 4)}"
         )
 

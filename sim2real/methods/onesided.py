@@ -282,10 +282,10 @@ class OneSided(Method):
 
     def _apart(self, batch: Batch, fakes: Tensor, own: Tensor, real: Tensor) -> Tensor:
         """How far the colours of each class are from those in the picture beside, on average over classes."""
-        pictures, told = (beside(length(batch.sim), *each) for each in ((batch.real, 3), (real, 2)))
+        pictures, labelled = (beside(length(batch.sim), *each) for each in ((batch.real, 3), (real, 2)))
         count = max(1, len(self.settings.classes))
         (shares, mean, spread), (wanted_shares, wanted_mean, wanted_spread) = (
-            class_moments(each.float() / 2 + 0.5, of, count) for each, of in ((fakes, own), (pictures, told))
+            class_moments(each.float() / 2 + 0.5, of, count) for each, of in ((fakes, own), (pictures, labelled))
         )
         weights = torch.minimum(shares, wanted_shares)
         weights = (weights * (weights > _LEAST_SHARE)).sqrt()

@@ -84,9 +84,9 @@ class PseudoLabels(Method):
     def evaluate(self, batch: Batch) -> StepLog:
         """How much of what is held out the segmenter does not tell as the masks do, 0 to 1."""
         masks = batch.sim_inputs["segmentation"]
-        told = self.segmenter.label(batch.sim, 0.0)
+        pseudo_labels = self.segmenter.label(batch.sim, 0.0)
         known = masks >= 0
-        wrong = ((told != masks) & known).sum() / known.sum().clamp(min=1)
+        wrong = ((pseudo_labels != masks) & known).sum() / known.sum().clamp(min=1)
         return StepLog({"segmenter_error": wrong})
 
     def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:

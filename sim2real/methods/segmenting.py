@@ -125,11 +125,11 @@ class OnlineSegmenter(nn.Module):
         sim, real = batch.sim_inputs["segmentation"], batch.real_inputs.get("segmentation")
         if real is not None:
             return Masks(sim, real, torch.ones_like(self.trust))
-        told = self.label(frames(batch.real), _SURE)
+        pseudo_labels = self.label(frames(batch.real), _SURE)
         known = (
             sim.where(self.label(frames(batch.sim), _SURE).view_as(sim) == sim, NOTHING) if for_discriminators else sim
         )
-        return Masks(known, told.view(*batch.real.shape[:-3], *told.shape[1:]), self.trust)
+        return Masks(known, pseudo_labels.view(*batch.real.shape[:-3], *pseudo_labels.shape[1:]), self.trust)
 
     @torch.no_grad()
     def label(self, images: Tensor, sure: float) -> Tensor:

@@ -234,8 +234,8 @@ class Projection(nn.Module):
         for layer in before:
             maps = layer(maps)
         masks = inputs["segmentation"][:, 8::8, 8::8][:, : maps.shape[2], : maps.shape[3]]  # in the middle of a field
-        told = self.by_class(maps).gather(1, masks.clamp(0, self.classes - 1)[:, None]) * (masks >= 0)[:, None]
-        scores: Tensor = score(maps) + functional.avg_pool2d(told, 2, stride=1)
+        of_class = self.by_class(maps).gather(1, masks.clamp(0, self.classes - 1)[:, None]) * (masks >= 0)[:, None]
+        scores: Tensor = score(maps) + functional.avg_pool2d(of_class, 2, stride=1)
         return scores
 
 

@@ -70,7 +70,7 @@ def conversion_page(
     pictures = draw_real(conversion) if real else []
     if real and not pictures and conversion.evaluation and (compared := conversion.evaluation.pictures):
         gone = f"The real pictures that it was compared with are not at hand, e.g. {compared[0]}: none is shown."
-        conversion = replace(conversion, remarks=[*conversion.remarks, gone])
+        conversion = replace(conversion, warnings=[*conversion.warnings, gone])
     chosen = choose(conversion, wanted)
     large = draw_large(conversion, chosen, progress)
     table = _Table(conversion, large, draw_small(conversion, chosen, progress))
@@ -126,11 +126,11 @@ def _state(conversion: Conversion, of_training: Sequence[str]) -> tuple[str, str
 def _facts(conversion: Conversion) -> Iterator[Fact]:
     done, total, evaluation = conversion.done, conversion.total, conversion.evaluation
     failed = len(conversion.frames) - done
-    remarks = [
+    warnings = [
         f"{len(conversion.rejected):,} rejected" if conversion.rejected else "",
         f"{failed:,} failed" if failed else "",
     ]
-    yield Fact("Frames", f"{done:,}" + (f" of {total:,}" if done != total else ""), ", ".join(filter(None, remarks)))
+    yield Fact("Frames", f"{done:,}" + (f" of {total:,}" if done != total else ""), ", ".join(filter(None, warnings)))
     if conversion.lines:
         yield _labels(conversion)
     if evaluation is None:
@@ -156,8 +156,8 @@ def _labels(conversion: Conversion) -> Fact:
         "carried": "carried byte for byte",
     }
     said = [(labels[status], how) for status, how in ways.items() if labels[status]]
-    told = ", ".join(f"{count:,} {how}" if len(said) > 1 else how for count, how in said)
-    return Fact("Labels", f"{sum(count for count, _ in said):,} files", told)
+    details = ", ".join(f"{count:,} {how}" if len(said) > 1 else how for count, how in said)
+    return Fact("Labels", f"{sum(count for count, _ in said):,} files", details)
 
 
 def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
@@ -174,7 +174,7 @@ def _verdict(conversion: Conversion, of_training: Sequence[str]) -> Section:
     content = {
         "state": _state(conversion, of_training),
         "reasons": [*of_training, *(evaluation.reasons if evaluation else ())],
-        "notes": [*conversion.remarks, *(evaluation.notes if evaluation else ())],
+        "notes": [*conversion.warnings, *(evaluation.notes if evaluation else ())],
         "real": evaluation.real if evaluation else "",
         "command": None if evaluation else f"sim2real evaluate {quote(str(conversion.folder))} --real REAL",
     }
@@ -231,7 +231,7 @@ def _figures(conversion: Conversion) -> Section | None:
         "effect": _effect,
         "number": number,
         "interval": _interval,
-        "told": _told,
+        "told": _in_words,
         "words": _words,
         "sides": _sides(conversion),
     }
@@ -262,7 +262,7 @@ def _effect(figure: Figure) -> tuple[str, str]:
     return _WAYS[nearer(figure)]
 
 
-def _told(figure: Figure) -> str:
+def _in_words(figure: Figure) -> str:
     """What is to be said of a figure."""
     measured = figure.after is not None and not figure.tells
     words = (
@@ -363,7 +363,7 @@ class _Table:
             self._rows[shown.frame.path]: place for place, shown in enumerate(large) if shown.frame.path in self._rows
         }
         evaluation = conversion.evaluation
-        self._told = {each.name: each for each in (evaluation.figures if evaluation else ()) if not each.label}
+        self._in_words = {each.name: each for each in (evaluation.figures if evaluation else ()) if not each.label}
         names = dict.fromkeys(name for frame in self._frames for name in frame.figures if "/" not in name)
         self.columns = sorted(names, key=lambda name: name != JUDGED_BY)[:_COLUMNS]
 
@@ -373,11 +373,11 @@ class _Table:
 
     def better(self, name: str) -> str | None:
         """Which way a figure should go, where that is known."""
-        return self._told[name].better if name in self._told else None
+        return self._in_words[name].better if name in self._in_words else None
 
     def title(self, name: str) -> str:
         """What a figure measures, or its name."""
-        return self._told[name].title if name in self._told else _words(name)
+        return self._in_words[name].title if name in self._in_words else _words(name)
 
     def section(self) -> Section | None:
         """What shows it."""
@@ -445,8 +445,8 @@ def _settings(conversion: Conversion, run: Run | None) -> Section | None:
     if run:
         groups["training"] = [("run", str(run.folder))]
     if evaluation := conversion.evaluation:
-        told = {"tool_version": evaluation.tool_version, "source": evaluation.source, "real": evaluation.real}
-        groups["evaluation"] = grouped({**told, **evaluation.settings})["general"]
+        details = {"tool_version": evaluation.tool_version, "source": evaluation.source, "real": evaluation.real}
+        groups["evaluation"] = grouped({**details, **evaluation.settings})["general"]
     content: dict[str, object] = {"recipe": None, "changed": [], "groups": groups}
     return Section("settings", "Settings and versions", content) if groups else None
 

@@ -58,7 +58,7 @@ class Conversion:
         evaluation: What an evaluation found; None where there is none that can be read.
         frames: Every frame of which something is known, by path.
         pairs: The frames with their labels, beside their source; None where they cannot be listed.
-        remarks: What is missing, and what to do about it.
+        warnings: What is missing, and what to do about it.
     """
 
     folder: Path
@@ -67,7 +67,7 @@ class Conversion:
     evaluation: Evaluation | None
     frames: Mapping[str, FrameFigures]
     pairs: Converted | None
-    remarks: Sequence[str]
+    warnings: Sequence[str]
 
     @property
     def name(self) -> str:
@@ -126,20 +126,20 @@ def read_conversion(folder: Path) -> Conversion:
     Raises:
         Sim2RealError: The record of the conversion is damaged or of another version.
     """
-    remarks: list[str] = []
+    warnings: list[str] = []
     record = read_record(folder)
-    lines = read_manifest(folder, lambda said: remarks.append(f"{said}; sim2real verify tells what is missing."))
-    remarks += unknown_to_this_version(folder, record, lines)
-    evaluation = _evaluation(folder, remarks)
-    pairs = _pairs(folder, record.source if record else evaluation.source if evaluation else "", remarks)
+    lines = read_manifest(folder, lambda said: warnings.append(f"{said}; sim2real verify tells what is missing."))
+    warnings += unknown_to_this_version(folder, record, lines)
+    evaluation = _evaluation(folder, warnings)
+    pairs = _pairs(folder, record.source if record else evaluation.source if evaluation else "", warnings)
     return Conversion(
         folder=folder,
         record=record,
         lines=lines,
         evaluation=evaluation,
-        frames=_frames(folder, lines, pairs, remarks),
+        frames=_frames(folder, lines, pairs, warnings),
         pairs=pairs,
-        remarks=remarks,
+        warnings=warnings,
     )
 
 
@@ -157,20 +157,20 @@ def find_run(record: Record | None, places: Sequence[Path]) -> Run | None:
     return next((read_run(file.parent) for file in files if sha256_of(file) == record.model_sha256), None)
 
 
-def _evaluation(folder: Path, remarks: list[str]) -> Evaluation | None:
+def _evaluation(folder: Path, warnings: list[str]) -> Evaluation | None:
     try:
         evaluation = read_evaluation(folder)
     except Sim2RealError as error:
-        remarks.append(str(error))
+        warnings.append(str(error))
         return None
     manifest = manifest_path(folder)
     if evaluation and manifest.is_file() and manifest.stat().st_mtime_ns > evaluation_path(folder).stat().st_mtime_ns:
-        remarks.append("The conversion went on after it was evaluated: run sim2real evaluate again.")
+        warnings.append("The conversion went on after it was evaluated: run sim2real evaluate again.")
     return evaluation
 
 
 def _frames(
-    folder: Path, lines: Mapping[str, Line], pairs: Converted | None, remarks: list[str]
+    folder: Path, lines: Mapping[str, Line], pairs: Converted | None, warnings: list[str]
 ) -> dict[str, FrameFigures]:
     """Every frame that the layout, the manifest or the evaluation tells of."""
     listed = (*pairs.pairs, *pairs.rejected) if pairs else ()
@@ -180,7 +180,7 @@ def _frames(
         for line in lines.values()
         if line.role == "IMAGE" and line.status != "carried"
     }
-    for row in _rows(frames_path(folder), remarks):
+    for row in _rows(frames_path(folder), warnings):
         path = row["path"]
         known = found.get(path)
         status = known.status if known else row.get("status") or ""
@@ -189,7 +189,7 @@ def _frames(
     return dict(sorted(found.items()))
 
 
-def _rows(file: Path, remarks: list[str]) -> Iterator[dict[str, str]]:
+def _rows(file: Path, warnings: list[str]) -> Iterator[dict[str, str]]:
     """The lines of the table that tell of a frame."""
     try:
         text = read_regular(file).decode("utf-8-sig", errors="replace")
@@ -200,7 +200,7 @@ def _rows(file: Path, remarks: list[str]) -> Iterator[dict[str, str]]:
             if fits(RelativePath, row.get("path")):
                 yield row
     except csv.Error as error:
-        remarks.append(f"{file}: damaged ({error}): run sim2real evaluate again.")
+        warnings.append(f"{file}: damaged ({error}): run sim2real evaluate again.")
 
 
 def _figures(row: Mapping[str, str]) -> Iterator[tuple[str, float]]:
@@ -213,13 +213,13 @@ def _figures(row: Mapping[str, str]) -> Iterator[tuple[str, float]]:
             yield name, value
 
 
-def _pairs(folder: Path, source: str, remarks: list[str]) -> Converted | None:
+def _pairs(folder: Path, source: str, warnings: list[str]) -> Converted | None:
     """The frames beside their source; by themselves, as the folder has the same layout, where that is gone."""
     there = bool(source) and Path(source).is_dir()
     if source and not there:
-        remarks.append(f"{source} is gone: frames are shown without what they were before.")
+        warnings.append(f"{source} is gone: frames are shown without what they were before.")
     try:
         return open_converted(folder, Path(source) if there else folder)
     except Sim2RealError as error:
-        remarks.append(f"The frames cannot be listed: {error}")
+        warnings.append(f"The frames cannot be listed: {error}")
         return None

@@ -55,8 +55,10 @@ class Run:
     @cached_property
     def step(self) -> int:
         """The last step that is told of."""
-        told = [record["step"] for record in self.records] + [step for step, _ in self.samples] + self.checkpoints
-        return max(told, default=0)
+        known_steps = (
+            [record["step"] for record in self.records] + [step for step, _ in self.samples] + self.checkpoints
+        )
+        return max(known_steps, default=0)
 
     @cached_property
     def total(self) -> int | None:

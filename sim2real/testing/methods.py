@@ -199,8 +199,8 @@ def _saved(who: str, state: Mapping[str, Any]) -> Any:  # noqa: ANN401  whatever
     try:
         return torch.load(file, weights_only=True)
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        raise AssertionError(f"{who}: its state is not of tensors and plain values alone: {told}") from error
+        text = " ".join(str(error).split())[:200]
+        raise AssertionError(f"{who}: its state is not of tensors and plain values alone: {text}") from error
 
 
 def _weights(method: Method) -> Tensor:

@@ -61,7 +61,7 @@ def _require_refusal_or_scores(
     except Sim2RealError:
         return
     except Exception as error:
-        raise AssertionError(f"{who}: image_size {size}: {_told(error)}; raise a Sim2RealError") from error
+        raise AssertionError(f"{who}: image_size {size}: {_in_words(error)}; raise a Sim2RealError") from error
     discriminator = RangeAdapter(discriminator.eval(), returns_images=False)
     try:
         with torch.no_grad():
@@ -69,7 +69,7 @@ def _require_refusal_or_scores(
             discriminator(images, **_labels(who, discriminator, images.shape[:-3], size))
     except Exception as error:
         raise AssertionError(
-            f"{who}: takes an image_size of {size} and fails on such images ({_told(error)}): refuse it in the "
+            f"{who}: takes an image_size of {size} and fails on such images ({_in_words(error)}): refuse it in the "
             "constructor with a Sim2RealError"
         ) from error
 
@@ -241,5 +241,5 @@ def _name(target: Callable[..., object]) -> str:
     return getattr(target, "__name__", repr(target))
 
 
-def _told(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

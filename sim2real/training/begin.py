@@ -33,7 +33,7 @@ def prepare(
     *,
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
     **flags: object,
 ) -> "Config":
     """The settings of a training that can begin, or go on, as far as a look at them and at its folders tells.
@@ -44,7 +44,7 @@ def prepare(
         sets: ``key=value``.
         settings: What is laid over those.
         resume: Go on with the run in the run folder, with its own settings and what a run may change.
-        tell: As of :func:`suited`.
+        notify: As of :func:`suited`.
         flags: Settings that override all.
 
     Raises:
@@ -57,7 +57,7 @@ def prepare(
     if resume:
         config = resumed(config.run_folder, recipe, file, sets, settings, **flags)
     check_training(config, begins=not resume)
-    return config if resume else suited(config, recipe, file, sets, settings, tell=tell, **flags)
+    return config if resume else suited(config, recipe, file, sets, settings, notify=notify, **flags)
 
 
 def suited(
@@ -67,7 +67,7 @@ def suited(
     sets: Iterable[str] = (),
     settings: Mapping[str, Any] | None = None,
     *,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
     **flags: object,
 ) -> "Config":
     """The settings of a training that begins: by the recipe ``labelled`` if all simulated images have masks.
@@ -81,7 +81,7 @@ def suited(
         file: As there.
         sets: As there.
         settings: As there.
-        tell: Told in a line of the choice.
+        notify: Called with a line on the choice.
         flags: As there.
 
     Raises:
@@ -102,7 +102,7 @@ def suited(
     frames = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image).frames
     if not all("segmentation" in frame.labels for frame in frames):
         return config
-    tell(f"all simulated frames have masks: recipe {LABELLED}; {DEFAULT} sees none and learns the way back, too")
+    notify(f"all simulated frames have masks: recipe {LABELLED}; {DEFAULT} sees none and learns the way back, too")
     flags["run"] = str(config.run_folder)
     return resolve(LABELLED, file, sets, None, settings, **flags)
 

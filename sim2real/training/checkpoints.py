@@ -24,8 +24,8 @@ from sim2real.stored import (
     dumped,
     one_line,
     parse,
-    told_unknown,
     unknown_fields,
+    unknown_fields_text,
 )
 
 _CONTENTS: Final = "checkpoint.json"
@@ -131,7 +131,7 @@ class Checkpoints:
             if reason is None:
                 notes = [f"{each}; going on from the one before, {path.name}" for each in damaged]
                 if names := unknown_fields(_contents(path)):
-                    notes.append(f"{path / _CONTENTS}: {told_unknown(names)}")
+                    notes.append(f"{path / _CONTENTS}: {unknown_fields_text(names)}")
                 return path, notes
             damaged.append(f"{path}: damaged checkpoint ({reason})")
         if damaged:

@@ -148,13 +148,13 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     def __getitem__(self, step: int) -> RawBatch | DatasetError:
         part = self.batch_size // self.processes
         begin = step * self.batch_size + self.rank * part
-        remarks = _Remarks()
+        warnings = _Warnings()
         try:
-            shown = self._shown(range(begin, begin + part), remarks)
+            shown = self._shown(range(begin, begin + part), warnings)
             (sim, sims), (real, reals) = (self._stacked(side, part, windows) for side, windows in enumerate(shown))
         except DatasetError as error:
             return error
-        return RawBatch(sim, real, sims, reals, tuple(remarks.skipped), tuple(remarks.changed), tuple(remarks.notes))
+        return RawBatch(sim, real, sims, reals, tuple(warnings.skipped), tuple(warnings.changed), tuple(warnings.notes))
 
     def path(self, side: int, position: int) -> Path:
         """The image at a position of a side's endless order (0: sim, 1: real); of a clip the first."""
@@ -165,11 +165,11 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         round_, place = divmod(position, count)
         return self.starts[side][int(_order(self.seed, side, round_, count)[place])]
 
-    def _shown(self, positions: range, remarks: "_Remarks") -> "Iterable[Iterable[_Frames]]":
+    def _shown(self, positions: range, warnings: "_Warnings") -> "Iterable[Iterable[_Frames]]":
         """What each side shows at some positions of its order."""
         if self.matched:
-            return zip(*[self._pair(position, remarks) for position in positions], strict=True)
-        return ((self._window(side, position, remarks) for position in positions) for side in (0, 1))
+            return zip(*[self._pair(position, warnings) for position in positions], strict=True)
+        return ((self._window(side, position, warnings) for position in positions) for side in (0, 1))
 
     def _stacked(self, side: int, count: int, windows: "Iterable[_Frames]") -> tuple[Tensor, dict[str, Tensor]]:
         """What a side shows in a batch, by so many places: images, and labels by kind."""
@@ -188,13 +188,13 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             return images[:, 0], {kind: values[:, 0] for kind, values in inputs.items()}
         return images, inputs
 
-    def _window(self, side: int, position: int, remarks: "_Remarks") -> "_Frames":
+    def _window(self, side: int, position: int, warnings: "_Warnings") -> "_Frames":
         """What is shown of a side at a position, drawn for it alone."""
-        return self._cut(self._read(side, position, remarks), seed=self._seed(side, position))
+        return self._cut(self._read(side, position, warnings), seed=self._seed(side, position))
 
-    def _pair(self, position: int, remarks: "_Remarks") -> "list[_Frames]":
+    def _pair(self, position: int, warnings: "_Warnings") -> "list[_Frames]":
         """What is shown of both sides at a position: matching windows, mirrored alike."""
-        sim, real = (self._read(side, position, remarks) for side in (0, 1))
+        sim, real = (self._read(side, position, warnings) for side in (0, 1))
         seed, masks = self._seed(_BOTH, position), [each.labels.get("segmentation") for each in (sim, real)]
         corners = matched_corners(
             (sim.size, real.size),
@@ -216,7 +216,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             labels = {kind: [cut_input(values, kind, *places) for values in each] for kind, each in labels.items()}
         return _Frames([self.augment.cut(image, seed=seed) for image in images], labels)
 
-    def _read(self, side: int, position: int, remarks: "_Remarks") -> "_Frames":
+    def _read(self, side: int, position: int, warnings: "_Warnings") -> "_Frames":
         """The scaled image at a position and its labels, or those of the frames of a clip."""
         count = len(self.starts[side])
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
@@ -224,23 +224,23 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             clips = self.clips[side]
             numbers = clips[first] if clips else [first]
             try:
-                scaled = [self._scaled(side, number, remarks) for number in numbers]
+                scaled = [self._scaled(side, number, warnings) for number in numbers]
                 labels = {
                     kind: [
-                        self._label(side, number, kind, image, remarks)
+                        self._label(side, number, kind, image, warnings)
                         for number, image in zip(numbers, scaled, strict=True)
                     ]
                     for kind in self.asked[side].kinds
                 }
                 _require_one_size(self.sides[side].train[first].path, scaled)
             except (ImageError, DatasetError) as error:
-                remarks.skipped.append(str(error))
+                warnings.skipped.append(str(error))
                 continue
             return _Frames(scaled, labels)
-        message = f"none of {count} {('sim', 'real')[side]} images can be read; the last: {remarks.skipped[-1]}"
+        message = f"none of {count} {('sim', 'real')[side]} images can be read; the last: {warnings.skipped[-1]}"
         raise DatasetError(message)
 
-    def _scaled(self, side: int, number: int, remarks: "_Remarks") -> NDArray[np.uint8]:
+    def _scaled(self, side: int, number: int, warnings: "_Warnings") -> NDArray[np.uint8]:
         domain = self.sides[side]
         path = domain.train[number].path
         try:
@@ -248,19 +248,19 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         except OSError:  # what is wrong is said by who reads it
             return read_scaled(path, self.augment.scaled_size)
         if domain.stamps and stamp != domain.stamps[number]:
-            remarks.changed.append(str(path))
+            warnings.changed.append(str(path))
         if self.cache is None:
             return read_scaled(path, self.augment.scaled_size)
-        return self.cache.get(str(path), stamp, lambda: read_scaled(path, self.augment.scaled_size), remarks.notes)
+        return self.cache.get(str(path), stamp, lambda: read_scaled(path, self.augment.scaled_size), warnings.notes)
 
-    def _label(self, side: int, number: int, kind: str, scaled: NDArray[np.uint8], remarks: "_Remarks") -> Values:
+    def _label(self, side: int, number: int, kind: str, scaled: NDArray[np.uint8], warnings: "_Warnings") -> Values:
         """A label of a frame on the pixels of its scaled image (H, W, 3)."""
         frame = self.sides[side].train[number]
         if kind in LEADS_TO and kind not in frame.labels:
             return unknown_motion(kind, (scaled.shape[1], scaled.shape[0]))
 
         def read() -> Values:
-            return scaled_input(frame, kind, self.vocabulary, self.augment.scaled_size, remarks.notes.append)
+            return scaled_input(frame, kind, self.vocabulary, self.augment.scaled_size, warnings.notes.append)
 
         if self.cache is None or not (frame.dataset and frame.labels.get(kind)):
             return read()
@@ -269,7 +269,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         except OSError:
             return read()
         key = f"{frame.path}\0{kind}\0{self.vocabulary.names}"
-        return self.cache.get(key, (*stamp, *stamp_of(frame.path)), read, remarks.notes)
+        return self.cache.get(key, (*stamp, *stamp_of(frame.path)), read, warnings.notes)
 
 
 def _require_one_size(first: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
@@ -284,7 +284,7 @@ def _as_domain(side: Side, images: Domain | Sequence[Path]) -> Domain:
 
 
 @dataclass(slots=True)
-class _Remarks:
+class _Warnings:
     """What a batch tells besides its images, see :class:`RawBatch`."""
 
     skipped: list[str] = field(default_factory=list)
@@ -363,17 +363,17 @@ def build_loader(
         pin_memory=kind_of(device) == "cuda",
         generator=torch.Generator().manual_seed(seed),
     )
-    told: set[str] = set()
+    reported: set[str] = set()
     with naming_dead_workers():
         for raw in loader:
             if isinstance(raw, DatasetError):
                 yield raw
                 return
             yield raw._replace(
-                changed=tuple(path for path in raw.changed if path not in told),
-                notes=tuple(note for note in raw.notes if note not in told),
+                changed=tuple(path for path in raw.changed if path not in reported),
+                notes=tuple(note for note in raw.notes if note not in reported),
             )
-            told.update(raw.changed, raw.notes)
+            reported.update(raw.changed, raw.notes)
 
 
 @contextmanager

@@ -83,22 +83,22 @@ class Loggers:
         Returns:
             A sentence for each logger that failed; it is told nothing more.
         """
-        return self._tell(lambda window: window.log(step, record))
+        return self._notify(lambda window: window.log(step, record))
 
     def picture(self, step: int, png: bytes) -> list[str]:
         """Show a sample grid, the bytes of a PNG file; returns what :meth:`log` does."""
         if not self._open:
             return []
         pixels = decode_picture(png, Path(f"step_{step:08d}.png")).rgb
-        return self._tell(lambda window: window.show(step, pixels))
+        return self._notify(lambda window: window.show(step, pixels))
 
     def close(self) -> list[str]:
         """Have all that was told written or sent; returns what :meth:`log` does."""
-        faults = self._tell(lambda window: window.close()) if self._begun else []
+        faults = self._notify(lambda window: window.close()) if self._begun else []
         self._open.clear()
         return faults
 
-    def _tell(self, what: "Callable[[_Window], None]") -> list[str]:
+    def _notify(self, what: "Callable[[_Window], None]") -> list[str]:
         self.begin()
         faults = []
         for name, window in list(self._open.items()):

@@ -33,7 +33,6 @@ from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.meter import Meter
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
-from sim2real.training.remarks import Remarks
 from sim2real.training.results import (
     copy_generators,
     file_name,
@@ -55,6 +54,7 @@ from sim2real.training.setup import (
 )
 from sim2real.training.speed import compiles, reason_not_to_compile
 from sim2real.training.validation import Levers, Standing, standing
+from sim2real.training.warnings import Warnings
 
 
 class Trainer:
@@ -123,14 +123,14 @@ class Trainer:
         self.processes.on_first(self.evaluation.check)
         self.stopped = 0
         self._meter = Meter()
-        self._remarks = Remarks()
+        self._warnings = Warnings()
         shared: dict[str, Shared] = {
             "method": self.method,
             "evaluation": self.evaluation,
-            "remarks": self._remarks,
+            "warnings": self._warnings,
             **{f"average of {direction}": average for direction, average in self.averages.items()},
         }
-        own: dict[str, Own] = {"method": self.method, "remarks": self._remarks, "meter": self._meter}
+        own: dict[str, Own] = {"method": self.method, "warnings": self._warnings, "meter": self._meter}
         self._keeper = CheckpointManager(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
         self.step, self._findings = self._keeper.load() if resume else (0, [])
         self._findings += [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
@@ -224,12 +224,12 @@ class Trainer:
             if self.stopped or self.step >= self.total:
                 break
         if self.step >= self.total:
-            yield from map(Note, self._remarks.summary())
+            yield from map(Note, self._warnings.summary())
             yield from map(Note, self.processes.on_first(self._give_generators))
 
     def _step(self, raw: RawBatch) -> None:
         """Train on one batch."""
-        self._remarks.take(raw)
+        self._warnings.take(raw)
         self.method.scale_learning_rates(rate(self.config.schedule, self.step, self.total))
         self.method.reach(self.step / self.total)
         log = self.method.step(as_batch(raw, self.device))
@@ -247,7 +247,7 @@ class Trainer:
             yield from self._report(evaluates=evaluates)
         if self._is_patience_over():
             best = self.evaluation.best_step
-            yield from self._tell([f"stopped at step {self.step}: no better since step {best} on held-out images"])
+            yield from self._notify([f"stopped at step {self.step}: no better since step {best} on held-out images"])
             self.total = self.step
         if self.step == self.total or _is_due(config.sample.every, self.step):
             yield from map(Note, self.processes.on_first(self._draw_samples))
@@ -292,7 +292,7 @@ class Trainer:
         return bool(patience) and self.evaluation.newest - self.evaluation.best_step >= patience
 
     def _report(self, *, evaluates: bool) -> Iterator[Progress | Note]:
-        yield from self._tell(self._remarks.collect(self.processes))
+        yield from self._notify(self._warnings.collect(self.processes))
         losses, speed = self._meter.losses(self.processes.average), self._meter.speed()
         self.processes.on_first(lambda: self._require_finite(losses))
         outcome = self._evaluate(losses) if evaluates and self.evaluation.possible else Outcome()
@@ -306,7 +306,7 @@ class Trainer:
             yield from map(Note, self._loggers.log(self.step, record))
         left, memory = (self.total - self.step) / speed, peak_memory(self.device)
         yield Progress(self.step, self.total, epoch, figures, images, left, outcome.score, self.evaluation.best, memory)
-        yield from self._tell(outcome.notes)
+        yield from self._notify(outcome.notes)
         self._meter.reset()
 
     def _evaluate(self, losses: Mapping[str, float]) -> Outcome:
@@ -316,7 +316,7 @@ class Trainer:
         self.evaluation.remember(outcome, self.step)
         return outcome
 
-    def _tell(self, texts: Iterable[str]) -> Iterator[Note]:
+    def _notify(self, texts: Iterable[str]) -> Iterator[Note]:
         """Notes, which are written to metrics.jsonl, too."""
         for text in texts:
             if self.is_first:

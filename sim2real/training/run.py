@@ -143,8 +143,8 @@ class RunFolder:
 
     def logged(self, step: int) -> dict[str, float]:
         """The figures of a step in metrics.jsonl; none where it is not told of."""
-        told = [line for _, line in read_log(self.metrics_file) if line["step"] == step]
-        return {name: value for line in told for name, value in line.items() if isinstance(value, int | float)}
+        lines = [line for _, line in read_log(self.metrics_file) if line["step"] == step]
+        return {name: value for line in lines for name, value in line.items() if isinstance(value, int | float)}
 
     def sync_log(self) -> None:
         """Have metrics.jsonl on the disk."""
@@ -172,5 +172,5 @@ def read_log(file: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         with suppress(MisfitError):  # the last line of a killed run may be torn
             line = parse(dict[str, Any], row)
             if fits(Count, line.get("step")):
-                told = {name: value for name, value in line.items() if fits(kinds.get(name, float), value)}
-                yield row + b"\n", told
+                known = {name: value for name, value in line.items() if fits(kinds.get(name, float), value)}
+                yield row + b"\n", known

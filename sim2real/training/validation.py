@@ -221,29 +221,29 @@ def standing(figures: Mapping[str, float], levers: Levers = _ALL) -> Standing:
     found, images = _by_score(figures, levers), figures.get("evaluation/images", FEWEST_HELD_OUT)
     if images >= FEWEST_HELD_OUT:  # as where older runs do not tell
         return found
-    text, bracket, told = found.text.partition(" (")
+    text, bracket, score_text = found.text.partition(" (")
     few = f"judged on {images:.0f} held-out image{'s' * (images != 1)}, too few to be sure"
     advice = (
         found.advice or f"hold out {FEWEST_HELD_OUT} or more of each side (data.validation), or evaluate a conversion"
     )
-    return Standing("open" if found.state == "good" else found.state, f"{text}, {few}{bracket}{told}", advice)
+    return Standing("open" if found.state == "good" else found.state, f"{text}, {few}{bracket}{score_text}", advice)
 
 
 def _by_score(figures: Mapping[str, float], levers: Levers) -> Standing:
     score, change = (figures.get(f"evaluation/{name}") for name in ("score", "change"))
     if score is None:
         return Standing("open", "not evaluated on held-out images", "see data.validation, or evaluate a conversion")
-    told = f"score {score:.3f}; 1 is the source as it is, less is better"
+    score_text = f"score {score:.3f}; 1 is the source as it is, less is better"
     if score >= HARMFUL:
-        return Standing("bad", f"harmful: labels are no longer true of the translations ({told})", _COMPARE)
+        return Standing("bad", f"harmful: labels are no longer true of the translations ({score_text})", _COMPARE)
     if change is not None and change < _SAME and score > _NO_NEARER:
-        text = f"nothing changed: translations differ from the source by {change:.2f} grey levels ({told})"
+        text = f"nothing changed: translations differ from the source by {change:.2f} grey levels ({score_text})"
         return Standing("bad", text, f"{_LONGER}, or {levers.words()['looser']}")
     if score > 1:
-        return Standing("bad", f"worse than the source as it is ({told})", f"{_LONGER}, or {_COMPARE}")
+        return Standing("bad", f"worse than the source as it is ({score_text})", f"{_LONGER}, or {_COMPARE}")
     if score > _NO_NEARER:
-        return Standing("open", f"hardly better than the source as it is ({told})", f"{_LONGER}, or {_COMPARE}")
-    return Standing("good", f"nearer to real images than the source as it is ({told})")
+        return Standing("open", f"hardly better than the source as it is ({score_text})", f"{_LONGER}, or {_COMPARE}")
+    return Standing("good", f"nearer to real images than the source as it is ({score_text})")
 
 
 _LATE = 0.2  # of a run: before that, nothing is said of translations

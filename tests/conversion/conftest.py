@@ -27,10 +27,10 @@ def translate(run: Path) -> Callable[..., ConversionSummary]:
         source: Path,
         out: Path,
         progress: Progress = quiet,
-        tell: Callable[[str], None] = lambda _line: None,
+        notify: Callable[[str], None] = lambda _line: None,
         **options: Any,
     ) -> ConversionSummary:
-        return convert(source, out, replace(usual, **options), progress, tell=tell)
+        return convert(source, out, replace(usual, **options), progress, notify=notify)
 
     return convert_it
 

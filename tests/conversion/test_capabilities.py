@@ -195,7 +195,7 @@ def test_what_is_no_graph_runs_whole_on_any_device(
     monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
     monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=1e9, work=1e20))
     told: list[str] = []
-    record = translate(source, tmp_path / "out", model=unexportable, tell=told.append, batch_size=2).record
+    record = translate(source, tmp_path / "out", model=unexportable, notify=told.append, batch_size=2).record
     assert (record.engine, record.compile, record.tile, told) == ("torch", [], 0, [])
     with pytest.raises(SettingsError, match="--tile 32: the generator 'unexportable' looks at whole frames"):
         translate(source, tmp_path / "tiles", model=unexportable, tile="32")

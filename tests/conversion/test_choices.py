@@ -42,10 +42,10 @@ def save(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
 def chosen(run: Path, tmp_path: Path) -> Callable[..., Choices]:
     """``chosen(size, ..., **options)``: the choices for images of these sizes on the CPU."""
 
-    def ask(*sizes: tuple[int, int], tell: Callable[[str], None] = print, **options: Any) -> Choices:
+    def ask(*sizes: tuple[int, int], notify: Callable[[str], None] = print, **options: Any) -> Choices:
         images = save(tmp_path / "images", *sizes)
         wish = ConvertOptions(**{"device": "cpu", "precision": "fp32", **options})
-        return choose(wish, None, run / "sim2real.safetensors", images, tell)[1]
+        return choose(wish, None, run / "sim2real.safetensors", images, notify)[1]
 
     return ask
 
@@ -113,7 +113,7 @@ def test_a_network_that_cannot_be_foreseen_is_told(
 
     monkeypatch.setattr(choices, "cost_of", fail)
     told: list[str] = []
-    assert chosen((40, 30), tell=told.append)["tile"] == 0
+    assert chosen((40, 30), notify=told.append)["tile"] == 0
     assert "cannot be foreseen" in told[0]
 
 
@@ -122,11 +122,11 @@ def test_a_precision_that_will_not_do_is_not_chosen(
 ) -> None:
     monkeypatch.setattr(choices, "resolve_precision", lambda wish, _device: "bf16" if wish == "auto" else wish)
     told: list[str] = []
-    assert chosen((400, 30), precision="auto", tell=told.append)["precision"] == "bf16"
+    assert chosen((400, 30), precision="auto", notify=told.append)["precision"] == "bf16"
     monkeypatch.setattr(trial, "_AGREEMENT", 200.0)
-    assert chosen((400, 30), precision="auto", tell=told.append)["precision"] == "fp32"
+    assert chosen((400, 30), precision="auto", notify=told.append)["precision"] == "fp32"
     assert told[0].startswith("bf16 is not used: its picture is ")
-    assert chosen((400, 30), precision="bf16", tell=told.append)["precision"] == "bf16"
+    assert chosen((400, 30), precision="bf16", notify=told.append)["precision"] == "bf16"
 
 
 class Fake:
@@ -245,7 +245,7 @@ def test_lack_of_memory_costs_nothing_but_time(  # noqa: PLR0917  fixtures and c
     translate(tmp_path / "in", tmp_path / "plenty", batch_size=4)
     scarce(monkeypatch, whole=whole, tile=tile)
     told: list[str] = []
-    summary = translate(tmp_path / "in", tmp_path / "scarce", batch_size=4, tell=told.append)
+    summary = translate(tmp_path / "in", tmp_path / "scarce", batch_size=4, notify=told.append)
     assert summary.converted == 6
     for number in range(6):
         plenty, scarcely = (
@@ -286,7 +286,7 @@ def test_without_a_compiler_it_goes_on_and_says_so(
 
     monkeypatch.setattr(inference, "make_engine", no_compiler)
     told: list[str] = []
-    summary = translate(tmp_path / "in", tmp_path / "out", tell=told.append)
+    summary = translate(tmp_path / "in", tmp_path / "out", notify=told.append)
     assert summary.record.compile == []
     assert told == ["going on without compilation: the generator cannot be compiled here: no compiler"]
     record = json.loads((tmp_path / "out/.sim2real/conversion.json").read_text())
@@ -346,7 +346,7 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
     monkeypatch.setattr(choices, "_WORTH_TRYING", {"cpu": 0})
     monkeypatch.setattr(choices, "resolve_precision", lambda wish, _device: "bf16" if wish == "auto" else wish)
     told: list[str] = []
-    assert chosen((64, 48), precision=precision, tell=told.append) == {
+    assert chosen((64, 48), precision=precision, notify=told.append) == {
         "engine": "torch",
         "device": "cpu",
         "precision": "fp32",

@@ -256,7 +256,7 @@ def test_trials_forecasts_and_costs_see_it_too(
     monkeypatch.setattr("sim2real.conversion.choices._WORTH_TRYING", {"cpu": 0})
     told: list[str] = []
     options = ConvertOptions(model=hazy, device="cpu", precision="auto")
-    plan = make_plan(source, tmp_path / "out", options, tell=told.append)
+    plan = make_plan(source, tmp_path / "out", options, notify=told.append)
     assert plan.record.tile == 0
     assert not [line for line in told if "cannot" in line]
     found = forecast(plan, options, told.append)

@@ -68,7 +68,7 @@ def test_fields_of_a_manifest_that_nobody_knows_stay(source: Path, out: Path, tr
     rows[1] = rows[1].replace(b"}\n", b', "depth": null, "\\ud800": "\\ud800"}\n')
     manifest.write_bytes(b"".join(rows))
     before, said = manifest.read_bytes(), list[str]()
-    assert translate(source, out, tell=said.append).converted == 0
+    assert translate(source, out, notify=said.append).converted == 0
     told = f"{manifest}: 2 lines have fields that this version does not know (\\ud800, depth); they stay as they are"
     assert said == [told]
     assert manifest.read_bytes() == before
@@ -79,14 +79,14 @@ def test_fields_of_a_manifest_that_nobody_knows_stay(source: Path, out: Path, tr
     report = verify(out)
     assert (report.ok, report.notes) == (True, [told])
     assert told in open_converted(out).notes
-    assert told in read_conversion(out).remarks
+    assert told in read_conversion(out).warnings
 
 
 def test_fields_of_a_record_that_nobody_knows_stay(source: Path, out: Path, translate: Translate) -> None:
     path, said = record_path(out), list[str]()
     before = change(path, weather="rain", original=3)
     told = f"{path}: has fields that this version does not know (original, weather); they stay as they are"
-    translate(source, out, tell=said.append)
+    translate(source, out, notify=said.append)
     assert said == [told]
     assert path.read_bytes() == before
     translate(source, out, carry="hardlink")
@@ -102,7 +102,7 @@ def test_fields_of_a_model_that_nobody_knows_stay(
     change_model(file, weather="rain")
     assert read_info(file).unknown == ["weather"]
     said: list[str] = []
-    translate(source, tmp_path / "out", model=run, tell=said.append)
+    translate(source, tmp_path / "out", model=run, notify=said.append)
     assert said == [f"{file}: has fields that this version does not know (weather); they stay as they are"]
     record = read_record(tmp_path / "out")
     assert record
@@ -138,11 +138,11 @@ def test_another_patch_version_goes_on_and_is_told(source: Path, out: Path, tran
     change(record_path(out), tool_version="0.1.99")
     (out / IMAGE).unlink()
     said: list[str] = []
-    assert translate(source, out, tell=said.append).converted == 1
+    assert translate(source, out, notify=said.append).converted == 1
     assert len(said) == 1
     assert said[0].startswith(f"{out}: converted so far with sim2real 0.1.99, goes on with ")
     said.clear()
-    translate(source, out, tell=said.append)
+    translate(source, out, notify=said.append)
     assert said == []
     change(record_path(out), tool_version="0.7.0")
     with pytest.raises(Sim2RealError, match=r"with other settings \(tool_version was 0.7.0, is "):
@@ -165,7 +165,7 @@ def test_a_source_and_a_model_that_lie_elsewhere_now_go_on(
     (out / IMAGE).unlink()
     model = shutil.copytree(run, tmp_path / "model")
     said: list[str] = []
-    summary = translate(elsewhere, out, model=model, tell=said.append)
+    summary = translate(elsewhere, out, model=model, notify=said.append)
     assert said == [f"{out}: converted so far from {source}, goes on from {elsewhere}: the same files"]
     assert way == "copied" or summary.converted == 1
     assert {path: (out / path).read_bytes() for path in before} == before
@@ -174,7 +174,7 @@ def test_a_source_and_a_model_that_lie_elsewhere_now_go_on(
     assert record.source == str(elsewhere)
     assert verify(out).ok
     said.clear()
-    assert translate(elsewhere, out, model=model, tell=said.append).converted == 0
+    assert translate(elsewhere, out, model=model, notify=said.append).converted == 0
     assert said == []
 
 

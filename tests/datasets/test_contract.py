@@ -64,7 +64,7 @@ def test_what_a_layout_leaves_out_has_a_default(layout: Any, plant: Any, tmp_pat
     assert (adapter.consecutive, adapter.counted, adapter.knows_images) == (False, False, False)
     assert adapter.role("notes.txt") is None
     assert (list(adapter.warnings(tree)), adapter.embedded(tree)) == ([], {})
-    assert adapter.told_size(Frame("one.jpg"), "depth") is None
+    assert adapter.declared_size(Frame("one.jpg"), "depth") is None
     dataset = Dataset("acme", Match("one.jpg", 1), tree, adapter)
     assert [frame.image for frame in dataset.frames()] == ["one.jpg"]
     assert dataset.stale() == {}

@@ -239,7 +239,7 @@ def test_a_resized_conversion_is_seen_at_its_own_size(
     model = write_run(tmp_path / "runs/town")
     convert(town / "sim", tmp_path / "out", ConvertOptions(model=model, device="cpu", engine="torch", resize=(100, 30)))
     told: list[str] = []
-    found = evaluate(tmp_path / "out", town / "real", options=QUICK, tell=told.append)
+    found = evaluate(tmp_path / "out", town / "real", options=QUICK, notify=told.append)
     assert "metrics of sets see them at 100x30" in told[0]
     assert by_name(found)["colour"].before is not None
     assert not [note for note in found.notes if "left out" in note]

@@ -49,7 +49,7 @@ def test_masks_are_learnt_from_unless_somebody_says_otherwise(  # noqa: PLR0917
     monkeypatch.chdir(tmp_path)
     told: list[str] = []
     real = town / ("sim" if sim == "photos" else "photos")
-    config = prepare(**{"recipe": None, **named}, tell=told.append, sim=str(town / sim), real=str(real))
+    config = prepare(**{"recipe": None, **named}, notify=told.append, sim=str(town / sim), real=str(real))
     assert (config.recipe, str(config.run_folder)) == (recipe, run)
     assert ["labelled" in line for line in told] == ([True] if recipe == "labelled" else [])
 

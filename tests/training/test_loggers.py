@@ -19,7 +19,7 @@ SETTINGS = {"seed": 3, "run": None, "data": {"size": [32, 24], "load_size": None
 GRID = np.tile(np.arange(0, 240, 10, dtype=np.uint8)[:, None, None], (1, 40, 3))
 
 
-def tell(folder: Path, name: str, steps: range, **rest: Any) -> None:
+def notify(folder: Path, name: str, steps: range, **rest: Any) -> None:
     loggers = Loggers([name], folder, SETTINGS, "town", **rest)
     for step in steps:
         assert loggers.log(step, {"cycle": step / 2, "validation/cycle": step / 4}) == []
@@ -60,7 +60,7 @@ def points(events: Any, name: str) -> list[tuple[int, float]]:
 
 
 def test_tensorboard_has_figures_pictures_and_settings(tmp_path: Path, events: Any) -> None:
-    tell(tmp_path, "tensorboard", range(2, 7, 2))
+    notify(tmp_path, "tensorboard", range(2, 7, 2))
     read = events(tmp_path)
     assert points(read, "cycle") == [(2, 1.0), (4, 2.0), (6, 3.0)]
     assert points(read, "validation/cycle")[-1] == (6, 1.5)
@@ -73,8 +73,8 @@ def test_tensorboard_has_figures_pictures_and_settings(tmp_path: Path, events: A
 def test_a_resumed_training_goes_on_in_tensorboard_and_takes_back_what_a_killed_one_told(
     tmp_path: Path, events: Any
 ) -> None:
-    tell(tmp_path, "tensorboard", range(1, 6))
-    tell(tmp_path, "tensorboard", range(4, 8), step=3)
+    notify(tmp_path, "tensorboard", range(1, 6))
+    notify(tmp_path, "tensorboard", range(4, 8), step=3)
     assert [step for step, _ in points(events(tmp_path), "cycle")] == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -89,8 +89,8 @@ def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_mlflow_has_one_run_of_a_training_that_was_resumed(tmp_path: Path, mlflow: Any) -> None:
-    tell(tmp_path, "mlflow", range(1, 4))
-    tell(tmp_path, "mlflow", range(4, 6), step=3)
+    notify(tmp_path, "mlflow", range(1, 4))
+    notify(tmp_path, "mlflow", range(4, 6), step=3)
     (run,) = mlflow.search_runs([mlflow.get_experiment_by_name("sim2real").experiment_id])
     assert run.info.run_name == "town"
     assert run.data.params["data/size"] == "[32, 24]"
@@ -111,8 +111,8 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_wandb_has_one_run_of_a_training_that_was_resumed(tmp_path: Path, wandb: Any) -> None:
-    tell(tmp_path, "wandb", range(1, 4))
-    tell(tmp_path, "wandb", range(4, 6), step=3)
+    notify(tmp_path, "wandb", range(1, 4))
+    notify(tmp_path, "wandb", range(4, 6), step=3)
     wandb.teardown()  # its service writes what is left after a run has finished
     name = json.loads((tmp_path / "loggers.json").read_text())["wandb"]
     files = sorted((tmp_path / "wandb").glob(f"offline-run-*/run-{name}.wandb"))

@@ -31,7 +31,7 @@ def convert_on_ray(
     options: ConvertOptions | None = None,
     progress: Progress = quiet,
     *,
-    tell: Callable[[str], None] = lambda _line: None,
+    notify: Callable[[str], None] = lambda _line: None,
     address: str | None = None,
     shares: int | None = None,
     cpus: int | None = None,
@@ -45,7 +45,7 @@ def convert_on_ray(
         out: Folder to convert into.
         options: As for ``convert``; ``share`` and ``overwrite`` are left to it.
         progress: Told of the stages ``"converting"`` and ``"carrying"`` about once a second.
-        tell: Told in a line what the user would wonder at, once whoever notices it.
+        notify: Called with a line on what the user would wonder at, once whoever notices it.
         address: Of a cluster, or ``"auto"``; None for RAY_ADDRESS, else one on this machine that ends with the work.
             Without effect if this process is connected already.
         shares: Pieces of the work; None for four times as many as there are workers at once.
@@ -71,7 +71,7 @@ def convert_on_ray(
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(_convert_share)
         tasks = {task.remote(source, out, options, (index, count), board): index for index in range(count)}
         try:
-            summaries = list(_results(tasks, lambda: ray.get(board.read.remote()), progress, tell))
+            summaries = list(_results(tasks, lambda: ray.get(board.read.remote()), progress, notify))
         finally:
             _stop(tasks)
     return replace(
@@ -93,19 +93,19 @@ def _convert_share(
     source: Path, out: Path, options: ConvertOptions, share: tuple[int, int], board: "ActorHandle[Any]"
 ) -> ConversionSummary | Sim2RealError:
     """What a worker does. A mistake of the user is returned: as an exception it would come with Ray's traceback."""
-    told: dict[str, float] = {}
+    reported_at: dict[str, float] = {}
 
-    def tell(stage: str, done: int, total: int, _waits_for: str = "") -> None:
-        if done == total or time.monotonic() - told.get(stage, 0) >= 1:
-            told[stage] = time.monotonic()
-            board.tell.remote(share[0], stage, done, total)
+    def notify(stage: str, done: int, total: int, _waits_for: str = "") -> None:
+        if done == total or time.monotonic() - reported_at.get(stage, 0) >= 1:
+            reported_at[stage] = time.monotonic()
+            board.notify.remote(share[0], stage, done, total)
 
     _wait_for_predecessor(out, share)
     try:
-        summary = convert(source, out, replace(options, share=share), tell, tell=board.say.remote)
+        summary = convert(source, out, replace(options, share=share), notify, notify=board.say.remote)
     except Sim2RealError as error:
         return error
-    ray.get([board.tell.remote(share[0], stage, 0, 0) for stage in _STAGES])
+    ray.get([board.notify.remote(share[0], stage, 0, 0) for stage in _STAGES])
     return summary
 
 
@@ -130,7 +130,7 @@ class _Board:
         if line not in self._said:
             self._said.append(line)
 
-    def tell(self, share: int, stage: str, done: int, total: int) -> None:
+    def notify(self, share: int, stage: str, done: int, total: int) -> None:
         """So many files of a share are done, of those that were left when its worker began."""
         if (share, stage) not in self._known:
             self._known.add((share, stage))
@@ -148,7 +148,7 @@ def _sizes(files: int, count: int) -> list[int]:
 
 
 def _results(
-    tasks: dict[Any, int], read: Callable[[], _News], progress: Progress, tell: Callable[[str], None]
+    tasks: dict[Any, int], read: Callable[[], _News], progress: Progress, notify: Callable[[str], None]
 ) -> Iterator[ConversionSummary]:
     """What the shares come to, as they end; those that are ended are taken out of ``tasks``."""
     count, shown, said = len(tasks), dict[str, tuple[int, int]](), 0
@@ -157,7 +157,7 @@ def _results(
         ended, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)
         stages, lines = read()
         for line in lines[said:]:
-            tell(line)
+            notify(line)
         said = len(lines)
         for stage, state in stages.items():
             if state != shown.get(stage) and state[0]:

@@ -79,7 +79,7 @@ def command(  # noqa: PLR0917  Typer's options are arguments
             out,
             options,
             report,
-            tell=err.print,
+            notify=err.print,
             address=address,
             shares=shares,
             cpus=cpus_per_worker,
