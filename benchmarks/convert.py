@@ -22,8 +22,8 @@ from benchmarks.common import in_fresh_process, make_parser, peak_memory, print_
 from sim2real import __version__
 from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert, make_plan
-from sim2real.conversion.choices import choose
 from sim2real.conversion.manifest import Record, record_path, write_record
+from sim2real.conversion.resolved_settings import resolve_settings
 from sim2real.conversion.trial import fastest_engine, frames_per_second, make_engine
 from sim2real.engines.base import Engine, EngineSettings
 from sim2real.imageio import encode_jpeg, encode_picture, encode_png, read_picture, read_rgb
@@ -128,14 +128,14 @@ def write_model(path: Path, recipe: str, width: int) -> Path:
 
 def chosen(source: Path, model: Path, options: argparse.Namespace) -> Record:
     """What ``convert`` would choose for ``LARGE`` frames such as these."""
-    wish = ConvertOptions(model=model, engine="torch" if options.engine == "auto" else options.engine)
-    plan = make_plan(source, source.with_name("nowhere"), wish)
+    requested = ConvertOptions(model=model, engine="torch" if options.engine == "auto" else options.engine)
+    plan = make_plan(source, source.with_name("nowhere"), requested)
     pictures = sorted(source.iterdir())
     many = pictures * -(-LARGE // len(pictures)) if options.compile == "auto" else pictures
-    _, choices = choose(wish, None, model, many, print)
+    _, resolved = resolve_settings(requested, None, model, many, print)
     if options.compile == "off":
-        choices["compile"] = []
-    record = replace(plan.record, **choices)
+        resolved["compile"] = []
+    record = replace(plan.record, **resolved)
     if options.engine == "auto":
         generator, _ = load_generator(model)
         engine = fastest_engine(generator, engine_settings(record), pictures, print)
@@ -319,7 +319,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40, help="converted at a time (%(default)s)")
     parser.add_argument("--engine", default="auto", help="as of sim2real convert (%(default)s)")
     parser.add_argument(
-        "--compile", choices=("off", "auto"), default="auto", help=f"auto: as for {LARGE:,} frames (%(default)s)"
+        "--compile", resolved=("off", "auto"), default="auto", help=f"auto: as for {LARGE:,} frames (%(default)s)"
     )
     parser.add_argument("--sizes", action="store_true", help="direct and guided transfers by the size of frames alone")
     options = parser.parse_args()

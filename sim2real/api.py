@@ -139,7 +139,7 @@ def convert(
     precision: str = "auto",
     workers: int | None = None,
     limit: int | None = None,
-    share: str = "auto",
+    shard: str = "auto",
     overwrite: bool = False,
     keep_going: bool = False,
     progress: "ConvertProgress | None" = None,
@@ -179,7 +179,7 @@ def convert(
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         workers: Threads that decode and encode; None: what suits the machine.
         limit: Translate the first so many frames, leave out the others.
-        share: ``"I/N"``: the I-th of N shares of the files; ``"off"``; ``"auto"``: as torchrun, srun or a SLURM array
+        shard: ``"I/N"``: the I-th of N shards of the files; ``"off"``; ``"auto"``: as torchrun, srun or a SLURM array
             say.
         overwrite: Convert anew what an earlier conversion left.
         keep_going: Go on after a file that cannot be done; the summary names it under ``failed``.
@@ -216,11 +216,11 @@ def convert(
         if count is not None and count < 1:
             raise SettingsError(f"{name} = {count}: must be at least 1")
     from sim2real import conversion
-    from sim2real.conversion.shares import find_share, own_device
+    from sim2real.conversion.shards import find_shard, own_device
 
-    part = find_share(share)
+    part = find_shard(shard)
     if part:
-        notify(f"{part}, says {part.said_by}: this process does one file in {part.count}; share='off': all of it here")
+        notify(f"{part}, says {part.said_by}: this process does one file in {part.count}; shard='off': all of it here")
     common = conversion.ConvertOptions(
         model=Path(model) if model else None,
         limit=limit,
@@ -229,7 +229,7 @@ def convert(
         engine=engine,
         device=own_device(device, part),
         precision=precision,
-        share=(part.index, part.count) if part else None,
+        shard=(part.index, part.count) if part else None,
         workers=workers,
         overwrite=overwrite,
         keep_going=keep_going,

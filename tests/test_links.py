@@ -127,7 +127,7 @@ def run(*args: object) -> int:
 
 
 ON_OUT: Mapping[str, tuple[str, ...]] = {
-    "convert": ("convert", "in", "out", "--model", "runs/town", "--device", "cpu", "--share", "off"),
+    "convert": ("convert", "in", "out", "--model", "runs/town", "--device", "cpu", "--shard", "off"),
     "verify": ("verify", "out"),
     "overwrite": ("convert", "in", "out", "--model", "runs/town", "--device", "cpu", "--overwrite", "--quality", "90"),
     "evaluate": ("evaluate", "out", "--real", "in", "--segmenter-steps", "0", "--metrics", "edges", "--count", "2"),

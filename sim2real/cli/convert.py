@@ -175,9 +175,9 @@ def command(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Translate the first N frames, leave out the others.")
     ] = None,
-    share: Annotated[
+    shard: Annotated[
         str,
-        typer.Option(help="I/N: the I-th of N shares of the files; off; auto: as torchrun, srun, a SLURM array say."),
+        typer.Option(help="I/N: the I-th of N shards of the files; off; auto: as torchrun, srun, a SLURM array say."),
     ] = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
     overwrite: Annotated[
@@ -195,7 +195,7 @@ def command(
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
     from sim2real.conversion.looks import places_of
-    from sim2real.conversion.shares import find_share, own_device
+    from sim2real.conversion.shards import find_shard, own_device
     from sim2real.places import command_line
 
     if src and not out:
@@ -204,11 +204,11 @@ def command(
     sections = [Conversion(source=str(src), out=str(out))] if src and out else settings.convert
     if not sections:
         raise typer.BadParameter("name the dataset and the folder to convert into: sim2real convert SRC OUT")
-    part = find_share(share)
+    part = find_shard(shard)
     if part:
         err.print(
             f"{part}, says {part.said_by}: this process does one file in {part.count}, others are to do the rest of "
-            "the same SRC and OUT; --share off: all of it here"
+            "the same SRC and OUT; --shard off: all of it here"
         )
     named = {
         "direction": direction,
@@ -238,7 +238,7 @@ def command(
         engine=engine,
         device=own_device(device or settings.device, part),
         precision=precision or settings.precision,
-        share=(part.index, part.count) if part else None,
+        shard=(part.index, part.count) if part else None,
         workers=workers,
         overwrite=overwrite,
         keep_going=keep_going,
@@ -290,7 +290,7 @@ def rejections(instead: "Mapping[str, int]") -> str:
 def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     """Print what a conversion would do, and how long that may take."""
     from sim2real.cli.console import duration, err, out
-    from sim2real.conversion.forecast import forecast
+    from sim2real.conversion.duration import forecast
 
     record = plan.record
     out.print(f"{plan.source} ({record.dataset}) -> {plan.out}")
@@ -356,7 +356,7 @@ def _sizes(plan: "Plan", growth: float) -> "Iterator[str]":
             yield f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}"
     yield f"{len(plan.own) - len(plan.todo):>9} files {'':>10}  done already"
     if len(plan.own) < len(plan.jobs):
-        yield f"{len(plan.jobs) - len(plan.own):>9} files {'':>10}  of other shares"
+        yield f"{len(plan.jobs) - len(plan.own):>9} files {'':>10}  of other shards"
     needed, free = byte_size(bytes_to_write(plan, growth)), byte_size(bytes_free(plan.out))
     yield f"{'':>15} {needed:>10}  to write, about; {free} free"
 
@@ -366,13 +366,13 @@ def show_summary(summary: "ConversionSummary") -> None:
     from sim2real.cli.console import byte_size, duration, out
 
     record = summary.record
-    share = f"share {summary.share[0] + 1} of {summary.share[1]}: " if summary.share else ""
+    shard = f"shard {summary.shard[0] + 1} of {summary.shard[1]}: " if summary.shard else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""
     limit = f", limited by {summary.limit}" if summary.limit else ""
     changed = f"{summary.resized} files resized, " if record.resize else ""
     changed += f"{summary.edited} files edited, " if summary.edited else ""
     out.print(
-        f"{share}{summary.converted} frames converted, {changed}{summary.carried} files carried, {summary.skipped} "
+        f"{shard}{summary.converted} frames converted, {changed}{summary.carried} files carried, {summary.skipped} "
         f"done before, {len(summary.failed)} failed; {byte_size(summary.bytes)} in {duration(summary.seconds)}{speed}"
         f"{limit}"
     )
@@ -384,11 +384,11 @@ def show_summary(summary: "ConversionSummary") -> None:
     for path, reason in summary.failed:
         out.print(f"failed: {path}: {reason}")
     if summary.left is None:
-        out.print(f"not complete yet: other processes are at work on their shares of {summary.out}")
+        out.print(f"not complete yet: other processes are at work on their shards of {summary.out}")
     elif summary.left:
         out.print(
-            f"not complete yet: {summary.left} of {record.files} files of {summary.out} belong to other shares, which "
-            "are still to run, or failed; --share off does all of it here"
+            f"not complete yet: {summary.left} of {record.files} files of {summary.out} belong to other shards, which "
+            "are still to run, or failed; --shard off does all of it here"
         )
     else:
         out.print(f"converted dataset: {summary.out}")

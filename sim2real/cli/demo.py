@@ -93,8 +93,8 @@ def command(
     scale = _QUICK if quick else _FULL
     _require_own(folder)
     _require_same(folder / SETTINGS_FILE, seed, quick=quick)
-    from sim2real.evaluation.choice import USUAL
     from sim2real.evaluation.evaluator import EvaluateOptions
+    from sim2real.evaluation.metric_selection import USUAL
 
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):

@@ -103,8 +103,8 @@ def command(
     from sim2real.cli.checks import check_conversion
     from sim2real.cli.console import err, interruptible, progress
     from sim2real.conversion.manifest import read_record
-    from sim2real.evaluation.choice import check_choice
     from sim2real.evaluation.frames import recorded_source
+    from sim2real.evaluation.metric_selection import check_selection
     from sim2real.evaluation.table import check_copy, copy_frames
     from sim2real.files import check_writable, write_whole
     from sim2real.inside import inside
@@ -119,7 +119,7 @@ def command(
         check_copy(frames)
     named = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics else ()
     given, files = _metric_options(sets or []), dict(_named_file(text) for text in weights or [])
-    check_choice(named, given, files, detector)
+    check_selection(named, given, files, detector)
     check_conversion(out)
     check_writable(inside(out, STATE_FOLDER))
     check_images(source or recorded_source(out, read_record(out)), dataset)

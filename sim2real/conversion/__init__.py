@@ -5,7 +5,7 @@ Only if another size is asked for, what depends on the size of the images change
 options.py   what may be said about it
 jobs.py      what becomes of each file, and whether it is done
 plan.py      what is to be done, before anything is written
-choices.py   what the user left open: engine, precision, tiles ...
+resolved_settings.py  what the user left open: engine, precision, tiles ...
 trial.py     engines tried on a frame
 inference.py the generator at work, and what is done when memory falls short
 inputs.py    labels that the generator sees: are they there, what are they, did they change?
@@ -13,16 +13,16 @@ sequences.py frames that depend on others of their sequence: which, in which ord
 windows.py   frames whose grids are averaged over their neighbours
 glimpse.py   single frames, translated as in a conversion
 looks.py     several conversions of one dataset, drawn anew
-forecast.py  how long will it take?
+duration.py  how long will it take?
 identity.py  is it the conversion that was begun?
-shares.py    several processes at the work: who does what, who is there
+shards.py    several processes at the work: who does what, who is there
 space.py     is there room for it on the disk?
 pipeline.py  decode, translate, judge, encode, carry: threads, each file whole or not at all
 embedding.py photos inside of label files: what becomes of them
 gate.py      is a translation good enough, and what takes its place if it is not?
 meters.py    which stage limits the work
 carry.py     copies and links
-resizing.py  what becomes of each file if the images get another size
+resized_files.py  what becomes of each file if the images get another size
 manifest.py  what a conversion writes about itself
 verify.py    is a conversion complete and are its labels untouched?
 """
@@ -49,7 +49,7 @@ from sim2real.conversion.manifest import (
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
 from sim2real.conversion.plan import Plan, Survey, make_plan, survey
-from sim2real.conversion.shares import at_work, door, has_company, is_taken
+from sim2real.conversion.shards import active_writers, conversion_lock, is_taken, joins_others
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
 from sim2real.datasets.base import STATE_FOLDER
@@ -86,7 +86,7 @@ class ConversionSummary:
         out: The converted dataset.
         model: The generator file.
         record: What conversion.json says.
-        share: This process's number, from 0, and how many share the work; None for a process of its own.
+        shard: This process's number, from 0, and how many share the work; None for a process of its own.
         converted: Images translated.
         rejected: Of those and of what earlier runs translated, what the gate rejected: what is there instead -> how
             many.
@@ -94,7 +94,7 @@ class ConversionSummary:
         carried: Files carried byte for byte.
         skipped: Files that an earlier run had done.
         failed: Path and reason of every file that could not be done.
-        left: Files of other shares that are not done; None if other processes are still at work.
+        left: Files of other shards that are not done; None if other processes are still at work.
         bytes: Bytes written.
         seconds: Time taken.
         peak_memory: The most bytes that this process has held so far, on the GPU too if it was used.
@@ -106,7 +106,7 @@ class ConversionSummary:
     out: Path
     model: Path
     record: Record
-    share: tuple[int, int] | None
+    shard: tuple[int, int] | None
     converted: int
     rejected: Mapping[str, int]
     resized: int
@@ -161,7 +161,7 @@ def convert(
         out=out,
         model=plan.model,
         record=plan.record,
-        share=options.share,
+        shard=options.shard,
         converted=tally.done["converted"] + tally.done["rejected"],
         rejected=dict(sorted((plan.rejected + tally.rejected).items())),
         resized=tally.done["resized"],
@@ -188,8 +188,8 @@ def _work(
     announce: Callable[[Plan], None],
     notify: Callable[[str], None],
 ) -> tuple[Plan, Tally]:
-    with door(out):
-        joining = has_company(out, options.share)
+    with conversion_lock(out):
+        joining = joins_others(out, options.shard)
         plan = make_plan(source, out, options, found, notify)
         check_space(plan)
         announce(plan)
@@ -198,7 +198,7 @@ def _work(
         else:
             plan, inference = _inference(plan, notify)  # first: what cannot begin leaves an earlier conversion as it is
             _begin(plan, options)
-        manifest = ManifestWriter(part_path(out, options.share))
+        manifest = ManifestWriter(part_path(out, options.shard))
     try:
         if joining:
             plan, inference = _inference(plan, notify)
@@ -252,7 +252,7 @@ def _begin(plan: Plan, options: ConvertOptions) -> None:
 
 
 def _join(plan: Plan) -> None:
-    """Take up a share beside others that are at work.
+    """Take up a shard beside others that are at work.
 
     Raises:
         Sim2RealError: Theirs is another conversion.
@@ -264,14 +264,14 @@ def _join(plan: Plan) -> None:
         )
         raise Sim2RealError(message)
     written = {path for job in plan.own for path in (job.path, aside(job.path))}
-    for path in leftovers_of(written, plan.stale):  # of an earlier bearer of this share
+    for path in leftovers_of(written, plan.stale):  # of an earlier bearer of this shard
         (plan.out / path).unlink(missing_ok=True)
 
 
 def _leave(plan: Plan) -> int | None:
-    """Settle the manifest if nobody else is at work; then returns how many files of other shares are not done."""
-    with door(plan.out):
-        if at_work(plan.out):
+    """Settle the manifest if nobody else is at work; then returns how many files of other shards are not done."""
+    with conversion_lock(plan.out):
+        if active_writers(plan.out):
             return None
         if not plan.todo and not plan.elsewhere and is_settled(plan.out, [job.path for job in plan.jobs]):
             return 0

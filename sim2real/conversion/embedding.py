@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sim2real.conversion.resizing import DamageError
+from sim2real.conversion.resized_files import DamageError
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_orientation
 

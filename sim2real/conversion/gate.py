@@ -153,7 +153,7 @@ def _check(rule: Rule, metric: FrameMetric) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class GateOutcome:
     """What becomes of a frame.
 
     Attributes:
@@ -192,7 +192,9 @@ class Gate:
         self._metrics = metrics or {}
         self._by_edges = any(rule.metric == EDGES for rule in self._rules)
 
-    def judge(self, before: Picture, after: Image, data: bytes, labels: "Mapping[str, Label] | None" = None) -> Outcome:
+    def judge(
+        self, before: Picture, after: Image, data: bytes, labels: "Mapping[str, Label] | None" = None
+    ) -> GateOutcome:
         """Judge the translation of a frame.
 
         Args:
@@ -215,15 +217,17 @@ class Gate:
         lacking = dict.fromkeys(rule.name for rule in self._rules if rule.name not in figures)
         notes = tuple(f"the gate has no {name} to judge by" for name in lacking)
         if not (objections := self._objections(figures)):
-            return Outcome(data=data, figures=figures, notes=notes)
+            return GateOutcome(data=data, figures=figures, notes=notes)
         reason = "; ".join(objections)
         if self._rejected == "pass":
-            return Outcome(data=data, figures=figures, reason=reason, instead="translation", notes=notes)
+            return GateOutcome(data=data, figures=figures, reason=reason, instead="translation", notes=notes)
         for name, picture in self._substitutes(before.rgb, after):
             substitute = encode_picture(picture, before, self._encoding)
             if not self._objections(figures_of(substitute)):
-                return Outcome(data=substitute, figures=figures, reason=reason, instead=name, aside=data, notes=notes)
-        return Outcome(data=None, figures=figures, reason=reason, instead="source", aside=data, notes=notes)
+                return GateOutcome(
+                    data=substitute, figures=figures, reason=reason, instead=name, aside=data, notes=notes
+                )
+        return GateOutcome(data=None, figures=figures, reason=reason, instead="source", aside=data, notes=notes)
 
     def _others(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, float]:
         """The figures that rules name of metrics but for ``edges``; what this frame does not have is left out."""

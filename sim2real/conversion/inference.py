@@ -207,7 +207,7 @@ class Inference:
 
 
 def seeds_of(paths: Sequence[str], sequences: Sequence[str] = ()) -> "NDArray[np.uint64]":
-    """A number for each frame, (N,), from its path within the dataset alone: no rerun, batch or share changes it.
+    """A number for each frame, (N,), from its path within the dataset alone: no rerun, batch or shard changes it.
 
     Args:
         paths: Of the frames.

@@ -13,7 +13,7 @@ from sim2real.conversion.carry import mode_of
 from sim2real.conversion.embedding import Embedding
 from sim2real.conversion.inputs import LabelFile
 from sim2real.conversion.manifest import Line, Status, aside
-from sim2real.conversion.resizing import Resize, Resizer, UnknownError
+from sim2real.conversion.resized_files import Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset
 from sim2real.datasets.base import Frame, Role
 from sim2real.datasets.resizing import Size
@@ -105,7 +105,7 @@ def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]
 
 
 def seed_of(path: str) -> int:
-    """A number for a frame, from its path within the dataset alone: no rerun, batch or share changes it."""
+    """A number for a frame, from its path within the dataset alone: no rerun, batch or shard changes it."""
     return int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8])
 
 

@@ -248,11 +248,11 @@ def manifest_path(out: Path) -> Path:
     return inside(out, f"{STATE_FOLDER}/manifest.jsonl")
 
 
-def part_path(out: Path, share: tuple[int, int] | None) -> Path:
+def part_path(out: Path, shard: tuple[int, int] | None) -> Path:
     """Where a process writes its part of the manifest; one that shares the work with nobody writes all of it."""
-    if share is None:
+    if shard is None:
         return manifest_path(out)
-    return inside(out, f"{STATE_FOLDER}/manifest.{share[0] + 1}-of-{share[1]}.jsonl")
+    return inside(out, f"{STATE_FOLDER}/manifest.{shard[0] + 1}-of-{shard[1]}.jsonl")
 
 
 def part_paths(out: Path) -> list[Path]:
@@ -324,9 +324,8 @@ def unknown_to_this_version(out: Path, record: Record | None, lines: Mapping[str
         found.append(f"{record_path(out)}: {unknown_fields_text(names)}")
     if odd := [line for line in lines.values() if line.original]:
         names = [name for line in odd for name in unknown_fields(line)]
-        found.append(
-            f"{manifest_path(out)}: {unknown_fields_text(names, f'{len(odd)} lines have' if len(odd) > 1 else '1 line has')}"
-        )
+        count = f"{len(odd)} lines have" if len(odd) > 1 else "1 line has"
+        found.append(f"{manifest_path(out)}: {unknown_fields_text(names, count)}")
     return found
 
 

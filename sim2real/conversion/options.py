@@ -53,7 +53,7 @@ class ConvertOptions:
         precision: See ``sim2real.devices``.
         tile: ``"auto"``: frames that memory does not suffice for are translated in tiles; ``"off"``: none; or the side
             of the tiles in pixels, for all frames.
-        share: This process's number, from 0, and how many processes share the work; None for a process of its own.
+        shard: This process's number, from 0, and how many processes share the work; None for a process of its own.
         workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
         overwrite: Convert anew what an earlier conversion left in the folder.
         keep_going: Go on after a file that cannot be converted or carried.
@@ -85,7 +85,7 @@ class ConvertOptions:
     device: str = "auto"
     precision: str = "auto"
     tile: str = "auto"
-    share: tuple[int, int] | None = None
+    shard: tuple[int, int] | None = None
     workers: int | None = None
     overwrite: bool = False
     keep_going: bool = False

@@ -34,14 +34,14 @@ from sim2real.conversion.decoding import (
     runs,
     unchanged,
 )
-from sim2real.conversion.gate import Gate, Outcome, parse_gate
+from sim2real.conversion.gate import Gate, GateOutcome, parse_gate
 from sim2real.conversion.inputs import InputReader
 from sim2real.conversion.jobs import Job, seed_of, stat_of
 from sim2real.conversion.looks import named
 from sim2real.conversion.manifest import Line, ManifestWriter, aside
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
-from sim2real.conversion.resizing import DamageError
+from sim2real.conversion.resized_files import DamageError
 from sim2real.conversion.windows import Look
 from sim2real.datasets.base import Labels
 from sim2real.datasets.inputs import KINDS
@@ -360,7 +360,7 @@ class Pipeline:
             with self._meters.measure("encoding and writing"):
                 rgb = self._taken(job, picture, rgb)
                 data = encode_picture(rgb, picture, self._plan.encoding)
-            outcome = Outcome(data=data)
+            outcome = GateOutcome(data=data)
             if self._plan.record.gate:
                 with self._meters.measure("judging"):
                     frame = self._plan.frames.get(job.path)
@@ -390,7 +390,7 @@ class Pipeline:
             encoding = None
         return self._plan.camera.apply(rgb, seed_of(named(job.path, self._plan.record.look)), encoding)
 
-    def _put(self, decoded: Decoded, outcome: Outcome) -> Line:
+    def _put(self, decoded: Decoded, outcome: GateOutcome) -> Line:
         """Write what becomes of a frame; a translation that is kept aside is there before what takes its place."""
         job = decoded.job
         if outcome.aside is not None:

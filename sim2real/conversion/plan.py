@@ -26,7 +26,7 @@ from sim2real.conversion.manifest import (
     unknown_to_this_version,
 )
 from sim2real.conversion.options import ConvertOptions
-from sim2real.conversion.resizing import untold_intrinsics
+from sim2real.conversion.resized_files import untold_intrinsics
 from sim2real.conversion.sequences import check_sizes_within, pieces_of, sequences_of, with_sequences, with_windows
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Frame, Role, Side
@@ -64,9 +64,9 @@ class Plan:
         frames: The frames that they judge, by the path of the image.
         previous: What it says now, None where there is none.
         jobs: All files of the selection.
-        own: Those of this process's share; all of them if it has none.
+        own: Those of this process's shard; all of them if it has none.
         todo: Those of its own that are not done yet.
-        elsewhere: Those of other shares that were not done yet when the plan was made.
+        elsewhere: Those of other shards that were not done yet when the plan was made.
         rejected: Of its own images that are done, those that the gate rejected: what is there instead -> how many.
         folders: Folders to create, empty ones among them.
         stale: Files in ``out`` that must go: leftovers of killed writers, what an overwritten conversion made, and what
@@ -146,10 +146,10 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     _ = options.tile_side  # its words are looked at here, and used later
     if options.engine != "auto":
         registry().entry("engines", options.engine)
-    if options.share and options.overwrite:
+    if options.shard and options.overwrite:
         message = (
             f"{out}: of processes that share a conversion, one that comes late would overwrite what others have done: "
-            "no --overwrite with shares; remove the folder, or name another"
+            "no --overwrite with shards; remove the folder, or name another"
         )
         raise Sim2RealError(message)
     model = find_model(options.model, options.direction, options.runs)
@@ -261,14 +261,16 @@ def make_plan(
     model, info, dataset, jobs = found.model, found.info, found.dataset, found.jobs
     previous = read_record(out)
     kept = None if options.overwrite else previous
-    from sim2real.conversion.choices import choose
+    from sim2real.conversion.resolved_settings import resolve_settings
     from sim2real.conversion.trial import no_inputs
 
     images = [source / job.path for job in jobs if job.translate]
     guided_size = info.guided_size(options.transfer)
     camera = info.camera_of(options.camera)
     read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
-    device, choices = choose(options, kept, model, images, notify, read_inputs, guided_size, found.neighbours)
+    device, resolved = resolve_settings(
+        options, kept, model, images, notify, read_inputs, guided_size, found.neighbours
+    )
     record = Record(
         tool_version=__version__,
         source=str(source.resolve()),
@@ -298,7 +300,7 @@ def make_plan(
         rejected=options.rejected if found.gate else "aside",
         stale=dict(Counter(job.stale for job in jobs if job.stale)),
         original=kept.original if kept else {},
-        **choices,
+        **resolved,
     )
     lines = read_manifest(out, lambda said: notify(f"{said}; their files are done again")) if previous else {}
     for line in [] if options.overwrite else unknown_to_this_version(out, previous, lines):
@@ -325,7 +327,7 @@ def make_plan(
     done = known.keys() & paths - {job.path for job in undone}
     kept_aside = {aside(path) for path in done if known[path].aside_sha256}
     stale = {path for path in present if path.startswith(aside("")) and path not in kept_aside}
-    own = _own(jobs, options.share, found.neighbours)
+    own = _own(jobs, options.shard, found.neighbours)
     here = {job.path for job in own}
     scales = (job.resize.scale for job in jobs if job.translate and job.resize)
     return Plan(
@@ -455,12 +457,12 @@ def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
     )
 
 
-def _own(jobs: list[Job], share: tuple[int, int] | None, neighbours: int) -> list[Job]:
+def _own(jobs: list[Job], shard: tuple[int, int] | None, neighbours: int) -> list[Job]:
     """Every so many-th image or sequence, what follows these, and every so many-th other file, done already or not.
 
     Sequences of which only neighbours decide what becomes of a frame are shared out in pieces.
     """
-    index, count = share or (0, 1)
+    index, count = shard or (0, 1)
     sequences = sequences_of(jobs)
     groups = [piece for sequence in sequences for piece in pieces_of(sequence)] if neighbours else sequences
     alone = [[job] for job in jobs if job.translate and not job.sequence]

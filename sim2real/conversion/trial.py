@@ -151,7 +151,7 @@ def fastest_engine(  # noqa: PLR0917  as below
     return best
 
 
-def bearable_precision(  # noqa: PLR0917  what is to be run, and on what
+def safe_precision(  # noqa: PLR0917  what is to be run, and on what
     generator: "nn.Module",
     device: str,
     precision: str,

@@ -23,7 +23,7 @@ from sim2real.conversion.manifest import (
 )
 from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
-from sim2real.conversion.resizing import DamageError, Resize, Resizer, UnknownError
+from sim2real.conversion.resized_files import DamageError, Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.datasets.resizing import PHOTO

@@ -1,6 +1,6 @@
 """Frames whose grids are averaged over their neighbours in a sequence, so that light and colours do not flicker.
 
-What a frame's grid is, it alone decides, and which neighbours it has, the source: order, shares, batches and reruns
+What a frame's grid is, it alone decides, and which neighbours it has, the source: order, shards, batches and reruns
 change nothing. Only frames that are to be done, and their neighbours, are looked at.
 """
 

@@ -18,7 +18,6 @@ from sim2real.datasets.sources import open_sources, shared
 from sim2real.datasets.video import Drawing
 from sim2real.devices import resolve_device
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
-from sim2real.evaluation.choice import Choice, choose
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, evaluation_path, write_evaluation
 from sim2real.evaluation.frames import Converted, FramePair, open_converted, runs
 from sim2real.evaluation.intervals import blocks_of
@@ -32,6 +31,7 @@ from sim2real.evaluation.measures import (
     set_figure,
     steps_of,
 )
+from sim2real.evaluation.metric_selection import MetricSelection, select_metrics
 from sim2real.evaluation.segmenter import STEPS, segment
 from sim2real.evaluation.segmenter import stages as segmenter_stages
 from sim2real.evaluation.table import Row, write_frames
@@ -139,7 +139,7 @@ def _evaluate(
     seed, device, stages = options.seed, resolve_device(options.device), Stages()
     progress = _noting(stages, progress)
     common = {"seed": seed, "device": device}
-    choice = choose(options.metrics, options.metric_options, options.weights, options.detector, common)
+    selection = select_metrics(options.metrics, options.metric_options, options.weights, options.detector, common)
     converted = open_converted(out, source, options.dataset)
     if out.resolve() == converted.source.root.resolve():
         message = f"{out}: this is the source itself, which is never written to; name what it was converted into"
@@ -161,24 +161,24 @@ def _evaluate(
     )
     in_sequence = runs(converted.pairs, min(options.count, _IN_RUNS) or _IN_RUNS)
     planned = {
-        "real": len(pictures) if choice.sets else 0,
+        "real": len(pictures) if selection.sets else 0,
         "frames": len(pairs),
         "frames in sequence": len(in_sequence),
-        **{f"{name} compared": steps_of(metric) for name, metric in choice.sets.items()},
+        **{f"{name} compared": steps_of(metric) for name, metric in selection.sets.items()},
         **(segmenter_stages(pairs, options.segmenter_steps) if options.segmenter_steps else {}),
     }
     for stage, total in planned.items():
         progress(stage, 0, total)
-    seen_real = see_real(pictures if choice.sets else [], choice.sets, view, progress)
-    seen = see_frames(pairs, choice.frames, choice.sets, view, progress)
+    seen_real = see_real(pictures if selection.sets else [], selection.sets, view, progress)
+    seen = see_frames(pairs, selection.frames, selection.sets, view, progress)
     if not seen.changes:
         raise ImageError(seen.faults["reading"][0])
     readable = [pair for pair in pairs if pair.path in seen.changes]
     steadiness = _steadiness(in_sequence, seed, progress)
-    figures, seconds = _realism(choice, seen, seen_real, seed, progress)
+    figures, seconds = _realism(selection, seen, seen_real, seed, progress)
     blocks = blocks_of([pair.sequence for pair in readable])
-    figures += frame_figures(choice.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
-    notes = [*choice.notes, *untold(figures, options.count)]
+    figures += frame_figures(selection.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
+    notes = [*selection.notes, *untold(figures, options.count)]
     notes += [*_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
     values = {path: _values(changes) for path, changes in seen.changes.items()}
     for found, by_frame, remark in (_segmented(readable, options, device, progress), steadiness):
@@ -192,7 +192,7 @@ def _evaluate(
         tool_version=__version__,
         source=str(converted.source.root.resolve()),
         real=name_places(real),
-        settings=_settings(options, choice, converted, view, device),
+        settings=_settings(options, selection, converted, view, device),
         counts={
             "frames": len(converted.pairs) + len(converted.rejected) + len(converted.missing),
             "evaluated": len(readable),
@@ -312,11 +312,11 @@ def _timings(stages: Stages, *metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _realism(
-    choice: Choice, seen: Seen, real: Seen, seed: int, progress: Progress
+    selection: MetricSelection, seen: Seen, real: Seen, seed: int, progress: Progress
 ) -> tuple[list[Figure], dict[str, float]]:
     """The figures of metrics of sets, and the seconds that each took."""
     figures, seconds = list[Figure](), dict[str, float]()
-    for name, metric in choice.sets.items():
+    for name, metric in selection.sets.items():
         begin, done, stage, steps = time.perf_counter(), count(1), f"{name} compared", steps_of(metric)
         tick = partial(_tick, progress, stage, done, steps)
         figures.append(set_figure(name, metric, seen.looks.get(name), real.looks.get(name), seed=seed, tick=tick))
@@ -417,13 +417,13 @@ def _frames(count: int) -> str:
 
 
 def _settings(
-    options: EvaluateOptions, choice: Choice, converted: Converted, view: View, device: str
+    options: EvaluateOptions, selection: MetricSelection, converted: Converted, view: View, device: str
 ) -> dict[str, Any]:
     files = [*options.weights.items(), *([("detector", options.detector)] if options.detector else [])]
     return {
         "metrics": {
             name: {key: _plain(value) for key, value in options_of.items()}
-            for name, options_of in choice.options.items()
+            for name, options_of in selection.options.items()
         },
         "files": {name: {"path": str(path), "sha256": sha256_of(path)} for name, path in files},
         "count": options.count,

@@ -25,12 +25,12 @@ from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
 from sim2real.training.domains import find_classes, open_domains
-from sim2real.training.evaluation import Evaluation, Outcome
 from sim2real.training.events import Note, Progress
 from sim2real.training.foresight import foreseen_wants, require_memory
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.meter import Meter
+from sim2real.training.periodic_validation import PeriodicValidation, ValidationOutcome
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
 from sim2real.training.results import (
@@ -117,7 +117,7 @@ class Trainer:
         augment = build_augment(config)
         self.held_out = HeldOut(self.sim, self.real, augment, self.device, wants=self.wants, vocabulary=self.vocabulary)
         evaluate = config.evaluate
-        self.evaluation = Evaluation(
+        self.evaluation = PeriodicValidation(
             self.held_out, count=evaluate.count, seed=config.seed, score=evaluate.score, levers=self._levers
         )
         self.processes.on_first(self.evaluation.check)
@@ -295,7 +295,7 @@ class Trainer:
         yield from self._notify(self._warnings.collect(self.processes))
         losses, speed = self._meter.losses(self.processes.average), self._meter.speed()
         self.processes.on_first(lambda: self._require_finite(losses))
-        outcome = self._evaluate(losses) if evaluates and self.evaluation.possible else Outcome()
+        outcome = self._evaluate(losses) if evaluates and self.evaluation.possible else ValidationOutcome()
         figures = {**losses, **outcome.figures}
         epoch = self.step / self.steps_per_epoch
         images = 2 * self.config.data.batch_size * speed
@@ -309,7 +309,7 @@ class Trainer:
         yield from self._notify(outcome.notes)
         self._meter.reset()
 
-    def _evaluate(self, losses: Mapping[str, float]) -> Outcome:
+    def _evaluate(self, losses: Mapping[str, float]) -> ValidationOutcome:
         outcome = self.processes.on_first(
             lambda: self.evaluation.measure(self.method, self.results, self.step, self.total, losses)
         )

@@ -91,8 +91,8 @@ def test_a_training_with_workers(work: Path, nursery: Nursery, training: list[ob
 
 @pytest.mark.parametrize("kills", KILLS)
 @pytest.mark.parametrize("shares", [1, 2])
-def test_a_conversion_alone_or_one_of_two(work: Path, nursery: Nursery, shares: int, kills: int) -> None:
-    out, undisturbed = (work / f"{name} {shares} {kills}" for name in ("killed", "undisturbed"))
+def test_a_conversion_alone_or_one_of_two(work: Path, nursery: Nursery, shards: int, kills: int) -> None:
+    out, undisturbed = (work / f"{name} {shards} {kills}" for name in ("killed", "undisturbed"))
     command = ["convert", "in", out, "--device", "cpu", "--precision", "fp32", "--workers", 1]
     code, said = nursery.convert(undisturbed).wait()
     assert code == 0, said
@@ -107,8 +107,8 @@ def test_a_conversion_alone_or_one_of_two(work: Path, nursery: Nursery, shares: 
         return True
 
     killed = 0
-    for share in range(1, shares + 1):
-        part = partial(list[object], [*command, "--share", f"{share}/{shares}"])
+    for shard in range(1, shards + 1):
+        part = partial(list[object], [*command, "--shard", f"{shard}/{shards}"])
         killed += kill_again_and_again(nursery, part, begun, kills)
     assert killed > 1
     assert digests(out) == digests(undisturbed)

@@ -76,12 +76,12 @@ def test_who_asks_for_warnings_gets_them(noisy: Cli) -> None:
 
 
 @pytest.mark.parametrize("wish", [None, "ACTIVE"])
-def test_threads_that_wait_leave_the_cores_to_others_unless_the_user_says_otherwise(wish: str | None) -> None:
+def test_threads_that_wait_leave_the_cores_to_others_unless_the_user_says_otherwise(requested: str | None) -> None:
     code = (
         "import os, sys; sys.argv = ['sim2real', '--version']; from sim2real.cli import main\n"
         "try: main()\nfinally: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     )
     others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment = others | ({"OMP_WAIT_POLICY": wish} if wish else {})
+    environment = others | ({"OMP_WAIT_POLICY": requested} if requested else {})
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert shown.stdout.splitlines()[-1] == f"{wish or 'PASSIVE'} False"
+    assert shown.stdout.splitlines()[-1] == f"{requested or 'PASSIVE'} False"

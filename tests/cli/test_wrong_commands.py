@@ -61,7 +61,7 @@ TABLE: list[tuple[str, int, str]] = [
     ("convert vkitti new --model done --encoding source --quality 80", 1, "--quality 80: --encoding source takes"),
     ("convert vkitti new --model done --encoding real", 1, "how the files of its real images are encoded"),
     ("convert vkitti out --model done --tile x", 1, "say auto, off, or the side"),
-    ("convert vkitti out --model done --share 3/2", 1, "no share 3 of 2"),
+    ("convert vkitti out --model done --shard 3/2", 1, "no shard 3 of 2"),
     ("convert vkitti out --model done --gate x", 1, "preservation>=0.9"),
     ("convert vkitti out --model done --rejected blend", 2, "name one: --gate"),
     ("convert vkitti", 2, "sim2real convert SRC OUT"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import sim2real
 from sim2real.cli.preview import command as preview
-from sim2real.conversion import ConversionSummary, choices
+from sim2real.conversion import ConversionSummary, resolved
 from sim2real.conversion.inference import seeds_of
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost
@@ -192,8 +192,8 @@ def test_what_is_no_graph_runs_whole_on_any_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, unexportable = paint(tmp_path / "in", 3), model(Unexportable)
-    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
-    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=1e9, work=1e20))
+    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=1e9, work=1e20))
     told: list[str] = []
     record = translate(source, tmp_path / "out", model=unexportable, notify=told.append, batch_size=2).record
     assert (record.engine, record.compile, record.tile, told) == ("torch", [], 0, [])

@@ -118,9 +118,9 @@ def test_what_was_interrupted_goes_on(
     require_embedded(source, tmp_path / "out")
 
 
-def test_shares_embed_what_they_translate(source: Path, tmp_path: Path, translate: Translate, tree: ReadTree) -> None:
+def test_shards_embed_what_they_translate(source: Path, tmp_path: Path, translate: Translate, tree: ReadTree) -> None:
     for index in range(3):
-        translate(source, tmp_path / "out", labelme_image="embed", share=(index, 3))
+        translate(source, tmp_path / "out", labelme_image="embed", shard=(index, 3))
     translate(source, tmp_path / "whole", labelme_image="embed")
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
     require_embedded(source, tmp_path / "out")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2real.conversion import ConversionSummary, inference, pipeline, verify
-from sim2real.conversion.gate import Gate, Outcome, in_colours_of, parse_gate
+from sim2real.conversion.gate import Gate, GateOutcome, in_colours_of, parse_gate
 from sim2real.conversion.manifest import ManifestWriter, aside, read_manifest, read_record
 from sim2real.errors import Sim2RealError
 from sim2real.imageio import read_rgb
@@ -274,7 +274,7 @@ def test_a_source_that_changes_before_it_takes_its_place_is_noticed(
 ) -> None:
     judge = Gate.judge
 
-    def meddle(*arguments: Any) -> Outcome:
+    def meddle(*arguments: Any) -> GateOutcome:
         (source / "blank/0.png").write_bytes((source / "tinted/0.png").read_bytes())
         return judge(*arguments)
 
@@ -326,10 +326,10 @@ def test_a_crash_at_any_moment_costs_nothing(
         assert everything(out) == whole
 
 
-def test_shares_end_in_the_same_bytes(tmp_path: Path, source: Path, gated: Translate) -> None:
+def test_shards_end_in_the_same_bytes(tmp_path: Path, source: Path, gated: Translate) -> None:
     gated(source, tmp_path / "whole", rejected="blend")
     for index in (1, 0, 2):
-        summary = gated(source, tmp_path / "out", rejected="blend", share=(index, 3))
+        summary = gated(source, tmp_path / "out", rejected="blend", shard=(index, 3))
     assert summary.left == 0
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 

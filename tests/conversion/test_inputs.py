@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import sim2real
 from sim2real.cli.preview import command as preview
 from sim2real.conversion import ConversionSummary, inference, verify
-from sim2real.conversion.forecast import forecast
+from sim2real.conversion.duration import forecast
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.plan import make_plan
 from sim2real.engines.base import EngineSettings
@@ -46,8 +46,8 @@ class Hazy(nn.Module):
         depth = inputs["depth"]
         assert depth.shape == (images.shape[0], 1, *images.shape[2:])
         assert not images.shape[2] % 8
-        share = (depth * self.density).clamp(0, 1)
-        return images * (1 - share) + share
+        shard = (depth * self.density).clamp(0, 1)
+        return images * (1 - shard) + shard
 
 
 class Marking(nn.Module):
@@ -93,8 +93,8 @@ def test_a_frame_is_translated_with_its_own_depth(
     for image in images:
         before = read_rgb(source / image).astype(float)
         metres = np.asarray(Image.open(depth_of(source / image))).astype(float) / 100
-        share = (metres * 0.005).clip(0, 1)[..., None]
-        wanted = before * (1 - share) + 255 * share
+        shard = (metres * 0.005).clip(0, 1)[..., None]
+        wanted = before * (1 - shard) + 255 * shard
         depth = metres[None].astype(np.float32)
         after = loaded(read_rgb(source / image), inputs={"depth": depth})
         assert np.abs(after - wanted).max() < 1
@@ -104,14 +104,14 @@ def test_a_frame_is_translated_with_its_own_depth(
         assert line["inputs_sha256"] == {"depth": sha256_of(depth_of(source / image))}
 
 
-def test_batches_shares_and_reruns_end_in_the_same_bytes(
+def test_batches_shards_and_reruns_end_in_the_same_bytes(
     source: Path, hazy: Path, tmp_path: Path, translate: Translate, tree: ReadTree
 ) -> None:
     translate(source, tmp_path / "whole", model=hazy)
     whole = tree(tmp_path / "whole")
     translate(source, tmp_path / "batches", model=hazy, batch_size=4)
     for index in (1, 0):
-        translate(source, tmp_path / "shares", model=hazy, share=(index, 2))
+        translate(source, tmp_path / "shares", model=hazy, shard=(index, 2))
     assert tree(tmp_path / "batches") == tree(tmp_path / "shares") == whole
     victim = next((tmp_path / "whole").rglob("rgb_00001.jpg"))
     victim.unlink()
@@ -192,8 +192,8 @@ def test_at_another_size_the_network_sees_the_source(
     translate(source, tmp_path / "out", model=hazy, resize=(82, 54), exclude=("*.txt",))
     image = min(path.relative_to(source) for path in source.rglob("*.jpg"))
     before = read_rgb(source / image).astype(float)
-    share = (np.asarray(Image.open(depth_of(source / image))).astype(float) / 100 * 0.005).clip(0, 1)[..., None]
-    wanted = before * (1 - share) + 255 * share
+    shard = (np.asarray(Image.open(depth_of(source / image))).astype(float) / 100 * 0.005).clip(0, 1)[..., None]
+    wanted = before * (1 - shard) + 255 * shard
     written = read_rgb(tmp_path / "out" / image)
     assert written.shape == (54, 82, 3)
     assert abs(written.mean() - wanted.mean()) < 3
@@ -253,7 +253,7 @@ def test_trials_forecasts_and_costs_see_it_too(
     source: Path, hazy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offer: Callable[..., None]
 ) -> None:
     offer("engines", "thorough", Thorough)
-    monkeypatch.setattr("sim2real.conversion.choices._WORTH_TRYING", {"cpu": 0})
+    monkeypatch.setattr("sim2real.conversion.resolved_settings._WORTH_TRYING", {"cpu": 0})
     told: list[str] = []
     options = ConvertOptions(model=hazy, device="cpu", precision="auto")
     plan = make_plan(source, tmp_path / "out", options, notify=told.append)

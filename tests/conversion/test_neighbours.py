@@ -107,7 +107,7 @@ def test_nothing_but_the_frames_decides(
     translate(source, tmp_path / "batches", model=moody, batch_size=5)
     assert tree(tmp_path / "batches") == whole
     for index in (1, 0):
-        translate(source, tmp_path / "shares", model=moody, share=(index, 2))
+        translate(source, tmp_path / "shares", model=moody, shard=(index, 2))
     assert tree(tmp_path / "shares") == whole
     gone = [path for paths in sequences(source).values() for path in paths[3:8:3]]
     for path in gone:

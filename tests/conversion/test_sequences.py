@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import sim2real
 from sim2real.cli.preview import command as preview
 from sim2real.conversion import ConversionSummary, pipeline, verify
-from sim2real.conversion.forecast import forecast
+from sim2real.conversion.duration import forecast
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.plan import make_plan
 from sim2real.datasets.base import Frame
@@ -42,12 +42,12 @@ class Clips(nn.Module):
 
     def __init__(self, _in_channels: int, _out_channels: int) -> None:
         super().__init__()
-        self.share = nn.Parameter(torch.tensor(0.5))
+        self.shard = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, images: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         assert images.shape[1:3] == (3, 3)
         assert inputs["depth"].shape == (images.shape[0], 3, 1, *images.shape[3:])
-        return images * self.share + images.mean(1, keepdim=True) * (1 - self.share)
+        return images * self.shard + images.mean(1, keepdim=True) * (1 - self.shard)
 
 
 class Echo(nn.Module):
@@ -59,7 +59,7 @@ class Echo(nn.Module):
 
     def __init__(self, _in_channels: int, _out_channels: int) -> None:
         super().__init__()
-        self.share = nn.Parameter(torch.tensor(0.5))
+        self.shard = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, images: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         images_before, outputs_before = inputs["past_images"], inputs["past_outputs"]
@@ -67,9 +67,9 @@ class Echo(nn.Module):
         assert images_before.shape[1] <= 2
         if outputs_before.numel() and not outputs_before.is_meta:
             assert -0.01 <= float(outputs_before.min()) <= float(outputs_before.max()) <= 1.01
-        result = images * self.share
+        result = images * self.shard
         for number in range(images_before.shape[1]):
-            result = result + (outputs_before[:, number] + images_before[:, number]) * (1 - self.share) / 4
+            result = result + (outputs_before[:, number] + images_before[:, number]) * (1 - self.shard) / 4
         return result
 
 
@@ -179,7 +179,7 @@ def test_a_killed_conversion_ends_in_the_bytes_of_a_whole_one(
     translate(source, tmp_path / "whole", model=file)
     whole = tree(tmp_path / "whole")
     for index in (1, 0):
-        translate(source, tmp_path / "shares", model=file, share=(index, 2))
+        translate(source, tmp_path / "shares", model=file, shard=(index, 2))
     assert tree(tmp_path / "shares") == whole
     with monkeypatch.context() as killed:
         kill_after(9, killed)
@@ -266,7 +266,7 @@ def test_loose_images_are_sequences_of_one(
 ) -> None:
     source = paint(tmp_path / "photos", 4)
     for index in (0, 1):
-        translate(source, tmp_path / "out", model=echo, share=(index, 2))
+        translate(source, tmp_path / "out", model=echo, shard=(index, 2))
     for name, picture in heard.items():
         assert np.abs(picture.astype(int) - echoed([read_rgb(source / name)])[0]).max() <= 1
     (tmp_path / "out/0001.png").unlink()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sim2real.conversion import ConversionSummary, ConvertOptions, make_plan, space
-from sim2real.conversion.forecast import forecast
+from sim2real.conversion.duration import forecast
 from sim2real.errors import Sim2RealError
 
 Write = Callable[..., Path]

@@ -80,7 +80,7 @@ def test_another_transfer_is_another_conversion(
         translate(town, tmp_path / "out", model=model, transfer="guided")
 
 
-def test_batches_and_shares_change_nothing(translate: Translate, save_model: Save, town: Path, tmp_path: Path) -> None:
+def test_batches_and_shards_change_nothing(translate: Translate, save_model: Save, town: Path, tmp_path: Path) -> None:
     model = save_model(tmp_path / "lying.safetensors", Lying, **GUIDED)
     translate(town, tmp_path / "one", model=model)
     translate(town, tmp_path / "two", model=model, batch_size=2)

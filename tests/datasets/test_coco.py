@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
-from sim2real.conversion.resizing import Resizer
+from sim2real.conversion.resized_files import Resizer
 from sim2real.datasets import Frame, Role, open_dataset
 from sim2real.datasets.labels import Box, Boxes, Instances, Segmentation
 from sim2real.errors import DatasetError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim2real.conversion.resizing import DamageError, Resizer, UnknownError
+from sim2real.conversion.resized_files import DamageError, Resizer, UnknownError
 from sim2real.datasets import open_dataset
 from sim2real.errors import DatasetError, ImageError
 

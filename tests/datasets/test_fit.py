@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from sim2real.conversion.resizing import Resizer, UnknownError
+from sim2real.conversion.resized_files import Resizer, UnknownError
 from sim2real.datasets import Dataset, Role, open_dataset
 from sim2real.datasets.fit import same_picture
 from sim2real.datasets.labels import Box, Boxes, Instances, Segmentation

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim2real.conversion.resizing import Resizer, UnknownError
+from sim2real.conversion.resized_files import Resizer, UnknownError
 from sim2real.datasets import Role, open_dataset
 from sim2real.datasets.labels import Instances
 

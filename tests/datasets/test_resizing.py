@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sim2real import open_dataset
-from sim2real.conversion.resizing import DamageError, Resizer, UnknownError
+from sim2real.conversion.resized_files import DamageError, Resizer, UnknownError
 from sim2real.datasets.labels import Box, Boxes, Depth, Disparity, Distance, Flow, Instances, SceneFlow, Segmentation
 from sim2real.datasets.resizing import (
     KEEP,

@@ -92,7 +92,7 @@ def workers(parent: int) -> Iterator[int]:
     """The processes under one that are converting."""
     for thread in Path(f"/proc/{parent}/task").iterdir():
         for child in map(int, (thread / "children").read_text().split()):
-            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::_convert_share"):
+            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::_convert_shard"):
                 yield child
             yield from workers(child)
 
@@ -137,7 +137,7 @@ def test_a_cluster_makes_what_one_process_makes(
     assert told[-1] in {("converting", FRAMES, FRAMES), ("carrying", 5, 5)}
     assert everything(out) == alone
     assert verify(out).ok
-    again = convert_on_ray(source, out, options, shares=3, cpus=1)
+    again = convert_on_ray(source, out, options, shards=3, cpus=1)
     assert (again.converted, again.skipped) == (0, FRAMES + 5)
     assert everything(out) == alone
 
@@ -147,7 +147,7 @@ def test_a_killed_worker_is_replaced(
 ) -> None:
     out = tmp_path / "out"
     with killing_a_worker(out, FRAMES // 3):
-        summary = convert_on_ray(source, out, options, shares=2, cpus=1)
+        summary = convert_on_ray(source, out, options, shards=2, cpus=1)
     assert summary.failed == []
     assert summary.converted + summary.carried + summary.skipped == FRAMES + 5
     assert everything(out) == alone
@@ -179,9 +179,9 @@ def test_mistakes_are_one_line_wherever_they_are_noticed(
 def test_a_worker_that_dies_again_and_again_is_told_of(source: Path, options: ConvertOptions, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    complaint = r"share 1 of 1 lost its worker .*what is finished is kept"
+    complaint = r"shard 1 of 1 lost its worker .*what is finished is kept"
     with pytest.raises(Sim2RealError, match=complaint) as mistake, killing_a_worker(out, 1):
-        convert_on_ray(source, out, options, shares=1, cpus=1, retries=0)
+        convert_on_ray(source, out, options, shards=1, cpus=1, retries=0)
     assert "\n" not in str(mistake.value)
     convert(source, out, options)
     assert verify(out).ok
@@ -191,14 +191,14 @@ def test_the_command_prints_what_convert_prints(
     cluster: str, source: Path, options: ConvertOptions, tmp_path: Path
 ) -> None:
     entry = "from sim2real_ray.command import command; import typer; typer.run(command)"
-    choices = (
-        f"--address {cluster} --cpus-per-worker 1 --shares 2 --keep-going "
+    resolved = (
+        f"--address {cluster} --cpus-per-worker 1 --shards 2 --keep-going "
         f"--model {options.model} --device cpu --precision fp32 --workers 1"
     )
     (source / "zz.png").write_bytes(b"no image")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", entry, source, tmp_path / "out", *choices.split()],
+            [sys.executable, "-c", entry, source, tmp_path / "out", *resolved.split()],
             check=False,
             capture_output=True,
             text=True,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _News = tuple[dict[str, tuple[int, int]], list[str]]
 _STAGES = ("converting", "carrying")
-_SHARES_PER_WORKER = 4  # so that quick workers do more of them, and the last one keeps few waiting
+_SHARDS_PER_WORKER = 4  # so that quick workers do more of them, and the last one keeps few waiting
 _LEASE = 300  # seconds after which a network file system has surely freed the locks of a machine that is lost
 
 
@@ -33,7 +33,7 @@ def convert_on_ray(
     *,
     notify: Callable[[str], None] = lambda _line: None,
     address: str | None = None,
-    shares: int | None = None,
+    shards: int | None = None,
     cpus: int | None = None,
     gpus: float | None = None,
     retries: int = 3,
@@ -43,32 +43,32 @@ def convert_on_ray(
     Args:
         source: Folder of the dataset; this path must lead to it on all machines, as must ``out`` and the model's.
         out: Folder to convert into.
-        options: As for ``convert``; ``share`` and ``overwrite`` are left to it.
+        options: As for ``convert``; ``shard`` and ``overwrite`` are left to it.
         progress: Told of the stages ``"converting"`` and ``"carrying"`` about once a second.
         notify: Called with a line on what the user would wonder at, once whoever notices it.
         address: Of a cluster, or ``"auto"``; None for RAY_ADDRESS, else one on this machine that ends with the work.
             Without effect if this process is connected already.
-        shares: Pieces of the work; None for four times as many as there are workers at once.
+        shards: Pieces of the work; None for four times as many as there are workers at once.
         cpus: For each worker; None for four, or what the largest machine has.
         gpus: For each worker; None for one where there are any.
-        retries: How often a share is taken up again whose worker is lost.
+        retries: How often a shard is taken up again whose worker is lost.
 
     Raises:
         Sim2RealError: It cannot be done; what is finished is kept.
     """
     options = options or ConvertOptions()
     source, out = source.absolute(), out.absolute()
-    found = survey(source, out, replace(options, share=(0, 1)))  # a mistake is told before a cluster is started
+    found = survey(source, out, replace(options, shard=(0, 1)))  # a mistake is told before a cluster is started
     options = replace(options, model=found.model.absolute())
     frames = sum(job.translate for job in found.jobs)
     begin = time.monotonic()
     with _connected(address):
         cpus, gpus, places = _room(cpus, gpus, options.device)
-        count = shares or _SHARES_PER_WORKER * places
+        count = shards or _SHARDS_PER_WORKER * places
         board: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Board).remote(
             {"converting": _sizes(frames, count), "carrying": _sizes(len(found.jobs) - frames, count)}
         )
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(_convert_share)
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(_convert_shard)
         tasks = {task.remote(source, out, options, (index, count), board): index for index in range(count)}
         try:
             summaries = list(_results(tasks, lambda: ray.get(board.read.remote()), progress, notify))
@@ -76,7 +76,7 @@ def convert_on_ray(
             _stop(tasks)
     return replace(
         summaries[0],
-        share=None,
+        shard=None,
         converted=sum(summary.converted for summary in summaries),
         carried=sum(summary.carried for summary in summaries),
         skipped=sum(summary.skipped for summary in summaries),
@@ -89,35 +89,35 @@ def convert_on_ray(
     )
 
 
-def _convert_share(
-    source: Path, out: Path, options: ConvertOptions, share: tuple[int, int], board: "ActorHandle[Any]"
+def _convert_shard(
+    source: Path, out: Path, options: ConvertOptions, shard: tuple[int, int], board: "ActorHandle[Any]"
 ) -> ConversionSummary | Sim2RealError:
     """What a worker does. A mistake of the user is returned: as an exception it would come with Ray's traceback."""
     reported_at: dict[str, float] = {}
 
-    def notify(stage: str, done: int, total: int, _waits_for: str = "") -> None:
+    def progress(stage: str, done: int, total: int, _waits_for: str = "") -> None:
         if done == total or time.monotonic() - reported_at.get(stage, 0) >= 1:
             reported_at[stage] = time.monotonic()
-            board.notify.remote(share[0], stage, done, total)
+            board.report.remote(shard[0], stage, done, total)
 
-    _wait_for_predecessor(out, share)
+    _wait_for_predecessor(out, shard)
     try:
-        summary = convert(source, out, replace(options, share=share), notify, notify=board.say.remote)
+        summary = convert(source, out, replace(options, shard=shard), progress, notify=board.say.remote)
     except Sim2RealError as error:
         return error
-    ray.get([board.notify.remote(share[0], stage, 0, 0) for stage in _STAGES])
+    ray.get([board.report.remote(shard[0], stage, 0, 0) for stage in _STAGES])
     return summary
 
 
-def _wait_for_predecessor(out: Path, share: tuple[int, int]) -> None:
-    """A worker whose machine is lost may hold its share until its file system notices."""
+def _wait_for_predecessor(out: Path, shard: tuple[int, int]) -> None:
+    """A worker whose machine is lost may hold its shard until its file system notices."""
     end = time.monotonic() + _LEASE
-    while is_taken(out, share) and time.monotonic() < end:
+    while is_taken(out, shard) and time.monotonic() < end:
         time.sleep(1)
 
 
 class _Board:
-    """Where workers tell how far they are; by stage, then by share."""
+    """Where workers tell how far they are; by stage, then by shard."""
 
     def __init__(self, files: dict[str, list[int]]) -> None:
         self._all = files
@@ -130,12 +130,12 @@ class _Board:
         if line not in self._said:
             self._said.append(line)
 
-    def notify(self, share: int, stage: str, done: int, total: int) -> None:
-        """So many files of a share are done, of those that were left when its worker began."""
-        if (share, stage) not in self._known:
-            self._known.add((share, stage))
-            self._all[stage][share] = total
-        self._left[stage][share] = total - done
+    def report(self, shard: int, stage: str, done: int, total: int) -> None:
+        """So many files of a shard are done, of those that were left when its worker began."""
+        if (shard, stage) not in self._known:
+            self._known.add((shard, stage))
+            self._all[stage][shard] = total
+        self._left[stage][shard] = total - done
 
     def read(self) -> _News:
         """Files that are done and all of them, by stage; and what was said."""
@@ -150,7 +150,7 @@ def _sizes(files: int, count: int) -> list[int]:
 def _results(
     tasks: dict[Any, int], read: Callable[[], _News], progress: Progress, notify: Callable[[str], None]
 ) -> Iterator[ConversionSummary]:
-    """What the shares come to, as they end; those that are ended are taken out of ``tasks``."""
+    """What the shards come to, as they end; those that are ended are taken out of ``tasks``."""
     count, shown, said = len(tasks), dict[str, tuple[int, int]](), 0
     while tasks:
         time.sleep(0.5)  # rather than in ray.wait, which a signal leaves with another exit code than its handler's
@@ -171,7 +171,7 @@ def _results(
                 raise  # a bug, with its traceback
             except ray.exceptions.RayError as error:
                 message = (
-                    f"share {index + 1} of {count} lost its worker again and again ({str(error).splitlines()[0]}); "
+                    f"shard {index + 1} of {count} lost its worker again and again ({str(error).splitlines()[0]}); "
                     "what is finished is kept: run the same command again, with fewer workers if memory is short"
                 )
                 raise Sim2RealError(message) from error

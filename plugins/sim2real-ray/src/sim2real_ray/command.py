@@ -29,10 +29,10 @@ def command(  # noqa: PLR0917  Typer's options are arguments
     address: Annotated[
         str | None, typer.Option(help="Of the cluster, or auto; RAY_ADDRESS, else a cluster on this machine alone.")
     ] = None,
-    shares: Annotated[int | None, typer.Option(min=1, help="Pieces of the work; four for each worker.")] = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="Pieces of the work; four for each worker.")] = None,
     cpus_per_worker: Annotated[int | None, typer.Option(min=1, help="Four, or all that a machine has.")] = None,
     gpus_per_worker: Annotated[float | None, typer.Option(min=0, help="One where there are any.")] = None,
-    retries: Annotated[int, typer.Option(min=0, help="How often a share goes on whose worker is lost.")] = 3,
+    retries: Annotated[int, typer.Option(min=0, help="How often a shard goes on whose worker is lost.")] = 3,
     model: Annotated[Path | None, typer.Option(help="Run folder or .safetensors file; else as for convert.")] = None,
     direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Layout; recognised if left out.")] = None,
@@ -81,7 +81,7 @@ def command(  # noqa: PLR0917  Typer's options are arguments
             report,
             notify=err.print,
             address=address,
-            shares=shares,
+            shards=shards,
             cpus=cpus_per_worker,
             gpus=gpus_per_worker,
             retries=retries,

@@ -125,9 +125,9 @@ def stopped(process: "subprocess.Popen[str]") -> Iterator[None]:
 def test_torchrun_splits_and_makes_the_same_dataset(work: Path, alone: dict[str, str], start: Start, cli: Cli) -> None:
     out = work / "torchrun"
     said = said_by(start(out, launcher=torchrun(2)))
-    assert "share 1 of 2, says torchrun: this process does one file in 2" in said
-    for share in (1, 2):
-        assert f"share {share} of 2: {FRAMES // 2} frames converted" in said
+    assert "shard 1 of 2, says torchrun: this process does one file in 2" in said
+    for shard in (1, 2):
+        assert f"shard {shard} of 2: {FRAMES // 2} frames converted" in said
     assert said.count(f"converted dataset: {out}") >= 1
     assert digests(out) == alone
 
@@ -143,7 +143,7 @@ def test_a_killed_process_of_torchrun_costs_only_a_rerun(work: Path, alone: dict
     said_by(group, 1)
     for name, digest in digests(out).items():
         assert name.startswith(".sim2real/") or ".tmp-" in name or digest == alone[name]
-    assert "share 3 of 3" in said_by(start(out, launcher=torchrun(3)))
+    assert "shard 3 of 3" in said_by(start(out, launcher=torchrun(3)))
     assert digests(out) == alone
 
 
@@ -155,7 +155,7 @@ def test_tasks_of_srun_at_once_and_a_group_of_another_size_goes_on(
     wait_for_files(tasks[0], out, 40)
     tasks[1].kill()
     said = [said_by(task, -signal.SIGKILL if task is tasks[1] else 0) for task in tasks]
-    assert any("not complete yet: " in words and "belong to other shares" in words for words in said)
+    assert any("not complete yet: " in words and "belong to other shards" in words for words in said)
     assert not any("next: sim2real verify" in words for words in said)
     said = [said_by(task) for task in [start(out, env=srun(index, 4)) for index in range(4)]]
     assert any("next: sim2real verify" in words for words in said)
@@ -168,7 +168,7 @@ def test_tasks_of_an_array_one_after_the_other(work: Path, alone: dict[str, str]
     left = FRAMES + others
     for index in range(3):
         said = said_by(start(out, env=array(index, 3)))
-        assert f"share {index + 1} of 3, says SLURM array 10-30: " in said
+        assert f"shard {index + 1} of 3, says SLURM array 10-30: " in said
         left -= len(range(index, FRAMES, 3)) + len(range(index, others, 3))
         assert (f"not complete yet: {left} of {FRAMES + others} files of {out}" in said) == (index < 2)
         assert verify(out, work / "in").ok == (index == 2)
@@ -177,15 +177,15 @@ def test_tasks_of_an_array_one_after_the_other(work: Path, alone: dict[str, str]
 
 def test_who_comes_late_or_comes_again_disturbs_nobody(work: Path, alone: dict[str, str], start: Start) -> None:
     out = work / "late"
-    first = start(out, "--share", "1/2")
+    first = start(out, "--shard", "1/2")
     wait_for_files(first, out, 20)
     with stopped(first):
         before = digests(out)
-        second = start(out, "--share", "2/2")
+        second = start(out, "--shard", "2/2")
         wait_for_files(second, out, len(before) + 20)
         second.kill()
         said_by(second, -signal.SIGKILL)
-        assert "not complete yet: other processes are at work" in said_by(start(out, "--share", "2/2"))
+        assert "not complete yet: other processes are at work" in said_by(start(out, "--shard", "2/2"))
         assert before.items() <= digests(out).items()  # leftovers of the living among them
     said = said_by(first)
     assert f"converted dataset: {out}" in said
@@ -214,13 +214,13 @@ def test_a_second_group_stays_outside(work: Path, alone: dict[str, str], start: 
 def test_a_batch_script_alone_does_everything(work: Path, alone: dict[str, str], start: Start) -> None:
     batch = {name: value for name, value in array(0, 1).items() if "ARRAY" not in name}
     said = said_by(start(work / "batch", env={**batch, "RANK": "1", "WORLD_SIZE": "2"}))
-    assert "share" not in said
+    assert "shard" not in said
     assert digests(work / "batch") == alone
 
 
-def test_told_to_end_a_share_saves(work: Path, alone: dict[str, str], start: Start, cli: Cli) -> None:
+def test_told_to_end_a_shard_saves(work: Path, alone: dict[str, str], start: Start, cli: Cli) -> None:
     out = work / "told"
-    task = start(out, "--share", "2/2")
+    task = start(out, "--shard", "2/2")
     wait_for_files(task, out, 25)
     task.send_signal(signal.SIGTERM)
     said_by(task, 143)
@@ -232,13 +232,13 @@ def test_told_to_end_a_share_saves(work: Path, alone: dict[str, str], start: Sta
     assert digests(out) == alone
 
 
-def test_a_file_that_cannot_be_done_is_told_by_its_share(
+def test_a_file_that_cannot_be_done_is_told_by_its_shard(
     work: Path, cli: Cli, write_vkitti: Write, tmp_path: Path
 ) -> None:
     source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
     frame = "Scene01/clone/frames/rgb/Camera_0/rgb_00001.jpg"
     (source / frame).write_bytes(b"no image")
-    ended = [cli("convert", source, out, "--keep-going", "--share", f"{n}/2", cwd=work) for n in (1, 2)]
+    ended = [cli("convert", source, out, "--keep-going", "--shard", f"{n}/2", cwd=work) for n in (1, 2)]
     assert [done.returncode for done in ended] == [0, 1]
     assert f"failed: {frame}: " in ended[1].stdout
     assert [(problem.kind, problem.path) for problem in verify(out).problems] == [("failed", frame)]

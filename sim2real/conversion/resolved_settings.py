@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from sim2real.capabilities import Capabilities, capabilities
-from sim2real.conversion.trial import ReadInputs, bearable_precision, fastest_engine, no_inputs
+from sim2real.conversion.trial import ReadInputs, fastest_engine, no_inputs, safe_precision
 from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost, cost_of
@@ -39,7 +39,7 @@ _WORTH_COMPILING = {
 _WORTH_TRYING = {"cpu": 1e13, "cuda": 1e15, "mps": 1e14}  # those that repay trying every engine
 
 
-class Choices(TypedDict):
+class ResolvedSettings(TypedDict):
     """The part of the record that may be chosen automatically."""
 
     engine: str
@@ -51,7 +51,7 @@ class Choices(TypedDict):
     tile_above: int
 
 
-def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is about
+def resolve_settings(  # noqa: PLR0917  what is said, what was chosen, and what it is about
     options: "ConvertOptions",
     kept: "Record | None",
     model: Path,
@@ -60,7 +60,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
     neighbours: int = 0,
-) -> tuple[str, Choices]:
+) -> tuple[str, ResolvedSettings]:
     """Choose what the user leaves open.
 
     Args:
@@ -79,33 +79,31 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     Raises:
         Sim2RealError: What the user says cannot be.
     """
-    wish = {name: getattr(options, name) for name in ("engine", "device", "precision")}
+    requested = {name: getattr(options, name) for name in ("engine", "device", "precision")}
     if kept:
-        wish = {name: getattr(kept, name) if value == "auto" else value for name, value in wish.items()}
-    device = resolve_device(wish["device"])
+        requested = {name: getattr(kept, name) if value == "auto" else value for name, value in requested.items()}
+    device = resolve_device(requested["device"])
     kind = kind_of(device)
-    precision: str = resolve_precision(wish["precision"], device)
+    precision: str = resolve_precision(requested["precision"], device)
     if kept:
         tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (options.tile_side, 0)
         return device, {
-            "engine": registry().entry("engines", wish["engine"]).name,
+            "engine": registry().entry("engines", requested["engine"]).name,
             "device": kind,
             "precision": precision,
             "batch_size": options.batch_size or kept.batch_size,
-            "compile": kept.compile if wish["engine"] == "torch" else [],
+            "compile": kept.compile if requested["engine"] == "torch" else [],
             "tile": tile,
             "tile_above": above,
         }
     generator, info = load_generator(model)
     can = capabilities(generator, info.name)
     in_halves = neighbours > 0 and not guided_size  # which torch alone knows
-    _check_wish(can, info.name, wish["engine"], options, guided_size, in_halves=in_halves)
+    _check_requested(can, info.name, requested["engine"], options, guided_size, in_halves=in_halves)
     place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where it is at work
-    if wish["precision"] == "auto":
+    if requested["precision"] == "auto":
         precision = (
-            "fp32"
-            if can.cpu_only
-            else bearable_precision(generator, device, precision, images, notify, read, guided_size)
+            "fp32" if can.cpu_only else safe_precision(generator, device, precision, images, notify, read, guided_size)
         )
     tile, above, compiled = options.tile_side, 0, []
     if tile:
@@ -114,12 +112,12 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     sizes = _sizes(images, guided_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
     fixed = in_halves or can.stochastic or can.of_sequences or not can.exportable  # so that it is not compiled
-    if wish["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
+    if requested["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
         compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[its_kind]][:_SIZES]
     pixels = _affordable_pixels(cost, place, precision)
     if options.tile == "auto" and pixels and not can.whole_pictures and not guided_size:
         tile, above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
-    engine = wish["engine"]
+    engine = requested["engine"]
     if engine == "auto":
         engine = "torch"
         if can.exportable and not in_halves and sum(work.values()) >= _WORTH_TRYING[its_kind]:
@@ -137,7 +135,7 @@ def choose(  # noqa: PLR0917  what is said, what was chosen, and what it is abou
     }
 
 
-def _check_wish(
+def _check_requested(
     can: Capabilities, name: str, engine: str, options: "ConvertOptions", guided_size: int, *, in_halves: bool
 ) -> None:
     """Make sure that nothing is asked of a generator that it cannot do."""

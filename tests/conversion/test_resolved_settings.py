@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from sim2real.conversion import ConversionSummary, choices, inference, trial
-from sim2real.conversion.choices import Choices, choose
+from sim2real.conversion import ConversionSummary, inference, resolved, trial
 from sim2real.conversion.options import ConvertOptions
+from sim2real.conversion.resolved_settings import ResolvedSettings, resolve_settings
 from sim2real.devices import free_memory
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost
@@ -39,26 +39,26 @@ def save(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
 
 
 @pytest.fixture
-def chosen(run: Path, tmp_path: Path) -> Callable[..., Choices]:
+def chosen(run: Path, tmp_path: Path) -> Callable[..., ResolvedSettings]:
     """``chosen(size, ..., **options)``: the choices for images of these sizes on the CPU."""
 
-    def ask(*sizes: tuple[int, int], notify: Callable[[str], None] = print, **options: Any) -> Choices:
+    def ask(*sizes: tuple[int, int], notify: Callable[[str], None] = print, **options: Any) -> ResolvedSettings:
         images = save(tmp_path / "images", *sizes)
-        wish = ConvertOptions(**{"device": "cpu", "precision": "fp32", **options})
-        return choose(wish, None, run / "sim2real.safetensors", images, notify)[1]
+        requested = ConvertOptions(**{"device": "cpu", "precision": "fp32", **options})
+        return resolve_settings(requested, None, run / "sim2real.safetensors", images, notify)[1]
 
     return ask
 
 
 def test_frames_that_memory_suffices_for_are_not_tiled(
-    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choices, "free_memory", lambda _device: 10**9)
-    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=200, work=1))
+    monkeypatch.setattr(resolved, "free_memory", lambda _device: 10**9)
+    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=200, work=1))
     plenty = chosen((40, 30))
     assert plenty["tile_above"] == 2**20  # 1e9 / 2 bytes over 200 x 1.5 bytes a pixel is 1.67 million pixels
     assert plenty["tile"] == 256
-    monkeypatch.setattr(choices, "free_memory", lambda _device: 10**6)
+    monkeypatch.setattr(resolved, "free_memory", lambda _device: 10**6)
     scarce = chosen((40, 30))
     assert scarce["tile_above"] == 2**10
     assert scarce["tile"] == 128
@@ -68,7 +68,7 @@ def test_frames_that_memory_suffices_for_are_not_tiled(
 
 
 @pytest.mark.parametrize("tile", ["8", "-1", "big", "1.5", ""])
-def test_other_tiles_are_refused(chosen: Callable[..., Choices], tile: str) -> None:
+def test_other_tiles_are_refused(chosen: Callable[..., ResolvedSettings], tile: str) -> None:
     with pytest.raises(Sim2RealError, match=r"--tile .*: say auto, off, or the side"):
         chosen((40, 30), tile=tile)
 
@@ -77,18 +77,20 @@ def test_free_memory_is_less_than_all() -> None:
     assert 10**7 < free_memory("cpu") < 10**14
 
 
-def test_what_many_frames_repay_is_compiled(chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choices, "fastest_engine", lambda *_: "torch")
+def test_what_many_frames_repay_is_compiled(
+    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolved, "fastest_engine", lambda *_: "torch")
     sizes = [(40, 30)] * 5 + [(30, 20)] * 2 + [(20, 10)]
     assert chosen(*sizes)["compile"] == []
-    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
+    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
     assert chosen(*sizes)["compile"] == [[40, 30], [30, 20]]
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert chosen(*sizes)["compile"] == []
 
 
 def test_an_engine_is_only_tried_where_that_is_repaid(
-    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[EngineSettings] = []
 
@@ -96,31 +98,33 @@ def test_an_engine_is_only_tried_where_that_is_repaid(
         tried.append(settings)
         return "torch"
 
-    monkeypatch.setattr(choices, "fastest_engine", fastest)
+    monkeypatch.setattr(resolved, "fastest_engine", fastest)
     chosen((40, 30))
     assert not tried
-    monkeypatch.setattr(choices, "cost_of", lambda _generator: Cost(memory=200, work=1e13))
+    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=200, work=1e13))
     chosen((40, 30))
     chosen((40, 30), engine="torch")
     assert len(tried) == 1
 
 
 def test_a_network_that_cannot_be_foreseen_is_told(
-    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_generator: object) -> Cost:
         raise RuntimeError("looks at values")
 
-    monkeypatch.setattr(choices, "cost_of", fail)
+    monkeypatch.setattr(resolved, "cost_of", fail)
     told: list[str] = []
     assert chosen((40, 30), notify=told.append)["tile"] == 0
     assert "cannot be foreseen" in told[0]
 
 
 def test_a_precision_that_will_not_do_is_not_chosen(
-    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch
+    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choices, "resolve_precision", lambda wish, _device: "bf16" if wish == "auto" else wish)
+    monkeypatch.setattr(
+        resolved, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
+    )
     told: list[str] = []
     assert chosen((400, 30), precision="auto", notify=told.append)["precision"] == "bf16"
     monkeypatch.setattr(trial, "_AGREEMENT", 200.0)
@@ -189,7 +193,7 @@ def test_choices_are_kept_by_every_rerun(
     tmp_path: Path, translate: Translate, tree: ReadTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (60, 40), (200, 100))
-    monkeypatch.setattr(choices, "free_memory", lambda _device: 4 * 10**6)
+    monkeypatch.setattr(resolved, "free_memory", lambda _device: 4 * 10**6)
     first = translate(tmp_path / "in", tmp_path / "out").record
     assert first.tile == 128
     assert 60 * 40 < first.tile_above < 200 * 100
@@ -276,7 +280,7 @@ def test_without_a_compiler_it_goes_on_and_says_so(
     tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (64, 48))
-    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
     make = trial.make_engine
 
     def no_compiler(name: str, generator: nn.Module, settings: EngineSettings) -> object:
@@ -298,7 +302,7 @@ def test_what_began_compiled_does_not_go_on_otherwise(
     tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (64, 48), (64, 48))
-    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
     assert translate(tmp_path / "in", tmp_path / "out").record.compile == [[64, 48]]
     (tmp_path / "out/1.png").unlink()
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda _images: 1 / 0)
@@ -333,7 +337,7 @@ def test_what_is_drawn_for_a_frame_is_seeded_by_its_path(
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
-    chosen: Callable[..., Choices], monkeypatch: pytest.MonkeyPatch, precision: str
+    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     class Whole(nn.Module):
         stochastic = True
@@ -341,10 +345,12 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
         cpu_only = True
 
     info = SimpleNamespace(name="whole")
-    monkeypatch.setattr(choices, "load_generator", lambda _model: (Whole(), info))
-    monkeypatch.setattr(choices, "_WORTH_COMPILING", {"cpu": 0})
-    monkeypatch.setattr(choices, "_WORTH_TRYING", {"cpu": 0})
-    monkeypatch.setattr(choices, "resolve_precision", lambda wish, _device: "bf16" if wish == "auto" else wish)
+    monkeypatch.setattr(resolved, "load_generator", lambda _model: (Whole(), info))
+    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved, "_WORTH_TRYING", {"cpu": 0})
+    monkeypatch.setattr(
+        resolved, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
+    )
     told: list[str] = []
     assert chosen((64, 48), precision=precision, notify=told.append) == {
         "engine": "torch",
@@ -358,6 +364,6 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
     assert told == []
     with pytest.raises(Sim2RealError, match="--tile 64: the generator 'whole' looks at whole frames"):
         chosen((64, 48), tile="64")
-    monkeypatch.setattr(choices, "registry", lambda: SimpleNamespace(entry=lambda *_: info))
+    monkeypatch.setattr(resolved, "registry", lambda: SimpleNamespace(entry=lambda *_: info))
     with pytest.raises(Sim2RealError, match="--engine other: the generator 'whole' is run by torch alone"):
         chosen((64, 48), engine="other")

@@ -14,7 +14,7 @@ from sim2real.datasets.labels import Label
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
 from sim2real.stored import Count, Positive, fit
-from sim2real.training.choice import Choice
+from sim2real.training.checkpoint_score import CheckpointScore
 from sim2real.training.samples import HeldOut, Shown, as_pixels, evaluating
 from sim2real.training.validation import CHOICE, Image, Levers, TrainingMonitor, Validator
 
@@ -23,7 +23,7 @@ _DIRECTION = "sim2real"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ValidationOutcome:
     """Of one evaluation.
 
     Attributes:
@@ -39,14 +39,14 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-class Evaluation:
+class PeriodicValidation:
     """Validates the generators now and then, and remembers the best step. It never sees an image that is trained on.
 
     Args:
         held_out: The images.
         count: How many of each domain are looked at.
         seed: Decides what is sampled of them.
-        score: The figure that checkpoints are chosen by, see ``Choice``; empty: the validator's score.
+        score: The figure that checkpoints are chosen by, see ``CheckpointScore``; empty: the validator's score.
         levers: What advice may name; None: all that there may be.
 
     Attributes:
@@ -76,12 +76,12 @@ class Evaluation:
         Raises:
             Sim2RealError: They cannot.
         """
-        if not self._choice:
+        if not self._checkpoint_score:
             return
         if not self.possible or not self._validator:
             message = f"evaluate.score = '{self.score}': no images are held out to choose by; set data.validation"
             raise SettingsError(message)
-        self._choice.check(self._validator.before, self._validator.real, self._labels)
+        self._checkpoint_score.check(self._validator.before, self._validator.real, self._labels)
 
     @property
     def best_step(self) -> int:
@@ -90,7 +90,7 @@ class Evaluation:
 
     def measure(
         self, method: Method, generators: Mapping[str, nn.Module], step: int, total: int, losses: Mapping[str, float]
-    ) -> Outcome:
+    ) -> ValidationOutcome:
         """Judge the generators that the training is for at a step of ``total``; the first process does it for all.
 
         Args:
@@ -102,23 +102,26 @@ class Evaluation:
         """
         figures = {f"validation/{name}": loss for name, loss in self._losses(method).items()}
         if self._validator is None:
-            return Outcome(figures=figures)
+            return ValidationOutcome(figures=figures)
         after = _translated(generators[_DIRECTION], self._simulated, self.held_out.device)
         result = self._validator(after)
         discriminators = {name: losses[name] for name in method.discriminators if name in losses}
         notes = self.monitor.add(step, total, result, discriminators) if losses else []  # advice is for trainings
         figures |= result.record()
-        if self._choice is None:
-            return Outcome(result.score, figures=figures, notes=tuple(notes))
-        sign, score = self._choice.sign, self._choice(self._validator.before, after, self._validator.real, self._labels)
+        if self._checkpoint_score is None:
+            return ValidationOutcome(result.score, figures=figures, notes=tuple(notes))
+        sign, score = (
+            self._checkpoint_score.sign,
+            self._checkpoint_score(self._validator.before, after, self._validator.real, self._labels),
+        )
         if score is None:
-            name = self._choice.name
+            name = self._checkpoint_score.name
             notes.append(f"no translation has {name}, the figure of evaluate.score: step {step} is not chosen")
         else:
-            figures |= {f"evaluation/{self._choice.name}": score, CHOICE: sign * score}
-        return Outcome(score, sign, figures, tuple(notes))
+            figures |= {f"evaluation/{self._checkpoint_score.name}": score, CHOICE: sign * score}
+        return ValidationOutcome(score, sign, figures, tuple(notes))
 
-    def remember(self, outcome: Outcome, step: int) -> None:
+    def remember(self, outcome: ValidationOutcome, step: int) -> None:
         """Take note, in every process, of the outcome at a step."""
         self.newest = step
         if outcome.score is not None and (
@@ -127,8 +130,8 @@ class Evaluation:
             self.best = (outcome.score, step)
 
     @cached_property
-    def _choice(self) -> Choice | None:
-        return Choice(self.score, seed=self.seed, device=self.held_out.device) if self.score else None
+    def _checkpoint_score(self) -> CheckpointScore | None:
+        return CheckpointScore(self.score, seed=self.seed, device=self.held_out.device) if self.score else None
 
     @cached_property
     def _validator(self) -> Validator | None:

@@ -19,11 +19,11 @@ Labels = Mapping[str, Label]
 _SETTING = "evaluate.score"
 
 
-class Choice:
+class CheckpointScore:
     """A figure of a metric of sets, or the mean of one of frames over those that have it.
 
     Args:
-        wish: Its name: of a metric of sets, ``"metric.figure"`` of one of frames, or such a figure alone.
+        requested: Its name: of a metric of sets, ``"metric.figure"`` of one of frames, or such a figure alone.
         seed: Of metrics that draw at random.
         device: Where metrics with networks run.
 
@@ -35,11 +35,11 @@ class Choice:
         Sim2RealError: There is no such figure, its metric needs options, or nothing tells which way it should go.
     """
 
-    def __init__(self, wish: str, *, seed: int, device: str) -> None:
-        place = f"{_SETTING} = '{wish}'"
-        metric, self._figure = split_name(wish)
-        if not metric and wish in {entry.name for entry in registry().entries("metrics")}:
-            metric, self._figure = (wish, "") if _is_of_sets(wish) else ("", wish)
+    def __init__(self, requested: str, *, seed: int, device: str) -> None:
+        place = f"{_SETTING} = '{requested}'"
+        metric, self._figure = split_name(requested)
+        if not metric and requested in {entry.name for entry in registry().entries("metrics")}:
+            metric, self._figure = (requested, "") if _is_of_sets(requested) else ("", requested)
         if not metric:
             metric = "edges" if self._figure in EdgeMetric.abouts else owner_of(self._figure, place)
         self.name = f"{metric}.{self._figure}".removesuffix(".")

@@ -15,7 +15,7 @@ from sim2real.config import Config
 from sim2real.imageio import read_rgb
 from sim2real.networks import RangeAdapter
 from sim2real.training import Note, Progress, Trainer
-from sim2real.training.evaluation import _translated
+from sim2real.training.periodic_validation import _translated
 from sim2real.training.samples import Shown
 from sim2real.training.validation import TrainingMonitor, ValidationResult, Validator
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sim2real import Sim2RealError, open_dataset
 from sim2real.conversion import ConversionSummary, verify
-from sim2real.conversion.resizing import DamageError, Resize
+from sim2real.conversion.resized_files import DamageError, Resize
 from sim2real.datasets.labels import Boxes, Depth, Flow, Instances, SceneFlow, Segmentation
 from sim2real.datasets.resizing import KITTI_CALIBRATION, MATRIX, Rule, Scale, kitti_boxes
 from sim2real.datasets.resizing_documents import COCO, OPV2V

@@ -25,7 +25,7 @@ _PATIENCE = 1800  # seconds: the first to come lists and plans, perhaps a datase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
+class Shard:
     """One process's part of the work.
 
     Attributes:
@@ -41,57 +41,57 @@ class Share:
     said_by: str
 
     def __str__(self) -> str:
-        return f"share {self.index + 1} of {self.count}"
+        return f"shard {self.index + 1} of {self.count}"
 
 
-def find_share(wish: str, environment: Mapping[str, str] = os.environ) -> Share | None:
+def find_shard(requested: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
     """Which part of the work is this process's.
 
     Args:
-        wish: ``"I/N"``, I from 1; ``"off"``: all of it; ``"auto"``: what torchrun, srun or a SLURM array, or srun or
-            torchrun in an array, say in the environment.
+        requested: ``"I/N"``, I from 1; ``"off"``: all of it; ``"auto"``: what torchrun, srun or a SLURM array, or srun
+            or torchrun in an array, say in the environment.
         environment: Variables.
 
     Returns:
-        The share; None if all of the work is this process's.
+        The shard; None if all of the work is this process's.
 
     Raises:
         Sim2RealError: The wish is none of these, or the environment says something impossible.
     """
-    if wish == "off":
+    if requested == "off":
         return None
-    if wish == "auto":
+    if requested == "auto":
         array, step = _array(environment), _torchrun(environment) or _srun(environment)
-        share = _within(array, step) if array and step else array or step
-    elif match := re.fullmatch(r"(\d+)/(\d+)", wish):
-        share = Share(index=int(match[1]) - 1, count=int(match[2]), said_by="--share")
+        shard = _within(array, step) if array and step else array or step
+    elif match := re.fullmatch(r"(\d+)/(\d+)", requested):
+        shard = Shard(index=int(match[1]) - 1, count=int(match[2]), said_by="--shard")
     else:
-        raise Sim2RealError(f"--share {wish}: say auto, off, or I/N as in 2/4")
-    if share and not 0 <= share.index < share.count:
-        raise Sim2RealError(f"there is no share {share.index + 1} of {share.count}, as {share.said_by} says")
-    return share if share and share.count > 1 else None
+        raise Sim2RealError(f"--shard {requested}: say auto, off, or I/N as in 2/4")
+    if shard and not 0 <= shard.index < shard.count:
+        raise Sim2RealError(f"there is no shard {shard.index + 1} of {shard.count}, as {shard.said_by} says")
+    return shard if shard and shard.count > 1 else None
 
 
-def own_device(device: str, share: Share | None) -> str:
+def own_device(device: str, shard: Shard | None) -> str:
     """The GPU of a process, where several processes on a machine have several GPUs; else the device that is named."""
-    if share is None or share.local is None or device not in {"auto", "cuda"}:
+    if shard is None or shard.local is None or device not in {"auto", "cuda"}:
         return device
     import torch
 
     count = torch.cuda.device_count()
-    return f"cuda:{share.local % count}" if count > 1 else device
+    return f"cuda:{shard.local % count}" if count > 1 else device
 
 
-def _torchrun(environment: Mapping[str, str]) -> Share | None:
+def _torchrun(environment: Mapping[str, str]) -> Shard | None:
     """https://docs.pytorch.org/docs/stable/elastic/run.html, "Environment Variables"; a stray RANK says nothing."""
     launched = "TORCHELASTIC_RUN_ID" in environment or {"LOCAL_RANK", "MASTER_ADDR"} <= environment.keys()
     if not launched or not {"RANK", "WORLD_SIZE"} <= environment.keys():
         return None
     index, count = _numbers(environment, "RANK", "WORLD_SIZE")
-    return Share(index=index, count=count, local=_local(environment, "LOCAL_RANK"), said_by="torchrun")
+    return Shard(index=index, count=count, local=_local(environment, "LOCAL_RANK"), said_by="torchrun")
 
 
-def _srun(environment: Mapping[str, str]) -> Share | None:
+def _srun(environment: Mapping[str, str]) -> Shard | None:
     """https://slurm.schedmd.com/srun.html, "OUTPUT ENVIRONMENT VARIABLES".
 
     Batch scripts and shells have SLURM_PROCID=0 and SLURM_NTASKS too, though nobody runs beside them: only a step
@@ -102,10 +102,10 @@ def _srun(environment: Mapping[str, str]) -> Share | None:
     if "SLURM_PTY_PORT" in environment and sys.stdin.isatty():
         return None
     index, count = _numbers(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
-    return Share(index=index, count=count, local=_local(environment, "SLURM_LOCALID"), said_by="srun")
+    return Shard(index=index, count=count, local=_local(environment, "SLURM_LOCALID"), said_by="srun")
 
 
-def _array(environment: Mapping[str, str]) -> Share | None:
+def _array(environment: Mapping[str, str]) -> Shard | None:
     """https://slurm.schedmd.com/job_array.html, "Job ID and Environment Variables"."""
     prefix = "SLURM_ARRAY_TASK_"
     if f"{prefix}ID" not in environment:
@@ -114,15 +114,15 @@ def _array(environment: Mapping[str, str]) -> Share | None:
     task, first, last, step, count = _numbers(steps, *(prefix + name for name in ("ID", "MIN", "MAX", "STEP", "COUNT")))
     if step < 1 or last != first + step * (count - 1) or (task - first) % step:
         message = (
-            f"this SLURM array of {count} tasks from {first} to {last} is not regular: say --share I/N, or --share off "
+            f"this SLURM array of {count} tasks from {first} to {last} is not regular: say --shard I/N, or --shard off "
             "if each task converts a dataset of its own"
         )
         raise Sim2RealError(message)
-    return Share(index=(task - first) // step, count=count, said_by=f"SLURM array {first}-{last}")
+    return Shard(index=(task - first) // step, count=count, said_by=f"SLURM array {first}-{last}")
 
 
-def _within(outer: Share, inner: Share) -> Share:
-    return Share(
+def _within(outer: Shard, inner: Shard) -> Shard:
+    return Shard(
         index=outer.index * inner.count + inner.index,
         count=outer.count * inner.count,
         local=inner.local,
@@ -135,7 +135,7 @@ def _numbers(environment: Mapping[str, str], *names: str) -> list[int]:
         return [int(environment[name]) for name in names]
     except (KeyError, ValueError) as error:
         said = ", ".join(f"{name}={environment.get(name, '')}" for name in names)
-        raise Sim2RealError(f"the environment says {said}: not all numbers; say --share I/N or --share off") from error
+        raise Sim2RealError(f"the environment says {said}: not all numbers; say --shard I/N or --shard off") from error
 
 
 def _local(environment: Mapping[str, str], name: str) -> int | None:
@@ -143,7 +143,7 @@ def _local(environment: Mapping[str, str], name: str) -> int | None:
 
 
 @contextmanager
-def door(out: Path) -> Iterator[None]:
+def conversion_lock(out: Path) -> Iterator[None]:
     """Be the only one who begins or ends work in a folder.
 
     Work that could not begin leaves no trace, or, if several processes tried at once, perhaps an empty folder.
@@ -167,41 +167,41 @@ def door(out: Path) -> Iterator[None]:
             raise
 
 
-def at_work(out: Path) -> list[Path]:
-    """The parts of the manifest that other processes are writing; to be asked by who holds the door."""
+def active_writers(out: Path) -> list[Path]:
+    """The parts of the manifest that other processes are writing; for a holder of the lock."""
     return [path for path in (manifest_path(out), *part_paths(out)) if _is_held(path)]
 
 
-def is_taken(out: Path, share: tuple[int, int]) -> bool:
-    """Whether a process holds a share, or the file system has not noticed yet that it is lost.
+def is_taken(out: Path, shard: tuple[int, int]) -> bool:
+    """Whether a process holds a shard, or the file system has not noticed yet that it is lost.
 
     Args:
         out: The converted dataset.
-        share: Its number, from 0, and how many share the work.
+        shard: Its number, from 0, and how many share the work.
     """
-    part = part_path(out, share)
+    part = part_path(out, shard)
     if not part.exists():
         return False
-    with door(out):
-        return part in at_work(out)
+    with conversion_lock(out):
+        return part in active_writers(out)
 
 
-def has_company(out: Path, share: tuple[int, int] | None) -> bool:
-    """Whether others are at work already who share it with this process; to be asked by who holds the door.
+def joins_others(out: Path, shard: tuple[int, int] | None) -> bool:
+    """Whether others are at work already who share it with this process; for a holder of the lock.
 
     Raises:
         Sim2RealError: Somebody is at work who does not.
     """
-    mates = {part_path(out, (index, share[1])) for index in range(share[1]) if index != share[0]} if share else set()
+    mates = {part_path(out, (index, shard[1])) for index in range(shard[1]) if index != shard[0]} if shard else set()
     end = time.monotonic() + PATIENCE
     while True:
-        others = at_work(out)
+        others = active_writers(out)
         strangers = [path for path in others if path not in mates]
         if not strangers:
             return bool(others)
         if time.monotonic() >= end:
             part = strangers[0].name.split(".")[1].replace("-", " ")
-            who = "" if strangers[0] == manifest_path(out) else f" (share {part})"
+            who = "" if strangers[0] == manifest_path(out) else f" (shard {part})"
             message = f"{out}: another conversion is writing here{who}; wait for it, or name another folder"
             raise Sim2RealError(message)
         time.sleep(0.02)

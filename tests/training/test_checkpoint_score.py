@@ -19,7 +19,7 @@ from sim2real.model import load
 from sim2real.report.run import read_run
 from sim2real.toytown import render_dataset
 from sim2real.training import Trainer
-from sim2real.training.evaluation import Outcome
+from sim2real.training.periodic_validation import ValidationOutcome
 
 Begin = Callable[..., Config]
 EVERY = ("evaluate.every=1", "train.steps=3", "checkpoint.keep=9", "log.every=0", "optim.generator_lr=0.02")
@@ -50,24 +50,24 @@ def told(run: Path, name: str) -> dict[int, float]:
 
 def test_less_or_more_is_better_as_the_figure_says(begin: Begin, tmp_path: Path) -> None:
     ways = {"colour": ("colour", 1), "preservation": ("edges.preservation", -1)}
-    for wish, (name, sign) in ways.items():
-        trainer = Trainer(begin(f"evaluate.score={wish}"), tmp_path / wish)
+    for requested, (name, sign) in ways.items():
+        trainer = Trainer(begin(f"evaluate.score={requested}"), tmp_path / requested)
         for _ in trainer.train():
             pass
-        values = told(tmp_path / wish, f"evaluation/{name}")
+        values = told(tmp_path / requested, f"evaluation/{name}")
         assert values.keys() == {1, 2, 3}
         best = min(values, key=lambda step: sign * values[step])
         assert trainer.evaluation.best == (values[best], best)
-        assert (tmp_path / wish / "best").readlink().name == f"step_{best:08d}"
-        assert told(tmp_path / wish, "evaluation/choice") == {step: sign * value for step, value in values.items()}
-        judged = told(tmp_path / wish, "evaluation/score")
-        assert read_run(tmp_path / wish).best == (best, judged[best])
-        translate = load(tmp_path / wish / "sim2real.safetensors", device="cpu")
+        assert (tmp_path / requested / "best").readlink().name == f"step_{best:08d}"
+        assert told(tmp_path / requested, "evaluation/choice") == {step: sign * value for step, value in values.items()}
+        judged = told(tmp_path / requested, "evaluation/score")
+        assert read_run(tmp_path / requested).best == (best, judged[best])
+        translate = load(tmp_path / requested / "sim2real.safetensors", device="cpu")
         sim, real = (
             [frame for shown in trainer.held_out.shown(side, 99) for frame in shown.frames] for side in ("sim", "real")
         )
         after = [translate(image) for image in sim]
-        if wish == "colour":
+        if requested == "colour":
             metric = ColourMetric()
             expected = metric.distance(metric.describe(after), metric.describe(real))
         else:
@@ -79,7 +79,7 @@ def test_the_best_is_the_earliest_of_the_best_in_the_direction_of_the_figure(beg
     for sign, best in ((1.0, (2.0, 3)), (-1.0, (5.0, 2))):
         evaluation = Trainer(begin(), tmp_path / "none").evaluation
         for step, score in enumerate((4.0, 5.0, 2.0, None, 2.0, 5.0), start=1):
-            evaluation.remember(Outcome(score, sign), step)
+            evaluation.remember(ValidationOutcome(score, sign), step)
         assert evaluation.best == best
         (tmp_path / "none").rename(tmp_path / str(sign))
 

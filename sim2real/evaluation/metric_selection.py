@@ -17,7 +17,7 @@ _ON_FEATURES: Final = ("kid", "frechet")  # metrics of whatever network's weight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class MetricSelection:
     """The metrics of an evaluation, by name, and what is to be known of them.
 
     Attributes:
@@ -33,13 +33,13 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def choose(
+def select_metrics(
     named: tuple[str, ...],
     options: Mapping[str, Mapping[str, Any]],
     weights: Mapping[str, Path],
     detector: Path | None,
     common: Mapping[str, Any],
-) -> Choice:
+) -> MetricSelection:
     """Load the metrics.
 
     Args:
@@ -53,7 +53,7 @@ def choose(
     Raises:
         Sim2RealError: A metric that was asked for cannot be used.
     """
-    wanted, given = check_choice(named, options, weights, detector)
+    wanted, given = check_selection(named, options, weights, detector)
     sets: dict[str, SetMetric] = {}
     frames: dict[str, FrameMetric] = {}
     chosen_options: dict[str, Mapping[str, Any]] = {}
@@ -74,10 +74,10 @@ def choose(
         else:
             message = f"metric '{name}': neither a SetMetric nor a FrameMetric (see sim2real.metrics.base)"
             raise PluginError(message)
-    return Choice(sets=sets, frames=frames, options=chosen_options, notes=tuple(notes))
+    return MetricSelection(sets=sets, frames=frames, options=chosen_options, notes=tuple(notes))
 
 
-def check_choice(
+def check_selection(
     named: tuple[str, ...],
     options: Mapping[str, Mapping[str, Any]],
     weights: Mapping[str, Path],
@@ -88,7 +88,7 @@ def check_choice(
     Args:
         named: Registered names, none for the usual ones.
         options: What a metric is told, by its name.
-        weights: Files of weights, as of :func:`choose`.
+        weights: Files of weights, as of :func:`select_metrics`.
         detector: ONNX file of a detector.
 
     Raises:
