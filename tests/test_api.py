@@ -173,7 +173,7 @@ def test_a_conversion_is_that_of_the_command(
         ({"batch_size": 0}, "^batch_size = 0: must be at least 1$"),
         ({"workers": 0}, "^workers = 0: must be at least 1$"),
         ({"limit": -1}, "^limit = -1: must be at least 1$"),
-        ({"share": "5/4"}, "share 5 of 4"),
+        ({"shard": "5/4"}, "shard 5 of 4"),
         ({"engine": "torhc"}, "torch"),
     ],
 )

@@ -56,7 +56,7 @@ def find_shard(requested: str, environment: Mapping[str, str] = os.environ) -> S
         The shard; None if all of the work is this process's.
 
     Raises:
-        Sim2RealError: The wish is none of these, or the environment says something impossible.
+        Sim2RealError: What is requested is none of these, or the environment says something impossible.
     """
     if requested == "off":
         return None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import sim2real
 from sim2real.cli.preview import command as preview
-from sim2real.conversion import ConversionSummary, resolved
+from sim2real.conversion import ConversionSummary, resolved_settings
 from sim2real.conversion.inference import seeds_of
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost
@@ -113,8 +113,8 @@ def test_what_is_drawn_depends_on_the_path_alone(
     assert len(set(expected.values())) == 5
     translate(source, tmp_path / "batches", model=drawing, batch_size=3)
     for index in range(2):
-        translate(source, tmp_path / "shares", model=drawing, share=(index, 2))
-    for other in ("batches", "shares"):
+        translate(source, tmp_path / "shards", model=drawing, shard=(index, 2))
+    for other in ("batches", "shards"):
         assert tree(tmp_path / other) == expected
     (whole / "some/0002.png").unlink()
     translate(source, whole, model=drawing)
@@ -192,8 +192,8 @@ def test_what_is_no_graph_runs_whole_on_any_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, unexportable = paint(tmp_path / "in", 3), model(Unexportable)
-    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
-    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=1e9, work=1e20))
+    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=1e9, work=1e20))
     told: list[str] = []
     record = translate(source, tmp_path / "out", model=unexportable, notify=told.append, batch_size=2).record
     assert (record.engine, record.compile, record.tile, told) == ("torch", [], 0, [])

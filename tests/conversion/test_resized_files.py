@@ -362,7 +362,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
 
 def test_shares_make_the_same(tmp_path: Path, town: Path, smaller: Path, translate: Translate, tree: ReadTree) -> None:
     for index in range(3):
-        translate(town, tmp_path / "out", resize=(200, 48), share=(index, 3))
+        translate(town, tmp_path / "out", resize=(200, 48), shard=(index, 3))
     assert tree(tmp_path / "out") == tree(smaller)
     assert lines(tmp_path / "out") == lines(smaller)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from sim2real.conversion import ConversionSummary, inference, resolved, trial
+from sim2real.conversion import ConversionSummary, inference, resolved_settings, trial
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.resolved_settings import ResolvedSettings, resolve_settings
 from sim2real.devices import free_memory
@@ -53,12 +53,12 @@ def chosen(run: Path, tmp_path: Path) -> Callable[..., ResolvedSettings]:
 def test_frames_that_memory_suffices_for_are_not_tiled(
     chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolved, "free_memory", lambda _device: 10**9)
-    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=200, work=1))
+    monkeypatch.setattr(resolved_settings, "free_memory", lambda _device: 10**9)
+    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=200, work=1))
     plenty = chosen((40, 30))
     assert plenty["tile_above"] == 2**20  # 1e9 / 2 bytes over 200 x 1.5 bytes a pixel is 1.67 million pixels
     assert plenty["tile"] == 256
-    monkeypatch.setattr(resolved, "free_memory", lambda _device: 10**6)
+    monkeypatch.setattr(resolved_settings, "free_memory", lambda _device: 10**6)
     scarce = chosen((40, 30))
     assert scarce["tile_above"] == 2**10
     assert scarce["tile"] == 128
@@ -80,10 +80,10 @@ def test_free_memory_is_less_than_all() -> None:
 def test_what_many_frames_repay_is_compiled(
     chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolved, "fastest_engine", lambda *_: "torch")
+    monkeypatch.setattr(resolved_settings, "fastest_engine", lambda *_: "torch")
     sizes = [(40, 30)] * 5 + [(30, 20)] * 2 + [(20, 10)]
     assert chosen(*sizes)["compile"] == []
-    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
+    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
     assert chosen(*sizes)["compile"] == [[40, 30], [30, 20]]
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert chosen(*sizes)["compile"] == []
@@ -98,10 +98,10 @@ def test_an_engine_is_only_tried_where_that_is_repaid(
         tried.append(settings)
         return "torch"
 
-    monkeypatch.setattr(resolved, "fastest_engine", fastest)
+    monkeypatch.setattr(resolved_settings, "fastest_engine", fastest)
     chosen((40, 30))
     assert not tried
-    monkeypatch.setattr(resolved, "cost_of", lambda _generator: Cost(memory=200, work=1e13))
+    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=200, work=1e13))
     chosen((40, 30))
     chosen((40, 30), engine="torch")
     assert len(tried) == 1
@@ -113,7 +113,7 @@ def test_a_network_that_cannot_be_foreseen_is_told(
     def fail(_generator: object) -> Cost:
         raise RuntimeError("looks at values")
 
-    monkeypatch.setattr(resolved, "cost_of", fail)
+    monkeypatch.setattr(resolved_settings, "cost_of", fail)
     told: list[str] = []
     assert chosen((40, 30), notify=told.append)["tile"] == 0
     assert "cannot be foreseen" in told[0]
@@ -123,7 +123,7 @@ def test_a_precision_that_will_not_do_is_not_chosen(
     chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        resolved, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
+        resolved_settings, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
     )
     told: list[str] = []
     assert chosen((400, 30), precision="auto", notify=told.append)["precision"] == "bf16"
@@ -193,7 +193,7 @@ def test_choices_are_kept_by_every_rerun(
     tmp_path: Path, translate: Translate, tree: ReadTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (60, 40), (200, 100))
-    monkeypatch.setattr(resolved, "free_memory", lambda _device: 4 * 10**6)
+    monkeypatch.setattr(resolved_settings, "free_memory", lambda _device: 4 * 10**6)
     first = translate(tmp_path / "in", tmp_path / "out").record
     assert first.tile == 128
     assert 60 * 40 < first.tile_above < 200 * 100
@@ -280,7 +280,7 @@ def test_without_a_compiler_it_goes_on_and_says_so(
     tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (64, 48))
-    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
     make = trial.make_engine
 
     def no_compiler(name: str, generator: nn.Module, settings: EngineSettings) -> object:
@@ -302,7 +302,7 @@ def test_what_began_compiled_does_not_go_on_otherwise(
     tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (64, 48), (64, 48))
-    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
     assert translate(tmp_path / "in", tmp_path / "out").record.compile == [[64, 48]]
     (tmp_path / "out/1.png").unlink()
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda _images: 1 / 0)
@@ -345,11 +345,11 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
         cpu_only = True
 
     info = SimpleNamespace(name="whole")
-    monkeypatch.setattr(resolved, "load_generator", lambda _model: (Whole(), info))
-    monkeypatch.setattr(resolved, "_WORTH_COMPILING", {"cpu": 0})
-    monkeypatch.setattr(resolved, "_WORTH_TRYING", {"cpu": 0})
+    monkeypatch.setattr(resolved_settings, "load_generator", lambda _model: (Whole(), info))
+    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
+    monkeypatch.setattr(resolved_settings, "_WORTH_TRYING", {"cpu": 0})
     monkeypatch.setattr(
-        resolved, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
+        resolved_settings, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
     )
     told: list[str] = []
     assert chosen((64, 48), precision=precision, notify=told.append) == {
@@ -364,6 +364,6 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
     assert told == []
     with pytest.raises(Sim2RealError, match="--tile 64: the generator 'whole' looks at whole frames"):
         chosen((64, 48), tile="64")
-    monkeypatch.setattr(resolved, "registry", lambda: SimpleNamespace(entry=lambda *_: info))
+    monkeypatch.setattr(resolved_settings, "registry", lambda: SimpleNamespace(entry=lambda *_: info))
     with pytest.raises(Sim2RealError, match="--engine other: the generator 'whole' is run by torch alone"):
         chosen((64, 48), engine="other")

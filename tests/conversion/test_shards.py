@@ -34,7 +34,7 @@ def array(task: int, first: int, last: int, step: int, count: int) -> dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("wish", "environment", "expected"),
+    ("requested", "environment", "expected"),
     [
         ("auto", {}, None),
         ("2/3", {}, (1, 3, None)),
@@ -65,7 +65,7 @@ def test_who_says_which_shard(
 
 
 @pytest.mark.parametrize(
-    ("wish", "environment", "complaint"),
+    ("requested", "environment", "complaint"),
     [
         ("both", {}, "--shard both: say auto, off, or I/N"),
         ("0/2", {}, "there is no shard 0 of 2, as --shard says"),
