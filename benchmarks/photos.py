@@ -251,7 +251,7 @@ def measure_looks(root: Path, folders: int) -> None:
     rows = []
     sources = [paths for patterns in _SETS.values() for paths in _folders(photos(root, patterns), folders)]
     for look, change in _LOOKS.items():
-        wrong = sum(_is_set_aside(paths, (change(_cut(read_rgb(path))) for path in paths)) for paths in sources)
+        wrong = sum(_is_non_photo(paths, (change(_cut(read_rgb(path))) for path in paths)) for paths in sources)
         rows.append([look, str(len(sources)), str(wrong)])
     print_table("Folders of photos in other looks, beside photos", ["look", "folders", "set aside"], rows)
 
@@ -276,13 +276,13 @@ def measure_labels(root: Path, frames: int) -> None:
         cells = []
         for suffix in suffixes:
             stored = [data for labels in rendered if (data := _stored(labels[coding], suffix))]
-            found = _is_set_aside(beside, ((suffix, data) for data in stored)) if stored else None
+            found = _is_non_photo(beside, ((suffix, data) for data in stored)) if stored else None
             cells.append("-" if found is None else "found" if found else "missed")
         rows.append([coding, *cells])
     print_table("Folders of labels beside photos, by what their names do not tell", ["coding", *suffixes], rows)
 
 
-def _is_set_aside(beside: list[Path], images: Iterator[tuple[str, bytes]]) -> bool:
+def _is_non_photo(beside: list[Path], images: Iterator[tuple[str, bytes]]) -> bool:
     """Whether any image of a folder is set aside that lies beside one of photos."""
     with tempfile.TemporaryDirectory(prefix="sim2real-photos-") as folder:
         root = Path(folder)
@@ -292,7 +292,7 @@ def _is_set_aside(beside: list[Path], images: Iterator[tuple[str, bytes]]) -> bo
             (root / f"a/{number}{path.suffix}").write_bytes(path.read_bytes())
         for number, (suffix, data) in enumerate(images):
             (root / f"b/{number}.{suffix}").write_bytes(data)
-        return any(path.startswith("b/") for path in open_dataset(root, "images").set_aside.roles)
+        return any(path.startswith("b/") for path in open_dataset(root, "images").non_photos.roles)
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ def convert(
     camera: Literal["match", "off"] | None = None,
     labelme_image: Literal["embed", "drop", "keep"] = "keep",
     gate: Sequence[str] = (),
-    rejected: Literal["aside", "blend", "colour", "guided", "pass"] | None = None,
+    rejected: Literal["quarantine", "blend", "colour", "guided", "pass"] | None = None,
     look: int = 0,
     batch_size: int | None = None,
     tile: int | str = "auto",
@@ -170,7 +170,7 @@ def convert(
             as the model says.
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.
         gate: What a translation must fulfil, for example ``["preservation>=0.9"]``.
-        rejected: What takes the place of those that do not; ``"aside"``: the source's image.
+        rejected: What takes the place of those that do not; ``"quarantine"``: the source's image.
         look: Another number draws anew what a generator draws at random: each look goes into a folder of its own.
         batch_size: Frames at once; None: what suits the device.
         tile: ``"auto"``, ``"off"``, or the side of tiles in pixels.

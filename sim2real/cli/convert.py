@@ -41,7 +41,7 @@ class Encoding(StrEnum):
 class Rejected(StrEnum):
     """What becomes of frames whose translation the gate rejects."""
 
-    aside = "aside"
+    quarantine = "quarantine"
     blend = "blend"
     colour = "colour"
     guided = "guided"
@@ -151,7 +151,9 @@ def command(
     ] = None,
     rejected: Annotated[
         Rejected | None,
-        typer.Option(help="What takes the place of those that do not: the source (aside), a blend, ...; aside."),
+        typer.Option(
+            help="What takes the place of those that do not: the source (quarantine), a blend, ...; quarantine."
+        ),
     ] = None,
     looks: Annotated[
         int | None,

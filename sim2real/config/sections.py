@@ -391,10 +391,10 @@ class Conversion(Section):
         gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"``,
             ``"lost_edges<=0.1"``, and any figure of a metric that compares frames, ``"contrast.contrast/Car>=0.2"``.
             Empty: nothing.
-        rejected: What takes the place of those that do not: ``"aside"``: the frame as it was; ``"blend"``: a mixture of
-            both; ``"guided"``: the frame with the light and the colours of its translation by place and brightness;
-            ``"colour"``: the frame in the colours of its translation as a whole; ``"pass"``: the translation all the
-            same, marked in the manifest. Where these do not pass either, the frame as it was.
+        rejected: What takes the place of those that do not: ``"quarantine"``: the frame as it was; ``"blend"``: a
+            mixture of both; ``"guided"``: the frame with the light and the colours of its translation by place and
+            brightness; ``"colour"``: the frame in the colours of its translation as a whole; ``"pass"``: the
+            translation all the same, marked in the manifest. Where these do not pass either, the frame as it was.
         looks: How many times the dataset is converted, into ``look_00``, ``look_01`` ... of ``out``: what the generator
             draws at random is drawn anew for each. 1: once, into ``out`` itself.
     """
@@ -415,7 +415,7 @@ class Conversion(Section):
     camera: Literal["match", "off"] | None = None
     labelme_image: Literal["embed", "drop", "keep"] = "keep"
     gate: _Words = []
-    rejected: Literal["aside", "blend", "colour", "guided", "pass"] = "aside"
+    rejected: Literal["quarantine", "blend", "colour", "guided", "pass"] = "quarantine"
     looks: int = Field(1, ge=1, le=100)
 
     @model_validator(mode="after")

@@ -37,11 +37,11 @@ from sim2real.conversion.jobs import is_done, stat_of
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
-    aside,
     is_settled,
     manifest_path,
     part_path,
     part_paths,
+    quarantine_path,
     record_path,
     settle_manifest,
     write_record,
@@ -263,7 +263,7 @@ def _join(plan: Plan) -> None:
             "the same options, and leave the source alone meanwhile"
         )
         raise Sim2RealError(message)
-    written = {path for job in plan.own for path in (job.path, aside(job.path))}
+    written = {path for job in plan.own for path in (job.path, quarantine_path(job.path))}
     for path in leftovers_of(written, plan.stale):  # of an earlier bearer of this shard
         (plan.out / path).unlink(missing_ok=True)
 

@@ -23,14 +23,14 @@ from sim2real.metrics.named import NAME, about_of, make_metric, owner_of
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
-Rejected = Literal["aside", "blend", "colour", "guided", "pass"]
+Rejected = Literal["quarantine", "blend", "colour", "guided", "pass"]
 """What takes the place of a rejected translation.
 
-``aside``: the source's own image, byte for byte. ``blend``: the source with the largest share of the translation mixed
-in that the gate lets through; if none, as ``colour``: the source in the colours of its translation; if that does not
-come through either, as ``aside``. ``guided``: the source with the light and the colours of its translation by place
-and brightness, as of a guided transfer; if that does not come through, as ``colour``. ``pass``: the translation itself,
-marked in the manifest. But for ``pass``, the translation is kept under ``OUT/.sim2real/rejected``.
+``quarantine``: the source's own image, byte for byte. ``blend``: the source with the largest share of the translation
+mixed in that the gate lets through; if none, as ``colour``: the source in the colours of its translation; if that does
+not come through either, as ``quarantine``. ``guided``: the source with the light and the colours of its translation by
+place and brightness, as of a guided transfer; if that does not come through, as ``colour``. ``pass``: the translation
+itself, marked in the manifest. But for ``pass``, the translation is kept under ``OUT/.sim2real/rejected``.
 """
 
 EDGES: Final = "edges"
@@ -161,7 +161,7 @@ class GateOutcome:
         figures: Of its translation; None where nobody measured it.
         reason: Why the translation is rejected; None if it is not.
         instead: What ``data`` is if it is rejected, as the manifest says it.
-        aside: The file of the translation that is to be kept aside, if it is.
+        quarantined: The file of the translation that is to be kept in quarantine, if it is.
         notes: Which rules tell nothing of this frame.
     """
 
@@ -169,7 +169,7 @@ class GateOutcome:
     figures: Mapping[str, float] | None = None
     reason: str | None = None
     instead: str | None = None
-    aside: bytes | None = None
+    quarantined: bytes | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -225,9 +225,9 @@ class Gate:
             substitute = encode_picture(picture, before, self._encoding)
             if not self._objections(figures_of(substitute)):
                 return GateOutcome(
-                    data=substitute, figures=figures, reason=reason, instead=name, aside=data, notes=notes
+                    data=substitute, figures=figures, reason=reason, instead=name, quarantined=data, notes=notes
                 )
-        return GateOutcome(data=None, figures=figures, reason=reason, instead="source", aside=data, notes=notes)
+        return GateOutcome(data=None, figures=figures, reason=reason, instead="source", quarantined=data, notes=notes)
 
     def _others(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, float]:
         """The figures that rules name of metrics but for ``edges``; what this frame does not have is left out."""

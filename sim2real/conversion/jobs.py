@@ -12,7 +12,7 @@ from typing import Final
 from sim2real.conversion.carry import mode_of
 from sim2real.conversion.embedding import Embedding
 from sim2real.conversion.inputs import LabelFile
-from sim2real.conversion.manifest import Line, Status, aside
+from sim2real.conversion.manifest import Line, Status, quarantine_path
 from sim2real.conversion.resized_files import Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset
 from sim2real.datasets.base import Frame, Role
@@ -136,5 +136,5 @@ def is_done(job: Job, lines: Mapping[str, Line], size_of: Callable[[str], int | 
         and line.inputs_stat == {kind: file.stat for kind, file in job.inputs.items()}
         and line.sequence_sha256 == (job.depends or None)
         and line.size == size_of(job.path)
-        and (line.aside_size is None or line.aside_size == size_of(aside(job.path)))
+        and (line.quarantine_size is None or line.quarantine_size == size_of(quarantine_path(job.path)))
     )

@@ -43,14 +43,14 @@ from sim2real.stored import (
     Size,
     dumped,
     fit,
-    parse,
     parse_json,
     unknown_fields,
     unknown_fields_text,
 )
 
 Status = Literal["converted", "rejected", "resized", "edited", "carried", "failed"]
-_ASIDE: Final = f"{STATE_FOLDER}/rejected"
+_QUARANTINE: Final = f"{STATE_FOLDER}/rejected"
+_RENAMED: Final = {"aside_size": "quarantine_size", "aside_sha256": "quarantine_sha256"}
 _FLUSH_EVERY = 64  # lines, or
 _FLUSH_AFTER = 5  # seconds: what a kill costs
 _PARSED_AT_ONCE = 1000
@@ -129,7 +129,7 @@ class Record:
     frames: Count
     files: Count
     gate: Annotated[list[str], Rule("rules of a gate", _is_gate)] = field(default_factory=list)
-    rejected: Rejected = "aside"
+    rejected: Rejected = "quarantine"
     resize: Size | None = None
     as_image: list[str] = field(default_factory=list)
     labelme_image: Inside = "keep"
@@ -189,8 +189,8 @@ class Line:
 
     Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
     not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
-    ``"blend 0.50"``, ``"guided"``, ``"colour"`` or ``"translation"``; ``aside_size`` and ``aside_sha256`` are of the
-    translation that is kept at :func:`aside`.
+    ``"blend 0.50"``, ``"guided"``, ``"colour"`` or ``"translation"``; ``quarantine_size`` and ``quarantine_sha256`` are
+    of the translation that is kept at :func:`quarantine_path`.
     """
 
     path: RelativePath
@@ -207,8 +207,8 @@ class Line:
     notes: tuple[str, ...] = ()
     figures: Mapping[str, float] | None = None
     instead: str | None = None
-    aside_size: Count | None = None
-    aside_sha256: Digest | None = None
+    quarantine_size: Count | None = None
+    quarantine_sha256: Digest | None = None
     resized_from: str | None = None
     stale: str | None = None
     embedded_sha256: Digest | None = None
@@ -233,9 +233,9 @@ class Line:
 _LINE: Final = tuple(each.name for each in fields(Line) if each.name != "original")
 
 
-def aside(path: str) -> str:
+def quarantine_path(path: str) -> str:
     """Where the translation of a frame is kept if the gate rejects it, both relative to the converted dataset."""
-    return f"{_ASIDE}/{path}"
+    return f"{_QUARANTINE}/{path}"
 
 
 def record_path(out: Path) -> Path:
@@ -261,6 +261,16 @@ def part_paths(out: Path) -> list[Path]:
     return sorted(inside(out, f"{STATE_FOLDER}/{path.name}") for path in found)
 
 
+def _upgraded(entry: object) -> object:
+    """What is read from a file, by today's names: rejected translations were once kept ``aside``."""
+    if not isinstance(entry, dict):
+        return entry
+    renamed = {_RENAMED.get(name, name): value for name, value in entry.items()}
+    if renamed.get("rejected") == "aside":
+        renamed["rejected"] = "quarantine"
+    return renamed
+
+
 def read_record(out: Path) -> Record | None:
     """The record of the conversion in a folder, None where none was begun.
 
@@ -269,7 +279,7 @@ def read_record(out: Path) -> Record | None:
     """
     path = record_path(out)
     try:
-        return parse(Record, read_regular(path))
+        return fit(Record, _upgraded(parse_json(read_regular(path))))
     except FileNotFoundError:
         return None
     except NewerFormatError as error:
@@ -348,7 +358,7 @@ def _parse(rows: list[bytes]) -> Iterator[Line | MisfitError]:
     """The lines, or what is wrong with them."""
     for entry in _entries(rows):
         try:
-            yield entry if isinstance(entry, MisfitError) else fit(Line, entry)
+            yield entry if isinstance(entry, MisfitError) else fit(Line, _upgraded(entry))
         except MisfitError as error:
             yield error
 
@@ -469,7 +479,7 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
                 path = folder + entry.name
                 if entry.is_dir() and not is_link(entry.path):
                     if path == STATE_FOLDER:
-                        pending += [f"{_ASIDE}/"] if inside(out, _ASIDE).is_dir() else []
+                        pending += [f"{_QUARANTINE}/"] if inside(out, _QUARANTINE).is_dir() else []
                     elif not is_conversion(Path(entry.path)):
                         pending.append(f"{path}/")
                 elif (is_file := entry.is_file()) or entry.is_symlink():  # a link to nowhere too

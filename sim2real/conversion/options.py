@@ -90,7 +90,7 @@ class ConvertOptions:
     overwrite: bool = False
     keep_going: bool = False
     gate: tuple[str, ...] = ()
-    rejected: Rejected = "aside"
+    rejected: Rejected = "quarantine"
     look: int = 0
     looks: int = 1
 

@@ -38,7 +38,7 @@ from sim2real.conversion.gate import Gate, GateOutcome, parse_gate
 from sim2real.conversion.inputs import InputReader
 from sim2real.conversion.jobs import Job, seed_of, stat_of
 from sim2real.conversion.looks import named
-from sim2real.conversion.manifest import Line, ManifestWriter, aside
+from sim2real.conversion.manifest import Line, ManifestWriter, quarantine_path
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
 from sim2real.conversion.resized_files import DamageError
@@ -391,10 +391,10 @@ class Pipeline:
         return self._plan.camera.apply(rgb, seed_of(named(job.path, self._plan.record.look)), encoding)
 
     def _put(self, decoded: Decoded, outcome: GateOutcome) -> Line:
-        """Write what becomes of a frame; a translation that is kept aside is there before what takes its place."""
+        """Write what becomes of a frame; a quarantined translation is there before what takes its place."""
         job = decoded.job
-        if outcome.aside is not None:
-            write_whole(self._target(aside(job.path)), outcome.aside)
+        if outcome.quarantined is not None:
+            write_whole(self._target(quarantine_path(job.path)), outcome.quarantined)
         data = outcome.data
         if data is None and job.resize:
             data = encode_picture(decoded.picture.rgb, decoded.picture, self._plan.encoding)
@@ -412,8 +412,8 @@ class Pipeline:
             figures=outcome.figures,
             instead=outcome.instead,
             resized_from=job.resize.source if job.resize else None,
-            aside_size=None if outcome.aside is None else len(outcome.aside),
-            aside_sha256=None if outcome.aside is None else hashlib.sha256(outcome.aside).hexdigest(),
+            quarantine_size=None if outcome.quarantined is None else len(outcome.quarantined),
+            quarantine_sha256=None if outcome.quarantined is None else hashlib.sha256(outcome.quarantined).hexdigest(),
             **_told_inputs(decoded),
         )
 
@@ -470,7 +470,7 @@ class Pipeline:
             self._manifest.add(line)
             self._tally.done[line.status] += 1
             if self._mode(job) == "copy":
-                self._tally.bytes += (line.size or 0) + (line.aside_size or 0)
+                self._tally.bytes += (line.size or 0) + (line.quarantine_size or 0)
             if line.instead:
                 self._tally.rejected[line.instead] += 1
             self._tally.notes.update(line.notes)

@@ -17,9 +17,9 @@ from sim2real.conversion.inputs import InputReader, label_files, unknown_classes
 from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
 from sim2real.conversion.manifest import (
     Record,
-    aside,
     contents,
     manifest_path,
+    quarantine_path,
     read_manifest,
     read_record,
     record_path,
@@ -70,7 +70,7 @@ class Plan:
         rejected: Of its own images that are done, those that the gate rejected: what is there instead -> how many.
         folders: Folders to create, empty ones among them.
         stale: Files in ``out`` that must go: leftovers of killed writers, what an overwritten conversion made, and what
-            the gate put aside of frames that are not done.
+            the gate put in quarantine of frames that are not done.
         warnings: What the user should know of the dataset.
         read_inputs: The labels of an image to translate that the generator sees.
     """
@@ -297,7 +297,7 @@ def make_plan(
         frames=sum(job.translate for job in jobs),
         files=len(jobs),
         gate=[str(rule) for rule in found.gate],
-        rejected=options.rejected if found.gate else "aside",
+        rejected=options.rejected if found.gate else "quarantine",
         stale=dict(Counter(job.stale for job in jobs if job.stale)),
         original=kept.original if kept else {},
         **resolved,
@@ -325,8 +325,8 @@ def make_plan(
             open_paths.update(paths_of)
     undone = [job for job in jobs if job.path in open_paths or job.follows in open_paths]
     done = known.keys() & paths - {job.path for job in undone}
-    kept_aside = {aside(path) for path in done if known[path].aside_sha256}
-    stale = {path for path in present if path.startswith(aside("")) and path not in kept_aside}
+    kept_in_quarantine = {quarantine_path(path) for path in done if known[path].quarantine_sha256}
+    stale = {path for path in present if path.startswith(quarantine_path("")) and path not in kept_in_quarantine}
     own = _own(jobs, options.shard, found.neighbours)
     here = {job.path for job in own}
     scales = (job.resize.scale for job in jobs if job.translate and job.resize)
@@ -438,7 +438,7 @@ def select(
     frames = [frame.image for frame in dataset.frames(include, exclude) if frame.side in (None, side)]
     if not frames:
         everything = sum(frame.side in (None, side) for frame in dataset.frames())
-        if not everything and (findings := dataset.set_aside.findings):
+        if not everything and (findings := dataset.non_photos.findings):
             message = f"{dataset.root}: none of the images in this {dataset.name} dataset is a camera's: {findings[0]}"
             raise DatasetError(message)
         hint = f"--include and --exclude leave none of its {everything} frames" if everything else f"no {side} images"

@@ -14,9 +14,9 @@ from sim2real.conversion.looks import looks_in, require_one
 from sim2real.conversion.manifest import (
     Line,
     Record,
-    aside,
     contents,
     layout_of,
+    quarantine_path,
     read_manifest,
     read_record,
     unknown_to_this_version,
@@ -130,7 +130,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     problems = [Problem("missing", path, "an empty folder") for path in folders if path not in there]
     problems += [Problem("manifest", STATE_FOLDER, f"{said}; run the same conversion again") for said in damaged]
     wanted = {item.path: lines.get(item.path) for item in expected}
-    paths = {*wanted, *(aside(path) for path, line in wanted.items() if line and line.aside_sha256)}
+    paths = {*wanted, *(quarantine_path(path) for path, line in wanted.items() if line and line.quarantine_sha256)}
     for path in sorted(present.keys() - paths):
         kind: Kind = "leftover" if path in leftovers else "extra"
         problems.append(Problem(kind, path, "not of this conversion"))
@@ -186,8 +186,11 @@ class _Check:
     def __call__(self, item: _Expected) -> list[Problem]:
         line = self.lines.get(item.path)
         found = [Problem(kind, item.path, detail) for kind, detail in self._problems(item, line)]
-        if line and line.aside_sha256:
-            found += [Problem(kind, aside(item.path), detail) for kind, detail in self._aside(aside(item.path), line)]
+        if line and line.quarantine_sha256:
+            found += [
+                Problem(kind, quarantine_path(item.path), detail)
+                for kind, detail in self._quarantined(quarantine_path(item.path), line)
+            ]
         return found
 
     def _problems(self, item: _Expected, line: Line | None) -> Iterator[tuple[Kind, str]]:
@@ -218,8 +221,8 @@ class _Check:
         elif item.translated:
             yield from self._image(item, line)
 
-    def _aside(self, path: str, line: Line) -> Iterator[tuple[Kind, str]]:
-        """What is wrong with a translation that was kept aside."""
+    def _quarantined(self, path: str, line: Line) -> Iterator[tuple[Kind, str]]:
+        """What is wrong with a translation that was kept in quarantine."""
         if path not in self.present:
             yield "missing", "run the same conversion again"
             return
@@ -227,7 +230,7 @@ class _Check:
             yield "changed", "a link, not the file that was written"
             return
         try:
-            if sha256_of(self.out / path) != line.aside_sha256:
+            if sha256_of(self.out / path) != line.quarantine_sha256:
                 yield "changed", "not the bytes that were written"
         except OSError as error:
             yield "changed", f"cannot be read: {error.strerror}"

@@ -27,7 +27,7 @@ from sim2real.datasets.findings import (
     without_image,
 )
 from sim2real.datasets.fit import misplaced, numbered, on_stored_pixels
-from sim2real.datasets.photos import SetAside, set_aside
+from sim2real.datasets.photos import NonPhotos, find_non_photos
 from sim2real.datasets.unread import unread
 from sim2real.errors import DatasetError, PluginError
 from sim2real.imageio import OTHER_PICTURES, is_image, read_rgb
@@ -80,7 +80,7 @@ class Dataset:
     def frames(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Iterator[Frame]:
         """The camera images with their labels.
 
-        Images that the layout lists and that are no camera's are left out, see :attr:`set_aside`, unless ``include``
+        Images that the layout lists and that are no camera's are left out, see :attr:`non_photos`, unless ``include``
         names them: if it fits such images alone, and not all that there are, it means those.
 
         Args:
@@ -94,11 +94,11 @@ class Dataset:
             if not included.fullmatch(frame.image):
                 all_fit = False
                 continue
-            aside = frame.image in self.set_aside.roles
-            is_photo = is_photo or not aside
+            non_photos = frame.image in self.non_photos.roles
+            is_photo = is_photo or not non_photos
             if not excluded.fullmatch(frame.image):
                 object.__setattr__(frame, "dataset", self)
-                if aside:
+                if non_photos:
                     named.append(frame)
                 else:
                     yield frame
@@ -109,13 +109,13 @@ class Dataset:
         """All that the layout lists; where that only counts the images, what is set aside is not counted."""
         left_out = Counter[str]()
         for frame in self.adapter.frames(self.tree):
-            if self.adapter.counted and frame.image in self.set_aside.roles:
+            if self.adapter.counted and frame.image in self.non_photos.roles:
                 left_out[frame.sequence] += 1
             less = left_out[frame.sequence]
             yield replace(frame, index=frame.index - less) if less else frame
 
     @cached_property
-    def set_aside(self) -> SetAside:
+    def non_photos(self) -> NonPhotos:
         """The images that the layout lists and that are no camera's, and why.
 
         Raises:
@@ -129,7 +129,7 @@ class Dataset:
                 )
                 raise DatasetError(f"{message}; `sim2real inspect` shows what is there")
         stated, known = _globs(self.as_image), self.adapter.knows_images
-        return set_aside(self.root, self.adapter.frames(self.tree), stated=stated, known=known)
+        return find_non_photos(self.root, self.adapter.frames(self.tree), stated=stated, known=known)
 
     def take_roles(self, roles: Mapping[str, Role]) -> None:
         """Take what was recorded earlier for what is a camera image and what is none.
@@ -138,9 +138,9 @@ class Dataset:
             roles: By path; those of images that are not in it are found out.
         """
         listed = [frame.image for frame in self.adapter.frames(self.tree)]
-        others = {} if roles.keys() >= set(listed) else self.set_aside.roles
+        others = {} if roles.keys() >= set(listed) else self.non_photos.roles
         declared = {path: role for path in listed if (role := roles.get(path) or others.get(path, Role.IMAGE))}
-        self.set_aside = SetAside({path: role for path, role in declared.items() if role is not Role.IMAGE})
+        self.non_photos = NonPhotos({path: role for path, role in declared.items() if role is not Role.IMAGE})
 
     @property
     def facts(self) -> Facts | None:
@@ -205,8 +205,8 @@ class Dataset:
         for path in pointers(self.tree):
             yield f"{path} is a Git LFS pointer, not the file itself, and others may be; fetch them: git lfs pull"
         yield from self.adapter.warnings(self.tree)
-        yield from map(str, self.set_aside.findings)
-        yield from self.set_aside.doubts
+        yield from map(str, self.non_photos.findings)
+        yield from self.non_photos.doubts
         yield from incomplete(self.frames, sparse=self.adapter.sparse, consecutive=self.adapter.consecutive)
         yield from self._lonely()
         if not any(frame.labels for frame in self.frames()):
@@ -265,10 +265,10 @@ class Dataset:
     def _known(self) -> Iterator[tuple[str, Role | None]]:
         """Every file with its role, in the order of the paths; None for what nobody knows."""
         claims, roles, other = self._claimed(), list(Role), self.adapter.role
-        aside = self.set_aside.roles
+        non_photos = self.non_photos.roles
         for folder, place, name in self.tree.places():
             claim, path = claims[folder][place], folder + name
-            yield path, roles[claim - 1] if claim else aside.get(path) or other(path)
+            yield path, roles[claim - 1] if claim else non_photos.get(path) or other(path)
 
     def _claimed(self) -> dict[str, bytearray]:
         """For each folder a byte per entry: 0, or 1 + the place of the role that a frame gives it."""
@@ -276,7 +276,7 @@ class Dataset:
             claims = self.tree.flags()
             image, label = (1 + list(Role).index(role) for role in (Role.IMAGE, Role.LABEL))
             for frame in self.adapter.frames(self.tree):
-                own = () if frame.image in self.set_aside.roles else ((frame.image, image),)
+                own = () if frame.image in self.non_photos.roles else ((frame.image, image),)
                 for path, claim in [*((path, label) for path in frame.labels.values()), *own]:
                     folder, place = self._place(path)
                     claims[folder][place] = max(claim, claims[folder][place], key=(0, label, image).index)

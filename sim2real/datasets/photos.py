@@ -69,7 +69,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(slots=True)
-class SetAside:
+class NonPhotos:
     """Images of a dataset that are no camera images.
 
     Attributes:
@@ -96,7 +96,7 @@ class SetAside:
         self.findings.append(Finding(len(paths), folders, paths[0], reason))
 
 
-def set_aside(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[str], known: bool) -> SetAside:
+def find_non_photos(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[str], known: bool) -> NonPhotos:
     """Find out which of the images that a layout lists are no camera images.
 
     Args:
@@ -115,26 +115,26 @@ def set_aside(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[str], k
             named_alike = (label, frame.image.rpartition("/")[2].rpartition(".")[0])
             own[named_alike] = frame.image if own.get(named_alike, frame.image) == frame.image else ""
     labelled = set(own.values())  # where images of one name share a label, it tells of none
-    aside = SetAside()
+    non_photos = NonPhotos()
     if not known:
-        _take(aside, groups, _COPIES.search, Role.STALE, "in hidden folders, as thumbnails are")
-    _take(aside, groups, is_colour_coded, Role.PSEUDO, "named as the colour-coded labels of known datasets are")
+        _take(non_photos, groups, _COPIES.search, Role.STALE, "in hidden folders, as thumbnails are")
+    _take(non_photos, groups, is_colour_coded, Role.PSEUDO, "named as the colour-coded labels of known datasets are")
     for shape in labels_by_name(groups, photos):
-        aside.add(groups.pop(shape), Role.LABEL, "named as labels of other images are")
-    sorted_out = [part for paths in _pooled(groups) for part in _by_header(root, paths, aside, each=not known)]
-    doubts = list(_look(root, sorted_out, aside, labelled, known=known))
-    _follow(doubts, sum(map(len, [*groups.values(), *photos.values()])), aside, known=known)
+        non_photos.add(groups.pop(shape), Role.LABEL, "named as labels of other images are")
+    sorted_out = [part for paths in _pooled(groups) for part in _by_header(root, paths, non_photos, each=not known)]
+    doubts = list(_look(root, sorted_out, non_photos, labelled, known=known))
+    _follow(doubts, sum(map(len, [*groups.values(), *photos.values()])), non_photos, known=known)
     if not known:
-        _doubt_names(groups, aside)
-    return aside
+        _doubt_names(groups, non_photos)
+    return non_photos
 
 
 def _take(
-    aside: SetAside, groups: dict[str, list[str]], fits: Callable[[str], object], role: Role, reason: str
+    non_photos: NonPhotos, groups: dict[str, list[str]], fits: Callable[[str], object], role: Role, reason: str
 ) -> None:
     """Set aside the groups whose shape fits."""
     for shape in [shape for shape in groups if fits(shape)]:
-        aside.add(groups.pop(shape), role, reason)
+        non_photos.add(groups.pop(shape), role, reason)
 
 
 def _shape(path: str) -> str:
@@ -179,7 +179,7 @@ class _Part(NamedTuple):
     grey: bool
 
 
-def _by_header(root: Path, paths: list[str], aside: SetAside, *, each: bool) -> Iterator[_Part]:
+def _by_header(root: Path, paths: list[str], non_photos: NonPhotos, *, each: bool) -> Iterator[_Part]:
     """Set aside what cannot be translated, and yield the colour images of a group and its grey ones.
 
     Of those that name a PNG every header is read if ``each`` says so: that is cheap, and labels are PNG. If not,
@@ -195,7 +195,7 @@ def _by_header(root: Path, paths: list[str], aside: SetAside, *, each: bool) -> 
     for path in paths:
         told = sample.get(path) or (known[0] if known and path not in sample else None)
         if told and told.reason and no_photos:
-            aside.add([path], Role.LABEL, told.reason)
+            non_photos.add([path], Role.LABEL, told.reason)
         else:
             parts.setdefault(bool(told and told.grey), []).append(path)
     yield from (_Part(part, grey) for grey, part in parts.items())
@@ -234,7 +234,9 @@ class _Doubt(NamedTuple):
     kind: Kind
 
 
-def _look(root: Path, parts: Iterable[_Part], aside: SetAside, labelled: set[str], *, known: bool) -> Iterator[_Doubt]:
+def _look(
+    root: Path, parts: Iterable[_Part], non_photos: NonPhotos, labelled: set[str], *, known: bool
+) -> Iterator[_Doubt]:
     """Decode some images of each group, set aside those that are no light, and yield the doubts."""
     for rank, (paths, grey) in enumerate(sorted(parts, key=lambda part: -len(part.paths))):
         kind = (_kind(root, paths) if rank < _GROUPS else None) or (ONE_CHANNEL if grey else None)
@@ -243,7 +245,7 @@ def _look(root: Path, parts: Iterable[_Part], aside: SetAside, labelled: set[str
         if kind and kind.doubtful:
             yield _Doubt(paths, kind)
         elif kind:
-            aside.add(paths, kind.role, kind.reason)
+            non_photos.add(paths, kind.role, kind.reason)
 
 
 def _kind(root: Path, paths: Sequence[str]) -> Kind | None:
@@ -267,22 +269,26 @@ def _kind_of(path: Path) -> Kind | None:
         return _UNREADABLE
 
 
-def _follow(doubts: Iterable[_Doubt], images: int, aside: SetAside, *, known: bool) -> None:
+def _follow(doubts: Iterable[_Doubt], images: int, non_photos: NonPhotos, *, known: bool) -> None:
     """Set aside what is doubted if of so many images enough others remain, else say so."""
     doubts = list(doubts)
     remaining = images - sum(len(doubt.paths) for doubt in doubts)
     for paths, kind in doubts:
         if not known and _REMAINING * remaining >= len(paths):
-            aside.add(paths, kind.role, kind.reason)
+            non_photos.add(paths, kind.role, kind.reason)
         elif kind is not ONE_CHANNEL:
             which = f"{len(paths)} images" if remaining else "all images"
-            aside.doubts.append(f"{which} have {kind.reason}, e.g. {paths[0]}; if they are labels, do not convert them")
+            non_photos.doubts.append(
+                f"{which} have {kind.reason}, e.g. {paths[0]}; if they are labels, do not convert them"
+            )
 
 
-def _doubt_names(groups: Mapping[str, list[str]], aside: SetAside) -> None:
-    named = [path for shape, paths in groups.items() if label_words(shape) for path in paths if path not in aside.roles]
+def _doubt_names(groups: Mapping[str, list[str]], non_photos: NonPhotos) -> None:
+    named = [
+        path for shape, paths in groups.items() if label_words(shape) for path in paths if path not in non_photos.roles
+    ]
     if named:
-        aside.doubts.append(
+        non_photos.doubts.append(
             f"{len(named)} images are taken for photos, though their names tell of labels, e.g. {named[0]}; if they "
             "are, leave them out with --exclude"
         )

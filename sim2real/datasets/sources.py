@@ -201,7 +201,7 @@ def _notes(place: Place, drawn: Sequence[tuple[str, Drawn]]) -> Iterator[str]:
 
 def _left_out(dataset: Dataset) -> Iterator[str]:
     """Which images are not trained on because they are no camera images."""
-    for finding in dataset.set_aside.findings:
+    for finding in dataset.non_photos.findings:
         yield (
             f"{dataset.root}: {finding.images} images are left out: {finding.reason}, {finding.place}; if they are a "
             f"camera's, name them in data.sim_as_image or data.real_as_image: '{finding.glob}'"

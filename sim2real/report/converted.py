@@ -11,8 +11,8 @@ from pathlib import Path
 from sim2real.conversion.manifest import (
     Line,
     Record,
-    aside,
     manifest_path,
+    quarantine_path,
     read_manifest,
     read_record,
     record_path,
@@ -110,8 +110,8 @@ class Conversion:
         return inside(self.folder, path) if self.record else self.folder / path
 
     def translation(self, path: str) -> Path:
-        """Its translation, which the gate may have kept aside."""
-        kept = inside(self.folder, aside(path))
+        """Its translation, which the gate may have kept in quarantine."""
+        kept = inside(self.folder, quarantine_path(path))
         return kept if kept.is_file() else self.after(path)
 
 

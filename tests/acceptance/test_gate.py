@@ -111,7 +111,7 @@ def test_the_settings_file_has_the_gate_and_an_option_what_becomes_of_them(
     toml = f'run = "{work}/runs/town"\n[[convert]]\nsource = "{work}/in"\nout = "out"\ngate = ["{rule}"]\n'
     (tmp_path / "sim2real.toml").write_text(toml)
     planned = cli("convert", "--plan", cwd=tmp_path)
-    assert f"gate: {rule}; rejected: aside" in planned.stdout
+    assert f"gate: {rule}; rejected: quarantine" in planned.stdout
     done = cli("convert", "--rejected", "blend", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rejected = [line for line in lines(tmp_path / "out").values() if line["status"] == "rejected"]
@@ -150,7 +150,17 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(work: Path, rule: str, g
 
 
 def test_a_gate_against_artefacts_keeps_halos_and_rims_out(work: Path, cli: Cli) -> None:
-    command = ("convert", "in", "clean", "--gate", "artefacts.rims<=3", "--gate", "periodic<=1", "--rejected", "aside")
+    command = (
+        "convert",
+        "in",
+        "clean",
+        "--gate",
+        "artefacts.rims<=3",
+        "--gate",
+        "periodic<=1",
+        "--rejected",
+        "quarantine",
+    )
     done = cli(*command, cwd=work)
     assert done.returncode == 0, done.stderr
     judged = [line for line in lines(work / "clean").values() if "figures" in line]

@@ -135,7 +135,7 @@ class Painter:
         return np.stack([image if image[0, 0, 0] < 42 else stripes for image in images])
 
 
-@pytest.mark.parametrize("rejected", ["aside", "blend", "pass"])
+@pytest.mark.parametrize("rejected", ["quarantine", "blend", "pass"])
 def test_what_the_gate_leaves_is_embedded(
     source: Path, tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch, rejected: str
 ) -> None:

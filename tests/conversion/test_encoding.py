@@ -94,10 +94,10 @@ def test_the_gate_judges_and_writes_the_bytes_of_the_encoding(tmp_path: Path) ->
     after = np.ascontiguousarray(halves[:, ::-1] + np.uint8(9))
     data = encode_picture(after, picture, encoding)
     outcome = Gate(parse_gate(["preservation>=0.9"]), "colour", encoding).judge(picture, np.roll(after, 9, 1), data)
-    assert (outcome.instead, outcome.aside) == (None, None)
+    assert (outcome.instead, outcome.quarantined) == (None, None)
     moved = encode_picture(np.roll(after, 12, 1), picture, encoding)
     outcome = Gate(parse_gate(["preservation>=0.9"]), "colour", encoding).judge(picture, np.roll(after, 12, 1), moved)
-    assert (outcome.instead, outcome.aside) == ("colour", moved)
+    assert (outcome.instead, outcome.quarantined) == ("colour", moved)
     (tmp_path / "b.jpg").write_bytes(outcome.data or b"")
     assert how(tmp_path / "b.jpg") == how(tmp_path / "a.jpg")
 

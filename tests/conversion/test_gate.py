@@ -18,7 +18,7 @@ from PIL import Image
 
 from sim2real.conversion import ConversionSummary, inference, pipeline, verify
 from sim2real.conversion.gate import Gate, GateOutcome, in_colours_of, parse_gate
-from sim2real.conversion.manifest import ManifestWriter, aside, read_manifest, read_record
+from sim2real.conversion.manifest import ManifestWriter, quarantine_path, read_manifest, read_record
 from sim2real.errors import Sim2RealError
 from sim2real.imageio import read_rgb
 from sim2real.metrics.edges import edge_changes, preservation
@@ -105,7 +105,7 @@ def test_frames_that_keep_too_little_stay_as_they_were(
     assert {path for path in before if before[path] != after[path]} == {"tinted/0.png", "tinted/1.png"}
     for path, line in read_manifest(tmp_path / "out").items():
         kind = path.split("/")[0]
-        kept = tmp_path / "out" / aside(path)
+        kept = tmp_path / "out" / quarantine_path(path)
         if path.endswith(".txt"):
             assert (line.status, line.figures) == ("carried", None)
             continue
@@ -120,7 +120,7 @@ def test_frames_that_keep_too_little_stay_as_they_were(
         if kind in REJECTED:
             assert line.reason == f"preservation {line.figures['preservation']:g}, the gate asks for >= 0.9"
             assert (line.width, line.height) == (96, 60)
-            assert (line.aside_size, line.aside_sha256) == (
+            assert (line.quarantine_size, line.quarantine_sha256) == (
                 kept.stat().st_size,
                 hashlib.sha256(kept.read_bytes()).hexdigest(),
             )
@@ -145,9 +145,9 @@ def test_what_takes_the_place_of_rejected_translations(tmp_path: Path, source: P
             translation = Painter._paint(before, path.split("/")[0])
             if name == "translation":
                 assert np.array_equal(after, translation)
-                assert not (out / aside(path)).exists()
+                assert not (out / quarantine_path(path)).exists()
                 continue
-            assert np.array_equal(read_rgb(out / aside(path)), translation)
+            assert np.array_equal(read_rgb(out / quarantine_path(path)), translation)
             if name == "source":
                 assert (out / path).read_bytes() == (source / path).read_bytes()
                 continue
@@ -212,11 +212,11 @@ def test_a_rerun_does_nothing_and_other_settings_are_refused(
     assert everything(out) == before
     with pytest.raises(Sim2RealError, match=r"gate was \['preservation>=0.9'\], is \[\]"):
         gated(source, out, gate=())
-    with pytest.raises(Sim2RealError, match="rejected was aside, is blend"):
+    with pytest.raises(Sim2RealError, match="rejected was quarantine, is blend"):
         gated(source, out, rejected="blend")
     summary = gated(source, out, gate=(), overwrite=True)
     assert summary.rejected == {}
-    assert not any(path.startswith(aside("")) for path in everything(out))
+    assert not any(path.startswith(quarantine_path("")) for path in everything(out))
     assert verify(out).ok
 
 
@@ -236,16 +236,19 @@ def test_damage_to_what_was_rejected_is_found_and_mended(tmp_path: Path, source:
     out = tmp_path / "out"
     gated(source, out)
     whole = everything(out)
-    kept, frame = aside("mirrored/0.png"), "mirrored/1.png"
+    kept, frame = quarantine_path("mirrored/0.png"), "mirrored/1.png"
 
     def swap_frame() -> None:
-        shutil.copy(out / aside(frame), out / frame)
+        shutil.copy(out / quarantine_path(frame), out / frame)
 
     damages: dict[str, tuple[Callable[[], object], set[tuple[str, str]]]] = {
         "gone": ((out / kept).unlink, {("missing", kept)}),
         "changed": (lambda: (out / kept).write_bytes(b"other"), {("changed", kept)}),
-        "stranger": (lambda: (out / aside("x.png")).write_bytes(b""), {("extra", aside("x.png"))}),
-        "leftover": (lambda: (out / aside(".x.tmp-7")).write_bytes(b""), {("leftover", aside(".x.tmp-7"))}),
+        "stranger": (lambda: (out / quarantine_path("x.png")).write_bytes(b""), {("extra", quarantine_path("x.png"))}),
+        "leftover": (
+            lambda: (out / quarantine_path(".x.tmp-7")).write_bytes(b""),
+            {("leftover", quarantine_path(".x.tmp-7"))},
+        ),
         "translation after all": (swap_frame, {("changed", frame)}),
     }
     for name, (damage, expected) in damages.items():
@@ -265,7 +268,7 @@ def test_a_frame_that_passes_now_leaves_nothing_aside(tmp_path: Path, source: Pa
     shutil.copy(source / "tinted/0.png", source / path)
     summary = gated(source, out)
     assert (summary.converted, summary.rejected) == (1, {"source": 4})
-    assert not (out / aside(path)).exists()
+    assert not (out / quarantine_path(path)).exists()
     assert verify(out).ok
 
 
@@ -307,7 +310,7 @@ class Fate:
         return lambda writer: None if self.left < 0 else flush(writer)
 
 
-@pytest.mark.parametrize("rejected", ["aside", "blend"])
+@pytest.mark.parametrize("rejected", ["quarantine", "blend"])
 def test_a_crash_at_any_moment_costs_nothing(
     tmp_path: Path, source: Path, gated: Translate, monkeypatch: pytest.MonkeyPatch, rejected: str
 ) -> None:
@@ -342,7 +345,7 @@ def test_files_are_written_like_those_that_they_replace(tmp_path: Path, source: 
     gated(source, tmp_path / "out", rejected="blend")
     for name, mode in {"mirrored/0.png": "L", "mirrored/1.png": "RGBA", "haunted/0.png": "RGB"}.items():
         assert instead(tmp_path / "out")[name].startswith("blend")
-        for place in (name, aside(name)):
+        for place in (name, quarantine_path(name)):
             with Image.open(tmp_path / "out" / place) as image:
                 assert (image.mode, image.format) == (mode, "PNG")
     assert verify(tmp_path / "out").ok

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim2real.conversion import ConversionSummary, gate, inference, verify
 from sim2real.conversion.gate import Rule, find_metrics, parse_gate
-from sim2real.conversion.manifest import aside, read_manifest, read_record
+from sim2real.conversion.manifest import quarantine_path, read_manifest, read_record
 from sim2real.datasets import open_dataset
 from sim2real.errors import Sim2RealError
 from sim2real.hookspecs import Register, hookimpl
@@ -143,7 +143,7 @@ def test_what_cannot_be_judged_is_refused_in_a_line(
 
 def test_frames_are_judged_by_their_labels(town: Path, tmp_path: Path, gated: Translate) -> None:
     out, rules = tmp_path / "out", ("contrast>=1.2", "contrast/Car>=0.5", "contrast/Zebra>=0.5")
-    summary = gated(town, out, gate=rules, rejected="aside")
+    summary = gated(town, out, gate=rules, rejected="quarantine")
     record = read_record(out)
     assert record
     assert record.gate == ["contrast.contrast>=1.2", "contrast.contrast/Car>=0.5", "contrast.contrast/Zebra>=0.5"]
@@ -151,7 +151,7 @@ def test_frames_are_judged_by_their_labels(town: Path, tmp_path: Path, gated: Tr
     for frame in open_dataset(town).frames():
         line = lines[frame.image]
         labels = {kind: frame.load_label(kind) for kind in ("segmentation", "boxes")}
-        kept = out / (aside(frame.image) if line.status == "rejected" else frame.image)
+        kept = out / (quarantine_path(frame.image) if line.status == "rejected" else frame.image)
         figures = ContrastMetric().compare(frame.load_image(), read_rgb(kept), labels)
         assert line.figures is not None
         expected = {f"contrast.{name}": figures[name].after for name in ("contrast", "contrast/Car") if name in figures}

@@ -38,7 +38,7 @@ OPTIONS = st.fixed_dictionaries(
     optional={
         "quality": st.integers(1, 100),
         "gate": st.just(("preservation>=0.95",)),
-        "rejected": st.sampled_from(["aside", "blend", "colour", "pass"]),
+        "rejected": st.sampled_from(["quarantine", "blend", "colour", "pass"]),
         "carry": st.sampled_from(["copy", "hardlink", "symlink"]),
     },
 )

@@ -193,3 +193,18 @@ def test_another_dataset_is_not_taken_for_one_that_was_moved(
         Sim2RealError, match=f"source was {other}, is {third}; Scene01/clone/bbox.txt is not what was converted"
     ):
         translate(third, out)
+
+
+def test_conversions_from_before_the_quarantine_had_its_name_go_on(
+    source: Path, tmp_path: Path, translate: Translate
+) -> None:
+    out = tmp_path / "gated"
+    translate(source, out, gate=("preservation>=0.9999",))
+    record, manifest = record_path(out), manifest_path(out)
+    now = record.read_bytes(), manifest.read_bytes()
+    assert b'"quarantine"' in now[0]
+    record.write_bytes(now[0].replace(b'"quarantine"', b'"aside"'))
+    manifest.write_bytes(now[1].replace(b'"quarantine_s', b'"aside_s'))
+    summary = translate(source, out, gate=("preservation>=0.9999",))
+    assert (summary.converted, summary.failed) == (0, [])
+    assert verify(out).ok

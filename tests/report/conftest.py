@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sim2real.conversion import ConvertOptions, convert
-from sim2real.conversion.manifest import aside, manifest_path, read_manifest, read_record, write_record
+from sim2real.conversion.manifest import manifest_path, quarantine_path, read_manifest, read_record, write_record
 from sim2real.datasets.base import Role
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, frames_path, write_evaluation
 from sim2real.toytown import render_dataset
@@ -81,7 +81,7 @@ def evaluated(town: Path, frames: list[str]) -> Path:
     out = town / "out"
     lines = read_manifest(out)
     worst = lines[frames[0]]
-    kept = out / aside(frames[0])
+    kept = out / quarantine_path(frames[0])
     kept.parent.mkdir(parents=True)
     shutil.move(out / frames[0], kept)
     shutil.copy(out / frames[1], out / frames[0])

@@ -86,7 +86,7 @@ def test_a_report_tells_what_was_trained_and_which_step_is_used(run: Path) -> No
     assert "Time 0:00:40" in seen.text
     assert f"step 30 {NOTE}" in seen.text
     assert "sim a sim" in seen.text
-    assert "pool 7 50" in seen.text  # here, and in the recipe
+    assert "image_pool_size 7 50" in seen.text  # here, and in the recipe
     assert "sim2real convert 'a sim' OUT --model" in seen.text
 
 
