@@ -171,7 +171,7 @@ def convert(
         labelme_image: What becomes of the photos inside of LabelMe's JSON files.
         gate: What a translation must fulfil, for example ``["preservation>=0.9"]``.
         rejected: What takes the place of those that do not; ``"quarantine"``: the source's image.
-        look: Another number draws anew what a generator draws at random: each look goes into a folder of its own.
+        look: Another number draws anew what a generator samples at random: each look goes into a folder of its own.
         batch_size: Frames at once; None: what suits the device.
         tile: ``"auto"``, ``"off"``, or the side of tiles in pixels.
         engine: What runs the generator.

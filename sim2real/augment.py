@@ -112,7 +112,7 @@ def match_histogram(image: NDArray[np.uint8], reference: NDArray[np.uint8], *, b
 
 
 def vary_appearance(image: NDArray[np.uint8], *, strength: float, seed: int) -> NDArray[np.uint8]:
-    """Another camera in another light, drawn by the seed; everything stays where it is.
+    """Another camera in another light, sampled by the seed; everything stays where it is.
 
     Gain, contrast, gamma, tint and saturation, then blur, noise and compression.
 

@@ -177,7 +177,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "cut": "CUT at 256x256: one generator that keeps the patches of its input",
         "fastcut": "FastCUT at 256x256: CUT in half the time, without its identity term",
         "reinhard": "seconds, no training: the real images' mean and spread of colours",
-        "histogram": "seconds, no training: the histograms of a real image, drawn for each frame",
+        "histogram": "seconds, no training: the histograms of a real image, sampled for each frame",
         "pixel-distribution": "seconds, no training: the mean and covariance of a real image's colours",
         "class-distribution": "two minutes: each class's colours in a real image; for simulations with masks",
         "fda": "seconds, no training: the low frequencies of a real image (Fourier Domain Adaptation)",

@@ -167,8 +167,8 @@ def _grain(powers: tuple[float, ...], shape: tuple[int, ...], random: np.random.
     filtered = len({*powers}) > 1
     around = 2 * _REACH * filtered
     size = height + around, width + around
-    drawn = np.frombuffer(random.bytes(2 * size[0] * size[1]), "<u2")
-    white = _normal().take(drawn).reshape(size)
+    sampled = np.frombuffer(random.bytes(2 * size[0] * size[1]), "<u2")
+    white = _normal().take(sampled).reshape(size)
     if not filtered:
         return white
     noise = cv2.filter2D(white, -1, _kernel(powers))

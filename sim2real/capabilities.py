@@ -23,7 +23,7 @@ class Capabilities:
     """What a generator says in attributes of these names; each has its default here.
 
     Attributes:
-        stochastic: It draws at random: its forward takes ``seeds``, uint64 (N,), one for each picture, or None. Equal
+        stochastic: It samples at random: its forward takes ``seeds``, uint64 (N,), one for each picture, or None. Equal
             seeds give equal pictures.
         steady: What the upper 32 bits of a seed decide is one for a sequence: they are made from its name, the lower
             ones from the path of the frame.
@@ -81,7 +81,7 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
     who = f"the generator '{name or type(generator).__name__}'"
     if hasattr(generator, "by_frame"):
         raise PluginError(
-            f"{who} has the attribute 'by_frame', which is gone: say stochastic = True if it draws at random, "
+            f"{who} has the attribute 'by_frame', which is gone: say stochastic = True if it samples at random, "
             "exportable = False if it is no graph and looks at whole pictures, cpu_only = True if it works on the CPU"
         )
     found = Capabilities(

@@ -284,7 +284,7 @@ def _try(
             segmenter_steps=0,
             seed=config.seed,
             device=config.device,
-            drawn=inside(folder, "frames"),
+            extracted=inside(folder, "frames"),
             count=_REAL,
         ),
         progress=progress,

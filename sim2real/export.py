@@ -100,7 +100,7 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
     """Write a generator as ONNX and prove it against torch; equal weights give equal bytes.
 
     The graph takes ``images``, RGB float32 (N, 3, H, W) in [-1, 1], and gives ``translated``, the same: of a generator
-    that draws at random by seeds what it makes without them, if that is always the same. Labels that the
+    that samples at random by seeds what it makes without them, if that is always the same. Labels that the
     generator sees are inputs of their own, called by their kinds, (N, ...) as of :mod:`sim2real.datasets.inputs`.
     Padding to the network's stride and cropping are part of it, so H and W are free, or those of ``size``. N is free
     where the network allows.
@@ -121,7 +121,9 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
         message = f"{model}: '{info.name}' changes whole frames outside of torch and is no graph: it cannot be exported"
         raise Sim2RealError(message)
     if can.stochastic and not _is_steady(generator):
-        message = f"{model}: '{info.name}' draws at random, so no graph can be compared with it: it cannot be exported"
+        message = (
+            f"{model}: '{info.name}' samples at random, so no graph can be compared with it: it cannot be exported"
+        )
         raise Sim2RealError(message)
     if can.of_sequences:
         message = f"{model}: '{info.name}' looks at several frames of a sequence: it cannot be exported"
@@ -173,7 +175,7 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
 
 @torch.inference_mode()
 def _is_steady(generator: nn.Module) -> bool:
-    """Whether a generator that draws at random makes the same of an image each time, if it is given no seeds."""
+    """Whether a generator that samples at random makes the same of an image each time, if it is given no seeds."""
     side = _side(generator)
     inputs = as_tensors(can := capabilities(generator), blank_inputs(can, side, side), torch.device("cpu"))
     more = {"inputs": inputs} if inputs else {}

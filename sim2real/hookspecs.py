@@ -49,7 +49,7 @@ def register_generators(register: Register) -> None:
     has ``name_classes(names)`` the classes of the run, and one that has ``reach(share)`` before each step how much of
     the training is over. What else it may say in attributes:
 
-    - ``stochastic = True``: it draws at random. Its forward takes ``seeds``, a uint64 for each picture made from its
+    - ``stochastic = True``: it samples at random. Its forward takes ``seeds``, a uint64 for each picture made from its
       path, or None, and equal seeds give equal pictures, on whatever device. It is not compiled, and exported only if
       it makes the same of an image each time that it is given no seeds.
     - ``steady = True``, besides: the upper 32 bits of seeds are made from the name of the frame's sequence, the lower

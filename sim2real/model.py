@@ -380,7 +380,7 @@ class Translator:
                 :meth:`inputs_of` gives them, (N, ...) of a batch, (T, ...) or (N, T, ...) of clips. For one that looks
                 back, ``past_images`` and ``past_outputs``, RGB uint8 (j, H, W, 3) or (N, j, H, W, 3); without them the
                 images begin a sequence. What else is in it is left unread.
-            seeds: What a generator and a camera draw at random is decided by a number for each picture, or for each
+            seeds: What a generator and a camera sample at random is decided by a number for each picture, or for each
                 clip, uint64 (N,); None: made from its own pixels.
 
         Returns:

@@ -77,7 +77,7 @@ class Row:
         real: The real training images instead, with their labels: the ceiling.
         augmented: Their appearance is changed by hand while the task network is trained.
         masks: Its translation sees the simulation's masks.
-        looks: How many translations of each image there are, each drawn anew; the task network trains no longer.
+        looks: How many translations of each image there are, each sampled anew; the task network trains no longer.
     """
 
     recipe: str = ""

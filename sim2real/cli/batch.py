@@ -184,7 +184,7 @@ def _train(config: "Config") -> "Trainer":
     if begun:
         refuse_changes(folder, config)
     with progress("seconds of video") as show:
-        trainer = Trainer(config, folder, resume=begun, drawing=show)
+        trainer = Trainer(config, folder, resume=begun, extraction=show)
     if not trainer.finished and (code := run_training(trainer)):
         raise typer.Exit(code)
     show_end(trainer)
@@ -235,7 +235,7 @@ def _evaluate(
     from sim2real.cli.console import err, progress
     from sim2real.cli.evaluate import show_evaluation
     from sim2real.conversion.manifest import manifest_path
-    from sim2real.datasets.video import Drawing
+    from sim2real.datasets.video import Extraction
     from sim2real.errors import Sim2RealError
     from sim2real.evaluation.evaluator import evaluate, name_places
     from sim2real.evaluation.figures import read_evaluation
@@ -251,8 +251,8 @@ def _evaluate(
         options,
         real_include=tuple(globs[0]),
         real_exclude=tuple(globs[1]),
-        drawing=Drawing.of(data),
-        drawn=config.run_folder / "frames",
+        extraction=Extraction.of(data),
+        extracted=config.run_folder / "frames",
     )
     manifest, page, found = sha256_of(manifest_path(out)), report_path(out), None
     if earlier == manifest:

@@ -160,7 +160,7 @@ def command(
         typer.Option(
             min=1,
             max=100,
-            help="Convert so many times, into look_00, look_01 ... of OUT, drawing anew what is drawn at random; 1: "
+            help="Convert so many times, into look_00, look_01 ... of OUT, sampling anew what is random; 1: "
             "once, into OUT.",
         ),
     ] = None,

@@ -29,7 +29,7 @@ seed = 0
 # size = {size}  # width, height
 {load_size}# batch_size = {batch_size}
 # sim_include = ["*/clone/*"]  # only what fits one of these globs; also sim_exclude, real_include, real_exclude
-# video_every = 1.0  # seconds between the frames that are drawn from real videos
+# video_every = 1.0  # seconds between the frames that are extracted from real videos
 
 # Larger networks, for a GPU; a plugin's by its name.
 # [generator.options]

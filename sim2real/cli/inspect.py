@@ -68,8 +68,8 @@ def _compared(opened: "Dataset", against: list[Path]) -> "tuple[LayoutReport, Su
     from sim2real.evaluation.layout import compare_layout
     from sim2real.evaluation.supervision import supervision
 
-    with TemporaryDirectory() as drawn, progress("seconds of video") as show:
-        sources = open_sources(against, Path(drawn), progress=show)
+    with TemporaryDirectory() as extracted, progress("seconds of video") as show:
+        sources = open_sources(against, Path(extracted), progress=show)
         photos = [frame for source in sources for frame in source.frames if frame.side in {None, "real"}]
         report = compare_layout(opened, photos)
     frames = [frame for frame in opened.frames() if frame.side in {None, "sim"}]

@@ -73,7 +73,7 @@ def command(
     from sim2real.training import Trainer
 
     with progress("seconds of video") as show:
-        trainer = Trainer(config, config.run_folder, resume=resume, drawing=show)
+        trainer = Trainer(config, config.run_folder, resume=resume, extraction=show)
     if trainer.is_first and chosen:
         err.print(chosen[0])
     if trainer.finished:
@@ -94,7 +94,7 @@ def _show_plan(config: "Config", *, as_json: bool) -> None:
     from sim2real.training.forecast import forecast
 
     with progress("seconds of video") as show:
-        found = forecast(config, drawing=show)
+        found = forecast(config, extraction=show)
     if as_json:
         print(json.dumps({**asdict(found), "seconds": found.seconds}, indent=2))
         return

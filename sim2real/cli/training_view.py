@@ -84,11 +84,11 @@ def show_start(trainer: "Trainer") -> None:
     )
     if trainer.config.recipe in _BLIND and all("segmentation" in frame.labels for frame in sim.train):
         err.print("all simulated frames have masks: --recipe labelled learns from those, too")
-    if drawn := [each for origin in real.origins for each in origin.drawn]:
-        frames, size = sum(each.frames for each in drawn), byte_size(sum(each.size for each in drawn))
-        still = sum(each.still for each in drawn)
+    if extracted := [each for origin in real.origins for each in origin.extracted]:
+        frames, size = sum(each.frames for each in extracted), byte_size(sum(each.size for each in extracted))
+        still = sum(each.still for each in extracted)
         err.print(
-            f"of the real images {frames} are frames of videos ({len(drawn)}), {size} in {trainer.run.frames}"
+            f"of the real images {frames} are frames of videos ({len(extracted)}), {size} in {trainer.run.frames}"
             + (f"; {still} that hardly differed from the one before were left out" if still else "")
         )
     if len(real.origins) > 1:

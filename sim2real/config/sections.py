@@ -134,10 +134,10 @@ class Data(Section):
         real_exclude: As ``sim_exclude``, of the real side.
         sim_as_image: Globs of images of the sim side that are a camera's, whatever their names and pixels tell.
         real_as_image: As ``sim_as_image``, of the real side.
-        video_every: Seconds from one frame to the next that is drawn from a video of the real side.
+        video_every: Seconds from one frame to the next that is extracted from a video of the real side.
         video_frames: So many of one video at most; of a longer one they lie farther apart.
-        video_change: A frame that differs less from the last one drawn is left out, as of a camera that stands still:
-            mean difference of thumbnails, in levels of 255; 0: none is.
+        video_change: A frame that differs less from the last one extracted is left out, as of a camera that stands
+            still: mean difference of thumbnails, in levels of 255; 0: none is.
     """
 
     size: _Size = (256, 256)
@@ -396,7 +396,7 @@ class Conversion(Section):
             brightness; ``"colour"``: the frame in the colours of its translation as a whole; ``"pass"``: the
             translation all the same, marked in the manifest. Where these do not pass either, the frame as it was.
         looks: How many times the dataset is converted, into ``look_00``, ``look_01`` ... of ``out``: what the generator
-            draws at random is drawn anew for each. 1: once, into ``out`` itself.
+            samples at random is sampled anew for each. 1: once, into ``out`` itself.
     """
 
     source: str

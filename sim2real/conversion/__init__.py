@@ -12,7 +12,7 @@ inputs.py    labels that the generator sees: are they there, what are they, did 
 sequences.py frames that depend on others of their sequence: which, in which order
 windows.py   frames whose grids are averaged over their neighbours
 glimpse.py   single frames, translated as in a conversion
-looks.py     several conversions of one dataset, drawn anew
+looks.py     several conversions of one dataset, sampled anew
 duration.py  how long will it take?
 identity.py  is it the conversion that was begun?
 shards.py    several processes at the work: who does what, who is there

@@ -88,7 +88,7 @@ class Inference:
         Args:
             images: RGB (N, H, W, 3), or clips, (N, T, H, W, 3).
             paths: Of these frames within the dataset, or of the first ones of the clips: they seed what a generator
-                draws at random.
+                samples at random.
             inputs: What it sees besides, (N, ...).
             sequences: Names of what the frames belong to, for a generator that is steady; may be left out.
 

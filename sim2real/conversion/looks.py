@@ -1,4 +1,4 @@
-"""Several conversions of one dataset, OUT/look_00, OUT/look_01 ...: what their generator draws at random differs."""
+"""Several conversions of one dataset, OUT/look_00, OUT/look_01 ...: what their generator samples at random differs."""
 
 import re
 from pathlib import Path

@@ -60,7 +60,7 @@ class ConvertOptions:
         gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`
             and :func:`sim2real.conversion.gate.find_metrics`; nothing if empty.
         rejected: What becomes of those that do not, see :data:`sim2real.conversion.gate.Rejected`.
-        look: Which of several looks is made, from 0: what a generator draws at random is drawn anew for each.
+        look: Which of several looks is made, from 0: what a generator samples at random is sampled anew for each.
         looks: How many there are to be.
     """
 

@@ -45,7 +45,7 @@ def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> 
     can = capabilities(generator)
     if can.stochastic and not getattr(target, "takes_seeds", False):
         raise SettingsError(
-            f"--engine {name}: it takes no seeds, and this generator draws at random; leave out --engine"
+            f"--engine {name}: it takes no seeds, and this generator samples at random; leave out --engine"
         )
     if (can.takes_inputs or can.of_sequences) and not getattr(target, "takes_inputs", False):
         raise SettingsError(f"--engine {name}: it takes images alone, and this generator sees more; leave out --engine")

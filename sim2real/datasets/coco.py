@@ -20,7 +20,7 @@ from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.largejson import Places, read_elements
-from sim2real.datasets.masks import Mask, decode_runs, draw, fill_polygon
+from sim2real.datasets.masks import Mask, decode_runs, fill_polygon, paint
 from sim2real.datasets.readers import as_id, read_head, read_packed_ids, remembered, renumbered, telling, whole_size
 from sim2real.datasets.resizing import NEAREST, Resizing
 from sim2real.datasets.resizing_documents import COCO
@@ -454,9 +454,9 @@ def _drawn(
         (n, thing, _mask(thing["segmentation"], size)) for n, thing in enumerate(objects) if thing.get("segmentation")
     ]
     if kind == "instance":
-        return Instances(draw(((n, mask) for n, thing, mask in masks if _single(thing, categories)), size))
+        return Instances(paint(((n, mask) for n, thing, mask in masks if _single(thing, categories)), size))
     classes, names = _classes([thing for _, thing, _ in masks], categories)
-    return Segmentation(draw(zip(classes, (mask for *_, mask in masks), strict=True), size), names)
+    return Segmentation(paint(zip(classes, (mask for *_, mask in masks), strict=True), size), names)
 
 
 def _mask(outlines: Any, size: tuple[int, int]) -> Mask:  # noqa: ANN401  a list of polygons, or an object of run lengths

@@ -74,7 +74,7 @@ def _unpacked(packed: bytes) -> list[int]:
     return runs
 
 
-def draw(regions: Iterable[tuple[int, Mask]], size: tuple[int, int]) -> NDArray[np.int32]:
+def paint(regions: Iterable[tuple[int, Mask]], size: tuple[int, int]) -> NDArray[np.int32]:
     """Draw regions into one label image, the smaller ones over the larger ones, as most loaders of polygons do.
 
     Args:

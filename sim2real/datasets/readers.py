@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, read_index_mask, read_rows
 from sim2real.datasets.largejson import Places, read_elements
-from sim2real.datasets.masks import decode_runs, draw
+from sim2real.datasets.masks import decode_runs, paint
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import check_array, read_header, read_label
 
@@ -339,7 +339,7 @@ def read_scalabel_instances(path: Path, image: str, video: str, size: tuple[int,
         masks = [decode_runs(label["rle"]["counts"].encode(), size) for label in labels]
         tracks = [track for label in labels if (track := _scalabel_track(label)) is not None]
         return Instances(
-            draw(zip(tracks if len(tracks) == len(masks) else range(len(masks)), masks, strict=True), size)
+            paint(zip(tracks if len(tracks) == len(masks) else range(len(masks)), masks, strict=True), size)
         )
 
 

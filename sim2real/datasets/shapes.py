@@ -27,7 +27,7 @@ class Shape:
     group: int | None = None
     mask: Mask | None = None
 
-    def drawn(self, size: tuple[int, int]) -> Mask:
+    def painted(self, size: tuple[int, int]) -> Mask:
         """Its pixels in an image of a size (W, H), as a mask (H, W)."""
         if self.mask is None:
             return fill_polygon(self.corners, size)
@@ -75,7 +75,7 @@ def label_of(kind: str, shapes: Sequence[Shape], size: tuple[int, int], names: I
     numbers = {name: number for number, name in enumerate(dict.fromkeys((*names, *(each.label for each in shapes))))}
     owners = dict(_owners(shapes))
     for place, shape in enumerate(shapes):
-        ids[shape.drawn(size)] = owners[place] if kind == "instance" else numbers[shape.label]
+        ids[shape.painted(size)] = owners[place] if kind == "instance" else numbers[shape.label]
     return Instances(ids) if kind == "instance" else Segmentation(ids, {n: name for name, n in numbers.items()})
 
 

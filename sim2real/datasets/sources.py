@@ -12,7 +12,7 @@ from typing import Final
 
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame, Tree
-from sim2real.datasets.video import Drawing, Drawn, Report, draw_frames, is_video
+from sim2real.datasets.video import Extracted, Extraction, Report, extract_frames, is_video
 from sim2real.errors import DatasetError
 
 _PLAIN: Final = "images"  # the layout of folders that have none
@@ -47,15 +47,15 @@ class Source:
     Attributes:
         path: The folder or the video.
         layout: Registered name of the folder's layout; ``"video"`` where there are videos alone.
-        frames: The pictures, those that are drawn from videos after all others.
-        drawn: What was drawn from each video.
+        frames: The pictures, those that are extracted from videos after all others.
+        extracted: What was extracted from each video.
         notes: What is to be known of it, a line each.
     """
 
     path: Path
     layout: str
     frames: tuple[Frame, ...]
-    drawn: tuple[Drawn, ...] = ()
+    extracted: tuple[Extracted, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -110,24 +110,24 @@ def open_folder(
 
 def open_sources(
     paths: Sequence[Path],
-    drawn: Path,
+    extracted: Path,
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     as_image: Sequence[str] = (),
-    drawing: Drawing | None = None,
+    extraction: Extraction | None = None,
     progress: Report = lambda *_: None,
 ) -> list[Source]:
     """Open the places whose pictures are one side together, and draw frames from their videos.
 
     Args:
         paths: Folders and videos.
-        drawn: Folder for the frames of videos; what it holds already is not drawn again.
+        extracted: Folder for the frames of videos; what it holds already is not extracted again.
         include: Globs of which one must fit, if there are any: the path of an image within its place, or of a video.
         exclude: Globs of which none may fit.
         as_image: Globs of images that are a camera's, whatever their names and pixels tell.
-        drawing: Which frames of a video.
-        progress: Told how the drawing goes.
+        extraction: Which frames of a video.
+        progress: Told how the extraction goes.
 
     Raises:
         DatasetError: There is neither a picture nor a video at a path, a video cannot be decoded, or a picture comes
@@ -142,8 +142,8 @@ def open_sources(
     places = [find_pictures(path, as_image) for path in paths]
     videos = [[video for video in place.videos if wanted(video)] for place in places]
     files = [place.root / video for place, chosen in zip(places, videos, strict=True) for video in chosen]
-    results = iter(draw_frames(files, drawn, drawing or Drawing(), progress))
-    frames_of = _frames_by_folder(drawn) if files else {}
+    results = iter(extract_frames(files, extracted, extraction or Extraction(), progress))
+    frames_of = _frames_by_folder(extracted) if files else {}
     sources = []
     for place, chosen in zip(places, videos, strict=True):
         mine = [(video, next(results)) for video in chosen]
@@ -154,7 +154,7 @@ def open_sources(
                 path=place.path,
                 layout=place.dataset.name if place.dataset else "video",
                 frames=tuple(frames),
-                drawn=tuple(each for _, each in mine),
+                extracted=tuple(each for _, each in mine),
                 notes=tuple(_notes(place, mine)),
             )
         )
@@ -180,21 +180,21 @@ def _require_distinct(sources: Sequence[Source]) -> None:
                 raise DatasetError(f"{source.path}: {path} is also one of {other}; name each place once")
 
 
-def _frames_by_folder(drawn: Path) -> dict[str, list[Frame]]:
-    """What is drawn from each video, by the name of its folder."""
+def _frames_by_folder(extracted: Path) -> dict[str, list[Frame]]:
+    """What is extracted from each video, by the name of its folder."""
     frames = dict[str, list[Frame]]()
-    for frame in open_dataset(drawn, _PLAIN).frames():
+    for frame in open_dataset(extracted, _PLAIN).frames():
         frames.setdefault(frame.sequence, []).append(frame)
     return frames
 
 
-def _notes(place: Place, drawn: Sequence[tuple[str, Drawn]]) -> Iterator[str]:
-    yield from (f"{place.root / video}: {each.problem}" for video, each in drawn if each.problem)
+def _notes(place: Place, extracted: Sequence[tuple[str, Extracted]]) -> Iterator[str]:
+    yield from (f"{place.root / video}: {each.problem}" for video, each in extracted if each.problem)
     if place.dataset:
         yield from _left_out(place.dataset)
     if place.unused and place.dataset:
         yield (
-            f"{place.path}: recognised as {place.dataset.name}, so no frames are drawn from its videos "
+            f"{place.path}: recognised as {place.dataset.name}, so no frames are extracted from its videos "
             f"({len(place.unused)}); name those that are real, e.g. {place.unused[0]}"
         )
 

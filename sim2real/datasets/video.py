@@ -1,4 +1,4 @@
-"""Frames drawn from videos, so that what drove past a camera can be learnt from like photos.
+"""Frames extracted from videos, so that what drove past a camera can be learnt from like photos.
 
 They are JPEGs of quality 95: beside what the video's own codec has left out, that leaves out next to nothing, and takes
 a quarter of the room of PNGs. They stand upright, whatever way the camera was held: no labels lie on them.
@@ -45,14 +45,14 @@ _HOLE: Final = 0.5  # seconds without a frame that are no longer the pace of a c
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawing:
-    """Which frames are drawn from a video.
+class Extraction:
+    """Which frames are extracted from a video.
 
     Attributes:
         every: Seconds from one to the next.
         most: So many of one video at most; of a longer one they lie farther apart.
-        change: A frame that differs less from the last one drawn is left out, as of a camera that stands still: mean
-            difference of thumbnails, in levels of 255.
+        change: A frame that differs less from the last one extracted is left out, as of a camera that stands still:
+            mean difference of thumbnails, in levels of 255.
     """
 
     every: float = 1.0
@@ -66,7 +66,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawn:
+class Extracted:
     """The frames of a video.
 
     Attributes:
@@ -99,9 +99,9 @@ def video_seconds(video: Path) -> float:
         return _Stated(capture).seconds
 
 
-def draw_frames(
-    videos: Sequence[Path], folder: Path, drawing: Drawing, progress: Report = lambda *_: None
-) -> list[Drawn]:
+def extract_frames(
+    videos: Sequence[Path], folder: Path, extraction: Extraction, progress: Report = lambda *_: None
+) -> list[Extracted]:
     """Draw frames from videos, each into a folder of its own; what was drawn before stays as it is.
 
     A video is known by its size and its first and last MiB, wherever it lies. Its folder appears when it is complete.
@@ -109,8 +109,8 @@ def draw_frames(
     Args:
         videos: The files.
         folder: Where their folders are, or will be.
-        drawing: Which frames.
-        progress: Told of the stage ``"drawing"``, in seconds of video.
+        extraction: Which frames.
+        progress: Told of the stage ``"extracting"``, in seconds of video.
 
     Returns:
         What came of each video, in order.
@@ -118,7 +118,7 @@ def draw_frames(
     Raises:
         DatasetError: A video cannot be decoded.
     """
-    folders = [folder / _name(video, drawing) for video in videos]
+    folders = [folder / _name(video, extraction) for video in videos]
     missing = {place: video for place, video in zip(folders, videos, strict=True) if _read(place) is None}
     seconds = [video_seconds(video) for video in missing.values()]
     total, before = math.ceil(sum(seconds)), 0.0
@@ -126,25 +126,25 @@ def draw_frames(
 
         def notify(done: float, before: float = before, length: float = length) -> None:
             if (now := int(before + min(done, length))) < total:
-                progress("drawing", now, total)
+                progress("extracting", now, total)
 
-        _draw(video, place, drawing, notify)
+        _extract(video, place, extraction, notify)
         before += length
     if missing:
-        progress("drawing", total, total)
-    return [drawn for place in folders if (drawn := _read(place))]
+        progress("extracting", total, total)
+    return [extracted for place in folders if (extracted := _read(place))]
 
 
-def holds_only_drawn(folder: Path) -> bool:
+def holds_only_extracted(folder: Path) -> bool:
     """Whether a folder holds frames of videos and nothing else."""
     return folder.is_dir() and all(
         LEFTOVER.fullmatch(entry.name) or (entry / _CONTENTS).is_file() for entry in folder.iterdir()
     )
 
 
-def _name(video: Path, drawing: Drawing) -> str:
+def _name(video: Path, extraction: Extraction) -> str:
     """The name of a video's folder, which is another of any other video, or of other frames of it."""
-    known = sha256(json.dumps(asdict(drawing)).encode())
+    known = sha256(json.dumps(asdict(extraction)).encode())
     with video.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         known.update(str(size).encode())
@@ -154,7 +154,7 @@ def _name(video: Path, drawing: Drawing) -> str:
     return f"{video.resolve().stem[:_LONGEST]}-{known.hexdigest()[:12]}"
 
 
-def _read(folder: Path) -> Drawn | None:
+def _read(folder: Path) -> Extracted | None:
     """What was drawn into a folder; None if it is not all there."""
     if is_link(folder):
         return None
@@ -163,15 +163,15 @@ def _read(folder: Path) -> Drawn | None:
     except (OSError, MisfitError):
         return None
     frames = sum(not is_link(path) for path in folder.glob("*.jpg"))
-    return Drawn(folder=folder, **asdict(stated)) if frames == stated.frames else None
+    return Extracted(folder=folder, **asdict(stated)) if frames == stated.frames else None
 
 
-def _draw(video: Path, place: Path, drawing: Drawing, notify: Callable[[float], None]) -> None:
+def _extract(video: Path, place: Path, extraction: Extraction, notify: Callable[[float], None]) -> None:
     partial = place.with_name(f".{place.name}.tmp-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        contents = _write(video, partial, drawing, notify)
+        contents = _write(video, partial, extraction, notify)
         write_whole(partial / _CONTENTS, json.dumps(asdict(contents)).encode())
         if is_link(place):
             place.unlink()
@@ -183,7 +183,7 @@ def _draw(video: Path, place: Path, drawing: Drawing, notify: Callable[[float], 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Contents:
-    """What ``video.json`` says, as of :class:`Drawn`."""
+    """What ``video.json`` says, as of :class:`Extracted`."""
 
     frames: Count
     still: Count
@@ -191,13 +191,13 @@ class _Contents:
     problem: str
 
 
-def _write(video: Path, folder: Path, drawing: Drawing, notify: Callable[[float], None]) -> _Contents:
+def _write(video: Path, folder: Path, extraction: Extraction, notify: Callable[[float], None]) -> _Contents:
     """Write the frames of a video; what is to be known of them."""
     files, still, number, end, holes = list[Path](), 0, 0, 0.0, 0.0
     last = None
     with _opened(video) as capture:
         stated = _Stated(capture)
-        step = max(drawing.every, stated.seconds / drawing.most)
+        step = max(extraction.every, stated.seconds / extraction.most)
         due = 0.0
         for number, seconds in enumerate(_times(capture, stated.pace), 1):
             hole = seconds - end if number > 1 else 0.0
@@ -211,7 +211,7 @@ def _write(video: Path, folder: Path, drawing: Drawing, notify: Callable[[float]
             if not found:
                 continue
             thumbnail = _thumbnail(pixels)
-            if last is not None and np.abs(thumbnail - last).mean() < drawing.change:
+            if last is not None and np.abs(thumbnail - last).mean() < extraction.change:
                 still += 1
                 continue
             last = thumbnail
@@ -219,7 +219,9 @@ def _write(video: Path, folder: Path, drawing: Drawing, notify: Callable[[float]
             write_whole(files[-1], encode_jpeg(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)))
     if not files:
         raise _undecodable(video)
-    kept = {files[place * len(files) // drawing.most] for place in range(drawing.most)}  # it did not say how long it is
+    kept = {
+        files[place * len(files) // extraction.most] for place in range(extraction.most)
+    }  # it did not say how long it is
     for file in files:
         if file not in kept:
             file.unlink()

@@ -17,7 +17,7 @@ from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation, decode_text, read_rows, read_text
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.masks import draw, fill_polygon
+from sim2real.datasets.masks import fill_polygon, paint
 from sim2real.datasets.partners import evenly
 from sim2real.datasets.readers import read_head, remembered, telling
 from sim2real.datasets.resizing import KEEP
@@ -130,8 +130,8 @@ class Yolo(FolderLayout):
             return Boxes(tuple(thing.box(names) for thing in objects))
         outlines = [(n, thing, fill_polygon(thing.corners, size)) for n, thing in enumerate(objects) if thing.outlined]
         if kind == "instance":
-            return Instances(draw(((n, mask) for n, _, mask in outlines), size))
-        return Segmentation(draw(((thing.label, mask) for _, thing, mask in outlines), size), names)
+            return Instances(paint(((n, mask) for n, _, mask in outlines), size))
+        return Segmentation(paint(((thing.label, mask) for _, thing, mask in outlines), size), names)
 
 
 class _Object(NamedTuple):

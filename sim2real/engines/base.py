@@ -44,7 +44,7 @@ class Engine(Protocol):
     alone, and runs those that need nothing else:
 
     - ``takes_seeds = True``: it is called with a keyword ``seeds``, uint64 (N,), a number for each picture, which alone
-      decides what a generator draws at random for it.
+      decides what a generator samples at random for it.
     - ``takes_inputs = True``: it is called with a keyword ``inputs``, a mapping that has the generator's kinds of
       labels (``sim2real.datasets.inputs``), (N, ...), on the pixels of the images. Of generators with a ``context``
       there are ``past_images`` and ``past_outputs`` too, RGB uint8 (N, j, H, W, 3); those with a ``clip_length`` T are

@@ -15,7 +15,7 @@ from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
 from sim2real.datasets.sources import open_sources, shared
-from sim2real.datasets.video import Drawing
+from sim2real.datasets.video import Extraction
 from sim2real.devices import resolve_device
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, evaluation_path, write_evaluation
@@ -67,8 +67,8 @@ class EvaluateOptions:
         detector: ONNX file of a detector, for ``objects``.
         real_include: Globs of real pictures, of which one must fit, if there are any.
         real_exclude: Globs of which none may fit.
-        drawing: Which frames of real videos.
-        drawn: Folder for these, which may hold them already; None: they are not kept.
+        extraction: Which frames of real videos.
+        extracted: Folder for these, which may hold them already; None: they are not kept.
         count: At most so many frames and real pictures, evenly spread; 0 for all.
         segmenter_steps: Of the training of a segmenter on the simulation's masks; 0: none is trained.
         seed: Decides everything that is random.
@@ -82,8 +82,8 @@ class EvaluateOptions:
     detector: Path | None = None
     real_include: tuple[str, ...] = ()
     real_exclude: tuple[str, ...] = ()
-    drawing: Drawing = field(default_factory=Drawing)
-    drawn: Path | None = None
+    extraction: Extraction = field(default_factory=Extraction)
+    extracted: Path | None = None
     count: int = 1000
     segmenter_steps: int = STEPS
     seed: int = 0
@@ -107,7 +107,7 @@ def evaluate(
         real: Real pictures: a dataset of any layout, a folder that holds both domains, a video; or several of them.
         source: The dataset before; None: where the conversion's record says.
         options: What to do otherwise than by default.
-        progress: Told of the stages ``"drawing"`` (of videos), ``"listing"``, ``"real"``, ``"frames"``,
+        progress: Told of the stages ``"extracting"`` (from videos), ``"listing"``, ``"real"``, ``"frames"``,
             ``"frames in sequence"``, ``"METRIC compared"`` and those of the segmenter, all but the first two announced
             before they begin.
         notify: Called with a line on what is going to be measured.
@@ -117,8 +117,8 @@ def evaluate(
     """
     options = options or EvaluateOptions()
     places = [real] if isinstance(real, Path) else list(real)
-    with nullcontext(options.drawn) if options.drawn else TemporaryDirectory() as drawn:
-        options = replace(options, drawn=Path(drawn))
+    with nullcontext(options.extracted) if options.extracted else TemporaryDirectory() as extracted:
+        options = replace(options, extracted=Path(extracted))
         return _evaluate(out, places, source, options, progress=progress, notify=notify)
 
 
@@ -247,10 +247,10 @@ def _real_frames(
     aim = "sim" if converted.record and converted.record.side == "real" else "real"
     sources = open_sources(
         real,
-        options.drawn or Path(),
+        options.extracted or Path(),
         include=options.real_include,
         exclude=options.real_exclude,
-        drawing=options.drawing,
+        extraction=options.extraction,
         progress=progress,
     )
     found = list[Frame]()

@@ -52,9 +52,9 @@ def mean_interval(values: Floats, blocks: Rows, seed: int) -> Interval | None:
     sums, counts = np.bincount(places, values), np.bincount(places)
     if (number := len(counts)) < _FEWEST:
         return None
-    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=_DRAWS)
+    sampled = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=_DRAWS)
     outside = _normal_below(-math.sqrt(number / (number - 1)) * _student(number - 1))
-    low, high = np.quantile((drawn @ sums) / (drawn @ counts), [outside, 1 - outside])
+    low, high = np.quantile((sampled @ sums) / (sampled @ counts), [outside, 1 - outside])
     return float(low), float(high)
 
 

@@ -337,7 +337,7 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
         overlaps: The frames' overlaps, (networks, N, before and after, 3, classes).
         draws: How often each network's of each frame is drawn, (draws, networks, N).
     """
-    whole, drawn = _unions(overlaps, np.ones((1, *overlaps.shape[:2]), np.int64))[0], _unions(overlaps, draws)
+    whole, sampled = _unions(overlaps, np.ones((1, *overlaps.shape[:2]), np.int64))[0], _unions(overlaps, draws)
     true = overlaps[0, :, 0, 2]
     pixels = true.sum(axis=0)
     present = np.flatnonzero(pixels >= max(1, _RAREST * pixels.sum())).tolist()
@@ -347,7 +347,7 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
     def figure(label: str, numbers: Sequence[int], remark: str = "") -> Figure:
         before, after = whole[:, numbers].mean(axis=1).tolist()
         count = int((true[:, numbers].sum(axis=1) > 0).sum())
-        values = drawn[..., numbers].mean(axis=2)
+        values = sampled[..., numbers].mean(axis=2)
         values = values[~np.isnan(values).any(axis=1)]  # of frames that do not show a class, nothing follows
         is_sure = count >= _FEWEST_ASKED and len(values) >= _FEWEST_DRAWS
         values = np.column_stack([values, values[:, 1] - values[:, 0]])

@@ -105,7 +105,7 @@ class MethodSettings:
         image_pool_size: Fakes that each discriminator's pool holds; 0 shows it the newest ones only.
         device: Where the networks are, e.g. ``"cpu"`` or ``"cuda:0"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``: what convolutions compute in; weights are always float32.
-        seed: Seeds what the method itself draws at random.
+        seed: Seeds what the method itself samples at random.
         regularization: What keeps the discriminators in check.
         max_grad_norm: Greatest norm of the gradients that one optimiser follows; 0: any.
         gradient_accumulation_steps: Equal parts in which a batch goes through the networks, their gradients averaged
@@ -258,7 +258,7 @@ class Method:
             part.load_state_dict(state[name])
 
     def rank_state_dict(self) -> dict[str, Any]:
-        """The rest, which is another one in each process: the newest losses, and what was drawn at random."""
+        """The rest, which is another one in each process: the newest losses, and what was sampled at random."""
         return {"latest": self.latest.copy(), **{name: part.rank_state_dict() for name, part in self.own().items()}}
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -264,8 +264,8 @@ class _Places:
         for number, each in enumerate(maps):
             key = (number, *each.shape[2:])
             if key not in self._places:
-                drawn = torch.randperm(each.shape[2] * each.shape[3], generator=self._of_step)[: self.count]
-                self._places[key] = drawn.to(each.device, non_blocking=each.device.type == "cuda")
+                sampled = torch.randperm(each.shape[2] * each.shape[3], generator=self._of_step)[: self.count]
+                self._places[key] = sampled.to(each.device, non_blocking=each.device.type == "cuda")
             found.append(self._places[key])
         return found
 

@@ -88,7 +88,7 @@ class DiscriminatorTrainer:
     def generator_loss(
         self, fakes: Tensor, inputs: Inputs | None = None, *, augments: bool = True, where: Tensor | None = None
     ) -> Tensor:
-        """The loss of the generator of the fakes; without augmentation nothing is drawn at random.
+        """The loss of the generator of the fakes; without augmentation nothing is sampled at random.
 
         Args:
             fakes: (N, C, H, W), or clips.

@@ -1,7 +1,7 @@
 """A generator and a discriminator, and no cycle: for generators that cannot move what they see.
 
 Where a generator only decides on light and colours, nothing has to be held in place by cycles or by contrast: the
-discriminator alone says what is real. Statistics of one real picture, drawn for each simulated one, keep the two from
+discriminator alone says what is real. Statistics of one real picture, sampled for each simulated one, keep the two from
 going in circles.
 """
 
@@ -361,7 +361,7 @@ def _unlikeness(fakes: Tensor, pictures: Tensor) -> Losses:
 
 
 class _Seeds:
-    """Numbers for what a generator draws at random, of each process its own."""
+    """Numbers for what a generator samples at random, of each process its own."""
 
     def __init__(self, seed: int) -> None:
         self.random = torch.Generator().manual_seed(seed)

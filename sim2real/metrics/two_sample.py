@@ -89,10 +89,10 @@ class TwoSampleMetric:
         optimiser = torch.optim.Adam(classifier.parameters(), lr=_LEARNING_RATE)
         truth = torch.arange(2.0, device=self.device).repeat_interleave(_BATCH)
         for _ in range(_STEPS):
-            drawn = [
+            sampled = [
                 rows.flatten(0, 1)[random.integers(rows.shape[:2].numel(), size=_BATCH)] for rows in (images, real)
             ]
-            batch = torch.cat(drawn).to(self.device)
+            batch = torch.cat(sampled).to(self.device)
             batch = batch.flip(3) if random.integers(2) else batch
             loss = functional.binary_cross_entropy_with_logits(classifier(batch), truth)
             optimiser.zero_grad()
@@ -111,10 +111,10 @@ class _Classifier(nn.Module):
         for before, after in ((6, 16), (16, 32), (32, 32)):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1))
-        drawn = torch.Generator().manual_seed(seed)
+        sampled = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():
             if parameter.ndim > 1:
-                nn.init.kaiming_normal_(parameter, a=0.2, generator=drawn)
+                nn.init.kaiming_normal_(parameter, a=0.2, generator=sampled)
             else:
                 nn.init.zeros_(parameter)
 

@@ -131,9 +131,9 @@ def _spread(patches: _Floats) -> NDArray[np.float64]:
 
 def _directions(count: int, side: int, spread: NDArray[np.float64], seed: list[int]) -> _Floats:
     """Random directions (features, directions) of length 1, each channel divided by its spread."""
-    drawn = np.random.default_rng(seed).normal(size=(count, len(spread), side, side))
-    drawn /= np.sqrt(np.square(drawn).sum(axis=(1, 2, 3), keepdims=True)) * spread[:, None, None]
-    return drawn.reshape(count, -1).T.astype(np.float32)
+    sampled = np.random.default_rng(seed).normal(size=(count, len(spread), side, side))
+    sampled /= np.sqrt(np.square(sampled).sum(axis=(1, 2, 3), keepdims=True)) * spread[:, None, None]
+    return sampled.reshape(count, -1).T.astype(np.float32)
 
 
 def _project(patches: list[_Floats], directions: list[_Floats]) -> list[_Floats]:

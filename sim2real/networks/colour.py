@@ -4,7 +4,7 @@ Each looks at a frame as a whole, on the CPU, in 8 bits a channel, and changes i
 is. That is what a trained generator has to be better than.
 
 Their attributes ``stochastic``, ``exportable`` and ``cpu_only`` say so to whoever runs them, and ``observe`` shows them
-images, see :class:`sim2real.methods.fit.Fit`. What they draw at random is decided by a number for each picture,
+images, see :class:`sim2real.methods.fit.Fit`. What they sample at random is decided by a number for each picture,
 ``seeds``.
 """
 
@@ -52,7 +52,7 @@ class ByFrame(nn.Module, ABC):
 
     @abstractmethod
     def translate(self, image: Image, seed: int) -> Image:
-        """RGB (H, W, 3) -> the same shape; the seed decides what is drawn at random."""
+        """RGB (H, W, 3) -> the same shape; the seed decides what is sampled at random."""
 
     def forward(self, images: Tensor, seeds: NDArray[np.uint64] | None = None) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] -> the same, of 256 values.

@@ -127,7 +127,7 @@ class Grid(nn.Module):
     def grids(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What becomes of images (N, 3, H, W) in [-1, 1], by place and brightness: (N, 12, D, h, w)."""
         with exact(images):
-            return self.grid_of(images.float(), self.drawn(len(images), seeds))
+            return self.grid_of(images.float(), self.sampled(len(images), seeds))
 
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """What such grids make of images, seen through the camera: of the same shape and range."""
@@ -237,7 +237,7 @@ class Grid(nn.Module):
         """How many styles are kept; all there may be where tensors have no contents."""
         return len(self.styles) if self.kept.is_meta else int(self.kept)
 
-    def drawn(self, count: int, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
+    def sampled(self, count: int, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """Styles of those that are kept, by seeds; their mean without; (N, S)."""
         kept = self.styles[: max(1, self._count)].float() / _FIXED
         if seeds is None:

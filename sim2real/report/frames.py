@@ -117,8 +117,8 @@ def draw_large(conversion: Conversion, chosen: Mapping[str, str], progress: Prog
         scale = min(1, _LARGE / width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         frame = conversion.labelled.get(path)
-        drawn = layers(frame, (width, height), size) if frame else []
-        shown = Shown(conversion.frames[path], chosen[path], size, (), drawn)
+        painted = layers(frame, (width, height), size) if frame else []
+        shown = Shown(conversion.frames[path], chosen[path], size, (), painted)
         return shown, [resize(picture, size) for picture in pictures]
 
     found = [each for each in _each(read, list(chosen), "looking closely", progress) if each]
@@ -165,8 +165,8 @@ def draw_small(conversion: Conversion, chosen: Iterable[str], progress: Progress
         return np.hstack([resize(part, (width, height)) for part in parts])
 
     strips = zip(paths, _each(read, paths, "thumbnails", progress), strict=True)
-    drawn = {path: strip for path, strip in strips if strip is not None}
-    return dict(zip(drawn, fitted(list(drawn.values()), widest=3 * _SMALL, budget=_SMALL_BUDGET), strict=True))
+    painted = {path: strip for path, strip in strips if strip is not None}
+    return dict(zip(painted, fitted(list(painted.values()), widest=3 * _SMALL, budget=_SMALL_BUDGET), strict=True))
 
 
 def _small(width: int, height: int) -> tuple[int, int]:

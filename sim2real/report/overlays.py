@@ -47,17 +47,17 @@ def layers(frame: Frame, stored: tuple[int, int], size: tuple[int, int]) -> list
         stored: (W, H) of its image.
         size: (W, H) of the picture that they are to lie on.
     """
-    drawn: list[Layer] = []
+    painted: list[Layer] = []
     for kind in ("segmentation", "boxes"):
         try:
             label = frame.load_label(kind)
         except Sim2RealError:
             continue
         if isinstance(label, Segmentation):
-            drawn.extend(_areas(label, size))
+            painted.extend(_areas(label, size))
         elif isinstance(label, Boxes):
-            drawn.extend(_boxes(label, (size[0] / stored[0], size[1] / stored[1])))
-    return drawn
+            painted.extend(_boxes(label, (size[0] / stored[0], size[1] / stored[1])))
+    return painted
 
 
 def _areas(label: Segmentation, size: tuple[int, int]) -> list[Layer]:

@@ -114,7 +114,7 @@ def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] =
             hint = (
                 ", though the seeds are equal"
                 if can.stochastic
-                else "; one that draws at random says stochastic = True"
+                else "; one that samples at random says stochastic = True"
             )
             raise AssertionError(f"{who}: what it makes of the same images differs from call to call{hint}")
         if (call(1) - once[:1]).abs().max() > _CLOSE:

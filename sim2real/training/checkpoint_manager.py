@@ -107,7 +107,7 @@ class CheckpointManager:
             findings = [*findings, f"{path / _STATE}: nothing here takes back {', '.join(unknown)}; it is left out"]
         if frame.processes != self.processes.count:
             changed = f"{frame.processes} processes trained this run until now, {self.processes.count} go on"
-            return frame.step, [*findings, f"{changed}: what each draws at random begins anew"]
+            return frame.step, [*findings, f"{changed}: what each samples at random begins anew"]
         file = _OWN.format(self.processes.rank)
         owns = _read(path, file)
         for name, own in self.own.items():

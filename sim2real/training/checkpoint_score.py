@@ -24,7 +24,7 @@ class CheckpointScore:
 
     Args:
         requested: Its name: of a metric of sets, ``"metric.figure"`` of one of frames, or such a figure alone.
-        seed: Of metrics that draw at random.
+        seed: Of metrics that sample at random.
         device: Where metrics with networks run.
 
     Attributes:

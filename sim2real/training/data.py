@@ -83,7 +83,7 @@ class _Frames(NamedTuple):
 class UnpairedImages(Dataset[RawBatch | DatasetError]):
     """The batches of a training by step number; item ``step`` depends on the seed and the step alone.
 
-    Each side goes through its images in an order of its own, drawn anew each time around, so that nothing pairs the
+    Each side goes through its images in an order of its own, sampled anew each time around, so that nothing pairs the
     two sides and every image of either is reached. A file that cannot be read is replaced by the next one in the
     order, and named in the batch. Where none of a side can be read, the item is the error: raised in a worker process
     it would reach the user as a traceback.

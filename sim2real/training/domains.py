@@ -13,7 +13,7 @@ from sim2real.datasets.base import Frame, Side
 from sim2real.datasets.inputs import NAMED
 from sim2real.datasets.partners import evenly
 from sim2real.datasets.sources import Source, one_domain, open_folder, open_sources
-from sim2real.datasets.video import Drawing, Drawn, Report
+from sim2real.datasets.video import Extracted, Extraction, Report
 from sim2real.datasets.vocabulary import Vocabulary, names_of
 from sim2real.errors import DatasetError
 from sim2real.training.wants import Asked, Wants, followers, require_clips, require_labels
@@ -39,14 +39,14 @@ class Origin(NamedTuple):
         path: A folder or a video.
         layout: Registered name of the folder's layout, or ``"video"``.
         images: How many of the side are from there.
-        drawn: What was drawn from each video.
+        extracted: What was extracted from each video.
         notes: What is to be known of it, a line each.
     """
 
     path: Path
     layout: str
     images: int
-    drawn: tuple[Drawn, ...]
+    extracted: tuple[Extracted, ...]
     notes: tuple[str, ...]
 
 
@@ -77,18 +77,18 @@ class Domain:
 
 
 def open_domains(
-    config: Config, drawn: Path | None = None, progress: Report = lambda *_: None, wants: Wants | None = None
+    config: Config, extracted: Path | None = None, progress: Report = lambda *_: None, wants: Wants | None = None
 ) -> tuple[Domain, Domain]:
     """Find the images of both sides, and draw those that are frames of videos.
 
     A folder that holds both domains itself (a CycleGAN folder) may stand for both. Where a folder's layout has a test
-    part, that part is held out; of all other images of a side ``data.validation`` is, drawn by the seed.
+    part, that part is held out; of all other images of a side ``data.validation`` is, sampled by the seed.
 
     Args:
         config: All settings.
-        drawn: Folder for the frames of videos; what it holds already is not drawn again. None: ``frames`` in the run
-            folder.
-        progress: Told how the drawing goes.
+        extracted: Folder for the frames of videos; what it holds already is not extracted again. None: ``frames`` in
+            the run folder.
+        progress: Told how the extraction goes.
         wants: What is asked of the images.
 
     Raises:
@@ -101,11 +101,11 @@ def open_domains(
     if config.real:
         real = open_sources(
             config.real_places,
-            drawn or config.run_folder / "frames",
+            extracted or config.run_folder / "frames",
             include=data.real_include,
             exclude=data.real_exclude,
             as_image=data.real_as_image,
-            drawing=Drawing.of(data),
+            extraction=Extraction.of(data),
             progress=progress,
         )
     else:
@@ -118,7 +118,7 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: A
     frames = [frame for part in parts for frame in part]
     asked = asked.met_by(frames)
     require_labels(side, frames, asked)
-    held_out = _draw_held_out(parts, config, asked.clip_length)
+    held_out = _sample_held_out(parts, config, asked.clip_length)
     train = [number for number, frame in enumerate(frames) if number not in held_out]
     if not config.data.validation:
         train = [number for number in train if frames[number].split != "test"]
@@ -143,7 +143,7 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: A
             label = _label_path(frames[number], kind)
             digest.update(f"{kind}\0{frames[number].labels[kind]}\0{stamp_of(label)[0]}\n".encode())
     origins = [
-        Origin(source.path, source.layout, len(part), source.drawn, source.notes)
+        Origin(source.path, source.layout, len(part), source.extracted, source.notes)
         for source, part in zip(sources, parts, strict=True)
     ]
     count = len(train)
@@ -176,7 +176,7 @@ def _own(side: Side, *, swap: bool) -> Side:
     return ("real" if side == "sim" else "sim") if swap else side
 
 
-def _draw_held_out(parts: Sequence[Sequence[Frame]], config: Config, clip_length: int) -> set[int]:
+def _sample_held_out(parts: Sequence[Sequence[Frame]], config: Config, clip_length: int) -> set[int]:
     """The numbers of the images, counted through all places, that are never trained on; of sequences whole clips."""
     wanted, first = config.data.validation, 0
     held_out, pool = set[int](), list[int]()
@@ -197,21 +197,21 @@ def _draw_held_out(parts: Sequence[Sequence[Frame]], config: Config, clip_length
             held_out.update(pool[number] for number in random.permutation(len(pool))[:count].tolist())
         else:
             frames = [frame for part in parts for frame in part]
-            held_out |= _draw_clips([frames[number] for number in pool], pool, clip_length, count, random)
+            held_out |= _sample_clips([frames[number] for number in pool], pool, clip_length, count, random)
     return held_out
 
 
-def _draw_clips(
+def _sample_clips(
     frames: Sequence[Frame], numbers: Sequence[int], length: int, count: int, random: np.random.Generator
 ) -> set[int]:
     """About so many of the numbers of frames, of clips that have no frame in common."""
-    clips, drawn = followers(frames, length), set[int]()
+    clips, sampled = followers(frames, length), set[int]()
     for start in random.permutation(list(clips)).tolist():
-        if len(drawn) + length > max(count, length):
+        if len(sampled) + length > max(count, length):
             break
-        if drawn.isdisjoint(clips[start]):
-            drawn.update(clips[start])
-    return {numbers[place] for place in drawn}
+        if sampled.isdisjoint(clips[start]):
+            sampled.update(clips[start])
+    return {numbers[place] for place in sampled}
 
 
 def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress: Report = lambda *_: None) -> Classes:

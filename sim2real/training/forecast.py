@@ -74,28 +74,28 @@ class Forecast:
         return self.steps * self.seconds_per_step
 
 
-def forecast(config: Config, *, steps: int = 3, drawing: Report = lambda *_: None) -> Forecast:
+def forecast(config: Config, *, steps: int = 3, extraction: Report = lambda *_: None) -> Forecast:
     """Try some steps of a training on its own images, in this process.
 
     Args:
         config: All settings.
         steps: Steps that are timed, after a first one that is slower than all others.
-        drawing: Told how the drawing of frames from videos goes; they are not kept.
+        extraction: Told how the extraction of frames from videos goes; they are not kept.
 
     Raises:
         Sim2RealError: The training would not begin, for the same reason.
     """
     RunFolder(config.run_folder).require_new()
-    with TemporaryDirectory() as drawn:
-        return _forecast(config, Path(drawn), steps, drawing)
+    with TemporaryDirectory() as extracted:
+        return _forecast(config, Path(extracted), steps, extraction)
 
 
-def _forecast(config: Config, drawn: Path, steps: int, drawing: Report) -> Forecast:
+def _forecast(config: Config, extracted: Path, steps: int, extraction: Report) -> Forecast:
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     wants = foreseen_wants(config)
     require_memory(config, device, precision, wants=wants)
-    sim, real = open_domains(config, drawn, drawing, wants)
+    sim, real = open_domains(config, extracted, extraction, wants)
     wants = wants.met_by(sim.frames, real.frames)
     classes = find_classes(config, ((sim, wants.sim), (real, wants.real)))
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)

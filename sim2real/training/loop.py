@@ -66,7 +66,7 @@ class Trainer:
         config: All settings.
         folder: The run folder; must not hold a run unless ``resume``.
         resume: Continue from the newest checkpoint in the folder.
-        drawing: Told how the drawing of frames from videos goes.
+        extraction: Told how the extraction of frames from videos goes.
 
     Attributes:
         processes: This process among the others.
@@ -80,7 +80,7 @@ class Trainer:
     """
 
     def __init__(
-        self, config: Config, folder: Path, *, resume: bool = False, drawing: Report = lambda *_: None
+        self, config: Config, folder: Path, *, resume: bool = False, extraction: Report = lambda *_: None
     ) -> None:
         self.config = config
         self.processes = Processes(config.device)
@@ -92,8 +92,8 @@ class Trainer:
         self.wants = foreseen_wants(config)
         require_memory(config, self.device, self.precision, processes=self.processes.count, wants=self.wants)
         if self.processes.count > 1:  # the others find what this has drawn
-            self.processes.on_first(lambda: open_domains(config, self.run.frames, drawing, self.wants))
-        self.sim, self.real = open_domains(config, self.run.frames, drawing, self.wants)
+            self.processes.on_first(lambda: open_domains(config, self.run.frames, extraction, self.wants))
+        self.sim, self.real = open_domains(config, self.run.frames, extraction, self.wants)
         self.wants = self.wants.met_by(self.sim.frames, self.real.frames)
         sides = ((self.sim, self.wants.sim), (self.real, self.wants.real))
         classes = self.processes.on_first(lambda: find_classes(config, sides))
@@ -250,7 +250,7 @@ class Trainer:
             yield from self._notify([f"stopped at step {self.step}: no better since step {best} on held-out images"])
             self.total = self.step
         if self.step == self.total or _is_due(config.sample.every, self.step):
-            yield from map(Note, self.processes.on_first(self._draw_samples))
+            yield from map(Note, self.processes.on_first(self._paint_samples))
         is_best = self.step == self.evaluation.best_step
         if self.stopped or self.step == self.total or is_best or _is_due(config.checkpoint.every, self.step):
             self._save()
@@ -323,7 +323,7 @@ class Trainer:
                 self.run.log({"step": self.step, "note": text})
             yield Note(text)
 
-    def _draw_samples(self) -> list[str]:
+    def _paint_samples(self) -> list[str]:
         """Returns what loggers have to say about it."""
         batches = [*self.held_out.batches(self.config.sample.count)]
         if not batches:

@@ -179,7 +179,7 @@ class _Kept:
 
 @torch.inference_mode()
 def _translated(generator: nn.Module, images: Iterable[Shown], device: str) -> list[Image]:
-    """RGB (H, W, 3) each, one at a time; what a generator draws at random is decided by the pixels."""
+    """RGB (H, W, 3) each, one at a time; what a generator samples at random is decided by the pixels."""
     translated = []
     with evaluating([generator]):
         for shown in images:

@@ -56,7 +56,7 @@ def usual_encoding(images: Sequence[Path], frames: Path) -> tuple[Encoding, ...]
 
     Args:
         images: The files; those that cannot be read are passed over.
-        frames: Folder of frames that were drawn from videos: their encoding is not their camera's.
+        frames: Folder of frames that were extracted from videos: their encoding is not their camera's.
     """
     files, found = [path for path in images if frames not in path.parents], []
     for path in files[:: -(-len(files) // _SAMPLE) or 1]:

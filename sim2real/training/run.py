@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim2real.config import Config, read_config
-from sim2real.datasets.video import holds_only_drawn
+from sim2real.datasets.video import holds_only_extracted
 from sim2real.errors import SettingsError
 from sim2real.files import LEFTOVER, PATIENCE, exclusive, write_whole
 from sim2real.inside import inside, read_regular
@@ -47,7 +47,7 @@ class RunFolder:
 
     @property
     def frames(self) -> Path:
-        """The frames that were drawn from videos."""
+        """The frames that were extracted from videos."""
         return inside(self.path, "frames")
 
     @property
@@ -76,7 +76,7 @@ class RunFolder:
             SettingsError: The folder exists.
         """
         if self.path.is_dir() and all(
-            LEFTOVER.fullmatch(entry.name) or (entry == self.frames and holds_only_drawn(entry))
+            LEFTOVER.fullmatch(entry.name) or (entry == self.frames and holds_only_extracted(entry))
             for entry in self.path.iterdir()
         ):
             return

@@ -1,4 +1,4 @@
-"""Several looks of a dataset: the same labels under what is drawn anew each time."""
+"""Several looks of a dataset: the same labels under what is sampled anew each time."""
 
 import json
 import shutil

@@ -170,7 +170,7 @@ def test_what_draws_is_not_exported_and_not_given_to_engines_without_seeds(
     offer: Callable[..., None],
 ) -> None:
     drawing = model(Drawing)
-    with pytest.raises(Sim2RealError, match=r"'drawing' draws at random, .*cannot be exported"):
+    with pytest.raises(Sim2RealError, match=r"'drawing' samples at random, .*cannot be exported"):
         export_onnx(drawing, tmp_path / "x.onnx", size=None, opset=17, tolerance=0.5)
     offer("engines", "seedless", Seedless)
     with pytest.raises(SettingsError, match="--engine seedless: it takes no seeds"):

@@ -311,7 +311,7 @@ def test_what_began_compiled_does_not_go_on_otherwise(
 
 
 class Drawing:
-    """An engine that draws at random: a frame's grey is its seed's first byte."""
+    """An engine that samples at random: a frame's grey is its seed's first byte."""
 
     takes_seeds = True
 

@@ -130,10 +130,10 @@ def test_labels_of_the_shown_size_are_turned_back(orientation: int, tmp_path: Pa
     segmentation, instance = (next(dataset.frames()).load_label(kind) for kind in ("segmentation", "instance"))
     assert isinstance(segmentation, Segmentation)
     assert isinstance(instance, Instances)
-    drawn = np.zeros((24, 32), bool)
-    drawn[int(box.top) : int(box.bottom), int(box.left) : int(box.right)] = True
-    assert np.array_equal(segmentation.ids == 1, drawn)
-    assert np.array_equal(instance.ids == 0, drawn)
+    extracted = np.zeros((24, 32), bool)
+    extracted[int(box.top) : int(box.bottom), int(box.left) : int(box.right)] = True
+    assert np.array_equal(segmentation.ids == 1, extracted)
+    assert np.array_equal(instance.ids == 0, extracted)
     assert told(dataset, "lie on what EXIF shows, e.g. labels.json tells of 24x32, a.jpg is 32x24")
 
 

@@ -135,12 +135,12 @@ def test_a_damaged_file_hides_nothing_but_its_own_labels(grow: Grow, apart: bool
 
 
 def test_drawn_masks_lie_at_their_corner(grow: Grow, plant: Plant) -> None:
-    drawn = np.eye(4, dtype=np.uint8) * 255
+    extracted = np.eye(4, dtype=np.uint8) * 255
     shape = {
         "label": "dots",
         "points": [[30.0, 2.0], [33.0, 5.0]],  # two columns lie outside
         "shape_type": "mask",
-        "mask": base64.b64encode(encode_png(drawn)).decode(),
+        "mask": base64.b64encode(encode_png(extracted)).decode(),
     }
     root = grow("labelme")
     plant(root, {"photos/street 00.json": document("street 00.jpg", None, [shape])})

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pycocotools import mask as reference
 
-from sim2real.datasets.masks import decode_runs, draw, fill_polygon
+from sim2real.datasets.masks import decode_runs, fill_polygon, paint
 
 masks = arrays(np.bool_, st.tuples(st.integers(1, 20), st.integers(1, 20)))
 edges = st.integers(-4, 24)
@@ -78,5 +78,5 @@ def test_smaller_regions_lie_over_larger_ones() -> None:
     large, small = np.ones((4, 4), bool), np.zeros((4, 4), bool)
     small[1:3, 1:3] = True
     large[0] = False
-    ids = draw([(7, small), (3, large)], (4, 4))
+    ids = paint([(7, small), (3, large)], (4, 4))
     assert ids.tolist() == [[-1] * 4, [3, 7, 7, 3], [3, 7, 7, 3], [3] * 4]

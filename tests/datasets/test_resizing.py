@@ -262,7 +262,7 @@ def agree(after: object, before: object, scale: Scale) -> None:
     match after, before:
         case (Segmentation(ids), Segmentation(others)) | (Instances(ids), Instances(others)):
             same = ids == scale.nearest(others)
-            assert same.mean() > 0.9  # outlines are drawn anew
+            assert same.mean() > 0.9  # outlines are sampled anew
         case (Depth(metres), Depth(others)) | (Distance(metres), Distance(others)):
             assert np.array_equal(metres, scale.nearest(others), equal_nan=True)
         case SceneFlow(xyz), SceneFlow(others):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sim2real.datasets.sources import Source, find_pictures, open_sources
-from sim2real.datasets.video import Drawing
+from sim2real.datasets.video import Extraction
 from sim2real.errors import DatasetError
 
 Paint = Callable[..., Path]
@@ -50,9 +50,11 @@ def test_folders_of_other_layouts_and_videos_are_one_side(tmp_path: Path, paint:
     ]  # fmt: skip
     for source in sources:
         assert all(frame.path.is_file() and frame.load_image().shape[2] == 3 for frame in source.frames)
-    assert {frame.sequence for frame in sources[2].frames} == {sources[2].drawn[0].folder.name}
+    assert {frame.sequence for frame in sources[2].frames} == {sources[2].extracted[0].folder.name}
     (note,) = sources[1].notes
-    assert note.startswith(f"{kitti}: recognised as kitti-object, so no frames are drawn from its videos (1); name ")
+    assert note.startswith(
+        f"{kitti}: recognised as kitti-object, so no frames are extracted from its videos (1); name "
+    )
     assert note.endswith("e.g. overview.mp4")
     assert len(opened(tmp_path, kitti, kitti / "overview.mp4")[1].frames) == 2
 
@@ -64,7 +66,7 @@ def test_videos_among_images_are_drawn_from_too(tmp_path: Path, paint: Paint) ->
     (source,) = opened(tmp_path, root)
     assert source.layout == "images"
     assert Counter(frame.sequence.partition("-")[0] for frame in source.frames) == {"": 4, "a": 5}
-    assert sorted(each.frames for each in source.drawn) == [2, 3]
+    assert sorted(each.frames for each in source.extracted) == [2, 3]
 
 
 def test_a_folder_of_videos_alone_needs_no_image(tmp_path: Path) -> None:
@@ -91,9 +93,9 @@ def test_globs_choose_images_and_videos_by_their_paths(
     write_video(root / "day/a.mp4", 3)
     write_video(root / "night/b.mp4", 2)
     (source,) = opened(tmp_path, root, **globs)
-    assert (len(source.frames), sum(each.frames for each in source.drawn)) == (images + videos, videos)
-    drawn = tmp_path / "frames"
-    assert len(list(drawn.iterdir()) if drawn.is_dir() else []) == len(source.drawn)  # no others were drawn
+    assert (len(source.frames), sum(each.frames for each in source.extracted)) == (images + videos, videos)
+    extracted = tmp_path / "frames"
+    assert len(list(extracted.iterdir()) if extracted.is_dir() else []) == len(source.extracted)  # no others were drawn
 
 
 def test_copies_of_a_video_count_once(tmp_path: Path) -> None:
@@ -134,5 +136,5 @@ def test_an_error_names_the_place_that_it_is_about(tmp_path: Path, paint: Paint,
 
 def test_drawing_is_as_it_is_set(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", 4)
-    assert len(opened(tmp_path, video, drawing=Drawing(every=2))[0].frames) == 2
-    assert len(opened(tmp_path, video, drawing=Drawing(every=0.2, most=10))[0].frames) == 10
+    assert len(opened(tmp_path, video, extraction=Extraction(every=2))[0].frames) == 2
+    assert len(opened(tmp_path, video, extraction=Extraction(every=0.2, most=10))[0].frames) == 10

@@ -63,7 +63,7 @@ def test_it_moves_with_light_and_not_with_places(town: list[Image]) -> None:
 
 
 def test_more_pictures_on_one_side_are_no_nearer() -> None:
-    """Of one kind: pictures of a single colour, drawn at random."""
+    """Of one kind: pictures of a single colour, sampled at random."""
     plain = [np.full((4, 4, 3), each, np.uint8) for each in np.random.default_rng(0).integers(0, 256, (400, 3))]
     few = np.mean([measured(plain[start : start + 8], plain[-8:]) for start in range(0, 160, 8)])
     assert measured(plain[:160], plain[-8:]) == pytest.approx(few, rel=0.06)

@@ -79,8 +79,8 @@ def test_what_becomes_of_a_picture_depends_on_it_and_its_seed_alone(
 def test_seeds_decide_what_is_drawn_and_without_them_the_pixels_do(name: str) -> None:
     generator = fitted(GENERATORS[name]())
     image = street(20)
-    drawn = generator(batch(*[image] * 8), seeds=np.arange(8, dtype=np.uint64))
-    assert len({picture.tobytes() for picture in as_pictures(drawn)}) > 2
+    sampled = generator(batch(*[image] * 8), seeds=np.arange(8, dtype=np.uint64))
+    assert len({picture.tobytes() for picture in as_pictures(sampled)}) > 2
     first, second, third = generator(batch(image, image, street(21)))
     assert torch.equal(first, second)
     assert not torch.equal(first, third)

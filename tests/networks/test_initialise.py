@@ -58,14 +58,14 @@ def test_xavier_is_uniform_within_glorots_bound() -> None:
 
 @pytest.mark.parametrize("scheme", ["xavier", "normal"])
 def test_torchs_seed_decides_the_weights(scheme: InitName) -> None:
-    def drawn(seed: int) -> Tensor:
+    def sampled(seed: int) -> Tensor:
         network = ResNet(width=2, blocks=1)
         torch.manual_seed(seed)
         initialise(network, scheme)
         return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
-    assert torch.equal(drawn(1), drawn(1))
-    assert not torch.equal(drawn(1), drawn(2))
+    assert torch.equal(sampled(1), sampled(1))
+    assert not torch.equal(sampled(1), sampled(2))
 
 
 @pytest.mark.parametrize("scheme", ["xavier", "normal"])

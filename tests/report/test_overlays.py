@@ -36,14 +36,14 @@ def test_outlines_cover_their_class(seed: int) -> None:
             blob, (int(x), int(y)), (int(random.integers(6, 20)), int(random.integers(6, 12))), 30, 0, 360, 1, -1
         )
         ids[blob > 0] = number
-    drawn = {
+    painted = {
         layer.name: filled(layer, (80, 60))
         for layer in _areas(Segmentation(ids, {0: "Road", 1: "Car", 2: "Van"}), (80, 60))
     }
     for number, name in enumerate(("Road", "Car", "Van")):
         mask = ids == number
-        if name in drawn:
-            wrong = cv2.erode((drawn[name] ^ mask).astype(np.uint8), np.ones((4, 4), np.uint8))
+        if name in painted:
+            wrong = cv2.erode((painted[name] ^ mask).astype(np.uint8), np.ones((4, 4), np.uint8))
             assert not wrong.any()  # nowhere off by more than the line is wide
         else:
             assert mask.sum() < 40

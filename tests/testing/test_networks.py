@@ -254,7 +254,7 @@ def test_a_generator_that_fits(fits: type[nn.Module]) -> None:
         (Shrinking, r"makes \(2, 3, 64, 95\) of images \(2, 3, 64, 96\)"),
         (Stepless, "stride = 0 is no whole number of at least 1"),
         (Ranging, "value_range = .* is no pair of a lower and a higher number"),
-        (Drawing, "differs from call to call; one that draws at random says stochastic = True"),
+        (Drawing, "differs from call to call; one that samples at random says stochastic = True"),
         (Mixing, "depends on the others in the batch"),
         (Dated, "'Dated' has the attribute 'by_frame', which is gone"),
         (Undecided, "has both a clip_length and a context"),

@@ -500,8 +500,8 @@ def test_images_of_all_places_count_alike(configure: Configure, photos: Path, pl
     _, domain = open_domains(configure("data.validation=0", real=places))
     assert sorted(frame.path for frame in domain.train) == sorted(path for place in places for path in place.iterdir())
     images = UnpairedImages(domain_of(photos / "sim"), domain, Augment((8, 8)), batch_size=1, seed=0)
-    drawn = Counter(images.path(1, position).parent for position in range(30))
-    assert drawn == {places[0]: 12, places[1]: 18}
+    extracted = Counter(images.path(1, position).parent for position in range(30))
+    assert extracted == {places[0]: 12, places[1]: 18}
 
 
 @pytest.mark.parametrize(("validation", "count"), [("0.2", 3), ("0.5", 8), ("4", 4)])

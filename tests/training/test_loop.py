@@ -572,5 +572,5 @@ def test_a_training_notes_how_the_real_images_are_encoded(photos: Path, tmp_path
                 assert [list(table) for table in found[0].tables] == [*image.quantization.values()]
             assert (found[0].sampling, found[0].progressive) == ("4:2:0", False)
     (tmp_path / "frames").mkdir()
-    drawn = (real / "0.jpg").rename(tmp_path / "frames/0.jpg")
-    assert usual_encoding([drawn], tmp_path / "frames") == ()
+    extracted = (real / "0.jpg").rename(tmp_path / "frames/0.jpg")
+    assert usual_encoding([extracted], tmp_path / "frames") == ()

@@ -58,9 +58,9 @@ def test_both_windows_are_inside_and_their_middles_at_one_place(
 
 def test_first_windows_are_everywhere() -> None:
     random = np.random.default_rng(0)
-    drawn = [matched_corners(((40, 30), (60, 60)), (8, 8), random)[0] for _ in range(4000)]
-    assert {corner.top for corner in drawn} == set(range(23))
-    assert {corner.left for corner in drawn} == set(range(33))
+    extracted = [matched_corners(((40, 30), (60, 60)), (8, 8), random)[0] for _ in range(4000)]
+    assert {corner.top for corner in extracted} == set(range(23))
+    assert {corner.left for corner in extracted} == set(range(33))
 
 
 def test_masks_choose_the_first_place_where_most_agrees_or_the_best() -> None:

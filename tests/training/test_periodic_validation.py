@@ -159,7 +159,7 @@ def test_the_validator_sees_held_out_images_alone_as_the_generators_that_are_wri
         assert abs(made - ((expected[0].permute(1, 2, 0).numpy() + 1) * 127.5)).max() < 1
 
 
-class Drawing(nn.Module):
+class Extraction(nn.Module):
     """A generator of clips that draws."""
 
     stochastic = True
@@ -176,5 +176,5 @@ class Drawing(nn.Module):
 @pytest.mark.parametrize("clip_length", [1, 2])
 def test_what_draws_has_a_seed_for_each_picture_or_clip(clip_length: int) -> None:
     frames = np.zeros((2, 8, 8, 3), np.uint8)
-    generator = RangeAdapter(Drawing(clip_length), returns_images=True)
+    generator = RangeAdapter(Extraction(clip_length), returns_images=True)
     assert len(_translated(generator, [Shown(frames, {}, is_clip=True, known=[{}, {}])], "cpu")) == 2

@@ -39,7 +39,7 @@ NETWORKS = {
 }
 
 
-def drawn(name: str) -> nn.Module:
+def sampled(name: str) -> nn.Module:
     """A network with weights drawn as its recipe does it, but with statistics and a last layer as after training."""
     torch.manual_seed(0)
     network = NETWORKS[name]
@@ -81,7 +81,7 @@ def test_what_it_offers_can_be_imported() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_agrees_with_torch(name: str) -> None:
-    network, images = drawn(name), pictures(2, 90, 130)
+    network, images = sampled(name), pictures(2, 90, 130)
     expected = TorchEngine(network, FP32)(images)
     assert psnr(expected, images) < 45  # not merely the input
     assert psnr(OpenVinoEngine(network, FP32)(images), expected) >= 60
@@ -98,7 +98,7 @@ def test_it_agrees_with_torch_on_norms_that_are_not_built_in(norm: nn.Module) ->
 
 @pytest.mark.parametrize("name", ["encoder-decoder", "resnet"])
 def test_pictures_of_any_size_are_padded_as_torch_does_it(name: str) -> None:
-    network = drawn(name)
+    network = sampled(name)
     exact, engine = TorchEngine(network, FP32), OpenVinoEngine(network, FP32)
     for size in [(1, 90), (2, 2), (3, 5), (17, 31), (33, 70), (64, 64), (65, 127), (130, 20)]:
         images = pictures(2, *size)
@@ -111,7 +111,7 @@ def test_pictures_of_any_size_are_padded_as_torch_does_it(name: str) -> None:
 @pytest.mark.parametrize("name", ["encoder-decoder", "resnet"])
 @pytest.mark.parametrize("settings", [FP32, BF16], ids=["fp32", "bf16"])
 def test_a_picture_depends_neither_on_its_company_nor_on_what_came_before(name: str, settings: EngineSettings) -> None:
-    network, images, others = drawn(name), pictures(3, 70, 100), pictures(3, 70, 100, seed=1)
+    network, images, others = sampled(name), pictures(3, 70, 100), pictures(3, 70, 100, seed=1)
     first = OpenVinoEngine(network, settings)
     alone = first(images[2:])
     others[1] = images[2]
@@ -123,7 +123,7 @@ def test_a_picture_depends_neither_on_its_company_nor_on_what_came_before(name: 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_neither_the_number_of_cores_nor_of_callers_changes_a_byte(cores: int) -> None:
-    network, images = drawn("resnet"), pictures(6, 70, 100)
+    network, images = sampled("resnet"), pictures(6, 70, 100)
     once = OpenVinoEngine(network, BF16)(images)
     before = torch.get_num_threads()
     torch.set_num_threads(cores)
@@ -142,7 +142,7 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_results_have_memory_of_their_own() -> None:
-    engine = OpenVinoEngine(drawn("resnet"), FP32)
+    engine = OpenVinoEngine(sampled("resnet"), FP32)
     first = engine(pictures(1, 70, 70))
     copy = first.copy()
     engine(pictures(1, 70, 70, seed=1))
@@ -160,9 +160,9 @@ def test_values_that_are_not_finite_are_no_picture() -> None:
 
 def test_devices_and_precisions_that_it_has_not_are_refused() -> None:
     with pytest.raises(SettingsError, match="not on cuda:0; use --device cpu"):
-        OpenVinoEngine(drawn("resnet"), EngineSettings(device="cuda:0", precision="bf16"))
+        OpenVinoEngine(sampled("resnet"), EngineSettings(device="cuda:0", precision="bf16"))
     with pytest.raises(SettingsError, match="not in fp16; use --precision bf16"):
-        OpenVinoEngine(drawn("resnet"), EngineSettings(device="cpu", precision="fp16"))
+        OpenVinoEngine(sampled("resnet"), EngineSettings(device="cpu", precision="fp16"))
 
 
 def test_a_network_that_openvino_does_not_know_is_refused() -> None:
@@ -183,7 +183,7 @@ def test_a_network_that_openvino_does_not_know_is_refused() -> None:
     ],
 )
 def test_too_little_memory_is_told_and_the_engine_goes_on(fails: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, images = OpenVinoEngine(drawn("resnet"), FP32), pictures(1, 80, 100)
+    engine, images = OpenVinoEngine(sampled("resnet"), FP32), pictures(1, 80, 100)
 
     def fail(*_: object, **__: object) -> None:
         raise fails
@@ -196,7 +196,7 @@ def test_too_little_memory_is_told_and_the_engine_goes_on(fails: Exception, monk
 
 
 def test_output_that_is_empty_is_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = OpenVinoEngine(drawn("resnet"), FP32)
+    engine = OpenVinoEngine(sampled("resnet"), FP32)
     monkeypatch.setattr(ov.InferRequest, "infer", lambda *_, **__: [np.zeros((0,), np.float32)])
     with pytest.raises(OutOfMemoryError):
         engine(pictures(1, 80, 100))
@@ -206,7 +206,7 @@ def test_other_failures_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("shapes do not fit")
 
-    engine = OpenVinoEngine(drawn("resnet"), FP32)
+    engine = OpenVinoEngine(sampled("resnet"), FP32)
     monkeypatch.setattr(ov.InferRequest, "infer", fail)
     with pytest.raises(RuntimeError, match="do not fit"):
         engine(pictures(1, 80, 100))
