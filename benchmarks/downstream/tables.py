@@ -20,7 +20,7 @@ from benchmarks.downstream.tasks import TASKS
 CHOSEN = "combined, chosen"
 """Of each seed the variation of ``combined`` whose held-out images score best; no test image has a say."""
 
-MAIN = ("source", AUGMENTED[1:], "pixel-distribution", GRID, "labelled", "real")
+MAIN = ("source", AUGMENTED[1:], "pixel-distribution", GRID, "default", "labelled", "real")
 """The rows of the summary; the second is the source with augmentation."""
 
 _BEGIN, _END = "<!-- tables -->", "<!-- end of tables -->"
