@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, beside a bare Python and an import of torch."""
+"""Measure the response time of the command line, compared with bare Python and an import of torch."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ _COMMANDS = {
 
 
 def run(arguments: list[str]) -> Callable[[], object]:
-    """What runs this Python with arguments, to the end."""
+    """Return a function that runs this Python with arguments and waits for its end."""
     return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)  # noqa: S603  ours
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, fresh processes and their peak memory, tables."""
+"""Shared code of the benchmarks: timing in turns, fresh processes and their peak memory, tables."""
 
 import argparse
 import os
@@ -22,10 +22,10 @@ _CONSOLE = Console(width=160, highlight=False, soft_wrap=True)
 
 
 def make_parser(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
-    """A parser that knows ``--repeats`` and ``--quick``."""
+    """Return a parser with ``--repeats`` and ``--quick``."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--repeats", type=int, default=repeats, help="times that each is measured (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a tiny scale, once: does the script still work?")
+    parser.add_argument("--repeats", type=int, default=repeats, help="number of measurements of each (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="run once at a tiny scale, to check that the script works")
     return parser
 
 
@@ -36,13 +36,13 @@ def in_turns(
     warm_up: bool = True,
     wait: Callable[[], object] | None = None,
 ) -> dict[str, list[float]]:
-    """Wall times of each contender, one run of each before the next round, so that a busy minute strikes all alike.
+    """Measure the wall times of contenders in turn, one run of each per round, so that other load affects all alike.
 
     Args:
-        contenders: Name -> what to time.
-        repeats: Rounds.
+        contenders: Name -> the function to time.
+        repeats: Number of rounds.
         warm_up: Run each once beforehand, untimed.
-        wait: Waits until a device has done all that it was given.
+        wait: Waits until a device has finished all its work.
 
     Returns:
         Name -> seconds of each round.
@@ -60,14 +60,14 @@ def in_turns(
 
 
 def in_fresh_process(work: Callable[..., T], *arguments: object, imports: str = "") -> T:
-    """The result of a module-level function, computed in a process of its own.
+    """Return the result of a module-level function, computed in a fresh process.
 
-    It is forked from a server that did nothing but import: a child of this process would begin with the peak memory
-    of this one as its own.
+    The process is forked from a server that has only imported modules; a child of this process would inherit its peak
+    memory.
 
     Args:
         work: The function.
-        *arguments: What it is given.
+        *arguments: Its arguments.
         imports: Module that the server imports.
     """
     context = get_context("forkserver")
@@ -77,13 +77,13 @@ def in_fresh_process(work: Callable[..., T], *arguments: object, imports: str = 
 
 
 def peak_memory() -> float:
-    """The most memory that this process has held so far, in MB."""
+    """Return the peak memory of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
 def timing_cells(seconds: Sequence[float], yardstick: Sequence[float]) -> list[str]:
-    """Median, range, and the median's ratio to a yardstick's, as text."""
+    """Return median, range, and the median's ratio to that of a baseline, as text."""
     median = statistics.median(seconds)
     ratio = median / statistics.median(yardstick)
     return [f"{median:.3f} s", f"{min(seconds):.3f} to {max(seconds):.3f}", f"{ratio:.2f}"]
@@ -101,7 +101,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def processor() -> str:
-    """Model of the processor, how many cores this process may use, and the system."""
+    """Return the model of the processor, the number of cores for this process, and the system."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

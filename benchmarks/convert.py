@@ -1,4 +1,4 @@
-"""``sim2real convert`` end to end, beside a plain loop, its own engine alone and the codecs alone."""
+"""Measure ``sim2real convert`` end to end, compared with a plain loop, the engine alone and the codecs alone."""
 
 import argparse
 import math
@@ -34,8 +34,8 @@ from sim2real.training.setup import build_generator
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-LARGE = 20_000  # frames of the dataset that the measured ones stand for: about a camera of Virtual KITTI 2
-PLAIN_SHARE = 4  # the plain loop, as slow for any frame, is given one in so many
+LARGE = 20_000  # frames of the dataset that is simulated: about one camera of Virtual KITTI 2
+PLAIN_SHARE = 4  # the plain loop gets one in this many frames
 PLAIN, CONVERT, BARE, CODECS = "plain", "convert", "bare", "codecs"
 RECIPE_WIDTHS = {"default": 16, "combined": 32, "cyclegan": 64}
 AIMS = "aims: 3 times the plain loop on a CPU with native bf16, 10 times on a GPU; 90 % of the slower of both limits"
@@ -43,15 +43,15 @@ AIMS = "aims: 3 times the plain loop on a CPU with native bf16, 10 times on a GP
 
 @dataclass(frozen=True)
 class Case:
-    """What is converted, with what and how.
+    """A conversion to measure.
 
     Attributes:
         recipe: ``"vkitti2kitti"`` or ``"cyclegan"``.
         width: Channels of the generator's first stage.
-        source: Folder of equally large pictures of one format.
+        source: Folder of images of equal size and one format.
         model: The generator file.
-        record: What was chosen for it.
-        threads: Of the processor.
+        record: The choices of the conversion.
+        threads: Number of CPU threads.
     """
 
     recipe: str
@@ -68,19 +68,19 @@ class Case:
 
     @property
     def settings(self) -> EngineSettings:
-        """What its engine is made with."""
+        """The settings of its engine."""
         return engine_settings(self.record)
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What one conversion in a process of its own took.
+    """Measurements of one conversion in a fresh process.
 
     Attributes:
-        speed: Frames a second, from the moment when all is ready until the last frame is on the disk.
+        speed: Frames per second, from the moment when all is ready until the last frame is on the disk.
         others: Seconds before and after that.
-        peak: The most memory that the process held, bytes, on the GPU too.
-        limit: What it waited for most, in its own opinion.
+        peak: Peak memory of the process in bytes, including the GPU.
+        limit: The reported bottleneck.
     """
 
     speed: float
@@ -90,7 +90,7 @@ class Conversion:
 
 
 def engine_settings(record: Record) -> EngineSettings:
-    """What an engine is made with."""
+    """Return the settings of an engine."""
     compiled = tuple((width, height) for width, height in record.compile)
     return EngineSettings(
         device=record.device, precision=record.precision, batch_size=record.batch_size, compile=compiled
@@ -98,7 +98,7 @@ def engine_settings(record: Record) -> EngineSettings:
 
 
 def write_pictures(folder: Path, size: tuple[int, int], number: int) -> Path:
-    """Fill a folder with pictures of the format that is its name."""
+    """Fill a folder with images in the format of its name."""
     encode: Callable[[NDArray[np.uint8]], bytes] = encode_png if folder.name == "png" else encode_jpeg
     folder.mkdir(parents=True)
     for seed in range(number):
@@ -127,7 +127,7 @@ def write_model(path: Path, recipe: str, width: int) -> Path:
 
 
 def chosen(source: Path, model: Path, options: argparse.Namespace) -> Record:
-    """What ``convert`` would choose for ``LARGE`` frames such as these."""
+    """Return the choices of ``convert`` for ``LARGE`` frames of this kind."""
     requested = ConvertOptions(model=model, engine="torch" if options.engine == "auto" else options.engine)
     plan = make_plan(source, source.with_name("nowhere"), requested)
     pictures = sorted(source.iterdir())
@@ -144,10 +144,10 @@ def chosen(source: Path, model: Path, options: argparse.Namespace) -> Record:
 
 
 def conversion(case: Case, out: Path) -> Conversion:
-    """Convert a dataset as is chosen for the case; for a fresh process."""
+    """Convert a dataset with the choices of the case; called in a fresh process."""
     torch.set_num_threads(case.threads)
     record_path(out).parent.mkdir(parents=True)
-    write_record(out, case.record)  # as of a conversion that was killed at once: what it chose is kept
+    write_record(out, case.record)  # like a conversion that was killed at its start, whose choices are kept
     moments = []
 
     def note(stage: str, _done: int, _total: int, _limit: str = "") -> None:
@@ -162,7 +162,7 @@ def conversion(case: Case, out: Path) -> Conversion:
 
 
 def plain_generator(recipe: str, width: int, model: Path) -> nn.Module:
-    """The published network of a recipe, with the weights of a model."""
+    """Return the published network of a recipe, with the weights of a model."""
     generator = (plain.generator_a if recipe == "vkitti2kitti" else plain.generator_e)(width)
     weights = load_generator(model)[0].parameters()
     with torch.no_grad():
@@ -172,13 +172,13 @@ def plain_generator(recipe: str, width: int, model: Path) -> nn.Module:
 
 
 def convert_plainly(recipe: str, generator: nn.Module, pictures: "Sequence[Path]", out: Path) -> None:
-    """The plain loop over pictures, into a folder."""
+    """Run the plain loop over images, into a folder."""
     scale, multiple = (0.5, 16) if recipe == "vkitti2kitti" else (1.0, 4)
     plain.convert(generator, pictures, out, scale=scale, multiple=multiple)
 
 
 def plain_speed(case: Case, generator: nn.Module, out: Path) -> float:
-    """Frames a second of the plain loop."""
+    """Return the frames per second of the plain loop."""
     pictures = case.pictures[::PLAIN_SHARE]
     out.mkdir()
     began = time.perf_counter()
@@ -187,7 +187,7 @@ def plain_speed(case: Case, generator: nn.Module, out: Path) -> float:
 
 
 def codec_speed(case: Case, translated: NDArray[np.uint8]) -> float:
-    """Frames a second if all cores read and decode pictures and encode a translated one for each."""
+    """Return the frames per second if all cores decode images and encode a translated one for each."""
     pictures = case.pictures
     with ThreadPoolExecutor(case.threads) as pool:
         began = time.perf_counter()
@@ -196,7 +196,7 @@ def codec_speed(case: Case, translated: NDArray[np.uint8]) -> float:
 
 
 def measure(case: Case, engine: Engine, *, repeats: int) -> list[str]:
-    """All contenders in turns: the cells of a row."""
+    """Measure all contenders in turn, and return the cells of a row."""
     conversions: list[Conversion] = []
     generator = plain_generator(case.recipe, case.width, case.model).to(case.record.device)
     frames = np.stack([read_rgb(case.pictures[0])] * case.record.batch_size)
@@ -234,13 +234,13 @@ def measure(case: Case, engine: Engine, *, repeats: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Way:
-    """A recipe's generator at work on frames of several sizes.
+    """A way to run a recipe's generator on frames of several sizes.
 
     Attributes:
-        recipe: Of the recipe.
-        transfer: As of ``sim2real convert --transfer``; None: the plain loop with the same weights.
-        seldom: One frame in so many is enough of it.
-        largest: Pixels of the largest frames that it is given: a larger one takes minutes.
+        recipe: Name of the recipe.
+        transfer: As in ``sim2real convert --transfer``; None: the plain loop with the same weights.
+        seldom: Measured on one in this many frames.
+        largest: Pixels of the largest frames to measure, because larger ones take minutes.
     """
 
     recipe: str
@@ -266,10 +266,10 @@ SIZE_AIMS = (
 )
 
 
-def at_size(  # noqa: PLR0917  a process of its own takes them so
+def at_size(  # noqa: PLR0917  called in a fresh process
     way: Way, width: int, model: Path, source: Path, out: Path, threads: int
 ) -> tuple[float, float]:
-    """Frames a second from the first to the last, and MB above the imports; for a fresh process."""
+    """Return frames per second from first to last, and MB above the imports; called in a fresh process."""
     torch.set_num_threads(threads)
     pictures = sorted(source.iterdir())[:: way.seldom]
     held = peak_memory()
@@ -290,7 +290,7 @@ def at_size(  # noqa: PLR0917  a process of its own takes them so
 
 
 def by_size(folder: Path, options: argparse.Namespace) -> None:
-    """Print how many frames a second each way makes of each size, in turns."""
+    """Print the frames per second of each way at each size, measured in turn."""
     sizes = {(128, 64): 8, (96, 96): 8} if options.quick else SIZES
     rows: dict[str, list[str]] = {}
     widths = {name: width // (8 if options.quick else 1) for name, width in RECIPE_WIDTHS.items()}
@@ -315,13 +315,13 @@ def by_size(folder: Path, options: argparse.Namespace) -> None:
 def main() -> None:
     """Measure each recipe on each format, and print the table."""
     parser = make_parser(__doc__, repeats=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the processor (%(default)s)")
-    parser.add_argument("--frames", type=int, default=40, help="converted at a time (%(default)s)")
-    parser.add_argument("--engine", default="auto", help="as of sim2real convert (%(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (%(default)s)")
+    parser.add_argument("--frames", type=int, default=40, help="frames of each conversion (%(default)s)")
+    parser.add_argument("--engine", default="auto", help="as in sim2real convert (%(default)s)")
     parser.add_argument(
         "--compile", resolved=("off", "auto"), default="auto", help=f"auto: as for {LARGE:,} frames (%(default)s)"
     )
-    parser.add_argument("--sizes", action="store_true", help="direct and guided transfers by the size of frames alone")
+    parser.add_argument("--sizes", action="store_true", help="only measure direct and guided transfer by frame size")
     options = parser.parse_args()
     if options.sizes:
         options.repeats = 1 if options.quick else options.repeats
@@ -336,7 +336,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="sim2real-convert-") as place:
         folder = Path(place)
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")  # or an earlier run would have compiled
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")  # ignore the cache of earlier runs
         sources = [write_pictures(folder / form, size, options.frames) for form in ("jpg", "png")]
         print(f"{processor()}, torch {torch.__version__}, {options.threads} threads")
         for recipe in ("vkitti2kitti", "cyclegan"):

@@ -1,8 +1,8 @@
-"""How long it takes, and how much memory, to list large trees, beside a bare os.walk.
+"""Measure time and memory of listing large trees, compared with a bare os.walk.
 
-First a Virtual KITTI 2 as it is published, stage by stage; then the trees of the tests, one of each layout, grown to a
-given number of files. Seconds are of the processor, so that what else the machine does counts little: the trees have
-just been written, and no disk is waited for.
+First a Virtual KITTI 2 as published, stage by stage; then the trees of the tests, one of each layout, enlarged to a
+given number of files. Times are CPU seconds, so that other load matters little; the trees have just been written, so
+that nothing waits for the disk.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _ROOT = Path(__file__).parents[1]
 _QUICK_FRAMES = 400
 _QUICK_FILES = 300
 _QUICK_LAYOUTS = "kitti-raw"
-_FEW, _MORE = 4, 12  # frames of two small trees, which tell how many files a frame adds
+_FEW, _MORE = 4, 12  # frames of two small trees, to find the number of files per frame
 _SCENES = ("Scene01", "Scene02", "Scene06", "Scene18", "Scene20")
 _VARIATIONS = (
     *("15-deg-left", "15-deg-right", "30-deg-left", "30-deg-right", "clone"),
@@ -43,7 +43,7 @@ _KINDS = (
 
 
 def files(frames: int) -> Iterator[str]:
-    """Paths of a Virtual KITTI 2 with so many frames, spread evenly over its 100 videos; a folder for each archive."""
+    """Yield the paths of a Virtual KITTI 2, its frames spread evenly over 100 videos, with one folder per archive."""
     for scene, variation in product(_SCENES, _VARIATIONS):
         yield from (f"vkitti_2.0.3_textgt/{scene}/{variation}/{text}.txt" for text in _TEXTS)
     videos = list(product(_SCENES, _VARIATIONS, _CAMERAS))
@@ -56,7 +56,7 @@ def files(frames: int) -> Iterator[str]:
 
 
 def write_tree(root: Path, frames: int) -> int:
-    """Write the files, empty; returns how many there are."""
+    """Write empty files, and return their number."""
     made: set[Path] = set()
     count = 0
     for count, path in enumerate(files(frames), 1):  # noqa: B007  the last count is the total
@@ -70,7 +70,7 @@ def write_tree(root: Path, frames: int) -> int:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds by stage, the peak memory of the whole process in MB, and what was found."""
+    """Seconds by stage, the peak memory of the whole process in MB, and a summary of the findings."""
 
     seconds: dict[str, float]
     peak: float
@@ -78,14 +78,14 @@ class Measured:
 
 
 def walk(root: str) -> Measured:
-    """List the names with os.walk, and no more."""
+    """List the names with os.walk only."""
     began = time.process_time()
     count = sum(len(names) for _, _, names in os.walk(root))
     return Measured({"os.walk": time.process_time() - began}, peak_memory(), f"{count} files")
 
 
 def load(_root: str) -> Measured:
-    """Import what lists a dataset, and list none."""
+    """Import the code that lists datasets, without listing one."""
     began = time.process_time()
     from sim2real.datasets.vkitti import VirtualKitti2
 
@@ -93,7 +93,7 @@ def load(_root: str) -> Measured:
 
 
 def list_dataset(root: str) -> Measured:
-    """Open the dataset, go through its frames and their labels, then through every file and its role."""
+    """Open the dataset, iterate over its frames and their labels, then over every file and its role."""
     from sim2real import open_dataset
 
     times = [time.process_time()]
@@ -114,7 +114,7 @@ _ALL = "sim2real, these three"
 
 
 def look_through(root: str) -> Measured:
-    """Find out all that ``sim2real inspect`` tells but sizes: warnings, what is stale and what nobody knows."""
+    """Collect what ``sim2real inspect`` reports, except sizes: warnings, stale files and unknown files."""
     from sim2real import open_dataset
 
     dataset = open_dataset(root)
@@ -124,8 +124,8 @@ def look_through(root: str) -> Measured:
 
 
 def grow_layouts() -> dict[str, Callable[..., Path]]:
-    """What grows the tree of each layout, for the tests: ``grow(root, frames=...)``."""
-    package = ModuleType("tests")  # which has no __init__.py, so that tests of an installed package would go before it
+    """Return the tests' builder of each layout's tree: ``grow(root, frames=...)``."""
+    package = ModuleType("tests")  # it has no __init__.py, so an installed package of this name would take precedence
     package.__path__ = [str(_ROOT / "tests")]
     sys.modules["tests"] = package
     families = sorted((_ROOT / "tests/datasets/trees").glob("*.py"))
@@ -134,7 +134,7 @@ def grow_layouts() -> dict[str, Callable[..., Path]]:
 
 
 def grow_to(grow: Callable[..., Path], root: Path, files: int) -> None:
-    """Grow a tree of about so many files."""
+    """Grow a tree of about the given number of files."""
     with tempfile.TemporaryDirectory() as small:
         few, more = (_count(grow(Path(small, str(frames)), frames=frames)) for frames in (_FEW, _MORE))
     grow(root, frames=max(_FEW, _FEW + (files - few) * (_MORE - _FEW) // (more - few)))
@@ -145,7 +145,7 @@ def _count(root: Path) -> int:
 
 
 def measure_published(frames: int, turns: int) -> None:
-    """Print the stages for a Virtual KITTI 2 of so many frames."""
+    """Print the stages for a Virtual KITTI 2 with the given number of frames."""
     listers: tuple[Callable[[str], Measured], ...] = (walk, load, list_dataset)
     with tempfile.TemporaryDirectory(prefix="sim2real-listing-") as root:
         count = write_tree(Path(root), frames)
@@ -164,7 +164,7 @@ def measure_published(frames: int, turns: int) -> None:
 
 
 def measure_layouts(layouts: dict[str, Callable[..., Path]], files: int, turns: int) -> None:
-    """Print a row of medians for each layout with about so many files."""
+    """Print a row of medians for each layout with about the given number of files."""
     listers: tuple[Callable[[str], Measured], ...] = (walk, list_dataset, look_through)
     rows = []
     for name, grow in layouts.items():
@@ -180,18 +180,20 @@ def measure_layouts(layouts: dict[str, Callable[..., Path]], files: int, turns: 
         ]
         peak = statistics.median(max(measured.peak for measured in measureds) for measureds in rounds)
         rows.append([name, str(count), *(f"{seconds:.2f} s" for seconds in times), f"{peak:.0f} MB"])
-        print(*rows[-1], file=sys.stderr, flush=True)  # for whoever waits
+        print(*rows[-1], file=sys.stderr, flush=True)  # shows progress
     columns = ["layout", "files", "os.walk", *_STAGES, "warnings", "peak memory"]
     print_table(f"Trees of the tests with about {files} files. {processor()}", columns, rows)
 
 
 def main() -> None:
-    """Write the trees, list them in turns, each time in a fresh process, and print the tables."""
+    """Write the trees, list them in turn, each time in a fresh process, and print the tables."""
     parser = make_parser(__doc__, repeats=3)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--frames", type=int, default=10_000, help="of Virtual KITTI 2, five files each (%(default)s)")
-    parser.add_argument("--files", type=int, default=100_000, help="in the tree of each layout (%(default)s)")
-    parser.add_argument("--layouts", default="", help="only these, separated by commas")
+    parser.add_argument(
+        "--frames", type=int, default=10_000, help="frames of Virtual KITTI 2, five files each (%(default)s)"
+    )
+    parser.add_argument("--files", type=int, default=100_000, help="files in the tree of each layout (%(default)s)")
+    parser.add_argument("--layouts", default="", help="only these layouts, separated by commas")
     options = parser.parse_args()
     turns = 1 if options.quick else options.repeats
     measure_published(_QUICK_FRAMES if options.quick else options.frames, turns)

@@ -1,4 +1,4 @@
-"""Images a second that reach a training: PNG and JPEG, small and large, by worker processes, from a cache."""
+"""Measure how many images per second reach a training: PNG and JPEG, small and large, with workers, with a cache."""
 
 import statistics
 import tempfile
@@ -21,14 +21,14 @@ from sim2real.training.data import UnpairedImages, build_loader
 
 _WINDOW = (256, 256)
 _SCALES: dict[str, tuple[int, int] | None] = {"a window": None, "scaled to 286, a window": (286, 286)}
-_FRAMES = {(1242, 375): 200, (3840, 2160): 32}  # images that are loaded for a figure, workers begun anew each time
+_FRAMES = {(1242, 375): 200, (3840, 2160): 32}  # images per measurement, with newly started workers
 _QUICK_FRAMES = {(320, 280): 4}
-_DIFFERENT = 8  # files of a kind
-_KEPT = 10  # times as many are loaded from a cache, which is over so soon
+_DIFFERENT = 8  # files of each kind
+_KEPT = 10  # a cache is fast: load this many times as many images
 
 
 def write_frames(folder: Path, size: tuple[int, int], suffix: str, count: int) -> list[Path]:
-    """Write pictures as ``.png`` or ``.jpg`` of quality 90; returns their paths."""
+    """Write images as ``.png`` or ``.jpg`` of quality 90, and return their paths."""
     folder.mkdir(parents=True)
     paths = [folder / f"{number:03d}{suffix}" for number in range(count)]
     for number, path in enumerate(paths):
@@ -38,7 +38,7 @@ def write_frames(folder: Path, size: tuple[int, int], suffix: str, count: int) -
 
 
 class PlainImages(Dataset[Tensor]):
-    """What most training scripts do: Pillow decodes, torchvision scales, cuts and flips."""
+    """A dataset as in most training scripts: Pillow decodes, torchvision scales, crops and flips."""
 
     def __init__(self, paths: Sequence[Path], load_size: tuple[int, int] | None) -> None:
         self.paths = paths
@@ -52,20 +52,20 @@ class PlainImages(Dataset[Tensor]):
 
 
 def load_plainly(images: PlainImages, count: int) -> None:
-    """Load so many images in this process."""
+    """Load a number of images in this process."""
     for number in range(count):
         images[number]
 
 
 def load(images: UnpairedImages, count: int, workers: int) -> None:
-    """Load so many images, half of them of either side."""
+    """Load a number of images, half of them from each side."""
     for raw in build_loader(images, range(count // 2), workers, "cpu", 0):
         if isinstance(raw, Exception):
             raise raw
 
 
 def measure(paths: list[Path], scale: str, count: int, cache: Path, repeats: int) -> list[list[str]]:
-    """Rows of the table: every way to load the images of these files."""
+    """Return the rows of the table: every way to load the images of these files."""
     load_size = _SCALES[scale]
     unpaired: Any = partial(UnpairedImages, paths, paths, Augment(_WINDOW, load_size=load_size, names=["hflip"]))
     decoding, cached = (unpaired(batch_size=1, seed=0, cache=folder) for folder in (None, cache))
@@ -90,7 +90,7 @@ def measure(paths: list[Path], scale: str, count: int, cache: Path, repeats: int
 
 
 def main() -> None:
-    """Write the frames, load them in turns, and print a table for each kind."""
+    """Write the frames, load them in turn, and print a table for each kind."""
     options = make_parser(__doc__, repeats=3).parse_args()
     torch.set_num_threads(1)
     print(processor())

@@ -1,7 +1,7 @@
-"""How often the rule for what is a camera image errs: on photos, on photos of other looks, and on labels.
+"""Measure how often the rule for camera images errs: on photos, on photos of other looks, and on labels.
 
-Photos are those of the folder that SIM2REAL_TEST_DATA names. Labels are rendered by ``sim2real.toytown`` and coded in
-the ways that simulators have. Names tell nothing: only headers and pixels do.
+The photos are those in the folder SIM2REAL_TEST_DATA. Labels are rendered by ``sim2real.toytown`` and encoded like
+those of simulators. Names give no information: only headers and pixels count.
 """
 
 import io
@@ -36,35 +36,35 @@ _SETS = {
 }
 _LABELS = re.compile(r"/(?:semantic|semantic_rgb|instance|labels)/|_classcolour\.")
 _DIGITS = "digits/mnistm_rebuilt_6k_28x28x3.npz"
-_FOLDERS = 4  # of each set, in the table of other looks
-_IMAGES = 6  # in each of these
-_LARGEST = (300, 500)  # pixels that are cut out of each image there
+_FOLDERS = 4  # folders of each set in the table of other looks
+_IMAGES = 6  # images in each folder
+_LARGEST = (300, 500)  # pixels of the crop of each image
 
 
 def night(rgb: Pixels) -> Pixels:
-    """A dark, noisy photo."""
+    """Return a dark, noisy photo."""
     noise = np.random.default_rng(0).normal(0, 2, rgb.shape)
     return np.clip(30 * (rgb / 255) ** 1.5 + noise, 0, 255).astype(np.uint8)
 
 
 def nearly_black(rgb: Pixels) -> Pixels:
-    """Six levels are left."""
+    """Darken a photo to six levels."""
     return (rgb * 0.02).astype(np.uint8)
 
 
 def fog(rgb: Pixels) -> Pixels:
-    """Denser towards the horizon."""
+    """Add fog that is denser towards the horizon."""
     seen = np.linspace(0.15, 0.6, rgb.shape[0])[:, None, None]
     return np.round(rgb * seen + 210 * (1 - seen)).astype(np.uint8)
 
 
 def dense_fog(rgb: Pixels) -> Pixels:
-    """Twenty levels are left."""
+    """Add fog that leaves twenty levels."""
     return np.round(rgb * 0.08 + 188).astype(np.uint8)
 
 
 def snow(rgb: Pixels) -> Pixels:
-    """Paler, with flakes."""
+    """Make a photo paler, with snowflakes."""
     flakes = np.random.default_rng(0).random(rgb.shape[:2]) < 0.02
     pale = np.round(0.55 * rgb + 0.45 * 245).astype(np.uint8)
     pale[cv2.dilate(flakes.astype(np.uint8), np.ones((2, 2))) > 0] = 255
@@ -72,12 +72,12 @@ def snow(rgb: Pixels) -> Pixels:
 
 
 def posterised(rgb: Pixels) -> Pixels:
-    """Six levels a channel."""
+    """Reduce a photo to six levels per channel."""
     return (rgb // 43 * 43).astype(np.uint8)
 
 
 def cartoon(rgb: Pixels) -> Pixels:
-    """Smoothed, eleven levels a channel, black lines."""
+    """Smooth a photo, reduce it to eleven levels per channel, and draw black lines."""
     flat = np.asarray(cv2.bilateralFilter(cv2.bilateralFilter(rgb, 7, 60, 7), 7, 60, 7), np.uint8) // 24 * 24 + 12
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     flat[cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 9, 5) == 0] = 0
@@ -85,41 +85,41 @@ def cartoon(rgb: Pixels) -> Pixels:
 
 
 def blurred(rgb: Pixels) -> Pixels:
-    """Out of focus."""
+    """Blur a photo as if out of focus."""
     return np.asarray(cv2.GaussianBlur(rgb, (0, 0), 4), np.uint8)
 
 
 def gaudy(rgb: Pixels) -> Pixels:
-    """Two and a half times the saturation."""
+    """Multiply the saturation by two and a half."""
     hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV).astype(np.int32)
     hsv[..., 1] = np.minimum(255, hsv[..., 1] * 5 // 2)
     return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)
 
 
 def overexposed(rgb: Pixels) -> Pixels:
-    """Twice as bright and more."""
+    """Make a photo more than twice as bright."""
     return np.minimum(255, rgb.astype(np.int32) * 11 // 5).astype(np.uint8)
 
 
 def as_png(pixels: Pixels) -> tuple[str, bytes]:
-    """Without loss."""
+    """Encode losslessly as PNG."""
     return "png", encode_png(np.ascontiguousarray(pixels))
 
 
 def as_jpeg(pixels: Pixels) -> tuple[str, bytes]:
-    """As cameras store photos."""
+    """Encode as JPEG, as cameras do."""
     return "jpg", encode_jpeg(np.ascontiguousarray(pixels))
 
 
 def grey_jpeg(rgb: Pixels) -> tuple[str, bytes]:
-    """A grey camera's."""
+    """Encode as the JPEG of a grey camera."""
     file = io.BytesIO()
     Image.fromarray(rgb).convert("L").save(file, "JPEG", quality=95)
     return "jpg", file.getvalue()
 
 
 def grey_png(rgb: Pixels) -> tuple[str, bytes]:
-    """A grey camera's, which nothing tells from a label of one channel."""
+    """Encode as the PNG of a grey camera, which cannot be distinguished from a label of one channel."""
     return as_png(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8))
 
 
@@ -139,7 +139,7 @@ _LOOKS: dict[str, Callable[[Pixels], tuple[str, bytes]]] = {
 
 
 def codings(frame: Frame) -> dict[str, NDArray[np.uint8] | NDArray[np.uint16]]:
-    """The labels of a frame in the codings of simulators; (H, W) or (H, W, 3)."""
+    """Return the labels of a frame in the encodings of simulators, (H, W) or (H, W, 3)."""
     rng = np.random.default_rng(0)
     palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
     sky = frame.depth == np.iinfo(np.uint16).max
@@ -147,7 +147,7 @@ def codings(frame: Frame) -> dict[str, NDArray[np.uint8] | NDArray[np.uint16]]:
     code = np.where(sky, 2**24 - 1, np.minimum(metres / 1000, 1) * (2**24 - 1)).astype(np.int64)
     points = _points(metres)
     flow = frame.forward
-    assert flow is not None  # noqa: S101  it was asked for
+    assert flow is not None  # noqa: S101  it was requested
     motion = np.where(flow.valid[..., None], flow.flow, 0)
     return {
         "classes, colours": palette[frame.classes],
@@ -185,7 +185,7 @@ def _normals(points: NDArray[np.float64], sky: NDArray[np.bool_]) -> Pixels:
 
 
 def _wheel(motion: NDArray[np.float64]) -> Pixels:
-    """The colour wheel of Baker et al. 2011: 15 hues from red to yellow, 6 to green, 4 to cyan, 11, 13 and 6 on."""
+    """Return the colour wheel of Baker et al. 2011: 15 hues from red to yellow, 6 to green, 4 to cyan, 11, 13, 6."""
     corners = np.array([(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0)])
     places = np.cumsum([0, 15, 6, 4, 11, 13, 6])
     speed = np.linalg.norm(motion, axis=2)
@@ -195,7 +195,7 @@ def _wheel(motion: NDArray[np.float64]) -> Pixels:
 
 
 def _hsv(motion: NDArray[np.float64]) -> Pixels:
-    """As OpenCV's tutorial on dense optical flow draws it."""
+    """Draw flow as in OpenCV's tutorial on dense optical flow."""
     speed, angle = cv2.cartToPolar(motion[..., 0], motion[..., 1])
     value = 255 * speed / max(1e-9, speed.max())
     hsv = np.dstack([angle * 90 / np.pi, np.full_like(value, 255), value]).astype(np.uint8)
@@ -217,7 +217,7 @@ def _texture(shape: tuple[int, ...]) -> Pixels:
 
 
 def _stored(values: NDArray[np.uint8] | NDArray[np.uint16], suffix: str) -> bytes | None:
-    """The bytes of a label image; None of what the container cannot hold."""
+    """Return the bytes of a label image; None if the container cannot hold it."""
     if values.dtype == np.uint16 and suffix in {"bmp", "webp"}:
         return None
     file = io.BytesIO()
@@ -228,13 +228,13 @@ def _stored(values: NDArray[np.uint8] | NDArray[np.uint16], suffix: str) -> byte
 
 
 def photos(root: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """The images below folders."""
+    """Return the images below folders."""
     found = [path for pattern in patterns for folder in root.glob(pattern) for path in folder.rglob("*")]
     return sorted(path for path in found if is_image(path.name) and not _LABELS.search(path.as_posix()))
 
 
 def measure_photos(root: Path, most: int | None) -> None:
-    """Print, for each set, how many single images would be doubted or taken for no light."""
+    """Print for each set how many single images would be doubted or not taken for photos."""
     rows = []
     sets: dict[str, Sequence[Path | Pixels]] = {name: photos(root, patterns) for name, patterns in _SETS.items()}
     sets["MNIST-M, 28x28"] = list(np.load(root / _DIGITS)["x"])
@@ -247,7 +247,7 @@ def measure_photos(root: Path, most: int | None) -> None:
 
 
 def measure_looks(root: Path, folders: int) -> None:
-    """Print, for each look, how many folders are set aside that lie beside one of photos as they are."""
+    """Print for each look how many folders are set aside that are next to one of unchanged photos."""
     rows = []
     sources = [paths for patterns in _SETS.values() for paths in _folders(photos(root, patterns), folders)]
     for look, change in _LOOKS.items():
@@ -267,7 +267,7 @@ def _cut(rgb: Pixels) -> Pixels:
 
 
 def measure_labels(root: Path, frames: int) -> None:
-    """Print, for each coding and container, whether a folder of labels beside photos is set aside."""
+    """Print for each encoding and container whether a folder of labels next to photos is set aside."""
     rendered = [codings(render_frame(40 * number, size=(621, 188), backward=False)) for number in range(frames)]
     beside = photos(root, _SETS["CamVid"])[:frames]
     suffixes = ("png", "bmp", "tif", "webp")
@@ -283,7 +283,7 @@ def measure_labels(root: Path, frames: int) -> None:
 
 
 def _is_non_photo(beside: list[Path], images: Iterator[tuple[str, bytes]]) -> bool:
-    """Whether any image of a folder is set aside that lies beside one of photos."""
+    """Return whether any image is set aside in a folder next to one of photos."""
     with tempfile.TemporaryDirectory(prefix="sim2real-photos-") as folder:
         root = Path(folder)
         for place in ("a", "b"):

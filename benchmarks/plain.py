@@ -1,7 +1,7 @@
-"""The yardsticks: two published CycleGANs as plain eager PyTorch, written from their papers and repositories.
+"""The baselines: two published CycleGANs in plain eager PyTorch, written from their papers and repositories.
 
-float32, channels first, ``torch.nn`` and ``torch.optim`` alone, operations in the published order; nothing of sim2real.
-Pictures are read and written by Pillow.
+float32, channels first, only ``torch.nn`` and ``torch.optim``, operations in the published order; nothing of sim2real.
+Images are read and written by Pillow.
 """
 
 import random
@@ -21,7 +21,7 @@ Losses = dict[str, Tensor]
 
 
 def make_picture(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) of soft shapes with a little noise, which a PNG compresses about as well as a photo."""
+    """Return an image (H, W, 3) of soft shapes with some noise, which compresses about as well as a photo in PNG."""
     noise = np.random.default_rng(seed)
     coarse = noise.integers(0, 256, (max(2, size[1] // 16), max(2, size[0] // 16), 3), np.uint8)
     soft = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.int16)
@@ -29,7 +29,7 @@ def make_picture(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
 
 
 def _judge(discriminators: nn.ModuleList, images: Tensor, target: float) -> Tensor:
-    """Least squares (Mao et al. 2017): how far each discriminator's scores are from a target, added up."""
+    """Return the least-squares loss (Mao et al. 2017) of the scores against a target, summed over discriminators."""
     return torch.stack([(discriminator(images) - target).square().mean() for discriminator in discriminators]).sum()
 
 
@@ -57,7 +57,7 @@ class Residual(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same shape."""
+        """Map a tensor of any shape to one of the same shape."""
         residue: Tensor = self.layers(x)
         return x + residue
 
@@ -66,7 +66,7 @@ class HalfTanh(nn.Module):
     """``0.5 * tanh(x)``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same shape."""
+        """Map a tensor of any shape to one of the same shape."""
         return 0.5 * torch.tanh(x)
 
 
@@ -74,7 +74,7 @@ class HalfTanh(nn.Module):
 
 
 def generator_a(width: int) -> nn.Sequential:
-    """4x4 convolutions of stride 2 down, two residual blocks, transposed ones up: images in [-0.5, 0.5]."""
+    """Return a generator for images in [-0.5, 0.5]: strided 4x4 convolutions, two residual blocks, transposed ones."""
     channels = [3, width, 2 * width, 4 * width, 4 * width]
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
@@ -112,12 +112,12 @@ def _global_a(width: int, image_width: int, image_height: int) -> nn.Sequential:
 
 
 class Vkitti2Kitti:
-    """Patch and global discriminators at 1024x256: both discriminators learn first, then both generators.
+    """CycleGAN with patch and global discriminators at 1024x256; discriminators learn first, then generators.
 
     Args:
         size: (W, H) of the images, which are in [-0.5, 0.5].
         width: Channels of the first stage, 64 as published.
-        device: Where the networks are.
+        device: Device of the networks.
     """
 
     def __init__(self, size: tuple[int, int], width: int, device: str) -> None:
@@ -129,24 +129,26 @@ class Vkitti2Kitti:
         self._optimiser_real, self._optimiser_sim = _adam(1e-4, self.D_real), _adam(1e-4, self.D_sim)
 
     def step(self, sim: Tensor, real: Tensor) -> Losses:
-        """One step as published.
+        """Take one step as published.
 
-        It translates anew for the generators what it translated for the discriminators, and computes gradients that
-        nothing uses: the generators' of the discriminators' losses, the discriminators' of the generators' loss.
+        It translates again for the generators what it translated for the discriminators, and computes unused gradients:
+        the generators' of the discriminators' losses, and the discriminators' of the generators' loss.
         """
-        losses = self._train_critics(sim, real, None, None)
+        losses = self._train_discriminators(sim, real, None, None)
         return losses | self._train_generators(sim, real, self.G_sim2real(sim), self.G_real2sim(real))
 
     def lean_step(self, sim: Tensor, real: Tensor) -> Losses:
-        """The same step, to the same weights, without that waste."""
+        """Take the same step, to the same weights, without the redundant work."""
         fake_real, fake_sim = self.G_sim2real(sim), self.G_real2sim(real)
-        losses = self._train_critics(sim, real, fake_real.detach(), fake_sim.detach())
+        losses = self._train_discriminators(sim, real, fake_real.detach(), fake_sim.detach())
         _freeze(self.D_real, self.D_sim, frozen=True)
         losses |= self._train_generators(sim, real, fake_real, fake_sim)
         _freeze(self.D_real, self.D_sim, frozen=False)
         return losses
 
-    def _train_critics(self, sim: Tensor, real: Tensor, fake_real: Tensor | None, fake_sim: Tensor | None) -> Losses:
+    def _train_discriminators(
+        self, sim: Tensor, real: Tensor, fake_real: Tensor | None, fake_sim: Tensor | None
+    ) -> Losses:
         fake_sim = self.G_real2sim(real) if fake_sim is None else fake_sim
         loss_sim = _judge(self.D_sim, sim, 1) + _judge(self.D_sim, fake_sim, 0)
         _train(self._optimiser_sim, loss_sim)
@@ -170,7 +172,7 @@ class Vkitti2Kitti:
 
 
 def generator_e(width: int) -> nn.Sequential:
-    """ResNet-9: images in [-1, 1]."""
+    """Return a ResNet-9 for images in [-1, 1]."""
 
     def padded(conv: nn.Conv2d) -> list[nn.Module]:
         return [nn.ReflectionPad2d(conv.kernel_size[0] // 2), conv]
@@ -200,11 +202,11 @@ def _discriminator_e(width: int) -> nn.Sequential:
 
 
 class ReferenceCycleGAN:
-    """ResNet-9 and 70x70 PatchGAN at 256x256 with identity loss and image pools: generators first, then discriminators.
+    """CycleGAN with ResNet-9, 70x70 PatchGAN, identity loss and image pools at 256x256; generators learn first.
 
     Args:
         width: Channels of the first stage, 64 as published.
-        device: Where the networks are.
+        device: Device of the networks.
     """
 
     def __init__(self, width: int, device: str) -> None:
@@ -217,7 +219,7 @@ class ReferenceCycleGAN:
         self._pool_sim: list[Tensor] = []
 
     def step(self, sim: Tensor, real: Tensor) -> Losses:
-        """One step of images in [-1, 1]."""
+        """Take one step on images in [-1, 1]."""
         fake_real, fake_sim = self.G_sim2real(sim), self.G_real2sim(real)
         cycled_sim, cycled_real = self.G_real2sim(fake_real), self.G_sim2real(fake_sim)
         _freeze(self.D_real, self.D_sim, frozen=True)
@@ -254,16 +256,16 @@ def _exchange(pool: list[Tensor], image: Tensor) -> Tensor:
     return older
 
 
-# Testing, as repositories of this kind do it: a loop over files
+# Testing as in repositories of this kind: a loop over files
 
 
 @torch.inference_mode()
 def convert(generator: nn.Module, pictures: Iterable[Path], out: Path, *, scale: float, multiple: int) -> None:
-    """Translate one picture after the other: decode, infer, save.
+    """Translate one image after the other: decode, infer, save.
 
     Args:
-        generator: Takes and makes images in [-scale, scale].
-        pictures: Files; the results have their names, JPEG as good as sim2real's.
+        generator: Maps images to images in [-scale, scale].
+        pictures: Files; the results have the same names, and JPEG of the same quality as sim2real's.
         out: Folder of the results.
         scale: See ``generator``.
         multiple: Sides are padded to multiples of this by reflection, and cropped again.

@@ -1,7 +1,7 @@
-"""Do the figures of label preservation and of artefacts move with damage, and stay where only the appearance changes?
+"""Measure whether the metrics of label preservation and artefacts respond to damage, and not to appearance.
 
-Every frame is changed on purpose. The town is rendered with all its labels; real frames, and the detector that looks
-for labelled objects in them, are those of the folder SIM2REAL_TEST_DATA where it is set.
+Every frame is changed deliberately. The town is rendered with all its labels; real frames, and the detector that looks
+for labelled objects in them, are those in the folder SIM2REAL_TEST_DATA if it is set.
 """
 
 import os
@@ -37,14 +37,14 @@ _DETECTOR = "weights/fastestdet-coco/FastestDet.onnx"
 
 @dataclass(frozen=True)
 class Sample:
-    """A labelled frame, as the evaluation hands it to a segmenter.
+    """A labelled frame, as the evaluation passes it to a segmenter.
 
     Attributes:
         image: The frame.
         known: Its labels by kind.
         sequence: Name of its drive.
-        index: Place in it.
-        translation: What became of it.
+        index: Its index in the drive.
+        translation: The changed frame; None: unchanged.
     """
 
     image: Image
@@ -55,7 +55,7 @@ class Sample:
 
     @property
     def path(self) -> str:
-        """A name of its own."""
+        """A unique name."""
         return f"{self.sequence}/{self.index:05d}.png"
 
     def before(self) -> Image:
@@ -71,7 +71,7 @@ class Sample:
         return self.known
 
     def vehicles(self) -> Mask:
-        """Where cars and the like are: in the segmentation, else in the boxes."""
+        """Mask of the vehicles, from the segmentation, otherwise from the boxes."""
         found = np.zeros(self.image.shape[:2], bool)
         match self.known:
             case {"segmentation": Segmentation(ids=ids, names=names)}:
@@ -84,32 +84,32 @@ class Sample:
 
 
 def on_image(change: Change) -> Callable[[Sample], Image]:
-    """A change that needs no labels."""
+    """Return a change of frames from a change of images, which needs no labels."""
     return lambda sample: change(sample.image)
 
 
 def without_vehicles(sample: Sample) -> Image:
-    """Street where vehicles were, as if none had been there."""
+    """Replace vehicles by street, as if there had been none."""
     mask = cv2.dilate(sample.vehicles().astype(np.uint8), np.ones((5, 5), np.uint8))
     return np.asarray(cv2.inpaint(sample.image, mask, 3, cv2.INPAINT_TELEA), np.uint8)
 
 
 def faded_vehicles(sample: Sample) -> Image:
-    """Vehicles of which a quarter of the contrast is left."""
+    """Fade vehicles to a quarter of their contrast."""
     behind = without_vehicles(sample)
     faded = levels(0.25 * sample.image.astype(float) + 0.75 * behind)
     return np.where(sample.vehicles()[..., None], faded, sample.image)
 
 
 def more_vehicles(sample: Sample) -> Image:
-    """Every vehicle a second time, a third of the picture to the right."""
+    """Add a copy of every vehicle, a third of the image to the right."""
     away = sample.image.shape[1] // 3
     there = np.roll(sample.vehicles(), away, axis=1)[..., None]
     return np.where(there, np.roll(sample.image, away, axis=1), sample.image)
 
 
 def swapped_classes(sample: Sample) -> Image:
-    """The colours of each class, their mean and spread, given to the next one."""
+    """Give each class the mean and the spread of the previous class's colours."""
     segmentation = sample.known.get("segmentation")
     if not isinstance(segmentation, Segmentation):
         return sample.image
@@ -138,7 +138,7 @@ DAMAGE: Mapping[str, Callable[[Sample], Image]] = {
 
 
 def pattern(stride: int) -> Change:
-    """Add what a transposed convolution of this stride leaves: a coloured pattern that repeats, of 4 grey levels."""
+    """Add the artefact of a transposed convolution of this stride: a repeating coloured pattern of 4 grey levels."""
 
     def change(image: Image) -> Image:
         tile = draw(7, image)[:stride, :stride]
@@ -151,7 +151,7 @@ def pattern(stride: int) -> Change:
 
 
 def halos(image: Image) -> Image:
-    """Lighten what is around strong edges, by up to 25 grey levels, fading within a dozen pixels."""
+    """Lighten the surroundings of strong edges by up to 25 grey levels, fading within a dozen pixels."""
     smooth = cv2.GaussianBlur(image.mean(axis=-1), (0, 0), 1)
     slopes = [cv2.Sobel(smooth, cv2.CV_64F, x, 1 - x, scale=1 / 8) for x in (1, 0)]
     flat = (np.hypot(*slopes) < 10).astype(np.uint8)
@@ -165,7 +165,7 @@ def overshoot(image: Image) -> Image:
 
 
 def rim(image: Image) -> Image:
-    """Tint the border, by up to 25 grey levels, fading within a dozen pixels."""
+    """Tint the border by up to 25 grey levels, fading within a dozen pixels."""
     height, width = image.shape[:2]
     down, along = np.arange(height)[:, None], np.arange(width)
     distance = np.minimum(np.minimum(down, height - 1 - down), np.minimum(along, width - 1 - along))
@@ -173,7 +173,7 @@ def rim(image: Image) -> Image:
 
 
 def seams(image: Image) -> Image:
-    """Tint the four quarters unlike each other, as translated one by one."""
+    """Tint the four quarters differently, as if they were translated one by one."""
     height, width = image.shape[:2]
     tints = np.array([[(8, -6, 2), (-7, 0, 6)], [(-4, 9, -8), (6, -5, 8)]])
     rows, columns = np.arange(height) * 2 // height, np.arange(width) * 2 // width
@@ -191,7 +191,7 @@ ARTEFACTS: Mapping[str, Callable[[Sample], Image]] = {
 
 
 def render_samples(look: Look, frames: int, size: tuple[int, int], *, scenes: int = 1) -> list[Sample]:
-    """Frames of the town, far from each other, with their labels."""
+    """Return distant frames of the town, with their labels."""
     names = {int(label): label.name for label in TownLabel}
     samples = []
     for scene in range(1, scenes + 1):
@@ -211,7 +211,7 @@ def render_samples(look: Look, frames: int, size: tuple[int, int], *, scenes: in
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """The labelled frames of a dataset."""
+    """Return the labelled frames of a dataset."""
     return [
         Sample(frame.load_image(), {kind: frame.load_label(kind) for kind in frame.labels if kind in _KINDS})
         for frame in open_dataset(folder).frames()
@@ -223,7 +223,7 @@ _KINDS = ("segmentation", "instance", "boxes")
 
 
 def figures_of(metrics: Iterable[FrameMetric], samples: Iterable[Sample]) -> dict[str, float]:
-    """Means over frames: of a figure that has a value before, the share of it that is left."""
+    """Return means over frames; for a metric with a value before the change, the share of it that is left."""
     seen: dict[str, list[tuple[float, float]]] = {}
     for sample in samples:
         new, lost = edge_changes(sample.before(), sample.after())
@@ -237,7 +237,7 @@ def figures_of(metrics: Iterable[FrameMetric], samples: Iterable[Sample]) -> dic
 
 
 def translated(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """What can be done to frames -> the frames."""
+    """Return the changed frames by the name of the change."""
     changes = {**APPEARANCE, **DAMAGE}
     return {
         name: [replace(sample, translation=change(sample)) for sample in samples] for name, change in changes.items()
@@ -247,13 +247,13 @@ def translated(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
 def print_figures(
     title: str, sets: Mapping[str, Sequence[Sample]], metrics: Sequence[FrameMetric], columns: Mapping[str, str]
 ) -> None:
-    """Figures of translations.
+    """Print the metrics of translations.
 
     Args:
-        title: Of the table.
-        sets: What was done to the frames -> the frames.
-        metrics: What is measured, beside the edges.
-        columns: Heading -> name of the figure.
+        title: Title of the table.
+        sets: Name of the change -> the frames.
+        metrics: The metrics to compute, in addition to edges.
+        columns: Heading -> name of the value.
     """
     rows = []
     for name, samples in sets.items():
@@ -264,12 +264,12 @@ def print_figures(
 
 
 def print_segmenters(title: str, sets: Mapping[str, Sequence[Sample]], steps: int) -> None:
-    """What two segmenters know of translations: one that learnt the frames, one that learnt the translations.
+    """Print the scores of two segmenters on translations: one learnt the frames, one the translations.
 
     Args:
-        title: Of the table.
-        sets: What was done to the frames -> the frames.
-        steps: Of each training.
+        title: Title of the table.
+        sets: Name of the change -> the frames.
+        steps: Steps of each training.
     """
     rows = []
     for name, samples in sets.items():
@@ -287,7 +287,7 @@ def print_segmenters(title: str, sets: Mapping[str, Sequence[Sample]], steps: in
 
 
 def print_artefacts(title: str, samples: Sequence[Sample], truth: Sequence[Sample] = ()) -> None:
-    """What the metric ``artefacts`` makes of faults, and of what is none."""
+    """Print the values of the metric ``artefacts`` for faults and for harmless changes."""
     changes = {**APPEARANCE, **ARTEFACTS, **{name: DAMAGE[name] for name in ("blobs", "trees in the sky")}}
     sets = {_TRUTH: truth} if truth else {}
     for name, change in changes.items():

@@ -1,6 +1,6 @@
-"""Training steps of the recipes vkitti2kitti and cyclegan beside plain eager loops in float32, and their losses.
+"""Measure training steps of vkitti2kitti and cyclegan, compared with plain eager loops in float32, and their losses.
 
-Beside cyclegan are cut and fastcut, which have no plain loop of their own: at its size, width and batch.
+cut and fastcut, which have no plain loop of their own, are compared with cyclegan at its size, width and batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,22 +28,22 @@ from sim2real.methods.base import Batch, Method
 from sim2real.training.data import as_floats, channels_first
 from sim2real.training.setup import build_method
 
-torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports the rest of torch, so that no measurement does
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports the rest of torch before the measurements
 PLAIN, LEAN, COMPILED = "plain loop", "plain loop, lean", "compiled"
 ONE_WAY = ("cut", "fastcut")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured, and where.
+    """The setting of a measurement.
 
     Attributes:
         recipe: ``"vkitti2kitti"`` or ``"cyclegan"``.
         size: (W, H) of the images.
         width: Channels of the networks' first stages.
         batch_size: Images of each domain in a step.
-        device: Where the networks are.
-        threads: Of the processor.
+        device: Device of the networks.
+        threads: Number of CPU threads.
     """
 
     recipe: str
@@ -60,29 +60,29 @@ class Setting:
         return resolve(self.recipe, sets=[*scale, *widths, f"compile={str(compiled).lower()}"])
 
     def prepare(self) -> None:
-        """Set what is set for a whole process."""
+        """Apply the settings of the process."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(0)
 
     def plain(self) -> Vkitti2Kitti | ReferenceCycleGAN:
-        """The yardstick."""
+        """Return the plain baseline."""
         if self.recipe == "vkitti2kitti":
             return Vkitti2Kitti(self.size, self.width, self.device)
         return ReferenceCycleGAN(self.width, self.device)
 
     @property
     def plain_scale(self) -> float:
-        """Half the range of the images that the yardstick takes."""
+        """Half the value range of the baseline's images."""
         return 0.5 if self.recipe == "vkitti2kitti" else 1.0
 
     def ours(self, contender: str) -> Method:
-        """The method of sim2real in a precision, ``"bf16"`` say, ``"bf16, compiled"``, or ``"bf16, cut"``."""
+        """Return sim2real's method for ``"bf16"``, ``"bf16, compiled"`` or ``"bf16, cut"``, in any precision."""
         precision, _, how = contender.partition(", ")
         setting = replace(self, recipe=how) if how in ONE_WAY else self
         return build_method(setting.config(compiled=how == COMPILED), self.device, precision)
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images of both domains in [-1, 1], as training gets them."""
+        """Return images of both domains in [-1, 1], as a training gets them."""
         for step in range(count):
             seeds = [2 * (step * self.batch_size + place) for place in range(self.batch_size)]
             sim = np.stack([make_picture(self.size, seed) for seed in seeds])
@@ -91,7 +91,7 @@ class Setting:
 
 
 def training_step(setting: Setting, contender: str) -> Callable[[], object]:
-    """One step of a contender: ``PLAIN``, ``LEAN`` or a precision of sim2real, compiled or not."""
+    """Return the step of a contender: ``PLAIN``, ``LEAN`` or a precision of sim2real, compiled or not."""
     setting.prepare()
     sim, real = next(setting.batches(1))
     if contender in {PLAIN, LEAN}:
@@ -104,9 +104,9 @@ def training_step(setting: Setting, contender: str) -> Callable[[], object]:
 
 
 def peak_of(setting: Setting, contender: str) -> float:
-    """Take two steps: the memory that they need, in MB, on the GPU if they run there.
+    """Return the memory of two steps in MB, on the GPU if they run there.
 
-    On the processor what the imports take is not counted; the process must be fresh.
+    On a CPU the memory of the imports is not counted; the process must be fresh.
     """
     imports = peak_memory()
     step = training_step(setting, contender)
@@ -116,7 +116,7 @@ def peak_of(setting: Setting, contender: str) -> float:
 
 
 def contenders(setting: Setting) -> list[str]:
-    """What is compared: plain loops, then sim2real in float32 and in what ``auto`` stands for, and one-way methods."""
+    """Return the contenders: plain loops, sim2real in float32 and in the ``auto`` precision, and one-way methods."""
     plain = [PLAIN, LEAN] if setting.recipe == "vkitti2kitti" else [PLAIN]
     auto = resolve_precision("auto", setting.device)
     one_way = [f"{auto}, {recipe}" for recipe in ONE_WAY] if setting.recipe == "cyclegan" else []
@@ -124,7 +124,7 @@ def contenders(setting: Setting) -> list[str]:
 
 
 def losses(setting: Setting, contender: str, steps: int) -> dict[str, list[float]]:
-    """The losses of every step, by name; all contenders begin with the same weights and see the same images."""
+    """Return the losses of every step, by name; all contenders start with the same weights and see the same images."""
     setting.prepare()
     ours = setting.ours("fp32" if contender == PLAIN else contender)
     plain = setting.plain()
@@ -143,7 +143,7 @@ def losses(setting: Setting, contender: str, steps: int) -> dict[str, list[float
 
 
 def draw(curves: dict[str, dict[str, list[float]]], title: str, path: Path) -> None:
-    """A picture of the losses of several contenders, each loss in a field of its own."""
+    """Return a plot of the losses of several contenders, with one panel per loss."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -163,19 +163,19 @@ def draw(curves: dict[str, dict[str, list[float]]], title: str, path: Path) -> N
 
 
 def smooth(values: list[float], width: int = 9) -> list[float]:
-    """Means over a window that slides along, shorter at the ends."""
+    """Return the moving average, over a shorter window at the ends."""
     half = width // 2
     return [float(np.mean(values[max(0, at - half) : at + half + 1])) for at in range(len(values))]
 
 
 def main() -> None:
-    """Measure memory in fresh processes, then time the contenders in turns in this one, and print the table."""
+    """Measure memory in fresh processes, time the contenders in turn in this one, and print the table."""
     parser = make_parser(__doc__, repeats=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the processor (%(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=1, help="images of each domain in a step (%(default)s)")
-    parser.add_argument("--recipe", choices=("vkitti2kitti", "cyclegan"), help="this one alone, not both")
+    parser.add_argument("--recipe", choices=("vkitti2kitti", "cyclegan"), help="only this recipe instead of both")
     parser.add_argument("--curves", type=Path, help="draw the losses of the plain and the fastest loop to this PNG")
-    parser.add_argument("--steps", type=int, default=200, help="of the curves (%(default)s)")
+    parser.add_argument("--steps", type=int, default=200, help="steps of the curves (%(default)s)")
     options = parser.parse_args()
     device = resolve_device("auto")
     wide, square, width = ((256, 64), (64, 64), 8) if options.quick else ((1024, 256), (256, 256), 64)

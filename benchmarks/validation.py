@@ -1,7 +1,7 @@
-"""Do the figures that checkpoints are chosen by move where they should, and stay where they should?
+"""Measure whether the values that select checkpoints respond to what they should, and to nothing else.
 
-Frames are changed on purpose: in appearance, which a translation is for, and in content, which makes labels false. The
-town is rendered; real frames are those of the folder SIM2REAL_TEST_DATA where it is set.
+Frames are changed deliberately: in appearance, which is the purpose of a translation, and in content, which invalidates
+labels. The town is rendered; real frames are those in the folder SIM2REAL_TEST_DATA if it is set.
 """
 
 import os
@@ -33,12 +33,12 @@ _FOLDERS = {
 
 
 def levels(values: ArrayLike) -> Image:
-    """The nearest grey levels."""
+    """Round to grey levels."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def draw(seed: int, image: Image) -> NDArray[np.float64]:
-    """Normal noise of the shape of an image."""
+    """Return normal noise of the shape of an image."""
     return np.random.default_rng(seed).normal(size=image.shape)
 
 
@@ -53,12 +53,12 @@ def gamma(exponent: float) -> Change:
 
 
 def tint(image: Image) -> Image:
-    """Warmer light."""
+    """Make the light warmer."""
     return levels(image * [1.2, 1.0, 0.7])
 
 
 def haze(image: Image) -> Image:
-    """Half the contrast, and lighter."""
+    """Halve the contrast and lighten."""
     return levels(image * 0.5 + 110)
 
 
@@ -68,7 +68,7 @@ def noise(deviation: float) -> Change:
 
 
 def blur(deviation: float) -> Change:
-    """Smooth by a Gaussian of so many pixels."""
+    """Blur by a Gaussian with a standard deviation in pixels."""
     return lambda image: levels(cv2.GaussianBlur(image, (0, 0), deviation))
 
 
@@ -79,7 +79,7 @@ def jpeg(image: Image) -> Image:
 
 
 def grain(deviation: float) -> Change:
-    """Add a texture as of asphalt, grey and a pixel wide."""
+    """Add a grey texture like asphalt, one pixel wide."""
 
     def change(image: Image) -> Image:
         texture = np.asarray(cv2.GaussianBlur(draw(6, image)[..., :1], (0, 0), 1), np.float64)
@@ -89,7 +89,7 @@ def grain(deviation: float) -> Change:
 
 
 def camera(image: Image) -> Image:
-    """All that a camera does: light, tone curve, lens and sensor."""
+    """Apply the effects of a camera: light, tone curve, lens and sensor."""
     return noise(4)(blur(0.8)(gamma(1.4)(levels(image * [1.1, 1.0, 0.8]))))
 
 
@@ -104,7 +104,7 @@ def mirror(image: Image) -> Image:
 
 
 def blobs(image: Image) -> Image:
-    """Paint a dozen ellipses, the same on every image of a size."""
+    """Paint a dozen ellipses, the same on all images of one size."""
     random = np.random.default_rng(1)
     height, width = image.shape[:2]
     painted = image.copy()
@@ -117,7 +117,7 @@ def blobs(image: Image) -> Image:
 
 
 def trees(image: Image) -> Image:
-    """Grow foliage in the upper part, as CycleGANs do in skies."""
+    """Paint foliage into the upper part, as CycleGANs do in skies."""
     height, width = image.shape[:2]
     fine, coarse = (
         cv2.GaussianBlur(draw(seed, image)[..., 0], (0, 0), size) for seed, size in ((2, 2), (3, width / 20))
@@ -128,7 +128,7 @@ def trees(image: Image) -> Image:
 
 
 def inpaint(image: Image) -> Image:
-    """Smooth over ten windows, as if nothing had been there."""
+    """Smooth ten windows, as if nothing had been there."""
     random = np.random.default_rng(3)
     height, width = image.shape[:2]
     mask = np.zeros((height, width), np.uint8)
@@ -139,7 +139,7 @@ def inpaint(image: Image) -> Image:
 
 
 def blank(image: Image) -> Image:
-    """Nothing but grey."""
+    """Return a plain grey image."""
     return np.full_like(image, 120)
 
 
@@ -173,7 +173,7 @@ DAMAGE: Mapping[str, Change] = {
 
 
 def render_town(look: Look, frames: int, size: tuple[int, int], *, scene: int = 1) -> list[Image]:
-    """Frames of the town, far from each other."""
+    """Return distant frames of the town."""
     every = [
         render_frame(30 * time, look=look, size=size, scene=scene, forward=False, backward=False, boxes=False)
         for time in range(frames)
@@ -182,13 +182,13 @@ def render_town(look: Look, frames: int, size: tuple[int, int], *, scene: int = 
 
 
 def read_some(folder: Path, count: int) -> list[Image]:
-    """Images of a folder, evenly spread over the order of their names."""
+    """Return images of a folder, evenly spaced in the order of their names."""
     paths = sorted(path for path in folder.iterdir() if is_image(path.name))
     return [read_rgb(path) for path in paths[:: max(1, len(paths) // count)][:count]]
 
 
 def colours_matched(images: Sequence[Image], real: Sequence[Image]) -> list[Image]:
-    """Images with the mean and the spread of the colours of others."""
+    """Return images with the mean and the spread of other images' colours."""
     (mean, spread), (real_mean, real_spread) = (
         (np.mean(pixels, axis=0), np.std(pixels, axis=0))
         for pixels in (np.concatenate([image.reshape(-1, 3) for image in some]) for some in (images, real))
@@ -197,7 +197,7 @@ def colours_matched(images: Sequence[Image], real: Sequence[Image]) -> list[Imag
 
 
 def print_edges(title: str, sets: Mapping[str, Sequence[Image]], changes: Mapping[str, Change]) -> None:
-    """Shares of new and of lost edges by what was done to the frames of each set, means in per cent."""
+    """Print the mean shares of new and of lost edges in per cent, by change and set."""
     rows = []
     for name, change in changes.items():
         means = [np.mean([edge_changes(image, change(image)) for image in images], axis=0) for images in sets.values()]
@@ -208,7 +208,7 @@ def print_edges(title: str, sets: Mapping[str, Sequence[Image]], changes: Mappin
 def print_validations(
     title: str, sim: Sequence[Image], real: Sequence[Image], after: Mapping[str, list[Image]]
 ) -> None:
-    """What the judge says of translations."""
+    """Print the validation scores of translations."""
     judge = Validator(sim, real, seed=0)
     changed = {
         "identity": [*sim],

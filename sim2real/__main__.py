@@ -1,4 +1,4 @@
-"""``python -m sim2real``."""
+"""The entry point of ``python -m sim2real``."""
 
 from sim2real.cli import main
 

@@ -1,4 +1,7 @@
-"""``sim2real.train`` and ``sim2real.convert``: what the commands of these names do, for Python; they print nothing."""
+"""The Python functions ``sim2real.train`` and ``sim2real.convert``.
+
+They do the same as the commands of these names, but print nothing.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +22,15 @@ Place = str | Path
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a training has come to.
+    """The outcome of a training.
 
     Attributes:
-        run: The run folder: what ``sim2real.load`` and ``sim2real.convert`` take for a model.
-        standing: How it stands: ``state``, ``"good"``, ``"open"`` or ``"bad"``, ``text``, and ``advice``.
-        step: Steps done.
-        used_step: The step whose generators the run gives.
-        finished: Whether it is at its end; False where ``stop`` ended it.
+        run: The run folder, accepted as a model by ``sim2real.load`` and ``sim2real.convert``.
+        standing: An assessment of the training: ``state`` (``"good"``, ``"open"`` or ``"bad"``), ``text`` and
+            ``advice``.
+        step: Number of completed steps.
+        used_step: The step that the run's generators are taken from.
+        finished: Whether the training is complete; False if ``stop`` ended it.
     """
 
     run: Path
@@ -54,33 +58,33 @@ def train(
     notify: Callable[[str], None] = lambda _line: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
-    """Learn the look of real images from unpaired folders and videos, as ``sim2real train`` does.
+    """Learn the appearance of real images from unpaired folders and videos, as ``sim2real train`` does.
 
-    A ``sim2real.toml`` is not looked for. What interrupts the training, Ctrl-C in a notebook for one, leaves its last
-    checkpoint, from which ``resume`` goes on.
+    A ``sim2real.toml`` is not read. If the training is interrupted, for example by Ctrl-C in a notebook, its last
+    checkpoint remains, and ``resume`` continues from there.
 
     Args:
         sim: Simulated images: a dataset of any known layout.
-        real: Real images: folders and videos. None: ``sim`` is a CycleGAN folder, which holds both.
-        run: Run folder, ``runs/<recipe>`` if left out; it must hold no run unless ``resume``.
-        recipe: Settings to start from; left out ``"labelled"`` where all simulated images have masks, else
+        real: Real images: folders and videos. None if ``sim`` is a CycleGAN folder, which holds both sides.
+        run: Run folder; defaults to ``runs/<recipe>``. It must not contain a run unless ``resume`` is set.
+        recipe: Settings to start from; defaults to ``"labelled"`` if all simulated images have masks, else to
             ``"default"``.
-        settings: Any settings over those, in tables or by dotted keys: ``{"data": {"batch_size": 4}}`` or
-            ``{"data.batch_size": 4}``.
-        steps: Length of the training.
-        seed: Decides everything that is random.
+        settings: Settings that override the recipe's, as nested tables or with dotted keys:
+            ``{"data": {"batch_size": 4}}`` or ``{"data.batch_size": 4}``.
+        steps: Number of training steps.
+        seed: Seed of all random numbers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:0"`` or ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        deterministic: Two runs with one seed are equal bit for bit, at some cost in speed.
-        swap: In a CycleGAN folder take B as the simulation and A as real.
-        resume: Go on with the run that is in the run folder.
-        progress: Told every now and then where the training stands.
-        notify: Called with a line on what the user should know.
-        stop: Asked after each step; what is true ends the training, which is saved.
+        deterministic: Make two runs with the same seed equal bit for bit, at some cost in speed.
+        swap: Use B of a CycleGAN folder as the simulation and A as the real side.
+        resume: Continue the run in the run folder.
+        progress: Called at intervals with the progress of the training.
+        notify: Called with each message for the user, one line each.
+        stop: Called after each step; a true result saves the training and ends it.
 
     Raises:
-        Sim2RealError: The images, the settings or the folder do not allow it, or the training fails; each child says
-            in its name what is wrong.
+        Sim2RealError: If the images, the settings or the folder are unsuitable, or if the training fails. The subclass
+            names the kind of error.
     """
     from sim2real.training.begin import prepare, sides
 
@@ -101,7 +105,7 @@ def train(
     )
     from sim2real.training import Note, Trainer
 
-    trainer = Trainer(config, config.run_folder, resume=resume)
+    trainer = (Trainer.resume if resume else Trainer.begin)(config, config.run_folder)
     if not trainer.finished:
         for event in trainer.train(stop=lambda: int(stop())):
             if isinstance(event, Note):
@@ -145,49 +149,52 @@ def convert(
     progress: "ConvertProgress | None" = None,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> "ConversionSummary":
-    """Convert a dataset, as ``sim2real convert`` does: camera images are translated, all else comes over as it is.
+    """Convert a dataset, as ``sim2real convert`` does: translate camera images and carry all other files unchanged.
 
-    A rerun of an interrupted conversion continues it. A ``sim2real.toml`` is not looked for.
+    Running an interrupted conversion again continues it. A ``sim2real.toml`` is not read.
 
     Args:
         source: Folder of the dataset; never written to.
-        out: Folder to convert into: new, empty, or of the same conversion.
-        model: Run folder or generator file; None: the newest run in ``runs``.
-        direction: Which generator of the run.
-        dataset: Layout; recognised if left out.
-        include: Globs; if there are any, only files that fit one are converted and carried.
-        exclude: Globs of files that are left out.
-        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
-        carry: How labels and all other files come over.
-        encoding: How JPEG files are written: ``"fixed"`` by ``quality``, as each ``"source"``, as most ``"real"`` ones.
-        quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
-        resize: Bring images to this size, (W, H) or ``"621x188"``, and all that depends on it with them.
-        transfer: ``"direct"``: the generator's own pixels; ``"guided"``: the frames with their light and colours; None:
-            as the model says.
-        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged, 0 to 8,
-            where the transfer is guided or the generator paints by grids; None: as the model says.
-        camera: ``"match"``: frames are as soft and as noisy as real ones; ``"off"``: as the generator gives them; None:
-            as the model says.
-        labelme_image: What becomes of the photos inside of LabelMe's JSON files.
-        gate: What a translation must fulfil, for example ``["preservation>=0.9"]``.
-        rejected: What takes the place of those that do not; ``"quarantine"``: the source's image.
-        look: Another number draws anew what a generator samples at random: each look goes into a folder of its own.
-        batch_size: Frames at once; None: what suits the device.
-        tile: ``"auto"``, ``"off"``, or the side of tiles in pixels.
-        engine: What runs the generator.
+        out: Output folder: new, empty, or of an earlier run of the same conversion.
+        model: Run folder or generator file; None selects the newest run in ``runs``.
+        direction: Which generator of the run to use.
+        dataset: Name of the dataset layout; detected by default.
+        include: Globs; if given, only matching files are converted or carried.
+        exclude: Globs of files to leave out.
+        as_image: Globs of files to treat as camera images, even if their names or pixels suggest labels.
+        carry: How labels and all other files are transferred.
+        encoding: How JPEG files are encoded: ``"fixed"`` uses ``quality``, ``"source"`` follows each source file,
+            ``"real"`` follows most of the real files.
+        quality: JPEG quality for ``"fixed"`` encoding, 1 to 100; None means 95.
+        resize: Size of the converted images, (W, H) or ``"621x188"``; labels that depend on the size are adapted.
+        transfer: ``"direct"`` keeps the generator's pixels, ``"guided"`` applies its light and colours to the frames;
+            None follows the model.
+        neighbours: Number of frames before and after each frame of a sequence over which the change is averaged, 0 to
+            8, if the transfer is guided or the generator predicts grids; None follows the model.
+        camera: ``"match"`` applies the blur and noise of the real images, ``"off"`` leaves the generator's output as
+            it is; None follows the model.
+        labelme_image: How to treat the photos embedded in LabelMe's JSON files.
+        gate: Conditions that a translation must meet, for example ``["preservation>=0.9"]``.
+        rejected: What replaces translations that fail the gate; ``"quarantine"`` keeps the source image.
+        look: Index of the look; each index samples the generator's random numbers anew and needs its own output
+            folder.
+        batch_size: Number of frames per batch; None selects one that suits the device.
+        tile: ``"auto"``, ``"off"``, or the side length of tiles in pixels.
+        engine: Name of the engine that runs the generator.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:0"`` or ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        workers: Threads that decode and encode; None: what suits the machine.
-        limit: Translate the first so many frames, leave out the others.
-        shard: ``"I/N"``: the I-th of N shards of the files; ``"off"``; ``"auto"``: as torchrun, srun or a SLURM array
-            say.
-        overwrite: Convert anew what an earlier conversion left.
-        keep_going: Go on after a file that cannot be done; the summary names it under ``failed``.
-        progress: Told of the stages ``"converting"`` and ``"carrying"``.
-        notify: Called with a line on what the user would wonder at.
+        workers: Number of threads that decode and encode; None selects one that suits the machine.
+        limit: Translate only this many frames, the first ones, and leave out the others.
+        shard: ``"I/N"`` for the I-th of N shards of the files, ``"off"``, or ``"auto"`` to follow torchrun, srun or a
+            SLURM array.
+        overwrite: Convert files again that an earlier conversion has written.
+        keep_going: Continue after a file that fails; the summary lists it in ``failed``.
+        progress: Called for the stages ``"converting"`` and ``"carrying"``.
+        notify: Called with each message for the user, one line each.
 
     Raises:
-        Sim2RealError: It cannot be done, or a file cannot be and ``keep_going`` is not set; what is finished is kept.
+        Sim2RealError: If the conversion is impossible, or if a file fails and ``keep_going`` is not set. Finished files
+            are kept.
     """
     section = _section(
         source=str(source),
@@ -220,7 +227,7 @@ def convert(
 
     part = find_shard(shard)
     if part:
-        notify(f"{part}, says {part.said_by}: this process does one file in {part.count}; shard='off': all of it here")
+        notify(f"{part} ({part.said_by}): this process converts one file in {part.count}; shard='off' converts all")
     common = conversion.ConvertOptions(
         model=Path(model) if model else None,
         limit=limit,
@@ -240,7 +247,7 @@ def convert(
 
 
 def options_of(section: "Conversion", options: "ConvertOptions", look: int = 0) -> "ConvertOptions":
-    """Options of one of sim2real.toml's conversions, or of a look of it, over those that hold for all of them."""
+    """Return the common options, updated with those of one ``[[convert]]`` table, or of one look of it."""
     return replace(
         options,
         dataset=section.dataset,
@@ -263,7 +270,7 @@ def options_of(section: "Conversion", options: "ConvertOptions", look: int = 0) 
     )
 
 
-def _section(**named: Any) -> "Conversion":  # noqa: ANN401  checked here
+def _section(**named: Any) -> "Conversion":  # noqa: ANN401  pydantic checks them
     from pydantic import ValidationError
 
     from sim2real.config import Conversion

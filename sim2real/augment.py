@@ -1,7 +1,7 @@
-"""Changes of images by albumentations, which no other module imports.
+"""Image augmentation with albumentations, which no other module imports.
 
-:class:`Augment` is what happens to an image between the disk and a training batch; the functions give a picture the
-histogram of another one, or another light.
+:class:`Augment` prepares images for training batches; the functions match the histogram of an image to another one, or
+vary its appearance.
 """
 
 import os
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from sim2real.errors import SettingsError
 from sim2real.imageio import resize
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer release
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look for a newer release online
 
-import albumentations as A  # noqa: N812  after the variable above; A is the library's own custom
+import albumentations as A  # noqa: N812  after the variable above; A is the library's convention
 
 AUGMENTATIONS: dict[str, Callable[[], Any]] = {
     "hflip": lambda: A.HorizontalFlip(p=0.5),
@@ -27,18 +27,18 @@ AUGMENTATIONS: dict[str, Callable[[], Any]] = {
 
 
 class Augment:
-    """Bring images to one size, at random for training or always the same way.
+    """A transform to a fixed size, random for training or deterministic.
 
     Args:
         size: (W, H) of the result.
-        fit: ``"crop"`` cuts a window out of the frame, which keeps its aspect; ``"resize"`` squeezes the whole frame.
-        load_size: (W, H) that the frame is scaled to before a window of ``size`` is cut: to cover it with ``"crop"``,
-            to fill it with ``"resize"``. Without it ``"crop"`` cuts at the frame's own scale; a frame smaller than
-            ``size`` is scaled up to cover it.
+        fit: ``"crop"`` cuts a window from the frame, keeping its aspect ratio; ``"resize"`` squeezes the whole frame.
+        load_size: (W, H) that the frame is scaled to before a window of ``size`` is cut: the frame covers this size
+            with ``"crop"`` and fills it exactly with ``"resize"``. By default ``"crop"`` cuts at the frame's own scale;
+            a frame smaller than ``size`` is scaled up to cover it.
         names: Augmentations, keys of ``AUGMENTATIONS``.
 
     Raises:
-        SettingsError: There is no such augmentation.
+        SettingsError: If there is no such augmentation.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Augment:
         self._fixed = A.Compose([A.CenterCrop(height, width)])
 
     def __call__(self, image: NDArray[np.uint8], *, seed: int | None) -> NDArray[np.uint8]:
-        """RGB (H, W, 3) -> RGB of ``size``: scaled, then cut."""
+        """Scale RGB (H, W, 3), and cut a window of ``size``."""
         height, width = image.shape[:2]
         return self.cut(resize(image, self.scaled_size(width, height)), seed=seed)
 
     def scaled_size(self, width: int, height: int) -> tuple[int, int]:
-        """The (W, H) that a frame is scaled to before a window is cut; nothing about it is random."""
+        """Return the (W, H) that a frame is scaled to before a window is cut; it is not random."""
         wanted_width, wanted_height = self.load_size or self.size
         if self.fit == "resize":
             return max(wanted_width, self.size[0]), max(wanted_height, self.size[1])
@@ -76,14 +76,14 @@ class Augment:
         return max(round(width * scale), self.size[0]), max(round(height * scale), self.size[1])
 
     def cut(self, scaled: NDArray[np.uint8], *, seed: int | None) -> NDArray[np.uint8]:
-        """Scaled RGB (H, W, 3) -> RGB of ``size``, which may share the pixels of ``scaled`` but never changes them.
+        """Cut a window of ``size`` from scaled RGB (H, W, 3). It may share memory with ``scaled``, which is unchanged.
 
-        Equal seeds give equal results, None the middle without augmentation.
+        Equal seeds give equal results; None gives the central window without augmentation.
         """
         return np.ascontiguousarray(self._transformed(seed, image=scaled)["image"])
 
     def places(self, width: int, height: int, *, seed: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Which rows and columns of a scaled frame of this size :meth:`cut` shows with that seed, in their order."""
+        """Return the rows and columns of a scaled frame that :meth:`cut` shows with this seed, in their order."""
         pixels = np.arange(width * height, dtype=np.int32).reshape(height, width)
         blank = np.zeros((height, width, 3), np.uint8)
         shown = self._transformed(seed, image=blank, mask=pixels)["mask"]
@@ -97,29 +97,29 @@ class Augment:
 
 
 def match_histogram(image: NDArray[np.uint8], reference: NDArray[np.uint8], *, blend: float) -> NDArray[np.uint8]:
-    """Give each channel the histogram of a reference.
+    """Match the histogram of each channel to that of a reference.
 
     Args:
         image: RGB (H, W, 3).
-        reference: RGB of any size, but of more than one row and column.
-        blend: Share of the result in what is returned, the rest is the image.
+        reference: RGB of any size with more than one row and column.
+        blend: Weight of the matched image; the original image has the remaining weight.
     """
     height, width = image.shape[:2]
-    if min(height, width) == 1:  # which albumentations takes for no axis; of four copies the histogram is the same
+    if min(height, width) == 1:  # albumentations drops an axis of size 1; tiling keeps the histogram
         image = np.tile(image, (2, 2, 1))
     match = A.HistogramMatching(blend_ratio=(blend, blend), metadata_key="references", p=1)
     return np.asarray(match(image=image, references=[reference])["image"][:height, :width], np.uint8)
 
 
 def vary_appearance(image: NDArray[np.uint8], *, strength: float, seed: int) -> NDArray[np.uint8]:
-    """Another camera in another light, sampled by the seed; everything stays where it is.
+    """Simulate another camera and another light with random changes that move no pixels.
 
-    Gain, contrast, gamma, tint and saturation, then blur, noise and compression.
+    The changes are gain, contrast, gamma, tint and saturation, then blur, noise and compression.
 
     Args:
         image: RGB (H, W, 3).
-        strength: How far it goes, above 0 and 1 at most.
-        seed: Equal ones give equal results.
+        strength: Strength of the changes, above 0 and at most 1.
+        seed: Equal seeds give equal results.
     """
     part, low, high = strength, round(100 - 30 * strength), round(100 + 40 * strength)
     vary = A.Compose(

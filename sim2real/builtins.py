@@ -12,29 +12,29 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     register(
         "textured-grid",
         "sim2real.networks.textured:TexturedGrid",
-        summary="grid, and fine texture of small amplitude where masks allow it",
+        summary="grid plus fine texture of small amplitude where masks allow it",
     )
     at = "sim2real.networks.colour"
     register("reinhard", f"{at}:Reinhard", summary="untrained: mean and spread of lightness and colours")
     register("histogram", f"{at}:Histogram", summary="untrained: histograms of a real image's channels")
     register("pixel-distribution", f"{at}:PixelDistribution", summary="untrained: mean and covariance of colours")
-    register("fda", f"{at}:FourierDomainAdaptation", summary="untrained: low frequencies' amplitudes of a real image")
+    register("fda", f"{at}:FourierDomainAdaptation", summary="untrained: amplitudes of a real image's low frequencies")
     register(
         "class-distribution",
         "sim2real.networks.classes:ClassDistribution",
         summary="untrained: mean and covariance of each class's colours",
     )
-    register("identity", f"{at}:Identity", summary="untrained: images as they are, for a camera alone")
+    register("identity", f"{at}:Identity", summary="untrained: images as they are, for use with a camera")
     register("augment", f"{at}:Variation", summary="untrained: hand-made changes of light, blur and noise")
 
 
 @hookimpl
 def register_discriminators(register: Register) -> None:  # noqa: D103
     at = "sim2real.networks.discriminators"
-    register("patch", f"{at}:Patch", summary="judges overlapping patches of 78 pixels, one score a 16x16 cell")
+    register("patch", f"{at}:Patch", summary="judges overlapping patches of 78 pixels, one score per 16x16 cell")
     register("global", f"{at}:Global", summary="judges the whole image with one score")
     register("combined", f"{at}:Combined", summary="patch and global at once")
-    register("patchgan70", f"{at}:PatchGAN70", summary="judges overlapping 70x70 patches, one score an 8x8 cell")
+    register("patchgan70", f"{at}:PatchGAN70", summary="judges overlapping 70x70 patches, one score per 8x8 cell")
     register("projection", f"{at}:Projection", summary="patchgan70 that knows the class of each patch")
 
 
@@ -139,22 +139,24 @@ def register_metrics(register: Register) -> None:  # noqa: D103
     register("spectrum", f"{at}.spectrum:SpectrumMetric", summary="power spectra: fine texture, blur, noise")
     register("two-sample", f"{at}.two_sample:TwoSampleMetric", summary="can a classifier tell converted from real?")
     register("kid", f"{at}.features:KernelMetric", summary="kernel distance of a network's features; needs its weights")
-    register("frechet", f"{at}.features:FrechetMetric", summary="Frechet distance of a network's features; likewise")
+    register(
+        "frechet", f"{at}.features:FrechetMetric", summary="Frechet distance of a network's features; needs its weights"
+    )
     register(
         "fid", f"{at}.inception:FrechetInceptionMetric", summary="FID, of 2000 pictures or more; needs its weights"
     )
-    register("lpips", f"{at}.perceptual:LpipsMetric", summary="how much a frame's look has changed; needs weights")
+    register("lpips", f"{at}.perceptual:LpipsMetric", summary="perceptual change of a frame; needs weights")
     register("edges", f"{at}.edges:EdgeMetric", summary="shares of edges that are new, and that are lost")
     register(
-        "structure", f"{at}.structure:StructureMetric", summary="edges at the labels' outlines, within and in skies"
+        "structure",
+        f"{at}.structure:StructureMetric",
+        summary="edges at the labels' outlines, inside them and in skies",
     )
     register("contrast", f"{at}.contrast:ContrastMetric", summary="how clearly each class stands out")
     register(
         "artefacts", f"{at}.artefacts:ArtefactMetric", summary="patterns, halos, rims and seams that frames do not have"
     )
-    register(
-        "objects", f"{at}.objects:ObjectsMetric", summary="is what the boxes tell of still found? needs a detector"
-    )
+    register("objects", f"{at}.objects:ObjectsMetric", summary="are labelled objects still detected? needs a detector")
 
 
 @hookimpl
@@ -167,8 +169,8 @@ def register_recipes(register: Register) -> None:  # noqa: D103
     recipes = {
         "default": "light and colours, every edge stays, both ways: minutes on a CPU; what `train SIM REAL` uses",
         "grid": "light and colours by place and brightness: edges stay, minutes on a CPU",
-        "labelled": "as grid, with a discriminator that knows classes; what `train SIM REAL` uses where SIM has masks",
-        "combined": "textures, too: networks that paint their own pixels, patch and global discriminators",
+        "labelled": "grid with a discriminator that knows classes; what `train SIM REAL` uses if SIM has masks",
+        "combined": "textures as well: networks that paint their own pixels, patch and global discriminators",
         "vkitti2kitti": "Virtual KITTI to KITTI at 1024x256, patch and global discriminators",
         "monet2photo": "paintings and photos at 128x128, batch normalisation",
         "resnet9-sigmoid": "256x256, ResNet-9 and a PatchGAN with a sigmoid",
@@ -181,7 +183,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "pixel-distribution": "seconds, no training: the mean and covariance of a real image's colours",
         "class-distribution": "two minutes: each class's colours in a real image; for simulations with masks",
         "fda": "seconds, no training: the low frequencies of a real image (Fourier Domain Adaptation)",
-        "camera": "seconds, no training: the blur and the noise of the real images' camera, and no more",
+        "camera": "seconds, no training: only the blur and the noise of the real images' camera",
         "augment": "seconds, no training: strong hand-made augmentation, frame by frame",
     }
     for name, summary in recipes.items():
@@ -195,19 +197,19 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "batch": "the whole job: train, convert, verify, evaluate, report; a rerun continues",
         "train": "learn the look of real images from unpaired folders",
         "convert": "convert a dataset; every label stays true",
-        "preview": "a picture of frames before and after",
+        "preview": "draw frames before and after",
         "compare": "which recipe suits these frames and these photos?",
-        "inspect": "what a dataset is: layout, frames, roles, labels",
+        "inspect": "show a dataset's layout, frames, roles and labels",
         "verify": "is a conversion complete and are its labels untouched?",
         "evaluate": "does a conversion look more real, and do its labels hold?",
-        "report": "one HTML file of a training or of a conversion",
+        "report": "write one HTML file on a training or a conversion",
         "export": "write a generator as ONNX, compared with torch",
-        "plugins": "what is installed; check it; scaffold a plugin",
-        "datasets": "the dataset layouts that can be named",
-        "recipes": "the recipes that can be named, and what is in one",
-        "hypersim-previews": "make images of Hypersim's linear colours",
+        "plugins": "list plugins, check them, or scaffold a new one",
+        "datasets": "list the dataset layouts, or describe one",
+        "recipes": "list the recipes, or show one",
+        "hypersim-previews": "make images from Hypersim's linear colours",
         "toytown": "render a small labelled dataset",
-        "demo": "the whole story on a rendered toy town, in minutes",
+        "demo": "the complete workflow on a rendered toy town, in minutes",
     }
     for name, summary in commands.items():
         register(name, f"sim2real.cli.{name.replace('-', '_')}:command", summary=summary)

@@ -1,10 +1,10 @@
-"""What is left after colour: the blur and the noise of a real camera, given to pictures that look too clean.
+"""The blur and noise of a real camera, applied to translations that look too clean.
 
-A translated rendering is as sharp as it was drawn, and its plain walls have no grain. A :class:`Camera` is fitted to
-real images (:func:`sim2real.training.fitting.fit_camera`) without weights, in seconds; it is plain numbers and stands
-in the file of the generator whose pictures it was fitted on. What it does is a sensor's and a lens's (Carlson et al.
-2018, arXiv 1803.07721): each of luminance and both colour differences is blurred by three taps across and down, never
-sharpened, and gets noise that grows with brightness, of the grain that real images have. Nothing moves.
+A translated rendering is as sharp as it was rendered, and its plain walls have no grain. A :class:`Camera` is fitted to
+real images (:func:`sim2real.training.fitting.fit_camera`) in seconds, without weights. It consists of a few numbers,
+which are stored in the file of the generator whose output it was fitted on. It models a sensor and a lens (Carlson et
+al. 2018, arXiv 1803.07721): luminance and both colour differences are blurred by three taps across and down, never
+sharpened, and get noise that grows with brightness and has the grain of real images. No pixels move.
 """
 
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from sim2real.stored import Rule
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-BLOCK: Final = 16  # px, the side of the blocks that spectra are measured in
-RINGS: Final = BLOCK // 2  # of their frequencies: 1/16, 2/16 ... 1/2 cycles a pixel
-MOST_BLUR: Final = 0.25  # then nothing is left of half a cycle a pixel
-_ROWS: Final = 128  # of a strip: each has noise of its own, so the number decides the pixels
-_REACH: Final = 3  # px, of the filter that makes grain
+BLOCK: Final = 16  # px, side of the blocks for measuring spectra
+RINGS: Final = BLOCK // 2  # frequencies of a block: 1/16, 2/16 ... 1/2 cycles per pixel
+MOST_BLUR: Final = 0.25  # removes half a cycle per pixel entirely
+_ROWS: Final = 128  # of a strip; part of the result, as each strip has its own noise
+_REACH: Final = 3  # px, radius of the grain filter
 _DIFFERENCES: Final = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-"""From RGB to luminance and the differences of blue and of red from it, as JPEG has them."""
+"""Matrix from RGB to luminance and the differences of blue and of red from it, as in JPEG."""
 
 Share = Annotated[float, Rule(f"0 to {MOST_BLUR}", lambda share: 0 <= share <= MOST_BLUR)]
 Variance = Annotated[float, Rule(f"-{255**2} to {255**2}", lambda variance: abs(variance) <= 255**2)]
@@ -46,15 +46,15 @@ Grain = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Channel:
-    """What a camera does to one channel.
+    """The blur and noise of one channel.
 
     Attributes:
-        blur: Weight of each neighbour, ``[blur, 1 - 2 blur, blur]`` across and down; 0: none.
-        base: Variance of the noise in black, in squares of grey levels.
-        slope: What is added for each grey level of luminance.
-        until: The luminance from which it grows no more: of what is far brighter, flat blocks told nothing.
-        grain: Power of the noise at 1/16, 2/16 ... 1/2 cycles a pixel; only how they compare counts. All equal: each
-            pixel has noise of its own.
+        blur: Weight of each neighbour, ``[blur, 1 - 2 blur, blur]`` across and down; 0 for no blur.
+        base: Variance of the noise in black, in squared grey levels.
+        slope: Increase of the variance for each grey level of luminance.
+        until: The luminance above which the variance is constant, because no flat blocks were much brighter.
+        grain: Relative power of the noise at 1/16, 2/16 ... 1/2 cycles per pixel. If all are equal, the noise is
+            independent in each pixel.
     """
 
     blur: Share = 0.0
@@ -65,27 +65,27 @@ class Channel:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the blur, px."""
+        """The standard deviation of the blur in pixels."""
         return float(np.sqrt(2 * self.blur))
 
     @property
     def noisy(self) -> bool:
-        """Whether there is noise at some brightness."""
+        """Whether there is noise at any brightness."""
         return self.base > 0 or self.base + self.until * self.slope > 0
 
     def noise(self, level: float) -> float:
-        """Standard deviation of the noise at a luminance, grey levels."""
+        """Return the standard deviation of the noise at a luminance, in grey levels."""
         return float(max(0.0, self.base + self.slope * min(level, self.until)) ** 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """What a camera does to luminance, and to the differences of blue and of red from it.
+    """The blur and noise of luminance and of the differences of blue and red from it.
 
     Attributes:
         luma: Luminance, 0 to 255.
-        blue: Its difference from blue, times 0.564.
-        red: Its difference from red, times 0.713.
+        blue: The difference of blue from luminance, times 0.564.
+        red: The difference of red from luminance, times 0.713.
     """
 
     luma: Channel = field(default_factory=Channel)
@@ -94,22 +94,22 @@ class Camera:
 
     @property
     def channels(self) -> tuple[Channel, Channel, Channel]:
-        """All three."""
+        """All three channels."""
         return self.luma, self.blue, self.red
 
     @property
     def changes(self) -> bool:
-        """Whether it does anything."""
+        """Whether the camera changes images at all."""
         return any(channel.blur or channel.noisy for channel in self.channels)
 
     def apply(self, image: Image, seed: int, encoding: Encoding | None = None) -> Image:
-        """A picture as this camera would have taken it.
+        """Return an image with the blur and noise of this camera.
 
         Args:
             image: RGB (H, W, 3).
-            seed: Its lower 32 bits decide the noise, with the size of the picture; nothing else does. What is above
-                them may be of the picture's sequence, whose noise is not one.
-            encoding: How the JPEG is written that the camera gives; None: it gives the pixels.
+            seed: Its lower 32 bits and the size of the image determine the noise. The upper bits, which may be
+                the same for a whole sequence, are ignored.
+            encoding: Encoding of the simulated JPEG; None for no compression.
         """
         if self.changes:
             taken, top = np.empty_like(image), 0
@@ -124,7 +124,7 @@ class Camera:
         starts = [*range(0, height, _ROWS), height]
         back = np.linalg.inv(_DIFFERENCES).astype(np.float32)
         for number, (top, bottom) in enumerate(pairwise(starts)):
-            above, below = max(0, top - 1), min(height, bottom + 1)  # what the blur reaches
+            above, below = max(0, top - 1), min(height, bottom + 1)  # rows that the blur needs
             values = to_channels(image[above:below])
             pairs = zip(cv2.split(values), self.channels, strict=True)
             planes = [_blurred(np.asarray(plane, np.float32), channel.blur) for plane, channel in pairs]
@@ -139,7 +139,7 @@ class Camera:
             yield np.asarray(cv2.add(rgb, np.zeros(4), dtype=cv2.CV_8U), np.uint8)  # rounded, within 0 and 255
 
     def __str__(self) -> str:
-        """In a few words."""
+        """Return a short description."""
         if not self.changes:
             return "no blur, no noise"
         luma, chroma = self.luma, max((self.blue, self.red), key=lambda channel: channel.noise(128))
@@ -150,7 +150,7 @@ class Camera:
 
 
 def to_channels(image: Image) -> Floats:
-    """RGB (H, W, 3) -> luminance and the differences of blue and red from it."""
+    """Convert RGB (H, W, 3) to luminance and the differences of blue and red from it."""
     return np.asarray(cv2.transform(image.astype(np.float32), _DIFFERENCES.astype(np.float32)), np.float32)
 
 
@@ -162,7 +162,7 @@ def _blurred(plane: Floats, blur: float) -> Floats:
 
 
 def _grain(powers: tuple[float, ...], shape: tuple[int, ...], random: np.random.Generator) -> Floats:
-    """Noise of variance 1."""
+    """Return noise of variance 1."""
     height, width = shape
     filtered = len({*powers}) > 1
     around = 2 * _REACH * filtered
@@ -177,14 +177,14 @@ def _grain(powers: tuple[float, ...], shape: tuple[int, ...], random: np.random.
 
 @cache
 def _normal() -> Floats:
-    """Numbers that are normally distributed where all have equal chances: drawn several times as fast as others."""
+    """Return a table of normal quantiles; uniform indexing is several times as fast as other sampling."""
     quantile = NormalDist().inv_cdf
     return np.array([quantile((place + 0.5) / 65536) for place in range(65536)], np.float32)
 
 
 @lru_cache(maxsize=16)
 def _kernel(powers: tuple[float, ...]) -> Floats:
-    """The filter that gives white noise these powers, and leaves its variance."""
+    """Return the filter that gives white noise these powers without changing its variance."""
     amplitude = np.sqrt(np.interp(frequencies() * BLOCK, np.arange(1, RINGS + 1), powers))
     taps = np.fft.fftshift(np.fft.irfft2(amplitude, s=(BLOCK, BLOCK)))
     middle = slice(RINGS - _REACH, RINGS + _REACH + 1)
@@ -193,7 +193,7 @@ def _kernel(powers: tuple[float, ...]) -> Floats:
 
 
 def frequencies() -> NDArray[np.float64]:
-    """Of the spectrum of a block, as ``numpy.fft.rfft2`` orders it, whatever the direction: cycles a pixel."""
+    """Return the radial frequencies of a block in the order of ``numpy.fft.rfft2``, in cycles per pixel."""
     return np.asarray(np.hypot(np.fft.fftfreq(BLOCK)[:, None], np.fft.rfftfreq(BLOCK)), np.float64)
 
 

@@ -1,4 +1,4 @@
-"""What a generator says of itself, so that it is run as it has to be: what it draws, sees, and cannot do."""
+"""Capabilities of generators, declared in their attributes: random samples, labels that they use, restrictions."""
 
 import zlib
 from collections.abc import Collection
@@ -15,31 +15,32 @@ if TYPE_CHECKING:
     from torch import nn
 
 PAST: Final = ("past_images", "past_outputs")
-"""The inputs that hold earlier frames of a sequence and what became of them."""
+"""The inputs with the earlier frames of a sequence and their translations."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """What a generator says in attributes of these names; each has its default here.
+    """The capabilities of a generator, read from its attributes of the same names; the defaults are given here.
 
     Attributes:
-        stochastic: It samples at random: its forward takes ``seeds``, uint64 (N,), one for each picture, or None. Equal
-            seeds give equal pictures.
-        steady: What the upper 32 bits of a seed decide is one for a sequence: they are made from its name, the lower
-            ones from the path of the frame.
-        exportable: Whether a graph of it can be written or compiled, and whether it can be run in tiles.
-        whole: It shrinks pictures before it looks at them, so that it is never run in tiles, which would not be alike.
-        by_grids: It paints by bilateral grids, and can be asked for each half: ``grids(images, seeds)`` are those of
-            images (N, C, H, W), (N, 12, D, h, w); ``apply_grids(images, grids, seeds)`` is what they make of images.
-            The grids of neighbouring frames can be averaged then. It is faster if it offers ``seen_size(H, W)``, what
-            images are shrunk to by area before ``grids``, and ``tones(H, W)``, what stands for brightness if all that
-            ``apply_grids`` does is :func:`sim2real.networks.bilateral.slice_pictures`, or None.
-        cpu_only: It works on the CPU, whatever the device; several threads may call it at once.
-        inputs: Kinds of labels that it sees, as of :mod:`sim2real.datasets.inputs`: its forward takes ``inputs``, a
-            mapping that has them.
-        clip_length: How many consecutive frames it translates together, (N, T, C, H, W); 1: single ones, (N, C, H, W).
-        context: How many earlier frames of a sequence it looks at, and what it made of them, ``past_images`` and
-            ``past_outputs`` in ``inputs``, (N, j, C, H, W) with j of them at most.
+        stochastic: It samples at random. ``forward`` takes ``seeds``, uint64 (N,), one for each image, or None; equal
+            seeds give equal images.
+        steady: The upper 32 bits of a seed are derived from the name of the sequence, so that whatever they determine
+            is constant within it; the lower bits are derived from the path of the frame.
+        exportable: Whether its graph can be exported and compiled, and whether it can be run in tiles.
+        whole: It shrinks images before it analyses them, so it is never run in tiles, whose results would differ.
+        by_grids: It works with bilateral grids in two steps: ``grids(images, seeds)`` predicts the grids of images
+            (N, C, H, W) as (N, 12, D, h, w), and ``apply_grids(images, grids, seeds)`` applies grids to images. The
+            grids of neighbouring frames can then be averaged. Two optional methods make it faster: ``seen_size(H, W)``,
+            the size that images are shrunk to by area before ``grids``, and ``tones(H, W)``, the representation of
+            brightness if ``apply_grids`` does only :func:`sim2real.networks.bilateral.slice_pictures`, or None.
+        cpu_only: It runs on the CPU, whatever the device; several threads may call it at once.
+        inputs: Kinds of labels that it uses, see :mod:`sim2real.datasets.inputs`; ``forward`` takes the mapping
+            ``inputs`` that contains them.
+        clip_length: Number of consecutive frames that it translates together, (N, T, C, H, W); 1 for single frames,
+            (N, C, H, W).
+        context: Maximum number of earlier frames of a sequence that it uses, with their translations, as
+            ``past_images`` and ``past_outputs`` in ``inputs``, (N, j, C, H, W) with j up to this number.
     """
 
     stochastic: bool = False
@@ -54,35 +55,35 @@ class Capabilities:
 
     @property
     def of_sequences(self) -> bool:
-        """Whether what becomes of a frame depends on others of its sequence."""
+        """Whether the translation of a frame depends on other frames of its sequence."""
         return self.clip_length > 1 or self.context > 0
 
     @property
     def takes_inputs(self) -> bool:
-        """Whether its forward takes ``inputs``."""
+        """Whether ``forward`` takes ``inputs``."""
         return bool(self.inputs or self.context)
 
     @property
     def whole_pictures(self) -> bool:
-        """Whether it is never run in tiles."""
+        """Whether it is run only on whole images, never in tiles."""
         return self.whole or not self.exportable or self.takes_inputs or self.of_sequences
 
 
 def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
-    """What a generator says of itself.
+    """Return the capabilities of a generator.
 
     Args:
-        generator: It, or what wraps it.
-        name: What messages call it.
+        generator: The generator, or its wrapper.
+        name: Its name in messages.
 
     Raises:
-        PluginError: It says what nobody understands.
+        PluginError: If an attribute is invalid.
     """
     who = f"the generator '{name or type(generator).__name__}'"
     if hasattr(generator, "by_frame"):
         raise PluginError(
-            f"{who} has the attribute 'by_frame', which is gone: say stochastic = True if it samples at random, "
-            "exportable = False if it is no graph and looks at whole pictures, cpu_only = True if it works on the CPU"
+            f"{who} has the attribute 'by_frame', which was removed: set stochastic = True if it samples at random, "
+            "exportable = False if it is no graph and needs whole images, cpu_only = True if it runs on the CPU"
         )
     found = Capabilities(
         stochastic=bool(getattr(generator, "stochastic", False)),
@@ -96,53 +97,53 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
         context=_count(generator, who, "context", 0),
     )
     if found.clip_length > 1 and found.context:
-        raise PluginError(f"{who} has both a clip_length and a context: say one of them")
+        raise PluginError(f"{who} has both a clip_length and a context: set only one of them")
     return found
 
 
 def seeds_of_pixels(generator: object, pictures: "NDArray[np.uint8]") -> "NDArray[np.uint64]":
-    """A number for each picture, uint64 (N,), from its own pixels: for pictures that have no path.
+    """Return a seed for each image, uint64 (N,), derived from its pixels, for images without a path.
 
     Args:
-        generator: It, or its capabilities: one that is steady has no sequences to tell, and draws for each picture.
-        pictures: (N, ..., H, W, 3).
+        generator: The generator or its capabilities. If it is steady, each image counts as its own sequence.
+        pictures: Images, (N, ..., H, W, 3).
     """
     seeds = np.array([zlib.crc32(picture.tobytes()) for picture in pictures], np.uint64)
     return seeds | (seeds << np.uint64(32)) if getattr(generator, "steady", False) else seeds
 
 
 def inputs_of(part: object, who: str) -> tuple[str, ...]:
-    """The kinds of labels that a generator, a discriminator, a loss or a method asks for.
+    """Return the kinds of labels that a generator, discriminator, loss or method requests.
 
     Raises:
-        PluginError: It asks for what there is not; the message begins with ``who``.
+        PluginError: If it requests an unknown kind; the message begins with ``who``.
     """
     kinds = names_of(part, who, "inputs")
     if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise PluginError(f"{who} has the input '{unknown[0]}', which nobody knows; known: {', '.join(KINDS)}")
+        raise PluginError(f"{who} has the unknown input '{unknown[0]}'; known: {', '.join(KINDS)}")
     return kinds
 
 
 def clip_length_of(part: object, who: str) -> int:
-    """How many consecutive frames it asks for.
+    """Return the number of consecutive frames that a component requests.
 
     Raises:
-        PluginError: As of :func:`inputs_of`.
+        PluginError: If the attribute is invalid, as in :func:`inputs_of`.
     """
     return _count(part, who, "clip_length", 1)
 
 
 def names_of(part: object, who: str, attribute: str) -> tuple[str, ...]:
-    """The names in an attribute of it, none if it is absent.
+    """Return the names in an attribute, or none if it is absent.
 
     Raises:
-        PluginError: The attribute is something else.
+        PluginError: If the attribute is not a collection of strings.
     """
     names = getattr(part, attribute, ())
     if isinstance(names, str):
-        raise PluginError(f"{who} has {attribute} = '{names}', one text and not several: say ('{names}',)")
+        raise PluginError(f"{who} has {attribute} = '{names}', a single string: write ('{names}',)")
     if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
-        raise PluginError(f"{who} has the attribute '{attribute}', which is for names, and {_shown(names)} is none")
+        raise PluginError(f"{who} has the attribute '{attribute}', which must contain names, not {_shown(names)}")
     return tuple(names)
 
 
@@ -150,8 +151,8 @@ def _count(part: object, who: str, attribute: str, least: int) -> int:
     count = getattr(part, attribute, least)
     if not isinstance(count, int) or count < least:
         raise PluginError(
-            f"{who} has the attribute '{attribute}', which is for a whole number of {least} or more, and "
-            f"{_shown(count)} is none"
+            f"{who} has the attribute '{attribute}', which must be a whole number of at least {least}, not "
+            f"{_shown(count)}"
         )
     return int(count)
 
@@ -161,7 +162,7 @@ def _shown(value: object) -> str:
 
 
 def blank_inputs(can: Capabilities, height: int, width: int, count: int = 1) -> dict[str, NDArray[Any]]:
-    """Inputs that say nothing, for so many pictures (or clips) of a size, as an engine is given them."""
+    """Return inputs without information, for a number of images (or clips) of one size, as an engine takes them."""
     clip = (can.clip_length,) if can.clip_length > 1 else ()
     found: dict[str, NDArray[Any]] = {}
     for kind in can.inputs:

@@ -1,4 +1,4 @@
-"""Colours in CIELAB: lightness 0 to 100, both colours about -100 to 100; a step of 1 is about what an eye can tell."""
+"""Colours in CIELAB: lightness 0 to 100, colour channels about -100 to 100; a step of 1 is just about visible."""
 
 import cv2
 import numpy as np
@@ -6,33 +6,33 @@ from numpy.typing import NDArray
 
 Lab = NDArray[np.float32]
 Moments = NDArray[np.float64]
-_LEAST_SPREAD = 0.1  # of a channel: what is even stays so
+_LEAST_SPREAD = 0.1  # of a channel, so that uniform images stay uniform
 
 
 def to_lab(rgb: NDArray[np.uint8]) -> Lab:
-    """Pixels of sRGB, (H, W, 3), or a stack of them, (N, H, W, 3) -> CIELAB (H, W, 3) or (N * H, W, 3)."""
+    """Convert sRGB (H, W, 3), or a stack (N, H, W, 3), to CIELAB (H, W, 3) or (N * H, W, 3)."""
     rows = rgb.reshape(-1, *rgb.shape[-2:])
     return np.asarray(cv2.cvtColor(rows.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
 
 
 def to_rgb(lab: Lab) -> NDArray[np.uint8]:
-    """CIELAB (H, W, 3) -> sRGB of the same shape; what sRGB does not have is cut off."""
+    """Convert CIELAB (H, W, 3) to sRGB of the same shape; colours outside sRGB are clipped."""
     return np.asarray(np.rint(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255).clip(0, 255), np.uint8)
 
 
 def moments(lab: Lab) -> Moments:
-    """How many pixels, and the sums of (L, a, b) and of their squares: (7,). Those of several pictures add up."""
+    """Return the number of pixels and the sums of (L, a, b) and of their squares, (7,); moments of images add up."""
     values = lab.reshape(-1, 3).astype(np.float64)
     return np.concatenate([[len(values)], values.sum(0), (values**2).sum(0)])
 
 
 def give_colours(lab: Lab, own: Moments, wanted: Moments) -> Lab:
-    """Give colours that have some moments the mean and the spread of others (after Reinhard et al. 2001).
+    """Transfer mean and standard deviation of colours (after Reinhard et al. 2001).
 
     Args:
         lab: CIELAB (H, W, 3).
-        own: The moments that are replaced: of ``lab``, or of all pictures that it stands among.
-        wanted: The moments whose mean and spread come in their place.
+        own: Moments to replace: of ``lab``, or of a set of images that it belongs to.
+        wanted: Moments with the target mean and standard deviation.
     """
     (mean, spread), (wanted_mean, wanted_spread) = _mean_and_spread(own), _mean_and_spread(wanted)
     gain = wanted_spread / np.maximum(spread, _LEAST_SPREAD)

@@ -1,4 +1,4 @@
-"""What commands of plugins may use of this program's own: where they print, and options that are alike."""
+"""Helpers for commands of plugins: output and shared options."""
 
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,9 @@ __all__ = [
 
 
 def settings_here() -> "Config":
-    """The settings that the sim2real.toml of the current folder gives, or the default ones.
+    """Return the settings in the sim2real.toml of the current folder, or the default settings.
 
     Raises:
-        Sim2RealError: One is wrong.
+        Sim2RealError: If a setting is invalid.
     """
     return resolve_settings(recipe=None, sets=None)

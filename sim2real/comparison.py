@@ -1,7 +1,7 @@
-"""Which recipe suits these frames and these photos? Each is tried on frames that none of them saw, and measured alike.
+"""Compare recipes on a simulation and real images. All recipes are evaluated alike, on the same held-out frames.
 
-Recipes that only look at images take seconds and are always tried; those that train share a budget of time. All are
-kept in one folder, ``recipes/NAME/run`` and ``recipes/NAME/converted``, and what is there is not done again.
+Recipes without training take seconds and are always tried; those that train share a time budget. The results are kept
+in one folder, ``recipes/NAME/run`` and ``recipes/NAME/converted``, and finished recipes are not tried again.
 """
 
 import glob
@@ -34,39 +34,39 @@ from sim2real.training.forecast import forecast
 from sim2real.training.run import RunFolder
 
 FRAMES: Final = 48
-"""Frames of each side that are held out, where there are four times as many."""
+"""Number of held-out frames of each side; a quarter of the frames if there are fewer than four times as many."""
 TRAINED: Final = ("class-distribution", "grid", "labelled", "default")
 _WITH_MASKS: Final = ("class-distribution", "labelled")
-"""Recipes that a budget is shared out to unless others are named: those that are worth something after minutes."""
+"""Default recipes that share the budget; these give useful results after minutes."""
 SHEET: Final = "compare.png"
 _ABOUT: Final = "comparison.json"
 _ROWS = 4  # frames of the sheet
-_FEWEST_STEPS = 20  # of fewer, a training says nothing
-_FURTHEST = 2.0  # one metric alone shall not decide
-_LIKE_BEST = 0.05  # of the distance that is left: those that differ by less are equally near
-_MEASURED = ("sliced-wasserstein", "colour", "spectrum", "edges", "structure", "artefacts")  # all that is quick
-_REAL = 200  # real images at most that frames are compared with
-_SHOWN = ("steps", "converting", "frames")  # stages that take long
-_FIGURES = ("new_edges", "lost_boundaries", "invented")  # that tell whether labels hold
+_FEWEST_STEPS = 20  # fewer are not informative
+_FURTHEST = 2.0  # limits the influence of a single metric
+_LIKE_BEST = 0.05  # smaller differences of the remaining distance do not count
+_MEASURED = ("sliced-wasserstein", "colour", "spectrum", "edges", "structure", "artefacts")  # the quick metrics
+_REAL = 200  # maximum number of real images to compare with
+_SHOWN = ("steps", "converting", "frames")  # the long stages
+_FIGURES = ("new_edges", "lost_boundaries", "invented")  # the metrics of label consistency
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What has come of a recipe.
+    """The result of one recipe.
 
     Attributes:
-        recipe: Its name.
-        verdict: ``"PASS"``, ``"WARN"`` or ``"FAIL"``, as ``sim2real evaluate`` says; ``"none"`` where it could not be
-            tried, which ``reasons`` explains.
-        reasons: Why.
-        distance: What is left of the distance to real images, 1: all of it, 0: as near as these are to each other; the
-            mean over ``by_metric``. None where nothing tells.
-        by_metric: The same by each metric.
-        labels: Figures that tell whether labels hold: ``new_edges``, ``lost_boundaries``, ``invented``.
-        artefacts: Faults that a person sees at once.
-        steps: Of its training.
-        training_seconds: What that took; 0 where it was there before.
-        frame_seconds: What a frame takes, its files included.
+        recipe: Name of the recipe.
+        verdict: ``"PASS"``, ``"WARN"`` or ``"FAIL"``, as in ``sim2real evaluate``; ``"none"`` if the recipe could not
+            be tried, as explained in ``reasons``.
+        reasons: The reasons for the verdict.
+        distance: Remaining share of the distance to real images: 1 is the whole distance, 0 means as close as real
+            images are to each other. It is the mean over ``by_metric``, or None if no metric gives a value.
+        by_metric: Remaining share of the distance by each metric.
+        labels: The metrics of label consistency: ``new_edges``, ``lost_boundaries``, ``invented``.
+        artefacts: Obvious visual faults.
+        steps: Number of training steps.
+        training_seconds: Duration of the training; close to 0 if the run was finished before.
+        frame_seconds: Conversion time of one frame, including its files.
     """
 
     recipe: str
@@ -83,18 +83,18 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """What has come of all of them.
+    """The results of all recipes.
 
     Attributes:
         sim: The simulation.
-        real: Places of real images.
-        frames: How many held-out frames the figures are of.
-        masks: Whether the simulation has masks of classes.
-        camera: Whether each was tried with the camera of the real images.
-        results: The nearest to real images first, what failed last.
-        take: The recipe to take; empty: none of them.
-        why: Why that.
-        sheet: The same frames under each.
+        real: Folders and videos of real images.
+        frames: Number of held-out frames that were evaluated.
+        masks: Whether the simulation has class masks.
+        camera: Whether the recipes were tried with the camera of the real images.
+        results: The results, the closest to real images first and failures last.
+        take: The recommended recipe; empty if there is none.
+        why: The reason for the recommendation.
+        sheet: A picture of the same frames with each recipe.
     """
 
     sim: Path
@@ -108,7 +108,7 @@ class Comparison:
     sheet: Path
 
     def dump(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the comparison as JSON values."""
         return asdict(self) | {
             "sim": str(self.sim),
             "real": [str(place) for place in self.real],
@@ -118,14 +118,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
-    """What may be said about a comparison.
+    """Options of a comparison.
 
     Attributes:
-        recipes: Names; none: all that train nothing, and with a budget those of ``TRAINED``.
-        budget: Seconds for all trainings together; 0: none is trained.
-        frames: Frames of each side to hold out.
-        camera: Whether each is tried with the blur and the noise of the real images' camera.
-        seed: Decides everything that is random.
+        recipes: Names of recipes; by default all recipes without training and, with a budget, those in ``TRAINED``.
+        budget: Seconds for all trainings together; 0 trains nothing.
+        frames: Number of frames of each side to hold out.
+        camera: Whether to apply the blur and noise of the real images to all recipes.
+        seed: Seed of all random numbers.
         device: See ``sim2real.devices``.
     """
 
@@ -146,18 +146,18 @@ def compare(
     progress: Progress = quiet,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> Comparison:
-    """Try recipes on a simulation and on real images.
+    """Try recipes on a simulation and real images, and recommend one.
 
     Args:
         sim: The simulation, a dataset of any layout.
         real: Real images: folders and videos.
-        folder: Where everything is kept.
-        options: What to do otherwise than by default.
-        progress: Told of the stages of each recipe, ``"NAME: steps"``, ``"NAME: converting"`` ...
-        notify: Called with a line on what is going to be done.
+        folder: Folder for all results.
+        options: Options that differ from the defaults.
+        progress: Called for each stage of each recipe, ``"NAME: steps"``, ``"NAME: converting"`` ...
+        notify: Called with a line on each step.
 
     Raises:
-        Sim2RealError: There are too few images, no recipe of a name, or the folder is of another comparison.
+        Sim2RealError: If there are too few images, a recipe does not exist, or the folder contains another comparison.
     """
     options = options or CompareOptions()
     about = _about(sim, real, options)
@@ -169,7 +169,7 @@ def compare(
     counts = [len(side.frames) for side in sides]
     count = min(options.frames, *(of_side // 4 for of_side in counts))
     if count < 1:
-        raise Sim2RealError(f"{counts[0]} simulated and {counts[1]} real images: a comparison needs 4 of each at least")
+        raise Sim2RealError(f"{counts[0]} simulated and {counts[1]} real images: a comparison needs at least 4 of each")
     masks = all("segmentation" in frame.labels for frame in sides[0].frames)
     names = _names(options, masks=masks)
     folder.mkdir(parents=True, exist_ok=True)
@@ -219,19 +219,19 @@ def compare(
 
 
 def _held_out(config: Config, count: int) -> Config:
-    """The same with so many images of each side held out, and nothing looked at on the way."""
+    """Return the settings with this number of held-out images of each side and without periodic evaluation."""
     data = config.data.model_copy(update={"validation": float(count)})
     evaluate_never = config.evaluate.model_copy(update={"every": 0})
     return config.model_copy(update={"data": data, "evaluate": evaluate_never})
 
 
 def _only_looks(recipe: str) -> bool:
-    """Whether a recipe trains nothing."""
+    """Return whether a recipe works without training."""
     return resolve(recipe).method.name == "fit"
 
 
 def _names(options: CompareOptions, *, masks: bool) -> list[str]:
-    """The recipes to try, in the order of the listing."""
+    """Return the names of the recipes to try."""
     registered = [entry.name for entry in registry().entries("recipes")]
     if options.recipes:
         for name in options.recipes:
@@ -254,15 +254,15 @@ def _try(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> Result:
-    """Train by a recipe, convert the held-out frames and evaluate them; or read what came of that before."""
+    """Train a recipe, convert the held-out frames and evaluate them, or read an earlier result."""
     place = inside(folder, f"recipes/{name}")
     kept = place / "result.json"
     if kept.is_file():
         try:
             found = parse(Result, read_regular(kept))
         except MisfitError as error:
-            raise Sim2RealError(f"{kept}: damaged ({error}); remove it: the recipe is tried again") from error
-        notify(f"{name}: done before, {found.steps} steps; remove {place} to try it anew")
+            raise Sim2RealError(f"{kept}: damaged ({error}); remove it to try the recipe again") from error
+        notify(f"{name}: finished before, {found.steps} steps; remove {place} to try it again")
         return found
     trainer, took = _train(name, config, seconds, progress, notify)
     out = place / "converted"
@@ -302,7 +302,7 @@ def _try(
 def _train(
     name: str, config: Config, seconds: float, progress: Progress, notify: Callable[[str], None]
 ) -> tuple[Trainer, float]:
-    """A run that is finished, and what it took now."""
+    """Return the trainer of the finished run, and the seconds that the training took now."""
     run, begun = config.run_folder, False
     if (run / "config.toml").is_file():
         config, begun = RunFolder(run).read_config(), True
@@ -311,12 +311,12 @@ def _train(
         steps = min(int(seconds / pace), config.train.steps or int(seconds / pace))
         if steps < _FEWEST_STEPS:
             raise Sim2RealError(
-                f"a step takes {pace:.2g} s: {steps} steps in {seconds:.0f} s say nothing; more --budget"
+                f"a step takes {pace:.2g} s: {steps} steps in {seconds:.0f} s are too few; increase --budget"
             )
         notify(f"{name}: {steps} steps, {pace:.2g} s each")
         config = config.model_copy(update={"train": config.train.model_copy(update={"steps": steps, "epochs": None})})
     began = time.monotonic()
-    trainer = Trainer(config, run, resume=begun)
+    trainer = (Trainer.resume if begun else Trainer.begin)(config, run)
     if not trainer.finished:
         for _ in trainer.train():
             progress("steps", trainer.step, trainer.total)
@@ -332,7 +332,7 @@ def _named(name: str, progress: Progress) -> Progress:
 
 
 def measured(recipe: str, evaluation: Evaluation) -> Result:
-    """What an evaluation says of a recipe."""
+    """Return the result of a recipe from its evaluation."""
     by_metric = {figure.name: share for figure in evaluation.figures if (share := distance_left(figure)) is not None}
     plain = {figure.name: figure for figure in evaluation.figures if not figure.label}
     return Result(
@@ -353,10 +353,11 @@ def measured(recipe: str, evaluation: Evaluation) -> Result:
 
 
 def distance_left(figure: Figure) -> float | None:
-    """What is left of the distance to real images: 1 is all of it, 0 is as near as real ones are to each other.
+    """Return the remaining share of the distance to real images.
 
-    None of a figure that tells nothing of that, or where frames were that near before. Few frames will do, as all
-    recipes are held against the same ones.
+    1 is the whole distance, 0 means as close as real images are to each other. The result is None if the figure is no
+    distance to real images, or if the untranslated frames were as close already. Few frames are sufficient, because
+    all recipes are compared on the same ones.
     """
     if figure.group != "realism" or figure.label or figure.after is None or figure.before is None:
         return None
@@ -366,26 +367,26 @@ def distance_left(figure: Figure) -> float | None:
 
 
 def _place(result: Result) -> tuple[int, float]:
-    """Where it stands in the table."""
+    """Return the sort key of a result in the table."""
     group = ("PASS", "WARN", "FAIL", "none").index(result.verdict)
     return max(group, 1), float("inf") if result.distance is None else result.distance
 
 
 def choose(results: Sequence[Result]) -> tuple[str, str]:
-    """Which recipe to take, empty if none, and why.
+    """Return the recommended recipe, empty if there is none, and the reason.
 
-    Of those whose labels hold and whose pictures have no fault, the nearest to real images; of several that are about
-    as near the quickest.
+    Among the recipes that preserve labels and show no artefacts, this is the one closest to real images; among several
+    that are about equally close, the fastest.
     """
     usable = [each for each in results if each.verdict in {"PASS", "WARN"} and not each.artefacts]
     nearer = [each for each in usable if each.distance is not None and each.distance < 1]
     if not nearer:
         failed = (
-            f"{len(results) - len(usable)} of {len(results)} recipes harm labels, show faults or could not be tried"
+            f"{len(results) - len(usable)} of {len(results)} recipes harm labels, show artefacts or could not be tried"
         )
         return (
             "",
-            f"none comes nearer to real images without harm ({failed}); train longer: --budget, or take more images",
+            f"none comes closer to real images without harm ({failed}); increase --budget, or use more images",
         )
     best = min(each.distance or 0.0 for each in nearer)
     alike = [each for each in nearer if (each.distance or 0.0) <= best + _LIKE_BEST]
@@ -394,19 +395,19 @@ def choose(results: Sequence[Result]) -> tuple[str, str]:
     why = f"{taken.distance:.0%} of the distance to real images is left, {edges}"
     if len(alike) > 1:
         others = ", ".join(each.recipe for each in alike if each is not taken)
-        why += f"; about as near, and slower: {others}"
+        why += f"; about as close, but slower: {others}"
     return taken.recipe, why
 
 
 def _about(sim: Path, real: Sequence[Path], options: CompareOptions) -> dict[str, Any]:
-    """What makes results comparable."""
+    """Return the inputs that must be equal for results to be comparable."""
     places = [str(place.resolve()) for place in real]
     asked = {"frames": options.frames, "camera": options.camera, "seed": options.seed}
     return {"sim": str(sim.resolve()), "real": places, **asked}
 
 
 def _require_same(folder: Path, about: Mapping[str, Any]) -> None:
-    """Make sure that a folder is new, empty, or of the same comparison; writes nothing."""
+    """Check that a folder is new, empty, or contains the same comparison; write nothing."""
     file = inside(folder, _ABOUT)
     if file.is_file():
         try:
@@ -423,7 +424,7 @@ def _require_same(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def _draw(sheet: Path, sim: Path, results: Sequence[Result], folder: Path, photos: Sequence[Any]) -> None:
-    """The same frames under each recipe, beside some real images."""
+    """Draw the same frames with each recipe, next to some real images."""
     tried = [each.recipe for each in results if each.verdict != "none"]
     if not tried:
         return

@@ -1,4 +1,4 @@
-"""Pictures side by side: labelled columns, a row for each frame."""
+"""Images side by side, in titled columns with a row for each frame."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +15,12 @@ _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 def contact_sheet(
     columns: Mapping[str, Sequence[NDArray[np.uint8]]], *, smallest: int = 160, largest: int = 640
 ) -> NDArray[np.uint8]:
-    """Lay pictures out in columns.
+    """Arrange images in columns.
 
     Args:
-        columns: Title -> pictures, RGB (H, W, 3) of any size; a shorter column ends earlier.
-        smallest: A column is at least so wide.
-        largest: And at most so wide; in between, as wide as its widest picture.
+        columns: Mapping from title to images, RGB (H, W, 3) of any size; columns may have different lengths.
+        smallest: Minimum width of a column.
+        largest: Maximum width of a column; between both, a column is as wide as its widest image.
 
     Returns:
         The sheet, RGB (H, W, 3).
@@ -46,7 +46,7 @@ def contact_sheet(
 
 
 def _scaled(picture: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """The picture in another width, its aspect kept."""
+    """Return the image with this width and the same aspect ratio."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     shrinks = width < picture.shape[1]
     return np.asarray(

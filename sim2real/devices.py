@@ -1,6 +1,6 @@
-"""Where networks run and with which numbers: what ``auto`` means, decided in one place.
+"""Devices and precisions, and the meaning of ``auto`` for both.
 
-Torch is imported when a device is asked about, not before: what is refused for other reasons is refused at once.
+Torch is imported only when a device is queried, so that other errors are reported at once.
 """
 
 import os
@@ -22,21 +22,21 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def resolve_device(device: str) -> str:
-    """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"`` -> the device to use; auto is the GPU, if any.
+    """Resolve ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"`` to a device; ``"auto"`` prefers a GPU.
 
     Raises:
-        SettingsError: There is no such device; the message lists those that there are.
+        SettingsError: If there is no such device; the message lists the available ones.
     """
     there = devices()
     if device == "auto":
         return next((kind for kind in ("cuda", "mps") if kind in map(kind_of, there)), "cpu")
     if device in there or (device == "cuda" and "cuda:0" in there):
         return device
-    raise SettingsError(f"device '{device}': no such device; here: {', '.join(map(_introduced, there))}")
+    raise SettingsError(f"device '{device}': no such device; available: {', '.join(map(_introduced, there))}")
 
 
 def devices() -> list[str]:
-    """The devices of this machine: ``"cpu"``, ``"cuda:0"``, ``"cuda:1"`` ... and ``"mps"``, an Apple GPU."""
+    """Return the devices of this machine: ``"cpu"``, ``"cuda:0"``, ``"cuda:1"`` ... and ``"mps"`` (Apple GPU)."""
     import torch
 
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
@@ -50,17 +50,17 @@ def _introduced(device: str) -> str:
 
 
 def kind_of(device: str) -> str:
-    """``"cpu"``, ``"cuda"`` or ``"mps"`` of a device."""
+    """Return the type of a device: ``"cpu"``, ``"cuda"`` or ``"mps"``."""
     return device.partition(":")[0]
 
 
 def resolve_precision(precision: str, device: str) -> Precision:
-    """``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"`` -> the numbers to compute with on a resolved device.
+    """Resolve ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"`` to the precision on a resolved device.
 
-    ``auto`` is bf16 on every device that multiplies it natively, else fp32.
+    ``"auto"`` is bf16 on devices with native bf16 multiplication, else fp32.
 
     Raises:
-        SettingsError: There is no such precision, or not on that device.
+        SettingsError: If there is no such precision, or the device does not support it.
     """
     if precision == "auto":
         return "bf16" if _native_bf16(device) else "fp32"
@@ -77,36 +77,36 @@ def _native_bf16(device: str) -> bool:
 
     if kind_of(device) == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device == "mps":  # its matrices are no faster in bf16
+    if device == "mps":  # bf16 matrix products are no faster
         return False
-    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch cannot tell
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch does not report them
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def usable_cores() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def free_memory(device: str) -> int:
-    """Bytes that a resolved device has free; for the CPU, within the limits that its container sets."""
+    """Return the free bytes of a resolved device; for the CPU, within the limits of its container."""
     import torch
 
     main = min([int(psutil.virtual_memory().available), *_container_memory()])
     match kind_of(device):
         case "cuda":
             return int(torch.cuda.mem_get_info(device)[0])
-        case "mps":  # it has the main memory, of which it may take so much
+        case "mps":  # shares the main memory, with a limit
             return min(main, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return main
 
 
 def peak_memory(device: str) -> int:
-    """The most bytes that this process has held so far, in main memory and on a resolved device together."""
+    """Return the peak memory of this process in bytes, main memory and a resolved device together."""
     if sys.platform == "win32":
         main = int(psutil.Process().memory_info().peak_wset)
     else:
@@ -116,12 +116,12 @@ def peak_memory(device: str) -> int:
 
 
 def peak_memory_of_networks(device: str) -> int:
-    """The most bytes that networks have taken on a resolved device so far; on the CPU, this whole process."""
+    """Return the peak bytes reserved for networks on a resolved device; on the CPU, of the whole process."""
     return peak_memory(device) if device == "cpu" else _peak(device, reserved=True)
 
 
 def _peak(device: str, *, reserved: bool = False) -> int:
-    """The most bytes that a GPU has held; of Apple's, what it holds now: nobody counts there."""
+    """Return the peak bytes of a GPU; for Apple GPUs, which record no peak, the current ones."""
     import torch
 
     if kind_of(device) == "mps":
@@ -130,7 +130,7 @@ def _peak(device: str, *, reserved: bool = False) -> int:
 
 
 def release_memory(device: str) -> None:
-    """Give back what PyTorch keeps of a device's memory for later."""
+    """Release the device memory that PyTorch has cached."""
     import torch
 
     match kind_of(device):
@@ -141,7 +141,7 @@ def release_memory(device: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is out: PyTorch has an exception of its own for some devices only."""
+    """Return whether an error means out of memory; PyTorch has a special exception only for some devices."""
     import torch
 
     messages = ("DefaultCPUAllocator", "can't allocate memory", "MPS backend out of memory", "Invalid buffer size")
@@ -149,7 +149,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def random_state(device: str) -> "Tensor | None":
-    """The state of a GPU's own random numbers; None of the CPU's."""
+    """Return the state of a GPU's random number generator; None for the CPU."""
     import torch
 
     match kind_of(device):
@@ -161,7 +161,7 @@ def random_state(device: str) -> "Tensor | None":
 
 
 def set_random_state(device: str, state: "Tensor") -> None:
-    """Take back what :func:`random_state` gave."""
+    """Restore a state returned by :func:`random_state`."""
     import torch
 
     match kind_of(device):
@@ -172,7 +172,7 @@ def set_random_state(device: str, state: "Tensor") -> None:
 
 
 def _container_memory() -> list[int]:
-    """What the control group of this process leaves; files that it caches do not count."""
+    """Return the free bytes in the control groups of this process; cached files count as free."""
     names = {
         Path("/sys/fs/cgroup"): ("memory.max", "memory.current", "inactive_file"),
         Path("/sys/fs/cgroup/memory"): ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

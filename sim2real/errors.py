@@ -1,45 +1,45 @@
-"""What can go wrong in a way that the user can mend.
+"""Errors that the user can fix.
 
     Sim2RealError          one line for the user: what is wrong, where, what to do
-    ├── UnknownNameError   a name that nothing is registered under
-    ├── PluginError        a plugin that cannot be used
-    ├── SettingsError      a recipe, sim2real.toml or option that says something wrong
-    ├── DatasetError       a dataset that is not there, not recognised or not complete
-    ├── ImageError         a picture that cannot be decoded or encoded without loss
-    ├── OutOfMemoryError   pictures that are too many or too large for a device
-    └── CannotCompileError a generator that cannot be compiled here
+    ├── UnknownNameError   no component is registered under a name
+    ├── PluginError        a plugin cannot be used
+    ├── SettingsError      a recipe, sim2real.toml or option contains an error
+    ├── DatasetError       a dataset is missing, not recognised or incomplete
+    ├── ImageError         an image cannot be decoded, or not encoded without loss
+    ├── OutOfMemoryError   images are too many or too large for a device
+    └── CannotCompileError a generator cannot be compiled on this machine
 
-Everything else that is raised is a bug in sim2real and keeps its traceback.
+Any other exception is a bug in sim2real and keeps its traceback.
 """
 
 
 class Sim2RealError(Exception):
-    """A mistake or a state of the world that the user can mend; its message is one line."""
+    """An error that the user can fix; its message is one line."""
 
 
 class UnknownNameError(Sim2RealError):
-    """A name that nothing is registered under; the message suggests the nearest ones."""
+    """No component is registered under this name; the message suggests the closest names."""
 
 
 class PluginError(Sim2RealError):
-    """A plugin that fails to import, offers what is offered already, or does not keep its contract."""
+    """A plugin fails to import, registers a name that is taken, or violates the contract."""
 
 
 class SettingsError(Sim2RealError):
-    """A recipe, a sim2real.toml or an option that says something wrong."""
+    """A recipe, a sim2real.toml or an option contains an error."""
 
 
 class DatasetError(Sim2RealError):
-    """A dataset that is not there, not recognised or not complete."""
+    """A dataset is missing, not recognised or incomplete."""
 
 
 class ImageError(Sim2RealError):
-    """A picture that cannot be decoded or encoded without loss."""
+    """An image cannot be decoded, or not encoded without loss."""
 
 
 class OutOfMemoryError(Sim2RealError):
-    """Pictures that are too many or too large for the memory of a device."""
+    """Images are too many or too large for the memory of a device."""
 
 
 class CannotCompileError(Sim2RealError):
-    """A generator that cannot be compiled here; it runs without."""
+    """A generator cannot be compiled on this machine; it runs uncompiled."""

@@ -1,8 +1,8 @@
-"""Generators as ONNX files that run without torch: images of any size in, as in a conversion, the same out.
+"""Export of generators as ONNX files, which run without torch on images of any size, as in a conversion.
 
-Uses PyTorch's exporter that traces (``dynamo=False``): of the two it is the one that writes these networks alike with
-torch 2.6 and 2.15. It takes every decision that a network makes by the size of an image for a constant. So nothing is
-written that was not compared with torch at other sizes than the traced one, in onnxruntime.
+The export uses PyTorch's tracing exporter (``dynamo=False``), because it gives the same result with torch 2.6 and 2.15.
+Tracing turns every decision that depends on the size of an image into a constant. Therefore each graph is compared
+with torch in onnxruntime, at sizes that differ from the traced one, before it is written.
 """
 
 import itertools
@@ -46,25 +46,25 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "images", "translated"
 
-_ABOUT = 64  # pixels of the sides at which a graph for every size is traced and compared
+_ABOUT = 64  # pixels, approximate side for tracing and comparing a graph for any size
 _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     ("You are using the legacy TorchScript-based ONNX export", DeprecationWarning),  # on purpose, see above
-    ("The feature will be removed", DeprecationWarning),  # the exporter's own use of a part of itself
-    ("", TracerWarning),  # decisions that become constants: the comparison judges them
-    ("ONNX export mode is set to TrainingMode.EVAL, but operator 'instance_norm'", UserWarning),  # as it should be
-    ("Constant folding - Only steps=1 can be constant folded", UserWarning),  # sizes of padding: runtimes fold them
+    ("The feature will be removed", DeprecationWarning),  # from within the exporter
+    ("", TracerWarning),  # decisions that become constants: checked by the comparison
+    ("ONNX export mode is set to TrainingMode.EVAL, but operator 'instance_norm'", UserWarning),  # intended
+    ("Constant folding - Only steps=1 can be constant folded", UserWarning),  # padding sizes, which runtimes fold
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:
-    """How far the exported graph is from the network in torch; both compute in fp32, on the CPU.
+    """The difference between the exported graph and the network in torch, both in fp32 on the CPU.
 
     Attributes:
-        difference: The greatest one of all pixels and channels, in grey levels: 255 is from black to white.
-        tolerance: The greatest one that is allowed, 0 or more.
-        psnr: Peak signal-to-noise ratio over all of them in dB, infinite where nothing differs.
-        shapes: (N, H, W) of the batches that were compared, of noise and of smooth pictures in turns.
+        difference: Maximum difference over all pixels and channels, in grey levels; 255 is from black to white.
+        tolerance: Maximum allowed difference, at least 0.
+        psnr: Peak signal-to-noise ratio over all values in dB, infinite if they are equal.
+        shapes: (N, H, W) of the compared batches, which alternate between noise and smooth images.
     """
 
     difference: float
@@ -75,16 +75,16 @@ class Parity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """What was exported.
+    """The result of an export.
 
     Attributes:
         file: The ONNX file.
-        metadata: What the file says about itself.
-        opset: Version of ONNX's operators.
-        size: (W, H) of all images that it takes, or None for any.
-        dynamic: The axes that are free, of ``"batch"``, ``"height"`` and ``"width"``; a batch that is not free is 1.
-        obstacle: Why the batch is not free.
-        parity: How near it is to the network in torch.
+        metadata: Metadata of the file.
+        opset: ONNX opset version.
+        size: Fixed (W, H) of the images, or None for any size.
+        dynamic: Dynamic axes among ``"batch"``, ``"height"`` and ``"width"``; a batch that is not dynamic is 1.
+        obstacle: Why the batch is not dynamic, or None.
+        parity: Comparison with the network in torch.
     """
 
     file: Path
@@ -97,36 +97,37 @@ class Export:
 
 
 def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset: int, tolerance: float) -> Export:
-    """Write a generator as ONNX and prove it against torch; equal weights give equal bytes.
+    """Write a generator as ONNX after comparing it with torch; equal weights give equal bytes.
 
-    The graph takes ``images``, RGB float32 (N, 3, H, W) in [-1, 1], and gives ``translated``, the same: of a generator
-    that samples at random by seeds what it makes without them, if that is always the same. Labels that the
-    generator sees are inputs of their own, called by their kinds, (N, ...) as of :mod:`sim2real.datasets.inputs`.
-    Padding to the network's stride and cropping are part of it, so H and W are free, or those of ``size``. N is free
-    where the network allows.
+    The graph maps ``images``, RGB float32 (N, 3, H, W) in [-1, 1], to ``translated`` of the same shape and range. A
+    generator that samples at random is exported without seeds, if its result is then always the same. Labels that the
+    generator uses are additional inputs named by their kinds, (N, ...) as in :mod:`sim2real.datasets.inputs`. The graph
+    includes padding to the network's stride and cropping, so H and W are dynamic, or fixed to ``size``. N is dynamic if
+    the network allows it.
 
     Args:
         model: Generator file.
-        file: ONNX file to write; replaced as a whole or not at all.
-        size: (W, H), or None for every size.
-        opset: Version of ONNX's operators, up to 20.
-        tolerance: How many grey levels, of 255, a value may be away from torch's.
+        file: ONNX file to write; replaced atomically.
+        size: (W, H), or None for any size.
+        opset: ONNX opset version, up to 20.
+        tolerance: Maximum difference from torch, in grey levels of 255.
 
     Raises:
-        Sim2RealError: No such model, the network cannot be exported so, or its graph is farther from it than allowed.
+        Sim2RealError: If there is no such model, the network cannot be exported, or its graph differs by more than the
+            tolerance.
     """
     generator, info = load_generator(model)
     can = capabilities(generator)
     if not can.exportable:
-        message = f"{model}: '{info.name}' changes whole frames outside of torch and is no graph: it cannot be exported"
+        message = f"{model}: '{info.name}' processes whole frames outside torch and has no graph: it cannot be exported"
         raise Sim2RealError(message)
     if can.stochastic and not _is_steady(generator):
         message = (
-            f"{model}: '{info.name}' samples at random, so no graph can be compared with it: it cannot be exported"
+            f"{model}: '{info.name}' samples at random, so it cannot be compared with a graph: it cannot be exported"
         )
         raise Sim2RealError(message)
     if can.of_sequences:
-        message = f"{model}: '{info.name}' looks at several frames of a sequence: it cannot be exported"
+        message = f"{model}: '{info.name}' uses several frames of a sequence: it cannot be exported"
         raise Sim2RealError(message)
     vocabulary = Vocabulary.of(info.settings)
     facts = {
@@ -152,7 +153,7 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
         try:
             data = _trace(generator, size, axes, opset, metadata)
             parity = _compare(generator, data, _shapes(generator, size, axes), tolerance, len(vocabulary))
-        except Exception as error:  # noqa: BLE001  whatever somebody's network cannot do, something else may be possible
+        except Exception as error:  # noqa: BLE001  any network may fail; the next axes may work
             obstacles.append(textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ..."))
             continue
         if parity.difference <= tolerance:
@@ -169,28 +170,28 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
         obstacles.append(
             f"onnxruntime and torch are up to {parity.difference:.3g} grey levels apart, more than {tolerance:g}"
         )
-    sizes, advice = ("every size", "; try one size, --size WxH") if size is None else (f"{size[0]}x{size[1]}", "")
+    sizes, advice = ("any size", "; try a fixed size: --size WxH") if size is None else (f"{size[0]}x{size[1]}", "")
     raise Sim2RealError(f"{model}: '{info.name}' cannot be exported for images of {sizes}: {obstacles[0]}{advice}")
 
 
 @torch.inference_mode()
 def _is_steady(generator: nn.Module) -> bool:
-    """Whether a generator that samples at random makes the same of an image each time, if it is given no seeds."""
+    """Return whether a generator that samples at random gives the same result each time without seeds."""
     side = _side(generator)
     inputs = as_tensors(can := capabilities(generator), blank_inputs(can, side, side), torch.device("cpu"))
     more = {"inputs": inputs} if inputs else {}
     try:
         once, again = (generator(torch.zeros(1, 3, side, side), **more) for _ in range(2))
-    except Exception:  # noqa: BLE001  whatever somebody's network says of missing seeds
+    except Exception:  # noqa: BLE001  any network may fail without seeds
         return False
     return torch.equal(once, again)
 
 
 class _AnySize(nn.Module):
-    """A generator for images of any size, as in a conversion: reflected up to its stride, the result cropped.
+    """A generator for images of any size, as in a conversion: reflection padding to its stride, and cropping.
 
-    Built of gathers, not of torch's padding: those reflect again where an image is smaller than what it lacks, and do
-    the same in every runtime. Where the size of all images is known, what they show is a constant.
+    Padding is implemented with gathers, because these reflect repeatedly if an image is smaller than the padding, and
+    work alike in all runtimes. The indices are constants if the size of all images is fixed.
     """
 
     def __init__(self, generator: nn.Module, size: tuple[int, int] | None) -> None:
@@ -198,13 +199,13 @@ class _AnySize(nn.Module):
         self.generator = generator
         self.stride = _stride(generator)
         built_in = isinstance(generator.network, Generator)
-        self.smallest = 2 * self.stride if built_in else self.stride  # what it does below that, tracing cannot see
+        self.smallest = 2 * self.stride if built_in else self.stride  # tracing misses its behaviour below
         self.kinds = capabilities(generator).inputs
         self.sides = size and [torch.tensor(side) for side in reversed(size)]
         self.sources = self.sides and [self._sources(side) for side in self.sides]
 
     def forward(self, images: Tensor, *labels: Tensor) -> Tensor:
-        """(N, 3, H, W) -> the same, cut off at -1 and 1; labels are those that the generator sees, (N, ..., H, W)."""
+        """Translate (N, 3, H, W), clamped to [-1, 1]; labels are those that the generator uses, (N, ..., H, W)."""
         height, width = self.sides or shape_as_tensor(images)[2:].unbind()
         rows, columns = self.sources or (self._sources(height), self._sources(width))
         padded, *others = (values.index_select(-2, rows).index_select(-1, columns) for values in (images, *labels))
@@ -213,7 +214,7 @@ class _AnySize(nn.Module):
         return result.clamp(-1, 1)
 
     def _sources(self, length: Tensor) -> Tensor:
-        """For each pixel of a padded side the one of the image that it shows; beyond the stride the last one again."""
+        """Return the source pixel of each pixel of a padded side; beyond the stride the last one is repeated."""
         padded = length + -length % self.stride
         end = padded.clamp(min=self.smallest)
         places = torch.arange(end).minimum(padded - 1)  # type: ignore[call-overload]  # a number would be a constant
@@ -225,7 +226,7 @@ class _AnySize(nn.Module):
 def _trace(
     generator: nn.Module, size: tuple[int, int] | None, axes: dict[int, str], opset: int, metadata: dict[str, str]
 ) -> bytes:
-    """The ONNX file of a generator."""
+    """Return the ONNX file of a generator as bytes."""
     side = _side(generator)
     width, height = size or (side, side)
     labels = as_tensors(can := capabilities(generator), blank_inputs(can, height, width), torch.device("cpu"))
@@ -254,7 +255,7 @@ def _trace(
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Leave out the warnings that are expected, and the graph that the exporter prints from C++ whenever it fails."""
+    """Suppress expected warnings, and the graph that the exporter prints from C++ if it fails."""
     standard_output = os.dup(1)
     with Path(os.devnull).open("wb") as nowhere, warnings.catch_warnings():
         for message, category in _EXPECTED_WARNINGS:
@@ -270,7 +271,7 @@ def _quiet_exporter() -> Iterator[None]:
 def _shapes(
     generator: nn.Module, size: tuple[int, int] | None, axes: dict[int, str]
 ) -> tuple[tuple[int, int, int], ...]:
-    """(N, H, W) of batches to compare: sides in odd and even multiples of the stride and in none, numbers of images."""
+    """Return (N, H, W) of batches to compare, with odd, even and non-integer multiples of the stride as sides."""
     stride, side = _stride(generator), _side(generator)
     counts = (1, 3, 2) if 0 in axes else (1, 1, 1)
     if size:
@@ -282,11 +283,11 @@ def _shapes(
 def _compare(
     generator: nn.Module, data: bytes, shapes: tuple[tuple[int, int, int], ...], tolerance: float, classes: int
 ) -> Parity:
-    """Run both on noise and smooth pictures."""
+    """Compare the network and its graph on noise and smooth images."""
     can, random = capabilities(generator), np.random.default_rng(1)
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised as well
+    options.log_severity_level = 4  # errors are also raised
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     greatest, squares, values = np.float64(0), np.float64(0), 0
     for images in _pictures(shapes):
@@ -294,9 +295,9 @@ def _compare(
         expected = _translate(generator, images, inputs)
         [actual] = session.run([OUTPUT], {INPUT: images, **inputs})
         if actual.shape != expected.shape:
-            raise ValueError(f"images come out as {actual.shape} instead of {expected.shape}")
+            raise ValueError(f"the graph returns {actual.shape} instead of {expected.shape}")
         apart = 127.5 * np.abs(expected - actual.astype(np.float64))
-        greatest = np.maximum(greatest, apart.max())  # not a number, if one is among them
+        greatest = np.maximum(greatest, apart.max())  # propagates NaN
         squares += (apart**2).sum()
         values += apart.size
     psnr = 10 * math.log10(255**2 * values / squares) if squares else math.inf
@@ -304,7 +305,7 @@ def _compare(
 
 
 def _pictures(shapes: tuple[tuple[int, int, int], ...]) -> Iterator["NDArray[np.float32]"]:
-    """Batches (N, 3, H, W) in [-1, 1] of noise and of smooth pictures in turns."""
+    """Yield batches (N, 3, H, W) in [-1, 1] that alternate between noise and smooth images."""
     random = np.random.default_rng(0)
     smooth = itertools.cycle((False, True))
     for count, height, width in shapes:
@@ -318,14 +319,14 @@ def _pictures(shapes: tuple[tuple[int, int, int], ...]) -> Iterator["NDArray[np.
 
 
 def _labels(blank: Inputs, random: np.random.Generator, classes: int) -> "dict[str, NDArray[Any]]":
-    """Labels of noise, of the form of these."""
+    """Return random labels with the shapes and types of the given ones."""
     found = {}
     for kind, values in blank.items():
         if values.dtype == np.int64:
             found[kind] = random.integers(-1, max(classes, 1), values.shape)
         else:
             found[kind] = random.uniform(0, 50, values.shape).astype(np.float32)
-            if values.shape[1] > 1:  # the last one tells where the others are known
+            if values.shape[1] > 1:  # the last channel marks where the others are known
                 found[kind][:, -1] = known = random.integers(0, 2, found[kind][:, -1].shape)
                 found[kind][:, :-1] *= known[:, None]
     return found
@@ -333,7 +334,7 @@ def _labels(blank: Inputs, random: np.random.Generator, classes: int) -> "dict[s
 
 @torch.inference_mode()
 def _translate(generator: nn.Module, images: "NDArray[np.float32]", inputs: Inputs) -> "NDArray[np.float32]":
-    """What torch makes of images (N, 3, H, W), padded as in a conversion."""
+    """Translate images (N, 3, H, W) with torch, padded as in a conversion."""
     height, width = images.shape[2:]
     stride = _stride(generator)
     padded = np.pad(images, ((0, 0), (0, 0), (0, -height % stride), (0, -width % stride)), mode="reflect")

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and folders that one process writes to."""
+"""Atomic writing of files, file locks and checksums."""
 
 import errno
 import hashlib
@@ -15,19 +15,19 @@ from sim2real.errors import Sim2RealError
 from sim2real.inside import open_regular, require_regular
 
 LEFTOVER = re.compile(r"\..+\.tmp-\d+")
-_LONGEST = 255 - len("..tmp-") - 20  # digits of a process id
+_LONGEST = 255 - len("..tmp-") - 20  # at most 20 digits of a process id
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes the name ``path`` if the block succeeds, else it is removed.
+    """Yield a temporary path next to ``path``; rename it to ``path`` if the block succeeds, else remove it.
 
-    Whatever stood under the name is replaced, never written to, so that what shares its bytes (a hard link, the
-    target of a symbolic link) is left alone. Leftovers of killed writers match ``LEFTOVER``.
+    An existing file is replaced, never written to, so hard links to it and the target of a symbolic link are not
+    changed. Leftovers of killed writers match ``LEFTOVER``.
 
     Raises:
-        Sim2RealError: A pipe or a device has that name.
-        OSError: It cannot be written; ``filename`` is that of ``path``.
+        Sim2RealError: If the path is a pipe or a device.
+        OSError: If the file cannot be written; ``filename`` is that of ``path``.
     """
     if path.exists() and not path.is_dir():
         require_regular(path)
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # a full disk names no file, others the one beside
+        if error.filename in (None, str(temporary)):  # a full disk reports no name, other errors the temporary one
             error.filename = str(path)
         raise
     finally:
@@ -44,20 +44,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _short(name: str) -> str:
-    """The name, or its hash where it could not grow: file systems allow 255 bytes."""
+    """Return the name, or its hash if it is too long for a suffix: file systems allow 255 bytes."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= _LONGEST else hashlib.sha256(encoded).hexdigest()
 
 
 def leftovers_of(paths: Iterable[str], leftovers: Iterable[str]) -> list[str]:
-    """Those of some leftovers that writers of these files left, all by relative path."""
+    """Return the leftovers that writers of the given files left, all as relative paths."""
     folders_and_names = (path.rpartition("/") for path in paths)
     beginnings = {f"{folder}{slash}.{_short(name)}.tmp" for folder, slash, name in folders_and_names}
     return [path for path in leftovers if path.rpartition("-")[0] in beginnings]
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is on the disk, complete, when it appears under its name."""
+    """Write a file atomically and flush it to disk."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()
@@ -65,14 +65,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that a folder can be made, or written to.
+    """Check that a folder is writable, or can be created.
 
     Raises:
-        Sim2RealError: It cannot.
+        Sim2RealError: If it is not.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise Sim2RealError(f"{folder}: cannot be made: {there} is no folder; name another place")
+        raise Sim2RealError(f"{folder}: cannot be created: {there} is no folder; name another place")
     if not os.access(there, os.W_OK | os.X_OK):
         is_read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
         why = os.strerror(errno.EROFS if is_read_only else errno.EACCES)
@@ -80,20 +80,20 @@ def check_writable(folder: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-PATIENCE = 3  # seconds that a killed process may still hold its locks, until the system has taken its memory back
+PATIENCE = 3  # seconds that a killed process may hold its locks until its memory is freed
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-_locked = set[FileIO]()  # by this process, and perhaps closed since; no weak ones, whose callbacks swallow a Ctrl-C
+_locked = set[FileIO]()  # locked by this process, perhaps closed; no weak references, whose callbacks swallow Ctrl-C
 
 if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: FileIO) -> None:
-        file.seek(0x7FFF_FFFE)  # far behind the end: there nobody reads what Windows keeps from others
+        file.seek(0x7FFF_FFFE)  # far behind the end, as locked bytes cannot be read on Windows
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
@@ -102,7 +102,7 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _let_go() -> None:
-        """In a process that is forked: the lock is its parent's alone, and would outlive it in a copy of the file."""
+        """Close locked files in a forked process, where a copy of the file would keep the parent's lock alive."""
         for file in _locked:
             file.close()
 
@@ -110,12 +110,15 @@ else:
 
 
 def lock(file: FileIO) -> bool:
-    """Lock a file that is open for writing, until it is closed or its process dies; False if another process has it.
+    """Lock a file that is open for writing until it is closed or its process dies.
 
-    Processes that this one begins have no part in it: in a forked one the file is closed.
+    Child processes do not inherit the lock: the file is closed in forked ones.
+
+    Returns:
+        True, or False if another process holds the lock.
 
     Raises:
-        Sim2RealError: The file system has no locks.
+        Sim2RealError: If the file system does not support locks.
     """
     try:
         _lock(file)
@@ -133,15 +136,15 @@ def lock(file: FileIO) -> bool:
 
 @contextmanager
 def exclusive(path: Path, refusal: str, *, patience: float = 0) -> Iterator[None]:
-    """Hold a lock file, which stays behind empty; the lock of a process that died is void.
+    """Hold a lock file, which remains as an empty file; a process that dies releases its lock.
 
     Args:
-        path: The file; whoever holds it may remove it.
-        refusal: What to say if another process holds it.
-        patience: Seconds to wait until it does not.
+        path: The lock file; the process that holds the lock may remove it.
+        refusal: Error message if another process holds the lock.
+        patience: Seconds to wait for the lock.
 
     Raises:
-        Sim2RealError: Another process holds it.
+        Sim2RealError: If another process holds the lock.
     """
     end = time.monotonic() + patience
     while (handle := _open_locked(path)) is None:
@@ -159,7 +162,7 @@ def _open_locked(path: Path) -> FileIO | None:
         if lock(handle) and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
             return handle
     except FileNotFoundError:
-        pass  # its holder has removed it, and what is locked has no name any more
+        pass  # its holder has removed it, so that the locked file has no name
     except BaseException:
         handle.close()
         raise

@@ -1,4 +1,4 @@
-"""What lies below a folder and nowhere else, whatever a file there says, and wherever a link there leads."""
+"""Safe access to files below a folder: links are not followed, and only regular files are opened."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ _KINDS = {
 
 
 def is_link(path: str | Path) -> bool:
-    """Whether a path is a symbolic link, or, on Windows, a junction, which is one but in name."""
+    """Return whether a path is a symbolic link or, on Windows, a junction."""
     try:
         status = os.lstat(path)
     except (OSError, ValueError):
@@ -27,52 +27,52 @@ def is_link(path: str | Path) -> bool:
 
 
 def inside(root: Path, path: str = "") -> Path:
-    """A path below a folder of ours, such as a run or a converted dataset: no link leads from there to somewhere else.
+    """Return a path below a folder that sim2real writes, such as a run, and check that it contains no links.
 
-    The folder itself may be a link, as to another disk. What is below it we have made, and we make no links to folders.
+    The folder itself may be a link, for example to another disk. Below it, sim2real never creates links to folders.
 
     Args:
-        root: The folder, which need not be there.
-        path: Relative to it, with forward slashes; what it names need not be there.
+        root: The folder; it need not exist.
+        path: Relative path with forward slashes; it need not exist.
 
     Raises:
-        Sim2RealError: One of its parts is a link, or the last is neither a file nor a folder.
+        Sim2RealError: If a part of the path is a link, or its last part is neither a file nor a folder.
     """
     place = root
     for part in path.split("/") if path else ():
         place /= part
         if is_link(place):
-            message = f"{place}: a link; inside {root} none is followed, so that nothing outside is read or written"
-            raise Sim2RealError(f"{message}: remove it, or put what it leads to in its place")
+            message = f"{place}: a link; links inside {root} are not followed, so nothing outside is read or written"
+            raise Sim2RealError(f"{message}: remove it, or replace it by its target")
     if path and place.exists() and not (place.is_file() or place.is_dir()):
         require_regular(place)
     return place
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading; of a pipe or a device the end might never come.
+    """Open a regular file for reading; pipes and devices, which may have no end, are refused.
 
     Raises:
-        Sim2RealError: It is no regular file.
-        OSError: It is not there, or may not be read.
+        Sim2RealError: If it is not a regular file.
+        OSError: If it does not exist or cannot be read.
     """
     require_regular(path)
     return path.open("rb")
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a file, as of :func:`open_regular`."""
+    """Return the bytes of a file, opened with :func:`open_regular`."""
     with open_regular(path) as file:
         return file.read()
 
 
 def require_regular(path: Path) -> None:
-    """Make sure that a path is that of a regular file.
+    """Check that a path is a regular file.
 
     Raises:
-        Sim2RealError: It is of something else.
-        OSError: There is nothing.
+        Sim2RealError: If it is something else.
+        OSError: If it does not exist.
     """
-    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116  asked of every frame, for which no Path need be made
+    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116  called for every frame; faster without Path
     if kind != stat.S_IFREG:
         raise Sim2RealError(f"{path}: {_KINDS.get(kind, 'a special file')}, not a file; remove it, or name another")

@@ -1,6 +1,6 @@
-"""What the networks are trained for: the adversarial game, and terms of the generators' loss.
+"""The adversarial loss and the other terms of the generators' loss.
 
-All losses are computed in float32, whatever the networks computed in.
+All losses are computed in float32, whatever the precision of the networks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,26 +15,26 @@ from sim2real.errors import PluginError, SettingsError
 from sim2real.networks.blocks import choose
 
 Scores = Tensor | Sequence[Tensor]
-"""What a discriminator returns: one tensor of scores (N, ...), or several."""
+"""Output of a discriminator: one tensor of scores (N, ...), or several."""
 
 
 @dataclass(frozen=True)
 class Adversarial:
     """The two sides of an adversarial loss.
 
-    Where a discriminator returns several tensors of scores, each is judged on its own (the mean over its scores) and
-    the losses are added up with the discriminator's ``score_weights``, 1 each if it has none.
+    If a discriminator returns several tensors of scores, the loss of each is the mean over its scores. These losses are
+    added with the discriminator's ``score_weights``, 1 each if it has none.
 
     Attributes:
-        on_real: What a discriminator loses by scores of real images, elementwise.
-        on_fake: What it loses by scores of fake images.
-        of_generator_loss: What a generator loses by scores of its fakes.
-        boundary: The score of what a discriminator takes for neither.
+        on_real: Discriminator's loss for scores of real images, elementwise.
+        on_fake: Discriminator's loss for scores of fake images, elementwise.
+        on_fake_for_generator: Generator's loss for scores of its fakes, elementwise.
+        boundary: Score at the decision boundary, halfway between real and fake.
     """
 
     on_real: Callable[[Tensor], Tensor]
     on_fake: Callable[[Tensor], Tensor]
-    of_generator_loss: Callable[[Tensor], Tensor]
+    on_fake_for_generator: Callable[[Tensor], Tensor]
     boundary: float = 0.0
 
     def discriminator(
@@ -44,33 +44,33 @@ class Adversarial:
         weights: Sequence[float] | None = None,
         where: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """The discriminator's loss: that on real images plus that on fake ones; a scalar.
+        """Return the discriminator's loss, the sum of its losses on real and on fake images; a scalar.
 
         Args:
             real: Scores of real images.
-            fake: Scores of fake ones.
+            fake: Scores of fake images.
             weights: The discriminator's ``score_weights``.
-            where: What each pixel of the real and of the fake images counts, (N, H, W) each in [0, 1]; scores of whole
+            where: Weights of the pixels of the real and the fake images, (N, H, W) each, in [0, 1]; scores of whole
                 images are not weighted.
         """
         in_real, in_fake = where or (None, None)
         return _total(self.on_real, real, weights, in_real) + _total(self.on_fake, fake, weights, in_fake)
 
     def generator(self, fake: Scores, weights: Sequence[float] | None = None, where: Tensor | None = None) -> Tensor:
-        """The generator's loss, from the discriminator's scores of its fakes; a scalar. ``where`` as of fakes above."""
-        return _total(self.of_generator_loss, fake, weights, where)
+        """Return the generator's loss for the scores of its fakes; a scalar. ``where`` has the weights of pixels."""
+        return _total(self.on_fake_for_generator, fake, weights, where)
 
 
 def r1_penalty(
     discriminator: Callable[[Tensor], Scores], images: Tensor, weights: Sequence[float] | None = None
 ) -> Tensor:
-    """Half the squared gradient of scores with respect to the images, R1 of Mescheder et al. (2018); a scalar.
+    """Return half the squared gradient of scores with respect to images, R1 of Mescheder et al. (2018); a scalar.
 
-    Of scores of patches that gradient is their sum's, and its square is divided by their number: where patches do not
-    overlap this is the mean over them of what each would get alone, whatever the size of the images.
+    For scores of patches, this is the squared gradient of their sum, divided by their number. If patches do not
+    overlap, it equals the mean penalty of single patches, whatever the size of the images.
 
     Args:
-        discriminator: Must not mix the images of a batch. Each tensor of scores is judged on its own.
+        discriminator: The discriminator; it must not mix the images of a batch. Each tensor of scores has its own term.
         images: Real images (N, C, H, W).
         weights: The discriminator's ``score_weights``.
     """
@@ -84,15 +84,16 @@ def r1_penalty(
 
 
 def lecam_penalty(real: Scores, fake: Scores, means: Tensor, weights: Sequence[float] | None = None) -> Tensor:
-    """The squared distance of scores from the mean score of the other kind so far; a scalar.
+    """Return the squared distance of scores from the running mean score of the other kind; a scalar.
 
-    The regulariser of Tseng et al. (2021), under which a discriminator cannot part few images ever further; as in their
-    equation. Their code (google/lecam-gan) leaves out real scores below that mean and fake ones above it.
+    This is the regulariser of Tseng et al. (2021), which keeps a discriminator from separating a small set of images
+    ever further. It follows their equation; their code (google/lecam-gan) leaves out real scores below that mean and
+    fake scores above it.
 
     Args:
         real: Scores of real images.
-        fake: Scores of fake ones.
-        means: (K, 2), of each tensor of scores the running means of those of real and of fake images.
+        fake: Scores of fake images.
+        means: Running means of the scores of real and of fake images for each tensor of scores, (K, 2).
         weights: The discriminator's ``score_weights``.
     """
     of_real, of_fake = means.detach().unbind(1)
@@ -104,7 +105,7 @@ def lecam_penalty(real: Scores, fake: Scores, means: Tensor, weights: Sequence[f
 
 
 def tensors_of(scores: Scores) -> Sequence[Tensor]:
-    """Scores as a sequence of tensors, in float32."""
+    """Return scores as a sequence of float32 tensors."""
     return [tensor.float() for tensor in ([scores] if isinstance(scores, Tensor) else scores)]
 
 
@@ -115,7 +116,7 @@ def _total(
 
 
 def _mean(losses: Tensor, where: Tensor | None) -> Tensor:
-    """Of a map's losses (N, C, h, w) that of the pixels that count."""
+    """Return the mean of losses, for maps (N, C, h, w) weighted by pixel."""
     if where is None or losses.dim() != 4:
         return losses.mean()
     counts = functional.adaptive_avg_pool2d(where.to(losses)[:, None], (losses.shape[2], losses.shape[3]))
@@ -138,34 +139,34 @@ _ADVERSARIAL = {
 
 
 def adversarial(name: str) -> Adversarial:
-    """The adversarial loss of that name: ``"lsgan"``, ``"bce"`` (on logits) or ``"hinge"``.
+    """Return the adversarial loss with a name: ``"lsgan"``, ``"bce"`` (on logits) or ``"hinge"``.
 
     Raises:
-        SettingsError: There is no such loss.
+        SettingsError: If there is no such loss.
     """
     return choose("losses.adversarial", name, _ADVERSARIAL)
 
 
 class LossInputs:
-    """What a term of the generators' loss may use: the images of one training step, and their labels.
+    """The images of one training step and their labels, as inputs of the terms of the generators' loss.
 
-    Images are (N, C, H, W) in [-1, 1], or (N, T, C, H, W) where the run trains on clips. Every method gives ``sim``; of
-    the rest what it computes, which its attribute ``computes`` names. A loss names in ``needs`` what it uses.
+    Images are (N, C, H, W) in [-1, 1], or (N, T, C, H, W) in runs that train on clips. Every method provides ``sim``,
+    and those other fields that its attribute ``computes`` names. A loss names the fields that it uses in ``needs``.
 
     Attributes:
         sim: Simulated images.
-        real: Real images; nothing pairs them with the simulated ones.
+        real: Real images, not paired with the simulated ones.
         fake_real: ``G_sim2real(sim)``.
         fake_sim: ``G_real2sim(real)``.
         cycled_sim: ``G_real2sim(fake_real)``.
         cycled_real: ``G_sim2real(fake_sim)``.
-        identity_sim: ``G_real2sim(sim)``, computed only where a loss needs it.
-        identity_real: ``G_sim2real(real)``, likewise.
+        identity_sim: ``G_real2sim(sim)``, computed only if a loss needs it.
+        identity_real: ``G_sim2real(real)``, computed only if a loss needs it.
         sim_inputs: Labels of ``sim`` that a loss names in ``inputs``, by kind, see :mod:`sim2real.datasets.inputs`.
-        real_inputs: Likewise of ``real``; empty unless a loss needs them.
+        real_inputs: Labels of ``real``, in the same form; empty unless a loss needs them.
 
     Raises:
-        PluginError: A loss reads what the method has not computed.
+        PluginError: If a loss reads a field that the method has not computed.
     """
 
     sim: Tensor
@@ -197,35 +198,35 @@ class LossInputs:
 
 
 class _Labels(dict[str, Tensor]):
-    """Labels by kind, of which one that is not there is told of."""
+    """Labels by kind; reading a missing kind raises a ``PluginError``."""
 
     def __missing__(self, kind: str) -> Tensor:
         raise PluginError(
             f"a loss uses the label '{kind}' of images that were not loaded with it: name it in the attribute inputs "
-            "of the loss; and for real_inputs, 'real_inputs' in needs"
+            "of the loss; for real_inputs, also name 'real_inputs' in needs"
         )
 
 
 class Cycle:
-    """Mean absolute difference of images from where their cycle ends, summed over both domains (Zhu et al. 2017)."""
+    """Mean absolute difference between images and their cycled versions, summed over both domains (Zhu et al. 2017)."""
 
     needs: ClassVar[tuple[str, ...]] = ("real", "cycled_sim", "cycled_real")
 
     def __call__(self, images: LossInputs) -> Tensor:
-        """A scalar, at least 0."""
+        """Return a scalar of at least 0."""
         return _l1(images.cycled_sim, images.sim) + _l1(images.cycled_real, images.real)
 
 
 class Identity:
     """Mean absolute change that a generator makes to images of its own output domain, summed over both domains.
 
-    It keeps colours (Taigman et al. 2017, Zhu et al. 2017).
+    This loss preserves colours (Taigman et al. 2017, Zhu et al. 2017).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("real", "identity_sim", "identity_real")
 
     def __call__(self, images: LossInputs) -> Tensor:
-        """A scalar, at least 0."""
+        """Return a scalar of at least 0."""
         return _l1(images.identity_sim, images.sim) + _l1(images.identity_real, images.real)
 
 
@@ -234,13 +235,16 @@ def _l1(images: Tensor, target: Tensor) -> Tensor:
 
 
 class NewEdges:
-    """How much edges of translated frames exceed the strongest that the frame has nearby: what was not there before.
+    """Mean excess of the edges of translations over the strongest edges that the frame has nearby.
 
-    A differentiable form of the figure ``new_edges``: gradients of blurred brightness, of which the frame's own within
-    two pixels, and a little more, are allowed.
+    This is a differentiable form of the value ``new_edges``. Edges are gradients of the blurred brightness; allowed are
+    the greatest gradient of the frame within two pixels, plus a margin.
 
     Args:
-        slack: What a gradient may be besides, of a range of 2 from black to white.
+        slack: Margin by which gradients may exceed the frame's, for a range of 2 from black to white.
+
+    Raises:
+        SettingsError: If ``slack`` is not a number of at least 0.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("fake_real",)
@@ -251,28 +255,28 @@ class NewEdges:
         self.slack = slack
 
     def __call__(self, images: LossInputs) -> Tensor:
-        """A scalar, at least 0."""
+        """Return a scalar of at least 0."""
         before, after = _gradients(images.sim), _gradients(images.fake_real)
         allowed = functional.max_pool2d(before, 5, stride=1, padding=2)
         return (after - allowed - self.slack).relu().mean()
 
 
 class FlowConsistency:
-    """How much what is done to a frame differs from what is done to the next one, along the simulator's optical flow.
+    """Difference between the changes made to a frame and to the next one, along the simulator's optical flow.
 
-    The mean over visible pixels of ``|[G(a) - W G(b)] - [a - W b]|`` for each frame a and the next one b, where W looks
-    up each pixel of a at the place at which b shows it. Pictures need not stay the same along the flow, but change as
-    the source does, whose highlights may move (Gao et al. 2018, ReCoNet, who allow that for brightness). A pixel is
-    visible where its flow is known and ends in the frame, and where the source itself is alike at both ends, as few
-    hidden ones are (after Lai et al. 2018).
+    The loss is the mean over visible pixels of ``|[G(a) - W G(b)] - [a - W b]|`` for each frame a and the next frame b;
+    W looks up each pixel of a at its position in b. Translations need not be constant along the flow, but must change
+    like their sources, in which highlights may move (Gao et al. 2018, ReCoNet, allow this for brightness). A pixel is
+    visible if its flow is known and ends in the frame, and if the source is similar at both ends, which is rare for
+    occluded pixels (after Lai et al. 2018).
 
     Args:
-        tolerance: How unlike the source may be at both ends of the flow, as the mean of its channels, of a range of 2
-            from black to white.
-        clip_length: How many consecutive frames are seen at once, where others ask for more than two.
+        tolerance: Maximum difference of the source between both ends of the flow, as the mean over channels, for a
+            range of 2 from black to white.
+        clip_length: Number of consecutive frames that the loss requests, at least 2.
 
     Raises:
-        SettingsError: An option does not fit.
+        SettingsError: If an option is out of range.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("fake_real",)
@@ -289,7 +293,7 @@ class FlowConsistency:
         self.clip_length = clip_length
 
     def __call__(self, images: LossInputs) -> Tensor:
-        """A scalar, at least 0; 0 where no pixel is visible."""
+        """Return a scalar of at least 0; 0 if no pixel is visible."""
         flow = images.sim_inputs["flow"][:, :-1].flatten(0, 1).float()
         source = images.sim.float()
         both = torch.cat([source, images.fake_real.float() - source], dim=2)
@@ -301,7 +305,11 @@ class FlowConsistency:
 
 
 def _along(images: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) where flow (N, 2 or more, H, W) in pixels ends, and whether that is inside, (N, H, W)."""
+    """Look up images (N, C, H, W) at the ends of flow (N, 2 or more, H, W) in pixels.
+
+    Returns:
+        The images at these positions, and whether they lie inside, (N, H, W).
+    """
     height, width = images.shape[2:]
     x = torch.arange(width, device=flow.device) + flow[:, 0]
     y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1]
@@ -311,7 +319,7 @@ def _along(images: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gradients(images: Tensor) -> Tensor:
-    """How fast brightness changes in blurred images (N, 3, H, W), or in clips: (N, 1, H, W)."""
+    """Return the gradient magnitude (N, 1, H, W) of the brightness of blurred images (N, 3, H, W), or of clips."""
     grey = (images.flatten(0, -4).float() * _LUMA.to(images.device)).sum(1, keepdim=True)
     soft = functional.conv2d(functional.pad(grey, (2, 2, 2, 2), mode="replicate"), _BLUR.to(images.device))
     down = functional.pad(soft.diff(dim=2), (0, 0, 0, 1))

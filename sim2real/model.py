@@ -1,4 +1,4 @@
-"""Generators on disk and from Python: weights as safetensors, with all that is needed to rebuild the network.
+"""Generators as files and as Python functions. The files are safetensors with the metadata to rebuild the network.
 
 translate = sim2real.load("runs/town")
 after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
@@ -47,31 +47,33 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("sim2real", "real2sim")
 CameraChoice = Literal["match", "off"]
-"""Whether pictures are as the model's camera takes them: ``match``, or as the generator gives them: ``off``."""
+"""``match`` applies the model's camera to translations; ``off`` leaves the generator's output as it is."""
 Direction = Annotated[str, Rule(" or ".join(DIRECTIONS), lambda name: name in DIRECTIONS)]
 _SUFFIX = ".safetensors"
 _METADATA_KEY = "sim2real"  # one key: the order of several would differ from file to file
-_UNBUILT = (RuntimeError, MemoryError, ArithmeticError, ValueError, TypeError)  # of sizes that no network can have
+_UNBUILT = (RuntimeError, MemoryError, ArithmeticError, ValueError, TypeError)  # for options with impossible sizes
 
 
 @dataclass(frozen=True)
 class GeneratorInfo:
-    """What a generator file says about itself; equal trainings say the same, so no times, paths or names of runs.
+    """The metadata of a generator file.
+
+    It contains no times, paths or names of runs, so equal trainings give equal metadata.
 
     Attributes:
         name: Registered name of the generator.
         options: Keyword arguments of its constructor.
-        value_range: Least and greatest value of the images that it takes and makes.
+        value_range: Minimum and maximum of the input and output values.
         direction: ``"sim2real"`` or ``"real2sim"``.
         recipe: Recipe that the training started from.
         settings: All settings of the training.
-        fingerprint: Of the data that it was trained on.
+        fingerprint: Fingerprint of the training data.
         tool_version: Version of sim2real that wrote the file.
-        real_encoding: How most JPEG files are encoded among the real images that it was trained on; empty if there are
-            none, None if nobody has looked.
-        camera: What makes its pictures as soft and as noisy as those of the other domain; None if nobody has looked.
-        format_version: Of what a file says about itself.
-        original: All that was read, if another version has written fields that this one does not know.
+        real_encoding: The most common JPEG encoding of the real training images; empty if none are JPEG files, None if
+            unknown.
+        camera: The blur and noise that were fitted to images of the other domain; None if none were fitted.
+        format_version: Version of the metadata format.
+        original: The metadata as read, if it has fields that this version does not know; else empty.
     """
 
     name: str
@@ -89,10 +91,10 @@ class GeneratorInfo:
 
     @property
     def transfer(self) -> "Transfer":
-        """How what it paints becomes a frame's, by the settings of its training.
+        """The transfer settings of the training: how the generator's output is applied to a frame.
 
         Raises:
-            MisfitError: They say what nobody understands.
+            MisfitError: If the settings are invalid.
         """
         from pydantic import ValidationError
 
@@ -105,30 +107,30 @@ class GeneratorInfo:
             raise MisfitError(message) from error
 
     def guided_size(self, transfer: str | None = None) -> int:
-        """Pixels of the longer side of what it sees of a frame where the transfer is guided, 0 where it is direct.
+        """Return the longer side, in pixels, of the input for guided transfer, or 0 for direct transfer.
 
         Args:
-            transfer: ``"direct"`` or ``"guided"``; None: as the settings of its training say.
+            transfer: ``"direct"`` or ``"guided"``; None follows the settings of the training.
         """
         own = self.transfer if transfer != "direct" else None
         return own.size if own and "guided" in {transfer, own.name} else 0
 
     def neighbours(self, can: "Capabilities", transfer: str | None = None, wanted: int | None = None) -> int:
-        """Over how many frames before and behind it what is done to a frame is averaged.
+        """Return over how many frames before and after each frame its change is averaged.
 
         Args:
-            can: What its generator says of itself.
-            transfer: As of :meth:`guided_size`.
-            wanted: So many; None: as the settings of its training say.
+            can: The capabilities of the generator.
+            transfer: As in :meth:`guided_size`.
+            wanted: The requested number; None follows the settings of the training.
 
         Raises:
-            SettingsError: There is nothing that could be.
+            SettingsError: If averaging is requested but neither the generator nor the transfer supports it.
         """
         if can.of_sequences or not (can.by_grids or self.guided_size(transfer)):
             if wanted:
                 message = (
-                    f"--neighbours {wanted}: nothing of the generator '{self.name}' can be averaged; leave out "
-                    "--neighbours" + ("" if can.of_sequences else ", or say --transfer guided")
+                    f"--neighbours {wanted}: the output of the generator '{self.name}' cannot be averaged; leave out "
+                    "--neighbours" + ("" if can.of_sequences else ", or add --transfer guided")
                 )
                 raise SettingsError(message)
             return 0
@@ -136,17 +138,17 @@ class GeneratorInfo:
 
     @property
     def camera_encoding(self) -> Encoding | None:
-        """How the JPEG is written that the camera gives; None if it gives pixels."""
+        """The encoding of the camera's simulated JPEG; None if the camera applies no compression."""
         return self.real_encoding[0] if self.real_encoding and self.direction == DIRECTIONS[0] else None
 
     def camera_of(self, choice: CameraChoice | None) -> Camera | None:
-        """What takes its pictures.
+        """Return the camera to apply to translations, if any.
 
         Args:
-            choice: None: a camera where there is one.
+            choice: None selects the model's camera if it has one.
 
         Raises:
-            SettingsError: There is none, and somebody asks for it.
+            SettingsError: If ``choice`` is ``"match"`` and the model has no camera.
         """
         if choice == "match" and not self.camera:
             message = (
@@ -158,22 +160,22 @@ class GeneratorInfo:
 
     @property
     def unknown(self) -> list[str]:
-        """Names of fields that this version does not know."""
+        """The names of fields that this version does not know."""
         return unknown_fields(self)
 
     def dump(self) -> dict[str, Any]:
-        """What the file says, as JSON has it."""
+        """Return the metadata as JSON values."""
         values: dict[str, Any] = json.loads(json.dumps(dumped(self)))
         return values
 
 
 def save_generator(path: Path, network: "nn.Module", info: GeneratorInfo) -> None:
-    """Write a generator's weights and what rebuilds it; equal ones give equal bytes.
+    """Write a generator's weights and metadata; equal content gives equal bytes.
 
     Args:
-        path: File to write, ``*.safetensors``; replaced as a whole or not at all.
+        path: File to write, ``*.safetensors``; replaced atomically.
         network: The generator itself, not wrapped in ``RangeAdapter``.
-        info: What rebuilds it.
+        info: The metadata.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_whole(path, _file_of(weights, info))
@@ -186,10 +188,10 @@ def _file_of(weights: "dict[str, Tensor]", info: GeneratorInfo) -> bytes:
 
 
 def with_camera(path: Path, camera: Camera | None) -> bytes:
-    """A generator's file as it is with a camera.
+    """Return the bytes of a generator file with its camera replaced.
 
     Raises:
-        Sim2RealError: It is no generator file of sim2real.
+        Sim2RealError: If the file is no generator file of sim2real.
     """
     info = read_info(path)
     from safetensors.torch import load_file
@@ -198,10 +200,10 @@ def with_camera(path: Path, camera: Camera | None) -> bytes:
 
 
 def read_info(path: Path) -> GeneratorInfo:
-    """What a generator file says about itself, without its weights.
+    """Read the metadata of a generator file without its weights.
 
     Raises:
-        Sim2RealError: It is no generator file of sim2real.
+        Sim2RealError: If the file is no generator file of sim2real.
     """
     try:
         require_regular(path)
@@ -215,30 +217,27 @@ def read_info(path: Path) -> GeneratorInfo:
     except SafetensorError as error:
         raise Sim2RealError(_no_model(path)) from error
     if _METADATA_KEY not in metadata:
-        message = f"{path}: these weights do not say which generator they are of; use a file that sim2real train wrote"
+        message = f"{path}: these weights lack the metadata of a generator; use a file that sim2real train wrote"
         raise Sim2RealError(message)
     try:
         info = parse(GeneratorInfo, metadata[_METADATA_KEY].encode())
         if "transfer" in info.settings:
-            _ = info.transfer  # understood here or nowhere
+            _ = info.transfer  # validate it now
     except NewerFormatError as error:
         raise Sim2RealError(f"{path}: {error}") from error
     except MisfitError as error:
-        message = (
-            f"{path}: what these weights say of their generator is damaged ({error}); use a file that sim2real train "
-            "wrote"
-        )
+        message = f"{path}: the metadata of the generator is damaged ({error}); use a file that sim2real train wrote"
         raise Sim2RealError(message) from error
     return info
 
 
 def _no_model(path: Path) -> str:
-    """What a file is that is no safetensors file, and what to do."""
+    """Return a message on a file that is not a safetensors file."""
     thing = what_is(path)
     if thing.kind in {"pointer", "page", "empty"}:
         return f"{path}: {thing.name}, not a model: {thing.advice}"
     if path.suffix == _SUFFIX:
-        return f"{path}: damaged, no readable safetensors file; copy it again, or name the run folder that it is from"
+        return f"{path}: a damaged safetensors file; copy it again, or name the run folder that it comes from"
     return (
         f"{path}: {thing.name}, not a model of sim2real; name a run folder that sim2real train wrote, or one of its "
         f"{_SUFFIX} files"
@@ -249,11 +248,11 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
     """Rebuild a generator.
 
     Returns:
-        The network for images in [-1, 1], in evaluation mode on the CPU, and what the file says about it.
+        The network for images in [-1, 1], in evaluation mode on the CPU, and the metadata of the file.
 
     Raises:
-        Sim2RealError: No generator file, no generator of that name, or weights that do not fit it.
-        PluginError: What the generator says of itself is not understood.
+        Sim2RealError: If the file is no generator file, its generator is not installed, or its weights do not fit.
+        PluginError: If the generator has an invalid attribute.
     """
     info = read_info(path)
     from safetensors.torch import load_file
@@ -266,17 +265,17 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
             "generators", info.name, 3, 3, options=info.options, place=f"{path}: options"
         )
     except UnknownNameError as error:
-        message = f"{path}: {error}; install the plugin that it came from, `sim2real plugins` lists what is installed"
+        message = f"{path}: {error}; install the plugin that provides it; `sim2real plugins` lists the installed ones"
         raise UnknownNameError(message) from error
     except _UNBUILT as error:
-        message = f"{path}: the generator '{info.name}' cannot be built with the options that the file tells"
+        message = f"{path}: the generator '{info.name}' cannot be built with the options in the file"
         raise Sim2RealError(f"{message} ({one_line(error)}); use a file that sim2real train wrote") from error
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as error:
         message = (
-            f"{path}: its weights do not fit the generator '{info.name}' that is installed; they were written with "
-            f"sim2real {info.tool_version}: install that version, or the plugin's of that time"
+            f"{path}: its weights do not fit the installed generator '{info.name}'; they were written with "
+            f"sim2real {info.tool_version}: install that version, or the matching version of the plugin"
         )
         raise Sim2RealError(message) from error
     capabilities(network, info.name)
@@ -284,15 +283,15 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
 
 
 def find_model(model: Path | None, direction: str | None, runs: Path = Path("runs")) -> Path:
-    """The generator file that is meant.
+    """Return the path of a generator file.
 
     Args:
         model: Run folder, generator file, or None for the newest run.
-        direction: ``"sim2real"``, ``"real2sim"``, or None for what the file says, sim2real where that is open.
+        direction: ``"sim2real"``, ``"real2sim"``, or None for the direction of the file; for a run, sim2real.
         runs: Folder of the runs.
 
     Raises:
-        Sim2RealError: There is none, or it is of another direction.
+        Sim2RealError: If there is none, or if it has another direction.
     """
     if direction not in (None, *DIRECTIONS):
         message = f"no direction is called '{direction}'; known: {', '.join(DIRECTIONS)}"
@@ -310,9 +309,7 @@ def find_model(model: Path | None, direction: str | None, runs: Path = Path("run
     if not model.is_dir():
         actual = read_info(model).direction
         if direction not in (None, actual):
-            message = (
-                f"{model}: a model of another kind: it translates {actual}, not {direction}; leave out --direction"
-            )
+            message = f"{model}: this model translates {actual}, not {direction}; leave out --direction"
             raise Sim2RealError(message)
         return model
     if not (file := inside(model, name)).is_file():
@@ -321,26 +318,24 @@ def find_model(model: Path | None, direction: str | None, runs: Path = Path("run
 
 
 def _without(folder: Path, name: str) -> str:
-    """Why a folder has no generator file of a name, and what to do."""
+    """Return a message on a folder that lacks a generator file."""
     if written := ", ".join(sorted(path.name for path in folder.glob(f"*{_SUFFIX}"))):
         return f"{folder}: this run has no {name}; it has {written}"
     if is_run(folder):
         return f"{folder}: this run has no {name} yet; finish its training first: sim2real train --run ... --resume"
     if is_conversion(folder):
-        return (
-            f"{folder}: a converted dataset, not a run; name the run folder that its model is from, such as runs/NAME"
-        )
+        return f"{folder}: a converted dataset, not a run; name the run folder of its model, such as runs/NAME"
     runs = [path for path in sorted(folder.iterdir()) if is_run(path)]
     hint = f"did you mean {runs[-1]}/?" if runs else f"name a run folder, such as runs/NAME, or a {_SUFFIX} file"
-    return f"{folder}: not a run: sim2real train has written nothing in it; {hint}"
+    return f"{folder}: not a run: sim2real train has written nothing to it; {hint}"
 
 
 class Translator:
-    """A trained generator as a function on pictures.
+    """A trained generator as a callable on images.
 
     Attributes:
-        info: What its file says about it.
-        can: What the generator says of itself: the labels that it sees, for example.
+        info: The metadata of its file.
+        can: The capabilities of the generator, for example the labels that it uses.
     """
 
     def __init__(
@@ -371,23 +366,23 @@ class Translator:
         inputs: "Inputs | None" = None,
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.uint8]":
-        """Translate pictures, and take them with the camera of the model, if there is one.
+        """Translate images, and apply the model's camera if there is one.
 
         Args:
             images: RGB uint8 (H, W, 3), or a batch (N, H, W, 3), of any size; for a generator of clips of T frames
                 (T, H, W, 3) or (N, T, H, W, 3).
-            inputs: For a generator that sees labels, kind -> array on the pixels of these images, (..., H, W) as
-                :meth:`inputs_of` gives them, (N, ...) of a batch, (T, ...) or (N, T, ...) of clips. For one that looks
-                back, ``past_images`` and ``past_outputs``, RGB uint8 (j, H, W, 3) or (N, j, H, W, 3); without them the
-                images begin a sequence. What else is in it is left unread.
-            seeds: What a generator and a camera sample at random is decided by a number for each picture, or for each
-                clip, uint64 (N,); None: made from its own pixels.
+            inputs: For a generator that uses labels, a mapping from kind to an array aligned with the images,
+                (..., H, W) as returned by :meth:`inputs_of`, (N, ...) for a batch, (T, ...) or (N, T, ...) for clips.
+                For a generator with context, also ``past_images`` and ``past_outputs``, RGB uint8 (j, H, W, 3) or
+                (N, j, H, W, 3); without them the images begin a sequence. Other keys are ignored.
+            seeds: Seeds of the random numbers of the generator and the camera, one for each image or clip, uint64 (N,);
+                None derives them from the pixels.
 
         Returns:
-            The same shape as the images.
+            Translated images of the same shape.
 
         Raises:
-            ValueError: An array is of another shape or type, or a kind of input is missing.
+            ValueError: If an array has another shape or type, or if an input is missing.
         """
         from sim2real.capabilities import seeds_of_pixels
 
@@ -402,7 +397,7 @@ class Translator:
         return np.stack(taken).reshape(translated.shape)
 
     def take(self, picture: "NDArray[np.uint8]", seed: int) -> "NDArray[np.uint8]":
-        """A translated picture, RGB (H, W, 3), as the camera takes it; without one, as it is."""
+        """Apply the camera to a translated image, RGB (H, W, 3); without a camera return it unchanged."""
         return self._camera.apply(picture, seed, self.info.camera_encoding) if self._camera else picture
 
     def plain(
@@ -412,7 +407,7 @@ class Translator:
         inputs: "Inputs | None" = None,
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.uint8]":
-        """Translate pictures as when called, without a camera."""
+        """Translate images as when called, but without the camera."""
         from sim2real.capabilities import seeds_of_pixels
 
         clips = (self.can.clip_length,) if self.can.clip_length > 1 else ()
@@ -436,11 +431,11 @@ class Translator:
         return translated[0] if single else translated
 
     def _checked(self, images: "NDArray[np.uint8]", given: "Inputs") -> "Inputs":
-        """What the generator sees besides these images, (N, ...)."""
+        """Return the checked inputs of the generator, (N, ...)."""
         from sim2real.capabilities import PAST, blank_inputs
 
         if missing := [kind for kind in self.can.inputs if kind not in given]:
-            message = f"the generator '{self.info.name}' needs inputs['{missing[0]}'], and there is none"
+            message = f"the generator '{self.info.name}' needs inputs['{missing[0]}'], which is missing"
             raise ValueError(message)
         height, width = images.shape[-3:-1]
         found = {}
@@ -453,15 +448,15 @@ class Translator:
                 raise ValueError(message)
             found[kind] = values.astype(blank.dtype, copy=False)
         if len({found[kind].shape for kind in PAST if kind in found}) > 1:
-            message = "inputs['past_images'] and inputs['past_outputs'] are not as many"
+            message = "inputs['past_images'] and inputs['past_outputs'] have different numbers of frames"
             raise ValueError(message)
         return found
 
     def inputs_of(self, frame: "Frame") -> "Inputs":
-        """The labels of a frame of an open dataset that the generator sees, by the classes that it was trained with.
+        """Read the labels that the generator uses for a frame of a dataset, mapped to the classes of its training.
 
         Raises:
-            DatasetError: The frame has no such label, it is damaged, or of another size than the image.
+            DatasetError: If a label of the frame is missing, damaged, or not of the size of the image.
         """
         from sim2real.datasets.inputs import read_input
         from sim2real.datasets.vocabulary import Vocabulary
@@ -483,16 +478,16 @@ def load(
 
     Args:
         run_or_file: ``runs/NAME`` or a ``.safetensors`` file.
-        direction: ``"sim2real"`` or ``"real2sim"``; None: what the file says, sim2real for a run.
-        transfer: ``"direct"``: the generator's own pixels; ``"guided"``: the frames with their light and colours; None:
-            as the model says.
-        camera: ``"match"``: pictures are as soft and as noisy as real ones; ``"off"``: as the generator gives them;
-            None: as the model says.
+        direction: ``"sim2real"`` or ``"real2sim"``; None means the direction of the file; for a run, sim2real.
+        transfer: ``"direct"`` keeps the generator's pixels, ``"guided"`` applies its light and colours to the images;
+            None follows the model.
+        camera: ``"match"`` applies the blur and noise of the real images, ``"off"`` leaves the generator's output as
+            it is; None follows the model.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
     Raises:
-        Sim2RealError: No such model, or it cannot be rebuilt here.
+        Sim2RealError: If there is no such model, or if it cannot be rebuilt.
     """
     generator, info = load_generator(find_model(Path(run_or_file), direction))
     device = resolve_device(device)

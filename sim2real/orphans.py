@@ -1,4 +1,4 @@
-"""Processes that end with the one that began them, however that ended."""
+"""Processes that exit when their parent exits, however it does."""
 
 import multiprocessing
 import os
@@ -10,19 +10,19 @@ _OFTEN = 0.1  # seconds
 
 
 def end_with_parent() -> None:
-    """End this process, as a kill would, as soon as the one that began it has ended.
+    """Exit this process immediately, without cleanup, when its parent process exits.
 
-    The kernel of Linux could see to that (``prctl(PR_SET_PDEATHSIG)``), but would also when merely the thread ends
-    that began this process.
+    Linux offers ``prctl(PR_SET_PDEATHSIG)``, but that would also fire when only the thread exits that started this
+    process.
     """
     threading.Thread(target=_end_after, args=(os.getppid(),), name="end with parent", daemon=True).start()
 
 
 def _end_after(parent: int) -> None:
-    if process := multiprocessing.parent_process():  # behind a fork server, too, the one that wanted this process
+    if process := multiprocessing.parent_process():  # the true parent, even with a fork server
         process.join()
     elif sys.platform == "win32":
-        import psutil  # noqa: PLC0415  of Windows alone
+        import psutil  # noqa: PLC0415  only on Windows
 
         psutil.Process(parent).wait()
     else:

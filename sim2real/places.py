@@ -1,4 +1,4 @@
-"""What stands at a path that the user named, told by names and first bytes alone, before anything heavy is imported."""
+"""Identify files and folders that the user names, by names and first bytes only, without heavy imports."""
 
 import difflib
 import os
@@ -17,7 +17,7 @@ from sim2real.inside import open_regular
 Kind = Literal["archive", "video", "container", "weights", "image", "page", "pointer", "empty", "text", "unknown"]
 STATE_FOLDER: Final = ".sim2real"
 POINTER: Final = b"version https://git-lfs.github.com/spec/v1"
-_START: Final = 512  # bytes: the magic of tar lies at 257
+_START: Final = 512  # bytes; the tar signature is at 257
 _SIMILAR: Final = 0.6
 _TAR: Final = "a tar archive"
 _ZIP: Final = "a ZIP archive"
@@ -27,11 +27,11 @@ _ADVICE: Final[dict[Kind, str]] = {
     "archive": "unpack it and name the folder",
     "video": "the real side takes videos as they are (sim2real train SIM VIDEO); elsewhere extract the frames: "
     "ffmpeg -i VIDEO FOLDER/%06d.png",
-    "container": "write its images and labels as files into a folder, with the program that it is from, and name that",
+    "container": "export its images and labels as files with the program that it is from, and name their folder",
     "weights": "a model, not images; name a folder of images",
-    "image": "name the folder that it is in",
+    "image": "name the folder that contains it",
     "page": "a download that failed; download it again",
-    "pointer": "the file itself is not here; fetch it: git lfs pull",
+    "pointer": "the file itself is missing; fetch it: git lfs pull",
     "empty": "copy or download it again",
     "text": "name the folder of the dataset",
     "unknown": "name the folder of the dataset",
@@ -39,14 +39,14 @@ _ADVICE: Final[dict[Kind, str]] = {
 
 
 class Thing(NamedTuple):
-    """What a file is: in words, "a ZIP archive", and what kind of thing that is."""
+    """The type of a file: a description, such as "a ZIP archive", and its kind."""
 
     name: str
     kind: Kind
 
     @property
     def advice(self) -> str:
-        """What to do where images were expected."""
+        """Advice to the user if images were expected."""
         return _ADVICE[self.kind]
 
 
@@ -77,9 +77,9 @@ _SIGNATURES: Final[tuple[tuple[bytes, str, Kind], ...]] = (  # as the formats pu
     (rb"(?:\xef\xbb\xbf)?\s*<(?i:!doctype html|html|head)", "a web page", "page"),
     (rb"GGUF", "a GGUF model", "weights"),
     (rb"\x80[\x02-\x05][\x8a\x95c}\]()\x8cXU]", _TORCH, "weights"),
-    (rb".{5}\x00{3}\{", "a safetensors file", "weights"),  # the length of its header, then that
+    (rb".{5}\x00{3}\{", "a safetensors file", "weights"),  # the length of its header, then the header
 )
-_NAMES: Final[tuple[tuple[str, str, Kind], ...]] = (  # of what has no signature, or of what a damaged start hides
+_NAMES: Final[tuple[tuple[str, str, Kind], ...]] = (  # for files without a signature, or with a damaged one
     (r"\.tfrecords?(-\d+-of-\d+)?|\.tfrec", "a TFRecord file", "container"),
     (r"\.(h5|hdf5)", "an HDF5 file", "container"),
     (r"\.parquet", "a Parquet file", "container"),
@@ -96,10 +96,10 @@ _BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 def what_is(path: Path) -> Thing:
-    """What a file is.
+    """Identify a file.
 
     Args:
-        path: Of a file that is there; if it cannot be read, its name alone tells.
+        path: An existing file; if it cannot be read, it is identified by its name.
     """
     try:
         with open_regular(path) as file:
@@ -125,7 +125,7 @@ def _by_name(name: str) -> Thing | None:
 
 
 def _zipped(path: Path) -> Thing:
-    """A ZIP archive is also what PyTorch saves, and NumPy."""
+    """Identify a ZIP file, which may also be written by PyTorch or NumPy."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.rpartition("/")[2] for name in archive.namelist()[:64]]
@@ -141,7 +141,7 @@ def _zipped(path: Path) -> Thing:
 
 
 def _of_shards(path: Path) -> Thing:
-    """A tar archive; of a WebDataset if files of one name with several suffixes follow each other, from its start."""
+    """Identify a tar file: a WebDataset shard if its first two files have the same stem and other suffixes."""
     try:
         with path.open("rb") as file:
             first, second = _members(file.read(2**20))
@@ -153,7 +153,7 @@ def _of_shards(path: Path) -> Thing:
 
 
 def _members(data: bytes) -> tuple[str, str]:
-    """The names of the first two files of a tar archive."""
+    """Return the names of the first two files of a tar archive."""
     names, place = list[str](), 0
     while len(names) < 2 and place + 512 <= len(data) and data[place]:
         if data[place + 156 : place + 157] in {b"0", b"\0"}:
@@ -168,7 +168,7 @@ _INNER: Final[dict[str, Callable[[Path], Thing]]] = {_ZIP: _zipped, _TAR: _of_sh
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a file is what Git LFS leaves in place of one that has not been fetched."""
+    """Return whether a file is a Git LFS pointer to a file that has not been fetched."""
     try:
         with open_regular(path) as file:
             return file.read(len(POINTER)) == POINTER
@@ -177,34 +177,34 @@ def is_pointer(path: Path) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `sim2real train` has written here."""
+    """Return whether a folder was written by `sim2real train`."""
     return (folder / "config.toml").is_file() or (folder / "metrics.jsonl").is_file()
 
 
 def is_conversion(folder: Path) -> bool:
-    """Whether `sim2real convert` has written here."""
+    """Return whether a folder was written by `sim2real convert`."""
     return (folder / STATE_FOLDER / "conversion.json").is_file()
 
 
 def is_model(path: Path) -> bool:
-    """Whether a generator can be expected at a path: a run, or a file of weights."""
+    """Return whether a path is a run or a file of weights, where a generator can be expected."""
     return is_run(path) if path.is_dir() else path.suffix == ".safetensors" and path.is_file()
 
 
 def command_line(*words: str | Path) -> str:
-    """A command to be shown, quoted for the shell that it is typed into: cmd.exe and PowerShell, or a POSIX shell."""
+    """Return a command for display, quoted for the user's shell: cmd.exe and PowerShell, or a POSIX shell."""
     texts = [str(word) for word in words]
     return subprocess.list2cmdline(texts) if sys.platform == "win32" else shlex.join(texts)
 
 
 def absent(path: Path, what: str = "folder") -> str:
-    """Says that there is nothing at a path, and what is nearest: "vkiti: no such folder; did you mean vkitti?"."""
+    """Return a message on a missing path with a suggestion: "vkiti: no such folder; did you mean vkitti/?"."""
     found = nearest(path)
     return f"{path}: no such {what}" + (f"; did you mean {found}{'/' * found.is_dir()}?" if found else "")
 
 
 def nearest(path: Path) -> Path | None:
-    """A path that is there and spelt almost like one that is not; None if there is none."""
+    """Return the existing path spelt most like a missing one, or None."""
     found = Path(path.anchor)
     for part in path.parts[bool(path.anchor) :]:
         name: str | None = part
@@ -226,7 +226,7 @@ def _most_like(name: str, folder: Path) -> str | None:
 
 
 def not_a_folder(path: Path) -> str | None:
-    """Why a path is no folder of images, in a line: there is nothing, or a file; None if it is a folder."""
+    """Return a message if a path is missing or a file instead of a folder, else None."""
     if path.is_dir():
         return None
     if not path.exists():
@@ -236,15 +236,15 @@ def not_a_folder(path: Path) -> str | None:
 
 
 def foreign(root: Path, files: Iterable[str]) -> str:
-    """What there is in place of images in a folder, and the way on; empty if nothing that is known is there.
+    """Describe known files of other kinds in a folder without images, with advice; empty if there are none.
 
     Args:
         root: The folder.
-        files: Paths in it; one of each suffix is looked at.
+        files: Paths in it; one file of each suffix is examined.
     """
     samples: dict[str, list[str]] = {}
     for path in files:
-        samples.setdefault(os.path.splitext(path)[1].lower(), []).append(path)  # noqa: PTH122  of plain names, many
+        samples.setdefault(os.path.splitext(path)[1].lower(), []).append(path)  # noqa: PTH122  faster than Path
     for paths in sorted(samples.values(), key=len, reverse=True):
         thing = what_is(root / paths[0])
         if thing.kind == "empty":
@@ -256,7 +256,7 @@ def foreign(root: Path, files: Iterable[str]) -> str:
 
 
 def any_file(root: Path, wanted: Callable[[str], bool]) -> bool:
-    """Whether a name under a folder is wanted; looks no further than to the first."""
+    """Return whether any file name below a folder is wanted; stop at the first one."""
     return any(wanted(name) for name in _names(root))
 
 

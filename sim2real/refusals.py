@@ -1,4 +1,4 @@
-"""What is said of a value that pydantic refuses, in plain words."""
+"""Plain messages for values that pydantic rejects."""
 
 import difflib
 import re
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_WORDS: Final = {  # of pydantic's types of errors, by their beginnings
+_WORDS: Final = {  # by prefix of the type of pydantic's error
     "int": "must be a whole number",
     "float": "must be a number",
     "finite": "must be a finite number",
@@ -31,10 +31,10 @@ _WORDS: Final = {  # of pydantic's types of errors, by their beginnings
 
 
 def reason(error: "ErrorDetails") -> str:
-    """Why a value does not fit, and the nearest name where it is to be one of several.
+    """Return why a value is invalid, with the closest name if the value must be one of several.
 
     Args:
-        error: What pydantic found.
+        error: The error from pydantic.
     """
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     if kind in ("literal_error", "enum"):
@@ -47,7 +47,7 @@ def reason(error: "ErrorDetails") -> str:
 
 
 def nearest(value: object, names: str) -> str:
-    """A question after what was meant; nothing where no quoted name is near."""
+    """Return a suggestion among the quoted names; empty if none is similar."""
     known = {name.lower(): name for name in re.findall(r"'([^']+)'", names)}
     near = difflib.get_close_matches(str(value).lower(), known, n=1)
     return "".join(f"; did you mean {known[name]}?" for name in near)

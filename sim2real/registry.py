@@ -1,7 +1,7 @@
-"""Finds plugins, lists what they offer, and turns a name into the object it stands for.
+"""Find plugins, list their components, and resolve names to objects.
 
-Nothing that a plugin offers is imported before it is asked for, and no plugin takes the program down: one that fails
-to load is kept as a :class:`Failure` and left out.
+A component is imported when it is first used. A plugin that fails to load does not stop the program: it is left out
+and recorded as a :class:`Failure`.
 """
 
 import difflib
@@ -39,7 +39,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[\w./-]+")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One offered component: its kind and name, where it stands, and the plugin that offers it."""
+    """One registered component: its kind, name, target and summary, and the plugin that registers it."""
 
     kind: str
     name: str
@@ -49,14 +49,14 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What it is, for messages."""
+        """Return a description for messages."""
         return f"{_noun(self.kind)} '{self.name}' of plugin '{self.owner}'"
 
-    def load(self) -> Any:  # noqa: ANN401  what a target is depends on its kind
-        """Import the target; a recipe's is its text.
+    def load(self) -> Any:  # noqa: ANN401  the type of a target depends on its kind
+        """Import and return the target; for a recipe, return its text.
 
         Raises:
-            PluginError: The target cannot be imported.
+            PluginError: If the target cannot be imported.
         """
         module_name, attribute = self.target.split(":")
         try:
@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One plugin: the name of its entry point, and the installed distribution that it came with."""
+    """One plugin: the name of its entry point, and the installed distribution that contains it."""
 
     name: str
     distribution: str
@@ -78,7 +78,7 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A plugin that was left out, and the exception that it failed with."""
+    """A plugin that was left out, and the exception that it raised."""
 
     plugin: str
     distribution: str
@@ -86,14 +86,14 @@ class Failure:
 
 
 class Registry:
-    """Everything that is on offer, by kind and name.
+    """All registered components, by kind and name.
 
     Attributes:
-        plugins: The plugins that were loaded, the built-in one first.
+        plugins: The loaded plugins, the built-in one first.
         failures: The plugins that were left out because they failed.
-        disabled: The plugins that were left out because the user said so.
-        offers: All that was offered, in the order of the plugins, a name that is offered twice twice.
-        clashes: One line per kind and name that is offered twice.
+        disabled: The plugins that the user has disabled.
+        offers: All registered components in the order of the plugins, including duplicate names.
+        clashes: One message for each kind and name that is registered twice.
     """
 
     def __init__(self) -> None:
@@ -105,10 +105,10 @@ class Registry:
         self._owners: dict[tuple[str, str], Entry] = {}
 
     def entries(self, kind: str) -> list[Entry]:
-        """What is on offer of one kind: the built-in ones in the order of their table, then the plugins'.
+        """Return the components of one kind: the built-in ones in order of registration, then those of plugins.
 
         Raises:
-            PluginError: Two plugins offer one name.
+            PluginError: If two plugins register the same name.
         """
         for (clash_kind, _), message in self.clashes.items():
             if clash_kind == kind:
@@ -116,11 +116,11 @@ class Registry:
         return [entry for entry in self.offers if entry.kind == kind]
 
     def entry(self, kind: str, name: str) -> Entry:
-        """The entry of that name.
+        """Return the entry with this name.
 
         Raises:
-            UnknownNameError: There is none; the message suggests the nearest names.
-            PluginError: Two plugins offer one name of that kind.
+            UnknownNameError: If there is none; the message suggests the closest names.
+            PluginError: If two plugins register the same name of this kind.
         """
         entries = {entry.name: entry for entry in self.entries(kind)}
         if name in entries:
@@ -129,30 +129,30 @@ class Registry:
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(entries) or 'none'}"
         raise UnknownNameError(f"no {_noun(kind)} is called '{name}'; {hint}")
 
-    def load(self, kind: str, name: str) -> Any:  # noqa: ANN401  what a target is depends on its kind
-        """Import the object that a name stands for.
+    def load(self, kind: str, name: str) -> Any:  # noqa: ANN401  depends on the kind
+        """Import and return the component with this name.
 
         Raises:
-            UnknownNameError: There is none.
-            PluginError: It cannot be imported.
+            UnknownNameError: If there is none.
+            PluginError: If it cannot be imported.
         """
         return self.entry(kind, name).load()
 
     def create(self, kind: str, name: str, *args: object, options: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401  as above
-        """Call a component's constructor with its options.
+        """Create a component with its options.
 
         Args:
             kind: The kind of component.
             name: Its registered name.
-            args: What every component of the kind is given.
+            args: Positional arguments, the same for all components of the kind.
             options: The user's keyword arguments.
             place: Where the options were set, for messages, e.g. ``"discriminator.options"``.
 
         Raises:
-            SettingsError: An option that the component does not take; the message lists the accepted ones. Or one that
-                it needs is not there, or has a value that does not fit its annotation.
-            UnknownNameError: There is no such component.
-            PluginError: It cannot be imported, or does not take what every component of the kind is given.
+            SettingsError: If the component does not accept an option (the message lists the accepted ones), a required
+                option is missing, or a value does not match its annotation.
+            UnknownNameError: If there is no such component.
+            PluginError: If it cannot be imported, or does not accept the positional arguments of its kind.
         """
         target = self.load(kind, name)
         accepted = accepted_options(target)
@@ -165,7 +165,7 @@ class Registry:
                 )
                 raise SettingsError(message)
         if missing := [option for option in needed_options(target) if option not in options]:
-            raise SettingsError(f"{place}: '{name}' needs {' and '.join(missing)}, which nobody gave")
+            raise SettingsError(f"{place}: '{name}' needs a value for {' and '.join(missing)}")
         _require_types(target, options, place)
         try:
             inspect.signature(target).bind(*args, **options)
@@ -177,10 +177,10 @@ class Registry:
         return target(*args, **options)
 
     def add(self, plugin: object, info: Plugin) -> None:
-        """Take in what a plugin offers, all of it or nothing.
+        """Add all components of a plugin, or none if it fails.
 
         Raises:
-            Exception: Whatever the plugin raises; PluginError where it misses the contract.
+            Exception: Any exception that the plugin raises; PluginError if it violates the contract.
         """
         offered: list[Entry] = []
         for kind, offer in _hooks(plugin):
@@ -197,7 +197,7 @@ class Registry:
 
 
 def accepted_options(target: Callable[..., object]) -> list[str] | None:
-    """The keyword-only arguments of a component's constructor, or None when it takes any."""
+    """Return the keyword-only arguments of a component's constructor, or None if it accepts any."""
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
@@ -205,22 +205,22 @@ def accepted_options(target: Callable[..., object]) -> list[str] | None:
 
 
 def needed_options(target: Callable[..., object]) -> list[str]:
-    """Those of its keyword-only arguments that have no default."""
+    """Return the keyword-only arguments without a default."""
     parameters = inspect.signature(target).parameters.values()
     return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
 
 
 def _require_types(target: Callable[..., object], options: Mapping[str, Any], place: str) -> None:
-    """Hold values, as TOML has them, to the annotations of a constructor; what cannot be evaluated is let through."""
-    from pydantic import TypeAdapter  # noqa: PLC0415  a look around needs none
+    """Check TOML values against a constructor's annotations; skip annotations that cannot be evaluated."""
+    from pydantic import TypeAdapter  # noqa: PLC0415  listings do not need it
     from pydantic.errors import PydanticUserError  # noqa: PLC0415  as above
 
     try:
         parameters = inspect.signature(target, eval_str=True).parameters
-    except (NameError, AttributeError, TypeError):  # names that only type checkers see
+    except (NameError, AttributeError, TypeError):  # names imported only for type checking
         return
     for option in (option for option in options if option in parameters):
-        with suppress(PydanticUserError):  # no value of TOML has such a type
+        with suppress(PydanticUserError):  # a type that TOML cannot express
             _require_type(TypeAdapter(parameters[option].annotation), options[option], f"{place}.{option}")
 
 
@@ -228,7 +228,7 @@ def _require_type(expected: "TypeAdapter[Any]", value: object, place: str) -> No
     from pydantic import ValidationError  # noqa: PLC0415  as above
 
     try:
-        expected.validate_json(json.dumps(value, default=str), strict=True)  # strict, but a list may be a tuple
+        expected.validate_json(json.dumps(value, default=str), strict=True)  # strict, but lists count as tuples
     except ValidationError as error:
         first = error.errors()[0]
         parts = "".join(f"value {part + 1} " for part in first["loc"] if isinstance(part, int))
@@ -236,7 +236,7 @@ def _require_type(expected: "TypeAdapter[Any]", value: object, place: str) -> No
 
 
 def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register], None]]]:
-    """The hooks that a plugin implements, checked against the contract by pluggy, with their kinds."""
+    """Yield the kind and the function of each hook that a plugin implements, validated by pluggy."""
     hooks = {f"register_{kind}": kind for kind in KINDS}
     marked = {name for name in dir(plugin) if hasattr(getattr(plugin, name, None), f"{hookspecs.PROJECT}_impl")}
     for name in sorted(marked - hooks.keys()):
@@ -256,7 +256,7 @@ def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register],
 def _registrar(kind: str, owner: str, into: list[Entry]) -> hookspecs.Register:
     def register(name: str, target: str, *, summary: str) -> None:
         if not _NAME.fullmatch(name):
-            raise PluginError(f"'{name}' is no {_noun(kind)} name: lower-case letters, digits, '.', '_' and '-'")
+            raise PluginError(f"'{name}' is no {_noun(kind)} name: use lower-case letters, digits, '.', '_' and '-'")
         if not _TARGET.fullmatch(target):
             raise PluginError(f"'{target}' is no target for '{name}': write package.module:attribute")
         into.append(Entry(kind, name, target, summary, owner))
@@ -266,7 +266,7 @@ def _registrar(kind: str, owner: str, into: list[Entry]) -> hookspecs.Register:
 
 @cache
 def registry() -> Registry:
-    """The registry of this process: what ships, then every installed plugin, one by one, the broken ones left out."""
+    """Return the registry of this process: the built-in components and those of all installed plugins that load."""
     found = Registry()
     found.add(importlib.import_module("sim2real.builtins"), Plugin(BUILTIN, "sim2real", __version__))
     unwanted = {name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",")}
@@ -279,7 +279,7 @@ def registry() -> Registry:
             continue
         try:
             found.add(point.load(), info)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a plugin fails with, the program goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a broken plugin must not stop the program
             found.failures.append(Failure(info.name, info.distribution, one_line(error)))
     return found
 
@@ -289,5 +289,5 @@ def _noun(kind: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The kind of an error and what it says, in a line."""
+    """Return the type and the message of an error as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

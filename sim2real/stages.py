@@ -1,7 +1,7 @@
-"""Work of several stages: how long each took, and what is left of all of them.
+"""Timing of work in several stages: the duration of each stage, and the time left.
 
-Nothing is said that was not measured. A stage that has not begun takes as long a unit as another one whose name begins
-with the same word; if there is none that was measured, it is not known what is left in all.
+All estimates are based on measurements. A stage that has not started is assumed to take as long per unit as a measured
+stage whose name begins with the same word; if there is none, the total time left is unknown.
 """
 
 import time
@@ -9,18 +9,18 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_LEAST = 2.0  # seconds that a pace is measured over
-_BETWEEN = 1.0  # seconds, at least, between two marks of it
+_LEAST = 2.0  # minimum seconds for measuring a pace
+_BETWEEN = 1.0  # minimum seconds between two marks
 _MARKS = 60
 
 
 class Left(NamedTuple):
-    """What is left of a stage.
+    """The pace of a stage and the time left.
 
     Attributes:
-        rate: Units a second, lately; 0 until that can be told.
-        own: Seconds that the stage still takes; None until that can be told.
-        whole: Seconds that all stages still take; None where that of some is not known.
+        rate: Recent units per second; 0 while unknown.
+        own: Seconds left for the stage; None while unknown.
+        whole: Seconds left for all stages; None if one of them is unknown.
         is_last: Whether no other stage is left.
     """
 
@@ -34,17 +34,17 @@ class Left(NamedTuple):
 class _Stage:
     total: int
     done: int = 0
-    begin: float | None = None  # when the stage before it ended
+    begin: float | None = None  # when the previous stage ended
     end: float | None = None
     marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MARKS))
 
     def rate(self, now: float) -> float:
-        """Units a second, lately; what came before the first one was done was preparation and does not count."""
+        """Return the recent units per second; the time before the first mark is preparation and does not count."""
         begin, first = self.marks[0] if self.marks else (now, self.done)
         return (self.done - first) / (now - begin) if now - begin >= _LEAST else 0
 
     def pace(self, now: float) -> float | None:
-        """Seconds a unit; None until that can be told."""
+        """Return the seconds per unit; None while unknown."""
         if self.end is not None and self.begin is not None:
             return (self.end - self.begin) / self.total
         rate = self.rate(now)
@@ -52,14 +52,14 @@ class _Stage:
 
 
 class Stages:
-    """Told how far each stage has come; a total of 0 takes a stage back that was announced."""
+    """The progress of all stages."""
 
     def __init__(self) -> None:
-        self._ended = time.monotonic()  # the last stage that did
+        self._ended = time.monotonic()  # when the last finished stage ended
         self._stages: dict[str, _Stage] = {}
 
     def note(self, name: str, done: int, total: int) -> None:
-        """Hear that so many units of a stage are done; 0 announces it."""
+        """Record the finished units of a stage; 0 announces a stage, and a total of 0 removes it."""
         now = time.monotonic()
         if not total:
             self._stages.pop(name, None)
@@ -74,18 +74,18 @@ class Stages:
                 stage.end = self._ended = now
 
     def seconds(self, name: str) -> float:
-        """What a stage has taken so far."""
+        """Return the seconds that a stage has taken so far."""
         stage = self._stages.get(name)
         if stage is None or stage.begin is None:
             return 0.0
         return (time.monotonic() if stage.end is None else stage.end) - stage.begin
 
     def timings(self) -> dict[str, float]:
-        """Name of each stage that was begun -> seconds that it took."""
+        """Return the seconds of each stage that has started, by name."""
         return {name: self.seconds(name) for name, stage in self._stages.items() if stage.begin is not None}
 
     def left(self, name: str) -> Left:
-        """What is left, seen from a stage that is under way; of others that are, the slowest decides."""
+        """Return what is left for a running stage and in total; the slowest running stage determines the total."""
         now = time.monotonic()
         lefts = {each: self._left(each, now) for each, stage in self._stages.items() if stage.end is None}
         own = lefts.get(name)

@@ -1,14 +1,13 @@
-"""What was written earlier, read back: JSON that is what its dataclass says, or a line on what is wrong with it.
+"""Strict reading of JSON files into dataclasses, with one-line errors.
 
-A file that is read back may come from anywhere: cut off, of another version, made by hand or by somebody who means no
-good. So annotations are held to strictly: no number in words, no ``true`` for 1, no NaN, nothing that 64 bits do not
-hold. Text may have lone surrogates, as ``os.fsdecode`` makes them of names that are not UTF-8. JSON knows neither
-tuples nor enumerations: lists and their values stand for those. What has no default must be there; a new field needs a
-default, so that older files can still be read.
+A file may be truncated, written by another version, edited by hand or malicious. Annotations are therefore checked
+strictly: no numbers as text, no ``true`` for 1, no NaN, no integers that exceed 64 bits. Text may contain lone
+surrogates, which ``os.fsdecode`` creates for names that are not UTF-8. JSON has neither tuples nor enumerations: they
+are stored as lists and as values of their members. A field without a default is required; a new field needs a default,
+so that older files can still be read.
 
-What no field is called must not be there, but in a dataclass that has a field of the kind :data:`Original`: it keeps
-what newer versions add to a format. What they change is another format, with another ``format_version``, which is
-refused.
+Unknown fields are an error, unless the dataclass has a field of type :data:`Original`, which keeps the fields that
+newer versions have added. Other changes of a format need a new ``format_version``, which older versions refuse.
 """
 
 import json
@@ -24,17 +23,17 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
-_Check = Callable[[object], Any]  # a value as JSON has it -> as its annotation says; raises MisfitError
+_Check = Callable[[object], Any]  # maps a JSON value to its annotation's type; raises MisfitError
 
-_DEEPEST: Final = 32  # tables within tables, of what may hold anything
+_DEEPEST: Final = 32  # levels of nesting in values of any type
 _LARGEST: Final = 2**63
-_LONGEST: Final = 40  # characters of a value that are shown
-_LONGEST_PATH: Final = 4096  # bytes, with the zero at its end, as in Linux
+_LONGEST: Final = 40  # characters of a value in messages
+_LONGEST_PATH: Final = 4096  # bytes including the final zero, as on Linux
 _LONGEST_NAME: Final = 255  # bytes
 
 
 class MisfitError(ValueError):
-    """What is read back is not what was written: one line that says where in it, and what should be there."""
+    """A value does not match its annotation; the message is one line with the place and the expected type."""
 
     def __init__(self, reason: str, place: str = "") -> None:
         super().__init__(f"{place}: {reason}" if place else reason)
@@ -42,25 +41,25 @@ class MisfitError(ValueError):
         self.place = place
 
     def within(self, part: object) -> "MisfitError":
-        """The same, seen from around."""
+        """Return the same error with the place prefixed by the enclosing part."""
         return type(self)(self.reason, f"{_name(part)}.{self.place}" if self.place else _name(part))
 
 
 class UnknownFieldError(MisfitError):
-    """Nothing is wrong but that there is more than this version knows: another one wrote it."""
+    """There are only unknown fields, as written by another version."""
 
 
 class NewerFormatError(MisfitError):
-    """It is of a format that this version does not know."""
+    """The format is newer than this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be besides its type, as ``Annotated[int, Rule("a size", ...)]``.
+    """A condition in addition to the type, as in ``Annotated[int, Rule("a size", ...)]``.
 
     Attributes:
-        words: What it is then.
-        holds: Whether it is.
+        words: Description of a valid value.
+        holds: Returns whether a value is valid.
     """
 
     words: str
@@ -68,14 +67,14 @@ class Rule:
 
 
 def is_within(path: str) -> bool:
-    """Whether a path, relative and with forward slashes, leads to something below the folder that it starts from."""
+    """Return whether a relative path with forward slashes stays below its starting folder."""
     odd = "\\:" if os.name == "nt" else ""
     parts = path.split("/")
     return {"", ".", ".."}.isdisjoint(parts) and not any(sign in path for sign in odd) and can_be_a_path(path)
 
 
 def can_be_a_path(path: str) -> bool:
-    """Whether file systems could have it: systems raise errors of their own at other ones."""
+    """Return whether a path can exist on a file system; for other paths, systems raise various errors."""
     try:
         parts = os.fsencode(path).split(b"/")
     except UnicodeEncodeError:
@@ -84,10 +83,10 @@ def can_be_a_path(path: str) -> bool:
 
 
 FORMAT: Final = 1
-"""Of all files that have a ``format_version``; those without one are of the first."""
+"""Current version of all files with a ``format_version``; files without one have the first."""
 
 Format = Annotated[int, Rule(str(FORMAT), lambda number: number == FORMAT)]
-Original = Annotated[dict[str, Any], "the whole object if no field is called like a part of it, else empty"]
+Original = Annotated[dict[str, Any], "the whole object if it has unknown fields, else empty"]
 Count = Annotated[int, Rule("a whole number of at least 0", lambda number: number >= 0)]
 Positive = Annotated[int, Rule("a whole number of at least 1", lambda number: number >= 1)]
 Size = Annotated[list[Positive], Rule("a width and a height", lambda sides: len(sides) == 2)]
@@ -98,23 +97,23 @@ FileName = Annotated[str, Rule("the name of a file", lambda text: is_within(text
 
 
 def parse(kind: type[T], data: bytes) -> T:
-    """Read JSON as what an annotation says.
+    """Parse JSON into the type of an annotation.
 
     Args:
-        kind: A dataclass, or any annotation of those that its fields may have.
-        data: UTF-8, with or without a mark at its beginning.
+        kind: A dataclass, or any annotation that its fields may have.
+        data: UTF-8 text, with or without a byte order mark.
 
     Raises:
-        MisfitError: It is something else; UnknownFieldError where it only says more.
+        MisfitError: If the data do not match; UnknownFieldError if there are only unknown fields.
     """
     return fit(kind, parse_json(data))
 
 
-def parse_json(data: bytes) -> Any:  # noqa: ANN401  whatever is in it
-    """What JSON holds.
+def parse_json(data: bytes) -> Any:  # noqa: ANN401  any JSON value
+    """Parse JSON into plain values.
 
     Raises:
-        MisfitError: It is none.
+        MisfitError: If the data are not JSON.
     """
     try:
         return json.loads(data.decode("utf-8-sig"))
@@ -130,17 +129,17 @@ def parse_json(data: bytes) -> Any:  # noqa: ANN401  whatever is in it
 
 
 def fit(kind: type[T], value: object) -> T:
-    """A value of JSON, or of a torch file, as what an annotation says.
+    """Convert a value from JSON or a torch file to the type of an annotation.
 
     Raises:
-        MisfitError: It is something else; UnknownFieldError where it only says more.
+        MisfitError: If the value does not match; UnknownFieldError if there are only unknown fields.
     """
     result: T = _check(cast("Hashable", kind))(value)
     return result
 
 
 def fits(kind: Hashable, value: object) -> bool:
-    """Whether a value is what an annotation says."""
+    """Return whether a value matches an annotation."""
     try:
         _check(kind)(value)
     except MisfitError:
@@ -149,27 +148,27 @@ def fits(kind: Hashable, value: object) -> bool:
 
 
 def unknown_fields(kept: object) -> list[str]:
-    """What a dataclass with a field of the kind :data:`Original` was read with, and does not know; sorted names."""
+    """Return the sorted names of the unknown fields that a dataclass with an :data:`Original` field was read with."""
     kind = cast("Hashable", type(kept))
     original: dict[str, Any] = getattr(kept, _keeper(kind) or "", {})
     return sorted(map(_name, original.keys() - _known(kind)))
 
 
 def dumped(kept: object) -> dict[str, Any]:
-    """Such a dataclass as an object of JSON, with what it does not know."""
+    """Return a dataclass as a JSON object, including the unknown fields that it was read with."""
     values: dict[str, Any] = asdict(cast("Any", kept))
     original: dict[str, Any] = values.pop(_keeper(cast("Hashable", type(kept))) or "", {})
     return original | values
 
 
 def unknown_fields_text(names: Iterable[str], who: str = "has") -> str:
-    """A line on fields that are not known."""
+    """Return a line on unknown fields."""
     return f"{who} fields that this version does not know ({', '.join(sorted(set(names)))}); they stay as they are"
 
 
 @cache
 def _keeper(kind: Hashable) -> str | None:
-    """The name of the field that keeps what is not known."""
+    """Return the name of the :data:`Original` field of a dataclass, or None."""
     hints = get_type_hints(kind, include_extras=True)
     return next((name for name, hint in hints.items() if hint == Original), None)
 
@@ -180,20 +179,20 @@ def _known(kind: Hashable) -> frozenset[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of somebody else's says, as a part of a line."""
+    """Return the message of a foreign error, shortened to a part of a line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}..."
 
 
 @cache
 def _check(kind: Hashable) -> _Check:
-    """How values of an annotation are checked."""
+    """Return the function that checks values of an annotation."""
     if kind in _PLAIN:
         return _PLAIN[kind]
     if builder := _BUILDERS.get(get_origin(kind)):
         return builder(*get_args(kind))
     if not isinstance(kind, type):
-        raise TypeError(f"{kind} is no annotation of what is read back")
+        raise TypeError(f"{kind} is not a supported annotation")
     if is_dataclass(kind):
         return _object_of(kind)
     return _member_of(kind) if issubclass(kind, Enum) else _instance_of(kind)
@@ -228,7 +227,7 @@ def _flag(value: object) -> bool:
 
 
 def _anything(value: object, depth: int = _DEEPEST) -> object:
-    """Whatever JSON has, but for what no program of ours could handle."""
+    """Accept any JSON value that is not nested too deeply and has no huge numbers."""
     if not depth:
         raise MisfitError("nested too deeply")
     if type(value) is int:
@@ -256,7 +255,7 @@ def _one_of(*values: object) -> _Check:
     known = {(type(value), value): value for value in values}
 
     def checked(value: object) -> object:
-        with suppress(KeyError, TypeError):  # lists have no hash
+        with suppress(KeyError, TypeError):  # lists are not hashable
             return known[type(value), value]
         raise _misfit(" or ".join(map(str, values)), value)
 
@@ -337,7 +336,7 @@ def _object_of(kind: type[Any]) -> _Check:
         if len(found) < len(value):
             if keeper is None:
                 unknown = next(name for name in value if name not in checks)
-                raise UnknownFieldError("nothing that is known here", _name(unknown))
+                raise UnknownFieldError("unknown field", _name(unknown))
             found[keeper] = _anything(value)
         return kind(**found)
 
@@ -390,7 +389,7 @@ def _misfit(wanted: str, value: object) -> MisfitError:
 
 
 def _shown(value: object) -> str:
-    """A value in a few words, all of them ASCII."""
+    """Describe a value in a few ASCII words."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):

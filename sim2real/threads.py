@@ -1,4 +1,4 @@
-"""Work in threads whose results are taken in order."""
+"""Ordered results from threads, and interrupts during waits."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results in order of the items, computed in threads while earlier ones are used; few wait at a time."""
+    """Yield results in the order of the items, computed ahead in threads; at most four per thread wait."""
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -28,9 +28,9 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
 
 @contextmanager
 def true_interrupts() -> Iterator[None]:
-    """Raise the interrupt itself where it hit a wait for another thread between two of its steps.
+    """Raise the original interrupt if it occurred inside a wait for another thread.
 
-    ``threading.Condition``, in which futures and queues wait, then raises that its lock is not held.
+    ``threading.Condition``, which futures and queues wait on, may then raise RuntimeError because its lock is not held.
     """
     try:
         yield

@@ -31,14 +31,14 @@ def test_the_attribute_that_is_gone_is_refused_with_those_in_its_place(value: bo
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"inputs": ("height",)}, r"generator 'odd' has the input 'height', .*known: segmentation, instance"),
-        ({"inputs": "depth"}, r"^the generator 'odd' has inputs = 'depth', one text .*: say \('depth',\)"),
-        ({"inputs": None}, "'inputs', which is for names, and None is none"),
-        ({"inputs": nn.ReLU()}, "'inputs', which is for names, and a ReLU is none"),
-        ({"clip_length": 0}, "'clip_length', .* 1 or more, and 0 is none"),
-        ({"clip_length": "3"}, "'clip_length', .* 1 or more, and '3' is none"),
-        ({"context": -1}, "'context', .* 0 or more, and -1 is none"),
-        ({"context": nn.ReLU()}, "'context', .* and a ReLU is none"),
+        ({"inputs": ("height",)}, r"generator 'odd' has the unknown input 'height'; known: segmentation, instance"),
+        ({"inputs": "depth"}, r"^the generator 'odd' has inputs = 'depth', a single string: write \('depth',\)"),
+        ({"inputs": None}, "'inputs', which must contain names, not None"),
+        ({"inputs": nn.ReLU()}, "'inputs', which must contain names, not a ReLU"),
+        ({"clip_length": 0}, "'clip_length', .* at least 1, not 0"),
+        ({"clip_length": "3"}, "'clip_length', .* at least 1, not '3'"),
+        ({"context": -1}, "'context', .* at least 0, not -1"),
+        ({"context": nn.ReLU()}, "'context', .* not a ReLU"),
         ({"clip_length": 2, "context": 1}, "both a clip_length and a context"),
     ],
 )

@@ -44,7 +44,7 @@ def refusal(*sets: str, **file: object) -> str:
 )
 def test_what_the_method_has_no_use_for_is_refused(recipe: str, text: str, key: str) -> None:
     method = resolve(recipe).method.name
-    with pytest.raises(SettingsError, match=f"--set {text}: {key}: the method '{method}' has no use for it; leave it"):
+    with pytest.raises(SettingsError, match=f"--set {text}: {key}: the method '{method}' does not use it; leave it"):
         resolve(recipe, sets=[text])
     with pytest.raises(SettingsError, match=rf"sim2real\.toml: {key}: the method"):
         resolve(recipe, file=parse_set(text))
@@ -245,7 +245,7 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("schedule.decay=inf", ["schedule.decay", "finite"]),
         ("seed=99999999999999999999", ["seed", "less than"]),
         ("train.steps=0", ["train.steps", "greater than 0"]),
-        ("generator=resnet", ["generator: must be a table of name, options"]),
+        ("generator=resnet", ["generator: must be a table with name, options"]),
         ("convert=[{source='a', out='b', qualty=3}]", ["convert.0.qualty", "did you mean convert.0.quality?"]),
         (
             "convert=[{source='a', out='b', quality=80, encoding='real'}]",
@@ -335,7 +335,7 @@ def test_an_aim_for_augmentation_needs_an_augmentation() -> None:
     for order in (sets, sets[::-1]):
         assert resolve(sets=order).discriminator.regularization.augment_target == 0.6
     assert (
-        "discriminator.regularization.augment_target = 0.6: discriminator.regularization.augment names nothing"
+        "discriminator.regularization.augment_target = 0.6: discriminator.regularization.augment is empty"
         in refusal(sets[0])
     )
 

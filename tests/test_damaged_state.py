@@ -94,7 +94,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, write_vkitti: Write, photos: 
         sets=[*tiny, *sets], sim=str(photos / "sim"), real=str(photos / "real"), run=str(root / "runs/town")
     )
     work = Work(root, config)
-    for _ in Trainer(config, work.run).train():
+    for _ in Trainer.begin(config, work.run).train():
         pass
     (work.run / "batch.json").write_text(json.dumps({"conversions": [{"out": "out", "manifest_sha256": "0"}]}))
     (work.run / "loggers.json").write_text(json.dumps({"tensorboard": "1"}))
@@ -167,7 +167,7 @@ def read_evaluated(work: Work) -> Iterator[Callable[[], object]]:
 
 def resume(work: Work) -> Iterator[Callable[[], object]]:
     """What goes on with a training."""
-    yield lambda: Trainer(work.config, work.run, resume=True).finished
+    yield lambda: Trainer.resume(work.config, work.run).finished
 
 
 def read_model(work: Work) -> Iterator[Callable[[], object]]:
@@ -331,7 +331,7 @@ def trap_in(path: Path, file: Path, name: str) -> None:
 def test_no_pickle_runs(town: Work, tmp_path: Path, name: str, state: str) -> None:
     trap_in(town.newest / state, tmp_path / "caught", name)
     agree(town)
-    trainer = Trainer(town.config, town.run, resume=True)
+    trainer = Trainer.resume(town.config, town.run)
     assert trainer.step == 4
     assert not (tmp_path / "caught").exists()
     with (tmp_path / "caught").open("w"):
@@ -343,12 +343,12 @@ def test_a_state_that_torch_cannot_read_is_passed_over_for_the_one_before(town: 
     before = {file.name: file.read_bytes() for file in town.newest.iterdir()}
     (town.newest / "state.pt").write_bytes(data)
     agree(town)
-    trainer = Trainer(town.config, town.run, resume=True)
+    trainer = Trainer.resume(town.config, town.run)
     assert trainer.step == 4
     notes = [event.text for event in trainer.train() if isinstance(event, Note)]
     assert notes[0] == (
-        f"{town.newest}: damaged checkpoint (state.pt: holds something else than tensors and plain values); "
-        "going on from the one before, step_00000004"
+        f"{town.newest}: damaged checkpoint (state.pt: holds something other than tensors and plain values); "
+        "continuing from an earlier one, step_00000004"
     )
     after = {file.name: file.read_bytes() for file in town.newest.iterdir()}
     assert {name: after[name] for name in before if name.endswith(".safetensors")} == {
@@ -360,20 +360,20 @@ def test_where_no_checkpoint_is_whole_it_is_said_in_a_line(town: Work) -> None:
     for checkpoint in (town.run / "checkpoints").glob("step_*"):
         (checkpoint / "checkpoint.json").write_text("[]")
     with pytest.raises(
-        Sim2RealError, match=r"checkpoint.json: should be an object, not a list\), and there is none before"
+        Sim2RealError, match=r"checkpoint.json: should be an object, not a list\), and there is no intact one"
     ):
-        Trainer(town.config, town.run, resume=True)
+        Trainer.resume(town.config, town.run)
 
 
 def test_the_state_of_other_networks_is_refused(town: Work, photos: Path, tiny: list[str], tmp_path: Path) -> None:
     other = resolve(
         sets=[*tiny, "generator.options.width=8", "data.validation=2"], sim=town.config.sim, real=town.config.real
     )
-    for _ in Trainer(other, tmp_path / "other").train():
+    for _ in Trainer.begin(other, tmp_path / "other").train():
         pass
     shutil.copy(tmp_path / "other/checkpoints/step_00000006/state.pt", town.newest)
     agree(town)
-    said = told(lambda: Trainer(town.config, town.run, resume=True), town.newest)
+    said = told(lambda: Trainer.resume(town.config, town.run), town.newest)
     assert "state.pt: the state of 'method' does not fit this training (Error(s) in loading state_dict" in said
 
 
@@ -383,12 +383,12 @@ def test_a_state_of_a_newer_format_is_refused_and_what_nobody_takes_back_is_told
     assert state["format_version"] == 1
     torch.save({**state, "momentum": {}}, file)
     agree(town)
-    trainer = Trainer(town.config, town.run, resume=True)
+    trainer = Trainer.resume(town.config, town.run)
     notes = [event.text for event in trainer.train() if isinstance(event, Note)]
-    assert f"{file}: nothing here takes back 'momentum'; it is left out" in notes
+    assert f"{file}: unknown entries are ignored: 'momentum'" in notes
     torch.save({**state, "format_version": 2}, file)
     agree(town)
-    said = told(lambda: Trainer(town.config, town.run, resume=True), town.newest)
+    said = told(lambda: Trainer.resume(town.config, town.run), town.newest)
     assert said == f"{file}: written by a newer sim2real (format 2, this one reads 1); use that version"
 
 
@@ -406,7 +406,7 @@ def test_a_damaged_line_of_a_manifest_is_told_and_its_file_done_again(town: Work
     said: list[str] = []
     plan = make_plan(town.source, town.out, town.options, notify=said.append)
     assert [job.path for job in plan.todo] == [json.loads(rows[1])["path"]]
-    assert said == [problem.detail.replace("run the same conversion again", "their files are done again")]
+    assert said == [problem.detail.replace("run the same conversion again", "their files are converted again")]
     convert(town.source, town.out, town.options)
     assert manifest.read_bytes() == whole
     assert verify(town.out).ok

@@ -100,7 +100,7 @@ def test_what_is_not_there_is_refused_with_what_is(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError) as refusal:
         resolve_device(wrong)
     listed = "cpu, cuda:0 (Card of cuda:0), cuda:1 (Card of cuda:1), mps"
-    assert str(refusal.value) == f"device '{wrong}': no such device; here: {listed}"
+    assert str(refusal.value) == f"device '{wrong}': no such device; available: {listed}"
 
 
 @pytest.mark.usefixtures("apple")
@@ -115,7 +115,7 @@ def test_numbers_and_memory_of_an_apple_gpu() -> None:
 @pytest.mark.usefixtures("apple")
 def test_an_apple_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    with pytest.raises(SettingsError, match="device 'mps' is one, for 2 processes; use cpu or auto"):
+    with pytest.raises(SettingsError, match="device 'mps' is a single one, for 2 processes; use cpu or auto"):
         Processes("mps")
     monkeypatch.setattr(Processes, "_join", lambda *_: None)
     assert Processes("auto").device == "cpu"
@@ -129,13 +129,13 @@ def test_a_training_on_an_apple_gpu(apple: list[str], photos: Path, tmp_path: Pa
 
     for device in ("mps", "cpu"):
         run, config = tmp_path / device, configure(f"device={device}", f"run={tmp_path / device}")
-        trainer = Trainer(config, run)
+        trainer = Trainer.begin(config, run)
         assert trainer.device == device
         list(trainer.train())
     weights = [load_file(tmp_path / device / "sim2real.safetensors") for device in ("mps", "cpu")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
     assert "torch.uint8" in apple
-    resumed = Trainer(configure("device=mps", "train.steps=6"), tmp_path / "mps", resume=True)
+    resumed = Trainer.resume(configure("device=mps", "train.steps=6"), tmp_path / "mps")
     assert "state of 5000" in apple
     list(resumed.train())
     found = forecast(configure("device=mps", f"run={tmp_path / 'plan'}"), steps=1)

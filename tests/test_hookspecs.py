@@ -17,7 +17,7 @@ def test_there_is_a_hook_for_every_kind() -> None:
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_is_documented_with_what_its_target_is(name: str) -> None:
     summary, *_ = (inspect.getdoc(HOOKS[name]) or "undocumented").splitlines()
-    assert summary.startswith("Offer ")
+    assert summary.startswith("Register ")
     assert "target" in summary
     if name not in {"register_datasets", "register_recipes", "register_commands"}:  # classes, files and functions
         assert "``target(" in summary

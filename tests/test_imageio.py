@@ -212,7 +212,7 @@ def test_what_is_transparent_by_its_colour_stays_so_and_nothing_else_becomes_so(
     key = struct.pack(">HHH", 7, 7, 7)[: 6 if colour == RGB else 2]
     data = png(values, colour=colour, extra=[(b"tRNS", key)])
     picture = read_picture(store("a.png", data))
-    assert picture.notes == ("the pixels of its transparent colour are kept as they are",)
+    assert picture.notes == ("the pixels of its transparent colour are kept unchanged",)
     translated = picture.rgb.copy()
     translated[4, 4:6] = 7
     after = encode_picture(translated, picture)
@@ -261,7 +261,7 @@ def test_tiff_is_read_in_strips_tiles_and_planes(
 
 def test_tiff_with_more_channels_than_can_be_kept_is_refused(store: Store) -> None:
     path = store("a.tif", tiff(pixels(4, 4, 4), tags={338: (3, 0)}))
-    with pytest.raises(ImageError, match=r"a\.tif: TIFF of 4 channels, of which 3 could be kept"):
+    with pytest.raises(ImageError, match=r"a\.tif: TIFF with 4 channels, of which only 3 can be kept"):
         read_picture(path)
 
 
@@ -299,7 +299,7 @@ def test_alpha_that_is_opaque_all_over_is_dropped_and_told(container: str, store
         assert read_header(store("a.webp", data)).channels == 4
         picture = read_picture(store("a.webp", data))
         assert picture.alpha is None
-        assert picture.notes == ("an alpha channel that is opaque all over is not kept",)
+        assert picture.notes == ("a fully opaque alpha channel is not kept",)
     else:
         picture = read_picture(store("a.avif", data))
     assert picture.header.channels == 3
@@ -311,7 +311,7 @@ def test_multi_picture_jpeg_is_a_jpeg_whose_others_are_told(store: Store) -> Non
     path = store("a.jpg", data)
     picture = read_picture(path)
     assert read_header(path).format == picture.format == "JPEG"
-    assert picture.notes == ("the further pictures of a multi-picture JPEG are not kept",)
+    assert picture.notes == ("the further images of a multi-picture JPEG are not kept",)
     assert decoded(encode_picture(picture.rgb, picture)).format == "JPEG"
 
 
@@ -567,9 +567,9 @@ def test_a_sampling_that_cannot_be_written_is_told(store: Store) -> None:
     upright = cv2.imencode(".jpg", photo(), (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440))[1]
     picture = read_picture(store("a.jpg", upright.tobytes()))
     encoding = Encoding(as_source=True)
-    assert list(encoding.notes(picture)) == ["chroma of a JPEG cannot be sampled 4:4:0: it is written 4:4:4"]
+    assert list(encoding.notes(picture)) == ["JPEG chroma subsampling 4:4:0 cannot be written: 4:4:4 is used"]
     coarse = Encoding(tables=((300,) * 64,))
-    assert list(coarse.notes(picture)) == ["steps of a JPEG's tables above 255 are written as 255"]
+    assert list(coarse.notes(picture)) == ["quantisation steps of a JPEG above 255 are written as 255"]
     assert tables_of(encode_picture(picture.rgb, picture, coarse)) == {0: [255] * 64}
     assert list(Encoding().notes(picture)) == []
     assert sampling(encode_picture(picture.rgb, picture, encoding))[1] == [0x11, 0x11, 0x11]
@@ -615,7 +615,7 @@ def test_pixels_that_no_such_file_can_hold_are_an_error(container: str, width: i
 
 def test_pixels_of_another_size_are_not_accepted(store: Store) -> None:
     picture = read_picture(store("a.png", png(photo())))
-    with pytest.raises(ValueError, match="whose place they take"):
+    with pytest.raises(ValueError, match="that they replace"):
         encode_picture(photo()[:-1], picture)
 
 
@@ -831,5 +831,5 @@ def test_the_way_in_which_quality_was_told_before_is_refused_with_the_new_one(tm
     (tmp_path / "photo.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
     picture = read_picture(tmp_path / "photo.jpg")
     old: Any = 90
-    with pytest.raises(TypeError, match=r"quality=90\) is encoding=Encoding\(quality=90\) now"):
+    with pytest.raises(TypeError, match=r"quality=90\): use encoding=Encoding\(quality=90\) instead"):
         encode_picture(picture.rgb, picture, quality=old)

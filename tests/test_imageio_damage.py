@@ -208,7 +208,7 @@ def test_the_ceiling_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SIM2REAL_MAX_PIXELS", "20000")
     assert read_label(path).shape == (100, 200)
     monkeypatch.setenv("SIM2REAL_MAX_PIXELS", "many")
-    with pytest.raises(ImageError, match="SIM2REAL_MAX_PIXELS='many' is no number"):
+    with pytest.raises(ImageError, match="SIM2REAL_MAX_PIXELS='many' is not a number"):
         read_header(path)
 
 

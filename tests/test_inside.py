@@ -24,7 +24,7 @@ def test_a_folder_may_be_a_link_and_what_is_below_it_may_not(tmp_path: Path) -> 
         (run / "link").unlink(missing_ok=True)
         (run / "link").symlink_to(target)
         for path in ("link", "link/a.png", "link/a/b"):
-            with pytest.raises(Sim2RealError, match=r"run/link: a link; inside .*run none is followed.*: remove it"):
+            with pytest.raises(Sim2RealError, match=r"run/link: a link; links inside .*run are not .*: remove it"):
                 inside(run, path)
     assert is_link(run / "link")
     assert not is_link(run / "samples")

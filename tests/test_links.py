@@ -71,7 +71,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, write_vkitti: Write, photos: 
     sets = [*tiny, "train.steps=2", "checkpoint.every=1", "sample.every=1", "data.cache=true", "log.every=1"]
     config = resolve(sets=sets, sim=str(photos / "sim"), real=str(photos / "real"), run="runs/town")
     (root / "settings.toml").write_text(config.dump())
-    for _ in Trainer(config, root / "runs/town").train():
+    for _ in Trainer.begin(config, root / "runs/town").train():
         pass
     options = ConvertOptions(model=root / "runs/town", device="cpu", precision="fp32", workers=1)
     convert(root / "in", root / "out", options)
@@ -190,8 +190,8 @@ def test_a_folder_that_is_a_link_is_told_in_a_line(here: Path, capsys: Capture) 
     plant(here / "runs/town/samples", "link", here / "outside")
     assert run(*ON_RUN["resume"]) == 1
     assert capsys.readouterr().err.endswith(
-        "error: runs/town/samples: a link; inside runs/town none is followed, so that nothing outside is read or "
-        "written: remove it, or put what it leads to in its place\n"
+        "error: runs/town/samples: a link; links inside runs/town are not followed, so nothing outside is read or "
+        "written: remove it, or replace it by its target\n"
     )
 
 

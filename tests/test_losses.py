@@ -22,7 +22,7 @@ SCORES = torch.tensor([[[[-1.0, 0.0], [0.5, 2.0]]]])
 
 
 @pytest.mark.parametrize(
-    ("name", "real", "fake", "fooled"),
+    ("name", "real", "fake", "generator_loss"),
     [
         ("lsgan", [4, 1, 0.25, 1], [1, 0, 0.25, 4], [4, 1, 0.25, 1]),
         (

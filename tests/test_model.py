@@ -81,9 +81,9 @@ def test_files_that_are_no_generators(tmp_path: Path, write_run: Write) -> None:
     with pytest.raises(Sim2RealError, match="did you mean encoder-decoder"):
         load_generator(file)
     save_file({"weight": torch.zeros(3)}, file)
-    refused("do not say which generator")
+    refused("lack the metadata of a generator")
     file.write_bytes(b"\x80\x04 a pickle, say")
-    refused("damaged, no readable safetensors file")
+    refused("a damaged safetensors file")
     file.unlink()
     refused("no such model")
 
@@ -106,12 +106,12 @@ def test_the_model_that_is_meant(tmp_path: Path, write_run: Write, monkeypatch: 
     assert find_model(None, "real2sim") == back
     assert find_model(old, None) == old / "sim2real.safetensors"
     assert find_model(old, "real2sim") == find_model(back, None) == find_model(back, "real2sim") == back
-    with pytest.raises(Sim2RealError, match=r"another kind: it translates real2sim, not sim2real"):
+    with pytest.raises(Sim2RealError, match=r"this model translates real2sim, not sim2real"):
         find_model(back, "sim2real")
     with pytest.raises(Sim2RealError, match=r"this run has no real2sim\.safetensors; it has sim2real\.safetensors"):
         find_model(new, "real2sim")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Sim2RealError, match="not a run: sim2real train has written nothing in it; name a run folder"):
+    with pytest.raises(Sim2RealError, match="not a run: sim2real train has written nothing to it; name a run folder"):
         find_model(tmp_path / "empty", None)
     (tmp_path / "runs/begun").mkdir()
     (tmp_path / "runs/begun/config.toml").touch()

@@ -113,7 +113,7 @@ def test_what_is_there_in_place_of_images_is_named(tmp_path: Path) -> None:
         (tmp_path / f"{number}.tfrec").write_bytes(b"\x08\0\0\0\0\0\0\0")
     (tmp_path / "notes.txt").write_text("x")
     said = foreign(tmp_path, sorted(path.name for path in tmp_path.iterdir()))
-    assert said.startswith("3 files such as 0.tfrec: a TFRecord file; write its images and labels as files")
+    assert said.startswith("3 files such as 0.tfrec: a TFRecord file; export its images and labels as files")
     assert foreign(tmp_path, ["notes.txt"]) == ""
 
 

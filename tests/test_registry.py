@@ -105,7 +105,7 @@ def test_check_imports_every_target_and_names_the_failures(cli: Cli, install: In
         in problems
     )
     assert "discriminator 'stopping' of plugin 'stopping' cannot be loaded" in problems
-    assert "recipe 'settings' of plugin 'wordy' is no TOML" in problems
+    assert "recipe 'settings' of plugin 'wordy' is not valid TOML" in problems
     assert "plugin 'raises' is left out: RuntimeError: boom" in problems
     assert "'fine'" not in problems
 
@@ -304,7 +304,7 @@ def test_options_are_the_keyword_only_arguments_of_the_constructor(kennel: Regis
 
 
 def test_an_option_that_is_needed_and_not_given_is_named(kennel: Registry) -> None:
-    with pytest.raises(SettingsError, match=r"^engine\.options: 'owned-dog' needs lead, which nobody gave$"):
+    with pytest.raises(SettingsError, match=r"^engine\.options: 'owned-dog' needs a value for lead$"):
         kennel.create("engines", "owned-dog", options={"owner": "Ann"}, place="engine.options")
 
 

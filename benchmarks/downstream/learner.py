@@ -1,4 +1,4 @@
-"""The task networks: small, trained from nothing for a fixed time, never tuned on what they are tested on."""
+"""The task networks: small, trained from scratch for a fixed number of steps, never tuned on their test data."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ from benchmarks.downstream.tasks import IGNORED, Image, Labelled, Labels, Task
 
 _BATCH = 64
 _RATE = 2e-3
-_AUGMENTED = 0.8  # of the images, each in its own way
+_AUGMENTED = 0.8  # share of images that get each change
 
 
 class Classifier(nn.Sequential):
-    """Six convolutions, the maps halved by the first and after the second and the fourth: (N, 3, H, W) -> (N, classes).
+    """Six convolutions, with maps halved by the first and after the second and fourth: (N, 3, H, W) -> (N, classes).
 
     Args:
-        classes: How many.
+        classes: Number of classes.
         size: (H, W) of the images.
         width: Channels of the first two convolutions; six times as many at the end.
     """
@@ -38,18 +38,18 @@ class Classifier(nn.Sequential):
 
 
 class Segmenter(nn.Module):
-    """A small U-Net whose scores are as fine as asked: (N, 3, H, W) -> (N, classes, H / cell, W / cell).
+    """A small U-Net with scores per cell: (N, 3, H, W) -> (N, classes, H / cell, W / cell).
 
     Args:
-        classes: How many.
-        cell: Side in pixels of what has a score of its own, a power of 2 up to 16.
+        classes: Number of classes.
+        cell: Side in pixels of a cell, a power of 2 up to 16.
         width: Channels at half the size of the image; four times as many at most.
     """
 
     def __init__(self, classes: int, cell: int, width: int = 24) -> None:
         super().__init__()
         channels = [width, 2 * width, 4 * width, 4 * width]
-        finest = max(1, cell.bit_length() - 1)  # the stage whose maps are as large as the scores, or half as large
+        finest = max(1, cell.bit_length() - 1)  # the stage whose maps have the size of the scores, or half of it
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
         for before, after in pairwise([3, *channels]):
@@ -60,7 +60,7 @@ class Segmenter(nn.Module):
         self.halved = cell == 1
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores, scaled up from half the size where every pixel has a label."""
+        """Return the scores, scaled up from half the size if every pixel has a label."""
         maps, result = [], images
         for stage in self.down:
             result = stage(result)
@@ -78,23 +78,23 @@ def _conv(before: int, after: int, *, kernel: int = 3, stride: int = 1) -> list[
 
 
 def build(task: Task, size: tuple[int, int]) -> nn.Module:
-    """The network of a task for images of (H, W), its weights drawn from torch's global random state."""
+    """Return the network of a task for images of (H, W), initialised from torch's global random state."""
     return Segmenter(len(task.classes), task.cell) if task.cell else Classifier(len(task.classes), size)
 
 
 def learn(
     task: Task, data: Labelled, *, steps: int, seed: int, augmented: bool, device: str, averaged: float = 0.0
 ) -> nn.Module:
-    """Train the network of a task by cross-entropy with AdamW, in float32, its rate rising and falling once.
+    """Train the network of a task with cross-entropy and AdamW, in float32, with a one-cycle learning rate.
 
     Args:
-        task: Decides the network.
-        data: What it is trained on.
-        steps: Batches of 64 images of 48x48, or of fewer larger ones.
-        seed: Decides weights, batches and augmentation.
+        task: The task, which determines the network.
+        data: The training data.
+        steps: Number of batches of 64 images of 48x48, or of fewer larger ones.
+        seed: Seed of weights, batches and augmentation.
         augmented: Change the appearance of the images as :func:`augment` does.
-        device: Where to, a resolved one.
-        averaged: Share of the steps, the last ones, whose weights and statistics are averaged; 0: the last ones count.
+        device: The resolved device.
+        averaged: Share of the last steps whose weights and statistics are averaged; 0: the last step's are used.
     """
     torch.manual_seed(seed)
     height, width = data.images.shape[1:3]
@@ -120,24 +120,24 @@ def learn(
 
 
 def batch_of(count: int, size: tuple[int, int]) -> int:
-    """How many images of (W, H) have as many pixels as ``count`` of 48x48; never more than that."""
+    """Return how many images of (W, H) have as many pixels as ``count`` of 48x48, at most ``count``."""
     return max(1, min(count, round(count * 48 * 48 / math.prod(size))))
 
 
 def as_tensor(images: Image) -> Tensor:
-    """(N, H, W, 3) -> (N, 3, H, W), still uint8."""
+    """Convert (N, H, W, 3) to (N, 3, H, W), uint8."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def normalised(images: Tensor) -> Tensor:
-    """[0, 1] -> [-1, 1]."""
+    """Map [0, 1] to [-1, 1]."""
     return 2 * images - 1
 
 
 def augment(images: Tensor) -> Tensor:
-    """Strong changes of appearance, made by hand and alike for all tasks; geometry stays.
+    """Change the appearance strongly, with the same hand-made settings for all tasks; geometry stays.
 
-    Most images get a gain, a gamma, a tint, a blur and noise of their own; labels of pixels hold as they are.
+    Most images get their own gain, gamma, tint, blur and noise; labels of pixels stay valid.
 
     Args:
         images: (N, 3, H, W) in [0, 1].
@@ -158,7 +158,7 @@ def augment(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def predict(network: nn.Module, images: Image, device: str) -> NDArray[np.float32]:
-    """Scores of every class, (N, classes, ...)."""
+    """Return the scores of every class, (N, classes, ...)."""
     network.eval()
     tensor = as_tensor(images)
     parts = [network(normalised(part.to(device).float() / 255)).cpu() for part in tensor.split(256)]
@@ -166,13 +166,13 @@ def predict(network: nn.Module, images: Image, device: str) -> NDArray[np.float3
 
 
 def accuracy(scores: NDArray[np.float32], labels: Labels) -> tuple[float, dict[int, float]]:
-    """Share of images that are told rightly, of all and of each class."""
+    """Return the share of correctly classified images, overall and by class."""
     right = scores.argmax(axis=1) == labels
     return float(right.mean()), {int(label): float(right[labels == label].mean()) for label in np.unique(labels)}
 
 
 def mean_iou(scores: NDArray[np.float32], labels: Labels) -> tuple[float, dict[int, float]]:
-    """Intersection over union of the pixels of each class that is there, and the mean over classes."""
+    """Return the mean intersection over union of the classes that occur, and that of each class."""
     found, counted = scores.argmax(axis=1), labels != IGNORED
     by_class = {}
     for label in np.unique(labels[counted]):
@@ -182,7 +182,7 @@ def mean_iou(scores: NDArray[np.float32], labels: Labels) -> tuple[float, dict[i
 
 
 def average_precision(scores: NDArray[np.float32], labels: Labels) -> tuple[float, dict[int, float]]:
-    """Of telling class 1 from class 0, over all cells: the area under the curve of precision over recall."""
+    """Return the average precision of class 1 against class 0 over all cells (area under precision over recall)."""
     counted = labels != IGNORED
     order = np.argsort(-(scores[:, 1] - scores[:, 0])[counted], kind="stable")
     right = labels[counted][order] == 1

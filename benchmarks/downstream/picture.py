@@ -1,8 +1,8 @@
-"""Draws what rows make of the same simulated images, and what a task network learns from that.
+"""Draw the translations of the same simulated images by several rows, and the scores of their task networks.
 
 python benchmarks/downstream/picture.py --task signs --rows patch-alone,global-alone,combined-tanh-last
 
-The translations are those that run.py has left in its --work folder.
+The translations are those in the --work folder of run.py.
 """
 
 import argparse
@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--rows", default="patch-alone,global-alone,combined-tanh-last", help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="whose images are shown (%(default)s)")
-    parser.add_argument("--count", type=int, default=10, help="how many of them (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed whose images are shown (%(default)s)")
+    parser.add_argument("--count", type=int, default=10, help="number of images (%(default)s)")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")
     parser.add_argument("--work", type=Path, default=Path("runs/downstream"), help="(%(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="(%(default)s)")
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_strips(folder: Path, names: Sequence[str], count: int) -> dict[str, Image]:
-    """A strip of images for the simulation, each row and the real side."""
+    """Return a strip of images for the simulation, each row and the real side."""
     with np.load(folder / "data.npz") as arrays:
         sim, real = arrays["arr_0"], arrays["arr_2"]
     chosen = np.random.default_rng(0).permutation(len(sim))[:count]
@@ -66,7 +66,7 @@ def draw(
     metric: str,
     path: Path,
 ) -> None:
-    """Strips on the left, the figures of the rows beside them on the right."""
+    """Draw the strips on the left and the scores of the rows on the right."""
     mpl.rcParams.update({"font.size": 11, "axes.edgecolor": _INK, "text.color": _INK})
     height, width = next(iter(strips.values())).shape[:2]
     figure, (left, right) = plt.subplots(

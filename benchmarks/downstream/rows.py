@@ -12,20 +12,20 @@ AUGMENTED = "+augmentation"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much is spent on everything.
+    """The sizes of data, trainings and networks.
 
     Attributes:
-        images: Simulated images at most.
-        real: Real images to train on and to test on, each at most; 0: all.
-        steps: Of a GAN's training.
-        batch: Images of 48x48 of each domain in such a step, fewer of larger ones; 0: as published.
+        images: Maximum number of simulated images.
+        real: Maximum number of real images for training and for testing, each; 0: all.
+        steps: Steps of a GAN's training.
+        batch: Images of 48x48 of each domain per step, fewer if they are larger; 0: as published.
         width: Channels of the first layer of encoder-decoders and discriminators; 0: as published.
         resnet: Width and blocks of ResNet generators; zeros: as published.
-        evaluate: Steps from one look at held-out images to the next, and how many images of each domain are looked at.
-        task_steps: Of a task network's training.
-        networks: Task networks that are trained and tested on the same images; the score is the mean of theirs.
-        averaged: Share of a task network's steps, the last ones, whose weights are averaged; 0: the last ones count.
-        translations: The budget whose translations these are; empty: its own.
+        evaluate: Steps between evaluations on held-out images, and number of images of each domain.
+        task_steps: Steps of a task network's training.
+        networks: Number of task networks that are trained and tested on the same images; their mean is the score.
+        averaged: Share of a task network's last steps whose weights are averaged; 0: the last step's are used.
+        translations: Name of the budget whose translations are used; empty: this one's.
     """
 
     images: int
@@ -41,7 +41,7 @@ class Budget:
     translations: str = ""
 
     def scaled(self, effort: float) -> "Budget":
-        """The same with that share of the steps."""
+        """Return the budget with this share of the steps."""
         return replace(
             self, steps=max(1, round(self.steps * effort)), task_steps=max(1, round(self.task_steps * effort))
         )
@@ -69,15 +69,15 @@ BUDGETS: Mapping[str, Budget] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a task network is trained on.
+    """The training data of a task network.
 
     Attributes:
-        recipe: Translates the simulated images; empty: they are taken as they are.
-        sets: Settings over those of the recipe.
-        real: The real training images instead, with their labels: the ceiling.
-        augmented: Their appearance is changed by hand while the task network is trained.
-        masks: Its translation sees the simulation's masks.
-        looks: How many translations of each image there are, each sampled anew; the task network trains no longer.
+        recipe: Recipe that translates the simulated images; empty: they are used as they are.
+        sets: Settings that override those of the recipe.
+        real: Use the real training images with their labels instead: the upper bound.
+        augmented: Augment the appearance of the images while the task network is trained.
+        masks: Whether the translation sees the simulation's masks.
+        looks: Number of translations of each image, each sampled anew; the task network's steps stay equal.
     """
 
     recipe: str = ""
@@ -88,7 +88,7 @@ class Row:
     masks: bool = False
 
 
-_HALF = "data.size=[96, 64]"  # of the width of the town's frames: windows, of which there are some to match
+_HALF = "data.size=[96, 64]"  # half the width of the town's frames: windows that can be matched
 LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "class-distribution": ("class-distribution", ()),
     "grid-moments": ("grid", ("method.options.class_moments=0.5",)),
@@ -152,7 +152,7 @@ LOOKS: Mapping[str, tuple[str, int]] = {
 
 @cache
 def known_rows() -> Mapping[str, Row]:
-    """Every row by name, in the order of the tables; colour adaptations where their recipes are registered."""
+    """Return every row by name, in the order of the tables; colour adaptations only if their recipes are registered."""
     registered = {entry.name for entry in registry().entries("recipes")}
     plain = {
         "source": Row(),
@@ -169,18 +169,18 @@ def known_rows() -> Mapping[str, Row]:
 
 
 def settings(row: Row, size: tuple[int, int], budget: Budget) -> list[str]:
-    """The ``--set``s of a row's translation, for images of (W, H).
+    """Return the ``--set`` values of a row's translation, for images of (W, H).
 
-    Published are networks, losses, optimisers, the order of updates and which step is used. Ours are the size of the
-    images, how long, and on a small budget the widths and the batch. Nothing is mirrored, signs and digits would be
-    other ones, but for grids, which have no shapes.
+    Networks, losses, optimisers, the order of updates and the step that is used are as published. The image size, the
+    number of steps and, on a small budget, widths and batch are set here. Images are only mirrored for grids, which
+    have no shapes: mirrored signs and digits would be different ones.
     """
-    precision = "precision=fp32"  # whatever is fastest where it is run
+    precision = "precision=fp32"  # equal on all machines
     if row.recipe in {*COLOURS, "class-distribution"}:
         return [f"data.size={list(size)}", precision, *row.sets]
     load = [round(side * 286 / 256) for side in size]
     load_size = [f"data.load_size={load}"] if row.recipe in {"cyclegan", "cut", "fastcut"} else []
-    if row.recipe in {GRID, "labelled", "default"}:  # their networks are small, and so see more images in equal time
+    if row.recipe in {GRID, "labelled", "default"}:  # their networks are small, so they see more images in equal time
         return [
             f"data.size={list(size)}",
             precision,

@@ -1,9 +1,9 @@
-"""Does training on converted images help on real ones? Trains and tests the rows of one task.
+"""Does training on converted images help on real ones? Train and test the rows of one task.
 
 python benchmarks/downstream/run.py --task signs --rows source,source+augmentation,cyclegan,real --seeds 0,1,2
 
-Each row that is done is a line of results.jsonl; what has a line is not done again, so this can be stopped at any time,
-and run twice at once. The folder SIM2REAL_TEST_DATA holds the data of all tasks but toytown.
+Each finished row is a line of results.jsonl. Rows that have a line are skipped, so the script can be stopped at any
+time, and run twice at once. The folder SIM2REAL_TEST_DATA holds the data of all tasks except toytown.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from sim2real.model import Translator
 from sim2real.training import Trainer
 
 RESULTS = Path(__file__).with_name("results.jsonl")
-_BY_CLASS = 12  # classes at most whose own figures are kept
+_BY_CLASS = 12  # maximum number of classes whose values are kept
 _CONVERTED_AT_ONCE = 64
 
 
@@ -48,10 +48,10 @@ class Job:
     Attributes:
         task: The task's name.
         row: The row's name.
-        seed: Decides everything that is random.
+        seed: Seed of all random numbers.
         budget: The budget's name.
-        device: Where networks are trained, a resolved one.
-        work: The folder of all jobs' files.
+        device: The resolved device on which networks are trained.
+        work: Folder for the files of all jobs.
     """
 
     task: str
@@ -63,30 +63,30 @@ class Job:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What tells its result from others'."""
+        """The key of its result."""
         return {"task": self.task, "row": self.row, "seed": self.seed, "budget": self.budget}
 
     @property
     def folder(self) -> Path:
-        """Where its training is kept, for rows with augmentation or without it, and of more looks, that come later."""
+        """Folder of its training, which rows with and without augmentation and with more looks share."""
         row = self.row.removesuffix(AUGMENTED)
         return self.shared / LOOKS.get(row, (row, 1))[0]
 
     @property
     def shared(self) -> Path:
-        """What all rows of a task and a seed have in common."""
+        """Folder that all rows of a task and a seed share."""
         return self.work / (BUDGETS[self.budget].translations or self.budget) / self.task / f"seed{self.seed}"
 
     def is_done(self, results: Path) -> bool:
-        """Whether its result is there."""
+        """Return whether it has a result."""
         return any(line | self.key == line for line in read_results(results))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what is missing.
+    """Run the missing jobs.
 
     Args:
-        arguments: Of the command line, which they are taken from if None.
+        arguments: Command-line arguments; None: those of the process.
     """
     options = _parse(arguments)
     device = resolve_device(options.device)
@@ -110,12 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--rows", default="all", help="comma separated (all): %(default)s")
-    parser.add_argument("--seeds", default="0,1,2", help="comma separated (%(default)s)")
+    parser.add_argument("--rows", default="all", help="rows, comma separated (%(default)s)")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds, comma separated (%(default)s)")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s); full is meant for a GPU")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0 (%(default)s)")
-    parser.add_argument("--work", type=Path, default=Path("runs/downstream"), help="trainings go there (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="lines go there (%(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("runs/downstream"), help="folder for trainings (%(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of results (%(default)s)")
     options = parser.parse_args(arguments)
     rows = known_rows()
     options.rows = list(rows) if options.rows == "all" else options.rows.split(",")
@@ -130,12 +130,12 @@ def _say(text: str) -> None:
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """All results so far."""
+    """Return all results so far."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Add a line, in a single write: others may do so at the same time."""
+    """Append a line in a single write, because other processes may append at the same time."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(result) + "\n")
 
@@ -144,7 +144,7 @@ def run(job: Job) -> dict[str, Any]:
     """Translate, train the task network and test it.
 
     Returns:
-        The score, where it comes from, and what it took.
+        The score, its origin, and the time it took.
     """
     task, row = TASKS[job.task], known_rows()[job.row]
     budget = BUDGETS[job.budget].scaled(task.effort)
@@ -185,7 +185,7 @@ def run(job: Job) -> dict[str, Any]:
 
 @cache
 def load_data(task: str, budget: Budget, seed: int, kept: Path) -> Data:
-    """The data of a task, made once and kept in a file."""
+    """Return the data of a task, which are made once and kept in a file."""
     with exclusive(kept.with_name(".data.lock"), f"{kept}: another process does not come to its end", patience=3600):
         if not kept.exists():
             data = TASKS[task].load(budget.images, seed)
@@ -199,13 +199,13 @@ def load_data(task: str, budget: Budget, seed: int, kept: Path) -> Data:
 
 
 def _some(side: Labelled, count: int) -> Labelled:
-    """So many of all images, evenly spread; 0: all."""
+    """Return a number of evenly spaced images; 0: all."""
     chosen = slice(None, None, max(1, len(side.images) // count) if count else 1)
     return Labelled(side.images[chosen], side.labels[chosen])
 
 
 def translated(job: Job, row: Row, budget: Budget, data: Data) -> tuple[Image, dict[str, Any]]:
-    """The simulated images, translated by a training, and what is known of it; all of one look, then the next."""
+    """Return the simulated images translated by a training, look by look, and the facts of the training."""
     kept, facts, folder = job.folder / f"images{row.looks}.npy", job.folder / "facts.json", job.folder / "run"
     if kept.exists():
         return np.load(kept), json.loads(facts.read_text("utf-8"))
@@ -213,12 +213,12 @@ def translated(job: Job, row: Row, budget: Budget, data: Data) -> tuple[Image, d
     height, width = data.sim.images.shape[1:3]
     sets = settings(row, (width, height), budget)
     if not facts.exists():
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was stopped
+        shutil.rmtree(folder, ignore_errors=True)  # left by a process that was stopped
         sim = write_masked(TASKS[job.task], data, job.shared / "masked") if row.masks else sides
         places = [f"sim={sim}", *([f"real={sides / 'trainB'}"] if row.masks else [])]
         config = resolve(row.recipe, sets=[*sets, *places, "data.workers=0"], seed=job.seed, device=job.device)
         began = time.perf_counter()
-        trainer = Trainer(config, folder)
+        trainer = Trainer.begin(config, folder)
         for _ in trainer.train():
             pass
         known = {
@@ -239,7 +239,7 @@ def translated(job: Job, row: Row, budget: Budget, data: Data) -> tuple[Image, d
 
 
 def _look(translate: Translator, images: Image, masks: Labels | None, number: int) -> Image:
-    """All images as one of their looks: what is drawn is decided by the pixels, and by the look's number."""
+    """Translate all images as one look; random choices depend on the pixels and the number of the look."""
     parts = []
     for first in range(0, len(images), _CONVERTED_AT_ONCE):
         part = slice(first, first + _CONVERTED_AT_ONCE)
@@ -250,7 +250,7 @@ def _look(translate: Translator, images: Image, masks: Labels | None, number: in
 
 
 def _ids(task: Task, data: Data, translate: Translator) -> Labels:
-    """The masks of the simulated images in the numbers of a run's classes."""
+    """Return the masks of the simulated images, numbered as the classes of a run."""
     vocabulary = Vocabulary.of(translate.info.settings)
     numbers = np.full(IGNORED + 1, NOTHING, np.int64)
     numbers[: len(task.classes)] = [vocabulary.number(name) for name in task.classes]
@@ -261,10 +261,10 @@ def write_masked(task: Task, data: Data, root: Path) -> Path:
     """Write the simulated images with their masks, in the layout of GTA5 and the class ids of Cityscapes.
 
     Raises:
-        Sim2RealError: The task has no masks.
+        Sim2RealError: If the task has no masks.
     """
     if task.cell != 1:
-        raise Sim2RealError("the labels of this task are no masks")
+        raise Sim2RealError("the labels of this task are not masks")
     with exclusive(root.with_name(".masked.lock"), f"{root}: another process does not come to its end", patience=300):
         if not root.exists():
             vocabulary = Vocabulary(CITYSCAPES)
@@ -283,7 +283,7 @@ def write_masked(task: Task, data: Data, root: Path) -> Path:
 
 
 def write_sides(data: Data, root: Path) -> Path:
-    """Write the images to train on, as a CycleGAN folder."""
+    """Write the training images as a CycleGAN folder."""
     with exclusive(root.with_name(".sides.lock"), f"{root}: another process does not come to its end", patience=300):
         if not root.exists():
             staging = root.with_name("sides.part")
@@ -296,7 +296,7 @@ def write_sides(data: Data, root: Path) -> Path:
 
 
 def _held_out(run: Path, step: int) -> dict[str, float]:
-    """The figures of held-out images at a step."""
+    """Return the values on held-out images at a step."""
     lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines())
     found = [line for line in lines if line["step"] == step and "evaluation/score" in line]
     kept = ("score", "distance", "distance_of_sim", "floor", "new_edges", "lost_edges", "change", "diversity")

@@ -1,4 +1,4 @@
-"""Prints the tables of results.jsonl as Markdown: mean and spread over seeds, and how much of the gap is recovered."""
+"""Print the tables of results.jsonl as Markdown: mean and spread over seeds, and the share of the gap recovered."""
 
 import argparse
 import io
@@ -29,12 +29,14 @@ Result = Mapping[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table for each task that has results, or write them into a page."""
+    """Print a table for each task that has results, or write the tables into a page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="(%(default)s)")
-    parser.add_argument("--into", type=Path, metavar="PAGE", help=f"write them there, between {_BEGIN} and {_END}")
     parser.add_argument(
-        "--against", metavar="ROW", help="print by how much rows differ from this one, seed by seed, e.g. source"
+        "--into", type=Path, metavar="PAGE", help=f"write the tables into this page, between {_BEGIN} and {_END}"
+    )
+    parser.add_argument(
+        "--against", metavar="ROW", help="print how much rows differ from this one, seed by seed, e.g. source"
     )
     parser.add_argument("--summary", action="store_true", help="print the main rows of all tasks in one table")
     parser.add_argument("--budget", choices=BUDGETS, default="cpu", help="(%(default)s)")
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_summary(results: Sequence[Result]) -> None:
-    """Print the main rows of all tasks: of each the better one of alone and augmented, and the seeds."""
+    """Print the main rows of all tasks: the better result of alone and augmented, and the seeds."""
     lines = []
     for task in TASKS:
         of_task = [result for result in results if result["task"] == task]
@@ -69,7 +71,7 @@ def print_summary(results: Sequence[Result]) -> None:
 
 
 def better(name: str, rows: Mapping[str, Mapping[int, Result]]) -> str:
-    """The figures of a row, alone or with augmentation, whichever is better in the mean; source is told apart."""
+    """Return the scores of a row, alone or augmented, whichever has the better mean; source is always alone."""
     if name in {"source", AUGMENTED[1:]}:
         scored = {"": rows.get("source" if name == "source" else f"source{AUGMENTED}", {})}
     else:
@@ -95,7 +97,7 @@ def print_results(task: str, results: Sequence[Result]) -> None:
 
 
 def print_differences(against: str, task: str, results: Sequence[Result]) -> None:
-    """Print by how much each row differs from another, alone and with augmentation, over the seeds that both have."""
+    """Print how much each row differs from another, alone and with augmentation, over their common seeds."""
     rows = by_row(results)
     lines = []
     for name in rows:
@@ -116,7 +118,7 @@ def print_differences(against: str, task: str, results: Sequence[Result]) -> Non
 
 
 def difference(steps: Sequence[float]) -> str:
-    """The mean of paired differences, and whether it exceeds their spread: fewer than three say nothing of that."""
+    """Return the mean of paired differences as text, and whether it exceeds their spread, from three differences on."""
     if not steps:
         return ""
     mean = statistics.mean(steps)
@@ -131,7 +133,7 @@ _T = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2
 
 
 def interval(figures: Sequence[float]) -> float | None:
-    """Half the width of the 95 % interval of a mean; None of fewer than three figures."""
+    """Return half the width of the 95 % interval of a mean; None for fewer than three values."""
     freedom = len(figures) - 1
     if freedom < min(_T):
         return None
@@ -139,7 +141,7 @@ def interval(figures: Sequence[float]) -> float | None:
 
 
 def by_row(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
-    """Name of a row, in the order of the tables -> seed -> result; with the chosen variation of each seed."""
+    """Return the results by row, in the order of the tables, and seed; with the chosen variant of each seed."""
     found: dict[str, dict[int, Result]] = defaultdict(dict)
     for result in results:
         found[result["row"]][result["seed"]] = result
@@ -153,12 +155,12 @@ def by_row(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
 
 
 def held_out_score(result: Result) -> float:
-    """What the training thinks of itself: the lower, the better."""
+    """Return the held-out score of the training; lower is better."""
     return float(result["translation"]["held_out"]["score"])
 
 
 def line(name: str, rows: Mapping[str, Mapping[int, Result]]) -> list[str]:
-    """A line of a table."""
+    """Return a line of a table."""
     cells, seeds = [name], []
     for results in (rows.get(name, {}), rows.get(name + AUGMENTED, {})):
         cells += [spread([100 * result["score"] for result in results.values()]), gap(results, rows)]
@@ -168,7 +170,7 @@ def line(name: str, rows: Mapping[str, Mapping[int, Result]]) -> list[str]:
 
 
 def spread(figures: Sequence[float], digits: int = 1) -> str:
-    """Mean and standard deviation of a sample, as text."""
+    """Return mean and standard deviation of a sample, as text."""
     if not figures:
         return ""
     mean = f"{statistics.mean(figures):.{digits}f}"
@@ -176,7 +178,7 @@ def spread(figures: Sequence[float], digits: int = 1) -> str:
 
 
 def gap(results: Mapping[int, Result], rows: Mapping[str, Mapping[int, Result]]) -> str:
-    """Share of the way from source to real, in per cent: each seed between its own source and its own ceiling."""
+    """Return the gap recovered in per cent; each seed uses its own source and real rows."""
     source, real = (
         {seed: result["score"] for seed, result in rows.get(name, {}).items()} for name in ("source", "real")
     )

@@ -29,7 +29,7 @@ class Labelled:
 
     Attributes:
         images: RGB (N, H, W, 3).
-        labels: Classes: (N,) of images, (N, h, w) of pixels or cells; ``IGNORED`` where there is none.
+        labels: Classes: (N,) of images, or (N, h, w) of pixels or cells; ``IGNORED`` where there is none.
     """
 
     images: Image
@@ -38,12 +38,12 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What a task is trained and tested on.
+    """The data of a task.
 
     Attributes:
-        sim: Simulated, labelled.
-        real: Real ones to train on; translations see their images, the ceiling alone their labels.
-        test: Real ones that nothing is trained on.
+        sim: Labelled simulated images.
+        real: Real training images; translations see the images, only the upper bound sees their labels.
+        test: Real images for testing only.
     """
 
     sim: Labelled
@@ -53,15 +53,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task.
+    """A task and its properties.
 
     Attributes:
-        load: (how many simulated images, seed) -> the data.
-        classes: Their names, in the order of the labels.
+        load: Maps the number of simulated images and the seed to the data.
+        classes: Names of the classes, in the order of the labels.
         metric: A name of ``learner.METRICS``.
-        cell: Side in pixels of what has a label of its own; 0: the image as a whole.
-        effort: Share of the budget's steps that it takes.
-        needs_files: Whether the data are those of the folder SIM2REAL_TEST_DATA.
+        cell: Side in pixels of a labelled cell; 0: the whole image has one label.
+        effort: Share of the budget's steps for this task.
+        needs_files: Whether the data are in the folder SIM2REAL_TEST_DATA.
     """
 
     load: Callable[[int, int], Data]
@@ -73,19 +73,21 @@ class Task:
 
 
 def data_folder() -> Path:
-    """The folder SIM2REAL_TEST_DATA.
+    """Return the folder SIM2REAL_TEST_DATA.
 
     Raises:
-        Sim2RealError: It is not set or not there.
+        Sim2RealError: If it is not set or does not exist.
     """
     folder = os.environ.get("SIM2REAL_TEST_DATA")
     if not folder or not Path(folder).is_dir():
-        raise Sim2RealError("SIM2REAL_TEST_DATA is not set to a folder: only the task toytown does without it")
+        raise Sim2RealError(
+            "SIM2REAL_TEST_DATA is not set to a folder: set it, or use the task toytown, which does not need it"
+        )
     return Path(folder)
 
 
 def load_signs(count: int, seed: int) -> Data:
-    """Icons of traffic signs on crops of driving photos, against photos of the same signs (GTSRB)."""
+    """Load icons of traffic signs on crops of driving photos, and photos of the same signs (GTSRB)."""
     root = data_folder()
     random = np.random.default_rng(seed)
     icons = [_read_rgba(path) for path in sorted((root / "gtsrb-signs/icons").glob("*.png"))]
@@ -106,21 +108,21 @@ def _read_rgba(path: Path) -> Image:
 
 @cache
 def _photos(root: Path) -> Sequence[Image]:
-    """Every few of the driving photos that stand behind the icons."""
+    """Return a subset of the driving photos that are the background of the icons."""
     paths = [*sorted((root / "camvid/train/images").iterdir())[::4], *sorted((root / "kitti/frames").iterdir())[::3]]
     return [read_rgb(path) for path in paths if is_image(path.name)]
 
 
 @cache
 def _read_classes(folder: Path) -> Labelled:
-    """A folder of images for each class, named by its number."""
+    """Read a folder of images for each class, named by its number."""
     paths = sorted(path for path in folder.glob("*/*") if is_image(path.name))
     labels = [int(path.parent.name) for path in paths]
     return Labelled(np.stack([read_rgb(path) for path in paths]), np.array(labels, np.int64))
 
 
 def _compose(icon: Image, backgrounds: Sequence[Image], random: np.random.Generator) -> Image:
-    """An icon, turned by up to 10 degrees, on a window of a photo: what is simulated is drawn well but lit nowhere."""
+    """Return an icon, turned by up to 10 degrees, on a window of a photo: well drawn, but without any lighting."""
     photo = backgrounds[int(random.integers(len(backgrounds)))]
     side = int(random.integers(_SIGN, 3 * _SIGN))
     top, left = (random.integers(extent - side + 1) for extent in photo.shape[:2])
@@ -137,12 +139,12 @@ def _compose(icon: Image, backgrounds: Sequence[Image], random: np.random.Genera
 
 
 _DIGIT = 32
-_DIGITS_OF_MNISTM = 6000  # the rebuilt MNIST-M is made of the first so many digits of the file
+_DIGITS_OF_MNISTM = 6000  # the rebuilt MNIST-M consists of this many first digits of the file
 _MNISTM_TRAINED = 4000
 
 
 def load_usps(count: int, seed: int) -> Data:
-    """Digits of MNIST against those of USPS."""
+    """Load digits of MNIST and of USPS."""
     digits = _read_arrays("usps_16x16.npz")
     real, test = (
         Labelled(_as_digits(digits[f"x_{part}"]), _classes(digits[f"y_{part}"])) for part in ("train", "test")
@@ -151,7 +153,7 @@ def load_usps(count: int, seed: int) -> Data:
 
 
 def load_mnistm(count: int, seed: int) -> Data:
-    """Digits of MNIST against other ones of MNIST drawn on photos."""
+    """Load digits of MNIST, and other ones blended with photos."""
     digits = _read_arrays("mnistm_rebuilt_6k_28x28x3.npz")
     images, labels = _as_digits(digits["x"]), _classes(digits["y"])
     real, test = (
@@ -176,7 +178,7 @@ def _classes(labels: NDArray[np.uint8]) -> Labels:
 
 
 def _as_digits(images: NDArray[np.uint8]) -> Image:
-    """(N, h, w) or (N, h, w, 3) -> RGB (N, 32, 32, 3): both sides scaled from what they are stored at."""
+    """Convert (N, h, w) or (N, h, w, 3) to RGB (N, 32, 32, 3), scaling both sides from their stored sizes."""
     scaled = [cv2.resize(image, (_DIGIT, _DIGIT), interpolation=cv2.INTER_LINEAR) for image in images]
     return np.stack([image if image.ndim == 3 else np.dstack([image] * 3) for image in scaled]).astype(np.uint8)
 
@@ -192,11 +194,11 @@ _TOWN_CLASSES = {
     "vehicle": (Label.Car, Label.Van, Label.Truck),
 }
 _TOWN_IMAGES, _TOWN_TESTED = 300, 120
-_APART = 25  # frames from one image to the next
+_APART = 25  # frames between consecutive images
 
 
 def load_toytown(count: int, seed: int) -> Data:
-    """The rendered town, against streets of other seeds in the look of a camera."""
+    """Load the rendered town, and streets of other seeds in the look of a camera."""
     return Data(
         _town("sim", min(count, _TOWN_IMAGES), seed=100 + seed),
         _town("real", min(count, _TOWN_IMAGES), seed=200),
@@ -226,8 +228,8 @@ def _town(look: Look, count: int, seed: int) -> Labelled:
 
 _STREET = (160, 96)
 _STREET_CELL = 16
-_CAMVID_ROWS = slice(36, 324)  # of 360: the aspect of CARLA's frames
-_VEHICLE, _CAR = 0, 8  # of CARLA's boxes and of CamVid's masks
+_CAMVID_ROWS = slice(36, 324)  # rows of 360: the aspect ratio of CARLA's frames
+_VEHICLE, _CAR = 0, 8  # classes in CARLA's boxes and in CamVid's masks
 _SMALLEST_CAR = 40  # pixels of a mask
 _COVERED, _TOUCHED = 0.3, 0.05
 
@@ -235,10 +237,10 @@ Box = tuple[float, float, float, float]
 
 
 def load_streets(count: int, seed: int) -> Data:
-    """CARLA against CamVid: is there a vehicle in this cell of 16x16 pixels?
+    """Load CARLA and CamVid: is there a vehicle in a cell of 16x16 pixels?
 
-    CARLA has boxes and CamVid masks, so the masks' connected parts are made boxes too. A cell that boxes cover to 0.3
-    has a vehicle, one that they cover to less than 0.05 has none, and others are left out.
+    CARLA has boxes and CamVid masks, so the connected parts of the masks are converted to boxes. A cell of which boxes
+    cover at least 0.3 has a vehicle, one of which they cover less than 0.05 has none, and others are ignored.
     """
     root = data_folder()
     sim = [path for part in ("train", "test") for path in sorted((root / "carla" / part / "images").iterdir())]
@@ -251,7 +253,7 @@ def load_streets(count: int, seed: int) -> Data:
 
 
 def _carla_boxes(image: Path) -> list[Box]:
-    """Left, top, right and bottom of the vehicles, as shares of the image."""
+    """Return left, top, right and bottom of the vehicles, as shares of the image."""
     rows = [line.split() for line in (image.parents[1] / "labels" / f"{image.stem}.txt").read_text().splitlines()]
     boxes = [tuple(map(float, row[1:])) for row in rows if int(row[0]) == _VEHICLE]
     return [(x - width / 2, y - height / 2, x + width / 2, y + height / 2) for x, y, width, height in boxes]
@@ -281,7 +283,7 @@ def _stack(frames: Sequence[tuple[Image, list[Box]]]) -> Labelled:
 
 
 def _cells(boxes: Sequence[Box]) -> Labels:
-    """Which cells have a vehicle: 1, 0 or ``IGNORED``."""
+    """Return which cells have a vehicle: 1, 0 or ``IGNORED``."""
     width, height = _STREET
     covered = np.zeros((height, width), np.float32)
     for left, top, right, bottom in boxes:

@@ -1,7 +1,7 @@
-"""Time of the engines on the CPU, in turns: python plugins/sim2real-openvino/benchmark.py PICTURE PICTURE ...
+"""Time the engines on the CPU, in turn: python plugins/sim2real-openvino/benchmark.py PICTURE PICTURE ...
 
-The pictures, of one size, are translated by a generator with random weights, as many at once as there are cores, and
-calibrate int8. Medians over the rounds; the processor's time tells more where the machine has other work.
+The images, all of one size, are translated by a generator with random weights, one per core at a time, and also
+calibrate int8. Medians over the rounds; CPU time is more reliable if the machine is doing other work.
 """
 # ruff: noqa: INP001, T201  a script that prints
 

@@ -1,6 +1,6 @@
-"""The command line: one short file per command; the only room that prints.
+"""The command line, with one module for each command. No other package prints.
 
-Commands are registered like every other component and imported when they are called: ``sim2real --help`` stays quick.
+Commands are registered like other components and imported when they are called, so ``sim2real --help`` is fast.
 """
 
 import errno
@@ -22,32 +22,32 @@ from sim2real.threads import true_interrupts
 if TYPE_CHECKING:
     from sim2real.registry import Entry
 
-_OF_THE_WORLD: Final = frozenset(  # what a file system answers, rather than a bug
+_OF_THE_WORLD: Final = frozenset(  # errors of the file system, not bugs
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     }
 )
-_ENDS: Final = tuple(  # SIGUSR1, which Windows has not, comes from schedulers that want a machine back
+_ENDS: Final = tuple(  # schedulers send SIGUSR1 before they reclaim a machine; Windows lacks it
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)
 )
-_COMPLETION_OPTIONS: Final = ("install_completion", "show_completion")  # the program has them, not each command
+_COMPLETION_OPTIONS: Final = ("install_completion", "show_completion")  # options of the program, not of each command
 
 
 class CommandGroup(TyperGroup):
-    """The commands of the registry: mere names with summaries, imported one by one when they are called."""
+    """The commands of the registry; listed by name and summary, and imported when they are called."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002  click's or Typer's own context, by version
-        """Names in the order of registration."""
+        """Return the names in order of registration."""
         return list(_commands())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002  as above
-        """What help and shell completion say of a command, without importing it."""
+        """Return a command for help and shell completion, without importing it."""
         entry = _commands().get(cmd_name)
         return entry and TyperCommand(cmd_name, help=entry.summary)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  as above
-        """Import the command that is called; suggest the nearest where there is none of that name."""
+        """Import the called command; suggest similar names if it does not exist."""
         from sim2real.registry import registry
 
         if not ctx.resilient_parsing and args[0] != "plugins":
@@ -59,9 +59,10 @@ class CommandGroup(TyperGroup):
         return name, _imported(entry), rest
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  as above
-        """Run a command; what pydantic says of a value, with which Typer 0.29 and later parses, is put plainly.
+        """Run a command, and report bad values and Ctrl-C in plain words.
 
-        Ctrl-C is told of here: Typer ends the program without a word.
+        Typer 0.29 and later parses with pydantic, whose messages are rewritten here. Typer itself exits silently on
+        Ctrl-C.
         """
         try:
             with true_interrupts():
@@ -134,18 +135,18 @@ def _root(
 
 
 def main() -> None:
-    """Run the program: 0 done, 1 a one-line error, 2 wrong usage, 130 interrupted, 143 told to end."""
+    """Run the program and exit with 0 (success), 1 (error), 2 (wrong usage), 130 (interrupted) or 143 (terminated)."""
     for number in _ENDS:
         signal.signal(number, _end)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background it is ignored, and stays so
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # keep ignoring it in the background
         signal.signal(signal.SIGINT, _interrupt)
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun ends its processes, unless it is killed itself
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun stops its processes, unless it is killed itself
         from sim2real.orphans import end_with_parent
 
         end_with_parent()
     keep_libraries_quiet()
-    # Threads that wait for each other are to sleep, not to spin; torch's library reads this when it is imported. Beside
-    # busy processes on two cores a training is 3 to 6 times as fast, alone a tenth slower at most.
+    # Waiting threads should sleep instead of spin; torch reads this variable on import. On two cores shared with busy
+    # processes, training is 3 to 6 times as fast; alone it is at most a tenth slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
@@ -162,25 +163,25 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        for number in (signal.SIGINT, *_ENDS):  # nothing is left to save: one more ends it, and prints nothing
+        for number in (signal.SIGINT, *_ENDS):  # nothing is left to save: another signal exits silently
             signal.signal(number, signal.SIG_DFL)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
-    """Have the work put in order and ended; whoever asks again is waited for no less."""
+    """Exit after the cleanup, and ignore further signals of this kind."""
     for number in _ENDS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(143)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Have the work put in order and ended; one more Ctrl-C ends it at once."""
+    """Interrupt the work and let it clean up; another Ctrl-C exits at once."""
     signal.signal(signal.SIGINT, _give_up)
     raise KeyboardInterrupt
 
 
 def _give_up(number: int, _frame: FrameType | None) -> None:
     if os.isatty(2):
-        os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
+        os.write(2, b"\x1b[?25h")  # show the cursor, which a progress bar hides
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

@@ -1,4 +1,4 @@
-"""``sim2real batch``."""
+"""The command ``sim2real batch``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ def command(
         list[Path] | None,
         typer.Argument(
             metavar="SIM REAL... OUT",
-            help="The simulation's dataset, real images (folders and videos), and where the converted SIM goes.",
+            help="The simulated dataset, real images (folders and videos), and the output folder.",
         ),
     ] = None,
     run: RunOption = None,
@@ -47,9 +47,9 @@ def command(
 ) -> None:
     """The whole job: train, convert every listed dataset, verify, evaluate, report. A rerun continues where it stopped.
 
-    Exit code 1: a conversion is not complete, or its evaluation ends in FAIL; all that could be done is done then.
+    Exit code 1: a conversion is incomplete or its evaluation is FAIL; all other work is finished nevertheless.
 
-    Without SIM REAL OUT, ./sim2real.toml says what to train on and what to convert.
+    Without SIM REAL OUT, ./sim2real.toml defines what to train on and what to convert.
     """
     from sim2real.cli.console import err
     from sim2real.training.begin import sides, suited
@@ -67,7 +67,7 @@ def command(
     }
     config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
     if (config.run_folder / "config.toml").is_file():
-        flags["run"] = str(config.run_folder)  # whatever a run folder from elsewhere says of its place
+        flags["run"] = str(config.run_folder)  # a run folder may have been moved here
         config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
     else:
         config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **sides(sim, real), **flags)
@@ -77,27 +77,27 @@ def command(
 
 
 def _told_apart(places: list[Path]) -> tuple[Path | None, list[Path], Path | None]:
-    """SIM, REAL and OUT; of two places none is OUT."""
+    """Return SIM, REAL and OUT; fewer than three places contain no OUT."""
     if len(places) < 3:
         return places[0] if places else None, places[1:], None
     return places[0], places[1:-1], places[-1]
 
 
-@interruptible("what is done stays; the same command goes on")
+@interruptible("finished work is kept; the same command continues")
 def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dict[str, Any]:
-    """Train, convert, verify, evaluate, report; what is done already is not done again.
+    """Train, convert, verify, evaluate and report; steps that are finished already are skipped.
 
     Args:
-        config: What is to be done.
-        options: How conversions are evaluated; None: as usual, with the seed and on the device of the training.
+        config: Settings of the job.
+        options: Options of the evaluations; by default with the seed and the device of the training.
 
     Returns:
-        What ``batch.json`` says, which is left in the run folder. What a conversion that is not complete has for its
-        ``"evaluation"`` is None, as of all looks of one but the first.
+        The contents of ``batch.json`` in the run folder. The ``"evaluation"`` of an incomplete conversion is None, and
+        so is that of every look after the first.
 
     Raises:
-        Sim2RealError: The settings name nothing to convert, or a step of the job fails.
-        Exit: The training was told to stop (130, 143).
+        Sim2RealError: If the settings list nothing to convert, or a step of the job fails.
+        Exit: If the training was interrupted (130) or terminated (143).
     """
     import json
     from dataclasses import asdict
@@ -129,7 +129,7 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
         for look, out in enumerate(places_of(Path(section.out), section.looks)):
             part = section.model_copy(update={"out": str(out)})
             done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, part, look)}
-            if done["verified"] and not look:  # the others are of the same kind
+            if done["verified"] and not look:  # the other looks are similar
                 done |= _evaluate(config, part, options, before.get(part.out))
             report["conversions"].append(done)
             write_whole(file, (json.dumps(report, indent=2) + "\n").encode())
@@ -140,7 +140,7 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
 
 
 def _read_earlier(file: Path) -> dict[str, str]:
-    """Of each folder that an earlier batch evaluated, the digest of its manifest then."""
+    """Return the manifest digest of each conversion that an earlier batch evaluated, by folder."""
     from sim2real.errors import Sim2RealError
     from sim2real.inside import read_regular
     from sim2real.stored import MisfitError, fit, parse
@@ -150,13 +150,13 @@ def _read_earlier(file: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (MisfitError, TypeError) as error:
-        raise Sim2RealError(f"{file}: damaged ({error}); remove it: what it lists is evaluated again") from error
+        raise Sim2RealError(f"{file}: damaged ({error}); remove it to evaluate its conversions again") from error
     listed = [(each.get("out"), each.get("manifest_sha256")) for each in done]
     return {out: digest for out, digest in listed if isinstance(out, str) and isinstance(digest, str)}
 
 
 def _check_conversions(config: "Config") -> None:
-    """What would stop a conversion is told before hours of training."""
+    """Check the conversions before the training, which may take hours."""
     from sim2real.conversion.gate import find_metrics, parse_gate
     from sim2real.conversion.looks import places_of
     from sim2real.conversion.plan import check_places
@@ -164,7 +164,7 @@ def _check_conversions(config: "Config") -> None:
     from sim2real.errors import SettingsError
 
     if not config.convert:
-        raise SettingsError("nothing to convert: give SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
+        raise SettingsError("nothing to convert: name SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
     for section in config.convert:
         for place in places_of(Path(section.out), section.looks):
             check_places(Path(section.source), place)
@@ -173,7 +173,7 @@ def _check_conversions(config: "Config") -> None:
 
 
 def _train(config: "Config") -> "Trainer":
-    """Train to the end, or what is left of it."""
+    """Train to the end, resuming an existing run."""
     from sim2real.cli.console import progress
     from sim2real.cli.training_view import run_training, show_end
     from sim2real.training import Trainer
@@ -184,7 +184,7 @@ def _train(config: "Config") -> "Trainer":
     if begun:
         refuse_changes(folder, config)
     with progress("seconds of video") as show:
-        trainer = Trainer(config, folder, resume=begun, extraction=show)
+        trainer = (Trainer.resume if begun else Trainer.begin)(config, folder, extraction=show)
     if not trainer.finished and (code := run_training(trainer)):
         raise typer.Exit(code)
     show_end(trainer)
@@ -192,7 +192,7 @@ def _train(config: "Config") -> "Trainer":
 
 
 def _convert(config: "Config", section: "Conversion", look: int) -> dict[str, Any]:
-    """Convert a dataset as one of its looks, or what is left of it, and verify that."""
+    """Convert one look of a dataset, continuing an earlier conversion, and verify it."""
     from sim2real.api import options_of
     from sim2real.cli.console import err, progress
     from sim2real.cli.convert import show_sizes, show_summary
@@ -224,10 +224,10 @@ def _convert(config: "Config", section: "Conversion", look: int) -> dict[str, An
 def _evaluate(
     config: "Config", section: "Conversion", options: "EvaluateOptions", earlier: str | None
 ) -> dict[str, Any]:
-    """Evaluate a conversion and write its report, unless the earlier batch did so and nothing has changed since.
+    """Evaluate a conversion and write its report, unless an earlier batch did so and nothing has changed since.
 
-    A conversion that cannot be evaluated fails: the others are still to come. ``earlier`` is the digest of the manifest
-    that the earlier batch evaluated.
+    An evaluation error gives the verdict FAIL, so that the other conversions continue. ``earlier`` is the digest of the
+    manifest that the earlier batch evaluated.
     """
     from contextlib import suppress
     from dataclasses import replace
@@ -256,7 +256,7 @@ def _evaluate(
     )
     manifest, page, found = sha256_of(manifest_path(out)), report_path(out), None
     if earlier == manifest:
-        with suppress(Sim2RealError):  # of another version: evaluated anew
+        with suppress(Sim2RealError):  # written by another version: evaluate again
             found = read_evaluation(out)
     try:
         if found is None or found.real != name_places(aim):
@@ -274,7 +274,7 @@ def _evaluate(
 
 
 def _show_end(conversions: "list[dict[str, Any]]") -> None:
-    """Say once more, after all that was printed, how each conversion stands, and where all of it can be seen."""
+    """Print a final summary: the verdict and the report of each conversion."""
     from sim2real.cli.console import out
     from sim2real.cli.evaluate import STYLES
 

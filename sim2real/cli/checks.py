@@ -1,6 +1,6 @@
-"""What a command looks at first: that paths are there, of the right kind and in the right order.
+"""Check that the paths given to a command exist, are of the right kind and in the right order.
 
-Nothing heavy is imported for it, so that a mistake is answered at once.
+Heavy imports are avoided, so that mistakes are reported at once.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from sim2real.places import absent, command_line, is_conversion, is_model, is_ru
 
 
 def check_file(file: Path, suffixes: Sequence[str]) -> None:
-    """Make sure that a file can be written.
+    """Check that a file can be written.
 
     Raises:
-        Sim2RealError: Its name has another suffix, or there is no folder for it.
+        Sim2RealError: If its name has another suffix, or its folder does not exist.
     """
     if suffixes and file.suffix.lower() not in suffixes:
         kinds = " or ".join(suffixes)
@@ -23,26 +23,26 @@ def check_file(file: Path, suffixes: Sequence[str]) -> None:
     if file.is_dir():
         raise Sim2RealError(f"{file}: a folder; name a file in it")
     if not file.parent.is_dir():
-        raise Sim2RealError(f"{absent(file.parent)}; name a file in a folder that is there")
+        raise Sim2RealError(f"{absent(file.parent)}; name a file in a folder that exists")
     check_writable(file.parent)
 
 
 def check_model_first(command: str, model: Path, other: Path) -> None:
-    """Make sure that the model and what belongs behind it were not given the other way round.
+    """Check that the model and the argument after it are not swapped.
 
     Raises:
-        Sim2RealError: They were.
+        Sim2RealError: If they are.
     """
     if is_model(other) and not is_model(model):
         right = command_line("sim2real", command, other, model)
-        raise Sim2RealError(f"{model} and {other}: the other way round: {right}")
+        raise Sim2RealError(f"{model} and {other}: swapped arguments; run: {right}")
 
 
 def check_conversion(out: Path) -> None:
-    """Make sure that a folder can be a converted dataset.
+    """Check that a folder may be a converted dataset.
 
     Raises:
-        Sim2RealError: There is none, or it is something else.
+        Sim2RealError: If it does not exist or is something else.
     """
     if not out.exists():
         raise Sim2RealError(f"{absent(out)}; name the OUT of sim2real convert")

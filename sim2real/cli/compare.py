@@ -1,4 +1,4 @@
-"""``sim2real compare``."""
+"""The command ``sim2real compare``."""
 
 import re
 from pathlib import Path
@@ -17,26 +17,26 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 def command(
     sim: Annotated[Path, typer.Argument(help="The simulation: a dataset of any layout.")],
     real: Annotated[list[Path], typer.Argument(help="Real images: folders and videos.")],
-    out: Annotated[Path, typer.Option(help="Folder for all of it; the same command goes on there.")] = Path("compare"),
+    out: Annotated[Path, typer.Option(help="Folder for the results; a rerun continues there.")] = Path("compare"),
     recipes: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Just these; else all that take seconds, and see --budget.")
+        str | None, typer.Option(metavar="A,B", help="Recipes; default: all without training, see also --budget.")
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Train others, too, for so long in all: 90s, 10m, 2h."),
+        typer.Option(metavar="TIME", help="Also train recipes, in this time for all of them: 90s, 10m, 2h."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=4, help="Frames of each side to hold out and to measure.")] = 48,
+    frames: Annotated[int, typer.Option(min=4, help="Frames of each side to hold out and evaluate.")] = 48,
     camera: Annotated[
-        bool, typer.Option("--camera/--no-camera", help="Try each with the blur and the noise of the real images.")
+        bool, typer.Option("--camera/--no-camera", help="Apply the blur and noise of the real images.")
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Which recipe suits these frames and these photos? Tries them on held-out frames, and says which to take.
+    """Which recipe suits these frames and these photos? Try recipes on held-out frames, and recommend one.
 
-    The table is sorted by what is left of the distance to real images: 100 % is all of it, 0 % is as near as real
-    images are to each other. Labels and artefacts are judged as by `sim2real evaluate`, without a segmenter.
+    The table is sorted by the remaining distance to real images: 100 % is the whole distance, 0 % means as close as
+    real images are to each other. Labels and artefacts are judged as in `sim2real evaluate`, without a segmenter.
     """
     from sim2real.cli.console import err, interruptible, progress
     from sim2real.comparison import CompareOptions, compare
@@ -49,7 +49,7 @@ def command(
         seed=seed,
         device=device or "auto",
     )
-    with interruptible("what is done stays; the same command goes on"), progress("done", stays=False) as show:
+    with interruptible("finished work is kept; the same command continues"), progress("done", stays=False) as show:
         found = compare(sim, real, out, options, progress=show, notify=err.print)
     if as_json:
         import json
@@ -62,7 +62,7 @@ def command(
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
     if not match or not float(match[1]):
-        raise typer.BadParameter(f"--budget {text}: say a time, such as 90s, 10m or 2h")
+        raise typer.BadParameter(f"--budget {text}: write a time such as 90s, 10m or 2h")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -79,13 +79,13 @@ def _show(found: "Comparison") -> None:
     for each in found.results:
         style = "bold" if each.recipe == found.take else "dim" if each.verdict in {"FAIL", "none"} else ""
         table.add_row(*_cells(each), style=style)
-    camera = ", each with the real images' camera" if found.camera else ""
-    out.print(f"{found.frames} held-out frames of {found.sim}{camera}; left: of the distance to real images")
+    camera = ", with the camera of the real images" if found.camera else ""
+    out.print(f"{found.frames} held-out frames of {found.sim}{camera}; left: remaining distance to real images")
     out.print(table)
     for each in found.results:
         if each.verdict in {"FAIL", "none"} and each.reasons:
             out.print(f"{each.recipe}: {each.reasons[0]}")
-    out.print(f"pictures: {found.sheet}")
+    out.print(f"images: {found.sheet}")
     if not found.take:
         out.print(f"take none: {found.why}")
         return

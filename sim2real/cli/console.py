@@ -1,4 +1,4 @@
-"""Where the commands print: results to ``out`` (stdout), everything on the way to ``err`` (stderr)."""
+"""Output of the commands: results go to ``out`` (stdout), progress and messages to ``err`` (stderr)."""
 
 import sys
 import time
@@ -24,25 +24,25 @@ _SECONDS_BETWEEN_LINES = 15
 
 
 def is_live() -> bool:
-    """Whether stderr is a terminal, where lines may be drawn over; variables that force colours do not make it one."""
+    """Return whether stderr is a terminal; variables that force colours have no influence."""
     return sys.stderr.isatty()
 
 
 @contextmanager
 def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
-    """Show long work on stderr: a bar for each of its stages on a terminal, elsewhere a line now and then.
+    """Show the progress of long work on stderr: a bar for each stage on a terminal, else occasional lines.
 
     Args:
-        unit: What is counted.
-        stays: Whether the bars of a terminal are still to be seen when all is done.
+        unit: Name of the counted units.
+        stays: Whether the bars on a terminal remain visible at the end.
 
     Yields:
-        What to call with a stage, the units that are done and how many there are in all.
+        A function to call with a stage, the number of finished units and their total.
     """
     stages = Stages()
 
     def state(stage: str, done: int, total: int, limit: str) -> str:
-        """How it goes, or how long it took."""
+        """Describe the pace of a stage, or its duration once it is finished."""
         stages.note(stage, done, total)
         if not done:
             return ""
@@ -83,7 +83,7 @@ def progress(unit: str = "files", *, stays: bool = True) -> "Iterator[Report]":
 
 @contextmanager
 def interruptible(text: str) -> Iterator[None]:
-    """Have Ctrl-C say what becomes of the work that it interrupts."""
+    """Report on Ctrl-C what happens to the interrupted work."""
     try:
         with true_interrupts():
             yield
@@ -92,7 +92,7 @@ def interruptible(text: str) -> Iterator[None]:
 
 
 def pace(left: Left) -> list[str]:
-    """The pace of a stage, and what is left; nothing of what is not known yet."""
+    """Describe the pace of a stage and the time left, as far as they are known."""
     parts = [f"{left.rate:.1f}/s"] if left.rate else []
     if left.whole is not None:
         return [*parts, f"{duration(left.whole)} left{'' if left.is_last else ' in all'}"]
@@ -100,12 +100,12 @@ def pace(left: Left) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Format seconds as h:mm:ss."""
     return str(timedelta(seconds=round(seconds)))
 
 
 def byte_size(count: float) -> str:
-    """A number of bytes with its unit."""
+    """Format a number of bytes with a unit."""
     units = ["bytes", "kB", "MB", "GB", "TB"]
     while count >= 1000 and len(units) > 1:
         count /= 1000

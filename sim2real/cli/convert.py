@@ -1,4 +1,4 @@
-"""``sim2real convert``."""
+"""The command ``sim2real convert``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Carry(StrEnum):
-    """How files that are not translated come over."""
+    """How files that are not translated are carried."""
 
     copy = "copy"
     hardlink = "hardlink"
@@ -31,7 +31,7 @@ class Carry(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How JPEG files are written."""
+    """How JPEG files are encoded."""
 
     fixed = "fixed"
     source = "source"
@@ -39,7 +39,7 @@ class Encoding(StrEnum):
 
 
 class Rejected(StrEnum):
-    """What becomes of frames whose translation the gate rejects."""
+    """What replaces translations that the gate rejects."""
 
     quarantine = "quarantine"
     blend = "blend"
@@ -49,21 +49,21 @@ class Rejected(StrEnum):
 
 
 class Transfer(StrEnum):
-    """How what the generator paints becomes the frame's."""
+    """How the generator's output is applied to a frame."""
 
     direct = "direct"
     guided = "guided"
 
 
 class Camera(StrEnum):
-    """Whether frames are as the model's camera takes them."""
+    """Whether the model's camera is applied to translations."""
 
     match = "match"
     off = "off"
 
 
 class LabelMeImage(StrEnum):
-    """What becomes of photos inside of label files."""
+    """How photos embedded in label files are treated."""
 
     embed = "embed"
     drop = "drop"
@@ -71,7 +71,7 @@ class LabelMeImage(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which of a run's two generators."""
+    """Which of a run's two generators to use."""
 
     sim2real = "sim2real"
     real2sim = "real2sim"
@@ -80,48 +80,44 @@ class Direction(StrEnum):
 CameraOption = Annotated[
     Camera | None,
     typer.Option(
-        help="match: blur and noise as the model's camera has them; off: none; the camera's, where it has one."
+        help="match: add the model's camera blur and noise; off: add none; default: match if the model has a camera."
     ),
 ]
 
 
 def command(
-    src: Annotated[Path | None, typer.Argument(help="The dataset; those of sim2real.toml if left out.")] = None,
+    src: Annotated[Path | None, typer.Argument(help="The dataset; default: the datasets in sim2real.toml.")] = None,
     out: Annotated[
-        Path | None, typer.Argument(help="Where it goes: a new or empty folder, or to be continued.")
+        Path | None, typer.Argument(help="Output folder: new, empty, or of a conversion to continue.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; else sim2real.toml's, else the newest run.")
+        Path | None, typer.Option(help="Run folder or .safetensors file; default: sim2real.toml's or the newest run.")
     ] = None,
-    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Layout, see `sim2real datasets`; recognised if left out.")
-    ] = None,
+    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run to use.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Layout, see `sim2real datasets`; detected by default.")] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help='Convert and carry only files that fit: "*/clone/*".')
+        list[str] | None, typer.Option(metavar="GLOB", help='Convert and carry only matching files: "*/clone/*".')
     ] = None,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out matching files.")] = None,
     as_image: AsImageOption = None,
-    carry: Annotated[Carry | None, typer.Option(help="How labels and all other files come over; copy.")] = None,
+    carry: Annotated[Carry | None, typer.Option(help="How all other files are carried; default: copy.")] = None,
     encoding: Annotated[
         Encoding | None,
         typer.Option(
-            help="Tables, sampling of chroma and mode of JPEG: fixed (--quality), as in each source file, or as in "
-            "most real ones; fixed."
+            help="JPEG tables, chroma subsampling and mode: fixed (see --quality), as in each source file, or as in "
+            "most real files; default: fixed."
         ),
     ] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG; 95.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="JPEG quality; default: 95.")] = None,
     resize: Annotated[
         str | None,
-        typer.Option(
-            metavar="WxH", help="Bring images to this size, and boxes, intrinsics, flow, masks ... with them."
-        ),
+        typer.Option(metavar="WxH", help="Resize images, and adapt boxes, intrinsics, flow, masks ..."),
     ] = None,
     transfer: Annotated[
         Transfer | None,
         typer.Option(
-            help="direct: the generator's pixels; guided: the frame at full size, with their light and colours; as the "
-            "model says."
+            help="direct: the generator's pixels; guided: the full-size frame with the generator's light and colours; "
+            "default: as in the model."
         ),
     ] = None,
     neighbours: Annotated[
@@ -129,8 +125,8 @@ def command(
         typer.Option(
             min=0,
             max=8,
-            help="Frames before and behind it over which the light of a frame of a sequence is averaged, where the "
-            "transfer is guided or the generator paints by grids; as the model says.",
+            help="Average the change of light over this many frames before and after each frame of a sequence, if the "
+            "transfer is guided or the generator predicts grids; default: as in the model.",
         ),
     ] = None,
     camera: CameraOption = None,
@@ -138,21 +134,22 @@ def command(
         LabelMeImage | None,
         typer.Option(
             "--labelme-image",
-            help="The photos inside of LabelMe's JSON files: embed the translated ones, drop them, or keep them; keep.",
+            help="Photos in LabelMe's JSON files: embed the translated ones, drop them, or keep them; default: keep.",
         ),
     ] = None,
     gate: Annotated[
         list[str] | None,
         typer.Option(
             metavar="RULE",
-            help='What a translation must fulfil: "preservation>=0.9", "new_edges<=0.1", "lost_edges<=0.1", or a '
-            'figure of another metric, "contrast.contrast/Car>=0.2".',
+            help='Condition on each translation: "preservation>=0.9", "new_edges<=0.1", "lost_edges<=0.1", or a value '
+            'of another metric, "contrast.contrast/Car>=0.2".',
         ),
     ] = None,
     rejected: Annotated[
         Rejected | None,
         typer.Option(
-            help="What takes the place of those that do not: the source (quarantine), a blend, ...; quarantine."
+            help="What replaces translations that fail the gate: the source image (quarantine), a blend, ...; "
+            "default: quarantine."
         ),
     ] = None,
     looks: Annotated[
@@ -160,37 +157,37 @@ def command(
         typer.Option(
             min=1,
             max=100,
-            help="Convert so many times, into look_00, look_01 ... of OUT, sampling anew what is random; 1: "
-            "once, into OUT.",
+            help="Number of looks, converted into OUT/look_00, OUT/look_01 ... with new random samples each; 1: "
+            "a single one, into OUT itself.",
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Frames at once; what suits the device if left out.")
+        int | None, typer.Option(min=1, help="Frames per batch; default: chosen for the device.")
     ] = None,
     tile: Annotated[
-        str, typer.Option(metavar="auto|off|N", help="Side of tiles in pixels; auto: tiles where memory falls short.")
+        str, typer.Option(metavar="auto|off|N", help="Side of tiles in pixels; auto: use tiles if memory is short.")
     ] = "auto",
-    engine: Annotated[str, typer.Option(help="What runs the generator, see `sim2real plugins`.")] = "auto",
+    engine: Annotated[str, typer.Option(help="Engine that runs the generator, see `sim2real plugins`.")] = "auto",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode and encode.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of threads that decode and encode.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Translate the first N frames, leave out the others.")
+        int | None, typer.Option(min=1, help="Translate only the first N frames, leave out the others.")
     ] = None,
     shard: Annotated[
         str,
-        typer.Option(help="I/N: the I-th of N shards of the files; off; auto: as torchrun, srun, a SLURM array say."),
+        typer.Option(help="I/N: the I-th of N shards of the files; off; auto: as set by torchrun, srun or SLURM."),
     ] = "auto",
-    plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the plan and do nothing.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Convert anew what an earlier conversion left.")
+        bool, typer.Option("--overwrite", help="Convert files again that an earlier conversion has written.")
     ] = False,
-    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a file that cannot be done.")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Continue after a file that fails.")] = False,
 ) -> None:
-    """Convert a dataset: every camera image is translated, everything else comes over byte for byte.
+    """Convert a dataset: translate every camera image and carry all other files byte for byte.
 
-    With --resize, labels and calibrations change with the size of the images; what cannot is refused by name.
-    Run it again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
+    With --resize, labels and calibrations are adapted to the new size; files that cannot be adapted are refused.
+    Run the same command again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
     from sim2real.api import options_of
     from sim2real.cli.console import err, interruptible, progress
@@ -209,8 +206,8 @@ def command(
     part = find_shard(shard)
     if part:
         err.print(
-            f"{part}, says {part.said_by}: this process does one file in {part.count}, others are to do the rest of "
-            "the same SRC and OUT; --shard off: all of it here"
+            f"{part} ({part.said_by}): this process converts one file in {part.count}, other processes the rest of "
+            "the same SRC and OUT; --shard off converts all of them here"
         )
     named = {
         "direction": direction,
@@ -231,7 +228,7 @@ def command(
         "looks": looks,
     }
     said: dict[str, object] = {name: value for name, value in named.items() if value is not None}
-    said |= {"quality": quality} if said.get("encoding", "fixed") != "fixed" else {}  # not that of sim2real.toml
+    said |= {"quality": quality} if said.get("encoding", "fixed") != "fixed" else {}  # not the quality in sim2real.toml
     common = ConvertOptions(
         model=model or model_here(),
         limit=limit,
@@ -258,7 +255,7 @@ def command(
         if plan:
             show_plan(make_plan(source, target, its_options, notify=err.print), its_options)
             continue
-        with interruptible("what is converted stays; the same command goes on"), progress() as report:
+        with interruptible("converted files are kept; the same command continues"), progress() as report:
             summary = convert(source, target, its_options, report, announce=show_sizes, notify=err.print)
         show_summary(summary)
         if summary.left == 0 and its_options.look + 1 == its_options.looks:
@@ -269,7 +266,7 @@ def command(
 
 
 def model_here() -> Path | None:
-    """The run that the sim2real.toml of the current folder trains; None where there is neither."""
+    """Return the run folder of the sim2real.toml in the current folder, or None."""
     settings = settings_here()
     if not settings:
         return None
@@ -278,7 +275,7 @@ def model_here() -> Path | None:
 
 
 def rejections(instead: "Mapping[str, int]") -> str:
-    """How many frames the gate rejected, and what is there instead of their translations."""
+    """Describe how many frames the gate rejected, and what replaces their translations."""
     words = {
         "source": "as they were",
         "colour": "in new colours",
@@ -290,7 +287,7 @@ def rejections(instead: "Mapping[str, int]") -> str:
 
 
 def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
-    """Print what a conversion would do, and how long that may take."""
+    """Print the plan of a conversion and its estimated duration."""
     from sim2real.cli.console import duration, err, out
     from sim2real.conversion.duration import forecast
 
@@ -299,7 +296,7 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     out.print(f"with {plan.model}: {_manner(record)}")
     out.print(f"JPEG: {record.encoding}: {plan.encoding}")
     if record.generator["camera"]:
-        out.print(f"camera: {record.camera}: {plan.camera or 'the blur and the noise that the model has are left out'}")
+        out.print(f"camera: {record.camera}: {plan.camera or 'blur and noise of the model are left out'}")
     if record.gate:
         out.print(f"gate: {', '.join(record.gate)}; rejected: {record.rejected}")
     found = forecast(plan, options, err.print)
@@ -308,18 +305,18 @@ def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     if plan.stale:
         out.print(f"{len(plan.stale):>9} files {'':>10}  to remove from {plan.out}: {plan.stale[0]} ...")
     if found:
-        out.print(f"about {duration(found[1])} to translate once it has begun, as tried on a few frames")
+        out.print(f"about {duration(found[1])} to translate, estimated from a few frames")
     for line in [*_stale(record), *plan.warnings]:
         out.print(f"warning: {line}")
 
 
 def _stale(record: "Record") -> list[str]:
-    """What will still tell the old looks."""
-    return [f"{count} files still tell the old looks: {what}" for what, count in record.stale.items()]
+    """Return warnings on files that describe the old pixels."""
+    return [f"{count} files still describe the old pixels: {what}" for what, count in record.stale.items()]
 
 
 def _manner(record: "Record") -> str:
-    """How frames are translated."""
+    """Describe how frames are translated."""
     resized = f", resized to {record.resize[0]}x{record.resize[1]}" if record.resize else ""
     guided = f", guided at {record.transfer_size} pixels" if record.transfer == "guided" else ""
     steady = f", averaged over {2 * record.neighbours + 1} frames of a sequence" if record.neighbours else ""
@@ -332,7 +329,7 @@ def _manner(record: "Record") -> str:
 
 
 def show_sizes(plan: "Plan") -> None:
-    """Print how much a conversion is going to do."""
+    """Print the amount of work of a conversion."""
     from sim2real.cli.console import err
     from sim2real.conversion.space import growth_of
 
@@ -356,15 +353,15 @@ def _sizes(plan: "Plan", growth: float) -> "Iterator[str]":
     for name, jobs in groups.items():
         if jobs:
             yield f"{len(jobs):>9} files {byte_size(sum(job.size for job in jobs)):>10}  {name}"
-    yield f"{len(plan.own) - len(plan.todo):>9} files {'':>10}  done already"
+    yield f"{len(plan.own) - len(plan.todo):>9} files {'':>10}  already done"
     if len(plan.own) < len(plan.jobs):
         yield f"{len(plan.jobs) - len(plan.own):>9} files {'':>10}  of other shards"
     needed, free = byte_size(bytes_to_write(plan, growth)), byte_size(bytes_free(plan.out))
-    yield f"{'':>15} {needed:>10}  to write, about; {free} free"
+    yield f"{'':>15} {needed:>10}  to write (estimated); {free} free"
 
 
 def show_summary(summary: "ConversionSummary") -> None:
-    """Print what a conversion did."""
+    """Print the summary of a conversion."""
     from sim2real.cli.console import byte_size, duration, out
 
     record = summary.record
@@ -386,11 +383,11 @@ def show_summary(summary: "ConversionSummary") -> None:
     for path, reason in summary.failed:
         out.print(f"failed: {path}: {reason}")
     if summary.left is None:
-        out.print(f"not complete yet: other processes are at work on their shards of {summary.out}")
+        out.print(f"not complete yet: other processes are still working on their shards of {summary.out}")
     elif summary.left:
         out.print(
-            f"not complete yet: {summary.left} of {record.files} files of {summary.out} belong to other shards, which "
-            "are still to run, or failed; --shard off does all of it here"
+            f"not complete yet: {summary.left} of {record.files} files of {summary.out} belong to other shards or "
+            "failed; run the other shards, or use --shard off to convert all of them here"
         )
     else:
         out.print(f"converted dataset: {summary.out}")

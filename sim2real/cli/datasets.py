@@ -1,4 +1,4 @@
-"""``sim2real datasets``: the dataset layouts that can be named, and what there is to know of each."""
+"""The command ``sim2real datasets``, which lists the dataset layouts and describes each of them."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from sim2real.datasets.facts import Facts
     from sim2real.registry import Entry
 
-LICENCE: Final = 40  # characters in the list; the card has all of it
+LICENCE: Final = 40  # characters shown in the list; the card has the full text
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the card of this layout alone.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the card of this layout.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the dataset layouts that --dataset can name, with their licences and labels; they are found by themselves.
+    """List the dataset layouts for --dataset, with their licences and labels; by default a layout is detected.
 
-    With NAME, its card: what it is, how to get it, the tree, the labels, the licence, the commands, what surprises.
+    With NAME, print its card: description, download, folder tree, labels, licence, commands and pitfalls.
     """
     import json
 
@@ -38,7 +38,7 @@ def command(
 
 
 def _row(entry: "Entry") -> tuple[str, str, str, str]:
-    """Name, title, licence and kinds of labels."""
+    """Return name, title, licence and kinds of labels."""
     facts = _facts(entry)
     plugin = "" if entry.owner == "sim2real" else f"  (plugin {entry.owner})"
     if facts is None:
@@ -48,7 +48,7 @@ def _row(entry: "Entry") -> tuple[str, str, str, str]:
 
 
 def _dump(entry: "Entry") -> dict[str, Any]:
-    """All that is known of a layout; no more than the registry knows of one without facts."""
+    """Return all facts on a layout, or only its registry entry if it has none."""
     from dataclasses import asdict
 
     from sim2real.datasets.cards import commands
@@ -66,7 +66,7 @@ def _card(entry: "Entry") -> str:
 
 
 def _facts(entry: "Entry") -> "Facts | None":
-    """What the adapter tells; None of a plugin's that tells nothing, or cannot be loaded."""
+    """Return the facts of an adapter; None if a plugin's adapter has none or cannot be loaded."""
     from sim2real.datasets.contract import adapter_of
     from sim2real.errors import PluginError
     from sim2real.registry import BUILTIN

@@ -1,4 +1,4 @@
-"""``sim2real demo``."""
+"""The command ``sim2real demo``."""
 
 import contextlib
 import time
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from sim2real.config import Config
 
 _SETTINGS = """\
-# The demo's settings; `cd {folder} && sim2real batch` does its job again.
+# The settings of the demo; run it again with `cd {folder} && sim2real batch`.
 
-recipe = "grid"  # light and colours, one way: half the time of "default"
+recipe = "grid"  # light and colours in one direction: takes half the time of "default"
 sim = "sim"  # a toy town with the labels of Virtual KITTI 2
-real = "real"  # other streets of the same town as a camera would see them; no labels
+real = "real"  # other streets of the same town, rendered like camera images; no labels
 run = "runs/demo"
 seed = {seed}
-ema = 0.99  # of hundreds of steps, not of thousands
+ema = 0.99  # for hundreds of steps instead of thousands
 
 [data]
-size = [208, 64]  # whole frames, at half their size
+size = [208, 64]  # whole frames at half size
 load_size = [208, 64]
 workers = 1
-validation = 0.17  # of 48 frames of each side 8 are held out: fewer tell too little
+validation = 0.17  # holds out 8 of 48 frames of each side: fewer are not informative
 
-# Small enough for a CPU and minutes.
+# Small enough to train on a CPU in minutes.
 [generator.options]
 side = 64
 
-# For a few dozen frames of each side, which the discriminator would learn by heart; leave these out for a real
+# For a few dozen frames of each side, which the discriminator would otherwise memorise; leave these out for a real
 # training.
 [method.options]
 unevenness = 100.0
@@ -62,7 +62,7 @@ _OWN = {"preview.png", "sim", "real", "runs", "converted", "sim2real.toml", _PIC
 
 @dataclass(frozen=True)
 class _Scale:
-    """How much the demo does."""
+    """The size of the demo."""
 
     sequences: int
     frames: int
@@ -76,13 +76,13 @@ _QUICK = _Scale(sequences=4, frames=2, steps=20, segmenter_steps=0)
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where everything goes.")] = Path("demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Few frames and steps; only a hint of the result.")] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which town.")] = 0,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder for all results.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Use few frames and steps; gives only an impression.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the town.")] = 0,
 ) -> None:
-    """The whole story on a rendered toy town: render, train, convert, verify, evaluate, report.
+    """The whole workflow on a rendered toy town: render, train, convert, verify, evaluate, report.
 
-    A rerun continues where it stopped. Whatever the verdict is, the exit code is 0: minutes are no training.
+    A rerun continues where it stopped. The exit code does not depend on the verdict, because the training is short.
     """
     from sim2real.cli.batch import run_batch
     from sim2real.cli.console import duration, err, out
@@ -101,15 +101,15 @@ def command(
         _render(scale, seed)
         settings = Path(SETTINGS_FILE)
         if not settings.is_file():
-            steps, why = scale.steps, "a mere glimpse"
+            steps, why = scale.steps, "for an impression"
             if not steps:
-                err.print("trying how fast this machine trains ...")
+                err.print("measuring the training speed ...")
                 steps, seconds = _steps_here(folder, seed)
-                why = f"about {duration(seconds)} at the pace of {_PROBE_STEPS} of them here"
+                why = f"about {duration(seconds)}, measured over {_PROBE_STEPS} steps"
             err.print(f"training for {steps} steps, {why}")
             write_whole(settings, _settings(folder, seed, steps, why).encode())
         config = resolve(file=read_settings(settings))
-        enough = tuple(name for name in USUAL if name != "two-sample")  # which judges nothing of so few frames
+        enough = tuple(name for name in USUAL if name != "two-sample")  # it needs more frames
         options = EvaluateOptions(metrics=enough, segmenter_steps=scale.segmenter_steps, seed=seed)
         done = run_batch(config, options)["conversions"][0]
         if not done["verified"]:
@@ -118,11 +118,11 @@ def command(
     out.print(
         f"\ndone in {duration(time.monotonic() - begin)}\n"
         f"  look at     {folder / _PICTURE}  (before | after | a real one)\n"
-        f"  converted   {folder / 'converted'}  (same tree, names, sizes and labels as {folder / 'sim'})\n"
-        f"  verdict     {done['evaluation']['verdict']}, of minutes of training: {done['evaluation']['reasons'][0]}\n"
+        f"  converted   {folder / 'converted'}  (same folders, names, sizes and labels as {folder / 'sim'})\n"
+        f"  verdict     {done['evaluation']['verdict']} after minutes of training: {done['evaluation']['reasons'][0]}\n"
         f"  report      {folder / done['report']}\n"
         f"  training    {folder / 'runs/demo/report.html'}\n"
-        "now with your own data:\n"
+        "with your own data:\n"
         "  sim2real inspect path/to/simulation\n"
         "  sim2real init path/to/simulation path/to/real/photos\n"
         "  sim2real batch"
@@ -130,7 +130,7 @@ def command(
 
 
 def _require_own(folder: Path) -> None:
-    """Refuse a folder that holds anything but an earlier demo."""
+    """Refuse a folder with files that are not from an earlier demo."""
     from sim2real.errors import Sim2RealError
     from sim2real.inside import inside
 
@@ -139,7 +139,7 @@ def _require_own(folder: Path) -> None:
         raise Sim2RealError(message)
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
     if strangers := sorted(names - _OWN):
-        message = f"{folder}: holds other things ({strangers[0]}); name a new folder for the demo"
+        message = f"{folder}: contains other files ({strangers[0]}); name a new folder for the demo"
         raise Sim2RealError(message)
     for name in names:
         inside(folder, name)
@@ -147,7 +147,7 @@ def _require_own(folder: Path) -> None:
 
 
 def _require_same(settings: Path, seed: int, *, quick: bool) -> None:
-    """Refuse to go on with a demo that was begun otherwise."""
+    """Refuse to continue a demo that was started with other options."""
     from sim2real.config import read_settings, resolve
     from sim2real.errors import Sim2RealError
 
@@ -155,14 +155,14 @@ def _require_same(settings: Path, seed: int, *, quick: bool) -> None:
         begun = resolve(file=read_settings(settings))
         places = [begun.sim, begun.real, begun.run, *((each.source, each.out) for each in begun.convert)]
         if places != ["sim", "real", "runs/demo", ("sim", "converted")]:
-            raise Sim2RealError(f"{settings}: names other places than a demo has; run sim2real batch there")
+            raise Sim2RealError(f"{settings}: these are not the folders of a demo; run sim2real batch there")
         if begun.seed != seed or (begun.train.steps == _QUICK.steps) != quick:
-            message = f"{settings.parent}: this demo was begun with another --seed or --quick; name a new folder"
+            message = f"{settings.parent}: this demo was started with another --seed or --quick; name a new folder"
             raise Sim2RealError(message)
 
 
 def _render(scale: _Scale, seed: int) -> None:
-    """Both towns; what an earlier demo rendered stays."""
+    """Render both towns, unless an earlier demo has done so."""
     import os
 
     from sim2real.cli.console import progress
@@ -190,9 +190,10 @@ def _settings(folder: Path, seed: int, steps: int, why: str) -> str:
 
 
 def _steps_here(folder: Path, seed: int) -> tuple[int, float]:
-    """How many steps this machine trains in a minute and a half if nothing else runs, and what they take as it is now.
+    """Estimate the number of training steps for a minute and a half on this machine, and their actual duration.
 
-    Both are told from a few of them.
+    Both are measured over a few steps: the number from the fastest one, as if nothing else was running, and the
+    duration from their mean.
     """
     import tempfile
     import tomllib
@@ -203,7 +204,7 @@ def _steps_here(folder: Path, seed: int) -> tuple[int, float]:
 
     with tempfile.TemporaryDirectory() as scratch:
         config = resolve(file=tomllib.loads(_settings(folder, seed, 2 * _PROBE_STEPS, "")))
-        trainer = Trainer(config, Path(scratch) / "probe")
+        trainer = Trainer.begin(config, Path(scratch) / "probe")
         times: list[float] = []
 
         def note_time() -> bool:
@@ -218,7 +219,7 @@ def _steps_here(folder: Path, seed: int) -> tuple[int, float]:
 
 
 def _picture(config: "Config") -> bytes:
-    """Rows of before | after | a real one, as PNG."""
+    """Return rows of before | after | a real one, as PNG."""
     from sim2real.contactsheet import contact_sheet
     from sim2real.datasets import open_dataset
     from sim2real.imageio import encode_png, read_rgb

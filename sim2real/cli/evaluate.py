@@ -1,4 +1,4 @@
-"""``sim2real evaluate``."""
+"""The command ``sim2real evaluate``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
     from sim2real.evaluation.figures import Evaluation, Figure, Interval
 
-_SHOWN: Final = 5  # frames of an alarm
+_SHOWN: Final = 5  # frames listed for an alarm
 _ARROWS: Final = {"lower": "↓", "higher": "↑", None: ""}
 STYLES: Final = {"FAIL": "red", "WARN": "yellow", "PASS": "green"}
-_MOST: Final = 2**63 - 1  # of a seed: all generators of random numbers take it
-_WIDEST: Final = 160  # columns of a table that no terminal limits
-_REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 6, 2, 4  # so that all is one screen of 80x24
-_ROOMY: Final = 100  # columns: such a screen has 40 lines
-_MORE_REASON_LINES, _MORE_ROWS = 10, 12  # on it
-_INTERRUPTED: Final = "nothing was written, an earlier evaluation stays; the same command begins anew"
+_MOST: Final = 2**63 - 1  # the largest seed that all random number generators accept
+_WIDEST: Final = 160  # columns, if the output is no terminal
+_REASON_LINES, _ROWS, _LACKING, _ALARMS, _STAGES = 5, 9, 6, 2, 4  # fits a terminal of 80x24
+_ROOMY: Final = 100  # columns; a terminal of this width is assumed to have 40 lines
+_MORE_REASON_LINES, _MORE_ROWS = 10, 12  # for a roomy terminal
+_INTERRUPTED: Final = "nothing was written, an earlier evaluation is kept; the same command starts again"
 _RANKS: Final = {"FAIL": 0, "WARN": 1, "farther": 1, "nearer": 2, "PASS": 3, "not judged": 4}
 _UNITS: Final = {"change": " (grey levels)"}
 
 
 class State(StrEnum):
-    """What ``--fail-on`` takes."""
+    """The values of ``--fail-on``."""
 
     FAIL = "FAIL"
     WARN = "WARN"
@@ -42,63 +42,60 @@ def command(
     out: Annotated[
         Path,
         typer.Argument(
-            help="A converted dataset; with --source any folder of images under the names of their sources."
+            help="A converted dataset; with --source, any folder of images with the names of their sources."
         ),
     ],
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --json: write it to this file.")] = None,
     real: Annotated[
         list[Path] | None,
-        typer.Option(help="Real pictures: a dataset, a folder or a video; may be repeated; else sim2real.toml's."),
+        typer.Option(help="Real images: a dataset, folder or video; repeatable; default: as in sim2real.toml."),
     ] = None,
-    source: Annotated[
-        Path | None, typer.Option(help="What OUT was converted from, if that is elsewhere now or not recorded.")
-    ] = None,
+    source: Annotated[Path | None, typer.Option(help="The source of OUT, if it has moved or is not recorded.")] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Just these (see `sim2real plugins`); else those that need no weights."),
+        typer.Option(metavar="A,B", help="Metrics, see `sim2real plugins`; default: those without weights."),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
-            help="Weights of a torchvision network, for kid and frechet, or of fid or lpips; may be repeated.",
+            help="Weights of a torchvision network for kid and frechet, or of fid or lpips; repeatable.",
         ),
     ] = None,
     detector: Annotated[
-        Path | None, typer.Option(metavar="FILE.onnx", help="A detector, to see whether objects are still found.")
+        Path | None, typer.Option(metavar="FILE.onnx", help="A detector, to check whether objects are still detected.")
     ] = None,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="METRIC.OPTION=VALUE", help="An option of a metric; may be repeated."),
+        typer.Option("--set", metavar="METRIC.OPTION=VALUE", help="An option of a metric; repeatable."),
     ] = None,
     count: Annotated[
-        int, typer.Option(min=0, help="At most so many frames and real pictures, evenly spread; 0: all.")
+        int, typer.Option(min=0, help="Maximum number of frames and of real images, evenly spaced; 0: all.")
     ] = 1000,
     segmenter_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Steps of each segmenter that learns the simulation's masks; 0: none."),
+        typer.Option(min=0, help="Training steps of each segmenter that learns the simulation's masks; 0: none."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Decides everything that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Seed of all random numbers.")] = 0,
     device: DeviceOption = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Layout of the source; as recorded, or recognised.")
+        str | None, typer.Option(metavar="NAME", help="Layout of the source; default: as recorded or detected.")
     ] = None,
     frames: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Copy the figures of each frame: .csv or .parquet.")
+        Path | None, typer.Option(metavar="FILE", help="Also write the values of each frame: .csv or .parquet.")
     ] = None,
-    fail_on: Annotated[State, typer.Option(help="Exit with 1 on this verdict and on worse ones.")] = State.FAIL,
+    fail_on: Annotated[State, typer.Option(help="Exit with code 1 on this verdict or a worse one.")] = State.FAIL,
     classes: Annotated[
-        bool, typer.Option("--classes", help="Print all: every figure with its interval, of every class too.")
+        bool, typer.Option("--classes", help="Print all values with their intervals, also for each class.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of the table; --json FILE: write it there as well.")
+        bool, typer.Option("--json", help="Print JSON, not the table; --json FILE: write it to FILE.")
     ] = False,
 ) -> None:
-    """Does a conversion look more real, and do its labels still hold? A verdict, and the figures that decide it.
+    """Does a conversion look more real, and do its labels still hold? Print a verdict and the deciding metrics.
 
-    The source's frames and their translations are compared with real pictures and with each other; labels are taken
-    from the source. What is found stays with OUT, where `sim2real report OUT` shows it. Exit code 0: PASS or WARN; 1:
-    FAIL, and why.
+    Source frames and their translations are compared with real images and with each other; labels are taken from the
+    source. The result is stored in OUT, and `sim2real report OUT` shows it. Exit code 0: PASS or WARN; 1: FAIL.
     """
     from sim2real.cli.checks import check_conversion
     from sim2real.cli.console import err, interruptible, progress
@@ -112,9 +109,9 @@ def command(
     from sim2real.training.begin import check_images
 
     if file and not as_json:
-        raise typer.BadParameter(f"what is {file} for? Write --json {file}", param_hint="FILE")
+        raise typer.BadParameter(f"{file}: a file needs --json; write --json {file}", param_hint="FILE")
     if file and (file.is_dir() or not file.parent.is_dir()):
-        raise typer.BadParameter(f"{file}: name a file in a folder that is there", param_hint="--json")
+        raise typer.BadParameter(f"{file}: name a file in a folder that exists", param_hint="--json")
     if frames:
         check_copy(frames)
     named = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics else ()
@@ -155,12 +152,12 @@ def command(
 
 
 def real_here() -> list[Path]:
-    """The real pictures that the sim2real.toml of the current folder names."""
+    """Return the places of real images in the sim2real.toml of the current folder."""
     if settings_here():
         settings = resolve_settings(recipe=None, sets=None)
         if settings.real or settings.sim:
             return settings.real_places
-    raise typer.BadParameter("name the real pictures: --real DIR, or real in sim2real.toml", param_hint="--real")
+    raise typer.BadParameter("name the real images: --real DIR, or real in sim2real.toml", param_hint="--real")
 
 
 def _named_file(text: str) -> tuple[str, Path]:
@@ -183,7 +180,7 @@ def _metric_options(sets: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -> None:
-    """Print what an evaluation found: the verdict, why, the figures that decide, what to look at; or all of it."""
+    """Print the verdict of an evaluation, its reasons, the deciding values and frames to look at; or all values."""
     from rich.console import Console
 
     from sim2real.cli.console import out
@@ -193,7 +190,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     most, rows = (_MORE_REASON_LINES, _MORE_ROWS) if width >= _ROOMY else (_REASON_LINES, _ROWS)
     out.print(
         f"{found.verdict}: {folder}, {counts['evaluated']} of {counts['frames']} frames against {counts['real']} real "
-        "pictures",
+        "images",
         style=f"bold {STYLES[found.verdict]}",
     )
     reasons = [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width, most)
@@ -214,11 +211,11 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     for line in wrap(_took(found.timings), width)[:2]:
         out.print(line, style="dim")
     if not whole:
-        out.print(f"all figures: --classes; pictures: sim2real report {quote(str(folder))}", style="dim")
+        out.print(f"all values: --classes; images: sim2real report {quote(str(folder))}", style="dim")
 
 
 def _reasons(reasons: "Sequence[str]", width: int, most: int) -> list[str]:
-    """What of the reasons fits into so many lines."""
+    """Return the reasons as wrapped lines, at most this many and a line on the rest."""
     lines: list[str] = []
     for number, reason in enumerate(reasons):
         given = wrap(f"- {reason}", width, subsequent_indent="  ")
@@ -233,7 +230,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _took(timings: "Mapping[str, float]") -> str:
-    """The stages that took longest, alike ones together, each in its own time; nothing of what took a moment."""
+    """Describe the longest stages with their durations, similar ones summed, short ones left out."""
     from sim2real.cli.console import duration
 
     stages = {name: seconds for name, seconds in timings.items() if not name.startswith("metric ")}
@@ -247,7 +244,7 @@ def _took(timings: "Mapping[str, float]") -> str:
 
 
 def _deciding(figures: "Sequence[Figure]", rows: int) -> "Table":
-    """The figures that the verdict is made of, those of all classes together, the bad ones if there are too many."""
+    """Return a table of the values that decide the verdict, over all classes; the worst ones if there are too many."""
     from rich.table import Table
 
     ranks = {place: _RANKS.get(_standing(figure)[0]) for place, figure in enumerate(figures)}
@@ -269,12 +266,12 @@ def _deciding(figures: "Sequence[Figure]", rows: int) -> "Table":
 
 
 def _show_rest(folder: Path, found: "Evaluation") -> None:
-    """What stands below a table of all."""
+    """Print the remarks, alarms, notes and durations below the full table."""
     from sim2real.cli.console import duration, out
     from sim2real.evaluation.figures import frames_path
 
     out.print(
-        "↓ lower is better, ↑ higher; [95 % confidence]; floor: real pictures against other real ones", style="dim"
+        "↓ lower is better, ↑ higher; [95 % confidence]; floor: real images against other real images", style="dim"
     )
     for (name, remark), labels in _remarks(found.figures).items():
         out.print(f"{name}{' of ' if any(labels) else ''}{', '.join(labels)}: {remark}")
@@ -286,13 +283,13 @@ def _show_rest(folder: Path, found: "Evaluation") -> None:
             out.print(f"  and {len(alarm.frames) - _SHOWN} more; --json lists all")
     for note in found.notes:
         out.print(f"note: {note}")
-    out.print(f"figures of each frame: {frames_path(folder)}")
+    out.print(f"values of each frame: {frames_path(folder)}")
     for name, seconds in found.timings.items():
         out.print(f"  {name}: {duration(seconds)}", style="dim")
 
 
 def _table(found: "Evaluation") -> "Table":
-    """One line for each figure, those of its classes below it; what was measured on too few is dim."""
+    """Return the table of all values, with classes below each metric; values from too few samples are dim."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -303,7 +300,7 @@ def _table(found: "Evaluation") -> "Table":
     table.add_column("")
     group, name = "", ""
     for figure in found.figures:
-        if figure.after is None:  # a remark tells why
+        if figure.after is None:  # a remark explains why
             continue
         if figure.group != group:
             group = figure.group
@@ -336,7 +333,7 @@ def _word(figure: "Figure") -> "Text":
 
 
 def _standing(figure: "Figure") -> tuple[str, str]:
-    """In a word how a figure stands, and the colour of that."""
+    """Return the assessment of a figure in a word, and its colour."""
     from sim2real.evaluation.verdict import assess, doubt, nearer
 
     if not figure.tells:
@@ -351,7 +348,7 @@ def _standing(figure: "Figure") -> tuple[str, str]:
 
 
 def _number(value: float | None, interval: "Interval | None" = None) -> str:
-    """A figure with its interval, to three digits or so."""
+    """Format a value and its interval with about three digits."""
     if value is None:
         return ""
     size = max(abs(each) for each in (value, *(interval or ())))
@@ -361,12 +358,12 @@ def _number(value: float | None, interval: "Interval | None" = None) -> str:
 
 
 def _remarks(figures: "Sequence[Figure]") -> "Mapping[tuple[str, str], list[str]]":
-    """Names of figures and what is to be known of them -> the classes that it is about."""
+    """Return a mapping from (name of a figure, remark) to the classes that the remark applies to."""
     from sim2real.evaluation.verdict import doubt
 
     remarks: dict[tuple[str, str], list[str]] = {}
     for figure in figures:
-        few = f"measured on {figure.count}; below {figure.least} it tells nothing"
+        few = f"measured on {figure.count}; needs at least {figure.least} to be meaningful"
         if remark := figure.remark or (doubt(figure) if figure.tells else few):
             remarks.setdefault((figure.name, remark), []).append(figure.label)
     return remarks

@@ -1,4 +1,4 @@
-"""``sim2real export``."""
+"""The command ``sim2real export``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder or .safetensors file.")],
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The file to write.")],
-    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
+    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run to use.")] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Of all images, in pixels; any size if left out.")
+        str | None, typer.Option(metavar="WxH", help="Fixed size of all images, in pixels; default: any size.")
     ] = None,
-    opset: Annotated[int, typer.Option(min=14, max=20, help="Version of ONNX's operators.")] = 17,
+    opset: Annotated[int, typer.Option(min=14, max=20, help="ONNX opset version.")] = 17,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="How many grey levels, of 255, a pixel may be away from torch's.")
+        float, typer.Option(min=0, help="Maximum difference from torch, in grey levels of 255.")
     ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a generator as ONNX, for programs without torch; compared with torch before it gets its name.
+    """Write a generator as ONNX, for programs without torch, after comparing it with torch.
 
-    The file takes RGB images in [-1, 1] of any size, as many at once as you like, and gives the same.
+    The model takes batches of RGB images in [-1, 1] of any size and returns translations of the same shape.
     """
     import json
 
@@ -50,11 +50,11 @@ def command(
 
 
 def _left_out(info: "GeneratorInfo") -> list[str]:
-    """What a conversion does with the model and a graph does not."""
+    """Return warnings on the steps of a conversion that are not part of the graph."""
     found = []
     if info.guided_size():
         found.append(
-            "the model's transfer is guided, and the graph is the generator alone: its pixels are not the frame's, see "
+            "the model uses guided transfer, but the graph contains only the generator and returns its own pixels; see "
             "sim2real convert and sim2real.load"
         )
     if info.camera:
@@ -72,7 +72,7 @@ def _print(export: "Export", left_out: list[str]) -> None:
     out.print(f"{export.file}: {export.metadata['sim2real.direction']}, {weight}, opset {export.opset}")
     out.print(f"images of {size}; dynamic axes: {', '.join(export.dynamic) or 'none'}")
     if export.obstacle:
-        err.print(f"warning: one image at a time, as more cannot be exported: {export.obstacle}")
+        err.print(f"warning: fixed batch size of 1, a free one cannot be exported: {export.obstacle}")
     for line in left_out:
         err.print(f"warning: {line}")
     out.print(
@@ -83,7 +83,7 @@ def _print(export: "Export", left_out: list[str]) -> None:
     out.print(f'use: [translated] = onnxruntime.InferenceSession("{export.file}").run(None, {{"images": images}})')
     out.print(f"     images and translated: {images}")
     if inputs := export.metadata.get("sim2real.inputs"):
-        out.print(f"     and what it sees besides, on the same pixels: {inputs.replace(' ', ', ')}")
+        out.print(f"     further inputs, aligned with the images: {inputs.replace(' ', ', ')}")
 
 
 def _as_json(export: "Export", left_out: list[str]) -> dict[str, Any]:

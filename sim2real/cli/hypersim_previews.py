@@ -1,4 +1,4 @@
-"""``sim2real hypersim-previews``: images of Hypersim's linear colours."""
+"""The command ``sim2real hypersim-previews``, which renders images from Hypersim's linear colours."""
 
 from functools import partial
 from pathlib import Path
@@ -8,11 +8,11 @@ import typer
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Hypersim, or scenes of it.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The Hypersim dataset, or some of its scenes.")],
 ) -> None:
-    """Write the tone-mapped previews that are missing in Hypersim, beside its linear colours in HDF5 files.
+    """Write missing tone-mapped previews of Hypersim next to its linear colours in HDF5 files.
 
-    They are named as the released ones, which stay as they are, and made as those are, but at quality 95 of JPEG.
+    They have the names and the tone mapping of the released previews, which are kept, but JPEG quality 95.
     """
     from sim2real.cli.console import progress
     from sim2real.datasets.hypersim import write_previews

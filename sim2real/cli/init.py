@@ -1,4 +1,4 @@
-"""``sim2real init``."""
+"""The command ``sim2real init``."""
 
 import os
 from pathlib import Path
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 _TEMPLATE = """\
 # Settings of `sim2real train`, `sim2real convert` and `sim2real batch`, run in this folder.
-# Every setting of a recipe may stand here: `sim2real recipes {recipe}` prints them all.
-# Options of a command win over this file; --set data.batch_size=4 wins over one setting of it.
-# For completion in an editor: sim2real recipes --schema > schema.json, and a first line "#:schema ./schema.json".
+# Every setting of a recipe can be set here: `sim2real recipes {recipe}` prints them all.
+# Options of a command override this file; --set data.batch_size=4 overrides a single setting.
+# For completion in an editor: sim2real recipes --schema > schema.json, and "#:schema ./schema.json" as first line.
 
 recipe = {recipe_text}
 sim = {sim}  # {sim_facts}
-real = {real}  # {real_facts}; may be a list of folders and videos
-run = {run}  # where `train` writes, and `convert` and `batch` find the model
+real = {real}  # {real_facts}; can be a list of folders and videos
+run = {run}  # `train` writes the model here, `convert` and `batch` read it
 seed = 0
 
-# What the networks see. "crop" cuts windows of the frames, at their own scale or scaled to load_size first; "resize"
+# Training images. "crop" cuts windows from the frames, at their own scale or after scaling to load_size; "resize"
 # squeezes whole frames.
 # [data]
 # size = {size}  # width, height
 {load_size}# batch_size = {batch_size}
-# sim_include = ["*/clone/*"]  # only what fits one of these globs; also sim_exclude, real_include, real_exclude
-# video_every = 1.0  # seconds between the frames that are extracted from real videos
+# sim_include = ["*/clone/*"]  # only files that match; also sim_exclude, real_include, real_exclude
+# video_every = 1.0  # seconds between frames extracted from real videos
 
-# Larger networks, for a GPU; a plugin's by its name.
+# Larger networks, for a GPU; networks of plugins by their names.
 # [generator.options]
 # width = 64
 # [discriminator]
@@ -45,43 +45,43 @@ seed = 0
 source = {sim}
 out = {out}
 # include = ["*/clone/*"]
-# carry = "copy"  # or hardlink, symlink: how labels get there
-# quality = 95  # of JPEG; or encoding = "source", "real": as in the source's files, as in the real images
+# carry = "copy"  # or hardlink, symlink: how labels are carried
+# quality = 95  # JPEG quality; or encoding = "source" or "real": as in the source or the real images
 """
 
 
 def command(
-    sim: Annotated[Path, typer.Argument(help="The simulation's dataset.")],
+    sim: Annotated[Path, typer.Argument(help="The simulated dataset.")],
     real: Annotated[
         list[Path] | None,
-        typer.Argument(help="Real images: folders and videos; left out where one CycleGAN folder holds both."),
+        typer.Argument(help="Real images: folders and videos; not needed if SIM is a CycleGAN folder with both."),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`; left out, as of `train`."),
+        typer.Option("--recipe", help="Settings to start from, see `sim2real recipes`; default: as in `train`."),
     ] = None,
 ) -> None:
-    """Write a commented sim2real.toml for both sides; `train`, `convert` and `batch` then need nothing else."""
+    """Write a commented sim2real.toml; `train`, `convert` and `batch` then need no arguments."""
     from sim2real.cli.console import out
     from sim2real.config import SETTINGS_FILE
     from sim2real.errors import SettingsError
     from sim2real.files import write_whole
 
     path = Path(SETTINGS_FILE)
-    if os.path.lexists(path):  # a link to nowhere, too, which would be written through
-        message = f"{path}: exists already; edit it, or delete it first"
+    if os.path.lexists(path):  # also for a dangling link, which would be followed
+        message = f"{path}: already exists; edit it, or delete it first"
         raise SettingsError(message)
     write_whole(path, settings_text(sim, real or [], recipe).encode())
     out.print(
-        f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both, with checks: sim2real batch",
+        f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both with checks: sim2real batch",
     )
 
 
 def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
-    """The text of a sim2real.toml.
+    """Return the text of a sim2real.toml.
 
     Raises:
-        Sim2RealError: There are no images at a path, or there is no such recipe.
+        Sim2RealError: If there are no images at a path, or no such recipe.
     """
     import json
     from functools import partial
@@ -105,7 +105,7 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
         sim=quote(sim.as_posix()),
         real=quote([place.as_posix() for place in real] if len(real) > 1 else "".join(map(Path.as_posix, real))),
         sim_facts=_facts(simulated),
-        real_facts="; ".join(map(_found, real)) or "empty: the folder above holds both domains",
+        real_facts="; ".join(map(_found, real)) or "empty: the folder above contains both domains",
         run=quote(f"runs/{name}"),
         out=quote(f"converted/{name}"),
         size=list(config.data.size),
@@ -118,7 +118,7 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
 
 
 def _found(path: Path) -> str:
-    """What there is of the real side at a path."""
+    """Describe the images and videos at a path."""
     from sim2real.cli.console import duration
     from sim2real.datasets.sources import find_pictures
     from sim2real.datasets.video import video_seconds

@@ -1,4 +1,4 @@
-"""``sim2real inspect``: what a dataset is."""
+"""The command ``sim2real inspect``, which describes a dataset."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
     from sim2real.evaluation.layout import Layout, LayoutReport
     from sim2real.evaluation.supervision import Supervision
 
-CLASSES: Final = 5  # that cover most are told
-GROUPS: Final = 6  # of files that nobody knows are told
-SAMPLE: Final = 500  # images, spread over all frames, of which the headers are read for the sizes
+CLASSES: Final = 5  # number of the largest classes shown
+GROUPS: Final = 6  # number of groups of unknown files shown
+SAMPLE: Final = 500  # images over all frames whose headers are read for the sizes
 
 
 def command(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The dataset's folder.")],
     dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take it for this layout (see `sim2real datasets`).")
+        str | None, typer.Option(metavar="NAME", help="Use this layout, see `sim2real datasets`.")
     ] = None,
     as_image: AsImageOption = None,
     against: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="REAL",
-            help="Compare where things are with these images (a folder or a video), before a training on both; may be "
-            "repeated.",
+            help="Before a training on both, compare the layout of scenes with these images (a folder or a video); "
+            "repeatable.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What a dataset is: layout and why, frames, sizes, roles of its files, kinds of labels, licence, warnings.
+    """Describe a dataset: layout and why, frames, sizes, roles of its files, kinds of labels, licence, warnings.
 
-    Also which files nobody knows, and which ones tell the looks of the old pixels: both are carried unchanged.
+    Unknown files and files that describe the old pixels are listed too: both are carried unchanged.
 
-    With --against, also whether a translation into the look of REAL would have to invent content: a sample of both
-    sides is compared by size, horizon, light, and by where edges, masks and boxes are.
+    With --against, also check whether a translation to the appearance of REAL would have to invent content: a sample
+    of both sides is compared by size, horizon, light, and the positions of edges, masks and boxes.
     """
     import json
 
@@ -77,7 +77,7 @@ def _compared(opened: "Dataset", against: list[Path]) -> "tuple[LayoutReport, Su
 
 
 def _facts(dataset: "Dataset") -> dict[str, Any]:
-    """All that is known of a dataset without decoding an image."""
+    """Return all facts on a dataset that can be found without decoding images."""
     counted: dict[str, Counter[str]] = {name: Counter() for name in ("sequences", "labels", "sides", "splits")}
     images, example = [], None
     for frame in dataset.frames():
@@ -109,7 +109,7 @@ def _facts(dataset: "Dataset") -> dict[str, Any]:
 
 
 def _sizes(root: Path, images: list[str]) -> tuple[dict[str, int], list[str]]:
-    """The sizes WxH of a sample of the images with their counts, the most frequent first, and what cannot be read."""
+    """Return the sizes WxH of a sample of the images with their counts, most frequent first, and read errors."""
     from sim2real.errors import ImageError
     from sim2real.imageio import read_header
 
@@ -147,7 +147,7 @@ def _print(facts: dict[str, Any]) -> None:
             print(f"{name:<10}{text}")
     groups = facts["unmatched"]
     for group in groups[:GROUPS]:
-        kind = f"{group['suffix'] or 'no suffix'} in {group['folder'] or 'the outermost folder'}"
+        kind = f"{group['suffix'] or 'no suffix'} in {group['folder'] or 'the top folder'}"
         print(f"{'unmatched':<10}{kind}: {group['files']}, e.g. {group['example']}")
     if more := sum(group["files"] for group in groups[GROUPS:]):
         print(f"{'unmatched':<10}{more} others; --json lists them by folder and suffix")
@@ -167,7 +167,7 @@ def _print_comparison(against: str, report: "LayoutReport") -> None:
     for warning in report.warnings:
         print(f"warning   {warning}")
     if not report.warnings:
-        print("  nothing was found that a translation would have to invent")
+        print("  no content found that a translation would have to invent")
 
 
 def _print_allowed(found: "Supervision") -> None:
@@ -177,14 +177,14 @@ def _print_allowed(found: "Supervision") -> None:
         print(f"classes   {', '.join(sim if sim == real else f'{sim} = {real}' for sim, real in found.same)}")
         for side, names in found.apart.items():
             if names:
-                print(f"          {side} alone: {', '.join(names)}")
+                print(f"          {side} only: {', '.join(names)}")
 
 
 def _summary(side: "Layout", name: str) -> str:
-    """A fact of one side; nothing where it is not known."""
+    """Format a fact of one side; empty if it is unknown."""
     match name:
         case "images":
-            return f"{side.images} looked at" + (f", {side.unreadable} unreadable" if side.unreadable else "")
+            return f"{side.images} examined" + (f", {side.unreadable} unreadable" if side.unreadable else "")
         case "size":
             return f"{side.size[0]}x{side.size[1]}"
         case "horizon":

@@ -1,4 +1,4 @@
-"""What is on offer of one kind, as the commands list it."""
+"""The listing of registered components of one kind."""
 
 import json
 
@@ -6,7 +6,7 @@ from sim2real.registry import registry
 
 
 def print_entries(kind: str, *, as_json: bool) -> None:
-    """Print names, summaries and the plugins that they come from."""
+    """Print the names, summaries and plugins of all components of one kind."""
     entries = registry().entries(kind)
     if as_json:
         rows = [{"name": entry.name, "summary": entry.summary, "plugin": entry.owner} for entry in entries]

@@ -1,4 +1,4 @@
-"""``sim2real plugins``: what is installed, whether all of it can be imported, and a new one to start from."""
+"""The command ``sim2real plugins``, which lists, checks and scaffolds plugins."""
 
 import json
 import tomllib
@@ -18,16 +18,16 @@ command = typer.Typer()
 
 @command.callback(invoke_without_command=True)
 def plugins(context: typer.Context, as_json: Json = False) -> None:
-    """List the installed plugins and what they offer; check them; scaffold a new one."""
+    """List the installed plugins and their components; check them; scaffold a new one."""
     if context.invoked_subcommand is None:
         list_plugins(as_json)
     elif as_json:
-        context.fail(f"--json goes behind '{context.invoked_subcommand}'")
+        context.fail(f"--json: write it after '{context.invoked_subcommand}'")
 
 
 @command.command("list")
 def list_plugins(as_json: Json = False) -> None:
-    """List the installed plugins and what they offer; also those that are left out, and why."""
+    """List the installed plugins and their components, and the plugins that are left out, with reasons."""
     found = registry()
     if as_json:
         listing = {
@@ -52,10 +52,10 @@ def list_plugins(as_json: Json = False) -> None:
 
 @command.command()
 def check(as_json: Json = False) -> None:
-    """Import everything that the plugins offer and try what needs no data; exit 1 if anything cannot be used.
+    """Import all components of the plugins and test those that need no data; exit with 1 if one fails.
 
-    Networks, losses, methods, metrics and engines of plugins are tried on drawn pictures, as far as they need no
-    options or files; layouts are looked at for misspelt names.
+    Networks, losses, methods, metrics and engines of plugins are tested on generated images if they need no options or
+    files; dataset layouts are checked for misspelt names.
     """
     found = registry()
     problems = [f"plugin '{failure.plugin}' is left out: {failure.error}" for failure in found.failures]
@@ -73,14 +73,14 @@ def check(as_json: Json = False) -> None:
 
 @command.command()
 def new(
-    name: Annotated[str, typer.Argument(help="What users will write, e.g. spectral; the package is sim2real-NAME.")],
-    folder: Annotated[Path, typer.Option("--dir", help="Where to make the package's folder.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Name of the component, e.g. spectral; the package is sim2real-NAME.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Parent folder of the new package.")] = Path(),
 ) -> None:
-    """Write a plugin package to start from: one small discriminator, with its tests."""
+    """Write a plugin package to start from: a small discriminator with its tests."""
     from sim2real.scaffold import write_plugin
 
     package = write_plugin(name, folder)
-    print(f"{package} is written; next:")
+    print(f"wrote {package}; next:")
     print(f"  pip install -e {package}")
     print(f"  pytest {package}")
     print(f"  sim2real train SIM REAL --set discriminator.name={package.name.removeprefix('sim2real-')}")
@@ -108,9 +108,9 @@ def _problem(entry: Entry) -> str | None:
     except PluginError as error:
         return str(error)
     except tomllib.TOMLDecodeError as error:
-        return f"{entry.label} is no TOML: {error}"
+        return f"{entry.label} is not valid TOML: {error}"
     except AssertionError as error:
-        return f"{entry.label} does not keep its contract: {error}"
-    except Exception as error:  # noqa: BLE001  whatever it fails with, the others are checked
+        return f"{entry.label} violates its contract: {error}"
+    except Exception as error:  # noqa: BLE001  the other entries are still checked
         return f"{entry.label} fails: {one_line(error)}"
     return None

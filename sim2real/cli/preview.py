@@ -1,4 +1,4 @@
-"""``sim2real preview``."""
+"""The command ``sim2real preview``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,15 +19,13 @@ _WAYS: dict[Transfer, Way] = {Transfer.direct: "direct", Transfer.guided: "guide
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder or .safetensors file.")],
     src: Annotated[Path, typer.Argument(help="A dataset, any folder of images, or one image.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Frames, spread over the whole dataset.")] = 8,
-    file: Annotated[Path, typer.Option("--out", help="The picture to write, a PNG file.")] = Path("preview.png"),
-    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Layout, see `sim2real datasets`; recognised if left out.")
-    ] = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of frames, evenly spaced.")] = 8,
+    file: Annotated[Path, typer.Option("--out", help="The PNG file to write.")] = Path("preview.png"),
+    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run to use.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Layout, see `sim2real datasets`; detected by default.")] = None,
     transfer: Annotated[
         list[Transfer] | None,
-        typer.Option(help="direct, guided, or both, given twice; as the model says if left out."),
+        typer.Option(help="direct or guided; repeat it to draw both; default: as in the model."),
     ] = None,
     camera: CameraOption = None,
     as_image: AsImageOption = None,

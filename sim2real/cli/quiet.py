@@ -1,7 +1,7 @@
-"""Libraries keep to themselves what they warn of: what is worth knowing is told by the commands, in a line.
+"""Suppress the warnings of libraries; the commands report relevant ones in a line of their own.
 
-Errors are shown as ever. Whoever asks for more gets it: with ``python -W`` or ``PYTHONWARNINGS``, or with the
-variables that libraries have for it.
+Errors are still shown. ``python -W``, ``PYTHONWARNINGS`` and the environment variables of the libraries restore the
+warnings.
 """
 
 import logging
@@ -10,23 +10,23 @@ import sys
 import warnings
 from typing import Final
 
-_VARIABLES: Final = {  # that libraries read when they are imported, in all processes that begin here
-    "TORCH_LOGS": "-all",  # of errors alone
+_VARIABLES: Final = {  # read by libraries on import, also in child processes
+    "TORCH_LOGS": "-all",  # only errors
     "TORCH_CPP_LOG_LEVEL": "ERROR",
-    "OPENCV_LOG_LEVEL": "SILENT",  # what cannot be decoded is named by who opens it; bugs are raised
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # likewise
+    "OPENCV_LOG_LEVEL": "SILENT",  # the caller reports files that cannot be decoded; bugs are raised
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
 }
 _NONE: Final = "ignore"
 
 
 def keep_libraries_quiet() -> None:
-    """Show no warnings of libraries, in this process and in those that it begins, unless the user asks for them."""
+    """Suppress warnings of libraries in this process and its children, unless the user has asked for them."""
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
-    if sys.warnoptions in ([], [_NONE]):  # the user's wish, or that of the command that begins this one
-        warnings.showwarning = _show_nothing  # rather than a filter: libraries lay their own over it
-        os.environ["PYTHONWARNINGS"] = _NONE  # of processes that begin here
-    if logging.lastResort:  # prints what is logged where nobody has said what becomes of it
+    if sys.warnoptions in ([], [_NONE]):  # no wish of the user; _NONE comes from a parent process
+        warnings.showwarning = _show_nothing  # not a filter, since libraries override filters
+        os.environ["PYTHONWARNINGS"] = _NONE  # for child processes
+    if logging.lastResort:  # prints records for which no handler is configured
         logging.lastResort.setLevel(logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""``sim2real recipes``."""
+"""The command ``sim2real recipes``."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +17,10 @@ def command(
     sets: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of sim2real.toml, for editors, and nothing else.")
+        bool, typer.Option("--schema", help="Print only the JSON schema of sim2real.toml, for editors.")
     ] = False,
 ) -> None:
-    """The recipes that can be named; with NAME: when to use it, its settings, and each network layer by layer."""
+    """List the recipes; with NAME, print when to use it, its settings and its networks layer by layer."""
     import json
 
     from rich.table import Table
@@ -55,7 +55,7 @@ def command(
 
 
 def _networks(config: "Config") -> "dict[str, list[Layer]]":
-    """The networks that a recipe's method makes, by name."""
+    """Return the layers of each network of a recipe, by name."""
     from sim2real.networks import RangeAdapter, describe
     from sim2real.training.setup import build_method
 
@@ -69,7 +69,7 @@ def _networks(config: "Config") -> "dict[str, list[Layer]]":
 
 
 def _alike(networks: "dict[str, list[Layer]]") -> list[list[str]]:
-    """The names of networks, those of equal layers together."""
+    """Group the names of networks with equal layers."""
     groups: list[list[str]] = []
     for name, layers in networks.items():
         group = next((group for group in groups if networks[group[0]] == layers), None)

@@ -1,4 +1,4 @@
-"""``sim2real report``."""
+"""The command ``sim2real report``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ def command(
         Path,
         typer.Argument(
             metavar="RUN|OUT",
-            help="A run folder, of a training that is finished, under way or cut off; or a converted dataset.",
+            help="The run folder of a finished, running or interrupted training, or a converted dataset.",
         ),
     ],
     out: Annotated[
@@ -20,23 +20,23 @@ def command(
     ] = None,
     frame: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="A frame to show besides those chosen by their figures; repeatable."),
+        typer.Option(metavar="PATH", help="An additional frame to show; repeatable."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Of a conversion: the run of its model.", show_default="looked for under runs/")
+        Path | None, typer.Option(help="For a conversion: the run of its model.", show_default="looked for under runs/")
     ] = None,
     real: Annotated[
-        bool, typer.Option("--real/--no-real", help="Of a conversion: show a few of the real pictures beside it.")
+        bool, typer.Option("--real/--no-real", help="For a conversion: also show some of the real images.")
     ] = True,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Show paths in full; else names alone, as a report may be passed on.")
+        bool, typer.Option("--paths", help="Show full paths; by default only names, so that a report can be shared.")
     ] = False,
 ) -> None:
-    """Write one HTML file that shows a training, or a conversion.
+    """Write one HTML file that shows a training or a conversion.
 
-    Of a training: samples, scores, losses, notes, settings. Of a conversion: its verdict, frames before and after with
-    their labels and a few of the real pictures, figures, rejected frames, settings. It needs no network and no other
-    file, and opens on a phone as well. Leave the real pictures out (--no-real) where they must not be passed on.
+    For a training: samples, scores, losses, notes, settings. For a conversion: the verdict, frames before and after
+    with their labels and some real images, metrics, rejected frames, settings. The file is self-contained, works
+    offline and also on a phone. Use --no-real if the real images must not be shared.
     """
     from sim2real.cli.console import byte_size, progress
     from sim2real.cli.console import out as console

@@ -1,4 +1,4 @@
-"""The options that name settings, shared by the commands that train."""
+"""Command-line options for settings, shared by several commands."""
 
 import os
 from contextlib import suppress
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def count_of(text: str) -> int:
-    """A whole number of at least 1, as people write it.
+    """Parse a whole number of at least 1, such as ``20000``, ``20k`` or ``1e4``.
 
     Raises:
-        BadParameter: It is none.
+        BadParameter: If the text is not such a number.
     """
     from sim2real.config import parse_count
 
@@ -29,15 +29,15 @@ def count_of(text: str) -> int:
 
 
 def size_of(text: str, option: str, *, square: bool = True) -> tuple[int, int]:
-    """Width and height in pixels, as people write them.
+    """Parse a width and a height in pixels.
 
     Args:
-        text: What the user writes.
-        option: Of which option.
-        square: Whether a single number stands for both.
+        text: The value that the user entered.
+        option: Name of the option, for messages.
+        square: Whether a single number is accepted for both sides.
 
     Raises:
-        BadParameter: They are none.
+        BadParameter: If the text is not a valid size.
     """
     from sim2real.config import parse_sides, parse_size
 
@@ -53,45 +53,45 @@ def size_of(text: str, option: str, *, square: bool = True) -> tuple[int, int]:
 SimArgument = Annotated[Path | None, typer.Argument(help="Simulated images: a dataset of any known layout.")]
 RealArgument = Annotated[
     list[Path] | None,
-    typer.Argument(help="Real images: folders and videos. One CycleGAN folder may stand for both sides."),
+    typer.Argument(help="Real images: folders and videos. A CycleGAN folder given as SIM contains both sides."),
 ]
-RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; runs/<recipe> if left out.")]
+RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; default: runs/<recipe>.")]
 RecipeOption = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="Settings to start from, see `sim2real recipes`; left out: labelled if SIM has masks, else default.",
+        help="Settings to start from, see `sim2real recipes`; labelled if SIM has masks, else default.",
     ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its dotted key; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, by its dotted key; repeatable.")
 ]
 StepsOption = Annotated[
     int | None,
-    typer.Option("--steps", parser=count_of, metavar="N", help="Length of the training: 20000, 20k, 1e4."),
+    typer.Option("--steps", parser=count_of, metavar="N", help="Number of training steps: 20000, 20k, 1e4."),
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Decides everything that is random.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
 AsImageOption = Annotated[
     list[str] | None,
     typer.Option(
         "--as-image",
         metavar="GLOB",
-        help="These images are a camera's, though names or pixels tell of labels; may be repeated.",
+        help="Treat these files as camera images, even if names or pixels suggest labels; repeatable.",
     ),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.")]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
 DeterministicOption = Annotated[
     bool | None,
-    typer.Option("--deterministic", help="Two runs with one seed are equal bit for bit, at some cost in speed."),
+    typer.Option("--deterministic", help="Make runs with the same seed equal bit for bit, at some cost in speed."),
 ]
 SwapOption = Annotated[
-    bool | None, typer.Option("--swap/--no-swap", help="In a CycleGAN folder take B as the simulation and A as real.")
+    bool | None, typer.Option("--swap/--no-swap", help="Use B of a CycleGAN folder as simulation, A as real side.")
 ]
 
 
 def settings_here() -> dict[str, Any]:
-    """What the sim2real.toml of the current folder says; nothing where there is none."""
+    """Return the settings in the sim2real.toml of the current folder; empty if there is none."""
     from sim2real.config import SETTINGS_FILE, read_settings
 
     path = Path(SETTINGS_FILE)
@@ -106,10 +106,10 @@ def resolve_settings(
     sets: list[str] | None,
     **flags: object,
 ) -> "Config":
-    """The settings of a new training: recipe, sim2real.toml, --set, flags.
+    """Return the settings of a new training, from the recipe, sim2real.toml, ``--set`` and the flags.
 
     Raises:
-        Sim2RealError: A setting is wrong.
+        Sim2RealError: If a setting is invalid.
     """
     from sim2real.config import resolve
     from sim2real.training.begin import sides
@@ -126,10 +126,10 @@ def resume_settings(
     sets: list[str] | None,
     **flags: object,
 ) -> "Config":
-    """The settings of a run that goes on: its own, and of what is named now only what a run may change.
+    """Return the settings of a resumed run: its own, updated with the given settings that a run may change.
 
     Raises:
-        Sim2RealError: There is no run in the folder, or a setting differs that it may not change.
+        Sim2RealError: If the folder contains no run, or if a setting differs that must not change.
     """
     from sim2real.training.begin import resumed, sides
 

@@ -1,4 +1,4 @@
-"""``sim2real toytown``: render a small labelled dataset."""
+"""The command ``sim2real toytown``, which renders a small labelled dataset."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,16 +10,16 @@ from sim2real.errors import Sim2RealError
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to be made.")],
-    look: Annotated[str, typer.Option(help="sim (flat and clean, as a game) or real (as a camera).")] = "sim",
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
+    look: Annotated[str, typer.Option(help="sim (flat and clean, like a game) or real (like a camera).")] = "sim",
     frames: Annotated[int, typer.Option(help="Frames in each sequence.")] = 32,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Of the images, in pixels.")] = "1242x375",
-    seed: Annotated[int, typer.Option(help="Decides streets, houses and vehicles.")] = 0,
-    sequences: Annotated[int, typer.Option(help="Scenes, each a street of its own.")] = 1,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the images, in pixels.")] = "1242x375",
+    seed: Annotated[int, typer.Option(help="Seed of streets, houses and vehicles.")] = 0,
+    sequences: Annotated[int, typer.Option(help="Number of scenes, each on its own street.")] = 1,
     cameras: Annotated[str, typer.Option(help="0 (left), 1 (right) or 0,1.")] = "0,1",
-    labels: Annotated[bool, typer.Option(help="Depth, segmentation, flow, boxes, poses ... beside the images.")] = True,
-    archives: Annotated[bool, typer.Option("--archives", help="An outer folder for each archive of VKITTI 2.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Processes that render; one per CPU unless told.")] = None,
+    labels: Annotated[bool, typer.Option(help="Write depth, segmentation, flow, boxes ..., too.")] = True,
+    archives: Annotated[bool, typer.Option("--archives", help="One top folder for each archive of VKITTI 2.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Number of rendering processes; default: one per CPU.")] = None,
 ) -> None:
     """Render a small street world in the layout of Virtual KITTI 2, with all of its labels."""
     import os

@@ -1,4 +1,4 @@
-"""``sim2real train``."""
+"""The command ``sim2real train``."""
 
 import json
 from dataclasses import asdict
@@ -32,20 +32,20 @@ def command(
     recipe: RecipeOption = None,
     sets: SetOption = None,
     steps: StepsOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the run folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
     seed: SeedOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     deterministic: DeterministicOption = None,
     swap: SwapOption = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Tell what it would be and take, from a few steps; write nothing.")
+        bool, typer.Option("--plan", help="Estimate memory and time from a few steps; write nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Learn the look of real images from unpaired folders and videos.
+    """Learn the appearance of real images from unpaired folders and videos.
 
-    Settings: the recipe, over it ./sim2real.toml, over it --set, over it the other options.
+    Settings, in order of increasing priority: the recipe, ./sim2real.toml, --set, the other options.
     """
     from sim2real.cli.console import err, out, progress
     from sim2real.places import command_line
@@ -61,7 +61,7 @@ def command(
         "swap": swap,
     }
     if (as_json and not plan) or (plan and resume):
-        raise typer.BadParameter("--json prints what --plan finds, and --plan is of a run that begins")
+        raise typer.BadParameter("--json requires --plan, and --plan cannot be combined with --resume")
     chosen: list[str] = []
     config = prepare(
         recipe, settings_here(), sets or [], resume=resume, notify=chosen.append, **sides(sim, real or []), **flags
@@ -73,13 +73,13 @@ def command(
     from sim2real.training import Trainer
 
     with progress("seconds of video") as show:
-        trainer = Trainer(config, config.run_folder, resume=resume, extraction=show)
+        trainer = (Trainer.resume if resume else Trainer.begin)(config, config.run_folder, extraction=show)
     if trainer.is_first and chosen:
         err.print(chosen[0])
     if trainer.finished:
         if trainer.is_first:
             show_standing(trainer.standing)
-            out.print(f"{config.run_folder}: finished already, {trainer.step} steps; --steps makes it longer")
+            out.print(f"{config.run_folder}: already finished, {trainer.step} steps; use --steps to extend it")
         return
     if code := run_training(trainer):
         raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""How a training looks on a terminal, and in a log."""
+"""The display of a training on a terminal and in a log."""
 
 import math
 import os
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from sim2real.training.validation import Standing
 
 _CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
-if hasattr(signal, "SIGUSR1"):  # not on Windows; what schedulers can be told to send some time before the end
+if hasattr(signal, "SIGUSR1"):  # not on Windows; schedulers can send it some time before the end
     _CODES[signal.SIGUSR1] = 143
-_LINES = 50  # a log gets about so many lines of a training, besides the first ones
+_LINES = 50  # approximate number of progress lines in a log
 _STAGE = "training"
-_SILENCE = 30.0  # seconds, at most, without any
+_SILENCE = 30.0  # seconds, at most, without a line
 
-_BLIND = ("default", "grid")  # recipes of grids that see no masks
+_BLIND = ("default", "grid")  # grid recipes that do not use masks
 
 
 def run_training(trainer: "Trainer") -> int:
-    """Train and show it; returns the exit code: 0, or 130 or 143 when a signal ended it after saving.
+    """Train, show the progress and return the exit code: 0, or 130 or 143 if a signal ended the training after saving.
 
-    Of many processes the first alone shows anything.
+    With several processes, only the first one prints.
     """
     from sim2real.training import Note
 
@@ -53,13 +53,13 @@ def run_training(trainer: "Trainer") -> int:
                 show.report(event)
     if trainer.stopped and not trainer.finished:
         if trainer.is_first:
-            err.print(f"stopped at step {trainer.step} of {trainer.total} and saved; go on with --resume")
+            err.print(f"stopped at step {trainer.step} of {trainer.total} and saved; continue with --resume")
         return trainer.stopped
     return 0
 
 
 def show_end(trainer: "Trainer") -> None:
-    """What is wrong with it, what was trained, and whose generators the run gives."""
+    """Print the assessment of a training, its length, and the step of its generators."""
     if trainer.is_first:
         show_standing(trainer.standing)
         which = "the last" if trainer.used_step == trainer.step else "the best on held-out images"
@@ -68,13 +68,13 @@ def show_end(trainer: "Trainer") -> None:
 
 
 def show_standing(standing: "Standing") -> None:
-    """Say what a training has come to, and what to do about it."""
+    """Print the assessment of a training and the advice."""
     text = f"{standing.text}{f'; next: {standing.advice}' if standing.advice else ''}"
     out.print(text, style={"good": "green", "open": "yellow", "bad": "bold red"}[standing.state])
 
 
 def show_start(trainer: "Trainer") -> None:
-    """One paragraph on what will be trained."""
+    """Print a paragraph on the training that starts."""
     sizes = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in trainer.parameters().items())
     sim, real = trainer.sim, trainer.real
     err.print(
@@ -83,43 +83,43 @@ def show_start(trainer: "Trainer") -> None:
         f"{trainer.precision}; {sizes}; into {trainer.run.path}"
     )
     if trainer.config.recipe in _BLIND and all("segmentation" in frame.labels for frame in sim.train):
-        err.print("all simulated frames have masks: --recipe labelled learns from those, too")
+        err.print("all simulated frames have masks: --recipe labelled also learns from masks")
     if extracted := [each for origin in real.origins for each in origin.extracted]:
         frames, size = sum(each.frames for each in extracted), byte_size(sum(each.size for each in extracted))
         still = sum(each.still for each in extracted)
         err.print(
-            f"of the real images {frames} are frames of videos ({len(extracted)}), {size} in {trainer.run.frames}"
-            + (f"; {still} that hardly differed from the one before were left out" if still else "")
+            f"{frames} of the real images are frames of videos ({len(extracted)}), {size} in {trainer.run.frames}"
+            + (f"; {still} were left out because they hardly differ from the previous one" if still else "")
         )
     if len(real.origins) > 1:
         counts = ", ".join(f"{origin.images} of {origin.path} ({origin.layout})" for origin in real.origins)
-        err.print(f"the real images, which all count alike: {counts}")
+        err.print(f"the real images, all with equal weight: {counts}")
     if trainer.step:
         err.print(f"continuing from step {trainer.step}")
 
 
 class Stop:
-    """The exit code that a signal asked for; 0 until then."""
+    """The exit code that a signal requested; 0 until then."""
 
     code = 0
 
 
 @contextmanager
 def stopping(trainer: "Trainer") -> Iterator[Stop]:
-    """Turn Ctrl-C, SIGTERM or SIGUSR1 into a request to stop after the step; Ctrl-C after that interrupts at once.
+    """Turn Ctrl-C, SIGTERM or SIGUSR1 into a request to stop after the step; a further Ctrl-C interrupts at once.
 
-    Schedulers and launchers send a signal more than once, and pass Ctrl-C on to all processes of a training, which had
-    it from the terminal: then no second one counts.
+    Schedulers and launchers send signals repeatedly, and forward a Ctrl-C that the processes of a training have
+    already received from the terminal. With several processes, further signals are therefore ignored.
     """
     stop = Stop()
     alone = trainer.processes.count == 1
-    answer = "stopping after this step and saving" + ("; Ctrl-C gives up\n" if alone else "\n")
+    answer = "stopping after this step and saving" + ("; Ctrl-C stops at once\n" if alone else "\n")
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if not stop.code:
             stop.code = _CODES[number]
             if trainer.is_first:
-                with suppress(OSError):  # not through the console, which the signal may have caught within a line
+                with suppress(OSError):  # not the console, which the signal may have interrupted
                     os.write(2, answer.encode())
         elif number == signal.SIGINT and alone:
             raise KeyboardInterrupt
@@ -144,17 +144,17 @@ def _view(trainer: "Trainer") -> "Iterator[_View]":
 
 
 class _View:
-    """Shows nothing, as all processes but the first do."""
+    """A view that shows nothing, for all processes but the first."""
 
     def report(self, progress: "Progress") -> None:
-        """Show where a training stands."""
+        """Show the progress of a training."""
 
     def beat(self, step: int, total: int) -> None:
-        """Hear that a step is done."""
+        """Note that a step is finished."""
 
 
 class _Panel(_View):
-    """What is drawn over on a terminal."""
+    """A panel on a terminal, redrawn with each report."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -166,7 +166,7 @@ class _Panel(_View):
 
 
 class Log(_View):
-    """Lines of a log: of some reports the losses, and where it stands whenever there was none for a while."""
+    """Lines of a log: the losses at intervals, and the current step after a longer silence."""
 
     def __init__(self) -> None:
         self._stages = Stages()
@@ -174,13 +174,13 @@ class Log(_View):
         self._last = time.monotonic()
 
     def report(self, progress: "Progress") -> None:
-        """Print it, if the last one is long enough ago."""
+        """Print the report if enough steps have passed since the last one."""
         if progress.step - self._shown >= progress.total / _LINES or progress.step == progress.total:
             self._shown = progress.step
             self._print(_line(progress))
 
     def beat(self, step: int, total: int) -> None:
-        """Print the step and what is left, if nothing was printed for a while."""
+        """Print the step and the time left, if nothing was printed for a while."""
         self._stages.note(_STAGE, step, total)
         if time.monotonic() - self._last >= _SILENCE:
             self._print("  ".join([f"step {step}/{total}", *pace(self._stages.left(_STAGE))]))
@@ -206,7 +206,7 @@ def _line(progress: "Progress") -> str:
 
 
 def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
-    """The newest report, with what the newest evaluation found on held-out images."""
+    """Return the latest report with the latest evaluation on held-out images."""
     table = Table("loss", box=None, pad_edge=False, header_style="bold")
     table.add_column("training", justify="right")
     table.add_column(f"held out, step {evaluated.step}" if evaluated else "held out", justify="right")
@@ -225,7 +225,7 @@ def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
         f"{duration(progress.seconds_left)} left",
         byte_size(progress.memory),
     ]
-    bar = ProgressBar(total=progress.total, completed=progress.step, finished_style="bar.complete")  # no praise yet
+    bar = ProgressBar(total=progress.total, completed=progress.step, finished_style="bar.complete")  # not green yet
     return Group(table, "   ".join(parts), bar)
 
 

@@ -1,4 +1,4 @@
-"""``sim2real verify``."""
+"""The command ``sim2real verify``."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,13 +13,13 @@ _SHOWN = 5
 
 
 def command(
-    out: Annotated[Path, typer.Argument(help="A folder that sim2real convert wrote.")],
-    source: Annotated[Path | None, typer.Option(help="What it was converted from, if that is elsewhere now.")] = None,
+    out: Annotated[Path, typer.Argument(help="A folder written by sim2real convert.")],
+    source: Annotated[Path | None, typer.Option(help="The source of OUT, if it has moved.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check that a conversion is complete, that its images are whole and that its labels are untouched.
+    """Check that a conversion is complete, its images are intact and its labels are unchanged.
 
-    Every file is read. Exit code 0: all is well; 1: it is not, and why.
+    Every file is read. Exit code 0: no problems; 1: problems, which are listed.
     """
     from sim2real.cli.checks import check_conversion
     from sim2real.cli.console import progress
@@ -45,14 +45,14 @@ def command(
 
 
 def show_report(report: "VerifyReport") -> None:
-    """Print what a verification found: a table of kinds, and the first problems of each."""
+    """Print a verification report: the number of problems of each kind, and the first ones."""
     from rich.table import Table
 
     from sim2real.cli.console import byte_size, out
     from sim2real.cli.convert import rejections
 
     against = (
-        f"compared with {report.source}" if report.source else "compared with its manifest alone: no source at hand"
+        f"compared with {report.source}" if report.source else "compared only with its manifest: the source is missing"
     )
     rejected = f"; the gate rejected {rejections(report.rejected)}" if report.rejected else ""
     images = f"{report.images} of them translated images{rejected}"

@@ -1,12 +1,12 @@
-"""What a recipe or sim2real.toml may say, and how the layers of settings become one.
+"""The settings of recipes and sim2real.toml, and how layers of settings are merged.
 
-The layers, each over the one before: the recipe, sim2real.toml, ``--set key=value``, the flags of a command.
+The layers, each overriding the previous one: the recipe, sim2real.toml, ``--set key=value``, the flags of a command.
 
-sections.py  what can be set
-values.py    how people write sizes and numbers
-words.py     what is said of what does not fit
-layers.py    how the layers become one
-schema.py    the same for editors
+sections.py  all settings
+values.py    formats of sizes and numbers
+words.py     error messages for invalid settings
+layers.py    merging of layers
+schema.py    the JSON schema for editors
 """
 
 from sim2real.config.layers import (

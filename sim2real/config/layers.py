@@ -1,4 +1,4 @@
-"""How the layers of settings become one, and what is said of a setting that does not fit."""
+"""Merging and validation of the layers of settings."""
 
 import copy
 import tomllib
@@ -24,9 +24,9 @@ _MAY_CHANGE = (
 OF_METHODS = (
     "image_pool_size", "discriminator", "networks", "losses", "optim", "schedule", "train.gradient_accumulation_steps",
 )  # fmt: skip
-"""Settings that a method may have no use for: it tells in its attribute ``reads``."""
+"""Settings that not every method uses; those that a method uses are listed in its attribute ``reads``."""
 DEFAULT: Final = "default"
-"""The recipe of a training of which nobody names one."""
+"""The recipe of a training that names none."""
 _LENGTHS = {"steps", "epochs"}
 _LONGEST_KEY = 60
 
@@ -39,20 +39,21 @@ def resolve(
     settings: Layer | None = None,
     **flags: object,
 ) -> Config:
-    """Put the layers of settings together.
+    """Merge all layers of settings and validate the result.
 
     Args:
-        recipe: Name of the recipe; None: what the others name, see :func:`named_recipe`, else ``"default"``.
-        file: What sim2real.toml says, see :func:`read_settings`.
-        base: The settings of a run that is resumed, which stand in the place of the recipe's.
-        sets: ``key=value`` of dotted keys; a value is TOML, or else a plain string.
-        settings: What a program says, in tables or by dotted keys.
-        flags: Top-level settings that override all, where they are not None; ``a__b`` stands for ``a.b``.
+        recipe: Name of the recipe; None: the one that the other layers name, see :func:`named_recipe`, else
+            ``"default"``.
+        file: Contents of sim2real.toml, see :func:`read_settings`.
+        base: Settings of a resumed run, which replace the recipe's.
+        sets: Texts ``key=value`` with dotted keys; values are TOML, or else plain strings.
+        settings: Settings from a program, in tables or by dotted keys.
+        flags: Settings that override all others if they are not None; ``a__b`` stands for ``a.b``.
 
     Raises:
-        SettingsError: A key is unknown or a value does not fit; the message names the place and what is accepted.
-        UnknownNameError: There is no such recipe.
-        PluginError: The method cannot be imported, which tells what it reads.
+        SettingsError: If a key is unknown or a value is invalid; the message names the place and what is accepted.
+        UnknownNameError: If there is no such recipe or component.
+        PluginError: If the method cannot be imported to look up the settings that it uses.
     """
     layers: list[tuple[str, Layer]] = [(SETTINGS_FILE, file or {})]
     layers += [(f"--set {text}", parse_set(text)) for text in sets]
@@ -66,7 +67,7 @@ def resolve(
         before = dict(flat(merged))
         _merge(merged, layer)
         require_registered(_validate(merged, place), place)
-        if (place, layer) in layers:  # not the recipe, which may be another method's
+        if (place, layer) in layers:  # without the recipe, which may be for another method
             set_by |= {key: place for key, value in flat(layer) if before.get(key) != value}
     merged["recipe"] = name
     config = _validate(merged, "options")
@@ -80,7 +81,7 @@ def resolve(
 def named_recipe(
     recipe: str | None = None, file: Layer | None = None, sets: Iterable[str] = (), settings: Layer | None = None
 ) -> str | None:
-    """The recipe that the layers of :func:`resolve` name; None where none does."""
+    """Return the recipe that the layers of :func:`resolve` name, or None."""
     return recipe or _last_named([file or {}, *map(parse_set, sets), nested(settings or {})])
 
 
@@ -90,7 +91,10 @@ def _last_named(layers: Iterable[Layer]) -> str | None:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """What a resumed run may not change, a line each: all settings but those of length, place, device and books."""
+    """Return the changes that a resumed run may not make, one line each.
+
+    Settings such as length, locations, device, checkpoints, samples and logging may change; most others may not.
+    """
     before, after = (dict(flat(config.model_dump(mode="json"))) for config in (old, new))
     return [
         f"{key} was {before.get(key)!r} and is now {after.get(key)!r}"
@@ -103,7 +107,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Read a sim2real.toml.
 
     Raises:
-        SettingsError: It is not there or is not TOML.
+        SettingsError: If the file cannot be read or is not TOML.
     """
     try:
         return _parse_toml(read_regular(path).decode("utf-8-sig"), str(path))
@@ -116,10 +120,10 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> Config:
-    """Read the complete settings that a run keeps in its config.toml.
+    """Read the complete settings of a run from its config.toml.
 
     Raises:
-        SettingsError: It is not there, is not TOML or says something that this version does not know.
+        SettingsError: If the file cannot be read, is not TOML or contains settings that this version does not know.
     """
     return _validate(read_settings(path), str(path))
 
@@ -129,18 +133,19 @@ def _parse_toml(text: str, place: str) -> dict[str, Any]:
         return fit(dict[str, Any], tomllib.loads(text))
     except MisfitError as error:
         raise SettingsError(f"{place}: {error}") from error
-    except (ValueError, RecursionError) as error:  # ValueError: numbers of thousands of digits, too
+    except (ValueError, RecursionError) as error:  # ValueError: also numbers of thousands of digits
         message = f"{place}: not TOML: {one_line(error)}"
         raise SettingsError(message) from error
 
 
 def parse_set(text: str) -> Layer:
-    """Read ``a.b=value`` as the tables that it stands for; the value is TOML, or else text, or ``[a, b]`` a list of it.
+    """Parse ``a.b=value`` into nested tables.
 
-    Some shells take quotes within quotes away; so a list does without them.
+    The value is TOML, or else plain text; ``[a, b]`` is a list of texts, without quotes because some shells remove
+    quotes within quotes.
 
     Raises:
-        SettingsError: It has no key or no equals sign.
+        SettingsError: If the text has no key or no equals sign, or the value is ``True`` or ``False`` in upper case.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
@@ -169,16 +174,16 @@ def _nest(items: Iterable[tuple[list[str], object]]) -> dict[str, Any]:
 
 
 def nested(settings: Layer) -> dict[str, Any]:
-    """Settings in tables, of such in tables or by dotted keys; paths become text, as in TOML.
+    """Return nested tables of settings that may have dotted keys; paths become text, as in TOML.
 
     Raises:
-        SettingsError: A setting is there twice.
+        SettingsError: If a setting is given twice.
     """
     tables: dict[str, Any] = {}
     for key, value in settings.items():
         layer = _nest([(str(key).split("."), _plain(value))])
         if twice := dict(flat(layer)).keys() & dict(flat(tables)):
-            raise SettingsError(f"settings: {min(twice)}: it is there twice; leave one out")
+            raise SettingsError(f"settings: {min(twice)}: given twice; remove one")
         _lay(tables, layer)
     return tables
 
@@ -192,9 +197,10 @@ def _plain(value: object) -> object:
 
 
 def _merge(into: dict[str, Any], layer: Layer) -> None:
-    """Lay one layer over the others.
+    """Merge one layer into the previous ones.
 
-    Another component's name drops the options of the one that it replaces; one length of the training drops the other.
+    A new component name drops the options of the component that it replaces; a new length of the training drops the
+    other kind of length.
     """
     for key, value in layer.items():
         table = into.get(key)
@@ -233,15 +239,15 @@ def _validate(settings: Layer, place: str) -> Config:
 
 
 def _short(part: str) -> str:
-    """A key as messages have it; files may hold any."""
+    """Return a key shortened for messages, since files may contain keys of any length."""
     return part if len(part) <= _LONGEST_KEY else f"{part[:_LONGEST_KEY]}..."
 
 
 def require_registered(config: Config, place: str) -> None:
-    """Make sure that all components which settings name are there.
+    """Check that all components named in the settings are registered.
 
     Raises:
-        UnknownNameError: One is not; the message begins with the place of the settings.
+        UnknownNameError: If one is not; the message begins with the place of the settings.
     """
     named = [(f"{kind}s", getattr(config, kind).name, f"{kind}.name") for kind in COMPONENTS]
     named += [(_kind_of(part.name), part.name, f"networks.{name}.name") for name, part in config.networks.items()]
@@ -253,17 +259,17 @@ def require_registered(config: Config, place: str) -> None:
 
 
 def _kind_of(network: str) -> str:
-    """Whether a network is registered among the discriminators, or else should be among the generators."""
+    """Return ``"discriminators"`` if a network is registered there, else ``"generators"``."""
     names = {entry.name for entry in registry().entries("discriminators")}
     return "discriminators" if network in names else "generators"
 
 
 def _require_read(config: Config, set_by: Mapping[str, str]) -> None:
-    """Make sure that the method has a use for what is set.
+    """Check that the method uses the settings that layers change.
 
     Args:
         config: All settings.
-        set_by: Key of each setting that a layer changes -> the layer.
+        set_by: Key of each setting that a layer changes -> name of the layer.
     """
     asked = {key: place for key, place in set_by.items() if _within(key, OF_METHODS)}
     if not asked:
@@ -272,7 +278,7 @@ def _require_read(config: Config, set_by: Mapping[str, str]) -> None:
     for key, place in asked.items():
         if reads is not None and not _within(key, reads):
             raise SettingsError(
-                f"{place}: {key}: the method '{config.method.name}' has no use for it; leave it out, or choose another "
+                f"{place}: {key}: the method '{config.method.name}' does not use it; leave it out, or choose another "
                 "method (method.name)"
             )
 
@@ -282,31 +288,31 @@ def _within(key: str, sections: Iterable[str]) -> bool:
 
 
 def _require_equal_parts(config: Config) -> None:
-    """Make sure that a batch can be cut as it is to be accumulated: a matter of all layers together."""
+    """Check that a batch can be split into equal parts for accumulation, which depends on all layers together."""
     images, parts = config.data.batch_size, config.train.gradient_accumulation_steps
     if images % parts:
         divisors = ", ".join(str(number) for number in range(1, images + 1) if images % number == 0)
         raise SettingsError(
-            f"train.gradient_accumulation_steps = {parts}: data.batch_size = {images} cannot be cut into so many equal "
-            f"parts; accepted: {divisors}"
+            f"train.gradient_accumulation_steps = {parts}: data.batch_size = {images} cannot be split into that many "
+            f"equal parts; accepted: {divisors}"
         )
 
 
 def _require_windows(data: Data) -> None:
-    """Make sure that there are windows to match, and not whole frames alone."""
+    """Check that ``data.matched`` has windows to choose from, and not only whole frames."""
     width, height = data.load_size or data.size
     if data.matched and data.fit == "resize" and width <= data.size[0] and height <= data.size[1]:
         raise SettingsError(
-            "data.matched = true: data.fit = 'resize' shows whole frames, of which no place can be chosen; set "
+            "data.matched = true: data.fit = 'resize' shows whole frames, without windows to match; set "
             "data.fit = 'crop', or a data.load_size larger than data.size"
         )
 
 
 def _require_augmentation(regularization: Regularization) -> None:
-    """Make sure that what the probability of augmentation adapts to has an effect."""
+    """Check that an adaptive probability of augmentation has augmentations to adapt."""
     if regularization.augment_target and not regularization.augment:
         place = "discriminator.regularization"
         raise SettingsError(
-            f"{place}.augment_target = {regularization.augment_target:g}: {place}.augment names nothing that it would "
-            'adapt; set it, for example to ["color", "translation", "cutout"]'
+            f"{place}.augment_target = {regularization.augment_target:g}: {place}.augment is empty; set it, for "
+            'example to ["color", "translation", "cutout"]'
         )

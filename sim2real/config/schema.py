@@ -1,4 +1,4 @@
-"""The JSON schema of sim2real.toml, for editors that complete and check it."""
+"""The JSON schema of sim2real.toml, for completion and validation in editors."""
 
 import copy
 from typing import Any
@@ -12,13 +12,13 @@ from sim2real.registry import registry
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of sim2real.toml (draft 2020-12), with the names of all that is registered, plugins' too."""
+    """Return the JSON schema of sim2real.toml (draft 2020-12), with all registered names, including plugins'."""
     schema = Config.model_json_schema(schema_generator=_OfOneLayer)
     component, discriminator = schema["$defs"]["Component"], schema["$defs"].pop("Discriminator")
     component["properties"]["name"]["examples"] = [*_names("generators"), *_names("discriminators")]
     for kind in COMPONENTS:
         named = copy.deepcopy(discriminator if kind == "discriminator" else component)
-        del named["required"]  # a layer may leave the name to the one below it
+        del named["required"]  # a layer may leave the name to an earlier one
         named["properties"]["name"]["enum"] = _names(f"{kind}s")
         named |= {"title": kind.capitalize(), "description": schema["properties"][kind]["description"]}
         schema["properties"][kind] = named
@@ -33,7 +33,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class _OfOneLayer(GenerateJsonSchema):
-    """The schema of a layer of settings: what it leaves out has no value of its own, and TOML knows no null."""
+    """The schema of one layer of settings: no defaults, since other layers may set a value, and no null, as in TOML."""
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -41,7 +41,7 @@ class _OfOneLayer(GenerateJsonSchema):
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
-    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  no setting has
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  no setting has one
         return False
 
 

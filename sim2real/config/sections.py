@@ -1,4 +1,4 @@
-"""What can be set, section by section. The words of the docstrings are also the manual's and the schema's."""
+"""All settings, section by section. The docstrings are also the texts of the manual and of the JSON schema."""
 
 import inspect
 import re
@@ -27,7 +27,7 @@ COMPONENTS = ("method", "generator", "discriminator")
 
 
 def _describe(schema: dict[str, Any], section: type[BaseModel]) -> None:
-    """Put the words of a section's docstring into its JSON schema."""
+    """Add the descriptions of a section's docstring to its JSON schema."""
     for base in section.__mro__:
         text, _, attributes = (inspect.getdoc(base) or "").replace("``", "").partition("\n\nAttributes:\n")
         if base is section:
@@ -38,7 +38,7 @@ def _describe(schema: dict[str, Any], section: type[BaseModel]) -> None:
 
 
 class Section(BaseModel):
-    """A table of settings; a key that it does not know is refused."""
+    """A table of settings; unknown keys are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_describe)
 
@@ -57,7 +57,7 @@ _Sides = Annotated[
 
 
 def _listed(word: Any) -> BeforeValidator:  # noqa: ANN401  a type
-    """Takes a word alone for a list of one."""
+    """Return a validator that accepts a single word in place of a list of one."""
     return BeforeValidator(
         lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=word | list[word]
     )
@@ -72,7 +72,7 @@ class Component(Section):
     """A registered component.
 
     Attributes:
-        name: Its registered name; another than the recipe's drops the recipe's options.
+        name: Registered name; a name other than the recipe's drops the recipe's options.
         options: Keyword arguments of its constructor.
     """
 
@@ -81,16 +81,19 @@ class Component(Section):
 
 
 class Regularization(Section):
-    """What keeps the discriminators in check, whichever they are.
+    """Regularisation of the discriminators, for every kind of discriminator.
 
     Attributes:
         spectral_norm: Divide every weight of convolutions and linear layers by its largest singular value.
-        r1: Weight of half the squared gradient of the scores of real images; 0: none.
-        r1_every: It is computed every so many steps, weighted by as much more.
-        lecam: Weight of the distance of scores from running means of those of the other kind; 0: none.
-        augment: What is done alike to all that they see: ``"color"``, ``"translation"``, ``"cutout"``.
-        augment_target: Those are done with a probability that rises while the mean sign of the scores of real images
-            is above this, and else falls (0.6: four in five are told for what they are); 0: always.
+        r1: Weight of the R1 penalty, half the squared gradient of the scores of real images; 0: no penalty.
+        r1_every: Number of steps from one R1 penalty to the next; its weight is multiplied by this number.
+        lecam: Weight of the LeCam penalty, the distance of the scores of real images from the running mean of those of
+            fakes, and vice versa; 0: no penalty.
+        augment: Augmentations of all images that the discriminators see, real and fake: ``"color"``,
+            ``"translation"``, ``"cutout"``.
+        augment_target: Adapt the probability of these augmentations: it rises while the mean sign of the scores of real
+            images is above this value, and falls otherwise (0.6: four in five real images are recognised as real);
+            0: always augment.
     """
 
     spectral_norm: bool = False
@@ -102,42 +105,47 @@ class Regularization(Section):
 
 
 class Discriminator(Component):
-    """What judges the images of one domain.
+    """The discriminator of the images of one domain.
 
     Attributes:
-        regularization: What keeps it in check; stays as it is when another name is chosen.
+        regularization: Regularisation of the discriminators; it is kept when another ``name`` is chosen.
     """
 
     regularization: Regularization = Regularization()
 
 
 class Data(Section):
-    """What the networks see.
+    """The images that the networks are trained on.
 
     Attributes:
-        size: (W, H) of the images of a batch; also ``"256x128"``, or one number for a square.
-        load_size: What ``fit`` scales to before a window of ``size`` is cut, (W, H); left out: no scaling beforehand.
-        fit: ``"crop"``: a random window of the frame, its aspect kept; ``"resize"``: the whole frame squeezed.
-        batch_size: Images of each domain in a step, over all processes of a training together.
+        size: Width and height of the images of a batch, in pixels: ``[256, 128]``, ``"256x128"``, or one number for a
+            square.
+        load_size: Width and height to which ``fit`` scales frames before a window of ``size`` is cut. If left out,
+            frames are not scaled beforehand.
+        fit: ``"crop"``: a random window of the frame, with its aspect ratio kept; ``"resize"``: the whole frame,
+            stretched.
+        batch_size: Images of each domain per step, over all processes of a training together.
         augment: Names of augmentations, keys of ``sim2real.augment.AUGMENTATIONS``.
-        matched: Cut the windows of a simulated and of a real frame at the same place of both, within a tenth of their
-            sides, so that discriminators learn less of the layout; where all frames of both sides have masks, take of
-            50 places the first where more than half of the pixels agree in class, or else the best. Both windows are
-            mirrored, or neither, so that what agrees stays in the same place.
-        workers: Processes that decode; 0 decodes in the training process.
-        cache: Keep the images decoded, scaled and uncompressed, in the run folder until the training ends: for small
-            datasets of large frames, where decoding is what a step waits for.
-        validation: Part of each domain (below 1) or number of images that is held out and never trained on.
-        sim_include: Globs on the paths of the sim side; only what fits one is used. None: all.
-        sim_exclude: What fits one of these is not used.
-        real_include: As ``sim_include``, of the real side.
-        real_exclude: As ``sim_exclude``, of the real side.
-        sim_as_image: Globs of images of the sim side that are a camera's, whatever their names and pixels tell.
-        real_as_image: As ``sim_as_image``, of the real side.
-        video_every: Seconds from one frame to the next that is extracted from a video of the real side.
-        video_frames: So many of one video at most; of a longer one they lie farther apart.
-        video_change: A frame that differs less from the last one extracted is left out, as of a camera that stands
-            still: mean difference of thumbnails, in levels of 255; 0: none is.
+        matched: Cut the windows of a simulated and a real frame at the same position, within a tenth of their sides, so
+            that discriminators learn less from differences in layout. Where all frames of both sides have masks, up to
+            50 positions are sampled: the first at which more than half of the pixels agree in class is used, otherwise
+            the best. Both windows are mirrored, or neither, so that they stay aligned.
+        workers: Worker processes that decode images; 0 decodes in the training process.
+        cache: Keep the decoded and scaled images, uncompressed, in the run folder until the training ends. This helps
+            with small datasets of large frames, where steps wait for decoding.
+        validation: Fraction of each domain (below 1), or number of images, that is held out and never trained on.
+        sim_include: Globs on the paths of the sim side; only matching images are used. If empty, all are.
+        sim_exclude: Globs on the paths of the sim side; matching images are not used.
+        real_include: As ``sim_include``, for the real side.
+        real_exclude: As ``sim_exclude``, for the real side.
+        sim_as_image: Globs of files on the sim side that are camera images, whatever their names and pixels suggest.
+        real_as_image: As ``sim_as_image``, for the real side.
+        video_every: Seconds between two frames that are extracted from a video of the real side.
+        video_frames: Maximum number of frames that are extracted from one video; in longer videos they lie farther
+            apart.
+        video_change: Minimum difference of a frame from the last extracted one, as the mean difference of their
+            thumbnails in levels of 255; frames below it are left out, for example while the camera stands still.
+            0: no frame is left out.
     """
 
     size: _Size = (256, 256)
@@ -161,10 +169,10 @@ class Data(Section):
 
 
 class Term(Section):
-    """A loss with options: ``myloss = { weight = 1.0, options = { ... } }``; a mere number is its weight.
+    """A loss with options: ``myloss = { weight = 1.0, options = { ... } }``; a plain number is its weight.
 
     Attributes:
-        weight: What it is multiplied with in the sum; 0: it is not computed.
+        weight: Factor of the loss in the sum; 0: it is not computed.
         options: Keyword arguments of its constructor.
     """
 
@@ -183,12 +191,15 @@ _Weighted = Annotated[
 
 
 class Losses(Section):
-    """The generators' loss: the adversarial one, and the weights of all other terms by their registered names.
+    """The generators' loss: the adversarial loss, and the weights of all other terms by their registered names.
 
     Attributes:
-        adversarial: The adversarial loss: least squares, binary cross-entropy or the hinge.
-        cycle: Weight of the way there and back, which keeps what is in the picture.
-        identity: Weight of leaving images of the target domain as they are, which keeps colours.
+        adversarial: The adversarial loss: least squares (``"lsgan"``), binary cross-entropy (``"bce"``) or the hinge
+            loss (``"hinge"``).
+        cycle: Weight of the cycle loss: an image translated to the other domain and back should be the same, which
+            preserves its content.
+        identity: Weight of the identity loss: images of the target domain should stay as they are, which preserves
+            colours.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -198,11 +209,11 @@ class Losses(Section):
     identity: _Weighted = Term(weight=0)
 
     def terms(self) -> dict[str, Term]:
-        """The weighted terms besides the adversarial one; those of weight 0 are left out."""
+        """Return the terms other than the adversarial one, without those of weight 0."""
         return {name: term for name, term in self.all_terms().items() if term.weight}
 
     def all_terms(self) -> dict[str, Term]:
-        """Those of weight 0 too."""
+        """Return the terms other than the adversarial one, including those of weight 0."""
         return {"cycle": self.cycle, "identity": self.identity, **self.__pydantic_extra__}
 
 
@@ -211,15 +222,15 @@ _Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Transfer(Section):
-    """How what the generator paints becomes the frame's.
+    """How the generator's output is transferred to the frame.
 
     Attributes:
-        name: ``"direct"``: its pixels are the frame's; ``"guided"``: the frame takes light and colours of them, by
-            place and brightness, and keeps every edge of its own.
-        size: Pixels of the longer side of what the generator sees of a frame where the transfer is guided.
-        train: Whether discriminators and losses see guided pictures, too, where the transfer is guided.
-        neighbours: Over so many frames before and behind it what is done to a frame of a sequence is averaged, where it
-            is a bilateral grid: where the transfer is guided, or the generator paints by grids. 0: over none.
+        name: ``"direct"``: the generator's pixels replace the frame's; ``"guided"``: the frame takes over their light
+            and colours, by position and brightness, and keeps all of its own edges.
+        size: Longer side, in pixels, of the image that the generator sees of a frame in a guided transfer.
+        train: Whether discriminators and losses also see guided images if the transfer is guided.
+        neighbours: Number of frames before and after a frame of a sequence over which its bilateral grid is averaged:
+            in a guided transfer, or if the generator predicts grids. 0: no averaging.
     """
 
     name: Literal["direct", "guided"] = "direct"
@@ -229,23 +240,24 @@ class Transfer(Section):
 
 
 class Camera(Section):
-    """What is left after colour: how soft and how noisy the pictures of a real camera are.
+    """The sharpness and the noise of the real camera, which colours do not cover.
 
     Attributes:
-        match: Fit a camera to the real images when the training is over; frames are converted as it takes them: blurred
-            by less than a pixel and noisy, written as the JPEG files that real images are.
+        match: Fit a camera model to the real images at the end of the training. Converted frames then look as if taken
+            by it: blurred by less than a pixel, noisy, and compressed like the JPEG files of the real images.
     """
 
     match: bool = False
 
 
 class Classes(Section):
-    """The classes of things, where something sees masks or boxes: numbered alike whichever dataset they are of.
+    """The classes of masks and boxes, numbered alike for all datasets of a run; used by components that see labels.
 
     Attributes:
-        names: In the order of their numbers; found in both datasets when the run begins, if left out.
-        same: Name of a class -> other names that mean it: ``{ Car = ["Van", "Truck"] }``. Beside these, names that
-            differ in capitals, spaces and hyphens, and common ones of datasets of streets, meet by themselves.
+        names: Names of the classes in the order of their numbers; if left out, they are found in both datasets when
+            the run begins.
+        same: Name of a class -> other names for it: ``{ Car = ["Van", "Truck"] }``. Names that differ only in case,
+            spaces and hyphens, and common names of street datasets, are matched without it.
     """
 
     names: _Words = []
@@ -253,13 +265,14 @@ class Classes(Section):
 
 
 class Optim(Section):
-    """Adam's settings.
+    """The settings of the Adam optimisers.
 
     Attributes:
         generator_lr: Learning rate of the generators.
         discriminator_lr: Learning rate of the discriminators.
-        betas: Decay of the running means of gradients and of their squares.
-        max_grad_norm: The greatest norm of the gradients of all that one optimiser trains; 0: no limit.
+        betas: Decay rates of the running means of gradients and of squared gradients.
+        max_grad_norm: Maximum norm of all gradients of one optimiser together, which are scaled down to it; 0: no
+            limit.
     """
 
     generator_lr: NonNegativeFloat = 2e-4
@@ -269,12 +282,12 @@ class Optim(Section):
 
 
 class Schedule(Section):
-    """The learning rate over the run: constant, then linearly to zero.
+    """The learning rate over the run: constant, then falling linearly to zero.
 
     Attributes:
-        constant: Share of the run at the full rate, in proportion to ``decay``.
-        decay: Share of the run in which the rate falls to zero; 0: it stays.
-        warmup: Before that the rate rises linearly from zero in so many steps.
+        constant: Share of the run at the full rate, relative to ``decay``.
+        decay: Share of the run in which the rate falls to zero, relative to ``constant``; 0: the rate does not fall.
+        warmup: Number of steps in which the rate first rises linearly from zero.
     """
 
     constant: NonNegativeFloat = 1
@@ -283,14 +296,14 @@ class Schedule(Section):
 
 
 class Train(Section):
-    """How long: ``steps`` or ``epochs``, whichever was set last.
+    """The length of the training: ``steps`` or ``epochs``, whichever was set last.
 
     Attributes:
-        steps: Updates of every network.
-        epochs: Times through as many images as the larger domain has.
-        patience: Stop when the score of held-out images has not improved for so many epochs; 0 never stops.
-        gradient_accumulation_steps: A step's images go through the networks in so many parts, for batches that memory
-            does not hold.
+        steps: Number of updates of every network.
+        epochs: Number of epochs; an epoch has as many images as the larger domain.
+        patience: Stop after this number of epochs without a better score on held-out images; 0: never stop early.
+        gradient_accumulation_steps: Number of equal parts in which the images of a step go through the networks, for
+            batches that do not fit into memory.
     """
 
     steps: PositiveInt | None = None
@@ -301,16 +314,16 @@ class Train(Section):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            message = "set train.steps or train.epochs, one of them"
+            message = "set either train.steps or train.epochs"
             raise ValueError(message)
         return self
 
 
 class Every(Section):
-    """Something that is done again and again.
+    """Something that is done at regular intervals.
 
     Attributes:
-        every: It is done every so many steps; 0: at the end only.
+        every: Number of steps from one time to the next; 0: only at the end.
     """
 
     every: NonNegativeInt = 500
@@ -320,8 +333,9 @@ class Checkpoint(Every):
     """Checkpoints, from which a run is resumed.
 
     Attributes:
-        keep: The newest so many stay, and the best.
-        use: Whose generators the run gives: those of the ``"best"`` evaluation on held-out images, or the ``"last"``.
+        keep: Number of newest checkpoints that are kept, in addition to the best one.
+        use: Checkpoint whose generators the run uses: the one with the ``"best"`` evaluation on held-out images, or the
+            ``"last"`` one.
     """
 
     keep: PositiveInt = 2
@@ -329,13 +343,13 @@ class Checkpoint(Every):
 
 
 class Evaluate(Every):
-    """How the generators do on held-out images.
+    """Periodic evaluation of the generators on held-out images.
 
     Attributes:
-        count: Images of each domain.
-        score: The figure that the best checkpoint is chosen by: a metric of sets by its name (``"colour"``), or a
-            figure of one that compares frames without labels (``"edges.preservation"``), see ``sim2real evaluate``.
-            Empty: distance to the real images over what is preserved.
+        count: Number of images of each domain.
+        score: Value by which the best checkpoint is selected: a metric of sets by its name (``"colour"``), or a value
+            of a metric that compares frames without labels (``"edges.preservation"``), see ``sim2real evaluate``.
+            Empty: the distance to the real images, penalised by new and lost edges.
     """
 
     count: PositiveInt = 32
@@ -346,7 +360,8 @@ class Log(Every):
     """Losses in metrics.jsonl and on the terminal.
 
     Attributes:
-        to: Loggers that get them too; each needs its extra, ``pip install "sim2real[tensorboard]"``.
+        to: Loggers that also receive the losses; each needs its extra, for example
+            ``pip install "sim2real[tensorboard]"``.
     """
 
     every: NonNegativeInt = 10
@@ -354,10 +369,10 @@ class Log(Every):
 
 
 class Sample(Every):
-    """Sample grids, as pictures in the run folder.
+    """Sample grids, written as images to the run folder.
 
     Attributes:
-        count: Held-out images of each domain.
+        count: Number of held-out images of each domain.
     """
 
     count: PositiveInt = 4
@@ -368,35 +383,36 @@ class Conversion(Section):
 
     Attributes:
         source: Folder of the dataset.
-        out: Folder that it is converted into.
-        dataset: Name of its layout; it is recognised if left out.
-        direction: Which of the run's generators; ``"sim2real"`` if left out.
-        include: Globs; only frames that fit one are converted. None: all.
-        exclude: Frames that fit one of these are not converted.
-        as_image: Globs of images that are the camera's, whatever their names and pixels tell.
-        carry: How labels and all other files come over.
-        encoding: How JPEG files are written: ``"fixed"``: all with one ``quality``, baseline, chroma not subsampled;
-            ``"source"``: each with the quantisation tables, the sampling of chroma and the mode of its own source file;
-            ``"real"``: with those of most of the real images that the model was trained on.
-        quality: Of JPEG files, where ``encoding`` is ``"fixed"``; 95 if left out.
-        resize: ``[W, H]`` in pixels: images are brought to this size, and labels and calibrations with them. None: all
-            sizes stay.
-        transfer: ``"direct"`` or ``"guided"``; as the model's settings say if left out.
-        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged; as the
-            model's settings say if left out.
-        camera: ``"match"``: frames are as the model's camera takes them; ``"off"``: as the generator gives them; the
-            camera's if left out, where there is one.
-        labelme_image: What becomes of the photos inside of LabelMe's JSON files: ``"embed"``: the translated ones take
-            their place; ``"drop"``: none is inside; ``"keep"``: the files stay as they are.
-        gate: What every translation must fulfil, for example ``"preservation>=0.9"``; also ``"new_edges<=0.1"``,
-            ``"lost_edges<=0.1"``, and any figure of a metric that compares frames, ``"contrast.contrast/Car>=0.2"``.
-            Empty: nothing.
-        rejected: What takes the place of those that do not: ``"quarantine"``: the frame as it was; ``"blend"``: a
-            mixture of both; ``"guided"``: the frame with the light and the colours of its translation by place and
-            brightness; ``"colour"``: the frame in the colours of its translation as a whole; ``"pass"``: the
-            translation all the same, marked in the manifest. Where these do not pass either, the frame as it was.
-        looks: How many times the dataset is converted, into ``look_00``, ``look_01`` ... of ``out``: what the generator
-            samples at random is sampled anew for each. 1: once, into ``out`` itself.
+        out: Folder for the converted dataset.
+        dataset: Name of the dataset's layout; it is recognised if left out.
+        direction: Generator of the run that is used; ``"sim2real"`` if left out.
+        include: Globs; only matching frames are converted. If empty, all are.
+        exclude: Globs; matching frames are not converted.
+        as_image: Globs of files that are camera images, whatever their names and pixels suggest.
+        carry: How labels and all other files are carried over: copied, or linked with hard or symbolic links.
+        encoding: How JPEG files are written. ``"fixed"``: all with one ``quality``, baseline, without chroma
+            subsampling; ``"source"``: each with the quantisation tables, the chroma subsampling and the mode of its own
+            source file; ``"real"``: with those that are most common among the real images of the training.
+        quality: Quality of JPEG files if ``encoding`` is ``"fixed"``; 95 if left out.
+        resize: ``[W, H]`` in pixels: images are scaled to this size, and their labels and calibrations are adjusted. If
+            left out, all sizes stay.
+        transfer: ``"direct"`` or ``"guided"``; the model's setting if left out.
+        neighbours: Number of frames before and after a frame of a sequence over which its bilateral grid is averaged;
+            the model's setting if left out.
+        camera: ``"match"``: frames look as if taken by the model's camera; ``"off"``: frames stay as the generator
+            returns them. If left out, the model's camera is used if it has one.
+        labelme_image: What is done with the photos embedded in LabelMe's JSON files. ``"embed"``: replace them by the
+            translated images; ``"drop"``: remove them; ``"keep"``: leave the files as they are.
+        gate: Conditions that every translation must meet, for example ``"preservation>=0.9"``; also
+            ``"new_edges<=0.1"``, ``"lost_edges<=0.1"``, and any value of a metric that compares frames, such as
+            ``"contrast.contrast/Car>=0.2"``. Empty: no conditions.
+        rejected: What replaces translations that do not pass the gate. ``"quarantine"``: the original frame;
+            ``"blend"``: a mixture of both; ``"guided"``: the frame with the light and the colours of its translation,
+            by position and brightness; ``"colour"``: the frame with the overall colours of its translation; ``"pass"``:
+            the translation nevertheless, marked in the manifest. If the replacement does not pass either, the original
+            frame is used.
+        looks: Number of conversions of the dataset, written to ``look_00``, ``look_01`` ... in ``out``; the generator's
+            random choices are sampled anew for each. 1: one conversion, written to ``out`` itself.
     """
 
     source: str
@@ -421,7 +437,7 @@ class Conversion(Section):
     @model_validator(mode="after")
     def _has_one_encoding(self) -> Self:
         if self.quality is not None and self.encoding != "fixed":
-            message = f"quality = {self.quality} does not go with encoding = '{self.encoding}', which takes tables over"
+            message = f"quality = {self.quality} does not go with encoding = '{self.encoding}', which copies its tables"
             raise ValueError(message)
         return self
 
@@ -440,40 +456,42 @@ class Config(Section):
     """All settings of a training and of the conversions that follow it.
 
     Attributes:
-        recipe: Name of the settings that all others are laid over.
-        summary: What the recipe is for, in a line.
+        recipe: Name of the recipe, which all other settings override.
+        summary: One-line description of the recipe.
         source: Where the recipe comes from.
         sim: Folder of the simulated images, a dataset of any known layout.
-        real: Folder of the real images, or a video, or a list of such, whose images all count alike; empty where one
-            CycleGAN folder, ``sim``, holds both.
-        swap: In a CycleGAN folder take B as the simulation and A as real.
-        run: Run folder, where the training is written and converted from; ``runs/<recipe>`` if left out.
-        seed: Decides everything that is random.
+        real: Folder of the real images, or a video, or a list of folders and videos, whose images all count alike;
+            empty if ``sim`` is a CycleGAN folder that contains both sides.
+        swap: In a CycleGAN folder, use B as the simulated and A as the real side.
+        run: Run folder, which the training writes and conversions read; ``runs/<recipe>`` if left out.
+        seed: Seed of all random numbers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:0"`` or ``"mps"``.
-        precision: ``"auto"``: bf16 where the device is fast in it, else fp32.
-        compile: Compile the networks, which takes minutes and makes every step faster; ``"auto"``: where that pays.
-        deterministic: Two runs with one seed are equal bit for bit, at some cost in speed.
-        init: The distribution that the weights of convolutions are first drawn from.
-        ema_decay: Decay of the moving average of the generators' weights, with which images are converted; 0: none.
-        image_pool_size: Earlier fakes that each discriminator is shown again; 0: it sees the newest alone.
-        data: What the networks see.
-        method: What makes up a training step.
-        generator: What turns images of one domain into the other's.
-        discriminator: What judges images of one domain.
-        networks: Further networks by names that the method knows, each a generator or a discriminator that is
-            registered.
-        losses: What the generators are trained by.
-        classes: The classes of things, where something sees them.
-        transfer: How what the generators paint becomes the frames'.
-        camera: What is left after colour.
-        optim: Adam's settings.
+        precision: Floating-point type of the networks' computations. ``"auto"``: bf16 where the device is fast with
+            it, otherwise fp32.
+        compile: Compile the networks, which takes minutes and makes every step faster. ``"auto"``: only where it pays
+            off.
+        deterministic: Make two runs with the same seed equal bit for bit, at some cost in speed.
+        init: Distribution from which the initial weights of convolutions are sampled.
+        ema_decay: Decay of the moving average of the generators' weights, which conversions use; 0: no average.
+        image_pool_size: Number of earlier fakes that are kept for each discriminator and shown to it again; 0: it sees
+            only the newest ones.
+        data: The images that the networks are trained on.
+        method: The training method, which defines a training step.
+        generator: The network that translates images of one domain into the other.
+        discriminator: The network that judges images of one domain.
+        networks: Further networks, by names that the method defines; each is a registered generator or discriminator.
+        losses: The losses of the generators.
+        classes: The classes of masks and boxes, for components that see them.
+        transfer: How the generators' output is transferred to the frames.
+        camera: The sharpness and the noise of the real camera.
+        optim: The settings of the Adam optimisers.
         schedule: The learning rate over the run.
-        train: How long.
-        checkpoint: When the state is saved, and which one is used.
-        sample: When sample grids are drawn.
-        evaluate: When held-out images are looked at.
-        log: When losses are written, and where to.
-        convert: Datasets that ``convert`` and ``batch`` convert.
+        train: The length of the training.
+        checkpoint: When checkpoints are saved, and which one is used.
+        sample: When sample grids are written.
+        evaluate: When the generators are evaluated on held-out images.
+        log: When losses are written, and to which loggers.
+        convert: The datasets that ``convert`` and ``batch`` convert.
     """
 
     recipe: str = "default"
@@ -511,26 +529,26 @@ class Config(Section):
 
     @property
     def run_folder(self) -> Path:
-        """Where the run is written and looked for: ``run``, else ``runs/<recipe>``."""
+        """The folder of the run: ``run``, else ``runs/<recipe>``."""
         return Path(self.run or f"runs/{self.recipe}")
 
     @property
     def sim_place(self) -> Path:
-        """Where the simulated images are.
+        """The folder of the simulated images.
 
         Raises:
-            SettingsError: Nobody says where.
+            SettingsError: If ``sim`` is not set.
         """
         if not self.sim:
-            raise SettingsError("no images of the simulation: give SIM and REAL, or set sim and real in sim2real.toml")
+            raise SettingsError("no simulated images: give SIM and REAL, or set sim and real in sim2real.toml")
         return Path(self.sim)
 
     @property
     def real_places(self) -> list[Path]:
-        """The folders and videos of the real side: ``real``, else ``sim``, which holds both sides then."""
+        """The folders and videos of the real side: ``real``, or ``sim`` if that contains both sides."""
         named = [self.real] if isinstance(self.real, str) else self.real
         return [Path(place) for place in named if place] or [Path(self.sim)]
 
     def dump(self) -> str:
-        """The settings as TOML, which :func:`resolve` reads back to an equal object."""
+        """Return the settings as TOML, which :func:`resolve` reads back to an equal object."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))

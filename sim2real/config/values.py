@@ -1,4 +1,4 @@
-"""How people write sizes and numbers."""
+"""Parsing of sizes and numbers in settings and options."""
 
 import re
 from typing import Final
@@ -10,10 +10,10 @@ _FACTORS: Final = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def parse_size(value: object) -> object:
-    """A size as it is written, ``256``, ``"256x128"`` or ``[256, 128]`` -> width and height in pixels.
+    """Convert ``256``, ``"256x128"`` or ``[256, 128]`` to width and height in pixels.
 
     Raises:
-        ValueError: It is none; what is in a list is not looked at.
+        ValueError: If the value is not a size; the elements of lists are not checked.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value, value
@@ -26,10 +26,10 @@ def parse_size(value: object) -> object:
 
 
 def parse_sides(value: object) -> object:
-    """A size as of :func:`parse_size`, of which both sides are written: ``"640x192"`` or ``[640, 192]``.
+    """Convert a size with both sides, ``"640x192"`` or ``[640, 192]``, like :func:`parse_size`.
 
     Raises:
-        ValueError: It is none, or a single number, of which frames would become squares.
+        ValueError: If the value is not a size, or a single number, which would make frames square.
     """
     if isinstance(value, int) or (isinstance(value, str) and not re.fullmatch(SIDES, value)):
         message = 'must be width and height in pixels, for example "640x192" or [640, 192]'
@@ -38,10 +38,10 @@ def parse_sides(value: object) -> object:
 
 
 def parse_count(text: str) -> int:
-    """A whole number of at least 0 as it is written: ``20000``, ``20_000``, ``1e4``, ``20k``, ``1.5M``.
+    """Convert ``20000``, ``20_000``, ``1e4``, ``20k`` or ``1.5M`` to a whole number of at least 0.
 
     Raises:
-        ValueError: It is none.
+        ValueError: If the text is not a whole number of at least 0.
     """
     plain = text.strip().replace("_", "")
     if match := _COUNT.fullmatch(plain):

@@ -1,4 +1,4 @@
-"""What is said of a setting that does not fit: in plain words, with a value that would."""
+"""Error messages for invalid settings, with an example of a valid value."""
 
 import difflib
 import json
@@ -19,20 +19,20 @@ RENAMED: Final[Mapping[str, str]] = {
     "pool": "image_pool_size",
     "train.accumulate": "train.gradient_accumulation_steps",
 }
-"""Settings of earlier versions -> what they are called now."""
+"""Settings of earlier versions -> their current names."""
 
 
 def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -> str:
-    """What is wrong with the value at a path, and what is accepted there.
+    """Return what is wrong with the value at a path, and what is accepted there.
 
     Args:
-        path: Of keys.
-        error: What pydantic found.
-        settings: All settings; those of components are known from here alone.
+        path: Path of keys.
+        error: Error from pydantic.
+        settings: All settings, the only source of the names of components' options.
     """
     kind = error["type"]
     if kind == "model_type":
-        return f"must be a table of {', '.join(_keys(path))}"
+        return f"must be a table with {', '.join(_keys(path))}"
     if kind == "dict_type":
         return "must be a table of options"
     if kind == "extra_forbidden":
@@ -45,7 +45,7 @@ def explain(path: list[str], error: ErrorDetails, settings: Mapping[str, Any]) -
 
 
 def _example(path: list[str], error: ErrorDetails) -> str:
-    """A value that would do: what was meant, or else what is there if nobody says anything."""
+    """Return an example of a valid value: the one that was probably meant, or else the default."""
     value, kind = error["input"], error["type"]
     if kind.startswith("int") and isinstance(value, str):
         try:
@@ -59,7 +59,7 @@ def _example(path: list[str], error: ErrorDetails) -> str:
 
 
 def _nearest_keys(path: list[str], settings: Mapping[str, Any]) -> str:
-    """The settings whose whole key, or its last part, is spelt most like one that does not exist."""
+    """Return the settings whose key, or its last part, is spelt most like an unknown key."""
     beside = [".".join([*path[:-1], key]) for key in _keys(path[:-1])]
     known = {**dict.fromkeys([*beside, *_all_keys(Config)]), **dict(flat(settings))}.keys() - {".".join(path)}
     last: dict[str, list[str]] = {}
@@ -73,7 +73,7 @@ def _nearest_keys(path: list[str], settings: Mapping[str, Any]) -> str:
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The values of nested tables by their dotted keys."""
+    """Yield the values of nested tables by their dotted keys."""
     for key, value in table.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -91,7 +91,7 @@ def _all_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _keys(path: list[str]) -> list[str]:
-    """The accepted keys of the table at a path."""
+    """Return the accepted keys of the table at a path."""
     section: type[BaseModel] = Config
     for part in path:
         annotation = section.model_fields[part].annotation if part in section.model_fields else None

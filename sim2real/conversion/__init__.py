@@ -1,30 +1,30 @@
-"""A dataset in, a converted dataset out: every camera image translated, everything else carried byte for byte.
+"""Conversion of a dataset: every camera image is translated, every other file is carried byte for byte.
 
-Only if another size is asked for, what depends on the size of the images changes with them.
+Other files change only if the images get another size (``--resize``) or hold a translated photo.
 
-options.py   what may be said about it
-jobs.py      what becomes of each file, and whether it is done
-plan.py      what is to be done, before anything is written
-resolved_settings.py  what the user left open: engine, precision, tiles ...
-trial.py     engines tried on a frame
-inference.py the generator at work, and what is done when memory falls short
-inputs.py    labels that the generator sees: are they there, what are they, did they change?
-sequences.py frames that depend on others of their sequence: which, in which order
-windows.py   frames whose grids are averaged over their neighbours
-glimpse.py   single frames, translated as in a conversion
-looks.py     several conversions of one dataset, sampled anew
-duration.py  how long will it take?
-identity.py  is it the conversion that was begun?
-shards.py    several processes at the work: who does what, who is there
-space.py     is there room for it on the disk?
-pipeline.py  decode, translate, judge, encode, carry: threads, each file whole or not at all
-embedding.py photos inside of label files: what becomes of them
-gate.py      is a translation good enough, and what takes its place if it is not?
-meters.py    which stage limits the work
-carry.py     copies and links
-resized_files.py  what becomes of each file if the images get another size
-manifest.py  what a conversion writes about itself
-verify.py    is a conversion complete and are its labels untouched?
+options.py            options of a conversion
+jobs.py               files of a conversion: what is done with each, and whether it is done
+plan.py               the plan of a conversion, made before anything is written
+resolved_settings.py  choice of the settings that were left open: engine, precision, tiles ...
+trial.py              trial of engines on a frame
+inference.py          translation of batches; smaller batches or tiles if memory runs out
+inputs.py             labels that the generator sees: where they are and whether they changed
+sequences.py          frames that depend on other frames of their sequence, and their order
+windows.py            averaging of grids over neighbouring frames
+glimpse.py            translation of single frames as in a conversion
+looks.py              several conversions of one dataset with different random samples
+duration.py           estimate of the duration
+identity.py           check that a rerun is the conversion that was begun
+shards.py             several processes that share a conversion
+space.py              check of the free disk space
+pipeline.py           threads that decode, translate, judge, encode and carry; each file is written whole or not at all
+embedding.py          photos inside label files
+gate.py               check of each translation, and substitutes for rejected ones
+meters.py             measurement of the stage that limits the work
+carry.py              copies and links
+resized_files.py      files that depend on the size of the images
+manifest.py           the record and the manifest of a conversion
+verify.py             check that a conversion is complete and its labels are unchanged
 """
 
 import time
@@ -80,27 +80,27 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionSummary:
-    """What a conversion did in this run.
+    """The result of one run of a conversion.
 
     Attributes:
         out: The converted dataset.
         model: The generator file.
-        record: What conversion.json says.
-        shard: This process's number, from 0, and how many share the work; None for a process of its own.
-        converted: Images translated.
-        rejected: Of those and of what earlier runs translated, what the gate rejected: what is there instead -> how
-            many.
-        resized: Other files brought to the new size of the images.
-        carried: Files carried byte for byte.
-        skipped: Files that an earlier run had done.
-        failed: Path and reason of every file that could not be done.
-        left: Files of other shards that are not done; None if other processes are still at work.
+        record: The content of conversion.json.
+        shard: This process's number, from 0, and the number of processes; None if the work is not shared.
+        converted: Number of translated images.
+        rejected: Translations that the gate rejected in this run or earlier ones: substitute -> number of images.
+        resized: Number of other files that were adapted to the new size of the images.
+        edited: Number of label files that changed only in the photo inside them.
+        carried: Number of files carried byte for byte.
+        skipped: Number of files that an earlier run had finished.
+        failed: Path and reason of each failed file.
+        left: Number of unfinished files of other shards; None if other processes are still running.
         bytes: Bytes written.
-        seconds: Time taken.
-        peak_memory: The most bytes that this process has held so far, on the GPU too if it was used.
-        limit: What the work waited for most: ``"decoding"``, ``"translating"``, ``"encoding and writing"``,
-            ``"judging"`` (the gate), ``"carrying"``; empty if it was too little to tell.
-        warnings: What the user should know, of the dataset and of the way its images are stored.
+        seconds: Duration in seconds.
+        peak_memory: Peak memory of this process in bytes, including the GPU's if one was used.
+        limit: The stage that limited the speed: ``"decoding"``, ``"translating"``, ``"encoding and writing"``,
+            ``"judging"`` (the gate) or ``"carrying"``; empty if too little was done to tell.
+        warnings: Warnings about the dataset and the encoding of its images.
     """
 
     out: Path
@@ -131,18 +131,19 @@ def convert(
     announce: Callable[[Plan], None] = lambda _plan: None,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> ConversionSummary:
-    """Convert a dataset. A rerun of an interrupted conversion continues it and ends in the same bytes.
+    """Convert a dataset; rerunning an interrupted conversion continues it and gives the same bytes.
 
     Args:
         source: Folder of the dataset; never written to.
-        out: Folder to convert into: new, empty, or of the same conversion.
-        options: What to do otherwise than by default.
-        progress: Told of the stages ``"converting"`` and ``"carrying"``.
-        announce: Told what is going to be done, before it is.
-        notify: Called with a line on what the user would wonder at: engines not used, memory that fell short.
+        out: Output folder: new, empty, or holding the same conversion.
+        options: Options of the conversion; None for the defaults.
+        progress: Called for the stages ``"converting"`` and ``"carrying"``.
+        announce: Called with the plan before the work begins.
+        notify: Called with a line for each notable event: an engine that is not used, memory that ran out.
 
     Raises:
-        Sim2RealError: It cannot be done, or a file cannot be and ``keep_going`` is not set; what is finished is kept.
+        Sim2RealError: If the conversion is impossible, or a file fails and ``keep_going`` is not set; finished files
+            are kept.
     """
     options = options or ConvertOptions()
     begin = time.monotonic()
@@ -153,7 +154,7 @@ def convert(
     except OSError as error:
         place = error.filename2 or error.filename or out
         message = (
-            f"{place}: {error.strerror or error}; what is finished is kept: mend that (free space, permissions) and "
+            f"{place}: {error.strerror or error}; what is finished is kept: fix this (free space, permissions) and "
             "run the same command again"
         )
         raise Sim2RealError(message) from error
@@ -196,7 +197,7 @@ def _work(
         if joining:
             _join(plan)
         else:
-            plan, inference = _inference(plan, notify)  # first: what cannot begin leaves an earlier conversion as it is
+            plan, inference = _inference(plan, notify)  # may fail, so before anything is deleted
             _begin(plan, options)
         manifest = ManifestWriter(part_path(out, options.shard))
     try:
@@ -216,7 +217,7 @@ def _work(
 
 
 def _inference(plan: Plan, notify: Callable[[str], None]) -> "tuple[Plan, Inference | None]":
-    """What translates, None if there is nothing to translate, and the plan as it can be followed here."""
+    """Return the plan, without compilation if that fails, and what translates; None if nothing is to be translated."""
     if not any(job.translate for job in plan.todo):
         return plan, None
     from sim2real.conversion.inference import Inference, without_compilation
@@ -225,21 +226,21 @@ def _inference(plan: Plan, notify: Callable[[str], None]) -> "tuple[Plan, Infere
         return plan, Inference(plan, notify)
     except CannotCompileError as error:
         if plan.previous and plan.previous.compile == plan.record.compile:
-            message = f"{plan.out}: begun with a compiled generator, and {error}; mend that, or use --overwrite"
+            message = f"{plan.out}: begun with a compiled generator, but {error}; fix this, or use --overwrite"
             raise Sim2RealError(message) from error
-        notify(f"going on without compilation: {error}")
+        notify(f"continuing without compilation: {error}")
         plan = without_compilation(plan)
         return plan, Inference(plan, notify)
 
 
 def _begin(plan: Plan, options: ConvertOptions) -> None:
-    """Prepare the folder, where nobody is at work."""
+    """Prepare the folder, in which no other process is working."""
     state = inside(plan.out, STATE_FOLDER)
     stale = [plan.out / path for path in plan.stale]
     for path in [*stale, *(path for path in state.iterdir() if LEFTOVER.fullmatch(path.name))]:
         path.unlink(missing_ok=True)
-    if options.overwrite:  # before the record: no line may outlive its conversion
-        of_all = {manifest_path(plan.out), record_path(plan.out)}  # the others tell of the earlier conversion alone
+    if options.overwrite:  # before the record is written: no line may outlive its conversion
+        of_all = {manifest_path(plan.out), record_path(plan.out)}  # the others are reports on the earlier conversion
         reports = (path for path in state.iterdir() if path.suffix in {".json", ".csv", ".html"} and path not in of_all)
         for path in [*part_paths(plan.out), manifest_path(plan.out), *reports]:
             path.unlink(missing_ok=True)
@@ -252,24 +253,24 @@ def _begin(plan: Plan, options: ConvertOptions) -> None:
 
 
 def _join(plan: Plan) -> None:
-    """Take up a shard beside others that are at work.
+    """Start work on a shard while other processes are working.
 
     Raises:
-        Sim2RealError: Theirs is another conversion.
+        Sim2RealError: If the other processes run a different conversion.
     """
     if plan.previous and (changes := plan.previous.differences(plan.record, free=())):
         message = (
-            f"{plan.out}: the processes at work here began otherwise ({'; '.join(changes)}); begin all of them with "
-            "the same options, and leave the source alone meanwhile"
+            f"{plan.out}: the running processes were started differently ({'; '.join(changes)}); start all with "
+            "the same options, and do not change the source meanwhile"
         )
         raise Sim2RealError(message)
     written = {path for job in plan.own for path in (job.path, quarantine_path(job.path))}
-    for path in leftovers_of(written, plan.stale):  # of an earlier bearer of this shard
+    for path in leftovers_of(written, plan.stale):  # of an earlier process with this shard
         (plan.out / path).unlink(missing_ok=True)
 
 
 def _leave(plan: Plan) -> int | None:
-    """Settle the manifest if nobody else is at work; then returns how many files of other shards are not done."""
+    """Settle the manifest and return how many files of other shards are not done; None if other processes still run."""
     with conversion_lock(plan.out):
         if active_writers(plan.out):
             return None

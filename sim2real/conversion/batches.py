@@ -1,8 +1,8 @@
-"""What is translated together, and in which order: batches of one size, pieces of sequences, frames with neighbours.
+"""The batches of a conversion and their order: frames of one size, pieces of sequences, frames with neighbours.
 
-Frames are put into batches by what their headers say, before any is decoded. Of a generator that looks at several
-frames of a sequence the batches are pieces of sequences, clips or single frames; where grids are averaged over
-neighbours, frames of one sequence. As many sequences are in work as there are threads that translate.
+Frames are grouped into batches by the sizes in their headers, before any is decoded. If the generator sees several
+frames of a sequence, batches are pieces of sequences: clips or single frames. If grids are averaged over neighbours,
+batches are frames of one sequence. The number of sequences in progress is the number of threads that translate.
 """
 
 from collections import deque
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class Sequence:
-    """A sequence in work: its last piece so far, and the earlier frames that the generator looks at, translated, too.
+    """A sequence in progress, with the earlier frames that the generator sees and their translations.
 
     Args:
-        context: How many these are at most.
+        context: Maximum number of these frames.
 
     Attributes:
-        last: What was last asked to be done of it, so that what follows can wait for that.
+        last: The task submitted last; the next one waits for it.
         past: Pairs of an earlier frame and its translation, (H, W, 3) each.
     """
 
@@ -43,7 +43,7 @@ class Sequence:
         self.past: deque[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = deque(maxlen=context)
 
     def past_inputs(self, images: "NDArray[np.uint8]") -> "dict[str, NDArray[np.uint8]]":
-        """Earlier frames and what became of them as inputs (1, j, H, W, 3) beside images; j is 0 at its beginning."""
+        """Return earlier frames and their translations as inputs, (1, j, H, W, 3); j is 0 at the start."""
         none = np.empty((1, 0, *images.shape[1:]), np.uint8)
         pairs = zip(*self.past, strict=True) if self.past else ((), ())
         return {kind: np.stack(frames)[None] if frames else none for kind, frames in zip(PAST, pairs, strict=True)}
@@ -55,10 +55,11 @@ class Batch:
 
     Attributes:
         jobs: The frames.
-        size: (W, H) of each; None if nobody can tell.
-        sequence: What they are a piece of, if the generator looks at several.
-        window: What they are of, if grids are averaged; ``looks`` are the frames in it, and up to the place ``known``
-            everything is known after them.
+        size: Size (W, H) of each; None if unknown.
+        sequence: The sequence of the frames, if the generator sees several frames.
+        window: The window of the sequence, if grids are averaged.
+        looks: The frames of the batch in the window.
+        known: The last place up to which all grids are known after this batch.
     """
 
     jobs: list["Job"]
@@ -73,10 +74,10 @@ class Batches:
     """All batches of a plan.
 
     Args:
-        plan: What is to be done.
-        can: What the generator says of itself.
-        most: Frames of a batch, at most.
-        streams: Sequences in work at a time.
+        plan: The plan of the conversion.
+        can: The capabilities of the generator.
+        most: Maximum number of frames per batch.
+        streams: Number of sequences in progress at a time.
     """
 
     def __init__(self, plan: "Plan", can: Capabilities, most: int, streams: int) -> None:
@@ -86,20 +87,20 @@ class Batches:
         self._streams = streams
 
     def __iter__(self) -> Iterator[Batch]:
-        """One after the other, each made when it is asked for."""
+        """Yield the batches; each is made when it is requested."""
         if self._can.of_sequences:
             return self._in_turns(map(self._pieces, sequences_of(self._plan.todo)))
         return chain(self._with_neighbours(), self._by_size())
 
     def _pieces(self, jobs: list["Job"]) -> Iterator[Batch]:
-        """The clips or frames of a sequence in their order."""
+        """Yield the clips or frames of a sequence in order."""
         sequence, step = Sequence(self._can.context), self._can.clip_length
         for first in range(0, len(jobs), step):
             piece = jobs[first : first + step]
             yield Batch(piece, self._size_of(piece), sequence)
 
     def _with_neighbours(self) -> Iterator[Batch]:
-        """The frames whose grids are averaged over neighbours, with these."""
+        """Return the batches of frames whose grids are averaged over neighbours, with these neighbours."""
         if not (reach := self._plan.record.neighbours):
             return iter(())
         todo = {job.path for job in self._plan.todo if job.sequence}
@@ -112,7 +113,7 @@ class Batches:
             yield Batch(jobs, self._size_of(jobs), window=window, looks=looks, known=known)
 
     def _in_turns(self, waiting: Iterator[Iterator[Batch]]) -> Iterator[Batch]:
-        """Batches of several sequences, each of which has its own in order."""
+        """Yield batches of several sequences in turn; those of each sequence are in order."""
         in_work = deque(islice(waiting, self._streams))
         while in_work:
             batches = in_work.popleft()
@@ -123,7 +124,7 @@ class Batches:
                 in_work.extend(islice(waiting, 1))
 
     def _by_size(self) -> Iterator[Batch]:
-        """All other frames in groups of one size; one whose size nobody can tell is alone, decoding says why."""
+        """Yield all other frames grouped by size; a frame of unknown size is alone, and decoding reports why."""
         waiting: dict[tuple[int, int], list[Job]] = {}
         for job in self._plan.todo:
             if job.translate and not job.sequence:
@@ -137,5 +138,5 @@ class Batches:
         yield from (Batch(group, size) for size, group in waiting.items())
 
     def _size_of(self, jobs: list["Job"]) -> tuple[int, int] | None:
-        """That of the first frame that tells."""
+        """Return the size of the first frame whose size is known."""
         return next(filter(None, (size_of(self._plan.source / job.path) for job in jobs)), None)

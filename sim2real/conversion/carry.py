@@ -1,4 +1,4 @@
-"""How a file comes over byte for byte: copied, sharing its bytes where the file system can, or linked."""
+"""Copies, clones and links of files that do not change."""
 
 import errno
 import hashlib
@@ -18,29 +18,32 @@ _CHUNK = 1 << 20
 
 
 class SourceError(Exception):
-    """A file of the source that cannot be converted or carried; the others can."""
+    """Raised if one file of the source cannot be converted or carried; other files are not affected."""
 
 
 def mode_of(role: Role, wanted: str) -> str:
-    """How a file comes over if links are wanted: images are copied still, for tools repair images in place."""
+    """Return how a file is carried if links are requested; images are always copied.
+
+    Tools may edit images in place, which would change the source through a link.
+    """
     return "copy" if role is Role.IMAGE else wanted
 
 
 def carry(source: Path, target: Path, mode: str) -> str:
-    """Bring a file over; times and permissions come along.
+    """Copy or link a file, with its times and permissions.
 
     Args:
         source: The file.
-        target: A path where nothing is.
+        target: A path that does not exist.
         mode: ``"copy"``, ``"hardlink"`` or ``"symlink"``.
 
     Returns:
-        SHA-256 of its bytes, in hexadecimal.
+        SHA-256 of its content, in hexadecimal.
 
     Raises:
-        SourceError: The source cannot be read, or changes meanwhile.
-        Sim2RealError: There can be no link of that kind.
-        OSError: The target cannot be written.
+        SourceError: If the source cannot be read, or changes meanwhile.
+        Sim2RealError: If a link of that kind cannot be created.
+        OSError: If the target cannot be written.
     """
     if mode == "copy":
         return _copy(source, target)
@@ -55,7 +58,7 @@ def carry(source: Path, target: Path, mode: str) -> str:
             raise
         others = " or ".join(sorted({"copy", *_LINKS} - {mode}))
         why = _NO_LINKS[error.errno] or error.strerror
-        message = f"{source}: no {noun} to it can be made in {target.parent}: {why}; use --carry {others}"
+        message = f"{source}: cannot create a {noun} to it in {target.parent}: {why}; use --carry {others}"
         raise Sim2RealError(message) from error
     return digest
 
@@ -64,9 +67,9 @@ _LINKS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "hardlink": (Path.hardlink_to, "hard link"),
     "symlink": (Path.symlink_to, "symbolic link"),
 }
-_NOT_HERE = "the file system has none, or lets nobody link to the files of others"
+_NOT_HERE = "the file system does not support it, or forbids links to other users' files"
 _NO_LINKS = {
-    errno.EXDEV: "that is another file system",
+    errno.EXDEV: "it is on another file system",
     errno.EPERM: _NOT_HERE,
     errno.ENOSYS: _NOT_HERE,
     errno.EOPNOTSUPP: _NOT_HERE,
@@ -76,7 +79,7 @@ _NO_LINKS = {
 
 def _copy(source: Path, target: Path) -> str:
     digest = hashlib.sha256()
-    with _opened(source) as original, target.open("xb") as file:  # never into what is there, be it a link to the source
+    with _opened(source) as original, target.open("xb") as file:  # "x": the target may link to the source
         cloned = _clone(original, file)
         for chunk in _chunks(original):
             digest.update(chunk)
@@ -99,21 +102,21 @@ if sys.platform == "linux":
     _FICLONE = 0x40049409  # linux/fs.h; see ioctl_ficlone(2)
 
     def _clone(source: BinaryIO, target: BinaryIO) -> bool:
-        """Let a file share the blocks of another until one of them changes; False where that cannot be."""
+        """Let a file share the blocks of another until one of them changes; return False if that is impossible."""
         try:
             fcntl.ioctl(target, _FICLONE, source.fileno())
-        except OSError:  # across file systems, or on one without it: plain copying tells whatever else is wrong
+        except OSError:  # other or unsupported file system; copying reports other errors
             return False
         return True
 else:
 
     def _clone(_source: BinaryIO, _target: BinaryIO) -> bool:
-        """Nothing but Linux is asked to share blocks."""
+        """Return False: blocks are shared on Linux only."""
         return False
 
 
 def can_clone(source: Path, folder: Path) -> bool:
-    """Whether copies of a file into a folder share its blocks."""
+    """Return whether copies of a file into a folder share its blocks."""
     try:
         with source.open("rb") as original, tempfile.TemporaryFile(dir=folder) as file:
             return _clone(original, file)
@@ -145,5 +148,5 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def unreadable(error: OSError) -> SourceError:
-    """What a file system says of a file that it does not give."""
+    """Return the error for a file that cannot be read."""
     return SourceError(f"cannot be read: {error.strerror}")

@@ -1,4 +1,4 @@
-"""Frames of a conversion as they come from their files, which must be the ones that the plan was made of."""
+"""Reading and decoding of frames; their files must not have changed since the plan was made."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,15 +23,15 @@ CHANGED = "changed during the conversion"
 
 @dataclass(frozen=True)
 class Decoded:
-    """A frame in memory.
+    """A decoded frame.
 
     Attributes:
-        job: What is to be done.
-        sha256: Of its file.
-        picture: The pixels, and what else the file says.
+        job: The job of the frame.
+        sha256: SHA-256 of its file.
+        picture: The pixels and the metadata of the file.
         inputs: The labels that the generator sees.
-        inputs_sha256: Of these labels' files, by kind.
-        whole: Whether nothing was missing that it depends on.
+        inputs_sha256: SHA-256 of the label files, by kind.
+        whole: Whether all frames that it depends on could be read.
     """
 
     job: Job
@@ -43,21 +43,21 @@ class Decoded:
 
 
 def decode(job: Job, source: Path) -> Decoded:
-    """Read an image.
+    """Read and decode an image.
 
     Raises:
-        SourceError: The file cannot be read.
-        ImageError: It is no image.
+        SourceError: If the file cannot be read.
+        ImageError: If it is not an image.
     """
     data = read(source)
     return Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))
 
 
 def read(source: Path) -> bytes:
-    """The contents of a file.
+    """Return the content of a file.
 
     Raises:
-        SourceError: It cannot be read.
+        SourceError: If the file cannot be read.
     """
     try:
         return source.read_bytes()
@@ -67,20 +67,20 @@ def read(source: Path) -> bytes:
 
 @contextmanager
 def unchanged(job: Job, source: Path) -> Iterator[None]:
-    """Read a source file that must be there and be the same, before and after, as when the plan was made.
+    """Check, before and after reading a source file, that it exists and has not changed since the plan was made.
 
     Raises:
-        SourceError: It is not.
+        SourceError: If it is missing or has changed.
     """
     if job.stat is None:
-        raise SourceError("is no file that can be read (a link to nowhere?)")
+        raise SourceError("is not a readable file (a broken link?)")
     yield
     if stat_of(source) != job.stat:
         raise SourceError(CHANGED)
 
 
 def size_of(image: Path) -> tuple[int, int] | None:
-    """(W, H) by the header of a file; None if that does not tell."""
+    """Return the size (W, H) in the header of a file; None if it cannot be read."""
     try:
         header = read_header(image)
     except ImageError:
@@ -89,17 +89,17 @@ def size_of(image: Path) -> tuple[int, int] | None:
 
 
 def images_of(frames: list[Decoded]) -> "NDArray[np.uint8]":
-    """RGB (N, H, W, 3)."""
+    """Return the pixels of the frames, RGB (N, H, W, 3)."""
     return np.stack([item.picture.rgb for item in frames])
 
 
 def inputs_of(frames: list[Decoded]) -> "dict[str, NDArray[Any]]":
-    """Their labels by kind, (N, ...)."""
+    """Return the labels of the frames by kind, (N, ...)."""
     return {kind: np.stack([item.inputs[kind] for item in frames]) for kind in frames[0].inputs}
 
 
 def runs(frames: list[Decoded | None]) -> list[list[Decoded]]:
-    """What follows each other of the frames that could be read."""
+    """Return the groups of consecutive frames that could be read."""
     found: list[list[Decoded]] = [[]]
     for frame in frames:
         if frame:
@@ -110,6 +110,6 @@ def runs(frames: list[Decoded | None]) -> list[list[Decoded]]:
 
 
 def resized(decoded: Decoded, rgb: "NDArray[np.uint8]", size: tuple[int, int]) -> "tuple[Decoded, NDArray[np.uint8]]":
-    """A frame and its translation at another size (W, H)."""
+    """Return a frame and its translation, both resized to a size (W, H)."""
     picture = resize_picture(decoded.picture, size)
     return replace(decoded, picture=picture), resize_picture(replace(decoded.picture, rgb=rgb), size).rgb

@@ -1,4 +1,4 @@
-"""How much a conversion will write and how long it will take, tried on a few of its frames."""
+"""Estimate of the duration and the output size of a conversion, from a trial on a few of its frames."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from sim2real.errors import DatasetError, ImageError
 
 
 def forecast(plan: Plan, options: ConvertOptions, notify: Callable[[str], None]) -> tuple[float, float] | None:
-    """How many times as large as their sources translations will be, and the seconds until all are there.
+    """Estimate the size of translations relative to their sources, and the seconds until all are done.
 
     Args:
-        plan: What is to be done.
-        options: What it was made from.
-        notify: Called with a line on what the user would wonder at.
+        plan: The plan of the conversion.
+        options: The options that the plan was made from.
+        notify: Called with a line for each notable event.
 
     Returns:
-        Both, not compiled; None if none of a few frames can be read.
+        The size ratio and the seconds, both without compilation; None if none of a few frames can be read.
     """
     before = after = frames = 0
     coding = translating = 0.0
@@ -51,5 +51,5 @@ def forecast(plan: Plan, options: ConvertOptions, notify: Callable[[str], None])
     if not inference or not frames:
         return None
     coding /= frames * options.threads
-    busy = translating + coding if plan.device == "cpu" else max(translating, coding)  # one processor does both
+    busy = translating + coding if plan.device == "cpu" else max(translating, coding)  # the CPU does both
     return after / before, busy * sum(job.translate for job in plan.todo)

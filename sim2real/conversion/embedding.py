@@ -1,7 +1,7 @@
-"""Photos that lie inside of label files, as in LabelMe's: what becomes of them, as ``--labelme-image`` says.
+"""Photos inside label files, for example those of LabelMe; ``--labelme-image`` selects what is done with them.
 
-Of such a file nothing else changes. It is written after the image that it is about, in the same process, and is done as
-long as the manifest says that it holds the very bytes that are there now.
+Only the photo in a label file changes. The file is written after its image, by the same process, and is done as long as
+the manifest says that it holds the present bytes of that image.
 """
 
 import hashlib
@@ -19,31 +19,34 @@ if TYPE_CHECKING:
     from sim2real.datasets import Dataset
 
 Inside = Literal["embed", "drop", "keep"]
-"""The translated photo takes the place of the old one; or nothing does; or the file stays as it is."""
+"""What is done with photos inside label files.
+
+``embed``: the translated photo replaces the old one. ``drop``: the photo is removed. ``keep``: the file is unchanged.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """What becomes of the photo in one file.
+    """How the photo in one label file is changed.
 
     Attributes:
-        image: The image whose bytes, as converted, take its place; empty: none do.
-        replace: The bytes of the file, and of a picture or None -> its bytes with that inside.
+        image: The image whose converted bytes replace the photo; empty to remove it.
+        replace: A function from the bytes of the file, and those of an image or None, to the new bytes of the file.
     """
 
     image: str
     replace: Callable[[bytes, bytes | None], bytes]
 
     def __call__(self, data: bytes, out: Path) -> tuple[bytes, str | None]:
-        """The bytes of the file, and the SHA-256 of what is embedded.
+        """Return the new bytes of the file, and the SHA-256 of the embedded image.
 
         Args:
-            data: Its bytes.
-            out: The converted dataset, which has the image.
+            data: The bytes of the file.
+            out: The converted dataset, which contains the image.
 
         Raises:
-            DamageError: It is no such file.
-            OSError: The image cannot be read.
+            DamageError: If the file is not a valid label file.
+            OSError: If the image cannot be read.
         """
         picture = (out / self.image).read_bytes() if self.image else None
         try:
@@ -54,15 +57,15 @@ class Embedding:
 
 
 def embeddings(dataset: "Dataset", translated: Collection[str], inside: str) -> dict[str, Embedding]:
-    """The files that change because they hold photos that are translated.
+    """Return the files that change because they hold translated photos.
 
     Args:
         dataset: The dataset.
-        translated: The images that are translated.
-        inside: What becomes of the photos, see :data:`Inside`.
+        translated: The translated images.
+        inside: What is done with the photos, see :data:`Inside`.
 
     Raises:
-        DatasetError: A photo that is to be embedded would be shown turned.
+        DatasetError: If tools would show an embedded photo in the wrong orientation.
     """
     if inside == "keep":
         return {}
@@ -76,39 +79,38 @@ def embeddings(dataset: "Dataset", translated: Collection[str], inside: str) -> 
 
 
 def _require_upright(dataset: "Dataset", translated: Collection[str]) -> None:
-    """Make sure that no photo is embedded which tools turn only if it is a file of its own."""
+    """Check that no photo relies on its EXIF orientation, which tools ignore in embedded photos."""
     turned = []
     for image in dataset.embedded().values():
-        with suppress(ImageError):  # whoever decodes it will say so
+        with suppress(ImageError):  # reported when it is decoded
             if image in translated and read_orientation(dataset.root / image) != 1:
                 turned.append(image)
     if turned:
         raise DatasetError(
-            f"{dataset.root}: --labelme-image embed: EXIF shows {len(turned)} photos turned, e.g. {turned[0]}, and "
-            "tools show what is inside of label files as it is stored: say drop, or store such photos upright"
+            f"{dataset.root}: --labelme-image embed: EXIF rotates {len(turned)} photos, e.g. {turned[0]}, but "
+            "tools show photos inside label files as they are stored: use drop, or store these photos upright"
         )
 
 
 def check_sizes(dataset: "Dataset", resized: Collection[str], changed: Collection[str], inside: str) -> None:
-    """Make sure that no file is brought to another size whose photo is not.
+    """Check that no label file is resized while the photo inside it is not.
 
     Args:
         dataset: The dataset.
-        resized: The files that are.
-        changed: Those whose photo is replaced or dropped.
-        inside: What becomes of the photos.
+        resized: The files that are resized.
+        changed: The files whose photo is replaced or removed.
+        inside: What is done with the photos.
 
     Raises:
-        DatasetError: There is one.
+        DatasetError: If there is one.
     """
     left = sorted(path for path in dataset.embedded() if path in resized and path not in changed)
     if left:
         hint = (
-            "say --labelme-image embed or drop"
+            "use --labelme-image embed or drop"
             if inside == "keep"
             else "their images are not translated; leave them out with --exclude"
         )
         raise DatasetError(
-            f"{dataset.root}: --resize cannot bring the photos inside of {len(left)} files to another size, "
-            f"e.g. {left[0]}: {hint}"
+            f"{dataset.root}: --resize cannot resize the photos inside {len(left)} files, e.g. {left[0]}: {hint}"
         )

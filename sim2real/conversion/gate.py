@@ -1,6 +1,6 @@
-"""The gate of a conversion: a translation that does not keep what its frame shows does not take the frame's place.
+"""The gate of a conversion: it rejects translations that change the content of their frame too much.
 
-It is measured on the file that is about to be written, as an evaluation would measure it afterwards.
+It measures the file that is about to be written, as a later evaluation does.
 """
 
 import math
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
 Rejected = Literal["quarantine", "blend", "colour", "guided", "pass"]
-"""What takes the place of a rejected translation.
+"""What replaces a rejected translation.
 
-``quarantine``: the source's own image, byte for byte. ``blend``: the source with the largest share of the translation
-mixed in that the gate lets through; if none, as ``colour``: the source in the colours of its translation; if that does
-not come through either, as ``quarantine``. ``guided``: the source with the light and the colours of its translation by
-place and brightness, as of a guided transfer; if that does not come through, as ``colour``. ``pass``: the translation
-itself, marked in the manifest. But for ``pass``, the translation is kept under ``OUT/.sim2real/rejected``.
+``quarantine``: the source image, byte for byte. ``blend``: the source blended with the largest share of the translation
+that passes the gate; if none passes, as ``colour``. ``colour``: the source in the colours of its translation; if that
+does not pass, as ``quarantine``. ``guided``: the source with the light and colours of its translation by place and
+brightness, as in a guided transfer; if that does not pass, as ``colour``. ``pass``: the translation itself, marked in
+the manifest. In all cases except ``pass``, the translation is kept under ``OUT/.sim2real/rejected``.
 """
 
 EDGES: Final = "edges"
 _SIGNS: Final = {"higher": ">=", "lower": "<="}
 _FIGURES: Final = {name: _SIGNS[about.better] for name, about in EdgeMetric.abouts.items() if about.better}
 _RULE: Final = re.compile(NAME + r"\s*(?P<sign>[<>]=)\s*(?P<bound>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)")
-_DIGITS = 4  # of the figures of edges, as they are kept and judged
-_SIGNIFICANT = 6  # digits of the others
+_DIGITS = 4  # decimals of the values of edges, for storing and judging
+_SIGNIFICANT = 6  # significant digits of other values
 _SHARES = (0.75, 0.5, 0.25)  # of the translation in a blend
 
 
 class Rule(NamedTuple):
-    """What a figure of a frame must be.
+    """A bound on a metric's value for each frame.
 
     Attributes:
-        figure: Its name, with ``"/Class"`` where it is of one class.
+        figure: Name of the value, with ``"/Class"`` if it is of one class.
         sign: ``">="`` or ``"<="``.
-        bound: The number.
-        metric: The metric that it is of; empty where the user does not say and nobody has looked yet.
+        bound: The bound.
+        metric: Name of the metric; empty if the user did not give it and it has not been found yet.
     """
 
     figure: str
@@ -59,29 +59,29 @@ class Rule(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The figure as the manifest calls it."""
+        """The name of the value in the manifest."""
         return self.figure if self.metric in {EDGES, ""} else f"{self.metric}.{self.figure}"
 
     def __str__(self) -> str:
         return f"{self.name}{self.sign}{self.bound:g}"
 
     def holds(self, value: float) -> bool:
-        """Whether a figure's value is good enough."""
+        """Return whether a value meets the rule."""
         return value >= self.bound if self.sign == ">=" else value <= self.bound
 
 
 def parse_gate(texts: Iterable[str]) -> tuple[Rule, ...]:
-    """Read what the user asks for, without a look at other metrics than ``edges``.
+    """Parse the rules of a gate without loading metrics other than ``edges``.
 
     Args:
-        texts: Rules such as ``"preservation>=0.9"`` or ``"contrast.contrast/Car>=0.2"``, each text one or several with
-            commas between them.
+        texts: Rules, for example ``"preservation>=0.9"`` or ``"contrast.contrast/Car>=0.2"``; each text holds one or
+            several, separated by commas.
 
     Returns:
-        The rules, each once, in order of their names.
+        The rules without duplicates, sorted by name.
 
     Raises:
-        SettingsError: One is no such rule, or would reject what is good.
+        SettingsError: If a rule is malformed or would reject good translations.
     """
     return tuple(sorted({_parse(rule.strip()) for text in texts for rule in text.split(",")}))
 
@@ -111,14 +111,14 @@ def _require_direction(rule: Rule, text: str, about: About) -> None:
 
 
 def find_metrics(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[str, FrameMetric]]:
-    """Find the metrics that rules name, and check the rules against them.
+    """Find the metrics that the rules name, and check the rules against them.
 
     Returns:
-        The rules with the names of their metrics, in order of their names; and the metrics but for ``edges``, by name.
+        The rules with the names of their metrics, sorted by name; and the metrics except ``edges``, by name.
 
     Raises:
-        Sim2RealError: There is no such figure, two metrics have it, its metric needs options or weights, or the rule
-            would reject what is good, or all.
+        Sim2RealError: If a value does not exist or belongs to two metrics, its metric needs options or weights, or the
+            rule would reject good translations or all of them.
     """
     found, metrics = [], dict[str, FrameMetric]()
     for rule in rules:
@@ -139,13 +139,13 @@ def find_metrics(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[str, Fra
 def _create(rule: Rule) -> FrameMetric:
     metric = make_metric(rule.metric, f"gate '{rule}'")
     if not hasattr(metric, "compare"):
-        message = f"gate '{rule}': the metric '{rule.metric}' compares sets of pictures and tells nothing of one frame"
+        message = f"gate '{rule}': the metric '{rule.metric}' compares sets of pictures and cannot judge single frames"
         raise SettingsError(message)
     return cast("FrameMetric", metric)
 
 
 def _check(rule: Rule, metric: FrameMetric) -> None:
-    """Make sure that a rule can be judged by its metric, and does not reject what is good."""
+    """Check that a metric has the value of a rule, and that the rule does not reject good or all translations."""
     about = about_of(metric, rule.metric, rule.figure, f"gate '{rule}'")
     _require_direction(rule, str(rule), about)
     if rule.sign == ">=" and rule.bound > about.most:
@@ -154,15 +154,15 @@ def _check(rule: Rule, metric: FrameMetric) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateOutcome:
-    """What becomes of a frame.
+    """The result of the gate for a frame.
 
     Attributes:
-        data: The file that takes its place; None: the source's own.
-        figures: Of its translation; None where nobody measured it.
-        reason: Why the translation is rejected; None if it is not.
-        instead: What ``data`` is if it is rejected, as the manifest says it.
-        quarantined: The file of the translation that is to be kept in quarantine, if it is.
-        notes: Which rules tell nothing of this frame.
+        data: The file to write; None for the source's own.
+        figures: Values of its translation; None if it was not measured.
+        reason: Why the translation was rejected; None if it was not.
+        instead: Name of the substitute in the manifest, if the translation was rejected.
+        quarantined: The file of the translation to keep in quarantine, if any.
+        notes: Notes on rules that could not be applied to this frame.
     """
 
     data: bytes | None
@@ -174,13 +174,13 @@ class GateOutcome:
 
 
 class Gate:
-    """Judges translations.
+    """A judge of translations.
 
     Args:
-        rules: What a translation must fulfil, each of them.
-        rejected: What takes the place of one that does not, see ``Rejected``.
+        rules: Rules that a translation must all meet.
+        rejected: What replaces a translation that does not, see ``Rejected``.
         encoding: How files are written.
-        metrics: Those that the rules name but for ``edges``, see :func:`find_metrics`.
+        metrics: The metrics that the rules name except ``edges``, see :func:`find_metrics`.
     """
 
     def __init__(
@@ -200,11 +200,11 @@ class Gate:
         Args:
             before: The frame.
             after: Its translation, RGB (H, W, 3).
-            data: The translation as a file like that of the frame.
-            labels: Of the frame, by kind.
+            data: The translation as a file in the format of the frame's.
+            labels: The labels of the frame, by kind.
 
         Raises:
-            Sim2RealError: A label that a metric asks for cannot be read.
+            Sim2RealError: If a label that a metric needs cannot be read.
         """
         edges = find_edges(before.rgb) if self._by_edges else None
 
@@ -230,7 +230,7 @@ class Gate:
         return GateOutcome(data=None, figures=figures, reason=reason, instead="source", quarantined=data, notes=notes)
 
     def _others(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, float]:
-        """The figures that rules name of metrics but for ``edges``; what this frame does not have is left out."""
+        """Return the values that rules name, except those of ``edges``; values that this frame lacks are left out."""
         found = {}
         for name, metric in self._metrics.items():
             changes = metric.compare(before, after, labels)
@@ -247,7 +247,7 @@ class Gate:
         ]
 
     def _substitutes(self, before: Image, after: Image) -> Iterator[tuple[str, Image]]:
-        """What may take the place of a translation, the best first."""
+        """Yield the possible substitutes for a translation, the best first."""
         if self._rejected == "blend":
             for share in _SHARES:
                 yield f"blend {share:.2f}", np.asarray(cv2.addWeighted(after, share, before, 1 - share, 0), np.uint8)
@@ -258,33 +258,35 @@ class Gate:
 
 
 def _figures(before: Edges, after: Image) -> dict[str, float]:
-    """The figures of a translation by the edges of its source."""
+    """Return the values of a translation, from the edges of its source."""
     changes = compare_edges(before, find_edges(after))
     values = {"new_edges": changes.new, "lost_edges": changes.lost, "preservation": preservation(changes)}
     return {name: round(value, _DIGITS) for name, value in values.items()}
 
 
 def in_light_of(other: Image, image: Image) -> Image:
-    """A picture with another's light and colours by place and brightness, see :mod:`sim2real.engines.guided`.
+    """Return an image with the light and colours of another by place and brightness.
+
+    See :mod:`sim2real.engines.guided`.
 
     Args:
-        other: Whose they are, RGB (H, W, 3).
-        image: What they are given to, RGB (H, W, 3).
+        other: The image whose light and colours are used, RGB (H, W, 3).
+        image: The image to change, RGB (H, W, 3).
     """
-    import torch  # noqa: PLC0415  slow, and a gate seldom needs it
+    import torch  # noqa: PLC0415  slow and seldom needed
 
-    from sim2real.engines.guided import guided  # noqa: PLC0415  likewise
+    from sim2real.engines.guided import guided  # noqa: PLC0415
 
     found: Image = guided(image[None], image[None], other[None], torch.device("cpu"))[0]
     return found
 
 
 def in_colours_of(other: Image, image: Image) -> Image:
-    """A picture with the mean and the spread of another's colours in CIELAB (after Reinhard et al. 2001).
+    """Return an image with the mean and spread of another's colours in CIELAB (after Reinhard et al. 2001).
 
     Args:
-        other: Whose colours they are, RGB (H, W, 3).
-        image: What they are given to, RGB (H, W, 3).
+        other: The image whose colours are used, RGB (H, W, 3).
+        image: The image to change, RGB (H, W, 3).
     """
     lab = to_lab(image)
     return to_rgb(give_colours(lab, moments(lab), moments(to_lab(other))))

@@ -1,4 +1,4 @@
-"""Single frames of a dataset, translated as in a conversion."""
+"""Translation of single frames of a dataset as in a conversion."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def glimpses(translate: "Translator", frames: "Sequence[Frame]", count: int) -> "list[Glimpse]":
-    """So many of the frames that a generator translates, evenly spread over them."""
+    """Return glimpses of up to ``count`` of the frames, evenly spread."""
     if not translate.can.of_sequences:
         return [Glimpse(translate, [frame], 0) for frame in evenly(frames, count)]
     places = [(sequence, place) for sequence in in_order(frames) for place in range(len(sequence))]
@@ -33,15 +33,14 @@ def glimpses(translate: "Translator", frames: "Sequence[Frame]", count: int) -> 
 
 
 class Glimpse:
-    """A frame before and after.
+    """A frame and its translation.
 
-    Of a generator that looks back, the frames before it are translated, too, as many as it looks at: the first of them
-    as if its sequence began there.
+    If the generator sees earlier frames, these are translated too, as if the sequence began with the first of them.
 
     Args:
         translate: The generator.
-        sequence: The frames of its sequence, in order.
-        place: Its own among them.
+        sequence: The frames of the sequence, in order.
+        place: The index of the frame in the sequence.
     """
 
     def __init__(self, translate: "Translator", sequence: "Sequence[Frame]", place: int) -> None:
@@ -50,14 +49,14 @@ class Glimpse:
         self._place = place
 
     def before(self) -> "Picture":
-        """RGB (H, W, 3)."""
+        """Return the frame, RGB (H, W, 3)."""
         return self._sequence[self._place].load_image()
 
     def after(self) -> "Picture":
-        """RGB (H, W, 3).
+        """Return the translation, RGB (H, W, 3).
 
         Raises:
-            DatasetError: A label that the generator sees is not there, or frames of a sequence have several sizes.
+            DatasetError: If a label that the generator sees is missing, or the frames of a sequence differ in size.
         """
         can, place = self._translate.can, self._place
         if can.clip_length > 1:
@@ -86,30 +85,30 @@ class Glimpse:
 
 
 class Loose(Glimpse):
-    """An image that is of no dataset, before and after.
+    """An image outside any dataset, and its translation.
 
     Args:
         translate: The generator.
-        image: Its file.
+        image: The image file.
 
     Raises:
-        DatasetError: The generator sees labels.
+        DatasetError: If the generator needs labels.
     """
 
     def __init__(self, translate: "Translator", image: Path) -> None:
         if kinds := translate.can.inputs:
-            message = f"{image}: the generator '{translate.info.name}' needs '{kinds[0]}', and an image alone has none"
-            raise DatasetError(f"{message}; name the dataset that it is of")
+            message = f"{image}: the generator '{translate.info.name}' needs '{kinds[0]}', which a single image lacks"
+            raise DatasetError(f"{message}; name its dataset instead")
         self._image = image
         self._length = translate.can.clip_length
         super().__init__(translate, [], 0)
 
     def before(self) -> "Picture":
-        """RGB (H, W, 3)."""
+        """Return the image, RGB (H, W, 3)."""
         return read_rgb(self._image)
 
     def after(self) -> "Picture":
-        """RGB (H, W, 3)."""
+        """Return the translation, RGB (H, W, 3)."""
         image, seeds = self.before(), seeds_of([self._image.name])
         if self._length > 1:
             image = np.stack([image] * self._length)
@@ -123,6 +122,6 @@ def _stacked(frames: "Sequence[Frame]") -> "Picture":
     images = [frame.load_image() for frame in frames]
     for frame, image in zip(frames, images, strict=True):
         if image.shape != images[0].shape:
-            message = f"{frames[0].image} and {frame.image} are of one sequence and of several sizes"
+            message = f"{frames[0].image} and {frame.image} are in one sequence but differ in size"
             raise DatasetError(f"{message}; the generator looks at several frames of a sequence")
     return np.stack(images)

@@ -1,4 +1,4 @@
-"""Is a conversion that goes on the one that was begun, by whichever version, wherever its source lies now?"""
+"""Check that a rerun continues the conversion that was begun, even with a patch release or a moved source."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,19 +21,18 @@ def require_same(
     lines: Mapping[str, Line],
     notify: Callable[[str], None],
 ) -> None:
-    """Make sure that a conversion may go on in a folder.
+    """Check that a conversion may continue in a folder.
 
     Args:
-        kept: What the folder says.
-        record: What it is to say.
+        kept: The record in the folder.
+        record: The new record.
         out: The folder.
-        jobs: All files of the selection.
-        lines: What the manifest says, by path.
-        notify: Called with a line on what is another one and does no harm: a patch version, the place of the same
-            source.
+        jobs: All selected files.
+        lines: The lines of the manifest, by path.
+        notify: Called with a line for each harmless difference: a patch version, another path of the same source.
 
     Raises:
-        Sim2RealError: It would be another conversion; the message says what differs.
+        Sim2RealError: If it would be another conversion; the message says what differs.
     """
     changes = kept.differences(record, known_otherwise=("tool_version", "source"))
     if _series(kept) != _series(record):
@@ -43,22 +42,25 @@ def require_same(
     if changes:
         message = (
             f"{out}: converted so far with other settings ({'; '.join(changes)}); repeat those, "
-            "name another folder, or convert all of it anew with --overwrite"
+            "name another folder, or convert everything again with --overwrite"
         )
         raise Sim2RealError(message)
     if kept.tool_version != record.tool_version:
-        notify(f"{out}: converted so far with sim2real {kept.tool_version}, goes on with {record.tool_version}")
+        notify(f"{out}: converted so far with sim2real {kept.tool_version}, continues with {record.tool_version}")
     if kept.source != record.source:
-        notify(f"{out}: converted so far from {kept.source}, goes on from {record.source}: the same files")
+        notify(f"{out}: converted so far from {kept.source}, continues from {record.source}: the same files")
 
 
 def _series(record: Record) -> list[str]:
-    """What of its version decides the pixels."""
+    """Return the part of the version that affects the pixels."""
     return record.tool_version.split(".")[:2]
 
 
 def _unlike(source: Path, jobs: Sequence[Job], lines: Mapping[str, Line]) -> str:
-    """Which file is another one than was converted; empty if none is, by sizes and times, or by some files' bytes."""
+    """Return a message if a file has changed since it was converted, else "".
+
+    Sizes and times are compared, and if only times differ, the content of some files.
+    """
     done = [(job, line) for job in jobs if (line := lines.get(job.path)) and line.source_sha256]
     others = [(job, line) for job, line in done if (line.source_size, line.source_mtime_ns) != job.stat]
     sizes = [job for job, line in others if job.stat is None or line.source_size != job.size]
@@ -67,7 +69,7 @@ def _unlike(source: Path, jobs: Sequence[Job], lines: Mapping[str, Line]) -> str
 
 
 def _holds(path: Path, line: Line) -> bool:
-    """Whether a file has the bytes that a line tells."""
+    """Return whether a file has the bytes recorded in a line."""
     try:
         return sha256_of(path) == line.source_sha256
     except OSError:

@@ -1,4 +1,4 @@
-"""The generator at work on frames of any size, with what is done when memory does not suffice."""
+"""Translation of frames of any size, with fallbacks if memory runs out."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -27,23 +27,25 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 _CALIBRATION = 32  # frames
 _UPPER = np.uint64(0xFFFFFFFF00000000)
-_FIRST_TILE, _LAST_TILE = 512, 64  # sides that are tried when a single frame does not fit
+_FIRST_TILE, _LAST_TILE = 512, 64  # largest and smallest side that is tried if a single frame does not fit
 
 
 class Inference:
-    """Translates batches of frames as a plan's record says; where memory falls short, fewer at once, then in tiles.
+    """A translator of batches of frames, as the plan's record specifies.
+
+    If memory runs out, it translates fewer frames at a time, and then in tiles.
 
     Args:
-        plan: Says how.
-        notify: Called with a line on what the user would wonder at.
+        plan: The plan of the conversion.
+        notify: Called with a line for each notable event.
 
     Attributes:
-        streams: How many threads may call it at once to their advantage.
-        can: What the generator says of itself.
+        streams: Number of threads that may usefully call it at the same time.
+        can: The capabilities of the generator.
 
     Raises:
-        CannotCompileError: The record says that the engine is compiled, and it cannot be.
-        Sim2RealError: The engine cannot be made.
+        CannotCompileError: If the record specifies a compiled engine and compilation fails.
+        Sim2RealError: If the engine cannot be created.
     """
 
     def __init__(self, plan: "Plan", notify: Callable[[str], None]) -> None:
@@ -71,9 +73,9 @@ class Inference:
             notify(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
         self._lock = threading.Lock()
-        self._tiled: dict[int, TiledEngine] = {}  # the one of the side that was used last
-        self._at_once: dict[Size, int] = {}  # where memory fell short: how many frames of a size
-        self._sides: dict[Size, int] = {}  # where it fell short for one: the side of its tiles
+        self._tiled: dict[int, TiledEngine] = {}  # by side; only the one used last
+        self._at_once: dict[Size, int] = {}  # after running out of memory: frames per call, by size
+        self._sides: dict[Size, int] = {}  # after running out with a single frame: side of the tiles, by size
         self._reported = False
 
     def __call__(
@@ -87,18 +89,19 @@ class Inference:
 
         Args:
             images: RGB (N, H, W, 3), or clips, (N, T, H, W, 3).
-            paths: Of these frames within the dataset, or of the first ones of the clips: they seed what a generator
-                samples at random.
-            inputs: What it sees besides, (N, ...).
-            sequences: Names of what the frames belong to, for a generator that is steady; may be left out.
+            paths: Paths of these frames within the dataset, or of the first frames of the clips; seeds for random
+                sampling are derived from them.
+            inputs: Other inputs of the generator, (N, ...).
+            sequences: Names of the sequences of the frames, for a generator with the capability ``steady``; may be left
+                out.
 
         Returns:
-            RGB of the same shape, and what the manifest is to note of these frames, one phrase each.
+            RGB of the same shape, and notes on these frames for the manifest.
 
         Raises:
-            OutOfMemoryError: Even the smallest tiles need more memory than there is.
-            PluginError: An engine makes pictures of other sizes, or other numbers of them.
-            Sim2RealError: It cannot be done.
+            OutOfMemoryError: If even the smallest tiles do not fit in memory.
+            PluginError: If an engine returns pictures of other sizes or another number of them.
+            Sim2RealError: If the frames cannot be translated.
         """
         return self._translated(self._run, images, self._seeds(paths, sequences), inputs)
 
@@ -109,8 +112,8 @@ class Inference:
         inputs: Inputs = MappingProxyType({}),
         sequences: Sequence[str] = (),
     ) -> "tuple[NDArray[np.float32], tuple[str, ...]]":
-        """What is done to frames where that is a bilateral grid, (N, 12, D, h, w); called as it is itself."""
-        run = self._engine.grids  # type: ignore[attr-defined]  # the plan sees to it
+        """Return the bilateral grids for frames, (N, 12, D, h, w), and notes; the arguments are those of a call."""
+        run = self._engine.grids  # type: ignore[attr-defined]  # ensured by the plan
         return self._translated(
             lambda part, seeds, more: run(part, inputs=more, seeds=seeds), images, self._seeds(paths, sequences), inputs
         )
@@ -118,7 +121,7 @@ class Inference:
     def apply_grid(
         self, image: "NDArray[np.uint8]", grid: "NDArray[np.float32]", path: str, sequence: str
     ) -> "NDArray[np.uint8]":
-        """A frame (H, W, 3) after a grid (12, D, h, w), both (H, W, 3)."""
+        """Apply a grid (12, D, h, w) to a frame (H, W, 3); returns the new frame (H, W, 3)."""
         run = self._engine.apply_grids  # type: ignore[attr-defined]  # as above
         made: NDArray[np.uint8] = run(image[None], grid[None], seeds=self._seeds([path], [sequence]))[0]
         return made
@@ -134,7 +137,7 @@ class Inference:
         seeds: "NDArray[np.uint64]",
         inputs: Inputs,
     ) -> "tuple[NDArray[Any], tuple[str, ...]]":
-        """What ``run`` makes of frames, of as many at once as there is memory for, and what is to be noted."""
+        """Return the results of ``run`` for frames, as many at a time as fit in memory, and notes."""
         height, width = images.shape[-3:-1]
         size = width, height
         while True:
@@ -157,8 +160,8 @@ class Inference:
     def _run(self, images: "NDArray[np.uint8]", seeds: "NDArray[np.uint64]", inputs: Inputs) -> "NDArray[np.uint8]":
         translated = self._engine(images, **extras(self._engine, inputs, seeds))
         if translated.shape != images.shape:
-            message = f"engine {self._engine_name}: it makes {translated.shape} of pictures {images.shape}"
-            raise PluginError(f"{message}; name another one by --engine")
+            message = f"engine {self._engine_name}: it returned {translated.shape} for pictures {images.shape}"
+            raise PluginError(f"{message}; choose another one with --engine")
         return translated
 
     def _tiled_engine(self, side: int) -> TiledEngine:
@@ -179,7 +182,7 @@ class Inference:
             raise CannotTileError(message) from error
 
     def _shrink(self, size: Size, side: int, count: int, error: OutOfMemoryError) -> None:
-        """Take a smaller step where one was too large; another thread may have done so meanwhile."""
+        """Reduce the batch or the tiles after running out of memory, unless another thread has done so already."""
         with self._lock:
             if (self._sides.get(size, side), self._at_once.get(size, count)) != (side, count):
                 return
@@ -200,18 +203,20 @@ class Inference:
             if not self._reported:
                 width, height = size
                 self._notify(
-                    f"memory falls short with frames of {width}x{height}: from here on they are translated fewer at a "
-                    "time or in tiles; the manifest notes which"
+                    f"out of memory with frames of {width}x{height}: from now on fewer are translated at a "
+                    "time, or in tiles; the manifest notes which"
                 )
             self._reported = True
 
 
 def seeds_of(paths: Sequence[str], sequences: Sequence[str] = ()) -> "NDArray[np.uint64]":
-    """A number for each frame, (N,), from its path within the dataset alone: no rerun, batch or shard changes it.
+    """Return a seed for each frame, (N,), from its path within the dataset alone.
+
+    Reruns, batches and shards do not change it.
 
     Args:
-        paths: Of the frames.
-        sequences: Names of what they belong to, of which the upper halves of the numbers are made; empty: of nothing.
+        paths: Paths of the frames.
+        sequences: Names of their sequences, which determine the upper halves of the seeds; empty to use paths alone.
     """
     seeds = _numbers(paths)
     for number, sequence in enumerate(sequences):
@@ -225,5 +230,5 @@ def _numbers(texts: Sequence[str]) -> "NDArray[np.uint64]":
 
 
 def without_compilation(plan: "Plan") -> "Plan":
-    """The same plan where nothing can be compiled."""
+    """Return the same plan without compilation."""
     return replace(plan, record=replace(plan.record, compile=[]))

@@ -1,4 +1,4 @@
-"""Labels that the generator sees with each frame: whether they are there, what they are, and whether they changed."""
+"""Labels that the generator sees with each frame: whether they exist, their values, and whether they changed."""
 
 import threading
 from collections import Counter
@@ -26,7 +26,7 @@ _SHOWN = 3
 
 
 class LabelFile(NamedTuple):
-    """The file of a label: its path, and its size and time of change when the plan was made."""
+    """The file of a label: its path, and its size and modification time when the plan was made."""
 
     path: str
     stat: Stat
@@ -39,17 +39,17 @@ def label_files(
     frames: Mapping[str, Frame],
     stat_of: Callable[[str], Stat],
 ) -> dict[str, dict[str, LabelFile]]:
-    """For each image the files of its labels, by kind.
+    """Return the label files of each image, by kind.
 
     Args:
         root: The dataset.
         who: The name of the generator.
-        kinds: What it sees.
+        kinds: The kinds of labels that it sees.
         frames: The frames to translate, by their images.
-        stat_of: Size and time of change of a file.
+        stat_of: Returns the size and modification time of a file.
 
     Raises:
-        DatasetError: Some frames lack a label.
+        DatasetError: If frames lack a label.
     """
     for kind in kinds:
         if lacking := [image for image, frame in frames.items() if kind not in frame.labels]:
@@ -58,7 +58,7 @@ def label_files(
                 f"{root}: the generator '{who}' needs '{kind}', and {len(lacking)} of {len(frames)} frames have none, "
                 f"e.g. {shown}; leave them out with --exclude, or name another model"
             )
-    known = cache(lambda path: stat_of(f"{root}/{path}"))  # of several frames one file may tell
+    known = cache(lambda path: stat_of(f"{root}/{path}"))  # frames may share a file
     return {
         image: {kind: LabelFile(path, known(path)) for kind in kinds if (path := frame.labels[kind])}
         for image, frame in frames.items()
@@ -66,12 +66,12 @@ def label_files(
 
 
 def unknown_classes(frames: Iterable[Frame], kinds: Collection[str], vocabulary: Vocabulary) -> list[str]:
-    """The names of classes in the labels of frames that the training did not know; damage is told by whoever reads it.
+    """Return the names of classes in labels that the training did not know; damaged labels are skipped.
 
     Args:
         frames: Some frames.
-        kinds: The labels that the generator sees.
-        vocabulary: Of the training.
+        kinds: The kinds of labels that the generator sees.
+        vocabulary: The classes of the training.
     """
     names: dict[str, None] = {}
     for frame in frames:
@@ -87,13 +87,13 @@ def unknown_classes(frames: Iterable[Frame], kinds: Collection[str], vocabulary:
 
 
 class InputReader:
-    """Reads what the generator sees with each frame, and notes which bytes it was.
+    """A reader of the labels that the generator sees, which also records their digests.
 
     Args:
         root: The dataset.
-        vocabulary: Of the training.
-        stat_of: Size and time of change of a file.
-        jobs: The frames to translate; a file that tells of several of them is hashed once.
+        vocabulary: The classes of the training.
+        stat_of: Returns the size and modification time of a file.
+        jobs: The frames to translate; a label file that several of them share is hashed once.
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class InputReader:
         self._lock = threading.Lock()
 
     def __call__(self, job: "Job") -> tuple[Inputs, dict[str, str]]:
-        """The labels of a frame on the pixels of its image, and the SHA-256 of their files, by kind.
+        """Return the labels of a frame at the size of its image, and the SHA-256 of their files, by kind.
 
         Raises:
-            SourceError: A file cannot be read, or is not what it was when the plan was made.
-            DatasetError: A label is damaged.
-            ImageError: It is a damaged image.
+            SourceError: If a file cannot be read, or has changed since the plan was made.
+            DatasetError: If a label is damaged.
+            ImageError: If a label is a damaged image.
         """
         if job.frame is None:
             return {}, {}
@@ -148,11 +148,11 @@ class InputReader:
 
 
 class InputCheck:
-    """Tells which files of labels are not what they were when their frames were translated.
+    """A check whether label files have changed since their frames were translated.
 
     Args:
         root: The dataset.
-        labels: For each image its labels, kind -> path.
+        labels: The labels of each image, kind -> path.
     """
 
     def __init__(self, root: Path, labels: Mapping[str, Mapping[str, str]]) -> None:
@@ -161,11 +161,11 @@ class InputCheck:
         self._sha256 = cache(self._sha256_of)
 
     def __call__(self, image: str, digests: Mapping[str, str]) -> list[str]:
-        """What is wrong with the labels of a frame, a phrase each.
+        """Return one message for each changed label of a frame.
 
         Args:
-            image: Its image.
-            digests: Of the files that were used, by kind.
+            image: The image of the frame.
+            digests: SHA-256 of the files that were used, by kind.
         """
         labels = self._labels.get(image, {})
         return [

@@ -1,4 +1,4 @@
-"""The files of a conversion: what becomes of each, and whether it is done."""
+"""The files of a conversion: what is done with each, and whether it is done."""
 
 import hashlib
 import os
@@ -20,25 +20,25 @@ from sim2real.datasets.resizing import Size
 from sim2real.errors import DatasetError
 
 _SHOWN = 3
-_NONE: Final[Mapping[str, LabelFile]] = MappingProxyType({})  # one for all: there may be a million files
+_NONE: Final[Mapping[str, LabelFile]] = MappingProxyType({})  # shared, as there may be a million files
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file that is to be in the converted dataset.
+    """A file of the converted dataset.
 
     Attributes:
-        path: Where it is, in both.
-        role: What it is.
+        path: Its path in both datasets.
+        role: Its role.
         translate: Whether it is an image to translate.
-        stat: :func:`stat_of` it when the plan was made.
-        stale: What in it, or in its name, tells the old looks; empty for nothing.
+        stat: Result of :func:`stat_of` when the plan was made.
+        stale: What in the file or its name still describes the old appearance; empty for nothing.
         resize: How it is resized.
-        embedding: What becomes of a photo inside of it.
-        frame: What it is in the dataset, where the generator sees more of it than the image.
-        inputs: The files of the labels that the generator sees, by kind.
-        sequence: Tells its sequence where what becomes of a frame depends on others; empty elsewhere.
-        depends: A digest of all files of a sequence that decide what becomes of it; empty where it alone does.
+        embedding: How a photo inside it is changed.
+        frame: Its frame in the dataset, if the generator sees more of it than the image.
+        inputs: The label files that the generator sees, by kind.
+        sequence: Identifier of its sequence, if its result depends on other frames; else empty.
+        depends: A digest of all files of the sequence that affect its result; empty if only the frame itself does.
     """
 
     path: str
@@ -55,36 +55,36 @@ class Job:
 
     @property
     def follows(self) -> str:
-        """The image that has to be there before this file can be written; empty for none."""
+        """The image that must be written before this file; empty for none."""
         return self.embedding.image if self.embedding else ""
 
     @property
     def size(self) -> int:
-        """Bytes of the source file; 0 if it cannot be read."""
+        """Size of the source file in bytes; 0 if it cannot be read."""
         return self.stat[0] if self.stat else 0
 
     @property
     def mtime_ns(self) -> int:
-        """When it was last changed; 0 if it cannot be read."""
+        """Modification time of the source file in ns; 0 if it cannot be read."""
         return self.stat[1] if self.stat else 0
 
     @property
     def aim(self) -> Status:
-        """What the manifest says of it when it is done."""
+        """The status in the manifest when the file is done."""
         if self.translate:
             return "converted"
         return "resized" if self.resize else "edited" if self.embedding else "carried"
 
     def mode(self, wanted: str) -> str:
-        """How it comes over if links are wanted for what does not change."""
+        """Return how the file is carried if ``wanted`` is requested for unchanged files."""
         return "copy" if self.resize or self.embedding else mode_of(self.role, wanted)
 
 
 def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]:
-    """The files of a conversion, each with what becomes of it at another size.
+    """Return the files of a conversion with the rule by which each is resized.
 
     Raises:
-        DatasetError: There are some of which that is not known.
+        DatasetError: If there is no rule for some files.
     """
     resizer = Resizer(dataset, target)
     sized, unknown = [], list[tuple[str, str]]()
@@ -97,7 +97,7 @@ def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]
         named = "; ".join(f"{path}: {why}" for path, why in unknown[:_SHOWN])
         more = f"; and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         message = (
-            f"{dataset.root}: --resize cannot bring {len(unknown)} files of this {dataset.name} dataset to "
+            f"{dataset.root}: --resize cannot resize {len(unknown)} files of this {dataset.name} dataset to "
             f"{target[0]}x{target[1]} ({named}{more}); leave them out with --exclude, or convert without --resize"
         )
         raise DatasetError(message)
@@ -105,26 +105,29 @@ def with_sizes(jobs: Sequence[Job], dataset: Dataset, target: Size) -> list[Job]
 
 
 def seed_of(path: str) -> int:
-    """A number for a frame, from its path within the dataset alone: no rerun, batch or shard changes it."""
+    """Return a seed for a frame, from its path within the dataset alone.
+
+    Reruns, batches and shards do not change it.
+    """
     return int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8])
 
 
 def stat_of(path: str | Path) -> tuple[int, int] | None:
-    """Size and time of change of a file (bytes, ns); None if there is no file that one could read."""
+    """Return the size and modification time of a file (bytes, ns); None if it is not a readable regular file."""
     try:
-        stat = os.stat(path)  # noqa: PTH116  asked of a million files, for which no Path is made
+        stat = os.stat(path)  # noqa: PTH116  faster than Path for a million files
     except OSError:
         return None
     return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
 
 
 def is_done(job: Job, lines: Mapping[str, Line], size_of: Callable[[str], int | None]) -> bool:
-    """Whether a file is done, by what the manifest says of it.
+    """Return whether a file is done according to the manifest.
 
     Args:
         job: The file.
-        lines: What the manifest says, by path.
-        size_of: Bytes of a file of the converted dataset, by relative path; None if it is absent.
+        lines: The lines of the manifest, by path.
+        size_of: Returns the size in bytes of a file of the converted dataset, by relative path; None if it is missing.
     """
     line, image = lines.get(job.path), lines.get(job.follows)
     return (

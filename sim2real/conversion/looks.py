@@ -1,4 +1,4 @@
-"""Several conversions of one dataset, OUT/look_00, OUT/look_01 ...: what their generator samples at random differs."""
+"""Looks: several conversions of one dataset, OUT/look_00, OUT/look_01 ..., whose generator samples differently."""
 
 import re
 from pathlib import Path
@@ -13,15 +13,15 @@ _NAME: Final = re.compile(r"look_(\d{2})")
 
 
 def look_folder(out: Path, number: int) -> Path:
-    """Where a look goes."""
+    """Return the folder of a look."""
     return out / f"look_{number:02}"
 
 
 def looks_in(out: Path) -> list[Path]:
-    """The folders of the looks that a folder holds, in order: begun or to be begun; none if it holds no looks.
+    """Return the folders of the looks in a folder, begun or not, in order; none if it holds no looks.
 
     Raises:
-        Sim2RealError: A record is damaged.
+        Sim2RealError: If a record is damaged.
     """
     begun = {}
     for path in out.iterdir() if out.is_dir() else ():
@@ -32,24 +32,24 @@ def looks_in(out: Path) -> list[Path]:
 
 
 def require_one(out: Path) -> None:
-    """Make sure that a folder is no place of several looks, of which one has to be named.
+    """Check that a folder does not hold several looks, of which one must be named.
 
     Raises:
-        Sim2RealError: It is.
+        Sim2RealError: If it does.
     """
     if looks := looks_in(out):
         raise Sim2RealError(f"{out}: holds {len(looks)} looks of a conversion; name one of them, such as {looks[0]}")
 
 
 def places_of(out: Path, looks: int) -> list[Path]:
-    """Where a dataset goes, look by look; ``out`` itself where there is one.
+    """Return the folder of each look; ``out`` itself if there is one look.
 
     Raises:
-        Sim2RealError: The folder holds something else.
+        Sim2RealError: If the folder holds something else.
     """
     if looks == 1:
         if begun := looks_in(out):
-            message = f"{out}: holds {len(begun)} looks of a conversion; go on with --looks {len(begun)}"
+            message = f"{out}: holds {len(begun)} looks of a conversion; continue with --looks {len(begun)}"
             raise Sim2RealError(f"{message}, or name a new or empty folder")
         return [out]
     if record_path(out).is_file():
@@ -60,7 +60,7 @@ def places_of(out: Path, looks: int) -> list[Path]:
     for path in out.iterdir() if out.is_dir() else ():
         if path.name not in names and not LEFTOVER.fullmatch(path.name):
             if _NAME.fullmatch(path.name):
-                message = f"{out}: holds more looks than {looks} ({path.name}); say --looks {len(looks_in(out))}"
+                message = f"{out}: holds more looks than {looks} ({path.name}); use --looks {len(looks_in(out))}"
             else:
                 message = f"{out}: not empty ({path.name}); name a new or empty folder for --looks {looks}"
             raise Sim2RealError(message)
@@ -68,5 +68,5 @@ def places_of(out: Path, looks: int) -> list[Path]:
 
 
 def named(text: str, look: int) -> str:
-    """What stands for a path, or a sequence's name, where it decides draws; in the first look, it does itself."""
+    """Return a path or sequence name with the number of the look, for seeds; unchanged for the first look."""
     return f"{text}\0{look}" if text and look else text

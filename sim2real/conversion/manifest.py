@@ -1,9 +1,9 @@
-"""What a conversion writes about itself under ``OUT/.sim2real``.
+"""The files that a conversion writes about itself under ``OUT/.sim2real``.
 
-``conversion.json`` says what is converted, with what, and every choice that was made; it is written first.
-``manifest.jsonl`` has one line per file, written after the file itself is on the disk. Of processes that share the work
-each writes a part of its own, ``manifest.2-of-4.jsonl``, until the last one merges them. The ``format_version`` of
-``conversion.json`` is that of both.
+``conversion.json`` records what is converted, with which model, and all settings; it is written first.
+``manifest.jsonl`` has one line per file, written after the file itself is on the disk. Processes that share a
+conversion each write their own part, ``manifest.2-of-4.jsonl``, until the last one merges the parts. ``format_version``
+in ``conversion.json`` applies to both files.
 """
 
 import json
@@ -52,7 +52,7 @@ Status = Literal["converted", "rejected", "resized", "edited", "carried", "faile
 _QUARANTINE: Final = f"{STATE_FOLDER}/rejected"
 _RENAMED: Final = {"aside_size": "quarantine_size", "aside_sha256": "quarantine_sha256"}
 _FLUSH_EVERY = 64  # lines, or
-_FLUSH_AFTER = 5  # seconds: what a kill costs
+_FLUSH_AFTER = 5  # seconds: the work that is lost if the process is killed
 _PARSED_AT_ONCE = 1000
 
 
@@ -66,45 +66,48 @@ def _is_gate(rules: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """What a conversion is: a rerun into the same folder must be the same one.
+    """What defines a conversion; a rerun into the same folder must match it.
 
     Attributes:
         tool_version: Version of sim2real.
         source: Absolute path of the dataset.
         dataset: Registered name of its layout.
         direction: ``"sim2real"`` or ``"real2sim"``.
-        side: Which images are translated where one folder holds both domains, ``"sim"`` or ``"real"``.
-        model_sha256: Of the generator file.
-        generator: What that file says about itself.
+        side: Which images are translated if one folder holds both domains, ``"sim"`` or ``"real"``.
+        model_sha256: SHA-256 of the generator file.
+        generator: Metadata of the generator file.
         engine: Registered name of the engine.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        batch_size: Frames that the engine is given at once.
+        batch_size: Frames per batch of the engine.
         compile: Sizes [W, H] of frames that the engine is compiled for.
-        tile: Side of the tiles, in pixels; 0 for none.
-        tile_above: Frames of more pixels than this are translated in tiles.
-        quality: Of JPEG, where the encoding is ``"fixed"``.
-        carry: How files that do not change come over.
-        include: Globs; if there are any, only files that fit one are converted or carried.
-        exclude: Globs of files that are left out.
+        tile: Side of the tiles in pixels; 0 for no tiles.
+        tile_above: Frames with more pixels than this are translated in tiles.
+        quality: JPEG quality, if the encoding is ``"fixed"``.
+        carry: How unchanged files are carried.
+        include: Globs; if given, only files that match one of them are converted or carried.
+        exclude: Globs of files to leave out.
         limit: Number of frames after which the others are left out, or None.
-        frames: Images to translate in that selection.
-        files: Files in that selection, images included.
-        gate: What every translation must fulfil, ``"preservation>=0.9"``.
-        rejected: What becomes of those that do not, see :mod:`sim2real.conversion.gate`.
-        resize: Size [W, H] that all images are brought to, and with them all that depends on it; None: as they are.
-        as_image: Globs of images that are a camera's because the user says so, see :mod:`sim2real.datasets.photos`.
-        labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
+        frames: Number of selected images to translate.
+        files: Number of selected files, images included.
+        gate: Rules that every translation must meet, ``"preservation>=0.9"``.
+        rejected: What replaces translations that do not meet them, see :mod:`sim2real.conversion.gate`.
+        resize: Size [W, H] that all images are resized to, together with all files that depend on it; None to keep
+            sizes.
+        as_image: Globs of images that the user declared to be camera images, see :mod:`sim2real.datasets.photos`.
+        labelme_image: What is done with photos inside label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`sim2real.conversion.options.EncodingChoice`.
-        transfer: How what the generator paints becomes the frame's.
-        transfer_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
-        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged.
-        camera: Whether frames are as the model's camera takes them, ``"match"`` or ``"off"``.
-        look: Which of several looks this is, from 0, see :mod:`sim2real.conversion.looks`.
-        looks: How many there are to be.
-        stale: What tells the old looks, as of :meth:`sim2real.datasets.Dataset.stale` -> how many files do.
-        format_version: Of this and of the manifest.
-        original: All that was read, if another version has written fields that this one does not know.
+        transfer: How the output of the generator is applied to the frame.
+        transfer_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided;
+            else 0.
+        neighbours: Number of frames before and after a frame of a sequence over which its changes are averaged.
+        camera: Whether frames get the blur and noise of the model's camera, ``"match"`` or ``"off"``.
+        look: Number of this look, from 0, see :mod:`sim2real.conversion.looks`.
+        looks: Total number of looks.
+        stale: What in a file still describes the old appearance, see :meth:`sim2real.datasets.Dataset.stale` -> number
+            of files.
+        format_version: Format version of this file and of the manifest.
+        original: All fields as read, if another version wrote fields that this version does not know.
     """
 
     tool_version: str
@@ -156,12 +159,12 @@ class Record:
         "files",
         "stale",
         "original",
-    )  # none of the bytes depends on these
+    )  # the converted bytes do not depend on these
 
     def differences(
         self, other: Self, free: Collection[str] = _FREE, *, known_otherwise: Collection[str] = ()
     ) -> list[str]:
-        """What makes the bytes of another conversion differ from this one's, e.g. ``"quality was 95, is 80"``."""
+        """Return how another conversion differs in what its bytes depend on, e.g. ``["quality was 95, is 80"]``."""
         ours, theirs = asdict(self), asdict(other)
         changed = [name for name in ours if name not in {*free, *known_otherwise} and ours[name] != theirs[name]]
         return [f"{name} was {_short(ours[name])}, is {_short(theirs[name])}" for name in changed]
@@ -173,24 +176,25 @@ def _short(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """What became of one file; sizes in bytes, ``width`` and ``height`` of translated images only.
+    """The manifest's entry on one file; sizes in bytes, ``width`` and ``height`` for translated images only.
 
-    ``"resized"`` is what was not translated, but brought to the new size of the images; ``resized_from`` is the size of
-    the source's images that it tells of, ``"1242x375"``, or its own if it is one. ``"edited"`` is what stays as it was
-    but for a photo inside of it; where that, resized or not, is a translated one now, it has ``embedded_sha256``.
+    Status ``"resized"``: the file was not translated, but adapted to the new size of the images; ``resized_from`` is
+    the size of the source images that it describes, ``"1242x375"``, or its own if it is an image. Status ``"edited"``:
+    the file changed only in the photo inside it; if that photo, in a resized or an edited file, is now a translated
+    one, ``embedded_sha256`` is its digest.
 
-    What in the file, or in its name, still tells the old looks is ``stale``. ``original`` is all of the line, if
-    another version has written fields that this one does not know.
+    ``stale`` is what in the file or its name still describes the old appearance. ``original`` holds all fields of the
+    line, if another version wrote fields that this version does not know.
 
-    Of a generator that sees labels there are, for each frame, ``inputs_sha256`` of their files, kind -> digest, with
-    ``inputs_size`` and ``inputs_mtime_ns``; of one that looks at several frames of a sequence ``sequence_sha256``, made
-    from the paths, sizes and times of change of all of them. Where what is done to frames is averaged over neighbours
-    it is made from those of these, and absent if one of them could not be read.
+    If the generator sees labels, each frame has the ``inputs_sha256`` of their files, kind -> digest, with
+    ``inputs_size`` and ``inputs_mtime_ns``. If it sees several frames of a sequence, each has a ``sequence_sha256``,
+    made from the paths, sizes and modification times of all of them. If changes are averaged over neighbours, it is
+    made from those of the frame and its neighbours, and absent if one of them could not be read.
 
-    Of a conversion with a gate there are, besides, for each frame the ``figures`` of its translation, and if they were
-    not good enough, status ``"rejected"``, the ``reason``, and what is there ``instead``: ``"source"`` (the very file),
-    ``"blend 0.50"``, ``"guided"``, ``"colour"`` or ``"translation"``; ``quarantine_size`` and ``quarantine_sha256`` are
-    of the translation that is kept at :func:`quarantine_path`.
+    If there is a gate, each frame also has the ``figures`` of its translation. If these did not meet the rules, it has
+    status ``"rejected"``, the ``reason``, and the substitute in ``instead``: ``"source"`` (the original file),
+    ``"blend 0.50"``, ``"guided"``, ``"colour"`` or ``"translation"``; ``quarantine_size`` and ``quarantine_sha256``
+    describe the translation that is kept at :func:`quarantine_path`.
     """
 
     path: RelativePath
@@ -220,12 +224,12 @@ class Line:
 
     @property
     def inputs_stat(self) -> dict[str, tuple[int | None, int | None]]:
-        """Size and time of change of the labels that the generator saw, by kind."""
+        """Size and modification time of the labels that the generator saw, by kind."""
         sizes, times = self.inputs_size or {}, self.inputs_mtime_ns or {}
         return {kind: (sizes.get(kind), times.get(kind)) for kind in self.inputs_sha256 or {}}
 
     def dump(self) -> str:
-        """The line of the manifest, without what is empty."""
+        """Return the line of the manifest, without empty fields."""
         values = ((name, getattr(self, name)) for name in _LINE)
         return json.dumps(self.original | {name: value for name, value in values if value not in (None, ())})
 
@@ -234,35 +238,35 @@ _LINE: Final = tuple(each.name for each in fields(Line) if each.name != "origina
 
 
 def quarantine_path(path: str) -> str:
-    """Where the translation of a frame is kept if the gate rejects it, both relative to the converted dataset."""
+    """Return where a rejected translation of a frame is kept; both paths are relative to the converted dataset."""
     return f"{_QUARANTINE}/{path}"
 
 
 def record_path(out: Path) -> Path:
-    """Where the record of a conversion is."""
+    """Return the path of the record of a conversion."""
     return inside(out, f"{STATE_FOLDER}/conversion.json")
 
 
 def manifest_path(out: Path) -> Path:
-    """Where the manifest of a conversion is."""
+    """Return the path of the manifest of a conversion."""
     return inside(out, f"{STATE_FOLDER}/manifest.jsonl")
 
 
 def part_path(out: Path, shard: tuple[int, int] | None) -> Path:
-    """Where a process writes its part of the manifest; one that shares the work with nobody writes all of it."""
+    """Return the path of a process's part of the manifest; the whole manifest if the work is not shared."""
     if shard is None:
         return manifest_path(out)
     return inside(out, f"{STATE_FOLDER}/manifest.{shard[0] + 1}-of-{shard[1]}.jsonl")
 
 
 def part_paths(out: Path) -> list[Path]:
-    """The parts of a manifest that are still to be merged into it."""
+    """Return the parts of a manifest that are not merged yet."""
     found = inside(out, STATE_FOLDER).glob("manifest.*-of-*.jsonl")
     return sorted(inside(out, f"{STATE_FOLDER}/{path.name}") for path in found)
 
 
 def _upgraded(entry: object) -> object:
-    """What is read from a file, by today's names: rejected translations were once kept ``aside``."""
+    """Return an entry with its present names: quarantined translations were once called ``aside``."""
     if not isinstance(entry, dict):
         return entry
     renamed = {_RENAMED.get(name, name): value for name, value in entry.items()}
@@ -272,10 +276,10 @@ def _upgraded(entry: object) -> object:
 
 
 def read_record(out: Path) -> Record | None:
-    """The record of the conversion in a folder, None where none was begun.
+    """Return the record of the conversion in a folder, or None if there is none.
 
     Raises:
-        Sim2RealError: It is damaged, or of a newer format.
+        Sim2RealError: If the record is damaged or has a newer format.
     """
     path = record_path(out)
     try:
@@ -290,10 +294,10 @@ def read_record(out: Path) -> Record | None:
 
 
 def layout_of(out: Path, record: Record) -> str:
-    """The registered name of the layout that a record tells.
+    """Return the registered name of the layout in a record.
 
     Raises:
-        UnknownNameError: None is registered under it.
+        UnknownNameError: If no layout is registered under that name.
     """
     try:
         return registry().entry("datasets", record.dataset).name
@@ -311,24 +315,24 @@ def _refuse(said: str) -> None:
 
 
 def read_manifest(out: Path, notify: Callable[[str], None] = _refuse) -> dict[str, Line]:
-    """The last line of every file, by path, parts included; lines that a crash tore are left out.
+    """Return the last line of each file, by path, including unmerged parts; lines that a crash cut off are skipped.
 
     Args:
         out: The converted dataset.
-        notify: Called with a line for each part on how many other lines are damaged, which are left out; else they are
-            an error.
+        notify: Called with a line for each part that has other damaged lines, which are skipped; by default they are an
+            error.
 
     Raises:
-        Sim2RealError: Some are damaged, and nobody is told of them.
+        Sim2RealError: If lines are damaged and ``notify`` is not given.
     """
     parts = {line.path: line for path in part_paths(out) for line in _read(path, notify)}
-    lines = {line.path: line for line in _read(manifest_path(out), notify)}  # last: parts may move into it meanwhile
+    lines = {line.path: line for line in _read(manifest_path(out), notify)}  # last: parts may be merged meanwhile
     lines.update(parts)
     return lines
 
 
 def unknown_to_this_version(out: Path, record: Record | None, lines: Mapping[str, Line]) -> list[str]:
-    """What a conversion says of itself that this version does not know, a line each."""
+    """Return one line for each file of a conversion with fields that this version does not know."""
     found = []
     if record and (names := unknown_fields(record)):
         found.append(f"{record_path(out)}: {unknown_fields_text(names)}")
@@ -355,7 +359,7 @@ def _read(path: Path, notify: Callable[[str], None]) -> Iterator[Line]:
 
 
 def _parse(rows: list[bytes]) -> Iterator[Line | MisfitError]:
-    """The lines, or what is wrong with them."""
+    """Yield the lines, or an error for each damaged row."""
     for entry in _entries(rows):
         try:
             yield entry if isinstance(entry, MisfitError) else fit(Line, _upgraded(entry))
@@ -364,7 +368,7 @@ def _parse(rows: list[bytes]) -> Iterator[Line | MisfitError]:
 
 
 def _entries(rows: list[bytes]) -> list[object]:
-    """What rows of JSON hold: all of them read at once, which is quick, or one by one where that fails."""
+    """Return the values of JSON rows: parsed all at once, which is fast, or one by one if that fails."""
     with suppress(MisfitError):
         entries: list[object] = parse_json(b"[%s]" % b",".join(rows))
         if len(entries) == len(rows):
@@ -380,13 +384,13 @@ def _entry(row: bytes) -> object:
 
 
 class ManifestWriter:
-    """Appends lines for files that are on the disk already; several at a time are made durable together.
+    """A writer that appends lines for files that are already on the disk, and flushes several lines at a time.
 
     Args:
-        path: The manifest or a part of it, locked as long as this is open: that shows others who is at work.
+        path: The manifest or a part of it; locked while the writer is open, so that others see that it is in use.
 
     Raises:
-        Sim2RealError: Another process writes it.
+        Sim2RealError: If another process is writing it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -411,13 +415,13 @@ class ManifestWriter:
         self._file.truncate(end)
 
     def add(self, line: Line) -> None:
-        """Note what became of one file."""
+        """Append the line of one file."""
         self._waiting.append(line.dump())
         if len(self._waiting) >= _FLUSH_EVERY or time.monotonic() - self._flushed >= _FLUSH_AFTER:
             self.flush()
 
     def flush(self) -> None:
-        """Bring all lines to the disk."""
+        """Write all pending lines to the disk."""
         data = memoryview("".join(f"{line}\n" for line in self._waiting).encode())
         while data:
             data = data[self._file.write(data) :]
@@ -426,7 +430,7 @@ class ManifestWriter:
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Bring all lines to the disk and let go of the file."""
+        """Write all pending lines to the disk and close the file."""
         try:
             self.flush()
         finally:
@@ -436,14 +440,15 @@ class ManifestWriter:
 def settle_manifest(
     out: Path, paths: Collection[str] | None = None, notify: Callable[[str], None] = lambda _said: None
 ) -> dict[str, Line]:
-    """Merge all parts into the manifest: one line per file, in order of the paths, so that equal conversions agree.
+    """Merge all parts into the manifest: one line per file, sorted by path.
 
-    A crash at any moment loses nothing: what is merged twice stays the same.
+    Equal conversions thus have equal manifests. A crash at any moment loses nothing, since merging twice gives the same
+    result.
 
     Args:
-        out: The converted dataset, where nobody is at work.
-        paths: What to keep lines of; None for all.
-        notify: As of :func:`read_manifest`; who has planned the work knows already.
+        out: The converted dataset; no other process may be working in it.
+        paths: Paths whose lines are kept; None for all.
+        notify: Called as by :func:`read_manifest`; ignored by default, as the plan has already reported damaged lines.
 
     Returns:
         The lines by path.
@@ -457,7 +462,7 @@ def settle_manifest(
 
 
 def is_settled(out: Path, paths: Collection[str]) -> bool:
-    """Whether the manifest has one line for each of these paths, in their order, and no parts."""
+    """Return whether the manifest has exactly one line for each of these paths, sorted by path, and no parts."""
     beginnings = [f'{{"path": {json.dumps(path)}, '.encode() for path in sorted(paths)]
     with manifest_path(out).open("rb") as file:
         rows = zip_longest(file, beginnings, fillvalue=b"")
@@ -465,10 +470,10 @@ def is_settled(out: Path, paths: Collection[str]) -> bool:
 
 
 def contents(out: Path) -> tuple[dict[str, int], list[str]]:
-    """The files of a converted folder with their sizes, and the leftovers of killed writers, by relative path.
+    """Return the files of a converted folder with their sizes, and the leftovers of killed processes, by relative path.
 
-    Of what a conversion keeps of itself only the translations are among them that a gate rejected. Another conversion
-    that went into a folder of this one is no part of it. A link to a folder is no folder, but a file that is too many.
+    From the state folder only quarantined translations are included. Another conversion into a subfolder is left out. A
+    link to a folder counts as a file.
     """
     files, leftovers = {}, []
     pending = [""]
@@ -482,8 +487,8 @@ def contents(out: Path) -> tuple[dict[str, int], list[str]]:
                         pending += [f"{_QUARANTINE}/"] if inside(out, _QUARANTINE).is_dir() else []
                     elif not is_conversion(Path(entry.path)):
                         pending.append(f"{path}/")
-                elif (is_file := entry.is_file()) or entry.is_symlink():  # a link to nowhere too
-                    with suppress(FileNotFoundError):  # other processes are at work
+                elif (is_file := entry.is_file()) or entry.is_symlink():  # broken links too
+                    with suppress(FileNotFoundError):  # other processes may delete files
                         files[path] = entry.stat(follow_symlinks=is_file).st_size
                         if LEFTOVER.fullmatch(entry.name):
                             leftovers.append(path)

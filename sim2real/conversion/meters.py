@@ -1,4 +1,4 @@
-"""What limits a conversion: the stage whose threads rest least."""
+"""Measurement of the stage that limits a conversion: the one whose threads are idle least."""
 
 import threading
 import time
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 
 class Meters:
-    """How much of the time the threads of each stage are at work: where they rest least is the limit.
+    """Meters of the share of time in which the threads of each stage are busy.
 
-    What comes before the first batch is translated is left out: a first batch may be compiled for.
+    The time before the first batch is translated is ignored, since the engine may be compiled then.
 
     Args:
-        translators: How many threads translate.
-        codecs: How many threads do all the rest.
+        translators: Number of threads that translate.
+        codecs: Number of threads that do everything else.
     """
 
-    _CODECS = ("decoding", "judging", "encoding and writing")  # the same threads
+    _CODECS = ("decoding", "judging", "encoding and writing")  # done by the same threads
 
     def __init__(self, translators: int, codecs: int) -> None:
         self._threads = {"translating": translators, **dict.fromkeys(self._CODECS, codecs)}
@@ -26,7 +26,7 @@ class Meters:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Measure something that a thread of a stage does."""
+        """Measure the time that a thread spends on a stage."""
         begin = time.monotonic()
         yield
         end = time.monotonic()
@@ -37,7 +37,7 @@ class Meters:
                 self._begin = end
 
     def busy(self) -> dict[str, float]:
-        """For each stage, the share of the time that its threads have been at work."""
+        """Return the share of time in which the threads of each stage have been busy."""
         with self._lock:
             if self._begin is None:
                 return {}
@@ -45,7 +45,7 @@ class Meters:
             return {stage: seconds / elapsed / self._threads[stage] for stage, seconds in self._seconds.items()}
 
     def limit(self) -> str:
-        """The stage whose threads rest least; empty before the second batch is translated."""
+        """Return the stage whose threads are idle least; empty before the second batch is translated."""
         busy = self.busy()
         if not busy.get("translating"):
             return ""

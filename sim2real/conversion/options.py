@@ -1,4 +1,4 @@
-"""What may be said about a conversion."""
+"""Options of a conversion."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,54 +14,55 @@ Carry = Literal["copy", "hardlink", "symlink"]
 EncodingChoice = Literal["fixed", "source", "real"]
 """How JPEG files are written.
 
-``fixed``: all with one quality, baseline, chroma not subsampled. ``source``: each with the quantisation tables, the
-sampling of chroma and the mode of its own source file. ``real``: with those of most of the real images that the model
-was trained on.
+``fixed``: all with one quality, baseline, without chroma subsampling. ``source``: each with the quantisation tables,
+chroma subsampling and mode of its source file. ``real``: with those of most of the real images that the model was
+trained on.
 """
 
 
 TransferChoice = Literal["direct", "guided"]
-"""How what the generator paints becomes the frame's, see :class:`sim2real.config.Transfer`."""
+"""How the output of the generator is applied to the frame, see :class:`sim2real.config.Transfer`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertOptions:
-    """What the user may say about a conversion; the defaults convert everything.
+    """The options of a conversion; the defaults convert everything.
 
     Attributes:
         model: Run folder or generator file; None for the newest run.
         runs: Folder of the runs.
-        direction: ``"sim2real"`` or ``"real2sim"``; None for what the model does, sim2real for a run.
-        dataset: Registered layout of the source; None to recognise it.
-        include: Globs of paths; if there are any, only files that fit one, of whatever role, are converted or carried.
-        exclude: Globs of paths that are left out.
-        as_image: Globs of images that are a camera's, whatever their names and pixels tell; what an earlier conversion
-            into the same folder was told is not forgotten.
-        limit: Translate only so many frames, the first ones, and leave out the images of the others.
-        carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files but those that change.
-        resize: Bring images to this size (W, H) in pixels, and with them all that depends on it; None: as they are.
-        transfer: How what the generator paints becomes the frame's; None: as the model says.
-        neighbours: Over how many frames before and behind it what is done to a frame of a sequence is averaged, where
-            the transfer is guided or the generator paints by grids; None: as the model says.
-        camera: Whether frames are as the model's camera takes them; None: where it has one.
-        labelme_image: What becomes of photos inside of label files, see :data:`sim2real.conversion.embedding.Inside`.
+        direction: ``"sim2real"`` or ``"real2sim"``; None for the direction of the model, sim2real for a run.
+        dataset: Registered layout of the source; None to detect it.
+        include: Globs of paths; if given, only files that match one of them are converted or carried.
+        exclude: Globs of paths to leave out.
+        as_image: Globs of images to treat as camera images, whatever their names and pixels suggest; if empty, those of
+            an earlier conversion into the same folder still apply.
+        limit: Translate only the first frames, this many, and leave out the images of the others.
+        carry: ``"copy"``, ``"hardlink"`` or ``"symlink"`` for all files that do not change.
+        resize: Size (W, H) in pixels to resize images to, together with all files that depend on it; None to keep
+            sizes.
+        transfer: How the output of the generator is applied to the frame; None for the setting of the model.
+        neighbours: Number of frames before and after a frame of a sequence over which its changes are averaged, if the
+            transfer is guided or the generator predicts grids; None for the setting of the model.
+        camera: Whether frames get the blur and noise of the model's camera; None to do so if the model has one.
+        labelme_image: What is done with photos inside label files, see :data:`sim2real.conversion.embedding.Inside`.
         encoding: How JPEG files are written, see :data:`EncodingChoice`.
-        quality: Of JPEG, 1 to 100, where the encoding is ``"fixed"``; None: 95.
-        batch_size: Frames at once; None for what suits the device.
-        engine: Registered engine; ``"auto"`` is the fastest that makes torch's picture.
+        quality: JPEG quality, 1 to 100, if the encoding is ``"fixed"``; None for 95.
+        batch_size: Frames per batch; None to choose it for the device.
+        engine: Registered engine; ``"auto"`` for the fastest whose pictures match torch's.
         device: See ``sim2real.devices``.
         precision: See ``sim2real.devices``.
-        tile: ``"auto"``: frames that memory does not suffice for are translated in tiles; ``"off"``: none; or the side
+        tile: ``"auto"`` to translate frames in tiles if they do not fit in memory, ``"off"`` for no tiles, or the side
             of the tiles in pixels, for all frames.
-        shard: This process's number, from 0, and how many processes share the work; None for a process of its own.
-        workers: Threads that decode and encode, and as many that carry; None for what suits the machine.
-        overwrite: Convert anew what an earlier conversion left in the folder.
-        keep_going: Go on after a file that cannot be converted or carried.
-        gate: What every translation must fulfil, see :func:`sim2real.conversion.gate.parse_gate`
-            and :func:`sim2real.conversion.gate.find_metrics`; nothing if empty.
-        rejected: What becomes of those that do not, see :data:`sim2real.conversion.gate.Rejected`.
-        look: Which of several looks is made, from 0: what a generator samples at random is sampled anew for each.
-        looks: How many there are to be.
+        shard: This process's number, from 0, and the number of processes; None if the work is not shared.
+        workers: Number of threads that decode and encode, and of threads that carry; None to choose it for the machine.
+        overwrite: Convert again what an earlier conversion left in the folder.
+        keep_going: Continue after a file that cannot be converted or carried.
+        gate: Rules that every translation must meet, see :func:`sim2real.conversion.gate.parse_gate` and
+            :func:`sim2real.conversion.gate.find_metrics`; empty for none.
+        rejected: What replaces translations that do not meet them, see :data:`sim2real.conversion.gate.Rejected`.
+        look: Number of this look, from 0; what a generator samples at random differs between looks.
+        looks: Total number of looks.
     """
 
     model: Path | None = None
@@ -96,18 +97,18 @@ class ConvertOptions:
 
     @property
     def tile_side(self) -> int:
-        """The side of tiles that the user names; 0 if none.
+        """The side of the tiles that was requested, in pixels; 0 if none was.
 
         Raises:
-            SettingsError: It is none.
+            SettingsError: If the option ``tile`` is invalid.
         """
         if self.tile in {"auto", "off"}:
             return 0
         if not self.tile.isdecimal() or int(self.tile) < 16:
-            raise SettingsError(f"--tile {self.tile}: say auto, off, or the side of the tiles in pixels, 16 or more")
+            raise SettingsError(f"--tile {self.tile}: use auto, off, or the side of the tiles in pixels, 16 or more")
         return int(self.tile)
 
     @property
     def threads(self) -> int:
-        """How many threads decode and encode, and as many carry."""
+        """The number of threads that decode and encode, and of threads that carry."""
         return self.workers or min(usable_cores(), 16)

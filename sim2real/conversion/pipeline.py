@@ -1,9 +1,9 @@
-"""The work of a conversion: some threads decode and encode, some translate, some carry files over.
+"""The work of a conversion: groups of threads decode and encode, translate, and carry files.
 
-At most ``_PIXELS`` pixels, or one batch that has more, are between their source and the disk at a time. Each takes 9
-bytes (as decoded, in the batch, translated) besides what the engine and the codecs need for those in hand: memory
-depends neither on the number of frames nor on their sizes. Labels that the generator sees count as what they take. A
-batch of a sequence waits for the one before it.
+At most ``_PIXELS`` pixels, or one batch with more, are in progress between the source and the disk at a time. Each
+takes 9 bytes (decoded, in the batch, translated), in addition to the working memory of the engine and the codecs, so
+memory depends neither on the number of frames nor on their size. Labels that the generator sees are counted with their
+size. A batch of a sequence waits for the previous batch of that sequence.
 """
 
 import hashlib
@@ -58,41 +58,41 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_BYTES = 9  # of a pixel that is on its way
+_BYTES = 9  # per pixel in progress
 _PIXELS = 64_000_000  # 137 frames of KITTI, 7 of 4K: 0.6 GB
 
 
 class Progress(Protocol):
-    """Told how far long work has come; by one thread at a time."""
+    """A callback that reports the progress of long work; called by one thread at a time."""
 
     def __call__(self, stage: str, done: int, total: int, limit: str = "", /) -> None:
-        """Hear of it.
+        """Report progress.
 
         Args:
-            stage: What is being done. Of stages whose names begin with the same word, a unit takes about as long.
-            done: How many units of it are done; 0 announces what is still to come.
-            total: How many there are; 0 takes back what was announced.
-            limit: What it waits for most: ``"decoding"``, ``"translating"``, ``"judging"`` (the gate), ``"encoding and
-                writing"`` or ``"carrying"``; empty if that is not known.
+            stage: Name of the stage. Units of stages whose names begin with the same word take about the same time.
+            done: Number of finished units; 0 announces a stage that is still to come.
+            total: Total number of units; 0 withdraws an announced stage.
+            limit: The stage that limits the speed: ``"decoding"``, ``"translating"``, ``"judging"`` (the gate),
+                ``"encoding and writing"`` or ``"carrying"``; empty if unknown.
         """
 
 
 def quiet(_stage: str, _done: int, _total: int, _limit: str = "", /) -> None:
-    """Progress that nobody wants to hear of."""
+    """Ignore all progress."""
 
 
 @dataclass
 class Tally:
-    """What was done in one run of the pipeline.
+    """The results of one run of the pipeline.
 
     Attributes:
-        done: Files by their status.
-        bytes: Bytes that were written; links take none.
-        failed: Path and reason of every file that could not be done.
-        rejected: What is there instead of translations that the gate rejected -> how many images.
-        notes: How many images each note of the manifest is about.
-        busy: For each stage of the conversion of images, the share of the time that its threads were at work, 0 to 1.
-        limit: The stage that the work waited for most, as told to ``Progress``.
+        done: Number of files by status.
+        bytes: Bytes written; links count as none.
+        failed: Path and reason of each failed file.
+        rejected: Translations that the gate rejected: substitute -> number of images.
+        notes: Number of images for each note of the manifest.
+        busy: Share of the time in which the threads of each image stage were busy, 0 to 1.
+        limit: The stage that limited the speed, named as for ``Progress``.
     """
 
     done: Counter[str] = field(default_factory=Counter)
@@ -105,15 +105,17 @@ class Tally:
 
 
 class Pipeline:
-    """Converts and carries the files of a plan, each whole or not at all, and notes them in the manifest.
+    """A pipeline that converts and carries the files of a plan and adds them to the manifest.
+
+    Each file is written whole or not at all.
 
     Args:
-        plan: What is to be done.
-        inference: Translates; None if no image is to be.
-        manifest: Open for writing.
-        workers: Threads that decode and encode, and as many that carry.
-        keep_going: Go on after a file that cannot be converted or carried.
-        progress: Told of the stages ``"converting"`` and ``"carrying"``.
+        plan: The plan of the conversion.
+        inference: Translates the frames; None if there are none to translate.
+        manifest: The manifest, open for writing.
+        workers: Number of threads that decode and encode, and of threads that carry.
+        keep_going: Whether to continue after a file that cannot be converted or carried.
+        progress: Called for the stages ``"converting"`` and ``"carrying"``.
     """
 
     def __init__(
@@ -135,23 +137,23 @@ class Pipeline:
         streams = self._streams = inference.streams if inference else 1
         self._can = inference.can if inference else Capabilities()
         self._batch_size = self._can.clip_length if self._can.of_sequences else plan.record.batch_size
-        self._most = (streams + 2) * self._batch_size + 2 * workers  # frames on their way: each thread has a next one
+        self._most = (streams + 2) * self._batch_size + 2 * workers  # frames in progress: each thread has a next one
         self._translators = ThreadPoolExecutor(streams, f"translate {id(self)}")
         self._codecs = ThreadPoolExecutor(workers, f"codec {id(self)}")
         self._carriers = ThreadPoolExecutor(workers, f"carry {id(self)}")
         self._workers = workers
         self._meters = Meters(streams, workers)
 
-        # No Condition: Ctrl-C may hit one between two of its steps, and leave its lock held or unusable.
-        self._news: SimpleQueue[None] = SimpleQueue()  # something that ``run`` may wait for has changed
-        self._lock = threading.RLock()  # guards all that follows
+        # A Condition is avoided: Ctrl-C may interrupt it halfway and leave its lock held or unusable.
+        self._news: SimpleQueue[None] = SimpleQueue()  # wakes ``run`` after a change that it may wait for
+        self._lock = threading.RLock()  # guards the attributes below
         self._stopped = False
         self._error: BaseException | None = None
-        self._on_the_way: dict[str, int] = {}  # pixels of the frames that are between decoding and the disk
+        self._on_the_way: dict[str, int] = {}  # pixels of the frames in progress
         self._tally = Tally()
         self._completed = Counter[str]()
         images = {job.path for job in plan.todo if job.translate}
-        self._following: dict[str, list[Job]] = {}  # an image -> what can be written when that is there
+        self._following: dict[str, list[Job]] = {}  # an image -> the files that are written after it
         for job in plan.todo:
             if job.follows in images:
                 self._following.setdefault(job.follows, []).append(job)
@@ -164,11 +166,11 @@ class Pipeline:
         self._totals = {"converting": frames, "carrying": len(plan.todo) - frames}
 
     def run(self) -> Tally:
-        """Do it all.
+        """Process all files of the plan.
 
         Raises:
-            Sim2RealError: A file cannot be converted or carried, and the pipeline was not told to keep going.
-            OSError: Something cannot be written.
+            Sim2RealError: If a file cannot be converted or carried and ``keep_going`` is not set.
+            OSError: If a file cannot be written.
         """
         begin = time.monotonic()
         waiting = {job.path for jobs in self._following.values() for job in jobs}
@@ -183,10 +185,10 @@ class Pipeline:
             self._wait_until(lambda: self._completed["converting"] == self._totals["converting"])
             translated = time.monotonic()
             self._wait_until(lambda: self._completed["carrying"] == self._totals["carrying"])
-        finally:  # whatever ends the work, what is in hand is finished and noted
+        finally:  # files in progress are always finished and recorded
             self._stop()
             for pool, name in ((self._translators, "translate"), (self._codecs, "codec"), (self._carriers, "carry")):
-                _join(pool, f"{name} {id(self)}")  # translators first: they call codecs
+                _join(pool, f"{name} {id(self)}")  # translators first, as they submit work to the codecs
         if self._error:
             raise self._error
         self._tally.busy = self._meters.busy()
@@ -197,12 +199,12 @@ class Pipeline:
     def _start(
         self, pool: ThreadPoolExecutor, work: Callable[P, R | None], *args: P.args, **kwargs: P.kwargs
     ) -> Future[R | None]:
-        """Let a pool do something; the first thing that goes wrong anywhere stops everything."""
+        """Submit work to a pool; the first error anywhere stops the pipeline."""
 
         def guarded() -> R | None:
             try:
                 return work(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  raised again by ``run``
+            except BaseException as error:  # noqa: BLE001  re-raised by ``run``
                 self._stop(error)
                 return None
 
@@ -215,7 +217,7 @@ class Pipeline:
             self._news.put(None)
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
-        """Wait for something, or for the end of the work."""
+        """Wait until a condition holds or the pipeline is stopped."""
         while True:
             with self._lock:
                 if self._stopped or ready():
@@ -226,7 +228,7 @@ class Pipeline:
     def _send_batches(self) -> None:
         for batch in Batches(self._plan, self._can, self._batch_size, self._streams):
             jobs, size = batch.jobs, batch.size
-            pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # none takes less than a batch
+            pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # a smaller batch is padded
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
             if self._stopped:
                 return
@@ -244,7 +246,7 @@ class Pipeline:
                 self._start(self._translators, self._translate, decoding)
 
     def _pixels(self, size: tuple[int, int]) -> int:
-        """Of a frame of that size, or of what it becomes, whichever are more."""
+        """Return the pixels of a frame of that size, before or after resizing, whichever is larger, labels included."""
         width, height = self._plan.record.resize or size
         return max(round(self._weight * size[0] * size[1]), width * height)
 
@@ -272,13 +274,13 @@ class Pipeline:
         return replace(decoded, inputs=inputs, inputs_sha256=digests)
 
     def _look(self, look: Look, size: tuple[int, int] | None) -> Decoded | None:
-        """Decode a frame of a sequence; one that is not to be done is none that can fail."""
+        """Decode a frame of a sequence; errors are ignored if it is needed only for its neighbours."""
         return self._decode(look.job, size, fail=self._fail if look.wanted else lambda _job, _error: None)
 
     def _translate_window(
         self, decoding: list[Future[Decoded | None]], batch: Batch, before: Future[None] | None
     ) -> None:
-        """Find the grids of frames that follow each other, and translate those whose neighbours are known by now."""
+        """Compute the grids of consecutive frames, and translate those whose neighbours' grids are all known."""
         if before:
             before.result()
         seen = [(look, item) for look, future in zip(batch.looks, decoding, strict=True) if (item := future.result())]
@@ -303,7 +305,7 @@ class Pipeline:
                 sequence = job.frame.sequence if job.frame else ""
                 rgb = self._inference.apply_grid(ready.item.picture.rgb, ready.grid, job.path, sequence)
             self._start(self._codecs, self._write, replace(ready.item, inputs={}, whole=ready.whole), rgb, notes)
-        with self._lock:  # what waits for frames that come after it must not keep them waiting
+        with self._lock:  # frames that wait for later ones must not block them
             for look in batch.looks:
                 if not look.wanted or batch.window.waits(look.place):
                     self._on_the_way.pop(look.job.path, None)
@@ -314,7 +316,7 @@ class Pipeline:
         if self._stopped or not batch or not self._inference:
             return
         missing = self._batch_size - len(batch)
-        full = [*batch, *batch[-1:] * missing]  # always the same shape
+        full = [*batch, *batch[-1:] * missing]  # batches always have the same shape
         with self._meters.measure("translating"):
             jobs = [item.job for item in full]
             translated, notes = self._inference(
@@ -325,7 +327,7 @@ class Pipeline:
     def _translate_piece(
         self, decoding: list[Future[Decoded | None]], sequence: Sequence, before: Future[None] | None
     ) -> None:
-        """Translate what follows in a sequence, when what is before it is done."""
+        """Translate the next frames of a sequence after the previous ones."""
         if before:
             before.result()
         piece = [future.result() for future in decoding]
@@ -345,7 +347,7 @@ class Pipeline:
             outputs = translated[0] if self._can.clip_length > 1 else translated
             sequence.past.append((images[0], outputs[0]))
             self._send(frames, outputs, notes)
-        if piece[-1] is None:  # what follows begins anew
+        if piece[-1] is None:  # the next frames start without context
             sequence.past.clear()
 
     def _send(self, frames: list[Decoded], translated: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
@@ -377,12 +379,12 @@ class Pipeline:
             self._carry(each)
 
     def _sequences(self, jobs: list[Job]) -> dict[str, list[str]]:
-        """What frames belong to, for a generator that draws once for all of a sequence."""
+        """Return the sequence of each frame, for a generator that samples once per sequence."""
         names = [job.frame.sequence if job.frame else "" for job in jobs]
         return {"sequences": names} if self._can.steady else {}
 
     def _taken(self, job: Job, picture: Picture, rgb: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-        """A translated frame as the camera takes it, at the size of its file; one JPEG is not made of another alike."""
+        """Return a frame with the blur and noise of the camera; the same JPEG encoding is not applied twice."""
         if not self._plan.camera:
             return rgb
         encoding = self._plan.camera_encoding
@@ -391,7 +393,7 @@ class Pipeline:
         return self._plan.camera.apply(rgb, seed_of(named(job.path, self._plan.record.look)), encoding)
 
     def _put(self, decoded: Decoded, outcome: GateOutcome) -> Line:
-        """Write what becomes of a frame; a quarantined translation is there before what takes its place."""
+        """Write the result for a frame; a quarantined translation is written before its substitute."""
         job = decoded.job
         if outcome.quarantined is not None:
             write_whole(self._target(quarantine_path(job.path)), outcome.quarantined)
@@ -418,7 +420,7 @@ class Pipeline:
         )
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
-        """Carry files until none is left; several threads take from one iterator."""
+        """Carry files until none are left; several threads share the iterator."""
         for job in jobs:
             if self._stopped:
                 return
@@ -437,7 +439,7 @@ class Pipeline:
         return _line(job, digest, digest, job.size)
 
     def _edit(self, job: Job) -> Line:
-        """Bring over a file that depends on the size of the images, or has one of them inside."""
+        """Write a file that depends on the size of the images or holds a photo."""
         source = self._plan.source / job.path
         with unchanged(job, source):
             original = read(source)
@@ -451,7 +453,7 @@ class Pipeline:
         return replace(line, resized_from=job.resize.source if job.resize else None, embedded_sha256=embedded)
 
     def _bring(self, job: Job) -> str:
-        """Bring a file over byte for byte; returns its SHA-256."""
+        """Carry a file byte for byte and return its SHA-256."""
         source = self._plan.source / job.path
         with replacing(self._target(job.path)) as temporary, unchanged(job, source):
             return carry(source, temporary, self._mode(job))
@@ -486,29 +488,29 @@ class Pipeline:
                 self._notify(each)
         if not self._keep_going:
             message = (
-                f"{self._plan.source / job.path}: {reason}; what is finished is kept: mend the file and run the same "
+                f"{self._plan.source / job.path}: {reason}; what is finished is kept: repair the file and run the same "
                 "command again, --exclude it, or convert the others with --keep-going"
             )
             raise Sim2RealError(message)
 
     def _notify(self, job: Job) -> None:
-        """A file's way ends here, whether it is done or cannot be."""
+        """Count a finished or failed file and report progress."""
         stage = "converting" if job.translate else "carrying"
         self._completed[stage] += 1
         self._on_the_way.pop(job.path, None)
         self._news.put(None)
         if stage == "converting":
             limit = self._meters.limit()
-        else:  # while images are converted, others wait for those
+        else:  # carrying waits for the conversion of images
             limit = "carrying" if self._completed["converting"] == self._totals["converting"] else ""
         self._progress(stage, self._completed[stage], self._totals[stage], limit)
 
 
 def _join(pool: ThreadPoolExecutor, name: str) -> None:
-    """Wait until a pool has done what it was given.
+    """Wait until all threads of a pool have finished.
 
-    It could wait itself, but overlooks a thread that Ctrl-C hits at its birth, and takes one for ended that it hits
-    while waiting: https://github.com/python/cpython/issues/90882.
+    ``pool.shutdown(wait=True)`` misses a thread that Ctrl-C interrupts while it starts, and takes a thread for finished
+    if Ctrl-C interrupts the wait: https://github.com/python/cpython/issues/90882.
     """
     pool.shutdown(wait=False)
     while any(thread.name.startswith(name) for thread in threading.enumerate()):
@@ -516,7 +518,7 @@ def _join(pool: ThreadPoolExecutor, name: str) -> None:
 
 
 def _line(job: Job, source_sha256: str, sha256: str, size: int) -> Line:
-    """What the manifest says of a file that is done."""
+    """Return the manifest line of a finished file."""
     return Line(
         path=job.path,
         role=job.role,
@@ -531,7 +533,7 @@ def _line(job: Job, source_sha256: str, sha256: str, size: int) -> Line:
 
 
 def _told_inputs(decoded: Decoded) -> dict[str, Any]:
-    """What the manifest says of what else the generator saw."""
+    """Return the manifest fields on the labels and the sequence that the generator saw."""
     job, digests = decoded.job, decoded.inputs_sha256
     stats = {kind: file.stat for kind, file in job.inputs.items() if file.stat}
     return {

@@ -1,4 +1,4 @@
-"""What a conversion will do, found out before anything is written."""
+"""The plan of a conversion, made before anything is written."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,35 +44,35 @@ from sim2real.stored import unknown_fields_text
 if TYPE_CHECKING:
     from sim2real.conversion.trial import ReadInputs
 T = TypeVar("T")
-_LOOKED_AT = 8  # frames, in the search for classes that the generator does not know
+_LOOKED_AT = 8  # frames that are searched for classes that the generator does not know
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything about a conversion that is known before it begins.
+    """Everything that is known about a conversion before it starts.
 
     Attributes:
         source: The dataset.
-        out: Where it goes.
+        out: The output folder.
         model: The generator file.
-        device: The very device, ``record.device`` being its kind.
-        record: What conversion.json will say.
+        device: The exact device; ``record.device`` is its kind.
+        record: The new content of conversion.json.
         encoding: How lossy files are written.
-        camera: What takes the translated frames; None: nothing does.
-        camera_encoding: How the JPEG is written that it gives; None if it gives pixels.
-        judges: The metrics that the gate judges by besides ``edges``, by name.
-        frames: The frames that they judge, by the path of the image.
-        previous: What it says now, None where there is none.
-        jobs: All files of the selection.
-        own: Those of this process's shard; all of them if it has none.
-        todo: Those of its own that are not done yet.
-        elsewhere: Those of other shards that were not done yet when the plan was made.
-        rejected: Of its own images that are done, those that the gate rejected: what is there instead -> how many.
-        folders: Folders to create, empty ones among them.
-        stale: Files in ``out`` that must go: leftovers of killed writers, what an overwritten conversion made, and what
-            the gate put in quarantine of frames that are not done.
-        warnings: What the user should know of the dataset.
-        read_inputs: The labels of an image to translate that the generator sees.
+        camera: The camera whose blur and noise are applied to translated frames; None for no camera.
+        camera_encoding: The JPEG encoding of the camera's pictures; None if it has none.
+        judges: The metrics of the gate except ``edges``, by name.
+        frames: The frames that these metrics judge, by the path of the image.
+        previous: The present content of conversion.json; None if there is none.
+        jobs: All selected files.
+        own: The files of this process's shard; all files if the work is not shared.
+        todo: The files of ``own`` that are not done yet.
+        elsewhere: The files of other shards that were not done when the plan was made.
+        rejected: Finished images of this process that the gate rejected: substitute -> number of images.
+        folders: Folders to create, including empty ones.
+        stale: Files in ``out`` to delete: leftovers of killed processes, files of an overwritten conversion, and
+            quarantined translations of frames that are not done.
+        warnings: Warnings about the dataset.
+        read_inputs: Reads the labels of an image that the generator sees.
     """
 
     source: Path
@@ -97,24 +97,24 @@ class Plan:
     read_inputs: "ReadInputs" = field(default=lambda _image: {})
 
     def spread(self, count: int) -> list[Path]:
-        """So many of the images to translate, evenly spread over all of them."""
+        """Return up to ``count`` of the images to translate, evenly spread over all of them."""
         images = [job.path for job in self.jobs if job.translate]
         return [self.source / path for path in evenly(images, count)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What there is to convert and with what, however far an earlier conversion came: the slow part of a plan.
+    """What is converted and how, regardless of the progress of an earlier conversion: the slow part of a plan.
 
     Attributes:
         model: The generator file.
-        info: What it says about itself.
-        can: What its generator says of itself.
-        neighbours: Over how many frames before and behind it what is done to a frame is averaged.
+        info: The metadata of that file.
+        can: The capabilities of the generator.
+        neighbours: Number of frames before and after a frame over which its changes are averaged.
         dataset: The dataset.
-        jobs: All files of the selection.
-        gate: What every translation must fulfil.
-        judges: The metrics that it judges by besides ``edges``, by name.
+        jobs: All selected files.
+        gate: The rules that every translation must meet.
+        judges: The metrics of the gate except ``edges``, by name.
         encoding: How lossy files are written.
     """
 
@@ -130,31 +130,31 @@ class Survey:
 
 
 def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
-    """Look at the source; writes nothing.
+    """Examine the source; writes nothing.
 
     Raises:
-        Sim2RealError: It cannot be converted so; the message says what to change.
+        Sim2RealError: If the source cannot be converted with these options; the message says what to change.
     """
     check_places(source, out)
     gate, judges = find_metrics(parse_gate(options.gate))
     if options.resize and (others := [rule for rule in gate if rule.metric != EDGES]):
         message = (
-            f"gate '{others[0]}': --resize changes the labels after the frames that they would judge; judge by "
-            "preservation, new_edges and lost_edges alone, or convert without --resize"
+            f"gate '{others[0]}': --resize resizes labels only after the gate has judged with them; use only "
+            "preservation, new_edges and lost_edges, or convert without --resize"
         )
         raise SettingsError(message)
-    _ = options.tile_side  # its words are looked at here, and used later
+    _ = options.tile_side  # checks the option
     if options.engine != "auto":
         registry().entry("engines", options.engine)
     if options.shard and options.overwrite:
         message = (
-            f"{out}: of processes that share a conversion, one that comes late would overwrite what others have done: "
+            f"{out}: a process that starts late would overwrite the work of others, so there is "
             "no --overwrite with shards; remove the folder, or name another"
         )
         raise Sim2RealError(message)
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
-    info.camera_of(options.camera)  # whether there is one
+    info.camera_of(options.camera)  # checks the option
     encoding = encoding_of(options, model, info)
     dataset = open_dataset(source, options.dataset, _as_image(out, options))
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
@@ -169,7 +169,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     if options.resize:
         check_sizes(dataset, {job.path for job in jobs if job.resize}, inside, options.labelme_image)
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
-    can = capabilities(load_generator(model)[0], info.name)  # last: torch is imported, which takes its time
+    can = capabilities(load_generator(model)[0], info.name)  # last, as it imports torch, which is slow
     if options.look or options.looks > 1:
         _require_draws(can, info, options)
     neighbours = info.neighbours(can, options.transfer, options.neighbours)
@@ -189,14 +189,14 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
 
 
 def _require_draws(can: Capabilities, info: GeneratorInfo, options: ConvertOptions) -> None:
-    """Make sure that looks are not all alike."""
+    """Raise an error if all looks would be equal."""
     if not can.stochastic:
         looks = max(options.looks, options.look + 1)
-        message = f"--looks {looks}: the generator '{info.name}' draws nothing at random, all looks would be alike"
-        raise SettingsError(f"{message}; leave out --looks, or train by a recipe that does: grid, pixel-distribution")
+        message = f"--looks {looks}: the generator '{info.name}' samples nothing at random, so all looks would be equal"
+        raise SettingsError(f"{message}; leave out --looks, or train with a recipe that does: grid, pixel-distribution")
 
 
-def _with_frames(  # noqa: PLR0917  all of it told by position, in the order of the survey
+def _with_frames(  # noqa: PLR0917
     jobs: list[Job],
     dataset: Dataset,
     info: GeneratorInfo,
@@ -204,10 +204,10 @@ def _with_frames(  # noqa: PLR0917  all of it told by position, in the order of 
     options: ConvertOptions,
     neighbours: int,
 ) -> list[Job]:
-    """The files of a conversion, those to translate with what the generator sees of them besides the image.
+    """Return the files, those to translate with their frames and the labels that the generator sees.
 
     Raises:
-        Sim2RealError: Something of that is not there.
+        Sim2RealError: If a label is missing, or an option does not fit the generator.
     """
     if can.of_sequences and options.batch_size not in {None, 1}:
         message = (
@@ -217,8 +217,8 @@ def _with_frames(  # noqa: PLR0917  all of it told by position, in the order of 
         raise SettingsError(message)
     if unnamed := [kind for kind in can.inputs if kind in NAMED and not info.settings.get("classes", {}).get("names")]:
         message = (
-            f"{options.model or info.name}: the generator '{info.name}' needs '{unnamed[0]}', and its file tells no "
-            "names of classes ([classes] of its settings): train it anew"
+            f"{options.model or info.name}: the generator '{info.name}' needs '{unnamed[0]}', but its file has no "
+            "names of classes ([classes] of its settings): train it again"
         )
         raise Sim2RealError(message)
     images = {job.path for job in jobs if job.translate}
@@ -233,7 +233,7 @@ def _with_frames(  # noqa: PLR0917  all of it told by position, in the order of 
 
 
 def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
-    """What the user says is a camera image, now or in the conversion that is continued."""
+    """Return the globs of camera images that were given now or in the conversion that is continued."""
     earlier = None if options.overwrite or options.as_image else read_record(out)
     return earlier.as_image if earlier else options.as_image
 
@@ -245,17 +245,17 @@ def make_plan(
     found: Survey | None = None,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> Plan:
-    """Find out what is to be done; writes nothing.
+    """Plan a conversion; writes nothing.
 
     Args:
         source: The dataset.
-        out: Where it goes.
-        options: What the user says.
-        found: The ``survey`` of it, if that has been made.
-        notify: Called with a line on what the user would wonder at.
+        out: The output folder.
+        options: Options of the conversion.
+        found: Result of ``survey``, if it was called already.
+        notify: Called with a line for each notable event.
 
     Raises:
-        Sim2RealError: It cannot be done; the message says what to change.
+        Sim2RealError: If the conversion is impossible; the message says what to change.
     """
     found = found or survey(source, out, options)
     model, info, dataset, jobs = found.model, found.info, found.dataset, found.jobs
@@ -302,7 +302,7 @@ def make_plan(
         original=kept.original if kept else {},
         **resolved,
     )
-    lines = read_manifest(out, lambda said: notify(f"{said}; their files are done again")) if previous else {}
+    lines = read_manifest(out, lambda said: notify(f"{said}; their files are converted again")) if previous else {}
     for line in [] if options.overwrite else unknown_to_this_version(out, previous, lines):
         notify(line)
     if info.unknown:
@@ -315,7 +315,7 @@ def make_plan(
     if orphans and not options.overwrite:
         message = (
             f"{out}: holds {len(orphans)} files that this conversion does not make ({orphans[0]} ...): gone from the "
-            "source, or not selected now; name another folder, or convert all of it anew with --overwrite"
+            "source, or not selected now; name another folder, or convert everything again with --overwrite"
         )
         raise Sim2RealError(message)
     known = {} if options.overwrite else lines
@@ -355,44 +355,45 @@ def make_plan(
 
 
 def _untold_classes(found: Survey) -> Iterator[str]:
-    """What the user should know of classes that the generator sees."""
+    """Yield a warning if the dataset has classes that the generator does not know."""
     if NAMED.isdisjoint(found.can.inputs):
         return
     frames = evenly([job.frame for job in found.jobs if job.frame], _LOOKED_AT)
     if names := unknown_classes(frames, found.can.inputs, Vocabulary.of(found.info.settings)):
         yield (
-            f"the generator was not trained with the classes {', '.join(map(repr, names))}, and takes their pixels for "
+            f"the generator was not trained with the classes {', '.join(map(repr, names))}, and treats their pixels as "
             "unknown: if it knows them by other names, train it with those in classes.same"
         )
 
 
 def _input_reader(source: Path, info: GeneratorInfo, jobs: Sequence[Job]) -> "ReadInputs":
-    """What reads the labels of an image that the generator sees."""
+    """Return a function that reads the labels of an image that the generator sees."""
     read, by_path = InputReader(source, Vocabulary.of(info.settings), stat_of, ()), {job.path: job for job in jobs}
     return lambda image: read(by_path[image.relative_to(source).as_posix()])[0]
 
 
 def encoding_of(options: ConvertOptions, model: Path, info: GeneratorInfo) -> Encoding:
-    """How lossy files are written.
+    """Return how lossy files are written.
 
     Raises:
-        SettingsError: A quality is named where tables are taken over, or the model does not tell those of real images.
+        SettingsError: If a quality is given although tables are copied, or the model does not know those of real
+            images.
     """
     if options.encoding == "fixed":
         return Encoding(quality=USUAL_QUALITY if options.quality is None else options.quality)
     if options.quality is not None:
         message = (
-            f"--quality {options.quality}: --encoding {options.encoding} takes the tables of JPEG files over; leave "
-            "out one of both"
+            f"--quality {options.quality}: --encoding {options.encoding} copies the tables of JPEG files; leave "
+            "out one of the two options"
         )
         raise SettingsError(message)
     if options.encoding == "source":
         return Encoding(as_source=True)
-    others = "or say --encoding source or --encoding fixed"
+    others = "or use --encoding source or --encoding fixed"
     if info.real_encoding is None:
         message = (
-            f"{model}: --encoding real: it does not tell how the files of its real images are encoded, written as it "
-            f"was with sim2real {info.tool_version}; train anew, {others}"
+            f"{model}: --encoding real: it lacks the encoding of its real images, as it was written "
+            f"with sim2real {info.tool_version}; train again, {others}"
         )
         raise SettingsError(message)
     if not info.real_encoding:
@@ -402,16 +403,16 @@ def encoding_of(options: ConvertOptions, model: Path, info: GeneratorInfo) -> En
 
 
 def side_of(info: GeneratorInfo) -> Side:
-    """Which images a generator translates where one folder holds both domains, ``"sim"`` or ``"real"``."""
+    """Return which side a generator translates if a folder holds both domains, ``"sim"`` or ``"real"``."""
     swapped = bool(info.settings.get("swap"))  # trained with B as the simulation
     return "sim" if (info.direction == "sim2real") != swapped else "real"
 
 
 def chosen_frames(source: Path, layout: str | None, info: GeneratorInfo, as_image: Sequence[str] = ()) -> list[Frame]:
-    """The frames of a dataset that a generator translates.
+    """Return the frames of a dataset that a generator translates.
 
     Raises:
-        DatasetError: There is no such frame.
+        DatasetError: If there are none.
     """
     dataset = open_dataset(source, layout, as_image)
     images = {path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate}
@@ -419,7 +420,7 @@ def chosen_frames(source: Path, layout: str | None, info: GeneratorInfo, as_imag
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
-    """So many of the items, or all, evenly spread."""
+    """Return ``count`` of the items, evenly spread, or all if there are fewer."""
     count = min(count, len(items))
     return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
 
@@ -427,19 +428,21 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
 def select(
     dataset: Dataset, side: str, include: Sequence[str], exclude: Sequence[str], limit: int | None
 ) -> Iterator[tuple[str, Role, bool]]:
-    """The files of a dataset that a conversion makes: path, role, and whether it is translated.
+    """Yield the files that a conversion makes: path, role, and whether the file is translated.
 
-    In a folder with both domains only the images of ``side`` are translated. What is neither file nor folder (a link to
-    nowhere) is among the files, so that nobody takes it for carried.
+    In a folder with both domains only the images of ``side`` are translated. Broken links are included, so that they
+    are not taken for carried files.
 
     Raises:
-        DatasetError: There is no frame to translate.
+        DatasetError: If there is no frame to translate.
     """
     frames = [frame.image for frame in dataset.frames(include, exclude) if frame.side in (None, side)]
     if not frames:
         everything = sum(frame.side in (None, side) for frame in dataset.frames())
         if not everything and (findings := dataset.non_photos.findings):
-            message = f"{dataset.root}: none of the images in this {dataset.name} dataset is a camera's: {findings[0]}"
+            message = (
+                f"{dataset.root}: none of the images in this {dataset.name} dataset is from a camera: {findings[0]}"
+            )
             raise DatasetError(message)
         hint = f"--include and --exclude leave none of its {everything} frames" if everything else f"no {side} images"
         message = f"{dataset.root}: {hint} in this {dataset.name} dataset; `sim2real inspect` shows what is there"
@@ -451,16 +454,16 @@ def select(
 
 
 def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    """Whether a path fits one of the included globs, if there are any, and none of the excluded; ``*`` fits slashes."""
+    """Return whether a path matches an included glob, if there are any, and no excluded one; ``*`` matches slashes."""
     return any(fnmatchcase(path, glob) for glob in include or "*") and not any(
         fnmatchcase(path, glob) for glob in exclude
     )
 
 
 def _own(jobs: list[Job], shard: tuple[int, int] | None, neighbours: int) -> list[Job]:
-    """Every so many-th image or sequence, what follows these, and every so many-th other file, done already or not.
+    """Return the files of a shard, done or not: every N-th image or sequence, what follows them, every N-th other file.
 
-    Sequences of which only neighbours decide what becomes of a frame are shared out in pieces.
+    If frames depend on their neighbours only, sequences are shared out in pieces.
     """
     index, count = shard or (0, 1)
     sequences = sequences_of(jobs)
@@ -473,18 +476,16 @@ def _own(jobs: list[Job], shard: tuple[int, int] | None, neighbours: int) -> lis
 
 
 def check_places(source: Path, out: Path) -> None:
-    """Make sure that a dataset can be converted from one folder into the other.
+    """Check that a dataset can be converted from one folder into the other.
 
     Raises:
-        Sim2RealError: It cannot; the message says what to name instead.
+        Sim2RealError: If it cannot; the message says what to name instead.
     """
     if wrong := not_a_folder(source):
         raise DatasetError(wrong)
     if is_run(source) and not is_conversion(source):
         right = command_line("sim2real", "convert", "SRC", "OUT", "--model", source)
-        raise DatasetError(
-            f"{source}: a run of sim2real train, not a dataset; the model is named with --model: {right}"
-        )
+        raise DatasetError(f"{source}: a run of sim2real train, not a dataset; give the model with --model: {right}")
     if out.exists() and not out.is_dir():
         message = f"{out}: a file; name a new or empty folder to convert into"
         raise Sim2RealError(message)
@@ -493,11 +494,11 @@ def check_places(source: Path, out: Path) -> None:
         raise Sim2RealError(f"{out}: a run of sim2real train; name a new or empty folder to convert into: {right}")
     inner, outer = out.resolve(), source.resolve()
     if _within(inner, outer) or _within(outer, inner):
-        message = f"{out} and {source}: one is inside the other or they are the same; name a folder beside the source"
+        message = f"{out} and {source}: one is inside the other or they are the same; name a folder outside the source"
         raise Sim2RealError(message)
-    known = record_path(out).is_file() or manifest_path(out).is_file()  # others, too, leave findings in STATE_FOLDER
+    known = record_path(out).is_file() or manifest_path(out).is_file()  # STATE_FOLDER may hold other reports
     if out.is_dir() and not known and any(path.name != STATE_FOLDER for path in out.iterdir()):
-        message = f"{out}: not empty, and no conversion of sim2real; name a new or empty folder to convert into"
+        message = f"{out}: not empty, and not a conversion by sim2real; name a new or empty folder to convert into"
         if is_conversion(source):
             message += f"; or is it the other way round? {command_line('sim2real', 'convert', out, source)}"
         raise Sim2RealError(message)
@@ -505,5 +506,5 @@ def check_places(source: Path, out: Path) -> None:
 
 
 def _within(inner: Path, outer: Path) -> bool:
-    """Whether a folder is another or inside it, under whatever name."""
+    """Return whether a folder is another one or inside it, also through links."""
     return outer.exists() and any(folder.exists() and folder.samefile(outer) for folder in (inner, *inner.parents))

@@ -1,9 +1,9 @@
-"""A dataset at another size: which files change with it, by which rule, and of what size their images are.
+"""Resizing of a dataset: which files change with the size of the images, by which rule, and from which size.
 
-The table of the adapter decides, see :mod:`sim2real.datasets.resizing`. What it does not know is refused by name before
-anything is written. A label is as large as the images of the frames that claim it. A file that no frame claims tells of
-the images in the smallest folder around it that has any; where some of them, or folders around them, are named like the
-file (``calib/000000.txt`` and ``image_2/000000.png``), of those alone.
+The table of the adapter decides, see :mod:`sim2real.datasets.resizing`. Files without a rule are refused by name before
+anything is written. A label has the size of the images of the frames that refer to it. A file that no frame refers to
+describes the images in the smallest enclosing folder that has any; if some of these, or their folders, are named like
+the file (``calib/000000.txt`` and ``image_2/000000.png``), it describes only those.
 """
 
 import re
@@ -42,68 +42,68 @@ _ABOUT_ALL: Final = (
 )
 _NEAREST_KINDS: Final = frozenset({"segmentation", "instance", "depth", "distance"})
 _DAMAGE: Final = (ArithmeticError, ValueError, EOFError, ImageError)
-_ODD: Final = (AttributeError, LookupError, RecursionError, TypeError)  # lists where objects have to be, and the like
+_ODD: Final = (AttributeError, LookupError, RecursionError, TypeError)  # for example lists in place of objects
 _Sizes = dict[Size | None, str]  # a size, None if it cannot be read -> an image that has it
 
 
 class DamageError(Exception):
-    """Why a file cannot be brought to another size."""
+    """Raised if a file cannot be resized."""
 
 
 class UnknownError(Exception):
-    """Why it is not known what becomes of a file at another size."""
+    """Raised if it is not known how a file changes with the size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """What becomes of one file: the rule, and the scale of the images that it tells of."""
+    """How one file is resized: the rule, and the scale of the images that it describes."""
 
     rule: Rule
     scale: Scale
 
     def __call__(self, data: bytes) -> bytes:
-        """The bytes of the file at the new size.
+        """Return the bytes of the file at the new size.
 
         Raises:
-            DamageError: It is not what the rule is for.
+            DamageError: If the file does not fit the rule.
         """
         try:
             return self.rule.update(data, self.scale)
         except KeyError as error:
             raise DamageError(f"it has no {error}") from error
         except _ODD as error:
-            raise DamageError(f"it is not built as such files are ({error})") from error
+            raise DamageError(f"it does not have the expected structure ({error})") from error
         except _DAMAGE as error:
             raise DamageError(str(error)) from error
 
     @property
     def source(self) -> str:
-        """The size of those images, as the manifest says it."""
+        """The size of those images, as in the manifest."""
         width, height = self.scale.source
         return f"{width}x{height}" if width else "several sizes"
 
     @property
     def growth(self) -> float:
-        """How many pixels there are for one."""
+        """The number of new pixels per old pixel."""
         return float(self.scale.x * self.scale.y) if self.scale.source[0] else 1.0
 
 
 class Resizer:
-    """Knows what becomes of the files of a dataset at another size.
+    """A mapping from the files of a dataset to how they are resized.
 
     Args:
         dataset: The dataset.
-        target: The size (W, H) of its images to be.
+        target: The new size (W, H) of its images.
     """
 
     def __init__(self, dataset: "Dataset", target: Size) -> None:
         self._target = target
         table: Resizing = (*dataset.adapter.resizing, *_ABOUT_ALL)
         self._table = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in table]
-        self._sizes: dict[str, Size | None] = {}  # of the images, None of those that cannot be read
-        self._kinds: dict[str, set[str]] = defaultdict(set)  # of a label
-        self._claims: dict[str, _Sizes] = defaultdict(dict)  # a label -> the sizes of its images
-        self._unfit: dict[str, str] = {}  # a label that does not lie on the pixels of an image -> why
+        self._sizes: dict[str, Size | None] = {}  # by image; None if it cannot be read
+        self._kinds: dict[str, set[str]] = defaultdict(set)  # by label file
+        self._claims: dict[str, _Sizes] = defaultdict(dict)  # label file -> the sizes of its images
+        self._unfit: dict[str, str] = {}  # label file that does not match the pixels of its image -> why
         for frame in dataset.frames():
             image = dataset.root / frame.image
             size = self._sizes[frame.image] = _size_of(image)
@@ -115,14 +115,14 @@ class Resizer:
         self._folders: dict[str, _Sizes] = {}
 
     def __call__(self, path: str, role: Role) -> Resize | None:
-        """What becomes of a file; None if it is carried as it is.
+        """Return how a file is resized; None if it is carried unchanged.
 
         Raises:
-            UnknownError: That is not known.
+            UnknownError: If that is not known.
         """
         if path in self._sizes:
             size = self._sizes[path]
-            return self._resize(PHOTO, size) if size else None  # whoever decodes it will say what is wrong
+            return self._resize(PHOTO, size) if size else None  # errors are reported when it is decoded
         if (rule := self._rule(path, role)) is KEEP:
             return None
         if reason := self._unfit.get(path):
@@ -147,12 +147,12 @@ class Resizer:
                 return rule
         if is_image(path) and path in self._kinds and self._kinds[path] <= _NEAREST_KINDS:
             return NEAREST
-        if role is Role.STALE:  # true of the old pixels alone, whatever their size
+        if role is Role.STALE:  # describes only the old pixels, whatever the size
             return KEEP
-        raise UnknownError("nobody knows what of it depends on the size")
+        raise UnknownError("it is not known what in it depends on the size")
 
     def _about(self, path: str) -> _Sizes:
-        """The sizes of the images that a file which no frame claims tells of."""
+        """Return the sizes of the images that a file describes to which no frame refers."""
         folder = path
         while folder:
             folder = folder.rstrip("/").rpartition("/")[0]
@@ -164,7 +164,7 @@ class Resizer:
         return {}
 
     def _in(self, folder: str) -> _Sizes:
-        """The sizes of the images in or below a folder."""
+        """Return the sizes of the images in or below a folder."""
         if folder not in self._folders:
             begin, end = bisect_left(self._paths, folder), bisect_left(self._paths, folder + chr(0x10FFFF))
             self._folders[folder] = self._sizes_of(self._paths[begin:end])
@@ -175,30 +175,30 @@ class Resizer:
 
     @cached_property
     def _paths(self) -> list[str]:
-        """All images, in order."""
+        """All images, sorted."""
         return sorted(self._sizes)
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        """The images by their own names, whole and up to the first ``_``, and by those of the folders around them."""
+        """The images by their own names, whole and up to the first ``_``, and by the names of their folders."""
         named: dict[str, list[str]] = defaultdict(list)
         for image in self._paths:
             *folders, name = image.split("/")
             stem = name.partition(".")[0]
-            for each in {*folders, stem, stem.partition("_")[0]}:  # 000000_10.png is of 000000
+            for each in {*folders, stem, stem.partition("_")[0]}:  # 000000_10.png belongs to 000000
                 named[each].append(image)
         return dict(named)
 
 
 def untold_intrinsics(scales: Iterable[Scale], dataset: "Dataset") -> Iterator[str]:
-    """What the intrinsics of cameras are at the new size, where they stand in no file that could tell it."""
+    """Yield messages with the camera intrinsics at the new size, for datasets that store them in no file."""
     known = dataset.adapter.intrinsics
     for scale in sorted(set(scales), key=lambda scale: scale.source):
         if found := known.get(scale.source):
             changes = zip(("fx", "fy", "cx", "cy"), (along_x, along_y, centre_x, centre_y), found, strict=True)
             text = ", ".join(f"{name} {change(value, scale):.10g}" for name, change, value in changes)
             yield (
-                f"the intrinsics of images of {scale.source[0]}x{scale.source[1]} stand in no file; at "
+                f"the intrinsics of images of {scale.source[0]}x{scale.source[1]} are stored in no file; at "
                 f"{scale.target[0]}x{scale.target[1]} they are {text}"
             )
 

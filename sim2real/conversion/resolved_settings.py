@@ -1,4 +1,4 @@
-"""What a conversion leaves to the program: chosen once, from the whole plan, and kept by every rerun."""
+"""Settings that the user leaves open; they are chosen once for the whole conversion and kept by every rerun."""
 
 import shutil
 from collections import Counter
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 Notify = Callable[[str], None]
 
 _PIXELS_AT_ONCE = 4_000_000  # on a GPU; about 8 frames of KITTI, one of 4K
-_SAMPLE = 1000  # images whose sizes stand for those of all
-_SIZES = 4  # so many sizes are compiled for
-_SHARE_OF_MEMORY = {"cpu": 0.5, "cuda": 0.8, "mps": 0.5}  # of what is free now, for the maps of the frames in hand
-_OVER_MAPS = 1.5  # what a device needs in all, over the maps themselves
-_TILE = (128, 1024)  # the smallest and the largest that are chosen
+_SAMPLE = 1000  # images whose sizes are read
+_SIZES = 4  # most sizes that an engine is compiled for
+_SHARE_OF_MEMORY = {"cpu": 0.5, "cuda": 0.8, "mps": 0.5}  # of the free memory, for feature maps
+_OVER_MAPS = 1.5  # total memory per memory of feature maps
+_TILE = (128, 1024)  # smallest and largest side that is chosen
 _WORTH_COMPILING = {
     "cpu": 4e13,
     "cuda": 4e15,
-}  # multiplications that repay a minute: 110 frames of 1242x375 by ResNet-9
-_WORTH_TRYING = {"cpu": 1e13, "cuda": 1e15, "mps": 1e14}  # those that repay trying every engine
+}  # multiplications that are worth a minute of compilation: 110 frames of 1242x375 with ResNet-9
+_WORTH_TRYING = {"cpu": 1e13, "cuda": 1e15, "mps": 1e14}  # multiplications that are worth a trial of every engine
 
 
 class ResolvedSettings(TypedDict):
-    """The part of the record that may be chosen automatically."""
+    """The fields of the record that may be chosen automatically."""
 
     engine: str
     device: str
@@ -51,7 +51,7 @@ class ResolvedSettings(TypedDict):
     tile_above: int
 
 
-def resolve_settings(  # noqa: PLR0917  what is said, what was chosen, and what it is about
+def resolve_settings(  # noqa: PLR0917
     options: "ConvertOptions",
     kept: "Record | None",
     model: Path,
@@ -61,23 +61,24 @@ def resolve_settings(  # noqa: PLR0917  what is said, what was chosen, and what 
     guided_size: int = 0,
     neighbours: int = 0,
 ) -> tuple[str, ResolvedSettings]:
-    """Choose what the user leaves open.
+    """Choose the settings that the user leaves open.
 
     Args:
-        options: What the user says.
-        kept: What was chosen when the conversion began, if it did.
+        options: Options of the conversion.
+        kept: Record of the conversion that is continued, or None.
         model: The generator file.
         images: All images to translate.
-        notify: Called with a line on what the user would wonder at.
-        read: The labels of an image that the generator sees.
-        guided_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
-        neighbours: Over how many frames before and behind it what is done to a frame is averaged.
+        notify: Called with a line for each notable event.
+        read: Reads the labels of an image that the generator sees.
+        guided_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided; else
+            0.
+        neighbours: Number of frames before and after a frame over which its changes are averaged.
 
     Returns:
-        The very device, and what the record says of it and the rest.
+        The exact device, and the fields of the record.
 
     Raises:
-        Sim2RealError: What the user says cannot be.
+        Sim2RealError: If the options are impossible for this generator or machine.
     """
     requested = {name: getattr(options, name) for name in ("engine", "device", "precision")}
     if kept:
@@ -98,9 +99,9 @@ def resolve_settings(  # noqa: PLR0917  what is said, what was chosen, and what 
         }
     generator, info = load_generator(model)
     can = capabilities(generator, info.name)
-    in_halves = neighbours > 0 and not guided_size  # which torch alone knows
+    in_halves = neighbours > 0 and not guided_size  # supported only by the engine torch
     _check_requested(can, info.name, requested["engine"], options, guided_size, in_halves=in_halves)
-    place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where it is at work
+    place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where the generator runs
     if requested["precision"] == "auto":
         precision = (
             "fp32" if can.cpu_only else safe_precision(generator, device, precision, images, notify, read, guided_size)
@@ -111,7 +112,7 @@ def resolve_settings(  # noqa: PLR0917  what is said, what was chosen, and what 
     cost = _foreseen_cost(generator, notify) if can.exportable else Cost(0, 0)
     sizes = _sizes(images, guided_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
-    fixed = in_halves or can.stochastic or can.of_sequences or not can.exportable  # so that it is not compiled
+    fixed = in_halves or can.stochastic or can.of_sequences or not can.exportable  # not compiled
     if requested["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
         compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[its_kind]][:_SIZES]
     pixels = _affordable_pixels(cost, place, precision)
@@ -138,33 +139,33 @@ def resolve_settings(  # noqa: PLR0917  what is said, what was chosen, and what 
 def _check_requested(
     can: Capabilities, name: str, engine: str, options: "ConvertOptions", guided_size: int, *, in_halves: bool
 ) -> None:
-    """Make sure that nothing is asked of a generator that it cannot do."""
+    """Check that the options do not ask for anything that the generator cannot do."""
     alone = in_halves or not can.exportable
     if alone and registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
-        message = f"--engine {engine}: the generator '{name}' is run by torch alone"
+        message = f"--engine {engine}: the generator '{name}' runs only with torch"
         if can.exportable:
-            message += " where its grids are averaged over neighbouring frames; say --neighbours 0, or"
+            message += " where its grids are averaged over neighbouring frames; use --neighbours 0, or"
         else:
             message += ";"
         raise SettingsError(f"{message} leave out --engine")
     if guided_size and options.tile_side:
         message = f"--tile {options.tile}: the transfer is guided, so the generator sees whole frames at {guided_size}"
-        raise SettingsError(f"{message} pixels; leave out --tile, or say --transfer direct")
+        raise SettingsError(f"{message} pixels; leave out --tile, or use --transfer direct")
     if can.whole_pictures and options.tile_side:
         raise SettingsError(f"--tile {options.tile}: the generator '{name}' looks at whole frames; leave out --tile")
 
 
 def _foreseen_cost(generator: "nn.Module", notify: Notify) -> Cost:
-    """What a generator needs, nothing if nobody knows."""
+    """Return the cost of a generator; zero if it cannot be estimated."""
     try:
         return cost_of(generator)
     except RuntimeError as error:
-        notify(f"what this generator needs cannot be foreseen, so no tiles and no compilation are chosen: {error}")
+        notify(f"the cost of this generator cannot be estimated, so neither tiles nor compilation are chosen: {error}")
         return Cost(0, 0)
 
 
 def _sizes(images: Sequence[Path], guided_size: int) -> dict[tuple[int, int], int]:
-    """About how many images the generator sees of each size (W, H), the most frequent first."""
+    """Return the approximate number of images per size (W, H) that the generator sees, the most frequent first."""
     step = -(-len(images) // _SAMPLE)
     counts = Counter[tuple[int, int]]()
     for image in images[::step]:
@@ -178,27 +179,27 @@ def _sizes(images: Sequence[Path], guided_size: int) -> dict[tuple[int, int], in
 
 
 def _compiler(kind: str) -> bool:
-    """Whether torch.compile can be hoped to work; if it does not in the end, that is told."""
+    """Return whether torch.compile is expected to work here; a later failure is reported."""
     return kind == "cuda" or (kind == "cpu" and any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")))
 
 
 def _affordable_pixels(cost: Cost, device: str, precision: str) -> int:
-    """The largest picture that memory suffices for, in pixels; 0 if nobody knows."""
+    """Return the size in pixels of the largest image that fits in memory; 0 if unknown."""
     if not cost.memory:
         return 0
     size = cost.memory * _OVER_MAPS * (1 if precision == "fp32" else 0.5)
     share = _SHARE_OF_MEMORY[kind_of(device)]
-    return _power_of_two(int(free_memory(device) * share / size), 1)  # coarse, so that it is the same next time
+    return _power_of_two(int(free_memory(device) * share / size), 1)  # coarse, so that it is equal next time
 
 
 def _power_of_two(number: int, least: int, most: int | None = None) -> int:
-    """The next smaller power of two, within bounds."""
+    """Return the largest power of two that is not above the number, within bounds."""
     power = 1 << max(number.bit_length() - 1, 0)
     return max(least, power if most is None else min(power, most))
 
 
 def _batch_size(kind: str, size: tuple[int, int] | None, pixels: int) -> int:
-    """How many frames at once: one on a CPU, which a frame keeps busy; on a GPU what suits the most frequent size."""
+    """Return the frames per batch: one on a CPU, which one frame keeps busy; on a GPU it depends on the frame size."""
     if kind == "cpu" or size is None:
         return 1
     return min(max(min(_PIXELS_AT_ONCE, pixels or _PIXELS_AT_ONCE) // (size[0] * size[1]), 1), 8)

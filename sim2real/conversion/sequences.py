@@ -1,11 +1,11 @@
-"""Frames of which what becomes of one depends on others of its sequence.
+"""Sequences of frames whose translations depend on each other.
 
-Where what is done to frames is averaged over neighbours, only these decide: each frame is done, or done again, by
-itself. The rest of this is of frames that are translated in order, since the generator looks at several.
+If changes are averaged over neighbours, each frame depends only on these and is converted, or converted again, by
+itself. The rest of this description applies to generators that see several frames and translate them in order.
 
-A sequence is done as a whole, by one process, and again from its start if any of it is not done or not as it was: so
-what a killed conversion ends in is what it would have been. Loose images are sequences of one, and where the indices of
-a layout count the frames of a video, a gap begins a new sequence.
+Such a sequence is converted as a whole, by one process, and again from its start if any of its frames is not done or
+has changed, so that an interrupted conversion ends in the same bytes. Images without a sequence form sequences of one.
+If the indices of a layout count the frames of a video, a gap begins a new sequence.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def in_order(frames: Iterable["Frame"]) -> list[list["Frame"]]:
-    """Frames of a dataset by sequence, each in its order."""
+    """Return the frames of a dataset by sequence, each in order."""
     named: dict[str, list[Frame]] = {}
     sequences: list[list[Frame]] = []
     for frame in frames:
@@ -46,9 +46,9 @@ def in_order(frames: Iterable["Frame"]) -> list[list["Frame"]]:
 
 
 def with_windows(root: Path, jobs: Sequence["Job"], reach: int) -> list["Job"]:
-    """The files of a conversion, each frame with what tells its sequence, and which frames up to ``reach`` away it has.
+    """Return the files, each frame with its sequence and a digest of the frames up to ``reach`` away.
 
-    Frames that are alone in theirs have none; where the size changes a new one begins.
+    A change of the image size begins a new sequence. Frames that are alone in their sequence get neither.
     """
     of_frames = {job.frame.image: job for job in jobs if job.frame}
     told: dict[str, tuple[str, str]] = {}
@@ -62,13 +62,13 @@ def with_windows(root: Path, jobs: Sequence["Job"], reach: int) -> list["Job"]:
 
 
 def _of_one_size(root: Path, group: Iterable["Job"]) -> list[list["Job"]]:
-    """Those that follow each other and have one size; those that nobody can read are of the size before."""
+    """Return groups of consecutive frames of one size; an unreadable frame counts as the size before it."""
     groups: list[list[Job]] = []
     before: tuple[int, int] | None = None
     for job in group:
         try:
             header = read_header(root / job.path)
-        except ImageError:  # whoever decodes it will say so
+        except ImageError:  # reported when it is decoded
             size = before
         else:
             size = header.width, header.height
@@ -80,12 +80,12 @@ def _of_one_size(root: Path, group: Iterable["Job"]) -> list[list["Job"]]:
 
 
 def pieces_of(sequence: list["Job"]) -> list[list["Job"]]:
-    """A sequence in pieces that several processes can share."""
+    """Return a sequence in pieces that several processes can share."""
     return [sequence[first : first + _PIECE] for first in range(0, len(sequence), _PIECE)]
 
 
 def with_sequences(jobs: Sequence["Job"]) -> list["Job"]:
-    """The files of a conversion, each frame with what tells its sequence; those to translate know their frames."""
+    """Return the files, each frame with an identifier of its sequence; files to translate must have their frames."""
     of_frames = {job.frame.image: job for job in jobs if job.frame}
     told: dict[str, str] = {}
     for frames in in_order(job.frame for job in jobs if job.frame):
@@ -95,7 +95,7 @@ def with_sequences(jobs: Sequence["Job"]) -> list["Job"]:
 
 
 def sequences_of(jobs: Iterable["Job"]) -> list[list["Job"]]:
-    """The frames among the files by sequence, each in its order; none where each is translated by itself."""
+    """Return the frames among the files by sequence, each in order; none if each is translated by itself."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         if job.sequence:
@@ -104,7 +104,7 @@ def sequences_of(jobs: Iterable["Job"]) -> list[list["Job"]]:
 
 
 def check_sizes_within(root: Path, who: str, jobs: Iterable["Job"]) -> None:
-    """Make sure that the frames of a sequence have one size.
+    """Check that the frames of each sequence have one size.
 
     Args:
         root: The dataset.
@@ -112,21 +112,21 @@ def check_sizes_within(root: Path, who: str, jobs: Iterable["Job"]) -> None:
         jobs: The files.
 
     Raises:
-        DatasetError: Those of one have several.
+        DatasetError: If the frames of a sequence differ in size.
     """
     for group in sequences_of(jobs):
         sizes: dict[tuple[int, int], str] = {}
         for job in group if len(group) > 1 else ():
             try:
                 header = read_header(root / job.path)
-            except ImageError:  # whoever decodes it will say so
+            except ImageError:  # reported when it is decoded
                 continue
             sizes.setdefault((header.width, header.height), job.path)
         if len(sizes) > 1:
             told = ", ".join(f"{path} is {width}x{height}" for (width, height), path in list(sizes.items())[:2])
             raise DatasetError(
-                f"{root}: the generator '{who}' looks at several frames of a sequence, and those of one have several "
-                f"sizes ({told}); leave out one kind with --exclude"
+                f"{root}: the generator '{who}' looks at several frames of a sequence, but those of one differ in "
+                f"size ({told}); leave out one size with --exclude"
             )
 
 
@@ -135,6 +135,6 @@ def _place(job: "Job") -> tuple[int, str]:
 
 
 def _digest(group: Iterable["Job"]) -> str:
-    """Of all that decides what becomes of a sequence: another frame, or another byte in one, and it is another."""
+    """Return a digest of everything that affects the result of a sequence: paths, sizes, times and label files."""
     told = [(job.path, job.stat, sorted(job.inputs.items())) for job in group]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

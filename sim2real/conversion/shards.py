@@ -1,9 +1,9 @@
 """Several processes, on one machine or many, that convert one dataset into one folder.
 
-Who does what follows from a process's number alone; no scheduler, server or network is needed but the file system that
-they share. Its locks must hold across machines: those of NFSv4 do, of Lustre if it is mounted with ``-o flock``, of a
-local disk of course. ``OUT/.sim2real/lock`` is held for a moment by whoever comes or leaves; and as long as it is at
-work, a process holds its own part of the manifest, so that those who come see who is there.
+A process's share of the work follows from its number alone; the processes need a shared file system, but no scheduler,
+server or network. Locks of the file system must hold across machines: those of NFSv4 do, those of Lustre do if it is
+mounted with ``-o flock``. A process holds ``OUT/.sim2real/lock`` for a moment when it starts and when it ends. While it
+works, it also locks its own part of the manifest, so that processes that start later see it.
 """
 
 import os
@@ -21,18 +21,18 @@ from sim2real.errors import Sim2RealError
 from sim2real.files import PATIENCE, exclusive, lock
 from sim2real.inside import inside
 
-_PATIENCE = 1800  # seconds: the first to come lists and plans, perhaps a dataset of millions on a slow disk
+_PATIENCE = 1800  # seconds: the first process may plan for millions of files on a slow disk
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """One process's part of the work.
+    """A process's part of the work.
 
     Attributes:
-        index: Its number, from 0.
-        count: How many processes share the work.
-        local: Its number on its machine, from 0; None where nobody says.
-        said_by: Who says so.
+        index: Number of the process, from 0.
+        count: Number of processes that share the work.
+        local: Number of the process on its machine, from 0; None if unknown.
+        said_by: The source of these numbers.
     """
 
     index: int
@@ -45,18 +45,18 @@ class Shard:
 
 
 def find_shard(requested: str, environment: Mapping[str, str] = os.environ) -> Shard | None:
-    """Which part of the work is this process's.
+    """Return this process's part of the work.
 
     Args:
-        requested: ``"I/N"``, I from 1; ``"off"``: all of it; ``"auto"``: what torchrun, srun or a SLURM array, or srun
-            or torchrun in an array, say in the environment.
-        environment: Variables.
+        requested: ``"I/N"``, with I from 1; ``"off"`` for all of the work; ``"auto"`` to take it from the environment
+            variables of torchrun, srun, a SLURM array, or srun or torchrun in an array.
+        environment: Environment variables.
 
     Returns:
-        The shard; None if all of the work is this process's.
+        The shard; None if this process does all of the work.
 
     Raises:
-        Sim2RealError: What is requested is none of these, or the environment says something impossible.
+        Sim2RealError: If the request is malformed, or the environment variables are inconsistent.
     """
     if requested == "off":
         return None
@@ -66,14 +66,14 @@ def find_shard(requested: str, environment: Mapping[str, str] = os.environ) -> S
     elif match := re.fullmatch(r"(\d+)/(\d+)", requested):
         shard = Shard(index=int(match[1]) - 1, count=int(match[2]), said_by="--shard")
     else:
-        raise Sim2RealError(f"--shard {requested}: say auto, off, or I/N as in 2/4")
+        raise Sim2RealError(f"--shard {requested}: use auto, off, or I/N, for example 2/4")
     if shard and not 0 <= shard.index < shard.count:
-        raise Sim2RealError(f"there is no shard {shard.index + 1} of {shard.count}, as {shard.said_by} says")
+        raise Sim2RealError(f"there is no shard {shard.index + 1} of {shard.count}, as set by {shard.said_by}")
     return shard if shard and shard.count > 1 else None
 
 
 def own_device(device: str, shard: Shard | None) -> str:
-    """The GPU of a process, where several processes on a machine have several GPUs; else the device that is named."""
+    """Return the GPU of a process if its machine has several processes and GPUs; else the named device."""
     if shard is None or shard.local is None or device not in {"auto", "cuda"}:
         return device
     import torch
@@ -83,7 +83,7 @@ def own_device(device: str, shard: Shard | None) -> str:
 
 
 def _torchrun(environment: Mapping[str, str]) -> Shard | None:
-    """https://docs.pytorch.org/docs/stable/elastic/run.html, "Environment Variables"; a stray RANK says nothing."""
+    """https://docs.pytorch.org/docs/stable/elastic/run.html, "Environment Variables"; RANK alone is not enough."""
     launched = "TORCHELASTIC_RUN_ID" in environment or {"LOCAL_RANK", "MASTER_ADDR"} <= environment.keys()
     if not launched or not {"RANK", "WORLD_SIZE"} <= environment.keys():
         return None
@@ -94,8 +94,8 @@ def _torchrun(environment: Mapping[str, str]) -> Shard | None:
 def _srun(environment: Mapping[str, str]) -> Shard | None:
     """https://slurm.schedmd.com/srun.html, "OUTPUT ENVIRONMENT VARIABLES".
 
-    Batch scripts and shells have SLURM_PROCID=0 and SLURM_NTASKS too, though nobody runs beside them: only a step
-    counts its tasks. In ``srun --pty SHELL`` the step's other tasks have ended for want of input.
+    Batch scripts and shells also have SLURM_PROCID=0 and SLURM_NTASKS, although no other task runs: only a step counts
+    its tasks. In ``srun --pty SHELL`` the other tasks of the step have ended for lack of input.
     """
     if not {"SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"} <= environment.keys():
         return None
@@ -114,7 +114,7 @@ def _array(environment: Mapping[str, str]) -> Shard | None:
     task, first, last, step, count = _numbers(steps, *(prefix + name for name in ("ID", "MIN", "MAX", "STEP", "COUNT")))
     if step < 1 or last != first + step * (count - 1) or (task - first) % step:
         message = (
-            f"this SLURM array of {count} tasks from {first} to {last} is not regular: say --shard I/N, or --shard off "
+            f"this SLURM array of {count} tasks from {first} to {last} is not regular: use --shard I/N, or --shard off "
             "if each task converts a dataset of its own"
         )
         raise Sim2RealError(message)
@@ -135,7 +135,7 @@ def _numbers(environment: Mapping[str, str], *names: str) -> list[int]:
         return [int(environment[name]) for name in names]
     except (KeyError, ValueError) as error:
         said = ", ".join(f"{name}={environment.get(name, '')}" for name in names)
-        raise Sim2RealError(f"the environment says {said}: not all numbers; say --shard I/N or --shard off") from error
+        raise Sim2RealError(f"environment: {said}: not all are numbers; use --shard I/N or --shard off") from error
 
 
 def _local(environment: Mapping[str, str], name: str) -> int | None:
@@ -144,12 +144,13 @@ def _local(environment: Mapping[str, str], name: str) -> int | None:
 
 @contextmanager
 def conversion_lock(out: Path) -> Iterator[None]:
-    """Be the only one who begins or ends work in a folder.
+    """Hold the lock of a folder while starting or ending work in it.
 
-    Work that could not begin leaves no trace, or, if several processes tried at once, perhaps an empty folder.
+    If work fails to start, the folder is left as it was; if several processes tried at once, an empty folder may
+    remain.
 
     Raises:
-        Sim2RealError: Another process has been doing so for half an hour.
+        Sim2RealError: If another process has held the lock for half an hour.
     """
     state = inside(out, f"{STATE_FOLDER}/lock").parent
     new = not out.exists()
@@ -159,7 +160,7 @@ def conversion_lock(out: Path) -> Iterator[None]:
             yield
         except BaseException:
             if [entry.name for entry in state.iterdir()] == ["lock"]:
-                with suppress(OSError):  # in use: by others who wait, or, on Windows, by us
+                with suppress(OSError):  # in use by waiting processes, or on Windows by this one
                     (state / "lock").unlink()
                     state.rmdir()
                     if new:
@@ -168,16 +169,16 @@ def conversion_lock(out: Path) -> Iterator[None]:
 
 
 def active_writers(out: Path) -> list[Path]:
-    """The parts of the manifest that other processes are writing; for a holder of the lock."""
+    """Return the parts of the manifest that other processes are writing; the caller must hold the lock."""
     return [path for path in (manifest_path(out), *part_paths(out)) if _is_held(path)]
 
 
 def is_taken(out: Path, shard: tuple[int, int]) -> bool:
-    """Whether a process holds a shard, or the file system has not noticed yet that it is lost.
+    """Return whether a process holds a shard; a lost process counts until the file system releases its lock.
 
     Args:
         out: The converted dataset.
-        shard: Its number, from 0, and how many share the work.
+        shard: Number of the shard, from 0, and the number of processes.
     """
     part = part_path(out, shard)
     if not part.exists():
@@ -187,10 +188,10 @@ def is_taken(out: Path, shard: tuple[int, int]) -> bool:
 
 
 def joins_others(out: Path, shard: tuple[int, int] | None) -> bool:
-    """Whether others are at work already who share it with this process; for a holder of the lock.
+    """Return whether other processes of the same conversion are already working; the caller must hold the lock.
 
     Raises:
-        Sim2RealError: Somebody is at work who does not.
+        Sim2RealError: If a process is working that does not share this conversion.
     """
     mates = {part_path(out, (index, shard[1])) for index in range(shard[1]) if index != shard[0]} if shard else set()
     end = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""What the files still to do take on the disk, and whether there is room for them."""
+"""Disk space for the files still to do, and a check whether enough is free."""
 
 import os
 import shutil
@@ -21,18 +21,18 @@ _SAMPLES = 3
 
 
 def bytes_to_write(plan: Plan, growth: float | None = None) -> int:
-    """What the files still to do take; links take nothing.
+    """Return the estimated size in bytes of the files still to do; links count as 0.
 
     Args:
-        plan: What is to be done.
-        growth: How many times as large as their sources translations are; None: as many times as they have pixels.
+        plan: The plan of the conversion.
+        growth: Size of translations relative to their sources; None for the ratio of their pixels.
     """
     jobs = [job for job in plan.todo if _takes_space(plan, job)]
     return sum(round(job.size * growth) if growth and job.translate else _size(job) for job in jobs)
 
 
 def growth_of(plan: Plan) -> float:
-    """How many times as large as its source an image will be, were it not translated; 1 if that cannot be tried."""
+    """Return the size of images, encoded again but not translated, relative to their sources; 1 if none can be read."""
     before = after = 0
     for job, picture in samples(plan):
         before += job.size
@@ -41,7 +41,7 @@ def growth_of(plan: Plan) -> float:
 
 
 def samples(plan: Plan) -> Iterator[tuple[Job, Picture]]:
-    """A few of the frames to translate, evenly spread."""
+    """Yield a few of the frames to translate, evenly spread."""
     for job in evenly([job for job in plan.todo if job.translate], _SAMPLES):
         try:
             yield job, read_picture(plan.source / job.path)
@@ -50,7 +50,7 @@ def samples(plan: Plan) -> Iterator[tuple[Job, Picture]]:
 
 
 def encoded(plan: Plan, picture: Picture, rgb: "NDArray[np.uint8]") -> bytes:
-    """A frame or its translation as it would be written."""
+    """Return a frame or its translation encoded as in the conversion."""
     picture = replace(picture, rgb=rgb)
     if size := plan.record.resize:
         picture = resize_picture(picture, (size[0], size[1]))
@@ -58,15 +58,15 @@ def encoded(plan: Plan, picture: Picture, rgb: "NDArray[np.uint8]") -> bytes:
 
 
 def bytes_free(out: Path) -> int:
-    """The room for them where ``out`` is or will be."""
+    """Return the free bytes on the disk of ``out``, which need not exist."""
     return shutil.disk_usage(_there(out)).free
 
 
 def check_space(plan: Plan) -> None:
-    """Make sure that there is room for what is still to do; half a dataset helps nobody.
+    """Check that there is enough space for the files still to do.
 
     Raises:
-        Sim2RealError: There is not.
+        Sim2RealError: If there is not.
     """
     needed, free = bytes_to_write(plan), bytes_free(plan.out)
     if needed > free:
@@ -76,7 +76,7 @@ def check_space(plan: Plan) -> None:
     if hasattr(os, "statvfs"):  # not on Windows
         system = os.statvfs(_there(plan.out))
         new = [job for job in plan.todo if job.mode(plan.record.carry) != "hardlink"]
-        if system.f_files and len(new) > system.f_favail:  # some file systems have no such limit
+        if system.f_files and len(new) > system.f_favail:  # 0: no limit
             files = sum(not (plan.out / job.path).exists() for job in new)
             if files > system.f_favail:
                 _refuse(plan, f"needs {files:,} files, the file system takes {system.f_favail:,} more")
@@ -84,7 +84,7 @@ def check_space(plan: Plan) -> None:
 
 def _refuse(plan: Plan, why: str) -> None:
     others = "" if plan.record.carry == "hardlink" else ", carry labels as links (--carry hardlink)"
-    message = f"{plan.out}: what is to be done {why}; make room, name a folder on another disk{others}, or do a part"
+    message = f"{plan.out}: the conversion {why}; make room, name a folder on another disk{others}, or convert a part"
     raise Sim2RealError(message)
 
 
@@ -93,12 +93,12 @@ def _takes_space(plan: Plan, job: Job) -> bool:
 
 
 def _size(job: Job) -> int:
-    """About how many bytes it will have."""
+    """Return the approximate size in bytes of the output file."""
     return round(job.size * job.resize.growth) if job.resize and is_image(job.path) else job.size
 
 
 def _growth(plan: Plan, job: Job) -> int:
-    """How much more a file takes than the one in its place, which goes."""
+    """Return how many more bytes a file takes than the one that it replaces."""
     try:
         stat = (plan.out / job.path).lstat()
     except OSError:
@@ -107,7 +107,7 @@ def _growth(plan: Plan, job: Job) -> int:
 
 
 def _copies_share(plan: Plan) -> bool:
-    """Whether copies share the bytes of the source, so that only what changes needs room, and there is that."""
+    """Return whether copies share the blocks of the source and there is space for the files that change."""
     copies = [job for job in plan.todo if _takes_space(plan, job) and job.aim == "carried" and job.stat]
     others = sum(_growth(plan, job) for job in plan.todo if job.aim != "carried")
     return bool(copies) and others <= bytes_free(plan.out) and can_clone(plan.source / copies[0].path, _there(plan.out))

@@ -1,4 +1,4 @@
-"""Engines tried on a frame of the dataset: which is the fastest, and how long will it take?"""
+"""Trial of engines on a frame of the dataset: their speed and their agreement with torch."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 ReadInputs = Callable[[Path], Inputs]
 
-_AGREEMENT = 45.0  # dB that a picture must be near to torch's in fp32
-_PATCH = 384  # side of what is tried in fp32, pixels
-_AHEAD = 1.05  # times that another engine must be as fast as torch
-_CALLS = 3  # of each stream
+_AGREEMENT = 45.0  # dB, least PSNR to torch's picture in fp32
+_PATCH = 384  # side in pixels of the patch that precisions are compared on
+_AHEAD = 1.05  # least speed of another engine relative to torch
+_CALLS = 3  # timed calls per stream
 
 
 def no_inputs(_image: Path) -> Inputs:
-    """Of generators that see nothing but the image."""
+    """Return no labels, for generators that see only the image."""
     return {}
 
 
 def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> Engine:
-    """The engine of a name.
+    """Create an engine by name.
 
     Raises:
-        SettingsError: It cannot give the generator what that takes.
+        SettingsError: If the engine does not support what the generator needs.
     """
     target = registry().load("engines", name)
     can = capabilities(generator)
@@ -48,24 +48,26 @@ def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> 
             f"--engine {name}: it takes no seeds, and this generator samples at random; leave out --engine"
         )
     if (can.takes_inputs or can.of_sequences) and not getattr(target, "takes_inputs", False):
-        raise SettingsError(f"--engine {name}: it takes images alone, and this generator sees more; leave out --engine")
+        raise SettingsError(f"--engine {name}: it takes only images, and this generator needs more; leave out --engine")
     engine: Engine = target(generator, settings)
     return engine
 
 
 def extras(engine: object, inputs: Inputs, seeds: "NDArray[np.uint64]") -> dict[str, Any]:
-    """What an engine is called with besides the pictures, by keyword: what it takes of this."""
+    """Return the keyword arguments that an engine accepts in addition to the pictures."""
     taken: dict[str, Any] = {"inputs": inputs} if getattr(engine, "takes_inputs", False) else {}
     return taken | ({"seeds": seeds} if getattr(engine, "takes_seeds", False) else {})
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A frame as an engine is called with it: a clip has it as each of its frames, and it is what was before, too.
+    """A frame as input of an engine.
+
+    A clip repeats the frame; earlier frames, if the generator sees any, are also the frame itself.
 
     Attributes:
-        images: RGB (1, H, W, 3), or (1, T, H, W, 3) of a clip.
-        inputs: What the generator sees besides, (1, ...).
+        images: RGB (1, H, W, 3), or (1, T, H, W, 3) for a clip.
+        inputs: Other inputs of the generator, (1, ...).
     """
 
     images: "NDArray[np.uint8]"
@@ -73,7 +75,7 @@ class Sample:
 
     @classmethod
     def of(cls, can: Capabilities, rgb: "NDArray[np.uint8]", inputs: Inputs) -> "Sample":
-        """A frame (H, W, 3) with its labels as a generator takes it."""
+        """Return a frame (H, W, 3) and its labels as a generator takes them."""
 
         def clip(values: "NDArray[Any]") -> "NDArray[Any]":
             return np.repeat(values[None, None], can.clip_length, 1) if can.clip_length > 1 else values[None]
@@ -84,7 +86,7 @@ class Sample:
         return cls(clip(rgb), found)
 
     def patch(self, side: int) -> "Sample":
-        """Its middle."""
+        """Return the centre of the sample, with at most ``side`` pixels per side."""
         height, width = self.images.shape[-3:-1]
         top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
         rows, columns = slice(top, top + side), slice(left, left + side)
@@ -97,15 +99,15 @@ class Sample:
         )
 
     def extras(self, engine: object) -> dict[str, Any]:
-        """What an engine is called with besides the images."""
+        """Return the arguments of an engine call other than the images."""
         return extras(engine, self.inputs, np.zeros(1, np.uint64))
 
     def through(self, engine: Callable[..., "NDArray[np.uint8]"]) -> "NDArray[np.uint8]":
-        """What an engine makes of it."""
+        """Return the output of an engine for the sample."""
         return engine(self.images, **self.extras(engine))
 
 
-def fastest_engine(  # noqa: PLR0917  as below
+def fastest_engine(  # noqa: PLR0917
     generator: "nn.Module",
     settings: EngineSettings,
     images: Sequence[Path],
@@ -113,15 +115,16 @@ def fastest_engine(  # noqa: PLR0917  as below
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
 ) -> str:
-    """The name of the fastest engine that is installed and makes the picture that torch makes.
+    """Return the name of the fastest installed engine whose picture agrees with torch's.
 
     Args:
-        generator: What it is to run.
-        settings: How.
-        images: The images that there are to translate.
-        notify: Called with a line on which one was chosen and why others were not.
-        read: The labels of an image that the generator sees.
-        guided_size: Pixels of the longer side of what it sees of a frame where the transfer is guided, else 0.
+        generator: The generator to run.
+        settings: Settings of the engine.
+        images: The images to translate.
+        notify: Called with a line on the engine chosen and on why others were not.
+        read: Reads the labels of an image that the generator sees.
+        guided_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided; else
+            0.
     """
     others = [entry.name for entry in registry().entries("engines") if entry.name != "torch"]
     frame = middle_frame(capabilities(generator), images, read, guided_size) if others else None
@@ -151,7 +154,7 @@ def fastest_engine(  # noqa: PLR0917  as below
     return best
 
 
-def safe_precision(  # noqa: PLR0917  what is to be run, and on what
+def safe_precision(  # noqa: PLR0917
     generator: "nn.Module",
     device: str,
     precision: str,
@@ -160,16 +163,16 @@ def safe_precision(  # noqa: PLR0917  what is to be run, and on what
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
 ) -> str:
-    """A precision if its picture of a frame is near enough to that of fp32, else ``"fp32"``.
+    """Return the precision if its picture of a frame agrees with that of fp32, else ``"fp32"``.
 
     Args:
-        generator: What is to be run.
-        device: Where.
-        precision: With which numbers, if they will do.
-        images: The images that there are to translate.
-        notify: Called with a line if they will not do.
-        read: The labels of an image that the generator sees.
-        guided_size: As of :func:`fastest_engine`.
+        generator: The generator to run.
+        device: The device to run it on.
+        precision: The precision to try.
+        images: The images to translate.
+        notify: Called with a line if the precision is not used.
+        read: Reads the labels of an image that the generator sees.
+        guided_size: See :func:`fastest_engine`.
     """
     frame = middle_frame(capabilities(generator), images, read, guided_size) if precision != "fp32" else None
     if frame is None:
@@ -188,7 +191,7 @@ def safe_precision(  # noqa: PLR0917  what is to be run, and on what
 def middle_frame(
     can: Capabilities, images: Sequence[Path], read: ReadInputs = no_inputs, guided_size: int = 0
 ) -> Sample | None:
-    """A frame from the middle of a dataset as a generator sees it; None if those there cannot be read."""
+    """Return a frame from the middle of a dataset as a generator sees it; None if no frame there can be read."""
     for image in images[len(images) // 2 :][:10]:
         try:
             rgb, labels = read_rgb(image), read(image)
@@ -202,12 +205,12 @@ def middle_frame(
 
 
 def frames_per_second(engine: Callable[..., object], frames: "NDArray[np.uint8]", **more: object) -> float:
-    """How fast an engine translates, called from as many threads as it likes; the first calls do not count.
+    """Return the speed of an engine, called from as many threads as it supports; the first calls are not timed.
 
     Args:
-        engine: Takes the frames, and what more there is.
+        engine: Called with the frames and ``more``.
         frames: A batch, RGB (N, ..., H, W, 3).
-        more: What else it is called with.
+        more: Further keyword arguments.
     """
     streams = getattr(engine, "streams", 1)
 
@@ -222,6 +225,6 @@ def frames_per_second(engine: Callable[..., object], frames: "NDArray[np.uint8]"
 
 
 def psnr(picture: "NDArray[np.uint8]", other: "NDArray[np.uint8]") -> float:
-    """Peak signal-to-noise ratio of two pictures in dB; equal ones are infinitely near."""
+    """Return the peak signal-to-noise ratio of two pictures in dB; infinity for equal pictures."""
     error = np.mean((picture.astype(np.float64) - other) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")

@@ -1,4 +1,4 @@
-"""Is a conversion complete and are its labels untouched? Answered from the files alone."""
+"""Check from the files alone that a conversion is complete and its labels are unchanged."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ _WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: its kind, the path that it is about, and what was found."""
+    """A problem of one file: its kind, the path, and a description."""
 
     kind: Kind
     path: str
@@ -63,17 +63,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was found.
+    """The result of a verification.
 
     Attributes:
         out: The converted dataset.
-        source: What it was compared with; None: with its own manifest alone.
-        files: Files that should be there.
-        images: Translated images among them.
-        rejected: Those of them that the gate rejected: what is there instead -> how many.
-        bytes: Bytes that were read.
-        problems: Everything that is wrong, by path.
-        notes: What is not wrong, but to be known, a line each.
+        source: The dataset that it was compared with; None if only its own manifest was used.
+        files: Number of expected files.
+        images: Number of translated images among them.
+        rejected: Images that the gate rejected: substitute -> number of images.
+        bytes: Bytes read.
+        problems: All problems, sorted by path.
+        notes: Remarks that are not problems, one line each.
     """
 
     out: Path
@@ -87,7 +87,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
@@ -103,17 +103,17 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
 
     Args:
         out: The converted dataset.
-        source: What it was converted from; None: where conversion.json says, if that is still there.
-        progress: Told of the stage ``"verifying"``.
+        source: The dataset that it was converted from; None for the path in conversion.json, if it still exists.
+        progress: Called for the stage ``"verifying"``.
 
     Raises:
-        Sim2RealError: ``out`` is no conversion, or ``source`` no dataset.
+        Sim2RealError: If ``out`` is not a conversion, or ``source`` is not a dataset.
     """
     record = read_record(out)
     if record is None:
         require_one(out)
         if out in looks_in(out.parent):
-            missing = Problem("missing", ".", "this look is still to be made; run the same conversion again")
+            missing = Problem("missing", ".", "this look has not been converted yet; run the same conversion again")
             return VerifyReport(out, None, files=0, images=0, rejected={}, bytes=0, problems=[missing])
         message = f"{out}: holds no conversion" if out.is_dir() else absent(out)
         raise Sim2RealError(f"{message}; name the OUT of sim2real convert")
@@ -133,7 +133,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     paths = {*wanted, *(quarantine_path(path) for path, line in wanted.items() if line and line.quarantine_sha256)}
     for path in sorted(present.keys() - paths):
         kind: Kind = "leftover" if path in leftovers else "extra"
-        problems.append(Problem(kind, path, "not of this conversion"))
+        problems.append(Problem(kind, path, "not part of this conversion"))
     if len(expected) < record.files:
         problems.append(Problem("missing", ".", f"{record.files - len(expected)} files that conversion.json counts"))
     owners = {line.sha256: line.path for line in lines.values() if line.sha256}
@@ -162,7 +162,7 @@ def _input_check(dataset: Dataset) -> InputCheck:
 
 
 def _expected(record: Record, dataset: Dataset | None, lines: dict[str, Line]) -> tuple[list[_Expected], list[str]]:
-    """The files that should be there, and the folders."""
+    """Return the expected files and folders."""
     if dataset is None:
         return [_Expected(line.path, line.role, line.width is not None) for line in lines.values()], []
     selection = select(dataset, record.side, record.include, record.exclude, record.limit)
@@ -172,7 +172,7 @@ def _expected(record: Record, dataset: Dataset | None, lines: dict[str, Line]) -
 
 @dataclass(frozen=True)
 class _Check:
-    """Checks one file; what is compared with what is told by ``source`` being at hand or not."""
+    """A check of one file, against its source if ``source`` is given."""
 
     out: Path
     source: Path | None
@@ -222,7 +222,7 @@ class _Check:
             yield from self._image(item, line)
 
     def _quarantined(self, path: str, line: Line) -> Iterator[tuple[Kind, str]]:
-        """What is wrong with a translation that was kept in quarantine."""
+        """Yield the problems of a quarantined translation."""
         if path not in self.present:
             yield "missing", "run the same conversion again"
             return
@@ -244,17 +244,17 @@ class _Check:
             yield "source", f"cannot be read: {error.strerror}"
             return
         if line and original != line.source_sha256:
-            yield "source", "the source is not what it was when it was converted"
+            yield "source", "the source has changed since it was converted"
         if line and line.inputs_sha256 and self.inputs:
             yield from (("source", said) for said in self.inputs(item.path, line.inputs_sha256))
         try:
             resize = self.resizer(item.path, item.role) if self.resizer else None
         except UnknownError as error:
-            yield "source", f"it is not known any more how it is resized: {error}"
+            yield "source", f"it is no longer known how it is resized: {error}"
             return
         if item.translated and (resize or not (line and line.instead == "source")):
             if actual == original:
-                yield "untranslated", "the very bytes of the source"
+                yield "untranslated", "identical to the source"
             yield from self._translation(item, source, resize, line)
         elif reason := self._not_as_it_is(source, item, resize, same=actual == original):
             yield "label" if item.role is Role.LABEL else "changed", reason
@@ -288,9 +288,10 @@ class _Check:
 
 
 def _not_resized(source: Path, path: Path, resize: Resize) -> str:
-    """Why a file is not what its source becomes at the new size; an empty string if it is.
+    """Return why a file is not its source at the new size; an empty string if it is.
 
-    Encoders of other versions may have written it: of label images the values count, of photos their kind and size.
+    As another version of an encoder may have written it, the values of label images are compared, and the headers of
+    photos.
     """
     try:
         wanted, actual = resize(source.read_bytes()), path.read_bytes()
@@ -306,7 +307,7 @@ def _not_resized(source: Path, path: Path, resize: Resize) -> str:
 
 
 def _not_edited(source: Path, out: Path, path: str, resize: Resize | None, embedding: Embedding) -> str:
-    """Why a file is not its source with another photo inside, at the new size if there is one; empty if it is."""
+    """Return why a file is not its source with another photo inside, resized if required; an empty string if it is."""
     try:
         data = source.read_bytes()
         wanted, _ = embedding(resize(data) if resize else data, out)
@@ -318,9 +319,10 @@ def _not_edited(source: Path, out: Path, path: str, resize: Resize | None, embed
 
 
 def _unlike(source: Path, path: Path, resize: Resize | None) -> str:
-    """How what a translated image says of itself differs from what it should; an empty string if it does not.
+    """Return how the header of a translated image differs from the expected one; an empty string if it does not.
 
-    It says what its source says, but for its size; where it does not, what its source becomes when it is written tells.
+    The header should equal that of the source, except for the size. Otherwise it is compared with that of the source as
+    it would be written.
     """
     size = resize.scale.target if resize else None
     before, after = read_header(source), read_header(path)

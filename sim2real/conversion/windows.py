@@ -1,7 +1,7 @@
-"""Frames whose grids are averaged over their neighbours in a sequence, so that light and colours do not flicker.
+"""Averaging of grids over neighbouring frames of a sequence, so that light and colours do not flicker.
 
-What a frame's grid is, it alone decides, and which neighbours it has, the source: order, shards, batches and reruns
-change nothing. Only frames that are to be done, and their neighbours, are looked at.
+The grid of a frame depends on that frame alone and its neighbours depend on the source alone, so order, shards, batches
+and reruns change nothing. Only frames that are to be done, and their neighbours, are read.
 """
 
 from collections import deque
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 class Look(NamedTuple):
-    """A frame of a sequence that is looked at.
+    """A frame of a sequence that is read.
 
     Attributes:
-        place: Its number in the sequence.
+        place: Its index in the sequence.
         job: The frame.
-        wanted: Whether it is to be done; others are looked at for their neighbours' sake.
+        wanted: Whether it is to be done; other frames are read only for their neighbours.
     """
 
     place: int
@@ -38,9 +38,9 @@ class Ready(NamedTuple, Generic[T]):
     """A frame whose neighbours are all known.
 
     Attributes:
-        item: What was kept of it.
-        grid: The mean over it and its neighbours, (12, D, h, w).
-        whole: Whether none of these was missing.
+        item: The item that was kept for the frame.
+        grid: Weighted mean of the grids of the frame and its neighbours, (12, D, h, w).
+        whole: Whether all these grids were available.
     """
 
     item: T
@@ -49,15 +49,15 @@ class Ready(NamedTuple, Generic[T]):
 
 
 class Window(Generic[T]):
-    """The frames of one sequence, each kept until the grids of its neighbours are there.
+    """The frames of one sequence, each kept until the grids of its neighbours are available.
 
     Args:
-        sequence: All its frames, in order.
-        todo: The paths of those that are to be done.
-        reach: Neighbours on either side.
+        sequence: All frames of the sequence, in order.
+        todo: The paths of the frames to do.
+        reach: Number of neighbours on either side.
 
     Attributes:
-        last: What was last asked to be done of it, so that what follows can wait for that.
+        last: The task submitted last; the next one waits for it.
     """
 
     def __init__(self, sequence: list["Job"], todo: Container[str], reach: int) -> None:
@@ -72,23 +72,23 @@ class Window(Generic[T]):
         self.last: Future[None] | None = None
 
     def batches(self, count: int) -> Iterator[tuple[list[Look], int]]:
-        """What is to be looked at, so many at a time, and up to which place everything is known after each."""
+        """Yield batches of ``count`` frames to read, each with the last place up to which grids are then known."""
         several = [self._looks[first : first + count] for first in range(0, len(self._looks), count)]
         for number, batch in enumerate(several, 1):
             yield batch, (several[number][0].place - 1 if number < len(several) else self._last)
 
     def add(self, place: int, grid: "NDArray[np.float32]", item: T | None) -> None:
-        """Keep the grid of a frame, and what of the frame will be needed; None if it is not to be done."""
+        """Add the grid of a frame, and the item to return with it; None if the frame is not to be done."""
         self._grids[place] = grid
         if item is not None:
             self._waiting.append((place, item))
 
     def waits(self, place: int) -> bool:
-        """Whether a frame waits for its neighbours."""
+        """Return whether a frame is waiting for its neighbours."""
         return any(place == waiting for waiting, _ in self._waiting)
 
     def ready(self, known: int) -> Iterator[Ready[T]]:
-        """The frames that wait for nothing more, if everything up to a place is known."""
+        """Yield the frames whose neighbours are complete if all grids up to the place ``known`` are known."""
         while self._waiting and min(self._waiting[0][0] + self._reach, self._last) <= known:
             place, item = self._waiting.popleft()
             there = range(*self._near(place).indices(self._last + 1))

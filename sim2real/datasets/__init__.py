@@ -1,4 +1,4 @@
-"""Datasets on disk: recognised by their layout, and seen by everything else as frames and files with roles."""
+"""Datasets on disk: recognised by their layout, then presented as frames and as files with roles."""
 
 import fnmatch
 import re
@@ -49,10 +49,10 @@ class Dataset:
     Attributes:
         root: The folder.
         name: Registered name of its layout.
-        match: Why the layout was recognised.
-        tree: The paths under it.
-        adapter: What knows the layout.
-        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
+        match: The evidence for the layout.
+        tree: The paths under the folder.
+        adapter: The adapter of the layout.
+        as_image: Globs of images to treat as camera images, whatever their names and pixels suggest.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class Dataset:
         return f"Dataset({str(self.root)!r}, {self.name!r})"
 
     def frames(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Iterator[Frame]:
-        """The camera images with their labels.
+        """Yield the camera images with their labels.
 
-        Images that the layout lists and that are no camera's are left out, see :attr:`non_photos`, unless ``include``
-        names them: if it fits such images alone, and not all that there are, it means those.
+        Listed images that are not camera images are left out, see :attr:`non_photos`, unless ``include`` selects them:
+        if it matches only such images, and not every image that the layout lists, they are yielded.
 
         Args:
-            include: Globs on the image's path from the root, of which one must fit, if there are any; ``*`` also stands
-                for slashes: ``"*/clone/*"``.
-            exclude: Globs of which none may fit.
+            include: Globs for the image's path from the root. If any are given, at least one must match; ``*`` also
+                matches slashes: ``"*/clone/*"``.
+            exclude: Globs for the same path, none of which may match.
         """
         included, excluded = _globs(include or ["*"]), _globs(exclude)
         named, all_fit, is_photo = list[Frame](), True, False
@@ -106,7 +106,7 @@ class Dataset:
             yield from named
 
     def _listed(self) -> Iterator[Frame]:
-        """All that the layout lists; where that only counts the images, what is set aside is not counted."""
+        """Yield all frames of the layout; where an index only counts images, non-photos are not counted."""
         left_out = Counter[str]()
         for frame in self.adapter.frames(self.tree):
             if self.adapter.counted and frame.image in self.non_photos.roles:
@@ -116,26 +116,24 @@ class Dataset:
 
     @cached_property
     def non_photos(self) -> NonPhotos:
-        """The images that the layout lists and that are no camera's, and why.
+        """The listed images that are not camera images, with the reasons.
 
         Raises:
-            DatasetError: A glob of ``as_image`` fits none of them.
+            DatasetError: If a glob of ``as_image`` matches none of the listed images.
         """
         for glob in self.as_image:
             fits = _globs([glob]).fullmatch
             if not any(fits(frame.image) for frame in self.adapter.frames(self.tree)):
-                message = (
-                    f"{self.root}: --as-image \"{glob}\" fits none of the images that the layout '{self.name}' lists"
-                )
-                raise DatasetError(f"{message}; `sim2real inspect` shows what is there")
+                message = f"{self.root}: --as-image \"{glob}\" matches none of the images of the layout '{self.name}'"
+                raise DatasetError(f"{message}; run `sim2real inspect` to see what is there")
         stated, known = _globs(self.as_image), self.adapter.knows_images
         return find_non_photos(self.root, self.adapter.frames(self.tree), stated=stated, known=known)
 
     def take_roles(self, roles: Mapping[str, Role]) -> None:
-        """Take what was recorded earlier for what is a camera image and what is none.
+        """Adopt roles that were recorded earlier, instead of detecting which images are camera images.
 
         Args:
-            roles: By path; those of images that are not in it are found out.
+            roles: Roles by path. Roles of images that are missing here are detected.
         """
         listed = [frame.image for frame in self.adapter.frames(self.tree)]
         others = {} if roles.keys() >= set(listed) else self.non_photos.roles
@@ -144,29 +142,29 @@ class Dataset:
 
     @property
     def facts(self) -> Facts | None:
-        """What its card tells of the layout; None of a plugin's that has none."""
+        """The facts of the layout's card; None for a plugin's layout without one."""
         return self.adapter.facts
 
     def files(self) -> Iterator[tuple[str, Role]]:
-        """Every file under the root once, with its role, in the order of the paths."""
+        """Yield every file under the root once, with its role, in path order."""
         return ((path, role or Role.AUX) for path, role in self._known())
 
     def roles(self) -> dict[str, int]:
-        """How many files have each role."""
+        """Return the number of files of each role."""
         counts = {role.value: 0 for role in Role}
         for _, role in self.files():
             counts[role] += 1
         return counts
 
     def unmatched(self) -> list[Unmatched]:
-        """The files that nobody knows, which are carried unchanged, by folder and suffix, the largest groups first."""
+        """Group the files of unknown purpose, which are carried unchanged, by folder and suffix, largest first."""
         unknown = (path for path, role in self._known() if role is None)
         return group_unmatched(path for path in unknown if not ABOUT.fullmatch(path.rpartition("/")[2]))
 
     def stale(self) -> dict[str, list[str]]:
-        """What tells the old looks, and so is no longer true after a conversion -> the files, or their names, that do.
+        """Return what still describes the old appearance after a conversion -> the paths of the files concerned.
 
-        Such files are carried unchanged all the same.
+        These files are carried unchanged all the same.
         """
         rules = [(re.compile(pattern, re.IGNORECASE), what) for pattern, what in self.adapter.stale]
         found: dict[str, list[str]] = {}
@@ -183,11 +181,11 @@ class Dataset:
         return found
 
     def embedded(self) -> Mapping[str, str]:
-        """The files that hold the bytes of a photo -> its image, empty where that is not there."""
+        """Return the files that embed a photo -> the path of its image, empty where that is missing."""
         return self.adapter.embedded(self.tree)
 
     def warnings(self) -> list[str]:
-        """What a user should know before converting, a line each."""
+        """Return what a user should know before converting, one line each."""
         return [*self._early_warnings, *self._warnings()]
 
     def _warnings(self) -> Iterator[str]:
@@ -197,13 +195,13 @@ class Dataset:
             yield f"{len(broken)} links or special files cannot be carried over, e.g. {broken[0]}"
         if inner := self.tree.converted:
             yield (
-                f"{len(inner)} converted datasets inside are left out and not carried, e.g. {inner[0]}: name that "
+                f"{len(inner)} converted datasets inside are left out and not carried, e.g. {inner[0]}: open that "
                 "folder itself to read it"
             )
         if litter := self.tree.litter:
-            yield f"{litter} files and folders that macOS has left (._name, __MACOSX) are passed over and not carried"
+            yield f"{litter} files and folders that macOS has left (._name, __MACOSX) are ignored and not carried"
         for path in pointers(self.tree):
-            yield f"{path} is a Git LFS pointer, not the file itself, and others may be; fetch them: git lfs pull"
+            yield f"{path} is a Git LFS pointer, not the file itself, and others may be too; fetch with: git lfs pull"
         yield from self.adapter.warnings(self.tree)
         yield from map(str, self.non_photos.findings)
         yield from self.non_photos.doubts
@@ -216,22 +214,22 @@ class Dataset:
             yield f"{len(unused)} images are not frames of this layout and are carried unchanged, e.g. {unused[0]}"
         if others := [path for path in self.tree if is_image(path, OTHER_PICTURES)]:
             yield (
-                f"{len(others)} pictures are of kinds that are not read, and stay as they are, e.g. {others[0]}: store "
-                "them as PNG or JPEG if they are photos"
+                f"{len(others)} pictures have formats that are not read, and stay as they are, e.g. {others[0]}: "
+                "store them as PNG or JPEG if they are photos"
             )
         yield from misfits(self.root, self.frames(), self.match.images)
         yield from misplaced(self)
 
     def _lonely(self) -> Iterator[str]:
-        """Labels of which no image has any: they lie where the layout does not look; JSON files may well hold none."""
+        """Warn of label files without an image, where the layout does not look; JSON files may hold no labels."""
         if not self.facts or not self.facts.labels:
             return
         claimed = {path for frame in self.frames() for path in frame.labels.values()}
         labels = [path for path, role in self.files() if role is Role.LABEL and path not in claimed]
         if not claimed and (lonely := [path for path in labels if not path.endswith(".json")]):
             yield (
-                f"no image has labels that are read, though {len(lonely)} files of labels are there, e.g. {lonely[0]}: "
-                f"`sim2real datasets {self.name}` shows which are, and where they belong"
+                f"no image has labels that are read, though there are {len(lonely)} label files, e.g. {lonely[0]}: "
+                f"`sim2real datasets {self.name}` shows which labels are read, and where they belong"
             )
         elif lonely := without_image(labels, claimed):
             yield f"{len(lonely)} label files belong to no image, e.g. {lonely[0]}"
@@ -240,19 +238,20 @@ class Dataset:
         """Decode a frame's image: RGB uint8 (H, W, 3), not rotated.
 
         Raises:
-            ImageError: It cannot be decoded without loss.
+            ImageError: If it cannot be decoded without loss.
         """
         return read_rgb(self.root / frame.image)
 
     def load_label(self, frame: Frame, kind: str) -> "Label":
         """Decode one label of a frame, on the pixels of the image as it is stored.
 
-        Labels whose file tells another size of the image are scaled, or turned back where EXIF explains it; boxes
-        with edges that are no numbers are left out.
+        Labels whose file declares another image size are scaled, or rotated back where EXIF explains the difference;
+        boxes with edges that are not finite numbers are left out.
 
         Raises:
-            DatasetError: The frame has no label of that kind, it is damaged, or where it lies is not known.
-            ImageError: The label is a damaged image.
+            DatasetError: If the frame has no label of that kind, the label is damaged, or it cannot be placed on the
+                image.
+            ImageError: If the label is a damaged image.
         """
         if kind not in frame.labels:
             message = f"{frame.image}: no label '{kind}'; it has {', '.join(frame.labels) or 'none'}"
@@ -263,7 +262,7 @@ class Dataset:
         return numbered(label)
 
     def _known(self) -> Iterator[tuple[str, Role | None]]:
-        """Every file with its role, in the order of the paths; None for what nobody knows."""
+        """Yield every file with its role, in path order; None for files of unknown purpose."""
         claims, roles, other = self._claimed(), list(Role), self.adapter.role
         non_photos = self.non_photos.roles
         for folder, place, name in self.tree.places():
@@ -271,7 +270,7 @@ class Dataset:
             yield path, roles[claim - 1] if claim else non_photos.get(path) or other(path)
 
     def _claimed(self) -> dict[str, bytearray]:
-        """For each folder a byte per entry: 0, or 1 + the place of the role that a frame gives it."""
+        """Return a byte per entry of each folder: 0 if no frame claims it, else 1 + the position of its role."""
         if not self._claims:
             claims = self.tree.flags()
             image, label = (1 + list(Role).index(role) for role in (Role.IMAGE, Role.LABEL))
@@ -295,19 +294,19 @@ def open_dataset(path: str | Path, name: str | None = None, as_image: Sequence[s
 
     Args:
         path: The folder.
-        name: Registered name of its layout; found out by its rule if None: installed plugins are asked first, then
-            what ships with sim2real. Of several that recognise the folder the first takes it, unless another one knows
-            twice as many images with labels there: a stray file of labels gives no dataset away.
-        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
+        name: Registered name of its layout. If None, the layout is recognised: installed plugins are tried first, then
+            the layouts that ship with sim2real. If several recognise the folder, the first one is chosen, unless
+            another one finds at least twice as many labelled images, so that a stray label file does not decide.
+        as_image: Globs of images to treat as camera images, whatever their names and pixels suggest.
 
     Raises:
-        DatasetError: The folder is missing, or no image is found in it (with the named layout).
-        UnknownNameError: No layout is registered under that name.
-        PluginError: The named layout cannot be imported.
+        DatasetError: If the folder is missing, or no image is found in it (with the named layout).
+        UnknownNameError: If no layout is registered under that name.
+        PluginError: If the named layout cannot be imported.
     """
     root = Path(path)
     if is_run(root) and not is_conversion(root):
-        raise DatasetError(f"{root}: a run of sim2real train, not a dataset; name the folder of the images here")
+        raise DatasetError(f"{root}: a run of sim2real train, not a dataset; give the folder of the images instead")
     dataset = _recognise(root, as_image) if name is None else _named(root, name, as_image)
     if missing := next(filter(is_image, pointers(dataset.tree)), None):
         raise DatasetError(f"{root / missing}: a Git LFS pointer in place of the image; fetch the files: git lfs pull")
@@ -326,8 +325,8 @@ def _recognise(root: Path, as_image: Sequence[str]) -> Dataset:
         chosen = next(place for place, weight in enumerate(weights) if 2 * weight > max(weights))
         entry, adapter, match = found.pop(chosen)
         warnings += [
-            f"the layout '{other.name}' fits, too, with {seen.images} images, and this is read as '{entry.name}': "
-            f"--dataset {other.name} chooses it, or move what belongs to another dataset out"
+            f"the layout '{other.name}' fits, too, with {seen.images} images, but this is read as '{entry.name}': "
+            f"choose it with --dataset {other.name}, or move the files of the other dataset out"
             for other, _, seen in found
         ]
         return Dataset(entry.name, match, tree, adapter(root), warnings=warnings, as_image=as_image)
@@ -336,12 +335,12 @@ def _recognise(root: Path, as_image: Sequence[str]) -> Dataset:
 
 
 def _weight(adapter: Adapter, match: Match, tree: Tree) -> int:
-    """How many images with labels a layout knows; of one that has none, how many images."""
+    """Return how many labelled images a layout finds; if there are none, how many images."""
     return sum(1 for frame in adapter.frames(tree) if frame.labels) or match.images
 
 
 def _recognised(entry: Entry, tree: Tree, warnings: list[str]) -> tuple[type[Adapter], Match] | None:
-    """The adapter if it recognises the tree; a plugin's that fails is left out with a remark."""
+    """Return the adapter if it recognises the tree; a plugin's adapter that fails is skipped with a warning."""
     try:
         adapter = adapter_of(entry)
         match = adapter.recognise(tree)
@@ -360,7 +359,7 @@ def _named(root: Path, name: str, as_image: Sequence[str]) -> Dataset:
     match = adapter_class.recognise(tree)
     if next(adapter.frames(tree), None) is None:
         message = f"{root}: no frame in the layout of '{name}' ({registry().entry('datasets', name).summary})"
-        raise DatasetError(f"{message}; leave --dataset out to have the layout recognised")
+        raise DatasetError(f"{message}; omit --dataset to have the layout recognised")
     images = match.images if match else sum(1 for _ in adapter.frames(tree))
     return Dataset(name, match or Match("named by the user", images), tree, adapter, as_image=as_image)
 

@@ -1,4 +1,4 @@
-"""Recordings of AirSim: airsim_rec.txt, and the images of all cameras and kinds in one folder.
+"""Recordings of AirSim: airsim_rec.txt, and one folder with the images of all cameras and kinds.
 
 Names and kinds of images: microsoft/AirSim, Unreal/Plugins/AirSim/Source/Recording/RecordingFile.cpp,
 docs/modify_recording_data.md and docs/image_apis.md.
@@ -23,19 +23,19 @@ from sim2real.datasets.resizing_documents import PFM
 from sim2real.errors import DatasetError
 
 FAR: Final = 10_000.0
-"""Metres from which on a distance of AirSim's is taken for the sky: its sphere, or the largest float of 16 bits."""
+"""Metres from which a distance of AirSim is regarded as sky: its sphere, or the largest 16-bit float."""
 
 RECORD: Final = "airsim_rec.txt"
 
 
 def read_pfm(path: Path) -> NDArray[np.float32]:
-    """Read a PFM image of one channel as AirSim writes it: (H, W), the top row first.
+    """Read a single-channel PFM image as AirSim writes it: (H, W), the top row first.
 
-    The format wants the bottom row first; AirSim's writer (AirLib/include/common/common_utils/Utils.hpp) and its own
-    reader (PythonClient/airsim/utils.py) do not.
+    The format specifies the bottom row first, but AirSim's writer (AirLib/include/common/common_utils/Utils.hpp) and
+    its own reader (PythonClient/airsim/utils.py) use the opposite order.
 
     Raises:
-        DatasetError: It cannot be read, or is no such image.
+        DatasetError: If the file cannot be read or is not a single-channel PFM image.
     """
     try:
         data = path.read_bytes()
@@ -44,7 +44,7 @@ def read_pfm(path: Path) -> NDArray[np.float32]:
         raise DatasetError(message) from error
     header = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?\d+\.?\d*(?:[eE][-+]?\d+)?)\s", data)
     if header is None:
-        message = f"{path}: is no PFM image of one channel"
+        message = f"{path}: not a single-channel PFM image"
         raise DatasetError(message)
     width, height, scale = int(header[1]), int(header[2]), float(header[3])
     if len(data) != header.end() + 4 * width * height:
@@ -63,13 +63,16 @@ def _read_distance(path: Path) -> Distance:
 
 
 def _read_disparity(path: Path) -> Disparity:
-    """Shares of the width of the image (Examples/DataCollection/StereoImageGenerator.hpp, denormalizeDisparity)."""
+    """Read disparity stored as a fraction of the image width.
+
+    See denormalizeDisparity in Examples/DataCollection/StereoImageGenerator.hpp.
+    """
     shares = read_pfm(path)
     return Disparity(np.where(np.isfinite(shares), shares * shares.shape[1], np.nan).astype(np.float32))
 
 
 def _read_segmentation(path: Path) -> Segmentation:
-    """Colours, one for each of 256 numbers that meshes have; the simulator alone knows which mesh has which."""
+    """Read colours, one for each of 256 mesh numbers; only the simulator knows the numbers of the meshes."""
     return Segmentation(read_packed_ids(path), {})
 
 
@@ -90,21 +93,21 @@ _KINDS: Final = {
 class AirSim(FolderLayout):
     """AirSim's recordings: 2026-01-31-12-00-00/images/img_Drone1_front_0_1769860800123456789.png.
 
-    The number ahead of the time says what an image shows; 0 is the scene. Each image of a moment has a time of its own,
-    so that only the rows of airsim_rec.txt tell which depth belongs to which scene.
+    The number before the time is the type of the image; 0 is the scene. The images of one moment have different times,
+    so that only the rows of airsim_rec.txt assign depth to a scene.
     """
 
     name = "airsim"
     facts = Facts(
         title="AirSim recording",
         about=(
-            "What AirSim, and its successor Colosseum, write while they record: drones or cars, any number of cameras, "
-            "and any of the simulator's kinds of images."
+            "Recordings of AirSim and its successor Colosseum: drones or cars, any number of cameras, and any of the "
+            "simulator's image types."
         ),
-        size="As large as it was recorded; 256x144 unless the settings say otherwise.",
+        size="It depends on the recording; 256x144 unless the settings say otherwise.",
         get=(
             "Record with the button or the API of the simulator, <https://github.com/microsoft/AirSim>; in its "
-            "settings.json list the cameras and image types, and set PixelsAsFloat for depth and disparity."
+            "settings.json, list the cameras and image types, and set PixelsAsFloat for depth and disparity."
         ),
         tree=(
             "<time>/airsim_rec.txt\n"
@@ -117,21 +120,21 @@ class AirSim(FolderLayout):
             "depth": "metres to the camera's plane (DepthPlanar as float)",
             "distance": "metres along the ray (DepthPerspective as float)",
             "disparity": "pixels (DisparityNormalized as float, times the width)",
-            "segmentation": "a colour for each of 256 numbers of meshes, whose names only the simulator knows",
+            "segmentation": "a colour for each of 256 mesh numbers, whose names only the simulator knows",
         },
-        licence="of whoever recorded it and of the environment's assets; AirSim itself is MIT",
+        licence="set by the author of the recording and by the environment's assets; AirSim itself is MIT",
         irregularities=(
-            "Images of one moment differ in their time stamps; airsim_rec.txt tells which belong together.",
-            "Names of vehicles and cameras may have underscores, and the vehicle's may be empty.",
-            "PFM files have the top row first, other than the format's other users expect.",
-            "Depth that was recorded as PNG is a picture of it, without metres, and is carried as such.",
-            "A scene that was recorded as float is not translated.",
+            "The images of one moment have different time stamps; airsim_rec.txt lists those that belong together.",
+            "Names of vehicles and cameras may contain underscores; the name of the vehicle may be empty.",
+            "PFM files have the top row first, contrary to the format's specification.",
+            "Depth recorded as PNG is a visualisation without metres; it is carried, not decoded.",
+            "Scenes recorded as float are not translated.",
         ),
     )
     rule = "images/img_<vehicle>_<camera>_0_<nanoseconds>.png"
     images = (r"images", r"img_.*_0_\d{18,20}\.(?:png|ppm)")
     resizing = (
-        (r"img_.*_[124]_\d{18,20}\.pfm$", PFM),  # disparity is stored in shares of the width
+        (r"img_.*_[124]_\d{18,20}\.pfm$", PFM),  # disparity is stored as fractions of the width
         (r"img_.*_[1-9]_\d{18,20}\.png$", NEAREST),
         (rf"(?:^|/){re.escape(RECORD)}$", KEEP),
     )
@@ -148,7 +151,7 @@ class AirSim(FolderLayout):
     }
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image of the scene, with the labels of its camera in its row of airsim_rec.txt."""
+        """Yield every image of the scene with the labels of its camera in its row of airsim_rec.txt."""
         for folder in tree.find_folders(self.images[0]):
             moments = self._moments(tree, folder)
             counts = Counter[str]()
@@ -160,14 +163,14 @@ class AirSim(FolderLayout):
                     counts[file["camera"]] += 1
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Recordings whose table is missing."""
+        """Warn about recordings without their table."""
         for folder in tree.find_folders(self.images[0]):
             files = filter(None, map(_FILE.fullmatch, tree.names(folder.path)))
             if not _record(tree, folder) and any(_kind(file) for file in files):
-                yield f"{folder.path}: no {RECORD} beside it, and only that tells which labels belong to which image"
+                yield f"{folder.path}: no {RECORD} next to it; without that, labels cannot be assigned to images"
 
     def _moments(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """For each name of an image of the scene the names of its labels by their kinds."""
+        """Return for the name of each image of the scene the names of its labels by kind."""
         moments = {}
         record = _record(tree, folder)
         for names in _rows(self.root / record) if record else ():
@@ -189,13 +192,13 @@ def _kind(file: re.Match[str]) -> str | None:
 
 
 def _record(tree: Tree, folder: PathMatch) -> str:
-    """The path of the table of a recording, beside its folder of images; an empty string if it is not there."""
+    """Return the path of a recording's table, next to its folder of images; an empty string if it is missing."""
     names = [] if folder.above else tree.names(folder.base.rstrip("/"))
     return next((folder.base + name for name in names if name.lower() == RECORD), "")
 
 
 def _rows(record: Path) -> Iterator[list[str]]:
-    """The names of the images of each moment: they stand in the last column, which a long recording has many of."""
+    """Yield the names of the images of each moment, from the last column; the file may be long."""
     try:
         with record.open(encoding="utf-8", errors="surrogateescape") as lines:
             columns = (line.rstrip("\r\n").rpartition("\t")[2] for line in lines)

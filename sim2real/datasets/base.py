@@ -1,6 +1,6 @@
-"""What stands between a layout on disk and everything else: the tree of paths, the frame, the adapter.
+"""The interface between a layout on disk and everything else: the tree of paths, the frame, the adapter.
 
-Paths inside a dataset are strings, relative to its root, with forward slashes. Listing works on paths alone.
+Paths inside a dataset are strings relative to its root, with forward slashes. Listing uses paths alone.
 """
 
 import os
@@ -35,7 +35,7 @@ _LITTER_FOLDER = "__MACOSX"
 
 
 class Role(StrEnum):
-    """What a file is to a conversion: only an IMAGE is translated, all others are carried byte for byte."""
+    """The role of a file in a conversion: only an IMAGE is translated, all others are carried byte for byte."""
 
     IMAGE = "IMAGE"
     LABEL = "LABEL"
@@ -50,12 +50,12 @@ class Frame:
 
     Attributes:
         image: Path of the image.
-        sequence: What the frame belongs to, e.g. ``"Scene01/clone/Camera_0"``; empty for loose images.
-        index: Place in the sequence.
+        sequence: The sequence that the frame belongs to, e.g. ``"Scene01/clone/Camera_0"``; empty for loose images.
+        index: Position in the sequence.
         labels: Kind of label (``"segmentation"``, ``"depth"``, ``"boxes"``, ...) -> path; empty paths are left out.
         side: ``"sim"`` or ``"real"`` where one folder holds both domains, else None.
-        split: ``"train"`` or ``"test"`` where the layout says it, else None.
-        dataset: The open dataset that the frame belongs to; set by it.
+        split: ``"train"`` or ``"test"`` where the layout defines it, else None.
+        dataset: The open dataset that the frame belongs to, which sets it.
     """
 
     image: str
@@ -72,14 +72,14 @@ class Frame:
 
     @property
     def path(self) -> Path:
-        """Where the image lies."""
+        """The path of the image, under the root of the open dataset if there is one."""
         return (self.dataset.root if self.dataset else Path()) / self.image
 
     def load_image(self) -> "NDArray[np.uint8]":
-        """Decode the image: RGB uint8 (H, W, 3), not rotated, whatever the file says.
+        """Decode the image: RGB uint8 (H, W, 3), as stored, without the rotation that the file may ask for.
 
         Raises:
-            ImageError: It cannot be decoded without loss.
+            ImageError: If it cannot be decoded without loss.
         """
         return self._dataset().load_image(self)
 
@@ -87,19 +87,19 @@ class Frame:
         """Decode one label.
 
         Raises:
-            DatasetError: The frame has no label of that kind.
+            DatasetError: If the frame has no label of that kind.
         """
         return self._dataset().load_label(self, kind)
 
     def _dataset(self) -> "Dataset":
         if self.dataset is None:
-            message = f"{self.image}: this frame belongs to no open dataset; take it from sim2real.open_dataset(...)"
+            message = f"{self.image}: this frame belongs to no open dataset; get frames from sim2real.open_dataset(...)"
             raise DatasetError(message)
         return self.dataset
 
 
 class Labels(Mapping[str, "Label"]):
-    """The labels of a frame by kind; those that nobody asks for are not decoded."""
+    """The labels of a frame by kind, each decoded on first access."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -124,19 +124,19 @@ class Labels(Mapping[str, "Label"]):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Why a layout was recognised: the facts that were seen, and how many images they cover."""
+    """The evidence for a layout: the rule that was met, and the number of images that it covers."""
 
     rule: str
     images: int
 
 
 class PathMatch:
-    """A path of a tree that a pattern fits, with the pattern's named groups as items.
+    """A path of a tree that matches a pattern, with the pattern's named groups as items.
 
     Attributes:
         path: The path.
-        base: What comes before the part that the pattern fits: empty or with a closing slash.
-        above: What of that part lies above the root: empty or with a closing slash.
+        base: The part of the path before the match: empty or with a trailing slash.
+        above: The part of the match that lies above the root: empty or with a trailing slash.
         groups: The underlying matches.
     """
 
@@ -155,10 +155,10 @@ class PathMatch:
         raise KeyError(group)
 
     def beside(self, place: str) -> str:
-        """The path, from the root, of a place that is told from the base; ``{group}`` stands for what it has matched.
+        """Return the path from the root of a place given relative to the base; ``{group}`` stands for its match.
 
-        Of a folder that begins above the root, that part is left out: beside ``rgb`` of a root called ``town1``, which
-        ``(?P<town>[^/]+)/rgb`` fits, ``{town}/depth`` is ``depth``.
+        If the match begins above the root, that part is left out: next to ``rgb`` in a root called ``town1``, which
+        ``(?P<town>[^/]+)/rgb`` matches, ``{town}/depth`` is ``depth``.
         """
         path = f"{place.format_map(self)}/"
         if path.lower().startswith(self.above.lower()):
@@ -167,17 +167,18 @@ class PathMatch:
 
 
 class Tree:
-    """The paths under a folder: one walk, names only, sorted; links to folders are followed unless they lead in a ring.
+    """The paths under a folder, sorted, from one walk that reads names only.
 
-    Patterns are regular expressions, matched without regard to case. Not seen are the tool's own ``.sim2real``,
-    datasets that it has converted into a folder among other images, and what macOS leaves beside files on foreign disks
-    and in archives, ``._name`` and ``__MACOSX``: it has the names of images and labels, but is neither.
+    Links to folders are followed unless they form a cycle. Patterns are regular expressions, matched without regard to
+    case. The walk leaves out the tool's own ``.sim2real``, converted datasets that lie among other images, and the
+    ``._name`` and ``__MACOSX`` entries that macOS leaves on foreign disks and in archives: these are named like images
+    and labels, but are neither.
 
     Attributes:
         root: The folder.
-        converted: Folders that are left out, for a conversion made each of them, and there are other images too.
-        litter: How many such files and folders of macOS there are.
-        broken: Paths that nobody can carry: links to nowhere or back to a folder around them, sockets and the like.
+        converted: Folders that are left out because a conversion made them and there are other images too.
+        litter: The number of these macOS files and folders.
+        broken: Paths that cannot be carried: broken links, links back to a parent folder, sockets and the like.
     """
 
     def __init__(self, root: Path) -> None:
@@ -187,7 +188,7 @@ class Tree:
         self.converted: list[str] = []
         self.litter = 0
         self.broken: list[str] = []
-        self._folders: dict[str, list[str]] = {}  # "a/b/" -> its entries in order, those of folders with a slash
+        self._folders: dict[str, list[str]] = {}  # "a/b/" -> sorted entries, folders with a slash
         try:
             self._walk()
         except OSError as error:
@@ -233,7 +234,7 @@ class Tree:
         return name in (_LITTER_FOLDER, STATE_FOLDER)
 
     def _leave_out_converted(self) -> None:
-        """Conversions somewhere in a dataset are no part of it; where all images are theirs, they are what it is."""
+        """Drop conversions inside the dataset, unless all of its images belong to them."""
         inner, self.converted = tuple(sorted(self.converted)), []
         own = {folder: names for folder, names in self._folders.items() if not folder.startswith(inner)}
         if any(is_image(name) for names in own.values() for name in names):
@@ -244,7 +245,7 @@ class Tree:
             }
 
     def __iter__(self) -> Iterator[str]:
-        """Every file, in the order of the paths."""
+        """Yield every file, in path order."""
         return (folder + name for folder, _, name in self.places())
 
     def __len__(self) -> int:
@@ -252,28 +253,28 @@ class Tree:
 
     @property
     def folders(self) -> list[str]:
-        """Every folder but the root, without a closing slash, parents before children."""
+        """Every folder except the root, without a trailing slash, parents before children."""
         return [folder.rstrip("/") for folder in self._folders if folder]
 
     def folder(self, path: str) -> str:
-        """The folder that a path names, in the case in which it is there; the path itself if there is none."""
+        """Return the folder that a path names, spelled as on disk; the path itself if there is no such folder."""
         return path if f"{path}/" in self._folders else self._in_any_case.get(f"{path}/".lower(), path)
 
     def names(self, folder: str) -> list[str]:
-        """The names of the files directly in a folder, in order; none if there is no such folder."""
+        """Return the names of the files directly in a folder, in order; an empty list if there is no such folder."""
         entries = self._folders.get(f"{folder}/" if folder else "", [])
         return [name for name in entries if not name.endswith("/")]
 
     def has(self, path: str) -> bool:
-        """Whether that very file is there."""
+        """Return whether exactly this file exists."""
         return self.place(path) is not None
 
     def at(self, path: str) -> str:
-        """The path if that file is there, else an empty string: what a frame's labels are put together from."""
+        """Return the path if the file exists, else an empty string, which a frame's labels leave out."""
         return path if self.has(path) else ""
 
     def places(self) -> Iterator[tuple[str, int, str]]:
-        """For every file, in the order of the paths, its folder, its place among the entries there, and its name."""
+        """Yield the folder, the position among its entries, and the name of every file, in path order."""
         pending = [("", iter(enumerate(self._folders[""])))]
         while pending:
             folder, entries = pending[-1]
@@ -287,41 +288,41 @@ class Tree:
                 pending.pop()
 
     def place(self, path: str) -> tuple[str, int] | None:
-        """The folder of a file and its place among the entries there; None if there is no such file."""
+        """Return the folder of a file and its position among the entries; None if there is no such file."""
         folder, slash, name = path.rpartition("/")
         entries = self._folders.get(folder + slash, [])
         place = bisect_left(entries, name)
         return (folder + slash, place) if place < len(entries) and entries[place] == name else None
 
     def flags(self) -> dict[str, bytearray]:
-        """A zero byte for each entry of each folder, at the places that :meth:`place` tells."""
+        """Return a zero byte for each entry of each folder, at the positions that :meth:`place` returns."""
         return {folder: bytearray(len(names)) for folder, names in self._folders.items()}
 
     def match(self, pattern: str) -> Iterator[PathMatch]:
-        """The files whose whole path a pattern fits, in order."""
+        """Yield the files whose whole path matches a pattern, in order."""
         fits = re.compile(pattern, re.IGNORECASE).fullmatch
         for path in self:
             if groups := fits(path):
                 yield PathMatch(path, groups)
 
     def any(self, pattern: str) -> bool:
-        """Whether a pattern fits the whole path of any file."""
+        """Return whether the whole path of any file matches a pattern."""
         return next(self.match(pattern), None) is not None
 
     def count(self, pattern: str) -> int:
-        """How many files have a path that a pattern fits as a whole."""
+        """Return the number of files whose whole path matches a pattern."""
         return sum(1 for _ in self.match(pattern))
 
     def by_frame(self, folder: str, name: str) -> dict[str, str]:
-        """The paths of the files in a folder whose names a pattern fits, by the pattern's group ``frame``.
+        """Return the paths of the files in a folder whose names match a pattern, by the pattern's group ``frame``.
 
-        Where the images of several cameras lie in one folder, the pattern has a group ``camera`` too, and they are by
-        ``camera/frame``, the camera in small letters.
+        Where one folder holds the images of several cameras, the pattern has a group ``camera`` too, and the keys are
+        ``camera/frame``, with the camera in lower case.
         """
         return dict(self.numbered(folder, name))
 
     def numbered(self, folder: str, name: str) -> Iterator[tuple[str, str]]:
-        """What :meth:`by_frame` gives, a pair for each file: a number may have several, as ``7.jpg`` and ``7.png``."""
+        """Yield the pairs of :meth:`by_frame`, one per file: a number may have several, ``7.jpg`` and ``7.png``."""
         fits = re.compile(name, re.IGNORECASE)
         several = "camera" in fits.groupindex
         prefix = f"{folder}/" if folder else ""
@@ -330,9 +331,9 @@ class Tree:
                 yield (f"{groups['camera'].lower()}/" if several else "") + groups["frame"], prefix + entry
 
     def find_folders(self, pattern: str) -> Iterator[PathMatch]:
-        r"""The folders whose path *ends* in a pattern, in order, the root among them with an empty path.
+        r"""Yield the folders whose path *ends* in a pattern, in order, including the root, whose path is empty.
 
-        The match may begin above the root, so that a part of a dataset is known by where it lies:
+        The match may begin above the root, so that a part of a dataset is recognised by its location:
         ``r"scene\d+/rgb"`` finds ``"a/scene1/rgb"``, and also ``"rgb"`` in a root called ``scene1``.
         """
         fits = re.compile(rf"(?P<_base>(?:.*/)?)(?:{pattern})/", re.IGNORECASE).fullmatch
@@ -344,7 +345,7 @@ class Tree:
                 yield PathMatch(folder.rstrip("/"), groups, base=base, above=self._above[start:])
 
     def find(self, folder: str, name: str) -> Iterator[PathMatch]:
-        """The files whose name a pattern fits, in folders as of :meth:`find_folders`; quick, as folders are few."""
+        """Yield the files whose name matches a pattern, in the folders that :meth:`find_folders` yields."""
         fits = re.compile(name, re.IGNORECASE).fullmatch
         for found in self.find_folders(folder):
             prefix = f"{found.path}/" if found.path else ""
@@ -354,9 +355,9 @@ class Tree:
 
 
 def nearest(candidates: Iterable[PathMatch], path: str) -> PathMatch | None:
-    """Of the folders that could belong to a path, the one with which it shares most of its own folders; None of none.
+    """Return the candidate that shares the most leading folders with a path; None if there are no candidates.
 
-    Where a tree holds several copies of a dataset, this keeps each frame to the labels of its own copy.
+    Where a tree holds several copies of a dataset, this limits each frame to the labels of its own copy.
     """
 
     def shared(candidate: PathMatch) -> int:
@@ -371,25 +372,25 @@ def _leads_back(target: str, around: tuple[str, ...]) -> bool:
 
 
 class Adapter(ABC):
-    """A layout on disk: a path grammar, and nothing about decoding pixels, copying or training.
+    """A layout on disk: the grammar of its paths, and how its labels are decoded.
 
-    A layout says :attr:`name`, :meth:`recognise`, :meth:`frames` and :meth:`load_label`; all else has a default. A
-    class that has these and inherits from nothing will do as well: it is given the defaults when it is loaded.
-    :class:`sim2real.datasets.layout.FolderLayout` makes most of it a table.
+    A layout defines :attr:`name`, :meth:`recognise`, :meth:`frames` and :meth:`load_label`; everything else has a
+    default. A class that defines these and inherits from nothing works as well: it gets the defaults when it is loaded.
+    With :class:`sim2real.datasets.layout.FolderLayout`, most of a layout is a table.
 
     Attributes:
         root: The folder.
         name: Registered name.
-        facts: What its card tells; None: it has none.
-        stale: Patterns that are searched in paths, without regard to case, and what in such a file, or in its name,
-            tells the old looks.
+        facts: The contents of the dataset's card; None if it has none.
+        stale: Patterns that are searched in paths, without regard to case, each with a description of what still shows
+            the old appearance in such a file or in its name.
         consecutive: Whether the indices of a sequence count the frames of a video.
-        counted: Whether they only count the images in their order.
-        knows_images: Whether the layout itself tells which images are a camera's, so that grey ones and such of few
-            colours are too, see :mod:`sim2real.datasets.photos`.
+        counted: Whether the indices only count the images in their order.
+        knows_images: Whether the layout itself defines which images are camera images, so that grey images and images
+            of few colours count too, see :mod:`sim2real.datasets.photos`.
         sparse: Kinds of labels that only some images of a sequence have by design.
-        resizing: What becomes of files if the dataset is resized, see :mod:`sim2real.datasets.resizing`.
-        intrinsics: Those that stand in no file, as of :data:`sim2real.datasets.resizing.Intrinsics`.
+        resizing: How files change if the dataset is resized, see :mod:`sim2real.datasets.resizing`.
+        intrinsics: Intrinsics that no file states, see :data:`sim2real.datasets.resizing.Intrinsics`.
     """
 
     name: ClassVar[str]
@@ -408,44 +409,46 @@ class Adapter(ABC):
     @classmethod
     @abstractmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Two independent facts that show the layout, or None."""
+        """Return the match if two independent facts show the layout, else None."""
 
     @abstractmethod
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every camera image with its labels, in order of their paths."""
+        """Yield every camera image with its labels, in path order."""
 
     @abstractmethod
     def load_label(self, frame: Frame, kind: str) -> "Label":
         """Decode one label of a frame.
 
         Raises:
-            DatasetError: The frame has no label of that kind.
+            DatasetError: If the frame has no label of that kind.
         """
 
     def role(self, path: str) -> Role | None:  # noqa: ARG002  for layouts that override it
-        """The role of a file that no frame claims; None: AUX."""
+        """Return the role of a file that no frame claims; None if its purpose is unknown: it counts as AUX."""
         return None
 
-    def warnings(self, tree: Tree) -> Iterator[str]:  # noqa: ARG002  likewise
-        """What a user should know before converting, a line each."""
+    def warnings(self, tree: Tree) -> Iterator[str]:  # noqa: ARG002  see role
+        """Yield what a user should know before converting, one line each."""
         yield from ()
 
-    def declared_size(self, frame: Frame, kind: str) -> "Size | None":  # noqa: ARG002  likewise
-        """The width and height of the image that the file of a label tells, of which its numbers are pixels.
+    def declared_size(self, frame: Frame, kind: str) -> "Size | None":  # noqa: ARG002  see role
+        """Return the image size (W, H) that a label file declares, to which its pixel coordinates refer.
+
+        None if it declares none.
 
         Raises:
-            DatasetError: The file is damaged.
+            DatasetError: If the file is damaged.
         """
         return None
 
-    def embedded(self, tree: Tree) -> Mapping[str, str]:  # noqa: ARG002  likewise
-        """The files that hold the bytes of a photo themselves, and the image of each, empty where that is not there."""
+    def embedded(self, tree: Tree) -> Mapping[str, str]:  # noqa: ARG002  see role
+        """Return the files that embed a photo -> the path of its image, empty where that is missing."""
         return {}
 
     def embed(self, data: bytes, picture: bytes | None) -> bytes:
-        """The bytes of such a file with another picture in it, or none, all else being equal.
+        """Return the bytes of such a file with another picture in it, or none, and no other change.
 
         Raises:
-            ValueError: What is wrong with it.
+            ValueError: If the file is damaged; the message says how.
         """
         raise NotImplementedError

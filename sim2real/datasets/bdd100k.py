@@ -1,4 +1,4 @@
-"""BDD100K: the images of its four packages, each with the labels that were made for it.
+"""BDD100K: the images of its four packages, each with its own labels.
 
 Layout and codings: github.com/bdd100k/bdd100k (doc/source/download.rst and format.rst, bdd100k/label/label.py and
 to_mask.py); corners of boxes: github.com/scalabel/scalabel (scalabel/label/transforms.py).
@@ -44,7 +44,7 @@ _FIRST_THING: Final = _PANOPTIC.index("person")
 
 
 class Bdd100k(FolderLayout):
-    """BDD100K: images/10k/train/0a0a0b1a-7c39d841.jpg with labels/..., and 100k, track and seg_track_20 alike."""
+    """BDD100K: images/10k/train/0a0a0b1a-7c39d841.jpg with labels/...; also 100k, track and seg_track_20."""
 
     name = "bdd100k"
     rule = "images/{100k,10k,track,seg_track_20}/<split>/<8 hex digits>-<8 hex digits>.jpg"
@@ -59,7 +59,7 @@ class Bdd100k(FolderLayout):
         ("instance", rf"labels/ins_seg/bitmasks/{_SPLIT}", _PNG),
         ("instance", rf"labels/pan_seg/bitmasks/{_SPLIT}", _PNG),
         ("instance", rf"labels/seg_track_20/bitmasks/{_SPLIT}/(?P<video>{_VIDEO})", _PNG),
-        # of images in no folder of a video
+        # for images outside of video folders
         ("boxes", r"labels/det_20(?P<video>)", rf"det_{_SPLIT}\.json"),
         ("boxes", r"labels(?P<video>)", rf"bdd100k_labels_images_{_SPLIT}\.json"),
         ("boxes", rf"labels/box_track_20/{_SPLIT}", rf"(?P<video>{_VIDEO})\.json"),
@@ -82,11 +82,11 @@ class Bdd100k(FolderLayout):
     )
     facts = Facts(
         title="BDD100K",
-        about="Dash camera videos of many places, times of day and kinds of weather in the United States.",
+        about="Dash camera videos from the United States in many places, times of day and kinds of weather.",
         size="100,000 images (package `100k`, 5.3 GB), 10,000 others (`10k`, 1.1 GB) and the frames of 2,000 videos "
         "(`track`, `seg_track_20`); 1280x720.",
-        get="<https://bdd-data.berkeley.edu/> after registration; the archives unpack into a folder `bdd100k` each, or "
-        "into one.",
+        get="<https://bdd-data.berkeley.edu/> after registration; each archive unpacks into a folder `bdd100k`, and "
+        "all of them may share one.",
         tree="bdd100k/images/10k/train/0a0a0b1a-7c39d841.jpg\n"
         "bdd100k/labels/sem_seg/masks/train/0a0a0b1a-7c39d841.png\n"
         "bdd100k/labels/{ins_seg,pan_seg}/bitmasks/train/0a0a0b1a-7c39d841.png\n"
@@ -97,17 +97,17 @@ class Bdd100k(FolderLayout):
         licence="by the University of California for education, research and not-for-profit purposes",
         binds=True,
         labels={
-            "segmentation": "of `10k`, and of the release of 2018 (`seg/`): 19 classes, or the 40 of `pan_seg`",
-            "instance": "of `10k` and `seg_track_20`, there with tracks",
-            "boxes": "of `100k` and `track`, there with tracks",
+            "segmentation": "for `10k` and the release of 2018 (`seg/`): 19 classes, or the 40 of `pan_seg`",
+            "instance": "for `10k`, and for `seg_track_20` with tracks",
+            "boxes": "for `100k`, and for `track` with tracks",
         },
         irregularities=(
-            "`10k` is no part of `100k`; images of one name are labelled apart.",
+            "`10k` is not a subset of `100k`; images of the same name are labelled separately.",
             (
-                "Instances are RGBA images whose blue and **alpha** channels hold one number of 16 bits; readers that "
-                "drop alpha lose it."
+                "Instances are RGBA images whose blue and **alpha** channels hold one 16-bit number; readers that drop "
+                "the alpha channel lose it."
             ),
-            "Corners of boxes are pixels inside of the box: its width is `x2 - x1 + 1`.",
+            "The corners of boxes are pixels inside the box: its width is `x2 - x1 + 1`.",
             "Drivable areas, lanes (packed in bits), polygons and poses are carried, not decoded.",
             "Test images have no labels.",
         ),
@@ -116,11 +116,11 @@ class Bdd100k(FolderLayout):
     )
 
     def labelled(self, folder: PathMatch, kind: str) -> bool:
-        """Each package has labels of its own."""
+        """Return whether the package of the images has labels of this kind."""
         return kind in _KINDS[folder["package"].lower()]
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label; an image that a file of boxes does not tell of has none."""
+        """Decode one label; an image without an entry in its file of boxes has no boxes."""
         path = self.root / frame.labels[kind]
         panoptic = path.parents[2].name.lower() == "pan_seg"
         match kind:
@@ -143,14 +143,14 @@ def _read_panoptic(path: Path) -> Segmentation:
 
 
 def _read_instances(path: Path, *, first: int) -> Instances:
-    """Red is the class, blue and alpha are the number of the object; classes below the first are no objects."""
+    """Read the class from red and the object's number from blue and alpha; classes below ``first`` are no objects."""
     classes, _, high, low = read_channels(path, 4)
     ids = (high << 8) | low
     return Instances(np.where((classes >= first) & (ids > 0), ids, np.int32(NOTHING)))
 
 
 def _read_boxes(path: Path, image: Path) -> Boxes:
-    """Objects are followed through videos alone: elsewhere their ids are not tracks."""
+    """Read the boxes of an image; the ids of objects are tracks only in videos."""
     if path.parent.parent.name.lower() == "box_track_20":
         return read_scalabel_boxes(path, image.name, video=image.parent.name)
     return Boxes(tuple(replace(box, track=None) for box in read_scalabel_boxes(path, image.name).boxes))

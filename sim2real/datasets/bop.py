@@ -1,7 +1,7 @@
-"""BOP: the datasets of the Benchmark for 6D Object Pose Estimation, and what BlenderProc writes in their format.
+"""BOP: the datasets of the Benchmark for 6D Object Pose Estimation, and BlenderProc's output in their format.
 
-Names, fields and units: thodan/bop_toolkit, docs/bop_datasets_format.md; the coding of boxes: bop_toolkit_lib/misc.py,
-calc_2d_bbox, whose widths do not count the last pixel.
+Names, fields and units: thodan/bop_toolkit, docs/bop_datasets_format.md. Coding of boxes: bop_toolkit_lib/misc.py,
+calc_2d_bbox; its widths do not include the last pixel.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,11 +45,11 @@ class Bop(FolderLayout):
         (r"(?:^|/)camera\w*\.json$", BOP_CAMERA),
         (r"(?:^|/)test_targets\w*\.json$|(?:^|/)models\w*/", KEEP),
     )
-    sparse = ("instance", "segmentation", "depth", "boxes")  # the last of test images are not published
+    sparse = ("instance", "segmentation", "depth", "boxes")  # boxes of test images are not published
     facts = Facts(
         title="BOP",
-        about="The format of the Benchmark for 6D Object Pose Estimation (LM, T-LESS, YCB-V, HB, ITODD, ...), which "
-        "BlenderProc and other renderers write too.",
+        about="The format of the Benchmark for 6D Object Pose Estimation (LM, T-LESS, YCB-V, HB, ITODD, ...), also "
+        "written by BlenderProc and other renderers.",
         size="train_pbr of each dataset: 50,000 rendered images in 50 scenes.",
         get="<https://bop.felk.cvut.cz/datasets>, or BlenderProc's `write_bop`.",
         tree=(
@@ -61,16 +61,16 @@ class Bop(FolderLayout):
             "train_pbr/000000/{scene_camera,scene_gt,scene_gt_info}.json"
         ),
         labels={
-            "depth": "millimetres / `depth_scale` of `scene_camera.json`; 0 is none",
-            "instance": "the place in `scene_gt.json`, of the masks of what is visible",
-            "segmentation": "`obj_id`, likewise",
-            "boxes": "`bbox_visib` with `obj_id`; objects that cannot be seen have none",
+            "depth": "millimetres / `depth_scale` of `scene_camera.json`; 0 is unknown",
+            "instance": "the position of the object in `scene_gt.json`, from the masks of its visible part",
+            "segmentation": "`obj_id`, from the same masks",
+            "boxes": "`bbox_visib` with `obj_id`; invisible objects have none",
         },
         licence="that of the dataset, see its `dataset_info.md`",
         irregularities=(
-            "Masks lie in a file for each object; the label of a frame is made of all of them.",
-            "Widths and heights of boxes do not count their last pixels; boxes are read with these.",
-            "Camera matrices may differ from image to image, and change with `--resize`, each by itself.",
+            "Each object has its own mask file; the label of a frame combines all of them.",
+            "Widths and heights of boxes do not include the last pixels; these are added when boxes are read.",
+            "Camera matrices may differ between images; `--resize` adapts each of them.",
             "Older copies with YAML files are not recognised.",
         ),
         side=None,
@@ -78,7 +78,7 @@ class Bop(FolderLayout):
     )
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """Depth by frame, the first mask of each frame, and the files of the scene."""
+        """Return depth by frame, the first mask of each frame, and the files of the scene."""
         scene = tree.folder(folder.beside("{scene}"))
         inside = f"{scene}/" if scene else ""
         frames = tree.by_frame(folder.path, self.images[1])
@@ -97,7 +97,7 @@ class Bop(FolderLayout):
         path = self.root / frame.labels[kind]
         if kind == "depth":
             cameras = path.parent.with_name("scene_camera.json")
-            with telling(cameras, f"it does not tell the scale of {frame.labels[kind]}"):
+            with telling(cameras, f"it does not state the scale of {frame.labels[kind]}"):
                 scale = float(_read_again(cameras)[str(frame.index)]["depth_scale"])
             return Depth(_metres(path, scale))
         scene = path.parent if kind == "boxes" else path.parent.parent
@@ -108,23 +108,23 @@ class Bop(FolderLayout):
         ids = self._drawn(path.parent, frame)
         if kind == "instance":
             return Instances(ids)
-        numbers = np.array([*objects, NOTHING], np.int32)  # the last one stands at -1
+        numbers = np.array([*objects, NOTHING], np.int32)  # index -1 is the last entry
         if ids.max() >= len(objects):
-            with telling(scene / "scene_gt.json", "it does not tell of all masks"):
+            with telling(scene / "scene_gt.json", "it does not list the objects of all masks"):
                 raise LookupError(f"object {ids.max()} of {frame.image}")
         return Segmentation(numbers[ids], {number: f"obj_{number:06d}" for number in objects})
 
     @staticmethod
     def _drawn(folder: Path, frame: Frame) -> NDArray[np.int32]:
-        """The place of the object of each pixel."""
+        """Return for each pixel the position of its object."""
         ids: NDArray[np.int32] | None = None
         for mask in sorted(folder.glob(f"{frame.index:06d}_*.png")):
             inside = read_index_mask(mask).ids > 0
             ids = np.full(inside.shape, NOTHING, np.int32) if ids is None else ids
-            with telling(mask, "it is no mask of an object"):
+            with telling(mask, "it is not the mask of an object"):
                 ids[inside] = int(mask.stem.rpartition("_")[2])
         if ids is None:
-            raise DatasetError(f"{folder}: no mask is named as those of {frame.image} are")
+            raise DatasetError(f"{folder}: no mask is named like those of {frame.image}")
         return ids
 
 
@@ -134,13 +134,13 @@ def _metres(path: Path, scale: float) -> NDArray[np.float32]:
 
 
 def _objects(path: Path, frame: int) -> list[int]:
-    """The ids of the objects of a frame."""
-    with telling(path, f"it does not tell of the objects of frame {frame}"):
+    """Return the ids of the objects of a frame."""
+    with telling(path, f"it does not list the objects of frame {frame}"):
         return [int(each["obj_id"]) for each in _read_again(path)[str(frame)]]
 
 
 def _boxes(entries: list[Mapping[str, Any]], objects: list[int]) -> Iterator[Box]:
     for entry, number in zip(entries, objects, strict=True):
         left, top, width, height = (finite(str(edge)) for edge in entry["bbox_visib"])
-        if width >= 0 and height >= 0:  # -1: it cannot be seen
+        if width >= 0 and height >= 0:  # -1: invisible
             yield Box(f"obj_{number:06d}", left, top, left + width + 1, top + height + 1)

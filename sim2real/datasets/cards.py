@@ -1,6 +1,7 @@
-"""The cards of the datasets: what an adapter's facts say, as Markdown.
+"""Render the cards of the datasets: the facts of an adapter as Markdown.
 
-``python -m sim2real.datasets.cards`` writes those of all layouts that ship into the folder ``datasets``.
+``python -m sim2real.datasets.cards`` writes the cards of all layouts that ship with sim2real to the folder
+``datasets``.
 """
 
 from pathlib import Path
@@ -10,11 +11,11 @@ from sim2real.registry import BUILTIN, registry
 
 
 def render(name: str, facts: Facts) -> str:
-    """The card of a dataset.
+    """Return the card of a dataset.
 
     Args:
         name: Registered name of the layout.
-        facts: What there is to tell.
+        facts: The contents of the card.
     """
     within = ("...", f"{facts.folder}/")
     tree = "\n".join(line if line.startswith(within) else f"{facts.folder}/{line}" for line in facts.tree.splitlines())
@@ -37,7 +38,7 @@ def render(name: str, facts: Facts) -> str:
 
 
 def commands(facts: Facts) -> list[str]:
-    """What one would type to look at the dataset, to train with it and to convert it."""
+    """Return example commands that inspect, train with, convert and verify a dataset."""
     folder, recipe = facts.folder, f" --recipe {facts.recipe} --run runs/{facts.recipe}" if facts.recipe else ""
     model = f" --model runs/{facts.recipe}" if facts.recipe else ""
     converted, back = f"{folder}-real", ""
@@ -57,13 +58,13 @@ def commands(facts: Facts) -> list[str]:
 
 
 def shipped() -> dict[str, Facts]:
-    """The facts of the layouts that ship, by their names."""
+    """Return the facts of the layouts that ship with sim2real, by name."""
     entries = [entry for entry in registry().entries("datasets") if entry.owner == BUILTIN]
     return {entry.name: entry.load().facts for entry in entries}
 
 
 def main() -> None:
-    """Write the cards of what ships."""
+    """Write the cards of the layouts that ship with sim2real."""
     for name, facts in shipped().items():
         Path("datasets", f"{name}.md").write_text(render(name, facts), "utf-8")
 

@@ -1,10 +1,10 @@
-"""What is recorded in CARLA: each exporter has a layout of its own, the codings are the simulator's.
+"""Recordings of CARLA: each exporter has its own layout, the codings are those of the simulator.
 
-Codings: carla.readthedocs.io, ref_sensors. A depth camera stores ``R + 256 G + 65536 B`` of a range of 1000 m, along
-its optical axis (carla-simulator/carla, issues 2494 and 2522); a semantic camera stores the tag in R; a camera of
-instances has the tag in R and the number of the engine's object in G and B (InstanceSegmentationCamera). Optical flow
-is not decoded: of CARLA's camera it is disputed whether it leads to the next frame or to the last, and which way is up
-(carla-simulator/carla, issue 4795).
+Codings: carla.readthedocs.io, ref_sensors. A depth camera stores ``R + 256 G + 65536 B`` over a range of 1000 m, along
+its optical axis (carla-simulator/carla, issues 2494 and 2522); a semantic camera stores the tag in R; an instance
+camera stores the tag in R and the number of the engine's object in G and B (InstanceSegmentationCamera). Optical flow
+is not decoded: it is disputed whether CARLA's flow points to the next or to the previous frame, and which direction is
+up (carla-simulator/carla, issue 4795).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,12 +43,12 @@ _LARGEST: Final = 2**24 - 1
 
 
 def _read_depth(path: Path) -> Depth:
-    """The 24 bits of a depth camera as CARLA saves them; the sky is as far as they reach."""
+    """Read the 24-bit depth of CARLA's depth camera; the largest value stands for the sky."""
     return Depth(in_metres(read_packed_ids(path) * (_FAR / _LARGEST), _FAR))
 
 
 def _read_grey_depth(path: Path, *, reach: float) -> Depth:
-    """8 bits in equal steps; the largest value says this far or farther."""
+    """Read 8-bit depth in equal steps up to a reach in metres; the largest value stands for no depth."""
     stored = read_label(path)
     if stored.ndim != 2 or stored.dtype != np.uint8:
         message = f"{path}: this depth is stored as grey of 8 bits; this is {stored.dtype} {stored.shape}"
@@ -61,26 +61,27 @@ def _read_metres(path: Path) -> Depth:
 
 
 def _read_tags(path: Path, *, names: Sequence[str]) -> Segmentation:
-    """The tags of a semantic camera: grey, or in R as CARLA saves them."""
+    """Read the tags of a semantic camera: a grey image, or R as CARLA saves them."""
     return Segmentation(read_channels(path, 1)[0], dict(enumerate(names)))
 
 
 def _read_instances(path: Path) -> Instances:
-    """R is the tag, G and B the number of the object; 0 is what has none. Together they are the id."""
+    """Read ids packed from the tag (R) and the number of the object (G and B); number 0 is no object."""
     ids = read_packed_ids(path)
     return Instances(np.where(ids > 0xFF, ids, np.int32(NOTHING)))
 
 
 def _read_palette(path: Path) -> Segmentation:
-    """Tags as colours of CARLA's Cityscapes palette, with the tags as ids."""
+    """Read tags stored as colours of CARLA's Cityscapes palette; the ids are the tags."""
     return Segmentation(renumbered(read_packed_ids(path), _NUMBERS_OF_COLOURS), dict(enumerate(_OLD)))
 
 
 class CarlaBench2Drive(FolderLayout):
-    """Bench2Drive: <clip>/camera/rgb_front/00000.jpg with depth, semantic and instance beside it, and anno.
+    """Bench2Drive: <clip>/camera/rgb_front/00000.jpg with folders of depth, semantic, instance and anno.
 
-    Thinklab-SJTU/Bench2Drive: docs/anno.md, docs/v004_update.md; tools/data_collect.py writes its depth in metres to a
-    PNG of 8 bits, so that OpenCV rounds it and ends at 255 (issue 190); since version 0.0.4 it is an array in metres.
+    Sources: Thinklab-SJTU/Bench2Drive, docs/anno.md and docs/v004_update.md. tools/data_collect.py writes depth in
+    metres to an 8-bit PNG; OpenCV rounds it and clips it at 255 (issue 190). Since version 0.0.4 depth is an array in
+    metres.
     """
 
     name = "carla-bench2drive"
@@ -92,8 +93,8 @@ class CarlaBench2Drive(FolderLayout):
             "4 TB); version 0.0.4 has 1,100 routes."
         ),
         get=(
-            "`huggingface-cli download --repo-type dataset rethinklab/Bench2Drive`, addresses of all parts at "
-            "<https://github.com/Thinklab-SJTU/Bench2Drive>; unpack each clip's archive."
+            "`huggingface-cli download --repo-type dataset rethinklab/Bench2Drive`; the addresses of all parts are at "
+            "<https://github.com/Thinklab-SJTU/Bench2Drive>. Unpack the archive of each clip."
         ),
         tree=(
             "Accident_Town03_Route101_Weather23/anno/00000.json.gz\n"
@@ -104,19 +105,19 @@ class CarlaBench2Drive(FolderLayout):
         ),
         labels={
             "segmentation": "CARLA's tags since 0.9.14 and their names",
-            "instance": "objects of the engine with their tags, buildings too; not the ids that `anno` has",
-            "depth": "metres; up to 254 in whole metres in PNGs, up to 1000 in the arrays of version 0.0.4",
+            "instance": "objects of the engine with their tags, including buildings; not the ids of `anno`",
+            "depth": "metres; whole metres up to 254 in PNGs, up to 1000 in the arrays of version 0.0.4",
         },
         licence=(
-            "CC BY-NC-ND by the project's README, so that adapted copies may not be passed on (the card on Hugging "
-            "Face says Apache 2.0)"
+            "CC BY-NC-ND according to the project's README, so that adapted copies must not be distributed (the card "
+            "on Hugging Face says Apache 2.0)"
         ),
         binds=True,
         irregularities=(
             "The images are JPEGs of quality 20.",
-            "`anno` has boxes in space, but not which of them are hidden: they are carried, not decoded.",
-            "`rgb_top_down` looks down from 50 m and is carried unchanged.",
-            "Depth in PNGs ends at 255 m by a slip of the recorder.",
+            "`anno` has 3D boxes, but does not say which of them are hidden: they are carried, not decoded.",
+            "`rgb_top_down` is a view from 50 m above; it is carried unchanged.",
+            "Depth in PNGs is clipped at 255 m by a bug of the recorder.",
         ),
         folder="Bench2Drive-Base",
     )
@@ -148,7 +149,7 @@ class CarlaBench2Drive(FolderLayout):
     stale = (
         (r"(?:^|/)anno/", "the weather, the colours of vehicles, the states of lights"),
         (r"(?:^|/)rgb_top_down/", "the simulated scene from above, not translated"),
-        (r"(?:^|/)rgb_\w+_(?:3d_bbox|landmark)/", "boxes and lanes, drawn over simulated images"),
+        (r"(?:^|/)rgb_\w+_(?:3d_bbox|landmark)/", "boxes and lanes, drawn on simulated images"),
         (r"_Weather\d+", "the weather's number, in the name"),
     )
     consecutive = True
@@ -156,14 +157,14 @@ class CarlaBench2Drive(FolderLayout):
 
 @remembered(64)
 def _names_of_route(folder: Path) -> Sequence[str]:
-    """The names of the tags in a route's masks, by the newest tag that a sample of them shows."""
+    """Return the names of the tags of a route; a sample of its masks decides between CARLA's releases."""
     masks = sorted(path for path in folder.glob("[0-9]*") if path.suffix.lower() == ".png")
     newest = max(int(tags.max()) for mask in masks[:: len(masks) // 16 + 1] for tags in read_channels(mask, 1))
     return _OLD if newest < len(_OLD) else CARLA_FROM_0_9_14
 
 
 class CarlaGarage(FolderLayout):
-    """carla_garage (TransFuser): <route>/rgb/0000.jpg with semantics, depth, boxes, measurements beside it.
+    """carla_garage (TransFuser): <route>/rgb/0000.jpg with folders of semantics, depth, boxes and measurements.
 
     Files and codings: autonomousvision/carla_garage, team_code/data_agent.py and team_code/transfuser_utils.py.
     """
@@ -172,10 +173,10 @@ class CarlaGarage(FolderLayout):
     facts = Facts(
         title="carla_garage",
         about=(
-            "Routes through CARLA's towns as the data agent of carla_garage records them, for TransFuser and its "
+            "Routes through CARLA's towns, recorded by the data agent of carla_garage for TransFuser and its "
             "successors."
         ),
-        size="Two cameras a route; about 350 GB as released.",
+        size="Two cameras per route; about 350 GB as released.",
         get="`bash tools/download_data.sh` of <https://github.com/autonomousvision/carla_garage>, or record with it.",
         tree=(
             "<route>/{rgb,rgb_augmented}/0000.jpg\n"
@@ -185,15 +186,15 @@ class CarlaGarage(FolderLayout):
             "<route>/results.json.gz"
         ),
         labels={
-            "segmentation": "CARLA's tags; their names are those of the release that a route's masks show",
+            "segmentation": "CARLA's tags; their names depend on the release, which a route's masks reveal",
             "depth": "metres up to 50, in 255 steps",
         },
         licence="CC BY 4.0 as released; name the authors",
         irregularities=(
-            "The cameras of `rgb_augmented` are moved and turned a little in each frame.",
-            "CARLA's tags end at 22 up to release 0.9.13, then at 28: a sample of a route's masks tells which.",
-            "`boxes` lie in space, and no file has the camera: they are carried, not decoded.",
-            "JPEGs beside the folders are the agent's views for debugging and are carried unchanged.",
+            "The cameras of `rgb_augmented` are shifted and rotated slightly in each frame.",
+            "CARLA's tags end at 22 up to release 0.9.13 and at 28 later; a sample of a route's masks decides.",
+            "`boxes` are 3D boxes, and no file describes the camera: they are carried, not decoded.",
+            "JPEGs next to the folders are debugging views of the agent and are carried unchanged.",
         ),
         folder="carla_garage_data",
     )
@@ -229,18 +230,18 @@ class CarlaGarage(FolderLayout):
 
 
 class CarlaOpv2v(FolderLayout):
-    """OPV2V and V2XSet: <scenario>/<vehicle>/000069_camera0.png with 000069.yaml and 000069.pcd beside it.
+    """OPV2V and V2XSet: <scenario>/<vehicle>/000069_camera0.png with 000069.yaml and 000069.pcd.
 
-    DerrickXuNu/OpenCOOD: docs/md_files/data_intro.md; the maps from above of its ``additional`` archives.
+    Sources: DerrickXuNu/OpenCOOD, docs/md_files/data_intro.md, and the top-view maps of its ``additional`` archives.
     """
 
     name = "carla-opv2v"
     facts = Facts(
         title="OPV2V, V2XSet",
-        about="Several connected cars, and in V2XSet roadside units, that see one scene in CARLA.",
-        size="800x600, four cameras a car at 10 Hz; 73 scenarios (OPV2V) or 58 (V2XSet).",
+        about="Scenes in CARLA, each seen by several connected cars and, in V2XSet, by roadside units.",
+        size="800x600, four cameras per car at 10 Hz; 73 scenarios (OPV2V) or 58 (V2XSet).",
         get=(
-            "Addresses at <https://opencood.readthedocs.io/en/latest/md_files/data_intro.html>; join the parts "
+            "The addresses are at <https://opencood.readthedocs.io/en/latest/md_files/data_intro.html>; join the parts "
             "(`cat train.zip.parta* > train.zip`) and unpack them."
         ),
         tree=(
@@ -249,10 +250,10 @@ class CarlaOpv2v(FolderLayout):
             "{train,...}/2021_08_22_21_41_24/1732/000069.{yaml,pcd}\n"
             "additional/{train,...}/2021_08_22_21_41_24/1732/000069_bev_{dynamic,static,lane,visibility}.png"
         ),
-        licence="none of the data is known to us; the code that comes with it is for academic research alone",
+        licence="no licence of the data is known to us; the accompanying code is for academic research only",
         irregularities=(
-            "The YAML files have boxes in space, of vehicles that the LiDAR hit: they are carried, not decoded.",
-            "Numbers count steps of 0.05 s and go up by 2.",
+            "The YAML files have 3D boxes of the vehicles that the LiDAR hit: they are carried, not decoded.",
+            "Frame numbers count steps of 0.05 s and increase by 2.",
             "Folders with negative numbers are roadside units (V2XSet).",
             "Scenario 2021_09_09_13_20_58 lacks camera 3.",
         ),
@@ -270,28 +271,28 @@ class CarlaOpv2v(FolderLayout):
         (r"(?:^|/)\d{5,6}(?:\.yaml|\.pcd|_bev_\w+\.png)$", Role.LABEL),
         (r"(?:^|/)data_protocol\.yaml$", Role.AUX),
     )
-    stale = ((r"(?:^|/)data_protocol\.yaml$", "the parameters of the simulation, its weather among them"),)
+    stale = ((r"(?:^|/)data_protocol\.yaml$", "the parameters of the simulation, including its weather"),)
 
 
 _VIEWS: Final = "front|left_45|left_90|right_45|right_90|left_stereo"
 
 
 class CarlaShift(FolderLayout):
-    """SHIFT, unpacked: discrete/images/train/front/img/<sequence>/00000000_img_front.jpg, its labels likewise.
+    """SHIFT, unpacked: discrete/images/train/front/img/<sequence>/00000000_img_front.jpg with folders of labels.
 
-    SysCV/shift-dev: README.md, download.py, shift_dev/dataloader/shift_dataset.py; depth: issue 63; tags: issues 4 and
-    23; flow: issues 52 and 62.
+    Sources: SysCV/shift-dev, README.md, download.py, shift_dev/dataloader/shift_dataset.py; depth: issue 63; tags:
+    issues 4 and 23; flow: issues 52 and 62.
     """
 
     name = "carla-shift"
     facts = Facts(
         title="SHIFT",
-        about="Drives in CARLA under all weathers and times of day, in steps (discrete) or gliding (continuous).",
+        about="Drives in CARLA under all weathers and times of day, constant (discrete) or changing (continuous).",
         size="1280x800, six views at 1 Hz (`images`) or 10 Hz (`videos`).",
         get=(
             "`python download.py --view '[front]' --group '[img,semseg,depth,det_2d]' --split '[train,val]' "
             "--framerate '[images]' --shift discrete DIR` of <https://github.com/SysCV/shift-dev>; unpack each archive "
-            "into a folder of its name (`img.zip` into `img/`), videos by `shift_dev.io.decompress_videos`."
+            "into a folder of its name (`img.zip` into `img/`), and videos with `shift_dev.io.decompress_videos`."
         ),
         tree=(
             "discrete/images/{train,val}/{front,left_45,...}/img/003d-7aaa/00000000_img_front.jpg\n"
@@ -304,16 +305,16 @@ class CarlaShift(FolderLayout):
         labels={
             "segmentation": "CARLA's tags up to 0.9.13 and their names",
             "depth": "metres up to 1000",
-            "boxes": "of `det_2d.json`",
-            "instance": "of `det_insseg_2d.json`, with the ids of the boxes",
+            "boxes": "from `det_2d.json`",
+            "instance": "from `det_insseg_2d.json`, with the ids of the boxes",
         },
         licence="CC BY-NC-SA 4.0, non-commercial",
         binds=True,
         irregularities=(
-            "Labels in archives are carried in them and are not known; `inspect` names what is still packed.",
-            "Flow belongs to the videos at 10 Hz, and the direction of CARLA's is disputed: carried, not decoded.",
-            "Boxes in space, the depth of 8 bits and the LiDAR of `center` are carried, not decoded.",
-            "Masks that were unpacked from videos may have tags without a name (issue 4).",
+            "Labels in packed archives are carried but not decoded; `inspect` lists the archives to unpack.",
+            "Flow (at 10 Hz) is carried, not decoded, because the direction of CARLA's flow is disputed.",
+            "3D boxes, 8-bit depth and the LiDAR of `center` are carried, not decoded.",
+            "Masks unpacked from videos may have tags without a name (issue 4).",
         ),
         folder="shift",
     )
@@ -347,7 +348,7 @@ class CarlaShift(FolderLayout):
     )
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """One file of boxes, and one of masks, for all sequences of a view."""
+        """Return the labels; one file of boxes and one of masks hold those of all sequences of a view."""
         numbers = tree.by_frame(folder.path, self.images[1])
         files = tree.by_frame(tree.folder(folder.beside("{view}")), r"(?P<frame>det_2d|det_insseg_2d)\.json")
         kinds = {"det_2d": "boxes", "det_insseg_2d": "instance"}
@@ -355,7 +356,7 @@ class CarlaShift(FolderLayout):
         return {**super().labels_of(tree, folder), **listed}
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """The boxes and masks of a frame, out of those of its view."""
+        """Decode one label; boxes and instances are extracted from the files of the view."""
         image, path = self.root.resolve() / frame.image, self.root / frame.labels[kind]
         match kind:
             case "boxes":
@@ -367,21 +368,22 @@ class CarlaShift(FolderLayout):
                 return super().load_label(frame, kind)
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """What is still packed."""
+        """Warn about archives that are still packed."""
         folders = {folder.lower() for folder in tree.folders}
         parts = [part.path.rpartition(".") for part in tree.find(f"{_VIEWS}|center", r"\w+\.(?:zip|tar|hdf5)")]
         if left := [(folder, suffix) for folder, _, suffix in parts if folder.lower() not in folders]:
             folder, suffix = left[0]
             yield (
-                f"{len(left)} parts are still packed and carried as they are, e.g. {folder}.{suffix}; unpack it into "
-                f"{folder}/ to have its frames or labels"
+                f"{len(left)} archives are still packed and carried unchanged, e.g. {folder}.{suffix}; unpack it into "
+                f"{folder}/ to use its frames or labels"
             )
 
 
 class CarlaDataCollector(FolderLayout):
-    """CARLA's data collector (CoIL): episode_00000/CentralRGB_00000.png with measurements_00000.json beside it.
+    """CARLA's data collector (CoIL): episode_00000/CentralRGB_00000.png with measurements_00000.json.
 
-    carla-simulator/data-collector: docs/dataset_format_description.md, modules/data_writer.py, tools/post_process.py.
+    Sources: carla-simulator/data-collector, docs/dataset_format_description.md, modules/data_writer.py and
+    tools/post_process.py.
     """
 
     name = "carla-data-collector"
@@ -401,11 +403,11 @@ class CarlaDataCollector(FolderLayout):
             "segmentation": "CARLA's tags 0 to 12 and their names",
             "depth": "metres up to 1000",
         },
-        licence="that of who recorded it; CARLA's own assets are CC BY",
+        licence="set by the author of the recording; CARLA's own assets are CC BY",
         irregularities=(
-            "A camera's name is free; those with `RGB` in it are translated.",
-            "Post-processing brings depth to 200x88 by interpolating single bytes of its numbers: wrong at edges.",
-            "Measurements hold all agents' places, no boxes in the image: they are carried, not decoded.",
+            "Cameras may have any name; images with `RGB` in their name are translated.",
+            "Post-processing resizes depth to 200x88 by interpolating its single bytes: it is wrong at edges.",
+            "Measurements hold the positions of all agents but no 2D boxes: they are carried, not decoded.",
         ),
         folder="coil",
     )
@@ -439,18 +441,18 @@ class CarlaDataCollector(FolderLayout):
 class CarlaKitti(FolderLayout):
     """KITTI-CARLA: Town01/generated/images_rgb/0000_0.png with images_ss/0000_10.png, images_depth/0000_20.png.
 
-    jedeschaud/kitti_carla_simulator, modules/generator_KITTI.py: CARLA 0.9.10; sensors are numbered from 0 (colour), 10
-    (tags as colours of the palette) and 20 (depth).
+    Source: jedeschaud/kitti_carla_simulator, modules/generator_KITTI.py, for CARLA 0.9.10. Sensors are numbered from 0
+    (colour), 10 (tags as colours of the palette) and 20 (depth).
     """
 
     name = "carla-kitti"
     facts = Facts(
         title="KITTI-CARLA",
-        about="Seven towns of CARLA 0.9.10, seen by sensors placed as on KITTI's car.",
-        size="1392x1024, two colour cameras at 10 Hz; 5,000 frames a town.",
+        about="Seven towns of CARLA 0.9.10, seen by sensors that are placed as on KITTI's car.",
+        size="1392x1024, two colour cameras at 10 Hz; 5,000 frames per town.",
         get=(
             "<https://npm3d.fr/kitti-carla>, or record it with "
-            "<https://github.com/jedeschaud/kitti_carla_simulator>; unpack the archives of images."
+            "<https://github.com/jedeschaud/kitti_carla_simulator>; unpack the image archives."
         ),
         tree=(
             "Town01/generated/images_rgb/0000_{0,1}.png\n"
@@ -460,12 +462,12 @@ class CarlaKitti(FolderLayout):
             "Town01/generated/{full_ts_camera,full_poses_lidar,lidar_to_cam0,lidar_to_cam1}.txt"
         ),
         labels={
-            "segmentation": "CARLA's tags up to 0.9.13 and their names, by their colours",
+            "segmentation": "CARLA's tags up to 0.9.13 and their names, decoded from their colours",
             "depth": "metres up to 1000",
         },
         licence="see the dataset's page; the generator's repository states none",
         irregularities=(
-            "Behind the frame's number is the sensor's: 0, 10, 20 are the left camera's colours, tags and depth.",
+            "The second number of a name is the sensor: 0, 10 and 20 are the left camera's colours, tags and depth.",
             "CARLA may save PNGs with an alpha channel; it is kept.",
         ),
         folder="kitti-carla",

@@ -1,4 +1,4 @@
-"""Cityscapes as its archives unpack: leftImg8bit and rightImg8bit are translated, all else is carried.
+"""Cityscapes as its archives unpack: leftImg8bit and rightImg8bit are translated, all other files are carried.
 
 Layout and codings: github.com/mcordts/cityscapesScripts (README.md, helpers/annotation.py,
 preparation/json2instanceImg.py).
@@ -35,25 +35,25 @@ _HDR: Final = (rf"(?:left|right)Img16bit/{_CITY}", r".*\.png")
 
 
 def _read_instances(path: Path) -> Instances:
-    """1000 times the class plus the number of the object; lower values are classes and groups of objects."""
+    """Read ids of 1000 times the class plus the number of the object; lower values are classes and groups."""
     ids = read_index_mask(path).ids
     return Instances(np.where(ids >= 1000, ids, np.int32(NOTHING)))
 
 
 def _read_disparity(path: Path) -> Disparity:
-    """KITTI's coding, but for one: ``(value - 1) / 256``."""
+    """Read disparities stored with an offset of 1 from KITTI's coding: ``(value - 1) / 256``."""
     return Disparity(read_disparity(path).pixels - np.float32(1 / 256))
 
 
 def _read_persons(path: Path) -> Boxes:
-    """The whole persons of CityPersons, hidden parts included: left, top, width, height."""
-    with telling(path, "does not tell boxes as gtBboxCityPersons does"):
+    """Read the boxes of CityPersons (left, top, width, height), which include the hidden parts of persons."""
+    with telling(path, "its boxes are not in the format of gtBboxCityPersons"):
         objects = [(each["label"], map(float, each["bbox"])) for each in read_json(path)["objects"]]
         return Boxes(tuple(Box(label, x, y, x + width, y + height) for label, (x, y, width, height) in objects))
 
 
 class Cityscapes(FolderLayout):
-    """Cityscapes: leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png with gtFine, or else gtCoarse."""
+    """Cityscapes: leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png with gtFine or gtCoarse."""
 
     name = "cityscapes"
     rule = "leftImg8bit/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png"
@@ -92,7 +92,7 @@ class Cityscapes(FolderLayout):
     facts = Facts(
         title="Cityscapes",
         about="Stereo images of streets in 50 cities of Germany and its neighbours, most of them labelled by hand.",
-        size="2,975 training, 500 validation and 1,525 test images with fine labels, 19,998 with coarse ones (split "
+        size="2,975 training, 500 validation and 1,525 test images with fine labels, 19,998 with coarse labels (split "
         "`train_extra`); 2048x1024; the 5,000 left images take 11 GB.",
         get="<https://www.cityscapes-dataset.com/downloads/> after registration: `leftImg8bit_trainvaltest.zip` and "
         "`gtFine_trainvaltest.zip`; each may be unpacked into a folder of its own.",
@@ -100,22 +100,22 @@ class Cityscapes(FolderLayout):
         "cityscapes/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png\n"
         "cityscapes/gtFine/train/aachen/aachen_000000_000019_gtFine_{instanceIds.png,color.png,polygons.json}\n"
         "cityscapes/{gtCoarse,disparity,gtBboxCityPersons,rightImg8bit,camera,vehicle,timestamp}/...",
-        licence="under its own terms, non-commercial, which forbid to pass on the images, changed or not",
+        licence="under its own non-commercial terms, which forbid the distribution of the images, modified or not",
         binds=True,
         labels={
-            "segmentation": "of the left camera; fine labels where they are there, else coarse ones",
+            "segmentation": "of the left camera; fine labels if available, otherwise coarse ones",
             "instance": "1000 times the class plus a number; groups of objects have none",
-            "disparity": "computed from the pair of images, not measured",
-            "boxes": "of CityPersons: persons with their hidden parts",
+            "disparity": "computed from the stereo pair, not measured",
+            "boxes": "from CityPersons: persons including their hidden parts",
         },
         irregularities=(
-            "Test images have labels of the own car and of the borders alone.",
+            "Test images only have labels of the recording car and of the image borders.",
             (
-                "`leftImg16bit` holds the same images with 16 bits a channel. They are carried, never translated; such "
-                "a folder alone is refused."
+                "`leftImg16bit` holds the same images with 16 bits per channel. They are carried, never translated; a "
+                "dataset with only these is refused."
             ),
             "The right camera has no labels.",
-            "Polygons tell the image's size (`imgWidth`, `imgHeight`).",
+            "Polygon files contain the size of the image (`imgWidth`, `imgHeight`).",
         ),
         side="real",
         folder="cityscapes",
@@ -123,22 +123,22 @@ class Cityscapes(FolderLayout):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """The images' folders and names.
+        """Match the folders and names of the images.
 
         Raises:
-            DatasetError: There are only images of 16 bits.
+            DatasetError: If there are only 16-bit images.
         """
         match = super().recognise(tree)
         if match is None and (found := next(tree.find(*_HDR), None)):
-            message = f"{tree.root / found.path}: images of 16 bits are not translated; unpack leftImg8bit beside them"
+            message = f"{tree.root / found.path}: images of 16 bits are not translated; unpack leftImg8bit next to them"
             raise DatasetError(message)
         return match
 
-    def labelled(self, folder: PathMatch, kind: str) -> bool:  # noqa: ARG002  all kinds alike
-        """All labels are those of the left camera."""
+    def labelled(self, folder: PathMatch, kind: str) -> bool:  # noqa: ARG002  same for all kinds
+        """Return whether the images are those of the left camera, the only one with labels."""
         return folder["eye"].lower() == "left"
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Images of 16 bits."""
+        """Warn about 16-bit images."""
         if count := sum(1 for _ in tree.find(*_HDR)):
             yield f"{count} images of 16 bits (leftImg16bit) are carried unchanged; only leftImg8bit is translated"

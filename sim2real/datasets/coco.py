@@ -1,4 +1,4 @@
-"""COCO: JSON files that name images, and hold or name their labels."""
+"""COCO: JSON files that name images and contain their labels or name the files of their labels."""
 
 import re
 import sys
@@ -43,9 +43,10 @@ _Categories = Mapping[_Id, Mapping[str, Any]]
 class Coco(Adapter):
     """COCO: annotations/instances_train2017.json with train2017/000000000009.jpg, or all in one folder.
 
-    Boxes are x, y, width and height in pixels, from the outer corner of the top left one; masks are polygons or run
-    lengths; a panoptic PNG holds ids as R + 256 G + 65536 B (cocodataset.org, format-data). Images are those that the
-    JSON names: below the folders around it, or else the one file of that name, in the folder that its name tells.
+    Boxes are x, y, width and height in pixels, from the outer corner of the top left pixel. Masks are polygons or run
+    lengths. A panoptic PNG holds ids as R + 256 G + 65536 B (cocodataset.org, format-data). The images are those that
+    the JSON file names: first relative to its parent folders, then by the ends of their paths. Of several candidates,
+    the one that matches the folders and the name of the JSON file best is taken.
     """
 
     name: ClassVar[str] = "coco"
@@ -57,33 +58,32 @@ class Coco(Adapter):
         (r"(?:^|[/_-])(?:panoptic|pixelmaps?|stuff|masks?|labels?|seg\w*|instances?)[^/]*(?:/.*)?\.png$", NEAREST),
     )
     sparse: ClassVar[Collection[str]] = ("boxes", "segmentation", "instance")
-    stale: ClassVar[Sequence[tuple[str, str]]] = ((r"(?:^|/)captions_[^/]*\.json$", "captions that tell the old look"),)
+    stale: ClassVar[Sequence[tuple[str, str]]] = ((r"(?:^|/)captions_[^/]*\.json$", "captions of the old images"),)
     facts: ClassVar[Facts] = Facts(
         title="COCO",
-        about="The layout of Common Objects in Context, which labelling tools (CVAT, Label Studio, Roboflow) and "
-        "simulators (BlenderProc, BOP) export too: JSON files that name the images and hold their boxes and masks.",
+        about="The layout of Common Objects in Context, also exported by labelling tools (CVAT, Label Studio, "
+        "Roboflow) and simulators (BlenderProc, BOP): JSON files that name the images and hold their boxes and masks.",
         size="COCO 2017: 118,287 + 5000 + 40,670 JPEGs of about 640x480, 25 GB.",
-        get="[cocodataset.org](https://cocodataset.org/#download), or *COCO* from the tool in which your data was "
-        "labelled.",
+        get="[cocodataset.org](https://cocodataset.org/#download), or an export as *COCO* from your labelling tool.",
         tree="annotations/instances_train2017.json\n"
         "annotations/panoptic_train2017.json\n"
         "annotations/panoptic_train2017/000000000009.png\n"
         "train2017/000000000009.jpg\n"
-        "train/_annotations.coco.json                   # Roboflow: beside the images",
+        "train/_annotations.coco.json                   # Roboflow: next to the images",
         labels={
-            "boxes": "pixels; not those of crowds, which are no single objects",
-            "segmentation": "ids of categories, of panoptic PNGs, polygons or run lengths, the smaller over the larger",
-            "instance": "the place of the object in its image's annotations, or its id in a panoptic PNG",
+            "boxes": "pixels; without crowds, which are not single objects",
+            "segmentation": "category ids from panoptic PNGs, polygons or run lengths, smaller ones over larger ones",
+            "instance": "the position of the object in the annotations of its image, or its id in a panoptic PNG",
         },
-        licence="COCO's annotations: CC BY 4.0; its photos came from Flickr under licences of their own, which the "
-        "JSON names; your own data has yours",
+        licence="COCO's annotations: CC BY 4.0; its photos came from Flickr, and the JSON names the licence of each; "
+        "your own data keeps its own licence",
         irregularities=(
-            "Captions (`captions_*.json`) tell the old look.",
-            "Of several files of a name, the JSON's own folders decide, then its name: `instances_val.json`, `val/`.",
-            "Names may be quoted for URLs, in another form of Unicode, or, if most are, with another suffix.",
-            "Where the JSON tells another size of an image, labels are read and resized as pixels of that size.",
-            "An image that several files could be stays as it is, and is told as one that belongs to no frame.",
-            "Reading the first label of COCO's own `instances_train2017.json` takes seconds: it is searched once.",
+            "Captions (`captions_*.json`) describe the old appearance.",
+            "Of several files of one name, the folders decide, then the JSON's name: `instances_val.json`, `val/`.",
+            "Names may be URL-quoted or in another Unicode form; if most differ in suffix, the suffix is ignored.",
+            "If the JSON states another size of an image, its labels are read and resized as pixels of that size.",
+            "If a name fits several files equally well, it is reported, and its labels belong to no frame.",
+            "Reading the first label of COCO's own `instances_train2017.json` takes seconds: the file is indexed once.",
         ),
         folder="coco",
     )
@@ -95,12 +95,12 @@ class Coco(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """A JSON file with the arrays of COCO, and images that it names."""
+        """Match a JSON file with the arrays of COCO and images that it names."""
         images = len(_listed(tree, by_replicator=cls.by_replicator).claims)
         return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image that a file names, with the kinds of labels that the file has."""
+        """Yield every image that a file names, with the kinds of labels that the file has."""
         listed = _listed(tree, by_replicator=self.by_replicator)
         self._files, self._claims = listed.files, listed.claims
         for index, (image, claims) in enumerate(self._claims.items()):
@@ -108,23 +108,23 @@ class Coco(Adapter):
             yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
 
     def role(self, path: str) -> Role | None:
-        """Captions are stale, the other files of the format, and PNGs of masks, are labels."""
+        """Return STALE for captions, and LABEL for other files of the format and for PNGs in folders of masks."""
         if path in self._files:
             tells_looks = any(re.search(pattern, path, re.IGNORECASE) for pattern, _ in self.stale)
             return Role.STALE if tells_looks else Role.LABEL
         return Role.LABEL if path.lower().endswith(".png") and _MASKS.search(path.rpartition("/")[0]) else None
 
     def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
-        """The size of the image that the file tells; masks of panoptic PNGs have their own."""
+        """Return the size that the file states for the image; None for panoptic PNGs, which have their own."""
         claim = self._claims[frame.image][kind]
         return claim.size if claim.path == claim.file else None
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Images that the files name and that are not found."""
+        """Warn about images that the files name but that are not found."""
         for file, (count, missing) in _listed(tree, by_replicator=self.by_replicator).missing.items():
             if missing:
                 yield (
-                    f"{len(missing)} of {count} images that {file} names are not there, or could be several, "
+                    f"{len(missing)} of {count} images that {file} names are missing or ambiguous, "
                     f"e.g. {missing[0]}: their labels belong to no frame"
                 )
 
@@ -147,7 +147,7 @@ class Coco(Adapter):
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """Where a label of an image is: the file that tells of it, the image's id and size there, what file holds it."""
+    """The place of a label: the COCO file, the image's id and size in it, the file with the label, and a rank."""
 
     file: str
     image: _Id
@@ -161,7 +161,7 @@ _Claims = Mapping[str, Mapping[str, _Claim]]
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """The files in COCO's format, the labels of the images; how many images a file names, and which are not there."""
+    """The files in COCO's format, the labels of the images, and per file the number of named and the missing images."""
 
     files: frozenset[str]
     claims: _Claims
@@ -172,7 +172,7 @@ _LISTED: Final[WeakKeyDictionary[Tree, dict[bool, _Listed]]] = WeakKeyDictionary
 
 
 def _listed(tree: Tree, *, by_replicator: bool) -> _Listed:
-    """What is told of images; kept, as whoever recognises a tree lists it next."""
+    """Return the listing of a tree; it is cached, since recognition is followed by listing."""
     listed = _LISTED.setdefault(tree, {})
     if by_replicator not in listed:
         files = _files(tree, by_replicator=by_replicator)
@@ -181,7 +181,10 @@ def _listed(tree: Tree, *, by_replicator: bool) -> _Listed:
 
 
 def _files(tree: Tree, *, by_replicator: bool) -> list[str]:
-    """The files in COCO's format: the heads of JSON files are read, but not of those that tell of an image each."""
+    """Return the files in COCO's format, judged by their heads.
+
+    In folders with many JSON files, only those with typical names are read: the others are probably one per image.
+    """
     named, others = [], []
     for folder in ("", *tree.folders):
         prefix = f"{folder}/" if folder else ""
@@ -195,7 +198,7 @@ def _files(tree: Tree, *, by_replicator: bool) -> list[str]:
 
 
 def _is_coco(path: Path, *, by_replicator: bool) -> bool:
-    """Whether a file begins as COCO's do, and Omniverse Replicator has written it, or not."""
+    """Return whether a file is in COCO's format, written by Omniverse Replicator or by another tool as requested."""
     head = read_head(path)
     replicator = path.name.lower().startswith("coco_annotations_") and b"Omniverse Replicator" in head
     return _OWN.match(head) is not None and replicator == by_replicator
@@ -203,12 +206,12 @@ def _is_coco(path: Path, *, by_replicator: bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What a file tells of images.
+    """The images that a file describes.
 
     Attributes:
-        images: Name, id and size of each, None where it tells none.
-        kinds: Kinds of labels that its annotations have, as far as some of them show.
-        masks: The names of panoptic PNGs by the id of the image.
+        images: Name, id and size of each; a size of None is not stated.
+        kinds: Kinds of labels in its annotations, judged by some of them.
+        masks: Names of panoptic PNGs by the id of the image.
     """
 
     images: list[tuple[str, _Id, tuple[int, int] | None]]
@@ -241,16 +244,16 @@ def _listing(path: Path) -> _Listing:
 
 
 def images_named(path: Path) -> list[str]:
-    """The images that a file in COCO's format names; none of another file.
+    """Return the names of the images in a file in COCO's format; an empty list for any other file.
 
     Raises:
-        DatasetError: It begins as such a file and is damaged.
+        DatasetError: If the file begins like COCO's but is damaged.
     """
     return [name for name, *_ in _listing(path).images] if _OWN.match(read_head(path)) else []
 
 
 def _claims(tree: Tree, files: list[str]) -> tuple[_Claims, dict[str, tuple[int, list[str]]]]:
-    """The labels of each image that is named, in the order of the paths; names of a file, those without an image."""
+    """Return the labels of each image, ordered by path, and per file the number of named and the missing images."""
     masks = {file: _mask_paths(tree, file, _listing(tree.root / file).masks) for file in files}
     taken = {path for paths in masks.values() for path in paths.values()}
     pictures = _Pictures(path for path in tree if is_image(path) and path not in taken) if files else _Pictures(())
@@ -277,7 +280,7 @@ def _claims(tree: Tree, files: list[str]) -> tuple[_Claims, dict[str, tuple[int,
 
 
 def _mask_paths(tree: Tree, file: str, masks: Mapping[_Id, str]) -> dict[_Id, str]:
-    """The panoptic PNGs: they lie in a folder that is called as the file is, beside it or anywhere."""
+    """Return the panoptic PNGs from a folder with the name of the file, next to it or elsewhere."""
     if not masks:
         return {}
     stem = file.rpartition(".")[0]
@@ -290,7 +293,7 @@ def _mask_paths(tree: Tree, file: str, masks: Mapping[_Id, str]) -> dict[_Id, st
 
 
 class _Pictures:
-    """The images that files could mean, to be looked up by the ends of their paths, in composed Unicode (NFC)."""
+    """The candidate images, indexed by the ends of their paths in composed Unicode (NFC)."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._by_name: dict[str, list[str]] = defaultdict(list)
@@ -303,13 +306,13 @@ class _Pictures:
         self._backwards = sorted(_backwards(composed.split("/")) for composed in set(map(_composed, self._paths)))
 
     def at(self, path: str) -> str:
-        """The image of a path, or an empty string."""
+        """Return the image of a path, or an empty string."""
         return self._paths.get(path) or self._paths.get(_composed(path), "")
 
     def named(self, parts: Sequence[str]) -> list[str]:
-        """Those that share the most folders with a path; if none shares any, those of its name in any case.
+        """Return the images that share the most folders with a path; if none shares any, those of its name.
 
-        What lies in folders of masks is left out, unless there is nothing else.
+        Names are then compared regardless of case. Images in folders of masks are only used as a last resort.
         """
         parts = [_composed(part) for part in parts]
         for depth in range(len(parts), 1, -1):
@@ -322,7 +325,7 @@ class _Pictures:
         return _no_masks(paths) or paths
 
     def of_other_suffix(self, parts: Sequence[str]) -> list[str]:
-        """Those of a name but for what it ends in; none in folders of masks."""
+        """Return the images of a name with any suffix, without those in folders of masks."""
         stem = _composed(parts[-1]).lower().rpartition(".")[0] if parts else ""
         return _no_masks(self._by_stem.get(stem, []))
 
@@ -351,9 +354,9 @@ _NOT_FOUND: Final[_Found] = ("", ())
 
 
 def _images(file: str, names: Collection[str], pictures: _Pictures) -> dict[str, _Found]:
-    """The image of each name in a file, and how well it fits: by the name, or as it was before it was quoted for URLs.
+    """Return the image of each name in a file and how well it fits, by the name as it is or with URL quoting removed.
 
-    If so most are not there, photos were brought to another container: then what names end in does not count.
+    If most images are missing, the photos were probably converted to another format: suffixes are then ignored.
     """
     found = {name: _image(file, name, pictures) for name in names}
     if 2 * sum(not image for image, _ in found.values()) > len(found):
@@ -365,7 +368,7 @@ def _images(file: str, names: Collection[str], pictures: _Pictures) -> dict[str,
 
 
 def _image(file: str, name: str, pictures: _Pictures) -> _Found:
-    """The image that a file names, and how well it fits; none if several fit alike."""
+    """Return the image that a file names and how well it fits; no image if several fit equally well."""
     folder = file.rpartition("/")[0]
     for form in dict.fromkeys((name, unquote(name))):
         parts = _parts(form)
@@ -382,7 +385,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _best(file: str, parts: Sequence[str], candidates: Iterable[str]) -> _Found:
-    """The candidate that fits a name in a file best, by the folders of both; none if several fit alike."""
+    """Return the candidate that fits a name in a file best, by the folders of both; none if several fit equally."""
     wanted = [_composed(part) for part in reversed(parts)]
     folder = file.rpartition("/")[0].split("/")
     words = set(re.findall(r"[a-z]+\d*", file.rpartition("/")[2].lower()))
@@ -404,7 +407,7 @@ def _shared(one: Iterable[str], other: Iterable[str]) -> int:
 
 @remembered(8)
 def _annotations(path: Path) -> tuple[_Categories, Places]:
-    """The categories by id, and where the annotations of the images are."""
+    """Return the categories by id and the places of the annotations of the images."""
     categories: dict[_Id, Mapping[str, Any]] = {}
     places = Places(path)
     for element in read_elements(path):
@@ -420,13 +423,13 @@ def _names(categories: _Categories) -> dict[_Id, str]:
 
 
 def _numbers(categories: _Categories) -> Mapping[_Id, int]:
-    """The id of each category as a number: itself, or its place if some of the ids are words."""
+    """Return a number for each category id: the id itself, or its position if some ids are not integers."""
     numbers: dict[_Id, int] = {told: told for told in categories if isinstance(told, int)}
     return numbers if len(numbers) == len(categories) else {told: place for place, told in enumerate(categories)}
 
 
 def _classes(things: Sequence[Mapping[str, Any]], categories: _Categories) -> tuple[list[int], dict[int, str]]:
-    """The number of the class of each object, and the names of the numbers."""
+    """Return the class number of each object, and the names of the numbers."""
     numbers, names = _numbers(categories), _names(categories)
     told = [as_id(thing["category_id"]) for thing in things]
     known = {number: names[each] for each, number in numbers.items()}
@@ -434,7 +437,7 @@ def _classes(things: Sequence[Mapping[str, Any]], categories: _Categories) -> tu
 
 
 def _boxes(objects: list[dict[str, Any]], categories: _Categories) -> Iterator[Box]:
-    """The boxes of single objects; of a panoptic file's segments those of things."""
+    """Yield the boxes of single objects; for panoptic segments, only those of things."""
     names = _names(categories)
     for thing in objects:
         number = as_id(thing["category_id"])
@@ -459,7 +462,7 @@ def _drawn(
     return Segmentation(paint(zip(classes, (mask for *_, mask in masks), strict=True), size), names)
 
 
-def _mask(outlines: Any, size: tuple[int, int]) -> Mask:  # noqa: ANN401  a list of polygons, or an object of run lengths
+def _mask(outlines: Any, size: tuple[int, int]) -> Mask:  # noqa: ANN401  polygons, or an object of run lengths
     if isinstance(outlines, dict):
         if list(outlines["size"]) != [size[1], size[0]]:
             raise ValueError(

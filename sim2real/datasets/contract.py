@@ -1,4 +1,4 @@
-"""What a layout has to have, looked at when it is loaded: :class:`sim2real.datasets.base.Adapter` is the contract."""
+"""Check a layout against the contract, :class:`sim2real.datasets.base.Adapter`, when it is loaded."""
 
 import difflib
 from functools import cache
@@ -16,26 +16,26 @@ _NEAR: Final = 0.8
 
 
 def adapter_of(entry: "Entry") -> type[Adapter]:
-    """The adapter that an entry offers.
+    """Return the adapter of a registry entry.
 
     Raises:
-        PluginError: It cannot be imported, or does not keep the contract.
+        PluginError: If it cannot be imported, or violates the contract.
     """
     return adopted(entry.load(), entry.label)
 
 
-def adopted(layout: Any, whose: str) -> type[Adapter]:  # noqa: ANN401  whatever a plugin names
-    """A class as an :class:`Adapter`: itself, or a child of both where it inherits from nothing.
+def adopted(layout: Any, whose: str) -> type[Adapter]:  # noqa: ANN401  any object of a plugin
+    """Return a class as an :class:`Adapter`: itself, or a subclass of both if it does not inherit from it.
 
     Args:
         layout: The class.
-        whose: What offers it, for messages.
+        whose: The provider of the class, for messages.
 
     Raises:
-        PluginError: It lacks what every layout needs, or has a name that seems to be misspelt.
+        PluginError: If the class lacks a required attribute, or has a name that seems to be misspelt.
     """
     if not isinstance(layout, type):
-        raise PluginError(f"{whose}: {layout!r} is no class, see sim2real.datasets.base.Adapter")
+        raise PluginError(f"{whose}: {layout!r} is not a class, see sim2real.datasets.base.Adapter")
     adapter: type[Adapter] = layout if issubclass(layout, Adapter) else _child(layout)  # type: ignore[arg-type]  # a class has a hash
     for name in _NEEDED:
         if name in adapter.__abstractmethods__:
@@ -44,8 +44,8 @@ def adopted(layout: Any, whose: str) -> type[Adapter]:  # noqa: ANN401  whatever
     for name in sorted(own - ours):
         if near := difflib.get_close_matches(name, ours - own, n=1, cutoff=_NEAR):
             raise PluginError(
-                f"{whose}: {layout.__name__} has '{name}'; did you mean '{near[0]}'? What is no part of the contract "
-                "and is called much like it begins with '_'"
+                f"{whose}: {layout.__name__} has '{name}'; did you mean '{near[0]}'? If not, rename it: "
+                "a name that resembles one of the contract must begin with '_'"
             )
     if "embedded" in own and "embed" not in own:
         raise PluginError(f"{whose}: {layout.__name__} has 'embedded' and no 'embed', which go together")
@@ -54,7 +54,7 @@ def adopted(layout: Any, whose: str) -> type[Adapter]:  # noqa: ANN401  whatever
 
 @cache
 def _child(layout: type) -> type[Adapter]:
-    """A class of its own name that has the defaults, too; what is made of it can be sent to other processes."""
+    """Return a subclass with the same name and the defaults, whose instances can be pickled for other processes."""
 
     def reduced(adapter: Adapter) -> tuple[object, ...]:
         return _bare, (layout,), adapter.__getstate__()
@@ -69,7 +69,7 @@ def _bare(layout: type) -> Adapter:
 
 
 def _names(adapter: type[Adapter]) -> tuple[set[str], set[str]]:
-    """The public names that a layout itself has, and those that what it inherits from sim2real gives a meaning."""
+    """Return the public names that a layout itself defines, and those that its base classes in sim2real define."""
     own, ours = set[str](), set[str]()
     for each in adapter.__mro__:
         annotated = getattr(each, "__annotations__", {})

@@ -1,7 +1,7 @@
-"""CreateML, as Roboflow exports it: a JSON file with the boxes of the images beside it.
+"""CreateML, as exported by Roboflow: a JSON file with the boxes of the images next to it.
 
-Fields: Apple, Create ML, "Building an object detector data source", where boxes are told by their middle; Roboflow
-calls the file ``_annotations.createml.json``.
+Fields: Apple, Create ML, "Building an object detector data source", which defines boxes by their centre. Roboflow names
+the file ``_annotations.createml.json``.
 """
 
 import re
@@ -21,39 +21,39 @@ _OWN: Final = re.compile(
     rb'(?:\xef\xbb\xbf)?\s*\[\s*\{(?=.*"image(?:filename)?"\s*:\s*")(?=.*"annotations?"\s*:\s*\[)(?=.*"coordinates"\s*:)',
     re.DOTALL,
 )
-_FORM: Final = "it is not built as CreateML's files are"
+_FORM: Final = "it is not in CreateML's format"
 
 
 class CreateMl(NamingFiles):
     """CreateML: train/_annotations.createml.json with train/0001.jpg."""
 
     name: ClassVar[str] = "createml"
-    rule: ClassVar[str] = "a JSON file of CreateML, and the images that it names"
+    rule: ClassVar[str] = "a JSON file of CreateML and the images that it names"
     noun: ClassVar[str] = "JSON files of CreateML"
     suffix: ClassVar[str] = ".json"
     own: ClassVar[re.Pattern[bytes]] = _OWN
     resizing: ClassVar[Resizing] = ((r"\.json$", CREATEML),)
     facts: ClassVar[Facts] = Facts(
         title="CreateML",
-        about="Apple's format of boxes for Create ML, which Roboflow, RectLabel and others export.",
+        about="Apple's format of boxes for Create ML, also exported by Roboflow, RectLabel and others.",
         size="Any.",
-        get="As *CreateML* from the tool in which your data was labelled.",
+        get="An export as *CreateML* from your labelling tool.",
         tree="train/_annotations.createml.json\ntrain/0001.jpg\n{valid,test}/...",
-        labels={"boxes": "pixels; told by their middle, width and height"},
-        licence="that of your own data",
-        irregularities=("`--resize` needs images of one size for each JSON file, which does not tell their sizes.",),
+        labels={"boxes": "pixels; given by centre, width and height"},
+        licence="your own",
+        irregularities=("JSON files do not state image sizes: for `--resize`, all images of a file need one size.",),
     )
 
     @classmethod
     def names(cls, path: Path) -> Iterable[str]:
-        """The images that a file names."""
+        """Return the names of the images in a file."""
         return _entries(path)
 
     def role(self, path: str) -> Role | None:
-        """Files of the format are labels."""
+        """Return LABEL for files of the format."""
         return Role.LABEL if path.lower().endswith(".createml.json") else None
 
-    def load_label(self, frame: Frame, kind: str) -> Label:  # noqa: ARG002  there is one kind
+    def load_label(self, frame: Frame, kind: str) -> Label:  # noqa: ARG002  there is only one kind
         """Decode the boxes of an image."""
         file, name = self._claims[frame.image]
         path = self.root / file
@@ -63,7 +63,7 @@ class CreateMl(NamingFiles):
 
 @remembered(8)
 def _entries(path: Path) -> Mapping[str, list[dict[str, Any]]]:
-    """The annotations by the names of the images."""
+    """Return the annotations by image name."""
     content = read_json(path)
     with telling(path, _FORM):
         return {

@@ -33,7 +33,7 @@ _Attributes = Mapping[str, str]
 
 @dataclass(slots=True)
 class _Image:
-    """What a file tells of an image: the size that it is told to have, and tag and attributes of its shapes."""
+    """An image as described by a file: its stated size, and the tags and attributes of its shapes."""
 
     size: tuple[int, int] | None
     shapes: list[tuple[str, _Attributes]] = field(default_factory=list)
@@ -41,17 +41,17 @@ class _Image:
 
 @dataclass(slots=True)
 class _Document:
-    """A file: the classes that it declares, and its images by name."""
+    """A file: the classes that it declares and its images by name."""
 
     classes: list[str] = field(default_factory=list)
     images: dict[str, _Image] = field(default_factory=dict)
 
 
 class Cvat(NamingFiles):
-    """CVAT for images: annotations.xml with images/a.jpg, or the images anywhere."""
+    """CVAT for images: annotations.xml with images/a.jpg, or with images elsewhere."""
 
     name: ClassVar[str] = "cvat"
-    rule: ClassVar[str] = "an XML file of CVAT for images, and the images that it names"
+    rule: ClassVar[str] = "an XML file in the format CVAT for images and the images that it names"
     noun: ClassVar[str] = "XML files of CVAT"
     suffix: ClassVar[str] = ".xml"
     own: ClassVar[re.Pattern[bytes]] = re.compile(rb".{,4096}?<annotations[\s>]", re.DOTALL)
@@ -63,37 +63,37 @@ class Cvat(NamingFiles):
         "images.",
         size="Any.",
         get="Export a task as *CVAT for images 1.1*, <https://docs.cvat.ai>.",
-        tree="annotations.xml\nimages/0001.jpg                                # or beside it, or elsewhere",
+        tree="annotations.xml\nimages/0001.jpg                                # or next to it, or elsewhere",
         labels={
-            "boxes": "pixels: boxes, and those around polygons, ellipses and masks",
-            "segmentation": "where the file has polygons, ellipses or masks: these, by their `z_order`",
-            "instance": "likewise: the place of the shape in the image",
+            "boxes": "pixels: boxes, and the boxes around polygons, ellipses and masks",
+            "segmentation": "polygons, ellipses and masks in their `z_order`, if the file has any",
+            "instance": "the position of the shape in the image, for the same shapes",
         },
-        licence="that of your own data",
+        licence="your own",
         irregularities=(
-            "Classes are numbered as the file declares them.",
-            "Lines, points, cuboids and skeletons are carried, and changed by `--resize`, not decoded.",
-            "`--resize` refuses turned boxes and ellipses where widths and heights change differently.",
-            "*CVAT for video* tells of frames by numbers, and is not recognised.",
+            "Classes are numbered in the order of their declaration.",
+            "Lines, points, cuboids and skeletons are carried and adapted by `--resize`, but not decoded.",
+            "`--resize` refuses rotated boxes and ellipses if width and height are scaled differently.",
+            "*CVAT for video* identifies frames by numbers and is not recognised.",
         ),
         folder="task",
     )
 
     @classmethod
     def names(cls, path: Path) -> Iterable[str]:
-        """The images that a file names."""
+        """Return the names of the images in a file."""
         return _read(path).images
 
     def kinds(self, path: Path) -> Sequence[str]:
-        """Boxes, and where there are outlines what these enclose."""
+        """Return the kinds of labels of a file: boxes, and masks if it has outlines."""
         return _kinds(path)
 
     def role(self, path: str) -> Role | None:
-        """Files of the format are labels, whether their images are there or not."""
+        """Return LABEL for files of the format that name at least one existing image."""
         return Role.LABEL if path in {file for file, _ in self._claims.values()} else None
 
-    def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:  # noqa: ARG002  one for all kinds
-        """The size of the image that the file tells."""
+    def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:  # noqa: ARG002  same for all kinds
+        """Return the size of the image that the file states."""
         file, name = self._claims[frame.image]
         return _read(self.root / file).images[name].size
 
@@ -103,7 +103,7 @@ class Cvat(NamingFiles):
         path = self.root / file
         document = _read(path)
         size = self.declared_size(frame, kind) or size_of(self.root / frame.image)
-        with telling(path, f"what it tells of {name} is damaged"):
+        with telling(path, f"its entry for {name} is damaged"):
             shapes = sorted(document.images[name].shapes, key=lambda shape: int(shape[1].get("z_order") or 0))
             regions = [
                 _shape(tag, values) for tag, values in shapes if tag in (_REGIONS if kind == "boxes" else _OUTLINED)
@@ -113,12 +113,12 @@ class Cvat(NamingFiles):
 
 @remembered(8)
 def _read(path: Path) -> _Document:
-    """Read a file, an element at a time: those of whole tasks have hundreds of megabytes."""
+    """Read a file element by element, as files of whole tasks have hundreds of megabytes."""
     document = _Document()
     around: list[str] = []
     image = _Image(None)
     try:
-        for event, element in ET.iterparse(path, ("start", "end")):  # noqa: S314  expat 2.4.1 and later refuse entity bombs
+        for event, element in ET.iterparse(path, ("start", "end")):  # noqa: S314  expat >= 2.4.1 refuses entity bombs
             if event == "start":
                 if element.tag == "image":
                     image = _Image(whole_size(element.get("width"), element.get("height")))
@@ -140,13 +140,13 @@ def _read(path: Path) -> _Document:
 
 @remembered(64)
 def _kinds(path: Path) -> Sequence[str]:
-    """The kinds of labels that a file has."""
+    """Return the kinds of labels in a file."""
     tags = {tag for image in _read(path).images.values() for tag, _ in image.shapes}
     return ("boxes", "segmentation", "instance") if tags & _OUTLINED else ("boxes",)
 
 
 def _shape(tag: str, values: _Attributes) -> Shape:
-    """A region: tags and attributes as the format has them."""
+    """Return the shape of an element's tag and attributes."""
     label, mask = values["label"], None
     match tag:
         case "box":
@@ -161,13 +161,13 @@ def _shape(tag: str, values: _Attributes) -> Shape:
         case _:
             left, top, width, height = (int(finite(values[name])) for name in ("left", "top", "width", "height"))
             runs = [int(run) for run in values["rle"].split(",")]
-            mask = decode_runs(runs, (height, width)).T  # along the rows, other than COCO's
+            mask = decode_runs(runs, (height, width)).T  # along the rows, unlike COCO's
             corners = rectangle(left, top, left + width, top + height)
     return Shape(label, _turned(corners, finite(values.get("rotation") or "0")), mask=mask)
 
 
 def _turned(corners: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
-    """Corners turned clockwise around their middle."""
+    """Return corners rotated clockwise around their centre."""
     if not degrees:
         return corners
     angle, middle = math.radians(degrees), (corners.min(axis=0) + corners.max(axis=0)) / 2

@@ -14,9 +14,9 @@ _IMAGE: Final = rf"[^/]+{ANY_SUFFIX}"
 
 
 class CycleGAN(Adapter):
-    """CycleGAN folders: trainA, trainB and, if there are any, testA, testB.
+    """CycleGAN folders: trainA, trainB and optionally testA, testB.
 
-    As junyanz/pytorch-CycleGAN-and-pix2pix lays its datasets out. A counts as the simulation, B as real.
+    This is the layout of the datasets of junyanz/pytorch-CycleGAN-and-pix2pix. A is the simulation, B is real.
     """
 
     name: ClassVar = "cyclegan"
@@ -25,22 +25,22 @@ class CycleGAN(Adapter):
     facts: ClassVar = Facts(
         title="CycleGAN folders",
         about="Two unpaired sets of images in one folder: A is the simulation (or the paintings), B is real.",
-        size="It depends on the set; those of the paper have some thousand images of 256x256.",
+        size="It depends on the dataset; those of the paper have a few thousand images of 256x256.",
         get=(
             "`bash ./datasets/download_cyclegan_dataset.sh monet2photo` in "
             "<https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix> fetches one of apple2orange, horse2zebra, "
             "summer2winter_yosemite, monet2photo, cezanne2photo, ukiyoe2photo, vangogh2photo, maps, cityscapes, "
-            "facades, iphone2dslr_flower, ae_photos. One's own images go into the same four folders."
+            "facades, iphone2dslr_flower, ae_photos. Put your own images into the same four folders."
         ),
         tree="trainA/*.jpg\ntrainB/*.jpg\ntestA/*.jpg\ntestB/*.jpg",
-        licence="that of the images; see the page of the set",
+        licence="that of the images; see the page of the dataset",
         irregularities=(
-            "`testA` and `testB` may be missing, folders inside the four are searched, and case does not matter.",
+            "`testA` and `testB` may be missing; subfolders of the four are searched, and case is ignored.",
             (
-                "One folder serves both sides of the training: `--swap` makes B the simulation, `convert --direction "
-                "real2sim` goes from B to A."
+                "One folder holds both sides of a training: `--swap` makes B the simulation, and `convert --direction "
+                "real2sim` translates from B to A."
             ),
-            "The published counts of monet2photo do not agree with each other; no count is checked.",
+            "The published counts of monet2photo are inconsistent; no count is checked.",
         ),
         side=None,
         folder="monet2photo",
@@ -51,7 +51,7 @@ class CycleGAN(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Two of the four folders, side by side, with images."""
+        """Match at least two of the four folders, next to each other, with images."""
         found = list(cls._photos(tree))
         sides: dict[str, set[str]] = defaultdict(set)
         for image in found:
@@ -61,25 +61,25 @@ class CycleGAN(Adapter):
 
     @classmethod
     def _photos(cls, tree: Tree) -> Iterator[PathMatch]:
-        """The images in the four folders."""
+        """Return the images in the four folders."""
         return tree.find(cls._FOLDER, _IMAGE)
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image, with its side and its split."""
+        """Yield every image with its side and its split."""
         for index, image in enumerate(self._photos(tree)):
             side: Side = "sim" if image["domain"].upper() == "A" else "real"
             split: Literal["train", "test"] = "train" if image["split"].lower() == "train" else "test"
             yield _frame(image, index, side, split)
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """There are no labels in this layout."""
+        """Raise an error: this layout has no labels."""
         raise _no_label(frame, kind)
 
 
 class KaggleMonet(Adapter):
-    """Kaggle's gan-getting-started: monet_jpg and photo_jpg; the same images as TFRecords are carried unread.
+    """Kaggle's gan-getting-started: monet_jpg and photo_jpg; TFRecords of the same images are carried unread.
 
-    Monet's paintings are side A, as in monet2photo, and count as the simulation.
+    Monet's paintings are side A, as in monet2photo, and take the place of the simulation.
     """
 
     name: ClassVar = "kaggle-monet"
@@ -87,7 +87,7 @@ class KaggleMonet(Adapter):
     knows_images: ClassVar = True
     facts: ClassVar = Facts(
         title="Kaggle: I'm Something of a Painter Myself",
-        about="Paintings by Monet, and photos.",
+        about="Paintings by Monet and photos.",
         size="300 paintings and about 7,000 photos of 256x256.",
         get=(
             "`kaggle competitions download -c gan-getting-started`, see "
@@ -97,11 +97,11 @@ class KaggleMonet(Adapter):
         licence="the rules of the competition",
         irregularities=(
             (
-                "The paintings are side A, as in monet2photo: they count as the simulation. Photos become paintings "
-                "with `convert --direction real2sim`."
+                "The paintings are side A, as in monet2photo, and take the place of the simulation. Photos become "
+                "paintings with `convert --direction real2sim`."
             ),
             "The TFRecords hold the same images; they are carried unread.",
-            "The folder has 7,038 photos where the competition's page speaks of 7,028.",
+            "The folder has 7,038 photos, whereas the competition's page says 7,028.",
         ),
         side=None,
         folder="gan-getting-started",
@@ -112,23 +112,23 @@ class KaggleMonet(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Both folders, with images."""
+        """Match both folders if they have images."""
         found = list(tree.find(cls._FOLDER, _IMAGE))
         if len({image["domain"].lower() for image in found}) < 2:
             return None
         return Match("monet_jpg and photo_jpg", len(found))
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image, with its side."""
+        """Yield every image with its side."""
         for index, image in enumerate(tree.find(self._FOLDER, _IMAGE)):
             yield _frame(image, index, "sim" if image["domain"].lower() == "monet" else "real", None)
 
     def role(self, path: str) -> Role | None:
-        """The records hold the old images once more."""
+        """Return STALE for the records, which duplicate the old images."""
         return Role.STALE if path.lower().endswith(".tfrec") else None
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """There are no labels in this layout."""
+        """Raise an error: this layout has no labels."""
         raise _no_label(frame, kind)
 
 
@@ -137,4 +137,4 @@ def _frame(image: PathMatch, index: int, side: Side, split: Literal["train", "te
 
 
 def _no_label(frame: Frame, kind: str) -> DatasetError:
-    return DatasetError(f"{frame.image}: no label '{kind}'; folders of images alone have none")
+    return DatasetError(f"{frame.image}: no label '{kind}'; this layout has images only")

@@ -1,4 +1,4 @@
-"""Recordings for behaviour cloning: photos of a car's cameras, and how it was steered.
+"""Recordings for behaviour cloning: images of a car's cameras, and its steering.
 
 Names and columns: udacity/self-driving-car-sim, Assets/1_SelfDrivingCar/Scripts/CarController.cs; autorope/donkeycar,
 donkeycar/parts/datastore.py (tubs of version 3 and before), parts/tub_v2.py and parts/datastore_v2.py (from version 4).
@@ -13,7 +13,7 @@ from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.readers import read_head
 from sim2real.datasets.resizing import KEEP, NEAREST
 
-_TRUE = "Nothing in the tables depends on the pixels: they stay true at any size."
+_TRUE = "Nothing in the tables depends on the pixels: they stay valid at any size."
 
 
 class Udacity(FolderLayout):
@@ -27,16 +27,16 @@ class Udacity(FolderLayout):
     resizing = ((r"(?:^|/)driving_log\w*\.csv$", KEEP),)
     facts = Facts(
         title="Udacity's driving simulator",
-        about="What Udacity's simulator records for behaviour cloning: three cameras, and a table of steering, "
+        about="Recordings of Udacity's simulator for behaviour cloning: three cameras, and a table of steering, "
         "throttle, brake and speed.",
         size="As long as you drive; 320x160.",
         get="Record with the simulator, <https://github.com/udacity/self-driving-car-sim>.",
         tree="driving_log.csv\nIMG/center_2016_12_01_13_30_48_287.jpg\nIMG/{left,right}_2016_12_01_13_30_48_287.jpg",
-        licence="of whoever recorded it; the simulator itself is MIT",
+        licence="that of the person who recorded it; the simulator itself is MIT",
         irregularities=(
             (
-                "The table names photos by where they lay when they were recorded, mostly by an absolute path: a "
-                "training with the copy that follows it reads the old photos. `inspect` tells."
+                "The table names photos by their paths at the time of recording, mostly absolute ones: a training "
+                "with the copy that follows them reads the old photos. `inspect` warns of this."
             ),
             _TRUE,
         ),
@@ -44,7 +44,7 @@ class Udacity(FolderLayout):
     )
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Tables that lead a training with the copy back to the old photos."""
+        """Warn of tables whose paths lead a training with the converted copy back to the old photos."""
         for table in tree.find(r"[^/]*", self.evidence[0][1]):
             lines = read_head(tree.root / table.path).decode("utf-8", errors="replace").splitlines()
             places = [line.partition(",")[0].strip() for line in lines[:2]]
@@ -52,7 +52,7 @@ class Udacity(FolderLayout):
                 (each for each in places if PurePosixPath(each).is_absolute() or PureWindowsPath(each).drive), ""
             )
             if place:
-                yield f"{table.path} names {place}: a training with the copy would read that; edit it in the copy"
+                yield f"{table.path} names {place}: a training with the copy would read it; edit the path in the copy"
 
 
 class DonkeyCar(FolderLayout):
@@ -72,13 +72,12 @@ class DonkeyCar(FolderLayout):
     )
     facts = Facts(
         title="donkeycar",
-        about="A tub of donkeycar from version 4 on: what a small car, or its simulator, has seen and how it was "
-        "driven.",
+        about="A tub of donkeycar from version 4 on: the images and controls of a small car, or of its simulator.",
         size="As long as you drive; 160x120 by default.",
         get="Drive a car or its simulator, <https://docs.donkeycar.com>.",
         tree="data/manifest.json\ndata/catalog_0.{catalog,catalog_manifest}\ndata/images/0_cam_image_array_.jpg",
         licence="your own data",
-        irregularities=(_TRUE, "Numbers of records that were deleted in `manifest.json` are still translated."),
+        irregularities=(_TRUE, "Images of records that are marked as deleted in `manifest.json` are still translated."),
     )
 
 
@@ -99,7 +98,7 @@ class DonkeyCarRecords(FolderLayout):
     )
     facts = Facts(
         title="donkeycar before version 4",
-        about="A tub of donkeycar up to version 3: a JSON file of steering and throttle for each photo.",
+        about="A tub of donkeycar up to version 3: a JSON file with steering and throttle for each photo.",
         size="As long as you drive; 160x120 by default.",
         get="Drive a car or its simulator, <https://docs.donkeycar.com>.",
         tree="tub/meta.json\ntub/record_0.json\ntub/0_cam-image_array_.jpg",

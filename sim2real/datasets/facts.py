@@ -1,29 +1,29 @@
-"""What a user should know of a dataset, said once: the cards in ``datasets/`` and ``sim2real datasets`` print it."""
+"""Facts about a dataset for its user: the source of the cards in ``datasets/`` and of ``sim2real datasets``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-RENDERED: Final = "your own: rendered data is under the terms of the assets in the scene"
-"""The licence of what simulators write for whoever runs them."""
+RENDERED: Final = "your own: rendered data is subject to the terms of the assets in the scene"
+"""The licence of data that users render with a simulator themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A dataset as its card tells of it. Texts are Markdown, of one paragraph.
+    """The contents of a dataset's card. Texts are Markdown, one paragraph each.
 
     Attributes:
         title: Its usual name.
         about: What it is.
-        size: How many images of which size, and how many bytes, as far as that is known.
+        size: The number and size of the images, and the number of bytes, as far as known.
         get: How to get it, with the address.
-        tree: The expected tree, a line for each kind of file, from ``folder`` on, which may be left out; ``...`` for
-            what goes on alike.
-        labels: Kind of label that ``Frame.load_label`` decodes -> what it holds; empty if the kind says it all.
+        tree: The expected tree, one line per kind of file, starting with ``folder``, which may be omitted; ``...``
+            stands for more of the same.
+        labels: Kind of label that ``Frame.load_label`` decodes -> what it contains; empty if the kind says it all.
         licence: Name and conditions of the licence.
         binds: Whether a converted copy is an adaptation that stays under that licence.
-        irregularities: What surprises: missing files, codings, names, a sentence or two each.
-        side: What it mostly is in a training: the simulation, or real images; None where it holds both.
+        irregularities: Surprises, such as missing files, encodings and names, in one or two sentences each.
+        side: Its usual side in a training: the simulation, or real images; None if it holds both.
         folder: Name of the folder in the commands.
         recipe: The recipe in the commands; empty for the default.
     """
@@ -43,7 +43,7 @@ class Facts:
 
     @property
     def notice(self) -> str:
-        """What a user must know of the licence before converting; empty where nothing is inherited."""
+        """The note on the licence for users who convert; empty if a converted copy is not bound by it."""
         return (
             f"{self.title}'s own frames are licensed {self.licence}: a converted copy is an adaptation under it"
             * self.binds

@@ -1,4 +1,4 @@
-"""What a user should know of any dataset before converting it, whatever its layout: gaps, misfits, old looks."""
+"""Checks of a dataset before its conversion, for any layout: gaps, wrong sizes, traces of the old appearance."""
 
 import re
 from collections import Counter
@@ -29,7 +29,7 @@ ABOUT: Final = re.compile(
     r"|\.[^/]+|thumbs\.db|desktop\.ini",
     re.IGNORECASE,
 )
-"""Names of files that come with any download, or that a system leaves behind."""
+"""Names of files that come with many downloads, or that a system leaves behind."""
 
 OLD_PIXELS: Final = "made from the old pixels"
 OLD_PICTURES: Final = "the old photos inside of label files, unless --labelme-image embeds the new ones or drops them"
@@ -37,7 +37,7 @@ FOLDER_NAMES: Final = "weather, light or season in the names of folders"
 
 
 def pointers(tree: Tree) -> Iterator[str]:
-    """Files that Git LFS has not fetched; of each suffix the first, the last and one between are looked at."""
+    """Yield files that Git LFS has not fetched, at most one per suffix; three files of each suffix are checked."""
     by_suffix: dict[str, list[str]] = {}
     for path in tree:
         by_suffix.setdefault(path[path.rfind(".") :].lower(), []).append(path)
@@ -48,13 +48,13 @@ def pointers(tree: Tree) -> Iterator[str]:
 
 @lru_cache(maxsize=1024)
 def looks_in(folder: str) -> tuple[str, ...]:
-    """The names in a folder's path that tell of weather, light or a season, as "fog" and "HardRainNoon" do."""
+    """Return the parts of a folder's path that name weather, light or a season, like "fog" and "HardRainNoon"."""
     return tuple(name for name in folder.split("/") if any(word.lower() in _LOOKS for word in _WORD.findall(name)))
 
 
 @dataclass(slots=True)
 class _Video:
-    """What has been seen of a sequence: its images and their labels by number, its first and its last index."""
+    """Statistics of a sequence: the number of images, of labels by kind, and its first and last index."""
 
     first: int
     last: int
@@ -65,7 +65,7 @@ class _Video:
         return self.last + 1 - self.first - self.images
 
     def lacking(self, kind: str) -> int:
-        """How many images have no label that others have: motion cannot be told of the first or of the last one."""
+        """Return how many images lack a label that others have; one may lack motion, as the first or last does."""
         present = self.labels[kind]
         return max(0, self.images - present - kind.endswith("flow")) if present else 0
 
@@ -73,10 +73,10 @@ class _Video:
 def incomplete(
     frames: Callable[[], Iterable[Frame]], *, sparse: Collection[str] = (), consecutive: bool = False
 ) -> Iterator[str]:
-    """Images that lack a label which others of their sequence have, and gaps in the numbers of videos.
+    """Warn of images that lack a label that others of their sequence have, and of missing frame numbers in videos.
 
     Args:
-        frames: What goes through all frames.
+        frames: Returns an iterable of all frames.
         sparse: Kinds of labels that only some images have by design.
         consecutive: Whether the indices of a sequence count the frames of a video.
     """
@@ -101,30 +101,31 @@ def incomplete(
 
 
 def without_image(labels: Iterable[str], claimed: Collection[str]) -> list[str]:
-    """Text and XML files of labels that no image has, in folders where images have at least two others.
+    """Return text and XML label files without an image, in folders where at least two others belong to images.
 
-    One alone may be of all images, beside files that are no image's, as Virtual KITTI's ``bbox.txt`` and ``info.txt``.
+    A single one may belong to all images, next to files that belong to none, like Virtual KITTI's ``bbox.txt`` and
+    ``info.txt``.
 
     Args:
-        labels: Label files that no image has.
-        claimed: Those that images have.
+        labels: Label files that belong to no image.
+        claimed: Label files that belong to images.
     """
     kinds = Counter(map(_kind, claimed))
     return [path for path in labels if path.lower().endswith((".txt", ".xml")) and kinds[_kind(path)] > 1]
 
 
 def _kind(path: str) -> tuple[str, str]:
-    """The folder and the suffix of a file."""
+    """Return the folder and the suffix of a file."""
     return path.rpartition("/")[0], path[path.rfind(".") :].lower()
 
 
 def _video(frame: Frame) -> tuple[str, str]:
-    """A sequence within a folder: two copies of a dataset are two."""
+    """Return the sequence and the folder of a frame, which keep two copies of a dataset apart."""
     return frame.sequence, frame.image.rpartition("/")[0]
 
 
 def other_looks(frames: Iterable[Frame]) -> Iterator[str]:
-    """Folders of images whose names tell of weather, light or a season, where not all images lie in the same ones."""
+    """Warn of images in folders that are named for different weather, light or seasons."""
     folders = Counter(frame.image.rpartition("/")[0] for frame in frames)
     counts: Counter[tuple[str, ...]] = Counter()
     for folder, count in folders.items():
@@ -132,18 +133,18 @@ def other_looks(frames: Iterable[Frame]) -> Iterator[str]:
     if len(counts) > 1:
         named = ", ".join(f"{'/'.join(names)} ({count})" for names, count in sorted(counts.items()) if names)
         yield (
-            f"folders tell of weather, light or season: {named}; a training on all images mixes their looks: choose "
-            "with --include or --exclude"
+            f"folders are named for weather, light or season: {named}; a training on all images mixes their "
+            "appearances: choose with --include or --exclude"
         )
 
 
 def misfits(root: Path, frames: Iterable[Frame], count: int) -> Iterator[str]:
-    """Label images of another size than their image, judged by the headers of some of that many frames."""
+    """Warn of label images of another size than their image, by the headers of a sample of ``count`` frames."""
     for frame in islice(frames, 0, None, max(1, count // _LOOKED_AT)):
         for path in filter(is_image, frame.labels.values()):
             try:
                 image, label = (read_header(root / each) for each in (frame.image, path))
-            except ImageError:  # whoever decodes it will say so
+            except ImageError:  # reported when it is decoded
                 continue
             if (image.width, image.height) != (label.width, label.height):
                 sizes = f"{label.width}x{label.height}, {frame.image} {image.width}x{image.height}"
@@ -153,13 +154,13 @@ def misfits(root: Path, frames: Iterable[Frame], count: int) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """Files that nobody knows, of one suffix below one folder: they are carried unchanged.
+    """Files of unknown purpose with one suffix below one folder, which are carried unchanged.
 
     Attributes:
-        folder: The outermost folder; empty for those beside it.
-        suffix: Of the names, in lower case; empty for none.
-        files: How many there are.
-        example: The first of them.
+        folder: The outermost folder; empty for files directly under the root.
+        suffix: The suffix in lower case; empty if there is none.
+        files: The number of files.
+        example: The first file.
     """
 
     folder: str
@@ -169,7 +170,7 @@ class Unmatched:
 
 
 def group_unmatched(paths: Iterable[str]) -> list[Unmatched]:
-    """Files by folder and suffix, the largest groups first."""
+    """Group files by folder and suffix, the largest groups first."""
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
     for path in paths:

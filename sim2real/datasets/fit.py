@@ -1,8 +1,9 @@
-"""Whether labels lie on the pixels of their images as these are stored, and how they are brought there if not.
+"""Check whether labels fit the stored pixels of their images, and map them there if not.
 
-Three things can part them. A label file tells the size of its image, and the image has another one by now: if both are
-one picture at two sizes, the labels are of the told one. EXIF says that a photo is to be shown turned: labelling tools
-show it so, and labels of the turned size lie on what they show. And simulators write boxes whose edges are no numbers.
+There are three causes of a mismatch. A label file declares the size of its image, but the image has another one: if
+both are sizes of one picture, the labels refer to the declared size. EXIF may ask for a photo to be shown rotated:
+labelling tools do so, and labels of the rotated size refer to what they show. And simulators write boxes whose edges
+are not finite numbers.
 """
 
 import math
@@ -36,7 +37,7 @@ _SHOWN: Final = {
     7: "mirrored and turned by 270 degrees",
     8: "turned by 270 degrees",
 }
-_UNTURNED: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {  # what is shown (H, W) -> what is stored
+_UNTURNED: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {  # shown (H, W) -> stored
     5: lambda shown: shown.T,
     6: lambda shown: np.rot90(shown, 1),
     7: lambda shown: np.rot90(shown.T, 2),
@@ -48,23 +49,23 @@ _NO_NUMBER: Final = re.compile(rb"(?<![\w.])[-+]?(?:nan|inf(?:inity)?)(?![\w.])|
 
 
 def same_picture(declared: Size, stored: Size) -> bool:
-    """Whether two sizes can be those of one picture: one factor brings both sides to the smaller's, to a pixel."""
+    """Return whether two sizes can be of one picture: one factor maps both sides, to within a pixel."""
     small, large = sorted((declared, stored), key=math.prod)
     sides = list(zip(small, large, strict=True))
     return max((side - 1) / of for side, of in sides) <= min((side + 1) / of for side, of in sides)
 
 
 def lies_turned(declared: Size, stored: Size, orientation: int) -> bool:
-    """Whether labels of a told size lie on an image as EXIF shows it."""
+    """Return whether labels of a declared size refer to the image as EXIF shows it."""
     return orientation in _UNTURNED and declared == stored[::-1] and declared != stored
 
 
 def on_stored_pixels(label: Label, declared: Size, image: Path) -> Label:
-    """A label of an image that had a told size, on the pixels that the image has.
+    """Return a label made for an image of a declared size on the stored pixels of the image.
 
     Raises:
-        DatasetError: Where they are now is not known.
-        ImageError: The image cannot be read.
+        DatasetError: If it is not known how the sizes relate.
+        ImageError: If the image cannot be read.
     """
     header = read_header(image)
     stored = header.width, header.height
@@ -73,8 +74,8 @@ def on_stored_pixels(label: Label, declared: Size, image: Path) -> Label:
     if lies_turned(declared, stored, orientation := read_orientation(image)):
         return _unturned(label, declared, orientation)
     if not same_picture(declared, stored):
-        message = f"{image}: it is {_by(stored)}, which is no scale of the {_by(declared)} that its label file tells"
-        raise DatasetError(f"{message}; where its labels lie is not known")
+        message = f"{image}: it is {_by(stored)}, which is no scale of the {_by(declared)} that its label file declares"
+        raise DatasetError(f"{message}; where its labels lie is unknown")
     return _scaled(label, Scale(declared, stored))
 
 
@@ -110,7 +111,7 @@ def _unturned(label: Label, shown: Size, orientation: int) -> Label:
 
 def _unturned_box(box: Box, shown: Size, orientation: int) -> Box:
     width, height = shown
-    left, right, top, bottom = box.top, box.bottom, box.left, box.right  # of 5, which is only transposed
+    left, right, top, bottom = box.top, box.bottom, box.left, box.right  # orientation 5: only transposed
     if orientation in {7, 8}:
         left, right = height - right, height - left
     if orientation in {6, 7}:
@@ -119,7 +120,7 @@ def _unturned_box(box: Box, shown: Size, orientation: int) -> Box:
 
 
 def numbered(label: Label) -> Label:
-    """A label without the boxes that have an edge which is no number, or is infinite."""
+    """Return a label without boxes that have an infinite or NaN edge."""
     if not isinstance(label, Boxes) or all(map(_is_numbered, label.boxes)):
         return label
     return Boxes(tuple(filter(_is_numbered, label.boxes)))
@@ -130,22 +131,22 @@ def _is_numbered(box: Box) -> bool:
 
 
 def why_unresizable(adapter: Adapter, frame: Frame, image: Path, stored: Size) -> str:
-    """Why the labels of a frame cannot be brought to another size together with its image; empty if they can.
+    """Return why the labels of a frame cannot be resized together with its image; empty if they can.
 
     Raises:
-        ImageError: The image cannot be read.
+        ImageError: If the image cannot be read.
     """
     if (orientation := read_orientation(image)) != 1:
-        return f"EXIF shows {frame.image} {_SHOWN[orientation]}: labels may lie on what is shown, not on what is stored"
+        return f"EXIF shows {frame.image} {_SHOWN[orientation]}: labels may fit what is shown, not what is stored"
     for kind in frame.labels:
-        with suppress(DatasetError, ImageError):  # its rule will say so
+        with suppress(DatasetError, ImageError):  # reported by its rule
             if (declared := adapter.declared_size(frame, kind)) and not same_picture(declared, stored):
-                return f"it tells of {_by(declared)}, which is no scale of {frame.image}, {_by(stored)}"
+                return f"it declares {_by(declared)}, which is no scale of {frame.image}, {_by(stored)}"
     return ""
 
 
 def misplaced(dataset: "Dataset") -> Iterator[str]:
-    """What a user should know of it: photos that are shown turned, told sizes that differ, boxes without numbers."""
+    """Warn of photos that EXIF shows rotated, of declared sizes that differ, and of boxes with invalid edges."""
     frames = [frame for frame in dataset.frames() if frame.labels]
     looked_at = evenly(frames, _LOOKED_AT)
     yield from _turned(dataset, looked_at)
@@ -159,14 +160,14 @@ def _turned(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
         try:
             if (orientation := read_orientation(dataset.root / frame.image)) != 1:
                 turned.append((frame.image, orientation))
-        except ImageError:  # whoever decodes it will say so
+        except ImageError:  # reported when it is decoded
             continue
     if turned:
         image, orientation = turned[0]
         yield (
             f"EXIF shows {len(turned)} of {len(frames)} labelled images turned or mirrored, e.g. {image} "
             f"{_SHOWN[orientation]}; pixels are read and written as they are stored, so labels that were made on what "
-            "is shown do not lie on them: store such images upright, without the tag, or leave them out with --exclude"
+            "is shown do not fit them: store such images upright, without the tag, or leave them out with --exclude"
         )
 
 
@@ -177,11 +178,11 @@ def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str
             try:
                 declared = dataset.adapter.declared_size(frame, kind)
                 header = read_header(dataset.root / frame.image) if declared else None
-            except (DatasetError, ImageError):  # whoever decodes it will say so
+            except (DatasetError, ImageError):  # reported when it is decoded
                 continue
             if not declared or not header or declared == (stored := (header.width, header.height)):
                 continue
-            example = f"{path} tells of {_by(declared)}, {frame.image} is {_by(stored)}"
+            example = f"{path} declares {_by(declared)}, {frame.image} is {_by(stored)}"
             if lies_turned(declared, stored, read_orientation(dataset.root / frame.image)):
                 turned.append(example)
             else:
@@ -190,25 +191,26 @@ def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str
     of = f"of {len(frames)} labelled images"
     if scaled:
         yield (
-            f"{len(scaled)} {of} have another size than their label files tell, e.g. {scaled[0]}: labels are read, and "
-            "resized, as pixels of the told size"
+            f"{len(scaled)} {of} have another size than their label files declare, e.g. {scaled[0]}: labels are read, "
+            "and resized, as pixels of the declared size"
         )
     if turned:
         yield (
-            f"the labels of {len(turned)} {of} lie on what EXIF shows, e.g. {turned[0]}: they are read as turned back "
-            "onto the stored pixels, and cannot be resized"
+            f"the labels of {len(turned)} {of} fit what EXIF shows, e.g. {turned[0]}: they are turned back onto the "
+            "stored pixels when they are read, and cannot be resized"
         )
     if unknown:
         yield (
-            f"{len(unknown)} {of} have a size that is no scale of what their label files tell, e.g. {unknown[0]}: "
-            "where these labels lie is not known, so they are carried, and neither read nor resized; mend the told size"
+            f"{len(unknown)} {of} have a size that is no scale of what their label files declare, e.g. {unknown[0]}: "
+            "where these labels lie is unknown, so they are carried, but neither read nor resized; correct the "
+            "declared size"
         )
 
 
 def _without_numbers(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str]:
     tells: dict[str, bool] = {}
     boxes, images = 0, list[tuple[str, str]]()
-    inside = dataset.embedded()  # files with photos inside are too large to be searched
+    inside = dataset.embedded()  # files with photos inside are too large to search
     for frame in frames:
         path = frame.labels.get("boxes", "")
         if path not in tells:
@@ -217,7 +219,7 @@ def _without_numbers(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[st
             continue
         try:
             label = dataset.adapter.load_label(frame, "boxes")
-        except (DatasetError, ImageError):  # whoever decodes it will say so
+        except (DatasetError, ImageError):  # reported when it is decoded
             continue
         if isinstance(label, Boxes) and (lacking := sum(not _is_numbered(box) for box in label.boxes)):
             boxes += lacking
@@ -225,13 +227,13 @@ def _without_numbers(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[st
     if boxes:
         image, path = images[0]
         yield (
-            f"{boxes} boxes of {len(images)} images have edges that are no numbers, or infinite, e.g. one of {image} "
-            f"in {path}: they are left out of what is read, and stay in the file"
+            f"{boxes} boxes of {len(images)} images have edges that are infinite or NaN, e.g. one of {image} "
+            f"in {path}: they are ignored when labels are read, and stay in the file"
         )
 
 
 def _may_lack_numbers(path: Path) -> bool:
-    """Whether a text has NaN, infinity, or an exponent that makes such, anywhere."""
+    """Return whether a text file contains NaN, infinity, or an exponent large enough to overflow."""
     if path.suffix.lower() not in _TEXTS:
         return False
     before = b""
@@ -241,7 +243,7 @@ def _may_lack_numbers(path: Path) -> bool:
                 if _NO_NUMBER.search(before + piece):
                     return True
                 before = piece[-16:]
-    except OSError:  # whoever decodes it will say so
+    except OSError:  # reported when it is decoded
         pass
     return False
 

@@ -1,6 +1,6 @@
-"""GTA5, "Playing for Data": images and labels of the same numbers; the ten archives may lie apart or together.
+"""GTA5, "Playing for Data": images and labels with equal numbers; the ten archives may lie apart or together.
 
-Richter, Vineet, Roth, Koltun 2016, arXiv 1608.02192; class ids and names: the mapping for Matlab that comes with it.
+Sources: Richter, Vineet, Roth, Koltun 2016, arXiv 1608.02192; for class ids and names, its mapping for Matlab.
 """
 
 from functools import partial
@@ -26,7 +26,7 @@ class Gta5(FolderLayout):
 
     name = "gta5"
     rule = "images/<nnnnn>.png with palette images labels/<nnnnn>.png"
-    # the archives' own folders are called 01_images and 01_labels
+    # the folders of the archives are called 01_images and 01_labels
     images = (r"(?P<part>[^/]*?)(?:_images)?/images", r"(?P<frame>\d{5})\.(?:png|jpe?g)")
     evidence = ((r"labels", r"\d{5}\.png"),)
     apart = (("segmentation", r"(?P<part>[^/]*?)(?:_labels)?/labels", r"(?P<frame>\d{5})\.png"),)
@@ -37,26 +37,26 @@ class Gta5(FolderLayout):
         title="GTA5 (Playing for Data)",
         about="Frames of the computer game Grand Theft Auto V with the classes of Cityscapes.",
         size="24,966 images in 10 parts, most of them 1914x1052.",
-        get="<https://download.visinf.tu-darmstadt.de/data/from_games/>: the parts of images and of labels, each pair "
-        "into one folder or all of them together.",
+        get="<https://download.visinf.tu-darmstadt.de/data/from_games/>: the parts of images and labels; unpack each "
+        "pair into its own folder, or all of them into one.",
         tree="gta5/images/00001.png\ngta5/labels/00001.png\n...",
         licence="for research and education only; the game's publisher allows non-commercial use of its footage",
         binds=True,
-        labels={"segmentation": "palette images of the ids 0 to 33 of Cityscapes, and 34 for licence plates"},
+        labels={"segmentation": "palette images with the ids 0 to 33 of Cityscapes, and 34 for licence plates"},
         irregularities=(
             (
-                "Some images are 1046 pixels high, and some labels have another size than their image, which `inspect` "
-                "tells."
+                "Some images are 1046 pixels high, and the sizes of some labels and images differ; `inspect` reports "
+                "these."
             ),
             "Some copies have only 24,941 pairs.",
-            "Labels that were changed to grey images of another numbering are not recognised.",
+            "Labels that were converted to grey images with other ids are not recognised.",
         ),
         folder="gta5",
     )
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Images, and labels of which one of the first is a palette image."""
+        """Match images and labels if at least one of the first labels is a palette image."""
         labels = islice(tree.find(*cls.evidence[0]), _LOOKED_AT)
         return super().recognise(tree) if any(_has_palette(tree.root / label.path) for label in labels) else None
 
@@ -64,5 +64,5 @@ class Gta5(FolderLayout):
 def _has_palette(path: Path) -> bool:
     try:
         return read_header(path).palette
-    except ImageError:  # whoever decodes it will say so
+    except ImageError:  # reported when it is decoded
         return False

@@ -1,4 +1,4 @@
-"""Hypersim as its archives unpack, and as Marigold's script prepares it.
+"""Hypersim as its archives unpack, and as prepared by Marigold's script.
 
 Layout, codings and tone mapping: apple/ml-hypersim, README.md, code/python/tools/scene_generate_images_tonemap.py and
 contrib/mikeroberts3000; prs-eth/Marigold, script/depth/dataset_preprocess/hypersim.
@@ -34,8 +34,8 @@ def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
     """Read the array of one of Hypersim's HDF5 files: (H, W), or with channels (H, W, C).
 
     Raises:
-        DatasetError: It cannot be read, or there is no such array under the name ``dataset``.
-        Sim2RealError: h5py is not installed.
+        DatasetError: If the file cannot be read or has no array of this shape under the name ``dataset``.
+        Sim2RealError: If h5py is not installed.
     """
     try:
         import h5py  # noqa: PLC0415  it is an extra
@@ -46,13 +46,13 @@ def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
         with h5py.File(path, "r", locking=False) as file:
             values = _values_of(file["dataset"], path)
     except (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ImageError) as error:
-        message = f"{path}: cannot be read as one of Hypersim's HDF5 files: {error}"
+        message = f"{path}: cannot be read as an HDF5 file of Hypersim: {error}"
         raise DatasetError(message) from error
     return of_shape(values, (None, None, *channels), path)
 
 
-def _values_of(stored: Any, path: Path) -> NDArray[Any]:  # noqa: ANN401  of h5py, which is an extra
-    """What a dataset of an HDF5 file holds, if it is all in that file."""
+def _values_of(stored: Any, path: Path) -> NDArray[Any]:  # noqa: ANN401  a type of h5py, which is an extra
+    """Return the values of a dataset of an HDF5 file; values in other files are refused."""
     if stored.external or stored.is_virtual or not path.samefile(stored.file.filename):
         raise OSError("its values are in another file")
     check_array(stored.shape)
@@ -60,13 +60,13 @@ def _values_of(stored: Any, path: Path) -> NDArray[Any]:  # noqa: ANN401  of h5p
 
 
 def tone_mapped(colour: NDArray[np.floating], entities: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Bring linear colours into the range of a screen as Hypersim's own previews are.
+    """Tone-map linear colours like Hypersim's own previews.
 
     They are scaled so that the 90th percentile of the brightness becomes 0.8 after a gamma of 1 / 2.2.
 
     Args:
         colour: Linear RGB (H, W, 3).
-        entities: What is seen at each pixel (H, W), -1 for nothing, which does not count for the brightness.
+        entities: Id of the entity at each pixel (H, W); -1 is none and excluded from the brightness.
 
     Returns:
         RGB (H, W, 3).
@@ -79,17 +79,17 @@ def tone_mapped(colour: NDArray[np.floating], entities: NDArray[np.integer]) -> 
 
 
 def write_previews(root: Path, report: Callable[[int, int], None]) -> int:
-    """Write the tone-mapped previews that are missing beside linear colours: JPEG at quality 95, names as Hypersim's.
+    """Write the missing tone-mapped previews of linear colours, as JPEG at quality 95 under Hypersim's names.
 
     Args:
         root: The folder of the dataset, or of a part of it.
-        report: Is told how many of how many are done.
+        report: Called with the number of finished previews and their total.
 
     Returns:
-        How many were written.
+        The number of previews written.
 
     Raises:
-        DatasetError: There are no linear colours, or a file is missing or damaged.
+        DatasetError: If there are no linear colours, or a file is missing or damaged.
     """
     tree = Tree(root)
     missing = [(colour, preview) for colour in tree.find(*_COLOURS) if not tree.has(preview := _preview(colour))]
@@ -115,7 +115,7 @@ def _preview(colour: PathMatch) -> str:
 class Hypersim(FolderLayout):
     """Hypersim: ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg.
 
-    The images are the tone-mapped previews; the colours proper are linear and in HDF5 files.
+    The images are the tone-mapped previews; the original colours are linear and in HDF5 files.
     """
 
     name = "hypersim"
@@ -123,12 +123,12 @@ class Hypersim(FolderLayout):
         title="Hypersim",
         about=(
             "Photorealistic renderings of 461 indoor scenes with dense labels. The images are the tone-mapped "
-            "previews: the colours proper are linear, in HDF5, and are carried."
+            "previews; the original colours are linear, in HDF5, and are carried."
         ),
         size="74,619 images of 1024x768, about 1.9 TB with everything.",
         get=(
             "`dataset_download_images.py` of <https://github.com/apple/ml-hypersim>, or its contrib/99991/download.py "
-            "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. To have "
+            "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. For "
             f'depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install "sim2real[hypersim]"`.'
         ),
         tree=(
@@ -141,8 +141,8 @@ class Hypersim(FolderLayout):
             "..."
         ),
         labels={
-            "depth": f"metres to the camera's plane, where {CAMERAS} lies in the folder",
-            "distance": "metres to the camera's centre, where it does not",
+            "depth": f"metres to the camera's plane, if {CAMERAS} is in the folder",
+            "distance": "metres to the camera's centre, otherwise",
             "segmentation": "the 40 classes of NYU",
             "instance": "",
         },
@@ -150,9 +150,9 @@ class Hypersim(FolderLayout):
         binds=True,
         irregularities=(
             "depth_meters is the length of the ray, not depth, and the cameras of some scenes are shifted.",
-            "Where previews are missing, `sim2real hypersim-previews` makes them by the official tone mapping.",
-            "Illumination, reflectance, residual and the linear colours are those of the old images.",
-            "Images with people and logos were left out, so that numbers have gaps.",
+            "`sim2real hypersim-previews` makes missing previews with the official tone mapping.",
+            "Illumination, reflectance, residual and linear colours are still those of the old images.",
+            "Images with people and logos were removed, so that frame numbers have gaps.",
         ),
         folder="hypersim",
     )
@@ -179,38 +179,38 @@ class Hypersim(FolderLayout):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """The previews; or the linear colours, of which previews can be made."""
+        """Match the previews, or the linear colours from which previews can be made."""
         found = super().recognise(tree)
         return found or (Match(cls.rule, 0) if next(tree.find(*_COLOURS), None) else None)
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every preview, with the labels of its camera and number.
+        """Yield every preview with the labels of its camera and number.
 
         Raises:
-            DatasetError: There are linear colours, and no previews at all.
+            DatasetError: If there are linear colours but no previews.
         """
         empty = True
         for frame in super().frames(tree):
             empty = False
             yield frame
         if empty and (colours := sum(1 for _ in tree.find(*_COLOURS))):
-            message = f"{self.root}: {colours} images are linear colours in HDF5 files alone; make images of them first"
+            message = f"{self.root}: {colours} images are linear colours in HDF5 files only; make previews first"
             raise DatasetError(f"{message}: sim2real hypersim-previews {self.root}")
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """What lies beside; distance becomes depth where the cameras are known."""
+        """Return the labels of a folder: depth if the table of cameras is available, otherwise distance."""
         labels = super().labels_of(tree, folder)
         known = any(tree.has((around / CAMERAS).as_posix()) for around in PurePosixPath(folder.path, "x").parents)
         other = "distance" if known else "depth"
         return {kind: paths for kind, paths in labels.items() if kind != other}
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Linear colours without a preview."""
+        """Warn about linear colours without a preview."""
         missing = [colour.path for colour in tree.find(*_COLOURS) if not tree.has(_preview(colour))]
         if missing:
             yield (
                 f"{len(missing)} images have no preview and are not translated, e.g. {missing[0]}; "
-                "`sim2real hypersim-previews` makes what is missing"
+                "`sim2real hypersim-previews` makes the missing previews"
             )
 
     def load_label(self, frame: Frame, kind: str) -> Label:
@@ -226,11 +226,11 @@ class Hypersim(FolderLayout):
         return Distance(distance) if kind == "distance" else Depth(distance * self._planes(path, values.shape))
 
     def _planes(self, path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """For each pixel the depth of a point that is one metre away, by the nearest table of cameras."""
+        """Return for each pixel the depth of a point at a distance of one metre, by the nearest table of cameras."""
         table = find_above(path, CAMERAS, self.root)
         matrix = _rays(table).get(path.absolute().parts[-4].lower()) if table else None
         if matrix is None:
-            message = f"{path}: no row of {table or CAMERAS} tells the camera of the scene"
+            message = f"{path}: no row of {table or CAMERAS} describes the camera of the scene"
             raise DatasetError(message)
         height, width = shape
         u = (2 * np.arange(width) + 1) / width - 1
@@ -242,9 +242,9 @@ class Hypersim(FolderLayout):
 
 @remembered(1)
 def _rays(table: Path) -> Mapping[str, NDArray[np.float64]]:
-    """For each scene the matrix (3, 3) from places in the image, -1 to 1 rightwards and upwards, to rays of the camera.
+    """Return for each scene the matrix (3, 3) from image coordinates to rays of the camera.
 
-    The camera looks along the negative z axis.
+    Image coordinates go from -1 to 1, rightwards and upwards. The camera looks along the negative z axis.
     """
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:
@@ -255,18 +255,18 @@ def _rays(table: Path) -> Mapping[str, NDArray[np.float64]]:
                 for row in csv.DictReader(lines)
             }
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        message = f"{table}: is not Hypersim's table of cameras: {error!r}"
+        message = f"{table}: not Hypersim's table of cameras: {error!r}"
         raise DatasetError(message) from error
 
 
 class HypersimMarigold(FolderLayout):
-    """Hypersim as Marigold's script prepares it: train/ai_001_001/rgb_cam_00_fr0000.png and depth_plane beside."""
+    """Hypersim as prepared by Marigold's script: train/ai_001_001/rgb_cam_00_fr0000.png with depth_plane."""
 
     name = "hypersim-marigold"
     facts = Facts(
         title="Hypersim for Marigold",
         about=(
-            "Hypersim as `preprocess_hypersim.py` of Marigold writes it, a usual form for training depth: tone-mapped "
+            "Hypersim as written by Marigold's `preprocess_hypersim.py`, a common form for training depth: tone-mapped "
             "PNGs, and depth to the camera's plane."
         ),
         size="About 74,600 images of 1024x768 in three splits.",
@@ -284,8 +284,8 @@ class HypersimMarigold(FolderLayout):
         licence=_LICENCE,
         binds=True,
         irregularities=(
-            "Depth was made with one focal length for all scenes, which is wrong for those with a shifted camera.",
-            "Millimetres of 16 bits end at 65.5 m; what is further away has wrapped around.",
+            "Depth was computed with one focal length for all scenes, which is wrong for those with a shifted camera.",
+            "16-bit millimetres end at 65.5 m; larger depths have wrapped around.",
         ),
         folder="hypersim",
     )

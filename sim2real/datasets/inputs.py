@@ -1,23 +1,23 @@
-"""Labels as networks, losses and methods see them: arrays on the pixels of the image that they are given with.
+"""Labels as networks, losses and methods receive them: arrays on the pixels of the image that they come with.
 
 ===================== ======= ========= ==============================================================
 kind                  type    shape     values
 ===================== ======= ========= ==============================================================
-segmentation          int64   (H, W)    class numbers of the run's vocabulary, -1 where it is unknown
-instance              int64   (H, W)    the instance's number, -1 where there is none
-boxes                 int64   (H, W)    class number of the smallest box over the pixel, -1 of none
+segmentation          int64   (H, W)    class numbers of the run's vocabulary, -1 where unknown
+instance              int64   (H, W)    instance numbers, -1 where there is none
+boxes                 int64   (H, W)    class number of the smallest box over the pixel, -1 without
 depth, distance       float32 (1, H, W) metres, 0 where there is none
 disparity             float32 (1, H, W) pixels of the image, 0 where there is none
-flow, backward_flow   float32 (3, H, W) u and v in pixels of the image, and 1 where they are known, else 0
-scene_flow,           float32 (4, H, W) x, y, z in metres, and 1 where they are known, else 0
+flow, backward_flow   float32 (3, H, W) u and v in pixels of the image, and 1 where known, else 0
+scene_flow,           float32 (4, H, W) x, y, z in metres, and 1 where known, else 0
 backward_scene_flow
 ===================== ======= ========= ==============================================================
 
-An image that is scaled, cut and mirrored takes its labels with it: ids and distances by the nearest pixel, vectors and
-disparities longer or shorter, and turned, too.
+When an image is scaled, cropped or mirrored, its labels follow: ids and distances by the nearest pixel; flow
+and disparities also change in length, and mirrored vectors in sign.
 
-Where a training sees clips, the last frame of a sequence needs no flow, and the first none backward, which would lead
-out of it: it is given one that is known nowhere.
+When a training uses clips, the last frame of a sequence needs no flow and the first no backward flow, which would lead
+out of the sequence: they get a flow that is unknown everywhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ Inputs = Mapping[str, Values]
 
 
 class Form(NamedTuple):
-    """What the array of a kind is: its type, and its channels before (H, W), None where there are no such."""
+    """The array of a kind of label: its type, and the channels before (H, W), None if there is no such axis."""
 
     dtype: type
     channels: int | None
@@ -69,32 +69,32 @@ KINDS: Final[Mapping[str, Form]] = {
     "backward_scene_flow": Form(np.float32, 4),
 }
 NAMED: Final = frozenset({"segmentation", "boxes"})
-"""The kinds that a vocabulary gives their numbers."""
+"""The kinds whose values are class numbers of a vocabulary."""
 LEADS_TO: Final[Mapping[str, int]] = {"flow": 1, "scene_flow": 1, "backward_flow": -1, "backward_scene_flow": -1}
-"""Kinds of motion -> how many frames ahead in its sequence what a frame's leads to; at the end of one there is none."""
+"""Kind of motion -> the offset in the sequence of the frame that it leads to, which the frame at the end lacks."""
 VECTORS: Final = frozenset(LEADS_TO)
-"""The kinds whose first two channels point across and down the image."""
+"""The kinds whose first two channels point right and down in the image."""
 
 
 def read_input(
     frame: Frame, kind: str, vocabulary: Vocabulary, notify: Callable[[str], None] = lambda _line: None
 ) -> Values:
-    """A label of a frame as an array on all pixels of its image.
+    """Return a label of a frame as an array on all pixels of its image.
 
     Args:
-        frame: Of an open dataset.
-        kind: Which of its labels.
-        vocabulary: Numbers the classes.
-        notify: Called with a line for each class that the vocabulary does not know.
+        frame: A frame of an open dataset.
+        kind: The kind of label.
+        vocabulary: The classes of the run.
+        notify: Called with a message for each class that the vocabulary lacks.
 
     Raises:
-        DatasetError: The frame has no such label, it is damaged, or of another size than the image.
-        ImageError: It is a damaged image.
+        DatasetError: If the frame has no such label, or the label is damaged or of another size than the image.
+        ImageError: If the label is a damaged image.
     """
     label = frame.load_label(kind)
     if isinstance(label, Segmentation | Boxes):
         for name in vocabulary.unknown(label):
-            notify(f"class '{name}' is none of this run's: where it is, the class counts as unknown")
+            notify(f"class '{name}' is none of this run's: its pixels count as unknown")
     header = read_header(frame.path)
     values = as_input(label, vocabulary, (header.width, header.height))
     height, width = values.shape[-2:]
@@ -107,18 +107,18 @@ def read_input(
 def scaled_input(
     frame: Frame, kind: str, vocabulary: Vocabulary, size: Sizing, notify: Callable[[str], None] = lambda _line: None
 ) -> Values:
-    """A label of a frame on the pixels of what :func:`sim2real.imageio.read_scaled` makes of its image.
+    """Return a label of a frame on the pixels of its image as :func:`sim2real.imageio.read_scaled` returns it.
 
     Args:
-        frame: As of :func:`read_input`; likewise ``kind``, ``vocabulary`` and ``notify``.
-        kind: Which of its labels.
-        vocabulary: Numbers the classes.
+        frame: A frame of an open dataset.
+        kind: The kind of label.
+        vocabulary: The classes of the run.
         size: The stored (W, H) of the image -> the wanted (W, H).
-        notify: Called with a line for each class that is not known.
+        notify: Called with a message for each class that the vocabulary lacks.
 
     Raises:
-        DatasetError: As there.
-        ImageError: As there.
+        DatasetError: If the frame has no such label, or the label is damaged or of another size than the image.
+        ImageError: If the label is a damaged image.
     """
     values = read_input(frame, kind, vocabulary, notify)
     height, width = values.shape[-2:]
@@ -126,7 +126,7 @@ def scaled_input(
 
 
 def as_input(label: Label, vocabulary: Vocabulary, size: Size) -> Values:
-    """A label as an array; ``size`` (W, H) is of the image that boxes are drawn on."""
+    """Return a label as an array; boxes are painted onto an image of ``size`` (W, H)."""
     match label:
         case Segmentation():
             return vocabulary.ids(label)
@@ -143,12 +143,12 @@ def as_input(label: Label, vocabulary: Vocabulary, size: Size) -> Values:
 
 
 def unknown_motion(kind: str, size: Size) -> Values:
-    """The array of a kind of motion that is known nowhere on an image (W, H)."""
+    """Return the array of a kind of motion that is unknown everywhere, for an image of ``size`` (W, H)."""
     return np.zeros((KINDS[kind].channels or 0, size[1], size[0]), KINDS[kind].dtype)
 
 
 def _with_mask(vectors: NDArray[np.float32], known: NDArray[np.bool_]) -> Values:
-    """Vectors (H, W, C) and where they are known as (C + 1, H, W)."""
+    """Return vectors (H, W, C) and the mask of known ones as one array (C + 1, H, W)."""
     values = np.where(known[..., None], vectors, np.float32(0))
     return np.ascontiguousarray(
         np.concatenate([values, known[..., None]], axis=-1, dtype=np.float32).transpose(2, 0, 1)
@@ -156,12 +156,12 @@ def _with_mask(vectors: NDArray[np.float32], known: NDArray[np.bool_]) -> Values
 
 
 def scale_input(values: Values, kind: str, scale: Scale) -> Values:
-    """The array of a label on the pixels of its image at another size.
+    """Return the array of a label on the pixels of its image at another size.
 
     Args:
-        values: Of the size ``scale.source``, or larger: what is beyond it, below and on the right, is left out.
-        kind: What it is.
-        scale: From one size of the image to the other.
+        values: An array of the size ``scale.source``, or larger: the excess on the right and at the bottom is cut off.
+        kind: The kind of label.
+        scale: The scale from one size of the image to the other.
     """
     width, height = scale.source
     values = values[..., :height, :width]
@@ -175,13 +175,13 @@ def scale_input(values: Values, kind: str, scale: Scale) -> Values:
 
 
 def cut_input(values: Values, kind: str, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Values:
-    """The array of a label on the pixels of a window of its image.
+    """Return the array of a label on the pixels of a window of its image.
 
     Args:
-        values: On the whole image.
-        kind: What it is.
-        rows: The row of the image that each row of the window shows; in falling order it is turned upside down.
-        columns: Likewise; in falling order it is mirrored.
+        values: The array on the whole image.
+        kind: The kind of label.
+        rows: The image row of each row of the window; descending rows turn it upside down.
+        columns: The image column of each column of the window; descending columns mirror it.
     """
     window: Values = values[..., rows[:, None], columns]
     if kind in VECTORS:
@@ -192,16 +192,16 @@ def cut_input(values: Values, kind: str, rows: NDArray[np.integer], columns: NDA
 
 
 def label_in_window(label: Label, scale: Scale, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Label:
-    """A label on the pixels of a window of its image at another size.
+    """Return a label on the pixels of a window of its image at another size.
 
     Args:
-        label: On all pixels of the image.
-        scale: From its size to the one that the window is cut from.
-        rows: As of :func:`cut_input`; likewise ``columns``.
-        columns: Which columns the window shows.
+        label: The label on all pixels of the image.
+        scale: The scale from the size of the image to the size that the window is cut from.
+        rows: The rows of the window, see :func:`cut_input`.
+        columns: The columns of the window, see :func:`cut_input`.
 
     Raises:
-        ValueError: The label is of another size than ``scale.source``.
+        ValueError: If the label is of another size than ``scale.source``.
     """
 
     def cut(values: Values) -> Values:
@@ -234,7 +234,7 @@ def label_in_window(label: Label, scale: Scale, rows: NDArray[np.integer], colum
 
 
 def _moved(box: Box, scale: Scale, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Box:
-    """A box in a window, what is outside cut off."""
+    """Return a box in the coordinates of a window, clipped to it."""
     left, right = _ends(box.left * float(scale.x), box.right * float(scale.x), columns)
     top, bottom = _ends(box.top * float(scale.y), box.bottom * float(scale.y), rows)
     return replace(box, left=left, right=right, top=top, bottom=bottom)

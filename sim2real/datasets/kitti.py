@@ -1,7 +1,7 @@
-"""The KITTI family as its archives unpack: colour images are translated, and all else is carried.
+"""The KITTI family as its archives unpack: colour images are translated, all other files are carried.
 
-A folder of images is known by the end of its path, so that it does not matter how deep the dataset lies, or whether
-the folders ``training`` and ``testing`` are there. Layouts and codings: the development kits of the KITTI benchmarks.
+A folder of images is recognised by the end of its path. The dataset may therefore lie at any depth, and the folders
+``training`` and ``testing`` may be missing. Layouts and codings: the development kits of the KITTI benchmarks.
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ _facts = partial(
 
 
 class _Kitti(FolderLayout):
-    """What the layouts share: folders of camera 2 and 3, the labels are those of camera 2, the left one."""
+    """Base class of the layouts: images of cameras 2 (left) and 3 (right), labels of camera 2."""
 
     roles = (
         (r"(?:^|/)(?:semantic_rgb|viz_\w+)/", Role.PSEUDO),
@@ -93,14 +93,17 @@ class _Kitti(FolderLayout):
     }
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """The labels of the left camera."""
+        """Return the labels of the left camera."""
         if not folder["camera"].endswith("2"):
             return {}
         return {kind: tree.by_frame(_place(tree, folder, place), names) for kind, (place, names) in self.labels.items()}
 
 
 def _place(tree: Tree, folder: PathMatch, name: str) -> str:
-    """The folder of labels beside one of images, or the nearest without images beside it in another ``training``."""
+    """Return the folder of labels next to a folder of images.
+
+    If it is empty, return the nearest folder of labels in another ``training`` or ``testing`` that has no images.
+    """
     beside = tree.folder(folder.base + name)
     around = folder.base.rstrip("/").rpartition("/")[2]
     if tree.names(beside) or around.lower() not in {"training", "testing"}:
@@ -128,11 +131,11 @@ class KittiRaw(_Kitti):
     name = "kitti-raw"
     facts = _facts(
         title="KITTI raw",
-        about="Drives through Karlsruhe as recorded, with all sensors.",
-        size="Colour images of two cameras at 10 Hz, about 1242x375; it depends on the drives.",
+        about="Recorded drives through Karlsruhe, with the data of all sensors.",
+        size="Colour images of two cameras at 10 Hz, about 1242x375; the number depends on the drives.",
         get=(
-            "Drives are listed at <https://www.cvlibs.net/datasets/kitti/raw_data.php>; take the synced and rectified "
-            "ones and the calibration of their day."
+            "Drives are listed at <https://www.cvlibs.net/datasets/kitti/raw_data.php>; download the synced and "
+            "rectified ones and the calibration of the same day."
         ),
         tree=(
             "2011_09_26/calib_cam_to_cam.txt\n"
@@ -140,13 +143,13 @@ class KittiRaw(_Kitti):
             "2011_09_26/2011_09_26_drive_0001_sync/{image_00,image_01,image_03,oxts,velodyne_points}/...\n"
             "train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png"
         ),
-        labels={"depth": "where the depth benchmark's archive is unpacked into the same tree; sparse"},
+        labels={"depth": "sparse; only if the archive of the depth benchmark is unpacked into the same tree"},
         irregularities=(
             "Tracklets, poses and point clouds are carried, not decoded.",
             "Cameras 0 and 1 are grey and are carried unchanged; 2 and 3 are translated.",
             "Image sizes differ by day (1242x375, 1241x376, 1224x370, 1226x370, 1238x374).",
-            "Copies with the images turned into JPEG are accepted.",
-            "Depth (`data_depth_annotated.zip`) comes without images; the first and last 5 frames have none.",
+            "Copies with images converted to JPEG are accepted.",
+            "The depth archive `data_depth_annotated.zip` has no images; the first and last 5 frames have no depth.",
         ),
     )
     rule = "<drive>_sync/image_02/data/<frame>.png"
@@ -166,15 +169,15 @@ class KittiRaw(_Kitti):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """The images' folders and names.
+        """Match the folders and names of the images.
 
         Raises:
-            DatasetError: There are only depth maps of such drives.
+            DatasetError: If there are depth maps of KITTI raw drives but no images.
         """
         match = super().recognise(tree)
         depth = None if match else next(tree.find(*cls.apart[0][1:]), None)
         if depth and all("/proj_depth/" in f"/{path.lower()}" for path in tree if is_image(path)):
-            message = f"{tree.root / depth.path}: depth maps without images; unpack the drives of KITTI raw beside them"
+            message = f"{tree.root / depth.path}: depth maps without images; unpack the KITTI raw drives next to them"
             raise DatasetError(message)
         return match
 
@@ -182,13 +185,13 @@ class KittiRaw(_Kitti):
 class KittiDepth(_Kitti):
     """The selected frames of the depth benchmark: val_selection_cropped/{image,groundtruth_depth,velodyne_raw}.
 
-    Names and coding: readme.txt of the benchmark's development kit.
+    Names and codings: readme.txt of the benchmark's development kit.
     """
 
     name = "kitti-depth"
     facts = _facts(
         title="KITTI depth, selected frames",
-        about="Cropped frames of KITTI raw that the depth benchmark is tested on, the only ones that come with images.",
+        about="Cropped frames of KITTI raw for the depth benchmark; its only frames that come with images.",
         size="1,000 validation images with measured depth, and 1,000 and 500 test images without; 1216x352.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_depth_all.php>: `data_depth_selection.zip`.",
         tree=(
@@ -200,7 +203,7 @@ class KittiDepth(_Kitti):
         ),
         labels={"depth": "accumulated from laser scans, sparse"},
         irregularities=(
-            "The whole benchmark's depth maps come without images: see kitti-raw.",
+            "The depth maps of the full benchmark come without images: see kitti-raw.",
             "Single laser scans (`velodyne_raw`) are carried, not decoded.",
         ),
     )
@@ -214,7 +217,7 @@ class KittiDepth(_Kitti):
     }
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """Depth maps, whose names have ``groundtruth_depth`` where those of most images have ``image``."""
+        """Return the depth maps; their names have ``groundtruth_depth`` where most image names have ``image``."""
         place, names = self.labels["depth"]
         depth = tree.by_frame(tree.folder(folder.beside(place)), names)
         images = {number.replace("_groundtruth_depth_", "_image_"): path for number, path in depth.items()}
@@ -230,13 +233,13 @@ class KittiOdometry(_Kitti):
         about="Long sequences of stereo images; 11 of them have poses.",
         size="22 sequences.",
         get=(
-            "<https://www.cvlibs.net/datasets/kitti/eval_odometry.php>: the *colour* archive; grey and colour come "
-            "apart."
+            "<https://www.cvlibs.net/datasets/kitti/eval_odometry.php>: the *colour* archive; grey images are a "
+            "separate archive."
         ),
         tree=("sequences/00/image_2/000000.png\nsequences/00/{calib.txt,times.txt,image_3,velodyne}\nposes/00.txt"),
         irregularities=(
             "Poses are carried, not decoded.",
-            "With the grey archive alone (`image_0`, `image_1`) there is nothing to translate.",
+            "The grey archive alone (`image_0`, `image_1`) contains nothing to translate.",
         ),
     )
     rule = "sequences/<nn>/image_2/<frame>.png with calib.txt"
@@ -251,19 +254,19 @@ class KittiTracking(_Kitti):
     name = "kitti-tracking"
     facts = _facts(
         title="KITTI tracking",
-        about="Sequences with boxes that keep their number through time.",
+        about="Sequences with boxes that keep their track number over time.",
         size="21 training and 29 test sequences.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_tracking.php>: left colour images, labels and calibration.",
         tree=("training/image_02/0000/000000.png\ntraining/label_02/0000.txt\ntraining/calib/0000.txt\ntesting/..."),
         labels={"boxes": "with tracks, of the left colour camera"},
-        irregularities=("One label file serves a whole sequence: it belongs to each of its frames.",),
+        irregularities=("One label file holds the boxes of a whole sequence and belongs to each of its frames.",),
     )
     rule = "image_02/<sequence>/<frame>.png"
     images = (r"image_(?P<camera>0[23])/(?P<sequence>\d+)", r"(?P<frame>\d+)\.(?:png|jpe?g)")
     consecutive = True
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """One file of boxes for all frames of a sequence."""
+        """Return one file of boxes for all frames of a sequence."""
         if not folder["camera"].endswith("2"):
             return {}
         sequence = folder["sequence"]
@@ -271,7 +274,7 @@ class KittiTracking(_Kitti):
         return {"boxes": dict.fromkeys(tree.by_frame(folder.path, self.images[1]), path)}
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """The boxes of a frame, out of those of its sequence."""
+        """Return the boxes of a frame from the file of its sequence."""
         return Boxes(_tracks(self.root / frame.labels[kind]).get(frame.index, ()))
 
 
@@ -281,7 +284,7 @@ class KittiFlow2015(_Kitti):
     name = "kitti-flow2015"
     facts = _facts(
         title="KITTI stereo, flow and scene flow 2015",
-        about="Pairs of stereo frames with disparity and flow of what moves, too.",
+        about="Pairs of stereo frames with disparity and flow, including those of moving objects.",
         size="200 training and 200 test scenes of two frames each.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_scene_flow.php>.",
         tree=(
@@ -292,13 +295,13 @@ class KittiFlow2015(_Kitti):
         labels={
             "disparity": "with occluded pixels",
             "flow": "with occluded pixels",
-            "segmentation": "where the archive of the semantics is unpacked into the same folders",
-            "instance": "likewise",
+            "segmentation": "if the archive of the semantics benchmark is unpacked into the same folders",
+            "instance": "under the same condition",
         },
         irregularities=(
-            "Ground truth belongs to the frame `_10`; `_11` has none.",
-            "The maps without occluded pixels, and those of the second frame, are carried as labels.",
-            "The test images alone are taken for a plain folder: name the layout with `--dataset`.",
+            "Only the frame `_10` has ground truth; `_11` has none.",
+            "The maps without occluded pixels and the maps of the second frame are carried as labels.",
+            "Test images alone are recognised as a plain folder of images: name the layout with `--dataset`.",
         ),
     )
     rule = "image_2/<frame>_10.png with disp_* or flow_*"
@@ -318,7 +321,7 @@ class KittiSemantics(_Kitti):
     name = "kitti-semantics"
     facts = _facts(
         title="KITTI semantics 2015",
-        about="The first frames of stereo and flow 2015 with classes and instances.",
+        about="The first frames of stereo and flow 2015, with classes and instances.",
         size="200 training and 200 test images.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_semseg.php?benchmark=semantics2015>.",
         tree=(
@@ -328,10 +331,10 @@ class KittiSemantics(_Kitti):
         ),
         labels={"segmentation": "ids of Cityscapes", "instance": "256 x class + number"},
         irregularities=(
-            "`semantic_rgb` looks like images but shows classes in colour: it is never translated.",
+            "`semantic_rgb` looks like images but shows the classes in colour: it is never translated.",
             (
-                "At least one copy with cropped images (1224x370 beside labels of 1242x375) is about, in which labels "
-                "and images no longer fit; `inspect` tells when sizes differ."
+                "At least one copy in circulation has cropped images (1224x370, with labels of 1242x375), so that "
+                "labels and images do not fit; `inspect` reports differing sizes."
             ),
             "The names of the Robust Vision Challenge (`Kitti2015_000000_10.png`) are accepted.",
         ),
@@ -364,10 +367,10 @@ class KittiObject(_Kitti):
         labels={"boxes": "of the left colour camera"},
         irregularities=(
             "Image sizes differ (see kitti-raw).",
-            "Rows `DontCare` mark regions, not objects; they are kept as boxes of that name.",
-            "The folders `training` and `testing` may be missing, as some exporters of simulators leave them out.",
-            "Names of other lengths, or with a word ahead of the number, are accepted.",
-            "Images alone, without labels or calibration, are taken for a plain folder.",
+            "`DontCare` rows mark regions, not objects; they are kept as boxes of that class.",
+            "The folders `training` and `testing` may be missing; some exporters of simulators omit them.",
+            "File names with another number of digits or with a word before the number are accepted.",
+            "Images without labels or calibration are recognised as a plain folder of images.",
         ),
     )
     rule = "image_2/<frame>.png with calib or label_2"
@@ -378,9 +381,9 @@ class KittiObject(_Kitti):
 
 @remembered(4)
 def _tracks(path: Path) -> Mapping[int, tuple[Box, ...]]:
-    """The boxes of a sequence by frame: two columns more than those of a frame, its number and the track.
+    """Return the boxes of a sequence by frame; each row begins with two extra columns, the frame and the track.
 
-    Truncation is a level here, 0 to 2, not a share (readme.txt of the tracking benchmark's development kit).
+    Truncation is a level here, 0 to 2, not a fraction (readme.txt of the tracking benchmark's development kit).
     """
     boxes: dict[int, tuple[Box, ...]] = defaultdict(tuple)
     for (frame, track), box in read_kitti_rows(path, ahead=2):

@@ -1,4 +1,4 @@
-"""Kubric: frames and all of their layers in one folder.
+"""Kubric: frames and all their layers in one folder.
 
 Names and codings: google-research/kubric, kubric/file_io.py.
 """
@@ -18,7 +18,7 @@ _LAYERS: Final = r"(?:segmentation|normal|object_coordinates|uv|depth|palette|(?
 
 
 def _read_instances(path: Path) -> Instances:
-    """The number of the object; 0 is the background."""
+    """Read the numbers of the objects; 0 is the background."""
     ids = read_index_mask(path).ids
     return Instances(np.where(ids == 0, np.int32(NOTHING), ids))
 
@@ -48,15 +48,15 @@ class Kubric(FolderLayout):
     consecutive = True
     facts = Facts(
         title="Kubric",
-        about="What Kubric renders with Blender and PyBullet: a folder for each video, with depth, flow, normals, "
+        about="Renderings by Kubric with Blender and PyBullet: a folder for each video, with depth, flow, normals, "
         "object coordinates and segmentation.",
-        size="As you render it; 256x256 in the MOVi datasets.",
+        size="As rendered; 256x256 in the MOVi datasets.",
         get="Render it with Kubric, <https://github.com/google-research/kubric>.",
         tree="0/rgba_00000.png\n"
         "0/{segmentation,normal,object_coordinates,forward_flow,backward_flow}_00000.png\n"
         "0/depth_00000.tiff\n"
         "0/{metadata,data_ranges,events}.json",
-        labels={"instance": "the number of the object, as metadata.json lists them, from 1"},
+        labels={"instance": "the number of the object in the list of metadata.json, from 1"},
         licence=RENDERED,
         irregularities=(
             "Photos are RGBA; the alpha channel is kept.",
@@ -64,7 +64,7 @@ class Kubric(FolderLayout):
                 "Depth (float TIFF), normals, coordinates and flow (16 bits, between the limits in data_ranges.json) "
                 "are carried, not decoded."
             ),
-            "`--resize` refuses depth, flow, and boxes in metadata.json; leave them out with `--exclude`.",
+            "`--resize` refuses depth, flow, and the boxes of metadata.json; omit them with `--exclude`.",
         ),
         folder="movi",
     )

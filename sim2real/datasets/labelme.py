@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file of drawn shapes for each photo, which by default holds that photo, too.
+"""LabelMe: a JSON file of drawn shapes for each photo, which by default also embeds the photo.
 
 Names and fields: wkentaro/labelme, labelme/label_file.py, labelme/utils/shape.py and labelme/cli/export_json.py.
 """
@@ -39,35 +39,36 @@ _EXPORTED: Final = r"_json/(?:img|label|label_viz)\.png$"
 
 
 class LabelMe(Adapter):
-    """LabelMe: 0001.jpg with 0001.json, or the JSON files in a folder of their own, which name the photos."""
+    """LabelMe: 0001.jpg with 0001.json, or the JSON files in a separate folder, naming their photos."""
 
     name: ClassVar[str] = "labelme"
-    rule: ClassVar[str] = "JSON files with the shapes of LabelMe, and the photos that they are about"
+    rule: ClassVar[str] = "JSON files with LabelMe's shapes and the photos that they describe"
     resizing: ClassVar[Resizing] = ((r"\.json$", LABELME), (r"(?:^|/)labels\.txt$", KEEP))
     counted: ClassVar[bool] = True
-    sparse: ClassVar[Collection[str]] = _KINDS  # a photo that nobody has labelled yet
+    sparse: ClassVar[Collection[str]] = _KINDS  # photos may not be labelled yet
     facts: ClassVar[Facts] = Facts(
         title="LabelMe",
-        about="What wkentaro/labelme, and tools that write its format, save: a JSON file of polygons, rectangles, "
-        "circles, lines and points for each photo.",
+        about="The format of wkentaro/labelme and compatible tools: a JSON file of polygons, rectangles, circles, "
+        "lines and points for each photo.",
         size="Any.",
         get="Label your photos with it: <https://github.com/wkentaro/labelme>.",
-        tree="0001.jpg\n0001.json                                      # may lie in a folder of its own",
+        tree="0001.jpg\n0001.json                                      # may lie in a separate folder",
         labels={
-            "boxes": "pixels, around all shapes of an object (`group_id`) but lines and points",
-            "segmentation": "polygons, rectangles, circles and masks, the later ones over the earlier ones",
-            "instance": "the place of the object's first shape in the file",
+            "boxes": "pixels, around all shapes of an object (`group_id`) except lines and points",
+            "segmentation": "polygons, rectangles, circles and masks, later ones over earlier ones",
+            "instance": "the position of the object's first shape in the file",
         },
-        licence="that of your own data",
+        licence="your own",
         irregularities=(
             (
-                "By default each JSON file holds its photo (`imageData`), which LabelMe and what exports from it read "
-                "in place of the image file: after a conversion that is the old photo. `convert --labelme-image embed` "
-                "puts the translated one there, `drop` none, so that the image file is read; `keep` is the default."
+                "By default each JSON file embeds its photo (`imageData`), which LabelMe and its exporters read "
+                "instead of the image file: after a conversion, this is still the old photo. `convert --labelme-image "
+                "embed` replaces it by the translation, `drop` removes it, so that the image file is read; `keep` is "
+                "the default."
             ),
-            "Shapes of photos with an EXIF orientation lie on the photo as it is shown, not as it is stored.",
-            "Photos beside them without a JSON file are translated too; they have no labels.",
-            "Photos that only the JSON files hold are not translated: export them first (`labelme_export_json`).",
+            "Shapes on photos with an EXIF orientation refer to the photo as displayed, not as stored.",
+            "Photos in the same folders without a JSON file are translated too; they have no labels.",
+            "Photos that exist only inside JSON files are not translated: export them first (`labelme_export_json`).",
         ),
     )
 
@@ -77,13 +78,13 @@ class LabelMe(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """JSON files with LabelMe's shapes, and at least one photo that they are about."""
+        """Match JSON files with LabelMe's shapes and at least one photo that they describe."""
         if not _listed(tree).photos:
             return None
         return Match(cls.rule, sum(1 for _ in _images(tree)))
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every photo in the folders of those that are labelled."""
+        """Yield every photo in the folders of labelled photos."""
         self._listing = _listed(tree)
         photos = self._listing.photos
         for index, image in enumerate(_images(tree)):
@@ -91,7 +92,7 @@ class LabelMe(Adapter):
             yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
 
     def role(self, path: str) -> Role | None:
-        """JSON files of the format are labels; what LabelMe exports for each photo is a picture of it and of labels."""
+        """Return LABEL for JSON files of the format, and the roles of the pictures that LabelMe exports."""
         if self._listing and path in self._listing.files:
             return Role.LABEL
         if found := re.search(_EXPORTED, path):
@@ -99,25 +100,33 @@ class LabelMe(Adapter):
         return Role.AUX if path.rpartition("/")[2] == "labels.txt" else None
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """JSON files without their photos."""
+        """Warn about JSON files without their photos."""
         listing = _listed(tree)
         if lonely := [path for path, image in listing.files.items() if not image]:
             yield (
-                f"{len(lonely)} JSON files are about photos that are not there, e.g. {lonely[0]}: what they hold of "
-                "them is not translated"
+                f"{len(lonely)} JSON files describe photos that are missing, e.g. {lonely[0]}: photos embedded in "
+                "them are not translated"
             )
 
     def embedded(self, tree: Tree) -> Mapping[str, str]:
-        """The JSON files that hold a photo -> the image file of it, empty where there is none."""
+        """Return the JSON files that embed a photo -> its image file, empty if it is missing."""
         return _listed(tree).embedded(tree.root)
 
     @staticmethod
     def embed(data: bytes, picture: bytes | None) -> bytes:
-        """The bytes of a JSON file with another picture in it, or none; all else stays as it is."""
+        """Return the bytes of a JSON file with its embedded picture replaced or removed.
+
+        Args:
+            data: The bytes of the JSON file.
+            picture: The bytes of the new picture; None to remove it.
+
+        Raises:
+            ValueError: If the file embeds no picture.
+        """
         written = b"null" if picture is None else b'"%s"' % base64.b64encode(picture)
         spans = [(each.start, each.end) for each in elements_of(data) if each.key == PICTURE]
         if not spans:
-            raise ValueError(f"it holds no picture ({PICTURE})")
+            raise ValueError(f"it embeds no picture ({PICTURE})")
         for start, end in reversed(spans):
             data = data[:start] + written + data[end:]
         return data
@@ -131,7 +140,7 @@ class LabelMe(Adapter):
             return label_of(kind, shapes, size)
 
     def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
-        """The size of the photo that the file tells."""
+        """Return the size of the photo that the file states."""
         return _size(self.root / frame.labels[kind])
 
 
@@ -140,8 +149,9 @@ class _Listing:
     """The JSON files of a tree.
 
     Attributes:
-        files: Each, and its photo, empty where it is not there; in order.
-        photos: Each photo, and the file that tells of it.
+        files: Each file and its photo, empty if that is missing; in order.
+        photos: Each photo and the file that describes it.
+        inside: The files that embed a photo; None until they are determined.
     """
 
     files: dict[str, str]
@@ -158,7 +168,7 @@ _LISTED: Final[WeakKeyDictionary[Tree, _Listing]] = WeakKeyDictionary()
 
 
 def _listed(tree: Tree) -> _Listing:
-    """The files of the format; those beside a photo of their name are not read but for some of them."""
+    """Return the files of the format; of files next to a photo of the same name only a few are read."""
     if tree not in _LISTED:
         files: dict[str, str] = {}
         for folder in ("", *tree.folders):
@@ -170,7 +180,7 @@ def _listed(tree: Tree) -> _Listing:
 
 
 def _in_folder(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
-    """The files of the format in a folder, and their photos."""
+    """Yield the files of the format in a folder and their photos."""
     names = tree.names(folder)
     documents = [name for name in names if name.lower().endswith(".json")]
     prefix = f"{folder}/" if folder else ""
@@ -191,7 +201,7 @@ def _in_folder(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _images(tree: Tree) -> Iterator[str]:
-    """The photos, in order: those that are told of, and others beside them."""
+    """Yield the photos in order: those with a file, and the others in their folders."""
     for folder in sorted({image.rpartition("/")[0] for image in _listed(tree).photos}):
         prefix = f"{folder}/" if folder else ""
         yield from (prefix + name for name in tree.names(folder) if is_image(name))
@@ -203,13 +213,13 @@ def _is_own(path: Path) -> bool:
 
 
 def _value_of(path: Path, pattern: re.Pattern[bytes], key: str) -> bytes:
-    """How a member of a file begins, as a pattern finds it near the beginning, or else by reading all of it."""
+    """Return the beginning of a member's value, by a pattern near the start of the file or by reading all of it."""
     for size in (1 << 13, 1 << 16):
         if found := pattern.search(read_head(path, size)):
             return found[1]
     try:
         value = next((each.value for each in read_elements(path) if each.key == key), None)
-    except DatasetError:  # it is damaged: whoever reads its shapes will say so
+    except DatasetError:  # damaged: reported when its shapes are read
         value = None
     return json.dumps(value).encode()
 
@@ -220,7 +230,7 @@ def _holds_picture(path: Path) -> bool:
 
 @remembered(4)
 def _size(path: Path) -> tuple[int, int] | None:
-    """The size of the photo that a file tells: behind the photo, at the end, unless another tool wrote it."""
+    """Return the size of the photo that a file states: at its end, after the embedded photo, or anywhere."""
     end = read_tail(path, 1 << 12)
     found = {name: pattern.findall(end)[-1:] for name, pattern in _SIZES.items()}
     if all(found.values()):
@@ -231,10 +241,10 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 
 def _named(tree: Tree, path: str) -> str:
-    """The photo that a file names; empty if it is not there."""
+    """Return the photo that a file names; an empty string if it is missing."""
     try:
         name = str(json.loads(_value_of(tree.root / path, _PATH, "imagePath")) or "")
-    except ValueError:  # likewise
+    except ValueError:  # damaged: reported when its shapes are read
         return ""
     parts: list[str] = path.split("/")[:-1]
     for part in name.replace("\\", "/").split("/"):
@@ -248,13 +258,13 @@ def _named(tree: Tree, path: str) -> str:
 
 @remembered(2)
 def _read(path: Path) -> Mapping[str, Any]:
-    """What a file says, but for the picture in it."""
-    with telling(path, "it is no object as LabelMe writes them"):
+    """Read a file without its embedded picture."""
+    with telling(path, "it is not an object in LabelMe's format"):
         return {key: value for key, value in read_json(path).items() if key != PICTURE}
 
 
 def _shape(entry: Mapping[str, Any]) -> Shape | None:
-    """A shape with an inside; None of lines and points, which have none."""
+    """Return a shape that encloses an area; None for lines and points."""
     points = np.array(entry["points"], np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():
         raise ValueError("a number is not finite")
@@ -268,7 +278,7 @@ def _shape(entry: Mapping[str, Any]) -> Shape | None:
             (left, top), _ = np.floor(points).tolist()
             mask = decode_label(base64.b64decode(entry["mask"]), Path("mask")) > 0
             points = rectangle(left, top, left + mask.shape[1], top + mask.shape[0])
-        case "polygon" | "oriented_rectangle" | "rotation":  # the last is of X-AnyLabeling
+        case "polygon" | "oriented_rectangle" | "rotation":  # the last is from X-AnyLabeling
             if len(points) < 3:
                 raise ValueError(f"a polygon of {len(points)} points")
         case _:
@@ -277,7 +287,7 @@ def _shape(entry: Mapping[str, Any]) -> Shape | None:
 
 
 class LabelMeExport(FolderLayout):
-    """What LabelMe exports of a file: a folder with img.png, label.png, label_viz.png and label_names.txt."""
+    """LabelMe's export of a JSON file: a folder with img.png, label.png, label_viz.png and label_names.txt."""
 
     name = "labelme-export"
     rule = "img.png with label.png and label_names.txt"
@@ -292,12 +302,12 @@ class LabelMeExport(FolderLayout):
     )
     facts = Facts(
         title="LabelMe, exported",
-        about="What `labelme_export_json` (once `labelme_json_to_dataset`) makes of a JSON file of LabelMe.",
+        about="The output of `labelme_export_json` (formerly `labelme_json_to_dataset`) for JSON files of LabelMe.",
         size="Any; a folder for each photo.",
         get="Export your JSON files with <https://github.com/wkentaro/labelme>.",
         tree="0001_json/{img,label,label_viz}.png\n0001_json/label_names.txt\n...",
-        labels={"segmentation": "indices; the lines of label_names.txt are their names"},
-        licence="that of your own data",
+        labels={"segmentation": "indices, named by the lines of label_names.txt"},
+        licence="your own",
         irregularities=("`label_viz.png` shows the labels over the old photo: it is never translated.",),
     )
 

@@ -1,6 +1,6 @@
-"""One representation of each kind of label, with its unit, and the decoders of the codings on disk.
+"""One representation for each kind of label, with its unit, and decoders for the encodings on disk.
 
-Label images are (H, W) arrays on the pixels of their frame. Boxes are in pixels with the origin at the outer corner of
+Label images are (H, W) arrays on the pixels of their frame. Boxes are in pixels, with the origin at the outer corner of
 the top left pixel: pixel (x, y) covers x..x+1, y..y+1, and a box covers left <= x < right, top <= y < bottom.
 """
 
@@ -24,7 +24,7 @@ BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""What a text may begin with, and the codec that it tells, the longer ones first."""
+"""Byte order marks and the codecs that they indicate, longer marks before their prefixes."""
 
 NOTHING = -1
 """The id of a pixel that belongs to no known class, or to no instance."""
@@ -32,7 +32,7 @@ NOTHING = -1
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """The class of each pixel: ids int32 (H, W), :data:`NOTHING` where it is unknown; names of the ids."""
+    """The class of each pixel: ids int32 (H, W), :data:`NOTHING` where it is unknown, and the names of the ids."""
 
     ids: NDArray[np.int32]
     names: Mapping[int, str]
@@ -42,7 +42,7 @@ class Segmentation:
 class Instances:
     """The instance of each pixel: ids int32 (H, W), :data:`NOTHING` where there is none.
 
-    Where the dataset follows its objects, an id is the ``track`` of the object's boxes.
+    Where the dataset tracks its objects, an id is the ``track`` of the object's boxes.
     """
 
     ids: NDArray[np.int32]
@@ -59,8 +59,8 @@ class Depth:
 class Distance:
     """Distance to the camera's centre along the ray in metres, float32 (H, W), NaN where there is none.
 
-    What a simulator writes that measures along the ray, where the intrinsics that make it a :class:`Depth` are not
-    known.
+    Used for simulators that measure along the ray, where the intrinsics that would convert it to a :class:`Depth` are
+    unknown.
     """
 
     metres: NDArray[np.float32]
@@ -77,7 +77,7 @@ class Disparity:
 class Flow:
     """Motion in the image to the next (or the previous) frame in pixels: uv float32 (H, W, 2), x right and y down.
 
-    ``valid`` (H, W) is False where it is not known; ``uv`` is 0 there.
+    ``valid`` (H, W) is False where the motion is unknown; ``uv`` is 0 there.
     """
 
     uv: NDArray[np.float32]
@@ -88,7 +88,7 @@ class Flow:
 class SceneFlow:
     """Motion in space to the next (or the previous) frame in metres, camera coordinates: xyz float32 (H, W, 3).
 
-    NaN where it is not known.
+    NaN where the motion is unknown.
     """
 
     xyz: NDArray[np.float32]
@@ -96,16 +96,16 @@ class SceneFlow:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One object: its class, its edges in pixels (left <= x < right, top <= y < bottom), and what else is known.
+    """One object: its class, its edges in pixels (left <= x < right, top <= y < bottom), and optional attributes.
 
     Attributes:
-        label: Class as the dataset writes it; empty where it is not told.
+        label: Class as the dataset writes it; empty if it states none.
         left: Left edge.
         top: Upper edge.
-        right: Right edge, outside of the last pixel.
-        bottom: Lower edge, outside of the last pixel.
-        track: Number of the object through its sequence, or None.
-        truncated: Share of the object outside of the image, 0 to 1, or None.
+        right: Right edge, exclusive.
+        bottom: Lower edge, exclusive.
+        track: Number of the object throughout its sequence, or None.
+        truncated: Fraction of the object outside the image, 0 to 1, or None.
     """
 
     label: str
@@ -128,32 +128,32 @@ Label = Segmentation | Instances | Depth | Distance | Disparity | Flow | SceneFl
 
 
 def read_index_mask(path: Path, *, names: Mapping[int, str] | Sequence[str] = ()) -> Segmentation:
-    """Read a mask whose stored values, or palette indices, are the ids of classes.
+    """Read a mask whose stored values, or palette indices, are class ids.
 
     Args:
         path: A palette or one-channel image.
         names: Names of the ids.
 
     Raises:
-        ImageError: It is damaged, or has several channels.
+        ImageError: If it is damaged, or has several channels.
     """
     names = names if isinstance(names, Mapping) else dict(enumerate(names))
     return Segmentation(_read(path, channels=1).astype(np.int32), names)
 
 
 def read_colour_mask(path: Path, table: Sequence[tuple[str, tuple[int, int, int]]]) -> Segmentation:
-    """Read a mask that shows classes as RGB colours.
+    """Read a mask that encodes classes as RGB colours.
 
     Args:
         path: An RGB image of 8 bits.
-        table: Names and their colours; a name may have several. Ids count the names in order.
+        table: Names and their colours; a name may have several colours. Ids number the names in order.
 
     Raises:
-        DatasetError: The table is empty, or has a colour that is none.
-        ImageError: It is damaged, or is no such image.
+        DatasetError: If the table is empty, or contains an invalid colour.
+        ImageError: If the image is damaged, or of another type.
     """
     if not table:
-        message = f"{path}: the colours of its classes are not known; the table that should tell them is empty"
+        message = f"{path}: the colours of its classes are not known; the table of colours is empty"
         raise DatasetError(message)
     for name, colour in table:
         if not all(0 <= value <= 255 for value in colour):
@@ -177,27 +177,27 @@ def read_depth(path: Path, *, per_metre: float, nothing: int) -> Depth:
         nothing: Stored value of a pixel without a distance.
 
     Raises:
-        ImageError: It is damaged, or is no such image.
+        ImageError: If the image is damaged, or of another type.
     """
     return Depth(_scaled(path, per_metre, nothing))
 
 
 def read_disparity(path: Path) -> Disparity:
-    """Read a disparity map in KITTI's coding: 16 bits, value / 256, 0 where there is none (KITTI 2015 devkit).
+    """Read a disparity map in KITTI's encoding: 16 bits, value / 256, 0 where there is none (KITTI 2015 devkit).
 
     Raises:
-        ImageError: It is damaged, or is no such image.
+        ImageError: If the image is damaged, or of another type.
     """
     return Disparity(_scaled(path, 256, 0))
 
 
 def read_vkitti_flow(path: Path) -> Flow:
-    """Read optical flow in Virtual KITTI's coding: R and G are u and v over the whole image size, B = 0 is invalid.
+    """Read optical flow in Virtual KITTI's encoding: R and G are u and v relative to the image size, B = 0 is invalid.
 
-    ``u = (2 R / 65535 - 1) (W - 1)``, ``v`` likewise with H (Virtual KITTI 1.3.1 README).
+    ``u = (2 R / 65535 - 1) (W - 1)``, and ``v = (2 G / 65535 - 1) (H - 1)`` (Virtual KITTI 1.3.1 README).
 
     Raises:
-        ImageError: It is damaged, or is no RGB image of 16 bits.
+        ImageError: If it is damaged, or is not an RGB image of 16 bits.
     """
     codes = _read(path, channels=3, of=np.uint16)
     height, width, _ = codes.shape
@@ -206,22 +206,22 @@ def read_vkitti_flow(path: Path) -> Flow:
 
 
 def read_kitti_flow(path: Path) -> Flow:
-    """Read optical flow in KITTI's coding: ``u = (R - 2^15) / 64``, ``v = (G - 2^15) / 64``, B = 0 is invalid.
+    """Read optical flow in KITTI's encoding: ``u = (R - 2^15) / 64``, ``v = (G - 2^15) / 64``, B = 0 is invalid.
 
     Raises:
-        ImageError: It is damaged, or is no RGB image of 16 bits.
+        ImageError: If it is damaged, or is not an RGB image of 16 bits.
     """
     codes = _read(path, channels=3, of=np.uint16)
     return _flow((codes[..., :2].astype(np.float64) - 2**15) / 64, codes[..., 2] > 0)
 
 
 def read_vkitti_scene_flow(path: Path) -> SceneFlow:
-    """Read scene flow in Virtual KITTI 2's coding: ``(2 value / 65535 - 1) 10`` metres, x y z in R G B.
+    """Read scene flow in Virtual KITTI 2's encoding: ``(2 value / 65535 - 1) 10`` metres, x y z in R G B.
 
-    Three zeros, the far corner of that range, are taken as not known.
+    Three zeros, the corner of that range, mean unknown.
 
     Raises:
-        ImageError: It is damaged, or is no RGB image of 16 bits.
+        ImageError: If it is damaged, or is not an RGB image of 16 bits.
     """
     codes = _read(path, channels=3, of=np.uint16)
     xyz = (codes * (2 / 65535) - 1) * 10
@@ -229,14 +229,14 @@ def read_vkitti_scene_flow(path: Path) -> SceneFlow:
 
 
 def read_table(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
-    """Read columns of a text table: a line of their names, then rows, all separated by spaces.
+    """Read columns of a text table: a header line with their names, then rows, all separated by spaces.
 
     Args:
         path: The file.
-        columns: The wanted columns, and what turns their text into values.
+        columns: The names of the columns to read, and functions that convert their text to values.
 
     Raises:
-        DatasetError: A column is missing, a row is damaged, or the file cannot be read.
+        DatasetError: If a column is missing, a row is damaged, or the file cannot be read.
     """
     header, *rows = list(read_rows(path)) or [(1, [])]
     if missing := [name for name in columns if name not in header[1]]:
@@ -254,22 +254,22 @@ def read_table(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Read the lines of a text file that are not blank: their numbers from 1, and their words.
+    """Read the non-blank lines of a text file: their numbers from 1, and their words.
 
-    A word in double quotes may have spaces in it.
+    A word in double quotes may contain spaces.
 
     Raises:
-        DatasetError: The file cannot be read.
+        DatasetError: If the file cannot be read.
     """
     lines = read_text(path).splitlines()
     return ((number, _words(line, path)) for number, line in enumerate(lines, start=1) if line.strip())
 
 
 def read_text(path: Path) -> str:
-    """Read a text file in UTF-8, or in what the mark at its start tells.
+    """Read a text file in UTF-8, or in the encoding of its byte order mark.
 
     Raises:
-        DatasetError: It cannot be read, or is no such text.
+        DatasetError: If it cannot be read or decoded.
     """
     try:
         return decode_text(path.read_bytes())
@@ -279,10 +279,10 @@ def read_text(path: Path) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    """Decode text in UTF-8, or in what the mark at its start tells, which is left out.
+    """Decode text in UTF-8, or in the encoding of its byte order mark, which is removed.
 
     Raises:
-        ValueError: It is no such text.
+        ValueError: If it cannot be decoded.
     """
     marked = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
     return data.decode(marked)

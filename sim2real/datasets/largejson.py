@@ -1,4 +1,4 @@
-"""JSON files of any size, an element at a time: annotations of whole datasets have gigabytes."""
+"""Read JSON files of any size one element at a time: annotations of whole datasets may have gigabytes."""
 
 import io
 import json
@@ -12,17 +12,17 @@ import numpy as np
 from sim2real.errors import DatasetError
 
 _PIECE: Final = 1 << 20
-_BLANK: Final = " \t\n\r,:\xef\xbb\xbf"  # with the bytes of a mark that some editors put first
+_BLANK: Final = " \t\n\r,:\xef\xbb\xbf"  # with the bytes of a UTF-8 byte order mark
 
 
 class Element(NamedTuple):
     """A value in a JSON file.
 
     Attributes:
-        key: Name of the array, or of the member, that it stands in or is; empty if the file is one array.
-        value: What it holds.
-        start: Its first byte in the file.
-        end: The byte behind it.
+        key: Name of the member that the value is, or whose array it is in; empty if the file is one array.
+        value: The decoded value.
+        start: Offset of its first byte in the file.
+        end: Offset of the byte after its last one.
     """
 
     key: str
@@ -32,12 +32,12 @@ class Element(NamedTuple):
 
 
 def read_elements(path: Path) -> Iterator[Element]:
-    """Go through a JSON file: the elements of the array that it is, or of its members that are arrays, and the others.
+    """Yield the elements of a JSON array, or of an object the elements of array members and the other members.
 
-    No more of it is held in memory than its largest element.
+    Memory use is limited by the largest element.
 
     Raises:
-        DatasetError: It cannot be read, or is no JSON.
+        DatasetError: If the file cannot be read, or is not JSON.
     """
     try:
         with path.open("rb") as file:
@@ -48,19 +48,19 @@ def read_elements(path: Path) -> Iterator[Element]:
 
 
 def elements_of(data: bytes) -> Iterator[Element]:
-    """Go through the bytes of a JSON file likewise.
+    """Yield the elements of the bytes of a JSON file, see :func:`read_elements`.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: If it is not JSON.
     """
     yield from _elements(_Window(io.BytesIO(data)))
 
 
 def read_at(path: Path, places: Sequence[tuple[int, int]]) -> list[Any]:
-    """Read elements of a JSON file again, at the bytes that :func:`read_elements` told.
+    """Read elements of a JSON file again, at offsets from :func:`read_elements`.
 
     Raises:
-        DatasetError: The file cannot be read, or is another one by now.
+        DatasetError: If the file cannot be read, or has changed.
     """
     try:
         with path.open("rb") as file:
@@ -75,7 +75,7 @@ def read_at(path: Path, places: Sequence[tuple[int, int]]) -> list[Any]:
 
 
 class Places:
-    """Where in a JSON file the elements of each owner are: three numbers for each, whatever they hold."""
+    """An index of the elements of a JSON file by owner, which stores three numbers per element."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -84,14 +84,14 @@ class Places:
         self._table = np.empty((0, 3), np.int64)
 
     def add(self, owner: int | str, element: Element) -> None:
-        """Remember the place of an element."""
+        """Store the position of an element."""
         self._numbers.extend((self._owners.setdefault(owner, len(self._owners)), element.start, element.end))
 
     def read(self, owner: int | str) -> list[Any]:
         """Read the elements of an owner again, in the order of the file.
 
         Raises:
-            DatasetError: The file cannot be read, or is another one by now.
+            DatasetError: If the file cannot be read, or has changed.
         """
         if self._numbers:
             table = np.concatenate([self._table, np.array(self._numbers, np.int64).reshape(-1, 3)])
@@ -102,17 +102,17 @@ class Places:
 
 
 class _Window:
-    """A part of a file as text, a character for each byte, so that places in it are places in the file."""
+    """A part of a file as text with one character per byte, so that positions correspond to offsets in the file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._text = ""
-        self._place = 0  # of what comes next, in the text
-        self._begin = 0  # of the text, in the file
+        self._place = 0  # of the next character in the text
+        self._begin = 0  # of the text in the file
         self._decode = json.JSONDecoder().raw_decode
 
     def peek(self) -> str:
-        """The next character that is neither blank nor between values; empty at the end."""
+        """Return the next character that is no whitespace or separator; an empty string at the end."""
         while True:
             while self._place < len(self._text):
                 if self._text[self._place] not in _BLANK:
@@ -122,11 +122,11 @@ class _Window:
                 return ""
 
     def skip(self) -> None:
-        """Pass over the character that was peeked at."""
+        """Skip the character that :meth:`peek` returned."""
         self._place += 1
 
     def element(self, key: str) -> Element:
-        """The value that begins at the character that was peeked at."""
+        """Return the value that begins at the character that :meth:`peek` returned."""
         while True:
             try:
                 value, end = self._decode(self._text, self._place)
@@ -134,7 +134,7 @@ class _Window:
                 if self._read():
                     continue
                 raise
-            if end < len(self._text) or not self._read():  # a number may go on in the next piece
+            if end < len(self._text) or not self._read():  # a number may continue in the next piece
                 break
         start, text = self._place, self._text[self._place : end]
         if not text.isascii():
@@ -164,7 +164,7 @@ def _elements(window: _Window) -> Iterator[Element]:
                 else:
                     yield window.element(key)
         case first:
-            raise ValueError(f"it begins with {first!r}, neither with an object nor with an array")
+            raise ValueError(f"it begins with {first!r}, not with an object or an array")
 
 
 def _array(window: _Window, key: str) -> Iterator[Element]:

@@ -1,4 +1,4 @@
-"""An adapter as a table: folders of numbered images, and labels of the same numbers in other folders."""
+"""Adapters as tables: folders of numbered images, and labels with the same numbers in other folders."""
 
 import re
 from collections import defaultdict
@@ -11,39 +11,39 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 
 Beside = Mapping[str, tuple[str, str]]
-"""Kind of label -> the folder of its files, told from beside that of the images, and their names."""
+"""Kind of label -> the folder of its files, relative to the base of the images' folder, and their names."""
 
 Decoders = Mapping[str, Callable[[Path], Label]]
-"""Kind of label -> what reads a file of it."""
+"""Kind of label -> the function that reads one of its files."""
 
 
 class FolderLayout(Adapter):
-    r"""What layouts share whose images and labels lie in folders of their own; each of them is a table.
+    r"""The base of layouts whose images and labels lie in separate folders; each layout is a table.
 
-    Patterns are regular expressions, matched without regard to case; how deep the dataset lies does not matter.
+    Patterns are regular expressions, matched without regard to case; the dataset may lie at any depth.
 
     Attributes:
         name: Registered name.
-        facts: What the card tells.
+        facts: The contents of the dataset's card.
         rule: What :meth:`recognise` looks for, in words.
-        images: End of the path of a folder of images, and the names in it, with a group ``frame``:
-            ``(r"(?P<route>[^/]+)/rgb", r"(?P<frame>\d{4})\.jpg")``. Where one folder has the images of several cameras,
-            the names have a group ``camera`` as well, and so have those of the labels.
-        evidence: Folder and names, likewise; of each row one file has to be there.
-        labels: Kind of label -> the folder, beside the images' one, in which ``{route}`` stands for what the group of
-            that name has matched, and the names in it, with a group ``frame`` that is equal to the image's.
-        apart: Kind of label, folder and names, likewise, of labels that lie anywhere, as archives do that are unpacked
-            into folders of their own. The folder's pattern is one as of the images', and its groups have to be equal
-            to theirs; of several such folders the nearest counts, of several rows of a kind the first with the frame.
-            A file whose name has no group ``frame`` tells of all images of a folder; the groups that it has count too.
-        decoders: Kind of label -> what reads such a file.
+        images: Pattern for the end of the path of a folder of images, and pattern for the names in it, with a group
+            ``frame``: ``(r"(?P<route>[^/]+)/rgb", r"(?P<frame>\d{4})\.jpg")``. If one folder holds the images of
+            several cameras, the names have a group ``camera`` as well, and so have the names of the labels.
+        evidence: Folder and names, as in ``images``; each row must match at least one file.
+        labels: Kind of label -> the folder, relative to the base of the images' folder, in which ``{route}`` stands for
+            the match of the group of that name, and the names in it, with a group ``frame`` equal to the image's.
+        apart: Kind of label, folder and names, of labels that lie anywhere, e.g. in archives unpacked into separate
+            folders. The folder's pattern is like that in ``images``, and its groups must equal those of the images'
+            folder. Of several such folders the nearest counts, of several rows of a kind the first with the frame.
+            A file whose name has no group ``frame`` belongs to all images of a folder; its groups must be equal too.
+        decoders: Kind of label -> the function that reads one of its files.
         roles: Pattern that is searched in the paths of files that no frame claims -> their role; the first counts.
-        stale: Pattern that is searched in paths -> what in these files, or in their names, tells the old looks.
-        resizing: What becomes of files that are not translated if the dataset is resized, see
+        stale: Pattern that is searched in paths -> what still shows the old appearance in these files or their names.
+        resizing: How files that are not translated change if the dataset is resized, see
             :mod:`sim2real.datasets.resizing`.
-        intrinsics: Those of cameras that stand in no file, see :data:`sim2real.datasets.resizing.Intrinsics`.
-        consecutive: Whether the numbers in a folder count the frames of a video, so that a gap is worth a warning.
-        sparse: Kinds of labels that only some images of a folder have by design, so that a lack is worth no warning.
+        intrinsics: Intrinsics of cameras that no file states, see :data:`sim2real.datasets.resizing.Intrinsics`.
+        consecutive: Whether the numbers in a folder count the frames of a video, so that gaps are reported.
+        sparse: Kinds of labels that only some images of a folder have by design, so that missing ones are not reported.
     """
 
     facts: ClassVar[Facts]
@@ -62,14 +62,14 @@ class FolderLayout(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """The images, and all of the evidence."""
+        """Return the match if there are images and all of the evidence, else None."""
         images = sum(1 for _ in tree.find(*cls.images))
         if not images or any(next(tree.find(*row), None) is None for row in cls.evidence):
             return None
         return Match(cls.rule, images)
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image, with the labels of its number."""
+        """Yield every image with the labels of its number."""
         apart = [(kind, _Apart(tree, place, names)) for kind, place, names in self.apart]
         for folder in tree.find_folders(self.images[0]):
             images = list(tree.numbered(folder.path, self.images[1]))
@@ -87,18 +87,18 @@ class FolderLayout(Adapter):
                 )
 
     def labelled(self, folder: PathMatch, kind: str) -> bool:  # noqa: ARG002  for layouts that override it
-        """Whether labels that lie apart can be those of a folder of images, e.g. because it is the right camera's."""
+        """Return whether labels in ``apart`` can belong to a folder of images, e.g. only to that of one camera."""
         return True
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """For each kind of label of a folder of images the paths by the number of the frame."""
+        """Return, for each kind of label of a folder of images, the paths by the number of the frame."""
         return {
             kind: tree.by_frame(tree.folder(folder.beside(place)), names)
             for kind, (place, names) in self.labels.items()
         }
 
     def role(self, path: str) -> Role | None:
-        """What the first fitting pattern says: labels of missing images are still labels."""
+        """Return the role of the first matching pattern, so that labels of missing images are still labels."""
         return next((role for pattern, role in self._roles if pattern.search(path)), None)
 
     def load_label(self, frame: Frame, kind: str) -> Label:
@@ -107,7 +107,7 @@ class FolderLayout(Adapter):
 
 
 class _Apart:
-    """Labels of a kind anywhere in a tree, by what the groups of their patterns have matched."""
+    """Labels of a kind anywhere in a tree, by the matches of the groups of their patterns."""
 
     def __init__(self, tree: Tree, folder: str, names: str) -> None:
         self._tree = tree
@@ -120,7 +120,7 @@ class _Apart:
             self._found[self._key(found)].append(found)
 
     def by_frame(self, folder: PathMatch, frames: Iterable[str]) -> dict[str, str]:
-        """The files, by frame, that are nearest to a folder of images."""
+        """Return the files nearest to a folder of images, by frame."""
         found = nearest(self._found.get(self._key(folder), ()), folder.path)
         if found is None:
             return {}

@@ -1,6 +1,6 @@
-"""Mapillary Vistas: releases 1.2 and 2.0, and the older one without folders of its versions.
+"""Mapillary Vistas: releases 1.2 and 2.0, and the older release without a folder for its version.
 
-Layout and codings: README and demo.py of the dataset, and Datumaro's description of it
+Layout and codings: README and demo.py of the dataset, and its description in Datumaro
 (github.com/open-edge-platform/datumaro, docs/source/docs/data-formats/formats/mapillary_vistas.md).
 """
 
@@ -47,7 +47,7 @@ class MapillaryVistas(FolderLayout):
     )
     facts = Facts(
         title="Mapillary Vistas",
-        about="Photos of streets all over the world, taken with all kinds of cameras.",
+        about="Photos of streets from around the world, taken with many kinds of cameras.",
         size="18,000 training, 2,000 validation and 5,000 test images of many sizes, some of more than 20 megapixels.",
         get="<https://www.mapillary.com/dataset/vistas> after registration: the research edition.",
         tree="mapillary/config_v2.0.json\nmapillary/training/images/M2kh294N9c72sICO990Uew.jpg\n"
@@ -56,16 +56,16 @@ class MapillaryVistas(FolderLayout):
         licence="CC BY-NC-SA 4.0, non-commercial (research edition)",
         binds=True,
         labels={
-            "segmentation": "of release 2.0 where it is there, else of 1.2",
-            "instance": "256 times the class plus a number, of the classes that are counted",
+            "segmentation": "of release 2.0 if present, otherwise of 1.2",
+            "instance": "256 times the class plus a number, for classes with instances",
         },
         irregularities=(
             (
-                "Names of classes, and which of them are counted, stand only in `config_v2.0.json` "
-                "(`config_v1.2.json`, `config.json`)."
+                "Only `config_v2.0.json` (`config_v1.2.json`, `config.json`) has the names of the classes and says "
+                "which of them have instances."
             ),
-            "Masks are palette images; their colours are for looking at.",
-            "Both releases have labels for the same images: 2.0 has 124 classes, 1.2 has 66.",
+            "Masks are palette images; their colours are only for display.",
+            "Both releases label the same images: 2.0 has 124 classes, 1.2 has 66.",
             "Panoptic masks and polygons are carried, not decoded.",
         ),
         side="real",
@@ -73,13 +73,13 @@ class MapillaryVistas(FolderLayout):
     )
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Classes without names."""
+        """Warn about classes without names."""
         labels = (path for frame in self.frames(tree) for path in frame.labels.values())
         if (first := next(labels, "")) and not (config := _config(self.root / first)).exists():
-            yield f"{config.name} is not beside the splits: classes have numbers but no names, and objects are unknown"
+            yield f"{config.name} is missing next to the splits: classes have no names, instances cannot be decoded"
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label; the file beside the splits tells the names of classes, and which of them are counted."""
+        """Decode one label; the file next to the splits provides the names of the classes and their instances."""
         path = self.root / frame.labels[kind]
         config = _config(path)
         ids = read_index_mask(path).ids
@@ -87,14 +87,14 @@ class MapillaryVistas(FolderLayout):
             names = {number: name for number, (name, _) in enumerate(_classes(config))} if config.exists() else {}
             return Segmentation(ids, names)
         if not config.exists():
-            message = f"{config}: missing, and only it tells which classes have instances; restore it"
+            message = f"{config}: missing; without it the classes with instances are unknown; restore it"
             raise DatasetError(message)
         counted = [number for number, (_, counts) in enumerate(_classes(config)) if counts]
         return Instances(np.where(np.isin(ids >> 8, counted), ids, np.int32(NOTHING)))
 
 
 def _config(label: Path) -> Path:
-    """The file that tells the classes of a label, three or four folders up; it may lie above the dataset's root."""
+    """Return the file with the classes of a label, three or four folders up, possibly above the dataset's root."""
     version = label.absolute().parent.parent
     if version.name.lower() in {"v1.2", "v2.0"}:
         return version.parent.parent / f"config_{version.name.lower()}.json"
@@ -103,6 +103,6 @@ def _config(label: Path) -> Path:
 
 @remembered(4)
 def _classes(config: Path) -> list[tuple[str, bool]]:
-    """Names of the classes by their numbers, and whether their objects are counted."""
-    with telling(config, "does not tell the classes"):
+    """Return, by class number, the names of the classes and whether they have instances."""
+    with telling(config, "does not list the classes"):
         return [(str(each["name"]), bool(each["instances"])) for each in read_json(config)["labels"]]

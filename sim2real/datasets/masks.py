@@ -1,4 +1,4 @@
-"""Masks that are stored as polygons or as run lengths, and the label images that they make together."""
+"""Masks stored as polygons or as run lengths, and the label images made from them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -13,14 +13,14 @@ _FAR: Final = 1e9
 
 
 def fill_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
-    """Draw the inside of a closed polygon: the pixels whose centres lie in it, by the even-odd rule.
+    """Fill a closed polygon: the pixels whose centres lie inside it, by the even-odd rule.
 
     Args:
-        corners: (N, 2) in pixels, x right and y down from the outer corner of the top left pixel.
+        corners: The corners (N, 2) in pixels, x right and y down from the outer corner of the top left pixel.
         size: (W, H) of the image.
 
     Returns:
-        The mask (H, W); empty if a corner is no number.
+        The mask (H, W); empty if a corner is not finite.
     """
     width, height = size
     if not np.isfinite(corners).all():
@@ -37,18 +37,18 @@ def fill_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
 
 
 def decode_runs(counts: Sequence[int] | bytes, size: tuple[int, int]) -> Mask:
-    """Decode a mask from COCO's run lengths: of pixels outside and inside in turn, down the columns.
+    """Decode a mask from COCO's run lengths, which alternate between background and mask, down the columns.
 
     Args:
-        counts: The run lengths; or their packed form, in which each byte holds 5 bits of a signed number, the lowest
-            first, and from the fourth on the numbers are differences to the last but one (cocoapi, maskApi.c).
+        counts: The run lengths, or their packed form: each byte holds 5 bits of a signed number, the lowest first, and
+            from the fourth on, a number is the difference to the run length two before it (cocoapi, maskApi.c).
         size: (W, H) of the mask.
 
     Returns:
         The mask (H, W).
 
     Raises:
-        ValueError: The runs do not fill the mask.
+        ValueError: If the runs do not fill the mask.
     """
     width, height = size
     runs = np.array(_unpacked(counts) if isinstance(counts, bytes) else counts, np.int64)
@@ -75,14 +75,14 @@ def _unpacked(packed: bytes) -> list[int]:
 
 
 def paint(regions: Iterable[tuple[int, Mask]], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Draw regions into one label image, the smaller ones over the larger ones, as most loaders of polygons do.
+    """Paint regions into one label image, smaller ones over larger ones, as most loaders of polygons do.
 
     Args:
-        regions: The id and the mask (H, W) of each.
+        regions: The id and the mask (H, W) of each region.
         size: (W, H) of the image.
 
     Returns:
-        ids (H, W), :data:`~sim2real.datasets.labels.NOTHING` where there is no region.
+        The ids (H, W), :data:`~sim2real.datasets.labels.NOTHING` where there is no region.
     """
     ids = np.full(size[::-1], NOTHING, np.int32)
     for number, mask in sorted(regions, key=lambda region: -int(region[1].sum())):
@@ -91,14 +91,14 @@ def paint(regions: Iterable[tuple[int, Mask]], size: tuple[int, int]) -> NDArray
 
 
 def encode_runs(mask: Mask) -> list[int]:
-    """COCO's run lengths of a mask (H, W), as :func:`decode_runs` reads them."""
+    """Return COCO's run lengths of a mask (H, W), which :func:`decode_runs` reads."""
     pixels = np.concatenate([[False], mask.T.ravel()])
     changes = np.flatnonzero(pixels[1:] != pixels[:-1])
     return [int(run) for run in np.diff(np.concatenate([[0], changes, [mask.size]]))]
 
 
 def pack_runs(runs: Sequence[int]) -> bytes:
-    """The packed form of run lengths, as :func:`decode_runs` reads it."""
+    """Return the packed form of run lengths, which :func:`decode_runs` reads."""
     packed = bytearray()
     for place, run in enumerate(runs):
         number = run - runs[place - 2] if place > 2 else run

@@ -1,4 +1,4 @@
-"""What the name of an image, or of its folder, tells of what it shows: depth, classes, normals, or nothing."""
+"""Recognise labels by the names of images and their folders: depth, classes, normals and others."""
 
 import re
 from collections import Counter
@@ -35,7 +35,7 @@ _SURE: Final = frozenset(
         """,
     )
 )
-"""Those that mean nothing else, even beside words that tell nothing."""
+"""Words that denote labels with certainty, whatever other words are in the name."""
 _NEUTRAL: Final = frozenset(
     re.findall(
         r"\w+",
@@ -48,31 +48,31 @@ _NEUTRAL: Final = frozenset(
         """,
     )
 )
-_SHORTEST: Final = 3  # letters of a word that another one may be glued to
-_CHECKED: Final = 64  # images of a group whose numbers are looked for among others'
+_SHORTEST: Final = 3  # letters of a word in a compound
+_CHECKED: Final = 64  # images of a group whose numbers are compared with others'
 
 
 def is_colour_coded(path: str) -> bool:
-    """Whether a path is one of the colour-coded labels of known datasets."""
+    """Return whether a path is that of a colour-coded label of a known dataset."""
     return _COLOUR_CODED.fullmatch(path) is not None
 
 
 def label_words(path: str) -> Counter[str]:
-    """The words in a path that tell of labels: ``"SegCam/f_1.png"`` has ``"seg"``."""
+    """Return the words in a path that denote labels: ``"SegCam/f_1.png"`` has ``"seg"``."""
     return Counter(word for word in _words(path) if word in _LABELS)
 
 
 def labels_by_name(groups: Mapping[str, Sequence[str]], photos: Mapping[str, Sequence[str]]) -> list[str]:
-    """The groups named as labels of others: of equal words and numbers, but for words of labels that others lack.
+    """Return the groups named like labels of others: same words and numbers, plus words that denote labels.
 
-    ``depth/7.png`` is one beside ``rgb/7.jpg``, ``segmentation/depth/7.png`` beside ``segmentation/rgb/7.png``, and
-    neither is one alone. Words such as rgb and image tell nothing. Folders and names with a word that means nothing
-    but labels may have others beside it, as ``masks_machine/7.png`` and ``7_seg_overlay.png``; JPEG files may not,
-    since photos are sorted into folders by what they show, too, and labels are stored without loss.
+    ``depth/7.png`` is a label next to ``rgb/7.jpg``, ``segmentation/depth/7.png`` next to ``segmentation/rgb/7.png``,
+    but neither is one alone. Words like rgb and image are ignored. Folders and names with a word that denotes labels
+    with certainty may contain further words, as in ``masks_machine/7.png`` and ``7_seg_overlay.png``. JPEG files may
+    not, since photos are also sorted into folders by what they show, and labels are stored without loss.
 
     Args:
-        groups: Images, by the shape of their paths: what is left of them without their numbers.
-        photos: Such images, likewise, as are known to be no labels.
+        groups: Images by the shape of their paths, i.e. the path without its numbers.
+        photos: Images that are known not to be labels, by the shape of their paths.
     """
     alike: dict[tuple[str, ...], list[tuple[Sequence[str], Counter[str]]]] = {}
     for shape, paths in groups.items():
@@ -91,7 +91,7 @@ def labels_by_name(groups: Mapping[str, Sequence[str]], photos: Mapping[str, Seq
 
 
 def _are_of(labels: Sequence[str], own: Callable[[str], tuple[str, ...]], photos: Iterator[str]) -> bool:
-    """Whether most images of a group have the numbers of photos."""
+    """Return whether most images of a group share their words and numbers with photos."""
     step = -(-len(labels) // _CHECKED)
     sample = [own(path) for path in labels[::step]]
     numbers = set(map(_own, photos))
@@ -99,14 +99,14 @@ def _are_of(labels: Sequence[str], own: Callable[[str], tuple[str, ...]], photos
 
 
 def _own(path: str) -> tuple[str, ...]:
-    """The words and numbers in a path that tell neither of labels nor nothing."""
+    """Return the words and numbers in a path that neither denote labels nor are neutral."""
     return tuple(word for word in _words(path) if word not in _LABELS and word not in _NEUTRAL)
 
 
 def _surely_own(path: str) -> tuple[str, ...]:
-    """The same without the folders, and without the name, that have a word which means nothing but labels.
+    """Return the same, but without folders and names with a word that denotes labels with certainty.
 
-    The numbers of a name are kept; of JPEG files nothing is.
+    The numbers of such a name are kept; for JPEG files nothing is.
     """
     folder, _, name = path.rpartition("/")
     if is_lossy(name):
@@ -120,7 +120,7 @@ def _surely_own(path: str) -> tuple[str, ...]:
 
 
 def is_lossy(path: str) -> bool:
-    """Whether the name of an image is a JPEG's."""
+    """Return whether the name of an image has the suffix of a JPEG file."""
     return path.lower().endswith((".jpg", ".jpeg"))
 
 
@@ -136,7 +136,7 @@ def _words_of(folder: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Words in small letters, and numbers without leading zeros; words that are glued together apart."""
+    """Yield words in lower case, with compounds split, and numbers without leading zeros."""
     for found in _WORDS.findall(text):
         word = found.lower()
         if word[0].isdigit():
@@ -149,7 +149,7 @@ def _split(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _unglued(word: str) -> tuple[str, ...]:
-    """The parts of ``depthcam`` or ``flowviz``, each of them a word that is known; else the word."""
+    """Split a compound like ``depthcam`` or ``flowviz`` if both parts are known words; else return the word."""
     for place in range(_SHORTEST, len(word) - _SHORTEST + 1):
         parts = word[:place], word[place:]
         if all(part in _LABELS or part in _NEUTRAL for part in parts):

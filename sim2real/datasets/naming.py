@@ -1,4 +1,4 @@
-"""Which image a file means that names images: labelling tools write the names of what was uploaded to them."""
+"""Find the images that label files name: labelling tools write the names of the uploaded images."""
 
 import re
 from abc import abstractmethod
@@ -11,18 +11,18 @@ from sim2real.datasets.base import Adapter, Frame, Match, Tree
 from sim2real.datasets.readers import read_head
 from sim2real.imageio import is_image
 
-_MOST: Final = 64  # files in a folder: one that has more has a file for each image
+_MOST: Final = 64  # files in a folder: more are probably one for each image
 _Listed = tuple[list[str], Mapping[str, tuple[str, str]]]
 _LISTED: Final[WeakKeyDictionary[Tree, dict[type, _Listed]]] = WeakKeyDictionary()
 
 
 class NamingFiles(Adapter):
-    """Layouts of which a file names the images that it has the labels of, and lies anywhere among them.
+    """The base of layouts whose label files name their images, and may lie anywhere among them.
 
     Attributes:
-        noun: What such files are called.
-        suffix: How their names end.
-        own: What fits the beginning of each.
+        noun: What these files are called in messages.
+        suffix: The suffix of their names.
+        own: A pattern that matches the beginning of each file.
     """
 
     rule: ClassVar[str]
@@ -38,33 +38,33 @@ class NamingFiles(Adapter):
     @classmethod
     @abstractmethod
     def names(cls, path: Path) -> Iterable[str]:
-        """The images that a file names."""
+        """Return the names of the images in a file."""
 
     def kinds(self, path: Path) -> Sequence[str]:  # noqa: ARG002  most files have the same
-        """The kinds of labels that a file has."""
+        """Return the kinds of labels in a file."""
         return ("boxes",)
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """A file of the format, and images that it names."""
+        """Return the match if there are files of the format and images that they name, else None."""
         images = len(cls._listed(tree)[1])
         return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image that a file names."""
+        """Yield every image that a file names."""
         _, self._claims = self._listed(tree)
         for index, (image, (path, _)) in enumerate(self._claims.items()):
             labels = dict.fromkeys(self.kinds(self.root / path), path)
             yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Images that are told of and not there."""
+        """Warn of images that files name and that are missing."""
         if missing := self._listed(tree)[0]:
             yield f"{len(missing)} images that {self.noun} name are not there, e.g. {missing[0]}"
 
     @classmethod
     def _listed(cls, tree: Tree) -> _Listed:
-        """The names of images that are not there; of the others file and name, by path."""
+        """Return the names of missing images, and the file and the name of every other image by its path."""
         known = _LISTED.setdefault(tree, {})
         if cls not in known:
             missing: list[str] = []
@@ -89,15 +89,15 @@ class NamingFiles(Adapter):
 
 
 def find_images(tree: Tree, file: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The images that a file names: below its folder, or below ``images`` in it, or else the only one of that name.
+    """Find the images that a file names: below its folder, or below ``images`` there, or else by a unique name.
 
     Args:
-        tree: The dataset.
-        file: The file that names them.
-        names: The names, with folders or without, with slashes of any system.
+        tree: The tree of the dataset.
+        file: The file that names the images.
+        names: The names, with or without folders, and with slashes or backslashes.
 
     Yields:
-        Name and path, which is empty where none, or no single one, is meant.
+        The name and the path of each image; the path is empty if none fits, or several do.
     """
     folder = file.rpartition("/")[0]
     bases = [f"{folder}/" if folder else "", f"{tree.folder(f'{folder}/images'.strip('/'))}/"]

@@ -1,9 +1,9 @@
-"""NVIDIA's Deep learning Dataset Synthesizer, and Falling Things, which was made with it.
+"""NVIDIA's Deep learning Dataset Synthesizer (NDDS), and Falling Things, a dataset made with it.
 
 Names and fields: NVIDIA/Dataset_Synthesizer, Source/Plugins/NVSceneCapturer/Source/NVSceneCapturer/Public/
-NVSceneCapturerUtils.h (corners of boxes are rows and columns, in this order) and NVSceneFeatureExtractor*.h; Tremblay,
-To, Birchfield, "Falling Things", CVPR workshops 2018; princeton-vl/RAFT-Stereo, core/utils/frame_utils.py, for the unit
-of its depth.
+NVSceneCapturerUtils.h (corners of boxes are row and column, in this order) and NVSceneFeatureExtractor*.h; Tremblay,
+To, Birchfield, "Falling Things", CVPR workshops 2018; for the unit of its depth, princeton-vl/RAFT-Stereo,
+core/utils/frame_utils.py.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -56,28 +56,28 @@ class Ndds(FolderLayout):
     sparse: ClassVar[Collection[str]] = ("depth", "segmentation")
     facts = Facts(
         title="NDDS",
-        about="What NVIDIA's Deep learning Dataset Synthesizer exports from Unreal Engine: objects with poses, boxes, "
+        about="Exports of NVIDIA's Deep learning Dataset Synthesizer from Unreal Engine: objects with poses, boxes, "
         "masks and depth.",
-        size="As you render it.",
+        size="As rendered.",
         get="Render it with the plugin, <https://github.com/NVIDIA/Dataset_Synthesizer>.",
         tree="{_camera_settings,_object_settings}.json\n000000.json\n000000.png\n"
         "000000.{cs,is,depth,depth.mm.16,depth.cm.16,depth.cm.8}.png\n000000.<viewpoint>.{png,json,...}",
         labels={
-            "depth": "of `.depth.mm.16.png`, millimetres; 0 and 65535, where 16 bits end, are none",
-            "segmentation": "of `.cs.png`, by `segmentation_class_id` of `_object_settings.json`",
-            "boxes": "pixels; the files tell rows first",
+            "depth": "from `.depth.mm.16.png`, millimetres; 0 and the largest value, 65535, are unknown",
+            "segmentation": "from `.cs.png`, by `segmentation_class_id` of `_object_settings.json`",
+            "boxes": "pixels; the files store rows first",
         },
         licence=RENDERED,
         irregularities=(
             "Instance masks (`.is.png`) and depth in other codings are carried, not decoded.",
-            "Where several viewpoints are rendered, their names stand in front of the suffix.",
+            "If several viewpoints are rendered, their names precede the suffix.",
         ),
     )
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Photos and settings; Falling Things has masks of other names."""
-        if next(tree.find(*cls.evidence[0]), None) is None:  # quick: photos are many
+        """Match photos and settings; Falling Things differs in the names of its masks."""
+        if next(tree.find(*cls.evidence[0]), None) is None:  # cheap test before listing the photos
             return None
         return None if cls is Ndds and FallingThings.recognise(tree) else super().recognise(tree)
 
@@ -115,8 +115,8 @@ class FallingThings(Ndds):
     sparse = ()
     facts = Facts(
         title="Falling Things (FAT)",
-        about="Household objects that fall through rendered rooms, seen by a stereo camera, with poses, boxes, masks "
-        "and depth.",
+        about="Household objects falling through rendered rooms, seen by a stereo camera, with poses, boxes, masks and "
+        "depth.",
         size="61,500 stereo pairs of 960x540, 43 GB.",
         get="<https://research.nvidia.com/publication/2018-06_falling-things-synthetic-dataset-3d-object-detection-and-"
         "pose-estimation>.",
@@ -124,13 +124,13 @@ class FallingThings(Ndds):
         "fat/mixed/kitchen_0/000000.{left,right}.{jpg,json,seg.png,depth.png}\n"
         "fat/single/002_master_chef_can_16k/kitchen_0/...",
         labels={
-            "depth": "tenths of a millimetre; 0 and 65535, where 16 bits end, are none",
+            "depth": "tenths of a millimetre; 0 and the largest value, 65535, are unknown",
             "segmentation": "by `segmentation_class_id` of `_object_settings.json`",
-            "boxes": "pixels; the files tell rows first",
+            "boxes": "pixels; the files store rows first",
         },
         licence="CC BY-NC-SA 4.0",
         binds=True,
-        irregularities=("Sizes of objects and intrinsics stand in the files `_*_settings.json` of each folder.",),
+        irregularities=("Object sizes and intrinsics are in the files `_*_settings.json` of each folder.",),
         folder="fat",
     )
 
@@ -154,7 +154,7 @@ def _segmentation(path: Path) -> Segmentation:
 
 @remembered(16)
 def _names(folder: Path) -> Mapping[int, str]:
-    """The classes of a folder by the numbers that masks show; none where no file tells them."""
+    """Return the classes of a folder by their number in masks; empty if there is no file of object settings."""
     path = folder / OBJECTS
     if not path.is_file():
         return {}

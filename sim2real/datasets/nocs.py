@@ -1,4 +1,4 @@
-"""NOCS: CAMERA and REAL275, photos of objects on tables with the place of each pixel in its object.
+"""NOCS: CAMERA and REAL275, photos of objects on tables with the object coordinates of each pixel.
 
 Names and codings: hughw19/NOCS_CVPR2019, dataset.py (Wang et al., "Normalized Object Coordinate Space for
 Category-Level 6D Object Pose and Size Estimation", CVPR 2019).
@@ -51,17 +51,17 @@ class Nocs(FolderLayout):
         get="<https://github.com/hughw19/NOCS_CVPR2019>.",
         tree="val/00000/0000_{color,mask,coord,depth}.png\nval/00000/0000_meta.txt\n...",
         labels={
-            "depth": "millimetres in 16 bits, or in green and red of 8; 0 is none",
-            "instance": "the number in the mask; 255 is none",
-            "segmentation": "the class that `_meta.txt` tells of each number",
+            "depth": "16-bit millimetres, or 8 bits each in green and red; 0 is unknown",
+            "instance": "the number in the mask; 255 is no object",
+            "segmentation": "the class that `_meta.txt` assigns to each number",
         },
-        licence="of whoever published the copy; the page names none, ask its authors before you publish",
+        licence="depends on the publisher of the copy; the page states none, ask the authors before you publish",
         irregularities=(
             (
-                "`_coord.png` looks like a picture; it holds coordinates, as `_composed.png` holds depth: neither is "
+                "`_coord.png` looks like a picture but holds coordinates, and `_composed.png` holds depth: neither is "
                 "translated."
             ),
-            "Intrinsics stand in no file: they are in the authors' `detect_eval.py`, and change with `--resize`.",
+            "Intrinsics are in no file: use those of the authors' `detect_eval.py`, and scale them after `--resize`.",
         ),
         folder="nocs",
     )
@@ -87,9 +87,9 @@ def _millimetres(path: Path) -> NDArray[np.float32]:
 
 
 def _classes(path: Path) -> dict[int, int]:
-    """The class of each number of a mask."""
+    """Return the class of each number in a mask."""
     classes = {}
     for line, row in read_rows(path):
-        with telling(path, f"line {line} tells of no object"):
+        with telling(path, f"line {line} does not describe an object"):
             classes[int(row[0])] = int(row[1])
     return classes

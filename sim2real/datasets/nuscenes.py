@@ -1,4 +1,4 @@
-"""nuImages and nuScenes: photos by camera, and tables in JSON that tell of them.
+"""nuImages and nuScenes: photos by camera, and JSON tables that describe them.
 
 Tables and fields: nutonomy/nuscenes-devkit, docs/schema_nuimages.md and docs/schema_nuscenes.md.
 """
@@ -32,7 +32,7 @@ _ROW: Final = re.compile(rb"\{[^{}]*\}")
 
 
 class _NuScenes(FolderLayout):
-    """What both share: samples are annotated, sweeps lie between them in time."""
+    """Base class of both layouts: samples are annotated, sweeps lie between them in time."""
 
     images = (r"(?:samples|sweeps)/CAM_\w+", r"(?P<frame>.+)\.jpe?g")
     resizing = (
@@ -58,8 +58,8 @@ class _NuScenes(FolderLayout):
 class NuImages(_NuScenes):
     """nuImages: samples/CAM_FRONT/*.jpg with v1.0-train/object_ann.json.
 
-    Edges of boxes are pixels, the masks run lengths as of COCO in base 64; classes are numbered by their place in
-    category.json. Objects are drawn over surfaces, in the order of their tokens, as the devkit does.
+    The edges of boxes are in pixels, masks are run lengths as in COCO, encoded in base 64, and classes are numbered by
+    their position in category.json. Like in the devkit, objects are painted over surfaces in the order of their tokens.
     """
 
     name = "nuimages"
@@ -68,31 +68,31 @@ class NuImages(_NuScenes):
     sparse = ("boxes", "segmentation", "instance")
     facts = Facts(
         title="nuImages",
-        about="Photos of cars' six cameras in Boston and Singapore with boxes, masks of objects and of road surface.",
+        about="Photos by six car cameras in Boston and Singapore, with boxes and masks of objects and road surface.",
         size="93,000 annotated JPEGs of 1600x900, 16 GB, and up to 12 sweeps around each.",
         get="[nuscenes.org/nuimages](https://www.nuscenes.org/nuimages), after registration.",
         tree="samples/CAM_FRONT/n003-2018-01-02-11-48-43+0800__CAM_FRONT__1514864923162549.jpg\n"
         "sweeps/CAM_FRONT/...                           # not annotated\n"
         "v1.0-train/{sample_data,object_ann,surface_ann,category,...}.json",
         labels={
-            "boxes": "pixels; they may reach behind what hides the object",
-            "segmentation": "places of the classes in category.json; objects over road surface",
-            "instance": "the object's place in its image by token, from 1, as the devkit numbers them",
+            "boxes": "pixels; they may include hidden parts of the object",
+            "segmentation": "positions of the classes in category.json; objects over road surface",
+            "instance": "the position of the object in its image by token, from 1, as in the devkit",
         },
         licence=_LICENCE,
         binds=True,
         irregularities=(
-            "Only samples are annotated, and not those of `v1.0-test`.",
+            "Only samples are annotated, except those of `v1.0-test`.",
             "All versions share `samples`; each image has the labels of the version that names it.",
-            "Images are not undistorted; CAM_BACK has a fish-eye lens in some cars.",
-            "The first label takes seconds: the tables of the whole version are searched once.",
+            "Images are not undistorted; CAM_BACK has a fish-eye lens on some cars.",
+            "Reading the first label takes seconds: the tables of the whole version are indexed once.",
         ),
         side="real",
         folder="nuimages",
     )
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """The table of the version that names an image as annotated."""
+        """Return for each image the table of the version that lists it as a sample."""
         images = tree.by_frame(folder.path, self.images[1])
         tables: dict[str, str] = {}
         for table in tree.find(_VERSION, r"object_ann\.json"):
@@ -124,17 +124,17 @@ class NuImages(_NuScenes):
 class NuScenes(_NuScenes):
     """nuScenes: samples/CAM_FRONT/*.jpg with v1.0-trainval/{scene,sample_data,sample_annotation}.json.
 
-    Boxes are 3D, in the world: they are carried, and so are LiDAR, radar and maps.
+    Boxes are 3D, in world coordinates; they are carried, as are LiDAR, radar and maps.
     """
 
     name = "nuscenes"
     rule = "samples/CAM_*/*.jpg with v1.0-*/{sample_data,scene}.json"
     evidence = ((_VERSION, r"sample_data\.json"), (_VERSION, r"scene\.json"))
-    stale = ((r"(?:^|/)v1\.0-\w+/scene\.json$", "descriptions that tell of rain and night"),)
+    stale = ((r"(?:^|/)v1\.0-\w+/scene\.json$", "descriptions that mention rain and night"),)
     facts = Facts(
         title="nuScenes",
         about="1000 scenes of 20 s in Boston and Singapore: six cameras, LiDAR, radar and 3D boxes.",
-        size="1.4 million JPEGs of 1600x900, of which 204,000 are samples.",
+        size="1.4 million JPEGs of 1600x900, including 204,000 samples.",
         get="[nuscenes.org](https://www.nuscenes.org/nuscenes), after registration.",
         tree="samples/CAM_FRONT/n015-2018-07-24-11-22-45+0800__CAM_FRONT__1532402927612460.jpg\n"
         "samples/LIDAR_TOP/...pcd.bin\n"
@@ -143,20 +143,23 @@ class NuScenes(_NuScenes):
         "v1.0-trainval/{scene,sample,sample_data,sample_annotation,...}.json",
         licence=_LICENCE,
         binds=True,
-        irregularities=("3D boxes are not projected into the images, where nothing tells what hides them.",),
+        irregularities=("3D boxes are not projected into the images, as their occlusion there is unknown.",),
         side="real",
         folder="nuscenes",
     )
 
 
 def _name(image: str) -> str:
-    """What ``sample_data`` calls a file: its path from the folder of the dataset."""
+    """Return the name of a file in ``sample_data``: its path from the folder of the dataset."""
     return "/".join(image.split("/")[-3:])
 
 
 @remembered(8)
 def _samples(table: Path) -> Mapping[str, str]:
-    """The tokens of the cameras' samples by name, from a table beside this one; others, the most, are passed over."""
+    """Return the tokens of the cameras' samples by name, from ``sample_data.json`` next to a table.
+
+    Most rows describe other files and are skipped without parsing.
+    """
     path = table.with_name("sample_data.json")
     samples: dict[str, str] = {}
     try:
@@ -180,18 +183,18 @@ def _places(table: Path) -> Places:
 
 
 def _classes(table: Path) -> dict[str, str]:
-    """The names of the classes by token."""
+    """Return the names of the classes by token."""
     return {entry["token"]: str(entry["name"]) for entry in read_json(table.with_name("category.json"))}
 
 
 def _box(entry: Mapping[str, Any], classes: Mapping[str, str]) -> Box:
-    """Edges as open-mmlab/mmdetection3d, nuimage_converter.py, takes them: the width is their difference."""
+    """Return a box; its width is the difference of its edges (open-mmlab/mmdetection3d, nuimage_converter.py)."""
     left, top, right, bottom = map(float, entry["bbox"])
     return Box(classes[entry["category_token"]], left, top, right, bottom)
 
 
 def _painted(regions: Iterable[tuple[int, Mapping[str, Any]]], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Ids (H, W) of the masks, later ones over earlier ones; not all objects have a mask."""
+    """Return the ids (H, W) of masks, later ones over earlier ones; not every object has a mask."""
     ids = np.full(size[::-1], NOTHING, np.int32)
     for number, entry in regions:
         if mask := entry["mask"]:

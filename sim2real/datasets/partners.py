@@ -1,4 +1,4 @@
-"""Which label file belongs to which image where neither lies in a folder of a known name."""
+"""Match label files to images where neither lies in a folder with a known name."""
 
 import re
 from collections import defaultdict
@@ -19,17 +19,17 @@ _ROOT: Final = re.compile(
 def partners(
     images: Iterable[str], files: Iterable[str], declared: Callable[[str], str] = lambda _: ""
 ) -> dict[str, str]:
-    """The label file of each image that has one: of its stem, in the folder that is nearest or most alike.
+    """Return the label file of each image that has one: a file with the same stem in the closest folder.
 
-    That is the image's own folder, else the one whose last names are the same (``images/train``, ``labels/train``),
-    else the one with which it shares most of the outer folders; an image whose path has words of labels, as masks have,
-    comes behind one without. Files that fit several images alike belong to none, but if these are of one stem in one
-    folder.
+    The image's own folder comes first, then the folder with the most trailing names in common (``images/train``,
+    ``labels/train``), then the one with the most leading folders in common. Images whose paths contain words for labels
+    come after images without, as they may be masks. A file that fits several images equally belongs to none, unless
+    these have one stem in one folder.
 
     Args:
-        images: Paths of images, perhaps with masks of the same names among them.
+        images: Paths of images, possibly including masks with the same names.
         files: Paths of label files.
-        declared: What a file says that its image is called; asked if none has the file's stem.
+        declared: Returns the name of the image that a file declares; called if no image has the file's stem.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for image in images:
@@ -47,7 +47,7 @@ def partners(
 
 
 def images_around(tree: Tree, labelled: Mapping[str, str]) -> Iterator[str]:
-    """Labelled images, and all others in their folders, or below the folder ``images`` that they lie in, in order."""
+    """Yield labelled images and all others in their folders, or below the ``images`` folder around them, in order."""
     roots = {match["root"] if (match := _ROOT.fullmatch(folder)) else folder for folder in map(_folder, labelled)}
     own = {_folder(image) for image in labelled}
     for folder in ("", *tree.folders):
@@ -58,7 +58,7 @@ def images_around(tree: Tree, labelled: Mapping[str, str]) -> Iterator[str]:
 
 
 def evenly(values: Sequence[T], most: int) -> Sequence[T]:
-    """At most so many of the values, from the whole of them."""
+    """Return at most ``most`` of the values, spread evenly."""
     return values[:: max(1, -(-len(values) // most))]
 
 

@@ -1,17 +1,17 @@
-"""The one rule for what is a camera image: what a layout lists as images is checked, whatever the layout.
+"""Decide which of the images that a layout lists are camera images, by one rule for all layouts.
 
-Four kinds of evidence, the cheapest first. Images are judged in groups, whose paths differ in digits alone, by a sample
-of each: one odd file decides nothing.
+There are four kinds of evidence, the cheapest first. Images are judged in groups whose paths differ only in digits, by
+a sample of each group, so that one odd file decides nothing.
 
-1. **Names**, see :mod:`sim2real.datasets.modalities`: the images have the names of others but for a word of labels, as
-   ``depth/7.png`` beside ``rgb/7.jpg`` or ``7_cs.png`` beside ``7.png``.
-2. **Headers**: palette images, and those that have not 8 bits a channel, cannot be translated.
-3. **Pixels that are no light**, see :mod:`sim2real.datasets.pixels`: numbers coded in colours, directions, coordinates,
-   pictures of optical flow.
-4. **Doubts**: few colours, no colour at all. Photos can have these too, so they count only where other images
-   remain, at least one for four, and not in layouts that know which of their folders are a camera's.
+1. **Names**, see :mod:`sim2real.datasets.modalities`: the images are named like others except for a word that denotes
+   labels, e.g. ``depth/7.png`` next to ``rgb/7.jpg``, or ``7_cs.png`` next to ``7.png``.
+2. **Headers**: palette images, and images without 8 bits per channel, cannot be translated.
+3. **Pixels that cannot be light**, see :mod:`sim2real.datasets.pixels`: numbers encoded in colours, directions,
+   coordinates, visualised optical flow.
+4. **Doubts**: few colours, or no colour at all. Photos can have these too, so they count only where at least one other
+   image remains for every four, and not in layouts that define which of their folders hold camera images.
 
-What is set aside is carried as it is. Only the user can overrule this, by naming the images.
+Images that are set aside are carried unchanged. Only the user can overrule this, by naming the images.
 """
 
 import re
@@ -30,17 +30,17 @@ from sim2real.imageio import Header, read_header, read_rgb
 
 _COPIES: Final = re.compile(r"(?:^|/)(?:\.[^/]+|@eaDir)/")
 _DIGITS: Final = re.compile(r"\d+")
-_GROUPS: Final = 64  # of which pixels are looked at, the largest ones
-_VALUES: Final = 8  # different names of folders at one depth, before they count as one
-_HEADERS: Final = 8  # of a group that are read at first
-_DECODED: Final = 4  # images of a group
-_LARGEST: Final = 2**26  # pixels of an image that is decoded for this
-_REMAINING: Final = 4  # images that are doubted for each one that is not
-_TOLD: Final = 3  # folders
+_GROUPS: Final = 64  # the largest groups, whose pixels are checked
+_VALUES: Final = 8  # distinct folder names at one depth; beyond, they are pooled
+_HEADERS: Final = 8  # read of each group at first
+_DECODED: Final = 4  # images decoded of each group
+_LARGEST: Final = 2**26  # pixels of the largest image that is decoded
+_REMAINING: Final = 4  # doubtful images for each other one
+_TOLD: Final = 3  # folders named in a message
 
 
 class Finding(NamedTuple):
-    """Images that are no camera images: how many, where they are, and why."""
+    """Images that are not camera images: how many there are, where, and why."""
 
     images: int
     folders: Counter[str]
@@ -49,33 +49,33 @@ class Finding(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where they are, in words."""
+        """Their folders and an example, as part of a message."""
         most = [folder or "the outermost folder" for folder, _ in self.folders.most_common(_TOLD)]
         more = f" and {len(self.folders) - _TOLD} more folders" if len(self.folders) > _TOLD else ""
         return f"in {', '.join(most)}{more}, e.g. {self.example}"
 
     @property
     def glob(self) -> str:
-        """What picks the first of them, and others like it: the files of its folder with its suffix."""
+        """A glob for the first of them and similar files: those of its folder with the same end of the name."""
         folder, slash, name = self.example.rpartition("/")
         return f"{folder}{slash}*{_DIGITS.split(name)[-1]}"
 
     def __str__(self) -> str:
-        """A line for who converts."""
+        """Return the warning for the user."""
         return (
-            f"{self.images} images are carried unchanged: {self.reason}, {self.place}; if they are a camera's, say "
-            f'--as-image "{self.glob}"'
+            f"{self.images} images are carried unchanged: {self.reason}, {self.place}; if they are camera images, "
+            f'pass --as-image "{self.glob}"'
         )
 
 
 @dataclass(slots=True)
 class NonPhotos:
-    """Images of a dataset that are no camera images.
+    """Images of a dataset that are not camera images.
 
     Attributes:
-        roles: What they are, by path.
-        findings: Why, a line each.
-        doubts: Lines about images that are taken for a camera's all the same.
+        roles: Their roles by path.
+        findings: The reasons, one finding each.
+        doubts: Warnings about images that are treated as camera images nevertheless.
     """
 
     roles: dict[str, Role] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class NonPhotos:
     doubts: list[str] = field(default_factory=list)
 
     def add(self, paths: Sequence[str], role: Role, reason: str) -> None:
-        """Set images aside; those of one reason become one finding."""
+        """Set images aside; images with the same reason share a finding."""
         if not paths:
             return
         self.roles.update(dict.fromkeys(paths, role))
@@ -97,13 +97,13 @@ class NonPhotos:
 
 
 def find_non_photos(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[str], known: bool) -> NonPhotos:
-    """Find out which of the images that a layout lists are no camera images.
+    """Find the images that a layout lists and that are not camera images.
 
     Args:
-        root: The dataset.
-        frames: What the layout lists.
-        stated: Fits the paths of those that are a camera's because the user says so.
-        known: Whether the layout itself tells which folders are a camera's: then no doubt is followed.
+        root: The folder of the dataset.
+        frames: The frames that the layout lists.
+        stated: Pattern for the paths of images that the user declares to be camera images.
+        known: Whether the layout itself defines which folders hold camera images; doubts are then ignored.
     """
     own = dict[tuple[str, str], str]()
     groups: dict[str, list[str]] = {}
@@ -114,13 +114,13 @@ def find_non_photos(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[s
         for label in () if known else frame.labels.values():
             named_alike = (label, frame.image.rpartition("/")[2].rpartition(".")[0])
             own[named_alike] = frame.image if own.get(named_alike, frame.image) == frame.image else ""
-    labelled = set(own.values())  # where images of one name share a label, it tells of none
+    labelled = set(own.values())  # a label shared by images of one name is no evidence
     non_photos = NonPhotos()
     if not known:
-        _take(non_photos, groups, _COPIES.search, Role.STALE, "in hidden folders, as thumbnails are")
-    _take(non_photos, groups, is_colour_coded, Role.PSEUDO, "named as the colour-coded labels of known datasets are")
+        _take(non_photos, groups, _COPIES.search, Role.STALE, "in hidden folders, like thumbnails")
+    _take(non_photos, groups, is_colour_coded, Role.PSEUDO, "named like the colour-coded labels of known datasets")
     for shape in labels_by_name(groups, photos):
-        non_photos.add(groups.pop(shape), Role.LABEL, "named as labels of other images are")
+        non_photos.add(groups.pop(shape), Role.LABEL, "named like labels of other images")
     sorted_out = [part for paths in _pooled(groups) for part in _by_header(root, paths, non_photos, each=not known)]
     doubts = list(_look(root, sorted_out, non_photos, labelled, known=known))
     _follow(doubts, sum(map(len, [*groups.values(), *photos.values()])), non_photos, known=known)
@@ -132,13 +132,13 @@ def find_non_photos(root: Path, frames: Iterable[Frame], *, stated: re.Pattern[s
 def _take(
     non_photos: NonPhotos, groups: dict[str, list[str]], fits: Callable[[str], object], role: Role, reason: str
 ) -> None:
-    """Set aside the groups whose shape fits."""
+    """Set aside the groups whose shape fulfils a condition."""
     for shape in [shape for shape in groups if fits(shape)]:
         non_photos.add(groups.pop(shape), role, reason)
 
 
 def _shape(path: str) -> str:
-    """A path without its numbers, which stand for those of frames."""
+    """Return a path with each number replaced by 0, as numbers usually count frames."""
     folder, slash, name = path.rpartition("/")
     return f"{_folder_shape(folder)}{slash}{_DIGITS.sub('0', name)}"
 
@@ -149,7 +149,7 @@ def _folder_shape(folder: str) -> str:
 
 
 def _pooled(groups: Mapping[str, list[str]]) -> list[list[str]]:
-    """The groups; where names are no numbers, so that there are too many, those of a folder and of its like as one."""
+    """Return the groups; if names are not numbered and there are too many groups, pool those of similar folders."""
     if len(groups) <= _GROUPS:
         return list(groups.values())
     keys = {shape: _pool(shape, shape.split("/")[:-1]) for shape in groups}
@@ -173,17 +173,17 @@ def _pool(shape: str, folders: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Part(NamedTuple):
-    """Images of a group whose headers are alike."""
+    """Images of a group with similar headers."""
 
     paths: list[str]
     grey: bool
 
 
 def _by_header(root: Path, paths: list[str], non_photos: NonPhotos, *, each: bool) -> Iterator[_Part]:
-    """Set aside what cannot be translated, and yield the colour images of a group and its grey ones.
+    """Set aside images that cannot be translated, and yield the colour images of a group and the grey ones.
 
-    Of those that name a PNG every header is read if ``each`` says so: that is cheap, and labels are PNG. If not,
-    a few odd ones among photos stay photos, which whoever decodes them refuses by name.
+    If ``each`` is set, the header of every PNG is read: that is cheap, and labels are PNG. Otherwise a few odd images
+    among photos stay photos, and decoding them later fails with an error that names the file.
     """
     every = each and paths[0].lower().endswith(".png")
     sample = {path: _told(root / path) for path in (paths if every else spread(paths, _HEADERS))}
@@ -202,21 +202,21 @@ def _by_header(root: Path, paths: list[str], non_photos: NonPhotos, *, each: boo
 
 
 class _Told(NamedTuple):
-    """What a header says: why it is no photo's, if it cannot be one's, and whether there is no colour in it."""
+    """The result of a header: the reason why it cannot be a photo, or empty, and whether the image is grey."""
 
     reason: str
     grey: bool
 
 
 def _told(path: Path) -> _Told | None:
-    """None of a damaged image: whoever decodes it will say so."""
+    """Read a header; return None for a damaged image, which is reported when it is decoded."""
     header = _header(path)
     if header is None:
         return None
     if header.palette:
         return _Told("palette images", grey=False)
     if header.bits != 8:
-        return _Told(f"{header.bits} bits a channel", grey=False)
+        return _Told(f"{header.bits} bits per channel", grey=False)
     return _Told("", grey=header.channels < 3)
 
 
@@ -237,11 +237,11 @@ class _Doubt(NamedTuple):
 def _look(
     root: Path, parts: Iterable[_Part], non_photos: NonPhotos, labelled: set[str], *, known: bool
 ) -> Iterator[_Doubt]:
-    """Decode some images of each group, set aside those that are no light, and yield the doubts."""
+    """Decode some images of each group, set aside those that cannot be photos, and yield the doubtful ones."""
     for rank, (paths, grey) in enumerate(sorted(parts, key=lambda part: -len(part.paths))):
         kind = (_kind(root, paths) if rank < _GROUPS else None) or (ONE_CHANNEL if grey else None)
         if kind is ONE_CHANNEL and (known or is_lossy(paths[0]) or labelled & {*spread(paths, _HEADERS)}):
-            continue  # a grey camera's
+            continue  # images of a grey camera
         if kind and kind.doubtful:
             yield _Doubt(paths, kind)
         elif kind:
@@ -249,7 +249,7 @@ def _look(
 
 
 def _kind(root: Path, paths: Sequence[str]) -> Kind | None:
-    """What most of a sample of images are, None of photos."""
+    """Return the kind of most images of a sample; None for photos."""
     found = Counter(_kind_of(root / path) for path in spread(paths, _DECODED))
     del found[_UNREADABLE]
     total, photos = found.total(), found.pop(None, 0)
@@ -270,7 +270,7 @@ def _kind_of(path: Path) -> Kind | None:
 
 
 def _follow(doubts: Iterable[_Doubt], images: int, non_photos: NonPhotos, *, known: bool) -> None:
-    """Set aside what is doubted if of so many images enough others remain, else say so."""
+    """Set doubtful images aside if enough others remain of all ``images``; otherwise record the doubt."""
     doubts = list(doubts)
     remaining = images - sum(len(doubt.paths) for doubt in doubts)
     for paths, kind in doubts:
@@ -289,12 +289,12 @@ def _doubt_names(groups: Mapping[str, list[str]], non_photos: NonPhotos) -> None
     ]
     if named:
         non_photos.doubts.append(
-            f"{len(named)} images are taken for photos, though their names tell of labels, e.g. {named[0]}; if they "
-            "are, leave them out with --exclude"
+            f"{len(named)} images are taken for photos, though their names suggest labels, e.g. {named[0]}; if they "
+            "are labels, leave them out with --exclude"
         )
 
 
 def spread(paths: Sequence[str], count: int) -> list[str]:
-    """So many of the paths, evenly spread, the first among them; all of them if there are no more."""
+    """Return ``count`` of the paths, evenly spread and including the first; all if there are fewer."""
     step = max(1.0, len(paths) / count)
     return [paths[int(place * step)] for place in range(min(count, len(paths)))]

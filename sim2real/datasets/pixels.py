@@ -1,7 +1,7 @@
-"""What the pixels of an image tell of what it shows, where they are no light.
+"""Recognise images that are not photos by their pixels.
 
-Each test rests on something that the coding of a label forces on its pixels and that light does not do. How often they
-are right is measured in ``benchmarks/photos.py``.
+Each test relies on a property that the encoding of a label forces on its pixels and that light does not have. Their
+accuracy is measured in ``benchmarks/photos.py``.
 """
 
 from collections.abc import Callable
@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 from sim2real.datasets.base import Role
 
 _SAMPLED: Final = 2**15  # pixels, about
-_FAR: Final = 16  # parts of the shorter side: over one of them gradients are measured
+_FAR: Final = 16  # gradients are measured over 1/16 of the shorter side
 _FEW_COLOURS: Final = 256
 _FEW_GREYS: Final = 64
 _VERY_FEW: Final = 32
-_AREAS: Final = 0.8  # of the pixels, without those of the most frequent colour, have the most frequent others
-_FLAT: Final = 0.8  # of neighbours among these are equal
-_ENOUGH: Final = 2**11  # pixels to see gradients in: in the smallest images light is as even
-_CLIPPED: Final = 0.4  # of coloured pixels: a second channel is at the end of its range, as few hues of a wheel are
-_UNTOLD: Final = (0, 127 * 0x010101, 128 * 0x010101, 0xFFFFFF)  # black, both middle greys, white: no direction is these
+_AREAS: Final = 0.8  # of the foreground pixels have the most frequent colours
+_FLAT: Final = 0.8  # of their neighbours are equal
+_ENOUGH: Final = 2**11  # pixels needed to judge gradients: in tiny images light is as even
+_CLIPPED: Final = 0.4  # of coloured pixels have a second channel at the end of its range; rare on a hue wheel
+_UNTOLD: Final = (0, 127 * 0x010101, 128 * 0x010101, 0xFFFFFF)  # black, both middle greys, white: not directions
 Values = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What images can be that are no camera images.
+    """A kind of images that are not camera images.
 
     Attributes:
-        reason: What gives them away.
-        role: What they are to a conversion.
-        doubtful: Whether photos may have that, too.
+        reason: What identifies them, as part of a message.
+        role: Their role in a conversion.
+        doubtful: Whether photos may have this property too.
     """
 
     reason: str
@@ -45,23 +45,23 @@ class Kind:
 FEW_COLOURS: Final = Kind(f"fewer than {_FEW_COLOURS} colours", Role.PSEUDO, doubtful=True)
 FEW_IN_AREAS: Final = Kind(f"areas of fewer than {_VERY_FEW} colours", Role.PSEUDO, doubtful=True)
 ONE_CHANNEL: Final = Kind("one channel, or equal ones", Role.LABEL, doubtful=True)
-CODED: Final = Kind("numbers of several bytes in the channels, as of depth in 24 bits", Role.LABEL)
-NORMALS: Final = Kind("colours of unit length, as of surface normals", Role.LABEL)
-FLOW: Final = Kind("the hues of a wheel on white or black, as of optical flow", Role.PSEUDO)
-COORDINATES: Final = Kind("channels that grow evenly in directions of their own, as of coordinates", Role.LABEL)
+CODED: Final = Kind("numbers of several bytes in the channels, e.g. depth in 24 bits", Role.LABEL)
+NORMALS: Final = Kind("colours of unit length, like surface normals", Role.LABEL)
+FLOW: Final = Kind("the hues of a colour wheel on white or black, like optical flow", Role.PSEUDO)
+COORDINATES: Final = Kind("channels that grow evenly, each in its own direction, like coordinates", Role.LABEL)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pixels:
-    """Pixels of an image, evenly spread over it, and others to the right and below each; all are (N, 3).
+    """Pixels spread evenly over an image, and neighbours to the right of and below each; all are (N, 3).
 
     Attributes:
         here: The pixels.
-        next: Those beside them, to the right and below.
-        second: Those two pixels off.
-        far: Those farther off.
-        codes: (N,) the pixels as numbers, 0xRRGGBB.
-        told: (N,) which pixels have not the most frequent colour, that of the background.
+        next: The adjacent pixels, to the right and below.
+        second: The pixels at a distance of two, to the right and below.
+        far: More distant pixels, to the right and below.
+        codes: The pixels as numbers 0xRRGGBB, (N,).
+        is_foreground: Whether a pixel differs from the most frequent colour, the background, (N,).
     """
 
     here: Values
@@ -77,7 +77,7 @@ class _Pixels:
 
 
 def _sample(rgb: NDArray[np.uint8]) -> _Pixels | None:
-    """Pixels of an image (H, W, 3); None of one that is too small."""
+    """Sample pixels of an image (H, W, 3); return None if it is too small."""
     far = max(4, min(rgb.shape[:2]) // _FAR)
     height, width = rgb.shape[0] - far, rgb.shape[1] - far
     if height < 1 or width < 1:
@@ -101,17 +101,17 @@ def _sample(rgb: NDArray[np.uint8]) -> _Pixels | None:
 
 
 def kind_of(rgb: NDArray[np.uint8]) -> Kind | None:
-    """What an image is if it is no camera image, as far as its pixels tell; None of a photo.
+    """Return the kind of an image whose pixels show that it is not a photo, or may not be one; None for a photo.
 
     Args:
-        rgb: Its pixels (H, W, 3).
+        rgb: The pixels of the image (H, W, 3).
     """
     pixels = _sample(rgb)
     return next((kind for kind, tells in _TESTS if tells(pixels)), None) if pixels else None
 
 
 def _has_few_colours(pixels: _Pixels) -> bool:
-    """Classes and objects have a colour each and cover areas; grey photos have 256 levels at most, dark ones fewer."""
+    """Test for flat areas of few colours: classes and objects. Grey photos have 256 levels, dark ones fewer."""
     count = len(np.unique(pixels.codes))
     if count >= min(_FEW_GREYS if pixels.grey else _FEW_COLOURS, len(pixels.codes) / 16):
         return False
@@ -120,7 +120,7 @@ def _has_few_colours(pixels: _Pixels) -> bool:
 
 
 def _has_areas_of_few_colours(pixels: _Pixels) -> bool:
-    """Between classes and objects that were drawn or scaled smoothly are any number of colours, but on no area."""
+    """Test for flat areas of few colours, where smooth edges between classes or objects add many other colours."""
     codes = pixels.codes[pixels.is_foreground]
     counts = np.sort(np.unique(codes, return_counts=True)[1])
     if len(counts) < _FEW_COLOURS or counts[1 - _VERY_FEW :].sum() < _AREAS * len(codes):
@@ -130,7 +130,7 @@ def _has_areas_of_few_colours(pixels: _Pixels) -> bool:
 
 
 def _is_coded(pixels: _Pixels) -> bool:
-    """Where a number goes on from pixel to pixel and its high byte rises by one, its low byte falls back.
+    """Test for numbers of several bytes: where the high byte rises by one, the low byte wraps around.
 
     Light that rises by one level in one channel never falls by 200 in another.
     """
@@ -144,7 +144,7 @@ def _is_coded(pixels: _Pixels) -> bool:
 
 
 def _are_normals(pixels: _Pixels) -> bool:
-    """Directions have the length 1; fog of the right brightness has it, too, but is grey, and all alike."""
+    """Test for directions, which have length 1; fog of a certain brightness has too, but is grey and uniform."""
     vectors = pixels.here[~np.isin(pixels.codes, _UNTOLD)] / 127.5 - 1
     lengths = np.linalg.norm(vectors, axis=1)
     unit = np.abs(lengths - 1) < 0.06
@@ -156,14 +156,14 @@ def _are_normals(pixels: _Pixels) -> bool:
 
 
 def _is_flow(pixels: _Pixels) -> bool:
-    """Directions are hues, of all around the wheel; speed is saturation on white, or brightness on black."""
+    """Test for flow as colours: direction as hue, speed as saturation on white or as brightness on black."""
     least, middle, most = np.sort(pixels.here, axis=1).T
     coloured = most - least > 24
     bright, dark = (most >= 250).mean(), (least <= 5).mean()
     if max(bright, dark) < 0.95 or coloured.mean() < 0.1:
         return False
     if ((middle >= 250) if bright > dark else (middle <= 5))[coloured].mean() > _CLIPPED:
-        return False  # light that is too bright, or too dark, for a camera
+        return False  # an overexposed or underexposed photo
     chosen = pixels.here[coloured]
     hues = np.bincount(3 * chosen.argmax(axis=1) + chosen.argmin(axis=1), minlength=9) / len(chosen)
     steps = np.max([np.abs(other - pixels.here).max(axis=1) for other in pixels.next], axis=0)[coloured]
@@ -171,7 +171,7 @@ def _is_flow(pixels: _Pixels) -> bool:
 
 
 def _are_coordinates(pixels: _Pixels) -> bool:
-    """Each channel grows evenly, and in a direction of its own; light brightens all channels alike."""
+    """Test for coordinates: each channel grows evenly in its own direction; light brightens all channels alike."""
     if len(pixels.here) < _ENOUGH or pixels.is_foreground.mean() < 0.01:
         return False
     here = pixels.here[pixels.is_foreground]

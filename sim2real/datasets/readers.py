@@ -1,4 +1,4 @@
-"""Codings that several families of datasets share, besides those in :mod:`sim2real.datasets.labels`."""
+"""Readers of encodings that several families of datasets share; see also :mod:`sim2real.datasets.labels`."""
 
 import json
 import math
@@ -27,10 +27,10 @@ _NO_ARRAY: Final = (ValueError, IndexError, NotImplementedError, RuntimeError, B
 
 
 def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]]:
-    """Keep what was read from the last files, or folders, as long as their times and sizes stay as they are.
+    """Return a decorator that caches results by path while the time and size of the file or folder are unchanged.
 
     Args:
-        most: How many of them.
+        most: Maximum number of cached results.
     """
 
     def decorate(read: Callable[[Path], T]) -> Callable[[Path], T]:
@@ -42,7 +42,7 @@ def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]
         def again(path: Path) -> T:
             try:
                 state = path.stat()
-            except OSError:  # who reads it will say so
+            except OSError:  # reported when it is read
                 return read(path)
             return as_it_was(path, state.st_mtime_ns, state.st_size)
 
@@ -53,10 +53,10 @@ def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]
 
 @contextmanager
 def telling(path: Path, wrong: str) -> Iterator[None]:
-    """Let what goes wrong with the contents of a file be told of the file.
+    """Report exceptions caused by the contents of a file as errors of the file.
 
     Raises:
-        DatasetError: They are not as the code inside takes them to be; it names the file, and says what is wrong.
+        DatasetError: If the code inside fails on the contents; the message names the file and what is wrong.
     """
     try:
         yield
@@ -75,10 +75,10 @@ def telling(path: Path, wrong: str) -> Iterator[None]:
 
 
 def read_head(path: Path, size: int = 1 << 16) -> bytes:
-    """Read the first bytes of a file, which may be huge, to see what it is.
+    """Read the first bytes of a file, which may be huge, to identify it.
 
     Raises:
-        DatasetError: It cannot be read.
+        DatasetError: If it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -89,10 +89,10 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
 
 
 def read_tail(path: Path, size: int) -> bytes:
-    """Read the last bytes of a file, likewise.
+    """Read the last bytes of a file.
 
     Raises:
-        DatasetError: It cannot be read.
+        DatasetError: If it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -104,20 +104,20 @@ def read_tail(path: Path, size: int) -> bytes:
 
 
 def size_of(image: Path) -> tuple[int, int]:
-    """The size (W, H) of an image as it is stored.
+    """Return the size (W, H) of an image as stored.
 
     Raises:
-        ImageError: It cannot be read.
+        ImageError: If it cannot be read.
     """
     header = read_header(image)
     return header.width, header.height
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it
+def read_json(path: Path) -> Any:  # noqa: ANN401  the contents of a file
     """Read a JSON file.
 
     Raises:
-        DatasetError: It cannot be read, or is no JSON.
+        DatasetError: If it cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -127,10 +127,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  whatever stands in it
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Read an array from a .npy file, or the first of a .npz file, never a pickled object.
+    """Read the array of a .npy file, or the first one of a .npz file; pickled objects are refused.
 
     Raises:
-        DatasetError: It cannot be read as such a file.
+        DatasetError: If it cannot be read as an array.
     """
     try:
         with path.open("rb") as file:
@@ -144,11 +144,11 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 def load_array(file: BinaryIO) -> NDArray[Any]:
-    """The array of a .npy file, or the first of a .npz file, never a pickled object.
+    """Load the array of an open .npy file, or the first one of a .npz file; pickled objects are refused.
 
     Raises:
-        ImageError: It claims more values than a label may have.
-        EOFError, ValueError, IndexError, BadZipFile, zlib.error: It is no such file, or damaged.
+        ImageError: If its header declares more values than a label may have.
+        EOFError, ValueError, IndexError, BadZipFile, zlib.error: If it is not such a file, or is damaged.
     """
     start = file.read(4)
     file.seek(0)
@@ -165,17 +165,17 @@ def load_array(file: BinaryIO) -> NDArray[Any]:
 
 
 def _shape(file: IO[bytes]) -> tuple[int, ...]:
-    """What the header of an array says."""
+    """Return the shape that the header of an array declares."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)[0]
 
 
 def of_shape(values: NDArray[Any], shape: tuple[int | None, ...], path: Path) -> NDArray[Any]:
-    """The values of a file, which have to be numbers of that shape; None stands for any size.
+    """Return the values unchanged if they are numbers of a shape, in which None stands for any size.
 
     Raises:
-        DatasetError: They are not; it names the file.
+        DatasetError: If they are not; the message names the file.
     """
     fits = values.ndim == len(shape) and all(want in {None, got} for want, got in zip(shape, values.shape, strict=True))
     if not fits or not np.issubdtype(values.dtype, np.number):
@@ -186,12 +186,12 @@ def of_shape(values: NDArray[Any], shape: tuple[int | None, ...], path: Path) ->
 
 
 def in_metres(values: NDArray[np.floating], far: float = math.inf) -> NDArray[np.float32]:
-    """Distances in metres, float32 (H, W), NaN where there is none: they are not finite, or as far as the sky."""
+    """Return distances in metres as float32 (H, W), NaN where they are not finite, or ``far`` or more, as the sky."""
     return np.where(np.isfinite(values) & (values < far), values, np.nan).astype(np.float32)
 
 
 def whole_size(width: object, height: object) -> tuple[int, int] | None:
-    """The size (W, H) of an image that a document tells, in numbers or texts; None if it tells none, or 0."""
+    """Return the image size (W, H) that a document declares, as numbers or text; None if it declares none, or 0."""
     try:
         declared = int(float(str(width))), int(float(str(height)))
     except (ValueError, OverflowError):
@@ -200,7 +200,7 @@ def whole_size(width: object, height: object) -> tuple[int, int] | None:
 
 
 def as_id(declared: object) -> int | str:
-    """The id that a document tells: tools write numbers as texts too, in one place or in all."""
+    """Return an id of a document, as a number if possible: tools write numbers as text too, in some places or all."""
     if isinstance(declared, float) and declared.is_integer():
         return int(declared)
     text = str(declared)
@@ -208,18 +208,18 @@ def as_id(declared: object) -> int | str:
 
 
 def find_above(path: Path, name: str, root: Path) -> Path | None:
-    """The file of that name in the nearest folder around a path, not outside the root; None if there is none."""
+    """Return the file ``name`` in the nearest parent folder of a path within the root; None if there is none."""
     around = (root / part / name for part in path.relative_to(root).parents)
     return next(filter(Path.exists, around), None)
 
 
 def read_packed_ids(path: Path) -> NDArray[np.int32]:
-    """Read an image of 8-bit colours that hold one number of 24 bits each: ``R + 256 G + 65536 B``, (H, W).
+    """Read an 8-bit colour image whose pixels hold one 24-bit number each: ``R + 256 G + 65536 B``, (H, W).
 
-    COCO's panoptic masks and CARLA's depth are stored so. An alpha channel is not looked at.
+    COCO's panoptic masks and CARLA's depth use this encoding. An alpha channel is ignored.
 
     Raises:
-        ImageError: It is damaged, or is no RGB(A) image of 8 bits.
+        ImageError: If it is damaged, or is not an RGB(A) image of 8 bits.
     """
     pixels = read_label(path)
     if pixels.ndim != 3 or pixels.shape[2] < 3 or pixels.dtype != np.uint8:
@@ -230,10 +230,10 @@ def read_packed_ids(path: Path) -> NDArray[np.int32]:
 
 
 def read_channels(path: Path, count: int) -> list[NDArray[np.int32]]:
-    """Read the first channels (H, W) of an image, in the order R, G, B, A; a grey one has a single channel.
+    """Read the first channels (H, W) of an image, in the order R, G, B, A; a grey image has one channel.
 
     Raises:
-        ImageError: It is damaged, or has not as many channels.
+        ImageError: If it is damaged, or has fewer channels.
     """
     pixels = np.atleast_3d(read_label(path))
     if pixels.shape[2] < count:
@@ -243,12 +243,12 @@ def read_channels(path: Path, count: int) -> list[NDArray[np.int32]]:
 
 
 def packed(colour: Sequence[int]) -> int:
-    """The number that :func:`read_packed_ids` reads from pixels of an RGB(A) colour."""
+    """Return the number that :func:`read_packed_ids` reads from pixels of an RGB(A) colour."""
     return colour[0] | (colour[1] << 8) | (colour[2] << 16)
 
 
 def renumbered(ids: NDArray[np.int32], numbers: Mapping[int, int]) -> NDArray[np.int32]:
-    """Ids (H, W) under new numbers, and :data:`NOTHING` where an id has none."""
+    """Return ids (H, W) mapped to new numbers, and to :data:`NOTHING` where an id has none."""
     known = np.array(sorted(numbers) or [NOTHING], np.int32)
     new = np.array([numbers.get(number, NOTHING) for number in known.tolist()], np.int32)
     place = np.searchsorted(known, ids).clip(max=len(known) - 1)
@@ -256,34 +256,34 @@ def renumbered(ids: NDArray[np.int32], numbers: Mapping[int, int]) -> NDArray[np
 
 
 def read_kitti_instances(path: Path) -> Instances:
-    """Read instances as KITTI stores them: the class in the upper 8 of 16 bits, the object's number, or 0, below.
+    """Read instances as KITTI stores them: the class in the upper 8 of 16 bits, the object's number or 0 in the lower.
 
     Raises:
-        ImageError: It is damaged, or has several channels.
+        ImageError: If it is damaged, or has several channels.
     """
     ids = read_index_mask(path).ids
     return Instances(np.where(ids % 256 > 0, ids, np.int32(NOTHING)))
 
 
 def read_kitti_boxes(path: Path) -> Boxes:
-    """Read the boxes of a frame as KITTI's ``label_2`` has them.
+    """Read the boxes of a frame in the format of KITTI's ``label_2``.
 
     Raises:
-        DatasetError: A row is damaged, or the file cannot be read.
+        DatasetError: If a row is damaged, or the file cannot be read.
     """
     return Boxes(tuple(box for _, box in read_kitti_rows(path)))
 
 
 def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box]]:
-    """Read the boxes of a file of KITTI's, each with the numbers that stand in the columns ahead of it.
+    """Read the boxes of a KITTI file, each with the numbers in the ``ahead`` columns before it.
 
-    15 columns tell of a box; results of a detector have one more, the score.
+    A box has 15 columns; results of a detector have one more, the score.
 
     Raises:
-        DatasetError: A row is damaged, or the file cannot be read.
+        DatasetError: If a row is damaged, or the file cannot be read.
     """
     for number, row in read_rows(path):
-        with telling(path, f"line {number} tells of no box"):
+        with telling(path, f"line {number} is not a box"):
             label, truncated, *_ = row[ahead:]
             left, top, right, bottom, share = map(finite, (*row[ahead + 4 : ahead + 8], truncated))
             box = Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None)
@@ -291,32 +291,32 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
         yield numbers, box
 
 
-_NO_SCALABEL: Final = "its frames are not as Scalabel has them"
+_NO_SCALABEL: Final = "its frames are not in Scalabel's format"
 
 
 def finite(number: str) -> float:
-    """The number that a word tells.
+    """Return the number that a word states.
 
     Raises:
-        ValueError: It tells none, or an infinite one.
+        ValueError: If it states none, or one that is not finite.
     """
     if not math.isfinite(value := float(number)):
-        raise ValueError(f"{number} is no number")
+        raise ValueError(f"{number} is not a finite number")
     return value
 
 
 def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
-    """Read the boxes of one image out of a file in Scalabel's format, as SHIFT and BDD100K have it.
+    """Read the boxes of one image from a file in Scalabel's format, which SHIFT and BDD100K use.
 
-    Its corners are pixels inside of the box.
+    Its corners are pixels inside the box.
 
     Args:
         path: The file: a list of frames, or an object with such a list under ``frames``.
-        image: What the frame has as its ``name``.
-        video: What it has as its ``videoName``, if it has one.
+        image: The ``name`` of the frame.
+        video: The ``videoName`` of the frame, if it has one.
 
     Raises:
-        DatasetError: The file cannot be read, or is no such file.
+        DatasetError: If the file cannot be read, or has another format.
     """
     with telling(path, _NO_SCALABEL):
         labels = _scalabel_labels(path, image, video)
@@ -324,12 +324,12 @@ def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
 
 
 def read_scalabel_instances(path: Path, image: str, video: str, size: tuple[int, int]) -> Instances:
-    """Read the instances of one image of a size (W, H) likewise, whose masks the file has as run lengths.
+    """Read the instances of one image of a size (W, H) from such a file, whose masks are run lengths.
 
-    Their ids are those of the boxes, or count them where the file has no numbers.
+    Their ids are those of the boxes; if not all have numbers, the instances are counted instead.
 
     Raises:
-        DatasetError: The file cannot be read, or is no such file.
+        DatasetError: If the file cannot be read, or has another format.
     """
     with telling(path, _NO_SCALABEL):
         labels = [label for label in _scalabel_labels(path, image, video) if label.get("rle") or label.get("poly2d")]
@@ -359,7 +359,7 @@ def _scalabel_track(label: Mapping[str, Any]) -> int | None:
 
 @remembered(8)
 def _scalabel_frames(path: Path) -> Places:
-    """Where the frames of a file are, by the names of their video and of their image."""
+    """Locate the frames of a file, by the names of their video and image."""
     places, count = Places(path), 0
     for frame in read_elements(path):
         if frame.key in {"", "frames"}:

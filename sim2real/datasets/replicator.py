@@ -1,4 +1,4 @@
-"""What the writers of NVIDIA's Replicator (Isaac Sim, Omniverse) leave on disk.
+"""The output of the writers of NVIDIA's Replicator (Isaac Sim, Omniverse).
 
 Names and codings: the writers of ``omni.replicator.core`` and ``isaacsim.replicator`` (Apache-2.0), the golden data of
 isaac-sim/IsaacSim, and the annotators' reference, docs.omniverse.nvidia.com/py/replicator/1.11.8.
@@ -49,7 +49,7 @@ from sim2real.errors import DatasetError
 from sim2real.imageio import read_header
 
 _GET: Final = "Render it with Isaac Sim, <https://github.com/isaac-sim/IsaacSim>"
-_NUMBER: Final = r"(?:\d+_)*\d+(?:\.\d+)?"  # behind counts of triggers; a number or a time: 0000, 2_0000, 0.066667
+_NUMBER: Final = r"(?:\d+_)*\d+(?:\.\d+)?"  # a number or a time, after trigger counts: 0000, 2_0000, 0.066667
 _NO_CLASS: Final = frozenset({"background", "unlabelled"})
 
 _ANNOTATORS: Final = (
@@ -61,13 +61,13 @@ _FILE: Final = re.compile(
     re.IGNORECASE,
 )
 _FIELDS: Final = ("semanticId", "x_min", "y_min", "x_max", "y_max")
-_NO_EDGE: Final = 2**31 - 1  # of what is not seen at all
+_NO_EDGE: Final = 2**31 - 1  # of objects that are not visible
 
 _Found = Mapping[tuple[str, str], str]  # render product and number -> path
 
 
 def _files(tree: Tree, folder: str) -> Mapping[str, _Found]:
-    """The annotators' files in a folder: ``"rgb.png"`` -> render product and number -> path."""
+    """Return the annotators' files in a folder: ``"rgb.png"`` -> render product and number -> path."""
     files: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     prefix = f"{folder}/" if folder else ""
     for name in tree.names(folder):
@@ -78,24 +78,24 @@ def _files(tree: Tree, folder: str) -> Mapping[str, _Found]:
 
 
 def _read_classes(path: Path) -> Segmentation:
-    """The classes that the file of labels names, under their ids or packed colours."""
+    """Read the classes named by the file of labels, by ids or packed colours."""
     names = {number: name for number, name in _names(path, "labels").items() if name.lower() not in _NO_CLASS}
     return Segmentation(renumbered(_read_ids(path), {number: number for number in names}), names)
 
 
 def _read_instances(path: Path) -> Instances:
-    """The objects that the file of prims names, under their ids or packed colours."""
+    """Read the objects named by the mapping of prims, by ids or packed colours."""
     prims = [number for number, prim in _names(path, "mapping").items() if prim.lower() not in _NO_CLASS]
     return Instances(renumbered(_read_ids(path), {number: number for number in prims}))
 
 
 def _read_ids(path: Path) -> NDArray[np.int32]:
-    """Ids, or colours as numbers: without ``colorize`` a mask has one channel."""
+    """Read ids, or colours as numbers; without ``colorize`` a mask has one channel."""
     return read_index_mask(path).ids if read_header(path).channels == 1 else read_packed_ids(path)
 
 
 def _names(path: Path, what: str) -> dict[int, str]:
-    """What the JSON file beside a file names: its keys are ids, or colours as ``"(r, g, b, a)"``."""
+    """Return the names in the JSON file next to a label; its keys are ids or colours, ``"(r, g, b, a)"``."""
     annotator = r"(?i)(.*(?:segmentation|tight|loose))_(.+)\.\w+"
     sidecar = path.with_name(re.sub(annotator, rf"\1_{what}_\2.json", path.name))
     with telling(sidecar, "it does not map ids or colours to names"):
@@ -107,12 +107,12 @@ def _key(key: str) -> int:
     return packed(value) if isinstance(value, tuple) else int(value)
 
 
-def _class(value: Any) -> str:  # noqa: ANN401  a name, or names by type of semantics: {"class": "car"}
+def _class(value: Any) -> str:  # noqa: ANN401  a name, or names by semantic type: {"class": "car"}
     return str(value.get("class") or ", ".join(value.values())) if isinstance(value, dict) else str(value)
 
 
 def _read_boxes(path: Path) -> Boxes:
-    """Edges as Replicator's own CocoWriter takes them: the width of a box is x_max - x_min."""
+    """Read boxes as Replicator's own CocoWriter does: the width of a box is x_max - x_min."""
     rows, names = read_array(path), _names(path, "labels")
     try:
         return Boxes(
@@ -132,15 +132,15 @@ def _read_metres(path: Path) -> NDArray[np.float32]:
 
 
 def _above(path: Path, unlabelled: int) -> NDArray[np.int32]:
-    """The ids of a mask; those up to a number stand for nothing."""
+    """Return the ids of a mask; those up to ``unlabelled`` become nothing."""
     ids = read_index_mask(path).ids
     return np.where(ids > unlabelled, ids, np.int32(NOTHING))
 
 
 def _read_quoted_boxes(path: Path) -> Boxes:
-    """Boxes of which the class may be a dictionary, and the truncation is a constant."""
+    """Read boxes whose class may be a dictionary; their truncation is constant and dropped."""
     boxes = read_kitti_boxes(path).boxes
-    with telling(path, "the class of a box is no dictionary"):
+    with telling(path, "the class of a box is not a dictionary"):
         return Boxes(tuple(replace(box, label=_kitti_class(box.label), truncated=None) for box in boxes))
 
 
@@ -149,19 +149,20 @@ def _kitti_class(label: str) -> str:
 
 
 def _read_inverse(path: Path) -> Distance:
-    """``65535 / (1 + metres)`` in 16 bits (isaacsim.replicator.mobility_gen, writer.py)."""
+    """Read distance stored as ``65535 / (1 + metres)`` in 16 bits (isaacsim.replicator.mobility_gen, writer.py)."""
     return Distance((65535 / read_depth(path, per_metre=1, nothing=0).metres - 1).astype(np.float32))
 
 
 class ReplicatorBasic(FolderLayout):
     """BasicWriter: rgb_0000.png, semantic_segmentation_0000.png, ... with metadata.txt.
 
-    One render product lies flat in one folder, several as ``<product>/<annotator>/<annotator>_0000.png`` or, on demand,
-    ``<annotator>/<product>_<annotator>_0000.png``; a product's name may be the path of a prim.
+    The files of a single render product lie in one folder, those of several are named
+    ``<product>/<annotator>/<annotator>_0000.png`` or, as an option, ``<annotator>/<product>_<annotator>_0000.png``. The
+    name of a product may be the path of a prim.
     """
 
     name = "replicator-basic"
-    rule = "rgb_<number>.png with metadata.txt or another annotator's files"
+    rule = "rgb_<number>.png with metadata.txt or files of other annotators"
     decoders: ClassVar[Decoders] = {
         "segmentation": _read_classes,
         "instance": _read_instances,
@@ -187,7 +188,7 @@ class ReplicatorBasic(FolderLayout):
     facts = Facts(
         title="Replicator BasicWriter",
         about="The default writer of synthetic data in Isaac Sim and Omniverse: a file for each annotator and frame.",
-        size="As you render it.",
+        size="As rendered.",
         get=f"{_GET}, and its `BasicWriter` with `rgb=True` and the annotators that you need.",
         tree=(
             "data/metadata.txt\n"
@@ -198,20 +199,20 @@ class ReplicatorBasic(FolderLayout):
             "data/<product>/<annotator>/<annotator>_0000.png, data/<annotator>/<product>_<annotator>_0000.png"
         ),
         labels={
-            "segmentation": "classes by the colours, or the ids, that the file of labels beside the mask names",
-            "instance": "`instance_segmentation`, else `instance_id_segmentation`; without background and unlabelled",
+            "segmentation": "classes, by the colours or ids in the file of labels next to the mask",
+            "instance": "`instance_segmentation` or `instance_id_segmentation`, without background and unlabelled",
             "depth": "`distance_to_image_plane`",
             "distance": "`distance_to_camera`, along the ray",
-            "boxes": "`bounding_box_2d_tight`, else `bounding_box_2d_loose`",
+            "boxes": "`bounding_box_2d_tight` or, if that is missing, `bounding_box_2d_loose`",
         },
         licence=RENDERED,
         irregularities=(
             "Images are RGBA; their alpha channel is kept.",
-            "The number in a name may follow a trigger's count (`rgb_2_0000.png`), or be a time (`rgb_0.066667.png`).",
-            "Folders of several render products may be called by the paths of their prims.",
-            "Ids and colours belong to their frame: the same class may have others in the next one.",
-            "`normals` and colourised distances (`.png` beside `.npy`) are pictures of labels.",
-            "`pointcloud_rgb` tells the colours of the old pixels.",
+            "The number in a name may follow a trigger count (`rgb_2_0000.png`) or be a time (`rgb_0.066667.png`).",
+            "Folders of several render products may be named after the paths of their prims.",
+            "Ids and colours are specific to a frame: the same class may have different ones in the next frame.",
+            "`normals` and colourised distances (`.png` next to `.npy`) are visualisations of labels.",
+            "`pointcloud_rgb` holds the colours of the old pixels.",
             "Motion vectors, 3D boxes, skeletons and point clouds are carried, not decoded.",
         ),
     )
@@ -227,13 +228,13 @@ class ReplicatorBasic(FolderLayout):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Images, and a file of another kind."""
+        """Match images and at least one other file of the writer."""
         images = sum(len(photos) for _, photos, _ in cls._folders(tree))
         evidence = images and next(tree.find(r"[^/]+", cls._EVIDENCE), None)
         return Match(cls.rule, images) if evidence else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image, with what the annotators tell of the same render product and number."""
+        """Yield every image with the annotators' files of the same render product and number."""
         for folder, photos, beside in self._folders(tree):
             labels = {kind: self._labels(tree, folder, beside, files) for kind, files in self._READ.items()}
             for (product, number), image in photos.items():
@@ -246,7 +247,7 @@ class ReplicatorBasic(FolderLayout):
 
     @classmethod
     def _folders(cls, tree: Tree) -> Iterator[tuple[PathMatch, _Found, Mapping[str, _Found]]]:
-        """The folders with images, these, and the other annotators' files in the same folder."""
+        """Yield each folder with images, its images, and the files of all annotators in it."""
         for folder in tree.find_folders(r"(?P<common>rgb)|[^/]+"):
             files = _files(tree, folder.path)
             photos = {
@@ -261,7 +262,7 @@ class ReplicatorBasic(FolderLayout):
     def _labels(
         self, tree: Tree, folder: PathMatch, beside: Mapping[str, _Found], annotators: tuple[str, ...]
     ) -> _Found:
-        """The files of the first of the annotators that has one, for each product and number."""
+        """Return for each product and number the file of the first annotator that has one."""
         found: dict[tuple[str, str], str] = {}
         for annotator in reversed(annotators):
             own = tree.folder(folder.base + annotator.partition(".")[0])
@@ -270,17 +271,17 @@ class ReplicatorBasic(FolderLayout):
 
 
 class ReplicatorCoco(Coco):
-    """CocoWriter: coco_annotations_<letters>.json names <product>/rgb_<camera>_<id>.0000.png and tells their boxes."""
+    """CocoWriter: coco_annotations_<letters>.json with the boxes of <product>/rgb_<camera>_<id>.0000.png, ..."""
 
     name = "replicator-coco"
-    rule = "coco_annotations_<letters>.json that names Omniverse Replicator, and the images that it names"
+    rule = "coco_annotations_<letters>.json by Omniverse Replicator and the images that it names"
     by_replicator = True
     sparse = ("boxes",)
     stale = ()
     facts = Facts(
         title="Replicator CocoWriter",
-        about="Isaac Sim's and Omniverse's writer in the manner of COCO.",
-        size="As you render it.",
+        about="The writer of Isaac Sim and Omniverse in a format similar to COCO's.",
+        size="As rendered.",
         get=f"{_GET}, and `CocoWriter`.",
         tree=(
             "data/coco_annotations_<letters>.json\n"
@@ -290,13 +291,13 @@ class ReplicatorCoco(Coco):
         labels={"boxes": "pixels, the right edge at x_max"},
         licence=RENDERED,
         irregularities=(
-            "The outlines of objects are left empty; `panoptic` pictures are carried, not decoded.",
-            "Each run writes a file of annotations of its own; an image that several name takes the boxes of one.",
+            "The outlines of objects are empty; `panoptic` pictures are carried, not decoded.",
+            "Each run writes its own annotation file; an image named by several has the boxes of one of them.",
         ),
     )
 
     def role(self, path: str) -> Role | None:
-        """Panoptic pictures are labels, besides what COCO has."""
+        """Return LABEL for panoptic pictures, and the role in COCO for other files."""
         panoptic = re.search(r"(?:^|/)panoptic_[^/]+\.png$", path, re.IGNORECASE)
         return Role.LABEL if panoptic else super().role(path)
 
@@ -316,7 +317,7 @@ class ReplicatorKitti(FolderLayout):
     }
     resizing = (
         (r"(?:^|/)(?:semantic\w*|instance\w*|depth)/\d+\.png$", NEAREST),
-        # the class, the first of 15 words, may be a dictionary with spaces in it
+        # the class, the first of 15 words, may be a dictionary with spaces
         (
             r"(?:^|/)(?:object_detection|label_02)/\d+\.txt$",
             places({-11: along_x, -10: along_y, -9: along_x, -8: along_y}),
@@ -333,8 +334,8 @@ class ReplicatorKitti(FolderLayout):
     )
     facts = Facts(
         title="Replicator KittiWriter",
-        about="Isaac Sim's and Omniverse's writer in the manner of KITTI, with names of its own.",
-        size="As you render it.",
+        about="The writer of Isaac Sim and Omniverse in a format similar to KITTI's, with its own names.",
+        size="As rendered.",
         get=f"{_GET}, and `KittiWriter`, with or without `use_kitti_dir_names`.",
         tree=(
             "data/[<product>/]<camera>/rgb/0.png\n"
@@ -343,23 +344,23 @@ class ReplicatorKitti(FolderLayout):
             "data/[<product>/]<camera>/{image_02,semantic,instance,label_02}/..."
         ),
         labels={
-            "segmentation": "places of the classes in the writer's own mapping, which is not on disk; 0 is unlabelled",
+            "segmentation": "positions of the classes in the writer's mapping, which is not saved; 0 is unlabelled",
             "instance": "class and number",
             "distance": "along the ray, in 1/256 m",
-            "boxes": "occluded ones included",
+            "boxes": "including occluded objects",
         },
         licence=RENDERED,
         irregularities=(
-            "Numbers are not padded: `10.png` comes before `2.png` in the order of names.",
-            "The class in a file of boxes may be a quoted dictionary; what is read is its `class`.",
-            "Boxes lower than 25 pixels are left out; truncation is not told: the column is always 0.",
-            "`depth` is measured along the ray; it wraps around from 256 m on.",
-            "`semantic_segmentation` (`semantic_rgb`) and `instance_rgb` are pictures of labels.",
+            "Numbers are not padded: sorted by name, `10.png` comes before `2.png`.",
+            "The class in a file of boxes may be a quoted dictionary; its `class` is read.",
+            "Boxes lower than 25 pixels are omitted; truncation is not provided: the column is always 0.",
+            "`depth` is measured along the ray and wraps around at 256 m.",
+            "`semantic_segmentation` (`semantic_rgb`) and `instance_rgb` are visualisations of labels.",
         ),
     )
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """The labels beside the images, under either set of names."""
+        """Return the labels next to the images, under either set of names."""
 
         def found(names: str, *places: str) -> Mapping[str, str]:
             return {
@@ -378,7 +379,7 @@ class ReplicatorKitti(FolderLayout):
 
 
 class ReplicatorPose(FolderLayout):
-    """PoseWriter: 000000.png with 000000.json, which tells the camera and the cuboids of the objects."""
+    """PoseWriter: 000000.png with 000000.json, which holds the camera and the cuboids of the objects."""
 
     name = "replicator-pose"
     rule = "<number>.png with <number>.json, which has camera_data and objects"
@@ -388,24 +389,24 @@ class ReplicatorPose(FolderLayout):
         (r"(?:^|/)\d+\.json$", Role.LABEL),
         (r"(?:^|/)metadata\.txt$", Role.AUX),
     )
-    stale = ((r"_overlay\.(?:png|jpe?g)$", "drawn over the old pixels"),)
+    stale = ((r"_overlay\.(?:png|jpe?g)$", "overlays on the old pixels"),)
     facts = Facts(
         title="Replicator PoseWriter",
-        about="Isaac Sim's writer for training on the poses of objects (DOPE, CenterPose).",
-        size="As you render it.",
+        about="The writer of Isaac Sim for training object pose estimation (DOPE, CenterPose).",
+        size="As rendered.",
         get=f"{_GET}, and `PoseWriter`.",
         tree="data/[<product>/]000000.png\ndata/[<product>/]000000.json\ndata/[<product>/]000000_overlay.png",
         licence=RENDERED,
         irregularities=(
-            "The JSON files tell cuboids, poses and intrinsics; they are carried, not decoded.",
+            "The JSON files hold cuboids, poses and intrinsics; they are carried, not decoded.",
             "`_overlay` pictures show the old pixels.",
-            "Frames without a visible object may have been left out.",
+            "Frames without a visible object may be missing.",
         ),
     )
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Images with JSON files of the same number, the first of which tells of a camera and of objects."""
+        """Match images with JSON files of the same number, if the first of these has a camera and objects."""
         images = [image.path for image in tree.find(*cls.images)]
         if next(tree.find(r"[^/]*", r"_(?:camera|object)_settings\.json"), None):  # NDDS
             return None
@@ -442,8 +443,8 @@ class ReplicatorMobilityGen(FolderLayout):
     )
     facts = Facts(
         title="MobilityGen",
-        about="Replays of robots' drives in Isaac Sim, recorded by MobilityGen.",
-        size="As you record it.",
+        about="Replays of robot drives in Isaac Sim, recorded by MobilityGen.",
+        size="As recorded.",
         get=f"{_GET}, record with MobilityGen, and replay the recording with rendering.",
         tree=(
             "recording/config.json\n"
@@ -460,8 +461,8 @@ class ReplicatorMobilityGen(FolderLayout):
         },
         licence=RENDERED,
         irregularities=(
-            "`depth` holds the inverse of 1 + metres in 16 bits: coarse far away, and 0 beyond any distance.",
+            "`depth` holds the inverse of 1 + metres in 16 bits: it is coarse at large distances; 0 is unknown.",
             "`occupancy_map/map.png` is a map, not a photo.",
-            "Steps of recordings before Isaac Sim 6 are pickled `.npy` files, which are carried and never opened.",
+            "Steps recorded before Isaac Sim 6 are pickled `.npy` files, which are carried and never opened.",
         ),
     )

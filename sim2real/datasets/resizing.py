@@ -1,9 +1,10 @@
-"""What of a file depends on the size of the images that it tells of, and how it is brought to another size.
+"""Rules that adapt files to another size of the images that they describe.
 
-An adapter says so in a table, ``resizing``: patterns that are searched in the paths of files that are not translated,
-without regard to case, each with a :class:`Rule`; the first that fits counts. What no row fits is refused by name, but
-for masks, ids, depth and distance in images that frames claim (:data:`NEAREST`), and texts about the dataset as a whole
-(:data:`KEEP`). A point x of a pixel's centre goes to ``(x + 0.5) sx - 0.5``, an edge of a box to ``x sx``.
+An adapter lists them in a table, ``resizing``: patterns that are searched in the paths of files that are not
+translated, without regard to case, each with a :class:`Rule`; the first match counts. A file without a match is refused
+by name, except for masks, ids, depth and distance in images that frames claim (:data:`NEAREST`), and texts about the
+dataset as a whole (:data:`KEEP`). A point x at a pixel's centre moves to ``(x + 0.5) sx - 0.5``, the edge of a box to
+``x sx``.
 """
 
 import math
@@ -25,39 +26,39 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From one size of images to another, both (W, H) in pixels."""
+    """The change from one size of images to another, both (W, H) in pixels."""
 
     source: Size
     target: Size
 
     @property
     def x(self) -> Fraction:
-        """The factor of widths."""
+        """The scale factor of widths."""
         return Fraction(self.target[0], self.source[0])
 
     @property
     def y(self) -> Fraction:
-        """The factor of heights."""
+        """The scale factor of heights."""
         return Fraction(self.target[1], self.source[1])
 
     def of(self, width: float, height: float) -> "Scale":
-        """The scale of images of another size that are brought to the same one."""
+        """Return the scale from another source size to the same target size."""
         return Scale((int(width), int(height)), self.target)
 
     def require_source(self, width: int, height: int) -> None:
-        """Make sure that something is of the source's size.
+        """Make sure that a size is the source size.
 
         Raises:
-            ValueError: It is not.
+            ValueError: If it is not.
         """
         if (width, height) != self.source:
             raise ValueError(f"it is {width}x{height}, its images are {self.source[0]}x{self.source[1]}")
 
     def nearest(self, values: Values) -> Values:
-        """The values (H, W, ...) of the pixels whose centres are the nearest to those of the new pixels.
+        """Return values (H, W, ...) resampled to the target size by the nearest pixel centre.
 
         Raises:
-            ValueError: They are not of the source's size.
+            ValueError: If the values are not of the source size.
         """
         height, width = values.shape[:2]
         self.require_source(width, height)
@@ -70,14 +71,14 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How files of one kind are brought to another size.
+    """How files of one kind are adapted to another size.
 
     Attributes:
-        update: The bytes of a file, and the scale of the images that it tells of -> its bytes at the new size.
-            What it raises of ``ValueError`` and the like, or ``ImageError``, tells what is wrong with the file.
-        mixed: Whether it may tell of images of several sizes, because it names their sizes itself: ``update`` asks
-            ``scale.of(width, height)``, and where they are several ``scale.source`` is (0, 0). Of other files all
-            images have to have one size.
+        update: The bytes of a file, and the scale of the images that it describes -> its bytes at the new size.
+            It raises ``ValueError`` or similar exceptions, or ``ImageError``, to say what is wrong with the file.
+        mixed: Whether a file may describe images of several sizes, because it states them itself: ``update`` calls
+            ``scale.of(width, height)``, and if there are several sizes ``scale.source`` is (0, 0). All images of any
+            other file must have the same size.
     """
 
     update: Callable[[bytes, Scale], bytes]
@@ -86,13 +87,13 @@ class Rule:
 
 Resizing = Sequence[tuple[str, Rule]]
 Intrinsics = Mapping[Size, tuple[float, float, float, float]]
-"""Size of images -> fx, fy, cx, cy of their camera in pixels, whole numbers being the centres of pixels."""
+"""Size of images -> fx, fy, cx, cy of their camera in pixels, where integers are pixel centres."""
 
-_PIXELS: Final = Path("its pixels")  # whose path the caller knows
+_PIXELS: Final = Path("its pixels")  # the caller knows the path
 
 
 def nearest(change: Callable[[Values, Scale], Values] = lambda values, _: values) -> Rule:
-    """The rule of a label image: the nearest pixel, and what becomes of the stored values (H, W) or (H, W, C)."""
+    """Return the rule for a label image: the nearest pixel, then a change of the values (H, W) or (H, W, C)."""
 
     def update(data: bytes, scale: Scale) -> bytes:
         return replace_values(data, lambda values: change(scale.nearest(values), scale), _PIXELS)
@@ -106,13 +107,13 @@ def _photo(data: bytes, scale: Scale) -> bytes:
 
 
 KEEP: Final = Rule(lambda data, _: data)
-"""Nothing of the file depends on the size: poses, point clouds, boxes in shares of the image. Carried byte for byte."""
+"""The file does not depend on the size: poses, point clouds, boxes relative to the image. Carried byte for byte."""
 
 NEAREST: Final = nearest()
-"""Masks, ids, colours of classes, depth, normals, scene flow: PNG, values kept."""
+"""Masks, ids, class colours, depth, normals, scene flow: PNG, values unchanged."""
 
 PHOTO: Final = Rule(_photo)
-"""Images of cameras that are not translated."""
+"""Camera images that are not translated."""
 
 
 # stored values in pixels
@@ -125,10 +126,10 @@ def _require_16_bits(values: Values, channels: int) -> None:
 
 
 def disparity(*, zero: int = 0) -> Rule:
-    """Disparity in 16 bits, 0 where there is none; what gets too large for them is none any more.
+    """Return the rule for disparity in 16 bits, 0 where there is none; values that overflow become 0.
 
     Args:
-        zero: Stored value of no shift at all.
+        zero: Stored value of zero disparity.
     """
 
     def change(values: Values, scale: Scale) -> Values:
@@ -140,7 +141,7 @@ def disparity(*, zero: int = 0) -> Rule:
 
 
 def _longer(values: Values, scale: Scale, u: int, v: int) -> tuple[Values, Values]:
-    """Flow of 64 steps a pixel around 2^15 in two channels, and where 16 bits hold it still."""
+    """Scale flow stored as 2^15 + 64 u in two channels; return it, and where it still fits in 16 bits."""
     _require_16_bits(values, 3)
     moved = values.astype(np.float64)
     moved[..., [u, v]] = np.rint((moved[..., [u, v]] - 2**15) * (float(scale.x), float(scale.y)) + 2**15)
@@ -161,10 +162,10 @@ _OUT_OF_VIEW: Final = 100
 
 
 KITTI_FLOW: Final = nearest(_kitti_flow)
-"""Flow of ``(R - 2^15) / 64`` and ``(G - 2^15) / 64`` pixels; what 16 bits cannot hold becomes invalid, B = 0."""
+"""Flow of ``(R - 2^15) / 64`` and ``(G - 2^15) / 64`` pixels; values that overflow 16 bits become invalid, B = 0."""
 
 TARTANAIR_FLOW: Final = nearest(_tartanair_flow)
-"""Flow with u in blue, v in green and a mask in red, which says what becomes too large to be out of view."""
+"""Flow with u in blue, v in green and a mask in red, where values that overflow are marked as out of view."""
 
 
 # numbers in texts and documents
@@ -173,52 +174,52 @@ Change = Callable[[float, Scale], float]
 
 
 def first_x(value: float, scale: Scale) -> int:
-    """The first column of a box whose last one is inside too; with :func:`last_x` it covers all that it covered."""
+    """Return the first column of a box with inclusive ends; with :func:`last_x`, it covers at least the old area."""
     return math.floor(value * scale.x)
 
 
 def first_y(value: float, scale: Scale) -> int:
-    """The first row."""
+    """Return the first row of a box with inclusive ends."""
     return math.floor(value * scale.y)
 
 
 def last_x(value: float, scale: Scale) -> int:
-    """The last column, inside."""
+    """Return the last column of a box, inclusive."""
     return math.ceil((value + 1) * scale.x) - 1
 
 
 def last_y(value: float, scale: Scale) -> int:
-    """The last row, inside."""
+    """Return the last row of a box, inclusive."""
     return math.ceil((value + 1) * scale.y) - 1
 
 
 def along_x(value: float, scale: Scale) -> float:
-    """An edge, a width, a focal length."""
+    """Scale an edge, a width or a focal length."""
     return float(value * scale.x)
 
 
 def along_y(value: float, scale: Scale) -> float:
-    """An edge, a height, a focal length."""
+    """Scale an edge, a height or a focal length."""
     return float(value * scale.y)
 
 
 def centre_x(value: float, scale: Scale) -> float:
-    """Where a point is, if whole numbers are the centres of pixels: a principal point."""
+    """Scale the x of a point for which integers are pixel centres, e.g. a principal point."""
     return float((value + Fraction(1, 2)) * scale.x - Fraction(1, 2))
 
 
 def centre_y(value: float, scale: Scale) -> float:
-    """Where a point is, likewise."""
+    """Scale the y of a point for which integers are pixel centres."""
     return float((value + Fraction(1, 2)) * scale.y - Fraction(1, 2))
 
 
 def pixels(value: float, scale: Scale) -> int:
-    """About how many pixels there are of what had so many; one, if it had any."""
+    """Scale a number of pixels approximately; if there were any, at least one remains."""
     return max(round(value * scale.x * scale.y), min(1, math.ceil(value)))
 
 
 def columns(changes: Mapping[str, Change]) -> Rule:
-    """The rule of a table whose first line names its columns: some of its numbers change, all else stays as it is."""
+    """Return the rule for a table with a header line: numbers of the given columns change, all else is kept."""
 
     def update(data: bytes, scale: Scale) -> bytes:
         header, *rows = _lines(data) or [""]
@@ -232,7 +233,7 @@ def columns(changes: Mapping[str, Change]) -> Rule:
 
 
 def places(changes: Mapping[int, Change]) -> Rule:
-    """The rule of rows of words: some that are numbers change, by place (from the end if negative), else all stays."""
+    """Return the rule for rows of words: numbers at the given positions (negative: from the end) change."""
     return Rule(lambda data, scale: _joined([_with_numbers(line, changes, scale) for line in _lines(data)]))
 
 
@@ -241,7 +242,7 @@ def _lines(data: bytes) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    """The words of a line, without the mark that some editors put first in a file."""
+    """Return the words of a line, without a byte order mark."""
     return line.removeprefix("\ufeff").split()
 
 
@@ -259,7 +260,7 @@ def _with_numbers(line: str, changes: Mapping[int, Change], scale: Scale) -> str
 
 
 def _with_words(line: str, words: Mapping[int, str]) -> str:
-    """A line with other words at some places; its spaces stay."""
+    """Return a line with other words at some positions and its spaces unchanged."""
     parts = re.split(r"(\S+)", line)  # spaces, word, spaces, word, ..., spaces
     for place, word in words.items():
         parts[2 * place + (place >= 0)] = word
@@ -278,7 +279,7 @@ def _written(value: float) -> str:
 
 
 def kitti_boxes(ahead: int = 0) -> Rule:
-    """The rule of rows as of KITTI's label_2 with so many columns ahead of them."""
+    """Return the rule for rows like KITTI's label_2, with ``ahead`` more columns in front."""
     return places(dict(enumerate((along_x, along_y, along_x, along_y), start=ahead + 4)))
 
 
@@ -291,7 +292,7 @@ def _kitti_calibration(data: bytes, scale: Scale) -> bytes:
         matrices, stored = r"K_\d+:", r"S_\d+:"
     else:
         size_text = " or ".join(f"{width}x{height}" for width, height in sorted(rectified | taken))
-        raise ValueError(f"it tells of images of {size_text}, they are {scale.source[0]}x{scale.source[1]}")
+        raise ValueError(f"it declares images of {size_text}, they are {scale.source[0]}x{scale.source[1]}")
     return _joined([_kitti_line(line, matrices, stored, scale) for line in lines])
 
 
@@ -315,7 +316,7 @@ def _kitti_line(line: str, matrices: str, stored: str, scale: Scale) -> str:
 
 
 def _projection(words: Sequence[str], scale: Scale) -> list[float]:
-    """The numbers of a projection, row after row, at another size."""
+    """Return the numbers of a projection matrix at another size, row by row."""
     if len(words) not in {9, 12}:
         raise ValueError(f"a projection has 9 or 12 numbers, not {len(words)}")
     values: list[float] = scaled_projection(np.array(words, np.float64).reshape(3, -1), scale).ravel().tolist()
@@ -323,7 +324,7 @@ def _projection(words: Sequence[str], scale: Scale) -> list[float]:
 
 
 def scaled_projection(rows: Values, scale: Scale) -> Values:
-    """A projection (3, 3) or (3, 4) onto the pixels of another size, whole numbers being the centres of pixels."""
+    """Return a projection (3, 3) or (3, 4) onto the pixels of another size, where integers are pixel centres."""
     factors = np.array([float(scale.x), float(scale.y), 1.0])
     shifts = np.array([float(scale.x) / 2 - 0.5, float(scale.y) / 2 - 0.5, 0.0])
     return np.asarray(factors[:, None] * rows + shifts[:, None] * rows[2])
@@ -338,7 +339,7 @@ def _matrix(data: bytes, scale: Scale) -> bytes:
 
 
 MATRIX: Final = Rule(_matrix)
-"""A text of the 9 or 12 numbers of a projection."""
+"""A text file with the 9 or 12 numbers of a projection matrix."""
 
 KITTI_CALIBRATION: Final = Rule(_kitti_calibration)
-"""calib.txt, calib/000000.txt, calib_cam_to_cam.txt: the projections, and the sizes of the images that are there."""
+"""calib.txt, calib/000000.txt, calib_cam_to_cam.txt: the projections, and the sizes of the images in the dataset."""

@@ -1,4 +1,4 @@
-"""Rules for what is not an image: JSON, XML and YAML documents, and arrays; see :mod:`sim2real.datasets.resizing`."""
+"""Resizing rules for JSON, XML and YAML documents, and for arrays; see :mod:`sim2real.datasets.resizing`."""
 
 import base64
 import gzip
@@ -39,7 +39,7 @@ _GZIP: Final = b"\x1f\x8b"
 
 
 def document(edit: Callable[[Any, Scale], None], *, mixed: bool = False) -> Rule:
-    """The rule of a JSON file, which may be packed by gzip: ``edit`` changes what stands in it in place."""
+    """Return the rule for a JSON file, possibly gzipped, whose contents ``edit`` changes in place."""
 
     def update(data: bytes, scale: Scale) -> bytes:
         try:
@@ -58,7 +58,7 @@ def document(edit: Callable[[Any, Scale], None], *, mixed: bool = False) -> Rule
 
 
 def _dumped(content: object, like: str) -> str:
-    """JSON with the indentation, the spaces and the escapes of another."""
+    """Return JSON text with the indentation, spaces and escapes of another text."""
     indented = re.match(r"\s*[\[{]\s*?\n([ \t]+)", like)
     spaced = indented or re.search(r'":\s', like[:4096])
     text = json.dumps(
@@ -71,27 +71,27 @@ def _dumped(content: object, like: str) -> str:
 
 
 def change(entry: _Entry, changes: Mapping[str, Change], scale: Scale) -> None:
-    """Change those of the named numbers of an object that it has."""
+    """Change the named numbers of an object, where present."""
     for name, how in changes.items():
         if entry.get(name) is not None:
             entry[name] = how(entry[name], scale)
 
 
 def moved_points(places: Iterable[Sequence[float]], scale: Scale) -> list[list[float]]:
-    """Places x, y, and what else there is behind them."""
+    """Return scaled points x, y; further values of a point are kept."""
     return [[along_x(x, scale), along_y(y, scale), *rest] for x, y, *rest in places]
 
 
 def _along(values: Sequence[float], scale: Scale) -> list[float]:
-    """Numbers along x and y in turn: the edges of a box, its corner and size, an outline."""
+    """Scale alternating x and y values: the edges of a box, its corner and size, or an outline."""
     return [(along_y if place % 2 else along_x)(value, scale) for place, value in enumerate(values)]
 
 
 def scale_of(entry: _Entry, width: str, height: str, scale: Scale) -> Scale:
-    """The scale of an image by the size that a document tells, which becomes the new one; else that of all images."""
+    """Return the scale for the image size that an entry declares, and update it; without one, the given scale."""
     if not (declared := whole_size(entry.get(width), entry.get(height))):
         if not all(scale.source):
-            raise ValueError("it does not tell the size of an image, and its images have several")
+            raise ValueError("it does not declare the size of an image, and its images have several sizes")
         return scale
     entry[width], entry[height] = (
         type(entry[name])(length) for name, length in zip((width, height), scale.target, strict=True)
@@ -100,7 +100,7 @@ def scale_of(entry: _Entry, width: str, height: str, scale: Scale) -> Scale:
 
 
 def _runs(declared: _Entry, scale: Scale) -> int:
-    """Change a mask of run lengths, in whatever form; returns how many pixels it has."""
+    """Resize a mask of run lengths, packed or not, in place; return its number of pixels."""
     height, width = declared["size"]
     counts = declared["counts"]
     mask = scale.nearest(decode_runs(counts.encode() if isinstance(counts, str) else counts, (width, height)))
@@ -113,7 +113,7 @@ def _runs(declared: _Entry, scale: Scale) -> int:
 # COCO
 
 
-def _coco(content: Any, scale: Scale) -> None:  # noqa: ANN401  whatever stands in a file
+def _coco(content: Any, scale: Scale) -> None:  # noqa: ANN401  the contents of a file
     scales = {as_id(image["id"]): scale_of(image, "width", "height", scale) for image in content["images"]}
     for annotation in content.get("annotations", ()):
         own = scales.get(as_id(annotation.get("image_id")), scale)
@@ -141,13 +141,13 @@ def _coco_object(entry: _Entry, scale: Scale) -> None:
 
 
 COCO: Final = document(_coco, mixed=True)
-"""A file in COCO's format: sizes of images, boxes, areas, outlines, run lengths and key points."""
+"""A file in COCO's format: image sizes, boxes, areas, outlines, run lengths and keypoints."""
 
 
 # Scalabel, nuImages
 
 
-_INSIDE: Final = {  # corners are pixels inside of the box
+_INSIDE: Final = {  # corners are pixels inside the box
     "x1": along_x,
     "y1": along_y,
     "x2": lambda value, scale: along_x(value + 1, scale) - 1,
@@ -187,7 +187,7 @@ def _scalabel_label(label: _Entry, scale: Scale) -> None:
 
 
 SCALABEL: Final = document(_scalabel)
-"""A file in Scalabel's format: boxes, outlines, run lengths, key points, intrinsics."""
+"""A file in Scalabel's format: boxes, outlines, run lengths, keypoints, intrinsics."""
 
 
 def _packed_masks(content: Any, scale: Scale) -> None:  # noqa: ANN401
@@ -226,7 +226,7 @@ NUSCENES_SENSORS: Final = document(_cameras_of_sensors)
 
 
 def outlines(width: str, height: str) -> Rule:
-    """The rule of JSON with outlines and boxes of objects, and the size of the image under these names."""
+    """Return the rule for JSON with outlines and boxes of objects, and the image size under the given names."""
 
     def edit(content: Any, scale: Scale) -> None:  # noqa: ANN401
         own = scale_of(content, width, height, scale)
@@ -283,7 +283,7 @@ def _solo_annotation(annotation: _Entry, scale: Scale) -> None:
 
 
 SOLO: Final = document(_solo, mixed=True)
-"""step0.frame_data.json of Unity's SOLO; its matrix is a projection onto shares of the image."""
+"""step0.frame_data.json of Unity's SOLO; its matrix projects onto relative image coordinates."""
 
 
 def _captures(content: Any, scale: Scale) -> None:  # noqa: ANN401
@@ -291,7 +291,7 @@ def _captures(content: Any, scale: Scale) -> None:  # noqa: ANN401
     for capture in content.get("captures") or ():
         for annotation in capture.get("annotations") or ():
             for value in annotation.get("values") or ():
-                if "translation" not in value:  # that of a box in space
+                if "translation" not in value:  # of a 3D box
                     change(value, {"x": along_x, "y": along_y, "width": along_x, "height": along_y}, scale)
                 for point in value.get("keypoints") or ():
                     change(point, {"x": along_x, "y": along_y}, scale)
@@ -303,13 +303,13 @@ PERCEPTION: Final = document(_captures)
 
 def _replicator_camera(content: Any, scale: Scale) -> None:  # noqa: ANN401
     if (model := content.get("cameraModel", "pinhole")) != "pinhole":
-        raise ValueError(f"a camera of the model {model}, whose pixels nobody knows to scale")
+        raise ValueError(f"scaling is not supported for a camera of the model {model}")
     if content.get("renderProductResolution"):
         content["renderProductResolution"] = list(scale.target)
 
 
 REPLICATOR_CAMERA: Final = document(_replicator_camera)
-"""camera_params of Replicator's BasicWriter; its projection is onto shares of the image."""
+"""camera_params of Replicator's BasicWriter; its projection is onto relative image coordinates."""
 
 
 def _bench2drive(content: Any, scale: Scale) -> None:  # noqa: ANN401
@@ -320,7 +320,7 @@ def _bench2drive(content: Any, scale: Scale) -> None:  # noqa: ANN401
 
 
 BENCH2DRIVE: Final = document(_bench2drive)
-"""anno of Bench2Drive, but for the camera above the scene, whose images stay."""
+"""anno of Bench2Drive, except for the top-down camera, whose images are not resized."""
 
 
 def _opv2v(data: bytes, scale: Scale) -> bytes:
@@ -356,10 +356,10 @@ def _voc(data: bytes, scale: Scale) -> bytes:
     text, encoding = decode_xml(data)
     annotation = parse_xml(data)
     if annotation.tag != "annotation" or any(next(annotation.iter(tag), None) is not None for tag in _NO_VOC):
-        raise ValueError("it tells something else than VOC's boxes, such as outlines or rotated boxes")
+        raise ValueError("it holds other labels than VOC's boxes, such as outlines or rotated boxes")
     own = scale.of(*declared) if (declared := voc_size(annotation)) else scale
     if not all(own.source):
-        raise ValueError("it does not tell the size of its image, and the images around it have several")
+        raise ValueError("it does not declare the size of its image, and the images around it have several sizes")
 
     def new(found: re.Match[str]) -> str:
         before, name, number, after = found.groups()
@@ -373,14 +373,14 @@ def _voc(data: bytes, scale: Scale) -> bytes:
 
 _NO_VOC: Final = ("polygon", "robndbox")
 VOC: Final = Rule(_voc, mixed=True)
-"""An XML file of Pascal VOC, whose boxes count pixels from 1 and hold both ends."""
+"""An XML file of Pascal VOC, whose boxes count pixels from 1 and include both ends."""
 
 
 # arrays
 
 
 def array(change: Callable[[Values, Scale], Values] = lambda values, _: values) -> Rule:
-    """The rule of an array (H, W, ...) in a .npy file: the nearest pixel, and what becomes of the values."""
+    """Return the rule for an array (H, W, ...) in a .npy file: the nearest pixel, then a change of the values."""
     return _npy(lambda values, scale: change(scale.nearest(values), scale))
 
 
@@ -411,13 +411,13 @@ def _array_boxes(rows: Values, scale: Scale) -> Values:
 _NO_EDGE: Final = 2**31 - 1
 
 ARRAY: Final = array()
-"""Depth, distance, ids: values kept."""
+"""Depth, distance, ids: values unchanged."""
 
 ARRAY_FLOW: Final = array(lambda values, scale: values * np.array((float(scale.x), float(scale.y)), values.dtype))
 """Flow (H, W, 2) in pixels."""
 
 ARRAY_BOXES: Final = _npy(_array_boxes)
-"""The boxes in the image of Replicator's BasicWriter."""
+"""The 2D boxes of Replicator's BasicWriter."""
 
 
 def _pfm(data: bytes, scale: Scale) -> bytes:
@@ -431,4 +431,4 @@ def _pfm(data: bytes, scale: Scale) -> bytes:
 
 
 PFM: Final = Rule(_pfm)
-"""A PFM image of one channel, values kept."""
+"""A PFM image of one channel, values unchanged."""

@@ -1,4 +1,4 @@
-"""Rules for the files of labelling tools; see :mod:`sim2real.datasets.resizing`."""
+"""Resizing rules for the files of labelling tools; see :mod:`sim2real.datasets.resizing`."""
 
 import base64
 import re
@@ -31,20 +31,20 @@ _Entry = dict[str, Any]
 
 
 def require_same_shape(scale: Scale, what: str) -> None:
-    """Make sure that both sides change alike.
+    """Make sure that widths and heights are scaled by the same factor.
 
     Raises:
-        ValueError: They do not, so that a shape could not be told as it is told now.
+        ValueError: If they are not, so that the format cannot describe the scaled shape.
     """
     if scale.x != scale.y:
-        raise ValueError(f"{what} cannot be told where widths and heights change differently")
+        raise ValueError(f"{what} cannot be described if widths and heights are scaled differently")
 
 
 def moved_mask(mask: Mask, left: int, top: int, scale: Scale) -> tuple[Mask, int, int]:
-    """A mask (h, w) whose upper left corner lies at a pixel, at another size: cut to its pixels; at least one is left.
+    """Resize a mask (h, w) whose upper left corner lies at a pixel, and crop it; at least one pixel remains.
 
     Returns:
-        The mask, and where its upper left corner lies.
+        The mask, and the x and y of its upper left corner.
     """
     width, height = scale.source
     whole = np.zeros((height, width), bool)
@@ -52,7 +52,7 @@ def moved_mask(mask: Mask, left: int, top: int, scale: Scale) -> tuple[Mask, int
     inside = (rows + top >= 0) & (rows + top < height) & (columns + left >= 0) & (columns + left < width)
     whole[rows[inside] + top, columns[inside] + left] = True
     if not whole.any():
-        raise ValueError("a mask has no pixel inside of the image")
+        raise ValueError("a mask has no pixel inside the image")
     resized = scale.nearest(whole)
     if not resized.any():
         y, x = (places.mean() for places in np.nonzero(whole))
@@ -62,7 +62,7 @@ def moved_mask(mask: Mask, left: int, top: int, scale: Scale) -> tuple[Mask, int
     return resized[first[0] : last[0], first[1] : last[1]], int(first[1]), int(first[0])
 
 
-def _labelme(content: Any, scale: Scale) -> None:  # noqa: ANN401  whatever stands in a file
+def _labelme(content: Any, scale: Scale) -> None:  # noqa: ANN401  the contents of a file
     own = scale_of(content, "imageWidth", "imageHeight", scale)
     for shape in content["shapes"]:
         if shape.get("shape_type") == "circle" and own.x != own.y:
@@ -75,7 +75,7 @@ def _labelme(content: Any, scale: Scale) -> None:  # noqa: ANN401  whatever stan
 
 
 def _labelme_mask(shape: _Entry, scale: Scale) -> None:
-    """A mask of LabelMe's: a PNG, and the pixels of its first and of its last corner, inside."""
+    """Resize a mask of LabelMe: a PNG, and the pixels of its first and last corner, inclusive."""
     (left, top), _ = np.floor(np.array(shape["points"], np.float64)).astype(int).tolist()
     mask = decode_label(base64.b64decode(shape["mask"]), Path("a mask")) > 0
     mask, left, top = moved_mask(mask, left, top, scale)
@@ -84,14 +84,14 @@ def _labelme_mask(shape: _Entry, scale: Scale) -> None:
 
 
 LABELME: Final = document(_labelme)
-"""A JSON file of LabelMe: a circle that becomes an ellipse, which it has none of, becomes a polygon.
+"""A JSON file of LabelMe: a circle that would become an ellipse becomes a polygon, as LabelMe has no ellipses.
 
-The picture that it may hold is another matter.
+The picture that the file may embed is handled elsewhere.
 """
 
 
 def _ndds(content: Any, scale: Scale) -> None:  # noqa: ANN401
-    """Corners of boxes are rows and columns, points of cuboids columns and rows; all else is in space."""
+    """Scale corners of boxes (row, column) and points of cuboids (column, row); all else is in 3D space."""
     for thing in content["objects"]:
         for corner, (y, x) in (thing.get("bounding_box") or {}).items():
             thing["bounding_box"][corner] = [along_y(y, scale), along_x(x, scale)]
@@ -119,7 +119,7 @@ NDDS: Final = document(_ndds)
 """000000.json of NDDS and Falling Things."""
 
 NDDS_CAMERAS: Final = document(_ndds_cameras, mixed=True)
-"""_camera_settings.json: the principal point is the middle of the image, 480 of 960, an edge of pixels."""
+"""_camera_settings.json: the principal point, e.g. 480 of 960, is the middle of the image, at a pixel's edge."""
 
 
 def _bop_cameras(content: Any, scale: Scale) -> None:  # noqa: ANN401
@@ -137,20 +137,20 @@ def _bop_objects(content: Any, scale: Scale) -> None:  # noqa: ANN401
     for entry in (each for entries in content.values() for each in entries):
         for name in ("bbox_obj", "bbox_visib"):
             left, top, width, height = entry[name]
-            if width >= 0 and height >= 0:  # -1: it cannot be seen
+            if width >= 0 and height >= 0:  # -1: not visible
                 x, y = first_x(left, scale), first_y(top, scale)
                 entry[name] = [x, y, last_x(left + width, scale) - x, last_y(top + height, scale) - y]
         change(entry, dict.fromkeys(("px_count_all", "px_count_valid", "px_count_visib"), pixels), scale)
 
 
 BOP_CAMERAS: Final = document(_bop_cameras)
-"""scene_camera.json of BOP: a matrix for each image; the factor of depth stays."""
+"""scene_camera.json of BOP: a matrix for each image; the depth factor is kept."""
 
 BOP_CAMERA: Final = document(_bop_camera, mixed=True)
 """camera.json of BOP."""
 
 BOP_OBJECTS: Final = document(_bop_objects)
-"""scene_gt_info.json of BOP: boxes whose widths do not count the last pixel, and numbers of pixels."""
+"""scene_gt_info.json of BOP: boxes whose widths do not count the last pixel, and pixel counts."""
 
 
 def _createml(content: Any, scale: Scale) -> None:  # noqa: ANN401
@@ -176,7 +176,7 @@ def _cvat(data: bytes, scale: Scale) -> bytes:
         nonlocal own
         kind, values = found[1], dict(_CVAT_VALUE.findall(found[0]))
         if kind == "track":
-            raise ValueError("it tells of a video, not of images")
+            raise ValueError("it annotates a video, not images")
         if kind == "image":
             own = scale.of(float(values["width"]), float(values["height"]))
             changed = dict(zip(("width", "height"), map(str, scale.target), strict=True))
@@ -188,7 +188,7 @@ def _cvat(data: bytes, scale: Scale) -> bytes:
 
 
 def _cvat_shape(kind: str, values: dict[str, str], scale: Scale) -> dict[str, str]:
-    """The attributes of a shape that change."""
+    """Return the changed attributes of a shape."""
     if float(values.get("rotation") or 0):
         require_same_shape(scale, f"a turned {kind}")
     if kind == "mask":

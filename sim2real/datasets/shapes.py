@@ -1,4 +1,4 @@
-"""Objects as labelling tools draw them, polygons, boxes, circles, masks, and the labels that they make together."""
+"""Shapes that labelling tools draw (polygons, boxes, circles, masks), and the labels made from them."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +16,10 @@ class Shape:
     """One drawn region.
 
     Attributes:
-        label: Class.
-        corners: Its outline (N, 2) in pixels, x right and y down from the outer corner of the top left pixel.
-        group: Number of the object that it is a part of; None if it is one by itself.
-        mask: Of a drawn mask its pixels (h, w), from the upper left corner of the outline on.
+        label: The class.
+        corners: The outline (N, 2) in pixels, x right and y down from the outer corner of the top left pixel.
+        group: The number of the object that the region is a part of; None if it is an object by itself.
+        mask: The pixels (h, w) of a drawn mask, starting at the upper left corner of the outline.
     """
 
     label: str
@@ -28,7 +28,7 @@ class Shape:
     mask: Mask | None = None
 
     def painted(self, size: tuple[int, int]) -> Mask:
-        """Its pixels in an image of a size (W, H), as a mask (H, W)."""
+        """Return the pixels of the region in an image of a size (W, H), as a mask (H, W)."""
         if self.mask is None:
             return fill_polygon(self.corners, size)
         whole = np.zeros(size[::-1], bool)
@@ -40,34 +40,34 @@ class Shape:
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> NDArray[np.float64]:
-    """The corners (4, 2) of a box."""
+    """Return the corners (4, 2) of a box."""
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float, corners: int = 256) -> NDArray[np.float64]:
-    """An outline (N, 2) of an ellipse, within a ten thousandth of its radii; its extremes are exact."""
+    """Return an outline (N, 2) of an ellipse, to within a ten-thousandth of its radii; its extremes are exact."""
     angles = np.arange(corners) * (2 * np.pi / corners)
     return np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
 
 
 def outline_of_circle(points: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """The outline (N, 2) of a circle that is told by its middle and a point on it."""
+    """Return the outline (N, 2) of a circle given by its centre and a point on it."""
     (x, y), (edge_x, edge_y) = points
     radius = math.hypot(edge_x - x, edge_y - y)
     return ellipse(x, y, radius, radius)
 
 
 def label_of(kind: str, shapes: Sequence[Shape], size: tuple[int, int], names: Iterable[str] = ()) -> Label:
-    """The label that shapes make, the later ones over the earlier ones.
+    """Return the label made from shapes, with later shapes over earlier ones.
 
     Args:
         kind: ``"boxes"``, ``"segmentation"`` or ``"instance"``.
         shapes: The shapes in order.
         size: (W, H) of the image.
-        names: Classes that are numbered first; others follow in the order in which they occur.
+        names: Classes that are numbered first; others follow in order of appearance.
 
     Returns:
-        Boxes around objects; or ids of classes; or for each object the place of its first shape.
+        Boxes around the objects, or class ids, or instance ids: the position of the first shape of each object.
     """
     if kind == "boxes":
         return Boxes(tuple(_boxes(shapes)))
@@ -80,7 +80,7 @@ def label_of(kind: str, shapes: Sequence[Shape], size: tuple[int, int], names: I
 
 
 def _owners(shapes: Sequence[Shape]) -> Iterator[tuple[int, int]]:
-    """The place of each shape, and that of the first of its object."""
+    """Yield the position of each shape, and that of the first shape of its object."""
     first: dict[tuple[str, int], int] = {}
     for place, shape in enumerate(shapes):
         yield place, place if shape.group is None else first.setdefault((shape.label, shape.group), place)

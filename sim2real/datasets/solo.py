@@ -1,6 +1,6 @@
-"""What Unity's Perception package leaves on disk: SOLO, and the older layout with captures in lists.
+"""The output of Unity's Perception package: SOLO, and the older layout with lists of captures.
 
-JSON files say which files are photos, and what the colours of the masks stand for. Names and fields:
+JSON files name the photos and define the colours of the masks. Names and fields:
 Unity-Technologies/com.unity.perception (SoloEndpoint.cs, SoloMessageBuilder.cs, PerceptionSchema.md) and the samples in
 Unity-Technologies/pysolotools, tests/data/solo, and com.unity.perception, Documentation~/Schema/mock_data.
 """
@@ -35,7 +35,7 @@ _read_again: Final = remembered(4)(read_json)
 
 @dataclass(frozen=True, slots=True)
 class _Capture:
-    """A photo, as a JSON file tells of it; paths from the root, which need not be there."""
+    """A photo as described by a JSON file; its paths are relative to the root and may not exist."""
 
     image: str
     json: str
@@ -45,7 +45,10 @@ class _Capture:
 
 
 class _Unity(Adapter):
-    """What both layouts share: their JSON files are read once for the list of photos, and one again for a label."""
+    """Base class of both layouts.
+
+    All JSON files are read once to list the photos, and one of them again to decode a label.
+    """
 
     knows_images: ClassVar[bool] = True
     facts: ClassVar[Facts]
@@ -54,7 +57,7 @@ class _Unity(Adapter):
     companion: ClassVar[str] = ""
     roles: ClassVar[tuple[tuple[str, Role], ...]]
 
-    _listed: ClassVar["WeakKeyDictionary[Tree, list[_Capture]]"]  # whoever recognises a tree will list it next
+    _listed: ClassVar["WeakKeyDictionary[Tree, list[_Capture]]"]  # recognition is followed by listing
 
     def __init_subclass__(cls) -> None:
         cls._listed = WeakKeyDictionary()
@@ -65,12 +68,12 @@ class _Unity(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """JSON files of these names, and photos that they tell of."""
+        """Match JSON files of these names and photos that they name."""
         images = sum(tree.has(capture.image) for capture in cls._captures(tree))
         return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every photo that is told of and is there."""
+        """Yield every photo that a JSON file names and that exists."""
         for capture in self._captures(tree):
             if tree.has(capture.image):
                 self._json[capture.image] = capture.json
@@ -78,19 +81,19 @@ class _Unity(Adapter):
                 yield Frame(capture.image, sequence=capture.sequence, index=capture.index, labels=labels)
 
     def role(self, path: str) -> Role | None:
-        """What the names say."""
+        """Return the role of a file by its name."""
         return next((role for pattern, role in self.roles if re.search(pattern, path, re.IGNORECASE)), None)
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Photos that are told of and are not there."""
+        """Warn about photos that JSON files name but that are missing."""
         missing = [capture.image for capture in self._captures(tree) if not tree.has(capture.image)]
         if missing:
-            yield f"{len(missing)} photos that JSON files name are not there, e.g. {missing[0]}"
+            yield f"{len(missing)} photos that JSON files name are missing, e.g. {missing[0]}"
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label of a frame."""
         json = self.root / self._json[frame.image]
-        with telling(json, f"what it tells of {frame.image} is damaged"):
+        with telling(json, f"its entry for {frame.image} is damaged"):
             meaning = self._meanings(json, frame)[kind]
             if kind == "boxes":
                 return Boxes(tuple(meaning))
@@ -108,7 +111,7 @@ class _Unity(Adapter):
                 if cls.companion and not tree.has(_beside(file.path, cls.companion)):
                     continue
                 path = tree.root / file.path
-                with telling(path, "it does not tell of captures as Unity writes them"):
+                with telling(path, "its captures are not in Unity's format"):
                     captures += cls._captures_of(tree.root, file, read_json(path))
             cls._listed[tree] = sorted(captures, key=lambda capture: capture.image)
         return cls._listed[tree]
@@ -116,11 +119,11 @@ class _Unity(Adapter):
     @classmethod
     @abstractmethod
     def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:
-        """The photos that a JSON file tells of."""
+        """Yield the photos that a JSON file describes."""
 
     @abstractmethod
     def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
-        """Kind -> its boxes, or pairs of the packed colours in its mask and the name of the class or the instance."""
+        """Return by kind the boxes, or pairs of a packed colour in the mask and the class name or instance id."""
 
 
 class Solo(_Unity):
@@ -140,8 +143,8 @@ class Solo(_Unity):
     )
     facts = Facts(
         title="Unity Perception, SOLO",
-        about="What Unity's Perception package (from 0.10, discontinued) writes: a JSON file for each step.",
-        size="As you render it.",
+        about="The output of Unity's Perception package (from 0.10, discontinued): a JSON file for each step.",
+        size="As rendered.",
         get="Render it with the Perception package, <https://github.com/Unity-Technologies/com.unity.perception>.",
         tree=(
             "solo/{metadata,sensor_definitions,annotation_definitions,metric_definitions}.json\n"
@@ -150,16 +153,16 @@ class Solo(_Unity):
             "solo/sequence.0/step0.camera.{semantic segmentation,instance segmentation}.png"
         ),
         labels={
-            "segmentation": "of the first semantic annotator; colours as 24-bit ids",
-            "instance": "the numbers that the boxes have as tracks",
-            "boxes": "2D, of the first annotator",
+            "segmentation": "from the first semantic annotator; colours as 24-bit ids",
+            "instance": "the track numbers of the boxes",
+            "boxes": "2D, from the first annotator",
         },
         licence=RENDERED,
         irregularities=(
             "Photos and masks are RGBA; the alpha channel of photos is kept.",
-            "Names have spaces in them, as the annotators' ids have.",
-            "A step without a photo names none; photos that are named and missing are told.",
-            "The package's schema shows other names than the package writes; those that it writes are read.",
+            "File names contain spaces, like the ids of the annotators.",
+            "Steps may have no photo; photos that are named but missing are reported.",
+            "The names in the package's schema differ from those that it writes; the latter are read.",
             "Depth and normals (EXR), 3D boxes and keypoints are carried, not decoded.",
         ),
         folder="solo",
@@ -172,7 +175,7 @@ class Solo(_Unity):
     }
 
     @classmethod
-    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:  # noqa: ARG003  the other layout's
+    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:  # noqa: ARG003  unused
         for capture in record["captures"]:
             if capture["@type"].endswith("RGBCamera") and capture.get("filename"):
                 labels = {
@@ -196,9 +199,9 @@ class Solo(_Unity):
         }
 
     def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
-        """The size of the photo that its JSON file tells; masks have their own."""
+        """Return the size of the photo that its JSON file states; None for masks, which have their own."""
         json = self.root / self._json[frame.image]
-        with telling(json, f"what it tells of {frame.image} is damaged"):
+        with telling(json, f"its entry for {frame.image} is damaged"):
             return whole_size(*(self._capture(json, frame).get("dimension") or (0, 0))) if kind == "boxes" else None
 
     @staticmethod
@@ -209,7 +212,7 @@ class Solo(_Unity):
 
     @classmethod
     def _annotations(cls, capture: _Record) -> Mapping[str, _Record]:
-        """The first annotation of each kind."""
+        """Return the first annotation of each kind."""
         found = {
             cls._TYPES.get(annotation["@type"].rpartition(".")[2]): annotation
             for annotation in reversed(capture.get("annotations") or ())
@@ -235,8 +238,8 @@ class Perception(_Unity):
     )
     facts = Facts(
         title="Unity Perception, before SOLO",
-        about="What Unity's Perception package wrote up to 0.9: lists of captures in JSON files.",
-        size="As you render it.",
+        about="The output of Unity's Perception package up to 0.9: lists of captures in JSON files.",
+        size="As rendered.",
         get="Render it with the Perception package, <https://github.com/Unity-Technologies/com.unity.perception>.",
         tree=(
             "data/Dataset<id>/{captures_000,metrics_000,annotation_definitions,sensors,egos}.json\n"
@@ -246,14 +249,14 @@ class Perception(_Unity):
         ),
         labels={
             "segmentation": "colours as 24-bit ids, by annotation_definitions.json",
-            "instance": "the numbers that the boxes have as tracks",
+            "instance": "the track numbers of the boxes",
             "boxes": "2D",
         },
         licence=RENDERED,
         irregularities=(
             "Photos and masks are RGBA; the alpha channel of photos is kept.",
-            "Photos that are named and missing are told.",
-            "Masks whose definitions give numbers instead of colours are carried, not decoded, and so are 3D boxes.",
+            "Photos that are named but missing are reported.",
+            "3D boxes and masks that are defined by numbers instead of colours are carried, not decoded.",
         ),
     )
 
@@ -298,7 +301,7 @@ class Perception(_Unity):
 
 
 def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, str]]]]:
-    """Number of an annotation -> its kind, and the classes of packed colours; of the kinds that can be decoded."""
+    """Return by the number of each decodable annotation its kind and the class names of packed colours."""
     found: dict[Any, tuple[str, Sequence[tuple[int, str]]]] = {}
     for each in _read_again(captures.with_name(Perception.companion))["annotation_definitions"]:
         name, spec = each["name"].lower(), each.get("spec") or ()
@@ -316,9 +319,9 @@ def _definitions(captures: Path) -> Mapping[Any, tuple[str, Sequence[tuple[int, 
 
 
 def _colour(record: _Record | Sequence[float]) -> int:
-    """The packed number of a colour, in a list or by the names of its channels: levels, or shares of the highest.
+    """Return the packed number of a colour, given as a list or by channel names, in levels or as fractions.
 
-    Channels that are not told are none, but for alpha, which is the highest.
+    Missing channels are 0, except alpha, which is at its maximum.
     """
     channels = [record.get(name, 0) for name in "rgb"] if isinstance(record, Mapping) else list(record[:3])
     alpha = record.get("a") if isinstance(record, Mapping) else record[3] if len(record) > 3 else None
@@ -329,7 +332,7 @@ def _colour(record: _Record | Sequence[float]) -> int:
 
 
 def _text(entry: _Record, name: str) -> str:
-    """A text that stands under a name; keys are left out where it is null."""
+    """Return the text under a key; null texts are omitted in the files."""
     return str(entry.get(name) or "")
 
 

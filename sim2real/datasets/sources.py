@@ -1,6 +1,6 @@
-"""The pictures of one side from several places: folders, each of any known layout, and videos.
+"""Collect the pictures of one side from several places: folders of any known layout, and videos.
 
-Each picture counts alike, wherever it comes from: a folder weighs as much as it has pictures.
+Every picture counts equally: the weight of a folder is its number of pictures.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,18 +15,18 @@ from sim2real.datasets.base import Frame, Tree
 from sim2real.datasets.video import Extracted, Extraction, Report, extract_frames, is_video
 from sim2real.errors import DatasetError
 
-_PLAIN: Final = "images"  # the layout of folders that have none
+_PLAIN: Final = "images"  # the layout of folders without any other
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where pictures are, before any is looked at.
+    """A location of pictures, before frames are extracted.
 
     Attributes:
         path: A folder or a video.
-        dataset: The folder, if it holds images.
-        videos: The videos that frames are drawn from, by paths from ``root``.
-        unused: Other videos under the folder: a dataset's show its labels as often as not.
+        dataset: The folder as a dataset, if it holds images.
+        videos: The videos to extract frames from, as paths relative to ``root``.
+        unused: Other videos under the folder, which are not used because the videos of a dataset often show its labels.
     """
 
     path: Path
@@ -36,20 +36,20 @@ class Place:
 
     @property
     def root(self) -> Path:
-        """The folder that paths are told from."""
+        """The folder that paths are relative to."""
         return self.path.parent if self.path.is_file() else self.path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Pictures from one place.
+    """The pictures of one place.
 
     Attributes:
         path: The folder or the video.
-        layout: Registered name of the folder's layout; ``"video"`` where there are videos alone.
-        frames: The pictures, those that are extracted from videos after all others.
-        extracted: What was extracted from each video.
-        notes: What is to be known of it, a line each.
+        layout: Registered name of the folder's layout; ``"video"`` if there are only videos.
+        frames: The pictures, with frames extracted from videos last.
+        extracted: The frames extracted from each video.
+        notes: Remarks for the user, one line each.
     """
 
     path: Path
@@ -60,14 +60,14 @@ class Source:
 
 
 def find_pictures(path: Path, as_image: Sequence[str] = ()) -> Place:
-    """Look what is at a path.
+    """Find the images and videos at a path.
 
     Args:
         path: A folder or a video.
-        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
+        as_image: Globs of images to treat as camera images, whatever their names and pixels suggest.
 
     Raises:
-        DatasetError: There is nothing, or neither a picture nor a video in it.
+        DatasetError: If the path does not exist, or holds neither a picture nor a video.
     """
     if is_video(path.name) and path.is_file():
         return Place(path=path, videos=(path.name,))
@@ -84,7 +84,7 @@ def find_pictures(path: Path, as_image: Sequence[str] = ()) -> Place:
 
 
 def one_domain(path: Path, layout: str) -> DatasetError:
-    """What is said of a folder that was given for both sides, and holds one."""
+    """Return the error for a folder that was given for both sides but holds only one."""
     message = f"{path}: recognised as {layout}, which holds one domain; give the real images too: SIM REAL, two folders"
     return DatasetError(message)
 
@@ -92,16 +92,16 @@ def one_domain(path: Path, layout: str) -> DatasetError:
 def open_folder(
     path: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), as_image: Sequence[str] = ()
 ) -> Source:
-    """Open a folder for its images alone.
+    """Open a folder for its images, ignoring videos.
 
     Args:
         path: The folder.
-        include: Globs on the path of an image within it, of which one must fit, if there are any.
-        exclude: Globs of which none may fit.
-        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
+        include: Globs for the path of an image within the folder. If any are given, at least one must match.
+        exclude: Globs for the same path, none of which may match.
+        as_image: Globs of images to treat as camera images, whatever their names and pixels suggest.
 
     Raises:
-        DatasetError: There is no image in it.
+        DatasetError: If there is no image in the folder.
     """
     dataset = open_dataset(path, as_image=as_image)
     frames = tuple(dataset.frames(include, exclude))
@@ -118,20 +118,20 @@ def open_sources(
     extraction: Extraction | None = None,
     progress: Report = lambda *_: None,
 ) -> list[Source]:
-    """Open the places whose pictures are one side together, and draw frames from their videos.
+    """Open the places that together form one side, and extract frames from their videos.
 
     Args:
         paths: Folders and videos.
-        extracted: Folder for the frames of videos; what it holds already is not extracted again.
-        include: Globs of which one must fit, if there are any: the path of an image within its place, or of a video.
-        exclude: Globs of which none may fit.
-        as_image: Globs of images that are a camera's, whatever their names and pixels tell.
-        extraction: Which frames of a video.
-        progress: Told how the extraction goes.
+        extracted: The folder for frames of videos; frames that it already holds are not extracted again.
+        include: Globs for the path of an image or a video within its place. If any are given, at least one must match.
+        exclude: Globs for the same path, none of which may match.
+        as_image: Globs of images to treat as camera images, whatever their names and pixels suggest.
+        extraction: Which frames of a video to extract.
+        progress: Called with the progress of the extraction.
 
     Raises:
-        DatasetError: There is neither a picture nor a video at a path, a video cannot be decoded, or a picture comes
-            from two places.
+        DatasetError: If a path holds neither a picture nor a video, a video cannot be decoded, or a picture comes from
+            two places.
     """
 
     def wanted(video: str) -> bool:
@@ -164,16 +164,16 @@ def open_sources(
 
 
 def shared(images: Iterable[Path], others: Iterable[Path]) -> list[Path]:
-    """Which images are among others, too, whatever links lead there."""
+    """Return the images that are also among others, after links are resolved."""
     folder_of = cache(Path.resolve)
     known = {folder_of(path.parent) / path.name for path in others}
     return [path for path in images if folder_of(path.parent) / path.name in known]
 
 
 def _require_distinct(sources: Sequence[Source]) -> None:
-    """Make sure that no picture counts twice, or is held out and trained on all the same."""
+    """Make sure that no picture occurs twice: it would count twice, or be held out and trained on at once."""
     found = dict[Path, Path]()
-    folder_of = cache(Path.resolve)  # one may be a link to another
+    folder_of = cache(Path.resolve)  # a place may be a link to another
     for source in sources:
         for path in (frame.path for frame in source.frames):
             if (other := found.setdefault(folder_of(path.parent) / path.name, source.path)) is not source.path:
@@ -181,7 +181,7 @@ def _require_distinct(sources: Sequence[Source]) -> None:
 
 
 def _frames_by_folder(extracted: Path) -> dict[str, list[Frame]]:
-    """What is extracted from each video, by the name of its folder."""
+    """Return the frames extracted from each video, by the name of their folder."""
     frames = dict[str, list[Frame]]()
     for frame in open_dataset(extracted, _PLAIN).frames():
         frames.setdefault(frame.sequence, []).append(frame)
@@ -200,9 +200,9 @@ def _notes(place: Place, extracted: Sequence[tuple[str, Extracted]]) -> Iterator
 
 
 def _left_out(dataset: Dataset) -> Iterator[str]:
-    """Which images are not trained on because they are no camera images."""
+    """Yield a note for each group of images that are left out because they are not camera images."""
     for finding in dataset.non_photos.findings:
         yield (
-            f"{dataset.root}: {finding.images} images are left out: {finding.reason}, {finding.place}; if they are a "
-            f"camera's, name them in data.sim_as_image or data.real_as_image: '{finding.glob}'"
+            f"{dataset.root}: {finding.images} images are left out: {finding.reason}, {finding.place}; if they are "
+            f"camera images, name them in data.sim_as_image or data.real_as_image: '{finding.glob}'"
         )

@@ -1,7 +1,7 @@
 """SYNTHIA: RAND-CITYSCAPES and the video sequences.
 
-Ros, Sellart, Materzynska, Vazquez, Lopez 2016, "The SYNTHIA Dataset"; codings and classes: the README.txt of each
-package.
+Sources: Ros, Sellart, Materzynska, Vazquez, Lopez 2016, "The SYNTHIA Dataset"; for codings and classes, the README.txt
+of each package.
 """
 
 from pathlib import Path
@@ -35,20 +35,20 @@ _FARTHEST: Final = 65535
 
 
 def _read_instances(path: Path) -> Instances:
-    """The second channel: numbers of what moves, 0 elsewhere."""
+    """Read the numbers of moving objects from the second channel; 0 is no object."""
     _, ids = read_channels(path, 2)
     return Instances(np.where(ids > 0, ids, np.int32(NOTHING)))
 
 
 def _read_depth(path: Path) -> Depth:
-    """Centimetres of 16 bits, the same in each channel; the ends of the coding stand for no distance."""
+    """Read 16-bit depth in centimetres, equal in all channels; the smallest and largest values are no distance."""
     (codes,) = read_channels(path, 1)
     known = (codes > 0) & (codes < _FARTHEST)
     return Depth(np.where(known, codes / 100, np.nan).astype(np.float32))
 
 
 class _Synthia(FolderLayout):
-    """What both layouts share."""
+    """Base class of both layouts."""
 
     decoders: ClassVar[Decoders] = {"instance": _read_instances, "depth": _read_depth}
     resizing = (
@@ -63,17 +63,17 @@ class _Synthia(FolderLayout):
 
 
 _KINDS: Final = {
-    "segmentation": "class ids of this package alone",
-    "instance": "numbers of what moves",
-    "depth": "metres, taken as those to the camera's plane: the packages do not say",
+    "segmentation": "class ids, specific to this package",
+    "instance": "numbers of moving objects",
+    "depth": "metres, assumed to be to the camera's plane: the packages do not say",
 }
 _CODINGS: Final = (
     (
-        "`GT/LABELS` are PNGs of 16 bits: the first channel holds the class, the second the object. Common viewers and "
+        "`GT/LABELS` are 16-bit PNGs: the first channel holds the class, the second the object. Common viewers and "
         "readers keep only the upper 8 bits, which are 0."
     ),
-    "`GT/COLOR` is for looking at, says its README; it is never read.",
-    "Depths of 0 and of 655.35 m, the ends of the coding, are taken as not known.",
+    "`GT/COLOR` is only for display, according to its README; it is never read.",
+    "Depths of 0 and 655.35 m, the limits of the coding, are treated as unknown.",
 )
 
 
@@ -99,7 +99,7 @@ class SynthiaRand(_Synthia):
     }
     facts = Facts(
         title="SYNTHIA-RAND-CITYSCAPES",
-        about="Random views of a rendered city with the classes of Cityscapes that are used in tests.",
+        about="Random views of a rendered city, with the Cityscapes classes that are used for evaluation.",
         size="9,400 images of 1280x760.",
         get="<https://synthia-dataset.net/downloads/>: SYNTHIA-RAND-CITYSCAPES (CVPR16).",
         tree="RAND_CITYSCAPES/RGB/0000000.png\nRAND_CITYSCAPES/GT/LABELS/0000000.png\n"
@@ -107,13 +107,13 @@ class SynthiaRand(_Synthia):
         licence=_LICENCE,
         binds=True,
         labels=_KINDS,
-        irregularities=(*_CODINGS, "Walls and lane markings have one colour in `GT/COLOR`."),
+        irregularities=(*_CODINGS, "Walls and lane markings share a colour in `GT/COLOR`."),
         folder="RAND_CITYSCAPES",
     )
 
 
 class SynthiaSequences(_Synthia):
-    """SYNTHIA-SEQS: RGB/Stereo_Left/Omni_F/000000.png with GT/LABELS and Depth, eight cameras a sequence."""
+    """SYNTHIA-SEQS: RGB/Stereo_Left/Omni_F/000000.png with GT/LABELS and Depth, eight cameras per sequence."""
 
     name = "synthia-seqs"
     rule = "RGB/Stereo_<side>/Omni_<view>/<nnnnnn>.png"
@@ -132,7 +132,7 @@ class SynthiaSequences(_Synthia):
         title="SYNTHIA video sequences",
         about="Drives through rendered towns and a motorway, in all seasons, seen by eight cameras at 5 Hz.",
         size="5 drives in up to 11 variations each; images of 1280x760.",
-        get="<https://synthia-dataset.net/downloads/>: SYNTHIA-SEQS-01 to 06, an archive for each variation.",
+        get="<https://synthia-dataset.net/downloads/>: SYNTHIA-SEQS-01 to 06, one archive per variation.",
         tree="SYNTHIA-SEQS-04-DAWN/RGB/Stereo_Left/Omni_F/000000.png\n"
         "SYNTHIA-SEQS-04-DAWN/GT/LABELS/Stereo_Left/Omni_F/000000.png\n"
         "SYNTHIA-SEQS-04-DAWN/Depth/Stereo_Left/Omni_F/000000.png\n"

@@ -1,4 +1,4 @@
-"""TartanAir, TartanAir V2 and TartanGround: flights and drives through environments that AirSim rendered.
+"""TartanAir, TartanAir V2 and TartanGround: flights and drives through environments rendered by AirSim.
 
 Layouts and codings: castacks/tartanair_tools, README.md, data_type.md and processing/flow_generate; for V2
 castacks/tartanairpy, docs/modalities.rst, docs/tartanground.rst, tartanair/reader.py and tartanair/customizer.py.
@@ -37,7 +37,7 @@ def _map(path: Path) -> NDArray[Any]:
 
 
 def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
-    """Motion in pixels; the mask is 0 where a pixel is seen in both images."""
+    """Return flow in pixels; the mask is 0 where a pixel is visible in both images."""
     valid = (mask == 0) & np.isfinite(uv).all(axis=-1)
     return Flow(np.where(valid[..., None], uv, 0).astype(np.float32), valid)
 
@@ -47,12 +47,12 @@ def _read_depth(path: Path) -> Depth:
 
 
 def _read_segmentation(path: Path) -> Segmentation:
-    """Numbers of meshes, which differ between environments; nobody has published their names."""
+    """Read numbers of meshes; they differ between environments, and their names are not published."""
     return Segmentation(_map(path).astype(np.int32), {})
 
 
 def _read_flow(path: Path) -> Flow:
-    """000000_000001_flow.npy, and the mask beside it if that was downloaded too."""
+    """Read 000000_000001_flow.npy and the mask next to it, if it was downloaded."""
     uv = of_shape(read_array(path), (None, None, 2), path)
     mask = path.with_name(re.sub(r"_flow(?=\.npy$)", "_mask", path.name, flags=re.IGNORECASE))
     return _flow(uv, _map(mask) if mask.exists() else np.zeros(uv.shape[:2], np.uint8))
@@ -68,8 +68,9 @@ class TartanAir(FolderLayout):
             "Over 1,000 flights of a stereo camera through 30 environments, indoors and outdoors, in all seasons, for "
             "visual odometry and SLAM."
         ),
-        size="Images of 640x480, several hundred to several thousand of each camera in a flight; up to 3 TB in all.",
-        get="`download_training.py` of <https://github.com/castacks/tartanair_tools>; take `--rgb` and what you need.",
+        size="Images of 640x480, hundreds to thousands per camera and flight; up to 3 TB in total.",
+        get="`download_training.py` of <https://github.com/castacks/tartanair_tools>, with `--rgb` and the labels that "
+        "you need.",
         tree=(
             "abandonedfactory/Easy/P000/image_left/000000_left.png\n"
             "abandonedfactory/Easy/P000/depth_left/000000_left_depth.npy\n"
@@ -81,15 +82,15 @@ class TartanAir(FolderLayout):
         ),
         labels={
             "depth": "metres to the camera's plane",
-            "segmentation": "numbers of meshes without names, other ones in each environment",
+            "segmentation": "numbers of meshes without names, different in each environment",
             "flow": "pixels, of the left camera",
         },
-        licence="as <https://theairlab.org/tartanair-dataset> says; the tools that read it are BSD 3-Clause",
+        licence="see <https://theairlab.org/tartanair-dataset>; the tools that read it are BSD 3-Clause",
         irregularities=(
-            "The sky is a sphere some 10 km away: from 10,000 m on there is no depth.",
-            "Without its mask, which is another download, flow is valid everywhere, also where it leads behind things.",
-            "A flight whose folder has another name is known by `pose_left.txt` or by its depth or masks.",
-            "The archives unpack to a folder of the environment's name twice, one in the other; that does not matter.",
+            "The sky is a sphere about 10 km away: depths of 10,000 m or more are unknown.",
+            "Without its mask, which is a separate download, flow is valid everywhere, even at occlusions.",
+            "A flight in a folder of another name is recognised by `pose_left.txt` or by its depth or masks.",
+            "The archives unpack to two nested folders with the environment's name; both forms are accepted.",
         ),
         folder="tartanair",
     )
@@ -124,12 +125,12 @@ class TartanAir(FolderLayout):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Images in the folder of a flight, or, if it is called otherwise, beside what else a flight has."""
+        """Match images in the folder of a flight, or next to its other files if the folder has another name."""
         match = super().recognise(tree)
         return match if match and any(next(tree.find(*row), None) for row in cls._FLIGHT) else None
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """The flow is that of the left camera."""
+        """Return the labels of a folder; only the left camera has flow."""
         labels = super().labels_of(tree, folder)
         return labels if folder["side"].lower() == "left" else {**labels, "flow": {}}
 
@@ -138,7 +139,7 @@ _PINHOLES: Final = ("front", "right", "back", "left", "top", "bottom")
 
 
 def _read_floats(path: Path) -> NDArray[np.float32]:
-    """Floats of 32 bits, the lowest byte first, in the channels blue, green, red and alpha."""
+    """Read 32-bit floats, lowest byte first, from the channels blue, green, red and alpha."""
     pixels = read_label(path)
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         message = f"{path}: floats are stored as RGBA of 8 bits; this is {pixels.dtype} {pixels.shape}"
@@ -155,7 +156,7 @@ def _read_packed_distance(path: Path) -> Distance:
 
 
 def _read_packed_flow(path: Path) -> Flow:
-    """16 bits: u in blue, v in green, both ``(value - 2^15) / 64``, the mask in red."""
+    """Read 16-bit flow: u in blue, v in green, both ``(value - 2^15) / 64``, and the mask in red."""
     pixels = read_label(path)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint16:
         message = f"{path}: flow is stored as RGB of 16 bits; this is {pixels.dtype} {pixels.shape}"
@@ -170,11 +171,11 @@ class TartanAirV2(FolderLayout):
     facts = Facts(
         title="TartanAir V2, TartanGround",
         about=(
-            "Flights through 65 environments, and drives of ground robots through 63, seen by twelve cameras that look "
-            "to all sides, with LiDAR, IMU and events."
+            "Flights through 65 environments and drives of ground robots through 63, seen by twelve cameras in all "
+            "directions, with LiDAR, IMU and events."
         ),
-        size="Images of 640x640 of twelve cameras at 10 Hz; TartanGround alone has 17.3 million in about 16 TB.",
-        get="`pip install tartanair`, as <https://tartanair.org> says; take `image` and what you need.",
+        size="Images of 640x640 from twelve cameras at 10 Hz; TartanGround alone has 17.3 million in about 16 TB.",
+        get="`pip install tartanair`, see <https://tartanair.org>; download `image` and the labels that you need.",
         tree=(
             "AbandonedCable/seg_label_map.json\n"
             "AbandonedCable/Data_{easy,hard}/P000/image_lcam_front/000000_lcam_front.png\n"
@@ -186,18 +187,18 @@ class TartanAirV2(FolderLayout):
             "..."
         ),
         labels={
-            "depth": "metres to the camera's plane, of the pinhole cameras",
-            "distance": "metres along the ray, of the fisheye, equirectangular and custom cameras",
+            "depth": "metres to the camera's plane, for the pinhole cameras",
+            "distance": "metres along the ray, for the fisheye, equirectangular and custom cameras",
             "segmentation": "classes, named by the environment's seg_label_map.json",
-            "flow": "pixels, of trajectories that were downloaded while it was offered",
+            "flow": "pixels, for trajectories that were downloaded while it was offered",
         },
-        licence="CC BY 4.0: name the authors, and that the images were changed",
+        licence="CC BY 4.0: name the authors and state that the images were changed",
         irregularities=(
-            "Depth is a float of 32 bits in the four channels of a PNG: what drops or blends alpha destroys it.",
-            "The sky is very far away: from 10,000 m on there is no depth.",
-            "Fisheye and equirectangular images are other projections: train and convert them apart (`--include`).",
-            "Flow that the package computes itself (.npz) is carried, not decoded.",
-            "Events and videos were made of the old pixels.",
+            "Depth is a 32-bit float in the four channels of a PNG: tools that drop or blend alpha destroy it.",
+            "The sky is very far away: depths of 10,000 m or more are unknown.",
+            "Fisheye and equirectangular images differ in projection: train and convert them separately (`--include`).",
+            "Flow computed by the package itself (.npz) is carried, not decoded.",
+            "Events and videos were made from the old pixels.",
         ),
         folder="tartanair",
     )
@@ -229,13 +230,13 @@ class TartanAirV2(FolderLayout):
     consecutive = True
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
-        """How far things are is told to the plane by the pinhole cameras, along the ray by all others."""
+        """Return the labels of a folder: pinhole cameras have depth to the plane, others distance along the ray."""
         labels = super().labels_of(tree, folder)
         other = "distance" if folder["lens"].lower() in _PINHOLES else "depth"
         return {kind: paths for kind, paths in labels.items() if kind != other}
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label; the names of classes stand in the nearest table around it, if it was downloaded."""
+        """Decode one label; class names come from the nearest table in its parent folders, if it was downloaded."""
         if kind == "segmentation":
             path = self.root / frame.labels[kind]
             table = find_above(path, "seg_label_map.json", self.root)
@@ -243,14 +244,14 @@ class TartanAirV2(FolderLayout):
         return super().load_label(frame, kind)
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Images that are not a pinhole camera's."""
+        """Warn about images that are not from a pinhole camera."""
         lenses = {folder["lens"].lower() for folder in tree.find_folders(self.images[0])}
         if len(lenses) > 1 and (others := sorted(lenses.difference(_PINHOLES))):
-            yield f"{', '.join(others)}: other projections than the pinhole cameras'; train and convert them apart"
+            yield f"{', '.join(others)}: other projections than the pinhole cameras; train and convert them separately"
 
 
 @remembered(4)
 def _label_map(path: Path) -> Mapping[int, str]:
-    """The names of the values of an environment's masks."""
+    """Return the names of the values in an environment's masks."""
     with telling(path, "has no table 'name_map' of names and numbers"):
         return {int(value): name for name, value in read_json(path)["name_map"].items()}

@@ -1,4 +1,4 @@
-"""Files that look like labels in a folder where no image has any: what they seem to be, and what is amiss."""
+"""Find files that look like labels in folders where no image has any, and say why they are not read."""
 
 import re
 from collections import Counter, defaultdict
@@ -32,49 +32,51 @@ _TABLE: Final = re.compile(
 
 
 class _Guess(NamedTuple):
-    """What a file seems to be, the layout that reads such, and what of it is missing."""
+    """The probable kind of a file, the layout that reads such files, and why it does not apply here."""
 
     what: str
     layout: str = ""
     lacks: str = ""
 
     def line(self, count: int, example: str) -> str:
-        needs = f", which '{self.layout}' reads; but {self.lacks}" if self.layout else ""
+        needs = f", which the layout '{self.layout}' reads, but {self.lacks}" if self.layout else ""
         shows = f"`sim2real datasets {self.layout}`" if self.layout else "`sim2real datasets`"
         return (
             f"{count} files look like labels and are only carried, e.g. {example}: {self.what}{needs} (see {shows}; "
-            "--dataset names a layout)"
+            "--dataset chooses a layout)"
         )
 
 
-def _in_xml(head: str, path: Path) -> _Guess:  # noqa: ARG001  all have it
+def _in_xml(head: str, path: Path) -> _Guess:  # noqa: ARG001  one signature for all
     if is_annotation(head.encode()):
-        return _Guess("boxes as of Pascal VOC", "voc", "no image has the name of such a file, or the one that it tells")
+        return _Guess("Pascal VOC boxes", "voc", "no image has the name of such a file, or the name that it declares")
     return _Guess("XML")
 
 
-def _in_text(head: str, path: Path) -> _Guess | None:  # noqa: ARG001  all have it
+def _in_text(head: str, path: Path) -> _Guess | None:  # noqa: ARG001  one signature for all
     first = head.strip().partition("\n")[0].strip()
     if is_row(first):
-        return _Guess("rows of YOLO", "yolo", "they are not beside images of their names, nor in `labels` for `images`")
+        return _Guess(
+            "YOLO rows", "yolo", "they are neither next to images of their names nor in `labels` for `images`"
+        )
     if _KITTI.fullmatch(first):
-        return _Guess("boxes as of KITTI", "kitti-object", "they are not in `label_2` beside images in `image_2`")
+        return _Guess("KITTI boxes", "kitti-object", "they are not in `label_2` next to images in `image_2`")
     if _CORNERS.fullmatch(first):
-        return _Guess("corners and classes of rotated boxes, as of DOTA")
+        return _Guess("corners and classes of rotated boxes, as in DOTA")
     return _Guess("rows of numbers") if _NUMBERS.fullmatch(first) else None
 
 
 _JSON: Final[tuple[tuple[str, _Guess], ...]] = (
-    (r'"shapes"\s*:', _Guess("outlines as of LabelMe")),
-    (r'"captures"\s*:', _Guess("captures as of Unity Perception", "unity-solo", "it names no image that is there")),
+    (r'"shapes"\s*:', _Guess("LabelMe outlines")),
+    (r'"captures"\s*:', _Guess("Unity Perception captures", "unity-solo", "it names no image that exists")),
     (
         r'"imgHeight"\s*:',
-        _Guess("outlines as of Cityscapes", "cityscapes", "not in `gtFine` beside `leftImg8bit`"),
+        _Guess("Cityscapes outlines", "cityscapes", "they are not in `gtFine` next to `leftImg8bit`"),
     ),
-    (r'"(?:regions|_via_img_metadata)"\s*:', _Guess("regions of the VGG Image Annotator")),
-    (r'"(?:box2d|poly2d|videoName)"\s*:', _Guess("labels as of Scalabel", "bdd100k", "folders are not as of BDD100K")),
-    (r'"coordinates"\s*:', _Guess("boxes as of CreateML")),
-    (r'"(?:camera_angle_x|transform_matrix)"\s*:', _Guess("poses of cameras")),
+    (r'"(?:regions|_via_img_metadata)"\s*:', _Guess("VGG Image Annotator regions")),
+    (r'"(?:box2d|poly2d|videoName)"\s*:', _Guess("Scalabel labels", "bdd100k", "the folders are not those of BDD100K")),
+    (r'"coordinates"\s*:', _Guess("CreateML boxes")),
+    (r'"(?:camera_angle_x|transform_matrix)"\s*:', _Guess("camera poses")),
 )
 
 
@@ -82,27 +84,27 @@ def _in_json(head: str, path: Path) -> _Guess:
     try:
         named = images_named(path)
     except DatasetError:
-        return _Guess("JSON that is damaged, or in no UTF-8")
+        return _Guess("JSON that is damaged, or not in UTF-8")
     if named:
-        lacks = f"none of the {len(named)} images that this one names is there, e.g. {named[0]}"
-        return _Guess("annotations as of COCO", "coco", lacks)
+        lacks = f"none of the {len(named)} images that this one names exists, e.g. {named[0]}"
+        return _Guess("COCO annotations", "coco", lacks)
     return next((guess for pattern, guess in _JSON if re.search(pattern, head)), _Guess("JSON"))
 
 
-def _in_yaml(head: str, path: Path) -> _Guess:  # noqa: ARG001  all have it
+def _in_yaml(head: str, path: Path) -> _Guess:  # noqa: ARG001  one signature for all
     if re.search(r"^names\s*:", head, re.MULTILINE):
-        return _Guess("names of classes as of YOLO", "yolo", "no image has a text file of rows")
+        return _Guess("YOLO class names", "yolo", "no image has a text file of rows")
     return _Guess("YAML")
 
 
-def _in_table(head: str, path: Path) -> _Guess | None:  # noqa: ARG001  all have it
+def _in_table(head: str, path: Path) -> _Guess | None:  # noqa: ARG001  one signature for all
     first = head.partition("\n")[0]
     if _TABLE.search(first) or _NUMBERS.search(first):
         return _Guess("a table of labels")
     return None
 
 
-def _array(head: str, path: Path) -> _Guess:  # noqa: ARG001  all have it
+def _array(head: str, path: Path) -> _Guess:  # noqa: ARG001  one signature for all
     return _Guess(f"{path.suffix.lower()} arrays, such as depth")
 
 
@@ -120,7 +122,7 @@ _BY_SUFFIX: Final[dict[str, Callable[[str, Path], _Guess | None]]] = {
 
 
 def unread(root: Path, paths: Iterable[str]) -> Iterator[str]:
-    """What a user should know of files that nobody knows and that look like labels, a line for each kind of them."""
+    """Yield one warning per kind of files of unknown purpose that look like labels."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in paths:
         folder, _, name = path.rpartition("/")
@@ -143,7 +145,7 @@ def unread(root: Path, paths: Iterable[str]) -> Iterator[str]:
 def _guess(path: Path, suffix: str) -> _Guess | None:
     try:
         head = read_head(path, _HEAD)
-    except DatasetError:  # it is carried, or that fails
+    except DatasetError:  # reported when it is carried
         return None
     try:
         text = decode_text(head)

@@ -1,7 +1,7 @@
-"""Frames extracted from videos, so that what drove past a camera can be learnt from like photos.
+"""Extract frames from videos, to train on them as on photos.
 
-They are JPEGs of quality 95: beside what the video's own codec has left out, that leaves out next to nothing, and takes
-a quarter of the room of PNGs. They stand upright, whatever way the camera was held: no labels lie on them.
+Frames are JPEGs of quality 95: beyond the loss of the video's own codec, that loses next to nothing, and takes a
+quarter of the space of PNGs. They are stored upright, however the camera was held, as no labels refer to their pixels.
 """
 
 import json
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # OpenCV reads it once; what is wrong is told here, in a line
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # OpenCV reads it once; errors are reported here instead
 
 Report = Callable[[str, int, int], None]
-"""Told of a stage, how much of it is done, and how much there is."""
+"""Called with a stage, the amount done, and the total amount."""
 
 _CONTENTS: Final = "video.json"
-_LONGEST: Final = 40  # characters of its name that a video's folder has
+_LONGEST: Final = 40  # characters of a video's name in the name of its folder
 _THUMBNAIL: Final = (32, 32)
-_ENDS: Final = 2**20  # bytes at either end of a file by which it is known
-_LOST: Final = (0.25, 0.02)  # seconds and share by which a whole video may be shorter than it says
+_ENDS: Final = 2**20  # bytes at either end of a file that identify it
+_LOST: Final = (0.25, 0.02)  # seconds, and fraction, by which an intact video may be shorter than stated
 _EARLY: Final = 1e-6  # seconds
-_HOLE: Final = 0.5  # seconds without a frame that are no longer the pace of a camera
+_HOLE: Final = 0.5  # seconds without a frame that count as a gap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extraction:
-    """Which frames are extracted from a video.
+    """Settings for the extraction of frames from a video.
 
     Attributes:
-        every: Seconds from one to the next.
-        most: So many of one video at most; of a longer one they lie farther apart.
-        change: A frame that differs less from the last one extracted is left out, as of a camera that stands still:
-            mean difference of thumbnails, in levels of 255.
+        every: Seconds between frames.
+        most: Maximum number of frames per video; in longer videos they are farther apart.
+        change: Minimum difference to the frame extracted before, as the mean difference of thumbnails in levels of 255;
+            frames that differ less are left out, e.g. while a camera stands still.
     """
 
     every: float = 1.0
@@ -61,20 +61,20 @@ class Extraction:
 
     @classmethod
     def of(cls, data: "Data") -> Self:
-        """As settings say."""
+        """Return the extraction that the settings of a run define."""
         return cls(every=data.video_every, most=data.video_frames, change=data.video_change)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extracted:
-    """The frames of a video.
+    """The extracted frames of a video.
 
     Attributes:
-        folder: Where they are.
-        frames: How many.
-        still: How many were left out since they hardly differed from the one before.
-        size: Bytes of all.
-        problem: What was wrong with the video; empty if nothing was.
+        folder: The folder of the frames.
+        frames: The number of frames.
+        still: The number of frames left out because they hardly differed from the one before.
+        size: The total size in bytes.
+        problem: What is wrong with the video; empty if nothing is.
     """
 
     folder: Path
@@ -85,15 +85,15 @@ class Extracted:
 
 
 def is_video(name: str) -> bool:
-    """Whether a file's name ends like a video's."""
+    """Return whether a file name has the suffix of a video."""
     return name[name.rfind(".") :].lower() in SUFFIXES
 
 
 def video_seconds(video: Path) -> float:
-    """How long a video says that it is; 0 if it does not say.
+    """Return the stated length of a video in seconds; 0 if it states none.
 
     Raises:
-        DatasetError: It cannot be decoded.
+        DatasetError: If it cannot be decoded.
     """
     with _opened(video) as capture:
         return _Stated(capture).seconds
@@ -102,21 +102,21 @@ def video_seconds(video: Path) -> float:
 def extract_frames(
     videos: Sequence[Path], folder: Path, extraction: Extraction, progress: Report = lambda *_: None
 ) -> list[Extracted]:
-    """Draw frames from videos, each into a folder of its own; what was drawn before stays as it is.
+    """Extract frames from videos, each into a folder of its own; frames extracted before are kept.
 
-    A video is known by its size and its first and last MiB, wherever it lies. Its folder appears when it is complete.
+    A video is identified by its size and its first and last MiB, wherever it is. Its folder appears when complete.
 
     Args:
-        videos: The files.
-        folder: Where their folders are, or will be.
-        extraction: Which frames.
-        progress: Told of the stage ``"extracting"``, in seconds of video.
+        videos: The video files.
+        folder: The folder for the folders of frames.
+        extraction: Which frames to extract.
+        progress: Called for the stage ``"extracting"``, in seconds of video.
 
     Returns:
-        What came of each video, in order.
+        The frames of each video, in order.
 
     Raises:
-        DatasetError: A video cannot be decoded.
+        DatasetError: If a video cannot be decoded.
     """
     folders = [folder / _name(video, extraction) for video in videos]
     missing = {place: video for place, video in zip(folders, videos, strict=True) if _read(place) is None}
@@ -136,14 +136,14 @@ def extract_frames(
 
 
 def holds_only_extracted(folder: Path) -> bool:
-    """Whether a folder holds frames of videos and nothing else."""
+    """Return whether a folder holds only extracted frames."""
     return folder.is_dir() and all(
         LEFTOVER.fullmatch(entry.name) or (entry / _CONTENTS).is_file() for entry in folder.iterdir()
     )
 
 
 def _name(video: Path, extraction: Extraction) -> str:
-    """The name of a video's folder, which is another of any other video, or of other frames of it."""
+    """Return the name of a video's folder, unique for each video and extraction."""
     known = sha256(json.dumps(asdict(extraction)).encode())
     with video.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -155,7 +155,7 @@ def _name(video: Path, extraction: Extraction) -> str:
 
 
 def _read(folder: Path) -> Extracted | None:
-    """What was drawn into a folder; None if it is not all there."""
+    """Return the frames extracted to a folder; None if they are incomplete."""
     if is_link(folder):
         return None
     try:
@@ -175,7 +175,7 @@ def _extract(video: Path, place: Path, extraction: Extraction, notify: Callable[
         write_whole(partial / _CONTENTS, json.dumps(asdict(contents)).encode())
         if is_link(place):
             place.unlink()
-        shutil.rmtree(place, ignore_errors=True)  # what lost some of its files
+        shutil.rmtree(place, ignore_errors=True)  # an incomplete one
         partial.replace(place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -183,7 +183,7 @@ def _extract(video: Path, place: Path, extraction: Extraction, notify: Callable[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Contents:
-    """What ``video.json`` says, as of :class:`Extracted`."""
+    """The contents of ``video.json``, see :class:`Extracted`."""
 
     frames: Count
     still: Count
@@ -192,7 +192,7 @@ class _Contents:
 
 
 def _write(video: Path, folder: Path, extraction: Extraction, notify: Callable[[float], None]) -> _Contents:
-    """Write the frames of a video; what is to be known of them."""
+    """Write the frames of a video; return the contents of ``video.json``."""
     files, still, number, end, holes = list[Path](), 0, 0, 0.0, 0.0
     last = None
     with _opened(video) as capture:
@@ -221,7 +221,7 @@ def _write(video: Path, folder: Path, extraction: Extraction, notify: Callable[[
         raise _undecodable(video)
     kept = {
         files[place * len(files) // extraction.most] for place in range(extraction.most)
-    }  # it did not say how long it is
+    }  # more than planned if the stated length is wrong
     for file in files:
         if file not in kept:
             file.unlink()
@@ -244,7 +244,7 @@ def _thumbnail(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 class _Stated:
-    """What a video says of itself: its frames (0 if it does not), their pace in seconds, and how long it is."""
+    """The metadata of a video: its number of frames (0 if unstated), seconds per frame, and length in seconds."""
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
         rate, count = (capture.get(each) for each in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
@@ -254,7 +254,7 @@ class _Stated:
 
 
 def _times(capture: cv2.VideoCapture, pace: float) -> Iterator[float]:
-    """The time of each frame as it is come to; where none is told, a pace after the one before."""
+    """Grab the frames in turn and yield their times; a frame without one follows at the stated pace."""
     seconds = -pace
     while capture.grab():
         stated = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -266,7 +266,7 @@ def _times(capture: cv2.VideoCapture, pace: float) -> Iterator[float]:
 def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    capture = cv2.VideoCapture(str(video.resolve()), cv2.CAP_FFMPEG)  # with a folder, for FFmpeg takes "a:b" for a URL
+    capture = cv2.VideoCapture(str(video.resolve()), cv2.CAP_FFMPEG)  # absolute, as FFmpeg takes "a:b" for a URL
     cv2.utils.logging.setLogLevel(level)
     try:
         if not capture.isOpened():
@@ -278,6 +278,6 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
 
 def _undecodable(video: Path) -> DatasetError:
     return DatasetError(
-        f"{video}: cannot be decoded as a video: it is damaged, broken off, or of a codec that is not known here; "
-        "mend it (ffmpeg -i ...), or leave it out with data.real_exclude"
+        f"{video}: cannot be decoded as a video: it is damaged, broken off, or its codec is unknown; "
+        "repair it (ffmpeg -i ...), or leave it out with data.real_exclude"
     )

@@ -1,4 +1,4 @@
-"""Virtual KITTI 2.0.3 and 1.3.1 as their archives unpack: a folder for each archive or one for all, at any depth."""
+"""Virtual KITTI 2.0.3 and 1.3.1 as their archives unpack: one folder per archive or one for all, at any depth."""
 
 import re
 from collections import defaultdict
@@ -44,13 +44,13 @@ from sim2real.imageio import read_header, read_rgb
 
 _VARIATIONS: Final = "15-deg-left|15-deg-right|30-deg-left|30-deg-right|clone|fog|morning|overcast|rain|sunset"
 _LICENCE: Final = "CC BY-NC-SA 3.0, non-commercial"
-_KEEP: Final = "The READMEs of the archives tell the licence: keep them with a converted copy."
+_KEEP: Final = "The READMEs of the archives state the licence: keep them with a converted copy."
 
 
 class VirtualKitti2(Adapter):
     """Virtual KITTI 2: Scene01/clone/frames/rgb/Camera_0/rgb_00000.jpg, with or without a folder for each archive.
 
-    Cabon, Murray, Humenberger 2020, "Virtual KITTI 2", arXiv 2001.10773, and the files' own first lines.
+    Sources: Cabon, Murray, Humenberger 2020, "Virtual KITTI 2", arXiv 2001.10773, and the header lines of the files.
     """
 
     name: ClassVar = "vkitti2"
@@ -58,15 +58,15 @@ class VirtualKitti2(Adapter):
     facts: ClassVar = Facts(
         title="Virtual KITTI 2",
         about=(
-            "Five driving scenes in ten variations (weather, light, turned cameras), rendered for a stereo pair with "
+            "Five driving scenes in ten variations (weather, light, turned cameras), rendered for a stereo camera with "
             "complete ground truth."
         ),
-        size="42,520 images of 1242x375; the archive `rgb` has 7.5 GB, those of flow and scene flow 93 GB.",
+        size="42,520 images of 1242x375; the archive `rgb` has 7.5 GB, the archives of flow and scene flow 93 GB.",
         get=(
             "The archives are linked from "
             "<https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-2/>. `rgb` is enough "
-            "to train; take the label archives that you want beside the converted images. Unpack them into one folder, "
-            "each in a folder of its own or all together."
+            "for training; add the archives of the labels that you need with the converted images. Unpack them below "
+            "one folder, each in a folder of its own or all together."
         ),
         tree=(
             "[vkitti_2.0.3_rgb/]Scene01/clone/frames/rgb/Camera_0/rgb_00000.jpg\n"
@@ -77,7 +77,7 @@ class VirtualKitti2(Adapter):
         licence=_LICENCE,
         binds=True,
         labels={
-            "segmentation": "by the colours of `colors.txt`; without it by the published table",
+            "segmentation": "by the colours of `colors.txt`, or by the published table if that file is missing",
             "instance": "",
             "depth": "",
             "flow": "",
@@ -88,24 +88,24 @@ class VirtualKitti2(Adapter):
         },
         irregularities=(
             (
-                "Labels are found wherever their archive lies, by scene, variation, camera and number. The outer "
-                "folders may have any name; a scene or a camera's folder alone is recognised too."
+                "Labels are matched by scene, variation, camera and number, wherever their archive lies. The outer "
+                "folders may have any name; the folder of a single scene or camera is recognised too."
             ),
             (
-                "The last frame of a video has no forward flow, the first no backward flow: neither is reported as "
-                "missing."
+                "The last frame of a video has no forward flow and the first has no backward flow; neither is reported "
+                "as missing."
             ),
             (
-                "`classSegmentation` holds pictures in RGB that look like images; they are labels and are never "
+                "`classSegmentation` holds RGB pictures that look like camera images; they are labels and are never "
                 "translated."
             ),
-            "`bbox.txt` has its columns in the order left, right, top, bottom, and edges that belong to the box.",
+            "The columns of `bbox.txt` are left, right, top, bottom, and the edge pixels belong to the box.",
             (
-                "The column `color` of `info.txt` and folder names such as `fog` and `rain` tell of the simulated "
-                "pixels; they are carried unchanged, and `inspect` says so."
+                "The column `color` of `info.txt` and folder names like `fog` and `rain` describe the simulated "
+                "pixels; they are carried unchanged, and `inspect` reports them."
             ),
-            "Exporters of other simulators imitate this layout: scenes of other numbers are accepted with a warning.",
-            "The label of instances is a palette image: index 0 is nothing, index n is track n - 1.",
+            "Exporters of other simulators imitate this layout: other scene numbers are accepted with a warning.",
+            "Instance labels are palette images: index 0 is no object, index n is track n - 1.",
             _KEEP,
         ),
         folder="vkitti",
@@ -115,7 +115,7 @@ class VirtualKitti2(Adapter):
         (r"(?:^|/)info\.txt$", "the simulated cars' colours, column 'color'"),
     )
     resizing: ClassVar[Resizing] = (
-        # flow is stored in shares of the image's size
+        # flow is stored as fractions of the image size
         (r"(?:^|/)(?:classgt|instancegt|depth|flow|backwardFlow|sceneFlow|backwardSceneFlow)_\d{5}\.png$", NEAREST),
         (
             r"(?:^|/)bbox\.txt$",
@@ -131,12 +131,12 @@ class VirtualKitti2(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Scene, variation and camera around an rgb file are three facts in one."""
+        """Match rgb files inside the folders of a scene, a variation and a camera."""
         images = sum(1 for _ in tree.find(_V2_IMAGES, _V2_IMAGE))
         return Match("Scene<nn>/<variation>/frames/rgb/Camera_<k>/rgb_<frame>.jpg", images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every rgb image, with the labels of its scene, variation, camera and number, whatever folder they lie in."""
+        """Yield every rgb image with the labels of its scene, variation, camera and number, wherever they lie."""
         maps = {kind: _by(_CAMERA, tree.find_folders(_v2_folder(kind))) for kind in _V2_MAPS}
         texts = _by(_VIDEO, tree.find(_V2_VIDEO, r"bbox\.txt"))
         for folder in tree.find_folders(_V2_IMAGES):
@@ -157,20 +157,20 @@ class VirtualKitti2(Adapter):
                 )
 
     def role(self, path: str) -> Role | None:
-        """Labels whose image is not there are still labels."""
+        """Return LABEL for labels whose image is missing, and AUX for tables of camera parameters."""
         name = path.rpartition("/")[2]
         if _V2_LABEL_NAME.fullmatch(name):
             return Role.LABEL
         return Role.AUX if _V2_CAMERAS_NAME.fullmatch(name) else None
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """Scenes that Virtual KITTI 2 does not have."""
+        """Warn about scenes that Virtual KITTI 2 does not have."""
         scenes = {folder["scene"] for folder in tree.find_folders(_V2_VIDEO)}
         if unknown := sorted(scene for scene in scenes if scene[-2:] not in {"01", "02", "06", "18", "20"}):
             yield f"{', '.join(unknown)}: not among the scenes of Virtual KITTI 2; made by another exporter?"
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label; colours and classes of objects come from the text files of the video."""
+        """Decode one label; the text files of the video provide the colours and the classes of objects."""
         path = self.root / frame.labels[kind]
         texts = (self.root / frame.labels["boxes"]).parent if "boxes" in frame.labels else None
         match kind:
@@ -208,7 +208,7 @@ _V2_LABEL_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _V2_CAMERAS_NAME: Final = re.compile(r"(?:ex|in)trinsic\.txt", re.IGNORECASE)
-# what every colors.txt says, for copies without the text archive
+# the contents of every colors.txt, for copies without the text archive
 _V2_COLOURS: Final = (
     ("Terrain", (210, 0, 200)),
     ("Sky", (90, 200, 255)),
@@ -239,7 +239,7 @@ def _v2_colours(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
 
 @remembered(4)
 def _v2_boxes(path: Path) -> Mapping[tuple[int, int], tuple[Box, ...]]:
-    """The boxes of a video by frame and camera; their classes stand in info.txt."""
+    """Return the boxes of a video by frame and camera; info.txt provides their classes."""
     info = path.parent / "info.txt"
     tracks = read_table(info, {"trackID": int, "label": str}) if info.exists() else []
     classes = {row["trackID"]: row["label"] for row in tracks}
@@ -262,16 +262,16 @@ def _v2_boxes(path: Path) -> Mapping[tuple[int, int], tuple[Box, ...]]:
 class VirtualKitti1(Adapter):
     """Virtual KITTI 1.3.1 (and 1.2): vkitti_1.3.1_rgb/0001/clone/00000.png.
 
-    Images and label images have the same names below the folders of the archives; where those were renamed, the header
-    of one PNG tells them apart. Gaidon et al. 2016, "Virtual Worlds as Proxy for Multi-Object Tracking Analysis", and
-    the archives' READMEs.
+    Images and label images have the same names inside the folders of the archives. If these folders were renamed, the
+    contents are inferred from the PNGs. Sources: Gaidon et al. 2016, "Virtual Worlds as Proxy for Multi-Object Tracking
+    Analysis", and the READMEs of the archives.
     """
 
     name: ClassVar = "vkitti1"
     knows_images: ClassVar = True
     facts: ClassVar = Facts(
         title="Virtual KITTI 1.3.1",
-        about="The first edition, also 1.2.1: five worlds in ten variations, seen by one camera.",
+        about="The first edition, including 1.2.1: five worlds in ten variations, seen by one camera.",
         size="21,260 images of 1242x375.",
         get=(
             "The archives are linked from "
@@ -294,16 +294,16 @@ class VirtualKitti1(Adapter):
         },
         irregularities=(
             (
-                "Images, depth, flow and class pictures have the same names below the folders of the archives. If "
-                "those were renamed, the header of one PNG in each tells what it holds."
+                "Images, depth, flow and class pictures have the same names inside the folders of the archives. If "
+                "these folders were renamed, their contents are inferred from some of their files."
             ),
             (
-                "The colours of classes differ between worlds and variations: without its table a class picture cannot "
-                "be decoded, only carried."
+                "The colours of classes differ between worlds and variations: a class picture without its table is "
+                "carried, but cannot be decoded."
             ),
             (
-                "The columns `model` and `color` of motgt tell the looks of the simulated cars; they are carried "
-                "unchanged, and `inspect` says so."
+                "The columns `model` and `color` of motgt describe the appearance of the simulated cars; they are "
+                "carried unchanged, and `inspect` reports them."
             ),
             _KEEP,
         ),
@@ -311,10 +311,10 @@ class VirtualKitti1(Adapter):
         recipe="vkitti2kitti",
     )
     stale: ClassVar[Sequence[tuple[str, str]]] = (
-        (r"mot[^/]*/[^/]*\.txt$", "the simulated cars' looks, columns 'model' and 'color'"),
+        (r"mot[^/]*/[^/]*\.txt$", "the simulated cars' appearance, columns 'model' and 'color'"),
     )
     resizing: ClassVar[Resizing] = (
-        (rf"/\d{{4}}/(?:{_VARIATIONS})/\d{{5}}\.png$", NEAREST),  # flow is stored in shares of the image's size
+        (rf"/\d{{4}}/(?:{_VARIATIONS})/\d{{5}}\.png$", NEAREST),  # flow is stored as fractions of the image size
         (r"mot[^/]*/\d{4}_[^/]*\.txt$", columns({"l": first_x, "t": first_y, "r": last_x, "b": last_y})),
         (r"_scenegt_rgb_encoding\.txt$|extrinsics[^/]*/[^/]*\.txt$", KEEP),
     )
@@ -323,13 +323,13 @@ class VirtualKitti1(Adapter):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """The archive's name, or the header of a PNG, and world, variation and number of a frame."""
+        """Match PNGs in folders of a world and a variation, in an archive known by its name or by its contents."""
         kinds = _v1_kinds(tree)
         images = sum(len(tree.by_frame(folder.path, _V1_FRAME)) for folder in kinds["rgb"])
         return Match("vkitti_1.3.1_rgb/<world>/<variation>/<frame>.png", images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every rgb image, with the labels of its world, variation and number."""
+        """Yield every rgb image with the labels of its world, variation and number."""
         kinds = _v1_kinds(tree)
         maps = {kind: _by(_VIDEO, kinds[kind]) for kind in ("segmentation", "depth", "flow")}
         texts = _by(_VIDEO, tree.find(r"[^/]*mot[^/]*", rf"(?P<scene>\d{{4}})_(?P<variation>{_VARIATIONS})\.txt"))
@@ -350,13 +350,13 @@ class VirtualKitti1(Adapter):
                 )
 
     def role(self, path: str) -> Role | None:
-        """Labels whose image is not there, and the tables of colours, are labels."""
+        """Return LABEL for labels whose image is missing and for tables of colours, AUX for extrinsics."""
         if _V1_LABEL.search(path):
             return Role.LABEL
         return Role.AUX if _V1_CAMERAS.search(path) else None
 
     def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label; the colours of classes come from the table of the video."""
+        """Decode one label; the table of the video provides the colours of the classes."""
         path = self.root / frame.labels[kind]
         match kind:
             case "segmentation":
@@ -381,7 +381,7 @@ _FEW_COLOURS: Final = 256
 
 
 def _v1_kinds(tree: Tree) -> Mapping[str, list[PathMatch]]:
-    """The folders of frames by what they hold; a renamed archive is judged by one of its files."""
+    """Return the folders of frames by their contents; those of a renamed archive are inferred from one folder."""
     kinds: dict[str, list[PathMatch]] = {kind: [] for kind in _V1_KINDS.values()}
     judged: dict[str, str] = {}
     for folder in tree.find_folders(_V1_VIDEO):
@@ -395,14 +395,14 @@ def _v1_kinds(tree: Tree) -> Mapping[str, list[PathMatch]]:
 
 
 def _v1_judge(tree: Tree, folder: PathMatch) -> str:
-    """What the PNGs of a renamed archive hold, by some of them; an empty string if that cannot be told."""
+    """Infer the contents of a renamed archive from some of its PNGs; return an empty string if that fails."""
     table = f"{folder['scene']}_{folder['variation']}_scenegt_rgb_encoding.txt"
     if _named(tree, f"{folder.base}{folder['archive']}", table):
         return "segmentation"
     paths = list(tree.by_frame(folder.path, _V1_FRAME).values())
     if not paths:
         return ""
-    looked_at = {paths[0], paths[len(paths) // 2], paths[-1]}  # a photo may be black, or fog
+    looked_at = {paths[0], paths[len(paths) // 2], paths[-1]}  # a single photo may be black, or fog
     try:
         header = read_header(tree.root / paths[0])
         if header.bits == 16 and not header.palette:
@@ -418,12 +418,12 @@ def _colours(path: Path) -> int:
 
 
 def _v1_colours(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
-    """The table of a video: a row for each class and each vehicle, which is named "Car:0"."""
+    """Return the table of a video: a row for each class and for each vehicle, named like "Car:0"."""
     world, variation = mask.parts[-3:-1]
     name = f"{world}_{variation}_scenegt_rgb_encoding.txt"
     table = next((path for path in mask.parents[2].iterdir() if path.name.lower() == name.lower()), None)
     if table is None:
-        message = f"{mask.parents[2] / name}: missing, and only it tells the classes' colours; restore it"
+        message = f"{mask.parents[2] / name}: missing; without it the colours of the classes are unknown; restore it"
         raise DatasetError(message)
     rows = read_table(table, {"Category(:id)": str, "r": int, "g": int, "b": int})
     return [(row["Category(:id)"].partition(":")[0], (row["r"], row["g"], row["b"])) for row in rows]
@@ -456,7 +456,7 @@ def _key(folder: PathMatch, parts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _by(parts: Iterable[str], paths: Iterable[PathMatch]) -> Mapping[tuple[str, ...], list[PathMatch]]:
-    """Group paths by parts of them, without regard to case."""
+    """Group paths by the named parts, ignoring case."""
     found: dict[tuple[str, ...], list[PathMatch]] = defaultdict(list)
     for path in paths:
         found[_key(path, parts)].append(path)
@@ -464,6 +464,6 @@ def _by(parts: Iterable[str], paths: Iterable[PathMatch]) -> Mapping[tuple[str, 
 
 
 def _named(tree: Tree, folder: str, name: str) -> str:
-    """The path of the file of that name in a folder, without regard to case; an empty string if there is none."""
+    """Return the path of a file in a folder, ignoring case; an empty string if it does not exist."""
     prefix = f"{folder}/" if folder else ""
     return next((prefix + entry for entry in tree.names(folder) if entry.lower() == name.lower()), "")

@@ -1,4 +1,4 @@
-"""Pascal VOC, and what labelling tools and simulators write in its layout."""
+"""Pascal VOC, and its variants that labelling tools and simulators write."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,12 +52,13 @@ _LOOKED_AT: Final = 64
 class PascalVOC(FolderLayout):
     """Pascal VOC: VOCdevkit/VOC2012/{JPEGImages, Annotations, SegmentationClass, SegmentationObject, ImageSets}.
 
-    Tools write its XML files elsewhere too: beside the images, or in any folder. They belong to the images of their
-    name, or of the name that they tell.
+    Some tools write the XML files elsewhere: next to the images, or in any folder. They belong to the images with their
+    own file name or with the name in their ``<filename>``.
 
-    Boxes count pixels from 1 and hold both ends: xmin = 1, xmax = W is the whole width (as facebookresearch/detectron2,
-    data/datasets/pascal_voc.py, and rbgirshick/py-faster-rcnn read them). Masks are palette images: 0 background, 255
-    void, objects from 1 (Everingham and Winn, "The PASCAL VOC Challenge 2012 Development Kit").
+    Boxes count pixels from 1 and include both ends: xmin = 1, xmax = W is the whole width (as read by
+    facebookresearch/detectron2, data/datasets/pascal_voc.py, and rbgirshick/py-faster-rcnn). Masks are palette images:
+    0 is background, 255 is void, objects count from 1 (Everingham and Winn, "The PASCAL VOC Challenge 2012 Development
+    Kit").
     """
 
     name = "voc"
@@ -82,33 +83,33 @@ class PascalVOC(FolderLayout):
     )
     knows_images = False
     sparse = ("segmentation", "instance")
-    paired = "XML files as of VOC, and images of their names"
+    paired = "XML files in VOC's format and images of the same names"
     facts = Facts(
         title="Pascal VOC",
-        about="The layout of the PASCAL Visual Object Classes challenges, which labelling tools (CVAT, labelImg, "
-        "labelme) and simulators export too: an XML file of boxes for each image, and palette masks for some.",
+        about="The layout of the PASCAL Visual Object Classes challenges, also exported by labelling tools (CVAT, "
+        "labelImg, labelme) and simulators: an XML file of boxes for each image, and palette masks for some.",
         size="VOC2012: 17,125 JPEGs of about 500x375, 2 GB, 2913 of them with masks; VOC2007: 9963 JPEGs.",
-        get="VOC2012 and VOC2007 from the [challenges' pages](http://host.robots.ox.ac.uk/pascal/VOC/); your own data "
-        "as *Pascal VOC* from the tool in which it was labelled.",
+        get="VOC2012 and VOC2007 from the [challenges' pages](http://host.robots.ox.ac.uk/pascal/VOC/), or an export "
+        "as *Pascal VOC* from your labelling tool.",
         tree="VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg\n"
         "VOCdevkit/VOC2012/Annotations/2007_000033.xml\n"
         "VOCdevkit/VOC2012/SegmentationClass/2007_000033.png\n"
         "VOCdevkit/VOC2012/SegmentationObject/2007_000033.png\n"
         "VOCdevkit/VOC2012/ImageSets/Main/train.txt\n"
-        "labelmap.txt                                   # of CVAT and Datumaro\n"
-        "{images/train,annotations/train}/0001.{jpg,xml}  # or both in one folder, as of Roboflow",
+        "labelmap.txt                                   # from CVAT and Datumaro\n"
+        "{images/train,annotations/train}/0001.{jpg,xml}  # or both in one folder, as from Roboflow",
         labels={
             "segmentation": "index or colour masks; 255 (void) is no class",
-            "instance": "the number of the object in its image; 0 and void are none",
+            "instance": "the number of the object in its image; 0 and void are no object",
             "boxes": "pixels; the first pixel is 1 on disk, and both ends belong to the box",
         },
-        licence="VOC's photos came from Flickr under its terms of use; your own data has yours",
+        licence="VOC's photos came from Flickr under its terms of use; your own data keeps its own licence",
         irregularities=(
             "Some tools count pixels from 0: the upper left corners of their boxes are read 1 pixel too far out.",
-            "Masks in a folder VOC20xx have the names of VOC's 20 classes; `labelmap.txt` names those of others.",
-            "CVAT's masks may show colours in place of indices: `labelmap.txt` tells of which class.",
-            "Where nobody names colours, outside of VOC20xx, the ids are R + 256 G + 65536 B and have no names.",
-            "Where `<size>` is another than that of the image, boxes are read and resized as pixels of that size.",
+            "Masks in a folder VOC20xx use the names of VOC's 20 classes; other masks use those of `labelmap.txt`.",
+            "CVAT's masks may use colours instead of indices: `labelmap.txt` assigns them to classes.",
+            "Without such a table, outside of VOC20xx, colours become nameless ids, R + 256 G + 65536 B.",
+            "If `<size>` differs from the size of the image, boxes are read and resized as pixels of `<size>`.",
             "XML files are read in the encoding that they declare.",
             "Pictures of masks (`SegmentationClassVisualization` of labelme) are never translated.",
         ),
@@ -117,14 +118,14 @@ class PascalVOC(FolderLayout):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """JPEGImages with what lies beside it, or XML files of boxes and images of their names."""
+        """Match JPEGImages and one of its sibling folders, or XML files of boxes and images of the same names."""
         if match := super().recognise(tree):
             return match
         images = sum(1 for _ in images_around(tree, pairs)) if (pairs := _pairs(tree, _every_image(tree))) else 0
         return Match(cls.paired, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image of JPEGImages; if there is none, those that XML files belong to, and what lies beside them."""
+        """Yield every image of JPEGImages or, if there are none, images with XML files and others in their folders."""
         if next(tree.find(*self.images), None) is None:
             pairs = _pairs(tree, _every_image(tree))
             for index, image in enumerate(images_around(tree, pairs)):
@@ -137,7 +138,7 @@ class PascalVOC(FolderLayout):
             yield replace(frame, labels={**frame.labels, "boxes": boxes})
 
     def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
-        """The size of the image that its XML file tells, if it does."""
+        """Return the size of the image that its XML file states, or None."""
         return voc_size(read_xml(self.root / frame.labels[kind])) if kind == "boxes" else None
 
     def load_label(self, frame: Frame, kind: str) -> Label:
@@ -156,7 +157,7 @@ _PAIRS: Final[WeakKeyDictionary[Tree, Mapping[str, str]]] = WeakKeyDictionary()
 
 
 def _pairs(tree: Tree, frames: Iterable[Frame]) -> Mapping[str, str]:
-    """The XML files of the images that have none yet; kept, as whoever recognises a tree lists it next."""
+    """Return the XML files for images without one; cached, since recognition is followed by listing."""
     if tree not in _PAIRS:
         files = [path for path in tree if path.lower().endswith(".xml")]
         looked_at = evenly(files, _LOOKED_AT)
@@ -177,7 +178,7 @@ def _every_image(tree: Tree) -> Iterator[Frame]:
 
 
 def is_annotation(head: bytes) -> bool:
-    """Whether an XML file that begins so tells of an image as VOC's do."""
+    """Return whether the beginning of an XML file is that of an annotation in VOC's format."""
     return _ROOT.search(head) is not None and _OWN.search(head) is not None
 
 
@@ -185,7 +186,7 @@ def _told_name(tree: Tree) -> Callable[[str], str]:
     def told(path: str) -> str:
         try:
             return read_xml(tree.root / path).findtext("filename") or ""
-        except DatasetError:  # who reads its boxes will say so
+        except DatasetError:  # reported when its boxes are read
             return ""
 
     return told
@@ -197,7 +198,7 @@ def _boxes(path: Path) -> Boxes:
 
 
 def _box(entry: "ET.Element", path: Path) -> Box:
-    """A box of pixels from 1 on; fractions occur since VOC2011."""
+    """Return a box; pixels count from 1 on disk, and fractions occur since VOC2011."""
     name = (entry.findtext("name") or "").strip()
     with telling(path, f"the box of '{name}' is damaged"):
         left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
@@ -205,7 +206,7 @@ def _box(entry: "ET.Element", path: Path) -> Box:
 
 
 def _segmentation(path: Path) -> Segmentation:
-    """Indices, or colours: of ``labelmap.txt``, of VOC's own folders, or as numbers where nobody has named them."""
+    """Read indices, or colours by ``labelmap.txt``, by VOC's own colours in its folders, or else as numbers."""
     table = _label_map(path) or [(name, _colour(number)) for number, name in enumerate(_names(path))]
     if _is_coloured(path):
         return read_colour_mask(path, table) if table else Segmentation(read_packed_ids(path), {})
@@ -214,7 +215,7 @@ def _segmentation(path: Path) -> Segmentation:
 
 
 def _object_ids(path: Path) -> NDArray[np.int32]:
-    """The indices; of a mask in colours the colours, as numbers, since nothing else tells its objects apart."""
+    """Return the indices of a mask; for a colour mask, the colours as numbers, which distinguish the objects."""
     if not _is_coloured(path):
         ids = read_index_mask(path).ids
         return np.where((ids == 0) | (ids == _VOID), np.int32(NOTHING), ids)
@@ -228,12 +229,12 @@ def _is_coloured(path: Path) -> bool:
 
 
 def _names(path: Path) -> Sequence[str]:
-    """VOC's own classes in its own folders."""
+    """Return VOC's own classes for masks in its own folders."""
     return _CLASSES if re.search(r"/VOC20\d\d/", path.resolve().as_posix(), re.IGNORECASE) else ()
 
 
 def _colour(number: int) -> tuple[int, int, int]:
-    """VOC's colour of an index: its bits in turn go to red, green and blue, from the highest bit down (VOCcode)."""
+    """Return VOC's colour of an index: its bits go to red, green and blue in turn, highest bits first (VOCcode)."""
     red = green = blue = 0
     for shift in range(7, -1, -1):
         red, green, blue = (c | (number >> bit & 1) << shift for bit, c in enumerate((red, green, blue)))
@@ -242,7 +243,7 @@ def _colour(number: int) -> tuple[int, int, int]:
 
 
 def _label_map(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
-    """The classes of ``labelmap.txt`` in a folder above the mask's, ``name:red,green,blue:parts:actions`` a line."""
+    """Return the classes of ``labelmap.txt`` above a mask; lines are ``name:red,green,blue:parts:actions``."""
     for folder in mask.parents[1:4]:
         if (path := folder / "labelmap.txt").is_file():
             return _read_label_map(path)

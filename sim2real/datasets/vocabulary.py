@@ -1,4 +1,4 @@
-"""The classes of a run: names that several datasets write differently, each with one number."""
+"""The classes of a run: one number for each class, however several datasets spell its name."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,24 +32,24 @@ _SAME: Final[Mapping[str, tuple[str, ...]]] = {
     "motorcycle": ("motorcycles", "motorbike", "motorbikes"),
     "bicycle": ("bicycles", "bike", "bikes"),
 }
-"""Names that mean the same in datasets of streets; capitals, spaces and hyphens make no difference."""
+"""Synonyms in datasets of streets; capitals, spaces, hyphens and underscores make no difference."""
 
 
 class Vocabulary:
     """Numbers for the names of classes.
 
-    A name is looked up as it is written, capitals, spaces, hyphens and underscores left aside; then by what ``same``
-    says that it means; then by what is known of datasets of streets, where ``"Vehicles"`` can mean ``"Car"``.
+    Capitals, spaces, hyphens and underscores make no difference in names. A name that ``same`` lists stands for the
+    class there. If no class has the name, synonyms from datasets of streets apply: ``"Vehicles"`` can mean ``"Car"``.
 
     Args:
         names: The classes in the order of their numbers, from 0.
-        same: Name of a class -> other names that mean it.
+        same: Name of a class -> other names for it.
 
     Attributes:
-        names: As given.
+        names: The names as given.
 
     Raises:
-        SettingsError: ``same`` says two things of one name.
+        SettingsError: If ``same`` gives one name two meanings.
     """
 
     def __init__(self, names: Sequence[str], same: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -63,7 +63,7 @@ class Vocabulary:
 
     @classmethod
     def found(cls, *sides: Iterable[str], same: Mapping[str, Sequence[str]] | None = None) -> Self:
-        """The vocabulary of the names that were found in several datasets; two of one dataset stay two."""
+        """Return the vocabulary of the names found in several datasets; two names of one dataset stay separate."""
         found = cls((), same)
         for side in sides:
             own: dict[str, str] = {}
@@ -75,7 +75,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
-        """The vocabulary of a run, from the settings that its models keep."""
+        """Return the vocabulary of a run, from the settings stored in its models."""
         classes = settings.get("classes", {})
         return cls(classes.get("names", ()), classes.get("same", {}))
 
@@ -83,22 +83,22 @@ class Vocabulary:
         return len(self.names)
 
     def number(self, name: str) -> int:
-        """The number of a class, :data:`~sim2real.datasets.labels.NOTHING` of one that is not known."""
+        """Return the number of a class, or :data:`~sim2real.datasets.labels.NOTHING` if the name is unknown."""
         key = self._key(name)
         return self._numbers.get(key, self._by_meaning.get(_meaning(key), NOTHING))
 
     def unknown(self, label: Segmentation | Boxes) -> list[str]:
-        """The names of classes in a label that are not known, each once."""
+        """Return the unknown names of classes in a label, each once."""
         return [name for name in dict.fromkeys(names_of(label)) if self.number(name) == NOTHING]
 
     def ids(self, segmentation: Segmentation) -> Ids:
-        """The number of each pixel's class, (H, W)."""
+        """Return the number of each pixel's class, (H, W)."""
         present = np.unique(segmentation.ids)
         numbers = [NOTHING if each == NOTHING else self.number(_name(segmentation, int(each))) for each in present]
         return np.array(numbers, np.int64)[np.searchsorted(present, segmentation.ids)]
 
     def rasterised(self, boxes: Boxes, width: int, height: int) -> Ids:
-        """The class of the smallest box that covers each pixel, (H, W), ``NOTHING`` where none does."""
+        """Return the class of the smallest box that covers each pixel, (H, W), ``NOTHING`` where none does."""
         ids = np.full((height, width), NOTHING, np.int64)
         by_area = sorted(boxes.boxes, key=lambda box: (box.left - box.right) * (box.bottom - box.top))
         for box in by_area:
@@ -112,23 +112,23 @@ class Vocabulary:
 
 
 def _other_names(same: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Plain names -> what they mean by what the user says."""
+    """Return the plain names that the user lists as other names -> the plain name of their class."""
     meant: dict[str, str] = {}
     for name, others in same.items():
         for other in others:
             if meant.setdefault(_plain(other), name) != name:
                 said = f"'{other}' means '{meant[_plain(other)]}' and '{name}'"
-                raise SettingsError(f"classes.same: {said}: name it once")
+                raise SettingsError(f"classes.same: {said}: list it once")
     for name in same:
         if meant.get(_plain(name), name) != name:
             raise SettingsError(
-                f"classes.same: '{name}' has other names and means '{meant[_plain(name)]}': name all of them there"
+                f"classes.same: '{name}' has other names and means '{meant[_plain(name)]}': list all of them there"
             )
     return {other: _plain(name) for other, name in meant.items()}
 
 
 def names_of(label: Segmentation | Boxes) -> Iterator[str]:
-    """The names of the classes in a label: all that its table names, and those of its pixels or boxes."""
+    """Yield the names of the classes in a label: those of its boxes, its table, or else its pixels."""
     if isinstance(label, Boxes):
         yield from (box.label for box in label.boxes)
         return

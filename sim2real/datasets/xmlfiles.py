@@ -1,4 +1,4 @@
-"""XML files in whatever encoding their first line tells: many labelling tools write that of their own system."""
+"""Read XML files in the encoding that they declare: many labelling tools use that of their system."""
 
 import re
 from pathlib import Path
@@ -13,26 +13,28 @@ _DECLARED: Final = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-
 _WIDER: Final = {
     "gb2312": "gb18030",
     "gbk": "gb18030",
-}  # what is declared as the older of them often has signs of the newer
+}  # files that declare the older encoding often contain characters of the newer one
 
 
 def decode_xml(data: bytes) -> tuple[str, str]:
-    """The text of an XML file, and the codec that gives the same bytes again: by its mark, or by what it declares.
+    """Return the text of an XML file, and the codec that encodes it to the same bytes again.
+
+    The encoding is that of the byte order mark, or the declared one.
 
     Raises:
-        ValueError: It is not in the encoding that it declares, or nobody knows that.
+        ValueError: If the file is not in the encoding that it declares, or that is unknown.
     """
     encoding = next((name for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), "")
     if not encoding:
         declared = _DECLARED.match(data)
         encoding = declared[1].decode("ascii", "replace").lower() if declared else "utf-8"
-        if encoding.startswith(("utf-16", "utf-32", "ucs-")):  # whose first line could not be read as single bytes
+        if encoding.startswith(("utf-16", "utf-32", "ucs-")):  # else the declaration would be unreadable
             encoding = "utf-8"
     encoding = _WIDER.get(encoding, encoding)
     try:
         return data.decode(encoding), encoding
     except LookupError as error:
-        raise ValueError(f"its encoding '{encoding}' is not known") from error
+        raise ValueError(f"its encoding '{encoding}' is unknown") from error
     except UnicodeError as error:
         raise ValueError(
             f"it is not in {encoding}, the encoding that it declares or has by default: {error}"
@@ -40,10 +42,10 @@ def decode_xml(data: bytes) -> tuple[str, str]:
 
 
 def parse_xml(data: bytes) -> ET.Element:
-    """What stands in an XML file.
+    """Parse the bytes of an XML file.
 
     Raises:
-        ValueError: It is in no known encoding, or is no XML.
+        ValueError: If its encoding is unknown or wrong, or it is not XML.
     """
     try:
         return ET.fromstring(decode_xml(data)[0])  # noqa: S314  expat 2.4.1 and later refuse entity bombs
@@ -55,7 +57,7 @@ def read_xml(path: Path) -> ET.Element:
     """Read an XML file.
 
     Raises:
-        DatasetError: It cannot be read, is in no known encoding, or is no XML.
+        DatasetError: If it cannot be read, its encoding is unknown or wrong, or it is not XML.
     """
     try:
         return parse_xml(path.read_bytes())
@@ -65,6 +67,6 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def voc_size(annotation: ET.Element) -> tuple[int, int] | None:
-    """The size (W, H) of its image that an XML file of Pascal VOC tells; None if it tells none, or 0."""
+    """Return the image size (W, H) that an XML file of Pascal VOC declares; None if it declares none, or 0."""
     size = annotation.find("size")
     return None if size is None else whole_size(size.findtext("width"), size.findtext("height"))

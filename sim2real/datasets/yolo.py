@@ -1,4 +1,4 @@
-"""YOLO: a text file of boxes, outlines or key points for each image."""
+"""YOLO: a text file of boxes, outlines or keypoints for each image."""
 
 import math
 import re
@@ -27,7 +27,7 @@ from sim2real.imageio import is_image, read_header
 _LOOKED_AT: Final = 256
 _READ: Final = 64
 _TOLD: Final = 20_000
-_SLACK: Final = 0.01  # that ultralytics allows for
+_SLACK: Final = 0.01  # the tolerance of ultralytics
 _LONGEST: Final = 1 << 24
 _LAST_CLASS: Final = 2**31 - 1
 _PLACES: Final = frozenset({"path", "train", "val", "test", "nc"})
@@ -39,49 +39,50 @@ _LIST: Final = re.compile(r"[^.].*\.names|classes\.txt|labels\.txt|_darknet\.lab
 class Yolo(FolderLayout):
     """YOLO: images/train/0001.jpg with labels/train/0001.txt, train/images with train/labels, or both in one folder.
 
-    The label of an image lies where the last ``images`` in its path reads ``labels``, or beside it if there is none. A
-    row is ``class x y w h`` (centre and size), ``class x1 y1 x2 y2 ...`` (an outline), or a box and key points, all as
-    shares of the width and the height (ultralytics/ultralytics, data/utils.py, and its pages on dataset formats).
+    The path of a label is that of its image with the last ``images`` replaced by ``labels``; if there is no ``images``,
+    the label lies next to the image. A row is ``class x y w h`` (centre and size), ``class x1 y1 x2 y2 ...`` (an
+    outline), or a box followed by keypoints, all as fractions of the width and the height (ultralytics/ultralytics,
+    data/utils.py, and its documentation of dataset formats).
     """
 
     name = "yolo"
-    rule = "images with text files of their names, whose rows are those of YOLO"
-    resizing = ((r"\.(?:txt|ya?ml|names|data)$|_darknet\.labels$", KEEP),)  # numbers are shares of the image's size
+    rule = "images with text files of the same names that have rows in YOLO's format"
+    resizing = ((r"\.(?:txt|ya?ml|names|data)$|_darknet\.labels$", KEEP),)  # numbers are fractions of the image size
     roles = (
         (r"\.cache$|\.npy$|(?:^|/)(?:train|val)_batch\d+(?:_labels|_pred)?\.jpg$", Role.STALE),
         (r"(?:^|/)(?:classes|labels|train|val|valid|test)\.txt$|\.ya?ml$|\.names$|\.data$|_darknet\.labels$", Role.AUX),
         (r"(?:^|/)labels/.+\.txt$", Role.LABEL),
     )
     stale = (
-        (r"\.cache$", "what a loader remembers of files and their sizes"),
-        (r"\.npy$", "decoded pixels that ultralytics keeps beside the images"),
+        (r"\.cache$", "a loader's cache of files and their sizes"),
+        (r"\.npy$", "decoded pixels that ultralytics caches next to the images"),
     )
     knows_images = False
-    sparse = ("boxes", "segmentation", "instance")  # an image without a file shows background alone
+    sparse = ("boxes", "segmentation", "instance")  # an image without a file shows only background
     facts = Facts(
         title="YOLO",
-        about="The layout in which ultralytics, Darknet and most labelling tools (CVAT, Roboflow, Label Studio) keep "
-        "objects: a text file for each image, whose numbers are shares of the image's size.",
-        size="Any; an image without a text file shows background alone.",
-        get="As *YOLO* from the tool in which your data was labelled, or from the script that renders it.",
+        about="The layout in which ultralytics, Darknet and most labelling tools (CVAT, Roboflow, Label Studio) store "
+        "objects: a text file for each image, with coordinates as fractions of the image size.",
+        size="Any; an image without a text file shows only background.",
+        get="An export as *YOLO* from your labelling tool, or the output of your rendering script.",
         tree="data.yaml                                      # names of the classes\n"
         "images/train/0001.jpg                          # or train/images/0001.jpg\n"
         "labels/train/0001.txt                          # or train/labels/0001.txt\n"
         "obj_train_data/0001.{jpg,txt}                  # Darknet: side by side, with obj.names",
         labels={
-            "boxes": "pixels; those around an outline where the rows tell outlines",
-            "segmentation": "of rows that tell outlines, the smaller over the larger",
-            "instance": "of rows that tell outlines: the number of the row, from 0",
+            "boxes": "pixels; for outlines, the boxes around them",
+            "segmentation": "masks of the outlines, smaller ones over larger ones",
+            "instance": "masks of the outlines; the id is the number of the row, from 0",
         },
-        licence="that of your own data",
+        licence="your own",
         irregularities=(
-            "An absolute `path:` in `data.yaml` leads a training with the copy back to the old images: edit it there.",
-            "`.npy` files beside images cache the old pixels, and ultralytics reads them first: delete the copies.",
+            "If `data.yaml` has an absolute `path:`, a training on the copy reads the old images: edit it in the copy.",
+            "`.npy` files next to images cache the old pixels, and ultralytics prefers them: delete the copies.",
             "ultralytics repairs damaged JPEGs in place: never link images of two folders to each other.",
-            "Of several YAML files with names `data.yaml` counts, then one that tells where images are.",
-            "Rows with numbers outside of 0 to 1 are read as they are, and told: many loaders leave out such images.",
-            "Key points are known by `kpt_shape`, or by marks of 0, 1 and 2 behind each; only the boxes are decoded.",
-            "Rows of 9 numbers tell rotated boxes or outlines of 4 corners: if all rows are such, no masks are drawn.",
+            "Of several YAML files with class names, `data.yaml` takes precedence, then one with image folders.",
+            "Coordinates outside of 0 to 1 are read unchanged and reported; many loaders skip these images.",
+            "Keypoints are recognised by `kpt_shape`, or by a mark 0, 1 or 2 after each; only boxes are decoded.",
+            "Rows of 9 numbers are rotated boxes or outlines of 4 corners: if all rows have 9, no masks are made.",
         ),
     )
 
@@ -89,14 +90,14 @@ class Yolo(FolderLayout):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Text files of the images' names, and a class and shares in most of those that are looked at."""
+        """Match text files with the names of images; half of a sample or more must begin with a valid row."""
         lines = list(filter(None, map(partial(_first_line, tree), _sample(tree, _LOOKED_AT))))
         if not lines or 2 * sum(map(is_row, lines)) < len(lines):
             return None
         return Match(cls.rule, len(_pairs(tree)))
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
-        """Every image in or below a folder ``images``, or in a folder with text files, with the rows of its name."""
+        """Yield every image below a folder ``images``, or in a folder with text files, with the file of its name."""
         self._shape = _shape_of(tree)
         kinds = ("boxes", "segmentation", "instance") if self._shape == "outlines" else ("boxes",)
         for image, text in _pairs(tree):
@@ -105,7 +106,7 @@ class Yolo(FolderLayout):
             yield Frame(image, sequence=folder, index=number, labels=dict.fromkeys(kinds, text))
 
     def warnings(self, tree: Tree) -> Iterator[str]:
-        """What leads a training with the copy back to the old pixels; which names count; rows outside of the image."""
+        """Warn about paths and caches that lead back to the old pixels, conflicting class names, and odd rows."""
         for path in _sheets(tree):
             sheet = _read_sheet(tree.root / path)
             for place in (sheet.get(key) for key in ("path", "train", "val", "test")):
@@ -115,7 +116,7 @@ class Yolo(FolderLayout):
         yield from _odd_rows(tree, _shape_of(tree))
         if pixels := [path for image, _ in _pairs(tree) if (path := tree.at(f"{image.rpartition('.')[0]}.npy"))]:
             yield (
-                f"{len(pixels)} .npy files beside images hold the old pixels, which ultralytics reads in their place: "
+                f"{len(pixels)} .npy files next to images hold the old pixels, which ultralytics reads instead: "
                 f"delete them in the copy, e.g. {pixels[0]}"
             )
 
@@ -135,7 +136,7 @@ class Yolo(FolderLayout):
 
 
 class _Object(NamedTuple):
-    """One row: the class, corners (N, 2) in pixels, and whether these are an outline, or two corners of a box."""
+    """One row: the class, the corners (N, 2) in pixels, and whether they are an outline or two corners of a box."""
 
     label: int
     corners: NDArray[np.float64]
@@ -149,16 +150,16 @@ class _Object(NamedTuple):
 def _read_objects(path: Path, size: tuple[int, int], *, pointed: bool) -> list[_Object]:
     objects = []
     for number, row in read_rows(path):
-        with telling(path, f"line {number} tells of no object"), np.errstate(over="ignore"):
+        with telling(path, f"line {number} does not describe an object"), np.errstate(over="ignore"):
             label, corners = int(float(row[0])), _corners(row[1:], pointed=pointed)
             if not 0 <= label <= _LAST_CLASS:
-                raise ValueError(f"{row[0]} is no number of a class")
+                raise ValueError(f"{row[0]} is not a class number")
             objects.append(_Object(label, corners * size, outlined=len(corners) > 2))
     return objects
 
 
 def _corners(row: list[str], *, pointed: bool) -> NDArray[np.float64]:
-    """The corners (N, 2) of an outline, or two of a box, as shares."""
+    """Return the corners (N, 2) of an outline, or two corners of a box, as fractions."""
     values = np.array(row, np.float64)
     if len(values) > 5 and not pointed:
         return values.reshape(-1, 2)
@@ -170,7 +171,7 @@ _LISTED: Final[WeakKeyDictionary[Tree, list[tuple[str, str]]]] = WeakKeyDictiona
 
 
 def _pairs(tree: Tree) -> list[tuple[str, str]]:
-    """The paths of the images, and of their rows, empty where there are none; kept, as they are asked for often."""
+    """Return the paths of the images and of their text files, empty if missing; the result is cached."""
     if tree not in _LISTED:
         _LISTED[tree] = list(_list_pairs(tree))
     return _LISTED[tree]
@@ -192,7 +193,7 @@ def _list_pairs(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 def _sample(tree: Tree, most: int) -> Sequence[str]:
-    """Some of the files of rows, from all of the dataset."""
+    """Return a sample of the text files, spread over the dataset."""
     return evenly([text for _, text in _pairs(tree) if text], most)
 
 
@@ -202,9 +203,9 @@ def _first_line(tree: Tree, text: str) -> str:
 
 
 def is_row(line: str) -> bool:
-    """Whether a line is a class and four shares or more, perhaps with points that are marked as visible.
+    """Return whether a line is a class and at least four fractions, possibly with visibility marks of keypoints.
 
-    Some tools let boxes and outlines go beyond the image a little; numbers of pixels are larger.
+    Some tools let boxes and outlines extend slightly beyond the image; pixel coordinates are larger.
     """
     try:
         label, *shares = map(float, line.split())
@@ -217,12 +218,12 @@ def is_row(line: str) -> bool:
 
 
 def _are_marks(marks: Iterable[float]) -> bool:
-    """Whether numbers mark points: not labelled, hidden or seen."""
+    """Return whether all numbers are visibility marks of keypoints: not labelled, hidden or visible."""
     return {0.0, 1.0, 2.0}.issuperset(marks)
 
 
 def _shape_of(tree: Tree) -> Literal["boxes", "points", "outlines"]:
-    """What the rows tell, as far as some of them show: outlines, or boxes, perhaps with key points or rotated."""
+    """Return the kind of rows, judged by a sample: outlines, or boxes, which may be rotated or have keypoints."""
     if any("kpt_shape" in _read_sheet(tree.root / path) for path in _sheets(tree)):
         return "points"
     rows = [row[1:] for text in _sample(tree, _READ) for _, row in _readable(tree.root / text)]
@@ -239,12 +240,12 @@ def _shape_of(tree: Tree) -> Literal["boxes", "points", "outlines"]:
 def _readable(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         yield from read_rows(path)
-    except DatasetError:  # who loads it will say so
+    except DatasetError:  # reported when the label is loaded
         return
 
 
 def _number(word: str) -> float:
-    """The number that a word tells; NaN if it tells none."""
+    """Parse a number; return NaN if that fails."""
     try:
         return float(word)
     except ValueError:
@@ -252,7 +253,7 @@ def _number(word: str) -> float:
 
 
 def _odd_rows(tree: Tree, shape: str) -> Iterator[str]:
-    """Rows that go beyond the image, and lines that are no rows."""
+    """Warn about rows that extend beyond the image and lines that are not rows."""
     texts = _sample(tree, _TOLD)
     outside, files, damaged = list[str](), set[str](), dict[str, str]()
     for text in texts:
@@ -270,17 +271,17 @@ def _odd_rows(tree: Tree, shape: str) -> Iterator[str]:
     if outside:
         yield (
             f"{len(outside)} rows in {len(files)} of {len(texts)} text files have numbers outside of 0 to 1, e.g. "
-            f"{outside[0]}; they are read as they are, and many loaders leave out such images altogether"
+            f"{outside[0]}; they are read unchanged, but many loaders skip these images"
         )
     if damaged:
         yield (
-            f"{len(damaged)} of {len(texts)} text files hold lines that are no rows of YOLO, e.g. "
+            f"{len(damaged)} of {len(texts)} text files have lines that are not YOLO rows, e.g. "
             f"{next(iter(damaged.values()))}"
         )
 
 
 def _sheets(tree: Tree) -> list[str]:
-    """The descriptions, such as ``data.yaml``, in the folders around the images."""
+    """Return the dataset descriptions, e.g. ``data.yaml``, in the folders of the images and their parents."""
     folders = {image.rpartition("/")[0] for image, _ in _pairs(tree)}
     around = {
         parent.as_posix() for folder in folders for parent in (PurePosixPath(folder), *PurePosixPath(folder).parents)
@@ -290,7 +291,7 @@ def _sheets(tree: Tree) -> list[str]:
 
 
 def _rivals(tree: Tree) -> Iterator[str]:
-    """Descriptions in one folder that name other classes than the one that counts there."""
+    """Warn about descriptions that name other classes than the one that takes precedence in their folder."""
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in _sheets(tree):
         by_folder[path.rpartition("/")[0]].append(path)
@@ -300,12 +301,12 @@ def _rivals(tree: Tree) -> Iterator[str]:
         if different := [path for path in others if _read_sheet(path).get("names", names) != names]:
             yield (
                 f"{different[0].relative_to(tree.root).as_posix()} names other classes than "
-                f"{first.relative_to(tree.root).as_posix()}, which counts"
+                f"{first.relative_to(tree.root).as_posix()}, which takes precedence"
             )
 
 
 def _rank(path: Path) -> tuple[int, str]:
-    """The order in which descriptions count: by their usual names, then those that tell where images are."""
+    """Return the sort key of a description: usual names come first, then descriptions with image folders."""
     sheet = _read_sheet(path)
     usual = path.stem.lower() in {"data", "dataset"}
     return (3 if not sheet else 0 if usual else 1 if _PLACES & sheet.keys() else 2), path.name
@@ -313,7 +314,7 @@ def _rank(path: Path) -> tuple[int, str]:
 
 @remembered(64)
 def _read_sheet(path: Path) -> Mapping[str, Any]:
-    """What a description says; nothing if it has no names of classes, so that it is that of something else."""
+    """Return the contents of a description; empty without class names, as it then describes something else."""
     if not re.search(rb"^\s*names\s*:", data := read_head(path, _LONGEST), re.MULTILINE):
         return {}
     with telling(path, "cannot be read as YAML"):
@@ -327,7 +328,7 @@ def _read_sheet(path: Path) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=64)
 def _classes(images: Path, labels: Path, root: Path) -> tuple[Mapping[int, str], bool]:
-    """The names of the classes, from the nearest file around images that tells them, and whether rows end in points."""
+    """Return the class names from the nearest file that lists them, and whether rows end in keypoints."""
     for folder in (labels, images, *images.parents):
         files = sorted(folder.iterdir())
         for path in sorted((path for path in files if _SHEET.fullmatch(path.name)), key=_rank):

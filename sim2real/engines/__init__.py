@@ -1,1 +1,1 @@
-"""What runs a trained generator during conversion; torch ships, others are plugins."""
+"""Engines run trained generators during conversion; torch is built in, others are plugins."""

@@ -1,4 +1,4 @@
-"""The contract of an engine."""
+"""The interface of engines."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
-    """How to run a generator; nothing is left to choose.
+    """How to run a generator; all automatic choices are already resolved.
 
     Attributes:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        batch_size: How many pictures most calls bring.
-        compile: Sizes (W, H) of pictures that are many enough for the engine to spend a minute on making itself faster.
-        calibration: Pictures spread over the dataset, for engines that calibrate themselves; may be empty.
-        read_inputs: The labels of one of these that the generator sees, on its pixels, kind -> array; they are read
-            anew in each call.
+        batch_size: Number of images in most calls.
+        compile: Sizes (W, H) that occur often enough for the engine to spend a minute on optimising itself for them.
+        calibration: Images spread over the dataset, for engines that calibrate themselves; may be empty.
+        read_inputs: Returns the labels that the generator sees for one of the ``calibration`` images, on its pixels,
+            kind -> array; each call reads the files again.
     """
 
     device: str
@@ -34,33 +34,33 @@ class EngineSettings:
 
 
 class Engine(Protocol):
-    """Translates pictures; made from a generator, which takes and makes images in [-1, 1], and the settings.
+    """Translates images; constructed from a generator, for images in [-1, 1], and the settings.
 
-    Its attribute ``streams: int`` (1 if absent) says how many threads may call it at once to their advantage, and
-    ``notes: tuple[str, ...]`` (none if absent) what the user is to know of it, a line each. A class with the attribute
-    ``by_name_only = True`` is never chosen automatically.
+    The attribute ``streams: int`` (1 if absent) is the number of threads that may usefully call the engine at once, and
+    ``notes: tuple[str, ...]`` (empty if absent) has messages for the user, one line each. A class with the attribute
+    ``by_name_only = True`` is never selected automatically.
 
-    Two more attributes of a class say which generators it runs; where they are absent it is called with the images
-    alone, and runs those that need nothing else:
+    Two more attributes of the class say which generators it can run. Without them, the engine is called only with
+    images, and used for generators that need nothing else:
 
-    - ``takes_seeds = True``: it is called with a keyword ``seeds``, uint64 (N,), a number for each picture, which alone
-      decides what a generator samples at random for it.
-    - ``takes_inputs = True``: it is called with a keyword ``inputs``, a mapping that has the generator's kinds of
-      labels (``sim2real.datasets.inputs``), (N, ...), on the pixels of the images. Of generators with a ``context``
-      there are ``past_images`` and ``past_outputs`` too, RGB uint8 (N, j, H, W, 3); those with a ``clip_length`` T are
-      given clips, (N, T, H, W, 3), with labels (N, T, ...).
+    - ``takes_seeds = True``: the engine is called with a keyword ``seeds``, uint64 (N,), one for each image; a
+      generator's random choices for an image depend only on its seed.
+    - ``takes_inputs = True``: the engine is called with a keyword ``inputs``, a mapping with the generator's kinds of
+      labels (``sim2real.datasets.inputs``), (N, ...), on the pixels of the images. For generators with a ``context``,
+      it also has ``past_images`` and ``past_outputs``, RGB uint8 (N, j, H, W, 3). For generators with a ``clip_length``
+      T, images are clips, (N, T, H, W, 3), and labels (N, T, ...).
     """
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-        """Translate a batch of any size of picture; what becomes of one does not depend on the others.
+        """Translate a batch of images of any size; the result for an image does not depend on the others.
 
         Args:
             images: RGB, (N, H, W, 3).
 
         Returns:
-            RGB of the same shape, in memory of its own.
+            RGB of the same shape, in newly allocated memory.
 
         Raises:
-            OutOfMemoryError: So many pictures of this size need more memory than there is; fewer or smaller may not.
-            Sim2RealError: It cannot be done, and the user can mend it.
+            OutOfMemoryError: If the batch needs more memory than there is; fewer or smaller images may fit.
+            Sim2RealError: If the images cannot be translated for a reason that the user can fix.
         """

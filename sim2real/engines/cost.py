@@ -1,6 +1,6 @@
-"""What a generator needs for a picture, found out on a small one: memory and work, per pixel.
+"""The memory and the operations that a generator needs per pixel, measured on a small image.
 
-Torch's own counter of operations does the same, but takes seconds to import what it decorates itself with.
+Torch's own counter of operations does the same, but imports modules that take seconds to load.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ _SIDE = 64
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What translating takes for each pixel of a picture.
+    """The cost of a translation per pixel.
 
     Attributes:
-        memory: Bytes of feature maps that are held at once, in fp32; of a clip, those of all its frames.
-        work: Multiplications.
+        memory: Peak bytes of feature maps, in fp32; for clips, of all frames together.
+        work: Number of multiplications.
     """
 
     memory: float
@@ -35,10 +35,10 @@ class Cost:
 
 
 def cost_of(generator: nn.Module) -> Cost:
-    """Run a generator, which is on the CPU, on a small picture and watch it.
+    """Measure the cost of a generator on the CPU with a small image.
 
     Raises:
-        RuntimeError: It does not run there.
+        RuntimeError: If the generator does not run on the CPU.
     """
     stride = getattr(generator, "stride", 1)
     side = -(-_SIDE // stride) * stride
@@ -53,17 +53,17 @@ def cost_of(generator: nn.Module) -> Cost:
 
 
 class _Watch(TorchDispatchMode):
-    """Counts floating-point operations, and notes the most bytes that results hold together while they are alive."""
+    """Counts floating-point operations, and records the peak memory of live results in bytes."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it bare
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.peak = 0
         self.operations = 0
         self._alive: dict[StorageWeakRef, int] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # what skips it imports it, which takes seconds
+        return False  # skipping would import dynamo, which takes seconds
 
     def __torch_dispatch__(
         self,
@@ -75,7 +75,7 @@ class _Watch(TorchDispatchMode):
         kwargs = kwargs or {}
         count: Callable[..., int] | None = flop_registry.get(func.overloadpacket)
         if count is None:
-            with self:  # an operation that is made of others
+            with self:  # a composite operation
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts

@@ -1,8 +1,8 @@
-"""Guided transfer: of what an engine paints, light and colours are taken, and put on the frame itself at full size.
+"""Guided transfer: only the light and the colours of a translation are applied to the frame, at full size.
 
-The engine sees the frame shrunk. The bilateral grid that turns the shrunk frame into its translation is applied to the
-frame as it is (:mod:`sim2real.networks.bilateral`): what no such grid can express, a new edge, a moved object, a
-pattern, a halo, does not reach the frame. Neither does the work grow with the frame but for that last step.
+The engine translates a shrunk frame. The bilateral grid that turns the shrunk frame into its translation is then
+applied to the original frame (:mod:`sim2real.networks.bilateral`). What such a grid cannot express, such as a new edge,
+a moved object, a pattern or a halo, does not reach the frame. Only this last step takes longer for larger frames.
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class GuidedEngine:
-    """An engine whose pictures only guide what becomes of frames.
+    """An engine that transfers the light and the colours of another engine's translations.
 
     Args:
-        engine: Translates shrunk frames.
-        size: Pixels of the longer side of these; smaller frames are not enlarged.
-        device: Where grids are fitted and applied.
+        engine: Engine that translates shrunk frames.
+        size: Longer side of the shrunk frames in pixels; smaller frames are not enlarged.
+        device: Device on which grids are fitted and applied.
 
     Attributes:
-        streams: As of the engine.
-        notes: Likewise.
+        streams: Those of the other engine.
+        notes: Those of the other engine.
     """
 
     takes_seeds = True
@@ -55,7 +55,7 @@ class GuidedEngine:
         inputs: Inputs = MappingProxyType({}),
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "Pictures":
-        """Translate RGB pictures, (N, H, W, 3) or clips (N, T, H, W, 3); see :class:`sim2real.engines.base.Engine`."""
+        """Translate RGB images (N, H, W, 3) or clips (N, T, H, W, 3); see :class:`sim2real.engines.base.Engine`."""
         return self.apply_grids(images, self.grids(images, inputs=inputs, seeds=seeds))
 
     def grids(
@@ -65,7 +65,7 @@ class GuidedEngine:
         inputs: Inputs = MappingProxyType({}),
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.float32]":
-        """What is done to pictures, as of a call: (N, 12, D, h, w), of clips (N T, ...)."""
+        """Return the grids (N, 12, D, h, w) that a call applies to images; (N T, ...) for clips."""
         height, width = images.shape[-3:-1]
         size = shrunk_size((width, height), self._size)
         small = shrunk(images, size)
@@ -77,15 +77,15 @@ class GuidedEngine:
         images: "Pictures",
         grids: "NDArray[np.float32]",
         *,
-        seeds: "NDArray[np.uint64] | None" = None,  # noqa: ARG002  as of torch's engine
+        seeds: "NDArray[np.uint64] | None" = None,  # noqa: ARG002  same interface as TorchEngine
     ) -> "Pictures":
-        """Pictures of any size after such grids."""
+        """Apply grids to images of any size."""
         return sliced(images, grids, self._device)
 
     def _more(
         self, inputs: Inputs, size: tuple[int, int], small: tuple[int, int], seeds: "NDArray[np.uint64] | None"
     ) -> dict[str, Any]:
-        """What the engine takes of the rest."""
+        """Return the keyword arguments that the other engine takes."""
         more: dict[str, Any] = {}
         if getattr(self._engine, "takes_seeds", False):
             more["seeds"] = seeds
@@ -95,14 +95,14 @@ class GuidedEngine:
 
 
 def shrunk_size(size: tuple[int, int], longer: int) -> tuple[int, int]:
-    """(W, H) with a longer side of so many pixels, or the same if it is no longer than that."""
+    """Return (W, H) scaled down to a longer side of ``longer`` pixels; smaller sizes are returned unchanged."""
     scale = min(1.0, longer / max(size))
     width, height = (max(1, round(side * scale)) for side in size)
     return width, height
 
 
 def shrunk(images: "Pictures", size: tuple[int, int]) -> "Pictures":
-    """Pictures (..., H, W, 3) by area to (W, H)."""
+    """Shrink images (..., H, W, 3) by area to (W, H)."""
     if images.shape[-2:-4:-1] == size:
         return images
     flat = images.reshape(-1, *images.shape[-3:])
@@ -115,7 +115,7 @@ def shrunk(images: "Pictures", size: tuple[int, int]) -> "Pictures":
 def shrunk_inputs(
     inputs: Mapping[str, "NDArray[Any]"], size: tuple[int, int], small: tuple[int, int]
 ) -> "dict[str, NDArray[Any]]":
-    """Labels of pictures of (W, H), and earlier pictures, as those of shrunk ones."""
+    """Return labels and earlier frames of images of ``size`` for images shrunk to ``small``, (W, H) each."""
     scale = Scale(size, small)
     found = {}
     for kind, values in inputs.items():
@@ -127,23 +127,23 @@ def shrunk_inputs(
 
 
 def guided(images: "Pictures", small: "Pictures", translated: "Pictures", device: torch.device) -> "Pictures":
-    """Frames with the light and the colours of translations.
+    """Return frames with the light and the colours of translations.
 
     Args:
         images: RGB (..., H, W, 3).
         small: The same frames shrunk, (..., h, w, 3).
-        translated: What became of these, likewise.
-        device: Where it is done.
+        translated: Translations of the shrunk frames, (..., h, w, 3).
+        device: Device on which grids are fitted and applied.
 
     Returns:
-        Of the shape of the images.
+        RGB (..., H, W, 3).
     """
     return sliced(images, fitted_grids(small, translated, device), device)
 
 
 @torch.inference_mode()
 def fitted_grids(small: "Pictures", translated: "Pictures", device: torch.device) -> "NDArray[np.float32]":
-    """The grids that turn frames (..., h, w, 3) into translations, (N, 12, D, cells down, cells across)."""
+    """Return the grids that turn frames (..., h, w, 3) into translations, (N, 12, D, rows of cells, columns)."""
     height, width = small.shape[-3:-1]
     fitted = shrunk_size((width, height), FITTED)
     source, target = (
@@ -156,7 +156,7 @@ def fitted_grids(small: "Pictures", translated: "Pictures", device: torch.device
 
 @torch.inference_mode()
 def sliced(images: "Pictures", grids: "NDArray[np.float32]", device: torch.device) -> "Pictures":
-    """Frames (..., H, W, 3) after grids (N, ...), one for each."""
+    """Apply grids (N, ...) to frames (..., H, W, 3), one to each."""
     flat = torch.from_numpy(np.ascontiguousarray(images).reshape(-1, *images.shape[-3:])).to(device)
     result: Pictures = slice_pictures(torch.from_numpy(grids).to(device), flat).cpu().numpy().reshape(images.shape)
     return result

@@ -1,10 +1,10 @@
-"""How conversion computes: fast where that is harmless, exact where a rounding would be seen.
+"""The numerics of conversion: fast where this is harmless, exact where rounding would be visible.
 
-Under autocast every convolution rounds what goes in and what comes out to 8 bits of mantissa. For the image itself,
-and for what becomes the picture, that is too coarse: the convolutions at both ends of a network, about 2 % of its work,
-stay in fp32. Instance norms gather their statistics from the picture strip by strip, always the same strips, so that a
-picture that is translated in tiles is normalised with the very same numbers as a whole one. Transposed convolutions are
-computed as ordinary ones, which round alike in every size of picture; those of oneDNN do not.
+Under autocast, every convolution rounds its input and output to 8 bits of mantissa. This is too coarse for the input
+image and for the output image, so the convolutions at both ends of a network, about 2 % of its operations, stay in
+fp32. Instance norms compute their statistics strip by strip, always with the same strips, so that an image translated
+in tiles is normalised with exactly the same numbers as a whole one. Transposed convolutions are computed as ordinary
+ones, which round alike for images of all sizes; those of oneDNN do not.
 """
 
 import copy
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_IMAGE_CHANNELS = 4  # no inner layer has so few
-_STRIP_PIXELS = 8192  # sums of so many values are exact enough in fp32; those of the strips are added in float64
+_IMAGE_CHANNELS = 4  # inner layers have more channels
+_STRIP_PIXELS = 8192  # sums of this many values are exact enough in fp32; strips are combined in float64
 
 
 def prepared(generator: nn.Module) -> nn.Module:
-    """A copy of a generator for inference, with exact ends and norms that know strips."""
+    """Return a copy of a generator for inference, with exact first and last layers and norms that work by strips."""
     network = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -37,7 +37,7 @@ def prepared(generator: nn.Module) -> nn.Module:
 
 
 class _Exact(nn.Module):
-    """A convolution that autocast does not round."""
+    """A convolution in fp32 even under autocast."""
 
     def __init__(self, convolution: nn.Module) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _Exact(nn.Module):
 
 
 class _ConvTranspose(nn.Module):
-    """A transposed convolution by ordinary ones."""
+    """A transposed convolution computed with ordinary convolutions."""
 
     def __init__(self, convolution: nn.ConvTranspose2d) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _ConvTranspose(nn.Module):
 
 
 class _InstanceNorm(nn.Module):
-    """Instance norm by strips; several times as fast on a CPU as torch's own, which is used everywhere else."""
+    """Instance norm by strips, several times faster on CPUs than torch's own, which is used on other devices."""
 
     def __init__(self, norm: nn.InstanceNorm2d) -> None:
         super().__init__()
@@ -89,9 +89,10 @@ def conv_transpose2d(  # noqa: PLR0917  torch's own order
     groups: int = 1,
     dilation: Sequence[int] = (1, 1),
 ) -> Tensor:
-    """As torch's, on a CPU by ordinary convolutions with parts of the kernel, each for every stride-th row and column.
+    """Compute torch's ``conv_transpose2d``; on CPUs, with ordinary convolutions.
 
-    Kernels that are narrower than their stride, grouped or dilated are left to torch.
+    Each convolution uses a part of the kernel and gives every stride-th row and column. Convolutions that are grouped,
+    dilated, or narrower than their stride are left to torch.
     """
     narrow = any(kernel < step for kernel, step in zip(weight.shape[2:], stride, strict=True))
     if images.device.type != "cpu" or groups != 1 or max(dilation) > 1 or narrow:
@@ -120,7 +121,14 @@ def conv_transpose2d(  # noqa: PLR0917  torch's own order
 
 
 class _Phase(NamedTuple):
-    """Every stride-th row of a result: the first, how many, its first tap of the kernel, rows to pad on both sides."""
+    """Every stride-th row of a result.
+
+    Attributes:
+        start: The first row.
+        length: Number of rows.
+        tap: First row of the kernel that contributes.
+        edges: Numbers of rows to pad before and after the input.
+    """
 
     start: int
     length: int
@@ -139,29 +147,29 @@ def _phases(source: int, kernel: int, stride: int, padding: int, output_padding:
 def normalise(
     mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Callable[[Tensor], Tensor]:
-    """What normalises any part of a picture (1, C, H, W), given mean and variance of all of it, (C,) each."""
+    """Return a function that normalises parts of an image (1, C, H, W) with its mean and variance, (C,) each."""
     return lambda part: functional.batch_norm(part, mean, variance, weight, bias, eps=eps)
 
 
 def moments(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of a picture (1, C, H, W): fp32, (C,) each."""
+    """Return mean and variance of each channel of an image (1, C, H, W): fp32, (C,) each."""
     rows = (picture[:, :, top:bottom] for top, bottom in strips(*picture.shape[2:]))
     return pooled(rows)
 
 
 def strips(height: int, width: int) -> Iterator[tuple[int, int]]:
-    """First and last row, the latter not included, of the parts by which the statistics of a picture are gathered."""
+    """Yield the first and last row (exclusive) of the strips by which the statistics of an image are computed."""
     step = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, step):
         yield top, min(top + step, height)
 
 
 def pooled(parts: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and variance over parts of a picture, (1, C, h, w) each: fp32, (C,) each."""
+    """Return mean and variance over parts of an image, (1, C, h, w) each: fp32, (C,) each."""
     pixels, means, variances = [], [], []
     with _one_thread():
         for part in parts:
-            if part.device.type == "mps":  # which lacks the other, and float64
+            if part.device.type == "mps":  # MPS lacks batch_norm_update_stats and float64
                 variance, mean = (each.cpu() for each in torch.var_mean(part.float(), (0, 2, 3), correction=0))
             else:
                 old = torch.zeros(part.shape[1], device=part.device)
@@ -178,7 +186,7 @@ def pooled(parts: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Add up in one order, however many threads a machine has; it takes no time beside the convolutions."""
+    """Use one thread, so that the order of sums does not depend on the machine; the cost is negligible."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,13 +1,13 @@
-"""Generators on pictures that are too large to be translated whole: exactly, layer by layer, tile by tile.
+"""Exact translation of images that are too large to be translated whole, layer by layer and tile by tile.
 
-A network that is given a :class:`FeatureMap` computes as usual, but each of its layers runs over the tiles of its map
-one after another, and the maps between the layers wait in the memory of the host. A tile is read with as many pixels
-around it as the layer's kernel covers, so that through all layers each pixel gets its whole receptive field; what a
-norm needs of the whole picture is gathered before any tile is normalised. Nothing is computed twice but norms,
-activations and padding of those few pixels, and there is no seam to hide.
+A network that receives a :class:`FeatureMap` computes as usual, but each of its layers processes the tiles of its map
+one after another, and the maps between layers are stored in host memory. A tile is read with the surrounding pixels
+that the layer's kernel covers, so that each pixel gets its whole receptive field. Norms compute the statistics of the
+whole image before any tile is normalised. Only norms, activations and padding of the surrounding pixels are computed
+twice, and there are no seams.
 
-A map is what PyTorch calls a tensor-like object: functions of torch that are given one hand it to its
-``__torch_function__``. A function that is not known there cannot be computed over tiles, and is named.
+A map is a tensor-like object in PyTorch's sense: torch's functions pass it to its ``__torch_function__``. Functions
+that are not known there cannot be computed over tiles; the error names them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,11 +34,11 @@ Pair = int | Sequence[int]
 
 
 class CannotTileError(Sim2RealError):
-    """A network computes something that cannot be computed tile by tile; the message names it."""
+    """A network contains an operation that cannot be computed tile by tile; the message names it."""
 
 
 class Region(NamedTuple):
-    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right`` of a map, the ends not included."""
+    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right`` of a map, the ends excluded."""
 
     top: int
     bottom: int
@@ -46,12 +46,12 @@ class Region(NamedTuple):
     right: int
 
     def moved(self, down: int, right: int) -> "Region":
-        """The same part elsewhere."""
+        """Return the region moved by a number of rows and columns."""
         return Region(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
 
 class Grid(NamedTuple):
-    """How every map of a picture is cut, into so many rows and columns of tiles; their device and memory layout."""
+    """The numbers of rows and columns of tiles into which every map is cut, and the tiles' device and memory layout."""
 
     rows: int
     columns: int
@@ -59,7 +59,7 @@ class Grid(NamedTuple):
     layout: torch.memory_format
 
     def regions(self, height: int, width: int) -> Iterator[Region]:
-        """The tiles of a map of this size, in order."""
+        """Yield the tiles of a map of this size, in order."""
         for top, bottom in pairwise(_cuts(height, self.rows)):
             for left, right in pairwise(_cuts(width, self.columns)):
                 yield Region(top, bottom, left, right)
@@ -70,14 +70,14 @@ def _cuts(length: int, count: int) -> list[int]:
 
 
 class FeatureMap:
-    """What a network takes for a tensor (1, C, H, W), and is read and computed a tile at a time.
+    """A stand-in for a tensor (1, C, H, W) that is read and computed one tile at a time.
 
     Args:
         data: The stored values (1, C, h, w), on the host.
-        grid: How it is cut.
-        steps: What is yet to be done to the values when they are read: to each alike, or to each channel.
+        grid: The tiles into which the map is cut.
+        steps: Functions applied to the values when they are read, elementwise or per channel.
         edges: Rows and columns that padding adds above, below, left and right of the stored ones.
-        padding: What they hold: ``"constant"`` (0), ``"reflect"`` or ``"replicate"``.
+        padding: Kind of padding: ``"constant"`` (0), ``"reflect"`` or ``"replicate"``.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class FeatureMap:
         self._edges = edges
         self._padding = padding
 
-    # what networks ask of a tensor
+    # the interface of tensors that networks use
 
     @property
     def shape(self) -> torch.Size:
@@ -106,15 +106,15 @@ class FeatureMap:
 
     @property
     def device(self) -> torch.device:
-        """Where tiles are computed."""
+        """Device on which tiles are computed."""
         return self._grid.device
 
     def size(self, dim: int) -> int:
-        """As of a tensor."""
+        """Return the size of a dimension."""
         return self.shape[dim]
 
     def dim(self) -> int:
-        """As of a tensor."""
+        """Return the number of dimensions, 4."""
         return 4
 
     def __getitem__(self, index: object) -> "FeatureMap":
@@ -131,7 +131,7 @@ class FeatureMap:
                 return self.produce((bottom - top, right - left), lambda region: self.read(region.moved(top, left)))
         raise _unknown(f"the index {index}")
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever a tensor has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  any method of tensors
         method = getattr(Tensor, name, None)
         if name.startswith("__") or method is None:
             raise AttributeError(name)
@@ -167,17 +167,17 @@ class FeatureMap:
     def __torch_function__(
         cls, func: Callable[..., Any], _types: object, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> "FeatureMap":
-        """Called by torch in place of a function of its own that is given a map."""
+        """Compute a function of torch that was called with a map."""
         return _call(func, *args, **(kwargs or {}))
 
     # tiles
 
     def regions(self) -> Iterator[Region]:
-        """The tiles of the map."""
+        """Yield the tiles of the map."""
         return self._grid.regions(*self.shape[2:])
 
     def read(self, region: Region) -> Tensor:
-        """A part of the map, on the device; outside of the map everything is 0."""
+        """Return a part of the map, on the device; values outside the map are 0."""
         rows, row_zeros = self._sources(region.top, region.bottom, self._data.shape[2], self._edges[:2])
         columns, column_zeros = self._sources(region.left, region.right, self._data.shape[3], self._edges[2:])
         if not (len(rows) and len(columns)):
@@ -185,7 +185,7 @@ class FeatureMap:
             return torch.zeros(shape, dtype=self._data.dtype, device=self._grid.device)
         top, left = int(rows.min()), int(columns.min())
         tile = self._data[..., top : int(rows.max()) + 1, left : int(columns.max()) + 1].to(self._grid.device)
-        tile = tile.contiguous(memory_format=self._grid.layout)  # torch's kernels round otherwise on other layouts
+        tile = tile.contiguous(memory_format=self._grid.layout)  # torch's kernels round differently in other layouts
         for step in self._steps:
             tile = step(tile)
         for axis, places in ((2, rows - top), (3, columns - left)):
@@ -196,7 +196,7 @@ class FeatureMap:
     def _sources(
         self, begin: int, end: int, length: int, edges: tuple[int, ...]
     ) -> "tuple[NDArray[np.int64], tuple[int, int]]":
-        """Which of the stored rows (or columns) make up a part, and how many of 0 stand before and after them."""
+        """Return the stored rows (or columns) of a part, and the numbers of zero rows before and after them."""
         places = np.arange(begin, end) - edges[0]
         low, high = (0, length) if self._padding == "constant" else (-edges[0], length + edges[1])
         inside = places[(places >= low) & (places < high)]
@@ -206,7 +206,7 @@ class FeatureMap:
         return inside.clip(0, length - 1), zeros
 
     def produce(self, size: Sequence[int], compute: Callable[[Region], Tensor]) -> "FeatureMap":
-        """A new map, each tile of which is computed."""
+        """Return a new map, computing each of its tiles."""
         data = torch.empty(0)
         height, width = size
         for region in self._grid.regions(height, width):
@@ -217,24 +217,24 @@ class FeatureMap:
         return FeatureMap(data, self._grid)
 
     def then(self, step: Step) -> "FeatureMap":
-        """The map with one more thing to be done to its values."""
-        if any(self._edges):  # what padding added is a value too
+        """Return the map with one more function applied to its values."""
+        if any(self._edges):  # the function applies to padding too
             return self.produce(self.shape[2:], lambda region: step(self.read(region)))
         return FeatureMap(self._data, self._grid, steps=(*self._steps, step))
 
     def padded(self, edges: tuple[int, int, int, int], padding: str) -> "FeatureMap":
-        """The map with rows and columns added around it."""
+        """Return the map with rows and columns added around it."""
         if any(self._edges):
             return self.produce(self.shape[2:], self.read).padded(edges, padding)
         return FeatureMap(self._data, self._grid, steps=self._steps, edges=edges, padding=padding)
 
     def become(self, other: "FeatureMap") -> "FeatureMap":
-        """Take on another map's values, as when a tensor is changed in place."""
+        """Take over another map's values, like a tensor that is changed in place."""
         self.__dict__.update(other.__dict__)
         return self
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance of each channel over the whole picture: fp32, (C,) each."""
+        """Return mean and variance of each channel over the whole image: fp32, (C,) each."""
         height, width = self.shape[2:]
         return pooled(self.read(Region(top, bottom, 0, width)) for top, bottom in strips(height, width))
 
@@ -249,7 +249,7 @@ _ARITHMETIC = ("add", "sub", "rsub", "mul", "div", "true_divide", "neg", "abs", 
 _POINTWISE = frozenset((*_ACTIVATIONS, *_ARITHMETIC))
 
 
-def _call(func: Callable[..., Any], *args: Any, **kwargs: Any) -> FeatureMap:  # noqa: ANN401  whatever torch is given
+def _call(func: Callable[..., Any], *args: Any, **kwargs: Any) -> FeatureMap:  # noqa: ANN401  torch's arguments
     name = func.__name__
     in_place = kwargs.pop("inplace", False) or name.endswith("_")
     if name.endswith("_"):
@@ -273,14 +273,14 @@ def _pointwise(func: Callable[..., Tensor], args: Sequence[Any], kwargs: dict[st
     if {each.shape for each in maps} != {maps[0].shape} or any(
         tensor.numel() > 1 and (tensor.dim() < 3 or tensor.shape[-2:] != (1, 1)) for tensor in tensors
     ):
-        raise _unknown(f"torch's {func.__name__} of values of unlike shape")
+        raise _unknown(f"torch's {func.__name__} of values of different shapes")
     if len(maps) > 1:
         return maps[0].produce(
             maps[0].shape[2:],
             lambda region: func(*(arg.read(region) if isinstance(arg, FeatureMap) else arg for arg in args), **kwargs),
         )
     place = next(index for index, arg in enumerate(args) if arg is maps[0])
-    before, after = args[:place], args[place + 1 :]  # the step must not hold on to the map, which will hold the step
+    before, after = args[:place], args[place + 1 :]  # without the map, which would be a reference cycle
     return maps[0].then(lambda tile: func(*before, tile, *after, **kwargs))
 
 
@@ -295,7 +295,7 @@ def _conv2d(  # noqa: PLR0917  torch's own order
 ) -> FeatureMap:
     steps, spacing = _pair(stride), _pair(dilation)
     reach = [gap * (kernel - 1) for gap, kernel in zip(spacing, weight.shape[2:], strict=True)]
-    if isinstance(padding, str):  # "same" pads the odd pixel behind, "valid" pads nothing
+    if isinstance(padding, str):  # "same" adds an odd pixel at the end, "valid" adds none
         whole = reach if padding == "same" else [0, 0]
         before, after = [each // 2 for each in whole], [each - each // 2 for each in whole]
     else:
@@ -333,7 +333,7 @@ def _conv_transpose2d(  # noqa: PLR0917  torch's own order
     )
 
     def sources(begin: int, end: int, axis: int) -> tuple[int, int]:
-        """The input rows whose results cover output rows, the second one not included."""
+        """Return the first and last (exclusive) input row that contribute to output rows."""
         first, last = begin + cut[axis], end - 1 + cut[axis]
         lowest = -((reach[axis] - first) // steps[axis])  # rounded up
         highest = -((reach[axis] - last) // steps[axis])
@@ -457,21 +457,21 @@ _LAYERS: dict[str, Callable[..., FeatureMap]] = {
 
 
 class TiledEngine(TorchEngine):
-    """Runs a generator over tiles; what it makes of a picture is what the generator makes of it as a whole.
+    """Runs a generator over tiles, with the same results as for whole images.
 
-    Device memory holds a few maps of one tile, host memory the two or three largest maps of the whole picture.
+    Device memory holds a few maps of one tile, host memory the two or three largest maps of the whole image.
 
     Args:
-        generator: As of ``TorchEngine``.
-        settings: Likewise.
-        tile: Side of the tiles at the size of the picture, in pixels.
+        generator: See ``TorchEngine``.
+        settings: See ``TorchEngine``.
+        tile: Side of the tiles, in pixels of the image.
     """
 
     def __init__(self, generator: nn.Module, settings: EngineSettings, tile: int) -> None:
         super().__init__(generator, settings)
         self._tile = tile
 
-    def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  handed on
+    def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  passed on
         result = torch.empty((len(images), 3, height, width), dtype=torch.uint8)
         grid = Grid(-(-height // self._tile), -(-width // self._tile), self._device, self._layout)
         for place, (image, pixels) in enumerate(zip(images, result, strict=True)):
@@ -485,13 +485,13 @@ class TiledEngine(TorchEngine):
 
 
 def check_tiling(generator: nn.Module) -> None:
-    """Make sure that a generator can be computed over tiles.
+    """Check that a generator can be computed over tiles.
 
     Raises:
-        CannotTileError: It cannot; the message says what is in the way.
+        CannotTileError: If it cannot; the message names the reason.
     """
     if capabilities(generator).whole_pictures:
-        raise CannotTileError("it looks at each frame as a whole")
+        raise CannotTileError("it needs each frame as a whole")
     side = 4 * getattr(generator, "stride", 1)
     picture = np.zeros((1, side, side, 3), np.uint8)
     engine = TiledEngine(generator, EngineSettings(device="cpu", precision="fp32"), side // 2)

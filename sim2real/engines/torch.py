@@ -1,4 +1,4 @@
-"""The engine that is always there: PyTorch on the CPU or a GPU."""
+"""The built-in engine: PyTorch on the CPU or a GPU."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_STREAMS = 16
-_KEPT_TONES = 4  # of the latest sizes of pictures
-_NOT_FINITE = "the generator makes values that are not finite; use --precision fp32 or another model"
+_KEPT_TONES = 4  # sizes of images for which tones are cached
+_NOT_FINITE = "the generator returns values that are not finite; use --precision fp32 or another model"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine:
-    """Runs a generator on whole pictures: padded by reflection to the network's stride, cropped again, never resized.
+    """Runs a generator on whole images, which are padded by reflection to its stride, cropped again, never resized.
 
-    Labels that it sees are padded as their pictures are.
+    Labels are padded like their images.
 
     Args:
-        generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides. What
-            else it says of itself is told by :mod:`sim2real.capabilities`.
-        settings: Device, precision and what is compiled; the same ones give the same bytes in every run.
+        generator: Generator of images in [-1, 1], with sides that its attribute ``stride`` (1 if absent) divides. For
+            its other attributes see :mod:`sim2real.capabilities`.
+        settings: Device, precision and sizes to compile for; equal settings give equal bytes in every run.
 
     Attributes:
-        streams: Two on a GPU of CUDA, so that one copies while the other computes; as many as this process may use
-            cores, 16 at most, if the generator works on the CPU, whatever the device.
+        streams: 2 on CUDA GPUs, so that one thread copies while the other computes; the number of usable cores, at most
+            16, if the generator works on the CPU, whatever the device; otherwise 1.
 
     Raises:
-        CannotCompileError: The generator cannot be compiled for the sizes of the settings.
+        CannotCompileError: If the generator cannot be compiled for the sizes in the settings.
     """
 
     takes_seeds = True
@@ -72,7 +72,7 @@ class TorchEngine:
                 self(np.zeros((settings.batch_size, height, width, 3), np.uint8), inputs=blank)
             except OutOfMemoryError:
                 raise
-            except Exception as error:  # whatever compilers raise
+            except Exception as error:  # compilers raise all kinds of errors
                 reason = (str(error).strip().splitlines() or [""])[0]
                 message = f"the generator cannot be compiled here: {type(error).__name__}: {reason}"
                 raise CannotCompileError(message) from error
@@ -85,19 +85,19 @@ class TorchEngine:
         inputs: Inputs = MappingProxyType({}),
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.uint8]":
-        """Translate RGB pictures.
+        """Translate RGB images.
 
         Args:
             images: (N, H, W, 3), or clips, (N, T, H, W, 3), for a generator of clips.
-            inputs: What the generator sees besides, see :class:`sim2real.engines.base.Engine`.
-            seeds: A number for each of them, (N,), of which a generator that draws nothing is not told.
+            inputs: Labels and earlier frames for the generator, see :class:`sim2real.engines.base.Engine`.
+            seeds: A seed for each image, (N,); not passed on to generators without random choices.
 
         Returns:
-            The same shape.
+            RGB of the same shape.
 
         Raises:
-            OutOfMemoryError: The device has too little memory.
-            Sim2RealError: The network makes values that are not finite.
+            OutOfMemoryError: If the device has too little memory.
+            Sim2RealError: If the network returns values that are not finite.
         """
         height, width = images.shape[-3:-1]
         if self._can.by_grids and (width, height) not in self._compiled:
@@ -115,18 +115,18 @@ class TorchEngine:
         self,
         images: "NDArray[np.uint8]",
         *,
-        inputs: Inputs = MappingProxyType({}),  # noqa: ARG002  as of a guided engine
+        inputs: Inputs = MappingProxyType({}),  # noqa: ARG002  same interface as GuidedEngine
         seeds: "NDArray[np.uint64] | None" = None,
     ) -> "NDArray[np.float32]":
-        """What a generator that paints by grids is going to do to pictures; see ``by_grids`` of its capabilities.
+        """Return the grids that a generator predicts for images; see ``by_grids`` of its capabilities.
 
         Args:
             images: (N, H, W, 3).
-            inputs: Left unread.
-            seeds: As when called.
+            inputs: Not used.
+            seeds: A seed for each image, (N,).
 
         Returns:
-            (N, 12, D, h, w).
+            Grids (N, 12, D, h, w).
         """
         with self._at_work(images):
             pictures = torch.from_numpy(images).movedim(-1, -3).to(self._device)
@@ -141,7 +141,7 @@ class TorchEngine:
     def apply_grids(
         self, images: "NDArray[np.uint8]", grids: "NDArray[np.float32]", *, seeds: "NDArray[np.uint64] | None" = None
     ) -> "NDArray[np.uint8]":
-        """Pictures (N, H, W, 3) after such grids; of those that :meth:`grids` makes of them, what a call makes."""
+        """Apply grids to images (N, H, W, 3); with the grids of :meth:`grids`, the result equals that of a call."""
         with self._at_work(images):
             pictures, made = torch.from_numpy(images).to(self._device), torch.from_numpy(grids).to(self._device)
             if not torch.isfinite(made).all():
@@ -157,7 +157,7 @@ class TorchEngine:
 
     @contextmanager
     def _at_work(self, images: "NDArray[np.uint8]") -> Iterator[None]:
-        """Compute, and say so if memory falls short."""
+        """Return the context for computations, which reports a lack of memory as ``OutOfMemoryError``."""
         try:
             with self._numbers(), self._stream():
                 yield
@@ -167,13 +167,13 @@ class TorchEngine:
             release_memory(str(self._device))
             height, width = images.shape[-3:-1]
             message = (
-                f"{len(images)} pictures of {width}x{height} at once need more memory than {self._device} has; "
+                f"{len(images)} images of {width}x{height} at once need more memory than {self._device} has; "
                 "use a smaller --batch-size, --tile, or --device cpu"
             )
             raise OutOfMemoryError(message) from error
 
-    def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  handed on
-        """Padded pictures, uint8 (N, 3, H, W) -> translated ones of this size, on the host."""
+    def _translate(self, images: Tensor, height: int, width: int, **more: Any) -> Tensor:  # noqa: ANN401  passed on
+        """Return translations of padded images, uint8 (N, 3, H, W), cropped to this size, on the host."""
         network = self._compiled.get((width, height), self._generator)
         outputs: Tensor = network(self._as_input(images.to(self._device)), **more)
         return self._as_pixels(outputs[..., :height, :width]).cpu()
@@ -190,7 +190,7 @@ class TorchEngine:
 
     @contextmanager
     def _stream(self) -> Iterator[None]:
-        """Each thread has a stream of its own on a GPU of CUDA."""
+        """Give each thread its own stream on CUDA GPUs."""
         if self._device.type != "cuda":
             yield
             return
@@ -210,13 +210,13 @@ class TorchEngine:
 
 
 def as_tensors(can: Capabilities, inputs: Inputs, device: torch.device, stride: int = 1) -> dict[str, Tensor]:
-    """What a generator sees besides the images, as an engine is given it -> as the generator is.
+    """Convert an engine's inputs to those of a generator.
 
     Args:
-        can: Says what it sees.
-        inputs: That, and perhaps more.
-        device: Where the tensors are to be.
-        stride: Height and width are brought to multiples of it, by reflection.
+        can: Capabilities of the generator, which name its inputs.
+        inputs: Labels and earlier frames; others than the generator's are ignored.
+        device: Device of the tensors.
+        stride: Number to whose multiples height and width are padded, by reflection.
     """
     found = {
         kind: torch.from_numpy(np.ascontiguousarray(_padded(inputs[kind], stride, -2))).to(device)
@@ -229,7 +229,7 @@ def as_tensors(can: Capabilities, inputs: Inputs, device: torch.device, stride: 
 
 
 def _padded(values: "NDArray[Any]", stride: int, axis: int) -> "NDArray[Any]":
-    """Reflected, again if need be, until the stride divides both sides; ``axis`` is that of the height."""
+    """Pad by reflection until the stride divides both sides; ``axis`` is that of the height."""
     edges = [(0, 0)] * values.ndim
     for place in (axis, axis + 1):
         edges[place] = (0, -values.shape[place] % stride)

@@ -1,15 +1,16 @@
-"""Does a converted dataset look more real, and do its labels still hold?
+"""Evaluate whether a converted dataset looks more real and whether its labels still hold.
 
-evaluator.py what is asked and what is found, from beginning to end
-frames.py    the frames of a conversion, each beside its translation
-choice.py    which metrics
-view.py      the same view of every picture
-measures.py  the pass over pictures in which metrics see them, and their figures
-segmenter.py does a segmenter that learnt the simulation's masks still know them?
-temporal.py  do converted sequences hold still?
-intervals.py how sure is a figure?
-verdict.py   PASS, WARN or FAIL, and why
-figures.py   what is found, and how it is kept
-table.py     the figures of each frame
-layout.py    do both sides show alike scenes? asked before any training
+evaluator.py        the whole evaluation, from its options to its files
+frames.py           the frames of a conversion, paired with their translations
+metric_selection.py the choice of metrics
+view.py             the common view of all images
+measures.py         the pass over the images in which metrics see them, and its figures
+segmenter.py        how well a segmenter that learnt the simulation's masks still recognises them
+temporal.py         the temporal stability of converted sequences
+intervals.py        confidence intervals of figures
+verdict.py          PASS, WARN or FAIL, and the reasons
+figures.py          the results, and their file
+table.py            the values of each frame
+layout.py           whether both sides show similar scenes, checked before a training
+supervision.py      what the labels of both sides allow
 """

@@ -1,4 +1,4 @@
-"""The figures of a converted dataset, and the verdict on it."""
+"""Measure a converted dataset and decide the verdict on it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,36 +44,36 @@ from sim2real.stages import Stages
 from sim2real.threads import in_order
 
 T = TypeVar("T")
-_IN_RUNS = 240  # frames, in runs of consecutive ones, for temporal figures
-_MANY_REJECTED = 0.1  # share of the frames; without so many, what is left says little of the model
+_IN_RUNS = 240  # frames for temporal figures, in runs of consecutive ones
+_MANY_REJECTED = 0.1  # share of the frames; above it, the remaining frames say little about the model
 _LEAST_PIXELS = 64 * 64
-_KEPT_PICTURES = 12  # real ones that a report can show
+_KEPT_PICTURES = 12  # real images that a report can show
 _ALARMS = {
-    "new_edges": "much that was not there before",
-    "lost_boundaries": "outlines of labels that are gone",
+    "new_edges": "many new edges",
+    "lost_boundaries": "lost outlines of labelled objects",
     "invented": "new structure in the sky or on the road",
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateOptions:
-    """What the user may say about an evaluation.
+    """The options of an evaluation.
 
     Attributes:
-        metrics: Registered names; none: those that need no weights, and those that files are given for.
+        metrics: Registered names; if empty, the metrics that need no weights and those that files are given for.
         metric_options: Name of a metric -> options of its constructor.
-        weights: Files of weights, by the name of the metric that needs them or of the torchvision network whose
-            features ``kid`` and ``frechet`` take.
+        weights: Weight files, keyed by the metric that needs them or by the torchvision network whose features ``kid``
+            and ``frechet`` use.
         detector: ONNX file of a detector, for ``objects``.
-        real_include: Globs of real pictures, of which one must fit, if there are any.
-        real_exclude: Globs of which none may fit.
-        extraction: Which frames of real videos.
-        extracted: Folder for these, which may hold them already; None: they are not kept.
-        count: At most so many frames and real pictures, evenly spread; 0 for all.
-        segmenter_steps: Of the training of a segmenter on the simulation's masks; 0: none is trained.
-        seed: Decides everything that is random.
-        device: Where networks run, see ``sim2real.devices``.
-        dataset: Registered layout of the source; None: as the conversion says, else it is recognised.
+        real_include: Globs of real images; if there are any, an image must match at least one.
+        real_exclude: Globs of real images to leave out.
+        extraction: Which frames to extract from real videos.
+        extracted: Folder for the extracted frames, reused if it holds them already; None: they are not kept.
+        count: Largest number of frames and of real images, evenly spread; 0 for all.
+        segmenter_steps: Training steps of a segmenter on the simulation's masks; 0: none is trained.
+        seed: Seed of all random numbers.
+        device: Device of the networks, see ``sim2real.devices``.
+        dataset: Registered layout of the source; None: the layout that the conversion recorded, else it is recognised.
     """
 
     metrics: tuple[str, ...] = ()
@@ -100,20 +100,20 @@ def evaluate(
     progress: Progress = quiet,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> Evaluation:
-    """Measure a converted dataset, frames before and after, and leave ``evaluation.json`` and ``.csv`` with it.
+    """Measure a converted dataset, before and after, and write ``evaluation.json`` and ``evaluation.csv`` into it.
 
     Args:
-        out: The converted dataset; or a folder in which another tool left images under the names of their sources.
-        real: Real pictures: a dataset of any layout, a folder that holds both domains, a video; or several of them.
-        source: The dataset before; None: where the conversion's record says.
-        options: What to do otherwise than by default.
-        progress: Told of the stages ``"extracting"`` (from videos), ``"listing"``, ``"real"``, ``"frames"``,
-            ``"frames in sequence"``, ``"METRIC compared"`` and those of the segmenter, all but the first two announced
-            before they begin.
-        notify: Called with a line on what is going to be measured.
+        out: The converted dataset, or a folder of images that another tool wrote under the names of their sources.
+        real: Real images: a dataset of any layout, a folder that holds both domains, a video; or several of them.
+        source: The source dataset; None: the one that the conversion recorded.
+        options: Options of the evaluation; None: the defaults.
+        progress: Called for the stages ``"extracting"`` (from videos), ``"listing"``, ``"real"``, ``"frames"``,
+            ``"frames in sequence"``, ``"METRIC compared"`` and those of the segmenter. All but the first two are
+            announced before they begin.
+        notify: Called with a line about what will be measured.
 
     Raises:
-        Sim2RealError: There is nothing to compare, or a metric that was asked for cannot be used.
+        Sim2RealError: If there is nothing to compare, or a requested metric cannot be used.
     """
     options = options or EvaluateOptions()
     places = [real] if isinstance(real, Path) else list(real)
@@ -123,7 +123,7 @@ def evaluate(
 
 
 def name_places(places: Sequence[Path]) -> str:
-    """What :class:`Evaluation` calls the real pictures from some places."""
+    """Return the text under which :class:`Evaluation` records the places of the real images."""
     return ", ".join(str(place.resolve()) for place in places)
 
 
@@ -142,7 +142,7 @@ def _evaluate(
     selection = select_metrics(options.metrics, options.metric_options, options.weights, options.detector, common)
     converted = open_converted(out, source, options.dataset)
     if out.resolve() == converted.source.root.resolve():
-        message = f"{out}: this is the source itself, which is never written to; name what it was converted into"
+        message = f"{out}: this is the source itself, which is never written to; name the converted dataset"
         raise Sim2RealError(message)
     progress("listing", 0, 1)
     reals, warnings = _real_frames(real, converted, options, progress)
@@ -156,8 +156,8 @@ def _evaluate(
     view = common_view(sizes, _sizes([picture.path for picture in pictures]))
     progress("listing", 1, 1)
     notify(
-        f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real pictures; metrics of "
-        f"sets see them at {view.width}x{view.height}"
+        f"{len(pairs)} of {len(converted.pairs)} frames, {len(pictures)} of {len(reals)} real images; set metrics "
+        f"see them at {view.width}x{view.height}"
     )
     in_sequence = runs(converted.pairs, min(options.count, _IN_RUNS) or _IN_RUNS)
     planned = {
@@ -179,7 +179,7 @@ def _evaluate(
     blocks = blocks_of([pair.sequence for pair in readable])
     figures += frame_figures(selection.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
     notes = [*selection.notes, *untold(figures, options.count)]
-    notes += [*_faults(seen, "frames"), *_faults(seen_real, "real pictures")]
+    notes += [*_faults(seen, "frames"), *_faults(seen_real, "real images")]
     values = {path: _values(changes) for path, changes in seen.changes.items()}
     for found, by_frame, remark in (_segmented(readable, options, device, progress), steadiness):
         figures += found
@@ -213,7 +213,7 @@ def _evaluate(
 
 
 def _of_none(converted: Converted, real: Sequence[Path], options: EvaluateOptions) -> Evaluation:
-    """Where the gate let no translation through."""
+    """Return the evaluation of a conversion whose translations the gate rejected without exception."""
     rejected = len(converted.rejected)
     return Evaluation(
         tool_version=__version__,
@@ -236,14 +236,14 @@ def _of_none(converted: Converted, real: Sequence[Path], options: EvaluateOption
 def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:
     evaluation_path(out).parent.mkdir(exist_ok=True)
     write_frames(out, rows)
-    evaluation_path(out).unlink(missing_ok=True)  # an earlier one has another table: better none than that
+    evaluation_path(out).unlink(missing_ok=True)  # an earlier evaluation would not match the new table
     write_evaluation(out, evaluation)
 
 
 def _real_frames(
     real: Sequence[Path], converted: Converted, options: EvaluateOptions, progress: Progress
 ) -> tuple[list[Frame], list[str]]:
-    """The pictures of the domain that was aimed at, and what is to be known of them."""
+    """Return the images of the target domain, and notes on them."""
     aim = "sim" if converted.record and converted.record.side == "real" else "real"
     sources = open_sources(
         real,
@@ -258,20 +258,20 @@ def _real_frames(
         frames = [frame for frame in source.frames if frame.side in (None, aim)]
         if not frames:
             message = f"{source.path}: no {aim} images in this {source.layout} dataset; "
-            raise DatasetError(f"{message}name the folder of real pictures with --real")
+            raise DatasetError(f"{message}name the folder of real images with --real")
         found += frames
     return found, [note for source in sources for note in source.notes]
 
 
 def _require_apart(reals: Sequence[Frame], converted: Converted) -> None:
-    """Make sure that frames are not compared with themselves."""
+    """Raise an error if any real image is also an image of the source or of the conversion."""
     pairs = [*converted.pairs, *converted.rejected, *converted.missing]
     sources = [pair.original or pair.frame.path for pair in pairs]
     pictures = [picture.path for picture in reals]
     for what, others in (("the source", sources), ("OUT", [pair.translation for pair in pairs])):
         if both := shared(pictures, others):
-            message = f"{both[0]}: one of the real pictures and an image of {what}, as are {len(both) - 1} more; "
-            raise DatasetError(f"{message}name a folder of real pictures alone with --real")
+            message = f"{both[0]}: a real image that is also an image of {what}, like {len(both) - 1} more; "
+            raise DatasetError(f"{message}name a folder of real images only with --real")
 
 
 def _spread(items: Sequence[T], count: int) -> list[T]:
@@ -279,10 +279,10 @@ def _spread(items: Sequence[T], count: int) -> list[T]:
 
 
 def _sizes(images: Sequence[Path]) -> list[Size]:
-    """Of those that can be told; whoever decodes the others says why not."""
+    """Return the sizes of the images whose header can be read; the others fail when they are decoded."""
     found = [size for size in in_order(_size, images, THREADS) if size]
     if not found:
-        message = f"{images[0]}: cannot be read as an image, nor can any other"
+        message = f"{images[0]}: cannot be read as an image, and neither can any other"
         raise ImageError(message)
     return found
 
@@ -304,7 +304,7 @@ def _noting(stages: Stages, progress: Progress) -> Progress:
 
 
 def _timings(stages: Stages, *metrics: Mapping[str, float]) -> dict[str, float]:
-    """Seconds of the stages, and of the metrics in all of them."""
+    """Return the seconds of each stage, and of each metric over all stages."""
     found = stages.timings()
     for name, seconds in (item for some in metrics for item in some.items()):
         found[f"metric {name}"] = found.get(f"metric {name}", 0) + seconds
@@ -314,7 +314,7 @@ def _timings(stages: Stages, *metrics: Mapping[str, float]) -> dict[str, float]:
 def _realism(
     selection: MetricSelection, seen: Seen, real: Seen, seed: int, progress: Progress
 ) -> tuple[list[Figure], dict[str, float]]:
-    """The figures of metrics of sets, and the seconds that each took."""
+    """Return the figures of the set metrics, and the seconds that each metric took."""
     figures, seconds = list[Figure](), dict[str, float]()
     for name, metric in selection.sets.items():
         begin, done, stage, steps = time.perf_counter(), count(1), f"{name} compared", steps_of(metric)
@@ -322,7 +322,7 @@ def _realism(
         figures.append(set_figure(name, metric, seen.looks.get(name), real.looks.get(name), seed=seed, tick=tick))
         seconds[name] = time.perf_counter() - begin
         if next(done) <= steps:
-            progress(stage, 0, 0)  # it could not be measured
+            progress(stage, 0, 0)  # the metric could not be measured
     return figures, seconds
 
 
@@ -331,7 +331,7 @@ def _tick(progress: Progress, stage: str, done: Iterator[int], total: int) -> No
 
 
 Found = tuple[Sequence[Figure], Mapping[str, Mapping[str, float]], str]
-"""Figures, values of frames by path and name, and what is to be known of them."""
+"""Figures, values of frames by path and name, and a remark."""
 
 
 def _segmented(pairs: Sequence[FramePair], options: EvaluateOptions, device: str, progress: Progress) -> Found:
@@ -353,13 +353,13 @@ def _steadiness(pairs: Sequence[FramePair], seed: int, progress: Progress) -> Fo
 
 
 def _values(changes: Changes) -> dict[str, float]:
-    """The figures of a frame as columns: after by their names, before with a word more."""
+    """Return the values of a frame as columns, those before the translation under ``"NAME before"``."""
     values = {name: change.after for name, change in changes.items()}
     return values | {f"{name} before": change.before for name, change in changes.items() if change.before is not None}
 
 
 def _rows(converted: Converted, values: Mapping[str, Mapping[str, float]]) -> list[Row]:
-    """All frames of which something is known but that they were converted."""
+    """Return the table rows of the measured, rejected and missing frames."""
     frames = [*(pair for pair in converted.pairs if pair.path in values), *converted.rejected, *converted.missing]
     rows = list[Row]()
     for pair in sorted(frames, key=lambda pair: (pair.sequence, pair.index)):
@@ -369,7 +369,7 @@ def _rows(converted: Converted, values: Mapping[str, Mapping[str, float]]) -> li
 
 
 def _alarms(seen: Seen) -> tuple[Alarm, ...]:
-    """The frames in which something is bad, the worst first."""
+    """Return the alarms, each with its frames, worst first."""
     alarms = []
     for name, most in BAD_FRAME.items():
         bad = {path: changes[name].after for path, changes in seen.changes.items() if name in changes}
@@ -384,10 +384,10 @@ def _concerns(converted: Converted, seen: Seen, alarms: Sequence[Alarm]) -> list
     whole, rejected = len(converted.pairs) + len(converted.rejected), len(converted.rejected)
     if rejected > _MANY_REJECTED * whole:
         concerns.append(
-            f"the gate rejected {rejected} of {_frames(whole)}; all figures are of the others, the better ones"
+            f"the gate rejected {rejected} of {_frames(whole)}; all figures describe the others, the better ones"
         )
     if missing := converted.missing:
-        concerns.append(f"{_frames(len(missing))} without an image after, e.g. {missing[0].path}")
+        concerns.append(f"{_frames(len(missing))} without a converted image, e.g. {missing[0].path}")
     if unread := seen.faults["reading"]:
         concerns.append(f"{_frames(len(unread))} could not be compared: {unread[0]}")
     unjudged = {name: len(faults) for name, faults in seen.faults.items() if name != "reading"}
@@ -398,14 +398,14 @@ def _too_small(sizes: Sequence[Size]) -> list[str]:
     width, height = min(sizes, key=lambda size: size[0] * size[1])
     if width * height >= _LEAST_PIXELS:
         return []
-    return [f"frames of {width}x{height} pixels: edges are all near to each other, and hardly tell whether labels hold"]
+    return [f"frames of {width}x{height} pixels are so small that edges hardly show whether labels hold"]
 
 
 def _left_out(converted: Converted) -> list[str]:
     if not converted.rejected:
         return []
     left_out = f"left out: {_frames(len(converted.rejected))}, e.g. {converted.rejected[0].path}"
-    return [f"{left_out}; the gate rejected them, and what is there is not their translation"]
+    return [f"{left_out}; the gate rejected them, and the images in their place are not their translations"]
 
 
 def _faults(seen: Seen, what: str) -> list[str]:

@@ -1,6 +1,6 @@
-"""What an evaluation finds, and how that is kept under ``OUT/.sim2real``.
+"""The results of an evaluation, and their files under ``OUT/.sim2real``.
 
-``evaluation.json`` has the table, the verdict and the alarms; ``evaluation.csv`` has a line for each frame.
+``evaluation.json`` holds the figures, the verdict and the alarms; ``evaluation.csv`` has one line per frame.
 """
 
 import json
@@ -23,23 +23,25 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One line of the table.
+    """One measured value, before and after the conversion: a line of the evaluation's table.
 
     Attributes:
-        group: What it is about.
-        name: Of the figure, e.g. ``"sliced-wasserstein"`` or ``"new_edges"``.
+        group: The question that the figure answers.
+        name: Name of the figure, e.g. ``"sliced-wasserstein"`` or ``"new_edges"``.
         title: What it measures, with its unit.
-        better: Which way it should go; None for a figure that only describes.
-        after: Of the converted frames; None where it could not be measured, which ``remark`` explains.
-        before: Of the frames as they were; None where that has no meaning.
-        interval: Of ``after``, 95 % confidence; None of too few.
-        before_interval: Of ``before``, likewise.
-        change: Of ``after - before``, likewise: as both are measured on the same frames, it is surer than either.
-        floor: The same figure of real pictures against others: the best to be hoped for; None where there is none.
-        count: Frames (or objects) that it was measured on.
-        least: Of fewer than this it tells nothing.
-        label: The class that it is about; empty for all.
-        remark: What is to be known of it.
+        better: The better direction; None for a figure that only describes.
+        after: Value on the converted frames; None if it could not be measured, which ``remark`` explains.
+        before: Value on the source frames; None if it has no meaning there.
+        interval: 95 % confidence interval of ``after``; None if it was measured on too few.
+        before_interval: 95 % confidence interval of ``before``, or None.
+        change: 95 % confidence interval of ``after - before``, or None. Both are measured on the same frames, so it is
+            more certain than the other two.
+        floor: The same distance between real images and other real ones, the best value to expect; None if there is
+            none.
+        count: Number of frames (or objects) that it was measured on.
+        least: Smallest count for which the value is meaningful.
+        label: The class that it describes; empty for all.
+        remark: A note on the figure.
     """
 
     group: Group
@@ -59,13 +61,13 @@ class Figure:
 
     @property
     def tells(self) -> bool:
-        """Whether it was measured on enough to mean anything."""
+        """Whether it was measured on enough frames or images to be meaningful."""
         return self.after is not None and self.count >= self.least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alarm:
-    """Something that must be looked at: what, and in which frames (paths, the worst first)."""
+    """Something that must be inspected: a text, and the paths of the frames, worst first."""
 
     text: str
     frames: tuple[RelativePath, ...]
@@ -73,22 +75,23 @@ class Alarm:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Of a converted dataset.
+    """The evaluation of a converted dataset.
 
     Attributes:
         tool_version: Version of sim2real.
-        source: Absolute path of the dataset before; likewise ``real``.
-        real: Of the real pictures.
-        settings: What the user said, and what was used: seed, metrics, files of weights with their checksums.
-        counts: ``frames`` of the dataset, ``evaluated`` ones, ``real`` pictures, ``rejected`` frames.
-        verdict: How the conversion stands, with the reasons, the worst first.
-        reasons: Why, a sentence each.
-        figures: The table.
-        alarms: What must be looked at.
-        notes: What was left out and why, and what else is to be known.
-        timings: Seconds of each stage, and under ``"metric NAME"`` what a metric took of all threads together. Two
-            evaluations that differ in nothing else are equal.
-        pictures: Absolute paths of a few of the real pictures, evenly spread over those that were looked at.
+        source: Absolute path of the source dataset.
+        real: Absolute paths of the real images' places, separated by ``", "``.
+        settings: The settings used: seed, metrics, weight files with their checksums, and others.
+        counts: Numbers of ``frames`` of the dataset, ``evaluated`` frames, ``real`` images, ``rejected`` and
+            ``missing`` frames.
+        verdict: The verdict on the conversion.
+        reasons: The reasons for the verdict, one sentence each, worst first.
+        figures: The measured values.
+        alarms: What must be inspected.
+        notes: What was left out and why, and other remarks.
+        timings: Seconds of each stage, and under ``"metric NAME"`` the seconds of a metric summed over all threads.
+            Evaluations that differ only in their timings compare equal.
+        pictures: Absolute paths of a few real images, evenly spread over those that were used.
     """
 
     tool_version: str
@@ -105,30 +108,30 @@ class Evaluation:
     pictures: tuple[Place, ...] = ()
 
     def dump(self) -> str:
-        """As JSON."""
+        """Return the evaluation as JSON."""
         return json.dumps(asdict(self), indent=1, allow_nan=False)
 
 
 def evaluation_path(out: Path) -> Path:
-    """Where the evaluation of a conversion is."""
+    """Return the path of a conversion's evaluation."""
     return inside(out, f"{STATE_FOLDER}/evaluation.json")
 
 
 def frames_path(out: Path) -> Path:
-    """Where its figures of each frame are: a CSV file with ``path``, ``status`` and a column for each figure."""
+    """Return the path of the values of each frame, a CSV file with ``path``, ``status`` and a column per figure."""
     return inside(out, f"{STATE_FOLDER}/evaluation.csv")
 
 
 def write_evaluation(out: Path, evaluation: Evaluation) -> None:
-    """Keep an evaluation, whole or not at all."""
+    """Write an evaluation, complete or not at all."""
     write_whole(evaluation_path(out), f"{evaluation.dump()}\n".encode())
 
 
 def read_evaluation(out: Path) -> Evaluation | None:
-    """The evaluation of a conversion; None where there is none.
+    """Read the evaluation of a conversion; None if there is none.
 
     Raises:
-        Sim2RealError: It is damaged, or another version of sim2real wrote it in another form.
+        Sim2RealError: If it is damaged, or another version of sim2real wrote it in another form.
     """
     path = evaluation_path(out)
     try:
@@ -136,5 +139,5 @@ def read_evaluation(out: Path) -> Evaluation | None:
     except FileNotFoundError:
         return None
     except MisfitError as error:
-        message = f"{path}: damaged, or of another version of sim2real ({error}); run sim2real evaluate again"
+        message = f"{path}: damaged, or written by another version of sim2real ({error}); run sim2real evaluate again"
         raise Sim2RealError(message) from error

@@ -1,4 +1,4 @@
-"""The frames of a conversion, each beside its translation."""
+"""The frames of a conversion, paired with their translations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FramePair:
-    """A frame and its translation; pixels and labels are read when they are asked for, and not kept.
+    """A frame and its translation; pixels and labels are read on demand and not kept.
 
     Attributes:
-        frame: The frame; of a conversion that resized it, the frame there, with the labels that are there.
-        translation: The image that took its place.
-        status: What became of it: ``"converted"``, ``"rejected"`` by the gate, ``"failed"`` or ``"missing"``.
-        original: The image before, where the conversion resized it: it is seen at the new size.
+        frame: The frame; if the conversion resized it, the resized frame with its labels.
+        translation: The image in its place in the converted dataset.
+        status: The result of its conversion: ``"converted"``, ``"rejected"`` by the gate, ``"failed"`` or
+            ``"missing"``.
+        original: The source image if the conversion resized it; it is then read at the new size.
     """
 
     frame: Frame
@@ -44,19 +45,19 @@ class FramePair:
 
     @property
     def sequence(self) -> str:
-        """What the frame belongs to; empty for loose images."""
+        """The sequence that the frame belongs to; empty for loose images."""
         return self.frame.sequence
 
     @property
     def index(self) -> int:
-        """Place in the sequence."""
+        """Position in the sequence."""
         return self.frame.index
 
     def before(self) -> Image:
-        """The frame, RGB uint8 (H, W, 3).
+        """Read the frame, RGB uint8 (H, W, 3).
 
         Raises:
-            ImageError: It cannot be decoded.
+            ImageError: If it cannot be decoded.
         """
         if self.original is None:
             return self.frame.load_image()
@@ -64,18 +65,18 @@ class FramePair:
         return resize_picture(read_picture(self.original), (size.width, size.height)).rgb
 
     def after(self) -> Image:
-        """Its translation, RGB uint8 (H, W, 3).
+        """Read the translation, RGB uint8 (H, W, 3).
 
         Raises:
-            ImageError: It cannot be decoded.
+            ImageError: If it cannot be decoded.
         """
         return read_rgb(self.translation)
 
     def both(self) -> tuple[Image, Image]:
-        """The frame and its translation, of one size.
+        """Read the frame and its translation, which have the same size.
 
         Raises:
-            ImageError: One cannot be decoded, or their sizes differ.
+            ImageError: If one cannot be decoded, or their sizes differ.
         """
         before, after = self.before(), self.after()
         if before.shape != after.shape:
@@ -85,38 +86,38 @@ class FramePair:
         return before, after
 
     def again(self, before: Image) -> Image:
-        """The frame after mere writing and reading in the way of its translation's file, see ``written_again``.
+        """Return the frame re-encoded like its translation's file, see ``written_again``.
 
         Raises:
-            ImageError: The translation cannot be decoded.
+            ImageError: If the translation cannot be decoded.
         """
         return written_again(before, self.translation)
 
     def label(self, kind: str) -> "Label | None":
-        """A label of the frame; None where it has none of that kind.
+        """Read a label of the frame; None if it has none of this kind.
 
         Raises:
-            DatasetError: It is damaged.
-            ImageError: It is a damaged image.
+            DatasetError: If the label is damaged.
+            ImageError: If the label is a damaged image.
         """
         return self.frame.load_label(kind) if kind in self.frame.labels else None
 
     def labels(self) -> Labels:
-        """All labels of the frame, each decoded when it is asked for, once."""
+        """Return all labels of the frame, each decoded once, on demand."""
         return Labels(self.frame)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converted:
-    """A converted dataset beside its source.
+    """A converted dataset with its source.
 
     Attributes:
-        source: The dataset before.
-        pairs: The frames whose translation is there, in order of the dataset.
-        rejected: Those that the gate replaced by something else than their translation.
-        missing: Those that have no image after.
-        record: How it was converted; None of a folder that another tool wrote.
-        notes: What is wrong with the manifest, a line each.
+        source: The source dataset.
+        pairs: The frames with a translation, in the dataset's order.
+        rejected: The frames that the gate rejected and replaced by another image.
+        missing: The frames without a converted image.
+        record: The record of the conversion; None for a folder that another tool wrote.
+        notes: Problems of the manifest, one line each.
     """
 
     source: Dataset
@@ -131,12 +132,12 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     """Find the frames of a conversion and their translations.
 
     Args:
-        out: The converted dataset, or a folder in which another tool left images under the names of their sources.
-        source: The dataset before; None: where the conversion's record says.
-        layout: Registered layout of the source; None: as the record says, else it is recognised.
+        out: The converted dataset, or a folder of images that another tool wrote under the names of their sources.
+        source: The source dataset; None: the one that the conversion recorded.
+        layout: Registered layout of the source; None: the recorded one, else it is recognised.
 
     Raises:
-        Sim2RealError: There is no such folder, it is not known what it was converted from, or nothing is in it.
+        Sim2RealError: If there is no such folder, its source is unknown, or it holds no image of a frame.
     """
     if not out.is_dir():
         message = f"{out}: a file" if out.exists() else absent(out)
@@ -151,7 +152,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     notes: list[str] = []
     lines = {}
     if record:
-        lines = read_manifest(out, lambda said: notes.append(f"{said}: what became of those frames is not known"))
+        lines = read_manifest(out, lambda said: notes.append(f"{said}: the status of those frames is unknown"))
         dataset.take_roles({path: line.role for path, line in lines.items()})
         notes += unknown_to_this_version(out, record, lines)
     resized = _resized(out, dataset) if record and record.resize else None
@@ -174,7 +175,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     if not pairs and not rejected:
         message = (
             f"{out}: holds no image under the name of a frame of {source} ({dataset.name}), e.g. {missing[0].path}; "
-            "name what it was converted from with --source"
+            "name its source dataset with --source"
         )
         raise DatasetError(message)
     return Converted(
@@ -188,7 +189,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
 
 
 def _resized(out: Path, source: Dataset) -> dict[str, Frame]:
-    """The frames of a resized conversion by path; none where it left out the labels by which its layout is known."""
+    """Return the frames of a resized conversion by path; empty if its layout cannot be recognised."""
     try:
         converted = open_dataset(out, source.name, source.as_image)
     except DatasetError:
@@ -198,30 +199,30 @@ def _resized(out: Path, source: Dataset) -> dict[str, Frame]:
 
 
 def _require_own_folders(out: Path, dataset: Dataset) -> None:
-    """Make sure that no folder of a conversion, which is listed like any dataset, is a link."""
+    """Raise an error if a folder of a conversion is a link that leads out of it."""
     for folder in dataset.tree.folders:
         inside(out, folder)
 
 
 def recorded_source(out: Path, record: Record | None) -> Path:
-    """What a conversion says that it was made from.
+    """Return the source dataset that a conversion recorded.
 
     Raises:
-        Sim2RealError: It says nothing, or that is not there any more.
+        Sim2RealError: If there is no record, or the source no longer exists.
     """
     if record is None:
         require_one(out)
-        message = f"{out}: holds no conversion of sim2real; name what it was converted from with --source SRC"
+        message = f"{out}: holds no conversion of sim2real; name its source dataset with --source SRC"
         raise Sim2RealError(message)
     source = Path(record.source)
     if not source.is_dir():
-        message = f"{source}: {out} was converted from it, and it is gone; say where it is now with --source SRC"
+        message = f"{source}: {out} was converted from it, but it no longer exists; name its new path with --source SRC"
         raise Sim2RealError(message)
     return source
 
 
 def _selected(dataset: Dataset, record: Record | None) -> list[Frame]:
-    """The frames that were to be translated."""
+    """Return the frames that the conversion was meant to translate."""
     if record is None:
         return [frame for frame in dataset.frames() if frame.side in (None, "sim")]
     frames = dataset.frames(record.include, record.exclude)
@@ -229,17 +230,17 @@ def _selected(dataset: Dataset, record: Record | None) -> list[Frame]:
 
 
 def spread(pairs: Sequence[FramePair], count: int) -> list[FramePair]:
-    """So many frames, evenly spread; all of them for 0."""
+    """Return ``count`` frames, evenly spread; 0 returns all."""
     return evenly(pairs, count or len(pairs))
 
 
 def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[FramePair]:
-    """About so many frames in runs of consecutive ones, the runs evenly spread; all that have a neighbour for 0.
+    """Return about ``count`` frames in evenly spread runs of consecutive frames.
 
     Args:
         pairs: The frames.
-        count: How many are wanted; 0 for all.
-        length: The most that one run is to have; evenly spread frames tell more than one long run does.
+        count: Number of frames; 0 for all that have a neighbour.
+        length: Longest run; many short runs are more representative than one long run.
     """
     ordered = sorted(pairs, key=lambda pair: (pair.sequence, pair.index))
     numbered = enumerate(ordered)

@@ -1,10 +1,10 @@
-"""How sure is a figure? Confidence intervals that know that neighbouring frames resemble each other.
+"""Confidence intervals of figures, which account for the resemblance of neighbouring frames.
 
-Frames of a video are no independent observations: what is drawn is blocks of neighbours (Künsch 1989), about 32 of
-them. Means are judged by the bootstrap of those, widened as few blocks need it (Hesterberg 2015, "expanded
-percentile"). A distance of sets cannot be judged by drawing with replacement, since pictures that are drawn twice make
-it smaller; its halves are measured instead (subsampling, Politis and Romano 1994): the distances of random halves
-spread about as much as the distance of the whole does between datasets (Shao and Wu 1989).
+Frames of a video are not independent observations, so blocks of neighbours are sampled (Künsch 1989), about 32 of them.
+The interval of a mean is their bootstrap interval, widened for small numbers of blocks (Hesterberg 2015, "expanded
+percentile"). The distance of two sets cannot be bootstrapped, since images sampled twice make it smaller. It is
+measured on random halves instead (subsampling, Politis and Romano 1994): their distances spread about as much as the
+distance of the whole does between datasets (Shao and Wu 1989).
 """
 
 import math
@@ -19,17 +19,17 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 _BLOCKS = 32
-_FEWEST = 4  # blocks, or halves: of fewer nothing can be said
-_MANY = 40  # halves
+_FEWEST = 4  # blocks or halves that an interval needs
+_MANY = 40  # halves from which their quantiles are used
 _DRAWS = 2000
-_OUTSIDE = 0.025  # of the probability, on each side
+_OUTSIDE = 0.025  # probability outside of the interval on each side
 
 
 def blocks_of(sequences: Sequence[str]) -> Rows:
-    """Which block of neighbours each frame belongs to, (N,), counted from 0.
+    """Return the block of neighbours that each frame belongs to, (N,), counted from 0.
 
     Args:
-        sequences: What each frame belongs to, frames in order; no block reaches from one sequence into another.
+        sequences: The sequence of each frame, frames in order; no block spans two sequences.
     """
     longest = -(-len(sequences) // _BLOCKS)
     blocks, length = list[int](), 0
@@ -41,12 +41,12 @@ def blocks_of(sequences: Sequence[str]) -> Rows:
 
 
 def mean_interval(values: Floats, blocks: Rows, seed: int) -> Interval | None:
-    """The 95 % confidence interval of the mean of frames; None of fewer than 4 blocks.
+    """Return the 95 % confidence interval of a mean over frames; None for fewer than 4 blocks.
 
     Args:
-        values: A figure of each frame, (N,).
-        blocks: The block of each, (N,).
-        seed: Decides what is drawn.
+        values: The value of each frame, (N,).
+        blocks: The block of each frame, (N,).
+        seed: Seed of the sampling.
     """
     _, places = np.unique(blocks, return_inverse=True)
     sums, counts = np.bincount(places, values), np.bincount(places)
@@ -59,9 +59,9 @@ def mean_interval(values: Floats, blocks: Rows, seed: int) -> Interval | None:
 
 
 def spread_interval(halves: Floats, most: float = math.inf) -> Interval | None:
-    """The 95 % confidence interval of what was measured on random halves, (R,); None of fewer than 4 of them.
+    """Return the 95 % confidence interval of a value measured on random halves, (R,); None for fewer than 4 halves.
 
-    Of many, 95 % lie in it; of fewer, that is told from their spread. None can be higher than ``most``.
+    For 40 halves or more it holds 95 % of the values; for fewer it is computed from their spread and ends at ``most``.
     """
     if len(halves) < _FEWEST:
         return None
@@ -73,16 +73,16 @@ def spread_interval(halves: Floats, most: float = math.inf) -> Interval | None:
 
 
 def draw(blocks: Rows, count: int, draws: int, seed: int) -> Iterator[Rows]:
-    """Put the blocks of a set in random order, again and again; the first rows are a part, the next ones another.
+    """Shuffle the blocks of a set repeatedly; consecutive parts of the row numbers are then random parts of the set.
 
     Args:
         blocks: The block of each row of the set, (N,).
-        count: Rows wanted, at most N.
-        draws: How often.
-        seed: Decides the order.
+        count: Number of rows to return, at most N.
+        draws: Number of repetitions.
+        seed: Seed of the order.
 
     Yields:
-        So many row numbers.
+        The first ``count`` row numbers of each order.
     """
     random = np.random.default_rng(seed)
     for _ in range(draws):
@@ -91,8 +91,8 @@ def draw(blocks: Rows, count: int, draws: int, seed: int) -> Iterator[Rows]:
 
 
 def _student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's distribution (Cornish and Fisher's series; within 1 % from 3 on)."""
-    z = 1.959963985  # of the normal distribution
+    """Return the 97.5 % quantile of Student's t-distribution (Cornish-Fisher series, within 1 % from ``freedom`` 3)."""
+    z = 1.959963985  # the same quantile of the normal distribution
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

@@ -1,12 +1,12 @@
-"""Do two sets of pictures show things in the same places, and as large? Asked before a training.
+"""Compare, before a training, whether two sets of images show things in the same places and at the same sizes.
 
-A translation that is learnt from unpaired pictures makes the one set look like the other in everything that a
-discriminator can see. Where sky is in half of the real pictures and in a tenth of the simulated ones, it paints sky
-where labels say otherwise. What is compared here is layout, not look: sizes, the horizon, where edges are, what masks
-and boxes cover; and light, as far as day and night go.
+A translation learnt from unpaired images makes one set resemble the other in everything that a discriminator can see.
+If sky covers half of the real images and a tenth of the simulated ones, the translation paints sky where labels say
+otherwise. This module compares layout, not appearance: sizes, the horizon, the distribution of edges, the areas of
+masks and boxes; and brightness, as far as day and night differ.
 
-No picture alone tells how far its camera has zoomed in: natural scenes have no scale (Ruderman and Bialek 1994). Unless
-boxes tell the sizes of objects, only the numbers of pixels are compared.
+A single image does not reveal the zoom of its camera, since natural scenes have no scale (Ruderman and Bialek 1994).
+Without boxes that give the sizes of objects, only the sizes in pixels are compared.
 """
 
 import re
@@ -30,61 +30,62 @@ from sim2real.metrics.edges import find_edges
 _Floats = NDArray[np.float64]
 _Value = TypeVar("_Value")
 
-_BANDS = 24  # rows that a picture is divided into
-_HEIGHT = 192  # px to which pictures are scaled for what is measured in shares of them
-_SKETCH = 384  # px, likewise for straight lines
+_BANDS = 24  # rows that an image is divided into
+_HEIGHT = 192  # px: images are scaled to this height, except for lines
+_SKETCH = 384  # px: images are scaled to this height for straight lines
 
-# The limits lie between what was measured on sets that fit (halves of one set, other streets of one town, CARLA and
-# CamVid: edges up to 0.058 apart, horizons 0.01, but KITTI 0.04) and on such as do not (a quarter of the rows cut off:
-# edges 0.08 to 0.11, horizons 0.16 to 0.21).
-_APART = 0.065  # edges: mean distance that they would have to be moved, in shares of the height
-_TIMES_OWN = 2.0  # and so often that of one half of a set from the other
+# The limits lie between values of matching sets (halves of one set, other streets of one town, CARLA and CamVid: edges
+# up to 0.058 apart, horizons 0.01, but KITTI 0.04) and of mismatched ones (a quarter of the rows cropped: edges 0.08 to
+# 0.11, horizons 0.16 to 0.21).
+_APART = 0.065  # edges: mean distance that they would have to be moved, as a share of the height
+_TIMES_OWN = 2.0  # edges: times the distance of one half of a set from the other
 _HORIZONS = 0.06  # of the height
 _ASPECTS = 1.3
-_HEIGHTS = 1.4  # of the pictures in pixels
-_OBJECTS = 1.8  # heights of boxes
-_COVERED = 0.1  # of the picture: a class covers so much more of one side
-_COVERED_TIMES = 1.5  # and so many times as much
+_HEIGHTS = 1.4  # ratio of image heights in pixels
+_OBJECTS = 1.8  # ratio of box heights
+_COVERED = 0.1  # of the image: difference of the areas of a class
+_COVERED_TIMES = 1.5  # ratio of the areas of a class
 _BRIGHTNESS = 0.2
-_DARK = 0.22  # brightness of a picture taken at night, at most
-_NIGHTS = 0.25  # of the pictures
+_DARK = 0.22  # highest brightness of an image taken at night
+_NIGHTS = 0.25  # of the images
 _GREY = 3.0  # chroma, of CIELAB
 _COLOURFUL = 8.0
-_UPRIGHT = 0.6  # correlation of the brightness of rows with that of a picture that stands upright
+_UPRIGHT = 0.6  # correlation of the brightness of rows with that of an upright image
 
 # straight lines
 _LEAST_LENGTH = 0.06  # of the height
-_SLOPES = (8.0, 75.0)  # degrees: others are the horizon itself, or verticals
+_SLOPES = (8.0, 75.0)  # degrees: flatter lines may be the horizon itself, steeper ones are verticals
 _GRID = (96, 64)  # (rows, columns) of places where lines may meet
-_CLEAR = 5.0  # votes for the place where most meet, over the mean; CamVid's first streets had 4.5 for a wrong one
-_AGREE = 0.05  # of the height: two halves of a set tell the same horizon
+_CLEAR = 5.0  # most votes for a place over the mean; CamVid's first streets had 4.5 for a wrong place
+_AGREE = 0.05  # of the height: largest difference between the horizons of a set's halves and of the whole
 
-_LEAST_BOX = 0.05  # of the height: smaller ones are labelled in some sets only
+_LEAST_BOX = 0.05  # of the height: smaller boxes are labelled in some sets only
 _LEAST_BOXES = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """What is where in a set of pictures; rows are counted from the top.
+    """The layout of a set of images; rows are counted from the top.
 
     Attributes:
-        images: How many were looked at.
-        unreadable: How many could not be.
+        images: Number of images that were measured.
+        unreadable: Number of images that could not be read.
         size: The most frequent (W, H).
-        height: Median in pixels.
+        height: Median height in pixels.
         aspect: Median of W / H.
-        horizon: Where straight lines into the distance meet, in shares of the height; None if they do not.
-        brightness: Median of the pictures' mean luma, 0 to 1.
-        dark: Share of the pictures that are as dark as by night.
-        contrast: Mean spread of luma in a picture, 0 to 1.
-        colour: Mean a* (to red) and b* (to yellow), CIELAB.
+        horizon: Height at which straight lines into the distance meet, as a share of the image height; None if they
+            do not meet.
+        brightness: Median of the images' mean luma, 0 to 1.
+        dark: Share of the images that are as dark as at night.
+        contrast: Mean standard deviation of luma in an image, 0 to 1.
+        colour: Mean a* (towards red) and b* (towards yellow), CIELAB.
         chroma: Mean distance of a pixel from grey, CIELAB.
-        softness: Difference of pixels 4 apart over that of neighbours: 1 of noise, 4 of a blur.
+        softness: Ratio of the difference of pixels 4 apart to that of neighbours: 1 for noise, 4 for a blur.
         edges: Share of the edges in each of 24 rows.
-        scatter: How far the edges of one half of the pictures lie from those of the other, in shares of the height.
+        scatter: Distance of the edges of one half of the images from those of the other, as a share of the height.
         light: Mean luma of each of 24 rows, 0 to 1.
-        classes: Of each class of the masks, its share of each of 24 rows.
-        objects: Of each class of the boxes, the median height in shares of the picture's, and the number of boxes.
+        classes: For each class of the masks, its share of each of 24 rows.
+        objects: For each class of the boxes, the median height as a share of the image height, and the number of boxes.
     """
 
     images: int
@@ -108,13 +109,13 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayoutReport:
-    """Two sets of pictures beside each other.
+    """The comparison of the layouts of two sets of images.
 
     Attributes:
-        sim: The pictures that are to be translated.
-        real: Those that they shall look like.
-        edge_distance: How far the edges of one lie from those of the other, mean, in shares of the height.
-        warnings: What a translation would have to invent, and what to do about it, a sentence each.
+        sim: Layout of the images to translate.
+        real: Layout of the images of the target domain.
+        edge_distance: Mean distance of the edges of one set from those of the other, as a share of the height.
+        warnings: What a translation would have to invent, and what to do about it, one sentence each.
     """
 
     sim: Layout
@@ -123,21 +124,21 @@ class LayoutReport:
     warnings: tuple[str, ...]
 
     def dump(self) -> dict[str, Any]:
-        """As what JSON knows."""
+        """Return the report as JSON types."""
         return asdict(self)
 
 
 def compare_layout(sim: Dataset, real: Dataset | Sequence[Frame], count: int = 64, seed: int = 0) -> LayoutReport:
-    """Compare the layout of two datasets, or of a dataset and pictures from several places.
+    """Compare the layouts of two datasets, or of a dataset and frames from several places.
 
     Args:
-        sim: The pictures that are to be translated; of a folder with both domains, those of ``sim``.
-        real: Those that they shall look like, likewise.
-        count: How many of each are looked at, spread over all.
-        seed: Decides which.
+        sim: The images to translate; in a folder with both domains, those of ``sim``.
+        real: The images of the target domain; in a folder with both domains, those of ``real``.
+        count: Number of images to measure on each side, spread over all.
+        seed: Seed of their selection.
 
     Raises:
-        DatasetError: A side has no picture that can be read.
+        DatasetError: If a side has no readable image.
     """
     one, other = survey(sim, "sim", count, seed), survey(real, "real", count, seed)
     distance = _distance(np.array(one.edges), np.array(other.edges))
@@ -148,13 +149,13 @@ def compare_layout(sim: Dataset, real: Dataset | Sequence[Frame], count: int = 6
 
 
 class _Measured(NamedTuple):
-    """What is known of a picture.
+    """The measurements of one image.
 
     Attributes:
         size: (W, H).
-        look: Contrast, colour (2), chroma and softness, as of :class:`Layout`.
-        rows: Of each of 24 rows the number of edges and the mean luma, (2, 24).
-        meeting: How many straight lines go through each place of a grid.
+        look: Contrast, colour (2), chroma and softness, as in :class:`Layout`.
+        rows: Share of edge pixels and mean luma of each of 24 rows, (2, 24).
+        meeting: Votes of the straight lines through each place of a grid.
     """
 
     size: tuple[int, int]
@@ -164,16 +165,16 @@ class _Measured(NamedTuple):
 
 
 def survey(pictures: Dataset | Sequence[Frame], side: Side, count: int, seed: int) -> Layout:
-    """Look at some pictures.
+    """Measure the layout of a set of images.
 
     Args:
-        pictures: A dataset, or frames of any.
-        side: Whose pictures, where there are those of both domains.
-        count: How many.
-        seed: Decides which.
+        pictures: A dataset, or frames of any datasets.
+        side: The side to measure if the images are of both domains.
+        count: Number of images to measure.
+        seed: Seed of their selection.
 
     Raises:
-        DatasetError: There is no picture that can be read.
+        DatasetError: If there is no readable image.
     """
     measured, masks = list[_Measured](), list[dict[str, _Floats]]()
     heights = defaultdict[str, list[float]](list)
@@ -189,7 +190,7 @@ def survey(pictures: Dataset | Sequence[Frame], side: Side, count: int, seed: in
             heights[name].append(height)
     if not measured:
         place = pictures.root if isinstance(pictures, Dataset) else "all places"
-        raise DatasetError(f"{place}: no {side} image can be read; look at it with sim2real inspect")
+        raise DatasetError(f"{place}: no {side} image can be read; check it with sim2real inspect")
     sizes = np.array([each.size for each in measured])
     look = np.mean([each.look for each in measured], axis=0)
     rows = np.array([each.rows for each in measured])
@@ -218,7 +219,7 @@ def survey(pictures: Dataset | Sequence[Frame], side: Side, count: int, seed: in
 
 
 def _drawn(frames: Sequence[Frame], count: int, seed: int) -> list[Frame]:
-    """So many frames, or all, one from each of as many equal stretches."""
+    """Sample one frame from each of ``count`` equal parts of the frames; all if there are no more."""
     count = min(count, len(frames))
     places = (np.arange(count) + np.random.default_rng(seed).random(count)) * len(frames) / max(count, 1)
     return [frames[int(place)] for place in places]
@@ -240,7 +241,7 @@ def _measure(image: Image) -> _Measured:
 
 
 def _softness(luma: NDArray[Any]) -> float:
-    """As of :class:`Layout`; 1 of a picture without any change from left to right."""
+    """Return the softness, see :class:`Layout`; 1 for an image without any change from left to right."""
     if (width := luma.shape[1]) == 1:
         return 1.0
     neighbours, apart = (np.square(luma[:, step:] - luma[:, :-step]).mean() for step in (1, min(4, width - 1)))
@@ -248,19 +249,19 @@ def _softness(luma: NDArray[Any]) -> float:
 
 
 def _scaled(values: NDArray[Any], height: int) -> NDArray[Any]:
-    """A picture at a height, its aspect kept."""
+    """Scale an image to a height, keeping its aspect."""
     size = max(1, round(values.shape[1] * height / values.shape[0])), height
     shrinks = height < values.shape[0]
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
 
 def _by_row(values: NDArray[Any]) -> _Floats:
-    """The means (24,) of bands of rows of (H, W)."""
+    """Return the means (24,) of bands of rows of (H, W)."""
     return np.array([band.mean() for band in np.array_split(values, _BANDS)], np.float64)
 
 
 def _shares(edges: _Floats) -> _Floats:
-    """The share of the edges (N, 24) in each row, all pictures alike."""
+    """Return the share of all images' edges (N, 24) in each row."""
     counted = edges.sum(axis=0)
     total = counted.sum()
     return counted / total if total else np.full(_BANDS, 1 / _BANDS)
@@ -271,7 +272,7 @@ def _numbers(values: _Floats) -> tuple[float, ...]:
 
 
 def _distance(one: _Floats, other: _Floats) -> float:
-    """How far shares of rows have to be moved for the one to become the other, in shares of the height."""
+    """Return how far the row shares have to be moved on average to match the others, as a share of the height."""
     return float(np.abs(np.cumsum(one - other)).sum() / len(one))
 
 
@@ -279,9 +280,9 @@ def _distance(one: _Floats, other: _Floats) -> float:
 
 
 def _meeting(luma: Image) -> _Floats:
-    """How many straight lines go through each place of a picture (rows, columns), all together 1; 0 without any.
+    """Return the votes of straight lines for each place of an image (rows, columns), with sum 1, or 0 without lines.
 
-    Line segments are those of LSD (Grompone von Gioi et al. 2012); longer ones have more votes.
+    Line segments are those of LSD (Grompone von Gioi et al. 2012); longer segments have more votes.
     """
     rows, columns = _GRID
     votes = np.zeros(_GRID)
@@ -304,7 +305,7 @@ def _meeting(luma: Image) -> _Floats:
 
 
 def _horizon(meeting: _Floats) -> float | None:
-    """Where lines meet in most of the pictures; None if it is nowhere in particular, or not the same in both halves."""
+    """Return the height where lines meet in most images; None if there is no clear place or the halves disagree."""
     found = [_clearest(each.mean(axis=0)) for each in (meeting, meeting[::2], meeting[1::2]) if len(each)]
     (whole, clear), *halves = found
     agree = len(halves) == 2 and all(abs(half - whole) < _AGREE for half, _ in halves)
@@ -312,7 +313,7 @@ def _horizon(meeting: _Floats) -> float | None:
 
 
 def _clearest(votes: _Floats) -> tuple[float, float]:
-    """The row that has the place with most votes, and how many times the mean those are."""
+    """Return the row of the place with most votes, and the ratio of these votes to the mean."""
     smooth = np.asarray(cv2.GaussianBlur(votes, (0, 0), 1.5))
     row = int(np.unravel_index(smooth.argmax(), smooth.shape)[0])
     return (row + 0.5) / len(smooth), float(smooth.max() / max(float(smooth.mean()), 1e-12))
@@ -322,7 +323,7 @@ def _clearest(votes: _Floats) -> tuple[float, float]:
 
 
 def _covered(frame: Frame) -> Iterator[dict[str, _Floats]]:
-    """Of each class that a frame's mask shows, its share of each row; nothing without a mask."""
+    """Yield the share of each row that each class of a frame's mask covers; nothing without a mask."""
     mask = frame.load_label("segmentation") if "segmentation" in frame.labels else None
     if isinstance(mask, Segmentation):
         shown = np.unique(mask.ids)
@@ -336,7 +337,7 @@ def _mean_cover(masks: Sequence[Mapping[str, _Floats]]) -> dict[str, tuple[float
 
 
 def _heights(frame: Frame, height: int) -> Iterator[tuple[str, float]]:
-    """Class and height, in shares of the picture's, of the boxes that are not small."""
+    """Yield the class and the height, as a share of the image height, of each box that is not small."""
     boxes = frame.load_label("boxes") if "boxes" in frame.labels else None
     if isinstance(boxes, Boxes):
         shares = [(box.label, (box.bottom - box.top) / height) for box in boxes.boxes]
@@ -347,7 +348,7 @@ def _heights(frame: Frame, height: int) -> Iterator[tuple[str, float]]:
 
 
 def layout_warnings(sim: Layout, real: Layout) -> Iterator[str]:
-    """What a translation of the one side into the look of the other would have to invent, a sentence each."""
+    """Yield what a translation of one side into the other would have to invent, one sentence each."""
     yield from _of_size(sim, real)
     yield from _of_places(sim, real)
     yield from _of_labels(sim, real)
@@ -357,8 +358,8 @@ def layout_warnings(sim: Layout, real: Layout) -> Iterator[str]:
 def _of_size(sim: Layout, real: Layout) -> Iterator[str]:
     if _times(sim.height, real.height) > _HEIGHTS:
         yield (
-            f"sim images are {sim.height:.0f} px high, real ones {real.height:.0f}: things are not of one size in "
-            "pixels; scale both alike, with data.load_size or before"
+            f"sim images are {sim.height:.0f} px high, real ones {real.height:.0f}: objects differ in size in "
+            "pixels; scale both to one size, with data.load_size or beforehand"
         )
 
 
@@ -370,30 +371,30 @@ def _of_places(sim: Layout, real: Layout) -> Iterator[str]:
         return
     if _times(sim.aspect, real.aspect) > _ASPECTS:
         yield (
-            f"sim images are {sim.aspect:.2f} times as wide as high, real ones {real.aspect:.2f}: one side shows what "
-            f"the other never does; train on images of one shape: {_window(sim, real)}"
+            f"sim images are {sim.aspect:.2f} times as wide as high, real ones {real.aspect:.2f}: one side shows areas "
+            f"that the other never shows; train on images of one shape: {_window(sim, real)}"
         )
     elif sim.horizon is not None and real.horizon is not None and abs(sim.horizon - real.horizon) > _HORIZONS:
         yield (
             f"the horizon is at {sim.horizon:.0%} of the height from the top in sim and at {real.horizon:.0%} in real: "
-            f"the cameras look at other heights; {_cut(sim.horizon, real.horizon)}"
+            f"the cameras point at different heights; {_cut(sim.horizon, real.horizon)}"
         )
     elif distance > limit:
         yield (
-            f"edges lie {distance:.0%} of the height apart (up to {limit:.0%} is usual): what is at the top or the "
-            "bottom of one side is not there in the other; cut both to rows that show the same, or choose other images"
+            f"edges lie {distance:.0%} of the height apart (up to {limit:.0%} is usual): both sides differ at the top "
+            "or the bottom; crop both to rows that show the same content, or choose other images"
         )
 
 
 def _is_turned(sim: Layout, real: Layout) -> bool:
-    """Whether the light falls as in the other side only if one is turned upside down."""
+    """Return whether the rows' brightness matches the other side's only when one side is turned upside down."""
     one, other = (np.array(each.light) - np.mean(each.light) for each in (sim, real))
     spread = max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-9)
     return float(one @ other[::-1]) > max(_UPRIGHT * spread, float(one @ other))
 
 
 def _window(sim: Layout, real: Layout) -> str:
-    """What to cut off the taller images for shape and horizon to agree."""
+    """Return what to cut off the taller images to match the other side's shape and horizon."""
     (name, taller), (_, other) = sorted((("sim", sim), ("real", real)), key=lambda side: side[1].aspect)
     kept = taller.aspect / other.aspect
     if taller.horizon is None or other.horizon is None:
@@ -403,7 +404,7 @@ def _window(sim: Layout, real: Layout) -> str:
 
 
 def _cut(sim: float, real: float) -> str:
-    """What to cut off the real pictures, which have no labels to lose, for the horizons to agree."""
+    """Return what to cut off the real images to match the horizons; real images have no labels to lose."""
     if real < sim:
         return f"cut the lower {1 - real / sim:.0%} off the real images"
     return f"cut the upper {(real - sim) / (1 - sim):.0%} off the real images"
@@ -415,7 +416,7 @@ def _of_labels(sim: Layout, real: Layout) -> Iterator[str]:
         if abs(one - other) > _COVERED and _times(one, other) > _COVERED_TIMES:
             scarce, plenty = ("sim", "real") if one < other else ("real", "sim")
             yield (
-                f"{name} covers {one:.0%} of sim and {other:.0%} of real: it will be painted over other things, or "
+                f"{name} covers {one:.0%} of sim and {other:.0%} of real: it will be painted over other classes, or "
                 f"they over it; choose {plenty} images with less of it, or {scarce} ones with more"
             )
     counted = ({name: of for name, of in each.objects.items() if of[1] >= _LEAST_BOXES} for each in (sim, real))
@@ -423,27 +424,27 @@ def _of_labels(sim: Layout, real: Layout) -> Iterator[str]:
         if _times(one, other) > _OBJECTS:
             yield (
                 f"{name}: boxes are {one:.0%} of the height of a sim image and {other:.0%} of a real one: the objects "
-                "are not of one size; scale or cut one side"
+                "differ in size; scale or crop one side"
             )
 
 
 def _of_light(sim: Layout, real: Layout) -> Iterator[str]:
     if abs(sim.brightness - real.brightness) > _BRIGHTNESS or abs(sim.dark - real.dark) > _NIGHTS:
         yield (
-            f"sim images have a brightness of {sim.brightness:.2f} ({sim.dark:.0%} are as dark as by night), real ones "
+            f"sim images have a brightness of {sim.brightness:.2f} ({sim.dark:.0%} are as dark as at night), real ones "
             f"{real.brightness:.2f} ({real.dark:.0%}): lamps and shadows would be invented; choose the same time of day"
         )
     if min(sim.chroma, real.chroma) < _GREY and max(sim.chroma, real.chroma) > _COLOURFUL:
         grey = "sim" if sim.chroma < real.chroma else "real"
-        yield f"the {grey} images are grey, the others are not: colours would be invented, or lost; make both grey"
+        yield f"the {grey} images are grey, the others are not: colours would be invented or lost; make both grey"
 
 
 def _times(one: float, other: float) -> float:
-    """How many times the larger number is the smaller."""
+    """Return the ratio of the larger number to the smaller."""
     return max(one, other) / max(min(one, other), 1e-9)
 
 
 def _common(sides: Iterable[Mapping[str, _Value]]) -> dict[str, tuple[_Value, _Value]]:
-    """The values of the names that both sides know, whatever their case and punctuation."""
+    """Return the values of the names that both sides have, ignoring case and punctuation."""
     one, other = ({re.sub(r"[\W_]", "", name).lower(): (name, value) for name, value in each.items()} for each in sides)
     return {one[key][0]: (one[key][1], other[key][1]) for key in one if key in other}

@@ -1,7 +1,7 @@
-"""The pass over pictures in which metrics see them, and the figures that come of it.
+"""Run metrics over images and compute the figures from their results.
 
-Each picture is decoded once, in threads, and forgotten; kept are the figures of frames and, of metrics of sets, their
-descriptions, of as many pictures as fit into a fixed room.
+Each image is decoded once, in threads, and not kept. Kept are the values of frames and the descriptions of set metrics,
+the latter for as many images as fit into a fixed amount of memory.
 """
 
 import math
@@ -28,27 +28,27 @@ from sim2real.metrics import change
 from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric, SlowSetMetric
 from sim2real.threads import in_order
 
-_SIDES: Final = 3  # of a comparison with real pictures: frames before and after, other real ones
-_FEWEST: Final = 2  # pictures on each side of a comparison
-_WRITTEN_AGAIN: Final = 32  # frames that are written again, to see what that changes alone
-_ROOM: Final = 2**27  # bytes for what a metric keeps of a set
+_SIDES: Final = 3  # sets compared with real images: frames before and after, and other real images
+_FEWEST: Final = 2  # images on each side of a comparison
+_WRITTEN_AGAIN: Final = 32  # frames that are re-encoded to measure the change by that alone
+_ROOM: Final = 2**27  # bytes for a metric's descriptions of a set
 THREADS: Final = min(usable_cores(), 16)
-"""That decode and measure."""
+"""Number of threads that decode and measure."""
 
 T = TypeVar("T", FramePair, Frame)
 SetMetrics = Mapping[str, SetMetric]
 FrameMetrics = Mapping[str, FrameMetric]
 Changes = Mapping[str, Change]
-"""Name of a figure -> what it is of a frame."""
+"""Name of a figure -> its value for a frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a metric of sets keeps of pictures.
+    """The descriptions of images by a set metric.
 
     Attributes:
-        features: Descriptions (N, ...), one array for each side: of frames before and after; of real pictures alone.
-        blocks: The block of neighbours that each picture belongs to, (N,).
+        features: Descriptions (N, ...): two arrays for frames, before and after; one array for real images.
+        blocks: The block of neighbours that each image belongs to, (N,).
     """
 
     features: tuple[Features, ...]
@@ -57,13 +57,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a pass over pictures.
+    """The results of a pass over images.
 
     Attributes:
-        changes: Path of each frame that could be read -> its figures.
-        looks: Name of a metric of sets -> what it keeps; those that could see nothing are left out.
-        faults: What failed (a metric, or ``"reading"``) -> the reasons, one for each picture.
-        seconds: Name of a metric -> what it took of all threads together.
+        changes: Path of each frame that could be read -> its values.
+        looks: Name of a set metric -> its descriptions, without metrics that described no image.
+        faults: What failed (a metric, or ``"reading"``) -> the reasons, one for each image.
+        seconds: Name of a metric -> its seconds, summed over all threads.
     """
 
     changes: dict[str, Changes] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Seen:
 
 @dataclass(slots=True)
 class _Glimpse:
-    """What came of one picture."""
+    """The results for one image, or for a frame and its translation."""
 
     changes: Changes | None = None
     features: dict[str, list[Features]] = field(default_factory=dict)
@@ -83,13 +83,13 @@ class _Glimpse:
 
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
-        """Note what a metric takes."""
+        """Record the seconds that a metric takes."""
         begin = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - begin
 
     def describe(self, images: Sequence[Image], metrics: SetMetrics, view: View) -> None:
-        """Have metrics of sets describe the views of pictures of one size, if they are large enough."""
+        """Let set metrics describe the views of images of the same size, if these are large enough."""
         if not metrics or not view.fits(images[0]):
             return
         images = [view(image) for image in images]
@@ -101,14 +101,14 @@ class _Glimpse:
 def see_frames(
     pairs: Sequence[FramePair], frame_metrics: FrameMetrics, set_metrics: SetMetrics, view: View, progress: Progress
 ) -> Seen:
-    """Show frames and their translations to metrics; how much a frame was changed at all is always measured.
+    """Run metrics over frames and their translations; the amount of change is always measured.
 
     Args:
         pairs: The frames, in order.
-        frame_metrics: They see them as they are.
-        set_metrics: They see the view of them.
-        view: See there.
-        progress: Told of the stage ``"frames"``.
+        frame_metrics: Metrics that see the full images.
+        set_metrics: Metrics that see the view of the images.
+        view: The common view of all images.
+        progress: Called for the stage ``"frames"``.
     """
     again = frozenset(pair.path for pair in evenly(pairs, _WRITTEN_AGAIN))
 
@@ -134,7 +134,7 @@ def see_frames(
 
 
 def see_real(frames: Sequence[Frame], set_metrics: SetMetrics, view: View, progress: Progress) -> Seen:
-    """Show real pictures to metrics of sets; ``progress`` is told of the stage ``"real"``."""
+    """Run set metrics over real images; ``progress`` is called for the stage ``"real"``."""
 
     def look(frame: Frame, wanted: SetMetrics) -> _Glimpse:
         image = frame.load_image()
@@ -148,7 +148,7 @@ def see_real(frames: Sequence[Frame], set_metrics: SetMetrics, view: View, progr
 def _too_small(image: Image, view: View, wanted: SetMetrics, path: str) -> dict[str, str]:
     if not wanted or view.fits(image):
         return {}
-    return {"realism": f"{path}: it has less than the {view.width}x{view.height} pixels that are looked at"}
+    return {"realism": f"{path}: smaller than the {view.width}x{view.height} pixels that are compared"}
 
 
 def _see(
@@ -191,7 +191,7 @@ def _see(
 
 
 def steps_of(metric: SetMetric) -> int:
-    """How often :func:`set_figure` tells that it has come further."""
+    """Return how often :func:`set_figure` calls its ``tick``."""
     ticks: int = getattr(metric, "ticks", 1)
     return _SIDES * metric.resamples * ticks
 
@@ -207,19 +207,19 @@ def _distance(metric: SetMetric, images: Features, real: Features, tick: Callabl
 def set_figure(
     name: str, metric: SetMetric, frames: Look | None, real: Look | None, *, seed: int, tick: Callable[[], None]
 ) -> Figure:
-    """How far frames are from real pictures before and after, and how far real ones are from each other.
+    """Measure how far frames are from real images before and after, and how far real images are from each other.
 
-    All three are measured between equal numbers of pictures, half as many as the smaller set has, since the distance
-    of finite sets depends on their numbers: again and again, each time of other pictures, before and after of the same
-    frames and against the same real ones. A figure is the mean of that.
+    All three distances are measured between equal numbers of images, half as many as the smaller set has, since the
+    distance of finite sets depends on their sizes. They are measured repeatedly on different images, before and after
+    on the same frames and against the same real images, and averaged.
 
     Args:
-        name: Of the metric.
-        metric: What measures.
-        frames: What it keeps of frames before and after; None if it could see none.
-        real: What it keeps of real pictures, likewise.
-        seed: Decides which pictures are drawn.
-        tick: Called as often as :func:`steps_of` says, unless it fails.
+        name: Name of the metric.
+        metric: The metric.
+        frames: Its descriptions of frames before and after; None if it described none.
+        real: Its descriptions of real images; None if it described none.
+        seed: Seed of the sampling of images.
+        tick: Called as often as :func:`steps_of` returns, unless the metric fails.
     """
     about = metric.about
     figure = partial(Figure, group="realism", name=name, title=about.title, better=about.better, least=about.least)
@@ -242,7 +242,7 @@ def set_figure(
     except Sim2RealError as error:
         return figure(after=None, remark=str(error))
     if not np.isfinite(distances).all():
-        return figure(after=None, remark="on these pictures it is no finite number")
+        return figure(after=None, remark="not finite on these images")
     before, after, floor = np.array(distances).T
     return figure(
         after=float(after.mean()),
@@ -257,30 +257,33 @@ def set_figure(
 
 
 def _too_few(least: int, frames: int, real: int) -> str:
-    """What a metric of sets lacks, of which half are compared with the other half; empty if nothing."""
+    """Return a remark on how many more images a set metric needs; empty if there are enough."""
     lacks = [
         *(["convert more frames"] if frames < least else []),
-        *(["name more real pictures"] if real < least else []),
+        *(["name more real images"] if real < least else []),
     ]
-    needs = f"needs {least} frames and {least} real pictures, there are {frames} and {real}"
+    needs = f"needs {least} frames and {least} real images, there are {frames} and {real}"
     return f"{needs}: {' and '.join(lacks)}" if lacks else ""
 
 
 def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Rows, seed: int) -> list[Figure]:
-    """The means of the figures of frames, of all classes and of each; how much they were changed comes first.
+    """Average the values of frames, over all classes and for each class; the amount of change comes first.
 
     Args:
-        metrics: Those that found them, by name.
-        changes: What they found, for each frame.
+        metrics: The frame metrics, by name.
+        changes: Their values for each frame.
         blocks: The block of neighbours that each frame belongs to, (N,).
-        seed: Of the resampling.
+        seed: Seed of the resampling.
+
+    Raises:
+        PluginError: If a metric returned a value that is missing in its ``abouts``.
     """
     abouts = dict(change.ABOUTS)
     for metric in metrics.values():
         abouts |= {name: about for name, about in metric.abouts.items() if name not in abouts}
     found = {name: name.partition("/")[0] for each in changes for name in each}
     if stray := sorted(name for name, base in found.items() if base not in abouts):
-        message = f"'{stray[0]}' is among the abouts of none of the metrics {', '.join(metrics)}, which measured it"
+        message = f"'{stray[0]}' was measured, but no abouts of the metrics {', '.join(metrics)} describe it"
         raise PluginError(message)
     order = list(abouts)
     return [
@@ -316,7 +319,7 @@ class _Mean(NamedTuple):
 
 
 def _mean(values: Floats, blocks: Rows, seed: int) -> _Mean:
-    """Of the frames that have a value, (N,), NaN of the others."""
+    """Average values (N,) over the frames that have one; the others are NaN."""
     there = np.isfinite(values)
     if not there.any():
         return _Mean(None, None, 0)

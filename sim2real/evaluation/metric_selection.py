@@ -1,4 +1,4 @@
-"""Which metrics an evaluation uses."""
+"""Select and create the metrics of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,20 +11,20 @@ from sim2real.places import absent
 from sim2real.registry import accepted_options, registry
 
 USUAL: Final = ("sliced-wasserstein", "colour", "spectrum", "two-sample", "edges", "structure", "contrast", "artefacts")
-"""What needs neither weights nor a detector."""
+"""The default metrics, which need neither weights nor a detector."""
 
-_ON_FEATURES: Final = ("kid", "frechet")  # metrics of whatever network's weights are given
+_ON_FEATURES: Final = ("kid", "frechet")  # metrics on the features of any network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSelection:
-    """The metrics of an evaluation, by name, and what is to be known of them.
+    """The metrics of an evaluation, by name.
 
     Attributes:
-        sets: Those that compare sets of pictures with real ones.
-        frames: Those that compare a frame with its translation.
-        options: What each was told.
-        notes: Which were left out, and why.
+        sets: Metrics that compare sets of images with real ones.
+        frames: Metrics that compare a frame with its translation.
+        options: Options that each was created with.
+        notes: Metrics that were left out, and why.
     """
 
     sets: Mapping[str, SetMetric] = field(default_factory=dict)
@@ -40,18 +40,18 @@ def select_metrics(
     detector: Path | None,
     common: Mapping[str, Any],
 ) -> MetricSelection:
-    """Load the metrics.
+    """Select and create the metrics.
 
     Args:
-        named: Registered names; none: the usual ones, and those that files are given for.
-        options: Name of a metric -> what its constructor is told.
-        weights: Files of weights, by the name of the metric that needs them or of the torchvision network whose
-            features ``kid`` and ``frechet`` take.
+        named: Registered names; if empty, the default metrics and those that files are given for.
+        options: Name of a metric -> options of its constructor.
+        weights: Weight files, keyed by the metric that needs them or by the torchvision network whose features ``kid``
+            and ``frechet`` use.
         detector: ONNX file of a detector, for ``objects``.
-        common: What every metric is told that accepts it: seed, device.
+        common: Options for every metric that accepts them: seed, device.
 
     Raises:
-        Sim2RealError: A metric that was asked for cannot be used.
+        Sim2RealError: If a requested metric cannot be used.
     """
     wanted, given = check_selection(named, options, weights, detector)
     sets: dict[str, SetMetric] = {}
@@ -83,16 +83,16 @@ def check_selection(
     weights: Mapping[str, Path],
     detector: Path | None,
 ) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
-    """Which metrics are wanted, and what each is told by the user; nothing is imported for it.
+    """Return the selected metrics and the options that the user gave to each, without importing any metric.
 
     Args:
-        named: Registered names, none for the usual ones.
-        options: What a metric is told, by its name.
-        weights: Files of weights, as of :func:`select_metrics`.
+        named: Registered names; if empty, the default ones.
+        options: Name of a metric -> options of its constructor.
+        weights: Weight files, as for :func:`select_metrics`.
         detector: ONNX file of a detector.
 
     Raises:
-        Sim2RealError: There is no such metric or file, or a metric that is told something is not wanted.
+        Sim2RealError: If there is no such metric or file, or options are given for a metric that is not selected.
     """
     given = _from_files(weights, detector)
     for name, values in options.items():
@@ -101,13 +101,13 @@ def check_selection(
     for name in (*named, *options):
         registry().entry("metrics", name)
     if unused := [name for name in given if name not in wanted]:
-        message = f"{unused[0]}: it was given options or a file, but --metrics does not name it; name it there too"
+        message = f"{unused[0]}: has options or a file, but is not selected; add it to --metrics"
         raise SettingsError(message)
     return wanted, given
 
 
 def _from_files(weights: Mapping[str, Path], detector: Path | None) -> dict[str, dict[str, Any]]:
-    """What metrics are told for the sake of files that the user gave."""
+    """Return the options of metrics that follow from the user's files."""
     for path in [*weights.values(), *([detector] if detector else [])]:
         if not path.is_file():
             message = f"{path}: a folder" if path.is_dir() else absent(path, "file")
@@ -115,7 +115,7 @@ def _from_files(weights: Mapping[str, Path], detector: Path | None) -> dict[str,
     known = {entry.name for entry in registry().entries("metrics")}
     networks = [name for name in weights if name not in known]
     if len(networks) > 1:
-        message = f"weights of {' and '.join(networks)}: the features of one network at a time"
+        message = f"weights of {' and '.join(networks)}: give the weights of one network at a time"
         raise SettingsError(message)
     chosen_options: dict[str, dict[str, Any]] = {name: {"weights": weights[name]} for name in weights if name in known}
     for network in networks:

@@ -1,18 +1,20 @@
-"""Can what was labelled still be told from the pictures? A segmenter that learns the dataset's own masks on the spot.
+"""Measure whether images still show what their masks label, by segmenters trained on the dataset's own masks.
 
-A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597) is trained on a part of the frames and asked about others. It
-is trained under changing light, tone, blur and noise and sees every picture in units of its own mean and spread. Two
-questions are put:
+A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597) is trained on a part of the frames and tested on others. It is
+trained under varying light, tone, blur and noise, and sees every image standardised by its own mean and spread. Two
+values are measured:
 
-- ``segmenter-miou``: what does it know after that learnt before the translation? Less may mean that labels no longer
-  fit, or just that pictures look as different as real ones do: the town's own real look leaves half of it.
-- ``relearnt-miou``: what does it know after that learnt after, against before that learnt before? Less means that the
-  pictures tell less of their labels, whatever they look like. What is wrong alike in all frames can be learnt, though.
+- ``segmenter-miou``: IoU of a segmenter that learnt the source frames, on source frames and on translations. A lower
+  value after the translation may mean that labels no longer fit, or only that the images look as different as real ones
+  do: the toy town's own real images leave half of it.
+- ``relearnt-miou``: IoU on translations of a segmenter that learnt translations, compared with the IoU on source frames
+  of one that learnt source frames. A lower value means that the images show less of their labels, whatever they look
+  like. Errors that are alike in all frames can be learnt, however.
 
-Neither sees what no label tells of; the edges (:mod:`sim2real.metrics.edges`) do.
+Neither sees what no label covers; the edges (:mod:`sim2real.metrics.edges`) do.
 
-What a network learns of few frames depends on its first weights and on what it is shown when. So there are several of
-each kind, and the intervals hold the differences between them as well as those between frames.
+What a network learns from few frames depends on its initial weights and on the order of its batches. Several segmenters
+of each kind are therefore trained, and the intervals cover the differences between them and between frames.
 """
 
 import math
@@ -41,28 +43,28 @@ from sim2real.networks.segmentation import UNet, in_another_light, standardised
 from sim2real.training.deterministic import deterministic
 
 Classes = NDArray[np.int64]
-"""The number of the class of each pixel, (h, w); -1 where it is not known."""
+"""The class number of each pixel, (h, w); -1 where it is unknown."""
 
 Side = Literal["before", "after"]
 _SIDES: tuple[Side, Side] = ("before", "after")
 
 STEPS = 300
-"""Steps of each training, enough for a small town: half a minute or so on two cores."""
+"""Steps of each training, enough for a small dataset: about half a minute on two cores."""
 NETWORKS = 3
-"""Trainings of each kind; each is of other first weights and draws."""
+"""Number of trainings of each kind, with different initial weights and batches."""
 
-_WIDEST = 384  # px that the network sees
-_STRIDE = 16  # its own
+_WIDEST = 384  # px, width of the network's input
+_STRIDE = 16  # of the network
 _BATCH = 4
 _STEP_SIZE = 3e-3
 _LEARNT, _ASKED = 256, 128  # frames at most
-_HELD_OUT = 0.25  # share of the frames, about
-_GAP = 0.05  # share of a sequence that is left out between what is learnt and what is asked about
+_HELD_OUT = 0.25  # approximate share of the frames
+_GAP = 0.05  # share of a sequence left out between its training and its held-out part
 _FEWEST = 8  # frames
 _FEWEST_ASKED = 4
-_RAREST = 0.0005  # share of the pixels: of a rarer class there is too little to learn
-_FEWEST_PIXELS = 1000  # of a class, in all frames that are asked about: of fewer, an IoU is chance
-_KNOWN = 0.4  # IoU before, below which the segmenter knows a class too little to judge it
+_RAREST = 0.0005  # share of the pixels that a class needs to be learnt
+_FEWEST_PIXELS = 1000  # of a class in all held-out frames: with fewer, an IoU is chance
+_KNOWN = 0.4  # IoU before: below it, the segmenter knows a class too little to judge it
 _NO_CLASS = frozenset({"void", "undefined", "unlabeled", "unlabelled", "unknown", "ignore"})
 _UNTOLD = -1
 _DRAWS, _FEWEST_DRAWS = 1000, 100
@@ -73,36 +75,36 @@ class Pair(Protocol):
 
     @property
     def path(self) -> str:
-        """Of the image within the dataset."""
+        """Path of the image within the dataset."""
 
     @property
     def sequence(self) -> str:
-        """What the frame belongs to; empty for loose images."""
+        """The sequence that the frame belongs to; empty for loose images."""
 
     @property
     def index(self) -> int:
-        """Place in the sequence."""
+        """Position in the sequence."""
 
     def before(self) -> Image:
-        """The frame."""
+        """Read the frame."""
 
     def after(self) -> Image:
-        """Its translation."""
+        """Read its translation."""
 
     def labels(self) -> Mapping[str, Label]:
-        """The labels of the frame by kind, decoded when they are asked for."""
+        """Return the labels of the frame by kind, decoded on demand."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmenterResult:
-    """What a segmenter says of a conversion.
+    """The segmenters' results for a conversion.
 
     Attributes:
         figures: ``segmenter-miou`` and ``relearnt-miou``, intersection over union before and after: the mean over the
-            classes that it knows, and each class.
-        by_frame: Path of each frame that was asked about -> share of labelled pixels, 0 to 1, that it knows after if it
-            learnt after.
-        remark: Why there is no figure; empty where there are some.
+            classes that the segmenter knows, and each class.
+        by_frame: Path of each held-out frame -> share of its labelled pixels, 0 to 1, that segmenters trained on
+            translations classify correctly in the translation.
+        remark: Why there is no figure, or which masks were left out; otherwise empty.
     """
 
     figures: tuple[Figure, ...] = ()
@@ -111,12 +113,12 @@ class SegmenterResult:
 
 
 class Overlap(NamedTuple):
-    """How many pixels of each class, (classes,), the segmenter and the mask tell.
+    """The numbers of pixels of each class, (classes,), by the segmenter and by the mask.
 
     Attributes:
-        both: Those that both tell.
-        seen: Those that the segmenter tells, where the mask tells anything.
-        true: Those that the mask tells.
+        both: Pixels on which both agree.
+        seen: Pixels of the class by the segmenter, where the mask has any class.
+        true: Pixels of the class by the mask.
     """
 
     both: Classes
@@ -125,17 +127,17 @@ class Overlap(NamedTuple):
 
 
 class Segmenter:
-    """Tells the classes of pixels.
+    """A network that classifies the pixels of images.
 
     Attributes:
-        names: Of the classes, in order of their numbers.
-        size: (w, h) at which pictures are seen.
+        names: Names of the classes, in order of their numbers.
+        size: (w, h) to which images are resized.
 
     Args:
-        network: Takes standardised images (N, 3, h, w), gives logits (N, classes, h, w).
-        names: Of the classes.
+        network: Takes standardised images (N, 3, h, w), returns logits (N, classes, h, w).
+        names: Names of the classes.
         size: (w, h), multiples of 16.
-        device: Where the network is.
+        device: Device of the network.
     """
 
     def __init__(self, network: nn.Module, names: Sequence[str], size: tuple[int, int], device: str) -> None:
@@ -145,13 +147,13 @@ class Segmenter:
         self._device = device
 
     def __call__(self, image: Image) -> Classes:
-        """What is seen in a picture, RGB uint8 (H, W, 3)."""
+        """Classify the pixels of an image, RGB uint8 (H, W, 3)."""
         with torch.inference_mode():
             seen = _tensor(torch.from_numpy(resize(image, self.size))[None]).to(self._device)
             return np.asarray(self._network(standardised(seen))[0].argmax(dim=0).cpu().numpy(), np.int64)
 
     def compare(self, image: Image, mask: Segmentation) -> Overlap:
-        """Compare what is seen in a picture with what its mask says."""
+        """Compare the classes found in an image with its mask."""
         true = _numbered(_reduced(mask, self.size), self.names)
         known = true != _UNTOLD
         true, seen = true[known], self(image)[known]
@@ -167,19 +169,19 @@ def segment(
     device: str = "cpu",
     progress: Progress = quiet,
 ) -> SegmenterResult:
-    """Train segmenters on a part of the frames, before and after, and ask them about another.
+    """Train segmenters on a part of the frames, before and after, and test them on another part.
 
     Args:
         frames: Frames with their translations.
-        steps: Of each training.
-        networks: How many are trained before, and how many after.
-        seed: Decides the first weights, what is drawn in the trainings, and the confidence intervals.
-        device: Where the networks are.
-        progress: Told of the stages that :func:`stages` names.
+        steps: Steps of each training.
+        networks: Number of networks trained on source frames, and the same number on translations.
+        seed: Seed of the initial weights, of the batches and of the confidence intervals.
+        device: Device of the networks.
+        progress: Called for the stages that :func:`stages` names.
 
     Raises:
-        DatasetError: No class covers enough to be learnt.
-        ImageError: An image is damaged.
+        DatasetError: If no class covers enough pixels to be learnt.
+        ImageError: If an image is damaged.
     """
     masked, faults = _with_masks(frames, progress)
     left_out = f"{len(faults)} masks could not be read and are left out of the segmenter: {faults[0]}" if faults else ""
@@ -205,7 +207,7 @@ def segment(
         progress("learning tested", number, len(asked))
     found = np.array(overlaps).swapaxes(0, 1)  # (networks, frames, views, 3, classes)
     draws = _draw_blocks(blocks_of([pair.sequence for pair in asked]), networks, seed)
-    title = "IoU of a segmenter that learnt the source's frames"
+    title = "IoU of a segmenter that learnt the source frames"
     retitle = "IoU of a segmenter that learnt the same frames, before or after"
     names = before[0].names
     both, _, true = found[:, :, 2].sum(axis=(0, -1)).T
@@ -220,7 +222,7 @@ def segment(
 
 
 def stages(frames: Sequence[Pair], steps: int, networks: int = NETWORKS) -> dict[str, int]:
-    """What :func:`segment` will tell of its progress: name of each stage -> units, at most."""
+    """Return the stages of :func:`segment`'s progress: name of each stage -> largest number of units."""
     masks = sum("segmentation" in pair.labels() for pair in frames)
     if masks < _FEWEST:
         return {}
@@ -230,7 +232,7 @@ def stages(frames: Sequence[Pair], steps: int, networks: int = NETWORKS) -> dict
 
 
 def _with_masks(frames: Sequence[Pair], progress: Progress) -> tuple[list[Pair], list[str]]:
-    """The frames whose mask can be read, and why others' cannot."""
+    """Return the frames with a readable mask, and the errors of the others."""
     masked, faults = list[Pair](), list[str]()
     there = [pair for pair in frames if "segmentation" in pair.labels()]
     for number, pair in enumerate(there, start=1):
@@ -245,10 +247,11 @@ def _with_masks(frames: Sequence[Pair], progress: Progress) -> tuple[list[Pair],
 
 
 def hold_out(frames: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """Frames to learn from, and others to be asked about, about 3 : 1.
+    """Split frames into training frames and held-out frames, about 3 : 1.
 
-    Sequences whose names begin alike (``"Scene01/clone/Camera_0"``, ``"Scene01/fog/Camera_1"``) show the same places.
-    Where there are several such scenes, whole ones are held out; else the last part of each sequence, behind a gap.
+    Sequences with the same first part of their name (``"Scene01/clone/Camera_0"``, ``"Scene01/fog/Camera_1"``) show the
+    same places and form a scene. If there are several scenes, whole ones are held out, else the last part of each
+    sequence, after a gap.
     """
     scenes, sequences = defaultdict[str, list[Pair]](list), defaultdict[str, list[Pair]](list)
     for pair in sorted(frames, key=lambda pair: (pair.sequence, pair.index, pair.path)):
@@ -278,20 +281,20 @@ def train_segmenters(
     device: str = "cpu",
     progress: Progress = quiet,
 ) -> list[Segmenter]:
-    """Train segmenters on frames; of many, on 256, evenly spread.
+    """Train segmenters on frames, at most 256, evenly spread.
 
     Args:
         pairs: The frames, all with masks.
-        of: Whether they are to learn the frames as they were or their translations.
-        count: How many, each by another seed.
-        steps: Of four frames each.
-        seed: Decides the first weights and all that is drawn.
-        device: Where the networks are.
-        progress: Told of the stages ``"masks learnt ..."`` and ``"learning ..."``.
+        of: Whether to learn the source frames (``"before"``) or their translations (``"after"``).
+        count: Number of segmenters, each with its own seed.
+        steps: Steps of each training, of four frames each.
+        seed: Seed of the initial weights and of all sampling.
+        device: Device of the networks.
+        progress: Called for the stages ``"masks learnt ..."`` and ``"learning ..."``.
 
     Raises:
-        DatasetError: A mask is damaged, or no class covers enough to be learnt.
-        ImageError: An image is damaged.
+        DatasetError: If a mask is damaged, or no class covers enough pixels to be learnt.
+        ImageError: If an image is damaged.
     """
     lesson = _read(evenly(pairs, _LEARNT), of, partial(progress, f"masks learnt {of}"))
 
@@ -328,14 +331,14 @@ def _train(lesson: "_Lesson", steps: int, seed: int, device: str, done: Callable
 
 
 def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, draws: NDArray[np.int64]) -> list[Figure]:
-    """The mean over the classes that the segmenter knows, and each class that it was asked about.
+    """Return the mean over the classes that the segmenter knows, and the figure of each class that is present.
 
     Args:
-        name: Of the figure.
+        name: Name of the figure.
         title: What it measures.
-        names: Of the classes.
+        names: Names of the classes.
         overlaps: The frames' overlaps, (networks, N, before and after, 3, classes).
-        draws: How often each network's of each frame is drawn, (draws, networks, N).
+        draws: How often each network's overlap of each frame is sampled, (draws, networks, N).
     """
     whole, sampled = _unions(overlaps, np.ones((1, *overlaps.shape[:2]), np.int64))[0], _unions(overlaps, draws)
     true = overlaps[0, :, 0, 2]
@@ -348,7 +351,7 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
         before, after = whole[:, numbers].mean(axis=1).tolist()
         count = int((true[:, numbers].sum(axis=1) > 0).sum())
         values = sampled[..., numbers].mean(axis=2)
-        values = values[~np.isnan(values).any(axis=1)]  # of frames that do not show a class, nothing follows
+        values = values[~np.isnan(values).any(axis=1)]  # samples of frames without the class
         is_sure = count >= _FEWEST_ASKED and len(values) >= _FEWEST_DRAWS
         values = np.column_stack([values, values[:, 1] - values[:, 0]])
         quantiles = np.quantile(values, [0.025, 0.975], axis=0).T.tolist() if is_sure else [None] * 3
@@ -374,11 +377,11 @@ def _figures(name: str, title: str, names: Sequence[str], overlaps: Classes, dra
 
 
 def not_judged(pixels: int, before: float) -> str:
-    """Why a segmenter's word on a class is worth nothing; empty where it is worth something.
+    """Return why a class is not judged by a segmenter; empty if it is judged.
 
     Args:
-        pixels: Of the class, in all frames that it was asked about.
-        before: IoU on frames of the kind that it learnt from.
+        pixels: Pixels of the class in all held-out frames.
+        before: IoU of the class on held-out source frames.
     """
     if pixels < _FEWEST_PIXELS:
         return f"not judged: too little of this class in the held-out frames ({pixels} pixels)"
@@ -386,14 +389,14 @@ def not_judged(pixels: int, before: float) -> str:
 
 
 def _unions(overlaps: Classes, draws: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union, (draws, before and after, classes); NaN of a class that is not there."""
+    """Return the intersection over union, (draws, before and after, classes); NaN for absent classes."""
     both, seen, true = np.moveaxis(np.tensordot(draws, overlaps, axes=2).astype(np.float64), 2, 0)
     union = seen + true - both
     return np.asarray(np.divide(both, union, out=np.full_like(both, np.nan), where=union > 0))
 
 
 def _draw_blocks(blocks: NDArray[np.intp], networks: int, seed: int) -> NDArray[np.int64]:
-    """How often each network's word on each frame counts, both drawn, frames in blocks: (draws, networks, N)."""
+    """Sample networks, and frames in blocks; return how often each combination counts, (draws, networks, N)."""
     random, count = np.random.default_rng(seed), int(blocks[-1]) + 1
     of_frames = random.multinomial(count, np.full(count, 1 / count), size=_DRAWS)[:, blocks]
     of_networks = random.multinomial(networks, np.full(networks, 1 / networks), size=_DRAWS)
@@ -404,13 +407,13 @@ def _draw_blocks(blocks: NDArray[np.intp], networks: int, seed: int) -> NDArray[
 
 
 class _Lesson(NamedTuple):
-    """What is learnt from.
+    """The training data of segmenters.
 
     Attributes:
         images: (N, h, w, 3) uint8.
         classes: (N, h, w) int16.
-        weights: How much a pixel of each class counts, (classes,).
-        names: Of the classes.
+        weights: Weight of a pixel of each class, (classes,).
+        names: Names of the classes.
         size: (w, h).
     """
 
@@ -449,7 +452,7 @@ def _mask(pair: Pair) -> Segmentation:
 
 
 def _reduced(mask: Segmentation, size: tuple[int, int]) -> Segmentation:
-    """A mask at another (w, h): the classes in the middles of the new pixels."""
+    """Resize a mask to (w, h) by nearest neighbour."""
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(np.intp)
         for new, old in zip(reversed(size), mask.ids.shape, strict=True)
@@ -462,7 +465,7 @@ def _is_class(name: str) -> bool:
 
 
 def _numbered(mask: Segmentation, names: Sequence[str]) -> Classes:
-    """The places of a mask's classes among some names."""
+    """Return the position of each pixel's class in ``names``, or -1."""
     numbered = np.full(mask.ids.shape, _UNTOLD, np.int64)
     for number, name in mask.names.items():
         if name in names:
@@ -471,5 +474,5 @@ def _numbered(mask: Segmentation, names: Sequence[str]) -> Classes:
 
 
 def _tensor(images: Tensor) -> Tensor:
-    """Images (N, h, w, 3) uint8 as (N, 3, h, w) in [0, 1]."""
+    """Convert images (N, h, w, 3) uint8 to (N, 3, h, w) in [0, 1]."""
     return images.movedim(-1, 1).float() / 255

@@ -1,4 +1,4 @@
-"""What the labels of two sides allow: which ways to train and to measure, and which classes mean the same."""
+"""Find out which trainings and metrics the labels of two sides allow, and which classes mean the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from sim2real.datasets.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """What the labels allow.
+    """The uses that the labels of two sides allow.
 
     Attributes:
-        sim: Kind of label -> how many simulated frames have it; likewise ``real``.
-        real: Of the real images.
-        allows: What can be done with them, a sentence each.
-        same: Pairs of names, simulated and real, that a training takes for one class.
-        apart: Names of one side alone, ``"sim"`` and ``"real"``.
+        sim: Kind of label -> number of simulated frames that have it.
+        real: Kind of label -> number of real images that have it.
+        allows: What can be done with the labels, one sentence each.
+        same: Pairs of class names, simulated and real, that a training treats as one class.
+        apart: Class names of one side only, under ``"sim"`` and ``"real"``.
     """
 
     sim: dict[str, int]
@@ -30,13 +30,13 @@ class Supervision:
 def supervision(
     sim: Sequence[Frame], real: Sequence[Frame], sim_classes: Sequence[str] = (), real_classes: Sequence[str] = ()
 ) -> Supervision:
-    """Find out what the labels of two sides allow; no label is decoded.
+    """Find out what the labels of two sides allow, without decoding a label.
 
     Args:
         sim: The simulated frames.
-        real: The real ones.
-        sim_classes: Names of classes in the masks of the simulated frames; likewise ``real_classes``.
-        real_classes: Of the real ones.
+        real: The real frames.
+        sim_classes: Names of the classes in the simulated frames' masks.
+        real_classes: Names of the classes in the real frames' masks.
     """
     counts, others = _counts(sim), _counts(real)
     same, apart = _meeting(sim_classes, real_classes)
@@ -52,33 +52,33 @@ def _counts(frames: Sequence[Frame]) -> dict[str, int]:
 
 
 def _allowed(sim: dict[str, int], real: dict[str, int], frames: int, photos: int) -> list[str]:
-    """What can be done, and what cannot for want of a label."""
+    """List what the labels allow, and what lacks a label."""
     found = []
     if sim.get("segmentation", 0) == frames:
         beside = (
-            "the real images' own masks tell their classes"
+            "the real images' own masks give their classes"
             if real.get("segmentation", 0) == photos
-            else "a segmenter tells the classes of real images, which have no masks of their own, or not all"
+            else "a segmenter predicts the classes of real images, which have no masks of their own, or not all"
         )
         ways = "the recipes labelled and class-distribution; of one-sided class_moments, consistency, masked"
         found.append(f"masks on all simulated frames: {ways}; {beside}")
     elif some := sim.get("segmentation", 0):
-        found.append(f"masks on {some} of {frames} simulated frames: no recipe that sees masks; leave the others out")
+        found.append(f"masks on {some} of {frames} simulated frames: no recipe that uses masks; leave the others out")
     else:
-        found.append("no masks on simulated frames: recipes that see none")
+        found.append("no masks on simulated frames: recipes that use none")
     if "flow" in sim:
-        found.append("optical flow: flicker is measured along it, and losses and generators may see it")
+        found.append("optical flow: flicker is measured along it, and losses and generators can use it")
     if "depth" in sim or "distance" in sim:
-        found.append("depth: losses and generators may see it")
+        found.append("depth: losses and generators can use it")
     if "disparity" in sim or "disparity" in real:
-        found.append("stereo: disparities fit after a conversion by grids, which moves no edge")
+        found.append("stereo: disparities still fit after a conversion by grids, which moves no edge")
     if "boxes" in sim:
-        found.append("boxes: evaluate --detector FILE.onnx tells whether objects are still found")
+        found.append("boxes: evaluate --detector FILE.onnx measures whether objects are still found")
     return found
 
 
 def _meeting(sim: Sequence[str], real: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], dict[str, tuple[str, ...]]]:
-    """Which names mean the same, and which are of one side alone."""
+    """Return the pairs of names that mean the same, and the names of one side only."""
     vocabulary = Vocabulary.found(sim)
     numbers = {vocabulary.number(name): name for name in sim}
     pairs = [(numbers[number], name) for name in real if (number := vocabulary.number(name)) != NOTHING]

@@ -1,4 +1,4 @@
-"""The figures of each frame, as a table on disk."""
+"""The table of each frame's values on disk."""
 
 import csv
 import io
@@ -17,12 +17,12 @@ _FACTS = ("path", "status", "sequence", "index")
 
 
 def write_frames(out: Path, rows: Sequence[Row]) -> None:
-    """Write ``evaluation.csv`` of a conversion, whole or not at all.
+    """Write ``evaluation.csv`` of a conversion, complete or not at all.
 
     Args:
         out: The converted dataset.
-        rows: Of each frame: ``path``, ``status``, ``sequence``, ``index``, and its figures by name; those that it does
-            not have stay empty.
+        rows: One row per frame: ``path``, ``status``, ``sequence``, ``index``, and its values by name; missing values
+            stay empty.
     """
     columns = list(dict.fromkeys([*_FACTS, *(name for row in rows for name in row)]))
     file = io.StringIO(newline="")
@@ -38,16 +38,16 @@ def _shortened(rows: Iterable[Row]) -> Iterable[dict[str, str | int]]:
 
 
 def check_copy(path: Path) -> None:
-    """Make sure that the figures of frames can be copied to a file, before hours are spent on them.
+    """Check that the values of frames can be copied to a file, before hours are spent on measuring them.
 
     Raises:
-        Sim2RealError: They cannot.
+        Sim2RealError: If they cannot.
     """
     if path.suffix not in {".csv", ".parquet"}:
-        message = f"{path}: figures of frames are written as .csv or .parquet; name such a file"
+        message = f"{path}: values of frames are written as .csv or .parquet; name a file with one of these endings"
         raise Sim2RealError(message)
     if not path.parent.is_dir():
-        message = f"{path.parent}: no such folder; create it, or name another"
+        message = f"{path.parent}: no such folder; create it, or name another one"
         raise Sim2RealError(message)
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         message = f'{path}: Parquet files need pyarrow: pip install "sim2real[parquet]", or name a .csv file'
@@ -58,7 +58,7 @@ def copy_frames(out: Path, path: Path) -> None:
     """Copy ``evaluation.csv`` of a conversion to a .csv file, or write its values to a .parquet file.
 
     Raises:
-        Sim2RealError: As in :func:`check_copy`.
+        Sim2RealError: If the file cannot be written, see :func:`check_copy`.
     """
     check_copy(path)
     if path.suffix == ".csv":

@@ -1,12 +1,12 @@
-"""Does a converted sequence hold still where its source does?
+"""Measure whether converted sequences are as steady as their source.
 
-Two measures. The warp error needs optical flow: the next frame is moved back along the motion and compared with this
-one, where both show the same thing (Lai et al. 2018, "Learning Blind Video Temporal Consistency", arXiv 1808.00449).
-The flicker needs frames alone: by how much the light and the colour of a region differ from the mean of the frame
-before and the frame after. Motion changes them steadily, a translation that wavers does not.
+There are two measures. The warp error needs optical flow: the next frame is warped back along the motion and compared
+with the current one where both show the same thing (Lai et al. 2018, "Learning Blind Video Temporal Consistency",
+arXiv 1808.00449). The flicker needs only frames: it is the difference of a region's light and colour from the mean of
+the previous and the next frame. Motion changes them steadily, an unsteady translation does not.
 
-Both are in units of the frames' own contrast, so that a gain or a tint of the whole sequence changes neither, and both
-are told of the source too: not even that one is steady to the last grey level.
+Both are in units of the frames' own contrast, so that a gain or a tint of the whole sequence does not change them. Both
+are measured on the source too, which is not perfectly steady either.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,21 +32,21 @@ _Both = NDArray[np.float64]  # (2,), before and after
 _Places = tuple[_Floats, _Floats]  # x and y (H, W)
 _Number = TypeVar("_Number", np.uint8, np.float32)
 
-_GRID = (16, 8)  # (columns, rows) of the regions whose light and colour are followed
+_GRID = (16, 8)  # (columns, rows) of the regions whose light and colour are measured
 _LEAST_CONTRAST = 1.0  # grey levels
-_LEAST_ERROR = 1.0  # grey levels: less is rounding and compression
-_LEAST_SEEN = 0.05  # of the pixels: if fewer are in both frames there is nothing to compare
-_STRANGERS = 0.2  # flicker of the source: videos were seen to have 0.02 to 0.11, loose photos 0.24 to 1.0
-_LEAST_COUNT = 16  # frames: of fewer a figure tells nothing
+_LEAST_ERROR = 1.0  # grey levels: below this are rounding and compression
+_LEAST_SEEN = 0.05  # of the pixels that must be visible in both frames
+_STRANGERS = 0.2  # flicker of the source: videos had 0.02 to 0.11, unrelated photos 0.24 to 1.0
+_LEAST_COUNT = 16  # frames that a meaningful figure needs
 _THREADS = 4
 
 
 class _Run(NamedTuple):
-    """What was measured on frames that follow each other, by path, before and after.
+    """Measurements of consecutive frames, by path, before and after.
 
     Attributes:
-        warp: Difference from the next frame along the motion, of the frames whose motion is known.
-        flicker: Difference in light from the mean of both neighbours, of the frames that have two.
+        warp: Difference from the next frame along the motion, for frames with known motion.
+        flicker: Difference in light and colour from the mean of both neighbours, for frames that have two.
         faults: Why frames, or their flow, could not be read.
     """
 
@@ -58,18 +58,18 @@ class _Run(NamedTuple):
 def temporal_figures(
     pairs: Sequence[FramePair], *, seed: int = 0, progress: Progress = quiet
 ) -> tuple[tuple[Figure, ...], Mapping[str, Mapping[str, float]]]:
-    """Measure how steady converted frames are beside their source.
+    """Measure how steady converted frames are compared with their source.
 
     Args:
-        pairs: Frames with their translations; those that follow each other in a sequence are compared.
-        seed: Of the resampling that gives the intervals.
-        progress: Told of the stage ``"frames in sequence"``.
+        pairs: Frames with their translations; consecutive frames of a sequence are compared.
+        seed: Seed of the resampling for the intervals.
+        progress: Called for the stage ``"frames in sequence"``.
 
     Returns:
-        The figures ``warp_error`` and ``flicker``, before and after, and ``warp_ratio``, which is 1 where a translation
-        is as steady as its source; none at all where no two frames follow each other. And the values of each frame
-        after: path -> name -> value. Frames that cannot be read, and flow that cannot or does not fit its frame, are
-        left out; the figures' remarks tell of them.
+        The figures ``warp_error`` and ``flicker``, before and after, and ``warp_ratio``, which is 1 if a translation is
+        as steady as its source; no figures if there are no consecutive frames. Also the values of each converted frame:
+        path -> name -> value. Unreadable frames, and flow that is unreadable or does not fit its frame, are left out
+        and counted in the figures' remarks.
     """
     wanted, runs = list(_consecutive(pairs)), list[_Run]()
     done, total = 0, sum(map(len, wanted))
@@ -83,7 +83,7 @@ def temporal_figures(
         return (), {}
     warp, flicker = [run.warp for run in runs], [run.flicker for run in runs]
     no_flow = "" if any(warp) else "not measured: no optical flow from one evaluated frame to the next"
-    no_video = "" if any(flicker) else "not measured: no three evaluated frames follow each other"
+    no_video = "" if any(flicker) else "not measured: no three evaluated frames are consecutive"
     if no_flow and not no_video and _are_strangers(flicker):
         no_video, flicker = "not measured: these frames are no video, neighbours show different places", []
     ratio = [{path: both / both[0] for path, both in run.items()} for run in warp]
@@ -104,7 +104,7 @@ def temporal_figures(
 
 
 def _consecutive(pairs: Sequence[FramePair]) -> Iterator[list[FramePair]]:
-    """The frames that follow each other, two or more."""
+    """Yield the runs of consecutive frames, of two frames or more."""
     ordered = enumerate(sorted(pairs, key=lambda pair: (pair.sequence, pair.index)))
     for _, numbered in groupby(ordered, key=lambda item: (item[1].sequence, item[1].index - item[0])):
         run = [pair for _, pair in numbered]
@@ -142,19 +142,19 @@ def _watch(run: Sequence[FramePair]) -> _Run:
 
 
 def _light(image: Image) -> _Floats:
-    """The mean colours of the regions of a picture (rows, columns, 3)."""
+    """Return the mean colours of the regions of an image (rows, columns, 3)."""
     return np.asarray(cv2.resize(image.astype(np.float32), _GRID, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _are_strangers(flicker: Sequence[Mapping[str, _Both]]) -> bool:
-    """Whether neighbours have little in common already in the source, as numbered photos of different places."""
+    """Return whether neighbours differ strongly in the source already, like numbered photos of different places."""
     return float(np.median([both[0] for run in flicker for both in run.values()])) > _STRANGERS
 
 
 def _figure(
     name: str, title: str, runs: Sequence[Mapping[str, _Both]], remark: str, seed: int, *, compares: bool = True
 ) -> Figure:
-    """The mean of all frames, after, and before if that is something to compare it with."""
+    """Return the mean over all frames, after, and also before if ``compares``."""
     values = np.array([both for run in runs for both in run.values()]).reshape(-1, 2)
     blocks = blocks_of([str(number) for number, run in enumerate(runs) for _ in run])
     before, after = values.T if len(values) else (None, None)
@@ -180,7 +180,7 @@ def _figure(
 def _warp_error(
     here: FramePair, images: tuple[Image, Image], there: FramePair, others: tuple[Image, Image]
 ) -> _Both | None:
-    """Mean difference of two frames along the motion in grey levels; None where no flow tells that."""
+    """Return the mean difference of two frames along the motion, in grey levels; None without usable flow."""
     ahead, back = _flow(here, "flow", images[0]), _flow(there, "backward_flow", others[0])
     if ahead is None:
         if back is None:
@@ -201,31 +201,31 @@ def _flow(pair: FramePair, kind: str, image: Image) -> Flow | None:
         return None
     if flow.valid.shape != image.shape[:2]:
         sizes = ["{1}x{0}".format(*shape) for shape in (flow.valid.shape, image.shape)]
-        raise ImageError(f"{pair.path}: its {kind.replace('_', ' ')} is of {sizes[0]} pixels, the image of {sizes[1]}")
+        raise ImageError(f"{pair.path}: its {kind.replace('_', ' ')} has {sizes[0]} pixels, the image {sizes[1]}")
     return flow
 
 
 def _target(flow: Flow) -> _Places:
-    """Where the pixels go, as x and y (H, W)."""
+    """Return where the pixels move to, as x and y (H, W)."""
     rows, columns = np.indices(flow.valid.shape, np.float32)
     return columns + flow.uv[..., 0], rows + flow.uv[..., 1]
 
 
 def _at(target: _Places, values: NDArray[_Number]) -> NDArray[_Number]:
-    """What values (H, W) or (H, W, C) are at places between the pixels; 0 outside."""
+    """Interpolate values (H, W) or (H, W, C) at places between the pixels; 0 outside."""
     return np.asarray(cv2.remap(values, *target, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), values.dtype)
 
 
 def _returns(ahead: Flow, back: Flow, target: _Places) -> NDArray[np.bool_]:
-    """Where the way there and back ends where it began, so that nothing is hidden (Sundaram, Brox, Keutzer 2010)."""
+    """Return where flow and backward flow return to the start: no occlusion (Sundaram, Brox, Keutzer 2010)."""
     way_back = _at(target, back.uv)
-    known = _at(target, back.valid.astype(np.float32)) > 0.999  # 0 outside of the picture
+    known = _at(target, back.valid.astype(np.float32)) > 0.999  # 0 outside of the image
     gap = _square(ahead.uv + way_back)
     return np.asarray(ahead.valid & known & (gap < 0.01 * (_square(ahead.uv) + _square(way_back)) + 0.5))
 
 
 def _is_alone(ahead: Flow, target: _Places) -> NDArray[np.bool_]:
-    """Where nothing else goes to the same place; for want of the way back, both of two that do are taken as hidden."""
+    """Return where no other pixel moves to the same place; without backward flow, pixels that share one are hidden."""
     height, width = ahead.valid.shape
     columns, rows = (np.rint(each).astype(np.intp) for each in target)
     inside = ahead.valid & (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
@@ -241,5 +241,5 @@ def _is_alone(ahead: Flow, target: _Places) -> NDArray[np.bool_]:
 
 
 def _square(vectors: _Floats) -> _Floats:
-    """Their lengths, squared."""
+    """Return the squared lengths of vectors."""
     return np.asarray(np.einsum("...i,...i", vectors, vectors))

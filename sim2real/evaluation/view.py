@@ -1,8 +1,8 @@
-"""The same view of every picture, so that sets of unequal sizes can be compared.
+"""A common view of all images, so that sets of different sizes can be compared.
 
-A picture that is scaled otherwise than another looks otherwise, however alike both are (Parmar et al. 2022, "On Aliased
-Resizing", arXiv 2104.11222). So all are brought to one height, by Pillow's bicubic filter as is advised there, which
-does not alias; none is enlarged; and the middle is cut out that all have.
+Images that are scaled differently look different, however alike they are (Parmar et al. 2022, "On Aliased Resizing",
+arXiv 2104.11222). All are therefore scaled to one height with Pillow's antialiased bicubic filter, as recommended
+there, none is enlarged, and all are cropped to the centre that they have in common.
 """
 
 import statistics
@@ -14,7 +14,7 @@ import PIL.Image
 
 from sim2real.metrics.base import Image
 
-_SMALL = 0.5  # of the usual height or width: less would make a thumbnail or a strip of all others
+_SMALL = 0.5  # of the median height or width: smaller images would reduce all others to thumbnails or strips
 
 Size = tuple[int, int]
 """(W, H)."""
@@ -22,13 +22,13 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is looked at of a picture: scaled to a height, then the middle of a width."""
+    """A view of images: scaled to a height, then cropped to the central width."""
 
     width: int
     height: int
 
     def __call__(self, image: Image) -> Image:
-        """RGB (H, W, 3) -> (height, width, 3); the picture itself if it has that size."""
+        """Scale and crop an image, RGB (H, W, 3), to (height, width, 3); an image of that size is not changed."""
         height, width = image.shape[:2]
         if height != self.height:
             size = _width((width, height), self.height), self.height
@@ -37,16 +37,16 @@ class View:
         return np.ascontiguousarray(image[:, left : left + self.width])
 
     def fits(self, image: Image) -> bool:
-        """Whether a picture is large enough."""
+        """Return whether an image is large enough."""
         height, width = image.shape[:2]
         return height >= self.height and _width((width, height), self.height) >= self.width
 
 
 def common_view(*sets: Sequence[Size]) -> View:
-    """The view that all pictures have in common, but for those less than half as high or wide as most of their set.
+    """Return the view that all images have in common, except those below half of their set's median height or width.
 
     Args:
-        sets: The sizes of all pictures of each set, one or more.
+        sets: The sizes of all images of each set, one or more.
     """
     kept = [_but_small(sizes, [height for _, height in sizes]) for sizes in sets]
     height = min(size[1] for sizes in kept for size in sizes)
@@ -55,7 +55,7 @@ def common_view(*sets: Sequence[Size]) -> View:
 
 
 def _but_small(sizes: Sequence[Size], lengths: Sequence[int]) -> list[Size]:
-    """Those whose length is not far below the usual one."""
+    """Return the sizes whose length is at least half of the median."""
     least = _SMALL * statistics.median(lengths)
     return [size for size, length in zip(sizes, lengths, strict=True) if length >= least]
 

@@ -1,18 +1,18 @@
-"""The only place that decodes or encodes pixels, and where every encoding trap is handled.
+"""Decoding and encoding of all images; no other module handles encoded pixels.
 
-A photo is read with all that belongs to it (:func:`read_picture`) and written back into the same kind of container
-(:func:`encode_picture`); what cannot go through 8-bit RGB without loss is refused by name. A label is read as the raw
-stored values (:func:`read_label`). Pixels are never rotated: labels lie on the pixels as they are stored, whatever the
-EXIF orientation says.
+A photo is read with its metadata (:func:`read_picture`) and written back to the same container format
+(:func:`encode_picture`); images that cannot pass through 8-bit RGB without loss are rejected with a reason. Label
+images are read as their raw stored values (:func:`read_label`). Pixels are never rotated, since labels refer to the
+stored pixels, whatever the EXIF orientation is.
 
-Which container a file is in is told by its bytes, whatever its name ends like. Only the containers below are read, each
-by its own reader, and nothing that claims more than its bytes can hold, or more than the ceiling.
+The format of a file is detected from its bytes, not from its suffix. Only the formats below are read, each by its own
+reader. Files that claim more pixels than their bytes can hold, or more than a limit, are rejected.
 
-encoding.py  how lossy files are written
-claims.py    what an image may claim to hold
-orientation.py  how a photo wants to be shown
-pictures.py  what pictures of all containers share
-png.py, jpeg.py, webp.py, tiff.py, bmp.py, tga.py, pnm.py, jpeg2000.py, avif.py  the containers
+encoding.py  encoding of lossy files
+claims.py    limits on the size of images
+orientation.py  EXIF and XMP orientation
+pictures.py  code that all formats share
+png.py, jpeg.py, webp.py, tiff.py, bmp.py, tga.py, pnm.py, jpeg2000.py, avif.py  the formats
 """
 
 import io
@@ -73,12 +73,12 @@ IMAGE_SUFFIXES: Final = frozenset(
     | {".jp2", ".j2k", ".avif"}
 )
 ANY_SUFFIX: Final = f"(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})"
-"""They all as a pattern."""
+"""Regular expression for all image suffixes."""
 
 OTHER_PICTURES: Final = frozenset(
     {".gif", ".heic", ".heif", ".jxl", ".jxr", ".qoi", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"}
 )
-"""How files end that hold photos, too, and that nothing here reads."""
+"""Suffixes of other image formats, which are not supported."""
 
 _START_LENGTH: Final = 32
 _LOSSY: Final = frozenset({"JPEG", "WEBP", "JPEG2000", "AVIF"})
@@ -87,19 +87,19 @@ _SUPPOSED: Final = Encoding(quality=80)
 
 
 class _Container(Protocol):
-    """What the module of a container offers; all of it raises ImageError for what is damaged."""
+    """The interface of the modules of formats; all functions raise ImageError for damaged files."""
 
     def read_header(self, file: BinaryIO, length: int, /) -> Header:
-        """What a file of so many bytes says of itself."""
+        """Read the header of a file of ``length`` bytes."""
 
     def read_picture(self, data: bytes, size: Sizing | None, /) -> Picture:
-        """A photo, scaled if ``size`` tells to what; its pixels are read-only then, and its alpha of no use."""
+        """Decode a photo; if ``size`` is given, it is scaled, its pixels are read-only and its alpha is unusable."""
 
     def read_label(self, data: bytes, /) -> NDArray[Any]:
-        """The stored values, (H, W) or (H, W, C)."""
+        """Return the stored values, (H, W) or (H, W, C)."""
 
     def write(self, pixels: NDArray[np.uint8], like: Picture, encoding: Encoding, /) -> bytes:
-        """A file like another with other pixels, (H, W) or (H, W, C)."""
+        """Encode pixels, (H, W) or (H, W, C), like another file."""
 
 
 _CONTAINERS: Final[dict[str, _Container]] = {
@@ -116,7 +116,7 @@ _CONTAINERS: Final[dict[str, _Container]] = {
 
 
 def _container(file: BinaryIO, name: str) -> _Container:
-    """The module for a file, by its first bytes; by its last ones or its name if they are of nothing else."""
+    """Return the module for a file, by its first bytes, or for TGA by its suffix or last bytes."""
     start = file.read(_START_LENGTH)
     file.seek(0)
     for module in (png, jpeg, webp, tiff, bmp, pnm, jpeg2000, avif):
@@ -129,15 +129,15 @@ def _container(file: BinaryIO, name: str) -> _Container:
 
 
 def is_image(name: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> bool:
-    """Whether a file's name ends like an image's, or in one of other suffixes."""
+    """Return whether a file's name has one of the suffixes, by default those of images."""
     return name[name.rfind(".") :].lower() in suffixes
 
 
 def read_header(path: Path) -> Header:
-    """Read what an image file says of itself, without decoding it.
+    """Read the header of an image file, without decoding it.
 
     Raises:
-        ImageError: It cannot be read, or is no image.
+        ImageError: If the file cannot be read, or is not an image.
     """
     with _naming(path), path.open("rb") as file:
         container = _container(file, path.name)
@@ -145,10 +145,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_encoding(path: Path) -> Encoding | None:
-    """Read how a JPEG is encoded; None of a file in another container.
+    """Read the encoding of a JPEG; None for files of other formats.
 
     Raises:
-        ImageError: It cannot be read, or is no image.
+        ImageError: If the file cannot be read, or is not an image.
     """
     if read_header(path).format != "JPEG":
         return None
@@ -157,10 +157,10 @@ def read_encoding(path: Path) -> Encoding | None:
 
 
 def read_orientation(path: Path) -> int:
-    """Read how a photo wants to be shown, by EXIF or XMP: 1 as stored, 2 to 8 mirrored or turned (TIFF 6.0, tag 274).
+    """Read the orientation of a photo from EXIF or XMP: 1 as stored, 2 to 8 mirrored or rotated (TIFF 6.0, tag 274).
 
     Raises:
-        ImageError: It cannot be read, or is no image.
+        ImageError: If the file cannot be read, or is not an image.
     """
     with _naming(path), path.open("rb") as file:
         return orientation.read_orientation(file)
@@ -170,28 +170,28 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Decode the pixels of a photo: RGB (H, W, 3), sRGB, not rotated.
 
     Raises:
-        ImageError: As in :func:`read_picture`.
+        ImageError: See :func:`read_picture`.
     """
     return read_picture(path).rgb
 
 
 def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
-    """Decode the pixels of a photo at another size, as fast as its container allows.
+    """Decode the pixels of a photo at another size, as fast as its format allows.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still covers what is wanted, from the low frequencies
-    of its 8x8 blocks (libjpeg's scaled inverse DCT), and then shrunk further. That is faster and always gives the same
-    pixels, though not quite those of ``resize(read_rgb(path), ...)``; up to 7 rows and columns at the bottom and the
-    right that make no whole reduced pixel are left out.
+    If 1/2, 1/4 or 1/8 of a JPEG's size is still large enough, it is decoded at this size from the low frequencies of
+    its 8x8 blocks (libjpeg's scaled inverse DCT), and then shrunk further. This is faster and always gives the same
+    pixels, which differ slightly from ``resize(read_rgb(path), ...)``. Up to 7 rows and columns at the bottom and the
+    right that do not fill a reduced pixel are left out.
 
     Args:
         path: The file.
-        size: The stored (W, H) -> the wanted (W, H).
+        size: Function from the stored (W, H) to the requested (W, H).
 
     Returns:
         RGB (H, W, 3), sRGB, not rotated; may be read-only.
 
     Raises:
-        ImageError: As in :func:`read_picture`.
+        ImageError: See :func:`read_picture`.
     """
     with _naming(path):
         data = path.read_bytes()
@@ -199,10 +199,10 @@ def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
 
 
 def scaled_part(path: Path, size: Sizing) -> tuple[int, int]:
-    """The (W, H) of the stored pixels, from the top left, that :func:`read_scaled` shows: all but of some JPEG files.
+    """Return (W, H) of the stored pixels, from the top left, that :func:`read_scaled` shows; less for some JPEG files.
 
     Raises:
-        ImageError: It cannot be read, or is no image.
+        ImageError: If the file cannot be read, or is not an image.
     """
     header = read_header(path)
     if header.format != "JPEG":
@@ -212,10 +212,10 @@ def scaled_part(path: Path, size: Sizing) -> tuple[int, int]:
 
 
 def read_picture(path: Path) -> Picture:
-    """Decode a photo and keep all that is needed to write another one in its place.
+    """Decode a photo with everything that is needed to write another one in its place.
 
     Raises:
-        ImageError: It cannot be read; or as in :func:`decode_picture`.
+        ImageError: If the file cannot be read; see also :func:`decode_picture`.
     """
     with _naming(path):
         data = path.read_bytes()
@@ -223,12 +223,13 @@ def read_picture(path: Path) -> Picture:
 
 
 def decode_picture(data: bytes, path: Path) -> Picture:
-    """Decode the bytes of a photo; what is wrong with them is told of ``path``.
+    """Decode the bytes of a photo; errors name ``path``.
 
-    Pixels under an ICC profile other than sRGB are converted to sRGB, which ``notes`` tells.
+    Pixels with an ICC profile other than sRGB are converted to sRGB, and ``notes`` says so.
 
     Raises:
-        ImageError: The file is damaged, or is no single photo of 8 bits a channel, grey or RGB, with or without alpha.
+        ImageError: If the file is damaged, or is not a single photo with 8 bits per channel, grey or RGB, with or
+            without alpha.
     """
     with _naming(path):
         return _of(data, path).read_picture(data, None)
@@ -241,21 +242,23 @@ def _of(data: bytes, path: Path) -> _Container:
 def encode_picture(
     rgb: NDArray[np.uint8], like: Picture, encoding: Encoding = _USUAL, *, quality: None = None
 ) -> bytes:
-    """Encode pixels the way another picture was stored: container, channels, alpha, EXIF and ICC profile.
+    """Encode pixels like another picture: with its format, channels, alpha, EXIF and ICC profile.
 
     Args:
         rgb: RGB pixels (H, W, 3), of the size of ``like``.
-        like: The picture whose place they take.
-        encoding: How, where the container is lossy.
-        quality: Is a part of ``encoding`` now.
+        like: The picture that they replace.
+        encoding: Encoding for lossy formats.
+        quality: No longer supported; use ``encoding``.
 
     Raises:
-        ImageError: The container cannot hold a picture of that size.
+        ImageError: If the format cannot hold a picture of this size.
+        TypeError: If ``quality`` is given.
+        ValueError: If the pixels are not uint8 or have another size.
     """
     if quality is not None:
-        raise TypeError(f"encode_picture(..., quality={quality}) is encoding=Encoding(quality={quality}) now")
+        raise TypeError(f"encode_picture(..., quality={quality}): use encoding=Encoding(quality={quality}) instead")
     if rgb.dtype != np.uint8 or rgb.shape != like.rgb.shape:
-        message = f"pixels are {rgb.dtype} {rgb.shape}, the picture whose place they take is uint8 {like.rgb.shape}"
+        message = f"pixels are {rgb.dtype} {rgb.shape}, but the picture that they replace is uint8 {like.rgb.shape}"
         raise ValueError(message)
     pixels = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8) if like.grey else rgb
     if like.alpha is not None:
@@ -269,15 +272,15 @@ def encode_picture(
 
 
 def written_again(rgb: NDArray[np.uint8], like: Path) -> NDArray[np.uint8]:
-    """What becomes of pixels when they are written with the settings of a file, and read again.
+    """Return pixels as they are after being written with the encoding of a file, and read again.
 
     Args:
         rgb: RGB pixels (H, W, 3), of the size of the file's.
-        like: The file: a JPEG's tables and sampling of chroma are taken over; other lossy containers do not tell their
-            quality, 80 is taken. What is lossless changes nothing.
+        like: The file. A JPEG's tables and chroma subsampling are used; other lossy formats do not record their
+            quality, for which 80 is assumed. Lossless formats change nothing.
 
     Raises:
-        ImageError: The file cannot be read.
+        ImageError: If the file cannot be read.
     """
     container = read_header(like).format
     if container not in _LOSSY:
@@ -290,13 +293,13 @@ def written_again(rgb: NDArray[np.uint8], like: Path) -> NDArray[np.uint8]:
 
 
 def read_label(path: Path) -> NDArray[Any]:
-    """Decode the stored values of a label image, untouched.
+    """Decode the stored values of a label image, unchanged.
 
     Returns:
         uint8 or uint16 for PNG: (H, W) for palette (the indices) and grey images, else (H, W, C), RGB(A) order.
 
     Raises:
-        ImageError: The file is damaged, or is no image that can be read without loss.
+        ImageError: If the file is damaged, or cannot be read without loss.
     """
     with _naming(path):
         data = path.read_bytes()
@@ -304,36 +307,36 @@ def read_label(path: Path) -> NDArray[Any]:
 
 
 def decode_label(data: bytes, path: Path) -> NDArray[Any]:
-    """Decode the stored values of the bytes of a label image, as :func:`read_label` does; told of ``path``.
+    """Decode the stored values of the bytes of a label image, like :func:`read_label`; errors name ``path``.
 
     Raises:
-        ImageError: As there.
+        ImageError: See :func:`read_label`.
     """
     with _naming(path):
         return _of(data, path).read_label(data)
 
 
 def replace_values(data: bytes, change: Callable[[NDArray[Any]], NDArray[Any]], path: Path) -> bytes:
-    """A label image with other stored values: channels, bits, colour table and what else the file says stay.
+    """Return a label image with other stored values; channels, bits, colour table and metadata stay.
 
     Args:
         data: The bytes of the file, a PNG.
-        change: The values as :func:`read_label` gives them -> others of the same type and channels, of any size.
-        path: What is wrong with the file is told of it.
+        change: Function from the values of :func:`read_label` to others of the same type and channels, of any size.
+        path: Path that errors name.
 
     Raises:
-        ImageError: The file is damaged, or is no PNG.
+        ImageError: If the file is damaged, or is not a PNG.
     """
     with _naming(path):
         if not data.startswith(png.SIGNATURE):
-            raise ImageError("no PNG; only those can be written back without loss")
+            raise ImageError("not a PNG; only PNG files can be written back without loss")
         values = png.read_label(data)
     return with_values(data, change(values))
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a file into an error that names it."""
+    """Turn all errors about a file into an ImageError that names it."""
     try:
         yield
     except ImageError as error:

@@ -32,19 +32,19 @@ _EXACT_ALPHA: Final = {
     "alpha:lossless": "1"
 }  # https://github.com/AOMediaCodec/libavif, avifEncoderSetCodecSpecificOption
 
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # several pictures are decoded and encoded at a time already
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # several images are already processed in parallel
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return start[4:8] == b"ftyp" and start[8:12] in _BRANDS
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     data = file.read()
     with opened(AvifImageFile, io.BytesIO(data)) as image:
@@ -53,23 +53,23 @@ def read_header(file: BinaryIO, length: int) -> Header:
 
 
 def _bits(data: bytes) -> int:
-    """The bits of a value, as the codec's configuration says (AV1 in ISOBMFF, 2.3.3)."""
+    """Return the bits per value from the codec's configuration (AV1 in ISOBMFF, 2.3.3)."""
     flags = data[data.find(_CONFIGURATION) + len(_CONFIGURATION) :][2:3]
     if _CONFIGURATION not in data or not flags:
-        raise ImageError("damaged AVIF: nothing tells how it is coded")
+        raise ImageError("damaged AVIF: no codec configuration")
     return (12 if flags[0] & 0x20 else 10) if flags[0] & 0x40 else 8
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no single photo of 8 bits a channel.
+        ImageError: If the file is damaged, or not a single photo with 8 bits per channel.
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     with opened(AvifImageFile, io.BytesIO(data)) as image:
         if getattr(image, "n_frames", 1) > 1:
-            raise ImageError("AVIF with several pictures; only single ones can be translated")
+            raise ImageError("AVIF with several images; only single images can be translated")
         options: dict[str, Any] = {key: image.info[key] for key in _CARRIED if key in image.info}
         profile = image.info.get("icc_profile")
         pixels = without_opaque(decode(image, profile, size))
@@ -81,10 +81,10 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The decoded values, (H, W) or (H, W, C).
+    """Return the decoded values, (H, W) or (H, W, C).
 
     Raises:
-        ImageError: It is damaged, or has more than 8 bits.
+        ImageError: If the file is damaged, or has more than 8 bits per channel.
     """
     header = read_header(io.BytesIO(data), len(data))
     if header.bits > 8:
@@ -94,7 +94,7 @@ def read_label(data: bytes) -> NDArray[Any]:
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
-    """An AVIF like another, chroma not subsampled, alpha without loss."""
+    """Encode an AVIF like another, without chroma subsampling, and with lossless alpha."""
     chroma = "4:0:0" if pixels.ndim == 2 else "4:4:4"
     options = {"quality": encoding.quality, "subsampling": chroma, **like.options}
     if like.alpha is not None:

@@ -22,19 +22,19 @@ _RAW, _BITFIELDS = 0, 3
 _EMBEDDED: Final = b"DEBM"  # PROFILE_EMBEDDED, little endian
 _MASKS: Final = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
 _SRGB: Final = 0x73524742
-_PER_METRE: Final = 39.3701  # dots of one an inch, as Pillow has it
+_PER_METRE: Final = 39.3701  # inches per metre, as in Pillow
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return start.startswith(_START)
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     start = file.read(34)
     file.seek(0)
@@ -46,16 +46,16 @@ def read_header(file: BinaryIO, length: int) -> Header:
 
 
 def _depth(data: bytes) -> int:
-    """Bits of a pixel."""
+    """Return the bits per pixel."""
     core = int.from_bytes(data[14:18], "little") == _CORE
     return int.from_bytes(data[24:26] if core else data[28:30], "little")
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no photo in grey or RGB.
+        ImageError: If the file is damaged, or not a grey or RGB photo.
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     with opened(BmpImageFile, io.BytesIO(data)) as image:
@@ -65,12 +65,12 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     if _profile(data) is not None and not pixels.converted:
         notes.append("the ICC profile of a BMP, sRGB, is not kept")
     if _depth(data) == 16:
-        notes.append("a BMP of 5 bits a channel is written with 8")
+        notes.append("a BMP with 5 bits per channel is written with 8")
     return pixels.picture("BMP", notes=tuple(notes), options=options)
 
 
 def _profile(data: bytes) -> bytes | None:
-    """The ICC profile in a header of version 5."""
+    """Return the ICC profile of a version 5 header, or None."""
     if int.from_bytes(data[14:18], "little") < _V5 or data[70:74] != _EMBEDDED:
         return None
     place, length = struct.unpack_from("<II", data, 14 + 112)
@@ -78,28 +78,28 @@ def _profile(data: bytes) -> bytes | None:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The stored values, (H, W) or (H, W, C).
+    """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     header = read_header(io.BytesIO(data), len(data))
     with opened(BmpImageFile, io.BytesIO(data)) as image:
         if image.mode == "L" and header.bits < 8:
-            raise ImageError(f"BMP of {header.bits} bits in grey cannot be read without loss; store it as PNG")
+            raise ImageError(f"grey BMP with {header.bits} bits cannot be read without loss; store it as PNG")
         values = np.array(image)
     return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
-    """A BMP like another."""
+    """Encode a BMP like another."""
     if pixels.shape[2:] != (4,):
         return save(Image.fromarray(pixels), "BMP", like.options)
     return _with_alpha(pixels, like)
 
 
 def _with_alpha(pixels: NDArray[np.uint8], like: Picture) -> bytes:
-    """RGBA with a header of version 4, which says that there is alpha; Pillow writes none that does."""
+    """Encode RGBA with a version 4 header, which declares the alpha channel; Pillow cannot write one."""
     height, width = pixels.shape[:2]
     offset, size = 14 + _V4, pixels.nbytes
     across, down = (min(round(dots * _PER_METRE), 1 << 30) for dots in like.options.get("dpi", (96, 96)))

@@ -1,7 +1,7 @@
-"""What an image may claim to hold, before anything is decoded.
+"""Limits on the size of images, checked before anything is decoded.
 
-A file of a few bytes can say that it is of any size, and a decoder takes the memory for it first. So what a header says
-is compared with the fewest bytes that such a picture takes in its container, and with a ceiling that users can raise.
+A file of a few bytes can claim any size, and decoders allocate memory for it first. The size in the header is therefore
+compared with the minimum number of bytes that such an image needs in its format, and with a limit that users can raise.
 """
 
 import math
@@ -13,41 +13,41 @@ from typing import Final
 from sim2real.errors import ImageError
 
 CEILING: Final = "SIM2REAL_MAX_PIXELS"
-"""The environment variable that raises the ceiling."""
+"""The environment variable that raises the limit."""
 
 _DEFAULT_CEILING: Final = 1 << 28  # 16,384 x 16,384: 0.8 GB as RGB; 16K video has 0.13e9
 _DEFLATE: Final = (
-    1032  # bytes of one: 258 of them by 2 bits (RFC 1951, 3.2.5), see also https://zlib.net/zlib_tech.html
+    1032  # maximum ratio: 258 bytes from 2 bits (RFC 1951, 3.2.5), see also https://zlib.net/zlib_tech.html
 )
-_UNIFORM: Final = 1 << 16  # pixels of one byte: nearly nothing is stored of a uniform picture, or
-_SMALL: Final = 1 << 24  # so many pixels, which are no danger
+_UNIFORM: Final = 1 << 16  # maximum pixels per byte in formats that compress uniform images to almost nothing
+_SMALL: Final = 1 << 24  # pixels up to which any image of these formats is accepted
 
 
 def most_pixels() -> int:
-    """How many pixels a picture may have.
+    """Return the maximum number of pixels of an image.
 
     Raises:
-        ImageError: What the environment says is no number.
+        ImageError: If the environment variable is not a number.
     """
     text = os.environ.get(CEILING, "")
     try:
         return int(float(text)) if text else _DEFAULT_CEILING
     except (ValueError, OverflowError) as error:
-        raise ImageError(f"{CEILING}={text!r} is no number of pixels") from error
+        raise ImageError(f"{CEILING}={text!r} is not a number of pixels") from error
 
 
 def check_claim(width: int, height: int, length: int, needed: float | None = None) -> None:
-    """Refuse a picture that is larger than its file can hold, or than the ceiling.
+    """Check that an image is not larger than its file can hold, or than the limit.
 
     Args:
-        width: Pixels in a row, as its header says.
-        height: Rows, as its header says.
-        length: Bytes of the file.
-        needed: The fewest bytes that hold such a picture; None where the container stores nearly nothing of uniform
-            ones.
+        width: Width in pixels, from the header.
+        height: Height in pixels, from the header.
+        length: Size of the file in bytes.
+        needed: Minimum number of bytes for such an image; None for formats that compress uniform images to almost
+            nothing.
 
     Raises:
-        ImageError: It is, or it has no pixels.
+        ImageError: If the image is too large, or has no pixels.
     """
     pixels = width * height
     if not pixels:
@@ -58,40 +58,40 @@ def check_claim(width: int, height: int, length: int, needed: float | None = Non
         raise ImageError(f"claims {width}x{height} pixels, more than its {length:,} bytes can hold: damaged, or a trap")
     if pixels > (most := most_pixels()):
         raise ImageError(
-            f"claims {width}x{height} pixels, more than the {most:,} that are read; if it is good, set the environment "
-            f"variable {CEILING}={pixels}"
+            f"claims {width}x{height} pixels, more than the limit of {most:,}; if the file is good, set the "
+            f"environment variable {CEILING}={pixels}"
         )
 
 
 def check_array(shape: Iterable[int]) -> None:
-    """Refuse an array of more values than a picture of four channels may have.
+    """Check that an array has at most as many values as an image of four channels may have.
 
     Args:
-        shape: As its file says.
+        shape: Shape from the file's header.
 
     Raises:
-        ImageError: It has more.
+        ImageError: If the array has more values.
     """
     shape = tuple(shape)
     values = math.prod(shape)
     if values > 4 * (most := most_pixels()):
         shape_text = "x".join(map(str, shape))
         raise ImageError(
-            f"claims {shape_text} values, more than the {4 * most:,} that are read; if it is good, set the environment "
-            f"variable {CEILING}={-(-values // 4)}"
+            f"claims {shape_text} values, more than the limit of {4 * most:,}; if the file is good, set the "
+            f"environment variable {CEILING}={-(-values // 4)}"
         )
 
 
 def deflated(size: int) -> float:
-    """The fewest bytes that so many become by deflate."""
+    """Return the minimum number of bytes to which deflate compresses ``size`` bytes."""
     return size / _DEFLATE
 
 
 def inflate(data: bytes, most: int) -> bytes:
-    """What deflated bytes stand for.
+    """Decompress deflated bytes.
 
     Raises:
-        ImageError: They are damaged, or stand for more than ``most`` bytes.
+        ImageError: If they are damaged, or contain more than ``most`` bytes.
     """
     machine = zlib.decompressobj()
     try:

@@ -1,4 +1,4 @@
-"""How pictures are written in lossy containers, as one value."""
+"""The encoding of images in lossy formats."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 USUAL_QUALITY: Final = 95
 WRITTEN: Final = ("4:4:4", "4:2:2", "4:2:0")
-"""The samplings of chroma that can be written."""
-_COARSEST: Final = 255  # of baseline JPEG
+"""The kinds of chroma subsampling that can be written."""
+_COARSEST: Final = 255  # maximum step of baseline JPEG
 
 Table = Annotated[
     tuple[int, ...],
@@ -27,15 +27,15 @@ Quality = Annotated[int, Rule("1 to 100", lambda quality: 1 <= quality <= 100)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoding:
-    """How pictures are written in lossy containers.
+    """How images are written in lossy formats.
 
     Attributes:
-        quality: Of JPEG, where no tables are given, and of lossy WebP and AVIF, 1 to 100.
-        tables: Quantisation tables of a JPEG, one each for luma, Cb and Cr, 64 steps by rows; the last one also holds
-            for what has none of its own. Empty: those of ``quality``.
-        sampling: Of a JPEG's chroma, ``"4:4:4"``, ``"4:2:2"``, ``"4:2:0"`` ...
+        quality: Quality of JPEG without tables, and of lossy WebP and AVIF, 1 to 100.
+        tables: Quantisation tables of a JPEG for luma, Cb and Cr, 64 steps each in row order; the last table also
+            applies to components without one. Empty: the tables of ``quality``.
+        sampling: Chroma subsampling of a JPEG, ``"4:4:4"``, ``"4:2:2"``, ``"4:2:0"`` ...
         progressive: Whether a JPEG is coded in progressive scans.
-        as_source: A JPEG is written with the tables, the sampling and the mode of the file whose place it takes.
+        as_source: Whether a JPEG is written with the tables, the subsampling and the mode of the file that it replaces.
     """
 
     quality: Quality = USUAL_QUALITY
@@ -45,29 +45,29 @@ class Encoding:
     as_source: bool = False
 
     def of(self, like: "Picture") -> "Encoding":
-        """How a picture is written that takes the place of another."""
+        """Return the encoding for an image that replaces ``like``."""
         return like.encoding if self.as_source and like.encoding else self
 
     @property
     def written_sampling(self) -> str:
-        """How chroma is sampled when it is written."""
+        """The chroma subsampling that is written."""
         return self.sampling if self.sampling in WRITTEN else WRITTEN[0]
 
     @property
     def written_tables(self) -> Tables:
-        """The tables when they are written."""
+        """The tables that are written, with steps limited to those of baseline JPEG."""
         return tuple(tuple(min(step, _COARSEST) for step in table) for table in self.tables)
 
     def notes(self, like: "Picture") -> Iterator[str]:
-        """What of it cannot be written in the place of a picture, one phrase each."""
+        """Yield what cannot be written in place of ``like``, one phrase each."""
         encoding = self.of(like)
         if like.format == "JPEG" and not like.grey and encoding.sampling not in WRITTEN:
-            yield f"chroma of a JPEG cannot be sampled {encoding.sampling}: it is written {WRITTEN[0]}"
+            yield f"JPEG chroma subsampling {encoding.sampling} cannot be written: {WRITTEN[0]} is used"
         if like.format == "JPEG" and max(chain(*encoding.tables), default=0) > _COARSEST:
-            yield f"steps of a JPEG's tables above {_COARSEST} are written as {_COARSEST}"
+            yield f"quantisation steps of a JPEG above {_COARSEST} are written as {_COARSEST}"
 
     def __str__(self) -> str:
-        """In a few words."""
+        """Return a short description."""
         if self.as_source:
             return "tables, sampling and mode of each source file"
         tables = f"tables from {min(chain(*self.tables))} to {max(chain(*self.tables))}" if self.tables else ""
@@ -76,10 +76,10 @@ class Encoding:
 
 
 def typical(encodings: Sequence[Encoding]) -> Encoding:
-    """The encoding of most of some JPEG files: the median of each step of their tables, the usual sampling and mode.
+    """Return the typical encoding of JPEG files: the median of each step of their tables, the most common modes.
 
     Args:
-        encodings: Of one file or more.
+        encodings: Encodings of one or more files.
     """
     most = max(len(each.tables) for each in encodings)
     tables = [[each.tables[place] for each in encodings if len(each.tables) > place] for place in range(most)]

@@ -18,7 +18,7 @@ from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, o
 START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
 _SCAN: Final = b"\xff\xda"
-_JFIF_END: Final = 20  # of the header that OpenCV and Pillow write
+_JFIF_END: Final = 20  # end of the header that OpenCV and Pillow write
 _START_OF_SCAN: Final = 0xDA
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
@@ -36,19 +36,19 @@ _SAMPLINGS: Final[dict[tuple[float, float], str]] = {
     (4, 1): "4:1:1",
     (4, 2): "4:1:0",
 }
-_MOST_SCANS: Final = 500  # each costs the time of a whole picture; encoders make about ten
+_MOST_SCANS: Final = 500  # each takes the time of a whole image; encoders write about ten
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return start.startswith(START)
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     place = len(START)
     while True:
@@ -62,7 +62,7 @@ def read_header(file: BinaryIO, length: int) -> Header:
 
 
 def _header(marker: int, frame: bytes, length: int) -> Header:
-    """What a frame header says (ITU T.81, B.2.2)."""
+    """Parse a frame header (ITU T.81, B.2.2)."""
     if len(frame) < 6 or len(frame) < 6 + 3 * frame[5]:
         raise ImageError("damaged JPEG: its frame header is incomplete")
     bits, height, width, channels = struct.unpack(">BHHB", frame[:6])
@@ -71,7 +71,10 @@ def _header(marker: int, frame: bytes, length: int) -> Header:
 
 
 def _fewest_bits(marker: int, width: int, height: int, sampling: bytes) -> int:
-    """A block of 8x8 values has at least a code of one bit for its mean, and, if sequential, one for all others."""
+    """Return the minimum number of bits of a JPEG.
+
+    A block of 8x8 values has at least one bit for its mean and, if it is sequential, one for all other values.
+    """
     each = 2 if marker in _SEQUENTIAL else 1 if marker == _PROGRESSIVE else 0
     factors = [(factor >> 4, factor & 15) for factor in sampling]
     across, down = (max((factor[side] for factor in factors), default=0) for side in (0, 1))
@@ -81,7 +84,7 @@ def _fewest_bits(marker: int, width: int, height: int, sampling: bytes) -> int:
 
 
 def _segments(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """The marker and the bytes of each segment before the first scan, and the rest of the file."""
+    """Return the marker and the bytes of each segment before the first scan, and the rest of the file."""
     segments: list[tuple[int, bytes]] = []
     place = len(START)
     while place + 4 <= len(data) and data[place] == 0xFF:
@@ -90,10 +93,10 @@ def _segments(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
             place += 1
             continue
         if marker == _START_OF_SCAN:
-            if data.rfind(_END) < place:  # a decoder would make grey of what is missing
+            if data.rfind(_END) < place:  # decoders fill missing parts with grey
                 break
             if data.count(_SCAN, place) > _MOST_SCANS:
-                raise ImageError(f"JPEG of more than {_MOST_SCANS} scans: made to take hours")
+                raise ImageError(f"JPEG with more than {_MOST_SCANS} scans, which would take hours to decode")
             return segments, data[place:]
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
         segments.append((marker, data[place:end]))
@@ -106,16 +109,16 @@ def _is_metadata(marker: int) -> bool:
 
 
 def _bare(segments: list[tuple[int, bytes]], scans: bytes) -> io.BytesIO:
-    """The segments that make the pixels: metadata is carried, never parsed, and can disturb no decoder."""
+    """Return the segments that define the pixels; metadata is copied but never parsed and cannot disturb decoders."""
     needed = [s for marker, s in segments if not _is_metadata(marker) or marker in {_JFIF, _ADOBE}]
     return io.BytesIO(START + b"".join(needed) + scans)
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no photo in grey or RGB.
+        ImageError: If the file is damaged, or not a grey or RGB photo.
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     segments, scans = _segments(data)
@@ -127,7 +130,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     metadata = [s for marker, s in segments if _is_metadata(marker) and marker != _ADOBE]
     notes: tuple[str, ...] = ()
     if any(segment[4:8] == b"MPF\x00" for segment in metadata):
-        notes = ("the further pictures of a multi-picture JPEG are not kept",)
+        notes = ("the further images of a multi-picture JPEG are not kept",)
         metadata = [segment for segment in metadata if segment[4:8] != b"MPF\x00"]
     if pixels.converted:
         metadata = [segment for segment in metadata if segment not in icc]
@@ -138,10 +141,10 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
 
 
 def read_encoding(data: bytes) -> Encoding | None:
-    """How a JPEG is encoded; None where a table is missing.
+    """Return the encoding of a JPEG; None if a table is missing.
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     read_header(io.BytesIO(data), len(data))
     with opened(JpegImageFile, _bare(*_segments(data))) as image:
@@ -149,7 +152,7 @@ def read_encoding(data: bytes) -> Encoding | None:
 
 
 def _encoding(image: JpegImageFile) -> Encoding | None:
-    """What the segments before the first scan say; None where a table is missing."""
+    """Return the encoding that the segments before the first scan define; None if a table is missing."""
     try:
         tables = [tuple(image.quantization[table]) for _, _, _, table in image.layer[:3]]
     except KeyError:
@@ -161,17 +164,17 @@ def _encoding(image: JpegImageFile) -> Encoding | None:
 
 
 def _sampling(image: JpegImageFile) -> str:
-    """How chroma is sampled, by the factors of the components (ITU T.81, A.1.1)."""
+    """Return the chroma subsampling, from the factors of the components (ITU T.81, A.1.1)."""
     (across, down), *chroma = [layer[1:3] for layer in image.layer]
     shares = {(across / x, down / y) for x, y in chroma}
     return _SAMPLINGS.get(shares.pop(), "otherwise") if len(shares) == 1 else "otherwise" if shares else WRITTEN[0]
 
 
 def scaled_part(data: bytes, size: Sizing) -> tuple[int, int]:
-    """The (W, H) of the stored pixels, from the top left, that a scaled photo shows.
+    """Return (W, H) of the stored pixels, from the top left, that a scaled photo shows.
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     with opened(JpegImageFile, _bare(*_segments(data))) as image:
         width, height = image.size
@@ -184,10 +187,10 @@ def scaled_part(data: bytes, size: Sizing) -> tuple[int, int]:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The decoded values, (H, W) or (H, W, C).
+    """Return the decoded values, (H, W) or (H, W, C).
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     read_header(io.BytesIO(data), len(data))
     with opened(JpegImageFile, _bare(*_segments(data))) as image:
@@ -195,23 +198,23 @@ def read_label(data: bytes) -> NDArray[Any]:
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], *, quality: int = USUAL_QUALITY) -> bytes:
-    """Encode RGB (H, W, 3) or grey (H, W) pixels as baseline JPEG, chroma not subsampled (4:4:4).
+    """Encode RGB (H, W, 3) or grey (H, W) pixels as baseline JPEG, without chroma subsampling (4:4:4).
 
     Raises:
-        ImageError: A side is longer than the 65,535 pixels that JPEG allows.
+        ImageError: If a side is longer than the 65,535 pixels that JPEG allows.
     """
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     return encode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality, *(sampling if pixels.ndim == 3 else ())))
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
-    """A JPEG like another: its segments take the place of the encoder's own header."""
+    """Encode a JPEG like another, with its metadata segments in place of the encoder's header."""
     encoded = _encoded(pixels, encoding)
     return START + like.metadata + encoded[_JFIF_END:]
 
 
 def _encoded(pixels: NDArray[np.uint8], encoding: Encoding) -> bytes:
-    """RGB (H, W, 3) or grey (H, W) pixels as a JPEG, with the encoder's own header."""
+    """Encode RGB (H, W, 3) or grey (H, W) pixels as a JPEG, with the encoder's header."""
     if encoding == Encoding(quality=encoding.quality):
         return encode_jpeg(pixels, quality=encoding.quality)
     tables = encoding.written_tables[: 1 if pixels.ndim == 2 else None]
@@ -222,17 +225,17 @@ def _encoded(pixels: NDArray[np.uint8], encoding: Encoding) -> bytes:
 
 
 def after(rgb: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.uint8]:
-    """What becomes of RGB pixels (H, W, 3) when they are written as a JPEG and read again.
+    """Return RGB pixels (H, W, 3) as they are after being written as a JPEG and read again.
 
     Raises:
-        ImageError: A side is longer than the 65,535 pixels that JPEG allows.
+        ImageError: If a side is longer than the 65,535 pixels that JPEG allows.
     """
     with Image.open(io.BytesIO(_encoded(rgb, encoding)), formats=("JPEG",)) as image:
         return np.array(image)
 
 
 def write_as_coarsely(data: bytes, rgb: NDArray[np.uint8]) -> bytes:
-    """A JPEG of RGB pixels (H, W, 3) with the quantisation tables and the sampling of chroma of another one."""
+    """Encode RGB pixels (H, W, 3) with the quantisation tables and the chroma subsampling of another JPEG."""
     with opened(JpegImageFile, _bare(*_segments(data))) as image:
         sampling = get_sampling(image)
         options = {"qtables": image.quantization, **({"subsampling": sampling} if sampling >= 0 else {})}

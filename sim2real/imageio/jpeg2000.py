@@ -1,4 +1,4 @@
-"""JPEG 2000 (ITU T.800): .jp2 files and bare codestreams. They are written without loss."""
+"""JPEG 2000 (ITU T.800): .jp2 files and bare codestreams. Writing is lossless."""
 
 import io
 import struct
@@ -24,15 +24,15 @@ _SIGNED: Final = 0x80
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return start.startswith((_START, _CODESTREAM))
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     begin = 0
     if file.read(len(_CODESTREAM)) != _CODESTREAM:
@@ -48,7 +48,7 @@ def read_header(file: BinaryIO, length: int) -> Header:
         raise ImageError("damaged JPEG 2000: no size")
     check_claim(x1 - x0, y1 - y0, length)
     if any(depth & _SIGNED for depth in depths):
-        raise ImageError("JPEG 2000 of signed values cannot be read without loss; store it as PNG")
+        raise ImageError("JPEG 2000 with signed values cannot be read without loss; store it as PNG")
     file.seek(0)
     with opened(Jpeg2KImageFile, file) as image:
         if image.size != (x1 - x0, y1 - y0):
@@ -57,7 +57,7 @@ def read_header(file: BinaryIO, length: int) -> Header:
 
 
 def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The type of each box, and where its content begins and ends (ITU T.800, I.4)."""
+    """Yield the type of each box, and where its content begins and ends (ITU T.800, I.4)."""
     while begin + 8 <= end:
         file.seek(begin)
         size, kind = struct.unpack(">I4s", file.read(8))
@@ -72,10 +72,10 @@ def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no photo of 8 bits a channel.
+        ImageError: If the file is damaged, or not a photo with 8 bits per channel.
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     bare = data.startswith(_CODESTREAM)
@@ -93,7 +93,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
 
 
 def _profile(data: bytes, begin: int, end: int) -> bytes | None:
-    """The ICC profile of the first box that tells a colour space."""
+    """Return the ICC profile of the first box that defines a colour space, or None."""
     for kind, content, after in _boxes(io.BytesIO(data), begin, end):
         if kind == b"colr":
             return data[content + 3 : after] if data[content] in _ICC_METHODS else None
@@ -101,10 +101,10 @@ def _profile(data: bytes, begin: int, end: int) -> bytes | None:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The stored values, (H, W) or (H, W, C).
+    """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
-        ImageError: It is damaged, or cannot be read without loss.
+        ImageError: If the file is damaged, or cannot be read without loss.
     """
     header = read_header(io.BytesIO(data), len(data))
     if header.channels > 1 and header.bits > 8:
@@ -114,5 +114,5 @@ def read_label(data: bytes) -> NDArray[Any]:
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
-    """A JPEG 2000 like another, without loss."""
+    """Encode a lossless JPEG 2000 like another."""
     return save(Image.fromarray(pixels), "JPEG2000", {"mct": int(pixels.shape[2:] == (3,)), **like.options})

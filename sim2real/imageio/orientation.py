@@ -1,4 +1,4 @@
-"""How a photo wants to be shown: its pixels are never turned here, but labels may lie on what is shown."""
+"""The orientation of photos: pixels are never rotated here, but labels may refer to the rotated image."""
 
 from typing import BinaryIO, Final
 
@@ -13,15 +13,15 @@ _MARKS: Final = (b"Exif\0", b"eXIf", b"exif", b":Orientation")
 
 
 def read_orientation(file: BinaryIO) -> int:
-    """1 as stored, 2 to 8 mirrored or turned, by EXIF or XMP (TIFF 6.0, tag 274)."""
+    """Return the orientation from EXIF or XMP: 1 as stored, 2 to 8 mirrored or rotated (TIFF 6.0, tag 274)."""
     start = file.read(_HEAD)
     if start.startswith((png.SIGNATURE, jpeg.START)) and not any(mark in start for mark in _MARKS):
         return 1
     try:
         with quiet(), Image.open(file, formats=_CONTAINERS) as image:
-            # of a PNG that has none ahead of its pixels, Pillow would decode them to look behind them
+            # for a PNG without EXIF before its pixels, Pillow would decode them to look behind them
             exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
             found = exif.get(ExifTags.Base.Orientation, 1)
             return found if found in range(1, 9) else 1
-    except UnidentifiedImageError:  # of a container that cannot tell, or damaged, which whoever decodes it will say
+    except UnidentifiedImageError:  # another format, or damaged, which decoding reports
         return 1

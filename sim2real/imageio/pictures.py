@@ -1,4 +1,4 @@
-"""What pictures of all containers share: their pixels, what is known of them, colour profiles."""
+"""Code that all formats share: headers, decoded pictures, colour profiles, scaling and encoding."""
 
 import io
 import logging
@@ -29,19 +29,19 @@ _MODES: Final = {"1": (1, 1), "L": (1, 8), "P": (1, 8), "LA": (2, 8), "PA": (2, 
 }  # fmt: skip
 _LONGEST_NAME: Final = 60
 
-Image.MAX_IMAGE_PIXELS = None  # claims.py has a ceiling for all containers
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong with a file is told in an error
+Image.MAX_IMAGE_PIXELS = None  # claims.py has a limit for all formats
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # problems of files are reported as errors
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first bytes of an image file say.
+    """The header of an image file.
 
     Attributes:
-        format: Container as Pillow calls it: ``"PNG"``, ``"JPEG"``, ``"BMP"``, ``"TIFF"``, ``"WEBP"``, ``"PPM"``, ...
-        width: Pixels in a row, as stored.
-        height: Rows, as stored.
-        channels: Stored values per pixel; 1 for a palette image.
+        format: Pillow's name of the format: ``"PNG"``, ``"JPEG"``, ``"BMP"``, ``"TIFF"``, ``"WEBP"``, ``"PPM"``, ...
+        width: Width in pixels, as stored.
+        height: Height in pixels, as stored.
+        channels: Stored values per pixel; 1 for palette images.
         bits: Bits per stored value.
         palette: Whether the values are indices into a colour table.
     """
@@ -60,14 +60,14 @@ class Picture:
 
     Attributes:
         rgb: Pixels (H, W, 3), sRGB, as stored: not rotated. A grey photo has three equal channels.
-        format: Its container, as in :class:`Header`.
-        grey: Whether it is stored as luminance alone.
-        alpha: Its alpha channel (H, W), or None.
-        key: The colour that stands for transparent pixels, which ``alpha`` shows; None if alpha is stored as a channel.
-        notes: What the way from the file to these pixels, and back, does not keep; one phrase each.
-        metadata: Raw PNG chunks or JPEG segments (EXIF, ICC, XMP, ...), written back as they are.
-        options: Keyword arguments for Pillow's writers of the other containers.
-        encoding: How the file is encoded, of a JPEG.
+        format: Format of the file, see :class:`Header`.
+        grey: Whether only luminance is stored.
+        alpha: Alpha channel (H, W), or None.
+        key: The colour that marks transparent pixels, for which ``alpha`` is 0; None if alpha is stored as a channel.
+        notes: What decoding and encoding do not preserve; one phrase each.
+        metadata: Raw PNG chunks or JPEG segments (EXIF, ICC, XMP, ...), written back unchanged.
+        options: Keyword arguments for Pillow's writers of the other formats.
+        encoding: Encoding of the file if it is a JPEG.
     """
 
     rgb: NDArray[np.uint8]
@@ -82,14 +82,17 @@ class Picture:
 
     @property
     def header(self) -> Header:
-        """What a file says of itself that is written in its place."""
+        """The header of a file that is written in place of this picture."""
         height, width = self.rgb.shape[:2]
         channels = (1 if self.grey else 3) + (self.alpha is not None and self.key is None)
         return Header(self.format, width, height, channels, 8)
 
 
 def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) or (H, W) at another (W, H): means of areas if a side shrinks, else bicubic; itself at its own."""
+    """Resize RGB (H, W, 3) or (H, W) to (W, H), by area if a side shrinks, else bicubic.
+
+    At its own size, the array itself is returned.
+    """
     height, width = rgb.shape[:2]
     if size == (width, height):
         return rgb
@@ -98,7 +101,7 @@ def resize(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def resize_picture(picture: Picture, size: tuple[int, int]) -> Picture:
-    """A photo at another (W, H), its alpha channel too; a side that shrinks is averaged even where the other grows."""
+    """Resize a photo and its alpha channel to (W, H); sides that shrink are averaged even if the other one grows."""
     least = min(size[0], picture.rgb.shape[1]), min(size[1], picture.rgb.shape[0])
     alpha = None if picture.alpha is None else resize(resize(picture.alpha, least), size)
     return replace(picture, rgb=resize(resize(picture.rgb, least), size), alpha=alpha)
@@ -115,55 +118,55 @@ class Pixels:
     notes: tuple[str, ...]
 
     def picture(self, container: str, *, notes: tuple[str, ...] = (), **rest: Any) -> Picture:  # noqa: ANN401  passed on
-        """The picture that they are of."""
+        """Return these pixels as a picture."""
         return Picture(self.rgb, container, self.grey, self.alpha, notes=self.notes + notes, **rest)
 
 
 @contextmanager
 def opened(kind: type[Opened], file: BinaryIO) -> Iterator[Opened]:
-    """An image file that one of Pillow's readers has opened and not decoded; no other reader looks at it.
+    """Open an image file with one of Pillow's readers, without decoding it and without trying other readers.
 
     Raises:
-        ImageError: The reader does not know it.
+        ImageError: If the reader does not recognise the file.
     """
     with quiet():
         try:
             image = kind(file)
-        except SyntaxError as error:  # Pillow's word for it
+        except SyntaxError as error:  # raised by Pillow for other formats
             raise ImageError("cannot be read as an image: empty, damaged or of another format") from error
     with image:
         yield image
 
 
 def decode(image: ImageFile, profile: bytes | None, size: Sizing | None, key: tuple[int, ...] | None = None) -> Pixels:
-    """Decode what :func:`require_photo` let pass.
+    """Decode an image that passed :func:`require_photo`.
 
     Args:
-        image: Opened.
+        image: The opened image.
         profile: Its ICC profile; empty if it has one that cannot be used.
-        size: Tells the size that it is scaled to; None for its own.
-        key: The colour that stands for transparent pixels.
+        size: Function from the stored size to the requested size; None: no scaling.
+        key: The colour that marks transparent pixels.
 
     Raises:
-        ImageError: It is damaged, or neither grey nor RGB.
+        ImageError: If the file is damaged, or neither grey nor RGB.
     """
     notes: tuple[str, ...] = ()
     if image.mode not in {"L", "LA", "RGB", "RGBA"}:
         raise ImageError(f"{image.format} in {image.mode}; only grey and RGB photos can be translated")
     wanted = size(*image.size) if size else None
-    drafted = image.draft(None, wanted) if wanted else None  # of the decoders only that of JPEG can
+    drafted = image.draft(None, wanted) if wanted else None  # only supported by the JPEG decoder
     image.load()
     colour: Image.Image = image.convert(image.mode.removesuffix("A")) if image.mode.endswith("A") else image
     alpha = np.array(image.getchannel("A")) if image.mode.endswith("A") else None
     if key:
         alpha = _unlike(np.asarray(colour), key)
-        notes = ("the pixels of its transparent colour are kept as they are",)
+        notes = ("the pixels of its transparent colour are kept unchanged",)
     grey, converted = colour.mode == "L", False
     if profile is not None:
         try:
             name, transform = _transform(profile, colour.mode)
         except ImageCms.PyCMSError:
-            notes += ("its ICC profile cannot be used; the pixels are taken as sRGB",)
+            notes += ("its ICC profile cannot be used; the pixels are read as sRGB",)
         else:
             if transform is not None:
                 converted, colour = True, transform.apply(colour)
@@ -172,27 +175,27 @@ def decode(image: ImageFile, profile: bytes | None, size: Sizing | None, key: tu
         colour = colour.convert("L").convert("RGB")
     if wanted is None:
         return Pixels(np.array(colour), grey, alpha, converted, notes)
-    width, height = map(int, drafted[1][2:]) if drafted else image.size  # reduced pixels that are whole
+    width, height = map(int, drafted[1][2:]) if drafted else image.size  # only complete reduced pixels
     return Pixels(resize(np.asarray(colour)[:height, :width], wanted), grey, alpha, converted, notes)
 
 
 def without_opaque(pixels: Pixels) -> Pixels:
-    """The same without an alpha channel that is opaque all over, of which some encoders store nothing."""
+    """Return pixels without an alpha channel that is fully opaque, since some encoders do not store one."""
     if pixels.alpha is None or pixels.alpha.min(initial=255) < 255:
         return pixels
-    return replace(pixels, alpha=None, notes=(*pixels.notes, "an alpha channel that is opaque all over is not kept"))
+    return replace(pixels, alpha=None, notes=(*pixels.notes, "a fully opaque alpha channel is not kept"))
 
 
 def _unlike(pixels: NDArray[np.uint8], key: tuple[int, ...]) -> NDArray[np.uint8]:
-    """255 where pixels, (H, W) or (H, W, 3), have another colour, 0 where they have this one."""
+    """Return 0 where pixels, (H, W) or (H, W, 3), have the colour ``key``, and 255 elsewhere."""
     same = np.all(pixels.reshape(*pixels.shape[:2], -1) == np.array(key, np.uint8), axis=-1)
     return np.where(same, np.uint8(0), np.uint8(255))
 
 
 def with_key(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8], key: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Pixels, (H, W) or (H, W, 3), with a colour where they are transparent and nowhere else.
+    """Return pixels, (H, W) or (H, W, 3), with the colour ``key`` exactly where they are transparent.
 
-    Where others have it already, their last value changes by one.
+    If opaque pixels have this colour already, their last value changes by one.
     """
     result = pixels.copy()
     clash = _unlike(pixels, key) == 0
@@ -206,10 +209,10 @@ def with_key(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8], key: tuple[int
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """The name of a profile and the way to sRGB, None where that changes no colour by more than rounding.
+    """Return the name of a profile and its transform to sRGB, or None if that changes colours only by rounding.
 
     Raises:
-        ImageCms.PyCMSError: The profile is damaged, or is not one for ``mode``.
+        ImageCms.PyCMSError: If the profile is damaged, or not suitable for ``mode``.
     """
     source = ImageCms.getOpenProfile(io.BytesIO(profile))
     transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
@@ -225,40 +228,44 @@ def _transform(profile: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransfo
 
 @lru_cache(maxsize=1)
 def srgb_profile() -> bytes:
-    """The ICC profile of sRGB; its date of making is left blank, so that equal pictures have equal bytes."""
+    """Return the ICC profile of sRGB, with an empty creation date, so that equal images have equal bytes."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile[:24] + bytes(12) + profile[36:]
 
 
 def header_of(image: ImageFile, bits: int | None = None) -> Header:
-    """What an image says of itself that Pillow has opened and not decoded.
+    """Return the header of an image that Pillow has opened but not decoded.
 
     Args:
-        image: Opened.
-        bits: Per stored value, where Pillow's mode does not tell.
+        image: The opened image.
+        bits: Bits per stored value, if they do not follow from Pillow's mode.
     """
     channels, usual = _MODES.get(image.mode, (1, 16))
     return Header(image.format or "", *image.size, channels, bits or usual, palette=image.mode in {"P", "PA"})
 
 
 def require_photo(header: Header) -> None:
-    """Refuse what cannot pass through 8-bit RGB without loss."""
+    """Check that an image can pass through 8-bit RGB without loss.
+
+    Raises:
+        ImageError: If it is a palette image, or does not have 8 bits per channel.
+    """
     if header.palette:
         raise ImageError(f"{header.format} palette image: a label, not a photo")
     if header.bits != 8:
-        raise ImageError(f"{described(header)}; only 8-bit photos can be translated, and none is cut down to that")
+        raise ImageError(f"{described(header)}; only 8-bit photos can be translated, and bits are never discarded")
 
 
 def described(header: Header) -> str:
-    """A header in words."""
-    return f"{header.format} of {header.bits} bits and {header.channels} channel{'s' if header.channels > 1 else ''}"
+    """Return a description of a header."""
+    return f"{header.format} with {header.bits} bits and {header.channels} channel{'s' if header.channels > 1 else ''}"
 
 
 def encode(suffix: str, pixels: NDArray[Any], parameters: Sequence[int]) -> bytes:
-    """Encode (H, W), RGB or RGBA pixels by OpenCV, with its parameters for the container of a suffix.
+    """Encode (H, W), RGB or RGBA pixels with OpenCV, with its parameters for the format of a suffix.
 
     Raises:
-        ImageError: The container cannot hold them.
+        ImageError: If the format cannot hold them.
     """
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
@@ -269,15 +276,15 @@ def encode(suffix: str, pixels: NDArray[Any], parameters: Sequence[int]) -> byte
 
 
 def save(image: Image.Image, container: str, options: Mapping[str, Any]) -> bytes:
-    """Encode by Pillow, with its options for the container.
+    """Encode an image with Pillow, with its options for the format.
 
     Raises:
-        ImageError: The container cannot hold it.
+        ImageError: If the format cannot hold it.
     """
     file = io.BytesIO()
     try:
         image.save(file, container, **options)
-    except (OSError, ValueError) as error:  # of the encoder: nothing is written to a disk
+    except (OSError, ValueError) as error:  # from the encoder; nothing is written to disk
         raise _unencodable(*image.size, container) from error
     return file.getvalue()
 
@@ -291,7 +298,7 @@ _FILTERS_LOCK: Final = threading.Lock()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Pillow's remarks on odd metadata away from the user; warning filters belong to all threads."""
+    """Suppress Pillow's warnings about unusual metadata; the lock is needed as all threads share warning filters."""
     with _FILTERS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

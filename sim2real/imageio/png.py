@@ -21,29 +21,29 @@ _HEADER_END: Final = 26
 _IHDR_END: Final = 33
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PALETTE: Final = 3
-_UP: Final = 2  # the filter that stores the difference to the row above
+_UP: Final = 2  # filter that stores differences to the row above
 _LEVEL: Final = 4
 _PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _COLOUR_SPACE: Final = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _SRGB_CHUNK: Final = b"\x00\x00\x00\x01sRGB\x00\xae\xce\x1c\xe9"
-_INTERLACED: Final = 20  # the byte of the header's chunk
-_METHODS: Final = slice(18, 21)  # of compression, filters and interlacing
+_INTERLACED: Final = 20  # byte of the header chunk
+_METHODS: Final = slice(18, 21)  # bytes for compression, filters and interlacing
 _FILTERS: Final = 4
 _PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Of an interlaced PNG: first column and row, steps across and down (W3C PNG, 8.1)."""
+"""Passes of an interlaced PNG: first column and row, horizontal and vertical steps (W3C PNG, 8.1)."""
 _LONGEST_PROFILE: Final = 1 << 24
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return start.startswith(SIGNATURE)
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is no PNG, or claims more than it can hold.
+        ImageError: If the file is not a PNG, or claims more pixels than it can hold.
     """
     start = file.read(_HEADER_END)
     if len(start) < _HEADER_END or start[8:16] != b"\0\0\0\rIHDR":
@@ -61,7 +61,7 @@ def _header(data: bytes) -> Header:
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The type and the bytes of each chunk up to IEND, lengths and checksums verified."""
+    """Return the type and the bytes of each chunk up to IEND, after checking lengths and checksums."""
     chunks, place = [], len(SIGNATURE)
     while place + 12 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4])
@@ -76,21 +76,21 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _bare(chunks: list[tuple[bytes, bytes]]) -> io.BytesIO:
-    """The chunks that make the pixels: metadata is carried, never parsed, and can disturb no decoder."""
+    """Return the chunks that define the pixels; metadata is copied, but never parsed, so it cannot disturb decoders."""
     return io.BytesIO(SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS))
 
 
 def _rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """The rows of a PNG, each behind the number of its filter, of all passes.
+    """Return the rows of a PNG in all passes, each preceded by the number of its filter.
 
     Raises:
-        ImageError: Rows are missing, which decoders make black in silence where they are interlaced, or are filtered
-            in no known way.
+        ImageError: If rows are missing, which decoders silently fill with black in interlaced files, or have unknown
+            filters.
     """
     places, wanted = [], 0
     methods = chunks[0][1][_METHODS]
     if methods not in {b"\0\0\0", b"\0\0\1"}:
-        raise ImageError("damaged PNG: packed in no known way")
+        raise ImageError("damaged PNG: unknown compression, filter or interlace method")
     passes = _PASSES if methods[-1] else ((0, 0, 1, 1),)
     for x, y, across, down in passes:
         width, height = max(0, -(-(header.width - x) // across)), max(0, -(-(header.height - y) // down))
@@ -102,7 +102,7 @@ def _rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
     if len(rows) < wanted:
         raise ImageError(f"damaged or truncated PNG: {len(rows):,} bytes of pixels, not {wanted:,}")
     if np.frombuffer(rows, np.uint8)[np.concatenate(places)].max() > _FILTERS:
-        raise ImageError("damaged PNG: a row is filtered in no known way")
+        raise ImageError("damaged PNG: a row has an unknown filter")
     return rows
 
 
@@ -116,22 +116,22 @@ def _inflated(chunks: list[tuple[bytes, bytes]], most: int) -> bytes:
 
 
 def _stays_true(kind: bytes) -> bool:
-    """Whether a chunk holds for other pixels too: a small fourth letter of its type says so."""
+    """Return whether a chunk is still valid for other pixels, as the lower case of its fourth letter says."""
     return kind in _COLOUR_SPACE or kind in {b"sBIT", b"tRNS"} or kind[3:].islower()
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no single photo of 8 bits a channel.
+        ImageError: If the file is damaged, or not a single photo with 8 bits per channel.
     """
     header = _header(data)
     require_photo(header)
     chunks = _chunks(data)
     content = {kind: chunk[8:-4] for kind, chunk in chunks if kind not in _PIXELS}
     if b"acTL" in content:
-        raise ImageError("animated PNG; only single pictures can be translated")
+        raise ImageError("animated PNG; only single images can be translated")
     if chunks[0][1][_INTERLACED]:
         _rows(header, chunks)
     with opened(PngImageFile, _bare(chunks)) as image:
@@ -144,17 +144,17 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
 
 
 def _transparent_colour(content: bytes | None, mode: str) -> tuple[int, ...] | None:
-    """The colour that tRNS names; photos with an alpha channel may have none."""
+    """Return the transparent colour from tRNS, or None; photos with an alpha channel have none."""
     if content is None or mode not in {"L", "RGB"}:
         return None
     count = len(mode) * 2
     if len(content) < count:
         raise ImageError("damaged PNG: its transparent colour is incomplete")
-    return tuple(content[1:count:2])  # of two bytes the low one counts
+    return tuple(content[1:count:2])  # the low byte of each two
 
 
 def _profile(content: bytes | None) -> bytes | None:
-    """The ICC profile of iCCP: a name, a zero, the method, deflated bytes; empty if it cannot be used."""
+    """Return the ICC profile from iCCP (a name, a zero, the method, deflated bytes); empty if it cannot be used."""
     if content is None:
         return None
     try:
@@ -164,10 +164,10 @@ def _profile(content: bytes | None) -> bytes | None:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The stored values, (H, W) or (H, W, C).
+    """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     header = _header(data)
     chunks = _chunks(data)
@@ -180,28 +180,29 @@ def read_label(data: bytes) -> NDArray[Any]:
     if header.palette or header.channels > 1:
         return values
     if header.bits in {2, 4}:
-        values = values // (255 // (2**header.bits - 1))  # Pillow spreads them over 0..255
+        values = values // (255 // (2**header.bits - 1))  # Pillow scales them to 0..255
     return values.astype(np.uint16 if header.bits == 16 else np.uint8)
 
 
 def _deep_colours(header: Header, chunks: list[tuple[bytes, bytes]]) -> NDArray[np.uint16]:
-    """The values (H, W, C) of a PNG with 16 bits a channel, of which Pillow would keep the high bytes alone.
+    """Return the values (H, W, C) of a PNG with 16 bits per channel, of which Pillow would keep only the high bytes.
 
-    libpng prints what is wrong with one, so it is given what cannot be: the rows alone, as they were verified.
+    libpng prints errors about damaged files, so it gets only the rows, which have been verified.
     """
     rows = zlib.compress(_rows(header, chunks), 0)
     plain = SIGNATURE + chunks[0][1] + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
     values = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise ImageError("damaged PNG: its pixels cannot be decoded")
-    # OpenCV gives BGR(A), and grey with alpha as BGRA
+    # OpenCV returns BGR(A), and grey with alpha as BGRA
     return np.ascontiguousarray(values[..., {2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[header.channels]])
 
 
 def with_values(data: bytes, values: NDArray[Any]) -> bytes:
-    """The PNG with other values, its chunks but for size and pixels as they are; not interlaced, rows as differences.
+    """Return a PNG with other values; all chunks except size and pixels stay.
 
-    None of the encoders at hand keeps a colour table of 16 entries, its alphas, or 4 bits a pixel.
+    The result is not interlaced and its rows are stored as differences. No available encoder preserves colour tables of
+    16 entries, their alphas, or 4 bits per pixel.
     """
     header = _header(data)
     height, width = values.shape[:2]
@@ -232,10 +233,10 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, palette: NDArr
 
     Args:
         pixels: uint8 or uint16: (H, W), RGB (H, W, 3) or RGBA (H, W, 4); uint8 also grey and alpha (H, W, 2).
-        palette: RGB colours (N, 3) that the indices in ``pixels`` (H, W) stand for, for a palette image.
+        palette: RGB colours (N, 3) of the indices in ``pixels`` (H, W), for a palette image.
 
     Raises:
-        ImageError: PNG cannot hold them.
+        ImageError: If PNG cannot hold them.
     """
     if palette is not None:
         image = Image.fromarray(pixels)
@@ -243,12 +244,12 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], *, palette: NDArr
         return save(image, "PNG", {})
     if pixels.shape[2:] == (2,):
         return save(Image.fromarray(pixels), "PNG", {})
-    # OpenCV's own settings (SUB filter, run lengths, level 1) encode a KITTI frame in 18 ms to 98 % of its original;
-    # Pillow's take 204 ms to 91 %, and the PAETH filter, 10 % smaller, slows down everybody who reads it
+    # OpenCV's defaults (SUB filter, run lengths, level 1) encode a KITTI frame in 18 ms to 98 % of its original size;
+    # Pillow's take 204 ms for 91 %, and the PAETH filter, 10 % smaller, slows down reading
     return encode(".png", pixels, [])
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
-    """A PNG like another: its chunks are put behind the header."""
+    """Encode a PNG like another, with its metadata chunks after the header."""
     encoded = encode_png(pixels)
     return encoded[:_IHDR_END] + like.metadata + encoded[_IHDR_END:]

@@ -1,6 +1,6 @@
 """PBM, PGM and PPM (https://netpbm.sourceforge.net/doc/), and the header of PFM.
 
-Pillow scales what is stored in a PGM to its own range, so labels would change; here they are read as they stand.
+Pillow scales the values of a PGM to its own range, which would change labels; here they are read unchanged.
 """
 
 import io
@@ -27,7 +27,7 @@ _COMMENT: Final = re.compile(rb"#[^\r\n]*")
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the values are stored: as ``plain`` text or not, up to which, the first at byte ``place``."""
+    """The layout of the values: the ``largest`` one, whether they are ``plain`` text, and the first byte ``place``."""
 
     width: int
     height: int
@@ -43,24 +43,24 @@ class _Layout:
 
     @property
     def row(self) -> int:
-        """Bytes of a row that is not plain."""
+        """Bytes of a row that is not plain text."""
         return -(-self.width * self.channels * self.bits // 8)
 
     def check(self, length: int) -> None:
-        """Refuse what a file of so many bytes cannot hold; plain values take a byte at least."""
+        """Check that a file of ``length`` bytes can hold the values; plain ones take at least a byte each."""
         check_claim(self.width, self.height, length, self.values if self.plain else self.height * self.row)
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return re.match(rb"P[1-6Ff][\s#]", start) is not None
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     start = file.read(_LONGEST_HEADER)
     if match := _FLOAT.match(start):
@@ -86,7 +86,7 @@ def _layout(data: bytes) -> _Layout:
 
 
 def _values(data: bytes, layout: _Layout) -> NDArray[Any]:
-    """The stored values, (H, W) or (H, W, 3); of a bitmap 0 is black."""
+    """Return the stored values, (H, W) or (H, W, 3); 0 is black in bitmaps."""
     layout.check(len(data))
     values = _plain(data, layout) if layout.plain else _binary(data, layout)
     if layout.bits == 1:
@@ -97,7 +97,7 @@ def _values(data: bytes, layout: _Layout) -> NDArray[Any]:
 
 def _plain(data: bytes, layout: _Layout) -> NDArray[Any]:
     digits = _COMMENT.sub(b"", data[layout.place :]).split()
-    if layout.bits == 1:  # they need not stand apart
+    if layout.bits == 1:  # they need no spaces between them
         digits = [bytes((each,)) for each in b"".join(digits)]
     digits = digits[: layout.values]
     if len(digits) < layout.values or max(map(len, digits)) > _LONGEST_VALUE:
@@ -121,10 +121,10 @@ def _binary(data: bytes, layout: _Layout) -> NDArray[Any]:
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or not of 8 bits.
+        ImageError: If the file is damaged, or does not have 8 bits per channel.
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     layout = _layout(data)
@@ -133,13 +133,13 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     if layout.largest != 255:
         scaled = np.rint(np.minimum(np.arange(256) / layout.largest, 1) * 255).astype(np.uint8)
         values = scaled[values]
-        notes.append("values of a PPM that do not go up to 255 are written as such that do")
+        notes.append("values of a PPM with a maximum other than 255 are scaled to 255")
     if layout.plain:
-        notes.append("a PPM of plain text is written as a binary one")
+        notes.append("a plain-text PPM is written as a binary one")
     if b"#" in data[: layout.place]:
         notes.append("the comments of a PPM are not kept")
     if not layout.plain and data[layout.place + layout.height * layout.row :].strip():
-        notes.append("what follows the picture in a PPM is not kept")
+        notes.append("data after the image in a PPM is not kept")
     rgb = values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
     if size:
         rgb = resize(rgb, size(layout.width, layout.height))
@@ -147,17 +147,17 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The stored values, (H, W) or (H, W, 3); of a bitmap 0 is black.
+    """Return the stored values, (H, W) or (H, W, 3); 0 is black in bitmaps.
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     if read_header(io.BytesIO(data), len(data)).bits == 32:
-        raise ImageError("PFM holds no label image")
+        raise ImageError("PFM files cannot be label images")
     return _values(data, _layout(data))
 
 
 def write(pixels: NDArray[np.uint8], _like: Picture, _encoding: Encoding) -> bytes:
-    """A PGM or PPM."""
+    """Encode a PGM or PPM."""
     height, width = pixels.shape[:2]
     return b"P%d\n%d %d\n255\n" % (5 if pixels.ndim == 2 else 6, width, height) + pixels.tobytes()

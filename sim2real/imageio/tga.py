@@ -1,6 +1,6 @@
 """TGA (Truevision, version 2.0).
 
-Nothing in its first bytes tells it from other files: its name does, or its last bytes.
+Its first bytes do not identify it; its suffix does, or its last bytes.
 """
 
 import io
@@ -26,17 +26,17 @@ _CARRIED: Final = ("orientation", "compression", "id_section")
 
 
 def recognises_end(file: BinaryIO) -> bool:
-    """Whether a file ends as one."""
+    """Return whether the last bytes of a file are those of a TGA."""
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - len(_END)))
     return file.read() == _END
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     depth = file.read(18)[16:17]
     file.seek(0)
@@ -48,10 +48,10 @@ def read_header(file: BinaryIO, length: int) -> Header:
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no photo in grey or RGB.
+        ImageError: If the file is damaged, or not a grey or RGB photo.
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     with opened(TgaImageFile, io.BytesIO(data)) as image:
@@ -60,7 +60,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     extended = data.endswith(_END) and data[-_FOOTER : -_FOOTER + 4] != bytes(4)
     notes = ["the extension area of a TGA is not kept"] * extended
     if _is_of_5_bits(data):
-        notes.append("a TGA of 5 bits a channel is written with 8")
+        notes.append("a TGA with 5 bits per channel is written with 8")
     return pixels.picture("TGA", notes=tuple(notes), options=options)
 
 
@@ -69,19 +69,19 @@ def _is_of_5_bits(data: bytes) -> bool:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The stored values, (H, W) or (H, W, C).
+    """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     read_header(io.BytesIO(data), len(data))
     if _is_of_5_bits(data):
-        raise ImageError("TGA of 16 bits a pixel cannot be read without loss; store it as PNG")
+        raise ImageError("TGA with 16 bits per pixel cannot be read without loss; store it as PNG")
     with opened(TgaImageFile, io.BytesIO(data)) as image:
         values = np.array(image)
     return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
-    """A TGA like another."""
+    """Encode a TGA like another."""
     return save(Image.fromarray(pixels), "TGA", like.options)

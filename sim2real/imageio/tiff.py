@@ -40,22 +40,22 @@ _PREMULTIPLIED: Final = 1
 _WITHOUT_LOSS: Final = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"})
 _PREDICTABLE: Final = frozenset({"tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"})
 _RATIOS: Final = {"raw": 1, "packbits": 64, "tiff_lzw": 2560, "tiff_adobe_deflate": 1032, "tiff_deflate": 1032}
-"""The most bytes that one stands for: 128 by two; 3,838, the longest string of a full table, by 12 bits; RFC 1951."""
+"""Maximum compression ratios: 128 bytes from two; 3,838, the longest string of a full table, from 12 bits; RFC 1951."""
 
-with suppress(AttributeError, OSError):  # libtiff prints its errors; where it cannot be asked not to, it goes on so
+with suppress(AttributeError, OSError):  # keeps libtiff from printing its errors, where this is possible
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return start.startswith(_STARTS)
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     with opened(TiffImageFile, file) as image:
         return _header(image, length)
@@ -78,23 +78,25 @@ def _header(image: TiffImageFile, length: int) -> Header:
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no single upright photo of 8 bits a channel.
+        ImageError: If the file is damaged, or not a single upright photo with 8 bits per channel.
     """
     with opened(TiffImageFile, io.BytesIO(data)) as image:
         header, tags = _header(image, len(data)), image.tag_v2
         require_photo(header)
         if getattr(image, "n_frames", 1) > 1:
-            raise ImageError("TIFF with several pictures; only single ones can be translated")
+            raise ImageError("TIFF with several images; only single images can be translated")
         if tags.get(_ORIENTATION, 1) != 1:
             raise ImageError("TIFF with an orientation tag; store it upright")
         if tags.get(_SAMPLES_PER_PIXEL, 1) > header.channels:
-            raise ImageError(f"TIFF of {tags[_SAMPLES_PER_PIXEL]} channels, of which {header.channels} could be kept")
+            raise ImageError(
+                f"TIFF with {tags[_SAMPLES_PER_PIXEL]} channels, of which only {header.channels} can be kept"
+            )
         notes = ["TIFF tags other than resolution and colour profile are not kept"]
         if _PREMULTIPLIED in tags.get(_EXTRA_SAMPLES, ()):
-            notes.append("colours that are multiplied by alpha are written as such that are not")
+            notes.append("colours that are premultiplied by alpha are written without premultiplication")
         options = _options(image)
         profile = image.info.get("icc_profile")
         pixels = decode(image, profile, size)
@@ -106,7 +108,7 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
 
 
 def _options(image: TiffImageFile) -> dict[str, Any]:
-    """How one like it is written: with its compression, if that is without loss, and its resolution."""
+    """Return options for writing a similar TIFF, with its compression, if that is lossless, and its resolution."""
     tags = image.tag_v2
     stored = image.info["compression"]
     compression = stored if stored in _WITHOUT_LOSS else "tiff_adobe_deflate"
@@ -121,10 +123,10 @@ def _options(image: TiffImageFile) -> dict[str, Any]:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The stored values, (H, W) or (H, W, C).
+    """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
-        ImageError: It is damaged, or cannot be read without loss.
+        ImageError: If the file is damaged, or cannot be read without loss.
     """
     with opened(TiffImageFile, io.BytesIO(data)) as image:
         header = _header(image, len(data))
@@ -134,10 +136,10 @@ def read_label(data: bytes) -> NDArray[Any]:
     if values.dtype == bool:
         return values.astype(np.uint8)
     if header.bits in {2, 4} and not header.palette:
-        values = values // (255 // (2**header.bits - 1))  # Pillow spreads them over 0..255
+        values = values // (255 // (2**header.bits - 1))  # Pillow scales them to 0..255
     return values
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, _encoding: Encoding) -> bytes:
-    """A TIFF like another."""
+    """Encode a TIFF like another."""
     return save(Image.fromarray(pixels), "TIFF", like.options)

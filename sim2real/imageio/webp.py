@@ -30,15 +30,15 @@ _ANIMATED: Final = 0x02
 
 
 def recognises(start: bytes) -> bool:
-    """Whether a file begins as one."""
+    """Return whether the first bytes of a file are those of this format."""
     return start[:4] == b"RIFF" and start[8:12] == b"WEBP"
 
 
 def read_header(file: BinaryIO, length: int) -> Header:
-    """What a file of so many bytes says of itself.
+    """Read the header of a file of ``length`` bytes.
 
     Raises:
-        ImageError: It is damaged, or claims more than it can hold.
+        ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     start = file.read(_HEADER_END)
     kind, content = start[12:16], start[20:]
@@ -54,20 +54,20 @@ def read_header(file: BinaryIO, length: int) -> Header:
         width, height = (int.from_bytes(content[place : place + 2], "little") & 0x3FFF for place in (6, 8))
         alpha = False
     else:
-        raise ImageError("damaged WebP: no picture in it")
+        raise ImageError("damaged WebP: it contains no image")
     check_claim(width, height, length)
     return Header("WEBP", width, height, 4 if alpha else 3, 8)
 
 
 def read_picture(data: bytes, size: Sizing | None) -> Picture:
-    """A photo, scaled if ``size`` tells to what.
+    """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: It is damaged, or no single picture.
+        ImageError: If the file is damaged, or contains several images.
     """
     require_photo(read_header(io.BytesIO(data), len(data)))
     if data[12:16] == b"VP8X" and data[20] & _ANIMATED:
-        raise ImageError("animated WebP; only single pictures can be translated")
+        raise ImageError("animated WebP; only single images can be translated")
     with opened(WebPImageFile, io.BytesIO(data)) as image:
         options: dict[str, Any] = {key: image.info[key] for key in _CARRIED if key in image.info}
         profile = image.info.get("icc_profile")
@@ -81,10 +81,10 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
 
 
 def read_label(data: bytes) -> NDArray[Any]:
-    """The decoded values, (H, W, C).
+    """Return the decoded values, (H, W, C).
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: If the file is damaged.
     """
     read_header(io.BytesIO(data), len(data))
     with opened(WebPImageFile, io.BytesIO(data)) as image:
@@ -92,5 +92,5 @@ def read_label(data: bytes) -> NDArray[Any]:
 
 
 def write(pixels: NDArray[np.uint8], like: Picture, encoding: Encoding) -> bytes:
-    """A WebP like another, lossless if that is."""
+    """Encode a WebP like another, lossless if that one is."""
     return save(Image.fromarray(pixels), "WEBP", {"quality": encoding.quality, **like.options})

@@ -1,1 +1,1 @@
-"""Training methods: one training step each, networks + losses + optimisers, no input or output."""
+"""Training methods: each defines a training step with its networks, losses and optimisers, without any I/O."""

@@ -1,4 +1,4 @@
-"""What a training method is to the loop that runs it, and what methods share."""
+"""The interface between training methods and the training loop, and code that the methods share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,26 +17,27 @@ from sim2real.networks.blocks import at_rest
 from sim2real.stored import Rule, fit
 
 Scalar = Annotated[Tensor, Rule("a single number", lambda tensor: tensor.shape == () and tensor.is_floating_point())]
-"""What a loss is."""
+"""The value of a loss: a floating-point tensor without dimensions."""
 Losses = dict[str, Tensor]
 """Scalars by name."""
 Inputs = Mapping[str, Tensor]
-"""Labels of images by kind, (N, ...) or of clips (N, T, ...), as :mod:`sim2real.datasets.inputs` has them."""
+"""Labels of images (N, ...) or clips (N, T, ...) by kind, as defined in :mod:`sim2real.datasets.inputs`."""
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images of both domains, drawn independently, with the labels that somebody asked for.
+    """Independently sampled images of both domains, with the labels that components request.
 
     Attributes:
-        sim: Simulated images, (N, 3, H, W) float32 in [-1, 1]; of a run that trains on clips (N, T, 3, H, W), T
+        sim: Simulated images, (N, 3, H, W) float32 in [-1, 1]; (N, T, 3, H, W) in runs that train on clips, with T
             consecutive frames each.
-        real: Real images, likewise.
-        sim_inputs: Labels of the simulated images on the same pixels, kind -> (N, ...) or (N, T, ...): shapes, types
-            and units are those of :mod:`sim2real.datasets.inputs`. Only kinds that a component asks for.
-        real_inputs: Labels of the real images, likewise; empty where they have none, or nobody asks for them.
+        real: Real images, in the same format.
+        sim_inputs: Labels of the simulated images on the same pixels, kind -> (N, ...) or (N, T, ...), with the shapes,
+            types and units of :mod:`sim2real.datasets.inputs`. Contains only the kinds that a component requests.
+        real_inputs: Labels of the real images, in the same format; empty if there are none or no component requests
+            them.
     """
 
     sim: Tensor
@@ -45,10 +46,10 @@ class Batch:
     real_inputs: Inputs = field(default_factory=dict)
 
     def split(self, count: int) -> "list[Batch]":
-        """So many batches of equally many images of each domain.
+        """Split the batch into ``count`` batches of equal size.
 
         Raises:
-            ValueError: The images cannot be shared out equally.
+            ValueError: If the images cannot be split into equal parts.
         """
         size, rest = divmod(len(self.sim), count)
         if rest:
@@ -65,7 +66,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StepLog:
-    """The losses of one step by name: detached scalars, left on the device until somebody prints them."""
+    """The losses of one step by name: detached scalars, which stay on the device until they are printed."""
 
     losses: Mapping[str, Tensor]
 
@@ -76,12 +77,14 @@ def _no_other(name: str) -> RangeAdapter:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Makes the networks of a method: each call a new one, initialised, on the device, in the program's [-1, 1].
+    """Factories for the networks of a method.
+
+    Every call returns a new, initialised network on the device, for images in [-1, 1].
 
     Attributes:
-        generator: Makes that of ``[generator]``.
-        discriminator: Makes that of ``[discriminator]``.
-        build: Makes that of ``[networks.NAME]``, by its name.
+        generator: Builds the network of ``[generator]``.
+        discriminator: Builds the network of ``[discriminator]``.
+        build: Builds the network of ``[networks.NAME]``, by its name.
     """
 
     generator: Callable[[], RangeAdapter]
@@ -90,30 +93,32 @@ class Networks:
 
 
 def alone(_tensors: Sequence[Tensor]) -> None:
-    """The mean over all processes of a training that has only one."""
+    """Do nothing: the mean over all processes in a training with a single process."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodSettings:
-    """What every method is told.
+    """The settings that every method receives.
 
     Attributes:
         adversarial: The two sides of the adversarial loss.
         terms: The other terms of the generators' loss: name -> (weight, loss).
-        generator_lr: Adam's step size for generators; likewise ``discriminator_lr``.
+        generator_lr: Learning rate of the generators.
+        discriminator_lr: Learning rate of the discriminators.
         betas: Adam's decay rates.
-        image_pool_size: Fakes that each discriminator's pool holds; 0 shows it the newest ones only.
-        device: Where the networks are, e.g. ``"cpu"`` or ``"cuda:0"``.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``: what convolutions compute in; weights are always float32.
-        seed: Seeds what the method itself samples at random.
-        regularization: What keeps the discriminators in check.
-        max_grad_norm: Greatest norm of the gradients that one optimiser follows; 0: any.
-        gradient_accumulation_steps: Equal parts in which a batch goes through the networks, their gradients averaged
-            before the update.
-        average: Turns tensors into their means over all processes of the training, in place. ``Optimization`` does so
-            with gradients; a method with whatever else must be equal in all.
-        rank: Number of this process, from 0: others draw other random numbers.
-        classes: Names of the classes of the run, where something sees masks or boxes and they are known yet.
+        image_pool_size: Number of fakes in each discriminator's pool; 0 shows it only the newest ones.
+        device: Device of the networks, e.g. ``"cpu"`` or ``"cuda:0"``.
+        precision: Type in which convolutions are computed: ``"fp32"``, ``"bf16"`` or ``"fp16"``; weights are always
+            float32.
+        seed: Seed of the method's own random numbers.
+        regularization: Regularisation of the discriminators.
+        max_grad_norm: Maximum norm of the gradients of one optimiser; 0: no limit.
+        gradient_accumulation_steps: Number of equal parts in which a batch goes through the networks; their gradients
+            are averaged before the update.
+        average: Replaces tensors by their means over all processes of the training, in place. ``Optimization`` calls it
+            for gradients; methods call it for everything else that must be equal in all processes.
+        rank: Number of this process, from 0; it selects the random numbers of the process.
+        classes: Names of the classes of the run, if a component sees masks or boxes and they are already known.
     """
 
     adversarial: Adversarial
@@ -134,19 +139,19 @@ class MethodSettings:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The fields of ``LossInputs`` that the terms need."""
+        """Fields of ``LossInputs`` that the terms need."""
         return frozenset(name for _, loss in self.terms.values() for name in getattr(loss, "needs", ()))
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context in which networks compute in the wanted precision."""
+        """Return the context in which networks compute in the configured precision."""
         kind = torch.device(self.device).type
         return torch.autocast(kind, _AUTOCAST.get(self.precision, torch.bfloat16), enabled=self.precision in _AUTOCAST)
 
     def weighted(self, images: LossInputs) -> Losses:
-        """The terms of the generators' loss, each with its weight.
+        """Return the weighted terms of the generators' loss.
 
         Raises:
-            PluginError: A loss gives no tensor of a single number.
+            PluginError: If a loss does not return a scalar tensor.
         """
         return {name: weight * _scalar(name, loss(images)) for name, (weight, loss) in self.terms.items()}
 
@@ -159,43 +164,46 @@ def _scalar(name: str, loss: object) -> Tensor:
 
 
 class Stateful(Protocol):
-    """Something that can be saved."""
+    """An object whose state can be saved."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """All of it, as tensors and plain values."""
+        """Return the whole state as tensors and plain values."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
 
 
 class RankState(Protocol):
-    """Something of which a part is another one in each process."""
+    """An object with a state that differs between processes."""
 
     def rank_state_dict(self) -> Mapping[str, Any]:
-        """That part, as tensors and plain values."""
+        """Return the state of this process as tensors and plain values."""
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Take back what ``rank_state_dict`` gave."""
+        """Restore the state that ``rank_state_dict`` returned."""
 
 
 class Method:
-    """One way to train translators. A subclass sets the networks, makes its optimisers and defines :meth:`step`.
+    """Base class of training methods.
+
+    A subclass sets ``generators`` and ``networks``, adds its optimisers to ``optimization`` and defines :meth:`step`
+    and :meth:`evaluate`.
 
     Attributes:
-        computes: Names of the fields of ``LossInputs`` that it can give to losses, besides ``sim`` and the labels.
-        reads: Settings that it has a use for, of those that not every method has: sections or dotted keys of ``pool``,
-            ``discriminator``, ``discriminator``, ``losses``, ``optim``, ``schedule``,
-            ``train.gradient_accumulation_steps``, ``networks``. A user who sets another one is told so. None: it may
-            have a use for all of them.
-        inputs: Kinds of labels that it asks for itself: of the simulated images, which must have them, and of the real
-            ones where these have them.
-        clip_length: How many consecutive frames it asks for.
-        sides: Name of a network -> the sides whose images it sees (``"sim"``, ``"real"``); both where it is not told.
-            A network that has ``inputs`` needs the labels of these.
-        generators: ``"sim2real"`` and, where the method trains it, ``"real2sim"`` -> network.
+        computes: Fields of ``LossInputs`` that the method can provide to losses, besides ``sim`` and the labels.
+        reads: Settings that the method uses, among those that not every method uses: sections or dotted keys of
+            ``image_pool_size``, ``discriminator``, ``losses``, ``optim``, ``schedule``,
+            ``train.gradient_accumulation_steps``, ``networks``. Setting any other of them is an error. None: the method
+            may use all of them.
+        inputs: Kinds of labels that the method itself requests: of the simulated images, which must have them, and of
+            the real images if these have them.
+        clip_length: Number of consecutive frames that the method requests.
+        sides: Name of a network -> the sides whose images it sees (``"sim"``, ``"real"``); both if it is missing here.
+            A network with ``inputs`` needs the labels of these sides.
+        generators: ``"sim2real"`` and, if the method trains it, ``"real2sim"`` -> network.
         networks: Every network by its name (``G_sim2real``, ``D_real``, ...).
-        discriminators: Names of those networks that judge images; its log has their losses under the same names.
-        optimization: Its optimisers.
+        discriminators: Names of the networks that judge images; their losses are logged under the same names.
+        optimization: The optimisers.
         latest: The newest losses by name.
     """
 
@@ -218,51 +226,51 @@ class Method:
         raise NotImplementedError
 
     def evaluate(self, batch: Batch) -> StepLog:
-        """The generators' losses on a batch, nothing updated and nothing drawn from the training's random numbers."""
+        """Return the generators' losses on a batch, without updates and without using the training's random numbers."""
         raise NotImplementedError
 
     def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
-        """What a sample picture shows of a batch, from left to right.
+        """Return the images of a sample grid for a batch, from left to right.
 
         Args:
-            generators: Those that the training is for, as ``self.generators``.
+            generators: The generators to show, in the form of ``self.generators``.
             batch: Held-out images.
         """
         return [batch.sim, generators["sim2real"](batch.sim, batch.sim_inputs), batch.real]
 
     def scale_learning_rates(self, factor: float) -> None:
-        """Set every learning rate to its setting times a factor in [0, 1]."""
+        """Set every learning rate to its configured value times a factor in [0, 1]."""
         self.optimization.scale_learning_rates(factor)
 
     def reach(self, share: float) -> None:
-        """Learn how much of the training is over, from 0 to below 1; called before each step."""
+        """Receive the completed share of the training, from 0 to below 1; called before each step."""
 
     def stateful(self) -> Mapping[str, Stateful]:
-        """What is saved of it and is equal in all processes, besides networks and optimisers, by name."""
+        """Return the saved objects that are equal in all processes, by name, without networks and optimisers."""
         return {}
 
     def own(self) -> Mapping[str, RankState]:
-        """What is saved of it and is another one in each process, by name."""
+        """Return the saved objects that differ between processes, by name."""
         return {}
 
     def _parts(self) -> dict[str, Stateful]:
         return {**self.networks, **self.stateful(), "optimization": self.optimization}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs and is equal in all its processes, as tensors and plain values."""
+        """Return the state that a resumed training needs and that is equal in all processes."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
     def rank_state_dict(self) -> dict[str, Any]:
-        """The rest, which is another one in each process: the newest losses, and what was sampled at random."""
+        """Return the state that differs between processes: the newest losses, and the objects of :meth:`own`."""
         return {"latest": self.latest.copy(), **{name: part.rank_state_dict() for name, part in self.own().items()}}
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``rank_state_dict`` gave."""
+        """Restore the state that ``rank_state_dict`` returned."""
         latest = fit(dict[str, Scalar], state["latest"])
         self.latest = {name: loss.to(self.settings.device) for name, loss in latest.items()}
         for name, part in self.own().items():
@@ -270,20 +278,23 @@ class Method:
 
 
 def frozen(*networks: nn.Module) -> AbstractContextManager[None]:
-    """Networks through which gradients flow but which collect none; what was frozen before stays so."""
+    """Return a context in which gradients flow through networks but are not accumulated in them.
+
+    Weights that were frozen before stay frozen afterwards.
+    """
     return at_rest(weights for network in networks for weights in network.parameters())
 
 
 def sum_of(terms: Losses) -> Tensor:
-    """The sum of scalar terms."""
+    """Return the sum of scalar terms."""
     return torch.stack([*terms.values()]).sum()
 
 
 def detached(terms: Losses) -> Losses:
-    """Their values alone."""
+    """Return the terms detached from the graph."""
     return {name: term.detach() for name, term in terms.items()}
 
 
 def means(parts: Sequence[Losses]) -> Losses:
-    """The mean of each of the losses over parts of a batch."""
+    """Return the mean of each loss over the parts of a batch."""
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}

@@ -1,7 +1,7 @@
-"""CUT and FastCUT: one generator whose output keeps the patches of its input (Park et al. 2020).
+"""CUT and FastCUT: one generator that preserves the content of each patch of its input (Park et al. 2020).
 
-"Contrastive Learning for Unpaired Image-to-Image Translation". There is no way back: what a patch of the translation
-shows must tell of the same patch of the input, among other patches of that input, by features of the generator itself.
+"Contrastive Learning for Unpaired Image-to-Image Translation". There is no second generator. Instead, the features of a
+patch of the translation, computed by the generator itself, must identify the same patch of the input among others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,16 +31,16 @@ from sim2real.networks.blocks import check_counts, initialise
 from sim2real.networks.range_adapter import blank_inputs, flattened, mirrored
 
 _TEMPERATURE = 0.07
-_SELF = -10.0  # in the place of a patch's likeness to itself among the negatives
-_PROBE = 64  # pixels of the side of an image that shows how many channels features have
+_SELF = -10.0  # replaces the similarity of a patch to itself among the negatives
+_PROBE = 64  # side, in pixels, of an image used to find the number of channels of features
 
 
 class Heads(nn.Module):
-    """Projections of patches, of each map its own: linear, ReLU, linear, length 1.
+    """Projections of patches, one for each feature map: linear, ReLU, linear, normalised to length 1.
 
     Args:
-        channels: Of each map.
-        width: Of both linear layers.
+        channels: Number of channels of each map.
+        width: Width of both linear layers.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
@@ -50,17 +50,17 @@ class Heads(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (N, C, h, w), and places among the h w of each -> vectors (N, places, width) of each."""
+        """Return vectors (N, places, width) for maps (N, C, h, w) and positions among the h * w of each map."""
         patches = (each.flatten(2)[:, :, place].transpose(1, 2) for each, place in zip(maps, places, strict=True))
         return [functional.normalize(head(patch), dim=2) for head, patch in zip(self.heads, patches, strict=True)]
 
 
 def patch_nce(queries: Tensor, keys: Tensor) -> Tensor:
-    """Cross entropy of telling the key of a query from those of other places in the same image; a scalar.
+    """Return the cross entropy of finding the key of a query among those of other positions in the image; a scalar.
 
     Args:
-        queries: Vectors of length 1 of patches of translations, (N, S, C).
-        keys: Those of the same patches of the inputs; no gradient reaches them.
+        queries: Vectors of length 1 for patches of translations, (N, S, C).
+        keys: Vectors for the same patches of the inputs, (N, S, C); no gradient reaches them.
     """
     queries, keys = queries.float(), keys.detach().float()
     likeness = queries @ keys.transpose(1, 2)
@@ -71,20 +71,23 @@ def patch_nce(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 class CUT(Method):
-    """Unpaired translation one way.
+    """Unpaired translation in one direction, from simulated to real images.
 
-    Its loss is the adversarial one plus ``nce`` times the contrastive one of simulated images, or half of that each of
-    simulated and of real ones. The discriminator is updated first.
+    The loss is the adversarial loss plus ``nce`` times the contrastive loss of simulated images; with ``nce_identity``,
+    the latter is shared equally between simulated and real images. In each step, the discriminator is updated first.
 
     Args:
-        networks: Makes the networks; the generator has a method ``features``, see ``RangeAdapter.features``.
-        settings: Losses, rates, device.
+        networks: Factories for the networks; the generator needs a method ``features``, see ``RangeAdapter.features``.
+        settings: Losses, learning rates, device.
         nce: Weight of the contrastive loss.
-        nce_identity: Whether real images count in it, too, which shall stay as they are.
-        flip_equivariance: Mirror the images of a step with probability 1/2 on their way through the generator.
-        patches: Places at which features are compared.
-        head_width: Of the projections of features.
+        nce_identity: Whether the contrastive loss includes real images, which should stay as they are.
+        flip_equivariance: Whether the images of a step are mirrored with probability 1/2 before the generator.
+        patches: Number of positions at which features are compared.
+        head_width: Width of the projections of features.
         discriminator_loss_scale: Factor of the discriminator's loss.
+
+    Raises:
+        SettingsError: If an option is out of range, or the generator has no ``features``.
     """
 
     computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "identity_real"})
@@ -138,14 +141,14 @@ class CUT(Method):
     def step(self, batch: Batch) -> StepLog:
         """Update the generator, the projections and the discriminator once.
 
-        It logs ``"adversarial_real"``, ``"nce"``, ``"nce_identity"`` and the other terms, ``"D_real"``, and of the
-        discriminator what CycleGAN logs of its discriminators.
+        Logged are ``"adversarial_real"``, ``"nce"``, ``"nce_identity"`` and the other terms, ``"D_real"``, and the
+        penalties that CycleGAN logs for its discriminators.
         """
         parts = batch.split(self.settings.gradient_accumulation_steps)
         whole = len(parts) == 1
         self.places.draw(flips=self.flips)
         self.optimization.zero_grad()
-        with torch.set_grad_enabled(whole):  # the graphs of all parts at once would fill the memory that parts save
+        with torch.set_grad_enabled(whole):  # keeping the graphs of all parts would fill the memory
             fakes = [self._translate(part) for part in parts]
         discriminators = [self._backward_discriminator(*each) for each in zip(parts, fakes, strict=True)]
         self.optimization.step("D")
@@ -161,40 +164,40 @@ class CUT(Method):
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
-        """The generator's losses and their sum, ``"generator"``; at the same places every time."""
+        """Return the generator's losses and their sum, ``"generator"``, at the same positions every time."""
         self.places.begin(0)
         terms = self._terms(batch, self._translate(batch), augments=False)
         return StepLog({**terms, "generator": sum_of(terms)})
 
     def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
-        """Sim, as real; real, and what becomes of it."""
+        """Return sim images, their translations, real images and, if the method uses them, translations of these."""
         shown = [batch.sim, generators["sim2real"](batch.sim, batch.sim_inputs), batch.real]
         if self.translates_real:
             shown.append(generators["sim2real"](batch.real, batch.real_inputs))
         return shown
 
     def _translate(self, batch: Batch) -> Tensor:
-        """The translation of simulated images; mirrored if this step mirrors."""
+        """Return the translation of simulated images, mirrored if this step mirrors."""
         images = batch.sim.flip(-1) if self.places.mirrors else batch.sim
         with self.settings.autocast():
             fake: Tensor = self.G(images, self._seen(batch.sim_inputs))
         return fake
 
     def _backward_discriminator(self, batch: Batch, fake: Tensor) -> Losses:
-        """Add what a part of a batch gives to the gradients of the discriminator; returns its losses."""
+        """Accumulate the gradients of the discriminator for a part of a batch and return its losses."""
         losses = self.trainer.discriminator_loss(batch.real, fake, batch.real_inputs, self._seen(batch.sim_inputs))
         self.optimization.backward(sum_of(losses))
         return discriminator_log({"D_real": losses}, self.settings.regularization)
 
     def _backward_generator(self, batch: Batch, fake: Tensor) -> Losses:
-        """Likewise of the generator and the projections."""
+        """Accumulate the gradients of the generator and the projections for a part of a batch; return the losses."""
         with frozen(self.D_real):
             terms = self._terms(batch, fake, augments=True)
             self.optimization.backward(sum_of(terms))
         return detached(terms)
 
     def _terms(self, batch: Batch, fake: Tensor, *, augments: bool) -> Losses:
-        """The weighted terms of the generator's loss."""
+        """Return the weighted terms of the generator's loss."""
         share = self.nce / (2 if self.nce_identity else 1)
         images = {"fake_real": fake.flip(-1) if self.places.mirrors else fake}
         adversarial = self.trainer.generator_loss(fake, self._seen(batch.sim_inputs), augments=augments)
@@ -211,11 +214,11 @@ class CUT(Method):
         return {**terms, **self.settings.weighted(given)}
 
     def _seen(self, inputs: Inputs) -> Inputs:
-        """The labels of a fake as it is."""
+        """Return labels that match fakes, mirrored if this step mirrors."""
         return mirrored(inputs) if self.places.mirrors else inputs
 
     def _nce(self, images: Tensor, translated: Tensor, inputs: Inputs, *, mirrors: bool = True) -> Tensor:
-        """The contrastive loss between images and what became of them, the mean over the maps."""
+        """Return the contrastive loss between images and their translations, as the mean over the feature maps."""
         mirrors = mirrors and self.places.mirrors
         seen = mirrored(inputs) if mirrors else inputs
         if images.dim() == 5:
@@ -231,16 +234,16 @@ class CUT(Method):
         return torch.stack([patch_nce(*pair) for pair in zip(queries, keys, strict=True)]).mean()
 
     def stateful(self) -> "Mapping[str, DiscriminatorTrainer | _Places]":
-        """What is known of the discriminator's scores, and the draws of places."""
+        """Return the discriminator's trainer and the sampler of positions."""
         return {"trainer": self.trainer, "places": self.places}
 
     def own(self) -> Mapping[str, DiscriminatorTrainer]:
-        """The discriminator's pool and the draws of its augmentation."""
+        """Return the discriminator's trainer, with its pool and its augmentation."""
         return {"trainer": self.trainer}
 
 
 class _Places:
-    """What a step draws, equal in all its parts and processes: places of patches, and whether it mirrors."""
+    """The random choices of a step, equal in all parts and processes: positions of patches and mirroring."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count = count
@@ -248,18 +251,18 @@ class _Places:
         self.begin(0)
 
     def draw(self, *, flips: bool) -> None:
-        """Draw for the next step."""
+        """Sample the choices of the next step."""
         self.begin(int(torch.randint(2**62, (), generator=self.random)), flips=flips)
 
     def begin(self, seed: int, *, flips: bool = False) -> None:
-        """A step whose draws are those of a seed."""
+        """Begin a step with the choices of a seed."""
         random = torch.Generator().manual_seed(seed)
         self.mirrors = flips and bool(torch.rand((), generator=random) < 0.5)
         self._of_step = random
         self._places: dict[tuple[int, ...], Tensor] = {}
 
     def of(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Places in each of the maps (N, C, h, w), drawn once in a step."""
+        """Return the positions in each of the maps (N, C, h, w), which are sampled once per step."""
         found = []
         for number, each in enumerate(maps):
             key = (number, *each.shape[2:])
@@ -270,9 +273,9 @@ class _Places:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the draws."""
+        """Return the state of the random numbers."""
         return {"random": self.random.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         self.random.set_state(state["random"])

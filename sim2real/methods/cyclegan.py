@@ -1,4 +1,4 @@
-"""CycleGAN: two generators, a discriminator of each domain, and the cycle that ties them (Zhu et al. 2017)."""
+"""CycleGAN: two generators, a discriminator for each domain, and cycle consistency (Zhu et al. 2017)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
@@ -26,15 +26,18 @@ from sim2real.networks.blocks import choose
 
 
 class CycleGAN(Method):
-    """Unpaired translation both ways.
+    """Unpaired translation in both directions.
 
     Args:
-        networks: Makes the networks.
-        settings: Losses, rates, device.
+        networks: Factories for the networks.
+        settings: Losses, learning rates, device.
         update_order: Whether the generators or the discriminators are updated first in a step. Fakes are computed once.
         discriminator_loss_scale: Factor of both discriminators' losses; 0.5 in the reference, which slows them down.
-        optimisers: ``"shared"``: one Adam for both generators and one for both discriminators; ``"separate"``: one
-            each. ``settings.max_grad_norm`` is of the gradients of each.
+        optimisers: ``"shared"``: one Adam for both generators and one for both discriminators; ``"separate"``: one for
+            each network. ``settings.max_grad_norm`` applies to each optimiser.
+
+    Raises:
+        SettingsError: If an option is out of range.
     """
 
     computes: ClassVar[frozenset[str]] = frozenset(
@@ -87,12 +90,13 @@ class CycleGAN(Method):
     def step(self, batch: Batch) -> StepLog:
         """Update both generators and both discriminators once.
 
-        Beside the terms of the generators' loss it logs ``"D_real"`` and ``"D_sim"``, the discriminators' adversarial
-        losses; and of both discriminators together, where they are used, ``"lecam"`` and ``"r1"``, which between the
-        steps that compute it stays as it was, and ``"augment_p"``, the mean probability of augmentation.
+        Logged are the terms of the generators' loss, and ``"D_real"`` and ``"D_sim"``, the discriminators' adversarial
+        losses. If they are used, ``"lecam"`` and ``"r1"`` are logged as sums over both discriminators, and
+        ``"augment_p"`` as the mean probability of augmentation. Between the steps that compute it, ``"r1"`` keeps its
+        last value.
 
-        The batch goes through the networks in ``settings.gradient_accumulation_steps`` parts, each of which leaves its
-        gradients before the next one needs memory.
+        The batch goes through the networks in ``settings.gradient_accumulation_steps`` parts, one after the other, so
+        that memory holds only one part at a time.
         """
         parts = batch.split(self.settings.gradient_accumulation_steps)
         self.optimization.zero_grad()
@@ -110,12 +114,12 @@ class CycleGAN(Method):
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
-        """The generators' losses and their sum, ``"generator"``."""
+        """Return the generators' losses and their sum, ``"generator"``."""
         terms = self._generator_terms(batch, *self._translate(batch), augments=False)
         return StepLog({**terms, "generator": sum_of(terms)})
 
     def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
-        """Sim, as real, and back; real, as sim, and back."""
+        """Return sim images, translated and translated back, then real images, translated and translated back."""
 
         def tour(images: Tensor, inputs: Inputs, *ways: str) -> Iterator[Tensor]:
             yield images
@@ -139,7 +143,7 @@ class CycleGAN(Method):
 
     def _discriminators_first(self, parts: Sequence[Batch]) -> tuple[list[Losses], list[Losses]]:
         whole = len(parts) == 1
-        with torch.set_grad_enabled(whole):  # the graphs of all parts at once would fill the memory that parts save
+        with torch.set_grad_enabled(whole):  # keeping the graphs of all parts would fill the memory
             fakes = [self._translate(part) for part in parts]
         discriminators = [self._backward_discriminators(part, *made) for part, made in zip(parts, fakes, strict=True)]
         self.optimization.step(*self.updates["D"])
@@ -149,26 +153,26 @@ class CycleGAN(Method):
         return generators, discriminators
 
     def _translate(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Fakes of both domains: real ones, simulated ones."""
+        """Return the fakes of both domains: real ones, simulated ones."""
         with self.settings.autocast():
             return self.G_sim2real(batch.sim, batch.sim_inputs), self.G_real2sim(batch.real, batch.real_inputs)
 
     def _backward_generators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
-        """Add what a part of a batch gives to the gradients of the generators; returns its losses."""
+        """Accumulate the gradients of the generators for a part of a batch and return their losses."""
         with frozen(self.D_real, self.D_sim):
             terms = self._generator_terms(batch, fake_real, fake_sim, augments=True)
             self.optimization.backward(sum_of(terms))
         return detached(terms)
 
     def _backward_discriminators(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor) -> Losses:
-        """Likewise of the discriminators."""
+        """Accumulate the gradients of the discriminators for a part of a batch and return their losses."""
         real = self.trainers["D_real"].discriminator_loss(batch.real, fake_real, batch.real_inputs, batch.sim_inputs)
         sim = self.trainers["D_sim"].discriminator_loss(batch.sim, fake_sim, batch.sim_inputs, batch.real_inputs)
         self.optimization.backward(sum_of(real) + sum_of(sim))
         return discriminator_log({"D_real": real, "D_sim": sim}, self.settings.regularization)
 
     def _generator_terms(self, batch: Batch, fake_real: Tensor, fake_sim: Tensor, *, augments: bool) -> Losses:
-        """The weighted terms of the generators' loss."""
+        """Return the weighted terms of the generators' loss."""
         sims, reals = batch.sim_inputs, batch.real_inputs
         with self.settings.autocast():
             images = {
@@ -194,9 +198,9 @@ class CycleGAN(Method):
         }
 
     def stateful(self) -> Mapping[str, DiscriminatorTrainer]:
-        """What is known of the scores of discriminators."""
+        """Return the trainers of both discriminators."""
         return {f"trainer_{name}": trainer for name, trainer in self.trainers.items()}
 
     def own(self) -> Mapping[str, DiscriminatorTrainer]:
-        """The pools of both discriminators and the draws of both augmentations."""
+        """Return the trainers of both discriminators, with their pools and augmentations."""
         return self.trainers

@@ -1,4 +1,4 @@
-"""What is done at random to all that a discriminator sees, so that it cannot learn a small set of images by heart."""
+"""Random augmentation of all images that a discriminator sees, so that it cannot memorise a small set of images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,23 +8,24 @@ from torch import Tensor
 
 from sim2real.networks.blocks import choose
 
-_TRANSLATION = 1 / 8  # of a side, the furthest
-_CUTOUT = 1 / 2  # of a side
+_TRANSLATION = 1 / 8  # maximum shift, as a share of a side
+_CUTOUT = 1 / 2  # share of a side
 
 
 class DiffAugment:
-    """Differentiable augmentation (Zhao et al. 2020): generators learn through it, so they need not imitate it.
+    """Differentiable augmentation (Zhao et al. 2020): gradients pass through it, so generators do not imitate it.
 
-    ``"color"`` changes brightness by up to 0.5, saturation by a factor in [0, 2) and contrast by one in [0.5, 1.5);
-    ``"translation"`` moves an image by up to an eighth of its sides, with grey where it leaves room; ``"cutout"`` greys
-    a rectangle of half its sides, or what of that is inside. They are done in the order in which they are named.
+    ``"color"`` changes brightness by up to 0.5, saturation by a factor in [0, 2) and contrast by a factor in
+    [0.5, 1.5). ``"translation"`` shifts an image by up to an eighth of its sides and fills the border with grey.
+    ``"cutout"`` replaces a rectangle of half the image's sides by grey; it may lie partly outside. Augmentations are
+    applied in the given order.
 
     Args:
-        names: Which of them; none: images stay as they are, and nothing is drawn.
-        seed: Seeds its draws, each image's own ones.
+        names: Names of the augmentations; if empty, images stay as they are and no random numbers are used.
+        seed: Seed of the random numbers, which are sampled for each image.
 
     Raises:
-        SettingsError: There is no such augmentation.
+        SettingsError: If there is no such augmentation.
     """
 
     def __init__(self, names: Sequence[str], *, seed: int) -> None:
@@ -32,14 +33,14 @@ class DiffAugment:
         self.random = torch.Generator().manual_seed(seed)
 
     def __call__(self, images: Tensor, probability: Tensor) -> Tensor:
-        """Augment each image with a probability.
+        """Augment each image with the given probability.
 
         Args:
             images: (N, C, H, W) in [-1, 1].
             probability: A scalar in [0, 1], on the device of the images.
 
         Returns:
-            (N, C, H, W); colours may leave [-1, 1].
+            (N, C, H, W); colours may exceed [-1, 1].
         """
         if not self.steps:
             return images
@@ -54,16 +55,21 @@ class DiffAugment:
         return torch.where(happens < probability, augmented, images)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the draws."""
+        """Return the state of the random numbers."""
         return {"random": self.random.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         self.random.set_state(state["random"])
 
 
 class _Step(NamedTuple):
-    """An augmentation of images, given so many draws from [0, 1) for each of them, (N, 1, 1, 1) a draw."""
+    """An augmentation of images.
+
+    Attributes:
+        draws: Number of random numbers in [0, 1) that it needs for each image.
+        apply: Function of the images and these numbers, (N, 1, 1, 1) each.
+    """
 
     draws: int
     apply: Callable[..., Tensor]
@@ -98,7 +104,7 @@ def _cutout(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _places(images: Tensor, axis: int) -> Tensor:
-    """The rows (axis 2) or columns (axis 3) of images, along that axis of a tensor."""
+    """Return the indices of rows (axis 2) or columns (axis 3) of images, along that axis of a tensor."""
     return torch.arange(images.shape[axis], device=images.device).view(-1, *[1] * (3 - axis))
 
 

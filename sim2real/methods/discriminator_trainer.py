@@ -1,4 +1,4 @@
-"""The training of a discriminator, whichever method and whichever discriminator it is."""
+"""The training of a discriminator, shared by all methods and discriminators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from sim2real.networks.blocks import add_spectral_norm
 from sim2real.networks.range_adapter import flattened
 from sim2real.stored import Count, Rule, fit
 
-_DECAY = 0.99  # of running means, a step; as in google/lecam-gan
-_RAMP = 1000  # steps in which the probability of augmentation can go from 0 to 1
+_DECAY = 0.99  # of the running means per step, as in google/lecam-gan
+_RAMP = 1000  # steps in which the probability of augmentation can rise from 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Its state."""
+    """The saved state of a trainer."""
 
     steps: Count
     probability: Scalar
@@ -33,26 +33,28 @@ class _Kept:
 
 
 class DiscriminatorTrainer:
-    """A discriminator of one domain, with all that keeps it in check, as ``settings.regularization`` says.
+    """The discriminator of one domain, with its losses and the regularisation of ``settings.regularization``.
 
-    Beside the adversarial loss it has two penalties. R1 (Mescheder et al. 2018) is computed in float32 in every
-    ``r1_every``-th step, on images as the discriminator sees them, and counts as many times as much (Karras et al.
-    2020, "Analyzing and Improving the Image Quality of StyleGAN"). LeCam (Tseng et al. 2021) compares scores with the
-    means of those before, which the first step has none of.
+    There are two penalties besides the adversarial loss. R1 (Mescheder et al. 2018) is computed in float32 in every
+    ``r1_every``-th step, on images as the discriminator sees them, and its weight is multiplied by ``r1_every`` (Karras
+    et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN"). LeCam (Tseng et al. 2021) compares scores
+    with the running means of earlier steps, and begins in the second step.
 
-    The probability of augmentation adapts as in Karras et al. (2020), "Training GANs with Limited Data": by a constant
-    in each step, up while the mean sign of the scores of its domain's images, less the score of what is neither, is
-    above ``augment_target``, else down. 0.6, their choice, is reached where four in five are told for what they are.
-    Theirs goes from 0 to 1 within 500,000 images, 2 % of their longest run; this one takes 1,000 steps.
+    The probability of augmentation adapts as in Karras et al. (2020), "Training GANs with Limited Data". It changes by
+    a constant in each step: it rises while the mean sign of the scores of the domain's images, relative to the decision
+    boundary, is above ``augment_target``, and falls otherwise. The paper's target, 0.6, means that four in five of
+    these images are recognised as real. In the paper it can rise from 0 to 1 within 500,000 images, 2 % of the longest
+    run; here within 1,000 steps.
 
     Args:
-        network: The discriminator: images in [-1, 1] -> scores. It gets its spectral norm here.
-        settings: Of the method.
-        scale: Factor of its adversarial loss.
-        seed: Seeds what it draws.
+        network: The discriminator: images in [-1, 1] -> scores. Spectral normalisation is added here.
+        settings: Settings of the method.
+        scale: Factor of the discriminator's adversarial loss.
+        seed: Seed of the pool and of the augmentation.
 
     Raises:
-        SettingsError: What it sees cannot be augmented so.
+        SettingsError: If the augmentation does not suit what the discriminator sees, or if it supports fewer classes
+            than the run has.
     """
 
     def __init__(self, network: RangeAdapter, settings: MethodSettings, *, scale: float, seed: int) -> None:
@@ -61,7 +63,7 @@ class DiscriminatorTrainer:
         self.scale = scale
         self.weights: tuple[float, ...] | None = getattr(network, "score_weights", None)
         self.pool = ImagePool(settings.image_pool_size, seed=seed)
-        self.augment = DiffAugment(settings.regularization.augment, seed=seed + 2**62)  # other draws than the pool's
+        self.augment = DiffAugment(settings.regularization.augment, seed=seed + 2**62)  # independent of the pool
         self.adapts = bool(settings.regularization.augment and settings.regularization.augment_target)
         self.steps = 0
         self.probability = torch.tensor(0.0 if self.adapts else 1.0, device=settings.device)
@@ -72,29 +74,30 @@ class DiscriminatorTrainer:
         if moving and network.kinds:
             raise SettingsError(
                 f"discriminator.regularization.augment = {settings.regularization.augment}: the discriminator sees "
-                f"labels, which '{moving[0]}' would not move with the images; accepted with it: color"
+                f"labels, which '{moving[0]}' would not move with the images; only color is accepted"
             )
         if settings.regularization.augment and self.clip_length > 1:
             raise SettingsError(
-                "discriminator.regularization.augment: the discriminator sees clips, whose frames would change unlike"
+                "discriminator.regularization.augment: the discriminator sees clips, whose frames would be changed "
+                "differently; leave it empty"
             )
         known: int = getattr(network, "classes", len(settings.classes))
         if network.kinds and known < len(settings.classes):
-            message = f"discriminator.options.classes = {known}: there are {len(settings.classes)} classes to tell"
-            raise SettingsError(f"{message} apart; say classes = {len(settings.classes)}")
+            message = f"discriminator.options.classes = {known}: the run has {len(settings.classes)} classes"
+            raise SettingsError(f"{message}; set classes = {len(settings.classes)}")
         if settings.regularization.spectral_norm:
             add_spectral_norm(network)
 
     def generator_loss(
         self, fakes: Tensor, inputs: Inputs | None = None, *, augments: bool = True, where: Tensor | None = None
     ) -> Tensor:
-        """The loss of the generator of the fakes; without augmentation nothing is sampled at random.
+        """Return the adversarial loss of the generator that made the fakes.
 
         Args:
-            fakes: (N, C, H, W), or clips.
-            inputs: Labels of the images that the fakes were made of.
-            augments: Whether they are augmented as in training.
-            where: What each pixel of the single frames counts, (N, H, W); None: all alike.
+            fakes: Translations (N, C, H, W), or clips of them.
+            inputs: Labels of the images from which the fakes were made.
+            augments: Whether the fakes are augmented as in training; otherwise no random numbers are used.
+            where: Weight of each pixel of the single frames, (N, H, W); None: all pixels count alike.
         """
         fakes, inputs = self._judged(fakes, inputs)
         if augments:
@@ -111,17 +114,19 @@ class DiscriminatorTrainer:
         fake_inputs: Inputs | None = None,
         where: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """The discriminator's loss on images of its domain and on fakes, some of which are exchanged for older ones.
+        """Return the discriminator's losses on images of its domain and on fakes.
+
+        The pool replaces some of the fakes by older ones.
 
         Args:
-            images: Of its domain, (N, C, H, W), or clips.
-            fakes: Likewise.
+            images: Images of the domain (N, C, H, W), or clips.
+            fakes: Translations into the domain, of the same shape.
             inputs: Labels of the images.
-            fake_inputs: Labels of the images that the fakes were made of.
-            where: What each pixel counts, of images and of fakes, as above.
+            fake_inputs: Labels of the images from which the fakes were made.
+            where: Weights of the pixels of images and of fakes, as in :meth:`generator_loss`.
 
         Returns:
-            The terms of its loss, each where it is due: ``"adversarial"``, ``"lecam"``, ``"r1"``.
+            The terms of the loss that apply in this step: ``"adversarial"``, ``"lecam"``, ``"r1"``.
         """
         regularization = self.settings.regularization
         images, inputs = self._judged(images, inputs)
@@ -134,7 +139,7 @@ class DiscriminatorTrainer:
         if regularization.lecam and self.means is not None:
             losses["lecam"] = regularization.lecam * lecam_penalty(of_images, of_fakes, self.means[:, :2], self.weights)
         if regularization.r1 and self.steps % regularization.r1_every == 0:
-            # what compile() makes of a call has no second derivative
+            # forward() and not the call: compiled calls have no second derivative
             penalty = r1_penalty(partial(self.network.forward, inputs=inputs), images, self.weights)
             losses["r1"] = regularization.r1_every * regularization.r1 * penalty
         if regularization.lecam or self.adapts:
@@ -142,7 +147,7 @@ class DiscriminatorTrainer:
         return losses
 
     def _judged(self, images: Tensor, inputs: Inputs | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images as the discriminator judges them, those of clips one by one unless it judges clips, and its labels."""
+        """Return images and labels as the discriminator sees them: clips as single frames, unless it judges clips."""
         kinds = self.network.kinds
         wanted = {kind: values for kind, values in (inputs or {}).items() if kind in kinds}
         if images.dim() == 5 and self.clip_length == 1:
@@ -150,21 +155,21 @@ class DiscriminatorTrainer:
         return images, wanted
 
     def end_step(self) -> None:
-        """Take note of a step of training, when all parts of its batch were seen."""
+        """Update running means and the probability of augmentation after all parts of a step's batch."""
         self.steps += 1
         if not self._figures:
             return
         figures = torch.stack(self._figures).mean(0)
         self._figures.clear()
         self.settings.average([figures])
-        newest = (1 - _DECAY) / (1 - _DECAY**self.steps)  # not drawn to where the means begin
+        newest = (1 - _DECAY) / (1 - _DECAY**self.steps)  # corrects the bias of the first steps
         self.means = figures if self.means is None else self.means.lerp(figures, newest)
         if self.adapts:
             excess = self.means[:, 2].mean() - self.settings.regularization.augment_target
             self.probability = (self.probability + excess.sign() / _RAMP).clamp(0, 1)
 
     def _figures_of(self, of_images: Scores, of_fakes: Scores) -> Tensor:
-        """Of each tensor of scores: the means of both kinds, and the mean sign of those of images. (K, 3)."""
+        """Return, for each tensor of scores, the means for images and fakes and the mean sign for images: (K, 3)."""
         boundary = self.settings.adversarial.boundary
         rows = [
             torch.stack([of_image.mean(), of_fake.mean(), (of_image - boundary).sign().mean()])
@@ -173,11 +178,11 @@ class DiscriminatorTrainer:
         return torch.stack(rows).detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """What of it is equal in all processes, but for the network."""
+        """Return the state that is equal in all processes, without the network's."""
         return {"steps": self.steps, "probability": self.probability, "means": self.means}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         device = self.probability.device
         kept = fit(_Kept, state)
         self.steps = kept.steps
@@ -185,26 +190,26 @@ class DiscriminatorTrainer:
         self.means = None if kept.means is None else kept.means.to(device)
 
     def rank_state_dict(self) -> dict[str, Any]:
-        """What it drew at random."""
+        """Return the state that differs between processes: that of the pool and the augmentation."""
         return {"pool": self.pool.state_dict(), "augment": self.augment.state_dict()}
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``rank_state_dict`` gave."""
+        """Restore the state that ``rank_state_dict`` returned."""
         self.pool.load_state_dict(state["pool"])
         self.augment.load_state_dict(state["augment"])
 
 
 def discriminator_log(losses: Mapping[str, Losses], regularization: Regularization) -> Losses:
-    """What is logged of discriminators: the adversarial loss of each by its name, and the sum of each penalty.
+    """Return the losses to log: the adversarial loss of each discriminator by its name, and the sum of each penalty.
 
     Args:
-        losses: Name of a discriminator -> what :meth:`DiscriminatorTrainer.discriminator_loss` gave of it.
-        regularization: What keeps them in check.
+        losses: Name of a discriminator -> its losses from :meth:`DiscriminatorTrainer.discriminator_loss`.
+        regularization: Regularisation of the discriminators.
     """
     log = {name: each["adversarial"] for name, each in losses.items()}
     for penalty in ("lecam", "r1"):
         if terms := [each[penalty] for each in losses.values() if penalty in each]:
             log[penalty] = torch.stack(terms).sum()
-    if "r1" in log:  # in most steps there is none
+    if "r1" in log:
         log["r1"] = log["r1"] / regularization.r1_every
     return detached(log)

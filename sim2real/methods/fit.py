@@ -1,4 +1,4 @@
-"""Fitting: generators that nobody trains are shown images of both domains."""
+"""Fitting of generators that need no training: they only observe images of both domains."""
 
 from typing import ClassVar
 
@@ -7,17 +7,19 @@ from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepL
 
 
 class Fit(Method):
-    """Shows each batch to both generators, which keep of it what they need: ``observe(source, target)``.
+    """Shows each batch to both generators by calling ``observe(source, target)``.
 
-    No discriminators, no losses, no rates. Of many processes each shows its generators its own images, and those of the
-    first are what the training gives: one process sees the most.
+    There are no discriminators, losses or learning rates. With several processes, each one shows its own images to its
+    own generators, and the result of the training are the generators of the first process. A single process therefore
+    sees the most images.
 
     Args:
-        networks: Makes the generators; they need a method ``observe``, as those of ``sim2real.networks.colour`` have.
-        settings: Losses and rates, which play no part.
+        networks: Factories for the generators; they need a method ``observe``, like those of
+            ``sim2real.networks.colour``.
+        settings: Settings of the method; losses and learning rates are not used.
 
     Raises:
-        SettingsError: The generator is one to be trained.
+        SettingsError: If the generator has no ``observe`` and needs training.
     """
 
     reads: ClassVar[frozenset[str] | None] = frozenset()
@@ -27,7 +29,7 @@ class Fit(Method):
         self.G_sim2real, self.G_real2sim = networks.generator(), networks.generator()
         if not hasattr(self.G_sim2real, "observe"):
             message = (
-                "method.name = 'fit' is for generators that only look at images, such as 'reinhard'; the one of "
+                "method.name = 'fit' is for generators that only observe images, such as 'reinhard'; the one of "
                 "generator.name has to be trained: set method.name = 'cyclegan'"
             )
             raise SettingsError(message)
@@ -35,11 +37,11 @@ class Fit(Method):
         self.networks = {"G_sim2real": self.G_sim2real, "G_real2sim": self.G_real2sim}
 
     def step(self, batch: Batch) -> StepLog:
-        """Show a batch to both generators; there are no losses."""
+        """Show a batch to both generators and return no losses."""
         self.G_sim2real.observe(batch.sim, batch.real)
         self.G_real2sim.observe(batch.real, batch.sim)
         return StepLog({})
 
     def evaluate(self, batch: Batch) -> StepLog:  # noqa: ARG002  the contract of methods
-        """No losses."""
+        """Return no losses."""
         return StepLog({})

@@ -1,8 +1,8 @@
-"""A generator and a discriminator, and no cycle: for generators that cannot move what they see.
+"""Training with a generator and a discriminator but no cycle, for generators that cannot move content.
 
-Where a generator only decides on light and colours, nothing has to be held in place by cycles or by contrast: the
-discriminator alone says what is real. Statistics of one real picture, sampled for each simulated one, keep the two from
-going in circles.
+A generator that only changes light and colours needs no cycle or contrastive loss to preserve content. The
+discriminator alone decides what looks real. The statistics of one real image, sampled for each simulated one, keep
+generator and discriminator from oscillating.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,42 +35,48 @@ from sim2real.networks.range_adapter import flattened
 from sim2real.networks.statistics import class_moments, colour_moments, radial_spectrum, recoloured, unevenness
 
 _BANDS = 16
-_LEAST_SHARE = 0.005  # of the pixels: of fewer, a class has no colours to speak of
-_DIRECTIONS = {"real": "sim2real", "sim": "real2sim"}  # by what they make
+_LEAST_SHARE = 0.005  # of the pixels, below which the colours of a class are not compared
+_DIRECTIONS = {"real": "sim2real", "sim": "real2sim"}  # by target side
 _OTHER = {"real": "sim", "sim": "real"}
 _Numbers = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 class OneSided(Method):
-    """Unpaired translation by a discriminator and by the statistics of single pictures, one way, or each way by itself.
+    """Unpaired translation with a discriminator and with statistics of single images.
 
-    A generator may offer ``paint(images, styles, seeds)``, which gives pictures, how rough they are, and how uneven
-    what was done to them is, with ``style_of(images)`` and ``keep(styles)``: its styles are then those of the pictures
-    of the other side that are drawn; see :class:`sim2real.networks.grid.Grid`. One that offers ``name_classes(names)``
-    is told the names of the run's classes, one that offers ``reach(share)`` before each step how much of the training
-    is over; see :class:`sim2real.networks.textured.TexturedGrid`. Discriminators are updated first.
+    One direction is trained, or both independently. In each step, discriminators are updated first.
+
+    A generator may have the methods ``paint(images, styles, seeds)``, which returns images and penalties such as
+    ``roughness`` and ``unevenness``, ``style_of(images)`` and ``keep(styles)``. Its styles are then those of the images
+    sampled from the other side; see :class:`sim2real.networks.grid.Grid`. If a generator has ``name_classes(names)``,
+    it is called once with the names of the run's classes; if it has ``reach(share)``, it is called before each step
+    with the completed share of the training; see :class:`sim2real.networks.textured.TexturedGrid`.
 
     Args:
-        networks: Makes the networks.
-        settings: Losses, rates, device.
-        moments: Weight of how far the mean and the root of the covariance of the colours are from the drawn picture's,
-            of a range of 1.
-        spectrum: Weight of how far the logarithms of its spectrum are, in 16 bands.
-        roughness: Weight of what a generator that paints says of how rough it does.
-        unevenness: Weight of how much what is done to images changes from place to place where they do not, see
+        networks: Factories for the networks.
+        settings: Losses, learning rates, device.
+        moments: Weight of the distance of the colours' mean and root of the covariance from those of the sampled image,
+            for colours in a range of 1.
+        spectrum: Weight of the distance of the logarithmic spectra, in 16 bands.
+        roughness: Weight of the roughness that ``paint`` returns.
+        unevenness: Weight of spatial variation in the change of images where the images themselves do not vary, see
             :func:`sim2real.networks.statistics.unevenness`.
-        inversion: Weight of how far a generator that paints makes the brighter the darker.
-        overshoot: Weight of how far pictures are out of [-1, 1].
-        class_moments: Weight of how far the mean and the spread of the colours of each class are from those of that
-            class in the drawn real picture; the simulation needs masks, and a segmenter that learns them beside the
-            training tells the classes of real pictures without any.
-        consistency: Weight of how much that segmenter finds other classes in translated frames than their masks tell.
-        masked: Whether discriminators judge only where a frame and the real picture drawn with it show the same class,
-            as the masked discriminator of FeaMGAN (Berger et al. 2023): what one side shows more of is no clue. For
-            discriminators that score patches.
+        inversion: Weight of the inversion that ``paint`` returns: how far brighter tones become darker ones.
+        overshoot: Weight of the distance by which translations exceed [-1, 1].
+        class_moments: Weight of the distance of the colours' mean and spread in each class from those of the same class
+            in the sampled real image. The simulated images need masks; a segmenter that is trained on them at the same
+            time predicts the classes of real images without masks.
+        consistency: Weight of the disagreement between the classes that this segmenter predicts for translations and
+            the frames' masks.
+        masked: Whether discriminators judge only pixels where a frame and the real image sampled with it show the same
+            class, like the masked discriminator of FeaMGAN (Berger et al. 2023), so that class frequencies give no
+            clue. Only for discriminators that score patches.
         discriminator_loss_scale: Factor of the discriminators' losses.
-        back: Whether real pictures are made simulated ones, too, by a generator and against a discriminator of their
+        back: Whether real images are also translated into simulated ones, with a generator and a discriminator of their
             own.
+
+    Raises:
+        SettingsError: If an option is out of range, or does not fit the other settings.
     """
 
     computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "fake_sim"})
@@ -108,7 +114,7 @@ class OneSided(Method):
                 raise SettingsError(f"method.options.{name} = {weight!r} must be a number of at least 0")
         if "fake_sim" in settings.needs and not back:
             raise SettingsError(
-                "method.options.back = false, and a loss needs what the way back makes: say back = true"
+                "method.options.back = false, but a loss needs translations to the simulation: set back = true"
             )
         seed = settings.seed + (1 + back) * settings.rank
         self.seeds = _Seeds(seed)
@@ -125,18 +131,18 @@ class OneSided(Method):
         self.masked = masked
         self.tells = masked or any("segmentation" in discriminator.kinds for discriminator in discriminators)
         if masked and settings.image_pool_size:
-            raise SettingsError("method.options.masked: older fakes have other masks; it needs image_pool_size = 0")
+            raise SettingsError("method.options.masked: older fakes have other masks; set image_pool_size = 0")
         if masked and any(name != "color" for name in settings.regularization.augment):
             raise SettingsError(
                 f"method.options.masked: discriminator.regularization.augment = {settings.regularization.augment} "
-                "would move images off the masks; accepted with it: color"
+                "would move images off the masks; only color is accepted"
             )
         self.segmenter = (
             OnlineSegmenter(len(settings.classes), settings) if self.tells or any(self.of_classes.values()) else None
         )
         if self.segmenter:
             self.inputs = ("segmentation",)
-            # of real pictures there are masks anyway
+            # the segmenter predicts the masks of real images
             self.sides |= {
                 f"D_{goal}": ("sim",) for goal, way in self.ways.items() if way.discriminator.kinds == self.inputs
             }
@@ -149,9 +155,9 @@ class OneSided(Method):
     def step(self, batch: Batch) -> StepLog:
         """Update the discriminators and the generators once.
 
-        It logs ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, of a generator
-        that paints ``"roughness"`` and ``"inversion"``, and the other terms, ``"D_real"``, and of the discriminator
-        what CycleGAN logs of its discriminators; of the way back the same with ``_sim`` at the end,
+        Logged are ``"adversarial_real"``, ``"moments"``, ``"spectrum"``, ``"overshoot"``, ``"unevenness"``, for
+        generators with ``paint`` also ``"roughness"`` and ``"inversion"``, the other terms, ``"D_real"``, and the
+        penalties that CycleGAN logs for its discriminators. Losses of the way back end in ``_sim``:
         ``"adversarial_sim"``.
         """
         parts = batch.split(self.settings.gradient_accumulation_steps)
@@ -161,7 +167,7 @@ class OneSided(Method):
         self.optimization.zero_grad()
         lessons = self._teach(self.segmenter, parts) if self.segmenter else {}
         masks = [self._masks(part) for part in parts]
-        with torch.set_grad_enabled(len(parts) == 1):  # the graphs of all parts at once would fill the memory
+        with torch.set_grad_enabled(len(parts) == 1):  # keeping the graphs of all parts would fill the memory
             made = [self._translate(*each) for each in zip(parts, seeds, strict=True)]
         discriminators = [self._backward_discriminators(*each) for each in zip(parts, made, masks, strict=True)]
         self.optimization.step("D")
@@ -180,12 +186,12 @@ class OneSided(Method):
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
-        """The generators' losses on a batch, nothing updated and nothing drawn."""
+        """Return the generators' losses on a batch, without updates and without using the training's random numbers."""
         made = self._translate(batch, np.arange(len(batch.sim), dtype=np.uint64))
         return StepLog(detached(self._terms(batch, made, self._masks(batch), augments=False)))
 
     def _teach(self, segmenter: OnlineSegmenter, parts: Sequence[Batch]) -> Losses:
-        """Update the segmenter: half of the frames in the colours of real ones, all in another light."""
+        """Update the segmenter, with half of the frames recoloured like real images; return its loss."""
         losses = []
         for part in parts:
             images, pictures = frames(part.sim).float(), beside(length(part.sim), part.real).float()
@@ -198,11 +204,11 @@ class OneSided(Method):
         return means([detached(each) for each in losses])
 
     def _masks(self, batch: Batch) -> Masks | None:
-        """The classes of a batch, where they are of use."""
+        """Return the masks of a batch, or None without a segmenter."""
         return self.segmenter.masks(batch, for_discriminators=self.tells) if self.segmenter else None
 
     def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:
-        """Pictures by the side that they are to be of, and what says how rough and how uneven they are."""
+        """Return the translations and their penalties by target side."""
         with self.settings.autocast():
             return {
                 goal: way.translate(getattr(batch, _OTHER[goal]), inputs, getattr(batch, goal), seeds)
@@ -210,19 +216,19 @@ class OneSided(Method):
             }
 
     def _with_inputs(self, batch: Batch) -> Iterator[tuple[str, "_Way", Inputs]]:
-        """The ways, with the labels of what is translated."""
+        """Return the target side, the way and the labels of the translated images, for each way."""
         inputs = {"real": batch.sim_inputs, "sim": batch.real_inputs}
         return ((goal, way, inputs[goal]) for goal, way in self.ways.items())
 
     def _judged(self, batch: Batch, masks: Masks | None) -> dict[str, Inputs]:
-        """What discriminators know of the images of both sides."""
+        """Return the labels of both sides that discriminators see."""
         inputs = {"real": batch.real_inputs, "sim": batch.sim_inputs}
         return {side: {**inputs[side], "segmentation": masks.known(side)} for side in inputs} if masks else inputs
 
     def _backward_discriminators(
         self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None
     ) -> Losses:
-        """Add what a part of a batch gives to the gradients of the discriminators; returns their losses."""
+        """Accumulate the gradients of the discriminators for a part of a batch and return their losses."""
         losses, inputs = {}, self._judged(batch, masks)
         for goal, way in self.ways.items():
             other = _OTHER[goal]
@@ -235,7 +241,7 @@ class OneSided(Method):
         return discriminator_log(losses, self.settings.regularization)
 
     def _backward_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None) -> Losses:
-        """Likewise of the generators."""
+        """Accumulate the gradients of the generators for a part of a batch and return their losses."""
         with frozen(*(way.discriminator for way in self.ways.values())):
             terms = self._terms(batch, made, masks, augments=True)
             self.optimization.backward(sum_of(terms))
@@ -244,7 +250,7 @@ class OneSided(Method):
     def _terms(
         self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None, *, augments: bool
     ) -> Losses:
-        """The weighted terms of the generators' loss."""
+        """Return the weighted terms of the generators' loss."""
         terms: Losses = {}
         inputs = self._judged(batch, masks)
         for goal, way in self.ways.items():
@@ -273,7 +279,7 @@ class OneSided(Method):
     def _of_classes(
         self, segmenter: OnlineSegmenter, batch: Batch, masks: Masks, fake: Tensor
     ) -> Mapping[str, Callable[[], Tensor]]:
-        """How far each class is from its own colours, and from what it was."""
+        """Return functions that compute the terms of single classes, by name."""
         own, fakes = frames(batch.sim_inputs["segmentation"], of_one=2), frames(fake)
         return {
             "class_moments": lambda: masks.trust * self._apart(batch, fakes, own, masks.real),
@@ -281,7 +287,7 @@ class OneSided(Method):
         }
 
     def _apart(self, batch: Batch, fakes: Tensor, own: Tensor, real: Tensor) -> Tensor:
-        """How far the colours of each class are from those in the picture beside, on average over classes."""
+        """Return the mean distance, over classes, of a class's colours from those in the sampled real image."""
         pictures, labelled = (beside(length(batch.sim), *each) for each in ((batch.real, 3), (real, 2)))
         count = max(1, len(self.settings.classes))
         (shares, mean, spread), (wanted_shares, wanted_mean, wanted_spread) = (
@@ -293,22 +299,22 @@ class OneSided(Method):
         return (weights * apart).sum() / weights.sum().clamp(min=1e-3)
 
     def reach(self, share: float) -> None:
-        """Tell it to the generators that want to know."""
+        """Pass the completed share of the training to the generators that have ``reach``."""
         for way in self.ways.values():
             way.reach(share)
 
     def stateful(self) -> Mapping[str, DiscriminatorTrainer]:
-        """What is known of the discriminators' scores."""
+        """Return the trainers of the discriminators."""
         return {f"trainer_{goal}": way.trainer for goal, way in self.ways.items()}
 
     def own(self) -> Mapping[str, RankState]:
-        """The discriminators' pools, the draws of their augmentation, and those of seeds and of the segmenter."""
+        """Return the trainers with their pools and augmentations, the segmenter, and the seeds."""
         segmenter = {"segmenter": self.segmenter} if self.segmenter else {}
         return {**self.stateful(), **segmenter, "seeds": self.seeds}
 
 
 class _Way:
-    """A generator and the discriminator that it is trained against."""
+    """One direction: a generator and the discriminator that it is trained against."""
 
     def __init__(self, networks: Networks, settings: MethodSettings, scale: float, seed: int) -> None:
         self.generator, self.discriminator = networks.generator(), networks.discriminator()
@@ -319,20 +325,20 @@ class _Way:
             name_classes(settings.classes)
 
     def reach(self, share: float) -> None:
-        """Tell a generator that wants to know how much of the training is over."""
+        """Pass the completed share of the training to the generator if it has ``reach``."""
         reach: Callable[[float], None] | None = getattr(self.generator.network, "reach", None)
         if reach:
             reach(share)
 
     def keep(self, pictures: Tensor) -> None:
-        """Keep the styles of pictures of the side that is to be painted, with a generator that has any."""
+        """Keep the styles of images of the target side, if the generator has styles."""
         if self.paints:
             painter: Any = self.generator.network
             painter.keep(painter.style_of(frames(pictures)))
 
     def translate(self, images: Tensor, inputs: Inputs, others: Tensor, seeds: _Numbers) -> tuple[Tensor, Losses]:
-        """Images as pictures of the other side, and what says how rough and how uneven they are."""
-        if getattr(self.generator, "clip_length", 1) == 1:  # frames of a clip, too, are drawn for one by one
+        """Return translations of images and their penalties, such as ``unevenness``."""
+        if getattr(self.generator, "clip_length", 1) == 1:  # frames of a clip get seeds of their own
             places = np.arange(length(images), dtype=np.uint64)
             seeds = (seeds[:, None] + places).ravel()
         if self.paints:
@@ -346,13 +352,13 @@ class _Way:
         return fake, {"unevenness": unevenness(before, after)}
 
     def _labels(self, images: Tensor, inputs: Inputs) -> dict[str, Inputs]:
-        """What a generator that paints is given besides, by keyword: the labels that it asks for, of single frames."""
+        """Return further keyword arguments of ``paint``: the labels of single frames that the generator requests."""
         seen = {kind: inputs[kind] for kind in self.generator.kinds}
         return {"inputs": flattened(seen) if images.dim() == 5 else seen} if seen else {}
 
 
 def _unlikeness(fakes: Tensor, pictures: Tensor) -> Losses:
-    """How far the colours and the spectra of pictures are from those of others, each from its own."""
+    """Return the distances of the colours and the spectra of fakes from those of the images sampled with them."""
     fakes, pictures = fakes.float() / 2 + 0.5, pictures.float() / 2 + 0.5
     (mean, root), (wanted_mean, wanted_root) = colour_moments(fakes), colour_moments(pictures)
     apart = (mean - wanted_mean).abs().sum(1) + torch.linalg.matrix_norm(root - wanted_root)
@@ -361,19 +367,19 @@ def _unlikeness(fakes: Tensor, pictures: Tensor) -> Losses:
 
 
 class _Seeds:
-    """Numbers for what a generator samples at random, of each process its own."""
+    """Random seeds for generators, different in each process."""
 
     def __init__(self, seed: int) -> None:
         self.random = torch.Generator().manual_seed(seed)
 
     def draw(self, count: int) -> _Numbers:
-        """So many."""
+        """Return ``count`` seeds."""
         return torch.randint(2**62, (count,), generator=self.random).numpy().astype(np.uint64)
 
     def rank_state_dict(self) -> dict[str, Any]:
-        """The state of the draws."""
+        """Return the state of the random numbers."""
         return {"random": self.random.get_state()}
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``rank_state_dict`` gave."""
+        """Restore the state that ``rank_state_dict`` returned."""
         self.random.set_state(state["random"])

@@ -1,4 +1,4 @@
-"""What every method does alike with its gradients, from the parts of a batch to the step of an optimiser."""
+"""The handling of gradients that all methods share, from the parts of a batch to the step of an optimiser."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Optimization:
-    """The Adam optimisers of a method, and all that goes with them.
+    """The Adam optimisers of a method, with gradient scaling, accumulation and clipping.
 
-    A method names what it trains by :meth:`add`, once. In each step it goes through the :meth:`parts` of the batch, of
-    each loss it calls :meth:`backward`, then :meth:`step` for what is to be updated, and at the end :meth:`finish`.
-    Gradients are averaged over all processes of the training in :meth:`step`, and nowhere else is anything updated.
+    A method calls :meth:`add` once for each group of networks. In each step it calls :meth:`zero_grad`, then
+    :meth:`backward` for the losses of each part of the batch, :meth:`step` for the optimisers to update, and finally
+    :meth:`finish`. Only :meth:`step` updates weights; it averages gradients over all processes of the training.
 
     Args:
-        settings: Of the method: ``betas``, ``max_grad_norm``, ``gradient_accumulation_steps``, ``precision``,
-            ``average``.
+        settings: Settings of the method; used are ``betas``, ``max_grad_norm``, ``gradient_accumulation_steps``,
+            ``precision``, ``average`` and ``device``.
     """
 
     def __init__(self, settings: "MethodSettings") -> None:
@@ -33,30 +33,30 @@ class Optimization:
         self._rates: dict[str, float] = {}
 
     def add(self, name: str, *networks: nn.Module, lr: float) -> None:
-        """Train networks by one Adam with this learning rate; its gradients are clipped together.
+        """Add an Adam optimiser for networks, with this learning rate; their gradients are clipped together.
 
         Raises:
-            PluginError: They have nothing to train.
+            PluginError: If the networks have no weights.
         """
         weights = [*chain.from_iterable(network.parameters() for network in networks)]
         if not weights:
             named = ", ".join(type(getattr(network, "network", network)).__name__ for network in networks)
-            raise PluginError(f"{named}: no weights to train; take another network, or method.name = 'fit'")
-        fused = not any(weight.is_meta for weight in weights)  # of those there is nothing to compute
+            raise PluginError(f"{named}: no weights to train; use another network, or set method.name = 'fit'")
+        fused = not any(weight.is_meta for weight in weights)
         self.optimisers[name] = torch.optim.Adam(weights, lr=lr, betas=self.settings.betas, fused=fused)
         self._rates[name] = lr
 
     def zero_grad(self) -> None:
-        """Forget the gradients of the step before."""
+        """Delete the gradients of the previous step."""
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a part of the batch: of its mean over all parts."""
+        """Accumulate the gradients of a part's loss, divided by the number of parts."""
         self.scaler.scale(loss / self.settings.gradient_accumulation_steps).backward()
 
     def step(self, *names: str) -> None:
-        """Update what the named optimisers train, by the gradients of all parts and processes."""
+        """Update the networks of the named optimisers with the gradients of all parts and processes."""
         optimisers = [self.optimisers[name] for name in names]
         trained = [[*chain(*(group["params"] for group in optimiser.param_groups))] for optimiser in optimisers]
         self.settings.average([weights.grad for weights in chain(*trained) if weights.grad is not None])
@@ -67,25 +67,25 @@ class Optimization:
             self.scaler.step(optimiser)
 
     def finish(self) -> None:
-        """End a step of training."""
+        """Finish a training step: update the gradient scaler."""
         self.scaler.update()
 
     def scale_learning_rates(self, factor: float) -> None:
-        """Set every learning rate to its own times a factor in [0, 1]."""
+        """Set every learning rate to its configured value times a factor in [0, 1]."""
         for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
                 group["lr"] = self._rates[name] * factor
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the optimisers and of the gradient scaler."""
+        """Return the states of the optimisers and of the gradient scaler."""
         states = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
         return {"optimisers": states, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave.
+        """Restore the state that ``state_dict`` returned.
 
         Raises:
-            MisfitError: It is of other networks.
+            MisfitError: If the state belongs to other networks.
         """
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
@@ -94,9 +94,9 @@ class Optimization:
 
 
 def _require_fitting(optimiser: torch.optim.Optimizer) -> None:
-    """Make sure that what an optimiser has taken back is of the weights that it trains, which torch does not ask."""
+    """Check that an optimiser's restored state has the shapes of its weights, which torch does not verify."""
     for weights, moments in optimiser.state.items():
         wanted = {"step": torch.Size([]), "exp_avg": weights.shape, "exp_avg_sq": weights.shape}
         found = {name: moment.shape for name, moment in moments.items() if isinstance(moment, Tensor)}
         if moments and found != wanted:
-            raise MisfitError("an optimiser's moments are of other weights")
+            raise MisfitError("an optimiser's moments belong to other weights")

@@ -1,4 +1,4 @@
-"""The image pool, which shows discriminators older fakes too, so that they do not chase the newest ones alone."""
+"""The image pool, which also shows older fakes to discriminators, so that they do not only follow the newest ones."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -13,14 +13,14 @@ _Labels = dict[str, Tensor]
 
 
 class ImagePool:
-    """A history of fakes (Shrivastava et al. 2017, as Zhu et al. 2017 use it).
+    """A history of fakes (Shrivastava et al. 2017, as used by Zhu et al. 2017).
 
-    Until it is full, it stores and returns what it is given. Then, for each image, it returns the image itself with
-    probability 1/2, else a random stored one, which the image replaces. Labels stay with their images.
+    Until the pool is full, it stores and returns every image. Then, for each image, it returns the image itself with
+    probability 1/2, and otherwise a random stored image, which the new one replaces. Labels stay with their images.
 
     Args:
-        size: Images it holds; 0: always returns what it is given.
-        seed: Seeds its draws.
+        size: Number of images in the pool; 0: every image is returned unchanged.
+        seed: Seed of the random numbers.
     """
 
     def __init__(self, size: int, *, seed: int) -> None:
@@ -30,7 +30,7 @@ class ImagePool:
         self.random = torch.Generator().manual_seed(seed)
 
     def __call__(self, images: Tensor, labels: Mapping[str, Tensor] | None = None) -> tuple[Tensor, _Labels]:
-        """Exchange a batch (N, C, H, W), detached, and its labels, kind -> (N, ...), for one of the same shapes."""
+        """Exchange a detached batch (N, C, H, W) and its labels, kind -> (N, ...), for one of the same shapes."""
         labels = dict(labels or {})
         if self.size == 0:
             return images, labels
@@ -49,15 +49,15 @@ class ImagePool:
         place = int(torch.randint(self.size, (), generator=self.random))
         stored, self.images[place] = self.images[place], image.clone()
         old, self.labels[place] = self.labels[place], _copied(labels)
-        # a resumed pool comes from the CPU
+        # a resumed pool is on the CPU
         return stored.to(image.device), {kind: values.to(image.device) for kind, values in old.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """The stored images, their labels, and the state of the draws."""
+        """Return the stored images, their labels, and the state of the random numbers."""
         return {"images": self.images, "labels": self.labels, "random": self.random.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         images, labels = fit(list[_Image], state["images"]), fit(list[_Labels], state["labels"])
         if len(images) > self.size or len({image.shape for image in images}) > 1 or len(images) != len(labels):
             raise MisfitError("images of another pool")
@@ -66,5 +66,5 @@ class ImagePool:
 
 
 def _copied(labels: _Labels) -> _Labels:
-    """Labels that do not keep those of their whole batch in memory."""
+    """Return copies of labels, which do not keep their whole batch in memory."""
     return {kind: values.clone() for kind, values in labels.items()}

@@ -1,4 +1,4 @@
-"""Labels for real images that have none: for generators that change each class of things by itself."""
+"""Pseudo-labels for real images without masks, for generators that change each class separately."""
 
 import math
 from collections.abc import Mapping
@@ -12,25 +12,24 @@ from sim2real.errors import SettingsError
 from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepLog
 from sim2real.methods.segmenting import OnlineSegmenter
 
-_GOLDEN = 0.381966  # of a turn between the hues of neighbouring classes: none are alike
+_GOLDEN = 0.381966  # share of the colour circle between successive classes, which keeps all hues distinct
 
 
 class PseudoLabels(Method):
-    """Trains a segmenter on the simulation and its masks, which then labels the real images that a generator keeps.
+    """Trains a segmenter on simulated images and their masks; it labels the real images that a generator keeps.
 
-    Half of the simulated images are shown to the segmenter as the generator makes them, in what it knows by then, so
-    that what it learns fits the real images better and better; their masks are the simulation's. Real images that have
-    masks keep these.
+    In every second step the segmenter sees the generator's current translations instead of the simulated images, with
+    the same masks, so that it fits the real images better and better. Real images with masks of their own keep these.
 
     Args:
-        networks: Makes the generator; it needs the methods ``observe`` and ``label``, as
-            :class:`sim2real.networks.classes.ClassDistribution` has.
-        settings: Rates, device.
-        every: After so many steps the real images are labelled again; before, after 1, 2, 4, 8 ...
-        sure: The least probability of a class that is taken for true, 0 to 1.
+        networks: Factories for the networks; the generator needs the methods ``observe`` and ``label``, like
+            :class:`sim2real.networks.classes.ClassDistribution`.
+        settings: Learning rates, device.
+        every: Number of steps after which the real images are labelled again, in addition to steps 1, 2, 4, 8 ...
+        sure: Minimum probability of a class that is accepted as a label, at least 0 and below 1.
 
     Raises:
-        SettingsError: The generator has no use for labels.
+        SettingsError: If the generator does not use labels, or an option is out of range.
     """
 
     reads: ClassVar[frozenset[str] | None] = frozenset({"optim", "schedule", "train.gradient_accumulation_steps"})
@@ -46,8 +45,8 @@ class PseudoLabels(Method):
         self.generator = networks.generator()
         if not hasattr(self.generator.network, "label"):
             raise SettingsError(
-                "method.name = 'pseudo-labels' is for generators that change each class by itself, such as "
-                "'class-distribution'; the one of generator.name is none"
+                "method.name = 'pseudo-labels' is for generators that change each class separately, such as "
+                "'class-distribution'; set generator.name to one of them"
             )
         self.segmenter = OnlineSegmenter(len(settings.classes), settings)
         self.generators = {"sim2real": self.generator}
@@ -56,7 +55,7 @@ class PseudoLabels(Method):
         self.optimization.add("segmenter", self.segmenter, lr=settings.generator_lr)
 
     def step(self, batch: Batch) -> StepLog:
-        """Update the segmenter once, and sometimes label what the generator keeps; logs ``"segmenter"``."""
+        """Update the segmenter once, label the generator's images if due, and log ``"segmenter"``."""
         painter: Any = self.generator.network
         painter.observe(batch.sim, batch.real, batch.real_inputs.get("segmentation"))
         painter.label(self._classes, again=False)
@@ -82,7 +81,7 @@ class PseudoLabels(Method):
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
-        """How much of what is held out the segmenter does not tell as the masks do, 0 to 1."""
+        """Return the share of held-out pixels that the segmenter classifies wrongly, 0 to 1."""
         masks = batch.sim_inputs["segmentation"]
         pseudo_labels = self.segmenter.label(batch.sim, 0.0)
         known = masks >= 0
@@ -90,17 +89,17 @@ class PseudoLabels(Method):
         return StepLog({"segmenter_error": wrong})
 
     def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
-        """As of the base class, and the real images once more with their classes in colours, dark where unsure."""
+        """Return the base class's images, then real images in the colours of their classes, dark where unsure."""
         painted = coloured(batch.real, self._classes(batch.real))
         return [*super().samples(generators, batch), painted]
 
     def own(self) -> Mapping[str, OnlineSegmenter]:
-        """What the segmenter draws."""
+        """Return the segmenter with its random numbers."""
         return {"segmenter": self.segmenter}
 
 
 def coloured(images: Tensor, classes: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in [-1, 1] in the colours of their classes (N, H, W), dark where there is none."""
+    """Return images (N, 3, H, W) in [-1, 1] in the colours of their classes (N, H, W), dark without a class."""
     hues = classes[:, None] * _GOLDEN + torch.tensor([0.0, 1 / 3, 2 / 3], device=classes.device).view(1, 3, 1, 1)
     colours = (2 * math.pi * hues).cos() * 0.8
     grey = images.mean(dim=1, keepdim=True)

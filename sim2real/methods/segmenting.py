@@ -1,4 +1,4 @@
-"""A segmenter that learns the simulation's masks beside a training, and tells the classes of other pictures."""
+"""A segmenter that learns the simulation's masks during a training and predicts the classes of other images."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from sim2real.methods.base import Batch, MethodSettings, frozen
 from sim2real.methods.clips import beside, frames
 from sim2real.networks.segmentation import UNet, in_another_light, standardised
 
-_SURE = 0.9  # the least probability of a class in a real picture that is taken for true
-_ITS_OWN = 1.0  # loss of its own pictures, above which its word on others is worth nothing
-_SLOW = 500  # steps until it is trusted in full
-_RAREST = 1e-3  # share of the pixels: rarer classes count as if they were of so many
+_SURE = 0.9  # minimum probability of a class that is accepted in a real image
+_ITS_OWN = 1.0  # loss on the training images above which predictions for other images are not trusted
+_SLOW = 500  # steps until predictions are fully trusted
+_RAREST = 1e-3  # minimum share of pixels assumed for weights of classes
 
 
 class Masks(NamedTuple):
-    """The classes of a batch, ``NOTHING`` where they are not known.
+    """The classes of a batch, ``NOTHING`` where they are unknown.
 
     Attributes:
-        sim: (N, H, W), or of clips (N, T, H, W).
-        real: Likewise.
-        trust: What those of real pictures are worth, 0 to 1, a scalar.
+        sim: Masks of the simulated images, (N, H, W), or (N, T, H, W) for clips.
+        real: Masks of the real images, of the same shape.
+        trust: Reliability of the real images' masks, 0 to 1, a scalar.
     """
 
     sim: Tensor
@@ -33,12 +33,12 @@ class Masks(NamedTuple):
     trust: Tensor
 
     def known(self, side: str) -> Tensor:
-        """Those of one side, ``"sim"`` or ``"real"``, once the other side's are known as well."""
+        """Return the masks of one side, ``"sim"`` or ``"real"``; all ``NOTHING`` while ``trust`` is 0."""
         masks: Tensor = getattr(self, side)
         return masks.where(self.trust > 0, NOTHING)
 
     def alike(self, side: str, other: str) -> Tensor:
-        """How much the frames of one side show the class of the picture beside each, 0 to 1: (frames, H, W)."""
+        """Return weights (frames, H, W) in [0, 1] that are high where both sides show the same class."""
         masks: Tensor = getattr(self, side)
         mine = frames(masks, of_one=2)
         others = beside(len(mine) // len(masks), getattr(self, other), of_one=2)
@@ -46,16 +46,16 @@ class Masks(NamedTuple):
 
 
 class OnlineSegmenter(nn.Module):
-    """Learns from pictures with masks, under light that changes at random; so it can be asked about others.
+    """A segmenter that learns from images with masks, under random light, so that it generalises to other images.
 
     Args:
-        classes: How many classes there are.
-        settings: Of the method that it helps.
+        classes: Number of classes.
+        settings: Settings of the method that uses the segmenter.
 
     Attributes:
-        counts: Pixels of each class that it was shown, (classes,).
-        recent: Running mean of its loss.
-        steps: How many steps it learns.
+        counts: Number of pixels of each class seen so far, (classes,).
+        recent: Running mean of the loss.
+        steps: Number of training steps so far.
     """
 
     counts: Tensor
@@ -73,11 +73,11 @@ class OnlineSegmenter(nn.Module):
         self.to(settings.device)
 
     def loss(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Cross entropy of what it says of pictures in another light, rare classes weighted up; a scalar.
+        """Return the cross entropy on images under random light, with higher weights for rare classes; a scalar.
 
         Args:
             images: (N, 3, H, W) in [-1, 1].
-            masks: Classes (N, H, W) int64, ``NOTHING`` where there is none.
+            masks: Classes (N, H, W) int64, ``NOTHING`` for pixels without a class.
         """
         known, places = masks != NOTHING, masks.clamp(min=0)
         with torch.no_grad():
@@ -92,17 +92,18 @@ class OnlineSegmenter(nn.Module):
 
     @property
     def trust(self) -> Tensor:
-        """What its word on other pictures is worth, 0 to 1: nothing while it does not know its own, slowly more."""
+        """Reliability of predictions for other images, 0 to 1: 0 while the loss is high, and rising over the steps."""
         return (self.recent < _ITS_OWN) * (self.steps / _SLOW).clamp(max=1)
 
     def disagreement(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Cross entropy of what it says of translated images with the masks of what they are made of; a scalar.
+        """Return the cross entropy of translations with the masks of their sources; a scalar.
 
-        Semantic consistency (Hoffman et al. 2018, arXiv 1711.03213), times :attr:`trust`. Gradients go to the images.
+        This is semantic consistency (Hoffman et al. 2018, arXiv 1711.03213), times :attr:`trust`. Gradients reach the
+        images, but not the segmenter.
 
         Args:
-            images: (N, 3, H, W) in [-1, 1].
-            masks: As of :meth:`loss`.
+            images: Translations, (N, 3, H, W) in [-1, 1].
+            masks: Classes (N, H, W), as in :meth:`loss`.
         """
         with frozen(self), _statistics_kept(self):
             logits = self._logits(images.float() / 2 + 0.5)
@@ -110,17 +111,17 @@ class OnlineSegmenter(nn.Module):
         return self.trust * losses.sum() / (masks != NOTHING).sum().clamp(min=1)
 
     def end_step(self) -> None:
-        """Make what it keeps of pictures one in all processes of the training."""
+        """Count the step and average the buffers over all processes of the training."""
         self.steps += 1
         self._settings.average([buffer for buffer in self.buffers() if buffer.is_floating_point()])
 
     def masks(self, batch: Batch, *, for_discriminators: bool) -> Masks:
-        """The classes of both sides of a batch: those of real pictures that have none are its own word.
+        """Return the masks of both sides of a batch; those of real images are predicted if they have none.
 
         Args:
-            batch: With the masks of the simulation, and of real pictures where they have any.
-            for_discriminators: The simulation's are then known no better than those of real pictures, by which
-                discriminators could tell the sides apart.
+            batch: Batch with the masks of the simulated images and, if available, of the real images.
+            for_discriminators: Whether the simulation's masks keep only pixels that the segmenter also predicts with
+                certainty, so that discriminators cannot tell the sides apart by their masks.
         """
         sim, real = batch.sim_inputs["segmentation"], batch.real_inputs.get("segmentation")
         if real is not None:
@@ -133,13 +134,14 @@ class OnlineSegmenter(nn.Module):
 
     @torch.no_grad()
     def label(self, images: Tensor, sure: float) -> Tensor:
-        """The classes of pictures of another kind than it learns from, ``NOTHING`` where it is less sure.
+        """Predict the classes of images of another domain, ``NOTHING`` where the prediction is uncertain.
 
-        Its normalisation goes by these pictures' own statistics (Li et al. 2016, arXiv 1603.04779): better several.
+        Normalisation uses the statistics of these images (Li et al. 2016, arXiv 1603.04779), so that several images
+        give better results than one.
 
         Args:
             images: (N, 3, H, W) in [-1, 1].
-            sure: The least probability of a class that is told.
+            sure: Minimum probability of a class.
 
         Returns:
             (N, H, W) int64.
@@ -150,7 +152,7 @@ class OnlineSegmenter(nn.Module):
         return classes.where(probability >= sure, NOTHING)
 
     def _logits(self, images: Tensor) -> Tensor:
-        """Of images in [0, 1], at their own size."""
+        """Return the logits of images in [0, 1], at the images' size."""
         height, width = images.shape[-2:]
         stride = UNet.stride
         size = [max(1, round(side / stride)) * stride for side in (height, width)]
@@ -163,17 +165,17 @@ class OnlineSegmenter(nn.Module):
         return logits
 
     def rank_state_dict(self) -> dict[str, Any]:
-        """The state of the draws of light."""
+        """Return the state of the random numbers for light."""
         return {"random": self._random.get_state()}
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``rank_state_dict`` gave."""
+        """Restore the state that ``rank_state_dict`` returned."""
         self._random.set_state(state["random"])
 
 
 @contextmanager
 def _statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Let batch norms go by the pictures at hand, and remember nothing of them."""
+    """Make batch norms use the statistics of the current images without updating the running ones."""
     norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
     was_training = network.training
     network.train()

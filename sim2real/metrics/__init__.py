@@ -1,1 +1,1 @@
-"""Measures of image sets: how near to real pictures, and whether what they show has stayed in its place."""
+"""Metrics of image sets and of frames: the distance to real images, and whether the content stayed in place."""

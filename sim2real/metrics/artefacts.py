@@ -1,8 +1,8 @@
-"""Does a translation show what a person sees at once, and outlines do not tell: patterns, halos, rims, seams?
+"""Measure obvious faults of a translation that edges do not reveal: periodic patterns, halos, rims and seams.
 
-What a translation does to light and colours, a bilateral grid of affine colour transforms expresses, and such a grid
-can make none of these faults (:mod:`sim2real.networks.bilateral`). So it is fitted to a frame and its translation, and
-what it leaves over, the residual, is looked at. No weights and no labels are needed.
+A bilateral grid of affine colour transforms can express changes of light and colour but none of these faults
+(:mod:`sim2real.networks.bilateral`). Such a grid is fitted to a frame and its translation, and the faults are measured
+on the residual. No weights and no labels are needed.
 """
 
 from collections.abc import Mapping
@@ -23,80 +23,80 @@ _Floats = NDArray[np.float32]
 _Mask = NDArray[np.bool_]
 
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
-_LEAST_SIDE = 64  # px: a smaller frame has no room for a border and what is within
-_BORDER = 8  # px: a rim, which nothing else looks at
+_LEAST_SIDE = 64  # px: smaller frames have no room for a border and an inner strip
+_BORDER = 8  # px: the rim, excluded from the other values
 
 _WINDOW = 32  # px; a multiple of twice the largest stride
 _STEP = 16  # px from one window to the next, more in large frames
 _MOST_WINDOWS = 1024
-_QUIET = 0.5  # squared grey levels: windows with less power besides the pattern's count alike
+_QUIET = 0.5  # squared grey levels: limits the weight of windows with little power besides the pattern's
 
-_STRONG, _FAINT = 15.0, 5.0  # grey levels a pixel: edges that halos surround; what seams are not told from
-_NEAR = (3.0, 8.0)  # px from an edge: nearer is what blur does
-_FAR = 14.0  # px from it, on the same surface
-_APART = 0.7  # of that: no other edge may be nearer to there
+_STRONG, _FAINT = 15.0, 5.0  # grey levels per pixel: edges that halos surround; edges that could pass for seams
+_NEAR = (3.0, 8.0)  # px from an edge; nearer pixels may be blurred
+_FAR = 14.0  # px from an edge, on the same surface
+_APART = 0.7  # of _FAR: smallest distance of the far pixel from any other edge
 _ALIKE = 10.0  # grey levels within a surface
 _FEWEST_POINTS = 100
 _MOST_POINTS = 60_000
 
-_WITHIN = slice(16, 28)  # px from the border, which it is compared with
-_FEWEST_ALONG = 24  # px of a side, where the frame does not change
+_WITHIN = slice(16, 28)  # px from the border: the strip that the rim is compared with
+_FEWEST_ALONG = 24  # px of a side where the frame has one colour
 
 _MOST_PLACES = 256  # of a line, evenly spread
 _SEGMENT = 16  # places
-_FEWEST_FLAT = 6  # of them, away from the frame's edges
-_AWAY = np.ones((13, 13), np.uint8)  # so many px: what blur and compression do
+_FEWEST_FLAT = 6  # places of a segment that are away from the frame's edges
+_AWAY = np.ones((13, 13), np.uint8)  # px: the reach of blur and compression around an edge
 _FEWEST_SEGMENTS = 3
 _LEAST_SEEN = 0.25  # of the segments of a line
-_AROUND = 33  # lines: what is usual there is texture or a pattern
+_AROUND = 33  # lines: steps that are usual among them are texture or a pattern
 _CLEAR = 14  # px: lines nearer to the border are rims
 
-_SMOOTHING = 1.5  # px, the standard deviation of a Gaussian: grain is no content
-_LEAST_SPREAD = 10.0  # grey levels: less is a blank picture
+_SMOOTHING = 1.5  # px, the standard deviation of a Gaussian that removes grain
+_LEAST_SPREAD = 10.0  # grey levels, so that blank images do not divide by 0
 
 
 class ArtefactMetric:
-    """The metric ``artefacts``: faults of a generator, each by its name.
+    """The metric ``artefacts``: faults of a generator.
 
-    Figures of a frame, lower is better, 0 of a translation that changes light and colours alone; all but the last are
-    in grey levels. A frame with a side of less than 64 px has none.
+    Lower is better; a translation that only changes light and colours has 0. All values but the last are in grey
+    levels. A frame with a side of less than 64 px has no values.
 
-    - ``periodic``: root mean square of patterns that repeat every 2, 4 or 8 px: power of the residual at these
-      frequencies above that at those beside them, windows without other residual counting most.
-    - ``halos``: how the residual changes from 14 px to 3 to 8 px from a strong edge of the frame, on a surface of one
-      colour: the median of the brighter or of the darker sides, whichever is more.
-    - ``rims``: how the residual of the outer 8 px differs from that 16 to 28 px within, where the frame has one colour:
-      the median along each side of the picture, median of the sides.
-    - ``seams``: how the residual steps along a straight line across the picture, along three quarters of what is away
-      from the frame's edges, beyond what is usual beside it; the worst line.
-    - ``unexplained``: the share of the translation's variance, smoothed, that is residual.
+    - ``periodic``: Root mean square of patterns that repeat every 2, 4 or 8 px: the power of the residual at these
+      frequencies above that at neighbouring ones. Windows with little other residual weigh most.
+    - ``halos``: Change of the residual from 14 px to 3 to 8 px from a strong edge of the frame, on a surface of one
+      colour: the median over the brighter or over the darker sides, whichever is larger.
+    - ``rims``: Difference of the residual between the outer 8 px and the strip 16 to 28 px from the border, where the
+      frame has one colour: the median along each side of the image, then over the sides.
+    - ``seams``: Step of the residual across a straight line through the image, exceeded along three quarters of the
+      line away from the frame's edges, beyond the usual steps of neighbouring lines; the worst line.
+    - ``unexplained``: Ratio of the residual's power to the translation's variance, both smoothed.
     """
 
     abouts: Mapping[str, About] = {
         "periodic": About(title="patterns of 2, 4 or 8 px (checkerboards), grey levels", better="lower"),
-        "halos": About(title="halos beside strong edges, grey levels", better="lower"),
+        "halos": About(title="halos around strong edges, grey levels", better="lower"),
         "rims": About(title="a rim along the border, grey levels", better="lower"),
         "seams": About(title="steps along straight lines, grey levels", better="lower"),
-        "unexplained": About(title="share of what is shown that no change of light explains", better="lower"),
+        "unexplained": About(title="share of the content that no change of light explains", better="lower"),
     }
 
     def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:  # noqa: ARG002  the contract of frame metrics; artefacts need no labels
         """Compare a frame with its translation, RGB (H, W, 3).
 
         Raises:
-            ValueError: The sizes differ.
+            ValueError: If the sizes differ.
         """
         return {name: Change(value) for name, value in artefacts(before, after).items()}
 
 
 def artefacts(before: Image, after: Image) -> dict[str, float]:
-    """The figures of a frame and its translation, RGB (H, W, 3); none of a frame that is too small.
+    """Return the values of a frame and its translation, RGB (H, W, 3); empty if a side is less than 64 px.
 
     Raises:
-        ValueError: The sizes differ.
+        ValueError: If the sizes differ.
     """
     if before.shape != after.shape:
-        raise ValueError(f"pictures of {before.shape} and {after.shape} pixels cannot be compared")
+        raise ValueError(f"images of {before.shape} and {after.shape} pixels cannot be compared")
     if min(before.shape[:2]) < _LEAST_SIDE:
         return {}
     residual = _residual(before, after)
@@ -112,7 +112,7 @@ def artefacts(before: Image, after: Image) -> dict[str, float]:
 
 @torch.inference_mode()
 def _residual(before: Image, after: Image) -> _Floats:
-    """What a bilateral grid that turns a frame into its translation leaves over, in grey levels."""
+    """Return the translation minus the fit of a bilateral grid to it, in grey levels."""
     height, width = before.shape[:2]
     scale = min(1.0, FITTED / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -131,10 +131,11 @@ def _tensor(image: NDArray[np.generic]) -> torch.Tensor:
 
 @torch.inference_mode()
 def _periodic(residual: _Floats) -> float:
-    """Patterns that repeat every 8 px, or 4 or 2, have power at multiples of 1/8 cycle a pixel alone.
+    """Return the root mean square of periodic patterns.
 
-    A window's power there is compared with that between them, along each direction: an outline or a brick wall has
-    power along a whole line of frequencies.
+    Patterns that repeat every 2, 4 or 8 px have power only at multiples of 1/8 cycle per pixel. A window's power there
+    is compared with that in between, along each direction, because an outline or a brick wall has power along a whole
+    line of frequencies.
     """
     inside = torch.from_numpy(residual[_BORDER:-_BORDER, _BORDER:-_BORDER])
     step = max(_STEP, round((inside.shape[0] * inside.shape[1] / _MOST_WINDOWS) ** 0.5))
@@ -160,7 +161,7 @@ def _periodic(residual: _Floats) -> float:
 
 
 class _Points(NamedTuple):
-    """Pixels beside edges, with one farther out on the same surface each: rows and columns."""
+    """Rows and columns of pixels near edges, each paired with one farther out on the same surface."""
 
     near: tuple[NDArray[np.intp], NDArray[np.intp]]
     far: tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -168,7 +169,7 @@ class _Points(NamedTuple):
 
 
 def _halos(before: Image, residual: _Floats) -> float | None:
-    """How the residual changes towards edges; None where too few surfaces beside edges are wide enough."""
+    """Return how much the residual changes towards edges; None if too few surfaces along edges are wide enough."""
     points = _beside(before, _edges(before, _STRONG))
     if points is None:
         return None
@@ -206,14 +207,14 @@ def _beside(image: Image, edges: _Mask) -> _Points | None:
 
 
 def _edges(image: Image, steepness: float) -> _Mask:
-    """Where a frame is steeper than so many grey levels a pixel."""
+    """Return where a frame's gradient exceeds ``steepness`` grey levels per pixel."""
     smooth = cv2.GaussianBlur(image.astype(np.float32) @ _LUMA, (0, 0), 1)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0))
     return np.asarray(cv2.magnitude(across, down)) > steepness
 
 
 def _rims(before: Image, residual: _Floats) -> float | None:
-    """How the residual changes towards the border; None where no side has places enough at which the frame does not."""
+    """Return how much the residual changes towards the border; None if no side has enough places of one colour."""
     smooth = cv2.blur(before, (3, 3)).astype(np.float32)
     sides = []
     for ways in ((0, 1), (1, 0)):
@@ -227,16 +228,17 @@ def _rims(before: Image, residual: _Floats) -> float | None:
 
 
 def _seams(before: Image, residual: _Floats) -> float:
-    """The line along which the residual steps most; 0 where the frame has edges everywhere."""
+    """Return the largest step of the residual along a straight line; 0 if the frame has edges everywhere."""
     flat = cv2.dilate(_edges(before, _FAINT).astype(np.uint8), _AWAY) == 0
     return max(_worst_line(residual, flat), _worst_line(np.ascontiguousarray(residual.transpose(1, 0, 2)), flat.T))
 
 
 def _worst_line(values: _Floats, flat: _Mask) -> float:
-    """How values (H, W, 3) step at the vertical line where they do most, seen at places that are flat.
+    """Return the step of values (H, W, 3) at the vertical line where it is largest, measured at flat places.
 
-    A step is what differs more between both sides than along them; of each segment of a line it is the median of its
-    places, less twice what is usual at the lines around, and of a line what three quarters of its segments exceed.
+    A step is the difference between both sides beyond the change along them. The step of a segment is the median over
+    its places, less twice the usual step of the surrounding lines; the step of a line is the value that three quarters
+    of its segments exceed.
     """
     every = max(1, len(values) // _MOST_PLACES)
     means, flat = cv2.blur(values[::every], (3, 1)), flat[::every]
@@ -260,7 +262,7 @@ def _worst_line(values: _Floats, flat: _Mask) -> float:
 
 
 def _ranked(values: _Floats, known: _Mask, axis: int, share: float) -> _Floats:
-    """What so large a share of the known values along an axis are below; 0 of none."""
+    """Return the quantile ``share`` of the known values along an axis; 0 if there are none."""
     order = np.sort(np.where(known, values, np.inf), axis=axis)
     rank = (share * np.maximum(known.sum(axis, keepdims=True) - 1, 0)).astype(np.intp)
     found = np.take_along_axis(order, rank, axis).squeeze(axis)

@@ -1,4 +1,4 @@
-"""The contract of a metric: a measure of sets of pictures, or of a frame before and after its translation."""
+"""The contract of metrics: they compare two sets of images, or a frame with its translation."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,20 +15,20 @@ Image = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
 
 Features = NDArray[np.float32]
-"""What a metric keeps of pictures: (N, ...), a row for each."""
+"""A metric's descriptions of images, (N, ...), one row per image."""
 
 Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class About:
-    """What a figure is.
+    """The description of a metric's value.
 
     Attributes:
         title: What it measures, in a few words, with its unit.
-        better: Which way it should go; None for a figure that only describes.
-        least: Of fewer pictures than this it tells nothing.
-        most: It cannot be higher.
+        better: The better direction; None for a value that only describes.
+        least: Smallest number of images for which the value is meaningful.
+        most: Upper bound of the value.
     """
 
     title: str
@@ -38,51 +38,51 @@ class About:
 
 
 class SetMetric(Protocol):
-    """How far a set of pictures is from real ones.
+    """A metric of the distance between a set of images and a set of real images.
 
-    All pictures that it is given have one size, whichever set they are of. Nothing pairs them.
+    All images passed to it have the same size, whichever set they belong to. The sets are not paired.
 
     Attributes:
-        about: What its figure is.
-        resamples: How many distances of parts of the sets are worth their time for a confidence interval; about 20
-            where one takes a second.
+        about: Description of its value.
+        resamples: Number of distances to measure on parts of the sets for a confidence interval; about 20 if one takes
+            a second.
     """
 
     about: About
     resamples: int
 
     def describe(self, images: Sequence[Image]) -> Features:
-        """What is to be known of some pictures, a row for each; a row does not depend on the other pictures."""
+        """Describe images, one row per image; a row does not depend on the other images."""
 
     def distance(self, images: Features, real: Features) -> float:
-        """The distance of pictures from real ones, by their descriptions; the numbers of them may differ."""
+        """Return the distance of images from real ones, given their descriptions; the sets may differ in size."""
 
 
 class SlowSetMetric(SetMetric, Protocol):
-    """A metric of sets whose distances take so long that each tells how far it is.
+    """A set metric with slow distances, which report their progress.
 
     Attributes:
-        ticks: How often a distance calls ``tick``.
+        ticks: Number of times that one distance calls ``tick``.
     """
 
     ticks: int
 
     def distance(self, images: Features, real: Features, tick: Callable[[], None] = ...) -> float:
-        """As of any metric of sets; ``tick`` is called after each part of the work, all alike."""
+        """Return the distance as any set metric does, calling ``tick`` after each of the equal parts of the work."""
 
 
 class Change(NamedTuple):
-    """A figure of a frame: of its translation, and of the frame as it was, where that has one."""
+    """A value of a frame after its translation, and before it where that is defined."""
 
     after: float
     before: float | None = None
 
 
 class FrameMetric(Protocol):
-    """What became of a frame: it is compared with its translation.
+    """A metric that compares a frame with its translation.
 
     Attributes:
-        abouts: Name of each figure -> what it is. The figures of a class are named ``"name/Class"`` and share the
+        abouts: Name of each value -> its description. The values of a class are named ``"name/Class"`` and share the
             entry of ``"name"``.
     """
 
@@ -97,7 +97,7 @@ class FrameMetric(Protocol):
             labels: The labels of the frame that could be read, by kind (``"segmentation"``, ``"boxes"``, ...).
 
         Returns:
-            The figures by name; those that this frame does not have are left out.
+            The values by name, without those that are undefined for this frame.
         """
 
 

@@ -1,8 +1,7 @@
-"""Did a translation change its frame at all? In grey levels, beside what writing the frame again changes.
+"""Measure how much a translation changes its frame, in grey levels, compared with re-encoding the frame.
 
-Nothing that is lossy writes pixels back as they were: JPEG at quality 95 moves them by 0.05 to 1 grey level in the
-mean, at quality 50 by 3 to 8. So the frame as it was is written again with the settings of its translation's file, and
-what that changes is the figure "before".
+Lossy formats change pixels: JPEG at quality 95 by 0.05 to 1 grey level on average, at quality 50 by 3 to 8. The source
+frame is therefore re-encoded with the settings of its translation's file, and that change is the value "before".
 """
 
 from collections.abc import Mapping
@@ -13,24 +12,22 @@ import numpy as np
 
 from sim2real.metrics.base import About, Change, Image
 
-_CELL = 16  # px: what compression does to the mean of a cell is far less than what it does to a pixel
+_CELL = 16  # px: compression changes the mean of a cell far less than a pixel
 
 ABOUTS: Final[Mapping[str, About]] = {
-    "change": About(
-        title="mean absolute change of pixels, grey levels; before: of writing the frame again", better=None
-    ),
-    "local_change": About(title="the same of the mean of 16x16 pixels, the most changed ones", better=None),
+    "change": About(title="mean absolute change of pixels, grey levels; before: by re-encoding the frame", better=None),
+    "local_change": About(title="change of the mean of the most changed 16x16 pixels, grey levels", better=None),
 }
-"""What the figures are."""
+"""Name of a value -> its description."""
 
 
 def changes(before: Image, after: Image, again: Image | None) -> dict[str, Change]:
-    """How much a translation differs from its frame.
+    """Measure how much a translation differs from its frame.
 
     Args:
         before: The frame, RGB (H, W, 3).
         after: Its translation, of the same size.
-        again: The frame after mere writing and reading in the way of the translation; None: that was not tried.
+        again: The frame after re-encoding it like the translation's file; None: not measured.
 
     Returns:
         ``change`` and ``local_change`` in grey levels, 0 to 255.

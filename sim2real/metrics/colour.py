@@ -1,8 +1,8 @@
-"""How far are the colours of two sets of pictures apart? Their earth mover's distance, along many directions.
+"""Measure the distance between the colours of two sets of images: their sliced earth mover's distance.
 
-All pixels of a set are one cloud of colours in CIE Lab. Its distance from another's is the mean of the earth mover's
-distances of both along directions (sliced: Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3), twice: then a set all
-of whose colours are shifted by a difference of x is x away. Where things are, and how sharp, does not matter.
+All pixels of a set form one cloud of colours in CIE Lab. The distance of two clouds is twice the mean of their earth
+mover's distances along many directions (Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3): with this factor, a set
+whose colours are all shifted by x has the distance x. The positions of things and their sharpness do not matter.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from sim2real.metrics.base import About, Features, Image
 from sim2real.metrics.wasserstein import mean_differences
 
 _DIRECTIONS = 16
-_FARTHEST = 150  # dE: that of pure green from black is 148, no colour of sRGB has more
-_PIXELS = 2**16  # of a picture, evenly spread
+_FARTHEST = 150  # dE: pure green is 148 from black, no colour of sRGB is farther
+_PIXELS = 2**16  # of an image, evenly spread
 
 
 class ColourMetric:
@@ -26,14 +26,18 @@ class ColourMetric:
     resamples = 100
 
     def describe(self, images: Sequence[Image]) -> Features:
-        """The share of the pixels of each picture, RGB (H, W, 3), up to places 1 dE apart: (N, directions, places)."""
+        """Return the cumulative shares of the pixels of images, RGB (H, W, 3), along each direction, in steps of 1 dE.
+
+        Returns:
+            (N, directions, places).
+        """
         return np.stack([_shares(image) for image in images])
 
     def distance(self, images: Features, real: Features) -> float:
-        """The distance in dE (CIE 1976): 2.3 is about the least that is seen; black and white are 100 apart.
+        """Return the distance in dE (CIE 1976): about 2.3 is just noticeable; black and white are 100 apart.
 
         Raises:
-            ValueError: There is no picture.
+            ValueError: If a set is empty.
         """
         return 2 * float(mean_differences(images, real).sum(axis=1).mean())
 
@@ -49,7 +53,7 @@ def _shares(image: Image) -> NDArray[np.float32]:
 
 
 def _directions() -> NDArray[np.float64]:
-    """Directions (3, directions) of length 1, even over half a sphere: a Fibonacci lattice."""
+    """Return unit vectors (3, directions) spread evenly over half a sphere, a Fibonacci lattice."""
     number = np.arange(_DIRECTIONS)
     height = (number + 0.5) / _DIRECTIONS
     turn = np.pi * (3 - np.sqrt(5)) * number

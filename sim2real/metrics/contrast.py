@@ -1,8 +1,8 @@
-"""Do the objects still stand out? The contrast across the outline of each class, before and after.
+"""Measure whether objects still stand out: the contrast across the outlines of each class, before and after.
 
-A network that has learnt that real cars are grey on grey asphalt lets cars fade, and labels then mark what cannot be
-seen. Contrast is measured between the means of both sides of an outline, in the logarithm of the channels, which a gain
-or a tint only shifts, and in units of the picture's own spread, which undoes most of a tone curve or of haze.
+A network that has learnt that real cars are grey on grey asphalt lets cars fade, and labels then mark invisible
+objects. Contrast is measured between the means of both sides of an outline: in the logarithm of the channels, which a
+gain or a tint only shifts, and in units of the image's own spread, which cancels most of a tone curve or of haze.
 """
 
 from collections.abc import Mapping
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 _Floats = NDArray[np.float32]
 
-_DARK = 8.0  # grey levels, added to all: differences far below are mostly noise
+_DARK = 8.0  # grey levels added to all pixels: differences far below are mostly noise
 _SIDE = 15  # px of the window around a point of the outline
-_CLEAR = 4.0  # px from the outline, where a pixel counts in full
-_LEAST_SPREAD = 0.05  # of the logarithms: less is a blank picture
-_FEWEST = 50  # px of outline: of less, nothing can be said
+_CLEAR = 4.0  # px from the outline: from here on, a pixel has its full weight
+_LEAST_SPREAD = 0.05  # of the logarithms, so that blank images do not divide by 0
+_FEWEST = 50  # px of outline: shorter ones are not measured
 
 
 class ContrastMetric:
-    """The metric ``contrast``: how much each class stands out from what is around it.
+    """The metric ``contrast``: how much each class stands out from its surroundings.
 
-    Figures of a frame: ``contrast/Class``, and ``contrast``, their mean weighted by the lengths of the outlines; after
-    and before, higher is better: in units of the picture's spread, 0 of what cannot be told from its surroundings.
+    The values are ``contrast/Class``, and ``contrast``, their mean weighted by the lengths of the outlines; after and
+    before, higher is better. They are in units of the image's spread; 0 means no difference from the surroundings.
     """
 
     abouts: Mapping[str, About] = {
-        "contrast": About(title="contrast across outlines, in units of the picture's spread", better="higher")
+        "contrast": About(title="contrast across outlines, in units of the image's spread", better="higher")
     }
 
     def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:
@@ -44,10 +44,10 @@ class ContrastMetric:
         Args:
             before: The frame, RGB (H, W, 3).
             after: Its translation, of the same size.
-            labels: Its ``"segmentation"`` is used, else its ``"boxes"``.
+            labels: Labels of the frame; ``"segmentation"`` is used, else ``"boxes"``.
 
         Raises:
-            DatasetError: The segmentation is not of the frame's size.
+            DatasetError: If the segmentation does not have the frame's size.
         """
         looks = _logarithms(after), _logarithms(before)
         figures, lengths = {}, []
@@ -62,14 +62,14 @@ class ContrastMetric:
 
 
 def _logarithms(image: Image) -> _Floats:
-    """The channels (H, W, 3) on a logarithmic scale, in units of their spread over the picture."""
+    """Return the channels (H, W, 3) on a logarithmic scale, in units of their spread over the image."""
     values = np.log(image.astype(np.float32) + _DARK)
     spread = max(float(np.sqrt(values.var(axis=(0, 1)).mean())), _LEAST_SPREAD)
     return np.asarray(values / spread, np.float32)
 
 
 def _across(mask: Mask, outline: Mask, looks: tuple[_Floats, ...]) -> list[float]:
-    """How far the means inside and outside of a mask are from each other, the mean over the points of its outline."""
+    """Return the distance of the means inside and outside of a mask, averaged over the points of its outline."""
     window = _around(outline)
     mask, outline = mask[window], outline[window]
     sides = [_weights(mask), _weights(~mask)]
@@ -84,13 +84,13 @@ def _across(mask: Mask, outline: Mask, looks: tuple[_Floats, ...]) -> list[float
 
 
 def _weights(mask: Mask) -> _Floats:
-    """How much the pixels of a mask count: less beside its outline, where blur mixes both sides."""
+    """Return the weights of a mask's pixels, smaller near its outline, where blur mixes both sides."""
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.square(np.minimum(np.asarray(distance, np.float32), _CLEAR))
 
 
 def _around(outline: Mask) -> tuple[slice, slice]:
-    """The smallest window that holds an outline and what is within reach of it."""
+    """Return the smallest window that holds an outline and the pixels within its reach."""
     rows, columns = (np.flatnonzero(outline.any(axis=axis)) for axis in (1, 0))
     reach = _SIDE // 2
     down, along = (slice(max(0, some[0] - reach), some[-1] + reach + 1) for some in (rows, columns))
@@ -98,5 +98,5 @@ def _around(outline: Mask) -> tuple[slice, slice]:
 
 
 def _windows(values: _Floats) -> _Floats:
-    """The sum of the values around each pixel."""
+    """Return the sum of the values in a window around each pixel."""
     return np.asarray(cv2.boxFilter(values, -1, (_SIDE, _SIDE), normalize=False, borderType=cv2.BORDER_CONSTANT))

@@ -1,14 +1,14 @@
-"""Object detectors given as ONNX files: pictures in, boxes out, whatever the layout of the network's outputs.
+"""Object detectors given as ONNX files, which find boxes in images.
 
-Known by the shapes of the outputs, for nc classes and N candidates:
+The layout of the outputs is recognised by their shapes, for nc classes and N candidates:
 
-- ``(1, 5 + nc, h, w)``: FastestDet (github.com/dog-qiuqiu/FastestDet), which sees pictures squeezed, as BGR;
+- ``(1, 5 + nc, h, w)``: FastestDet (github.com/dog-qiuqiu/FastestDet), which takes BGR images squeezed to its input;
 - ``(1, N, 5 + nc)``: YOLOv5 (github.com/ultralytics/yolov5);
 - ``(1, 4 + nc, N)``: YOLOv8, YOLO11 (github.com/ultralytics/ultralytics);
-- ``(1, N, 6)``, N at most 1000: YOLOv10 and others that leave nothing to suppress;
-- three outputs ``(N, 4)``, ``(N)`` whole numbers, ``(N)``: boxes, classes and scores, as of torchvision.
+- ``(1, N, 6)``, N at most 1000: YOLOv10 and others that need no suppression;
+- three outputs ``(N, 4)``, ``(N)`` integers, ``(N)``: boxes, classes and scores, as torchvision's detectors return.
 
-All but the first see pictures as RGB, their sides scaled alike and the rest filled with grey.
+All but the first take RGB images, scaled with their aspect kept and padded with grey.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,14 +26,14 @@ from sim2real.metrics.base import Image
 _Floats = NDArray[np.float32]
 _Decode = Callable[[Sequence[NDArray[Any]], tuple[int, int]], _Floats]
 
-_SIDE = 640  # px, where the file leaves the size open
-_GREY = 114  # around pictures, as these networks are trained with
-_OVERLAP = 0.45  # IoU from which of two boxes of a class the weaker one goes
-_FEW = 1000  # candidates: more are not what is left after a suppression
+_SIDE = 640  # px, if the file leaves the size open
+_GREY = 114  # padding that these networks are trained with
+_OVERLAP = 0.45  # IoU from which the weaker of two boxes of a class is suppressed
+_FEW = 1000  # candidates: outputs with more are not yet suppressed
 
 
 class Detection(NamedTuple):
-    """A box that was found: its edges in pixels, how sure, and the number of its class."""
+    """A detected box: its edges in pixels, its score and the number of its class."""
 
     left: float
     top: float
@@ -44,14 +44,14 @@ class Detection(NamedTuple):
 
 
 class Detector:
-    """Finds objects in pictures; runs on the CPU, in onnxruntime (``pip install "sim2real[export]"``).
+    """An object detector, run on the CPU by onnxruntime (``pip install "sim2real[export]"``).
 
     Args:
-        path: An ONNX file that takes one picture, ``(1, 3, H, W)`` or ``(3, H, W)`` float32 in [0, 1].
-        score: Boxes that the network is less sure of are left out, 0 to 1.
+        path: An ONNX file that takes one image, ``(1, 3, H, W)`` or ``(3, H, W)`` float32 in [0, 1].
+        score: Smallest score of a box, 0 to 1.
 
     Raises:
-        Sim2RealError: It cannot be read or run, or its outputs have no known layout; or onnxruntime is missing.
+        Sim2RealError: If the file cannot be read or run, its outputs have no known layout, or onnxruntime is missing.
     """
 
     def __init__(self, path: str | Path, *, score: float = 0.4) -> None:
@@ -61,7 +61,7 @@ class Detector:
         *batch, channels, height, width = picture.shape if len(picture.shape) in {3, 4} else [0] * 3
         takes_one = not batch or batch[0] == 1 or not isinstance(batch[0], int)
         if channels != 3 or not takes_one or picture.type != "tensor(float)":
-            message = f"{path}: takes {picture.type} {picture.shape}; a detector takes pictures, (1, 3, H, W) float32"
+            message = f"{path}: takes {picture.type} {picture.shape}; a detector takes images, (1, 3, H, W) float32"
             raise Sim2RealError(message)
         self._name, self._batch = picture.name, bool(batch)
         self._size = _whole(width), _whole(height)
@@ -69,7 +69,7 @@ class Detector:
         self._decode, self._squeezed = _layout(self.path, outputs)
 
     def __call__(self, image: Image) -> list[Detection]:
-        """Find objects in a picture, RGB (H, W, 3), the surest first."""
+        """Find objects in an image, RGB (H, W, 3), highest score first."""
         height, width = image.shape[:2]
         if self._squeezed:
             scale = np.array([self._size[0] / width, self._size[1] / height])
@@ -94,14 +94,14 @@ class Detector:
         values = np.ascontiguousarray(picture.transpose(2, 0, 1))
         try:
             outputs: list[NDArray[Any]] = self._session.run(None, {self._name: values[None] if self._batch else values})
-        except Exception as error:  # onnxruntime raises classes of its own, with no other base
+        except Exception as error:  # onnxruntime's own exceptions have no narrower base class
             message = f"{self.path}: the detector cannot be run: {str(error).splitlines()[0]}"
             raise Sim2RealError(message) from error
         return outputs
 
 
 def _open(path: Path) -> tuple[Any, Any]:
-    """A session of onnxruntime, and what its only input is."""
+    """Open an onnxruntime session and return it with the description of its only input."""
     try:
         import onnxruntime  # type: ignore[import-untyped]  # it ships no types  # noqa: PLC0415  it is an extra
     except ModuleNotFoundError as error:
@@ -113,26 +113,26 @@ def _open(path: Path) -> tuple[Any, Any]:
         raise Sim2RealError(message)
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised as well
+    options.log_severity_level = 4  # errors are raised anyway
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # likewise
+    except Exception as error:  # as above
         message = f"{path}: onnxruntime cannot open it: {str(error).splitlines()[0]}"
         raise Sim2RealError(message) from error
     inputs = session.get_inputs()
     if len(inputs) != 1:
-        message = f"{path}: takes {len(inputs)} inputs; a detector takes one picture"
+        message = f"{path}: takes {len(inputs)} inputs; a detector takes one image"
         raise Sim2RealError(message)
     return session, inputs[0]
 
 
 def _whole(side: int | str | None) -> int:
-    """A side of the input; the usual one where the file leaves it open."""
+    """Return a side of the input, or the default if the file leaves it open."""
     return side if isinstance(side, int) else _SIDE
 
 
 def _layout(path: Path, outputs: Sequence[NDArray[Any]]) -> tuple[_Decode, bool]:
-    """How outputs become boxes, and whether pictures are squeezed into the input, as BGR."""
+    """Return the decoder of the outputs, and whether images are squeezed into the input as BGR."""
     shapes = [output.shape for output in outputs]
     match shapes:
         case [(1, channels, _, _)] if channels > 5:
@@ -147,12 +147,12 @@ def _layout(path: Path, outputs: Sequence[NDArray[Any]]) -> tuple[_Decode, bool]
             order = _places(outputs)
             if order:
                 return lambda outputs, size: _from_parts([outputs[place] for place in order], size), False
-    message = f"{path}: outputs of the shapes {', '.join(map(str, shapes))} are of no known layout of detectors"
-    raise Sim2RealError(f"{message}; export it as FastestDet, YOLOv5, v8, v10 or 11, or torchvision's do")
+    message = f"{path}: outputs of the shapes {', '.join(map(str, shapes))} match no known layout of detectors"
+    raise Sim2RealError(f"{message}; export the detector like FastestDet, YOLOv5, v8, v10 or 11, or torchvision's")
 
 
 def _places(outputs: Sequence[NDArray[Any]]) -> list[int]:
-    """Which of three outputs are boxes, classes and scores; none if they are something else."""
+    """Return which of three outputs are boxes, classes and scores, in this order; empty if they are something else."""
     boxes = [place for place, output in enumerate(outputs) if output.shape[-1:] == (4,) and output.ndim > 1]
     labels = [place for place, output in enumerate(outputs) if np.issubdtype(output.dtype, np.integer)]
     scores = [place for place in range(len(outputs)) if place not in (*boxes, *labels)]
@@ -160,7 +160,7 @@ def _places(outputs: Sequence[NDArray[Any]]) -> list[int]:
 
 
 def _from_grid(outputs: Sequence[NDArray[Any]], size: tuple[int, int]) -> _Floats:
-    """One box for each cell of a grid: surety, offsets and sides, then the classes."""
+    """Decode one box per grid cell: objectness, offsets and sides, then the classes."""
     cells = outputs[0][0]
     rows, columns = cells.shape[1:]
     down, along = np.mgrid[:rows, :columns]
@@ -190,7 +190,7 @@ def _from_parts(outputs: Sequence[NDArray[Any]], _size: tuple[int, int]) -> _Flo
 
 
 def _with_corners(boxes: _Floats, score: _Floats, label: NDArray[np.intp]) -> _Floats:
-    """Boxes (N, 6) from their middles and sides (4, ...)."""
+    """Return boxes (N, 6) from their centres and sides (4, ...)."""
     middles, halves = boxes[:2], boxes[2:] / 2
     columns = [*(middles - halves), *(middles + halves), score, label]
     return np.column_stack([np.ravel(column) for column in columns]).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Did what is in a picture stay in its place? Edges that appeared and edges that went, whatever became of the colours.
+"""Measure whether the content of an image stayed in place: new and lost edges, whatever happened to the colours.
 
-The measure needs no weights and no labels: where outlines stay, boxes and masks stay true. A picture's edges are those
-of Canny (1986) on the gradients of the logarithm of its channels, which a gain or a tint does not change, smoothed so
-that grain does not count, in units of the picture's own contrast, which undoes most of a tone curve.
+The metric needs no weights and no labels: where outlines stay, boxes and masks stay true. Edges are those of Canny
+(1986) on the gradients of the logarithm of the channels, which a gain or a tint does not change. The gradients are
+smoothed to ignore grain, and divided by the image's own contrast, which cancels most of a tone curve.
 """
 
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
 _SMOOTHING = 1.5  # px, the standard deviation of a Gaussian
-_DARK = 32.0  # grey levels, added to all: differences far below are mostly noise
-_CLEAR = 2.5  # steepness of an edge that counts, in units of the picture's contrast
-_FAINT = 0.5  # and of one that is there at all
-_LEAST_CONTRAST = 0.02  # less is noise, which shall not become edges
+_DARK = 32.0  # grey levels added to all pixels: differences far below are mostly noise
+_CLEAR = 2.5  # steepness of an edge that counts, in units of the image's contrast
+_FAINT = 0.5  # steepness of the faintest edge
+_LEAST_CONTRAST = 0.02  # below this is noise, which must not become edges
 _REACH = 2.0  # px
-_FEWEST = 0.001  # of the pixels: fewer edges count as so many, so that a speck in a blank picture is no large share
+_FEWEST = 0.001  # of the pixels: smallest denominator of a share, so that a speck in a blank image is no large share
 
 
 class EdgeChanges(NamedTuple):
-    """What a translation did to the edges of a picture.
+    """New and lost edges of a translation.
 
     Attributes:
         new: Share of the output's clear edges that are more than 2 px from any edge of the input, 0 to 1.
@@ -39,11 +39,11 @@ class EdgeChanges(NamedTuple):
 
 
 class Edges(NamedTuple):
-    """The edges of a picture, (H, W) bool.
+    """The edges of an image, (H, W) bool.
 
     Attributes:
-        clear: Those that count.
-        near: Pixels within 2 px of any edge, faint ones among them.
+        clear: The clear edges, which are counted.
+        near: Pixels within 2 px of any edge, including faint ones.
     """
 
     clear: NDArray[np.bool_]
@@ -51,20 +51,20 @@ class Edges(NamedTuple):
 
 
 def edge_changes(before: Image, after: Image) -> EdgeChanges:
-    """Compare the edges of a picture with those of its translation.
+    """Compare the edges of an image with those of its translation.
 
     Args:
         before: The input, RGB (H, W, 3).
         after: The output, of the same size.
 
     Raises:
-        ValueError: The sizes differ.
+        ValueError: If the sizes differ.
     """
     return compare_edges(find_edges(before), find_edges(after))
 
 
 def find_edges(image: Image) -> Edges:
-    """Find the edges of a picture, RGB (H, W, 3)."""
+    """Find the edges of an image, RGB (H, W, 3)."""
     smooth = cv2.GaussianBlur(np.log(image.astype(np.float32) + _DARK), (0, 0), _SMOOTHING)
     slopes = np.stack([cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0)])
     steepest = np.square(slopes).sum(axis=0).argmax(axis=2)[None, :, :, None]
@@ -75,46 +75,51 @@ def find_edges(image: Image) -> Edges:
 
 
 def _canny(slopes: NDArray[np.float32], steepness: float) -> NDArray[np.bool_]:
-    """Crests of the slopes (2, H, W) that reach a steepness somewhere and half of it everywhere."""
-    across, down = np.rint(1000 * slopes).astype(np.int16)  # as Canny takes them; none is steeper than 32
+    """Return the crests of slopes (2, H, W) that reach a steepness somewhere and half of it everywhere."""
+    across, down = np.rint(1000 * slopes).astype(np.int16)  # OpenCV's Canny needs int16; no slope exceeds 32
     return np.asarray(cv2.Canny(across, down, 500 * steepness, 1000 * steepness, L2gradient=True)) > 0
 
 
 def compare_edges(before: Edges, after: Edges) -> EdgeChanges:
-    """Compare the edges of two pictures of one size."""
+    """Compare the edges of two images of the same size.
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
     if before.clear.shape != after.clear.shape:
-        raise ValueError(f"pictures of {before.clear.shape} and {after.clear.shape} pixels cannot be compared")
+        raise ValueError(f"images of {before.clear.shape} and {after.clear.shape} pixels cannot be compared")
     return EdgeChanges(new=_share(after.clear, before.near), lost=_share(before.clear, after.near))
 
 
 def _share(edges: NDArray[np.bool_], near: NDArray[np.bool_]) -> float:
-    """The share of edges that are not near others."""
+    """Return the share of edges that are not near the other image's edges."""
     count = max(float(edges.sum()), _FEWEST * edges.size)
     return float((edges & ~near).sum()) / count
 
 
 def preservation(changes: EdgeChanges) -> float:
-    """How much of what a picture shows is still there, and nothing else: 1 all, 0 none.
+    """Return how well the edges are preserved, from 0 to 1.
 
-    The share of the output's edges that the input had, times the share of the input's that the output has.
+    The value is the share of the output's edges that the input has, times the share of the input's edges that the
+    output has.
     """
     return (1 - changes.new) * (1 - changes.lost)
 
 
 class EdgeMetric:
-    """The metric ``edges``: shares of new and of lost edges, and what they make of preservation."""
+    """The metric ``edges``: the shares of new and of lost edges, and the preservation computed from them."""
 
     abouts: Mapping[str, About] = {
-        "new_edges": About(title="share of edges that were not there before", better="lower"),
-        "lost_edges": About(title="share of edges that are there no longer", better="lower"),
+        "new_edges": About(title="share of edges that are new", better="lower"),
+        "lost_edges": About(title="share of edges that were lost", better="lower"),
         "preservation": About(title="(1 - new edges) x (1 - lost edges)", better="higher"),
     }
 
     def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:  # noqa: ARG002  the contract of frame metrics; edges need no labels
-        """The three figures, 0 to 1, of a frame and its translation, RGB (H, W, 3).
+        """Return the three values, 0 to 1, of a frame and its translation, RGB (H, W, 3).
 
         Raises:
-            ValueError: The sizes differ.
+            ValueError: If the sizes differ.
         """
         changes = edge_changes(before, after)
         return {

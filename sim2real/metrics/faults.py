@@ -1,16 +1,16 @@
-"""The faults that the metric ``artefacts`` measures: what a person calls them, and from where on they are seen."""
+"""The faults that the metric ``artefacts`` measures, with their names and their limits."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
 class Fault(NamedTuple):
-    """One of them.
+    """A fault of translations.
 
     Attributes:
-        text: What a person calls it.
-        least: Figures up to here tell of none.
-        sure: From here on everybody sees it.
+        text: Its name in plain words.
+        least: Up to this value, there is no fault.
+        sure: From this value on, the fault is obvious.
     """
 
     text: str
@@ -25,4 +25,4 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "seams": Fault("seams (steps along straight lines)", 2.0, 4.0),
     "unexplained": Fault("content that the frames do not show", 0.08, 0.15),
 }
-"""Name of a figure of the metric -> the fault that it tells of."""
+"""Name of a value of the metric -> the fault that it measures."""

@@ -1,7 +1,7 @@
-"""How far are two sets of pictures apart for a network that knows the world? Distances of its last features.
+"""Measure the distance between two sets of images by the last features of a trained network.
 
-The network is any classifier of torchvision's, with weights that the user has; nothing is fetched. Its figures are of
-no use beside those of another network, and are no FID: ``sim2real.metrics.inception`` has that.
+The network is any torchvision classifier with weights that the user provides; nothing is downloaded. Values of
+different networks are not comparable, and none of them is FID, which ``sim2real.metrics.inception`` provides.
 """
 
 import difflib
@@ -20,17 +20,17 @@ from torch import Tensor, nn
 from sim2real.errors import Sim2RealError, UnknownNameError
 from sim2real.metrics.base import About, Features, Image
 
-_HEADS = ("fc", "head", "heads", "classifier")  # what torchvision calls all that is behind the features
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as all of torchvision's weights expect
-_PIXELS = 2**19  # in a batch, or a single picture
+_HEADS = ("fc", "head", "heads", "classifier")  # torchvision's names of the layers behind the features
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's weights expect
+_PIXELS = 2**19  # in a batch, unless a single image has more
 _BLOCK = 1024  # rows of a kernel matrix at a time
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Read weights: ``.safetensors``, or what ``torch.save`` wrote, of which nothing is run.
+    """Read weights from a ``.safetensors`` file or from one that ``torch.save`` wrote, without running code from it.
 
     Raises:
-        Sim2RealError: There is no such file, or it holds something else.
+        Sim2RealError: If there is no such file, or it holds something else.
     """
     path = Path(path)
     try:
@@ -39,7 +39,7 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise Sim2RealError(f"{path}: no such file of weights") from error
-    except Exception as error:  # what is no pickle can be anything, and fails with anything
+    except Exception as error:  # a file that is no pickle can raise any exception
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Sim2RealError(f"{path}: cannot be read as weights, .safetensors or .pth ({reason})") from error
     if not isinstance(weights, Mapping) or not all(isinstance(each, Tensor) for each in weights.values()):
@@ -48,16 +48,16 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
 
 
 def cached_weights(name: str) -> Path:
-    """Where torch keeps a file of weights that it has fetched before; it need not be there."""
+    """Return the path of a weights file in torch's cache, whether or not it exists."""
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
 def load_network(network: str, weights: str | Path) -> nn.Module:
-    """One of torchvision's networks with the weights of a file, for use alone.
+    """Load one of torchvision's networks with the weights of a file, for inference only.
 
     Raises:
-        UnknownNameError: torchvision has no such classifier.
-        Sim2RealError: The file cannot be read, or is of another network.
+        UnknownNameError: If torchvision has no such classifier.
+        Sim2RealError: If the file cannot be read, or belongs to another network.
     """
     known = torchvision.models.list_models(module=torchvision.models)
     if network not in known:
@@ -69,10 +69,10 @@ def load_network(network: str, weights: str | Path) -> nn.Module:
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], otherwise: str) -> None:
-    """Give a network its weights, for use alone.
+    """Load weights into a network, for inference only.
 
     Raises:
-        Sim2RealError: They do not fit; the message is ``otherwise`` and the reason.
+        Sim2RealError: If they do not fit; the message is ``otherwise`` and the reason.
     """
     try:
         model.load_state_dict(weights)
@@ -83,26 +83,27 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], otherwise: str) -
 
 
 class Extractor:
-    """A network without its classifier: what it sees in a picture as a whole.
+    """A network without its classifier, which returns the features of whole images.
 
     Args:
         network: A name of ``torchvision.models``, e.g. ``"squeezenet1_0"``.
         weights: A file with its weights.
-        normalise: ``"imagenet"`` for weights as torchvision trains them, ``"none"`` for those that take RGB in [0, 1].
-        device: Where it runs.
+        normalise: ``"imagenet"`` for weights trained as torchvision's are, ``"none"`` for weights that take RGB in
+            [0, 1].
+        device: Device of the network.
 
     Raises:
-        Sim2RealError: The network is unknown, or the file is none with its weights.
+        Sim2RealError: If the network is unknown, or the file does not hold its weights.
     """
 
     def __init__(
         self, network: str, weights: str | Path, *, normalise: Literal["imagenet", "none"], device: str
     ) -> None:
         if normalise not in {"imagenet", "none"}:
-            raise Sim2RealError(f"normalise: '{normalise}' is not known; imagenet or none")
+            raise Sim2RealError(f"normalise: '{normalise}' is not known; choose imagenet or none")
         self._model = load_network(network, weights)
         setattr(self._model, next(name for name in _HEADS if hasattr(self._model, name)), _Pool())
-        if hasattr(self._model, "avgpool"):  # AlexNet and VGG keep several places
+        if hasattr(self._model, "avgpool"):  # AlexNet and VGG pool to several places
             self._model.avgpool = nn.AdaptiveAvgPool2d(1)
         self._model.to(device)
         self._network = network
@@ -112,10 +113,10 @@ class Extractor:
         self._mean, self._deviation = (torch.tensor(each, device=device)[:, None, None] for each in (mean, deviation))
 
     def __call__(self, images: Sequence[Image]) -> Features:
-        """The last features, mean over all places, of pictures of one size, RGB (H, W, 3): (N, features).
+        """Return the last features of images of the same size, RGB (H, W, 3), averaged over all places: (N, features).
 
         Raises:
-            Sim2RealError: The network does not take pictures of that size.
+            Sim2RealError: If the network does not take images of this size.
         """
         batch = max(1, _PIXELS // (images[0].shape[0] * images[0].shape[1]))
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
@@ -129,7 +130,7 @@ class Extractor:
             features = self._model((values - self._mean) / self._deviation)
         except (RuntimeError, AssertionError) as error:
             size = f"{images.shape[2]}x{images.shape[1]}"
-            raise Sim2RealError(f"{self._network} does not take pictures of {size}; choose another network") from error
+            raise Sim2RealError(f"{self._network} does not take images of {size}; choose another network") from error
         return cast("Features", features.cpu().numpy())
 
 
@@ -141,16 +142,17 @@ class _Pool(nn.Module):
 
 
 class _FeatureMetric:
-    """A distance of the features of a network that somebody else trained.
+    """A distance of the features of a trained network.
 
     Args:
         weights: A file with the network's weights.
         network: A name of ``torchvision.models``.
-        normalise: ``"imagenet"`` for weights as torchvision trains them, ``"none"`` for those that take RGB in [0, 1].
-        device: Where it runs.
+        normalise: ``"imagenet"`` for weights trained as torchvision's are, ``"none"`` for weights that take RGB in
+            [0, 1].
+        device: Device of the network.
 
     Raises:
-        Sim2RealError: The network is unknown, or the file is none with its weights.
+        Sim2RealError: If the network is unknown, or the file does not hold its weights.
     """
 
     title: ClassVar[str]
@@ -171,10 +173,10 @@ class _FeatureMetric:
 class KernelMetric(_FeatureMetric):
     """The metric ``kid``: the kernel distance of features (Binkowski et al. 2018, arXiv 1801.01401).
 
-    It is the squared maximum mean discrepancy under the kernel (x y / d + 1)^3, estimated without bias from all
-    pictures at once: it may fall below 0, and the numbers of pictures need not be equal.
+    It is the unbiased estimate, from all images at once, of the squared maximum mean discrepancy under the kernel
+    (x y / d + 1)^3. The value may fall below 0, and the sets may differ in size.
 
-    Options as of every metric of features: ``weights``, ``network``, ``normalise``, ``device``.
+    The options are ``weights``, ``network``, ``normalise`` and ``device``.
     """
 
     title = "kernel distance of {}'s features"
@@ -182,28 +184,28 @@ class KernelMetric(_FeatureMetric):
     resamples = 50
 
     def distance(self, images: Features, real: Features) -> float:
-        """The distance of features in units of the real ones' root mean square.
+        """Return the distance of features in units of the root mean square of the real ones.
 
         Raises:
-            ValueError: A set has fewer than two pictures.
+            ValueError: If a set has fewer than two images.
         """
         return kernel_distance(*_in_units(images, real))
 
 
 def _in_units(images: Features, real: Features) -> tuple[Features, Features]:
-    """Both divided by the root mean square of the real ones: networks' features differ in scale, the kernel has one."""
+    """Divide both by the root mean square of the real features, since the kernel assumes a fixed scale."""
     unit = max(float(np.sqrt(np.square(real, dtype=np.float64).mean())), float(np.finfo(np.float32).tiny))
     return images / np.float32(unit), real / np.float32(unit)
 
 
 def kernel_distance(images: Features, real: Features) -> float:
-    """The unbiased estimate of the squared maximum mean discrepancy of features (N, d).
+    """Return the unbiased estimate of the squared maximum mean discrepancy of features (N, d).
 
     Raises:
-        ValueError: A set has fewer than two rows.
+        ValueError: If a set has fewer than two rows.
     """
     if min(len(images), len(real)) < 2:
-        raise ValueError("a kernel distance needs two pictures of each set or more")
+        raise ValueError("a kernel distance needs at least two images of each set")
     within = [
         (_kernel_sum(rows, rows) - _kernel_trace(rows)) / (len(rows) * (len(rows) - 1)) for rows in (images, real)
     ]
@@ -221,12 +223,12 @@ def _kernel_trace(rows: Features) -> float:
 
 
 class FrechetMetric(_FeatureMetric):
-    """The metric ``frechet``: the Frechet distance of features, as of two normal distributions.
+    """The metric ``frechet``: the Frechet distance of features, taken as normally distributed.
 
-    That of Heusel et al. (2017, arXiv 1706.08500), of another network than theirs. It is too large by what shrinks with
-    the number of pictures: compare figures of equal numbers alone.
+    It is the distance of Heusel et al. (2017, arXiv 1706.08500) with another network. Its bias shrinks as the number
+    of images grows: only compare values of equal numbers of images.
 
-    Options as of every metric of features: ``weights``, ``network``, ``normalise``, ``device``.
+    The options are ``weights``, ``network``, ``normalise`` and ``device``.
     """
 
     title = "Frechet distance of {}'s features (no FID)"
@@ -234,25 +236,25 @@ class FrechetMetric(_FeatureMetric):
     resamples = 20
 
     def distance(self, images: Features, real: Features) -> float:
-        """The distance of features in units of the real ones' root mean square.
+        """Return the distance of features in units of the root mean square of the real ones.
 
         Raises:
-            ValueError: A set has fewer than two pictures.
+            ValueError: If a set has fewer than two images.
         """
         return frechet_distance(*_in_units(images, real))
 
 
 def frechet_distance(images: Features, real: Features) -> float:
-    """The squared Frechet distance of normal distributions with the means and covariances of features (N, d).
+    """Return the squared Frechet distance of normal distributions with the means and covariances of features (N, d).
 
-    With roots of the covariances, A'A and B'B, the trace of the root of their product is the sum of the singular values
-    of AB': no root of a matrix is taken, and covariances that are not of full rank do no harm.
+    For covariances A'A and B'B, the trace of the square root of their product is the sum of the singular values of AB'.
+    This needs no matrix square root and works for covariances without full rank.
 
     Raises:
-        ValueError: A set has fewer than two rows.
+        ValueError: If a set has fewer than two rows.
     """
     if min(len(images), len(real)) < 2:
-        raise ValueError("a Frechet distance needs two pictures of each set or more")
+        raise ValueError("a Frechet distance needs at least two images of each set")
     (mean, root), (real_mean, real_root) = (_moments(rows.astype(np.float64)) for rows in (images, real))
     shared = np.linalg.svd(root @ real_root.T, compute_uv=False).sum()
     spreads = np.square(root).sum() + np.square(real_root).sum()
@@ -260,7 +262,7 @@ def frechet_distance(images: Features, real: Features) -> float:
 
 
 def _moments(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean (d) of rows (N, d), and a matrix (at most d, d) whose square is their covariance."""
+    """Return the mean (d) of rows (N, d), and a matrix A (at most d, d) with A'A equal to their covariance."""
     mean = rows.mean(axis=0)
     root = (rows - mean) / np.sqrt(len(rows) - 1)
     return mean, np.asarray(np.linalg.qr(root, mode="r")) if len(rows) > rows.shape[1] else root

@@ -1,7 +1,7 @@
-"""FID: the Frechet inception distance of Heusel et al. (2017, arXiv 1706.08500), with the network that defines it.
+"""FID, the Frechet inception distance of Heusel et al. (2017, arXiv 1706.08500), with the network that defines it.
 
-torch-fidelity (Obukhov et al. 2020, doi:10.5281/zenodo.4957738) has that network, and offers its weights, which the
-user puts where torch keeps such files. With any others, the figure would not be FID.
+torch-fidelity (Obukhov et al. 2020, doi:10.5281/zenodo.4957738) implements the network and publishes its weights,
+which the user downloads into torch's cache. With other weights, the value would not be FID.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from sim2real.metrics.features import cached_weights, frechet_distance
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 _SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 _ADDRESS = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
-_SIDE = 299  # px, what the network sees
+_SIDE = 299  # px, the network's input
 _BATCH = 16
 
 Resize = Literal["clean", "legacy"]
@@ -33,45 +33,49 @@ class FrechetInceptionMetric:
     """The metric ``fid``.
 
     Args:
-        weights: The file ``weights-inception-2015-12-05-6726825d.pth``; that of torch's cache where none is named.
-        resize: How pictures get the network's 299x299 pixels: ``"clean"``, bicubic with antialiasing and unrounded
-            (Parmar et al. 2022, arXiv 2104.11222), or ``"legacy"``, bilinear without, as in most published figures;
-            the two differ.
-        device: Where it runs.
+        weights: The file ``weights-inception-2015-12-05-6726825d.pth``; None: the one in torch's cache.
+        resize: How images are resized to the network's 299x299 pixels: ``"clean"``, bicubic with antialiasing and
+            without rounding (Parmar et al. 2022, arXiv 2104.11222), or ``"legacy"``, bilinear without antialiasing, as
+            in most published values. The two give different values.
+        device: Device of the network.
 
     Raises:
-        Sim2RealError: torch-fidelity is not installed, or the weights are not there or are others.
+        Sim2RealError: If torch-fidelity is not installed, or the weights are missing or are not the original ones.
     """
 
     resamples = 4
 
     def __init__(self, *, weights: str | Path | None = None, resize: Resize = "clean", device: str = "cpu") -> None:
         if resize not in {"clean", "legacy"}:
-            raise Sim2RealError(f"resize: '{resize}' is not known; clean or legacy")
+            raise Sim2RealError(f"resize: '{resize}' is not known; choose clean or legacy")
         self.about = About(title=f"Frechet inception distance, {resize} resizing", better="lower", least=2000)
         self.describe = _Inception(_genuine(Path(weights) if weights else cached_weights(FILE)), resize, device)
 
     def distance(self, images: Features, real: Features) -> float:
-        """The distance; compare those of equal numbers of pictures alone.
+        """Return the distance; only compare values of equal numbers of images.
 
         Raises:
-            ValueError: A set has fewer than two pictures.
+            ValueError: If a set has fewer than two images.
         """
         return frechet_distance(images, real)
 
 
 def _genuine(path: Path) -> Path:
-    """The file, if it is the one that FID is defined by."""
+    """Return the path if the file holds the weights that define FID.
+
+    Raises:
+        Sim2RealError: If it is missing, or holds something else.
+    """
     if not path.is_file():
-        raise Sim2RealError(f"fid needs {path}, which is not there; get it from {_ADDRESS}")
+        raise Sim2RealError(f"fid needs {path}, which does not exist; download it from {_ADDRESS}")
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != _SHA256:
-            raise Sim2RealError(f"{path}: not the weights that FID is defined by, or damaged; get {_ADDRESS}")
+            raise Sim2RealError(f"{path}: not the weights that define FID, or damaged; download {_ADDRESS}")
     return path
 
 
 class _Inception:
-    """The 2048 features of the network, with weights of a file that can be trusted: it is unpickled."""
+    """The network that returns 2048 features. Its weights file must be trusted, because it is unpickled."""
 
     def __init__(self, weights: Path, resize: Resize, device: str) -> None:
         try:
@@ -83,14 +87,14 @@ class _Inception:
         network = FeatureExtractorInceptionV3("fid", ["2048"], str(weights))
         self._layers = nn.Sequential(*[*network.children()][:-1], nn.Flatten()).to(
             device
-        )  # in order; the last classifies
+        )  # without the last layer, the classifier
         self._resize = _clean if resize == "clean" else _legacy
         self._device = device
         self._alone = threading.Lock()  # torch uses all cores for one batch, and each batch takes much memory
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Image]) -> Features:
-        """Of pictures, RGB (H, W, 3): (N, 2048)."""
+        """Return the features (N, 2048) of images, RGB (H, W, 3)."""
         batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         with self._alone:
             seen = [self._layers((self._resize(np.stack(batch)).to(self._device) - 128) / 128) for batch in batches]

@@ -1,4 +1,4 @@
-"""Figures of metrics by name: ``"metric.figure"``, or ``"figure"`` alone where one metric has it."""
+"""Names of metric values: ``"metric.figure"``, or ``"figure"`` alone if only one metric has it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,34 +9,34 @@ from sim2real.metrics.base import About, FrameMetric, Metric
 from sim2real.registry import accepted_options, registry
 
 NAME: Final = r"(?:(?P<metric>[\w-]+)\.)?(?P<figure>[\w-]+(?:/[^<>=,]*[^<>=,\s])?)"
-"""A name as a pattern; what follows a slash is a class."""
+"""Pattern of a name; a class follows the slash."""
 
 _SIGNS: Final = {"higher": ">=N", "lower": "<=N", None: ""}
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """The metric, empty where it is not told, and the figure.
+    """Split a name into the metric, empty if it is not given, and the figure.
 
     Raises:
-        SettingsError: It is no name.
+        SettingsError: If the text is no such name.
     """
     match = re.fullmatch(NAME, text)
     if not match:
-        raise SettingsError(f"{text!r} is no name of a figure; say METRIC.FIGURE, for example contrast.contrast")
+        raise SettingsError(f"{text!r} is no name of a figure; use METRIC.FIGURE, for example contrast.contrast")
     return match["metric"] or "", match["figure"]
 
 
 def owner_of(figure: str, place: str, usual: str = "", *, but: Sequence[str] = ()) -> str:
-    """The metric that has a figure which is named alone.
+    """Return the metric that has a figure named without its metric.
 
     Args:
-        figure: Its name, with or without a class.
-        place: What names it, for messages.
-        usual: What is usually said there, for messages.
-        but: Metrics that are not meant.
+        figure: Name of the figure, with or without a class.
+        place: The setting or option that names it, for messages.
+        usual: Start of the message if no metric has the figure; empty for the default.
+        but: Metrics to leave out.
 
     Raises:
-        SettingsError: None has it, or several have.
+        SettingsError: If no metric has it, or several have.
     """
     known = _frame_figures(but)
     owners = [metric for metric, figures in known.items() if figure.partition("/")[0] in figures]
@@ -44,25 +44,25 @@ def owner_of(figure: str, place: str, usual: str = "", *, but: Sequence[str] = (
         return owners[0]
     if owners:
         named = " or ".join(f"{metric}.{figure}" for metric in owners)
-        raise SettingsError(f"{place}: {' and '.join(owners)} have a figure of that name; say {named}")
+        raise SettingsError(f"{place}: {' and '.join(owners)} have a figure of that name; use {named}")
     there = ", ".join(told(metric, figures) for metric, figures in known.items()) or "none"
-    raise SettingsError(f"{place}: {usual or 'no metric has such a figure'}; of other metrics there are {there}")
+    raise SettingsError(f"{place}: {usual or 'no metric has such a figure'}; other metrics have {there}")
 
 
 def told(metric: str, figures: Mapping[str, About]) -> str:
-    """The figures of a metric, each as it is named, with the sign of what is better."""
+    """Return the full names of a metric's figures, each with the sign of its better direction."""
     return ", ".join(f"{metric}.{name}{_SIGNS[about.better]}" for name, about in figures.items())
 
 
 def _frame_figures(but: Sequence[str]) -> dict[str, Mapping[str, About]]:
-    """The figures of metrics that compare frames, as far as they tell them before they are made."""
+    """Return the figures of frame metrics whose class declares them."""
     found = {}
     for entry in registry().entries("metrics"):
         if entry.name in but:
             continue
         try:
             target = entry.load()
-        except PluginError:  # it needs what is not installed; named in full, it says so
+        except PluginError:  # a dependency is missing; the error is reported if the metric is named in full
             continue
         if hasattr(target, "compare") and (abouts := getattr(target, "abouts", None)):
             found[entry.name] = abouts
@@ -70,10 +70,10 @@ def _frame_figures(but: Sequence[str]) -> dict[str, Mapping[str, About]]:
 
 
 def make_metric(name: str, place: str, common: Mapping[str, Any] | None = None) -> Metric:
-    """A metric, told what it accepts of what is common to all.
+    """Create a metric, passing those of the common options that it accepts.
 
     Raises:
-        Sim2RealError: There is none of that name, or it needs options.
+        Sim2RealError: If there is no metric of this name, or it needs other options.
     """
     accepted = accepted_options(registry().load("metrics", name))
     options = {option: value for option, value in (common or {}).items() if accepted is None or option in accepted}
@@ -82,10 +82,10 @@ def make_metric(name: str, place: str, common: Mapping[str, Any] | None = None) 
 
 
 def about_of(metric: FrameMetric, name: str, figure: str, place: str) -> About:
-    """What a figure of a metric is.
+    """Return the description of a metric's figure.
 
     Raises:
-        SettingsError: It has no such figure.
+        SettingsError: If the metric has no such figure.
     """
     about = metric.abouts.get(figure.partition("/")[0])
     if about is None:

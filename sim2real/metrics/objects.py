@@ -1,4 +1,4 @@
-"""Are the labelled objects still there? A detector that never saw the dataset looks for them, before and after."""
+"""Measure whether a detector that never saw the dataset still finds the labelled objects, before and after."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
 _FOUND = 0.5  # IoU
-_LEAST_HEIGHT = 25  # px, as KITTI's benchmark asks for
+_LEAST_HEIGHT = 25  # px, as in KITTI's benchmark
 _MOST_TRUNCATED = 0.5
 _NO_OBJECT = frozenset({"dontcare"})
 
 
 class ObjectsMetric:
-    """The metric ``objects``: which labelled boxes a detector finds, whatever class it takes them for.
+    """The metric ``objects``: the labelled boxes that a detector finds, regardless of the class it assigns.
 
-    Figures of a frame with boxes at least 25 px high and at most half outside of the picture, after and before, higher
-    is better:
+    The values cover boxes at least 25 px high and at most half outside of the image, after and before; higher is
+    better:
 
-    - ``recall``: the share of them that some detection overlaps with an IoU of 0.5 or more. Of each class too:
+    - ``recall``: Share of the boxes that a detection overlaps with an IoU of at least 0.5. Also per class:
       ``recall/Car``.
-    - ``box_iou``: the mean of their largest IoU with a detection.
+    - ``box_iou``: Mean over the boxes of the largest IoU with a detection.
 
     Args:
         detector: An ONNX file, see :class:`sim2real.metrics.detector.Detector`.
-        score: Detections that are less sure are left out, 0 to 1.
+        score: Smallest score of a detection, 0 to 1.
 
     Raises:
-        Sim2RealError: The detector cannot be used.
+        Sim2RealError: If the detector cannot be used.
     """
 
     abouts: Mapping[str, About] = {
-        "recall": About(title="labelled boxes that a detector finds, share", better="higher"),
-        "box_iou": About(title="overlap of labelled boxes with those found, mean IoU", better="higher"),
+        "recall": About(title="share of labelled boxes that a detector finds", better="higher"),
+        "box_iou": About(title="mean IoU of labelled and detected boxes", better="higher"),
     }
 
     def __init__(self, *, detector: str | Path, score: float = 0.4) -> None:
@@ -54,10 +54,10 @@ class ObjectsMetric:
         Args:
             before: The frame, RGB (H, W, 3).
             after: Its translation, of the same size.
-            labels: Its ``"boxes"`` are used.
+            labels: Labels of the frame; ``"boxes"`` are used.
 
         Raises:
-            Sim2RealError: The detector fails.
+            Sim2RealError: If the detector fails.
         """
         boxes = labels.get("boxes")
         wanted = [box for box in boxes.boxes if _counts(box)] if isinstance(boxes, Boxes) else []
@@ -74,13 +74,13 @@ class ObjectsMetric:
 
 
 def _counts(box: Box) -> bool:
-    """Whether a box is of an object that can be expected to be found."""
+    """Return whether a detector can be expected to find the object of a box."""
     is_whole = (box.truncated or 0) <= _MOST_TRUNCATED
     return box.bottom - box.top >= _LEAST_HEIGHT and is_whole and not has_name(box.label, _NO_OBJECT)
 
 
 def _best_overlaps(boxes: Sequence[Box], found: Sequence[Detection]) -> NDArray[np.float64]:
-    """The largest IoU of each box with something that was found, (boxes,)."""
+    """Return the largest IoU of each box with a detection, (boxes,)."""
     wanted = np.array([(box.left, box.top, box.right, box.bottom) for box in boxes])[:, None]
     seen = np.array([box[:4] for box in found]).reshape(-1, 4)[None]
     low, high = np.maximum(wanted[..., :2], seen[..., :2]), np.minimum(wanted[..., 2:], seen[..., 2:])

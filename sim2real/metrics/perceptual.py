@@ -1,6 +1,6 @@
-"""LPIPS, how different a frame and its translation look: Zhang et al. (2018, arXiv 1801.03924), through torchmetrics.
+"""LPIPS, the perceptual distance of a frame and its translation (Zhang et al. 2018, arXiv 1801.03924), by torchmetrics.
 
-It describes: a translation that changes nothing has none of it, and one that ruins the frame has much.
+It only describes: it is 0 for a translation that changes nothing and large for one that ruins the frame.
 """
 
 from collections.abc import Mapping
@@ -31,12 +31,12 @@ class LpipsMetric:
     """The metric ``lpips``.
 
     Args:
-        weights: torchvision's weights of the network; those of torch's cache where no file is named.
-        network: Which of the three that LPIPS is known for.
-        device: Where it runs.
+        weights: File of torchvision's weights for the network; None: the one in torch's cache.
+        network: One of the three networks that LPIPS is defined for.
+        device: Device of the network.
 
     Raises:
-        Sim2RealError: torchmetrics is not installed, or the weights are not there or are others.
+        Sim2RealError: If torchmetrics is not installed, or the weights are missing or belong to another network.
     """
 
     def __init__(self, *, weights: str | Path | None = None, network: Network = "alexnet", device: str = "cpu") -> None:
@@ -47,13 +47,13 @@ class LpipsMetric:
                 f'lpips needs {error.name}, not installed here: pip install "sim2real[metrics]"'
             ) from error
         if network not in _NAMES:
-            raise Sim2RealError(f"lpips has no network '{network}'; {', '.join(_NAMES)}")
+            raise Sim2RealError(f"lpips has no network '{network}'; choose one of {', '.join(_NAMES)}")
         address = torchvision.models.get_model_weights(network).DEFAULT.url
         path = Path(weights) if weights else cached_weights(Path(address).name)
         if not path.is_file():
-            raise Sim2RealError(f"lpips needs {path}, which is not there; get it from {address}")
+            raise Sim2RealError(f"lpips needs {path}, which does not exist; download it from {address}")
         features = cast("nn.Module", load_network(network, path).features).state_dict()
-        self._lpips = _NoTrainLpips(net=_NAMES[network], pnet_rand=True)  # random: else it fetches weights by itself
+        self._lpips = _NoTrainLpips(net=_NAMES[network], pnet_rand=True)  # else it downloads weights
         self._lpips.net.load_state_dict(dict(zip(self._lpips.net.state_dict(), features.values(), strict=True)))
         self._lpips.to(device)
         self._device = device
@@ -61,6 +61,6 @@ class LpipsMetric:
 
     @torch.inference_mode()
     def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:  # noqa: ARG002  the contract of frame metrics; no labels are needed
-        """The distance of a frame and its translation, RGB (H, W, 3) of one size, at least 32 px: 0 to about 1."""
+        """Return the distance, 0 to about 1, of a frame and its translation, RGB (H, W, 3), sides at least 32 px."""
         pictures = (torch.tensor(image, device=self._device).permute(2, 0, 1)[None] / 255 for image in (before, after))
         return {"lpips": Change(float(self._lpips(*pictures, normalize=True)))}

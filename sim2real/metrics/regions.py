@@ -1,4 +1,4 @@
-"""Where in a picture its labels are: what each class covers, and where outlines run."""
+"""Regions of a frame's labels: the masks of its classes, and their outlines."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,17 +15,17 @@ Mask = NDArray[np.bool_]
 
 
 def class_masks(labels: Mapping[str, Label], shape: tuple[int, ...]) -> dict[str, Mask]:
-    """What each class covers: by the segmentation of a frame, else by the boxes of its objects.
+    """Return the mask of each class, from the segmentation of a frame, else from its boxes.
 
     Args:
         labels: The labels of the frame.
-        shape: Of its picture, (H, W, ...).
+        shape: Shape of its image, (H, W, ...).
 
     Returns:
-        Name of each class that covers a pixel -> where it is.
+        Name of each class that covers a pixel -> its mask.
 
     Raises:
-        DatasetError: The segmentation is not of the picture's size.
+        DatasetError: If the segmentation does not have the image's size.
     """
     segmentation = labels.get("segmentation")
     if isinstance(segmentation, Segmentation):
@@ -42,19 +42,19 @@ def class_masks(labels: Mapping[str, Label], shape: tuple[int, ...]) -> dict[str
 
 
 def outlines(labels: Mapping[str, Label], shape: tuple[int, ...]) -> Mask | None:
-    """Where one class or object ends and another begins, two pixels wide.
+    """Return the outlines between classes and objects, two pixels wide.
 
-    Segmentation and instances tell it, else the borders of boxes.
+    They come from the segmentation and the instances, else from the borders of boxes.
 
     Args:
         labels: The labels of the frame.
-        shape: Of its picture, (H, W, ...).
+        shape: Shape of its image, (H, W, ...).
 
     Returns:
-        The pixels; None where nothing tells of outlines.
+        The pixels of the outlines; None if there are none.
 
     Raises:
-        DatasetError: A mask is not of the picture's size.
+        DatasetError: If a mask does not have the image's size.
     """
     known = [label.ids for kind in ("segmentation", "instance") if isinstance(label := labels.get(kind), _Masks)]
     found = np.zeros(shape[:2], bool)
@@ -72,7 +72,7 @@ _Masks = Segmentation | Instances
 
 
 def border(ids: NDArray[np.generic]) -> Mask:
-    """Pixels (H, W) that have a neighbour to the side, above or below with another value."""
+    """Return the pixels (H, W) with a different value to the left, to the right, above or below."""
     found = np.zeros(ids.shape, bool)
     beside, below = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
     found[:, 1:] |= beside
@@ -83,7 +83,7 @@ def border(ids: NDArray[np.generic]) -> Mask:
 
 
 def within(mask: Mask, pixels: float) -> Mask:
-    """Where some pixel of a mask is no farther than so many pixels."""
+    """Return the pixels that are at most ``pixels`` away from a mask."""
     if not mask.any():
         return mask
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -91,13 +91,13 @@ def within(mask: Mask, pixels: float) -> Mask:
 
 
 def has_name(label: str, names: frozenset[str]) -> bool:
-    """Whether the last word of a class's name is one of some, as in ``"construction--flat--road"`` or ``"Sky"``."""
+    """Return whether the last word of a class name is in ``names``: ``"construction--flat--road"`` ends in "road"."""
     words = re.findall(r"[a-z]+", label.lower())
     return bool(words) and words[-1] in names
 
 
 def _boxes(labels: Mapping[str, Label], shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[slice, slice]]]:
-    """Class and pixels of the boxes that reach into the picture."""
+    """Yield the class and the pixels of each box that reaches into the image."""
     boxes = labels.get("boxes")
     for box in boxes.boxes if isinstance(boxes, Boxes) else ():
         left, top = (max(0, round(edge)) for edge in (box.left, box.top))

@@ -1,9 +1,9 @@
-"""How far are fine texture, sharpness and noise of two sets of pictures apart? The distance of their power spectra.
+"""Measure the distance of two sets of images in fine texture, sharpness and noise, by their power spectra.
 
-The power of luminance by spatial frequency, whatever the direction, is measured in tiles, whose logarithms are
-averaged, so that the grain of a plain wall counts as much as the contours of a tree. Tiles are compared with those of
-as much coarse contrast: a set that shows more sky, or wider roads, is not taken for a softer one. Generators leave
-traces there (Durall et al. 2020, arXiv 2003.01826), and so do renderers, lenses, sensors and codecs.
+The power of luminance by spatial frequency, regardless of direction, is measured in tiles. Its logarithms are averaged
+over the tiles, so that the grain of a plain wall counts as much as the contours of a tree. Tiles are compared with
+tiles of equal coarse contrast, so that a set with more sky or wider roads does not appear softer. Generators leave
+traces in the spectrum (Durall et al. 2020, arXiv 2003.01826), and so do renderers, lenses, sensors and codecs.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from sim2real.metrics.base import About, Features, Image
 from sim2real.metrics.wasserstein import parts_of
 
 _SIDE = 64  # px of a tile
-_RINGS = 32  # of equal width, from 0 to half a cycle a pixel
-_COARSE = 4  # of the rings: what tiles show, of which the others are not to be the consequence
-_ROUNDING = 1 / 12  # grey levels squared: the variance of what rounding does
-_CONTRASTS = np.arange(6.0, 61.0, 6.0)  # dB: of these powers of the coarse rings each tile belongs to the nearest two
+_RINGS = 32  # of equal width, from 0 to half a cycle per pixel
+_COARSE = 4  # rings that measure a tile's coarse contrast; the others are compared
+_ROUNDING = 1 / 12  # grey levels squared: the variance of rounding
+_CONTRASTS = np.arange(6.0, 61.0, 6.0)  # dB in the coarse rings; each tile is split between the nearest two
 
 
 class SpectrumMetric:
@@ -29,21 +29,22 @@ class SpectrumMetric:
     resamples = 100
 
     def describe(self, images: Sequence[Image]) -> Features:
-        """What each picture, RGB (H, W, 3), adds to the spectra of a set, (N, 10, 29).
+        """Return the contribution of each image, RGB (H, W, 3), to the spectra of a set, (N, 10, 29).
 
-        For each contrast how many tiles have it, and the sum of their powers in 28 rings of equal width from 1/16 to
-        half a cycle a pixel, dB of a grey level squared.
+        For each contrast, it is the number of tiles with this contrast, and the sum of their powers in 28 rings of
+        equal width from 1/16 to half a cycle per pixel, in dB relative to one grey level squared.
         """
         return np.stack([_spectra(image) for image in images])
 
     def distance(self, images: Features, real: Features) -> float:
-        """The mean over the rings of the difference between the sets' means, in dB.
+        """Return the absolute difference between the sets' mean spectra, averaged over the rings, in dB.
 
-        Contrasts count by the roots of their shares in both sets; if the sets have none in common, none is told apart.
-        Sets of unequal sizes are compared in parts as large as the smaller one.
+        Contrasts are weighted by the square root of the product of their counts in both sets; if the sets have no
+        contrast in common, the tiles are compared regardless of contrast. Sets of unequal sizes are compared in parts
+        as large as the smaller one.
 
         Raises:
-            ValueError: There is no picture.
+            ValueError: If a set is empty.
         """
         found = [_apart(one, other) for one, other in parts_of(images, real)]
         return float(np.mean(found))
@@ -66,12 +67,12 @@ def _spectra(image: Image) -> NDArray[np.float32]:
     side = tiles.shape[-1]
     window = np.outer(*[np.hanning(side + 2)[1:-1]] * 2)
     waves = np.fft.rfft2((tiles - tiles.mean(axis=(1, 2), keepdims=True)) * window)
-    power = np.square(np.abs(waves)) / np.square(window).sum()  # of white noise: its variance
+    power = np.square(np.abs(waves)) / np.square(window).sum()  # for white noise, its variance
     steps = 10 * np.log10(power + _ROUNDING).reshape(len(tiles), -1)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)).ravel()
     coarse = (frequency > 0) & (frequency < max(_COARSE / (2 * _RINGS), 1.5 / side))
     contrast = steps[:, coarse].mean(axis=1) if coarse.any() else np.zeros(len(tiles))
-    rings = np.minimum(2 * _RINGS * frequency, _RINGS).astype(np.int64)  # what is beyond is in the last
+    rings = np.minimum(2 * _RINGS * frequency, _RINGS).astype(np.int64)  # ring _RINGS, the corners, is not used
     members = rings == np.arange(_COARSE, _RINGS)[:, None]
     by_ring = steps @ (members / np.maximum(members.sum(axis=1, keepdims=True), 1)).T
     place = np.interp(contrast, _CONTRASTS, np.arange(len(_CONTRASTS)))
@@ -80,7 +81,7 @@ def _spectra(image: Image) -> NDArray[np.float32]:
 
 
 def _tiles(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squares (N, side, side) side by side, as many as there is room for."""
+    """Return the squares (N, side, side) that tile an image, without its remainder."""
     side = min(_SIDE, *grey.shape)
     down, across = (room // side for room in grey.shape)
     cut = grey[: down * side, : across * side].reshape(down, side, across, side)

@@ -1,8 +1,8 @@
-"""Did outlines stay where the labels say, and did nothing grow where the labels say that nothing is?
+"""Measure whether outlines stayed where the labels say, and whether nothing appeared in areas labelled as empty.
 
-Edges are those of :mod:`sim2real.metrics.edges`, which tone curve, tint and grain do not change. Labels tell which of
-them matter: one that went at an outline takes the object from its label, and one that appeared on a road or in the sky
-is an object without a label.
+Edges are those of :mod:`sim2real.metrics.edges`, which tone curves, tints and grain do not change. The labels say which
+edges matter: an edge lost at an outline leaves a label without its object, and an edge that appeared on a road or in
+the sky is an object without a label.
 """
 
 from collections.abc import Mapping
@@ -17,31 +17,31 @@ from sim2real.metrics.regions import Mask, class_masks, has_name, outlines, with
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Label
 
-_BAND = 3.0  # px beside an outline that belong to it: masks and edges are both a pixel or so off
-_REACH = 8.0  # px around an edge that what it belongs to covers
-_FEWEST = 0.001  # of the pixels: fewer edges count as so many, so that a speck is no large share
-_FEWEST_INSIDE = 0.01  # likewise, of the pixels of a class
-_LEAST_AREA = 0.005  # of the pixels: what is told of a smaller class would be chance
+_BAND = 3.0  # px around an outline that belong to it: masks and edges are both about a pixel off
+_REACH = 8.0  # px around an edge that its object is taken to cover
+_FEWEST = 0.001  # of the pixels: smallest denominator of a share, so that a speck is no large share
+_FEWEST_INSIDE = 0.01  # as above, of the pixels of a class
+_LEAST_AREA = 0.005  # of the pixels: values of smaller classes would be chance
 _EMPTY: Final = frozenset({"sky", "road", "roads"})  # the last words of names of classes
 
 
 class StructureMetric:
-    """The metric ``structure``: what became of the edges at, inside and outside of what is labelled.
+    """The metric ``structure``: new and lost edges in relation to the labels.
 
-    Figures of a frame, each a share from 0 to 1, lower is better; those that its labels do not tell of are left out:
+    Each value is a share from 0 to 1; lower is better. Values that the labels of a frame do not define are left out:
 
-    - ``lost_boundaries``: of the clear edges within 3 px of an outline of a label, those that went.
-    - ``new_inside``: of the clear edges of the translation, those that appeared elsewhere than at outlines.
-    - ``invented``: of the area of sky and road, what is within 8 px of an edge that appeared: trees in the sky. Also of
-      each alone, ``invented/Sky``.
-    - ``new_edges/Class``: of the clear edges inside of a class, those that appeared.
+    - ``lost_boundaries``: Share of the clear edges within 3 px of a label's outline that were lost.
+    - ``new_inside``: Share of the translation's clear edges that are new and away from outlines.
+    - ``invented``: Share of the area of sky and road within 8 px of a new edge, for example trees in the sky. Also for
+      each class alone, ``invented/Sky``.
+    - ``new_edges/Class``: Share of the clear edges inside a class that are new.
     """
 
     abouts: Mapping[str, About] = {
-        "lost_boundaries": About(title="label outlines that lost their edge, share", better="lower"),
-        "new_inside": About(title="edges that appeared away from outlines, share", better="lower"),
-        "invented": About(title="sky and road under new structure, share", better="lower"),
-        "new_edges": About(title="edges that appeared inside of a class, share", better="lower"),
+        "lost_boundaries": About(title="share of edges lost at outlines of labels", better="lower"),
+        "new_inside": About(title="share of edges that are new and away from outlines", better="lower"),
+        "invented": About(title="share of sky and road covered by new structure", better="lower"),
+        "new_edges": About(title="share of edges inside a class that are new", better="lower"),
     }
 
     def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:
@@ -50,10 +50,10 @@ class StructureMetric:
         Args:
             before: The frame, RGB (H, W, 3).
             after: Its translation, of the same size.
-            labels: Of its kinds ``"segmentation"``, ``"instance"`` and ``"boxes"`` are used.
+            labels: Labels of the frame; ``"segmentation"``, ``"instance"`` and ``"boxes"`` are used.
 
         Raises:
-            DatasetError: A mask is not of the frame's size.
+            DatasetError: If a mask does not have the frame's size.
         """
         if (outline := outlines(labels, before.shape)) is None:
             return {}
@@ -78,5 +78,5 @@ class StructureMetric:
 
 
 def _share(changed: Mask, of: Mask, least: float) -> float:
-    """The share of some pixels that changed; of fewer than ``least``, as if they were so many."""
+    """Return the share of the pixels ``of`` that changed, with a denominator of at least ``least``."""
     return float((changed & of).sum()) / max(float(of.sum()), least)

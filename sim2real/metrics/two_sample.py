@@ -1,8 +1,8 @@
-"""Can a classifier tell two sets of pictures apart? The test of Lopez-Paz and Oquab (2017, arXiv 1610.06545).
+"""Measure how well a classifier distinguishes two sets of images, the test of Lopez-Paz and Oquab (2017).
 
-A small network is trained on crops of half of the pictures of both sets, and has to tell which set crops of the other
-half are from; then the halves change places. It finds whatever is different, and little is enough for it: real pictures
-against real ones give about a half, everything else is soon near 1.
+A small network is trained on crops of half of the images of both sets, and classifies crops of the other half; then
+the halves swap roles (arXiv 1610.06545). It detects any kind of difference and is very sensitive: real images against
+other real ones give about 0.5, and most other sets soon give nearly 1.
 """
 
 import zlib
@@ -16,24 +16,24 @@ from torch.nn import functional
 
 from sim2real.metrics.base import About, Features, Image
 
-_CROPS = 4  # of a picture
+_CROPS = 4  # of an image
 _SIDE = 32  # px
 _STEPS = 100
 _BATCH = 16  # crops of each set
-_FINE = 8  # times: fine detail is faint beside what it lies on
+_FINE = 8  # amplification of fine detail, which is faint compared to the rest
 _LEARNING_RATE = 3e-3
 
 
 class TwoSampleMetric:
-    """The metric ``two-sample``: how often a classifier, trained on the spot, knows a picture's set.
+    """The metric ``two-sample``: the accuracy of a classifier trained to distinguish the two sets.
 
     Args:
-        seed: Decides the crops, the classifier's first weights and what it is shown.
-        device: Where it is trained.
+        seed: Seed of the crops, of the classifier's initial weights and of its batches.
+        device: Device of the training.
     """
 
     about = About(
-        title="accuracy of a classifier, converted or real (0.5: cannot tell)", better="lower", least=32, most=1
+        title="accuracy of a classifier of converted and real (0.5: chance)", better="lower", least=32, most=1
     )
     resamples = 4
     ticks = 2 * _STEPS
@@ -43,7 +43,11 @@ class TwoSampleMetric:
         self.device = torch.device(device)
 
     def describe(self, images: Sequence[Image]) -> Features:
-        """Crops at random places of pictures, RGB (H, W, 3): (N, 4, 3, 32, 32), -1 to 1; smaller of small pictures."""
+        """Return crops at random places of images, RGB (H, W, 3).
+
+        Returns:
+            (N, 4, 3, 32, 32), -1 to 1; the crops of images smaller than 32 px are smaller.
+        """
         return np.stack([self._crops(image) for image in images])
 
     def _crops(self, image: Image) -> NDArray[np.float32]:
@@ -54,16 +58,16 @@ class TwoSampleMetric:
         return crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
 
     def distance(self, images: Features, real: Features, tick: Callable[[], None] = lambda: None) -> float:
-        """The share of pictures whose set was known, the mean of both sets; about 0.5 where there is no telling.
+        """Return the share of images classified correctly, averaged over both sets; about 0.5 means indistinguishable.
 
-        The first half of each set is one half of the test: pictures that resemble each other should be neighbours.
-        ``tick`` is called after each step of training.
+        Each set is split into its first and its second half, so images that resemble each other should be neighbours.
+        ``tick`` is called after each training step.
 
         Raises:
-            ValueError: A set has fewer than two pictures.
+            ValueError: If a set has fewer than two images.
         """
         if min(len(images), len(real)) < 2:
-            raise ValueError("a classifier needs two pictures of each set or more")
+            raise ValueError("a classifier needs at least two images of each set")
         sides = [[torch.from_numpy(half) for half in np.array_split(rows, 2)] for rows in (images, real)]
         (first, second), (real_first, real_second) = sides
         folds = [((first, real_first), (second, real_second)), ((second, real_second), (first, real_first))]
@@ -79,7 +83,7 @@ class TwoSampleMetric:
         return float(np.mean([float(side.float().mean()) for side in right]))
 
     def _score(self, classifier: nn.Module, rows: Tensor) -> Tensor:
-        """The mean score (N) of the crops of each picture; above 0 for real ones."""
+        """Return the mean score (N) of the crops of each image; above 0 means real."""
         crops = [classifier(part.flatten(0, 1).to(self.device)) for part in rows.split(256)]
         return torch.cat(crops).reshape(rows.shape[:2]).mean(dim=1)
 

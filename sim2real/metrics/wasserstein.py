@@ -1,13 +1,13 @@
-"""How far are the looks of two sets of pictures apart? The sliced Wasserstein distance of their patches.
+"""Measure the distance in appearance of two sets of images: the sliced Wasserstein distance of their patches.
 
-Karras et al. 2018 (arXiv 1710.10196): patches of 7x7 pixels from every level of a Laplacian pyramid, projected on
-random directions, along which the distributions of the two sets are compared. The fine levels tell of texture and
-sharpness, the coarsest of light and colour. It needs no trained weights and is steady for tens of pictures.
+As in Karras et al. 2018 (arXiv 1710.10196), patches of 7x7 pixels from every level of a Laplacian pyramid are projected
+on random directions, along which the distributions of the two sets are compared. The fine levels measure texture and
+sharpness, the coarsest light and colour. No trained weights are needed, and tens of images give a stable value.
 
-Three things differ from the publication. Colours are measured in units of the real set's spread alone, where the
-publication normalises each set by its own and would not see a change of contrast. Sets are compared in parts of equal
-numbers of pictures, since the distance of finite samples depends on their numbers. And pictures of unequal size are cut
-to the middle that all have.
+Three things differ from the publication. Colours are measured in units of the real set's spread; the publication
+normalises each set by its own and would not see a change of contrast. Sets are compared in parts of equal numbers of
+images, since the distance of finite samples depends on their numbers. Images of unequal sizes are cropped to the centre
+that all have.
 """
 
 import zlib
@@ -25,23 +25,23 @@ _Floats = NDArray[np.float32]
 
 _SIDE = 7  # px of a patch
 _COARSEST = 16  # px of the coarsest level's shorter side, at least
-_PATCHES = 128  # of a picture and level
+_PATCHES = 128  # per image and level
 _DIRECTIONS = 128
 
-_MANY_PATCHES, _FEW_DIRECTIONS = 1024, 32  # where places along a direction are counted, not kept
+_MANY_PATCHES, _FEW_DIRECTIONS = 1024, 32  # of the metric, which keeps histograms instead of patches
 _PLACES = np.sinh(np.linspace(-1, 1, 48) * np.arcsinh(1000))  # grey levels, close together where most patches are
 _LEAST_SPREAD = 0.5  # grey levels: less is rounding
 
 
 class SlicedWasserstein:
-    """The distance of sets of pictures from a real one.
+    """The distance of sets of images from a set of real ones.
 
     Args:
-        real: The real pictures, RGB (H, W, 3), one or more.
-        seed: Decides directions and places of patches; equal seeds give equal distances.
+        real: The real images, RGB (H, W, 3), at least one.
+        seed: Seed of the directions and of the places of patches; equal seeds give equal distances.
 
     Raises:
-        ValueError: There is no picture.
+        ValueError: If there is no image.
     """
 
     def __init__(self, real: Sequence[Image], *, seed: int = 0) -> None:
@@ -51,13 +51,13 @@ class SlicedWasserstein:
         self._looks: dict[tuple[int, int], tuple[list[_Floats], list[_Floats]]] = {}
 
     def distance(self, images: Sequence[Image]) -> float:
-        """The distance of pictures, RGB (H, W, 3), from the real ones, in units of the real set's spread; at least 0.
+        """Return the distance of images, RGB (H, W, 3), from the real ones, in units of the real set's spread.
 
-        It is the mean over parts of half as many pictures as the smaller set has, each of one set against each of the
-        other.
+        Both sets are divided into parts of half as many images as the smaller set has. The distance, at least 0, is the
+        mean over all pairs of a part of the one set and a part of the other.
 
         Raises:
-            ValueError: There is no picture.
+            ValueError: If there is no image.
         """
         size, part = self._measures(images)
         directions, real = self._look(size)
@@ -65,18 +65,18 @@ class SlicedWasserstein:
         return _mean_distance(product(_parts(shown, part), _parts(real, part)))
 
     def floor(self, images: Sequence[Image]) -> float:
-        """The distance of real pictures from each other, measured as that of ``images`` is; 0 of a single one."""
+        """Return the distance of the real images from each other, in parts as for ``images``; 0 for a single image."""
         size, part = self._measures(images)
         _, real = self._look(size)
         return _mean_distance(combinations(_parts(real, part), 2))
 
     def _measures(self, images: Sequence[Image]) -> tuple[tuple[int, int], int]:
-        """What pictures are cut to, (H, W), and how many make a part."""
+        """Return the size (H, W) that images are cropped to, and the number of images of a part."""
         (height, width), (real_height, real_width) = _common_size(images), self._size
         return (min(height, real_height), min(width, real_width)), max(1, min(len(images), len(self.real)) // 2)
 
     def _look(self, size: tuple[int, int]) -> tuple[list[_Floats], list[_Floats]]:
-        """Directions, and the real pictures seen along them, for each level of pictures cut to a size (H, W)."""
+        """Return, for each level of images cropped to (H, W), the directions and the real patches projected on them."""
         if size not in self._looks:
             patches = _describe(self.real, size, self.seed)
             directions = [
@@ -88,14 +88,14 @@ class SlicedWasserstein:
 
 
 def _common_size(images: Sequence[Image]) -> tuple[int, int]:
-    """The largest (H, W) that can be cut out of all pictures."""
+    """Return the largest (H, W) that all images can be cropped to."""
     if not images:
-        raise ValueError("there are no pictures to measure the distance of")
+        raise ValueError("there are no images to measure the distance of")
     return min(image.shape[0] for image in images), min(image.shape[1] for image in images)
 
 
 def _describe(images: Sequence[Image], size: tuple[int, int], seed: int) -> list[_Floats]:
-    """Patches at random places of the pictures, for each level of the pyramid (N, patches, 3, side, side)."""
+    """Return patches at random places of images, for each level of the pyramid (N, patches, 3, side, side)."""
     described = []
     for number, image in enumerate(images):
         random = np.random.default_rng([seed, number])
@@ -109,7 +109,7 @@ def _middle(image: Image, size: tuple[int, int]) -> _Floats:
 
 
 def _pyramid(image: _Floats) -> Iterator[_Floats]:
-    """What each level (H, W, 3) adds to the next coarser one, and the coarsest."""
+    """Yield the levels (H, W, 3) of a Laplacian pyramid, the finest first."""
     while min(image.shape[:2]) >= 2 * _COARSEST:
         coarser = cv2.pyrDown(image)
         yield image - cv2.pyrUp(coarser, dstsize=(image.shape[1], image.shape[0]))
@@ -125,19 +125,19 @@ def _patches(level: _Floats, random: np.random.Generator, count: int) -> _Floats
 
 
 def _spread(patches: _Floats) -> NDArray[np.float64]:
-    """The spread of each channel."""
+    """Return the standard deviation of each channel."""
     return np.asarray(np.maximum(patches.std(axis=(0, 1, 3, 4), dtype=np.float64), _LEAST_SPREAD))
 
 
 def _directions(count: int, side: int, spread: NDArray[np.float64], seed: list[int]) -> _Floats:
-    """Random directions (features, directions) of length 1, each channel divided by its spread."""
+    """Return random unit vectors (features, directions), with each channel divided by its spread."""
     sampled = np.random.default_rng(seed).normal(size=(count, len(spread), side, side))
     sampled /= np.sqrt(np.square(sampled).sum(axis=(1, 2, 3), keepdims=True)) * spread[:, None, None]
     return sampled.reshape(count, -1).T.astype(np.float32)
 
 
 def _project(patches: list[_Floats], directions: list[_Floats]) -> list[_Floats]:
-    """How far the patches lie along the directions, for each level (directions, N, patches)."""
+    """Project the patches of each level on its directions, (directions, N, patches)."""
     return [
         (level.reshape(-1, along.shape[0]) @ along).T.reshape(-1, *level.shape[:2])
         for level, along in zip(patches, directions, strict=True)
@@ -145,7 +145,7 @@ def _project(patches: list[_Floats], directions: list[_Floats]) -> list[_Floats]
 
 
 def _parts(projected: list[_Floats], size: int) -> list[list[_Floats]]:
-    """The pictures dealt out into parts of a size; of each, for each level, what lies along the directions, sorted."""
+    """Divide the images into parts of equal size; return the sorted projections of each part, for each level."""
     parts = projected[0].shape[1] // size
     dealt = [[level[:, first::parts][:, :size] for level in projected] for first in range(parts)]
     return [[np.sort(level.reshape(len(level), -1), axis=1) for level in part] for part in dealt]
@@ -157,10 +157,12 @@ def _mean_distance(pairs: Iterable[tuple[list[_Floats], list[_Floats]]]) -> floa
 
 
 def mean_differences(images: Features, real: Features) -> NDArray[np.float64]:
-    """How far the means of two sets of descriptions (N, ...) are apart, entry by entry (...); see :func:`parts_of`.
+    """Return the absolute differences (...) of the means of two sets of descriptions (N, ...), entry by entry.
+
+    Sets of unequal sizes are compared in parts, see :func:`parts_of`.
 
     Raises:
-        ValueError: A set is empty.
+        ValueError: If a set is empty.
     """
     pairs = parts_of(images, real)
     apart = [np.abs(np.subtract(*(part.mean(axis=0, dtype=np.float64) for part in pair))) for pair in pairs]
@@ -168,18 +170,18 @@ def mean_differences(images: Features, real: Features) -> NDArray[np.float64]:
 
 
 def parts_of(images: Features, real: Features) -> list[tuple[Features, Features]]:
-    """Pairs of parts, as large as the smaller set, of two sets of descriptions (N, ...).
+    """Return pairs of parts of two sets of descriptions (N, ...), each part as large as the smaller set.
 
-    The difference of finite samples is too large by what depends on their numbers. The larger set is therefore dealt
-    out into parts of the smaller one's number, each of which is compared with the smaller one: then it is the smaller
-    number alone that counts.
+    The difference of finite samples has a bias that depends on their sizes. The larger set is therefore divided into
+    parts as large as the smaller one, each of which is compared with the smaller set, so that the bias only depends on
+    the smaller size.
 
     Raises:
-        ValueError: A set is empty.
+        ValueError: If a set is empty.
     """
     size = min(len(images), len(real))
     if not size:
-        raise ValueError("there are no pictures to measure the distance of")
+        raise ValueError("there are no images to measure the distance of")
     dealt, real_dealt = (
         [rows[first :: len(rows) // size][:size] for first in range(len(rows) // size)] for rows in (images, real)
     )
@@ -187,14 +189,13 @@ def parts_of(images: Features, real: Features) -> list[tuple[Features, Features]
 
 
 class SlicedWassersteinMetric:
-    """The metric ``sliced-wasserstein``: the distance of patches, of as many pictures as there are.
+    """The metric ``sliced-wasserstein``: the distance of patches, for any number of images.
 
-    It is the distance of ``SlicedWasserstein`` with more patches and fewer directions, of which no patch is kept, but
-    how many lie where along the directions; and the unit is the spread of the real set's patches along the directions
-    of a level.
+    It is the distance of ``SlicedWasserstein`` with more patches and fewer directions. Histograms along the directions
+    are kept instead of patches, and the unit is the spread of the real set's patches along the directions of a level.
 
     Args:
-        seed: Decides directions and places of patches.
+        seed: Seed of the directions and of the places of patches.
     """
 
     about = About(title="sliced Wasserstein distance of patches (real set's spreads)", better="lower", least=16)
@@ -204,7 +205,7 @@ class SlicedWassersteinMetric:
         self.seed = seed
 
     def describe(self, images: Sequence[Image]) -> Features:
-        """The share of patches up to 48 places along each direction, of pictures RGB (H, W, 3).
+        """Return the cumulative shares of patches at 48 places along each direction, for images RGB (H, W, 3).
 
         Returns:
             (N, levels, directions, places), 0 to 1.
@@ -226,13 +227,13 @@ class SlicedWassersteinMetric:
         return np.asarray(shares, np.float32)
 
     def distance(self, images: Features, real: Features) -> float:
-        """The mean distance along the directions, in units of the real set's spread; at least 0.
+        """Return the mean distance along the directions, in units of the real set's spread; at least 0.
 
         Raises:
-            ValueError: There is no picture.
+            ValueError: If a set is empty.
         """
         widths = np.gradient(_PLACES)
         differences = mean_differences(images, real) @ widths
         all_real = real.mean(axis=0, dtype=np.float64)
-        spread = np.sqrt(np.pi) * (all_real * (1 - all_real) @ widths).mean(axis=1)  # of normal ones: their deviation
+        spread = np.sqrt(np.pi) * (all_real * (1 - all_real) @ widths).mean(axis=1)  # for normal ones, their deviation
         return float(np.mean(differences.mean(axis=1) / np.maximum(spread, _LEAST_SPREAD)))

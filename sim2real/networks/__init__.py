@@ -1,7 +1,7 @@
 """The networks: generators translate images, discriminators judge them.
 
-A network is built by its class (``generators``, ``discriminators``, or a plugin's), its weights are drawn by
-``initialise``, and the program speaks to it through ``RangeAdapter``. ``describe`` lists its layers.
+Networks are built by their classes (in ``generators``, ``discriminators``, or plugins), ``initialise`` sets their
+weights, and the program calls them through ``RangeAdapter``. ``describe`` lists their layers.
 """
 
 from sim2real.networks.blocks import initialise

@@ -1,12 +1,12 @@
-"""Bilateral grids of affine colour transforms: what may happen to light and colours, and cannot make an edge.
+"""Bilateral grids of affine colour transforms, which change light and colours but cannot create edges.
 
-A grid has a colour transform for each cell of a coarse picture and each level of brightness (Chen et al. 2016,
-"Bilateral Guided Upsampling"; Gharbi et al. 2017, "Deep Bilateral Learning"). Each pixel takes the one that is
-interpolated at its place and its brightness: pixels that are alike, side by side, stay alike.
+A grid has a colour transform for each cell of a coarse image and each level of brightness (Chen et al. 2016, "Bilateral
+Guided Upsampling"; Gharbi et al. 2017, "Deep Bilateral Learning"). The transform of a pixel is interpolated at its
+position and its brightness, so that similar neighbouring pixels stay similar.
 
-Images here are (N, 3, H, W) with values in [0, 1], grids (N, 12, D, h, w): of each cell three rows of four numbers,
-what red, green, blue and 1 give to red, to green and to blue. Level d of D is of brightness d / (D - 1); cell i of h is
-in the middle of its h-th part of the height.
+Images here are (N, 3, H, W) with values in [0, 1] and grids are (N, 12, D, h, w). Each cell has three rows of four
+numbers, the weights of red, green, blue and 1 in the new red, green and blue. Level d of D has brightness d / (D - 1).
+The h cells divide the height into equal parts; the transform of cell i applies at the middle of its part.
 """
 
 import math
@@ -20,37 +20,40 @@ from torch import Tensor
 from torch.nn import functional
 
 LEVELS = 8
-"""Of brightness."""
+"""Number of brightness levels of a grid."""
 CELL = 16
-"""Side of a cell in pixels of the small picture that a grid is made from."""
+"""Side of a cell in pixels of the small image from which a grid is made."""
 FITTED = 256
-"""Pixels of the longer side of the pictures that grids are fitted to, if those are larger."""
+"""Maximum longer side, in pixels, of images to which grids are fitted; larger ones are scaled down."""
 
 TONES = 255_000
-"""Brightness of a pixel of 8 bits is a whole number of so many parts."""
+"""Brightness of white in 8-bit images; the brightness of every 8-bit pixel is a whole number on this scale."""
 
 _LUMA = (0.299, 0.587, 0.114)
-_SHRUNK = 16  # rows or columns that are shrunk together: each needs a few of a picture's
-_STRIP = 32  # rows that are sliced together: what they need stays in a processor's cache
-_RIDGE = 0.02  # of the mean number of pixels in a cell
-_DOUBT = 80_000.0  # what is added to that of what transforms leave unexplained: the fourth power of the share of the
-# second picture's variance that one transform of the whole leaves, times the square of what a cell's own leaves
-_BLURS = ((8, 3), (3, 2), (1, 1), (0, 0))  # passes over space and over levels, the coarsest first
+_SHRUNK = 16  # rows or columns that are shrunk together; each depends on few of the image's
+_STRIP = 32  # rows that are sliced together; their data fits into a processor's cache
+_RIDGE = 0.02  # share of the mean number of pixels in a cell
+_DOUBT = 80_000.0  # factor of the term added to the ridge: the fourth power of the share of the target's variance that
+# one transform of the whole image leaves unexplained, times the square of what a cell's own transform leaves
+_BLURS = ((8, 3), (3, 2), (1, 1), (0, 0))  # passes over space and over levels, coarsest first
 
 
 def exact(images: Tensor) -> AbstractContextManager[object]:
-    """The context in which nothing is computed in less than 32 bits."""
+    """Return a context that disables autocast, so that nothing is computed in less than 32 bits."""
     return nullcontext() if images.is_meta else torch.autocast(images.device.type, enabled=False)
 
 
 def luma(images: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, H, W), their brightness."""
+    """Return the brightness (N, H, W) of images (N, 3, H, W)."""
     red, green, blue = (weight * images[:, channel] for channel, weight in enumerate(_LUMA))
     return red + green + blue
 
 
 def shrink(images: Tensor, size: Tensor) -> Tensor:
-    """Images (N, C, H, W) of any type by area to (H, W), floats if that is smaller; a graph of it takes any sizes."""
+    """Scale images (N, C, H, W) of any type down to (H, W) by area; the result is float32 if the size changes.
+
+    Traced graphs accept images of any size.
+    """
     for axis, after in zip((2, 3), size, strict=True):
         before = images.shape[axis]
         rows = torch.arange(after, device=images.device)
@@ -65,14 +68,14 @@ def shrink(images: Tensor, size: Tensor) -> Tensor:
 
 
 def _by_area(images: Tensor, axis: int, step: Tensor, rows: Tensor, seen: slice) -> Tensor:
-    """Some rows or columns of images shrunk along an axis.
+    """Return some rows or columns of images that are shrunk along an axis.
 
     Args:
         images: (N, C, H, W), of any type.
         axis: 2 or 3.
-        step: How many of the old ones are in a new one.
-        rows: Numbers of the new ones.
-        seen: The old ones that are in these.
+        step: Number of old rows per new row.
+        rows: Indices of the new rows.
+        seen: The old rows that overlap these.
     """
     pixels = torch.arange(images.shape[axis], device=images.device)[seen]
     first = rows[:, None] * step
@@ -84,15 +87,15 @@ def _by_area(images: Tensor, axis: int, step: Tensor, rows: Tensor, seen: slice)
 
 
 def identity_grid(count: int, height: int, width: int, *, like: Tensor) -> Tensor:
-    """A grid that changes nothing, (N, 12, D, h, w)."""
+    """Return a grid that changes nothing, (N, 12, D, h, w)."""
     return _as_grid(torch.eye(4, 3, dtype=like.dtype, device=like.device).expand(count, LEVELS, height, width, 4, 3))
 
 
 def inversion(grid: Tensor) -> Tensor:
-    """How far grids (N, 12, D, h, w) make what is brighter darker than what is not, of a range of 1; a scalar.
+    """Return how far grids (N, 12, D, h, w) invert the order of greys, as a scalar on a scale of 1.
 
-    The mean fall, from level to level of each cell, of the brightness that greys of these levels get: 0 where the order
-    of greys stays as it is.
+    The value is the mean decrease of the transformed brightness from one grey level to the next in each cell; it is 0
+    if the order of greys does not change.
     """
     greys = torch.linspace(0, 1, grid.shape[2], dtype=grid.dtype, device=grid.device)[:, None, None]
     by_output = grid.unflatten(1, (3, 4))
@@ -101,7 +104,7 @@ def inversion(grid: Tensor) -> Tensor:
 
 
 def cells_of(height: int, width: int) -> tuple[int, int]:
-    """How many cells a picture of this size has down and across."""
+    """Return the numbers of cells, vertically and horizontally, for an image of this size."""
     return max(1, round(height / CELL)), max(1, round(width / CELL))
 
 
@@ -114,7 +117,7 @@ def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
         images: (N, 3, H, W), of any size.
 
     Returns:
-        (N, 3, H, W), not cut off at 0 and 1.
+        (N, 3, H, W), not clipped to [0, 1].
     """
     look = _Texture(grid, guide.shape[1], guide.shape[2])
     if torch.is_grad_enabled() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
@@ -126,15 +129,15 @@ def slice_grid(grid: Tensor, guide: Tensor, images: Tensor) -> Tensor:
 
 
 def slice_pictures(grid: Tensor, pictures: Tensor, tones: Tensor | None = None) -> Tensor:
-    """Apply a grid to pictures of any size, strip by strip, so that little memory is needed besides theirs.
+    """Apply a grid to 8-bit images of any size, strip by strip, which needs little additional memory.
 
     Args:
         grid: (N, 12, D, h, w).
         pictures: uint8 (N, H, W, 3).
-        tones: What stands for brightness in the grid, (TONES + 1,) in [0, 1]; None: brightness itself.
+        tones: Value that replaces each brightness in the grid, (TONES + 1,) in [0, 1]; None: the brightness itself.
 
     Returns:
-        Of the shape of the pictures.
+        uint8 (N, H, W, 3).
     """
     of_bytes = grid.new_tensor([1, 1, 1, 255]).repeat(3)[:, None, None, None]
     look = _Texture(of_bytes * grid, pictures.shape[1], pictures.shape[2])
@@ -150,14 +153,14 @@ def slice_pictures(grid: Tensor, pictures: Tensor, tones: Tensor | None = None) 
 
 
 def guided_images(images: Tensor, made: Tensor) -> Tensor:
-    """Images with the light and the colours of what a generator has made of them; gradients reach both.
+    """Return images with the light and the colours of their translations; differentiable in both arguments.
 
     Args:
         images: (N, 3, H, W) in [-1, 1].
-        made: Likewise.
+        made: Translations of the images, (N, 3, H, W) in [-1, 1].
 
     Returns:
-        Likewise.
+        (N, 3, H, W) in [-1, 1].
     """
     with exact(images):
         values, target = images.float() / 2 + 0.5, made.float() / 2 + 0.5
@@ -172,15 +175,15 @@ def guided_images(images: Tensor, made: Tensor) -> Tensor:
 
 
 class _Texture:
-    """A grid laid out so that a pixel is looked up in two dimensions, not in three.
+    """A grid laid out so that pixels are looked up in two dimensions instead of three.
 
-    The rows of a picture lie one below the other in it, each as high as there are levels: processors interpolate in two
-    dimensions many times faster, and runtimes that know nothing else can, too.
+    Each row of the image becomes a band that is as high as the number of levels. Interpolation in two dimensions is
+    many times faster on processors, and the only one that some runtimes support.
 
     Args:
         grid: (N, 12, D, h, w).
-        height: Of the pictures; likewise ``width``.
-        width: Columns.
+        height: Height of the images.
+        width: Width of the images.
     """
 
     def __init__(self, grid: Tensor, height: int, width: int) -> None:
@@ -188,7 +191,7 @@ class _Texture:
         self.across = (2 * _places(width, grid.shape[4], grid) + 1) / grid.shape[4] - 1
 
     def applied(self, rows: slice, guide: Tensor, images: Tensor) -> Tensor:
-        """The grid applied to some rows of images, (N, 3, R, W), whose brightness is (N, R, W)."""
+        """Apply the grid to some rows of images, (N, 3, R, W), whose brightness is (N, R, W)."""
         texture = self.rows[:, :, rows]
         count = torch.get_num_threads() if texture.shape[2] == _STRIP * torch.get_num_threads() else 1
         made = _applied(
@@ -198,18 +201,18 @@ class _Texture:
 
 
 def _strips(height: int) -> Iterator[slice]:
-    """The rows that are sliced together."""
+    """Return the strips of rows that are sliced together."""
     at_once = _STRIP * torch.get_num_threads()
     return (slice(first, min(first + at_once, height)) for first in range(0, height, at_once))
 
 
 def _stacked(rows: Tensor, count: int) -> Tensor:
-    """(N, C, R, ...) -> (N count, C, R / count, ...): threads share out pictures, not rows."""
+    """Reshape (N, C, R, ...) to (N count, C, R / count, ...), since threads divide work by images, not by rows."""
     return rows.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1) if count > 1 else rows
 
 
 def _applied(texture: Tensor, across: Tensor, guide: Tensor, images: Tensor) -> Tensor:
-    """Rows of images by the grids of these rows, (N, 12, R, D, w); places across lie in [-1, 1]."""
+    """Apply the grids of rows, (N, 12, R, D, w), to these rows of images; ``across`` has positions in [-1, 1]."""
     rows, levels = texture.shape[2:4]
     level = guide.clamp(0, 1) * (levels - 1)
     first = torch.arange(rows, dtype=level.dtype, device=level.device)[:, None] * levels
@@ -230,18 +233,18 @@ def _applied(texture: Tensor, across: Tensor, guide: Tensor, images: Tensor) -> 
 
 
 def fit_grid(source: Tensor, target: Tensor, cells: tuple[int, int] | None = None) -> Tensor:
-    """The grid that turns one small picture into the other, as well as a smooth one can.
+    """Fit the smooth grid that best turns one small image into another.
 
-    A least-squares fit in each cell of place and brightness to the pixels around it, drawn to what a coarser
-    neighbourhood says, that to the transform of the whole picture, and that to the identity: what a cell knows little
-    of, it takes from there. It is drawn there the more, the worse its own transform explains its pixels and that of the
-    whole picture explains all: what the second picture shows elsewhere, or invents, is no change of light.
-    Differentiable in both pictures.
+    Each cell of position and brightness has a least-squares fit to the pixels around it. The fit is regularised towards
+    that of a coarser neighbourhood, which is regularised towards the transform of the whole image, and that towards the
+    identity, so that cells with few pixels take over the coarser fit. The regularisation is stronger the worse a cell's
+    own transform explains its pixels and the worse the transform of the whole image explains all pixels, since content
+    that is moved or invented in the target is not a change of light. The result is differentiable in both images.
 
     Args:
         source: (N, 3, H, W) in [0, 1].
-        target: What it is to become, likewise.
-        cells: How many down and across; None: one of 16x16 pixels.
+        target: (N, 3, H, W) in [0, 1], the image that the source should become.
+        cells: Numbers of cells, vertically and horizontally; None: cells of 16x16 pixels.
     """
     cells = cells or cells_of(source.shape[2], source.shape[3])
     moments = _moments(source, target, cells)
@@ -257,13 +260,13 @@ def fit_grid(source: Tensor, target: Tensor, cells: tuple[int, int] | None = Non
 
 
 class _Moments(NamedTuple):
-    """Least squares in each cell, (N, D, h, w, ...).
+    """Sums for the least-squares fit in each cell, (N, D, h, w, ...).
 
     Attributes:
-        products: Sums of f f^T over pixels, (..., 4, 4), of f = (red, green, blue, 1).
-        wanted: Sums of f y^T, (..., 4, 3), of what pixels are to become.
+        products: Sums of f f^T over pixels, (..., 4, 4), with f = (red, green, blue, 1).
+        wanted: Sums of f y^T, (..., 4, 3), with the target colours y.
         squares: Sums of y^2, (..., 1, 1).
-        mean: Pixels in a cell, in the mean.
+        mean: Mean number of pixels in a cell.
     """
 
     products: Tensor
@@ -272,31 +275,31 @@ class _Moments(NamedTuple):
     mean: float
 
     def over(self, sums: Callable[[Tensor], Tensor]) -> "_Moments":
-        """Those of several cells together."""
+        """Return the sums over several cells."""
         return _Moments(sums(self.products), sums(self.wanted), sums(self.squares), self.mean)
 
     def solved(self, prior: Tensor, ridge: Tensor | float) -> Tensor:
-        """The transforms (..., 4, 3), drawn to others as if so many mean cells of pixels said these."""
+        """Return the transforms (..., 4, 3), regularised towards ``prior`` with the weight of ``ridge`` mean cells."""
         weight = self.mean * ridge
         eye = torch.eye(4, dtype=prior.dtype, device=prior.device)
         solution: Tensor = torch.linalg.solve(self.products + weight * eye, self.wanted + weight * prior)
         return solution
 
     def unexplained(self, transforms: Tensor) -> Tensor:
-        """The mean square of what transforms leave of pixels, (..., 1, 1)."""
+        """Return the mean squared residual of transforms, (..., 1, 1)."""
         fitted = transforms * (self.products @ transforms - 2 * self.wanted)
         left = (self.squares[..., 0, 0] + fitted.sum((-1, -2))).clamp(min=0)
         return (left / (3 * (self.products[..., 3, 3] + 0.05 * self.mean)))[..., None, None]
 
     def variance(self) -> Tensor:
-        """Of what pixels are to become, (..., 1, 1); of a picture of one colour no less than a grey level makes."""
+        """Return the variance of the target, (..., 1, 1), at least that of one grey level."""
         count = self.products[..., 3, 3]
         of_mean = self.wanted[..., 3, :].square().sum(-1) / count
         return ((self.squares[..., 0, 0] - of_mean) / (3 * count)).clamp(min=255**-2)[..., None, None]
 
 
 def _moments(source: Tensor, target: Tensor, cells: tuple[int, int]) -> _Moments:
-    """Of the pixels near each cell."""
+    """Return the sums over the pixels near each cell."""
     known = torch.cat([source, torch.ones_like(source[:, :1])], 1)
     squares = target.square().sum(1, keepdim=True)[:, None].expand(-1, 4, -1, -1, -1)
     pairs = torch.cat([known[:, :, None] * known[:, None], known[:, :, None] * target[:, None], squares], 2)
@@ -311,7 +314,7 @@ def _moments(source: Tensor, target: Tensor, cells: tuple[int, int]) -> _Moments
 
 
 def _blurred(moments: Tensor, passes: tuple[int, int, int]) -> Tensor:
-    """Sums over neighbouring cells, 1 2 1 each way and pass."""
+    """Blur sums over neighbouring cells with the kernel 1 2 1, for each axis and pass."""
     for axis, count in enumerate(passes, 1):
         kernel = torch.linalg.matrix_power(_neighbours(moments.shape[axis], moments), count)
         moments = torch.tensordot(moments, kernel, ([axis], [0])).movedim(-1, axis)
@@ -324,18 +327,18 @@ def _neighbours(count: int, like: Tensor) -> Tensor:
 
 
 def _places(pixels: int, cells: int, like: Tensor) -> Tensor:
-    """Of each pixel of a side, in cells from the middle of the first."""
+    """Return the position of each pixel of a side, in cells from the middle of the first cell."""
     steps = torch.arange(pixels, dtype=like.dtype, device=like.device)
     last = torch.as_tensor(cells - 1, dtype=like.dtype, device=like.device)
     return ((steps + 0.5) * (cells / pixels) - 0.5).relu().minimum(last)
 
 
 def _weights(pixels: int, cells: int, like: Tensor) -> Tensor:
-    """Shares of cells in each pixel of a side, (pixels, cells): those of the two whose middles are nearest."""
+    """Return the weights of cells for each pixel of a side, (pixels, cells); the two nearest cells have weights."""
     numbers = torch.arange(cells, dtype=like.dtype, device=like.device)
     return (1 - (_places(pixels, cells, like)[:, None] - numbers).abs()).relu()
 
 
 def _as_grid(transforms: Tensor) -> Tensor:
-    """(N, D, h, w, 4, 3) -> (N, 12, D, h, w)."""
+    """Reshape (N, D, h, w, 4, 3) to (N, 12, D, h, w)."""
     return transforms.transpose(-1, -2).flatten(-2).movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""What the networks are built of, and how their weights begin."""
+"""Building blocks of the networks, and the initialisation of their weights."""
 
 import math
 from collections import OrderedDict
@@ -27,10 +27,10 @@ _WEIGHTED = nn.modules.conv._ConvNd | nn.Linear  # noqa: SLF001  the only common
 
 
 def choose(option: str, value: str, table: Mapping[str, T]) -> T:
-    """The entry of ``table`` that the user named with ``option``.
+    """Return the entry of ``table`` that the user selected with ``option``.
 
     Raises:
-        SettingsError: There is no such entry; the message lists those that there are.
+        SettingsError: If there is no such entry; the message lists all entries.
     """
     if value not in table:
         raise SettingsError(f"{option} = {value!r} is not one of {', '.join(table)}")
@@ -38,10 +38,10 @@ def choose(option: str, value: str, table: Mapping[str, T]) -> T:
 
 
 def check_counts(**options: int) -> None:
-    """Refuse numbers of channels, stages or blocks that no network can have.
+    """Check options that are counts, such as numbers of channels, stages or blocks.
 
     Raises:
-        SettingsError: One of them is not a whole number of at least 1.
+        SettingsError: If one of them is not a whole number of at least 1.
     """
     for option, value in options.items():
         if not isinstance(value, int) or value < 1:
@@ -49,10 +49,10 @@ def check_counts(**options: int) -> None:
 
 
 def numbers(option: str, value: Sequence[float], count: int) -> tuple[float, ...]:
-    """So many numbers, as a recipe lists them.
+    """Return the ``count`` numbers of an option as a tuple.
 
     Raises:
-        SettingsError: It is something else.
+        SettingsError: If the value is not a list of ``count`` numbers.
     """
     if isinstance(value, list | tuple) and len(value) == count and all(isinstance(each, float | int) for each in value):
         return tuple(map(float, value))
@@ -60,16 +60,16 @@ def numbers(option: str, value: Sequence[float], count: int) -> tuple[float, ...
 
 
 def pair(option: str, value: Sequence[float]) -> tuple[float, float]:
-    """Two numbers, likewise."""
+    """Return the two numbers of an option, see :func:`numbers`."""
     first, second = numbers(option, value, 2)
     return first, second
 
 
 def stage(conv: nn.Module, channels: int, norm: NormName, activation: ActivationName | None) -> nn.Sequential:
-    """A convolution to ``channels``, then its normalisation and activation.
+    """Return a convolution with ``channels`` outputs, followed by its normalisation and activation.
 
-    ``"instance"`` norm has no affine parameters, ``"batch"`` has them. ``"leaky_relu"`` has the slope 0.2. Activations
-    work in place, which halves the memory of the feature maps.
+    ``"instance"`` norm has no affine parameters, ``"batch"`` norm has them. ``"leaky_relu"`` has a slope of 0.2.
+    Activations work in place, which halves the memory of the feature maps.
     """
     norms: dict[str, Callable[[], nn.Module | None]] = {
         "instance": lambda: nn.InstanceNorm2d(channels),
@@ -91,9 +91,9 @@ def stage(conv: nn.Module, channels: int, norm: NormName, activation: Activation
 class ResidualBlock(nn.Module):
     """``x + norm(conv(act(norm(conv(x)))))`` with two 3x3 convolutions and nothing after the sum.
 
-    Without norms it begins as the identity (its second convolution at 0, as in Zhang et al. 2019, "Fixup
-    Initialization"), or else each block would double the variance of the map. With ``padding="reflect"`` H and W must
-    be at least 2.
+    Without norms it starts as the identity (its second convolution at 0, as in Zhang et al. 2019, "Fixup
+    Initialization"); otherwise each block would double the variance of the map. With ``padding="reflect"``, H and W
+    must be at least 2.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ResidualBlock(nn.Module):
         self.second = stage(conv(ZeroConv2d if norm == "none" else nn.Conv2d), channels, norm, None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) -> the same."""
+        """Return a map of the same shape, (N, channels, H, W)."""
         residue: Tensor = self.second(self.first(x))
         return x + residue
 
@@ -131,43 +131,43 @@ class _BeginsAtZero:
 
 
 class ZeroConv2d(_BeginsAtZero, nn.Conv2d):
-    """A convolution that begins as the constant 0, so that what it is added to begins as it was."""
+    """A convolution that starts as the constant 0, so that adding its output has no effect at first."""
 
 
 class ZeroConvTranspose2d(_BeginsAtZero, nn.ConvTranspose2d):
-    """A transposed convolution that begins as the constant 0."""
+    """A transposed convolution that starts as the constant 0."""
 
 
 class ResizeConv2d(nn.Conv2d):
-    """A convolution of the map doubled by repeating pixels, which draws no checkerboard (Odena et al. 2016)."""
+    """A convolution after doubling the map by repeating pixels, free of checkerboard patterns (Odena et al. 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, out_channels, 2H, 2W) with a padding that keeps the size."""
+        """Return (N, out_channels, 2H, 2W) for (N, C, H, W), if the padding keeps the size."""
         return super().forward(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class BlurConv2d(nn.Conv2d):
-    """A convolution of the map doubled with binomial weights, 1 3 3 1 each way: anti-aliased (Zhang 2019)."""
+    """A convolution after doubling the map with binomial weights, 1 3 3 1 per axis, without aliasing (Zhang 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, out_channels, 2H, 2W) with a padding that keeps the size."""
-        doubled = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)  # these weights
+        """Return (N, out_channels, 2H, 2W) for (N, C, H, W), if the padding keeps the size."""
+        doubled = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)  # weights 1 3 3 1
         return super().forward(doubled)
 
 
 class ZeroBlurConv2d(_BeginsAtZero, BlurConv2d):
-    """A ``BlurConv2d`` that begins as the constant 0."""
+    """A ``BlurConv2d`` that starts as the constant 0."""
 
 
 class ZeroResizeConv2d(_BeginsAtZero, ResizeConv2d):
-    """A ``ResizeConv2d`` that begins as the constant 0."""
+    """A ``ResizeConv2d`` that starts as the constant 0."""
 
 
 class BlurPool(nn.Module):
-    """Every other pixel of the map blurred with binomial weights, 1 3 3 1 each way (Zhang 2019).
+    """Every other pixel of the map after a blur with binomial weights, 1 3 3 1 per axis (Zhang 2019).
 
-    What is finer than the smaller map can show is gone before it could alias, so that a picture that moves by a pixel
-    changes the map little. H and W must be at least 2; of an odd one the last row or column has no pixel of its own.
+    The blur removes details that would alias in the smaller map, so that the map changes little if an image moves by a
+    pixel. H and W must be at least 2; if they are odd, the last row or column has no output pixel of its own.
     """
 
     kernel: Tensor
@@ -178,14 +178,17 @@ class BlurPool(nn.Module):
         self.register_buffer("kernel", torch.outer(line, line).expand(channels, 1, 4, 4).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, channels, H/2, W/2), rounded down."""
+        """Return (N, channels, H/2, W/2), rounded down, for (N, channels, H, W)."""
         around = functional.pad(x, (1, 1, 1, 1), mode="reflect")
         return functional.conv2d(around, self.kernel, stride=2, groups=len(self.kernel))
 
 
 @contextmanager
 def at_rest(weights: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Weights that collect no gradients, though these flow on to what came before; who did so already stays so."""
+    """Return a context in which weights accumulate no gradients, though gradients still flow through their layers.
+
+    Weights that were frozen before stay frozen afterwards.
+    """
     resting = [weight for weight in weights if weight.requires_grad]
     for weight in resting:
         weight.requires_grad_(False)  # noqa: FBT003  torch's own signature
@@ -197,15 +200,15 @@ def at_rest(weights: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 def initialise_without_norms(network: nn.Module, negative_slope: float) -> None:
-    """Draw the weights of a network that has no norms so that maps keep their size from layer to layer.
+    """Initialise a network without norms so that the variance of maps is preserved from layer to layer.
 
-    After He et al. (2015), "Delving Deep into Rectifiers": variances of 2 / (1 + slope^2) over the inputs of a value,
-    of which a transposed convolution has as many fewer as its map is larger. Biases begin at 0; modules with the
-    attribute ``keeps_own_init = True`` stay as they were built.
+    This follows He et al. (2015), "Delving Deep into Rectifiers": weights have the variance 2 / (1 + slope^2), divided
+    by the number of inputs of a value. For transposed convolutions, this number is divided by the growth of the map.
+    Biases start at 0. Modules with the attribute ``keeps_own_init = True`` are left unchanged.
 
     Args:
-        network: Draws from torch's global random generator.
-        negative_slope: Of its leaky rectifiers; 0 of ordinary ones.
+        network: The network; its weights are sampled from torch's global random generator.
+        negative_slope: Slope of its leaky rectifiers; 0 for ordinary ones.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and not getattr(layer, "keeps_own_init", False):
@@ -217,17 +220,17 @@ def initialise_without_norms(network: nn.Module, negative_slope: float) -> None:
 
 
 def initialise(module: nn.Module, scheme: InitName) -> None:
-    """Draw the weights of a whole network from torch's global random generator; biases begin at 0.
+    """Sample the weights of a whole network from torch's global random generator; biases start at 0.
 
-    ``"xavier"`` draws the weights of convolutions and linear layers uniformly after Glorot and Bengio (2010), and
-    affine norms begin as the identity. ``"normal"`` is the reference CycleGAN's choice (Zhu et al. 2017): N(0, 0.02),
-    and N(1, 0.02) for the weights of batch norms.
+    ``"xavier"`` samples the weights of convolutions and linear layers uniformly, after Glorot and Bengio (2010), and
+    affine norms start as the identity. ``"normal"`` is the choice of the reference CycleGAN (Zhu et al. 2017):
+    N(0, 0.02), and N(1, 0.02) for the weights of batch norms.
 
-    A module with the attribute ``keeps_own_init = True`` is left as it was built, its children included, and so is a
-    layer whose weight is parametrised (spectral norm).
+    Modules with the attribute ``keeps_own_init = True`` and their children are left unchanged, as are layers with
+    parametrised weights (spectral norm).
 
     Raises:
-        SettingsError: There is no such scheme.
+        SettingsError: If there is no such scheme.
     """
     normal = choose("init", scheme, {"xavier": False, "normal": True})
     if getattr(module, "keeps_own_init", False) or is_parametrized(module):
@@ -249,8 +252,8 @@ def initialise(module: nn.Module, scheme: InitName) -> None:
 def add_spectral_norm(network: nn.Module) -> None:
     """Divide the weights of each convolution and linear layer by their largest singular value (Miyato et al. 2018).
 
-    It is found by one power iteration in each pass through the network while it trains. Call it when the weights are
-    drawn. Layers that have a parametrisation stay as they are, and so do those that are not trained.
+    The value is found with one power iteration in each forward pass in training mode. Call this after the weights are
+    initialised. Layers with a parametrisation and frozen layers are left unchanged.
     """
     for layer in list(network.modules()):
         if isinstance(layer, _WEIGHTED) and not is_parametrized(layer) and layer.weight.requires_grad:

@@ -1,4 +1,4 @@
-"""A generator that nobody trains, for simulations with masks: each class gets the colours that it has in reality."""
+"""A generator without training, for simulations with masks: each class gets the colours it has in real images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -17,20 +17,20 @@ from sim2real.networks.colour import Image, as_bytes, as_pictures, by_frame, col
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-_FEW = 0.02  # of the pixels: a class of so many follows its own colours and those of the whole picture half and half
-_MOST_GAIN = 1.5  # by which differences within a class are stretched
-_RADIUS = 8  # px, within which a class goes over into its neighbour
-_GUIDE = 1e-3  # of the variance of brightness, of a range of 1: what varies less than this is no border
-_COUNTED = 2**16  # pixels of a frame, at most, that its colours are taken from
+_FEW = 0.02  # share of the pixels at which the map of a class and that of the whole image have equal weights
+_MOST_GAIN = 1.5  # maximum factor for differences within a class
+_RADIUS = 8  # pixels over which the map of a class blends into its neighbour's
+_GUIDE = 1e-3  # variance of brightness, for a range of 1, below which there is no border
+_COUNTED = 2**16  # maximum number of pixels of a frame from which its colours are computed
 _LABELLED_AT_ONCE = 16
-_UNKNOWN = -2  # the label of what nobody has looked at yet
+_UNKNOWN = -2  # label of pixels that have not been labelled yet
 
 
 class Colours(NamedTuple):
-    """Of the pixels of a class, or of all, in one picture.
+    """The colours of a class, or of all pixels, in one image.
 
     Attributes:
-        share: How many of the pixels.
+        share: Share of the image's pixels.
         of: Mean RGB (3,), and covariance (3, 3).
     """
 
@@ -41,20 +41,21 @@ class Colours(NamedTuple):
 class ClassDistribution(nn.Module):
     """Gives the colours of each class the mean and the covariance of that class in an image of the target domain.
 
-    As :class:`sim2real.networks.colour.PixelDistribution` does with all colours at once. The rarer a class is, in the
-    frame or in that image, the more it follows all colours instead. Where classes meet, one map goes over into the
-    other along the frame's own edges (by the guided filter, He et al. 2010).
+    :class:`sim2real.networks.colour.PixelDistribution` does the same with all colours at once. The rarer a class is in
+    the frame or in the reference image, the more it follows the map of all colours instead. Where classes meet, their
+    maps blend along the frame's own edges (by the guided filter, He et al. 2010).
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
-        blend: The least and the greatest share of the changed picture, the rest is the frame as it was.
-        references: How many images of the target domain are kept, in the size of a training batch: the first seen.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
+        blend: Minimum and maximum share of the changed image in the result; the rest is the original frame.
+        references: Number of images of the target domain that are kept, in the size of a training batch: the first
+            ones seen.
 
     Attributes:
-        references: Those images, (R, h, w, 3) uint8.
-        labels: The class of each of their pixels, (R, h, w) int16: ``NOTHING`` where there is none; lower where nobody
-            has looked yet.
+        references: The kept images, (R, h, w, 3) uint8.
+        labels: The class of each of their pixels, (R, h, w) int16: ``NOTHING`` for pixels without a class, lower for
+            pixels that have not been labelled yet.
         given: Whether the labels are the image's own, (R,).
     """
 
@@ -83,13 +84,13 @@ class ClassDistribution(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ClassDistribution":  # noqa: ARG002, FBT001, FBT002  torch's
         return self
 
-    def observe(self, source: Tensor, target: Tensor, masks: Tensor | None = None) -> None:  # noqa: ARG002  only the target is of interest
+    def observe(self, source: Tensor, target: Tensor, masks: Tensor | None = None) -> None:  # noqa: ARG002  only the target is used
         """Keep images of the target domain while there is room.
 
         Args:
-            source: Images to translate.
-            target: Images to be like, (N, 3, H, W) in [-1, 1].
-            masks: Their classes (N, H, W), where they have any.
+            source: Images of the source domain; they are not used.
+            target: Images of the target domain, (N, 3, H, W) in [-1, 1].
+            masks: Their classes (N, H, W), or None.
         """
         if missing := self.most - len(self.references):
             new = torch.from_numpy(as_pictures(target[:missing]))
@@ -102,11 +103,11 @@ class ClassDistribution(nn.Module):
             self._known = []
 
     def label(self, labelled_by: Callable[[Tensor], Tensor], *, again: bool = True) -> None:
-        """Have the images that are kept labelled, but for those with labels of their own.
+        """Label the kept images, except those with labels of their own.
 
         Args:
-            labelled_by: Images (N, 3, h, w) in [-1, 1] -> their classes, (N, h, w).
-            again: Also those that have been labelled before.
+            labelled_by: Function from images (N, 3, h, w) in [-1, 1] to their classes, (N, h, w).
+            again: Whether images that have been labelled before are labelled again.
         """
         asked = ~self.given if again else (self.labels == _UNKNOWN).flatten(1).any(1)
         for first in range(0, int(asked.sum()), _LABELLED_AT_ONCE):
@@ -116,22 +117,27 @@ class ClassDistribution(nn.Module):
         self._known = []
 
     def forward(self, images: Tensor, inputs: Mapping[str, Tensor], seeds: NDArray[np.uint64] | None = None) -> Tensor:
-        """Images (N, 3, H, W) in [-1, 1] -> the same, of 256 values.
+        """Return translations (N, 3, H, W) in [-1, 1], with 256 levels.
 
         Args:
-            images: What to translate.
+            images: The images to translate, (N, 3, H, W) in [-1, 1].
             inputs: ``"segmentation"``, (N, H, W).
-            seeds: A number for each of them, uint64 (N,); None: made from its own pixels.
+            seeds: A seed for each image, uint64 (N,); None: seeds are computed from the pixels.
 
         Raises:
-            Sim2RealError: It has seen no images yet, or knows nothing of their classes.
+            Sim2RealError: If the generator has not seen any images yet, or they are not labelled.
         """
         return by_frame(self.translate, images, seeds, inputs["segmentation"].cpu().numpy())
 
     def translate(self, image: Image, seed: int, mask: Ids) -> Image:
-        """RGB (H, W, 3), and the class of each pixel -> RGB; the sequence decides which real image it is like."""
+        """Return the translation of an RGB image (H, W, 3) with the class of each pixel (H, W).
+
+        All frames of a sequence get the same reference image.
+        """
         wanted = self._wanted()
-        random = np.random.default_rng(seed >> 32 or seed)  # as the sequence draws; or pixels, where that is all
+        random = np.random.default_rng(
+            seed >> 32 or seed
+        )  # the sequence's part of the seed; seeds from pixels have only 32 bits
         reference = wanted[random.integers(len(wanted))]
         share = random.uniform(*self.blend)
         own = _colours(image, mask)
@@ -145,21 +151,21 @@ class ClassDistribution(nn.Module):
         return _mapped(image, mask, maps)
 
     def _wanted(self) -> list[dict[int, Colours]]:
-        """The colours of each of the images that are kept."""
+        """Return the colours of each kept image by class."""
         if not len(self.references):
             raise unfitted()
         if bool((self.labels == _UNKNOWN).any()):
             raise Sim2RealError(
-                "this generator knows nothing of the classes in real images yet: train it with method.name = "
+                "this generator does not know the classes in real images yet: train it with method.name = "
                 "'pseudo-labels'"
             )
-        if not self._known:  # several threads may do so at once, and find the same
+        if not self._known:  # several threads may compute the same at once
             pairs = zip(self.references.numpy(), self.labels.numpy(), strict=True)
             self._known = [_colours(picture, labels.astype(np.int64)) for picture, labels in pairs]
         return self._known
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401  torch's
-        """As torch's; how many images there are, and of what size, is known from what is loaded."""
+        """Load like torch, but take over the number and the size of the images from the loaded state."""
         for name in ("references", "labels", "given"):
             setattr(self, name, torch.empty_like(state_dict.get(prefix + name, getattr(self, name)), device="cpu"))
         self._known = []
@@ -167,9 +173,9 @@ class ClassDistribution(nn.Module):
 
 
 def _bounded(own: tuple[Floats, Floats], wanted: tuple[Floats, Floats], share: float) -> Floats:
-    """The map of a class's colours, as :func:`sim2real.networks.colour.colour_map`, but for what it would tear apart.
+    """Return the map of a class's colours, like :func:`sim2real.networks.colour.colour_map`, with limited gains.
 
-    A rendered class may have hardly a second colour: what is next to nothing is not stretched to a real class's spread.
+    A rendered class may have almost no variation, which must not be stretched to the spread of a real class.
     """
     matrix = colour_map(own, wanted)[:, :3]
     gains, axes = np.linalg.eigh((matrix + matrix.T) / 2)
@@ -180,7 +186,7 @@ def _bounded(own: tuple[Floats, Floats], wanted: tuple[Floats, Floats], share: f
 
 
 def _colours(picture: Image, mask: Ids) -> dict[int, Colours]:
-    """The colours of each class in a picture, and under ``NOTHING`` those of all pixels."""
+    """Return the colours of each class in an image, and those of all pixels as ``NOTHING``."""
     step = int(np.ceil(np.sqrt(mask.size / _COUNTED)))
     values = picture[::step, ::step].reshape(-1, 3).astype(np.float64)
     numbers, places = np.unique(mask[::step, ::step].ravel(), return_inverse=True)
@@ -191,13 +197,13 @@ def _colours(picture: Image, mask: Ids) -> dict[int, Colours]:
 
 
 def _summed(sums: Floats, pixels: int) -> Colours:
-    """From the number of values, their sum, and the sum of their products."""
+    """Return colours from the number of values, their sum, and the sum of their products."""
     mean, squares = sums[1:4] / sums[0], sums[4:].reshape(3, 3) / sums[0]
     return Colours(float(sums[0] / pixels), (mean, squares - np.outer(mean, mean) + np.eye(3) / 12))
 
 
 def _mapped(image: Image, mask: Ids, maps: Mapping[int, Floats]) -> Image:
-    """The picture with the map (3, 4) of each class applied to it, soft where they meet."""
+    """Return the image with the map (3, 4) of each class applied, blended where classes meet."""
     height, width = mask.shape
     step = max(1, min(4, min(height, width) // 256))
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255

@@ -1,11 +1,10 @@
-"""Generators that nobody trains: they are shown images and keep statistics, or some of the images themselves.
+"""Generators without training: they observe images and keep statistics, or some of the images themselves.
 
-Each looks at a frame as a whole, on the CPU, in 8 bits a channel, and changes its colours: what it shows stays where it
-is. That is what a trained generator has to be better than.
+Each one processes whole frames, on the CPU, with 8 bits per channel, and changes their colours; content does not move.
+They are the baseline for trained generators.
 
-Their attributes ``stochastic``, ``exportable`` and ``cpu_only`` say so to whoever runs them, and ``observe`` shows them
-images, see :class:`sim2real.methods.fit.Fit`. What they sample at random is decided by a number for each picture,
-``seeds``.
+Their attributes ``stochastic``, ``exportable`` and ``cpu_only`` describe how they can be run, and ``observe`` shows
+them images, see :class:`sim2real.methods.fit.Fit`. Their random choices depend on ``seeds``, one for each image.
 """
 
 import zlib
@@ -30,12 +29,12 @@ Floats = NDArray[np.float64]
 
 
 class ByFrame(nn.Module, ABC):
-    """A generator that translates whole pictures, one at a time, outside of torch.
+    """A generator that translates whole images, one at a time, outside of torch.
 
-    What it knows of images stays on the CPU, wherever they are: there it is needed, and no GPU of Apple has float64.
+    Its state always stays on the CPU, where it is used; Apple's GPUs do not support float64.
 
     Attributes:
-        stochastic: True: what some of them draw is decided by ``seeds``.
+        stochastic: True: random choices depend on ``seeds``; False for subclasses without random choices.
         exportable: False.
         cpu_only: True.
     """
@@ -48,31 +47,31 @@ class ByFrame(nn.Module, ABC):
         return self
 
     def observe(self, source: Tensor, target: Tensor) -> None:
-        """Look at images of both domains, (N, 3, H, W) in [-1, 1]: those to translate, and those to be like."""
+        """Observe images of the source and the target domain, (N, 3, H, W) in [-1, 1]."""
 
     @abstractmethod
     def translate(self, image: Image, seed: int) -> Image:
-        """RGB (H, W, 3) -> the same shape; the seed decides what is sampled at random."""
+        """Return the translation of an RGB image (H, W, 3); random choices depend on the seed."""
 
     def forward(self, images: Tensor, seeds: NDArray[np.uint64] | None = None) -> Tensor:
-        """Images (N, 3, H, W) in [-1, 1] -> the same, of 256 values.
+        """Return translations (N, 3, H, W) in [-1, 1], with 256 levels.
 
         Args:
-            images: What to translate.
-            seeds: A number for each of them, uint64 (N,); None: made from its own pixels.
+            images: The images to translate, (N, 3, H, W) in [-1, 1].
+            seeds: A seed for each image, uint64 (N,); None: seeds are computed from the pixels.
 
         Raises:
-            Sim2RealError: It has seen no images yet.
+            Sim2RealError: If the generator has not seen any images yet.
         """
         return by_frame(self.translate, images, seeds)
 
 
 class Identity(ByFrame):
-    """Leaves images as they are: what a run with it changes is the work of its camera.
+    """Leaves images unchanged; a run with it changes frames only by its camera.
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
     """
 
     stochastic = False
@@ -80,22 +79,22 @@ class Identity(ByFrame):
     def __init__(self, _in_channels: int, _out_channels: int) -> None:
         super().__init__()
 
-    def translate(self, image: Image, seed: int) -> Image:  # noqa: ARG002  it draws nothing
-        """RGB (H, W, 3) -> the same."""
+    def translate(self, image: Image, seed: int) -> Image:  # noqa: ARG002  it is deterministic
+        """Return the image itself."""
         return image
 
 
 class Reinhard(ByFrame):
-    """Gives lightness and both colours of CIELAB the mean and the spread that the target domain has of them.
+    """Gives the three channels of CIELAB the mean and the standard deviation of the target domain.
 
-    Reinhard et al. 2001, "Color Transfer between Images", do so in the space of Ruderman et al. and with two images.
+    Reinhard et al. 2001, "Color Transfer between Images", use the colour space of Ruderman et al. and two images.
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
-        statistics: Of what the mean and the spread are that go. ``"set"``: of all images that are seen, so that all
-            frames are changed alike, bright ones stay brighter than dark ones, and videos do not flicker.
-            ``"frame"``: of the frame itself.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
+        statistics: Source of the mean and the standard deviation that are replaced. ``"set"``: all observed source
+            images, so that all frames are changed alike, bright frames stay brighter than dark ones, and videos do not
+            flicker. ``"frame"``: the frame itself.
     """
 
     stochastic = False
@@ -105,7 +104,7 @@ class Reinhard(ByFrame):
     def __init__(self, _in_channels: int, _out_channels: int, *, statistics: Literal["set", "frame"] = "set") -> None:
         super().__init__()
         self.by_set = choose("generator.options.statistics", statistics, {"set": True, "frame": False})
-        # of the source and of the target: how many pixels, and sums of (L, a, b) and of their squares
+        # for source and target: number of pixels, sums of (L, a, b), and sums of their squares
         self.register_buffer("moments", torch.zeros(2, 7, dtype=torch.float64))
 
     def observe(self, source: Tensor, target: Tensor) -> None:
@@ -113,8 +112,8 @@ class Reinhard(ByFrame):
         for domain, images in enumerate((source, target)):
             self.moments[domain] += torch.from_numpy(moments(to_lab(as_pictures(images)))).to(self.moments)
 
-    def translate(self, image: Image, seed: int) -> Image:  # noqa: ARG002  it draws nothing
-        """RGB (H, W, 3) -> the same shape."""
+    def translate(self, image: Image, seed: int) -> Image:  # noqa: ARG002  it is deterministic
+        """Return the translation of an RGB image (H, W, 3)."""
         source, target = self.moments.cpu().numpy()
         if not target[0]:
             raise unfitted()
@@ -123,10 +122,10 @@ class Reinhard(ByFrame):
 
 
 class _Likening(ByFrame):
-    """Makes each frame like one image of the target domain, which its seed draws from those that are kept.
+    """Base class of generators that make each frame like one kept image of the target domain, selected by its seed.
 
     Args:
-        references: How many images are kept, in the size of a training batch: the first ones that are seen.
+        references: Number of images that are kept, in the size of a training batch: the first ones seen.
     """
 
     references: Tensor
@@ -137,14 +136,14 @@ class _Likening(ByFrame):
         self.most = references
         self.register_buffer("references", torch.empty(0, 0, 0, 3, dtype=torch.uint8))
 
-    def observe(self, source: Tensor, target: Tensor) -> None:  # noqa: ARG002  only the target is of interest
+    def observe(self, source: Tensor, target: Tensor) -> None:  # noqa: ARG002  only the target is used
         """Keep images of the target domain while there is room."""
         if missing := self.most - len(self.references):
             new = torch.from_numpy(as_pictures(target[:missing])).to(self.references.device)
             self.references = torch.cat([self.references, new]) if len(self.references) else new
 
     def translate(self, image: Image, seed: int) -> Image:
-        """RGB (H, W, 3) -> the same shape."""
+        """Return the translation of an RGB image (H, W, 3)."""
         if not len(self.references):
             raise unfitted()
         random = np.random.default_rng(seed)
@@ -153,23 +152,23 @@ class _Likening(ByFrame):
 
     @abstractmethod
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
-        """RGB (H, W, 3), and RGB of another size -> the first, as the second looks."""
+        """Return the RGB image (H, W, 3) with the appearance of the reference, which may have another size."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401  torch's
-        """As torch's; how many images there are, and of what size, is known from what is loaded."""
+        """Load like torch, but take over the number and the size of the images from the loaded state."""
         kept = state_dict.get(f"{prefix}references", self.references)
         self.references = torch.empty_like(kept, device=self.references.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class _Blending(_Likening):
-    """Leaves a share of the frame as it was.
+    """Base class of generators that blend their result with the original frame.
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
-        blend: The least and the greatest share of the changed picture, the rest is the frame as it was.
-        references: How many images of the target domain are kept.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
+        blend: Minimum and maximum share of the changed image in the result; the rest is the original frame.
+        references: Number of images of the target domain that are kept.
     """
 
     def __init__(
@@ -188,52 +187,52 @@ class Histogram(_Blending):
     """Matches the histograms of red, green and blue to those of an image of the target domain.
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
-        blend: The least and the greatest share of the matched picture, the rest is the frame as it was.
-        references: How many images of the target domain are kept.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
+        blend: Minimum and maximum share of the matched image in the result; the rest is the original frame.
+        references: Number of images of the target domain that are kept.
     """
 
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
-        """As of the base class."""
+        """Return the image with histograms matched to the reference."""
         return match_histogram(image, reference, blend=random.uniform(*self.blend))
 
 
 class PixelDistribution(_Blending):
-    """Gives the colours the mean and the covariance of those of an image of the target domain.
+    """Gives colours the mean and the covariance of the colours in an image of the target domain.
 
-    By the linear map that moves colours least, of Pitié and Kokaram 2007, "The Linear Monge-Kantorovitch Linear Colour
-    Mapping": it turns no colour into another one, as matching of principal axes can, whose signs and order are open.
+    It uses the linear map that moves colours least, from Pitié and Kokaram 2007, "The Linear Monge-Kantorovitch Linear
+    Colour Mapping". Unlike a matching of principal axes, whose signs and order are arbitrary, it does not swap colours.
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
-        blend: The least and the greatest share of the mapped picture, the rest is the frame as it was.
-        references: How many images of the target domain are kept.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
+        blend: Minimum and maximum share of the mapped image in the result; the rest is the original frame.
+        references: Number of images of the target domain that are kept.
     """
 
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
-        """As of the base class."""
+        """Return the image with the mean and the covariance of the reference's colours."""
         own, wanted = (mean_and_covariance(picture.reshape(-1, 3).astype(np.float64)) for picture in (image, reference))
         transform = colour_map(own, wanted, random.uniform(*self.blend))
         return as_bytes(cv2.transform(image.astype(np.float32), transform.astype(np.float32)))
 
 
 def mean_and_covariance(values: Floats) -> tuple[Floats, Floats]:
-    """Mean and covariance of RGB (P, 3), with what rounding adds to a single colour."""
+    """Return mean and covariance of RGB (P, 3), with the variance of rounding added."""
     return values.mean(0), np.cov(values, rowvar=False, ddof=0) + np.eye(3) / 12
 
 
 def colour_map(colours: tuple[Floats, Floats], wanted: tuple[Floats, Floats], share: float = 1.0) -> Floats:
-    """The linear map that moves colours least and gives them another mean and covariance (Pitié and Kokaram 2007).
+    """Return the linear map that moves colours least to another mean and covariance (Pitié and Kokaram 2007).
 
     Args:
-        colours: Their mean (3,) and covariance (3, 3).
-        wanted: Those of the result.
-        share: How far it goes, 0 to 1.
+        colours: Mean (3,) and covariance (3, 3) of the colours.
+        wanted: Mean and covariance of the result.
+        share: Strength of the map, from 0 (identity) to 1.
 
     Returns:
-        (3, 4), the last column is added.
+        A matrix (3, 4); its last column is added.
     """
     mean, covariance = colours
     root = _root(covariance)
@@ -245,23 +244,23 @@ def colour_map(colours: tuple[Floats, Floats], wanted: tuple[Floats, Floats], sh
 
 
 def _root(matrix: Floats) -> Floats:
-    """Of a symmetric matrix without negative eigenvalues."""
+    """Return the square root of a symmetric matrix without negative eigenvalues."""
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T)
 
 
 class FourierDomainAdaptation(_Likening):
-    """Gives the lowest frequencies the amplitudes of an image of the target domain, squeezed to the size of the frame.
+    """Gives the lowest frequencies the amplitudes of an image of the target domain, resized to the size of the frame.
 
-    Yang and Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segmentation". Phases stay, and with them where
-    things are.
+    Yang and Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segmentation". Phases are kept, so content does
+    not move.
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
-        beta: The least and the greatest share of the shorter side, 0.5 at most: so many cycles across the frame, but at
-            least one, is the highest frequency that is taken.
-        references: How many images of the target domain are kept.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
+        beta: Minimum and maximum of the highest frequency that is replaced, as a share of the shorter side, 0.5 at
+            most: this number of cycles across the frame, but at least one.
+        references: Number of images of the target domain that are kept.
     """
 
     def __init__(
@@ -276,7 +275,7 @@ class FourierDomainAdaptation(_Likening):
         self.beta = limits("beta", beta, 0.5)
 
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
-        """As of the base class."""
+        """Return the image with the lowest amplitudes of the reference."""
         height, width = image.shape[:2]
         reach = max(1, int(random.uniform(*self.beta) * min(height, width)))
         rows = np.abs(np.fft.fftfreq(height, 1 / height)) <= reach
@@ -290,37 +289,37 @@ class FourierDomainAdaptation(_Likening):
 
 
 class Variation(ByFrame):
-    """Knows no domain: varies light, colours, blur and noise by hand-made rules, differently for each frame.
+    """Varies light, colours, blur and noise by hand-made rules, differently for each frame, without any target domain.
 
     Args:
-        _in_channels: 3.
-        _out_channels: 3.
-        strength: How far it goes, above 0 and 1 at most.
+        _in_channels: Must be 3.
+        _out_channels: Must be 3.
+        strength: Strength of the variation, above 0 and at most 1.
     """
 
     def __init__(self, _in_channels: int, _out_channels: int, *, strength: float = 1.0) -> None:
         super().__init__()
         if not isinstance(strength, int | float) or not 0 < strength <= 1:
-            raise SettingsError(f"generator.options.strength = {strength!r} must be a number above 0, 1 at most")
+            raise SettingsError(f"generator.options.strength = {strength!r} must be a number above 0 and at most 1")
         self.strength = strength
 
     def translate(self, image: Image, seed: int) -> Image:
-        """RGB (H, W, 3) -> the same shape."""
+        """Return a variation of an RGB image (H, W, 3)."""
         return vary_appearance(image, strength=self.strength, seed=seed)
 
 
 def by_frame(
     translate: Callable[..., Image], images: Tensor, seeds: NDArray[np.uint64] | None, *more: Iterable[Any]
 ) -> Tensor:
-    """Images (N, 3, H, W) in [-1, 1] -> what becomes of each of them in 8 bits, likewise.
+    """Return translations (N, 3, H, W) in [-1, 1] of images that are translated one by one with 8 bits.
 
     Args:
-        translate: Is given a picture (H, W, 3), its number, and what else there is of it.
-        images: What to translate.
-        seeds: A number for each of them; None: made from its own pixels.
-        more: Of each kind, what there is of each picture.
+        translate: Function of an image (H, W, 3), its seed, and one element of each of ``more``.
+        images: The images to translate, (N, 3, H, W) in [-1, 1].
+        seeds: A seed for each image; None: seeds are computed from the pixels.
+        more: Further arguments of ``translate``, with one element for each image.
     """
-    if images.is_meta:  # somebody asks for shapes
+    if images.is_meta:  # only the shape is needed
         return torch.empty_like(images)
     pictures = as_pictures(images)
     numbers = [zlib.crc32(picture) for picture in pictures] if seeds is None else seeds.tolist()
@@ -329,28 +328,30 @@ def by_frame(
 
 
 def as_pictures(images: Tensor) -> Image:
-    """(N, 3, H, W) in [-1, 1] -> RGB (N, H, W, 3)."""
+    """Convert (N, 3, H, W) in [-1, 1] to RGB, uint8 (N, H, W, 3)."""
     pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def as_bytes(image: Any) -> Image:  # noqa: ANN401  whatever OpenCV returns
-    """Rounded to whole levels, within 0 and 255."""
+def as_bytes(image: Any) -> Image:  # noqa: ANN401  OpenCV's arrays
+    """Round values to whole levels between 0 and 255."""
     return np.asarray(np.rint(image).clip(0, 255), np.uint8)
 
 
 def limits(option: str, value: Sequence[float], most: float) -> tuple[float, float]:
-    """Two numbers within 0 and the most, the lesser first.
+    """Return the two numbers of an option, between 0 and ``most`` and in ascending order.
 
     Raises:
-        SettingsError: The option has another value.
+        SettingsError: If the option has another value.
     """
     low, high = pair(f"generator.options.{option}", value)
     if not 0 <= low <= high <= most:
-        raise SettingsError(f"generator.options.{option} = {value!r} must be within 0 and {most:g}, the lesser first")
+        raise SettingsError(
+            f"generator.options.{option} = {value!r} must be two numbers between 0 and {most:g} in ascending order"
+        )
     return low, high
 
 
 def unfitted() -> Sim2RealError:
-    """What a generator says that was not shown any images."""
+    """Return the error of a generator that has not observed any images."""
     return Sim2RealError("this generator has seen no images yet: train it with method.name = 'fit'")

@@ -1,4 +1,4 @@
-"""What a network consists of: its layers in the order in which they run, with their output shapes."""
+"""The layers of a network in the order in which they run, with their output shapes."""
 
 import copy
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ class Layer:
     """One layer of a network, as it ran.
 
     Attributes:
-        name: Where it stands in the network, e.g. ``"layers.down1.conv"``.
-        kind: What it is, e.g. ``"Conv2d 4x4 s2 p1"``: kernel, stride, padding.
-        output_shape: Of one image, without the batch: (C, H, W), or (C,).
-        parameters: How many numbers it learns; 0 where they were counted in an earlier layer.
+        name: Path of the layer in the network, e.g. ``"layers.down1.conv"``.
+        kind: Type of the layer, e.g. ``"Conv2d 4x4 s2 p1"``: kernel, stride, padding.
+        output_shape: Shape of the output for one image, without the batch: (C, H, W), or (C,).
+        parameters: Number of parameters; 0 if they were counted in an earlier layer.
     """
 
     name: str
@@ -29,9 +29,9 @@ class Layer:
 
 
 def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
-    """The layers of a network in the order in which they run.
+    """Return the layers of a network in the order in which they run.
 
-    A copy of the network runs on the meta device: instantly, and without memory for its maps.
+    A copy of the network runs on the meta device, which takes neither time nor memory for its maps.
 
     Args:
         network: Any module that takes one tensor, and the labels that its attribute ``inputs`` names.
@@ -63,7 +63,7 @@ def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
 
 
 def _layers(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules that are not merely made of others."""
+    """Yield the modules that have no children or have parameters of their own."""
     children = dict(module.named_children())
     owns_parameters = any(True for _ in module.parameters(recurse=False)) or parametrize.is_parametrized(module)
     if owns_parameters or not children:
@@ -92,7 +92,7 @@ def _kind(module: nn.Module) -> str:
 
 
 def _side(extent: tuple[int, ...] | str) -> str:
-    """One number where both sides have the same; "same" and "valid" paddings as they are."""
+    """Return one number if both sides are equal; "same" and "valid" paddings are returned unchanged."""
     if isinstance(extent, str):
         return extent
     return str(extent[0]) if len(set(extent)) == 1 else "x".join(map(str, extent))

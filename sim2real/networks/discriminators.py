@@ -1,4 +1,4 @@
-"""Discriminators of one domain: images (N, C, H, W) in their ``value_range`` -> scores, high for what looks real."""
+"""Discriminators of one domain: images (N, C, H, W) in their ``value_range`` -> scores, high for real images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,9 +26,9 @@ PatchName = Literal["patch", "patchgan70"]
 def _add_downsampling(
     network: nn.Sequential, in_channels: int, image_size: tuple[int, int], channels: Sequence[int], norm: NormName
 ) -> tuple[int, int]:
-    """Add 4x4 convolutions of stride 2 with ReLU; returns the size (H, W) of the map that they end in.
+    """Add 4x4 convolutions of stride 2 with ReLU and return the size (H, W) of the last map.
 
-    The first has no norm; nor has one whose map is a single pixel, which a norm would blank out.
+    There is no norm after the first convolution, nor for maps of a single pixel, which it would set to a constant.
     """
     height, width = image_size
     before = in_channels
@@ -46,27 +46,27 @@ def _check_size(name: str, image_size: tuple[int, int], smallest: int) -> None:
         height, width = image_size
         raise SettingsError(
             f"the {name} discriminator needs images of at least {smallest}x{smallest} pixels, not {width}x{height}: "
-            "raise data.size or choose another one"
+            "increase data.size or choose another discriminator"
         )
 
 
 class Patch(nn.Sequential):
-    """Judges cells of 16x16 px, each by a field of 78 px around it: (N, C, H, W) -> (N, 1, H/16, W/16).
+    """A discriminator of 16x16 px cells, with a receptive field of 78 px: (N, C, H, W) -> (N, 1, H/16, W/16).
 
-    The patch discriminator of towardsautonomy/CycleGAN_improved (2020), 2,760,192 parameters. With ``norm="batch",
-    last_kernel=4`` that of jscriptcoder/CycleGANs, 2,765,568 parameters, whose map is one cell smaller each way.
-    Convolutions have a bias only where there is no norm.
+    This is the patch discriminator of towardsautonomy/CycleGAN_improved (2020), with 2,760,192 parameters. With
+    ``norm="batch", last_kernel=4`` it is that of jscriptcoder/CycleGANs, with 2,765,568 parameters, whose map is one
+    cell smaller in both directions. Convolutions have a bias only if there is no norm.
 
     Args:
         in_channels: Channels of the images.
-        image_size: (H, W) of the images in training; others of about that size work too.
+        image_size: (H, W) of the images in training; images of similar sizes work too.
         width: Channels after the first stage; doubled by each of the next three.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         last_kernel: Side of the last convolution, 3 or 4.
-        value_range: What the images' values lie in.
+        value_range: Minimum and maximum of the images' values.
 
     Raises:
-        SettingsError: The images are too small for it.
+        SettingsError: If the images are too small.
     """
 
     def __init__(
@@ -89,17 +89,20 @@ class Patch(nn.Sequential):
 
 
 class Global(nn.Sequential):
-    """Judges the whole image: (N, C, H, W) -> (N, 1).
+    """A discriminator of whole images: (N, C, H, W) -> (N, 1).
 
-    The global discriminator of towardsautonomy/CycleGAN_improved (2020), 5,966,977 parameters at 1024x256. The original
-    exists for that size alone; this one halves the map until its shorter side is one pixel, for any size.
+    This is the global discriminator of towardsautonomy/CycleGAN_improved (2020), with 5,966,977 parameters at 1024x256.
+    The original supports only that size; this one halves the map until its shorter side is one pixel, for any size.
 
     Args:
         in_channels: Channels of the images.
-        image_size: (H, W) of every image that it is given.
-        width: Channels after the first stage, doubled up to four times this; also those of the hidden linear layer.
+        image_size: (H, W) of all images.
+        width: Channels after the first stage, doubled up to four times this; also the width of the hidden linear layer.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
-        value_range: What the images' values lie in.
+        value_range: Minimum and maximum of the images' values.
+
+    Raises:
+        SettingsError: If the images are too small.
     """
 
     def __init__(
@@ -127,21 +130,21 @@ class Global(nn.Sequential):
 class PatchGAN70(nn.Sequential):
     """The 70x70 PatchGAN of pix2pix and CycleGAN (Isola et al. 2017): (N, C, H, W) -> (N, 1, H/8 - 2, W/8 - 2).
 
-    Five 4x4 convolutions with bias, three of them of stride 2, InstanceNorm but in the first and last, LeakyReLU(0.2);
-    2,764,737 parameters. giakou4/gans ends it with a sigmoid and pads by reflection. CUT (Park et al. 2020) halves its
-    maps by a binomial filter after a convolution of stride 1, ``down="blur"``.
+    It has five 4x4 convolutions with bias, three of them with stride 2, InstanceNorm except after the first and the
+    last, LeakyReLU(0.2), and 2,764,737 parameters. giakou4/gans adds a sigmoid and pads by reflection. CUT (Park et al.
+    2020) halves maps with a binomial filter after a convolution of stride 1, ``down="blur"``.
 
     Args:
         in_channels: Channels of the images.
-        image_size: (H, W) of the images in training; others work too.
+        image_size: (H, W) of the images in training; other sizes work too.
         width: Channels after the first convolution; doubled by each of the next three.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         padding: ``"zeros"`` or ``"reflect"``.
-        sigmoid: End with a probability instead of an unbounded score.
+        sigmoid: Whether scores are probabilities instead of unbounded.
         down: ``"strided"`` or ``"blur"``.
 
     Raises:
-        SettingsError: The images are too small for it.
+        SettingsError: If the images are too small.
     """
 
     value_range = (-1.0, 1.0)
@@ -182,29 +185,29 @@ class PatchGAN70(nn.Sequential):
 
 
 class _Vectors(nn.Conv2d):
-    """A vector of each class, multiplied with features."""
+    """A vector for each class, which is multiplied with features."""
 
     keeps_own_init = True
 
 
 class Projection(nn.Module):
-    """A 70x70 PatchGAN that knows the class of each patch: (N, C, H, W) -> (N, 1, H/8 - 2, W/8 - 2).
+    """A 70x70 PatchGAN that sees the class of each patch: (N, C, H, W) -> (N, 1, H/8 - 2, W/8 - 2).
 
-    The score of a patch is what it looks like plus how it looks for its class, the product of its features with a
-    vector of that class (Miyato and Koyama 2018, arXiv 1802.05637; for each place as in Richter et al. 2021, "Enhancing
-    Photorealism Enhancement", arXiv 2105.04619). So roads are compared with roads, and what a picture shows more of is
-    no clue. Patches without a class are judged by their looks alone.
+    The score of a patch is the PatchGAN's plus a term for its class, the product of its features with a vector of that
+    class (Miyato and Koyama 2018, arXiv 1802.05637; at each position as in Richter et al. 2021, "Enhancing Photorealism
+    Enhancement", arXiv 2105.04619). Roads are thus compared with roads, and class frequencies give no clue. Patches
+    without a class get only the first term.
 
     Args:
         in_channels: Channels of the images.
-        image_size: (H, W) of the images in training; others work too.
+        image_size: (H, W) of the images in training; other sizes work too.
         width: Channels after the first convolution; doubled by each of the next three.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         padding: ``"zeros"`` or ``"reflect"``.
-        classes: How many vectors there are, one for each class of the masks.
+        classes: Number of vectors, one for each class of the masks.
 
     Raises:
-        SettingsError: The images are too small for it.
+        SettingsError: If the images are too small.
     """
 
     value_range = (-1.0, 1.0)
@@ -228,12 +231,14 @@ class Projection(nn.Module):
         nn.init.normal_(self.by_class.weight, 0.0, 0.01)
 
     def forward(self, images: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Images in [-1, 1], and ``"segmentation"`` (N, H, W), negative where there is no class -> scores."""
+        """Return the scores of images in [-1, 1] with ``"segmentation"`` (N, H, W), negative without a class."""
         *before, score = self.patches
         maps = images
         for layer in before:
             maps = layer(maps)
-        masks = inputs["segmentation"][:, 8::8, 8::8][:, : maps.shape[2], : maps.shape[3]]  # in the middle of a field
+        masks = inputs["segmentation"][:, 8::8, 8::8][
+            :, : maps.shape[2], : maps.shape[3]
+        ]  # middles of receptive fields
         of_class = self.by_class(maps).gather(1, masks.clamp(0, self.classes - 1)[:, None]) * (masks >= 0)[:, None]
         scores: Tensor = score(maps) + functional.avg_pool2d(of_class, 2, stride=1)
         return scores
@@ -242,22 +247,23 @@ class Projection(nn.Module):
 class Combined(nn.Module):
     """Patch discriminators at one or more scales and ``Global`` on the same images; their losses are added.
 
-    The discriminators of towardsautonomy/CycleGAN_improved (2020) by default. With more ``scales``, each next patch
-    discriminator, of its own weights, judges the images at half the size of the one before, averaged over 2x2 pixels,
-    and so patches of twice the side (Wang et al. 2018, pix2pixHD).
+    The defaults are the discriminators of towardsautonomy/CycleGAN_improved (2020). With more ``scales``, each further
+    patch discriminator has its own weights and sees the images at half the size of the previous one, averaged over 2x2
+    pixels, and therefore patches of twice the side (Wang et al. 2018, pix2pixHD).
 
     Args:
         in_channels: Channels of the images.
-        image_size: (H, W) of every image that it is given.
-        width: Channels after the first stage of each.
+        image_size: (H, W) of all images.
+        width: Channels after the first stage of each discriminator.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
-        value_range: What the images' values lie in.
-        scales: Patch discriminators.
-        patch: Which kind: ``"patch"`` (:class:`Patch`) or ``"patchgan70"`` (:class:`PatchGAN70`).
-        score_weights: Weights of the losses: of each scale, from the full size on, then of the whole; 1 each if None.
+        value_range: Minimum and maximum of the images' values.
+        scales: Number of patch discriminators.
+        patch: Kind of patch discriminator: ``"patch"`` (:class:`Patch`) or ``"patchgan70"`` (:class:`PatchGAN70`).
+        score_weights: Weights of the losses: one for each scale, starting with the full size, then one for ``Global``;
+            1 each if None.
 
     Raises:
-        SettingsError: The images are too small for so many scales.
+        SettingsError: If the images are too small for this number of scales.
     """
 
     def __init__(
@@ -289,7 +295,7 @@ class Combined(nn.Module):
         self.whole = Global(in_channels, image_size, width=width, norm=norm, value_range=value_range)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, in_channels, H, W) -> scores (N, 1, h, w) of the patches at each scale, and (N, 1) of the whole."""
+        """Return scores (N, 1, h, w) of patches at each scale, and (N, 1) of whole images (N, in_channels, H, W)."""
         scores = [self.patch(images)]
         smaller = images
         for patch in self.coarser:

@@ -35,15 +35,15 @@ class HalfTanh(nn.Module):
     """``0.5 * tanh(x)``: values in (-0.5, 0.5), with a gradient everywhere."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same shape."""
+        """Return a tensor of the same shape."""
         return 0.5 * torch.tanh(x)
 
 
 class ClampedTanh(nn.Module):
-    """``tanh(x)`` cut off at -0.5 and 0.5, where the gradient ends: for parity with published weights only."""
+    """``tanh(x)`` clipped to [-0.5, 0.5], without a gradient outside; only for parity with published weights."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same shape."""
+        """Return a tensor of the same shape."""
         return torch.tanh(x).clamp(-0.5, 0.5)
 
 
@@ -56,27 +56,28 @@ _OUTPUTS: dict[str, tuple[type[nn.Module], tuple[float, float]]] = {
 
 
 class Generator(nn.Sequential):
-    """What the generators here share: the end of the network, its range, and images smaller than two strides.
+    """Base class of the generators here: the output layer, the value range, and images smaller than two strides.
 
-    ``output`` is ``"tanh"``, in [-1, 1]; ``"half_tanh"``, in [-0.5, 0.5]; ``"clamped_tanh"``, the same range by cutting
-    off; or ``"residual"``: the network computes what is added to its input, nothing at the start of training (the last
-    convolution begins at 0), and may overshoot [-1, 1] a little.
+    ``output`` is ``"tanh"``, in [-1, 1]; ``"half_tanh"``, in [-0.5, 0.5]; ``"clamped_tanh"``, the same range by
+    clipping; or ``"residual"``: the network computes a difference that is added to its input. The difference is 0 at
+    the start of training (the last convolution starts at 0), and the result may exceed [-1, 1] slightly.
 
-    With ``norm="none"`` a pixel depends on its surroundings alone, whatever else the frame shows. Nothing but the
-    weights then holds the maps to a size, and they are drawn by ``initialise_without_norms``, whatever ``init`` says.
+    With ``norm="none"`` a pixel depends only on its surroundings, not on the rest of the frame. Only the weights then
+    determine the scale of the maps, so they are initialised by ``initialise_without_norms``, whatever ``init`` is.
 
-    ``up="resize"`` doubles maps by repeating pixels before a 3x3 convolution (Odena et al. 2016, "Deconvolution and
-    Checkerboard Artifacts"), which ``"transposed"`` convolutions are prone to. ``down="blur"`` halves them after a 3x3
-    convolution and its activation by a fixed binomial filter (Zhang 2019, "Making Convolutional Networks
-    Shift-Invariant Again") in the place of a ``"strided"`` convolution, which aliases; it computes two to four times
-    as much there. ``up="blur"`` doubles maps by the same filter before a 3x3 convolution.
+    ``up="resize"`` doubles maps by repeating pixels before a 3x3 convolution, which avoids the checkerboard patterns of
+    ``"transposed"`` convolutions (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"). ``down="blur"``
+    halves maps with a fixed binomial filter after a 3x3 convolution and its activation (Zhang 2019, "Making
+    Convolutional Networks Shift-Invariant Again"), which avoids the aliasing of ``"strided"`` convolutions and takes
+    two to four times as many operations there. ``up="blur"`` doubles maps with the same filter before a 3x3
+    convolution.
 
     Attributes:
-        stride: H and W of the images must be multiples of it.
-        value_range: Least and greatest value of the images that go in and come out.
-        keeps_own_init: Whether the weights are those to begin with.
-        feature_layers: Layers whose maps :meth:`features` gives, after what it begins with.
-        feature_padding: Pixels by which that is padded.
+        stride: Number of which H and W of the images must be multiples.
+        value_range: Minimum and maximum of the values of input and output images.
+        keeps_own_init: Whether ``init`` leaves the weights unchanged.
+        feature_layers: Layers whose maps :meth:`features` returns after the padded images.
+        feature_padding: Pixels by which :meth:`features` pads the images.
     """
 
     value_range: tuple[float, float]
@@ -101,19 +102,19 @@ class Generator(nn.Sequential):
             initialise_without_norms(self, negative_slope=0.2 if activation == "leaky_relu" else 0.0)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, in_channels, H, W) -> (N, out_channels, H, W), in ``value_range``."""
+        """Return translations (N, out_channels, H, W) of images (N, in_channels, H, W), both in ``value_range``."""
         height, width = images.shape[-2:]
-        smallest = 2 * self.stride  # a map of one pixel can neither be normalised nor reflected
+        smallest = 2 * self.stride  # maps of one pixel can be neither normalised nor reflected
         if height >= smallest and width >= smallest:
             return self._translate(images)
         edges = (0, max(0, smallest - width), 0, max(0, smallest - height))
         return self._translate(functional.pad(images, edges, mode="replicate"))[..., :height, :width]
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Maps on the way from images to their translation, (N, C, h, w) each: the images themselves, padded; layers.
+        """Return the padded images and the feature maps of some layers, (N, C, h, w) each.
 
-        Which layers is the choice of Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation":
-        the convolutions of the stages down and two of the residual blocks.
+        The layers are those of Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation": the
+        convolutions of the downsampling stages and two of the residual blocks.
         """
         edges = (self.feature_padding,) * 4
         maps, result = [functional.pad(images, edges, mode="reflect")], images
@@ -122,7 +123,7 @@ class Generator(nn.Sequential):
             for part, module in parts:
                 result = module(result)
                 if f"{name}.{part}".rstrip(".") in self.feature_layers:
-                    maps.append(result.clone() if part else result)  # an activation in place may follow
+                    maps.append(result.clone() if part else result)  # an in-place activation may follow
             if len(maps) > len(self.feature_layers):
                 break
         return maps
@@ -136,14 +137,16 @@ class Generator(nn.Sequential):
 
 def _is_residual(output: OutputName, in_channels: int, out_channels: int) -> bool:
     if output == "residual" and in_channels != out_channels:
-        raise SettingsError(f'output = "residual" needs images of {in_channels} channels out as in, not {out_channels}')
+        raise SettingsError(
+            f'output = "residual" needs {in_channels} output channels like the input, not {out_channels}'
+        )
     return output == "residual"
 
 
 def _down(
     kind: DownName, before: int, after: int, kernel: int, *, bias: bool, norm: NormName, activation: ActivationName
 ) -> nn.Sequential:
-    """A stage that halves the map."""
+    """Return a stage that halves the map."""
     if choose("down", kind, {"strided": True, "blur": False}):
         return stage(nn.Conv2d(before, after, kernel, stride=2, padding=1, bias=bias), after, norm, activation)
     whole = stage(nn.Conv2d(before, after, 3, padding=1, bias=bias), after, norm, activation)
@@ -154,7 +157,7 @@ def _down(
 def _up(
     kind: UpName, before: int, after: int, kernel: int, *, bias: bool, padding: PaddingName, from_zero: bool = False
 ) -> nn.Module:
-    """A convolution that doubles the map."""
+    """Return a convolution that doubles the map."""
     kinds: dict[str, tuple[type[nn.Conv2d], type[nn.Conv2d]] | None] = {
         "transposed": None,
         "resize": (ResizeConv2d, ZeroResizeConv2d),
@@ -167,7 +170,7 @@ def _up(
 
 
 def _feature_layers(stages: int, blocks: int) -> tuple[str, ...]:
-    """The convolutions down, the first residual block and one in the middle."""
+    """Return the names of the downsampling convolutions, the first residual block and the middle one."""
     return (
         *(f"down{index}.conv" for index in range(1, stages + 1)),
         *dict.fromkeys(["block1", f"block{(blocks + 1) // 2}"]),
@@ -175,26 +178,29 @@ def _feature_layers(stages: int, blocks: int) -> tuple[str, ...]:
 
 
 class EncoderDecoder(Generator):
-    """4x4 convolutions of stride 2 down, residual blocks, transposed ones up; no skips from one side to the other.
+    """4x4 convolutions of stride 2, residual blocks, and transposed convolutions, without skip connections.
 
-    The defaults are the generator of towardsautonomy/CycleGAN_improved (2020), 5,773,312 parameters, but for its
-    ``output="clamped_tanh"``. ``stages=3, blocks=6, norm="batch", activation="relu", output="tanh"`` is that of
-    jscriptcoder/CycleGANs, 8,402,176 parameters. Convolutions have a bias only where there is no norm.
+    The defaults are the generator of towardsautonomy/CycleGAN_improved (2020), with 5,773,312 parameters, except that
+    it has ``output="clamped_tanh"``. ``stages=3, blocks=6, norm="batch", activation="relu", output="tanh"`` is that of
+    jscriptcoder/CycleGANs, with 8,402,176 parameters. Convolutions have a bias only if there is no norm.
 
-    A pixel sees up to 109 px each way with the defaults, how far depends on its place modulo the stride; instance norm
-    adds the statistics of the whole image.
+    With the defaults, a pixel depends on up to 109 px in each direction; the distance depends on its position modulo
+    the stride. Instance norm adds the statistics of the whole image.
 
     Args:
-        in_channels: Channels of the images that go in.
-        out_channels: Channels of the images that come out.
-        width: Channels after the first stage; each next one doubles them, up to four times this.
-        stages: Convolutions down, and as many up; the stride is ``2 ** stages``.
-        blocks: Residual blocks between them.
+        in_channels: Channels of the input images.
+        out_channels: Channels of the output images.
+        width: Channels after the first stage; each further stage doubles them, up to four times this number.
+        stages: Number of downsampling stages, and of upsampling stages; the stride is ``2 ** stages``.
+        blocks: Number of residual blocks between them.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         activation: ``"leaky_relu"`` (slope 0.2) or ``"relu"``.
         output: See ``Generator``.
-        up: Likewise.
-        down: Likewise.
+        up: See ``Generator``.
+        down: See ``Generator``.
+
+    Raises:
+        SettingsError: If an option is out of range.
     """
 
     def __init__(
@@ -234,19 +240,22 @@ class EncoderDecoder(Generator):
 class ResNet(Generator):
     """The ResNet generator of the reference CycleGAN (Zhu et al. 2017, junyanz/pytorch-CycleGAN-and-pix2pix).
 
-    A 7x7 convolution, two of stride 2 down, residual blocks with reflect padding, two transposed ones up, a 7x7
-    convolution; every convolution has a bias. 9 blocks, for 256x256, have 11,378,179 parameters and a receptive field
-    of 169 px; 6 blocks, for 128x128, have 7,837,699. The stride is 4.
+    It has a 7x7 convolution, two convolutions of stride 2, residual blocks with reflect padding, two transposed
+    convolutions, and a 7x7 convolution; every convolution has a bias. With 9 blocks, for 256x256, it has 11,378,179
+    parameters and a receptive field of 169 px; with 6 blocks, for 128x128, it has 7,837,699. The stride is 4.
 
     Args:
-        in_channels: Channels of the images that go in.
-        out_channels: Channels of the images that come out.
-        width: Channels after the first convolution; doubled by each one down.
-        blocks: Residual blocks.
+        in_channels: Channels of the input images.
+        out_channels: Channels of the output images.
+        width: Channels after the first convolution; doubled by each convolution of stride 2.
+        blocks: Number of residual blocks.
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         output: See ``Generator``.
-        up: Likewise.
-        down: Likewise.
+        up: See ``Generator``.
+        down: See ``Generator``.
+
+    Raises:
+        SettingsError: If an option is out of range.
     """
 
     feature_padding = 3

@@ -1,7 +1,7 @@
-"""The generator that paints with light and colours alone: a bilateral grid of colour transforms, made by a network.
+"""A generator that changes only light and colours: a network predicts a bilateral grid of colour transforms.
 
-What it makes of a frame is decided where the frame is small, and applied at full size to the frame itself, so nothing
-that it learns can move an edge, make one or leave a pattern; see :mod:`sim2real.networks.bilateral`.
+The grid is predicted from a small copy of the frame and applied to the frame at full size. It cannot move or create
+edges, or leave patterns; see :mod:`sim2real.networks.bilateral`.
 """
 
 import math
@@ -32,38 +32,40 @@ from sim2real.networks.statistics import colour_moments, radial_spectrum, uneven
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WIDTHS = (1, 2, 3, 4)  # times the width: of the convolutions down, each halves the size: a cell is 16 pixels
-_KNOTS = 16  # of the curve that makes the guide of brightness
-_STEEPEST = 3.0  # how much the parts of that curve may differ from a straight one, either way
+_WIDTHS = (1, 2, 3, 4)  # channels of the four strided convolutions, times the width; together they give cells of 16 px
+_KNOTS = 16  # of the curve from brightness to the guide
+_STEEPEST = 3.0  # maximum factor between the slope of that curve's parts and a straight line's, up or down
 _BANDS = 4  # of the spectrum in a style
 _STYLE = 3 + 6 + _BANDS
-_FIXED = 1 << 16  # styles are kept as whole numbers of so many parts, which averages of weights leave alone
-_SIGMAS = (0.5, 1.0, 1.5)  # of the camera's blur, in pixels; and none
-_SEEDS = 2**63 - 1  # the greatest that torch takes
-_FASTER = 10.0  # how much faster than the rest the camera learns
+_FIXED = 1 << 16  # styles are stored as integers on this scale, so that weight averaging leaves them alone
+_SIGMAS = (0.5, 1.0, 1.5)  # of the camera's blur, in pixels; no blur is a fourth choice
+_SEEDS = 2**63 - 1  # the greatest seed that torch accepts
+_FASTER = 10.0  # factor of the camera's learning rate
 
 
 class Grid(nn.Module):
-    """Light and colours by place and brightness, after a style, seen through a camera.
+    """A generator of light and colours by position and brightness, with styles and a camera model.
 
-    A frame is shrunk to ``side`` and goes through four convolutions; with what the whole frame tells, and a style, they
-    say for each cell of 16x16 pixels and each of eight levels of brightness how red, green and blue change, at most by
-    half of each and by 0.3 of the range. It begins as the identity. 144,326 weights with the defaults.
+    The frame is shrunk to ``side`` and goes through four strided convolutions. From these features, features of the
+    whole frame, and a style, the network predicts how red, green and blue change in each cell of 16x16 pixels and each
+    of eight levels of brightness: coefficients change by at most 0.5, offsets by at most 0.3 of the range. The initial
+    network is the identity. It has 144,326 weights with the default options.
 
-    A style is the colours and the texture of a real picture. Those of many are kept with the weights; which one the
-    frames of a sequence get, and the noise of the camera, seeds decide. Without a seed it is their mean, and no noise.
+    A style describes the colours and the texture of a real image. The styles of many images are stored with the
+    weights. Seeds select the style of the frames of a sequence and the noise of the camera. Without seeds, the mean of
+    all styles is used, and no noise is added.
 
-    The camera, a blur and noise that grows with light, is learnt at the size of the training: a frame that has to be
-    shrunk goes without.
+    The camera model, a blur and noise that grows with light, is learnt at the size of the training. It is not applied
+    to frames that have to be shrunk.
 
     Args:
-        in_channels: 3.
-        out_channels: 3.
-        width: Channels of the first convolution; the fourth has four times as many.
-        blocks: Convolutions after those that halve the size, each sees one cell further.
-        side: Pixels of the shorter side of what the network sees; larger frames are shrunk to it.
-        styles: How many are kept.
-        camera: Whether there is one.
+        in_channels: Must be 3.
+        out_channels: Must be 3.
+        width: Channels of the first convolution; the fourth has four times this number.
+        blocks: Number of convolutions after the strided ones; each sees one cell further.
+        side: Shorter side, in pixels, of the image that the network sees; larger frames are shrunk to it.
+        styles: Number of styles that are stored.
+        camera: Whether the generator has a camera model.
     """
 
     stochastic = True
@@ -116,38 +118,38 @@ class Grid(nn.Module):
             nn.init.zeros_(weights)
 
     def forward(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
-        """Images (N, 3, H, W) in [-1, 1] -> the same.
+        """Return translations (N, 3, H, W) in [-1, 1].
 
         Args:
-            images: What to translate.
-            seeds: A number for each of them, uint64 (N,), or None.
+            images: The images to translate, (N, 3, H, W) in [-1, 1].
+            seeds: A seed for each image, uint64 (N,), or None.
         """
         return self.apply_grids(images, self.grids(images, seeds), seeds)
 
     def grids(self, images: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
-        """What becomes of images (N, 3, H, W) in [-1, 1], by place and brightness: (N, 12, D, h, w)."""
+        """Return the grids (N, 12, D, h, w) for images (N, 3, H, W) in [-1, 1]."""
         with exact(images):
             return self.grid_of(images.float(), self.sampled(len(images), seeds))
 
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
-        """What such grids make of images, seen through the camera: of the same shape and range."""
+        """Return images with their grids and the camera applied, in the same shape and range."""
         with exact(images):
             return (2 * self._taken(self.lit(images, grids), seeds) - 1).clamp(-1, 1)
 
     def lit(self, images: Tensor, grids: Tensor) -> Tensor:
-        """What such grids make of images, without the camera: in [0, 1], which may be overshot."""
+        """Return images with their grids but no camera applied, in [0, 1], not clipped."""
         values = images.float() / 2 + 0.5
         return slice_grid(grids, self.tone(luma(values)), values)
 
     def seen_size(self, height: int, width: int) -> tuple[int, int]:
-        """(H, W) of what the network sees of images of that size, shrunk by area."""
+        """Return (H, W) of the image that the network sees for frames of a size; they are shrunk by area."""
         down, across = (self._cells(torch.tensor([height, width])) * CELL).tolist()
         return int(down), int(across)
 
     def tones(self, height: int, width: int) -> Tensor | None:
-        """What stands for each brightness when grids are applied to pictures of that size by ``slice_pictures``.
+        """Return the ``tones`` for ``slice_pictures`` with images of a size.
 
-        None where that is not all, since the camera has a say.
+        None if the camera is applied at this size, since ``slice_pictures`` alone is then not enough.
         """
         if self.camera is not None and min(height, width) <= self.side:
             return None
@@ -156,24 +158,24 @@ class Grid(nn.Module):
     def paint(
         self, images: Tensor, styles: Tensor, seeds: "NDArray[np.uint64] | None" = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Pictures that may overshoot their range, and what holds a training back from painting clouds.
+        """Return translations without clipping, and the penalties that keep the training from painting clouds.
 
         Args:
             images: (N, 3, H, W) in [-1, 1].
-            styles: (N, S) as of :meth:`style_of`.
-            seeds: Of the noise, as of :meth:`forward`.
+            styles: (N, S), see :meth:`style_of`.
+            seeds: Seeds of the noise, see :meth:`forward`.
 
         Returns:
-            (N, 3, H, W), about in [-1, 1]; and scalars: ``roughness``, the mean difference between transforms of cells
-            side by side, ``inversion`` as of :func:`sim2real.networks.bilateral.inversion`, and ``unevenness`` as of
-            :func:`sim2real.networks.statistics.unevenness`, before the camera.
+            Images (N, 3, H, W), approximately in [-1, 1], and scalars: ``roughness``, the mean difference between the
+            transforms of adjacent cells, ``inversion``, see :func:`sim2real.networks.bilateral.inversion`, and
+            ``unevenness``, see :func:`sim2real.networks.statistics.unevenness`, before the camera.
         """
         with exact(images):
             lit, terms = self.painted(images, styles)
             return 2 * self._taken(lit, seeds) - 1, terms
 
     def painted(self, images: Tensor, styles: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """As :meth:`paint`, before the camera: in [0, 1], which may be overshot."""
+        """Return the same as :meth:`paint`, but before the camera: images in [0, 1], not clipped."""
         grid = self.grid_of(images.float(), styles)
         lit = self.lit(images, grid)
         steps = [grid.diff(dim=axis).abs().mean() for axis in (3, 4) if grid.shape[axis] > 1]
@@ -182,33 +184,33 @@ class Grid(nn.Module):
         return lit, {"roughness": roughness, "inversion": inversion(grid), "unevenness": uneven}
 
     def _taken(self, lit: Tensor, seeds: "NDArray[np.uint64] | None") -> Tensor:
-        """Images in [0, 1] through the camera."""
+        """Apply the camera to images in [0, 1]."""
         return lit if self.camera is None else self.camera(lit, seeds, self._sides(lit).min() <= self.side)
 
     def grid_of(self, images: Tensor, styles: Tensor) -> Tensor:
-        """The grids of images (N, 3, H, W) in [-1, 1], (N, 12, D, h, w)."""
+        """Return the grids (N, 12, D, h, w) of images (N, 3, H, W) in [-1, 1] for styles (N, S)."""
         maps = self.down(shrink(images, CELL * self._cells(self._sides(images))))
         features = self.near(maps) + self.everywhere(maps.mean((2, 3)))[:, :, None, None]
         gain, shift = self.by_style(styles)[:, :, None, None].chunk(2, 1)
         change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
-        # unflatten would make constants of the other sides in a graph
+        # unflatten would turn the other sides into constants of the traced graph
         change = change.reshape(change.shape[0], 12, LEVELS, change.shape[2], change.shape[3])
         limits = change.new_tensor([0.5, 0.5, 0.5, 0.3]).repeat(3)[:, None, None, None]
         grid: Tensor = identity_grid(1, 1, 1, like=change) + limits * change
         return grid
 
     def _cells(self, sides: Tensor) -> Tensor:
-        """How many cells images of (H, W) have down and across."""
+        """Return the numbers of cells, vertically and horizontally, of images of (H, W)."""
         scale = (self.side / sides.min()).clamp(max=1)
         return (sides * scale / CELL).round().clamp(min=1)
 
     @staticmethod
     def _sides(images: Tensor) -> Tensor:
-        """(H, W) as numbers that are part of a graph."""
+        """Return (H, W) as a tensor that is part of a traced graph."""
         return shape_as_tensor(images)[2:].float()
 
     def tone(self, light: Tensor) -> Tensor:
-        """Brightness in [0, 1] -> what stands for it in the grids, on the learnt scale, likewise."""
+        """Map brightness in [0, 1] to the learnt scale of the grids, also in [0, 1]."""
         steps = (self.curve.tanh() * math.log(_STEEPEST)).exp()
         heights = functional.pad(steps.cumsum(0), (1, 0)) / steps.sum()
         place = light.clamp(0, 1) * _KNOTS
@@ -218,7 +220,7 @@ class Grid(nn.Module):
 
     @staticmethod
     def style_of(images: Tensor) -> Tensor:
-        """What a style says of pictures (N, 3, H, W) in [-1, 1]: means, roots of covariances, spectra; (N, S)."""
+        """Return the styles (N, S) of images (N, 3, H, W) in [-1, 1]: means, roots of covariances, spectra."""
         values = images.float() / 2 + 0.5
         mean, root = colour_moments(values)
         rows, columns = torch.triu_indices(3, 3, device=images.device)
@@ -226,7 +228,7 @@ class Grid(nn.Module):
 
     @torch.no_grad()
     def keep(self, styles: Tensor) -> None:
-        """Keep styles (N, S) with the weights while there is room."""
+        """Store styles (N, S) with the weights while there is room."""
         first = self._count
         new = styles[: len(self.styles) - first]
         self.styles[first : first + len(new)] = (new * _FIXED).round().to(torch.int32)
@@ -234,11 +236,11 @@ class Grid(nn.Module):
 
     @property
     def _count(self) -> int:
-        """How many styles are kept; all there may be where tensors have no contents."""
+        """Number of stored styles; the maximum for meta tensors, which have no contents."""
         return len(self.styles) if self.kept.is_meta else int(self.kept)
 
     def sampled(self, count: int, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
-        """Styles of those that are kept, by seeds; their mean without; (N, S)."""
+        """Return stored styles (N, S), selected by seeds, or their mean without seeds."""
         kept = self.styles[: max(1, self._count)].float() / _FIXED
         if seeds is None:
             return kept.mean(0, keepdim=True).expand(count, -1)
@@ -246,18 +248,18 @@ class Grid(nn.Module):
 
 
 class _Camera(nn.Module):
-    """A blur, the mixture of four, and noise whose variance grows with light."""
+    """A blur, mixed from four kernels, and noise with a variance that grows with light."""
 
     kernels: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.mixture = nn.Parameter(torch.tensor([2.0, 0.0, 0.0, 0.0]) / _FASTER)
-        self.noise = nn.Parameter(torch.tensor([-9.0, -9.0]) / _FASTER)  # logarithms: in black, and what light adds
+        self.noise = nn.Parameter(torch.tensor([-9.0, -9.0]) / _FASTER)  # log variances: in black, and added by light
         self.register_buffer("kernels", _gaussians(_SIGMAS), persistent=False)
 
     def forward(self, values: Tensor, seeds: "NDArray[np.uint64] | None", near: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> the same; noise only where there are seeds, and nothing where it is not near."""
+        """Return (N, 3, H, W) in [0, 1], with noise if there are seeds, and unchanged if ``near`` is false."""
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if not tracing and not near:
             return values
@@ -274,13 +276,13 @@ class _Camera(nn.Module):
 
 
 def noise_of(like: Tensor, seeds: "NDArray[np.uint64]") -> Tensor:
-    """Standard normal, drawn on the CPU, so that all devices see the same."""
+    """Return standard normal noise, sampled on the CPU so that it is equal on all devices."""
     sources = (torch.Generator().manual_seed(int(seed) & _SEEDS) for seed in seeds)
     return torch.stack([torch.randn(like.shape[1:], generator=source) for source in sources]).to(like)
 
 
 def _gaussians(sigmas: Sequence[float]) -> Tensor:
-    """Kernels (K, 9, 9) of no blur at all and of these."""
+    """Return kernels (K, 9, 9): one without blur, then one for each sigma."""
     steps = torch.arange(-4.0, 5.0)
     lines = [(steps == 0).float(), *((-(steps**2) / (2 * sigma**2)).exp() for sigma in sigmas)]
     return torch.stack([torch.outer(line, line) / line.sum() ** 2 for line in lines])

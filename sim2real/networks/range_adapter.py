@@ -1,4 +1,4 @@
-"""The one place where images in the program's [-1, 1], with their labels, meet what a network takes."""
+"""The adapter between the program's images in [-1, 1], with their labels, and the inputs of networks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -15,21 +15,22 @@ Inputs = Mapping[str, Tensor]
 
 
 class RangeAdapter(nn.Module):
-    """A network as the program sees it: images in [-1, 1], whatever ``value_range`` the network was made for.
+    """A wrapper that gives a network images in [-1, 1], whatever its own ``value_range``.
 
-    A network with the attribute ``inputs`` is given the labels that this names; others never see any. Clips
-    (N, T, C, H, W) are given to a network whose ``clip_length`` is 1 (1 if absent) as N T images.
+    A network with the attribute ``inputs`` receives the labels that it names; other networks receive none. Clips
+    (N, T, C, H, W) are passed as N T images to networks whose ``clip_length`` is 1 (the default).
 
-    Attributes that are not its own are the network's (``stride``, ``score_weights`` ...), but for ``value_range``,
-    which is (-1, 1). Weights are saved and loaded through ``network``, so that files do not know of the wrapper.
-    With a range of (-1, 1) nothing is computed but the network.
+    Other attributes are those of the network (``stride``, ``score_weights`` ...), except ``value_range``, which is
+    (-1, 1). Weights are saved and loaded through ``network``, so that files do not depend on the wrapper. If the
+    network's range is (-1, 1), values are not converted.
 
     Args:
-        network: Takes images (N, C, H, W) in its attribute ``value_range``, (-1, 1) if it has none.
-        returns_images: Whether the output, too, is images in that range: true of generators, false of discriminators.
+        network: Network for images (N, C, H, W) in its attribute ``value_range``, (-1, 1) if it has none.
+        returns_images: Whether the output also consists of images in that range: true for generators, false for
+            discriminators.
 
     Attributes:
-        guided: When its pictures give images their light and colours alone, see
+        guided: When only the light and the colours of translations are transferred to the images, see
             :func:`sim2real.networks.bilateral.guided_images`: ``"never"``, ``"evaluating"`` (in evaluation mode), or
             ``"always"``.
     """
@@ -48,17 +49,17 @@ class RangeAdapter(nn.Module):
         self.kinds: tuple[str, ...] = tuple(getattr(network, "inputs", ()))
 
     def forward(self, images: Tensor, inputs: Inputs | None = None, **more: Any) -> Any:  # noqa: ANN401  images, a tensor of scores or a tuple
-        """Images (N, C, H, W) in [-1, 1] -> what the network makes of them; images come back in [-1, 1].
+        """Return the network's output for images in [-1, 1]; translations are in [-1, 1] too.
 
         Args:
-            images: What the network takes; or clips (N, T, C, H, W).
-            inputs: Labels by kind, of which the network is given what it asks for, see
-                :mod:`sim2real.datasets.inputs`. One that looks back is given earlier frames, too, those that are in it:
-                see :class:`sim2real.capabilities.Capabilities`.
-            more: What it takes besides, handed on as it is.
+            images: Images (N, C, H, W), or clips (N, T, C, H, W).
+            inputs: Labels by kind, see :mod:`sim2real.datasets.inputs`; the network receives those that it requests. A
+                network with a ``context`` also receives earlier frames, if these are included: see
+                :class:`sim2real.capabilities.Capabilities`.
+            more: Further keyword arguments of the network, passed on unchanged.
 
         Raises:
-            PluginError: It asks for a label that is not there, or a generator makes something else than pictures of the
+            PluginError: If the network requests a label that is missing, or a generator does not return images of the
                 same size.
         """
         given = inputs or {}
@@ -69,10 +70,10 @@ class RangeAdapter(nn.Module):
         return self._call(images, **self._seen(images, given), **more)
 
     def features(self, images: Tensor, inputs: Inputs | None = None) -> Sequence[Tensor]:
-        """The maps (N, C, h, w) that a generator makes of images on its way, the earliest first.
+        """Return a generator's feature maps (N, C, h, w) of images, in the order of its layers.
 
         Raises:
-            PluginError: It asks for a label that is not there, or does not offer its maps.
+            PluginError: If the network requests a label that is missing, or has no method ``features``.
         """
         features: Callable[..., Sequence[Tensor]] | None = getattr(self.network, "features", None)
         if features is None:
@@ -80,12 +81,12 @@ class RangeAdapter(nn.Module):
         return features(images * self.scale + self.shift, **self._seen(images, inputs or {}))
 
     def grids(self, images: Tensor, seeds: Any = None) -> Tensor:  # noqa: ANN401  handed on
-        """The grids that a generator makes of images, see :class:`sim2real.capabilities.Capabilities`."""
+        """Return a generator's grids for images, see :class:`sim2real.capabilities.Capabilities`."""
         grids: Callable[..., Tensor] = self.network.grids  # type: ignore[assignment]
         return grids(images * self.scale + self.shift, seeds)
 
     def apply_grids(self, images: Tensor, grids: Tensor, seeds: Any = None) -> Tensor:  # noqa: ANN401  handed on
-        """What such grids make of images, as it comes back when the network is called."""
+        """Return images with grids applied, in the same form as the network's output."""
         apply_grids: Callable[..., Tensor] = self.network.apply_grids  # type: ignore[assignment]
         return (apply_grids(images * self.scale + self.shift, grids, seeds) - self.shift) / self.scale
 
@@ -99,26 +100,26 @@ class RangeAdapter(nn.Module):
         return self.as_transferred(images, made)
 
     def as_transferred(self, images: Tensor, made: Tensor) -> Tensor:
-        """What becomes of images (N, 3, H, W), or clips, when the generator has made these of them."""
+        """Return the result of transferring translations to images (N, 3, H, W) or clips, as ``guided`` says."""
         if self.guided == "always" or (self.guided == "evaluating" and not self.training):
             made = guided_images(images.flatten(0, -4), made.flatten(0, -4)).view_as(images)
         return made
 
     def _require_pictures(self, result: object, images: object) -> None:
-        """Make sure that a generator has made a picture of each image, on its pixels."""
-        if not isinstance(images, Tensor):  # but one in tiles
+        """Check that a generator returned one image of the same size for each image."""
+        if not isinstance(images, Tensor):  # an image in tiles
             return
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # sizes are part of a graph
             return
         if not isinstance(result, Tensor) or result.shape != images.shape:
             made = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise PluginError(
-                f"the generator {type(self.network).__name__} makes {made} of images {tuple(images.shape)}, not "
-                "pictures of the same size; if sides have to be multiples of a number, its attribute stride says so"
+                f"the generator {type(self.network).__name__} returns {made} for images {tuple(images.shape)}, not "
+                "images of the same size; if sides must be multiples of a number, set its attribute stride"
             )
 
     def _seen(self, images: Tensor, inputs: Inputs) -> dict[str, dict[str, Tensor]]:
-        """What the network is called with besides these images, by keyword."""
+        """Return the keyword arguments of the network: labels and earlier frames."""
         seen = self._picked(inputs)
         if getattr(self.network, "context", 0):
             none = images.new_empty((images.shape[0], 0, *images.shape[1:]))
@@ -131,7 +132,7 @@ class RangeAdapter(nn.Module):
             raise PluginError(f"the network {name} needs the input '{missing[0]}', which it was not given")
         return {kind: inputs[kind] for kind in self.kinds}
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the network has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  any attribute of the network
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -139,12 +140,12 @@ class RangeAdapter(nn.Module):
 
 
 def flattened(inputs: Inputs) -> dict[str, Tensor]:
-    """Labels of clips, (N, T, ...), as those of N T images."""
+    """Return labels of clips, (N, T, ...), as labels of N T images."""
     return {kind: values.flatten(0, 1) for kind, values in inputs.items()}
 
 
 def mirrored(inputs: Inputs) -> dict[str, Tensor]:
-    """Labels of images (N, ...), or of clips, as those of the mirrored images."""
+    """Return the labels of mirrored images (N, ...) or clips."""
     flipped = {kind: values.flip(-1) for kind, values in inputs.items()}
     for kind in VECTORS & flipped.keys():
         flipped[kind] = torch.cat([-flipped[kind][..., :1, :, :], flipped[kind][..., 1:, :, :]], dim=-3)
@@ -152,7 +153,7 @@ def mirrored(inputs: Inputs) -> dict[str, Tensor]:
 
 
 def blank_inputs(kinds: Iterable[str], images: Tensor) -> dict[str, Tensor]:
-    """Labels of the right form, all zero, for images (N, C, H, W) or clips (N, T, C, H, W)."""
+    """Return all-zero labels with the right shapes and types for images (N, C, H, W) or clips (N, T, C, H, W)."""
     *lead, _, height, width = images.shape
     blank = {}
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""Networks that tell the class of each pixel, and how they are shown pictures so that light tells them nothing."""
+"""A segmentation network, and preprocessing that makes it independent of light."""
 
 from itertools import pairwise
 from typing import cast
@@ -10,12 +10,12 @@ from torchvision.transforms.functional import gaussian_blur
 
 
 class UNet(nn.Module):
-    """Logits of classes (N, classes, h, w) of images (N, 3, h, w), sides multiples of 16.
+    """A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597): images (N, 3, h, w) -> logits (N, classes, h, w).
 
-    A small one of the kind of Ronneberger et al. 2015, arXiv 1505.04597.
+    The sides of the images must be multiples of 16.
 
     Args:
-        classes: How many there are.
+        classes: Number of classes.
         width: Channels of the first layer.
     """
 
@@ -29,7 +29,7 @@ class UNet(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(width, 4 * classes, 1), nn.PixelShuffle(2))
 
     def forward(self, images: Tensor) -> Tensor:
-        """As of the class."""
+        """Return the logits (N, classes, h, w) of images (N, 3, h, w)."""
         passed = [images]
         for down in self.down:
             passed.append(down(passed[-1]))
@@ -40,7 +40,7 @@ class UNet(nn.Module):
 
 
 def _block(channels: int, wanted: int, *, stride: int = 1) -> nn.Sequential:
-    """Two convolutions, the first with the stride."""
+    """Return two convolutions, the first with the stride."""
     return nn.Sequential(
         nn.Conv2d(channels, wanted, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(wanted),
@@ -52,13 +52,13 @@ def _block(channels: int, wanted: int, *, stride: int = 1) -> nn.Sequential:
 
 
 def standardised(images: Tensor) -> Tensor:
-    """Each image's channels in units of its own mean and spread."""
+    """Return images with each channel shifted and scaled to mean 0 and standard deviation 1."""
     spread, mean = torch.std_mean(images, dim=(2, 3), keepdim=True)
     return (images - mean) / spread.clamp(min=0.02)
 
 
 def in_another_light(images: Tensor, random: torch.Generator) -> Tensor:
-    """Images (N, 3, h, w) in [0, 1] with another tone curve, colour of light, haze, sharpness and noise each."""
+    """Vary tone curve, colour of light, haze, sharpness and noise of images (N, 3, h, w) in [0, 1] at random."""
     each = len(images), 1, 1, 1
     images = images ** _draw(random, -0.7, 0.7, *each).exp().to(images)
     images = images * _draw(random, 0.6, 1.3, len(images), 3, 1, 1).to(images) + _draw(random, 0, 0.3, *each).to(images)

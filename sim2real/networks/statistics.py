@@ -1,6 +1,6 @@
-"""Figures of images that a training can follow: differentiable, of small size, of one image or one pair each.
+"""Differentiable statistics of single images or pairs of images, for use in losses.
 
-All are computed in float32 whatever networks compute in: roots of matrices do not survive fewer bits.
+All are computed in float32, whatever the precision of the networks, since matrix roots are not stable with fewer bits.
 """
 
 import torch
@@ -9,15 +9,15 @@ from torch.nn import functional
 
 from sim2real.networks.bilateral import exact, luma
 
-_ROUNDING = 1 / 12 / 255**2  # the variance that 256 levels add; it keeps roots of single colours from being 0
+_ROUNDING = 1 / 12 / 255**2  # variance of rounding to 256 levels; it keeps roots above 0 for images of one colour
 _ITERATIONS = 18
-_BLOCK = 4  # pixels of a side: as fine as clouds are looked for
-_ALIKE = 0.03  # blocks that differ by much more are of different things
-_LOWEST = 1 / 32  # cycles a pixel where the bands of spectra begin
+_BLOCK = 4  # side in pixels of the blocks in which unevenness is measured
+_ALIKE = 0.03  # blocks that differ by much more show different things
+_LOWEST = 1 / 32  # cycles per pixel at which the bands of spectra begin
 
 
 def colour_moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Of images (N, 3, H, W): means (N, 3), and the roots of their covariances, (N, 3, 3), symmetric."""
+    """Return means (N, 3) and symmetric roots of the covariances (N, 3, 3) of the colours of images (N, 3, H, W)."""
     with exact(values):
         pixels = values.flatten(2)
         mean = pixels.mean(2)
@@ -27,7 +27,9 @@ def colour_moments(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def class_moments(values: Tensor, masks: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of images (N, 3, H, W) with masks (N, H, W), negative where there is no class, by class.
+    """Return statistics of the colours of each class in images (N, 3, H, W).
+
+    Masks are (N, H, W), negative for pixels without a class.
 
     Returns:
         Shares of the pixels (N, classes), means (N, classes, 3) and standard deviations (N, classes, 3).
@@ -44,7 +46,7 @@ def class_moments(values: Tensor, masks: Tensor, classes: int) -> tuple[Tensor, 
 
 
 def recoloured(images: Tensor, pictures: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in [-1, 1] with the mean and the covariance of the colours of others, one each."""
+    """Return images (N, 3, H, W) in [-1, 1] with the colours' mean and covariance of ``pictures``, one for each."""
     (mean, root), (wanted_mean, wanted_root) = colour_moments(images), colour_moments(pictures)
     with exact(images):
         matrix = wanted_root @ torch.linalg.inv(root)
@@ -53,7 +55,10 @@ def recoloured(images: Tensor, pictures: Tensor) -> Tensor:
 
 
 def _root(matrix: Tensor) -> Tensor:
-    """Of symmetric positive matrices (N, 3, 3), by Newton's iteration (Higham 2008), which has gradients everywhere."""
+    """Return roots of symmetric positive matrices (N, 3, 3).
+
+    Newton's iteration (Higham 2008) has gradients everywhere.
+    """
     size = matrix.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
     root, inverse = matrix / size, torch.eye(3, dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
     for _ in range(_ITERATIONS):
@@ -64,10 +69,10 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def radial_spectrum(values: Tensor, bands: int) -> Tensor:
-    """Of images (N, 3, H, W): the natural logarithm of the mean power of brightness in bands of frequency, (N, bands).
+    """Return the natural logarithm of the mean power of brightness in frequency bands, (N, bands).
 
-    Bands are of equal width on a logarithmic scale, from 1/32 to 1/2 cycles a pixel; one that is too narrow for images
-    this small has the power of the frequency nearest to it.
+    Images are (N, 3, H, W). Bands have equal width on a logarithmic scale, from 1/32 to 1/2 cycles per pixel. Bands
+    that contain no frequency, since the image is small, get the power of the nearest frequency.
     """
     height, width = values.shape[2:]
     brightness = luma(values)
@@ -80,17 +85,18 @@ def radial_spectrum(values: Tensor, bands: int) -> Tensor:
 
 
 def unevenness(before: Tensor, after: Tensor) -> Tensor:
-    """How much what is done to images changes from place to place where they do not: clouds, patches of light.
+    """Return how much the change of images varies where the images do not vary, as with clouds and patches of light.
 
-    The mean difference, between blocks of 4x4 pixels side by side, of what was added to each; those that differ in the
-    image by more than 0.03 of the range count less, the more the less: there another thing begins.
+    The value is the mean difference between adjacent blocks of 4x4 pixels in the colour that was added to each. Pairs
+    of blocks that differ in the image by more than about 0.03 of the range have low weights, since they show different
+    things.
 
     Args:
         before: (N, 3, H, W) in [0, 1], larger than a block.
-        after: What became of them, likewise.
+        after: The changed images, of the same shape and range.
 
     Returns:
-        A scalar; 0 where the same is added to all that is alike.
+        A scalar; 0 if the same colour is added to all similar blocks.
     """
     block = min(_BLOCK, *before.shape[2:])
     images, added = functional.avg_pool2d(before, block), functional.avg_pool2d(after - before, block)
@@ -102,7 +108,7 @@ def unevenness(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _bands(height: int, width: int, bands: int) -> Tensor:
-    """Which frequencies of ``rfft2`` are in which band, (H (W / 2 + 1), bands); columns add up to 1."""
+    """Return the weights of the frequencies of ``rfft2`` in each band, (H (W / 2 + 1), bands); columns sum to 1."""
     down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
     frequency = (down**2 + across**2).sqrt().flatten()
     edges = torch.logspace(torch.tensor(_LOWEST).log10(), torch.tensor(0.5).log10(), bands + 1)

@@ -1,8 +1,8 @@
-"""The grid of colour transforms with fine texture on top: grain and asphalt, where masks say that there may be any.
+"""The grid of colour transforms plus fine texture, such as grain and asphalt, for the classes that may have texture.
 
-What is added has no low frequencies and a small amplitude, so light, colours and outlines stay those of the grid. The
-part of an image that a Gaussian does not keep is what Burt and Adelson (1983) call a level of the Laplacian pyramid;
-that plane of noise from which a network makes texture is that of StyleGAN (Karras et al. 2019).
+The texture has a small amplitude and no low frequencies, so that light, colours and outlines stay those of the grid.
+The difference between an image and its Gaussian blur is a level of the Laplacian pyramid (Burt and Adelson 1983). The
+noise plane from which the network makes texture follows StyleGAN (Karras et al. 2019).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,43 +25,45 @@ from sim2real.networks.grid import Grid, noise_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WIDTHS = (16, 16, 16)  # channels of the convolutions but for the last
-_HEIGHT = 256  # pixels: of a shorter side of so many sigma is told
-_ABSENT = -2  # the number of a class that there is not: no mask has it, and it is not that of no class
-_OTHERS = np.uint64(0x9E3779B97F4A7C15)  # makes other seeds of seeds: the camera's noise is drawn by these
+_WIDTHS = (16, 16, 16)  # channels of the convolutions except the last
+_HEIGHT = 256  # shorter side, in pixels, for which sigma is defined
+_ABSENT = -2  # number of a class that the run does not have; no mask contains it
+_OTHERS = np.uint64(0x9E3779B97F4A7C15)  # makes seeds independent of those of the camera's noise
 
 
 class TexturedGrid(Grid):
-    """What :class:`Grid` makes of a frame, and a limited high-pass residual on it before the camera.
+    """A :class:`Grid` with a limited high-pass residual that is added before the camera.
 
-    With b what the grid makes, it gives b + w (r - LP r). A network of four 3x3 convolutions without norms makes r, at
-    most ``strength`` either way, of b at its own size and of a plane of noise by the seed; without a seed there is no
-    noise. LP is a Gaussian low-pass, and w is 0 for the classes that are plain, 1 for the others and where there is no
-    class. 5,667 weights more than the grid.
+    If b is the output of the grid, the result is b + w (r - LP r). A network of four 3x3 convolutions without norms
+    computes r, at most ``strength`` in either direction, from b at its own size and a plane of noise that depends on
+    the seed; without a seed there is no noise. LP is a Gaussian low-pass. The weight w is 0 for plain classes, and 1
+    for all other classes and for pixels without a class. The network adds 5,667 weights to those of the grid.
 
-    Base first, texture later: there is none until the method says by :meth:`reach` that the share ``begin`` of the
-    training is over. The training's loop tells the method before each step, from the number of the step alone. From
-    then on only the network of the texture learns. That it has begun is kept with the weights, as a buffer that
-    averages of weights copy, so that a resumed training and a conversion need to know nothing else. The method
-    ``one-sided`` does so; with methods that do not, it stays a :class:`Grid`.
+    There is no texture until the share ``begin`` of the training is completed, which the method reports with
+    :meth:`reach` before each step. From then on, only the network of the texture learns. A buffer stores with the
+    weights whether texture has begun, so that resumed trainings and conversions know it too. The method ``one-sided``
+    calls :meth:`reach`; with methods that do not, the generator stays a :class:`Grid`.
 
-    Texture is learnt at the size of the training: a frame whose shorter side is larger than ``side`` gets none, as it
-    goes without camera, and trained on such frames it stays a :class:`Grid`, too. Grids of neighbouring frames are not
-    averaged.
+    Texture is learnt at the size of the training. Frames whose shorter side is larger than ``side`` get neither texture
+    nor camera, and in a training on such frames the generator stays a :class:`Grid`. Grids of neighbouring frames are
+    not averaged.
 
     Args:
-        in_channels: 3.
-        out_channels: 3.
-        width: As of :class:`Grid`; likewise ``blocks``, ``side``, ``styles`` and ``camera``.
-        blocks: Likewise.
-        side: Likewise.
-        styles: Likewise.
-        camera: Likewise. It learns grain of its own before texture begins, on plain classes as well, and texture is
-            added to that; without one all grain is left to the texture.
-        strength: Greatest of what the network makes, of a range of 1; the residual is at most twice that.
+        in_channels: Must be 3.
+        out_channels: Must be 3.
+        width: See :class:`Grid`.
+        blocks: See :class:`Grid`.
+        side: See :class:`Grid`.
+        styles: See :class:`Grid`.
+        camera: See :class:`Grid`. The camera learns grain of its own before texture begins, also on plain classes, and
+            texture is added to it; without a camera, all grain is left to the texture.
+        strength: Maximum of the network's output, for a range of 1; the residual is at most twice that.
         sigma: Standard deviation of the low-pass, in pixels of a frame whose shorter side has 256.
-        plain: Names of classes that get no texture; those that the run does not have are without effect.
+        plain: Names of classes without texture; names that the run does not have are ignored.
         begin: Share of the training's steps after which texture begins: 0 at once, 1 never.
+
+    Raises:
+        SettingsError: If an option is out of range.
     """
 
     by_grids = False
@@ -99,13 +101,13 @@ class TexturedGrid(Grid):
         nn.init.zeros_(self.texture[-1].weight)  # type: ignore[arg-type]  # a convolution's
 
     def name_classes(self, names: Sequence[str]) -> None:
-        """Learn the names of the classes of the masks, in the order of their numbers."""
+        """Receive the names of the classes of the masks, in the order of their numbers."""
         vocabulary = Vocabulary(names)
         numbers = [vocabulary.number(name) for name in self.plain_names]
         self.plain.copy_(torch.tensor([number if number >= 0 else _ABSENT for number in numbers], dtype=torch.int64))
 
     def reach(self, share: float) -> None:
-        """Learn how much of the training is over, 0 to 1: texture begins, and does not end again."""
+        """Receive the completed share of the training, 0 to 1; from ``begin`` on, there is texture."""
         if share >= self.begin:
             self.begun.fill_(True)  # noqa: FBT003  torch's own signature
 
@@ -115,11 +117,11 @@ class TexturedGrid(Grid):
         seeds: "NDArray[np.uint64] | None" = None,
         inputs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Images (N, 3, H, W) in [-1, 1] -> the same.
+        """Return translations (N, 3, H, W) in [-1, 1].
 
         Args:
-            images: What to translate.
-            seeds: A number for each of them, uint64 (N,), or None.
+            images: The images to translate, (N, 3, H, W) in [-1, 1].
+            seeds: A seed for each image, uint64 (N,), or None.
             inputs: ``"segmentation"``, (N, H, W); None: no pixel has a class.
         """
         if not self._draws(images):
@@ -135,7 +137,7 @@ class TexturedGrid(Grid):
         seeds: "NDArray[np.uint64] | None" = None,
         inputs: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As of :class:`Grid`, of which the scalars are as well; ``inputs`` as of :meth:`forward`."""
+        """Return translations and penalties like :meth:`Grid.paint`, with ``inputs`` as in :meth:`forward`."""
         if not self._draws(images):
             return super().paint(images, styles, seeds)
         with exact(images), self._grid_at_rest():
@@ -145,12 +147,12 @@ class TexturedGrid(Grid):
     def textured(
         self, values: Tensor, seeds: "NDArray[np.uint64] | None" = None, inputs: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] with texture, which may overshoot that range.
+        """Return images with texture, (N, 3, H, W) in [0, 1], not clipped.
 
         Args:
-            values: What the grid makes.
-            seeds: As of :meth:`forward`; likewise ``inputs``.
-            inputs: Likewise.
+            values: Output of the grid, (N, 3, H, W) in [0, 1].
+            seeds: See :meth:`forward`.
+            inputs: See :meth:`forward`.
         """
         plane = values[:, :1]
         noise = torch.zeros_like(plane) if seeds is None else noise_of(plane, seeds ^ _OTHERS)
@@ -162,18 +164,18 @@ class TexturedGrid(Grid):
         return values + residual
 
     def _draws(self, images: Tensor) -> bool:
-        """Whether these images get texture; those without contents, which tell what a training needs, do."""
+        """Return whether these images get texture; meta tensors do, since they show what a training needs."""
         return min(images.shape[2:]) <= self.side and (self.begun.is_meta or bool(self.begun))
 
     def _grid_at_rest(self) -> AbstractContextManager[None]:
-        """All weights but those of the texture collect no gradients of what is computed here."""
-        if not torch.is_grad_enabled():  # several threads may convert by it at once
+        """Return a context in which only the weights of the texture accumulate gradients."""
+        if not torch.is_grad_enabled():  # several threads may convert at once
             return nullcontext()
         return at_rest(weight for name, weight in self.named_parameters() if not name.startswith("texture."))
 
 
 def low_pass(values: Tensor, sigma: float) -> Tensor:
-    """Images (N, C, H, W) through a Gaussian of so many pixels, their borders repeated; of the same shape."""
+    """Blur images (N, C, H, W) with a Gaussian of ``sigma`` pixels, repeating their borders; the shape is kept."""
     reach = max(1, ceil(3 * sigma))
     steps = torch.arange(-reach, reach + 1, dtype=values.dtype, device=values.device)
     line = (-(steps / max(sigma, 1e-3)).square() / 2).exp()
@@ -184,10 +186,10 @@ def low_pass(values: Tensor, sigma: float) -> Tensor:
 
 
 def _check(**options: tuple[float, float, float]) -> None:
-    """Refuse options that are out of their ranges.
+    """Check options against their ranges, each (value, minimum, maximum).
 
     Raises:
-        SettingsError: One of them is.
+        SettingsError: If a value is out of its range.
     """
     for name, (value, least, most) in options.items():
         if not isinstance(value, int | float) or not least <= value <= most:

@@ -1,4 +1,4 @@
-"""Reports: one HTML file that shows what was done, needs no network and opens from anywhere."""
+"""Reports on runs and conversions: a single HTML file that needs no network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ REPORT_FILE = "report.html"
 
 
 def report_path(folder: Path) -> Path:
-    """Where the report of a run or of a conversion is, unless another file is named."""
+    """Return the default path of the report of a run or of a conversion."""
     return inside(folder, f"{STATE_FOLDER}/{REPORT_FILE}" if is_conversion(folder) else REPORT_FILE)
 
 
@@ -35,24 +35,24 @@ def write_report(
     paths: bool = False,
     progress: Progress = quiet,
 ) -> Path:
-    """Write the report of a run or of a conversion: of what is there, whether it is finished, under way or was cut off.
+    """Write the report of a run or of a conversion, whether it is finished, in progress or was interrupted.
 
     Args:
         folder: The run folder, or the converted dataset.
-        out: The file to write; None: ``report.html`` in a run, ``.sim2real/report.html`` in a converted dataset, whose
-            own files are those of its source.
-        frames: Of a conversion, frames to show besides those that are chosen by their figures: their paths.
-        run: Of a conversion, the training that its generator is from; None: it is looked for under ``runs``.
-        real: Of a conversion, whether to show some of the real pictures that it was compared with.
-        paths: Show paths in full; else the names of folders and files alone, as a report may be passed on.
-        progress: Told of the pictures of a conversion.
+        out: The file to write; None: ``report.html`` in a run, ``.sim2real/report.html`` in a converted dataset, which
+            otherwise only holds the files of its source.
+        frames: For a conversion, paths of frames to show in addition to those chosen by their values.
+        run: For a conversion, the run that its generator comes from; None: it is searched under ``runs``.
+        real: For a conversion, whether to show some of the real images that it was compared with.
+        paths: Whether to show full paths; else only the names of folders and files, so that a report can be shared.
+        progress: Called while the images of a conversion are drawn.
 
     Returns:
-        The file.
+        The written file.
 
     Raises:
-        Sim2RealError: There is neither run nor conversion in the folder, no such frame, no folder for the file, or what
-            draws the plots is not installed.
+        Sim2RealError: If the folder holds neither a run nor a conversion, there is no such frame, the folder of the
+            file does not exist, or Matplotlib, which draws the plots, is not installed.
     """
     conversion = is_conversion(folder)
     if not conversion and not is_run(folder):
@@ -63,7 +63,7 @@ def write_report(
         )
     file = out or report_path(folder)
     if not file.parent.is_dir():
-        message = f"{file}: name a file in a folder that is there"
+        message = f"{file}: name a file in a folder that exists"
         raise Sim2RealError(message)
     check_writable(file.parent)
     page, known = (
@@ -76,9 +76,9 @@ def write_report(
 
 
 def _run_page(folder: Path, frames: Sequence[str], run: Path | None) -> tuple[Page, object]:
-    """The page, and what may tell paths that are on it."""
+    """Return the page of a run, and the objects that hold the paths shown on it."""
     if frames or run:
-        message = f"{folder}: the report of a training; frames and the run are said for that of a conversion"
+        message = f"{folder}: a training run; frames and the run can only be named for the report of a conversion"
         raise Sim2RealError(message)
     training = read_run(folder)
     return run_page(training), training.settings
@@ -87,9 +87,9 @@ def _run_page(folder: Path, frames: Sequence[str], run: Path | None) -> tuple[Pa
 def _conversion_page(
     folder: Path, frames: Sequence[str], run: Path | None, *, real: bool, progress: Progress
 ) -> tuple[Page, object]:
-    """Likewise."""
+    """Return the page of a conversion, and the objects that hold the paths shown on it."""
     if run and not is_run(run):
-        message = f"{run}: no run here; name the folder that sim2real train wrote"
+        message = f"{run}: no run here; name a folder that sim2real train wrote"
         raise Sim2RealError(message)
     conversion = read_conversion(folder)
     places = dict.fromkeys([Path("runs"), folder.resolve().parent / "runs"])

@@ -1,4 +1,4 @@
-"""The report of a conversion: its sections, from what its folder says."""
+"""Build the report of a conversion from the files in its folder."""
 
 from base64 import b64encode
 from collections import Counter
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 _STATES = {"PASS": "good", "WARN": "open", "FAIL": "bad"}
 _GROUPS = {
-    "realism": ("Realism", "distance from the real pictures: how far the frames are, before and after"),
-    "preservation": ("Label preservation", "whether what the labels tell is still there"),
-    "temporal": ("Temporal stability", "whether neighbouring frames still agree"),
+    "realism": ("Realism", "distance of the frames from the real images, before and after"),
+    "preservation": ("Label preservation", "whether the labels still hold"),
+    "temporal": ("Temporal stability", "whether neighbouring frames are still consistent"),
 }
 _WAYS = {True: ("nearer", "good"), False: ("farther", "bad"), None: ("no clear change", "soft")}
-_NOTED = 4  # figures beneath a frame
-_COLUMNS = 8  # figures of each frame that are listed
-_ROWS = 50_000  # frames that are listed
-_NAMED = 200  # paths of an alarm, and of stale labels
+_NOTED = 4  # values beneath a frame
+_COLUMNS = 8  # listed values of each frame
+_ROWS = 50_000  # listed frames
+_NAMED = 200  # listed paths of an alarm, and of stale labels
 _LONG = {"settings", "real_encoding", "original"}
 _TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale", "original"}
 
@@ -55,21 +55,21 @@ _TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale", "original"
 def conversion_page(
     conversion: Conversion, run: Run | None, wanted: Sequence[str], progress: Progress, *, real: bool = True
 ) -> Page:
-    """All that is known of a conversion.
+    """Return the page of a conversion.
 
     Args:
-        conversion: What its folder says.
-        run: The training that its generator is from, if that is at hand.
-        wanted: Frames that the user wants to look at.
-        progress: Told of the pictures that are drawn.
-        real: Whether to show some of the real pictures.
+        conversion: The contents of its folder.
+        run: The run that its generator comes from, if it was found.
+        wanted: Frames that the user wants to see.
+        progress: Called while the images are drawn.
+        real: Whether to show some of the real images.
 
     Raises:
-        Sim2RealError: There is no frame that the user can mean.
+        Sim2RealError: If a wanted frame does not exist or is ambiguous.
     """
     pictures = draw_real(conversion) if real else []
     if real and not pictures and conversion.evaluation and (compared := conversion.evaluation.pictures):
-        gone = f"The real pictures that it was compared with are not at hand, e.g. {compared[0]}: none is shown."
+        gone = f"The real images that it was compared with are missing, e.g. {compared[0]}: none is shown."
         conversion = replace(conversion, warnings=[*conversion.warnings, gone])
     chosen = choose(conversion, wanted)
     large = draw_large(conversion, chosen, progress)
@@ -102,13 +102,13 @@ def conversion_page(
 
 
 def _of_bad_training(run: Run | None) -> list[str]:
-    """What held-out images say against a training, which no verdict on a conversion knows; nothing of others."""
+    """Return the bad result of a training on held-out images, which the verdict on a conversion does not consider."""
     training = standing_of(run) if run else None
     return [f"its training is {training.text}"] if training and training.state == "bad" else []
 
 
 def _headline(evaluation: Evaluation | None, of_training: Sequence[str]) -> str:
-    """Why the verdict is what it is, the most important reason."""
+    """Return the most important reason of the verdict, after that of a bad training."""
     if not evaluation or not evaluation.reasons:
         return "; ".join(of_training)
     return "; ".join([*of_training, evaluation.reasons[0]])
@@ -161,7 +161,7 @@ def _labels(conversion: Conversion) -> Fact:
 
 
 def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
-    """How much of the way to reality was gone, by each figure that can tell."""
+    """Yield the share of the distance to real images that the conversion closed, for each figure that measures it."""
     for each in figures:
         if each.group == "realism" and each.tells and None not in {each.before, each.floor, each.after}:
             before, after, floor = float(each.before or 0), float(each.after or 0), float(each.floor or 0)
@@ -206,7 +206,7 @@ def _sides(conversion: Conversion) -> tuple[str, str]:
 
 
 def _frame_note(frame: FrameFigures) -> str:
-    """What is to be known of a frame, in a line."""
+    """Return a line on a frame: the reason of its rejection, or its first values."""
     if frame.line and frame.status == "rejected":
         return f"{frame.line.reason}; {_instead(frame.line.instead)}"
     figures = [f"{_words(name)} {number(value)}" for name, value in frame.figures.items() if "/" not in name]
@@ -214,7 +214,7 @@ def _frame_note(frame: FrameFigures) -> str:
 
 
 def _instead(instead: str | None) -> str:
-    return f"in the dataset stands the {instead}" if instead != "translation" else "it is in the dataset all the same"
+    return f"in the dataset: the {instead}" if instead != "translation" else "it is in the dataset nevertheless"
 
 
 def _figures(conversion: Conversion) -> Section | None:
@@ -239,7 +239,7 @@ def _figures(conversion: Conversion) -> Section | None:
 
 
 def number(value: float | None) -> str:
-    """A figure with the digits that one can use; nothing of none."""
+    """Format a value with three significant digits; empty for None."""
     return "" if value is None else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
@@ -252,7 +252,7 @@ def _words(name: str) -> str:
 
 
 def _effect(figure: Figure) -> tuple[str, str]:
-    """How a figure stands, in a word and its colour: within its limits or not, nearer to real pictures or not."""
+    """Return a figure's state in a word and its colour: within its limits or not, nearer to real images or not."""
     if doubt(figure):
         return "not judged", "soft"
     if state := assess(figure):
@@ -263,12 +263,12 @@ def _effect(figure: Figure) -> tuple[str, str]:
 
 
 def _in_words(figure: Figure) -> str:
-    """What is to be said of a figure."""
+    """Return the explanation of a figure: its title, its remark and the number that it needs."""
     measured = figure.after is not None and not figure.tells
     words = (
         figure.title if not figure.label else "",
         figure.remark or doubt(figure),
-        f"Of fewer than {figure.least:,} it tells nothing" if measured else "",
+        f"With fewer than {figure.least:,} it is not meaningful" if measured else "",
     )
     return " ".join(f"{text.removesuffix('.')}." for text in words if text)
 
@@ -287,7 +287,7 @@ def _classes(conversion: Conversion) -> Section | None:
         )
         for name, found in named.items()
     ]
-    legend = [("first", "converted, with its interval"), ("second", "before")]
+    legend = [("first", "converted, with its confidence interval"), ("second", "before")]
     return Section("plots", "Classes", {"plots": plots, "legend": legend}) if plots else None
 
 
@@ -304,20 +304,20 @@ def _distribution(conversion: Conversion, table: "_Table") -> Section | None:
 
 
 def _tail(values: Sequence[float], better: str | None) -> str:
-    """Where the worst twentieth of some values begins, if it can be said which are worse."""
+    """Return the limit of the worst twentieth of some values; empty if no direction is worse."""
     if better is None:
         return ""
     ordered = sorted(values, reverse=better == "lower")
-    return f"; the worst twentieth is {'above' if better == 'lower' else 'below'} {number(ordered[len(values) // 20])}"
+    return f"; the worst 5 % are {'above' if better == 'lower' else 'below'} {number(ordered[len(values) // 20])}"
 
 
 def _limits(conversion: Conversion, name: str, values: Sequence[float]) -> Iterator[tuple[float, str]]:
-    """What the gate of the conversion asks of a figure, and from where on a frame is to be looked at."""
+    """Yield the limits of the conversion's gate for a value, and the value from which a frame should be inspected."""
     for rule in parse_gate(conversion.record.gate) if conversion.record else ():
         if name in {rule.name, rule.figure}:
             yield rule.bound, "the gate"
     if name in BAD_FRAME and max(values) >= BAD_FRAME[name]:
-        yield BAD_FRAME[name], "look at these"
+        yield BAD_FRAME[name], "inspect these"
 
 
 def _alarms(conversion: Conversion, table: "_Table") -> Section | None:
@@ -351,7 +351,7 @@ def _rejected(conversion: Conversion, table: "_Table") -> Section | None:
 
 
 class _Table:
-    """All frames as a page lists them, with their thumbnails, a page at a time."""
+    """The table of all frames, with their values and thumbnails."""
 
     def __init__(self, conversion: Conversion, large: Sequence[Shown], small: Mapping[str, bytes]) -> None:
         frames = sorted(conversion.frames.values(), key=lambda frame: frame.figures.get(JUDGED_BY, 1.0))[:_ROWS]
@@ -368,19 +368,19 @@ class _Table:
         self.columns = sorted(names, key=lambda name: name != JUDGED_BY)[:_COLUMNS]
 
     def row(self, path: str) -> int | None:
-        """The row of a frame, None if it is not listed."""
+        """Return the row of a frame; None if it is not listed."""
         return self._rows.get(path)
 
     def better(self, name: str) -> str | None:
-        """Which way a figure should go, where that is known."""
+        """Return the better direction of a value, if it is known."""
         return self._in_words[name].better if name in self._in_words else None
 
     def title(self, name: str) -> str:
-        """What a figure measures, or its name."""
+        """Return what a value measures, or its name."""
         return self._in_words[name].title if name in self._in_words else _words(name)
 
     def section(self) -> Section | None:
-        """What shows it."""
+        """Return the section that shows the table; None if there are no frames."""
         if not self._frames:
             return None
         folders = dict.fromkeys(frame.path.rpartition("/")[0] for frame in self._frames)

@@ -1,4 +1,4 @@
-"""What a converted folder says: its record, its manifest, its evaluation and its frames, as far as they are there."""
+"""Read a converted folder: its record, manifest, evaluation and frames, as far as they exist."""
 
 import csv
 import io
@@ -32,13 +32,13 @@ _BOOKS = {"path", "status", "sequence", "index"}
 
 @dataclass(frozen=True, slots=True)
 class FrameFigures:
-    """What is known of a frame.
+    """The status and the values of a frame.
 
     Attributes:
-        path: Of its image within the dataset.
-        status: ``"converted"``, ``"rejected"``, ``"failed"``; empty where there is no manifest.
-        figures: By name, as the evaluation found them, else the gate of the conversion.
-        line: Of the manifest, None where there is none.
+        path: Path of its image within the dataset.
+        status: ``"converted"``, ``"rejected"`` or ``"failed"``; can be empty without a manifest.
+        figures: Values by name, from the evaluation, else from the gate of the conversion.
+        line: Its line of the manifest; None if there is none.
     """
 
     path: str
@@ -49,15 +49,15 @@ class FrameFigures:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted folder.
+    """The contents of a converted folder.
 
     Attributes:
-        folder: Where it is.
-        record: How it was converted; None of a folder that another tool wrote.
-        lines: The manifest, by path.
-        evaluation: What an evaluation found; None where there is none that can be read.
-        frames: Every frame of which something is known, by path.
-        pairs: The frames with their labels, beside their source; None where they cannot be listed.
+        folder: The folder.
+        record: The record of the conversion; None for a folder that another tool wrote.
+        lines: The lines of the manifest, by path.
+        evaluation: The evaluation; None if there is none or it is unreadable.
+        frames: All known frames, by path.
+        pairs: The frames with their labels, paired with their source; None if they cannot be listed.
         warnings: What is missing, and what to do about it.
     """
 
@@ -71,12 +71,12 @@ class Conversion:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the folder."""
         return self.folder.resolve().name
 
     @property
     def source(self) -> Path | None:
-        """The dataset before, where it is still there."""
+        """The source dataset; None if it no longer exists."""
         return self.pairs.source.root if self.pairs and self.pairs.source.root != self.folder else None
 
     @cached_property
@@ -87,48 +87,48 @@ class Conversion:
 
     @cached_property
     def rejected(self) -> list[FrameFigures]:
-        """The frames that the gate held back or flagged, the worst first."""
+        """The frames that the gate rejected, worst first."""
         found = [frame for frame in self.frames.values() if frame.status == "rejected"]
         return sorted(found, key=lambda frame: (frame.figures.get("preservation", 0.0), frame.path))
 
     @property
     def total(self) -> int:
-        """How many frames there are to convert."""
+        """Number of frames to convert."""
         return self.record.frames if self.record else len(self.frames)
 
     @property
     def done(self) -> int:
-        """How many of them are done, whatever the gate said."""
+        """Number of frames that are done, including rejected ones."""
         return sum(frame.status != "failed" for frame in self.frames.values())
 
     def before(self, path: str) -> Path | None:
-        """The image of a frame as it was, where the source is still there."""
+        """Return the source image of a frame; None if the source no longer exists."""
         return self.source / path if self.source else None
 
     def after(self, path: str) -> Path:
-        """What stands in its place."""
+        """Return the image in its place in the converted dataset."""
         return inside(self.folder, path) if self.record else self.folder / path
 
     def translation(self, path: str) -> Path:
-        """Its translation, which the gate may have kept in quarantine."""
+        """Return its translation, which may be in quarantine."""
         kept = inside(self.folder, quarantine_path(path))
         return kept if kept.is_file() else self.after(path)
 
 
 def is_conversion(folder: Path) -> bool:
-    """Whether a conversion, or an evaluation of one, has written here."""
+    """Return whether a folder holds a conversion or an evaluation of one."""
     return record_path(folder).is_file() or evaluation_path(folder).is_file()
 
 
 def read_conversion(folder: Path) -> Conversion:
-    """Read all that is there.
+    """Read a converted folder.
 
     Raises:
-        Sim2RealError: The record of the conversion is damaged or of another version.
+        Sim2RealError: If the record of the conversion is damaged or was written by another version.
     """
     warnings: list[str] = []
     record = read_record(folder)
-    lines = read_manifest(folder, lambda said: warnings.append(f"{said}; sim2real verify tells what is missing."))
+    lines = read_manifest(folder, lambda said: warnings.append(f"{said}; sim2real verify lists what is missing."))
     warnings += unknown_to_this_version(folder, record, lines)
     evaluation = _evaluation(folder, warnings)
     pairs = _pairs(folder, record.source if record else evaluation.source if evaluation else "", warnings)
@@ -144,11 +144,11 @@ def read_conversion(folder: Path) -> Conversion:
 
 
 def find_run(record: Record | None, places: Sequence[Path]) -> Run | None:
-    """The training that the generator of a conversion is from, by the bytes of its file; None where it is not found.
+    """Find the run that the generator of a conversion comes from, by its file's checksum; None if it is not found.
 
     Args:
-        record: Of the conversion.
-        places: Folders of runs.
+        record: The record of the conversion.
+        places: Folders that hold runs.
     """
     if record is None:
         return None
@@ -165,14 +165,14 @@ def _evaluation(folder: Path, warnings: list[str]) -> Evaluation | None:
         return None
     manifest = manifest_path(folder)
     if evaluation and manifest.is_file() and manifest.stat().st_mtime_ns > evaluation_path(folder).stat().st_mtime_ns:
-        warnings.append("The conversion went on after it was evaluated: run sim2real evaluate again.")
+        warnings.append("The conversion continued after it was evaluated: run sim2real evaluate again.")
     return evaluation
 
 
 def _frames(
     folder: Path, lines: Mapping[str, Line], pairs: Converted | None, warnings: list[str]
 ) -> dict[str, FrameFigures]:
-    """Every frame that the layout, the manifest or the evaluation tells of."""
+    """Return all frames of the layout, the manifest and the evaluation, by path."""
     listed = (*pairs.pairs, *pairs.rejected) if pairs else ()
     found = {pair.path: FrameFigures(pair.path, pair.status, {}) for pair in listed}
     found |= {
@@ -190,7 +190,7 @@ def _frames(
 
 
 def _rows(file: Path, warnings: list[str]) -> Iterator[dict[str, str]]:
-    """The lines of the table that tell of a frame."""
+    """Yield the rows of the evaluation's table that name a frame."""
     try:
         text = read_regular(file).decode("utf-8-sig", errors="replace")
     except FileNotFoundError:
@@ -214,10 +214,10 @@ def _figures(row: Mapping[str, str]) -> Iterator[tuple[str, float]]:
 
 
 def _pairs(folder: Path, source: str, warnings: list[str]) -> Converted | None:
-    """The frames beside their source; by themselves, as the folder has the same layout, where that is gone."""
+    """Pair the frames with their source; without the source, list the folder itself, which has the same layout."""
     there = bool(source) and Path(source).is_dir()
     if source and not there:
-        warnings.append(f"{source} is gone: frames are shown without what they were before.")
+        warnings.append(f"{source} no longer exists: frames are shown without their source images.")
     try:
         return open_converted(folder, Path(source) if there else folder)
     except Sim2RealError as error:

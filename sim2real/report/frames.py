@@ -1,4 +1,4 @@
-"""The frames of a conversion that a page shows: which, and as which pictures."""
+"""Choose the frames of a conversion that a page shows, and draw their images."""
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,24 +28,24 @@ R = TypeVar("R")
 
 JUDGED_BY = "preservation"
 _WORST, _BEST, _RANDOM, _ALARMING, _REJECTED = 6, 3, 6, 2, 3
-_LARGE, _LARGE_BUDGET = 960, 7_000_000  # px wide; bytes of all of them
+_LARGE, _LARGE_BUDGET = 960, 7_000_000  # px wide; bytes in all
 _REAL, _REAL_WIDTH, _REAL_BUDGET = 4, 480, 1_000_000
 _SMALL, _SMALL_BUDGET = 160, 5_000_000
 _MOST_SMALL, _LEAST_SMALL = 400, 40
-_PIXELS = 600_000_000  # to be read for the small ones: some ten seconds of decoding
-IN_A_LIST = 12  # small ones of each alarm
+_PIXELS = 600_000_000  # to decode for thumbnails: about ten seconds
+IN_A_LIST = 12  # thumbnails of each alarm
 REJECTED_IN_A_LIST = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame that can be looked at closely.
+    """A frame that a page shows large.
 
     Attributes:
-        frame: What is known of it.
+        frame: Its status and values.
         why: Why it was chosen, e.g. ``"worst"``.
-        size: (W, H) of the space that its layers are drawn in.
-        pictures: Their addresses: as it was, where that is still there, and its translation.
+        size: (W, H) of the coordinates of its layers.
+        pictures: ``data:`` URIs of the source image, if it still exists, and of the translation.
         layers: Its labels.
     """
 
@@ -57,10 +57,10 @@ class Shown:
 
 
 def choose(conversion: Conversion, wanted: Sequence[str] = ()) -> dict[str, str]:
-    """Paths of the frames to look at closely, and why each was chosen: first what the user wants to see.
+    """Choose the frames to show large; return their paths and the reasons, those that the user wants first.
 
     Raises:
-        Sim2RealError: There is no frame that the user can mean.
+        Sim2RealError: If a wanted frame does not exist or is ambiguous.
     """
     there = [frame for frame in conversion.frames.values() if frame.status != "failed"]
     judged = sorted((frame for frame in there if JUDGED_BY in frame.figures and frame.status != "rejected"), key=_order)
@@ -90,7 +90,7 @@ def _alarms(conversion: Conversion) -> Sequence[Alarm]:
 
 
 def _named(conversion: Conversion, text: str) -> str:
-    """The frame that a path stands for: within the dataset, its end, or on the disk."""
+    """Return the frame that a path names: its path in the dataset, the end of that path, or its path on the disk."""
     if text in conversion.frames:
         return text
     for root in (conversion.folder, conversion.source):
@@ -99,13 +99,13 @@ def _named(conversion: Conversion, text: str) -> str:
     found = [path for path in conversion.frames if f"/{path}".endswith(f"/{text}")]
     if len(found) == 1:
         return found[0]
-    hint = f"several frames end so, e.g. {found[0]} and {found[1]}" if found else "no frame of the conversion"
+    hint = f"matches several frames, e.g. {found[0]} and {found[1]}" if found else "no frame of the conversion"
     message = f"--frame {text}: {hint}; name its path within {conversion.folder}"
     raise Sim2RealError(message)
 
 
 def draw_large(conversion: Conversion, chosen: Mapping[str, str], progress: Progress) -> list[Shown]:
-    """The chosen frames with their labels; those that cannot be read are left out."""
+    """Draw the chosen frames with their labels, without those that cannot be read."""
 
     def read(path: str) -> tuple[Shown, list[NDArray[np.uint8]]] | None:
         before = conversion.before(path)
@@ -128,9 +128,9 @@ def draw_large(conversion: Conversion, chosen: Mapping[str, str], progress: Prog
 
 
 def draw_real(conversion: Conversion) -> list[str]:
-    """A few of the real pictures that a conversion was compared with, as addresses; those that are gone are left out.
+    """Return a few of the real images that a conversion was compared with as ``data:`` URIs, without missing ones.
 
-    They are evenly spread over those that the evaluation looked at, so that nobody chose them.
+    They are evenly spread over the images that the evaluation used, not selected.
     """
     pictures = []
     for path in thinned(conversion.evaluation.pictures if conversion.evaluation else (), _REAL):
@@ -141,10 +141,10 @@ def draw_real(conversion: Conversion) -> list[str]:
 
 
 def draw_small(conversion: Conversion, chosen: Iterable[str], progress: Progress) -> dict[str, bytes]:
-    """Small pictures of frames, WebP: before, translated, and what stands there instead where that is something else.
+    """Draw thumbnails of frames, WebP: the source, the translation, and the image in its place if that is another.
 
-    They are of the chosen frames, of those that are alarming or rejected, and of others evenly spread, as many as can
-    be read in a moment.
+    The frames are the chosen ones, those with alarms, the rejected ones, and others evenly spread, limited to a number
+    that can be read quickly.
     """
     there = [path for path, frame in conversion.frames.items() if frame.status != "failed"]
     alarming = (path for alarm in _alarms(conversion) for path in alarm.frames[:IN_A_LIST])
@@ -175,7 +175,7 @@ def _small(width: int, height: int) -> tuple[int, int]:
 
 
 def _count(conversion: Conversion, paths: Sequence[str]) -> int:
-    """How many frames can be read in a moment, by the size of the first."""
+    """Return how many frames can be read quickly, judged by the size of the first."""
     try:
         header = read_header(conversion.after(paths[0]))
     except (ImageError, IndexError):
@@ -184,7 +184,7 @@ def _count(conversion: Conversion, paths: Sequence[str]) -> int:
 
 
 def _each(work: Callable[[T], R], items: Sequence[T], stage: str, progress: Progress) -> list[R]:
-    """The work on each item, in order, done by all cores."""
+    """Apply ``work`` to each item on all cores; return the results in order."""
     results = []
     with ThreadPoolExecutor(usable_cores()) as pool:
         for done, result in enumerate(pool.map(work, items), 1):

@@ -1,4 +1,4 @@
-"""Naming as a report names them: pages are passed on, and paths tell of people and machines."""
+"""Replace paths by names in reports, which may be shared, since paths reveal people and machines."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,12 +15,12 @@ _ABSOLUTE = re.compile(
 
 
 class Naming:
-    """Takes paths out of texts and leaves names; what is below a known place is named from there.
+    """Replaces paths in texts by names; a path below a known folder becomes relative to it.
 
     Args:
-        known: What may hold paths that occur in texts, strings, mappings and lists: only of known paths is it certain
-            where they end if they have spaces. Relative ones that do not leave the working folder are names already.
-        paths: Leave all as it is.
+        known: Strings, mappings and lists that may hold the paths that occur in texts: the end of a path with spaces is
+            only certain for a known path. Relative paths that stay in the working folder count as names already.
+        paths: Whether to leave paths as they are.
     """
 
     def __init__(self, *known: object, paths: bool = False) -> None:
@@ -35,13 +35,13 @@ class Naming:
         self._known = re.compile(f"{_BEFORE}(?:{'|'.join(ends)})")
 
     def __call__(self, text: str) -> str:
-        """A text with names in the place of paths."""
+        """Return a text with its paths replaced by names."""
         if self._paths:
             return text
         return _ABSOLUTE.sub(r"\1", self._known.sub(lambda match: self._names[match[0]], text))
 
     def inside(self, value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
-        """Likewise all texts in mappings and lists."""
+        """Replace the paths in all texts of nested mappings and lists."""
         if isinstance(value, str):
             return self(value)
         if isinstance(value, Mapping):
@@ -50,7 +50,7 @@ class Naming:
 
 
 def _paths_in(value: object) -> Iterator[str]:
-    """The strings that are paths and lead out of the working folder."""
+    """Yield the strings that are absolute paths or lead out of the working folder."""
     match value:
         case Mapping():
             for part in value.values():
@@ -65,7 +65,7 @@ def _paths_in(value: object) -> Iterator[str]:
 
 
 def _forms(place: str) -> Iterable[tuple[str, str]]:
-    """What a path may be written as, and its name."""
+    """Return the spellings of a path, each with its name."""
     path = Path(place)
     name = path.resolve().name or place
     return ((form, name) for form in (place.rstrip("/\\"), str(path.absolute()), str(path.resolve())) if form)

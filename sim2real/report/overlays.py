@@ -1,4 +1,4 @@
-"""Labels as drawings that lie over a picture, a layer for each class, so that a page can switch them."""
+"""Draw labels as layers over an image, one per class, so that a page can show and hide them."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,18 +15,18 @@ from sim2real.errors import Sim2RealError
 
 _TOLERANCE = 0.7  # px, of outlines
 _SMALLEST = 4.0  # px^2: smaller areas are left out
-_LONGEST = 120_000  # characters of a frame's outlines; more are drawn more coarsely
+_LONGEST = 120_000  # characters of a frame's outlines; longer ones are simplified
 _UNNAMED = "object"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What a frame has of a class.
+    """The labels of one class in a frame.
 
     Attributes:
         kind: ``"areas"`` of a segmentation, or ``"boxes"``.
         name: The class.
-        path: An SVG path on the pixels of the picture.
+        path: An SVG path in pixels of the image.
     """
 
     kind: Literal["areas", "boxes"]
@@ -35,17 +35,17 @@ class Layer:
 
     @property
     def key(self) -> str:
-        """By which a page switches it."""
+        """The key by which a page shows and hides the layer."""
         return f"{self.kind}:{self.name}"
 
 
 def layers(frame: Frame, stored: tuple[int, int], size: tuple[int, int]) -> list[Layer]:
-    """The layers of a frame; labels that it does not have, or that cannot be read, are left out.
+    """Return the layers of a frame, without missing and unreadable labels.
 
     Args:
         frame: The frame, of an open dataset.
         stored: (W, H) of its image.
-        size: (W, H) of the picture that they are to lie on.
+        size: (W, H) of the image that the layers lie on.
     """
     painted: list[Layer] = []
     for kind in ("segmentation", "boxes"):
@@ -61,7 +61,7 @@ def layers(frame: Frame, stored: tuple[int, int], size: tuple[int, int]) -> list
 
 
 def _areas(label: Segmentation, size: tuple[int, int]) -> list[Layer]:
-    """The classes of a mask as outlines, as fine as there is room for."""
+    """Return the classes of a mask as outlines, simplified until they are short enough."""
     ids = np.asarray(cv2.resize(label.ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
     tolerance, smallest = _TOLERANCE, _SMALLEST
     while True:
@@ -84,7 +84,7 @@ def _outlines(mask: NDArray[np.bool_], tolerance: float, smallest: float) -> str
 
 
 def _polygon(points: NDArray[np.int32]) -> str:
-    """Through the middles of pixels, each point relative to the one before it, which is short; nothing of a line."""
+    """Return a polygon through pixel centres, with relative coordinates to be short; empty for fewer than 3 points."""
     if len(points) < 3:
         return ""
     (x, y), steps = points[0], np.diff(points, axis=0)
@@ -101,5 +101,5 @@ def _boxes(label: Boxes, scale: tuple[float, float]) -> Iterator[Layer]:
 
 
 def hues(names: Sequence[str]) -> dict[str, int]:
-    """A hue in degrees for each name, neighbours far from each other: steps of the golden angle."""
+    """Return a hue in degrees for each name, in steps of the golden angle so that neighbours differ strongly."""
     return {name: round(place * 137.508) % 360 for place, name in enumerate(names)}

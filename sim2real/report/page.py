@@ -1,4 +1,4 @@
-"""A page: what stands at its top, and sections, each of which a template draws."""
+"""The pages of reports: a head, and sections that templates render."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from sim2real.report.naming import Naming
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One of the few things to know at a glance: what, its value, and a word on it."""
+    """A fact at the top of a page: its name, its value and a remark."""
 
     name: str
     value: str
@@ -24,12 +24,12 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page.
+    """A section of a page.
 
     Attributes:
-        template: Name of what draws it, ``templates/sections/NAME.html``.
-        title: Its heading, also in the table of contents; no two of a page are alike.
-        content: What the template is given, under the name ``content``.
+        template: Name of its template, ``templates/sections/NAME.html``.
+        title: Its heading, also in the table of contents; unique on a page.
+        content: The template's variable ``content``.
     """
 
     template: str
@@ -38,7 +38,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Its place on the page, as links name it."""
+        """The anchor that links to the section use."""
         return self.title.lower().replace(" ", "-")
 
 
@@ -47,12 +47,12 @@ class Page:
     """A whole report.
 
     Attributes:
-        title: What it is about.
-        subtitle: A line below that.
-        state: How it stands, in a word or two, and whether that is ``"good"``, ``"open"`` or ``"bad"``.
-        headline: Why, in a line; empty where that says it all.
-        facts: What to know at a glance.
-        sections: In their order.
+        title: The subject of the report.
+        subtitle: A line below the title.
+        state: The state in a word or two, and its rating ``"good"``, ``"open"`` or ``"bad"``.
+        headline: The reason for the state, in a line; can be empty.
+        facts: The facts at the top.
+        sections: The sections, in order.
     """
 
     title: str
@@ -64,18 +64,18 @@ class Page:
 
 
 def render(page: Page, naming: Naming | None = None) -> str:
-    """The page as one HTML file: styles, scripts, plots and pictures are inside.
+    """Render a page as one HTML file that contains its styles, scripts, plots and images.
 
     Args:
-        page: What it shows.
-        naming: How it names paths, in whatever text; None: of no known ones.
+        page: The page.
+        naming: Replaces the paths in all texts; None: a naming without known paths.
     """
     return _templates().get_template("page.html").render(page=page, naming=naming or Naming(), version=__version__)
 
 
 @pass_context
 def _named(context: Context, value: object) -> object:
-    """What a template prints; markup has been put together from what was printed, and pictures are long."""
+    """Return a printed value with its paths replaced; markup consists of printed values, and images are data."""
     if isinstance(value, Markup) or not isinstance(value, str | PurePath) or str(value).startswith("data:"):
         return value
     return context["naming"](str(value))

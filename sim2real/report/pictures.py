@@ -1,4 +1,4 @@
-"""Pictures that stand in a page as text."""
+"""Encode images as text for embedding in a page."""
 
 import io
 from base64 import b64encode
@@ -15,21 +15,21 @@ from sim2real.imageio import read_rgb
 
 _WIDEST = 900
 _NARROWEST = 200
-_BUDGET = 4_000_000  # bytes of all sample pictures
+_BUDGET = 4_000_000  # bytes of all sample grids
 _ROWS = 4
 _HEADINGS = {
     6: (("sim", "as real", "and back"), ("real", "as sim", "and back")),
-    4: (("sim", "as real"), ("real", "as real")),  # of a method that trains one generator
+    4: (("sim", "as real"), ("real", "as real")),  # methods that train one generator
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SamplePicture:
-    """The sample grid of a step, the side of the simulation and that of reality each by itself.
+    """The sample grid of a step, split into the simulated and the real side.
 
     Attributes:
-        step: Steps done.
-        sides: Headings of the columns, none where they cannot be told, and the picture as a ``data:`` URI.
+        step: Number of training steps done.
+        sides: For each side, the headings of its columns, empty if unknown, and the image as a ``data:`` URI.
     """
 
     step: int
@@ -37,12 +37,12 @@ class SamplePicture:
 
 
 def data_uri(data: bytes) -> str:
-    """A WebP file as the address of a picture."""
+    """Return a WebP file as a ``data:`` URI."""
     return f"data:image/webp;base64,{b64encode(data).decode()}"
 
 
 def webp(pixels: NDArray[np.uint8], *, widest: int = _WIDEST, quality: int = 80) -> bytes:
-    """A picture, RGB (H, W, 3), scaled down to a width and encoded."""
+    """Encode an image, RGB (H, W, 3), as WebP, scaled down to at most a width."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((widest, picture.height), Image.Resampling.LANCZOS)
     file = io.BytesIO()
@@ -51,10 +51,10 @@ def webp(pixels: NDArray[np.uint8], *, widest: int = _WIDEST, quality: int = 80)
 
 
 def sample_pictures(samples: Sequence[tuple[int, Path]], size: Sequence[int]) -> list[SamplePicture]:
-    """Sample grids for a page, smaller where there would be too much of them; unreadable ones are left out.
+    """Return sample grids for a page, scaled down to fit its budget, without unreadable ones.
 
     Args:
-        samples: Steps and files.
+        samples: Steps and files of the grids.
         size: Width and height of one image in a grid.
     """
     grids = [(step, [*_sides(grid, size)]) for step, path in samples if (grid := _read(path)) is not None]
@@ -65,7 +65,7 @@ def sample_pictures(samples: Sequence[tuple[int, Path]], size: Sequence[int]) ->
 
 
 def fitted(pictures: Sequence[NDArray[np.uint8]], *, widest: int, budget: int) -> list[bytes]:
-    """Pictures, RGB (H, W, 3), as WebP files, scaled down until all of them together are within a number of bytes."""
+    """Encode images, RGB (H, W, 3), as WebP, scaled down until all together fit into ``budget`` bytes."""
     while True:
         encoded = [webp(picture, widest=widest) for picture in pictures]
         if widest < _NARROWEST or sum(map(len, encoded)) <= budget:
@@ -81,7 +81,7 @@ def _read(path: Path) -> NDArray[np.uint8] | None:
 
 
 def _sides(grid: NDArray[np.uint8], size: Sequence[int]) -> Iterator[tuple[Sequence[str], NDArray[np.uint8]]]:
-    """The two halves of a grid's first rows with the headings of their columns; or all of a grid of another make."""
+    """Yield both halves of a grid's first rows with their column headings; the whole grid for unknown columns."""
     width, height = size
     headings = _HEADINGS.get(grid.shape[1] // width)
     if headings is None or grid.shape[1] % width or grid.shape[0] % height:

@@ -1,4 +1,4 @@
-"""Plots as SVG that stands in a page and takes its colours from the page's style, light or dark."""
+"""Draw plots as SVG for embedding in a page; their colours follow the page's style, light or dark."""
 
 import io
 import re
@@ -16,9 +16,9 @@ from sim2real.errors import Sim2RealError
 
 Points = Sequence[tuple[float, float]]
 
-_SIZE = (3.7, 2.3)  # inches, so that letters have about their own size in a column of a page
-_LEAST_RANGE = 0.02  # of the values: a plot shows no less
-_BINS = 240  # of a line with more points than that
+_SIZE = (3.7, 2.3)  # inches, so that text keeps about its size in a column of a page
+_LEAST_RANGE = 0.02  # of the values: smallest range of a plot
+_BINS = 240  # of a line with more points
 _BARS = 40  # of a histogram
 _COLOURS = {"ink": "#010101", "faint": "#020202", "first": "#030303", "second": "#040404", "third": "#050505"}
 _STYLE = {
@@ -39,7 +39,7 @@ _STYLE = {
     "xtick.labelcolor": _COLOURS["ink"],
     "ytick.labelcolor": _COLOURS["ink"],
     "text.color": _COLOURS["ink"],
-    "text.parse_math": False,  # names of others are no formulas
+    "text.parse_math": False,  # names from users are no formulas
     "axes.axisbelow": True,
 }
 
@@ -50,8 +50,8 @@ class Curve:
 
     Attributes:
         points: (step, value), by step.
-        colour: ``"first"``, ``"second"`` or ``"third"`` of the page's series.
-        marked: Whether each point is marked, as of few; a line of many points is a mean within a band of all.
+        colour: ``"first"``, ``"second"`` or ``"third"`` of the page's series colours.
+        marked: Whether to mark each point. A line of more than 240 points is drawn as a mean within a band.
     """
 
     points: Points
@@ -60,7 +60,7 @@ class Curve:
 
 
 class Drawing(ABC):
-    """Something drawn, under a name."""
+    """A named drawing."""
 
     __slots__ = ()
     name: str
@@ -71,10 +71,10 @@ class Drawing(ABC):
         return _SIZE
 
     def svg(self) -> Markup:
-        """The drawing, as wide as the page gives it room.
+        """Return the drawing as SVG that fills the available width.
 
         Raises:
-            Sim2RealError: Matplotlib is not installed.
+            Sim2RealError: If Matplotlib is not installed.
         """
         try:
             figures, style = import_module("matplotlib.figure"), import_module("matplotlib").rc_context
@@ -91,8 +91,8 @@ class Drawing(ABC):
         return Markup(_made_to_fit(file.getvalue(), self.name))  # noqa: S704  our own drawing; its texts are escaped
 
     @abstractmethod
-    def _draw(self, axes: Any) -> None:  # noqa: ANN401  Matplotlib comes late
-        """Draw on axes of Matplotlib."""
+    def _draw(self, axes: Any) -> None:  # noqa: ANN401  Matplotlib is imported late
+        """Draw on Matplotlib axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ class Plot(Drawing):
     """A small plot over steps.
 
     Attributes:
-        name: What it shows; its heading.
+        name: Its heading.
         remark: How to read it.
         curves: The lines.
-        levels: Value -> what it means: dashed lines across.
-        ring: A point to point out.
-        top: What is above that is drawn as an arrow at the upper edge; None: nothing is.
+        levels: Values drawn as horizontal dashed lines, with their meanings.
+        ring: A point to highlight.
+        top: Points above this value are drawn as arrows at the upper edge; None: no such limit.
     """
 
     name: str
@@ -131,7 +131,7 @@ class Plot(Drawing):
         low, high = axes.get_ylim()
         if self.top is not None and high > self.top:
             axes.set_ylim(top=self.top)
-        elif high - low < _LEAST_RANGE * abs(high):  # what hardly changes is not blown up
+        elif high - low < _LEAST_RANGE * abs(high):  # do not magnify tiny changes
             axes.set_ylim(low - _LEAST_RANGE * abs(high), high + _LEAST_RANGE * abs(high))
         axes.set_xlim(left=0)
         axes.set_xlabel("step")
@@ -156,13 +156,13 @@ class Plot(Drawing):
 
 @dataclass(frozen=True, slots=True)
 class Histogram(Drawing):
-    """How often values occur.
+    """A histogram.
 
     Attributes:
-        name: Of what; its heading.
+        name: Its heading.
         values: The values.
         remark: How to read it.
-        levels: Value -> what it means: dashed lines up.
+        levels: Values drawn as vertical dashed lines, with their meanings.
     """
 
     name: str
@@ -184,7 +184,7 @@ class Histogram(Drawing):
 
 
 class Bar(NamedTuple):
-    """A value of something, with its confidence interval where there is one, and what it was before."""
+    """A named value with its confidence interval and its value before, if there are any."""
 
     name: str
     value: float
@@ -194,11 +194,11 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bars(Drawing):
-    """Values of several things, as bars, in their order from the top.
+    """A bar chart, its bars in order from the top.
 
     Attributes:
-        name: Of what; its heading.
-        bars: The values.
+        name: Its heading.
+        bars: The bars.
         remark: How to read it.
     """
 
@@ -208,7 +208,7 @@ class Bars(Drawing):
 
     @property
     def size(self) -> tuple[float, float]:
-        """As high as there are bars."""
+        """Width and height in inches, the height by the number of bars."""
         return _SIZE[0], 0.5 + 0.27 * len(self.bars)
 
     def _draw(self, axes: Any) -> None:  # noqa: ANN401  as above
@@ -229,7 +229,7 @@ def _short_number(value: float, _place: int) -> str:
 
 
 def _made_to_fit(svg: str, name: str) -> str:
-    """A drawing of Matplotlib's, with a style sheet's colours and letters, its size left open, its ids its own."""
+    """Adapt an SVG of Matplotlib to a page: colours and font of its style sheet, flexible size, unique ids."""
     prefix = re.sub(r"\W+", "-", name)
     svg = svg[svg.index("<svg") :]
     for variable, colour in _COLOURS.items():

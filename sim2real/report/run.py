@@ -1,4 +1,4 @@
-"""What a run folder says, read so that nothing that is missing, torn or of another time stops a report."""
+"""Read a run folder for a report, tolerating missing, damaged and outdated files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from sim2real.training.validation import CHOICE
 _BOOKS = {"step", "epoch", "rate", "images_per_second", "note"}
 _VALIDATION = "validation/"
 _SCORE = "evaluation/score"
-_SHORTEST = 1e-6  # epochs: a part of one that a report can reckon from
+_SHORTEST = 1e-6  # epochs: shortest part from which the number of steps is extrapolated
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its folder shows it.
+    """The contents of a run folder.
 
     Attributes:
-        folder: Where it is.
-        settings: Of its config.toml, in nested tables; empty if that cannot be read.
-        records: The lines of metrics.jsonl with figures, by step.
-        notes: What was noticed, and at which step.
+        folder: The folder.
+        settings: The nested tables of its config.toml; empty if it cannot be read.
+        records: The lines of metrics.jsonl with values, by step.
+        notes: The notes of metrics.jsonl, each with its step.
         samples: Steps and their sample grids.
-        checkpoints: Steps of the checkpoints that are there.
-        generators: Direction -> what its file says: those that the run gives, else those of the newest checkpoint.
-        finished: Whether the run has given its generators.
+        checkpoints: Steps of the existing checkpoints.
+        generators: Direction -> metadata of its generator: those of the run, else those of the newest checkpoint.
+        finished: Whether the run has written its generators.
     """
 
     folder: Path
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the folder."""
         return self.folder.resolve().name
 
     @cached_property
     def step(self) -> int:
-        """The last step that is told of."""
+        """The last step in the log, the samples or the checkpoints."""
         known_steps = (
             [record["step"] for record in self.records] + [step for step, _ in self.samples] + self.checkpoints
         )
@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def total(self) -> int | None:
-        """Steps of the whole run, where that can be told."""
+        """Number of steps of the whole run; None if it is unknown."""
         if self.finished:
             return self.step
         steps: int | None = self.setting("train.steps", Positive)
@@ -74,31 +74,31 @@ class Run:
 
     @cached_property
     def best(self) -> tuple[int, float] | None:
-        """Step and score of the best evaluation by what checkpoints are chosen by, the earliest of equals."""
+        """Step and score of the best evaluation by the criterion that selects checkpoints, the earliest of equals."""
         scores = dict(self.points(_SCORE))
         chosen = [point for point in self.points(CHOICE) or scores.items() if point[0] in scores]
         step = min(chosen, key=lambda point: point[1])[0] if chosen else None
         return None if step is None else (int(step), scores[step])
 
-    def setting(self, key: str, kind: Any, default: Any = None) -> Any:  # noqa: ANN401  an annotation, and what it says
-        """A setting by its dotted key; the default where there is none, or it is not what the annotation says."""
+    def setting(self, key: str, kind: Any, default: Any = None) -> Any:  # noqa: ANN401  any annotation, any value
+        """Return a setting by its dotted key; the default if it is missing or does not match the annotation."""
         found: Any = self.settings
         for part in key.split("."):
             found = found.get(part) if isinstance(found, dict) else None
         return fit(kind, found) if fits(kind, found) else default
 
     def points(self, name: str) -> Points:
-        """The finite values of a figure over steps."""
+        """Return the finite values of a metric over steps."""
         return [(record["step"], record[name]) for record in self.records if name in record]
 
     def losses(self) -> list[str]:
-        """Names of the losses, of training or of held-out images, in the order of their appearance."""
+        """Return the names of the losses, on training or on held-out images, in order of their first appearance."""
         names = (key.removeprefix(_VALIDATION) for record in self.records for key in record)
         return [name for name in dict.fromkeys(names) if name not in _BOOKS and "/" not in name]
 
 
 def read_run(folder: Path) -> Run:
-    """Read all that is there."""
+    """Read a run folder."""
     run = RunFolder(folder)
     lines = [line for _, line in read_log(run.metrics_file)]
     checkpoints = [int(path.name.removeprefix("step_")) for path in run.checkpoints.paths()]

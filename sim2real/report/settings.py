@@ -1,11 +1,11 @@
-"""Settings as a page shows them."""
+"""Format settings for a page."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested tables as dotted keys with their values."""
+    """Yield the values of nested tables with their dotted keys."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
@@ -14,7 +14,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def grouped(settings: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
-    """Dotted keys by their table: the rest of each key, and its value in words."""
+    """Group settings by their table; return the last part of each key and its formatted value."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for key, value in settings.items():
         group, dot, rest = key.rpartition(".")
@@ -23,7 +23,7 @@ def grouped(settings: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
 
 
 def shown(value: object) -> str:
-    """A value in words."""
+    """Format a value."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The report of a training: its sections, from what its folder says."""
+"""Build the report of a training from the files in its folder."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,56 +20,56 @@ from sim2real.training.validation import Levers, Standing, standing
 
 _SAMPLES = 16
 _OF_PICTURES = {
-    "moments": "how far mean and spread of colours are from those of an image of the other side",
-    "spectrum": "how far spectra of brightness are from those of an image of the other side",
-    "overshoot": "how far converted frames are out of their range",
-    "roughness": "how much cells of a grid differ from those beside them",
-    "inversion": "how far grids make what is brighter darker than what is not",
-    "unevenness": "how much what is done to frames changes where they do not: clouds",
+    "moments": "distance of colour means and spreads from those of an image of the other side",
+    "spectrum": "distance of brightness spectra from those of an image of the other side",
+    "overshoot": "how far converted frames exceed the range of values",
+    "roughness": "differences between neighbouring cells of a grid",
+    "inversion": "how far grids invert the order of brightness",
+    "unevenness": "variation of the change in areas where the frame does not vary: clouds",
 }
 _LOSSES = {
-    "adversarial_real": "how far D_real is from taking converted frames for real ones",
-    "adversarial_sim": "how far D_sim is from taking converted photos for simulated ones",
-    "cycle": "how much an image differs after the way there and back",
-    "identity": "what a generator changes in images of its own target domain",
-    "nce": "how hard patches of converted frames are to find among those of the frames",
-    "nce_identity": "the same of real images, which should stay as they are",
+    "adversarial_real": "how clearly D_real recognises converted frames as not real",
+    "adversarial_sim": "how clearly D_sim recognises converted photos as not simulated",
+    "cycle": "difference of an image from itself after translation there and back",
+    "identity": "change that a generator makes to images of its own target domain",
+    "nce": "how hard it is to match patches of converted frames to those of the source frames",
+    "nce_identity": "the same for real images, which should not change",
     **_OF_PICTURES,
-    **{f"{name}_sim": f"{text}; of the way back" for name, text in _OF_PICTURES.items()},
-    "new-edges": "how much edges of converted frames exceed those that the frames have",
-    "flow": "how much what is done to frames differs along their optical flow",
-    "class_moments": "how far colours of each class are from those of that class in an image of the other side",
-    "consistency": "how much the segmenter finds other classes in converted frames than their masks tell",
-    "segmenter": "how badly the segmenter that learns beside the training tells the simulation's masks",
-    "generator": "all terms of the generators together",
-    "D_real": "how badly D_real tells real images from converted ones",
-    "D_sim": "how badly D_sim tells simulated images from converted ones",
+    **{f"{name}_sim": f"{text}; for the direction real to sim" for name, text in _OF_PICTURES.items()},
+    "new-edges": "how much edges of converted frames exceed those of the source frames",
+    "flow": "how much the change of frames differs along their optical flow",
+    "class_moments": "distance of the colours of each class from those of that class in an image of the other side",
+    "consistency": "how much the segmenter's classes in converted frames differ from the frames' masks",
+    "segmenter": "error of the segmenter, trained alongside, on the simulation's masks",
+    "generator": "sum of all terms of the generators",
+    "D_real": "error of D_real in distinguishing real images from converted ones",
+    "D_sim": "error of D_sim in distinguishing simulated images from converted ones",
     "r1": "gradient penalty of the discriminators on real images",
     "lecam": "distance of the discriminators' scores from their running means",
-    "augment_p": "probability of augmenting what the discriminators see",
+    "augment_p": "probability of augmenting the discriminators' inputs",
 }
-_HIGHEST_SCORE = 2.0  # the interesting ones are about 1; harmful ones are many times that
+_HIGHEST_SCORE = 2.0  # scores of interest are about 1; harmful ones are many times that
 _JUDGED = (
     ("new_edges", "New edges", "share of edges that the simulation does not have", ((0.2, "harmful"),)),
-    ("lost_edges", "Lost edges", "share of the simulation's edges that are gone", ((0.3, "harmful"),)),
-    ("change", "Change", "mean difference from the images as they were, in grey levels", ()),
+    ("lost_edges", "Lost edges", "share of the simulation's edges that were lost", ((0.3, "harmful"),)),
+    ("change", "Change", "mean difference from the source images, in grey levels", ()),
     (
         "diversity",
         "Diversity",
-        "spread of the outputs over that of the inputs; near 0: all look alike",
-        ((1.0, "as the inputs"),),
+        "ratio of the spread of the outputs to that of the inputs; near 0: all look alike",
+        ((1.0, "like the inputs"),),
     ),
     ("artefacts.periodic", "Periodic patterns", "checkerboards of 2, 4 or 8 px, in grey levels", ()),
-    ("artefacts.halos", "Halos", "how much lighter or darker it is beside strong edges, in grey levels", ()),
-    ("artefacts.rims", "Rims", "how the border differs from what is within, in grey levels", ()),
+    ("artefacts.halos", "Halos", "difference in brightness around strong edges, in grey levels", ()),
+    ("artefacts.rims", "Rims", "difference of the border from the inside, in grey levels", ()),
     ("artefacts.seams", "Seams", "steps along straight lines, in grey levels", ()),
-    ("artefacts.unexplained", "Unexplained", "share of what is shown that no change of light and colours explains", ()),
+    ("artefacts.unexplained", "Unexplained", "share of the content that no change of light and colours explains", ()),
 )
 _TOLD_ELSEWHERE = {"recipe", "summary", "sim", "real", "run"}
 
 
 def run_page(run: Run) -> Page:
-    """All that is known of a training."""
+    """Return the page of a training."""
     version = next((info.tool_version for info in run.generators.values()), "")
     recipe = run.setting("recipe", str, "")
     parts = ["A training", f"by the recipe {recipe}" if recipe else "", f"with sim2real {version}" if version else ""]
@@ -85,7 +85,7 @@ def run_page(run: Run) -> Page:
 
 
 def standing_of(run: Run) -> Standing:
-    """What the generators that a run gives have come to."""
+    """Return the rating of a run's generators on held-out images."""
     used, _ = _used(run)
     figures: dict[str, float] = next((record for record in reversed(run.records) if record["step"] == used), {})
     return standing(figures, Levers.of_losses(run.losses()))
@@ -106,7 +106,7 @@ def _headline(run: Run) -> str:
 
 
 def training_sections(run: Run) -> list[Section]:
-    """How a training went, as a part of another page."""
+    """Return the sections on a training for another page."""
     sections = (_samples(run), _evaluation(run), _losses(run))
     return [replace(section, title=f"Training: {section.title.lower()}") for section in sections if section]
 
@@ -121,13 +121,13 @@ def _facts(run: Run) -> Iterator[Fact]:
     yield Fact("Generators", f"of step {used:,}", why)
     speeds = run.points("images_per_second")
     if speeds:
-        yield Fact("Speed", f"{median(speed for _, speed in speeds):.3g} images/s", "both domains together, median")
+        yield Fact("Speed", f"{median(speed for _, speed in speeds):.3g} images/s", "median, both domains together")
         seconds = _seconds(run, speeds)
-        yield Fact("Time", str(timedelta(seconds=round(seconds))), "of training, by the speed")
+        yield Fact("Time", str(timedelta(seconds=round(seconds))), "of training, estimated from the speed")
 
 
 def _used(run: Run) -> tuple[int, str]:
-    """The step whose generators the run gives, and why."""
+    """Return the step that the run's generators come from, and why it was chosen."""
     by_best = run.setting("checkpoint.use", str, "best") == "best"
     if run.best and by_best:
         return run.best[0], "the best on held-out images" + ("" if run.finished else ", so far")
@@ -165,7 +165,7 @@ def _samples(run: Run) -> Section | None:
 
 
 def _animation(run: Run) -> str | None:
-    """The one in the folder, if no sample is newer."""
+    """Return the animation in the folder if no sample is newer, else a new one."""
     file = inside(run.folder, f"samples/{PROGRESS_FILE}")
     newest = max(path.stat().st_mtime for _, path in run.samples)
     data = file.read_bytes() if file.is_file() and file.stat().st_mtime >= newest else animate(run.samples)
@@ -181,7 +181,7 @@ def _evaluation(run: Run) -> Section | None:
     first = Plot(
         "Score",
         [Curve(scores, marked=True)],
-        f"distance to reality over what is preserved: lower is better; the best, {score:.3f}, at step {step:,}",
+        f"distance to real images divided by preservation, lower is better; the best, {score:.3f}, at step {step:,}",
         levels,
         run.best,
         _HIGHEST_SCORE if score < _HIGHEST_SCORE else None,
@@ -220,15 +220,15 @@ def _losses(run: Run) -> Section | None:
         for name in run.losses()
     ]
     plots = [plot for plot in plots if plot.curves]
-    legend = [("first", "training: mean, within a band of all"), ("second", "held-out images")]
+    legend = [("first", "training: mean, within the range of all values"), ("second", "held-out images")]
     return Section("plots", "Losses", {"plots": plots, "legend": legend}) if plots else None
 
 
 def _pace(run: Run) -> Section | None:
     rates, speeds = run.points("rate"), run.points("images_per_second")
     plots = [
-        *([Plot("Learning rate", [Curve(rates)], "as a factor of the rates in [optim]")] if rates else ()),
-        *([Plot("Images a second", [Curve(speeds)], "of both domains together")] if speeds else ()),
+        *([Plot("Learning rate", [Curve(rates)], "as a factor of the learning rates in [optim]")] if rates else ()),
+        *([Plot("Images per second", [Curve(speeds)], "both domains together")] if speeds else ()),
     ]
     return Section("plots", "Rate and speed", {"plots": plots, "legend": []}) if plots else None
 
@@ -256,7 +256,7 @@ def _settings(run: Run) -> Section | None:
         return None
     try:
         recipe = dict(flat(resolve(run.setting("recipe", str, None)).model_dump(mode="json")))
-    except Sim2RealError:  # of a plugin that is not installed here, or of another version
+    except Sim2RealError:  # a recipe of a plugin that is not installed here, or of another version
         recipe = {}
     changed = [
         (key, shown(value), shown(recipe[key]))

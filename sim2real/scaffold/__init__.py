@@ -1,4 +1,4 @@
-"""Writes a plugin package to start from: the templates beside this file, with the plugin's name filled in."""
+"""Write a plugin package from the templates next to this file, with the plugin's name filled in."""
 
 import re
 from pathlib import Path
@@ -13,25 +13,25 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def write_plugin(name: str, folder: Path) -> Path:
-    """Write the package ``sim2real-NAME`` with one discriminator, and say where.
+    """Write the package ``sim2real-NAME`` with one discriminator, and return its folder.
 
     Args:
-        name: What users will write; with or without the package's prefix ``sim2real-``.
-        folder: Where to make the package's folder.
+        name: Name of the discriminator, with or without the package's prefix ``sim2real-``.
+        folder: Folder in which the package's folder is created.
 
     Raises:
-        PluginError: The name is of another form or taken, or the folder is there already.
+        PluginError: If the name is malformed or taken, or the package's folder exists.
     """
     name = name.removeprefix("sim2real-")
     if not _NAME.fullmatch(name):
         raise PluginError(
-            f"'{name}' is no name for a plugin: lower-case words and digits joined by '-', e.g. my-discriminator"
+            f"'{name}' is not a valid plugin name: use lower-case words and digits joined by '-', e.g. my-plugin"
         )
     if taken := [entry.owner for entry in registry().offers if (entry.kind, entry.name) == ("discriminators", name)]:
-        raise PluginError(f"plugin '{taken[0]}' offers a discriminator '{name}' already; choose another name")
+        raise PluginError(f"plugin '{taken[0]}' already offers a discriminator '{name}'; choose another name")
     package = folder / f"sim2real-{name}"
     if package.exists():
-        raise PluginError(f"{package} is there already; choose another name or another --dir")
+        raise PluginError(f"{package} already exists; choose another name or another --dir")
     words = {
         "name": name,
         "module": f"sim2real_{name.replace('-', '_')}",

@@ -1,17 +1,17 @@
-"""Checks of the plugin contract, for the tests of whoever writes a plugin: ``check_discriminator(MyCritic, width=8)``.
+"""Checks of the plugin contract, for the tests of plugins: ``check_discriminator(MyDiscriminator, width=8)``.
 
-Each is a plain function that builds the thing, uses it as the program does, and raises an AssertionError that says what
-is not kept. What they take besides the thing are its options, by name. ``sim2real plugins check`` runs those that need
-no data on all that plugins offer; those of what ships are tested in the same way.
+Each is a plain function that builds the object, uses it as the program does, and raises an AssertionError that says
+which part of the contract is violated. Further keyword arguments are the object's options. ``sim2real plugins check``
+runs the checks that need no data on everything that plugins register; built-in objects are tested in the same way.
 
 networks.py   generators and discriminators
-methods.py    a training that is resumed goes on with equal numbers
+methods.py    methods: a resumed training continues with equal numbers
 losses.py     terms of the generators' loss
-metrics.py    which way the figures of a metric go
-engines.py    an engine beside PyTorch
+metrics.py    metrics: the direction of their values
+engines.py    engines, compared with PyTorch
 layouts.py    the laws of a layout, on a folder of it
-samples.py    pictures and labels to try them on
-entries.py    what is offered under a name
+samples.py    synthetic images and labels for the checks
+entries.py    registered objects, by name
 """
 
 from importlib import import_module

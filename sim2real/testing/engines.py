@@ -1,4 +1,4 @@
-"""An engine beside PyTorch."""
+"""Check an engine against PyTorch."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,17 +28,17 @@ def check_engine(
     *,
     decibels: float = 45,
 ) -> None:
-    """Make sure that an engine keeps the contract of ``register_engines`` and makes PyTorch's pictures.
+    """Make sure that an engine keeps the contract of ``register_engines`` and makes the same images as PyTorch.
 
     Args:
-        target: What the plugin registers.
-        generator: What it runs, images in [-1, 1] in and out, with the labels, seeds, clips or earlier frames that it
-            asks for; a small one with random weights, which asks for none, if left out.
-        settings: Of the engine; fp32 on the CPU if left out.
-        decibels: How near it comes to PyTorch in fp32: of 45 or more it may be chosen automatically.
+        target: The object that the plugin registers.
+        generator: The generator that it runs, images in [-1, 1] in and out, with the labels, seeds, clips or earlier
+            frames that it declares; default: a small one with random weights that declares none.
+        settings: Settings of the engine; default: fp32 on the CPU.
+        decibels: Required PSNR to PyTorch in fp32; from 45 on the engine may be selected automatically.
 
     Raises:
-        AssertionError: It does not, and why.
+        AssertionError: If it does not; the message says why.
     """
     who = getattr(target, "__name__", repr(target))
     generator = (_generator() if generator is None else generator).eval()
@@ -53,11 +53,11 @@ def check_engine(
         before = pictures.copy()
         made = engine(pictures, **more)
         if made.dtype != np.uint8 or made.shape != pictures.shape:
-            raise AssertionError(f"{who}: makes {made.dtype} {made.shape} of uint8 {pictures.shape}")
+            raise AssertionError(f"{who}: makes {made.dtype} {made.shape} from uint8 {pictures.shape}")
         if not np.array_equal(pictures, before):
             raise AssertionError(f"{who}: changes the pictures that it is given")
         if np.shares_memory(made, pictures) or np.shares_memory(made, engine(pictures, **more)):
-            raise AssertionError(f"{who}: what it returns is not in memory of its own")
+            raise AssertionError(f"{who}: the memory of its result is shared with its input or with another result")
         found = _nearness(made, reference(pictures, **more))
         if found < decibels:
             raise AssertionError(
@@ -65,11 +65,11 @@ def check_engine(
             )
         alone = np.concatenate([engine(pictures[part], **_part(more, part)) for part in _ONE_BY_ONE])
         if np.abs(alone.astype(int) - made).max() > 1:
-            raise AssertionError(f"{who}: what becomes of a picture depends on the others in its batch")
+            raise AssertionError(f"{who}: its result for a picture depends on the others in its batch")
 
 
 def _given(can: Capabilities, size: tuple[int, int]) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Pictures, or clips, and what an engine is given besides for a generator."""
+    """Return images or clips, and the further arguments of an engine for a generator."""
     width, height = size
     pictures = np.stack([sample.picture for sample in sample_pictures(_COUNT * can.clip_length, size)])
     more: dict[str, Any] = {"seeds": np.arange(_COUNT, dtype=np.uint64)} if can.stochastic else {}
@@ -99,6 +99,6 @@ def _generator() -> nn.Module:
 
 
 def _nearness(made: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> float:
-    """Peak signal to noise ratio."""
+    """Return the peak signal-to-noise ratio in dB."""
     error = float(np.square(made.astype(np.float64) - wanted).mean())
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))

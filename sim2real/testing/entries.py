@@ -1,4 +1,4 @@
-"""Whether what is offered under a name keeps its contract, as far as that needs no data."""
+"""Check the contract of registered objects, as far as that needs no data."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -22,14 +22,13 @@ _NEARNESS_BY_NAME: Final = 25
 
 
 def check_entry(entry: "Entry") -> None:
-    """Make sure that what an entry offers keeps its contract, with the options that it has by itself.
+    """Make sure that the object of an entry keeps its contract, with its default options.
 
-    What cannot be made without options, files or devices that are not here is passed over: it says so to whoever uses
-    it.
+    Objects that need options, files or devices that are not available are skipped; they report this when they are used.
 
     Raises:
-        AssertionError: It does not.
-        PluginError: It cannot be imported.
+        AssertionError: If it does not.
+        PluginError: If it cannot be imported.
     """
     target = entry.load()
     if entry.kind not in _CHECKS or needed_options(target):

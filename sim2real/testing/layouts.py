@@ -1,4 +1,4 @@
-"""The laws of a layout, tried on a folder of it."""
+"""Check the contract of a dataset layout on a folder in that layout."""
 
 import re
 import sys
@@ -41,23 +41,23 @@ _KINDS: Final[dict[str, type]] = {
     "backward_scene_flow": SceneFlow,
     "boxes": Boxes,
 }
-_opened: list[str] | None = None  # while somebody wants to know
+_opened: list[str] | None = None  # None: not recording
 _listens = False
 
 
 def check_layout(layout: type, folder: Path, *, frames: int = 20) -> None:
-    """Make sure that a layout keeps the contract of ``register_datasets`` on a folder of it.
+    """Make sure that a layout keeps the contract of ``register_datasets`` on a folder in that layout.
 
-    It is recognised by two facts, so not by the names of its images alone; lists every image once, with labels that are
-    there, and opens no image for it; each file has one role; and labels lie on the pixels of their images.
+    The layout is recognised by two facts, not by the names of its images alone. It lists every image once, with labels
+    that exist, without opening an image. Each file has one role, and labels have the size of their images.
 
     Args:
-        layout: What the plugin registers.
+        layout: The class that the plugin registers.
         folder: A small dataset in that layout, with labels of all its kinds; it is only read.
-        frames: Of how many frames, evenly spread, images and labels are decoded.
+        frames: Number of frames, evenly spaced, whose images and labels are decoded.
 
     Raises:
-        AssertionError: It does not, and why.
+        AssertionError: If it does not; the message says why.
     """
     who = layout.__name__
     try:
@@ -72,11 +72,11 @@ def check_layout(layout: type, folder: Path, *, frames: int = 20) -> None:
     with _opening() as opened:
         listed = list(adapter.frames(tree))
     if images := [path for path in opened if is_image(path)]:
-        raise AssertionError(f"{who}: opens {images[0]} to list the frames; paths are all that listing may look at")
+        raise AssertionError(f"{who}: opens {images[0]} to list the frames; listing may only look at paths")
     if not listed or match.images != len(listed):
         raise AssertionError(f"{who}: recognise counts {match.images} images, frames lists {len(listed)}")
     if listed != list(kind(folder).frames(Tree(folder))):
-        raise AssertionError(f"{who}: lists other frames, or in another order, the second time")
+        raise AssertionError(f"{who}: lists other frames, or another order, the second time")
     _require_paths(who, tree, listed)
     _require_second_fact(who, kind, listed)
     _require_tables(who, adapter, tree)
@@ -91,7 +91,9 @@ def _require_paths(who: str, tree: Tree, frames: Sequence[Frame]) -> None:
     for frame in frames:
         for what, path in [("image", frame.image), *((f"label '{kind}'", path) for kind, path in frame.labels.items())]:
             if not tree.has(path):
-                raise AssertionError(f"{who}: the {what} of a frame, {path}, is not there; tree.at(path) leaves it out")
+                raise AssertionError(
+                    f"{who}: the {what} of a frame, {path}, does not exist; use tree.at(path) to leave it out"
+                )
         if frame.image in seen:
             raise AssertionError(f"{who}: lists {frame.image} twice")
         seen.add(frame.image)
@@ -100,14 +102,14 @@ def _require_paths(who: str, tree: Tree, frames: Sequence[Frame]) -> None:
 
 
 def _require_second_fact(who: str, kind: type[Adapter], frames: Sequence[Frame]) -> None:
-    """Images of the same names in a folder are one fact, and give no layout away."""
+    """Make sure that images of the same names in a flat folder, which are one fact, are not recognised."""
     with tempfile.TemporaryDirectory() as place:
         for frame in frames:
             Path(place, frame.image.rpartition("/")[2]).touch()
         if kind.recognise(Tree(Path(place))):
             raise AssertionError(
-                f"{who}: recognises any folder that has images of these names; ask for a second fact, such as a file "
-                "beside them or the name of a folder"
+                f"{who}: recognises any folder that has images of these names; require a second fact, such as a file "
+                "next to them or the name of a folder"
             )
 
 
@@ -117,21 +119,21 @@ def _require_tables(who: str, adapter: Adapter, tree: Tree) -> None:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise AssertionError(f"{who}: {name}: {pattern!r} is no pattern: {error}") from error
+                raise AssertionError(f"{who}: {name}: {pattern!r} is not a valid pattern: {error}") from error
     if wrong := [rule for _, rule in adapter.resizing if not isinstance(rule, Rule)]:
-        raise AssertionError(f"{who}: resizing: {wrong[0]!r} is no sim2real.datasets.resizing.Rule")
+        raise AssertionError(f"{who}: resizing: {wrong[0]!r} is not a sim2real.datasets.resizing.Rule")
     for line in adapter.warnings(tree):
         if not isinstance(line, str) or "\n" in line:
-            raise AssertionError(f"{who}: a warning is a line of text, not {line!r}")
+            raise AssertionError(f"{who}: a warning must be one line of text, not {line!r}")
     for path in tree:
         if not isinstance(role := adapter.role(path), Role | None):
-            raise AssertionError(f"{who}: role({path!r}) is {role!r}, no sim2real.datasets.base.Role, and not None")
+            raise AssertionError(f"{who}: role({path!r}) is {role!r}, neither a sim2real.datasets.base.Role nor None")
 
 
 def _require_roles(who: str, dataset: Dataset) -> None:
     files = [path for path, _ in dataset.files()]
     if files != sorted(set(dataset.tree)):
-        raise AssertionError(f"{who}: not every file has one role")
+        raise AssertionError(f"{who}: not every file has exactly one role")
 
 
 def _require_labels(who: str, frame: Frame) -> None:
@@ -153,15 +155,15 @@ def _require_labels(who: str, frame: Frame) -> None:
 
 
 def _shape(label: Label) -> tuple[int, ...] | None:
-    """(H, W) of what lies on pixels."""
+    """Return (H, W) of a label with pixels, None of any other."""
     arrays = (getattr(label, name) for name in getattr(label, "__slots__", ()))
     return next((array.shape[:2] for array in arrays if isinstance(array, np.ndarray)), None)
 
 
 @contextmanager
 def _opening() -> Iterator[list[str]]:
-    """The files that are opened meanwhile."""
-    global _opened, _listens  # noqa: PLW0603  Python's audit hooks stay for good
+    """Record the files that are opened within the block."""
+    global _opened, _listens  # noqa: PLW0603  Python's audit hooks cannot be removed
     if not _listens:
         sys.addaudithook(_hear)
         _listens = True

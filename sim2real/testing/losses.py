@@ -1,4 +1,4 @@
-"""What a term of the generators' loss promises, tried on random images."""
+"""Check the contract of a term of the generators' loss on random images."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,11 +19,11 @@ def check_loss(target: Callable[..., Callable[[LossInputs], Tensor]], **options:
     """Make sure that a loss keeps the contract of ``register_losses``.
 
     Args:
-        target: What the plugin registers.
-        options: The target's.
+        target: The object that the plugin registers.
+        options: Options of the target.
 
     Raises:
-        AssertionError: It does not, and why.
+        AssertionError: If it does not; the message says why.
     """
     who = getattr(target, "__name__", repr(target))
     loss = target(**options)
@@ -47,17 +47,17 @@ def check_loss(target: Callable[..., Callable[[LossInputs], Tensor]], **options:
         raise AssertionError(f"{who}: {error}") from error
     if not isinstance(found, Tensor) or found.shape != ():
         what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise AssertionError(f"{who}: gives {what}, not a tensor of a single number")
+        raise AssertionError(f"{who}: returns {what}, not a tensor of a single number")
     if found.dtype != torch.float32:
-        raise AssertionError(f"{who}: gives {found.dtype}, not float32")
+        raise AssertionError(f"{who}: returns {found.dtype}, not float32")
     if not found.isfinite():
-        raise AssertionError(f"{who}: gives {found.item()} for images in [-1, 1]")
+        raise AssertionError(f"{who}: returns {found.item()} for images in [-1, 1]")
     _require_gradient(who, found, images)
     if not torch.equal(found, measured(images)):
-        raise AssertionError(f"{who}: gives another number for the same images")
+        raise AssertionError(f"{who}: returns another number for the same images")
     half = {name: image.to(torch.bfloat16) for name, image in images.items()}
     if (kind := measured(half).dtype) != torch.float32:
-        raise AssertionError(f"{who}: gives {kind} for images in bfloat16: losses are computed in float32")
+        raise AssertionError(f"{who}: returns {kind} for images in bfloat16; compute losses in float32")
 
 
 def _image(lead: tuple[int, ...], seed: int) -> Tensor:

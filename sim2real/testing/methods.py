@@ -1,4 +1,4 @@
-"""What a training method promises: above all, that a resumed training goes on with equal numbers."""
+"""Check the contract of a training method, above all that a resumed training continues with equal numbers."""
 
 import copy
 import io
@@ -34,14 +34,14 @@ def check_method(
     """Make sure that a method keeps the contract of ``register_methods``, on images of 32x32 pixels.
 
     Args:
-        target: What the plugin registers.
-        generator: Makes a generator; a small ``resnet`` if left out.
-        discriminator: Makes a discriminator; a small ``patch`` if left out.
-        networks: Makes those of ``[networks.NAME]``, by their names.
-        options: The target's.
+        target: The object that the plugin registers.
+        generator: Makes a generator; default: a small ``resnet``.
+        discriminator: Makes a discriminator; default: a small ``patch``.
+        networks: Make the networks of ``[networks.NAME]``, by name.
+        options: Options of the target.
 
     Raises:
-        AssertionError: It does not, and why.
+        AssertionError: If it does not; the message says why.
     """
     who = getattr(target, "__name__", repr(target))
     parts = _Parts(generator or _resnet, discriminator or _patch, networks)
@@ -64,17 +64,17 @@ def check_method(
     for number, (one, other) in enumerate(zip(wanted, found, strict=True), 1):
         if differing := [name for name, loss in one.items() if name not in other or not torch.equal(loss, other[name])]:
             raise AssertionError(
-                f"{who}: step {number} after its states were taken back has another '{differing[0]}' "
+                f"{who}: step {number} after its states were restored has another '{differing[0]}' "
                 f"({float(one[differing[0]]):.6g}, {_number(other.get(differing[0]))}): a part of it is in neither "
                 "state_dict nor own_state_dict"
             )
     if not torch.equal(_weights(first), _weights(second)):
-        raise AssertionError(f"{who}: a resumed training has other weights than one that went on")
+        raise AssertionError(f"{who}: a resumed training has other weights than an uninterrupted one")
     first.scale_learning_rates(0.0)
     before = _weights(first)
     first.step(batches[4])
     if not torch.equal(before, _weights(first)):
-        raise AssertionError(f"{who}: its generators learn on, though scale_learning_rates(0) was called")
+        raise AssertionError(f"{who}: its generators still learn after scale_learning_rates(0)")
     _require_samples(who, first, batches[4])
 
 
@@ -98,7 +98,7 @@ class _Parts:
         return self._more[name]
 
     def method(self, target: Callable[..., Method], options: Mapping[str, Any], *, seed: int) -> Method:
-        """A new one, of other weights for another seed."""
+        """Return a new method whose weights depend on the seed."""
         torch.manual_seed(seed)
         computes: frozenset[str] = getattr(target, "computes", frozenset())
         settings = MethodSettings(
@@ -152,13 +152,13 @@ def _require_names(who: str, method: Method) -> None:
         raise AssertionError(f"{who}: computes names '{unknown[0]}'; LossInputs has {', '.join(sorted(_FIELDS))}")
     for setting in method.reads or ():
         if not any(setting == each or setting.startswith(f"{each}.") for each in OF_METHODS):
-            raise AssertionError(f"{who}: reads names '{setting}', which is none of {', '.join(OF_METHODS)}")
+            raise AssertionError(f"{who}: reads names '{setting}', which is not one of {', '.join(OF_METHODS)}")
 
 
 def _require_losses(who: str, where: str, losses: Mapping[str, Tensor]) -> None:
     for name, loss in losses.items():
         if not isinstance(loss, Tensor) or loss.shape != () or loss.requires_grad:
-            raise AssertionError(f"{who}: the loss '{name}' of {where} is no detached tensor of a single number")
+            raise AssertionError(f"{who}: the loss '{name}' of {where} is not a detached tensor of a single number")
         if not loss.isfinite():
             raise AssertionError(f"{who}: the loss '{name}' of {where} is {float(loss)}")
 
@@ -168,13 +168,13 @@ def _require_idle_evaluation(who: str, method: Method, batch: Batch) -> None:
     random = torch.get_rng_state()
     _require_losses(who, "evaluate", method.evaluate(batch).losses)
     if not torch.equal(random, torch.get_rng_state()):
-        raise AssertionError(f"{who}: evaluate draws from the training's random numbers")
+        raise AssertionError(f"{who}: evaluate uses the training's random number generator")
     if not _equal((method.state_dict(), method.rank_state_dict()), states):
         raise AssertionError(f"{who}: evaluate changes its state")
 
 
 def _equal(one: object, other: object) -> bool:
-    """Whether two states are, as far down as they have parts."""
+    """Return whether two nested states are equal."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return torch.equal(one, other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -188,11 +188,11 @@ def _require_samples(who: str, method: Method, batch: Batch) -> None:
     with torch.no_grad():
         samples = method.samples(method.generators, batch)
     if not samples or any(not isinstance(each, Tensor) or len(each) != len(batch.sim) for each in samples):
-        raise AssertionError(f"{who}: samples gives no list of images, as many as the batch has")
+        raise AssertionError(f"{who}: samples must return a list of tensors with one image per image of the batch")
 
 
-def _saved(who: str, state: Mapping[str, Any]) -> Any:  # noqa: ANN401  whatever it is
-    """What comes back of a checkpoint."""
+def _saved(who: str, state: Mapping[str, Any]) -> Any:  # noqa: ANN401  any state
+    """Return the state after saving and loading a checkpoint."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -200,7 +200,7 @@ def _saved(who: str, state: Mapping[str, Any]) -> Any:  # noqa: ANN401  whatever
         return torch.load(file, weights_only=True)
     except Exception as error:
         text = " ".join(str(error).split())[:200]
-        raise AssertionError(f"{who}: its state is not of tensors and plain values alone: {text}") from error
+        raise AssertionError(f"{who}: its state must consist of tensors and plain values: {text}") from error
 
 
 def _weights(method: Method) -> Tensor:

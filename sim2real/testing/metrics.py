@@ -1,4 +1,4 @@
-"""Which way the figures of a metric go, tried on pictures and on the same ones, damaged."""
+"""Check the contract of a metric, and its direction, on images before and after damage."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ def check_metric(
     """Make sure that a metric keeps the contract of ``register_metrics``, and gets worse with damage.
 
     Args:
-        target: What the plugin registers.
-        pictures: What it is tried on, of one size, with labels; of a set metric the even ones are compared with the odd
-            ones. Drawn ones if left out.
-        damage: What makes a picture worse in the way that the metric is for; noise, blur and wrong colours if left out.
-        options: The target's.
+        target: The object that the plugin registers.
+        pictures: Images of one size, with labels; a set metric compares those at even places with those at odd ones.
+            Default: synthetic images.
+        damage: Damages an image in the way that the metric measures; default: noise, blur and wrong colours.
+        options: Options of the target.
 
     Raises:
-        AssertionError: It does not, and why.
+        AssertionError: If it does not; the message says why.
     """
     who = getattr(target, "__name__", repr(target))
     metric = target(**options)
@@ -47,24 +47,24 @@ def check_metric(
 def _check_set(who: str, metric: SetMetric, pictures: Sequence[Sample], damage: Callable[[Image], Image]) -> None:
     _require_about(who, metric.about)
     if not isinstance(metric.resamples, int) or metric.resamples < 1:
-        raise AssertionError(f"{who}: resamples = {metric.resamples!r} is no whole number of at least 1")
+        raise AssertionError(f"{who}: resamples = {metric.resamples!r} is not an integer of at least 1")
     pictures = pictures or sample_pictures(2 * max(8, min(metric.about.least, _MOST)))
     own, real = ([sample.picture for sample in pictures[start::2]] for start in (0, 1))
     rows, others = metric.describe(own), metric.describe(real)
     if len(rows) != len(own):
         raise AssertionError(f"{who}: describes {len(own)} pictures by {len(rows)} rows")
     if not np.allclose(metric.describe(own[:1]), rows[:1], atol=_CLOSE, rtol=_CLOSE):
-        raise AssertionError(f"{who}: what it describes of a picture depends on the others")
+        raise AssertionError(f"{who}: its description of a picture depends on the others")
     well = metric.distance(rows, others)
     badly = metric.distance(metric.describe([damage(picture) for picture in own]), others)
     if not (math.isfinite(well) and math.isfinite(badly)):
-        raise AssertionError(f"{who}: a distance is no number: {well}, {badly}")
+        raise AssertionError(f"{who}: a distance is not a finite number: {well}, {badly}")
     if metric.about.better is None:
         return
     sign = 1 if metric.about.better == "lower" else -1
     if sign * badly <= sign * well:
         raise AssertionError(
-            f"{who}: {metric.about.better} is better, and yet it finds {badly:.4g} for damaged pictures and {well:.4g} "
+            f"{who}: {metric.about.better} is better, but it returns {badly:.4g} for damaged pictures and {well:.4g} "
             "for untouched ones"
         )
 
@@ -79,32 +79,32 @@ def _check_frames(who: str, metric: FrameMetric, samples: Sequence[Sample], dama
         metric.compare(picture, picture.copy(), {})  # a frame may have no labels
         for name, change in badly.items():
             if name.partition("/")[0] not in metric.abouts:
-                raise AssertionError(f"{who}: abouts does not tell of its figure '{name}'")
+                raise AssertionError(f"{who}: abouts has no entry for its value '{name}'")
             about = metric.abouts[name.partition("/")[0]]
             if name not in well or about.better is None:
                 continue
             before, after = well[name].after, change.after
             if not (math.isfinite(before) and math.isfinite(after)):
-                raise AssertionError(f"{who}: '{name}' is no number: {before}, {after}")
+                raise AssertionError(f"{who}: '{name}' is not a finite number: {before}, {after}")
             sign = 1 if about.better == "lower" else -1
             if sign * after > sign * before + _CLOSE:
                 worse.add(name)
             elif sign * after < sign * before - _CLOSE and "/" not in name:
                 raise AssertionError(
-                    f"{who}: of '{name}' {about.better} is better, and yet it finds {after:.4g} in a damaged picture "
-                    f"and {before:.4g} in an untouched one"
+                    f"{who}: of '{name}' {about.better} is better, but it is {after:.4g} for a damaged picture "
+                    f"and {before:.4g} for an untouched one"
                 )
     if not worse and any(about.better for about in metric.abouts.values()):
-        raise AssertionError(f"{who}: no figure gets worse in damaged pictures: pass the damage that it is for")
+        raise AssertionError(f"{who}: no value gets worse in damaged pictures: pass the damage that it measures")
 
 
 def _require_about(who: str, about: About) -> None:
     if not isinstance(about, About) or about.better not in {"lower", "higher", None} or not about.title:
-        raise AssertionError(f"{who}: {about!r} is no sim2real.metrics.base.About with a title and a direction")
+        raise AssertionError(f"{who}: {about!r} is not a sim2real.metrics.base.About with a title and a direction")
 
 
 def _damaged(picture: Image) -> Image:
-    """Blurred, noisy, too bright and of wrong colours."""
+    """Return the image blurred, noisy, too bright and with wrong colours."""
     random = np.random.default_rng(0)
     blurred = cv2.GaussianBlur(picture, (0, 0), 4)[..., ::-1].astype(np.float32)
     noise = np.kron(random.normal(0, 40, (-(-picture.shape[0] // 4), -(-picture.shape[1] // 4), 3)), np.ones((4, 4, 1)))

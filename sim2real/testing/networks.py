@@ -1,4 +1,4 @@
-"""What generators and discriminators promise, tried on random images."""
+"""Check the contract of generators and discriminators on random images."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ from sim2real.networks import RangeAdapter, initialise
 from sim2real.testing.samples import sample_inputs
 
 _SIZE: Final = (64, 96)
-_CLOSE: Final = 1e-3  # of images in [-1, 1]: sums in another order
+_CLOSE: Final = 1e-3  # for images in [-1, 1]: rounding of sums in another order
 _EXTRA: Final = "depth"
 
 
@@ -46,7 +46,7 @@ def check_discriminator(target: Callable[..., nn.Module], *, size: tuple[int, in
     with torch.no_grad():
         once, again = (_scores(who, discriminator(images, **more), 2) for _ in range(2))
         if not all(map(torch.equal, once, again)):
-            raise AssertionError(f"{who}: its scores of the same images differ from call to call")
+            raise AssertionError(f"{who}: its scores for the same images differ from call to call")
     for side in (1, 2, 4, 8, 16, 32):
         _require_refusal_or_scores(who, target, side, options)
 
@@ -54,7 +54,7 @@ def check_discriminator(target: Callable[..., nn.Module], *, size: tuple[int, in
 def _require_refusal_or_scores(
     who: str, target: Callable[..., nn.Module], side: int, options: Mapping[str, Any]
 ) -> None:
-    """Images that are too small are refused where the discriminator is made, in a line for the user."""
+    """Make sure that images that are too small are refused in the constructor, with a message for the user."""
     size = (side, side)
     try:
         discriminator = target(3, size, **options)
@@ -69,7 +69,7 @@ def _require_refusal_or_scores(
             discriminator(images, **_labels(who, discriminator, images.shape[:-3], size))
     except Exception as error:
         raise AssertionError(
-            f"{who}: takes an image_size of {size} and fails on such images ({_in_words(error)}): refuse it in the "
+            f"{who}: accepts an image_size of {size} and fails on such images ({_in_words(error)}): refuse it in the "
             "constructor with a Sim2RealError"
         ) from error
 
@@ -77,12 +77,12 @@ def _require_refusal_or_scores(
 def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] = _SIZE, **options: Any) -> None:  # noqa: ANN401  the target's
     """Make sure that a generator keeps the contract of ``register_generators``.
 
-    One that has ``observe`` is shown images first, and one that has ``label`` labels of theirs. Of ``inputs``,
-    ``stochastic``, ``clip_length`` and ``context`` it is asked what it says of them.
+    A generator with ``observe`` is shown images first, and one with ``label`` their labels. The attributes ``inputs``,
+    ``stochastic``, ``clip_length`` and ``context`` are checked as declared.
 
     Args:
         target: What the plugin registers.
-        size: (H, W) of the images, at least; they are multiples of its stride.
+        size: (H, W) of the images, rounded up to multiples of the stride.
         options: The target's.
 
     Raises:
@@ -112,24 +112,26 @@ def check_generator(target: Callable[..., nn.Module], *, size: tuple[int, int] =
         call.require_images(once)
         if not torch.equal(once, call(2)):
             hint = (
-                ", though the seeds are equal"
+                ", although the seeds are equal"
                 if can.stochastic
-                else "; one that samples at random says stochastic = True"
+                else "; declare stochastic = True if it samples at random"
             )
-            raise AssertionError(f"{who}: what it makes of the same images differs from call to call{hint}")
+            raise AssertionError(f"{who}: its result for the same images differs from call to call{hint}")
         if (call(1) - once[:1]).abs().max() > _CLOSE:
-            raise AssertionError(f"{who}: what it makes of an image depends on the others in the batch, in eval mode")
+            raise AssertionError(f"{who}: its result for an image depends on the others in the batch, in eval mode")
         if images.shape[-2] > stride:
             call.require_images(call(2, rows=images.shape[-2] - stride))
         twin = _built(target, (3, 3), options, images=True, seed=1).eval()
         twin.network.load_state_dict(generator.network.state_dict())
         if not torch.equal(once, _Call(who, twin, images, stochastic=can.stochastic)(2)):
-            raise AssertionError(f"{who}: another one with its state_dict makes other images: something is not in it")
+            raise AssertionError(
+                f"{who}: another instance with the same state_dict makes other images: its state is incomplete"
+            )
     _require_gradients(who, generator, call)
 
 
 class _Call:
-    """A generator as it is called, with all that it asks for."""
+    """A call of a generator with everything that it declares."""
 
     def __init__(self, who: str, generator: RangeAdapter, images: Tensor, *, stochastic: bool) -> None:
         self.who = who
@@ -140,7 +142,7 @@ class _Call:
         self.context: int = getattr(generator, "context", 0)
 
     def __call__(self, count: int, rows: int | None = None, past: int = 0) -> Tensor:
-        """What it makes of the first images, or of the upper rows of them, after so many earlier ones."""
+        """Translate the first ``count`` images, or their upper rows, after ``past`` earlier images."""
         images = self._ranged(self.images[:count, ..., :rows, :])
         more = {name: values[:count] for name, values in self.more.items()}
         if self.labels:
@@ -151,23 +153,25 @@ class _Call:
         result = self.generator.network(images, **more)
         if not isinstance(result, Tensor) or result.shape != images.shape:
             what = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-            raise AssertionError(f"{self.who}: makes {what} of images {tuple(images.shape)}: their shape is to stay")
+            raise AssertionError(
+                f"{self.who}: returns {what} for images {tuple(images.shape)}: the shape must not change"
+            )
         return (result - self.generator.shift) / self.generator.scale
 
     def _ranged(self, images: Tensor) -> Tensor:
         return images * self.generator.scale + self.generator.shift
 
     def require_images(self, made: Tensor) -> None:
-        """Make sure that these are images."""
+        """Make sure that the results are images in the declared range."""
         if made.dtype != torch.float32:
-            raise AssertionError(f"{self.who}: makes {made.dtype} of float32")
+            raise AssertionError(f"{self.who}: makes {made.dtype} from float32")
         if not made.isfinite().all():
-            raise AssertionError(f"{self.who}: makes values that are no numbers, or infinite")
+            raise AssertionError(f"{self.who}: makes NaN or infinite values")
         if made.abs().max() > 1 + _CLOSE:
             low, high = getattr(self.generator.network, "value_range", (-1.0, 1.0))
-            raise AssertionError(f"{self.who}: makes values outside of its value_range, {low:g} to {high:g}")
+            raise AssertionError(f"{self.who}: makes values outside its value_range, {low:g} to {high:g}")
         if self.context and not self(len(self.images), past=self.context).isfinite().all():
-            raise AssertionError(f"{self.who}: after {self.context} earlier images it makes values that are no numbers")
+            raise AssertionError(f"{self.who}: after {self.context} earlier images it makes NaN or infinite values")
 
 
 def _require_gradients(who: str, generator: RangeAdapter, call: _Call) -> None:
@@ -183,13 +187,13 @@ def _require_gradients(who: str, generator: RangeAdapter, call: _Call) -> None:
 def _require_range(who: str, network: nn.Module) -> None:
     bounds = getattr(network, "value_range", (-1.0, 1.0))
     if len(bounds) != 2 or not bounds[0] < bounds[1]:
-        raise AssertionError(f"{who}: value_range = {bounds!r} is no pair of a lower and a higher number")
+        raise AssertionError(f"{who}: value_range = {bounds!r} is not a pair of a lower and a higher number")
 
 
 def _count(who: str, network: nn.Module, name: str, least: int) -> int:
     value = getattr(network, name, least)
     if not isinstance(value, int) or value < least:
-        raise AssertionError(f"{who}: {name} = {value!r} is no whole number of at least {least}")
+        raise AssertionError(f"{who}: {name} = {value!r} is not an integer of at least {least}")
     return value
 
 
@@ -199,7 +203,7 @@ def _built(
     torch.manual_seed(seed)
     network = target(*args, **options)
     if not isinstance(network, nn.Module):
-        raise AssertionError(f"{_name(target)}: makes a {type(network).__name__}, which is no torch.nn.Module")
+        raise AssertionError(f"{_name(target)}: returns a {type(network).__name__}, not a torch.nn.Module")
     initialise(network, "xavier")
     return RangeAdapter(network, returns_images=images)
 
@@ -209,17 +213,17 @@ def _images(count: int, size: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def _batch(count: int, length: int, size: tuple[int, int]) -> Tensor:
-    """Images (N, 3, H, W), or clips (N, T, 3, H, W)."""
+    """Return images (N, 3, H, W), or clips (N, T, 3, H, W)."""
     images = _images(count * length, size)
     return images if length == 1 else images.unflatten(0, (count, length))
 
 
 def _labels(who: str, network: nn.Module, lead: tuple[int, ...], size: tuple[int, int]) -> dict[str, dict[str, Tensor]]:
-    """The inputs that a network asks for, and one more: it may be given more than it needs."""
+    """Return the inputs that a network declares, and one more, which it must ignore."""
     kinds = getattr(network, "inputs", ())
     if isinstance(kinds, str) or (unknown := [kind for kind in kinds if kind not in KINDS]):
         wrong = kinds if isinstance(kinds, str) else unknown[0]
-        raise AssertionError(f"{who}: inputs names '{wrong}'; it is a tuple of any of {', '.join(KINDS)}")
+        raise AssertionError(f"{who}: inputs names '{wrong}'; it must be a tuple of {', '.join(KINDS)}")
     return {"inputs": sample_inputs({*kinds, _EXTRA}, lead, size)} if kinds else {}
 
 
@@ -227,11 +231,15 @@ def _scores(who: str, made: object, count: int) -> list[Tensor]:
     scores = list(made) if isinstance(made, tuple | list) else [made]
     for score in scores:
         if not isinstance(score, Tensor) or not score.is_floating_point():
-            raise AssertionError(f"{who}: scores are tensors of floats, or a tuple of such, not {type(score).__name__}")
+            raise AssertionError(
+                f"{who}: scores must be a float tensor or a tuple of float tensors, not {type(score).__name__}"
+            )
         if score.dim() == 0 or len(score) != count:
-            raise AssertionError(f"{who}: scores {tuple(score.shape)} of {count} images: the first side is the images'")
+            raise AssertionError(
+                f"{who}: scores {tuple(score.shape)} for {count} images: the first dimension must be the batch"
+            )
         if not score.isfinite().all():
-            raise AssertionError(f"{who}: has scores that are no numbers, or infinite")
+            raise AssertionError(f"{who}: has NaN or infinite scores")
     if not scores:
         raise AssertionError(f"{who}: has no scores")
     return scores  # type: ignore[return-value]  # all are tensors

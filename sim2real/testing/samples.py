@@ -1,4 +1,4 @@
-"""Pictures and labels to try things on; equal in every run."""
+"""Synthetic images and labels for the checks; equal in every run."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,19 +18,19 @@ _NAMES = {0: "sky", 1: "road", 2: "car", 3: "building", 4: "tree"}
 
 
 class Sample(NamedTuple):
-    """A picture, RGB uint8 (H, W, 3), and its labels by kind."""
+    """An image, RGB uint8 (H, W, 3), and its labels by kind."""
 
     picture: NDArray[np.uint8]
     labels: dict[str, Label]
 
 
 def sample_pictures(count: int, size: tuple[int, int] = (128, 96), *, seed: int = 0) -> list[Sample]:
-    """Pictures of a road under a sky with a few things on it, and their labels: ``segmentation`` and ``boxes``.
+    """Return images of a road under a sky with a few objects, and their labels: ``segmentation`` and ``boxes``.
 
     Args:
-        count: How many.
+        count: Number of images.
         size: (W, H).
-        seed: Others of the same kind for another one.
+        seed: Seed of the images.
     """
     return [_sample(np.random.default_rng([seed, number]), *size) for number in range(count)]
 
@@ -58,15 +58,15 @@ def _sample(random: np.random.Generator, width: int, height: int) -> Sample:
 def sample_inputs(
     kinds: Iterable[str], lead: Sequence[int], size: tuple[int, int], *, seed: int = 0
 ) -> "dict[str, Tensor]":
-    """Random labels as networks see them, see :mod:`sim2real.datasets.inputs`.
+    """Return random labels as networks see them, see :mod:`sim2real.datasets.inputs`.
 
     Args:
         kinds: ``"segmentation"``, ``"depth"``, ...
-        lead: What comes first: ``(N,)``, or ``(N, T)`` of clips.
+        lead: The leading dimensions: ``(N,)``, or ``(N, T)`` for clips.
         size: (H, W).
-        seed: Others for another one.
+        seed: Seed of the labels.
     """
-    import torch  # noqa: PLC0415  pictures need none
+    import torch  # noqa: PLC0415  images need no torch
 
     random = np.random.default_rng(seed)
     found = {}
@@ -75,7 +75,7 @@ def sample_inputs(
         channels = () if form.channels is None else (form.channels,)
         shape = (*lead, *channels, *size)
         values = np.floor(random.uniform(-1, CLASSES, shape)) if form.channels is None else random.uniform(0, 40, shape)
-        if (form.channels or 1) > 1:  # the last one tells where the others are known
+        if (form.channels or 1) > 1:  # the last channel is the mask of known pixels
             values[..., -1, :, :] = values[..., -1, :, :] > 5
         found[kind] = torch.from_numpy(values.astype(form.dtype))
     return found

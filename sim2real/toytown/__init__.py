@@ -1,7 +1,7 @@
 """A small street world, rendered with complete labels in the layout of Virtual KITTI 2.
 
-The same geometry comes in two looks, `sim` and `real`, so that a translation that is learnt from unpaired images can
-be measured against paired truth.
+The same geometry is rendered in two looks, `sim` and `real`, so that a translation that is learnt from unpaired images
+can be measured against paired ground truth.
 """
 
 from importlib import import_module

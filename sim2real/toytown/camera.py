@@ -1,4 +1,4 @@
-"""The pinhole camera: intrinsics that scale with the image, a rigid pose, and the rays through the pixel centres."""
+"""The pinhole camera: intrinsics that scale with the image, a rigid pose, and rays through the pixel centres."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Rect = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are outside
+Rect = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive
 
 #: Virtual KITTI 2: focal length 725.0087 px at a width of 1242 px, right camera 0.532725 m to the right.
 FOCAL_PER_WIDTH = 725.0087 / 1242
@@ -15,19 +15,19 @@ BASELINE = 0.532725
 
 
 def rotation_y(angle: float) -> Floats:
-    """Rotation matrix about the y axis (down), as KITTI's `rotation_y` turns an object."""
+    """Return the rotation matrix about the y axis (down), as for KITTI's `rotation_y`."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
 
 def rotation_x(angle: float) -> Floats:
-    """Rotation matrix about the x axis (right)."""
+    """Return the rotation matrix about the x axis (right)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
 
 
 def rotation_z(angle: float) -> Floats:
-    """Rotation matrix about the z axis (forward)."""
+    """Return the rotation matrix about the z axis (forward)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
@@ -37,10 +37,10 @@ class Camera:
     """A pinhole camera in the world; x is right, y down, z forward, units are metres.
 
     Attributes:
-        width: image width in pixels.
-        height: image height in pixels.
-        rotation: (3, 3), turns world directions into camera directions.
-        centre: (3,), where the camera stands in the world.
+        width: Image width in pixels.
+        height: Image height in pixels.
+        rotation: (3, 3), maps world directions to camera directions.
+        centre: (3,), position of the camera in the world.
     """
 
     width: int
@@ -72,10 +72,10 @@ class Camera:
         return 0, 0, self.width, self.height
 
     def rays(self, rect: Rect | None = None, step: int = 1) -> tuple[Floats, Floats]:
-        """Directions (x, y, 1) through the pixel centres, as a row x of shape (1, W) and a column y of shape (H, 1).
+        """Return the directions (x, y, 1) through the pixel centres: a row x (1, W) and a column y (H, 1).
 
         Args:
-            rect: the pixels, which may lie outside the image; the whole image if not given.
+            rect: The pixels, which may lie outside the image; default: the whole image.
             step: 2 for every other pixel, and so on.
         """
         left, top, right, bottom = rect or self.image
@@ -85,5 +85,5 @@ class Camera:
         return x[None, :], y[:, None]
 
     def moved_right(self, distance: float) -> Self:
-        """The same camera, `distance` metres to its own right."""
+        """Return the camera moved by `distance` metres to its own right."""
         return type(self)(self.width, self.height, self.rotation, self.centre + distance * self.rotation[0])

@@ -1,4 +1,4 @@
-"""One frame on disk: its images, and its rows of the text files, as in Virtual KITTI 2.0.3."""
+"""One frame on disk: its images and its rows of the text files, as in Virtual KITTI 2.0.3."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame to be rendered, and where it goes."""
+    """One frame to render, and its place on disk."""
 
     root: Path
     look: Look
@@ -58,19 +58,19 @@ class Shot:
     archives: bool
 
     def folder(self, kind: str) -> Path:
-        """Where the scene's files of a kind go; the text files' kind is `textgt`."""
+        """Return the folder of the scene's files of a kind; the kind of the text files is `textgt`."""
         outer = self.root / f"vkitti_2.0.3_{kind}" if self.archives else self.root
         return outer / f"Scene{self.scene:02d}" / VARIATION
 
     def path(self, kind: str, stem: str, extension: str) -> Path:
-        """An image of this frame; `stem` is the part of the file name before the number."""
+        """Return the path of an image of this frame; `stem` is the part of the file name before the number."""
         name = f"{stem}_{self.time:05d}.{extension}"
         return self.folder(kind) / "frames" / kind / f"Camera_{self.camera}" / name
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a frame adds to the text files."""
+    """The rows of a frame in the text files."""
 
     text: dict[str, list[str]]
     track_ids: tuple[int, ...]
@@ -117,7 +117,7 @@ def _save(path: Path, content: bytes) -> None:
 
 
 def _instance_colours() -> NDArray[np.uint8]:
-    """A colour for each index of an instance image; no instance is black."""
+    """Return the palette of instance images; index 0 (no instance) is black."""
     colours = np.random.default_rng(0).integers(40, 256, (256, 3), np.uint8)
     colours[0] = 0
     return colours

@@ -1,4 +1,4 @@
-"""Labels from hits: depth, optical flow, scene flow and boxes, and the 16-bit codes of Virtual KITTI 2."""
+"""Labels from hits: depth, optical flow, scene flow and boxes, and the 16-bit encodings of Virtual KITTI 2."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ Codes = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Motion:
-    """How the points that the pixels see move until another frame.
+    """The motion of the visible points to another frame.
 
     Attributes:
         flow: (H, W, 2), pixels, u to the right and v down.
-        scene_flow: (H, W, 3), metres: the point in the other frame's camera less the point in this one's.
-        valid: (H, W), false for the sky and for what is behind the camera in the other frame.
+        scene_flow: (H, W, 3), metres: the point in the other frame's camera minus the point in this one's.
+        valid: (H, W), false for the sky and for points behind the camera in the other frame.
     """
 
     flow: Floats
@@ -31,13 +31,13 @@ class Motion:
 
 @dataclass(frozen=True)
 class Box:
-    """A row of bbox.txt: the pixels that are seen of a vehicle.
+    """A row of bbox.txt: the visible pixels of a vehicle.
 
     Attributes:
-        left, top, right, bottom: the first and last columns and rows, all inside.
-        number_pixels: how many are seen.
-        truncation_ratio: share of the silhouette outside the image; what is more than one image size away is left out.
-        occupancy_ratio: share of the silhouette in the image that nothing stands before.
+        left, top, right, bottom: The first and last columns and rows, inclusive.
+        number_pixels: Number of visible pixels.
+        truncation_ratio: Share of the silhouette outside the image, up to one image size away.
+        occupancy_ratio: Share of the silhouette in the image that is not occluded.
     """
 
     left: int
@@ -51,9 +51,9 @@ class Box:
 
 @dataclass(frozen=True)
 class ObjectPose:
-    """Where a vehicle is for one camera; positions are those of the middle of its bottom face.
+    """The pose of a vehicle for one camera; positions are those of the middle of its bottom face.
 
-    Rotations are (y, x, z) angles: the object's axes turned by R = R_y(y) R_x(x) R_z(z), with x to its front, y down.
+    Rotations are (y, x, z) angles of R = R_y(y) R_x(x) R_z(z) on the object's axes, with x to its front and y down.
     """
 
     alpha: float
@@ -65,13 +65,13 @@ class ObjectPose:
 
 
 def motion(hits: Hits, camera: Camera, other: Camera, moved: Mapping[int, tuple[Body, Body]]) -> Motion:
-    """Follow each point that is seen to another frame.
+    """Return the motion of each visible point to another frame.
 
     Args:
-        hits: what the camera sees.
-        camera: the camera of this frame.
-        other: the camera of the other frame.
-        moved: for the vehicles that move, by track id: the body in this frame and in the other.
+        hits: The hits of the camera.
+        camera: The camera of this frame.
+        other: The camera of the other frame.
+        moved: Moving vehicles by track id: the body in this frame and in the other.
     """
     x, y = camera.rays()
     inverse = hits.inverse
@@ -97,7 +97,7 @@ def motion(hits: Hits, camera: Camera, other: Camera, moved: Mapping[int, tuple[
 
 
 def _transfer(camera: Camera, other: Camera, bodies: tuple[Body, Body] | None) -> tuple[Floats, Floats]:
-    """Rotation (3, 3) and shift (3,) from the camera's coordinates to the other's, on a moving body or a still one."""
+    """Return rotation (3, 3) and shift (3,) between the cameras' coordinates, for a moving body or a static one."""
     turn, shift = camera.rotation.T, camera.centre
     if bodies:
         before, after = bodies
@@ -107,13 +107,13 @@ def _transfer(camera: Camera, other: Camera, bodies: tuple[Body, Body] | None) -
 
 
 def _carry(transfer: tuple[Floats, Floats], x: Floats, y: Floats, inverse: Floats) -> Floats:
-    """(3, H, W): points in the other camera, times their inverse depth in this one."""
+    """Return points (3, H, W) in the other camera, times their inverse depth in this one."""
     turn, shift = transfer
     return np.stack([row[0] * x + (row[1] * y + row[2]) + by * inverse for row, by in zip(turn, shift, strict=True)])
 
 
 def measure_boxes(hits: Hits, camera: Camera, bodies: Mapping[int, Body]) -> dict[int, Box]:
-    """The box of every vehicle of which at least one pixel is seen, by track id in rising order."""
+    """Return the boxes of all vehicles with at least one visible pixel, by ascending track id."""
     instance = hits.faces["instance"][hits.face]
     boxes = {}
     for track_id in np.unique(instance[instance >= 0]).tolist():
@@ -134,7 +134,7 @@ def measure_boxes(hits: Hits, camera: Camera, bodies: Mapping[int, Body]) -> dic
 
 
 def _truncation(camera: Camera, body: Body, whole: Rect) -> float:
-    """Share of the silhouette outside the image, counted on some 100,000 pixels at most."""
+    """Return the share of the silhouette outside the image, computed on about 100,000 pixels at most."""
     left, top, right, bottom = whole
     step = int(np.ceil(np.sqrt((right - left) * (bottom - top) / 100_000)))
     rows, columns = np.nonzero(silhouette(camera, body, whole, step))
@@ -144,7 +144,7 @@ def _truncation(camera: Camera, body: Body, whole: Rect) -> float:
 
 
 def object_pose(camera: Camera, placed: Placed) -> ObjectPose:
-    """The row of pose.txt of a vehicle."""
+    """Return a vehicle's row of pose.txt."""
     body, model = placed.body, placed.vehicle.model
     turn = camera.rotation @ rotation_y(body.yaw)
     x, y, z = (camera.rotation @ (body.position - camera.centre)).tolist()
@@ -162,20 +162,20 @@ def object_pose(camera: Camera, placed: Placed) -> ObjectPose:
 
 
 def wrap(angle: float) -> float:
-    """The angle in [-pi, pi)."""
+    """Return the angle in [-pi, pi)."""
     return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 def encode_depth(hits: Hits) -> Codes:
-    """(H, W) depth in centimetres; the sky is 65535."""
+    """Return depth (H, W) in centimetres; the sky is 65535."""
     seen = hits.face != SKY
     return np.where(seen, np.rint(100 / np.where(seen, hits.inverse, 1.0)), 65535).astype(np.uint16)
 
 
 def encode_flow(flow: Floats, valid: NDArray[np.bool_]) -> Codes:
-    """(H, W, 3): R, G are u / (W - 1), v / (H - 1) from [-1, 1] in 16 bits, B is 65535 if valid; else all are 0.
+    """Encode flow as (H, W, 3): R, G are u / (W - 1), v / (H - 1) from [-1, 1] in 16 bits, B is 65535 if valid.
 
-    A flow of more than the image's own size cannot be coded and becomes invalid.
+    All channels are 0 where it is invalid. A flow of more than the image size cannot be encoded and becomes invalid.
     """
     height, width = valid.shape
     share = flow / (width - 1, height - 1)
@@ -187,7 +187,7 @@ def encode_flow(flow: Floats, valid: NDArray[np.bool_]) -> Codes:
 
 
 def decode_flow(code: Codes) -> tuple[Floats, NDArray[np.bool_]]:
-    """Flow in pixels (H, W, 2), 0 where invalid, and where it is valid (H, W)."""
+    """Return flow in pixels (H, W, 2), 0 where invalid, and its validity (H, W)."""
     height, width = code.shape[:2]
     valid = code[..., 2] > 0
     flow = (code[..., :2] / 32767.5 - 1) * (width - 1, height - 1)
@@ -195,12 +195,12 @@ def decode_flow(code: Codes) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def encode_scene_flow(scene_flow: Floats, valid: NDArray[np.bool_]) -> Codes:
-    """(H, W, 3): x, y, z from [-10, 10] metres in 16 bits; (0, 0, 0) for the sky and what moves farther than that."""
+    """Encode x, y, z from [-10, 10] metres in 16 bits (H, W, 3); (0, 0, 0) for the sky and larger motions."""
     valid = valid & (np.abs(scene_flow) <= 10).all(axis=-1)
     return np.where(valid[..., None], np.rint((scene_flow / 10 + 1) * 32767.5), 0).astype(np.uint16)
 
 
 def decode_scene_flow(code: Codes) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scene flow in metres (H, W, 3), 0 where there is none, and where there is some (H, W)."""
+    """Return scene flow in metres (H, W, 3), 0 where invalid, and its validity (H, W)."""
     valid = np.asarray(code.any(axis=-1))
     return np.where(valid[..., None], (code / 32767.5 - 1) * 10, 0.0), valid

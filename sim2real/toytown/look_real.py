@@ -1,4 +1,4 @@
-"""The `real` look: a photograph of the same town, through a lens, on a sensor."""
+"""The `real` look: a photograph of the same town, with a lens and a sensor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from sim2real.toytown.shadows import reached
 from sim2real.toytown.shapes import RGB, Body, Material
 from sim2real.toytown.surface import Floats32, Image, Surface
 
-#: Albedo of the materials in linear light; the others take the colour of their object, darker and greyer.
+#: Albedo of materials in linear light; other materials take the colour of their object, darker and greyer.
 _ALBEDO: dict[Material, RGB] = {
     Material.SKY: (0.0, 0.0, 0.0),
     Material.ASPHALT: (0.115, 0.115, 0.118),
@@ -31,7 +31,7 @@ _ALBEDO: dict[Material, RGB] = {
     Material.WHITE: (0.42, 0.42, 0.41),
 }
 
-#: How strongly the albedo varies with grain (centimetres), blotches (decimetres) and stains (metres).
+#: Variation of the albedo by grain (centimetres), blotches (decimetres) and stains (metres).
 _ROUGHNESS: dict[Material, RGB] = {
     Material.ASPHALT: (0.22, 0.08, 0.09),
     Material.MARKING: (0.20, 0.22, 0.18),
@@ -46,7 +46,7 @@ _ROUGHNESS: dict[Material, RGB] = {
     Material.METAL: (0.03, 0.05, 0.05),
 }
 
-#: Share of the light that glossy materials mirror when seen from straight ahead.
+#: Share of the light that glossy materials reflect at normal incidence.
 _GLOSS: dict[Material, float] = {
     Material.PAINT: 0.04,
     Material.GLASS: 0.11,
@@ -67,7 +67,7 @@ _TILE = 512
 
 @dataclass(frozen=True)
 class _Weather:
-    """The light of a scene: direction of the sun (3,), share of clouds in the sky, and reach of sight in metres."""
+    """The light of a scene: direction of the sun (3,), share of clouds in the sky, and visibility in metres."""
 
     sun: Floats
     clouds: float
@@ -82,13 +82,13 @@ class _Weather:
 
 
 def real(seen: Surface, camera: Camera, bodies: Sequence[Body], key: tuple[int, int, int, int]) -> Image:
-    """A photograph: textures, sun and sky light with shadows, haze, clouds, and what a lens and a sensor do to them.
+    """Render a photograph: textures, sun and sky light with shadows, haze, clouds, lens and sensor.
 
     Args:
-        seen: what the pixels see.
-        camera: the camera.
-        bodies: all that may cast a shadow.
-        key: seed, scene, time and camera; the weather comes from the first two, the sensor's noise from all.
+        seen: The visible surfaces.
+        camera: The camera.
+        bodies: Everything that may cast a shadow.
+        key: Seed, scene, time and camera; the weather depends on the first two, the sensor's noise on all.
     """
     weather = _Weather.of(*key[:2])
     seen = _rounded(seen)
@@ -107,7 +107,7 @@ def real(seen: Surface, camera: Camera, bodies: Sequence[Body], key: tuple[int, 
 
 @lru_cache(maxsize=1)
 def _noise() -> tuple[Floats32, Floats32]:
-    """Two seamless tiles of noise with mean 0 and deviation 1: fine value noise, and a sum of octaves."""
+    """Return two seamless noise tiles of mean 0 and standard deviation 1: value noise, and a sum of octaves."""
     rng = np.random.default_rng(0)
 
     def octave(cells: int) -> Floats32:
@@ -124,14 +124,14 @@ def _noise() -> tuple[Floats32, Floats32]:
 
 
 def _sample(tile: Floats32, coordinates: Floats32, scale: float, shift: float = 0.0) -> Floats32:
-    """The tile at surface coordinates (H, W, 2); a texel is `scale` metres."""
+    """Sample the tile at surface coordinates (H, W, 2); a texel is `scale` metres."""
     at = np.mod(coordinates / np.float32(scale) + np.float32(shift), np.float32(_TILE))
     u, v = cv2.split(at)
     return np.asarray(cv2.remap(tile, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
 def _albedo(seen: Surface, camera: Camera) -> Floats32:
-    """(H, W, 3): what share of the light the surfaces scatter."""
+    """Return the albedo (H, W, 3) of the surfaces."""
     material = seen.material
     table, has_albedo = per_material(_ALBEDO)
     own = seen.tint ** np.float32(2.2)
@@ -157,16 +157,16 @@ def _albedo(seen: Surface, camera: Camera) -> Floats32:
     for of, (length, height, joint) in _PIECES.items():
         mask = material == of
         if of is Material.WALL:
-            mask &= seen.tint[..., 0] - seen.tint[..., 2] > 0.3  # the red ones are brick, the others plaster
+            mask &= seen.tint[..., 0] - seen.tint[..., 2] > 0.3  # red walls are brick, others plaster
         along, down = seen.texture[mask, 0] / np.float32(length), seen.texture[mask, 1] / np.float32(height)
-        along += np.float32(0.5) * np.floor(down)  # every other course is shifted by half a piece
+        along += np.float32(0.5) * np.floor(down)  # every other row is shifted by half a piece
         between = np.maximum(np.abs(along % 1 - 0.5), np.abs(down % 1 - 0.5)) > 0.5 - joint / 2
         albedo[mask] *= (1 - np.float32(0.5) * between * fade(2.5 * joint * height)[mask])[:, None]
     return albedo
 
 
 def _rounded(seen: Surface) -> Surface:
-    """Car bodies bulge and leaves point everywhere: bend the normals of flat paint and of smooth crowns."""
+    """Bend the normals of flat paint and smooth crowns, because car bodies bulge and leaves point everywhere."""
     normal = seen.normal.copy()
     paint = (seen.material == Material.PAINT) & (seen.instance >= 0)
     upright = np.abs(normal[paint, 1]) < 0.6
@@ -184,9 +184,9 @@ def _rounded(seen: Surface) -> Surface:
 
 
 def _light(seen: Surface, camera: Camera, bodies: Sequence[Body], weather: _Weather) -> Floats32:
-    """(H, W, 3): sun and sky, less where something stands between."""
+    """Return the light (H, W, 3) from sun and sky, with shadows."""
     size = (camera.width, camera.height)
-    step = max(1, camera.width // 600)  # light varies slowly: a large image asks for it at every other pixel
+    step = max(1, camera.width // 600)  # light varies slowly, so large images compute it at a lower resolution
     coarse = (slice(step // 2, None, step), slice(step // 2, None, step))
     there = np.isfinite(seen.depth[coarse])
 
@@ -204,14 +204,14 @@ def _light(seen: Surface, camera: Camera, bodies: Sequence[Body], weather: _Weat
 
 
 def _reflectance(seen: Surface, facing: Floats32, mirrored: Floats32) -> Floats32:
-    """(H, W, 1): how much of the sky glossy surfaces mirror (Schlick's rule); little where they mirror the ground."""
+    """Return the share (H, W, 1) of sky that glossy surfaces reflect (Schlick), little if they face the ground."""
     gloss = np.array([_GLOSS.get(material, 0.0) for material in Material], np.float32)[seen.material][..., None]
     fresnel = gloss + (1 - gloss) * np.clip(1 - facing, 0, 1) ** 5
     return np.where(gloss > 0, fresnel * np.clip(-4 * mirrored[..., 1:2] - 0.2, 0.06, 1), np.float32(0))
 
 
 def _sky(ray: Floats32, weather: _Weather) -> Floats32:
-    """Radiance of the sky in the directions (H, W, 3)."""
+    """Return the radiance of the sky in the directions (H, W, 3)."""
     up = np.maximum(-ray[..., 1:2], np.float32(0.02))
     clear = rgb((0.95, 1.02, 1.10)) + np.clip(up * 2.2, 0, 1) * rgb((-0.62, -0.45, -0.15))
     at = np.asarray(ray[..., ::2] / (up + np.float32(0.12)), np.float32)
@@ -228,7 +228,7 @@ def _blur(image: Floats32, sigma: float) -> Floats32:
 
 
 def _photograph(radiance: Floats32, camera: Camera, rng: np.random.Generator) -> Image:
-    """What lens (blur, glow, vignette), exposure, sensor (noise) and tone curve make of the light."""
+    """Apply lens (blur, glow, vignette), exposure, sensor noise and tone curve to the radiance."""
     width = camera.width
     sharp = _blur(radiance, max(0.45, 0.62 * width / 1242))
     glow = _blur(np.maximum(sharp - 0.9, 0), 0.012 * width)

@@ -1,4 +1,4 @@
-"""The `sim` look: a clean game."""
+"""The `sim` look: a clean computer game."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sim2real.toytown.shapes import RGB, Material
 from sim2real.toytown.surface import Floats32, Image, Surface
 
-#: Colours of the materials; the others take the colour of their object.
+#: Colours of materials; other materials take the colour of their object.
 _COLOURS: dict[Material, RGB] = {
     Material.ASPHALT: (0.42, 0.43, 0.47),
     Material.MARKING: (1.0, 1.0, 1.0),
@@ -29,18 +29,18 @@ _SUN = np.array([-0.45, -0.75, -0.5], np.float32) / np.float32(0.998)
 
 
 def per_material(values: dict[Material, RGB]) -> tuple[Floats32, NDArray[np.bool_]]:
-    """A table (materials, 3) of colours, and for which materials there is one."""
+    """Return a table (materials, 3) of colours, and which materials have one."""
     table = np.array([values.get(material, (0.0, 0.0, 0.0)) for material in Material], np.float32)
     return table, np.array([material in values for material in Material])
 
 
 def rgb(values: Iterable[float]) -> Floats32:
-    """A colour as an array (3,)."""
+    """Return a colour as an array (3,)."""
     return np.array(tuple(values), np.float32)
 
 
 def sim(seen: Surface) -> Image:
-    """Flat, saturated colours under a plain Lambert light, a gradient for a sky, hard edges, no noise."""
+    """Shade flat, saturated colours with Lambert's law, a gradient for the sky, hard edges and no noise."""
     table, has_colour = per_material(_COLOURS)
     colour = np.where(has_colour[seen.material][..., None], table[seen.material], seen.tint)
     grey = colour.mean(axis=-1, keepdims=True)

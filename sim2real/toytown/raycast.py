@@ -1,8 +1,8 @@
-"""What every pixel sees, by exact ray casting.
+"""Exact ray casting: find the face that is visible in every pixel.
 
-Along the ray (x, y, 1) through a pixel, depth is the ray's parameter and its inverse is an affine function of x and y
-for every plane. So a convex solid is the least of its front planes' functions where that exceeds the greatest of its
-back planes', a z-buffer of inverse depths keeps the greatest value, and no pixel needs a division.
+Along the ray (x, y, 1) through a pixel, depth is the ray's parameter, and for every plane the inverse depth is an
+affine function of x and y. A convex solid is therefore the minimum over its front planes where it exceeds the maximum
+over its back planes. A z-buffer of inverse depths keeps the largest value, and no pixel needs a division.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sim2real.toytown.camera import Camera, Floats, Rect
 from sim2real.toytown.shapes import FACE, Body, Convex, Ellipsoid, Label, Part
 
-FAR = 600.0  # metres; beyond it is sky, as in an engine with a far plane
+FAR = 600.0  # metres; everything beyond is sky, as in an engine with a far plane
 NEAR = 0.05
 SKY, GROUND = 0, 1  # the first two rows of the table of faces
 
@@ -24,10 +24,10 @@ Faces = np.ndarray[tuple[int], np.dtype[np.void]]
 
 @dataclass(frozen=True)
 class Hits:
-    """What the pixels see.
+    """The faces that are visible in the pixels.
 
     Attributes:
-        inverse: (H, W), 1 / depth in 1/metres, 0 for the sky; depth is measured to the camera plane.
+        inverse: (H, W), 1 / depth in 1/metres, 0 for the sky; depth is the distance to the camera plane.
         face: (H, W), index into `faces`.
         faces: (F,), table of `sim2real.toytown.shapes.FACE` rows; row 0 is the sky, row 1 the ground.
     """
@@ -39,10 +39,10 @@ class Hits:
 
 @dataclass(frozen=True)
 class _View:
-    """The camera as a body sees it."""
+    """The camera in the axes of a body."""
 
     origin: Floats  # (3,), the camera's centre in the body's axes
-    turn: Floats  # (3, 3), camera directions into the body's axes
+    turn: Floats  # (3, 3), maps camera directions to the body's axes
 
     @classmethod
     def of(cls, camera: Camera, body: Body) -> Self:
@@ -51,9 +51,9 @@ class _View:
 
 
 def cast(camera: Camera, bodies: Sequence[Body]) -> Hits:
-    """See the ground, the sky and the bodies through the camera."""
+    """Cast rays from the camera at the ground, the sky and the bodies."""
     x, y = camera.rays()
-    down = camera.rotation[:, 1]  # how fast each ray of the camera's axes falls
+    down = camera.rotation[:, 1]  # the downward component of the camera's axes
     inverse = (down[0] * x + down[1] * y + down[2]) / -camera.centre[1]
     face = np.where(inverse > 1 / FAR, np.int32(GROUND), np.int32(SKY))
     inverse[face == SKY] = 0.0
@@ -83,7 +83,7 @@ def cast(camera: Camera, bodies: Sequence[Body]) -> Hits:
 
 
 def silhouette(camera: Camera, body: Body, rect: Rect, step: int = 1) -> NDArray[np.bool_]:
-    """Which pixels would see the body if nothing stood before it; `rect` and `step` as for `Camera.rays`."""
+    """Return the mask of the body without occluders; `rect` and `step` as for `Camera.rays`."""
     x, y = camera.rays(rect, step)
     nothing = np.zeros((y.size, x.size))
     mask = nothing > 0
@@ -93,7 +93,7 @@ def silhouette(camera: Camera, body: Body, rect: Rect, step: int = 1) -> NDArray
 
 
 def extent(camera: Camera, body: Body) -> Rect:
-    """A rectangle, in pixels, around the whole body, cut off one image size outside the image."""
+    """Return a rectangle in pixels around the whole body, clipped one image size outside the image."""
     rects, _ = project(camera, body.corners, margin=1.0)
     left, top = rects[:, :2].min(axis=0)
     right, bottom = rects[:, 2:].max(axis=0)
@@ -101,7 +101,7 @@ def extent(camera: Camera, body: Body) -> Rect:
 
 
 def _in_sight(camera: Camera, bodies: Sequence[Body]) -> Iterator[tuple[Body, int, Rect, float]]:
-    """The parts in the image, nearest first, each with its rectangle and the greatest inverse depth it may have."""
+    """Yield the parts in the image, nearest first, with their rectangles and maximal inverse depths."""
     if not bodies:
         return
     owners = [(body, index) for body in bodies for index in range(len(body.parts))]
@@ -114,9 +114,9 @@ def _in_sight(camera: Camera, bodies: Sequence[Body]) -> Iterator[tuple[Body, in
 
 
 def project(camera: Camera, corners: Floats, margin: float) -> tuple[NDArray[np.int64], Floats]:
-    """Rectangles (P, 4) around the boxes with these corners (P, 8, 3), and their greatest inverse depths (P,).
+    """Return rectangles (P, 4) around boxes with corners (P, 8, 3), and their maximal inverse depths (P,).
 
-    A box that reaches behind the camera gets the whole image; one that is all behind it gets inverse depth 0.
+    A box that extends behind the camera gets the whole image; one entirely behind it gets inverse depth 0.
     """
     points = (corners - camera.centre) @ camera.rotation.T
     depth = points[..., 2]
@@ -132,9 +132,9 @@ def project(camera: Camera, corners: Floats, margin: float) -> tuple[NDArray[np.
 
 
 def _meet(part: Part, view: _View, x: Floats, y: Floats, seen: Floats) -> tuple[Floats, NDArray[np.int32]]:
-    """Inverse depth of the part, 0 where the ray misses it, and the index of its face; both (H, W).
+    """Return the inverse depth of the part, 0 where rays miss it, and the index of its face; both (H, W).
 
-    Only where the part is nearer than `seen` are the results of any use.
+    The results are only valid where the part is nearer than `seen`.
     """
     if isinstance(part, Convex):
         value, which = _convex(part, view, x, y)
@@ -143,7 +143,7 @@ def _meet(part: Part, view: _View, x: Floats, y: Floats, seen: Floats) -> tuple[
         value, behind = _ellipsoid(part, view, x, y)
         which = np.zeros(value.shape, np.int32)
     if part.leaf:
-        for wall in (value, behind):  # through a gap in the foliage, the far side may be seen
+        for wall in (value, behind):  # through a gap in the foliage, the far side may be visible
             rows, columns = np.nonzero(wall > seen)
             depth = 1 / wall[rows, columns]
             point = view.origin[:, None] + view.turn @ np.stack([x[0, columns] * depth, y[rows, 0] * depth, depth])
@@ -153,11 +153,11 @@ def _meet(part: Part, view: _View, x: Floats, y: Floats, seen: Floats) -> tuple[
     return value, which
 
 
-_GAPS = 0.3 * 2**32  # three cells of ten are gaps
+_GAPS = 0.3 * 2**32  # three cells in ten are gaps
 
 
 def _cells(cell: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """A well-mixed number for every cell (3, N) of space."""
+    """Return a hash of every cell (3, N) of space."""
     x, y, z = cell.astype(np.uint32)
     mixed = x * np.uint32(0x8DA6B343) ^ y * np.uint32(0xD8163841) ^ z * np.uint32(0xCB1AB31F)
     mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
@@ -167,7 +167,7 @@ def _cells(cell: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 def _convex(part: Convex, view: _View, x: Floats, y: Floats) -> tuple[Floats, NDArray[np.int32]]:
     room = part.offsets - part.normals @ view.origin  # how far inside each half-space the camera is
-    room = np.where(np.abs(room) < 1e-9, 1e-9, room)  # a camera on a plane looks along it or away, never through it
+    room = np.where(np.abs(room) < 1e-9, 1e-9, room)  # avoids division by zero for a camera on the plane
     front, back = np.flatnonzero(room < 0).tolist(), np.flatnonzero(room > 0).tolist()
     if not front:
         return np.zeros((y.size, x.size)), np.zeros((y.size, x.size), np.int32)
@@ -191,7 +191,7 @@ def _convex(part: Convex, view: _View, x: Floats, y: Floats) -> tuple[Floats, ND
 
 
 def _ellipsoid(part: Ellipsoid, view: _View, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Inverse depths of the near and the far wall."""
+    """Return the inverse depths of the near and the far wall."""
     origin = (view.origin - part.centre) / part.radii
     turn = view.turn / part.radii[:, None]
     outside = origin @ origin - 1

@@ -1,4 +1,4 @@
-"""One frame of the town: what a camera sees at a time, with all its labels."""
+"""One frame of the town: the view of a camera at a time, with all labels."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +20,7 @@ from sim2real.toytown.traffic import CAMERA_LANE, Placed, camera_progress, traff
 
 Look = Literal["sim", "real"]
 LOOKS: tuple[Look, ...] = ("sim", "real")
-AHEAD, BEHIND = 320.0, 24.0  # metres of the street that are built
+AHEAD, BEHIND = 320.0, 24.0  # metres of street that are built around the camera
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Frame:
     """A rendered frame; arrays are (H, W, ...).
 
     Attributes:
-        camera: the camera that sees it.
+        camera: The camera of the frame.
         rgb: (H, W, 3) uint8.
         depth: (H, W) uint16, centimetres to the camera plane, 65535 for the sky.
         classes: (H, W) uint8, `sim2real.toytown.shapes.Label`.
         instances: (H, W) uint8, track id + 1, 0 for none.
-        forward: motion to the next frame, None if it was not asked for.
-        backward: motion to the frame before, None if it was not asked for.
-        boxes: by track id, all vehicles of which a pixel is seen.
-        vehicles: by track id, all vehicles nearby.
+        forward: Motion to the next frame, None if not requested.
+        backward: Motion to the previous frame, None if not requested.
+        boxes: By track id, all vehicles with at least one visible pixel.
+        vehicles: By track id, all vehicles nearby.
     """
 
     camera: Camera
@@ -51,7 +51,7 @@ class Frame:
 
 
 def camera_at(street: Street, time: int, index: int, size: tuple[int, int]) -> Camera:
-    """Camera 0 (left) or 1 (right) at a frame; `size` is (W, H)."""
+    """Return camera 0 (left) or 1 (right) at a frame; `size` is (W, H)."""
     x, z, heading = street.place(camera_progress(street, time), CAMERA_LANE + 0.12 * float(np.sin(time / 31)))
     pitch = 0.004 * np.sin(time / 3.1) + 0.003 * np.sin(time / 7.7)
     turn = rotation_z(0.004 * np.sin(time / 5.3)) @ rotation_x(pitch) @ rotation_y(-heading - 0.01 * np.sin(time / 23))
@@ -75,15 +75,15 @@ def render_frame(
     """Render one frame in memory.
 
     Args:
-        time: number of the frame, from 0; the drive has no end.
+        time: Number of the frame, from 0; the drive has no end.
         look: "sim" or "real".
         size: (W, H) in pixels.
-        seed: with `scene`, decides the street and everything in it.
-        scene: number of the scene.
+        seed: Seed of the street and everything in it, together with `scene`.
+        scene: Number of the scene.
         camera: 0 (left) or 1 (right).
-        forward: whether the motion to the next frame is wanted.
-        backward: whether the motion to the frame before is wanted.
-        boxes: whether the vehicles' boxes are wanted.
+        forward: Whether to compute the motion to the next frame.
+        backward: Whether to compute the motion to the previous frame.
+        boxes: Whether to compute the vehicles' boxes.
     """
     street = Street(seed, scene)
     eye = camera_at(street, time, camera, size)

@@ -1,4 +1,4 @@
-"""Cast shadows: which of the points that are seen have something between them and the sun."""
+"""Cast shadows: find the visible points that have something between them and the sun."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,17 @@ REACH = 80.0  # metres; what is farther away casts no shadow
 def reached(
     points: Floats32, open_: NDArray[np.bool_], camera: Camera, bodies: Sequence[Body], source: Floats
 ) -> NDArray[np.bool_]:
-    """Which points a far light reaches.
+    """Find the points that a distant light reaches.
 
     Args:
-        points: (h, w, 3), seen by pixels spread evenly over the image.
-        open_: (h, w), the points to be asked about; the others are taken for dark.
-        camera: the camera that sees them.
-        bodies: all that may stand in the way.
+        points: (h, w, 3), visible points of evenly spaced pixels.
+        open_: (h, w), the points to test; the others count as dark.
+        camera: The camera of these pixels.
+        bodies: Everything that may cast a shadow.
         source: (3,), direction of the light.
+
+    Returns:
+        (h, w), whether the light reaches each point.
     """
     lit = open_.copy()
     size = (camera.width, camera.height)
@@ -48,7 +51,7 @@ def reached(
 
 
 def _blocked(part: Part, points: Floats, light: Floats) -> NDArray[np.bool_]:
-    """Whether the part stands between the points (3, N) and the light in the direction (3,), in the body's axes."""
+    """Return whether the part blocks the light in direction (3,) from points (3, N), in the body's axes."""
     if isinstance(part, Convex):
         slope = part.normals @ light
         slope[np.abs(slope) < 1e-9] = 1e-9

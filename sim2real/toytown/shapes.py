@@ -1,4 +1,4 @@
-"""What the town is built of: convex solids and ellipsoids, grouped into bodies that stand upright on the ground.
+"""The shapes of the town: convex solids and ellipsoids, grouped into bodies that stand upright on the ground.
 
 Every body has its own axes: x is its length, y points down, z is its width, and the ground is y = 0.
 """
@@ -39,7 +39,7 @@ class Label(IntEnum):
 
 
 class Material(IntEnum):
-    """What a face is made of; the looks decide what that looks like."""
+    """The material of a face; the looks define its appearance."""
 
     SKY = 0
     ASPHALT = 1
@@ -66,13 +66,13 @@ class Material(IntEnum):
     WHITE = 22
 
 
-#: One row per face of every body in a frame: all that shading and labelling must know about a hit.
+#: One row per face of every body in a frame: the input of shading and labelling.
 FACE = np.dtype(
     [
         ("label", "u1"),
         ("instance", "i2"),
         ("material", "u1"),
-        ("axis", "u1"),  # the body axis that the face looks along, 3: all (an ellipsoid)
+        ("axis", "u1"),  # the body axis that the face is normal to, 3: an ellipsoid
         ("tint", "f4", 3),
         ("normal", "f4", 3),
         ("grid", "f4", 2),
@@ -88,14 +88,14 @@ class Convex:
     """An intersection of half-spaces: the points p with normals @ p <= offsets.
 
     Attributes:
-        label: class of Virtual KITTI.
-        tint: colour of its own, RGB in [0, 1].
-        normals: (K, 3), outward, of length one.
+        label: Class of Virtual KITTI.
+        tint: Colour, RGB in [0, 1].
+        normals: (K, 3), outward, of unit length.
         offsets: (K,), metres.
-        materials: one per half-space.
-        corners: (8, 3), a box around it.
-        grid: pitch of its pattern (windows, say) along and up, metres.
-        leaf: size of the cells that foliage is cut out in, metres; 0: solid.
+        materials: One for each half-space.
+        corners: (8, 3), of a bounding box.
+        grid: Pitch of its pattern (such as windows) along and up, metres.
+        leaf: Size of the cells in which foliage has gaps, metres; 0: solid.
     """
 
     label: Label
@@ -110,7 +110,7 @@ class Convex:
 
 @dataclass(frozen=True, eq=False)
 class Ellipsoid:
-    """An ellipsoid whose axes are those of its body; attributes as in `Convex`."""
+    """An ellipsoid along the axes of its body; attributes as in `Convex`."""
 
     label: Label
     tint: RGB
@@ -121,7 +121,7 @@ class Ellipsoid:
 
     @cached_property
     def corners(self) -> Floats:
-        """(8, 3), the box around it."""
+        """(8, 3), corners of the bounding box."""
         return np.asarray(self.centre + self.radii * _CUBE)
 
 
@@ -134,7 +134,7 @@ class Body:
     """Parts that move together: upright, turned by `yaw` (KITTI's rotation_y), standing at (x, z).
 
     Attributes:
-        instance: track id of a vehicle, -1 for everything else.
+        instance: Track id of a vehicle, -1 for everything else.
     """
 
     x: float
@@ -149,12 +149,12 @@ class Body:
 
     @property
     def position(self) -> Floats:
-        """(3,), the point of the ground that it stands on."""
+        """(3,), the point of the ground on which it stands."""
         return np.array([self.x, 0.0, self.z])
 
     @cached_property
     def corners(self) -> Floats:
-        """(parts, 8, 3), the boxes around its parts in the world."""
+        """(parts, 8, 3), corners of the bounding boxes of its parts in the world."""
         local = np.stack([part.corners for part in self.parts])
         return local @ self.rotation.T + self.position
 
@@ -192,15 +192,15 @@ def prism(
     """Extrude a convex polygon.
 
     Args:
-        what: class and colour.
-        profile: corners of the polygon in the two other axes, in the order x, y, z.
-        along: axis of extrusion.
-        span: where the extrusion begins and ends on that axis.
-        sides: material of the sides, or one for each edge of the profile.
-        caps: material of the two ends (first the one at the lower end), that of the first side if not given.
-        grid: see `Convex`.
-        leaf: see `Convex`.
-        lean: how far the caps lean inwards per metre of height (along z only).
+        what: Class and colour of the solid.
+        profile: Corners of the polygon in the other two axes, in the order x, y, z.
+        along: Axis of extrusion.
+        span: Start and end of the extrusion on that axis.
+        sides: Material of the sides, or one for each edge of the profile.
+        caps: Material of the two ends, the lower one first; default: that of the first side.
+        grid: See `Convex`.
+        leaf: See `Convex`.
+        lean: Inward inclination of the caps per metre of height (along z only).
     """
     axis = "xyz".index(along)
     others = [other for other in range(3) if other != axis]
@@ -238,18 +238,18 @@ def box(
     grid: Span = (1.0, 1.0),
     leaf: float = 0.0,
 ) -> Convex:
-    """A box between two corners; y points down, so y[0] is its top. `caps` are the faces at x[0] and x[1]."""
+    """Return a box; y points down, so y[0] is its top. `caps` are the materials at x[0] and x[1]."""
     profile = [(y[0], z[0]), (y[0], z[1]), (y[1], z[1]), (y[1], z[0])]
     sides = (top or material, material, material, material)
     return prism(what, profile, "x", x, sides, caps=caps or material, grid=grid, leaf=leaf)
 
 
 def polygon(radius: float, corners: int, centre: Span = (0.0, 0.0)) -> list[Span]:
-    """The corners of a regular polygon."""
+    """Return the corners of a regular polygon."""
     angles = 2 * np.pi * (np.arange(corners) + 0.5) / corners
     return [(centre[0] + radius * float(np.cos(a)), centre[1] + radius * float(np.sin(a))) for a in angles]
 
 
 def post(what: tuple[Label, RGB], radius: float, height: float, material: Material) -> Convex:
-    """An upright post on the origin."""
+    """Return an upright post at the origin."""
     return prism(what, polygon(radius, 8), "y", (-height, 0.0), material)

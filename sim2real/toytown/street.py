@@ -1,7 +1,7 @@
-"""The course of the street, and what the ground is made of.
+"""The course of the street, and the materials of the ground.
 
-The street runs along the world's z axis for ever and swings gently in x. Everything about it is a function of the
-seed and of the place alone, so any stretch can be built without the stretches before it.
+The street runs endlessly along the world's z axis and swings gently in x. It is a function of the seed and of the
+place alone, so any stretch can be built without the stretches before it.
 """
 
 from dataclasses import dataclass
@@ -20,39 +20,39 @@ LANE = 3.4  # metres
 
 
 class Zone(IntEnum):
-    """What a district looks like."""
+    """The kind of a district."""
 
     TOWN = 0
     SUBURB = 1
     GREEN = 2
 
 
-HALF_WIDTH = {Zone.TOWN: 5.9, Zone.SUBURB: 5.7, Zone.GREEN: 4.1}  # of the carriageway, parking included
-PAVED = {Zone.TOWN: 10.5, Zone.SUBURB: 8.0, Zone.GREEN: 4.9}  # where the pavement ends
+HALF_WIDTH = {Zone.TOWN: 5.9, Zone.SUBURB: 5.7, Zone.GREEN: 4.1}  # metres, of the carriageway including parking
+PAVED = {Zone.TOWN: 10.5, Zone.SUBURB: 8.0, Zone.GREEN: 4.9}  # metres from the middle to the end of the pavement
 CROSSING = 5.0  # half width of a side street
 
 
 @dataclass(frozen=True)
 class Street:
-    """One street: `seed` and `scene` decide all of it."""
+    """One street, a function of `seed` and `scene`."""
 
     seed: int
     scene: int
 
     def rng(self, *key: int) -> np.random.Generator:
-        """A generator of its own for everything that has a key."""
+        """Return the random generator of a key."""
         return np.random.default_rng((self.seed, self.scene, *key))
 
     @cached_property
     def _waves(self) -> Floats:
-        """(2, 3): amplitude (metres), wave number (rad/metre) and phase of the two swings of the course."""
+        """(2, 3): amplitude (metres), wave number (rad/metre) and phase of the two waves of the course."""
         rng = self.rng(0)
         amplitude = rng.uniform((5.0, 0.8), (15.0, 2.6))
         number = 2 * np.pi / rng.uniform((260.0, 110.0), (420.0, 170.0))
         return np.stack([amplitude, number, rng.uniform(0, 2 * np.pi, 2)], axis=1)
 
     def middle(self, z: Floats) -> tuple[Floats, Floats]:
-        """The x of the middle line at z, and its slope dx/dz."""
+        """Return the x of the middle line at z, and its slope dx/dz."""
         x, slope = np.zeros_like(z), np.zeros_like(z)
         for amplitude, number, phase in self._waves:
             x = x + amplitude * np.sin(number * z + phase)
@@ -60,21 +60,21 @@ class Street:
         return x, slope
 
     def place(self, z: float, lateral: float) -> tuple[float, float, float]:
-        """World x, z and heading (from the z axis towards x, radians) `lateral` metres right of the middle at z."""
+        """Return world x, z and heading (radians from z towards x), `lateral` metres right of the middle at z."""
         middle, slope = self.middle(np.array(z))
         heading = float(np.arctan(slope))
         return float(middle) + lateral * np.cos(heading), z - lateral * np.sin(heading), heading
 
     def zone(self, block: int) -> Zone:
-        """The zone of the block."""
+        """Return the zone of the block."""
         return _zone(self, block // DISTRICT)
 
     def is_crossing(self, block: int) -> bool:
-        """Whether a side street crosses in the middle of the block."""
+        """Return whether a side street crosses in the middle of the block."""
         return block % DISTRICT == 3 and self.zone(block) is not Zone.GREEN
 
     def ground(self, x: Floats, z: Floats) -> NDArray[np.uint8]:
-        """The `Material` of points of the ground; x, z and the result have one shape."""
+        """Return the `Material` of points of the ground; x, z and the result have the same shape."""
         block = np.floor(z / BLOCK).astype(np.int64)
         if not block.size:
             return np.zeros(block.shape, np.uint8)
@@ -85,7 +85,7 @@ class Street:
         middle, slope = self.middle(z)
         lateral = (x - middle) / np.hypot(1, slope)
         side = np.abs(lateral)
-        dz = np.where(crossing, np.abs(z - (block + 0.5) * BLOCK), BLOCK)  # to the middle of a side street
+        dz = np.where(crossing, np.abs(z - (block + 0.5) * BLOCK), BLOCK)  # distance to the middle of a side street
         green = zone == Zone.GREEN
         dash = (z % 9.0 < 3.0) & (side < 0.08)
         edge = np.where(green, np.abs(side - 3.6) < 0.07, (np.abs(side - 3.55) < 0.05) & (z % 2.0 < 1.0))

@@ -1,4 +1,4 @@
-"""What the pixels see, as shading needs it: materials, normals and places, still without a look."""
+"""The visible surfaces as input of shading: materials, normals and positions, without an appearance."""
 
 from dataclasses import dataclass
 
@@ -17,18 +17,18 @@ ROAD = (Material.ASPHALT, Material.MARKING)
 
 @dataclass(frozen=True)
 class Surface:
-    """The surfaces that the pixels see.
+    """The surfaces that are visible in the pixels.
 
     Attributes:
         material: (H, W), `Material`.
         label: (H, W), `Label`.
         instance: (H, W), track ids, -1 for none.
-        tint: (H, W, 3), the object's own colour, in [0, 1].
+        tint: (H, W, 3), colour of the object, in [0, 1].
         normal: (H, W, 3), in the world.
-        point: (H, W, 3), metres, in the world; where the camera is for the sky.
+        point: (H, W, 3), metres, in the world; the position of the camera for the sky.
         texture: (H, W, 2), metres on the surface, along and down.
         depth: (H, W), metres; `inf` for the sky.
-        ray: (H, W, 3), the direction of sight in the world, of length one.
+        ray: (H, W, 3), viewing direction in the world, of unit length.
     """
 
     material: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Surface:
 
 
 def surface(camera: Camera, street: Street, hits: Hits) -> Surface:
-    """Describe what was hit."""
+    """Return the surfaces of the hits."""
     x, y = camera.rays()
     ground, sky = hits.face == GROUND, hits.face == SKY
     faces = hits.faces
@@ -89,7 +89,7 @@ def surface(camera: Camera, street: Street, hits: Hits) -> Surface:
 
 
 def _patterns(material: NDArray[np.uint8], grid: Floats32, texture: Floats32, axis: NDArray[np.uint8]) -> None:
-    """Windows on walls, lamps and plates on cars, pillars between their panes, hubs on wheels, figures on signs."""
+    """Paint windows on walls, lamps and plates on cars, pillars, hubs on wheels, and symbols on signs."""
 
     def at(of: Material) -> tuple[NDArray[np.bool_], Floats32, Floats32, Floats32, Floats32]:
         mask = (material == of) & (axis != 1)

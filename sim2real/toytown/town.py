@@ -1,4 +1,4 @@
-"""What stands beside the street, block by block: houses, trees, hedges, poles, signs, traffic lights, guard rails."""
+"""The roadside, block by block: houses, trees, hedges, poles, signs, traffic lights, guard rails."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -30,7 +30,7 @@ RAIL = (Label.GuardRail, STEEL)
 
 @lru_cache(maxsize=32)
 def build_block(street: Street, block: int) -> tuple[Body, ...]:
-    """All that stands still in the block."""
+    """Return all static bodies of the block."""
     return tuple(_Builder(street, block).bodies())
 
 
@@ -55,7 +55,7 @@ class _Builder:
             yield from self.backdrop(side)
 
     def put(self, along: float, lateral: float, *parts: Part) -> Body:
-        """A body at `along` metres into the block, its x axis along the street and its z axis to the left."""
+        """Return a body `along` metres into the block, with its x axis along the street and its z axis to the left."""
         x, z, heading = self.street.place(self.start + along, lateral)
         return Body(x, z, heading - np.pi / 2, parts)
 
@@ -66,7 +66,7 @@ class _Builder:
         return float(red), float(green), float(blue)
 
     def shade(self, tint: RGB) -> RGB:
-        """The same colour, a little lighter or darker."""
+        """Return the colour, slightly lighter or darker."""
         factor = self.between(0.8, 1.15)
         return tint[0] * factor, tint[1] * factor, tint[2] * factor
 
@@ -124,7 +124,7 @@ class _Builder:
             yield self.bush(self.between(0, BLOCK), side * self.between(6.2, 10))
 
     def corner(self, side: int) -> Iterator[Body]:
-        along = BLOCK / 2 - side * (CROSSING + 3.9)  # where the traffic of this side has to stop
+        along = BLOCK / 2 - side * (CROSSING + 3.9)  # the stop line of this side
         state = (Material.RED_LAMP, Material.GREEN_LAMP)[int(self.rng.integers(2))]
         head = box((Label.TrafficLight, (0.1, 0.1, 0.1)), (-0.16, 0.16), (-3.6, -2.6), (-0.17, 0.17), Material.DARK)
         where = -2.78 if state is Material.GREEN_LAMP else -3.42
@@ -158,7 +158,7 @@ class _Builder:
             )
 
     def backdrop(self, side: int) -> Iterator[Body]:
-        """Far trees and houses that close the view beside the street."""
+        """Yield distant trees and houses that close the view beside the street."""
         for along in (3.0, 10.0, 17.0):
             lateral = self.between(34, 60)
             if self.zone is Zone.TOWN and self.chance(0.5):
@@ -180,12 +180,12 @@ class _Builder:
                 )
                 yield self.put(along, side * lateral, Ellipsoid(Label.Tree, tint, middle, radii * 0.85), *leaves)
 
-    # single things
+    # single objects
 
     def house(
         self, side: int, along: float, front: float, *, length: float, depth: float, height: float, gable: bool
     ) -> Body:
-        """A house whose front stands `front` metres from the middle of the street."""
+        """Return a house whose front is `front` metres from the middle of the street."""
         wall, roof = self.pick(WALLS), self.pick(ROOFS)
         pitch = length / max(2, round(length / self.between(2.4, 3.2)))
         grid = (pitch, 3.1 if self.zone is Zone.TOWN else 2.9)
@@ -216,7 +216,7 @@ class _Builder:
         return self.put(along, side * (front + depth / 2), *parts)
 
     def tree(self, along: float, lateral: float, height: float) -> Body:
-        """A trunk, a solid core of a crown, and leafy clumps around it."""
+        """Return a tree: a trunk, a solid core of the crown, and leafy clumps around it."""
         tint = self.pick(GREENS)
         bare = height * self.between(0.22, 0.36)
         middle = np.array([0, -(bare + height) / 2, 0])

@@ -1,4 +1,4 @@
-"""The cars, vans and trucks: what they look like and where they are at any time."""
+"""The cars, vans and trucks: their shapes, and their places at any time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy as np
 from sim2real.toytown.shapes import RGB, Body, Label, Material, Part, box, polygon, prism
 from sim2real.toytown.street import BLOCK, LANE, Street, Zone
 
-START = 1000.0  # where the camera begins, metres along the street
-CAMERA_SPEED = 0.9  # metres a frame: about 32 km/h at 10 frames a second
+START = 1000.0  # metres along the street: start of the camera
+CAMERA_SPEED = 0.9  # metres per frame: about 32 km/h at 10 frames per second
 CAMERA_LANE = LANE / 2
 
 COLOURS: dict[str, RGB] = {
@@ -27,7 +27,7 @@ COLOURS: dict[str, RGB] = {
 
 @dataclass(frozen=True)
 class Model:
-    """The measures of a vehicle, in metres; `bonnet` and `boot` are the shares of its length without a cabin."""
+    """The dimensions of a vehicle in metres; `bonnet` and `boot` are shares of its length."""
 
     name: str
     label: Label
@@ -62,10 +62,10 @@ class Vehicle:
 
 @dataclass(frozen=True)
 class Lane:
-    """A row of slots `spacing` metres apart that holds vehicles and moves as one along the street.
+    """A row of slots for vehicles, `spacing` metres apart, that moves as a whole along the street.
 
-    A slot that comes round again after `pool` others brings the vehicle with the same track id back, so that the ids
-    of the longest drive fit the 8 bits of Virtual KITTI's instance images.
+    Track ids repeat after `pool` slots, so that the ids of the longest drive fit into the 8 bits of Virtual KITTI's
+    instance images.
     """
 
     index: int
@@ -81,7 +81,7 @@ class Lane:
 
     @property
     def is_moving(self) -> bool:
-        """Whether the lane moves at all."""
+        """Whether the lane moves."""
         return self.speed != 0
 
 
@@ -97,7 +97,7 @@ LANES = (
 
 @lru_cache(maxsize=1024)
 def vehicle(street: Street, track_id: int) -> Vehicle:
-    """The vehicle with this track id, which looks the same whenever it is met."""
+    """Return the vehicle with this track id; it always looks the same."""
     lane = max((lane for lane in LANES if lane.first_id <= track_id), key=lambda lane: lane.first_id)
     rng = street.rng(4, track_id)
     model = MODELS[int(rng.choice(len(MODELS), p=lane.models))]
@@ -106,7 +106,7 @@ def vehicle(street: Street, track_id: int) -> Vehicle:
 
 
 def camera_progress(street: Street, time: int) -> float:
-    """The z of the camera car at a frame."""
+    """Return the z of the camera car at a frame."""
     return START + CAMERA_SPEED * time + 1.5 * float(np.sin(time / 19 + street.scene))
 
 
@@ -115,10 +115,10 @@ class Placed:
     """A vehicle in its slot of a lane, at some time.
 
     Attributes:
-        street: the street.
-        lane: the lane.
-        slot: number of the slot.
-        time: the frame.
+        street: The street.
+        lane: The lane.
+        slot: Number of the slot.
+        time: Number of the frame.
     """
 
     street: Street
@@ -128,43 +128,43 @@ class Placed:
 
     @cached_property
     def vehicle(self) -> Vehicle:
-        """What stands there."""
+        """The vehicle in the slot."""
         return vehicle(self.street, self.lane.first_id + self.slot % self.lane.pool)
 
     @cached_property
     def body(self) -> Body:
-        """The vehicle's body where it is now."""
+        """The vehicle's body at its place in this frame."""
         return self.at(self.time)
 
     def at(self, time: int) -> Body:
-        """The vehicle's body where it is at another frame."""
+        """Return the vehicle's body at its place in another frame."""
         x, z, heading = self.street.place(self.along(time), self.lane.lateral)
         yaw = heading - np.pi / 2 + (np.pi if self.lane.direction < 0 else 0.0)
         car = self.vehicle
         return Body(x, z, yaw, _parts(car.model, COLOURS[car.colour]), car.track_id)
 
     def along(self, time: int) -> float:
-        """How far along the street it is at a frame."""
+        """Return its z along the street at a frame."""
         _, offset, phase = self._chances
         along = START + self.lane.speed * time + self.slot * self.lane.spacing + self.lane.jitter * offset
         return along + (1.2 * float(np.sin(time / 13 + phase)) if self.lane.is_moving else 0.0)
 
     @property
     def exists(self) -> bool:
-        """Whether the slot is taken; slot 0 of our own lane is the camera's."""
+        """Whether the slot is occupied; slot 0 of lane 0 belongs to the camera."""
         if self._chances[0] > self.lane.density or (self.lane.index == 0 and self.slot == 0):
             return False
         return self.lane.is_moving or _may_park(self.street, self.along(0))
 
     @cached_property
     def _chances(self) -> tuple[float, float, float]:
-        """A number in [0, 1], one in [-1, 1] and an angle."""
+        """Random numbers of the slot: one in [0, 1], one in [-1, 1] and an angle."""
         rng = self.street.rng(5, self.lane.index, self.slot % 2**31)
         return float(rng.random()), float(rng.uniform(-1, 1)), float(rng.uniform(0, 2 * np.pi))
 
 
 def traffic(street: Street, time: int, near: float, far: float) -> Iterator[Placed]:
-    """All vehicles between z = `near` and z = `far` at a frame."""
+    """Yield all vehicles between z = `near` and z = `far` at a frame."""
     for lane in LANES:
         start = START + lane.speed * time
         first, last = int(np.floor((near - start) / lane.spacing)), int(np.ceil((far - start) / lane.spacing))
@@ -187,7 +187,7 @@ def _parts(model: Model, tint: RGB) -> tuple[Part, ...]:
 
 
 def _car(model: Model, tint: RGB) -> Iterator[Part]:
-    """A body with bevelled ends, a cabin whose sides lean inwards, and four wheels; x points to the front."""
+    """Yield a body with bevelled ends, a cabin with inclined sides, and four wheels; x points to the front."""
     rear, front, half = -model.length / 2, model.length / 2, model.width / 2
     what = (model.label, tint)
     low, waist, roof = -0.24, -model.waist, -model.height
@@ -226,7 +226,7 @@ def _car(model: Model, tint: RGB) -> Iterator[Part]:
 
 
 def _lorry(model: Model, tint: RGB) -> Iterator[Part]:
-    """A cab with windows all around its upper half, a load in a white box, and six wheels."""
+    """Yield a cab with windows around its upper half, a white cargo box, and six wheels."""
     rear, front, half = -model.length / 2, model.length / 2, model.width / 2
     nose, waist, roof = front - 1.9, -model.waist, -2.7
     what, dark = (model.label, tint), (model.label, (0.15, 0.15, 0.15))

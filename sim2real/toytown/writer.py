@@ -1,4 +1,4 @@
-"""Writes toytown to disk in the layout of Virtual KITTI 2.0.3."""
+"""Write toytown datasets in the layout of Virtual KITTI 2.0.3."""
 
 import multiprocessing
 import os
@@ -38,26 +38,26 @@ def render_dataset(
 ) -> int:
     """Render a dataset; equal arguments give equal bytes, whatever the number of workers.
 
-    The folder appears under its name when it is complete; a failure or an interruption leaves nothing behind.
+    The output folder appears when it is complete; a failure or an interruption leaves nothing behind.
 
     Args:
-        out: folder to be made; it may exist if it is empty.
+        out: Folder to create; it may exist if it is empty.
         look: "sim" or "real"; the labels do not depend on it.
-        frames: frames in each sequence.
+        frames: Number of frames in each sequence.
         size: (W, H) in pixels.
-        seed: decides streets, houses and vehicles.
-        sequences: how many scenes, each a street of its own.
+        seed: Seed of streets, houses and vehicles.
+        sequences: Number of scenes, each with its own street.
         cameras: 0 (left), 1 (right) or both.
-        labels: whether to write labels and text files; otherwise only `rgb` is written, as a real camera would.
-        archives: whether to write one outer folder for each of Virtual KITTI's archives (`vkitti_2.0.3_rgb/...`).
-        workers: processes that render.
-        progress: called with the number of images that are written and of all images, after each image.
+        labels: Whether to write labels and text files; otherwise only `rgb` is written, as by a real camera.
+        archives: Whether to write one outer folder per archive of Virtual KITTI (`vkitti_2.0.3_rgb/...`).
+        workers: Number of processes that render.
+        progress: Called after each image with the number of written images and of all images.
 
     Returns:
         The number of images (rgb files) written.
 
     Raises:
-        Sim2RealError: an argument makes no sense, or `out` is not an empty folder.
+        Sim2RealError: If an argument is invalid, or `out` exists and is not an empty folder.
     """
     checked = _check(
         look=look,
@@ -70,7 +70,7 @@ def render_dataset(
     )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Sim2RealError(f"{out} exists and is not an empty folder: name another folder, or remove it first")
-    out = Path(os.path.realpath(out))  # a link to an empty folder is filled there
+    out = Path(os.path.realpath(out))  # if it is a link to an empty folder, its target is filled
     staging = out.with_name(f".{out.name}.tmp-{os.getpid()}")
     shots = (
         Shot(staging, checked, size, seed, scene, camera, time, time == frames - 1, labels, archives)
@@ -86,7 +86,7 @@ def render_dataset(
         staging.replace(out)
     except BaseException as error:
         if isinstance(error, OSError) and (error.filename is None or error.filename == str(staging)):
-            error.filename = str(out)  # a full disk names no file
+            error.filename = str(out)  # errors of a full disk have no file name
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return done
@@ -104,21 +104,21 @@ def _check(
 ) -> Look:
     known = next((each for each in LOOKS if each == look), None)
     if known is None:
-        raise Sim2RealError(f"unknown look '{look}': it is one of {', '.join(LOOKS)}")
+        raise Sim2RealError(f"unknown look '{look}': use one of {', '.join(LOOKS)}")
     if min(size) < SMALLEST:
         raise Sim2RealError(f"size {size[0]}x{size[1]} is too small: at least {SMALLEST}x{SMALLEST} is needed")
     for name, value, least in (("frames", frames, 1), ("sequences", sequences, 1), ("workers", workers, 1)):
         if value < least:
-            raise Sim2RealError(f"{name} is {value}: it has to be at least {least}")
+            raise Sim2RealError(f"{name} is {value}: it must be at least {least}")
     if seed < 0:
-        raise Sim2RealError(f"seed is {seed}: it has to be 0 or more")
+        raise Sim2RealError(f"seed is {seed}: it must be 0 or more")
     if not cameras or len(set(cameras)) < len(cameras) or not set(cameras) <= {0, 1}:
         raise Sim2RealError(f"cameras are {cameras}: name 0 (left), 1 (right) or both, each once")
     return known
 
 
 def _scene_numbers(count: int) -> list[int]:
-    """Virtual KITTI's own scenes first: 1, 2, 6, 18, 20, then 21 and on."""
+    """Return the numbers of the scenes: first those of Virtual KITTI (1, 2, 6, 18, 20), then 21 onwards."""
     return [*(1, 2, 6, 18, 20), *range(21, 16 + count)][:count]
 
 
@@ -152,7 +152,7 @@ def _write_all(
 
 
 def _rendered(shots: Iterable[Shot], workers: int) -> Iterator[tuple[Shot, Rows]]:
-    """Render in order, with no more than a few frames under way at any time."""
+    """Yield rendered shots in order, with a bounded number of frames in flight."""
     if workers == 1:
         for shot in shots:
             yield shot, write_shot(shot)
@@ -172,7 +172,7 @@ def _rendered(shots: Iterable[Shot], workers: int) -> Iterator[tuple[Shot, Rows]
 
 
 def _calm() -> None:
-    """One process, one thread: the workers share the machine already."""
+    """Limit a worker to one thread, because the workers already share the machine."""
     end_with_parent()
     cv2.setNumThreads(1)
 
@@ -184,7 +184,7 @@ def _open(shot: Shot, name: str) -> TextIO:
 
 
 def _write_tables(shot: Shot, track_ids: list[int]) -> None:
-    """colors.txt, and info.txt with the vehicles that were seen."""
+    """Write colors.txt, and info.txt with the visible vehicles."""
     with _open(shot, "colors") as file:
         file.write("Category r g b\n")
         file.writelines(f"{label.name} {r} {g} {b}\n" for label, (r, g, b) in CLASS_COLOURS.items())

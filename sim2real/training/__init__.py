@@ -1,4 +1,4 @@
-"""Training: the visible loop, unpaired sampling, checkpoints, schedule."""
+"""Training: the training loop, unpaired sampling, checkpoints and the learning rate schedule."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ __all__ = ["Note", "Progress", "Trainer"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "Trainer":  # which needs torch, as what is refused beforehand does not
+    if name == "Trainer":  # imported late, as it needs torch and checks before a training do not
         from sim2real.training.loop import Trainer
 
         return Trainer

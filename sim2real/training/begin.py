@@ -1,6 +1,6 @@
-"""What is looked at before a training begins or goes on: its settings, and whether its images are there.
+"""Check the settings and the images of a training before it starts or resumes.
 
-Nothing heavy is imported for it, so that a mistake is answered at once.
+Heavy imports are avoided, so that mistakes are reported at once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from sim2real.config import Config
 
 LABELLED = "labelled"
-"""The recipe of a training of which nobody names one, where the simulation has masks."""
+"""The recipe that is used if none is given and all simulated images have masks."""
 
 
 def sides(sim: str | Path | None, real: Sequence[str | Path]) -> dict[str, Any]:
-    """The settings of places that are named; SIM alone stands for both sides, whatever a file says of the real one."""
+    """Return the settings for the given places; SIM alone stands for both sides, whatever real side a file names."""
     places = [str(place) for place in real]
     named: object = places[0] if len(places) == 1 else places
     return {"sim": str(sim) if sim else None, "real": named if places else "" if sim else None}
@@ -36,19 +36,19 @@ def prepare(
     notify: Callable[[str], None] = lambda _line: None,
     **flags: object,
 ) -> "Config":
-    """The settings of a training that can begin, or go on, as far as a look at them and at its folders tells.
+    """Return the settings of a training after checking them and its folders.
 
     Args:
-        recipe: Name of the recipe; this and all that follows as of :func:`sim2real.config.resolve`.
-        file: What sim2real.toml says.
-        sets: ``key=value``.
-        settings: What is laid over those.
-        resume: Go on with the run in the run folder, with its own settings and what a run may change.
-        notify: As of :func:`suited`.
-        flags: Settings that override all.
+        recipe: Name of the recipe; this and the other settings are those of :func:`sim2real.config.resolve`.
+        file: Contents of sim2real.toml.
+        sets: Settings as ``key=value``.
+        settings: Settings that override those.
+        resume: Whether to resume the run in the run folder, with its own settings and those that a run may change.
+        notify: Called with a line for the user, see :func:`suited`.
+        flags: Settings that override all others.
 
     Raises:
-        Sim2RealError: It cannot.
+        Sim2RealError: If the training cannot start or resume.
     """
     from sim2real.config import resolve
 
@@ -70,22 +70,23 @@ def suited(
     notify: Callable[[str], None] = lambda _line: None,
     **flags: object,
 ) -> "Config":
-    """The settings of a training that begins: by the recipe ``labelled`` if all simulated images have masks.
+    """Return the settings of a new training: those of the recipe ``labelled`` if all simulated images have masks.
 
-    That is if nobody names a recipe, nor a method or a discriminator that would not be its own. The run folder stays
-    that of the recipe ``default``, where all commands look for it.
+    The recipe is replaced only if none was named and the method and the discriminator are those of ``default``, with
+    discriminator options that ``labelled`` has as well. The run folder stays that of the recipe ``default``, where all
+    commands look for it.
 
     Args:
-        config: What :func:`sim2real.config.resolve` makes of all that follows.
-        recipe: As there.
-        file: As there.
-        sets: As there.
-        settings: As there.
-        notify: Called with a line on the choice.
-        flags: As there.
+        config: The settings that :func:`sim2real.config.resolve` makes of the other arguments.
+        recipe: As for ``resolve``.
+        file: As for ``resolve``.
+        sets: As for ``resolve``.
+        settings: As for ``resolve``.
+        notify: Called with a line about the choice.
+        flags: As for ``resolve``.
 
     Raises:
-        Sim2RealError: There are no simulated images.
+        Sim2RealError: If there are no simulated images.
     """
     from sim2real.config import DEFAULT, named_recipe, resolve
     from sim2real.datasets.sources import open_folder
@@ -102,7 +103,7 @@ def suited(
     frames = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image).frames
     if not all("segmentation" in frame.labels for frame in frames):
         return config
-    notify(f"all simulated frames have masks: recipe {LABELLED}; {DEFAULT} sees none and learns the way back, too")
+    notify(f"all simulated frames have masks: recipe {LABELLED}; {DEFAULT} ignores them and learns real2sim as well")
     flags["run"] = str(config.run_folder)
     return resolve(LABELLED, file, sets, None, settings, **flags)
 
@@ -115,10 +116,10 @@ def resumed(
     settings: Mapping[str, Any] | None = None,
     **flags: object,
 ) -> "Config":
-    """The settings of a run that goes on: its own, and of what is named now only what a run may change.
+    """Return the settings of a resumed run: its own, updated by those given now that a run may change.
 
     Raises:
-        Sim2RealError: There is no run in the folder, or a setting differs that it may not change.
+        Sim2RealError: If there is no run in the folder, or a setting differs that a run may not change.
     """
     from sim2real.config import require_registered, resolve
     from sim2real.training.run import RunFolder
@@ -133,10 +134,10 @@ def resumed(
 
 
 def refuse_changes(folder: Path, new: "Config") -> None:
-    """Make sure that a run would go on with its own settings.
+    """Make sure that a run would resume with its own settings.
 
     Raises:
-        Sim2RealError: There is no run in the folder, or a setting differs that a run may not change.
+        Sim2RealError: If there is no run in the folder, or a setting differs that a run may not change.
     """
     from sim2real.config import differences
     from sim2real.training.run import RunFolder
@@ -144,20 +145,20 @@ def refuse_changes(folder: Path, new: "Config") -> None:
     if changed := differences(RunFolder(folder).read_config(), new):
         raise SettingsError(
             f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
-            "repeat those that it was begun with, or begin another --run"
+            "use the settings that it was started with, or start another --run"
         )
 
 
 def check_images(place: Path, layout: str | None = None, *, videos: bool = False) -> None:
-    """Make sure that there are images at a place; looks no further than to the first one.
+    """Make sure that there are images at a place; the search stops at the first one.
 
     Args:
         place: A folder.
-        layout: Registered layout that the user names.
-        videos: Whether a video, or a folder of such, will do.
+        layout: Registered name of the layout, if the user gave one.
+        videos: Whether a video or a folder of videos is accepted as well.
 
     Raises:
-        Sim2RealError: There are none.
+        Sim2RealError: If there are none.
     """
     from sim2real.datasets import open_dataset
     from sim2real.datasets.sources import find_pictures
@@ -175,10 +176,10 @@ def check_images(place: Path, layout: str | None = None, *, videos: bool = False
 
 
 def check_training(config: "Config", *, begins: bool) -> None:
-    """Make sure that a training finds its images, and a place for what it writes.
+    """Make sure that the images of a training exist and that its run folder can be written.
 
     Raises:
-        Sim2RealError: It does not.
+        Sim2RealError: If they do not, or it cannot.
     """
     from sim2real.datasets import open_dataset
     from sim2real.datasets.sources import one_domain
@@ -200,7 +201,7 @@ def check_training(config: "Config", *, begins: bool) -> None:
 
 
 def _require_apart(config: "Config", real: Path) -> None:
-    """Make sure that no image is on both sides, where one folder is inside the other."""
+    """Make sure that no image is on both sides if one folder is inside the other."""
     from sim2real.datasets.sources import find_pictures, shared
 
     sim, data = config.sim_place, config.data
@@ -220,6 +221,6 @@ def _require_apart(config: "Config", real: Path) -> None:
     others = images(real, second, data.real_include, data.real_exclude, data.real_as_image)
     if both := shared(others, simulated):
         raise Sim2RealError(
-            f"{both[0]}: an image of SIM and of REAL, as are {len(both) - 1} more: {sim} and {real} overlap; name two "
-            "folders apart, or leave out what is not of a side: data.sim_exclude, data.real_exclude"
+            f"{both[0]}: an image of both SIM and REAL (and {len(both) - 1} more): {sim} and {real} overlap; name two "
+            "separate folders, or exclude images from a side with data.sim_exclude or data.real_exclude"
         )

@@ -1,4 +1,4 @@
-"""The camera of a generator, fitted when its training is over."""
+"""Fit the camera of a generator at the end of its training."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,20 +24,20 @@ Image = NDArray[np.uint8]
 
 _TRANSLATED: Final = 24  # frames
 _LOOKED_AT: Final = 48  # images of the other domain
-_PIXELS: Final = 1_500_000  # of a frame; of a larger one its middle
+_PIXELS: Final = 1_500_000  # of a frame; of a larger frame only the middle is used
 
 
 def match_camera(file: Path, sim: Domain, real: Domain, device: str) -> tuple[Camera | None, str]:
-    """The camera that makes a generator's pictures as soft and as noisy as images of the other domain.
+    """Return the camera that makes translations as soft and as noisy as images of the other domain.
 
     Args:
-        file: The generator.
+        file: The file of the generator.
         sim: The simulated images.
-        real: The real ones.
-        device: Where it is run.
+        real: The real images.
+        device: Device that the generator runs on.
 
     Returns:
-        The camera, and a line on it; None where the images do not tell one, and why.
+        The camera and a line about it; None and the reason if no camera can be fitted.
     """
     generator, info = load_generator(file)
     source, target = (sim, real) if info.direction == "sim2real" else (real, sim)
@@ -54,7 +54,7 @@ def match_camera(file: Path, sim: Domain, real: Domain, device: str) -> tuple[Ca
 
 
 def _read(domain: Domain, most: int) -> Iterator[tuple[Frame, Image]]:
-    """So many images of a domain, those that are held out first; the others are named when they are trained on."""
+    """Yield up to ``most`` readable images of a domain, held-out ones first; training names the unreadable ones."""
     missing = most - len(domain.held_out)
     frames = [*evenly(domain.held_out, most), *(evenly(domain.train, missing) if missing > 0 else ())]
     return islice(_readable(frames), most)
@@ -67,7 +67,7 @@ def _readable(frames: Sequence[Frame]) -> Iterator[tuple[Frame, Image]]:
 
 
 def _translated(translate: Translator, frame: Frame, image: Image) -> Image:
-    """A frame, or the middle of a large one, as the generator makes it; as one of a sequence that stands still."""
+    """Return the translation of a frame, or of the middle of a large one; a clip generator sees a still sequence."""
     rows, columns = _middle(*image.shape[:2])
     inputs = {
         kind: cut_input(values, kind, rows, columns)

@@ -1,4 +1,4 @@
-"""The state of a training, kept in checkpoints and taken back: what is equal in all processes, and each one's own."""
+"""Save the state of a training to checkpoints and restore it: the shared state and the state of each process."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -19,34 +19,34 @@ _FOREIGN = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)  #
 
 
 class Shared(Protocol):
-    """Something whose state is equal in all processes."""
+    """An object whose state is equal in all processes."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """All of it, as tensors and plain values."""
+        """Return the whole state as tensors and plain values."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
 
 
 class Own(Protocol):
-    """Something whose state, or a part of it, is another one in each process."""
+    """An object whose state, or a part of it, differs between processes."""
 
     def rank_state_dict(self) -> Mapping[str, Any]:
-        """That part, as tensors and plain values."""
+        """Return this process's part of the state as tensors and plain values."""
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Take back what ``rank_state_dict`` gave."""
+        """Restore the state that ``rank_state_dict`` returned."""
 
 
 class CheckpointManager:
-    """Keeps all that decides how a training goes on.
+    """Saves and restores all state that a resumed training needs.
 
     Args:
-        checkpoints: Where.
-        processes: This process among the others.
-        fingerprint: Of the images.
-        shared: What is equal in all processes, by name.
-        own: What is not.
+        checkpoints: The checkpoints of the run.
+        processes: The processes of the training, as seen from this one.
+        fingerprint: Fingerprint of the images.
+        shared: The objects whose state is equal in all processes, by name.
+        own: The objects whose state differs between processes, by name.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class CheckpointManager:
         self.own = {**own, "random": _Randomness(processes.device)}
 
     def save(self, step: int, write_generators: Callable[[Path], None], *, best: int, keep: int) -> None:
-        """Keep where the training stands, in every process at once; see :meth:`Checkpoints.save`."""
+        """Save the state of the training; called in every process at once, see :meth:`Checkpoints.save`."""
         owns = self.processes.gather(_as_bytes({name: part.rank_state_dict() for name, part in self.own.items()}))
 
         def write(folder: Path) -> None:
@@ -78,13 +78,13 @@ class CheckpointManager:
         self.processes.on_first(lambda: self.checkpoints.save(step, write, best=best, keep=keep))
 
     def load(self) -> tuple[int, list[str]]:
-        """Take back the newest state that is intact.
+        """Restore the newest intact state.
 
         Returns:
-            Steps done by then, 0 where nothing is kept; and sentences on what is not as it was.
+            The number of steps done by then, 0 if there is no checkpoint; and notes on what could not be restored.
 
         Raises:
-            Sim2RealError: There are only damaged ones, or they are of other images.
+            Sim2RealError: If all checkpoints are damaged, or the state does not fit this training or its images.
         """
         path, findings = self.processes.on_first(self.checkpoints.newest)
         if path is None:
@@ -95,19 +95,19 @@ class CheckpointManager:
         except NewerFormatError as error:
             raise Sim2RealError(f"{path / _STATE}: {error}") from error
         except MisfitError as error:
-            raise Sim2RealError(f"{path}: {_STATE}: {error}; begin a new run with another --run") from error
+            raise Sim2RealError(f"{path}: {_STATE}: {error}; start a new run with another --run") from error
         if path != self.checkpoints.path(frame.step):
-            raise Sim2RealError(f"{path}: {_STATE} is of step {frame.step}; begin a new run with another --run")
+            raise Sim2RealError(f"{path}: {_STATE} is of step {frame.step}; start a new run with another --run")
         if frame.fingerprint != self.fingerprint:
-            message = f"{path}: the images, or labels that are trained on, have changed since this run began"
-            raise Sim2RealError(f"{message}; begin a new one with another --run")
+            message = f"{path}: the images, or labels used in training, have changed since this run started"
+            raise Sim2RealError(f"{message}; start a new one with another --run")
         for name, shared in self.shared.items():
             _give(path, _STATE, name, state, shared.load_state_dict)
         if unknown := sorted(map(ascii, state.keys() - {*_FRAME, *self.shared})):
-            findings = [*findings, f"{path / _STATE}: nothing here takes back {', '.join(unknown)}; it is left out"]
+            findings = [*findings, f"{path / _STATE}: unknown entries are ignored: {', '.join(unknown)}"]
         if frame.processes != self.processes.count:
-            changed = f"{frame.processes} processes trained this run until now, {self.processes.count} go on"
-            return frame.step, [*findings, f"{changed}: what each samples at random begins anew"]
+            changed = f"{frame.processes} processes trained this run until now, {self.processes.count} continue it"
+            return frame.step, [*findings, f"{changed}: the random states of the processes start anew"]
         file = _OWN.format(self.processes.rank)
         owns = _read(path, file)
         for name, own in self.own.items():
@@ -117,7 +117,7 @@ class CheckpointManager:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What a state says besides the states of its parts."""
+    """The fields of a state besides the states of its parts."""
 
     step: Count
     processes: Positive
@@ -132,24 +132,24 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     try:
         return read_state(path, name)
     except MisfitError as error:
-        raise Sim2RealError(f"{path}: {error}; begin a new run with another --run") from error
+        raise Sim2RealError(f"{path}: {error}; start a new run with another --run") from error
 
 
 def _give(
     path: Path, file: str, name: str, state: Mapping[str, Any], load: Callable[[Mapping[str, Any]], object]
 ) -> None:
-    """Let a part of the training take back its state."""
+    """Load the state of one part of the training."""
     if not isinstance(state.get(name), Mapping):
-        raise Sim2RealError(f"{path}: {file} has no state of '{name}'; begin a new run with another --run")
+        raise Sim2RealError(f"{path}: {file} has no state of '{name}'; start a new run with another --run")
     try:
         load(state[name])
     except _FOREIGN as error:
         message = f"{path}: {file}: the state of '{name}' does not fit this training ({one_line(error)})"
-        raise Sim2RealError(f"{message}; begin a new run with another --run") from error
+        raise Sim2RealError(f"{message}; start a new run with another --run") from error
 
 
 class _Randomness:
-    """The random states of torch that networks draw from."""
+    """The states of torch's random number generators, on the CPU and on the device."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -160,7 +160,7 @@ class _Randomness:
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
         torch.set_rng_state(state["cpu"])
         kept, own = state["device"], random_state(self.device)
-        if kept is not None and own is not None and len(kept) == len(own):  # else of another kind of device
+        if kept is not None and own is not None and len(kept) == len(own):  # otherwise of another kind of device
             set_random_state(self.device, kept)
 
 

@@ -1,4 +1,4 @@
-"""The figure that checkpoints are chosen by, where that is not the validator's score."""
+"""The metric that checkpoints are chosen by if ``evaluate.score`` names one instead of the validator's score."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,19 +20,20 @@ _SETTING = "evaluate.score"
 
 
 class CheckpointScore:
-    """A figure of a metric of sets, or the mean of one of frames over those that have it.
+    """The value of a metric of sets, or the mean value of a metric of frames over the frames that have it.
 
     Args:
-        requested: Its name: of a metric of sets, ``"metric.figure"`` of one of frames, or such a figure alone.
-        seed: Of metrics that sample at random.
-        device: Where metrics with networks run.
+        requested: Its name: that of a metric of sets, or ``"metric.figure"`` or ``"figure"`` of a metric of frames.
+        seed: Seed of metrics that sample at random.
+        device: Device for metrics with networks.
 
     Attributes:
-        name: The figure's full name.
-        about: What it is.
+        name: The full name.
+        about: The description of the value.
 
     Raises:
-        Sim2RealError: There is no such figure, its metric needs options, or nothing tells which way it should go.
+        Sim2RealError: If there is no such value, its metric needs options, or it is not known whether lower or higher
+            is better.
     """
 
     def __init__(self, requested: str, *, seed: int, device: str) -> None:
@@ -48,43 +49,43 @@ class CheckpointScore:
         self._sets = cast("SetMetric", made) if hasattr(made, "distance") else None
         self._frames = cast("FrameMetric", made)
         if self._sets and self._figure:
-            raise SettingsError(f"{place}: '{metric}' compares sets of pictures and has one figure; say {metric}")
+            raise SettingsError(f"{place}: '{metric}' compares sets of images and has a single value; use {metric}")
         self.about: About = self._sets.about if self._sets else about_of(self._frames, metric, self._figure, place)
         if self.about.better is None:
-            raise SettingsError(f"{place}: this figure only describes; name one of which more or less is better")
+            raise SettingsError(f"{place}: this metric has no better or worse; name one that has")
 
     @cached_property
     def sign(self) -> float:
-        """1 where less is better, -1 where more is."""
+        """1 if lower is better, -1 if higher is."""
         return 1.0 if self.about.better == "lower" else -1.0
 
     def check(self, before: Sequence[Image], real: Sequence[Image], labels: Sequence[Labels]) -> None:
-        """Make sure that the held-out pictures have the figure.
+        """Make sure that the metric can be computed for the held-out images.
 
         Raises:
-            SettingsError: They are too few, or have not.
+            SettingsError: If there are too few images, or they do not have the metric.
         """
         place = f"{_SETTING} = '{self.name}'"
         if (few := min(len(before), len(real))) < self.about.least:
             message = (
-                f"{place}: of fewer than {self.about.least} pictures of each side it tells nothing, and {few} are "
-                "looked at; raise data.validation and evaluate.count"
+                f"{place}: it needs at least {self.about.least} images of each side, and {few} are used; raise "
+                "data.validation and evaluate.count"
             )
             raise SettingsError(message)
         if not self._sets and self(before, before, real, labels) is None:
-            message = f"{place}: held-out pictures do not have this figure, by the labels that are there; name another"
+            message = f"{place}: the held-out images lack what this metric needs, e.g. labels; name another"
             raise SettingsError(message)
 
     def __call__(
         self, before: Sequence[Image], after: Sequence[Image], real: Sequence[Image], labels: Sequence[Labels]
     ) -> float | None:
-        """The figure of translations; None where they do not have it.
+        """Return the value for translations; None if they do not have it.
 
         Args:
-            before: Pictures, RGB (H, W, 3).
-            after: Their translations, in their order.
-            real: Real pictures.
-            labels: Of each picture, by kind, on its pixels.
+            before: The source images, RGB (H, W, 3).
+            after: Their translations, in the same order.
+            real: Real images.
+            labels: The labels of each source image by kind, on its pixels.
         """
         with torch.random.fork_rng(devices=[self._device] if self._device.startswith("cuda") else []):
             if self._sets:

@@ -1,4 +1,4 @@
-"""Checkpoints: what stands under its name is whole, and what was damaged later is known by its hashes."""
+"""Checkpoints: written as a whole or not at all, with hashes that reveal later damage."""
 
 import json
 import os
@@ -34,9 +34,10 @@ _NAME: Final = re.compile(r"step_\d{8,}")
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What ``checkpoint.json`` says: steps done, the best step by then (0 for none), SHA-256 of every other file.
+    """The contents of ``checkpoint.json``: steps done, best step so far (0 for none), SHA-256 of every other file.
 
-    ``format_version`` is that of all files; ``original`` is all of it, if there is what this version does not know.
+    ``format_version`` applies to all files; ``original`` is the whole document if it has fields that this version does
+    not know.
     """
 
     step: Count
@@ -49,7 +50,7 @@ class _Contents:
 class Checkpoints:
     """The folders ``checkpoints/step_%08d`` of a run, and the links ``last`` and ``best`` to two of them.
 
-    Each holds ``checkpoint.json``: the best step by then, and the SHA-256 of every other file.
+    Each folder holds ``checkpoint.json`` with the best step so far and the SHA-256 of every other file.
 
     Args:
         run: The run folder.
@@ -60,31 +61,31 @@ class Checkpoints:
 
     @property
     def folder(self) -> Path:
-        """Where they are."""
+        """The folder of all checkpoints."""
         return inside(self.run, "checkpoints")
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step is, or would be."""
+        """Return the path of the checkpoint of a step, whether it exists or not."""
         return self.folder / f"step_{step:08d}"
 
     def paths(self) -> list[Path]:
-        """The checkpoints, the oldest first."""
+        """Return the paths of the checkpoints, the oldest first."""
         found = (path for path in self.folder.glob("step_*") if _NAME.fullmatch(path.name))
         return sorted(path for path in found if path.is_dir() and not is_link(path))
 
     def save(self, step: int, write: Callable[[Path], None], *, best: int, keep: int) -> Path:
-        """Add a checkpoint, point the links, and drop those that are not needed any more.
+        """Add a checkpoint, update the links, and remove the checkpoints that are no longer needed.
 
-        An intact one of that step stays: it is of the same moment of the same training.
+        An intact checkpoint of the same step is kept, as it is from the same moment of the same training.
 
         Args:
-            step: Steps done.
+            step: Number of steps done.
             write: Writes the files into a folder.
             best: The best step so far, 0 for none.
-            keep: How many of the newest stay, and with each the one that was the best by then.
+            keep: The number of newest checkpoints that are kept; for each, the best one at its time is kept as well.
 
         Raises:
-            SettingsError: It cannot be written; those before it are still there.
+            SettingsError: If the checkpoint cannot be written; the earlier ones are still there.
         """
         final = self.path(step)
         partial = self.folder / f".{final.name}.tmp-{os.getpid()}"
@@ -96,11 +97,9 @@ class Checkpoints:
             (partial / _CONTENTS).write_text(json.dumps(dumped(_Contents(step, best, hashes))))
             for path in (*partial.iterdir(), partial):
                 sync(path)
-        except (OSError, RuntimeError) as error:  # torch.save hides a full disk behind an error of its own
+        except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError when the disk is full
             shutil.rmtree(partial, ignore_errors=True)
-            message = (
-                f"{final}: the checkpoint cannot be written; check permissions and free space, then go on with --resume"
-            )
+            message = f"{final}: the checkpoint cannot be written; check permissions and free space, then use --resume"
             raise SettingsError(message) from error
         if final.is_dir() and damage(final) is None:
             shutil.rmtree(partial)
@@ -118,37 +117,37 @@ class Checkpoints:
         return final
 
     def newest(self) -> tuple[Path | None, list[str]]:
-        """The newest intact checkpoint, or None before the first, and a sentence on each damaged one after it.
+        """Return the newest intact checkpoint, None if there is no checkpoint, and notes.
 
-        One more tells what in it is not known.
+        There is a note for each newer checkpoint, which is damaged, and one for fields that this version does not know.
 
         Raises:
-            SettingsError: All are damaged, or the newest of those that are not is of a newer format.
+            SettingsError: If all checkpoints are damaged, or the newest intact one is of a newer format.
         """
         damaged: list[str] = []
         for path in reversed(self.paths()):
             reason = damage(path)
             if reason is None:
-                notes = [f"{each}; going on from the one before, {path.name}" for each in damaged]
+                notes = [f"{each}; continuing from an earlier one, {path.name}" for each in damaged]
                 if names := unknown_fields(_contents(path)):
                     notes.append(f"{path / _CONTENTS}: {unknown_fields_text(names)}")
                 return path, notes
             damaged.append(f"{path}: damaged checkpoint ({reason})")
         if damaged:
-            message = f"{damaged[0]}, and there is none before it; delete {self.folder} to begin this run again"
+            message = f"{damaged[0]}, and there is no intact one before it; delete {self.folder} to restart this run"
             raise SettingsError(message)
         return None, []
 
     def go_on_from(self, step: int, *, best: int) -> None:
-        """Drop those beyond a step, which are damaged, and point the links as they were then.
+        """Remove the damaged checkpoints after a step, and update the links to match that step.
 
         Raises:
-            Sim2RealError: One beyond is intact: of another training, since this one looked.
+            Sim2RealError: If one of them is intact: another training has written it in the meantime.
         """
         for path in self.paths():
             if path.name > self.path(step).name:
                 if damage(path) is None:
-                    raise Sim2RealError(f"{path}: another training has gone on here meanwhile; begin once more")
+                    raise Sim2RealError(f"{path}: another training has continued this run in the meantime; try again")
                 _drop(path)
         self._point(best)
 
@@ -163,31 +162,31 @@ class Checkpoints:
                     with replacing(link) as temporary:
                         temporary.symlink_to(targets[0].relative_to(self.run), target_is_directory=True)
             except OSError:
-                return  # a file system without links: checkpoint.json of the newest says the same
+                return  # the file system has no links; the newest checkpoint.json has the same information
 
 
 def read_state(path: Path, name: str) -> dict[str, Any]:
-    """A state from a checkpoint: tensors, on the CPU, and plain values; nothing that is in the file is run.
+    """Return a state from a checkpoint: tensors on the CPU and plain values; no code in the file is run.
 
     Raises:
-        MisfitError: It is none.
+        MisfitError: If the file does not hold such a state.
     """
     import torch
 
     try:
         state = torch.load(path / name, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch meets in bytes that may be anything; what it says is how to run them
-        raise MisfitError("holds something else than tensors and plain values", name) from error
+    except Exception as error:  # the bytes may be anything; torch's own message would advise to execute them
+        raise MisfitError("holds something other than tensors and plain values", name) from error
     if type(state) is not dict:
         raise MisfitError("holds no named values", name)
     return state
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, in a few words; None: nothing.
+    """Return what is wrong with a checkpoint, in a few words; None if it is intact.
 
     Raises:
-        SettingsError: It is of a newer format.
+        SettingsError: If the checkpoint is of a newer format.
     """
     try:
         return next(_faults(path), None)
@@ -202,7 +201,7 @@ def damage(path: Path) -> str | None:
 
 
 def _best_by(path: Path) -> int:
-    """The best step by the time of a checkpoint; 0 for none, or where its contents cannot be read."""
+    """Return the best step at the time of a checkpoint; 0 if there is none or its contents cannot be read."""
     try:
         return _contents(path).best
     except (OSError, Sim2RealError, MisfitError):
@@ -210,7 +209,7 @@ def _best_by(path: Path) -> int:
 
 
 def _drop(path: Path) -> None:
-    """Remove a checkpoint; half removed, it is a leftover, not a checkpoint."""
+    """Remove a checkpoint, renaming it first so that an interrupted removal leaves no damaged checkpoint."""
     old = path.rename(path.with_name(f".{path.name}.old.tmp-{os.getpid()}"))
     if old.is_dir() and not is_link(old):
         shutil.rmtree(old)
@@ -225,14 +224,14 @@ def _faults(path: Path) -> Iterator[str]:
     if path.name != f"step_{contents.step:08d}":
         yield f"{_CONTENTS} is of step {contents.step}"
     if unknown := sorted({file.name for file in path.iterdir()} - {_CONTENTS, *contents.sha256}):
-        yield f"{_CONTENTS} says nothing of {unknown[0]}"
+        yield f"{_CONTENTS} does not list {unknown[0]}"
     for name, expected in contents.sha256.items():
         if is_link(path / name):
             yield f"{name} is a link"
         elif not (path / name).is_file():
             yield f"{name} is missing"
         elif sha256_of(path / name) != expected:
-            yield f"{name} is not what was written"
+            yield f"{name} has changed since it was written"
         elif name.endswith(".pt"):
             try:
                 read_state(path, name)
@@ -245,7 +244,7 @@ def _contents(path: Path) -> _Contents:
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk, where the system can."""
+    """Flush a file, or the names in a folder, to the disk, if the system supports it."""
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Unpaired images on their way to the networks: which images and labels make up which step."""
+"""Unpaired images for training: the images and labels of each step, loaded by worker processes."""
 
 import errno
 import io
@@ -34,22 +34,22 @@ from sim2real.training.domains import Domain, stamp_of
 from sim2real.training.matching import Corner, matched_corners
 from sim2real.training.wants import Wants, followers
 
-_BOTH = 2  # the seeds of what is drawn for both sides together, beside 0 and 1
+_BOTH = 2  # key of the seeds that both sides share; 0 and 1 are those of the single sides
 _AHEAD = 4  # batches that each worker makes ahead of time
-_LEFT_FREE = 2**31  # bytes of the disk that a cache leaves to checkpoints and to others
+_LEFT_FREE = 2**31  # bytes of the disk that the cache leaves free, e.g. for checkpoints
 
 
 class RawBatch(NamedTuple):
-    """A step's images as they travel between processes, and what befell on the way.
+    """The images of a step as they are passed between processes, with notes on problems.
 
     Attributes:
-        sim: Simulated images, uint8 (N, 3, H, W); of clips (N, T, 3, H, W).
-        real: Real ones, likewise.
+        sim: Simulated images, uint8 (N, 3, H, W); for clips (N, T, 3, H, W).
+        real: Real images, in the same form.
         sim_inputs: Labels of the simulated images, kind -> (N, ...) or (N, T, ...).
-        real_inputs: Labels of the real ones.
+        real_inputs: Labels of the real images, in the same form.
         skipped: A line for each file that could not be read.
-        changed: Paths of files that are not what they were when the run began; what they are now is trained on.
-        notes: Other lines that the user should see.
+        changed: Paths of files that have changed since the run started; their new contents are trained on.
+        notes: Other lines for the user.
     """
 
     sim: Tensor
@@ -62,19 +62,19 @@ class RawBatch(NamedTuple):
 
 
 class _Frames(NamedTuple):
-    """An image or the frames of a clip, each (H, W, 3) of one size, and kind of label -> that of each frame."""
+    """An image, or the frames of a clip, each (H, W, 3) of one size; and their labels by kind, one for each frame."""
 
     images: list[NDArray[np.uint8]]
     labels: dict[str, list[Values]]
 
     @property
     def size(self) -> tuple[int, int]:
-        """(W, H)."""
+        """The size (W, H)."""
         height, width = self.images[0].shape[:2]
         return width, height
 
     def window(self, corner: Corner, size: tuple[int, int]) -> "_Frames":
-        """A window (W, H) of all of them."""
+        """Return a window of the size (W, H) of all frames and labels."""
         rows, columns = slice(corner.top, corner.top + size[1]), slice(corner.left, corner.left + size[0])
         labels = {kind: [values[..., rows, columns] for values in each] for kind, each in self.labels.items()}
         return _Frames([image[rows, columns] for image in self.images], labels)
@@ -83,30 +83,30 @@ class _Frames(NamedTuple):
 class UnpairedImages(Dataset[RawBatch | DatasetError]):
     """The batches of a training by step number; item ``step`` depends on the seed and the step alone.
 
-    Each side goes through its images in an order of its own, sampled anew each time around, so that nothing pairs the
-    two sides and every image of either is reached. A file that cannot be read is replaced by the next one in the
-    order, and named in the batch. Where none of a side can be read, the item is the error: raised in a worker process
-    it would reach the user as a traceback.
+    Each side goes through its images in its own random order, which is shuffled again in each round, so that the sides
+    are not paired and every image is reached. A file that cannot be read is replaced by the next one in the order, and
+    named in the batch. If no image of a side can be read, the item is the error itself: raised in a worker process, it
+    would reach the user as a traceback.
 
-    Where windows are matched, one seed draws both of a pair, and mirrors both or neither, see
+    If windows are matched, both windows of a pair are sampled with one seed, and both are mirrored or neither, see
     :mod:`sim2real.training.matching`.
 
-    Labels that are asked for go through the same scale, window and mirror as their images; so do all frames of a clip.
+    Labels are scaled, cut and mirrored like their images, and all frames of a clip alike.
 
     Args:
-        sim: The simulated images; of mere paths it is not known whether they change.
-        real: The real ones, likewise.
-        augment: Brings them to the size of the batch.
-        batch_size: Images of each side in a step, over all processes of the training.
-        seed: Decides orders and augmentations.
-        rank: Which of the processes this is; its items are its part of each step's images.
-        processes: How many there are; together they see exactly what one alone would.
-        cache: Folder that keeps decoded and scaled images for all processes, see :func:`remove_cache`; None: none are.
-        wants: What is asked of the images.
+        sim: The simulated images; changed files are noticed only in a ``Domain``, not if plain paths are given.
+        real: The real images, in the same form.
+        augment: Brings the images to the size of the batch.
+        batch_size: Number of images of each side in a step, over all processes of the training.
+        seed: Seed of the orders and augmentations.
+        rank: Number of this process; its items are its part of each step's images.
+        processes: Number of processes; together they see exactly the images that one process would see.
+        cache: Folder for decoded and scaled images of all processes, see :func:`remove_cache`; None for no cache.
+        wants: The labels and clips that the training needs.
         vocabulary: The classes of the run.
 
     Raises:
-        ValueError: The processes cannot share a batch equally.
+        ValueError: If the processes cannot share a batch equally.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         return RawBatch(sim, real, sims, reals, tuple(warnings.skipped), tuple(warnings.changed), tuple(warnings.notes))
 
     def path(self, side: int, position: int) -> Path:
-        """The image at a position of a side's endless order (0: sim, 1: real); of a clip the first."""
+        """Return the image, or the first of a clip, at a position of a side's endless order (0: sim, 1: real)."""
         return self.sides[side].train[self._number(side, position)].path
 
     def _number(self, side: int, position: int) -> int:
@@ -166,13 +166,13 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         return self.starts[side][int(_order(self.seed, side, round_, count)[place])]
 
     def _shown(self, positions: range, warnings: "_Warnings") -> "Iterable[Iterable[_Frames]]":
-        """What each side shows at some positions of its order."""
+        """Return the windows of each side at some positions of its order."""
         if self.matched:
             return zip(*[self._pair(position, warnings) for position in positions], strict=True)
         return ((self._window(side, position, warnings) for position in positions) for side in (0, 1))
 
     def _stacked(self, side: int, count: int, windows: "Iterable[_Frames]") -> tuple[Tensor, dict[str, Tensor]]:
-        """What a side shows in a batch, by so many places: images, and labels by kind."""
+        """Return ``count`` windows of a side as tensors: images, and labels by kind."""
         width, height = self.augment.size
         length = self.asked[side].clip_length
         images = torch.empty(count, length, 3, height, width, dtype=torch.uint8)
@@ -189,11 +189,11 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         return images, inputs
 
     def _window(self, side: int, position: int, warnings: "_Warnings") -> "_Frames":
-        """What is shown of a side at a position, drawn for it alone."""
+        """Return the window of a side at a position, sampled independently of the other side."""
         return self._cut(self._read(side, position, warnings), seed=self._seed(side, position))
 
     def _pair(self, position: int, warnings: "_Warnings") -> "list[_Frames]":
-        """What is shown of both sides at a position: matching windows, mirrored alike."""
+        """Return the windows of both sides at a position: matched, and both mirrored or neither."""
         sim, real = (self._read(side, position, warnings) for side in (0, 1))
         seed, masks = self._seed(_BOTH, position), [each.labels.get("segmentation") for each in (sim, real)]
         corners = matched_corners(
@@ -209,7 +209,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         return int(np.random.SeedSequence([self.seed, side, position]).generate_state(1)[0])
 
     def _cut(self, frames: "_Frames", *, seed: int) -> "_Frames":
-        """A window of frames of one size and of their labels, and what else the seed decides."""
+        """Return an augmented window of frames of one size and of their labels, decided by the seed."""
         images, labels = frames
         if labels:
             places = self.augment.places(*frames.size, seed=seed)
@@ -217,7 +217,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         return _Frames([self.augment.cut(image, seed=seed) for image in images], labels)
 
     def _read(self, side: int, position: int, warnings: "_Warnings") -> "_Frames":
-        """The scaled image at a position and its labels, or those of the frames of a clip."""
+        """Return the scaled image, or the frames of a clip, at a position, with labels."""
         count = len(self.starts[side])
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
             first = self._number(side, attempt)
@@ -245,7 +245,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         path = domain.train[number].path
         try:
             stamp = stamp_of(path)
-        except OSError:  # what is wrong is said by who reads it
+        except OSError:  # reading it raises an error that says what is wrong
             return read_scaled(path, self.augment.scaled_size)
         if domain.stamps and stamp != domain.stamps[number]:
             warnings.changed.append(str(path))
@@ -254,7 +254,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         return self.cache.get(str(path), stamp, lambda: read_scaled(path, self.augment.scaled_size), warnings.notes)
 
     def _label(self, side: int, number: int, kind: str, scaled: NDArray[np.uint8], warnings: "_Warnings") -> Values:
-        """A label of a frame on the pixels of its scaled image (H, W, 3)."""
+        """Return a label of a frame, scaled to the pixels of its scaled image (H, W, 3)."""
         frame = self.sides[side].train[number]
         if kind in LEADS_TO and kind not in frame.labels:
             return unknown_motion(kind, (scaled.shape[1], scaled.shape[0]))
@@ -274,7 +274,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
 
 def _require_one_size(first: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
     if len({frame.shape for frame in frames}) > 1:
-        raise DatasetError(f"{first}: the frames that follow it have other sizes")
+        raise DatasetError(f"{first}: the next frames of its clip have other sizes")
 
 
 def _as_domain(side: Side, images: Domain | Sequence[Path]) -> Domain:
@@ -285,7 +285,7 @@ def _as_domain(side: Side, images: Domain | Sequence[Path]) -> Domain:
 
 @dataclass(slots=True)
 class _Warnings:
-    """What a batch tells besides its images, see :class:`RawBatch`."""
+    """The notes of a batch, see :class:`RawBatch`."""
 
     skipped: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -293,11 +293,11 @@ class _Warnings:
 
 
 class _Cache:
-    """Decoded and scaled images as .npy files, each there whole or not at all; processes share the folder.
+    """Decoded and scaled images and labels as .npy files, each written as a whole; processes share the folder.
 
     Args:
-        folder: Where they are.
-        scaling: What else than the file decides the pixels.
+        folder: The folder of the files.
+        scaling: Text that identifies the scaling, part of each file's key.
     """
 
     def __init__(self, folder: Path, scaling: str) -> None:
@@ -306,7 +306,7 @@ class _Cache:
         self.is_full = False
 
     def get(self, name: str, stamp: tuple[int, ...], decode: Callable[[], Values], notes: list[str]) -> Values:
-        """The pixels of files with this stamp; kept ones are mapped into memory, so that a crop reads only its rows."""
+        """Return the values for a stamp; cached ones are memory-mapped, so that a crop reads only its rows."""
         key = sha256(f"{name}\0{stamp}\0{self.scaling}".encode("utf-8", "surrogateescape")).hexdigest()
         file = self.folder / f"{key}.npy"
         try:
@@ -318,40 +318,40 @@ class _Cache:
                 self._keep(file, image)
             except OSError as error:
                 self.is_full = True
-                notes.append(f"data.cache: no more images are kept: {self.folder}: {error.strerror}")
+                notes.append(f"data.cache: no more images are cached: {self.folder}: {error.strerror}")
         return image
 
     def _keep(self, file: Path, image: Values) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.folder).free < image.nbytes + _LEFT_FREE:
-            raise OSError(errno.ENOSPC, f"less than {_LEFT_FREE >> 30} GiB would be left of the disk")
+            raise OSError(errno.ENOSPC, f"less than {_LEFT_FREE >> 30} GiB would be left on the disk")
         encoded = io.BytesIO()
         np.save(encoded, image)
         write_whole(file, encoded.getvalue())
 
 
 def remove_cache(folder: Path) -> None:
-    """Remove what :class:`UnpairedImages` kept there, once no process of the training reads it any more."""
-    shutil.rmtree(folder, ignore_errors=True)  # what another system still holds open does no harm
+    """Remove the cache of :class:`UnpairedImages`, once no process of the training reads it any more."""
+    shutil.rmtree(folder, ignore_errors=True)  # files that another machine still holds open do no harm
 
 
 def build_loader(
     images: UnpairedImages, steps: range, workers: int, device: str, seed: int
 ) -> Iterator[RawBatch | DatasetError]:
-    """Items ``steps`` of ``images`` in order, made ahead of time by worker processes.
+    """Yield the items ``steps`` of ``images`` in order, made ahead of time by worker processes.
 
     Args:
-        images: What to load.
+        images: The images to load.
         steps: Numbers of the items.
-        workers: Processes that decode; never more than the machine has cores; 0 decodes in this one.
-        device: Where the batches will go; they are pinned for one of CUDA.
-        seed: Of the loader itself, which would else draw from torch's global random state.
+        workers: Number of processes that decode, limited to the number of cores; 0 decodes in this process.
+        device: Device of the batches; for CUDA they are pinned.
+        seed: Seed of the loader itself, which would otherwise use torch's global random state.
 
     Yields:
-        Batches; each changed file and each note is told by one of them. An error means that nothing more comes.
+        Batches; each changed file and each note is in one of them only. An error is the last item.
 
     Raises:
-        Sim2RealError: A worker process died; see :func:`naming_dead_workers`.
+        Sim2RealError: If a worker process died, see :func:`naming_dead_workers`.
     """
     loader = DataLoader(
         images,
@@ -378,27 +378,27 @@ def build_loader(
 
 @contextmanager
 def naming_dead_workers() -> Iterator[None]:
-    """Tell of a killed worker process in one line; torch raises it wherever the main thread happens to be.
+    """Report a killed worker process in one line; torch raises its error anywhere in the main thread.
 
     Raises:
-        Sim2RealError: A process that decodes died.
+        Sim2RealError: If a worker process died.
     """
     try:
         yield
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        message = "a process that decodes images was killed, as when memory or /dev/shm is full; lower data.workers"
+        message = "a process that decodes images was killed; if memory or /dev/shm was full, lower data.workers"
         raise Sim2RealError(message) from error
 
 
 def _begin_worker(_worker: int) -> None:
-    """In a worker process: signals are the loop's, which still needs its batches; one core is the worker's."""
-    end_with_parent()  # torch's own looks every five seconds, too late for who goes on at once
+    """Set up a worker process: ignore signals, as the training loop still needs batches, and use one thread."""
+    end_with_parent()  # torch checks only every five seconds, too late for an immediate restart
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Ctrl-C reaches the whole process group; Windows lacks the last
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    cv2.setNumThreads(0)  # all in this thread; 1 would wait for ever for threads that a fork does not bring along
+    cv2.setNumThreads(0)  # run in this thread; 1 would wait for ever for threads that a fork does not inherit
 
 
 @lru_cache(maxsize=4)
@@ -407,21 +407,21 @@ def _order(seed: int, side: int, round_: int, count: int) -> NDArray[np.int64]:
 
 
 def channels_first(images: NDArray[np.uint8]) -> Tensor:
-    """(N, H, W, 3) uint8 -> tensor (N, 3, H, W) uint8."""
+    """Convert uint8 images (N, H, W, 3) to a uint8 tensor (N, 3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def as_floats(images: Tensor, device: str) -> Tensor:
-    """Uint8 (N, 3, H, W) -> float32 in [-1, 1] on a device.
+    """Convert uint8 images (N, 3, H, W) to float32 in [-1, 1] on a device.
 
-    Contiguous, as the weights are: of one image in channels-last layout PyTorch 2.15 computes the gradient of instance
-    normalisation wrongly on the CPU.
+    The result is contiguous, as the weights are: for a single image in channels-last layout, PyTorch 2.15 computes a
+    wrong gradient of instance normalisation on the CPU.
     """
     return images.to(device, non_blocking=kind_of(device) == "cuda").float().div_(127.5).sub_(1)
 
 
 def as_batch(raw: RawBatch, device: str) -> Batch:
-    """A step's images and labels on a device."""
+    """Return the images and labels of a step on a device."""
     moves = kind_of(device) == "cuda"
     sims, reals = (
         {kind: values.to(device, non_blocking=moves) for kind, values in inputs.items()}

@@ -1,4 +1,4 @@
-"""Trainings that give the same bits each time on one device."""
+"""Deterministic training: the same bits in every run on one device."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,18 +13,18 @@ from torch.overrides import TorchFunctionMode
 
 @contextmanager
 def deterministic(*, wanted: bool) -> Iterator[None]:
-    """Have torch compute the same bits each time; elsewhere it computes as it did before.
+    """Make torch compute the same bits in every run within this context.
 
-    PyTorch has no deterministic gradients of reflection padding and of bilinear samples on a GPU: here they are put
-    together from parts that have.
+    On a GPU, PyTorch has no deterministic gradients of reflection padding and bilinear sampling: they are replaced by
+    combinations of deterministic operations.
     """
     if not wanted:
         yield
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it on first use
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)  # noqa: FBT003  torch's own signature
-    torch.backends.cudnn.benchmark = False  # it times algorithms, and takes now one and now another
+    torch.backends.cudnn.benchmark = False  # it chooses algorithms by their timing, which varies
     try:
         with _Replaced():
             yield
@@ -37,7 +37,7 @@ _BILINEAR = {"mode": "bilinear", "padding_mode": "border", "align_corners": Fals
 
 
 class _Replaced(TorchFunctionMode):
-    """Takes the place of torch's reflection padding and, but on the CPU, bilinear samples, whoever calls it."""
+    """Replaces torch's reflection padding and, except on the CPU, bilinear sampling in all code within the mode."""
 
     def __torch_function__(
         self,
@@ -45,7 +45,7 @@ class _Replaced(TorchFunctionMode):
         _types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  whatever the function returns
+    ) -> Any:  # noqa: ANN401  the function's own result
         kwargs = kwargs or {}
         if func is functional.pad and "reflect" in (*args[2:3], kwargs.get("mode")):
             images, sides = (*args, *kwargs.values())[:2]
@@ -56,7 +56,7 @@ class _Replaced(TorchFunctionMode):
 
 
 def reflected(images: Tensor, sides: Sequence[int]) -> Tensor:
-    """``torch.nn.functional.pad`` in mode ``"reflect"``: pairs of widths, those of the last dimension first."""
+    """``torch.nn.functional.pad`` in mode ``"reflect"``; ``sides`` are pairs of widths, the last dimension first."""
     for number in range(len(sides) // 2):
         dim, (before, after) = images.ndim - 1 - number, sides[2 * number : 2 * number + 2]
         length = images.shape[dim]
@@ -67,14 +67,14 @@ def reflected(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def sampled(images: Tensor, places: Tensor) -> Tensor:
-    """``torch.nn.functional.grid_sample``, bilinear, with the border's values beyond it and corners not aligned.
+    """``torch.nn.functional.grid_sample``, bilinear, with border padding and without aligned corners.
 
     Args:
-        images: (N, C, H, W).
-        places: (N, h, w, 2), x and y.
+        images: The images, (N, C, H, W).
+        places: The sampled places as x and y in [-1, 1], (N, h, w, 2).
 
     Returns:
-        (N, C, h, w).
+        The sampled values, (N, C, h, w).
     """
     height, width = images.shape[2:]
     x, y = (((places[..., axis] + 1) * side - 1).div(2).clamp(0, side - 1) for axis, side in ((0, width), (1, height)))

@@ -1,4 +1,4 @@
-"""The images of each side: what is trained on, what is held out, and which classes they show."""
+"""The images of each side: which are trained on, which are held out, and which classes they show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ from sim2real.training.wants import Asked, Wants, followers, require_clips, requ
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Boxes, Segmentation
 
-_LOOKED_AT = 32  # frames of a side, besides one of each sequence, in the search for classes
-_SEQUENCES = 256  # at most: some layouts have as many as frames
+_LOOKED_AT = 32  # frames of a side that are searched for classes, besides one of each sequence
+_SEQUENCES = 256  # at most: in some layouts every frame is a sequence
 Stamp = tuple[int, int]
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Size in bytes and time of the last change in ns; a file that keeps both is taken for unchanged."""
+    """Return the size in bytes and the time of the last change in ns; a file that keeps both counts as unchanged."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 class Origin(NamedTuple):
-    """A place that images of a side are from.
+    """A place that provides images of a side.
 
     Attributes:
         path: A folder or a video.
         layout: Registered name of the folder's layout, or ``"video"``.
-        images: How many of the side are from there.
+        images: The number of the side's images in this place.
         extracted: What was extracted from each video.
-        notes: What is to be known of it, a line each.
+        notes: Messages for the user, a line each.
     """
 
     path: Path
@@ -55,12 +55,12 @@ class Domain:
     """The images of one side.
 
     Attributes:
-        side: Which side.
-        train: Those for training.
-        held_out: Those that are never trained on.
-        fingerprint: A hash of their names and sizes, and of those of the labels that are asked for.
-        stamps: What ``train`` looked like when it was listed, see :func:`stamp_of`; without them no change is noticed.
-        origins: Where they are from.
+        side: The side.
+        train: The images for training.
+        held_out: The images that are never trained on.
+        fingerprint: A hash of the names and sizes of the images and of the requested labels.
+        stamps: The stamps of ``train`` when it was listed, see :func:`stamp_of`; without them no change is noticed.
+        origins: The places of the images.
     """
 
     side: Side
@@ -72,28 +72,28 @@ class Domain:
 
     @property
     def frames(self) -> list[Frame]:
-        """All of them."""
+        """All images of the side, those for training first."""
         return [*self.train, *self.held_out]
 
 
 def open_domains(
     config: Config, extracted: Path | None = None, progress: Report = lambda *_: None, wants: Wants | None = None
 ) -> tuple[Domain, Domain]:
-    """Find the images of both sides, and draw those that are frames of videos.
+    """Find the images of both sides, and extract the frames of videos.
 
-    A folder that holds both domains itself (a CycleGAN folder) may stand for both. Where a folder's layout has a test
-    part, that part is held out; of all other images of a side ``data.validation`` is, sampled by the seed.
+    A folder that holds both domains itself (a CycleGAN folder) may stand for both. If a folder's layout has a test
+    part, that part is held out; of all other images of a side, ``data.validation`` are held out, sampled with the seed.
 
     Args:
         config: All settings.
-        extracted: Folder for the frames of videos; what it holds already is not extracted again. None: ``frames`` in
-            the run folder.
-        progress: Told how the extraction goes.
-        wants: What is asked of the images.
+        extracted: Folder for the frames of videos; frames that it holds already are not extracted again. None for
+            ``frames`` in the run folder.
+        progress: Called with the progress of the extraction.
+        wants: The labels and clips that the training needs.
 
     Raises:
-        DatasetError: A side is missing or has too few images, some lack what is asked of them, or a video cannot be
-            decoded.
+        DatasetError: If a side is missing or has too few images, some images lack the labels or clips that the
+            training needs, or a video cannot be decoded.
     """
     data, wants = config.data, wants or Wants()
     simulated = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image)
@@ -156,28 +156,28 @@ def _label_path(frame: Frame, kind: str) -> Path:
 
 
 def _frames_of(source: Source, config: Config, side: Side) -> list[Frame]:
-    """The images of a side in one of its places."""
+    """Return the images of a side in one of its places."""
     frames = [frame for frame in source.frames if frame.side in (None, _own(side, swap=config.swap))]
     if not config.real and any(frame.side is None for frame in source.frames):
         raise one_domain(source.path, source.layout)
     if config.swap and side == "sim" and all(frame.side is None for frame in source.frames):
-        message = f"{source.path}: {source.layout} has no two sides to swap; name SIM and REAL the other way round"
+        message = f"{source.path}: {source.layout} does not have two sides to swap; exchange SIM and REAL instead"
         raise DatasetError(message)
     if not frames:
         data = config.data
         globs = (data.sim_include, data.sim_exclude) if side == "sim" else (data.real_include, data.real_exclude)
-        fit = f" fit the globs {globs[0]} {globs[1]}" if any(globs) else ""
+        fit = f" match the globs {globs[0]} {globs[1]}" if any(globs) else ""
         raise DatasetError(f"{source.path}: no {side} images{fit}")
     return frames
 
 
 def _own(side: Side, *, swap: bool) -> Side:
-    """The side by whose name a two-sided folder calls a domain."""
+    """Return the name that a side has in a folder of two sides."""
     return ("real" if side == "sim" else "sim") if swap else side
 
 
 def _sample_held_out(parts: Sequence[Sequence[Frame]], config: Config, clip_length: int) -> set[int]:
-    """The numbers of the images, counted through all places, that are never trained on; of sequences whole clips."""
+    """Return the indices of the held-out images, counted over all places; with a clip length above 1, whole clips."""
     wanted, first = config.data.validation, 0
     held_out, pool = set[int](), list[int]()
     for part in parts:
@@ -204,7 +204,7 @@ def _sample_held_out(parts: Sequence[Sequence[Frame]], config: Config, clip_leng
 def _sample_clips(
     frames: Sequence[Frame], numbers: Sequence[int], length: int, count: int, random: np.random.Generator
 ) -> set[int]:
-    """About so many of the numbers of frames, of clips that have no frame in common."""
+    """Return about ``count`` of the numbers, those of sampled clips that have no frame in common."""
     clips, sampled = followers(frames, length), set[int]()
     for start in random.permutation(list(clips)).tolist():
         if len(sampled) + length > max(count, length):
@@ -215,14 +215,14 @@ def _sample_clips(
 
 
 def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress: Report = lambda *_: None) -> Classes:
-    """The classes of a run: those that the settings name, or else those of one frame of each sequence of both sides.
+    """Return the classes of a run: those in the settings, or else those found in frames of both sides.
 
-    Of very many sequences some are looked at, of few some more frames, all evenly spread. Nothing is looked at unless
-    something asks for masks or boxes.
+    The searched frames are, for each side, the first of each sequence (at most 256 of them) and at most 32 more, evenly
+    spread. None are searched unless the training needs masks or boxes.
 
     Raises:
-        DatasetError: A label cannot be read.
-        ImageError: It is a damaged image.
+        DatasetError: If a label cannot be read.
+        ImageError: If a label is a damaged image.
     """
     if config.classes.names:
         return config.classes

@@ -1,4 +1,4 @@
-"""What a training tells as it goes."""
+"""The events that a training reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training stands.
+    """The progress of a training.
 
     Attributes:
-        step: Steps done, of ``total``.
-        total: Steps of the whole run.
-        epoch: Times that the larger domain was gone through.
-        losses: Means since the last report, by name; of held-out images under ``"validation/..."``, other figures of
-            them under ``"evaluation/..."``.
-        images_per_second: Of both domains and all processes together, since the last report.
-        seconds_left: Estimate for the rest.
-        score: Of an evaluation at this step, the lower the better unless ``evaluate.score`` names a figure that should
-            be high; None: there was none.
-        best: The best score so far, and its step.
-        memory: The most bytes that this process has held so far, in main memory and on its device together.
+        step: Number of steps done, of ``total``.
+        total: Number of steps of the whole run.
+        epoch: Number of passes through the larger domain.
+        losses: Mean losses since the last report, by name; those of held-out images as ``"validation/..."``, other
+            metrics of held-out images as ``"evaluation/..."``.
+        images_per_second: Images of both domains and all processes together, since the last report.
+        seconds_left: Estimated time for the remaining steps.
+        score: Score of a validation at this step, lower is better unless ``evaluate.score`` names a metric that should
+            be high; None if there was no validation.
+        best: The best score so far and its step; None if there is none.
+        memory: Peak memory of this process in bytes, main memory and memory of its device together.
     """
 
     step: int
@@ -35,6 +35,6 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that a user should know, in a line."""
+    """A message for the user, in one line."""
 
     text: str

@@ -1,12 +1,13 @@
-"""A camera fitted to real images: how much blur and noise the translated ones lack.
+"""Fit a camera to real images: the blur and noise that translated images lack.
 
-All is measured in blocks of 16x16 px, in rings of their power spectra, of pictures at their own size; of those that are
-wider than the other side's the middle, which is all that an evaluation compares: beside it a wide lens is softer. Noise
-is what is left where nothing else is: the median power of flat blocks, at each brightness; its variance is a line over
-that, and what is far above is the texture of roads and walls. Blur is how much faster the power of blocks with strong
-edges falls towards high frequencies, without the noise; from there, that of luminance goes to where the metric
-``spectrum`` is least. What the translated pictures have too much of stays: nothing is sharpened, and no noise is taken
-away.
+Everything is measured in blocks of 16x16 px of images at their own size, in rings of the blocks' power spectra. Of
+images that are wider than those of the other side, only the middle is used, as an evaluation does: towards the sides, a
+wide lens is softer.
+
+Noise is the median power of flat blocks at each brightness. Its variance is modelled as linear in brightness; values
+far above the line are the texture of roads and walls. Blur is measured by how much faster the power of blocks with
+strong edges falls towards high frequencies, without the noise; starting there, the blur of the luminance is refined to
+minimise the metric ``spectrum``. The camera only adds: it does not sharpen, and it does not remove noise.
 """
 
 import math
@@ -25,39 +26,39 @@ from sim2real.metrics.spectrum import SpectrumMetric
 
 Floats = NDArray[np.float64]
 
-_STEPS: Final = (0.02, 0.01, 0.005)  # of the blur
-_CLEAR: Final = 0.03  # a blur of less is what pictures differ by
-_NEARER: Final = 0.97  # times as far as before is nearer: less is what pictures differ by
-_FURTHEST: Final = 0.05  # from what edges say: it shall not be used against noise
-_MOST: Final = 3000  # blocks of a picture
-_FEWEST: Final = 100  # of all pictures, that tell anything
+_STEPS: Final = (0.02, 0.01, 0.005)  # step sizes of the search for the blur
+_CLEAR: Final = 0.03  # a smaller blur is within the differences between images
+_NEARER: Final = 0.97  # a step must reduce the distance to this part; less is within the differences between images
+_FURTHEST: Final = 0.05  # of the search from the blur of the edges, so that blur does not compensate for noise
+_MOST: Final = 3000  # blocks of an image
+_FEWEST: Final = 100  # blocks of all images that a measurement needs
 _FLAT: Final = 0.1  # share of the blocks that count as flat
-_EDGY: Final = 0.2  # and of those that count as edges
-_LEVELS: Final = np.linspace(0, 256, 13)  # between which brightness is alike
-_LEAST_SHARE: Final = 0.01  # of the flat blocks, in what is alike
-_LOWEST: Final = 1  # index of the first ring that tells of grain; below, it is what is seen
-_STEADY: Final = 2  # of the first that tells how much noise there is: flat blocks were chosen by the one below
-_BEYOND: Final = 1.5  # times the brightest level at which flat blocks tell of noise, it is believed to grow
-_ABOVE: Final = 1.3  # times the line: what is beyond is texture, as flat blocks of roads and walls have it
-_TEXTURED: Final = 0.1  # times as much weight has a level that has some
-_ROUNDS: Final = 20  # in which such levels are found; a few do
+_EDGY: Final = 0.2  # share of the blocks that count as edges
+_LEVELS: Final = np.linspace(0, 256, 13)  # borders of the bins of brightness
+_LEAST_SHARE: Final = 0.01  # of the flat blocks; bins with less are left out
+_LOWEST: Final = 1  # index of the first ring that measures grain; lower rings are image content
+_STEADY: Final = 2  # index of the first ring that measures the amount of noise; a lower one selects the flat blocks
+_BEYOND: Final = 1.5  # noise grows up to this many times the brightest level with flat blocks
+_ABOVE: Final = 1.3  # times the line; more variance is texture, as in flat blocks of roads and walls
+_TEXTURED: Final = 0.1  # weight factor of a textured level
+_ROUNDS: Final = 20  # of the reweighting; a few usually suffice
 _ROUNDING: Final = 1 / 12  # the variance that rounding to whole levels adds
-_CLIPPED: Final = 0.02  # of the values of a block: more are no measure
-_WORTH: Final = 0.05  # squares of levels: less noise is none
+_CLIPPED: Final = 0.02  # share of clipped values; blocks with more are left out
+_WORTH: Final = 0.05  # squared levels; weaker noise counts as none
 
 _WINDOW: Final = np.outer(*[np.hanning(BLOCK + 2)[1:-1]] * 2)
-_RING: Final = np.rint(frequencies() * BLOCK).astype(np.intp)  # what is beyond the last one counts for none
+_RING: Final = np.rint(frequencies() * BLOCK).astype(np.intp)  # frequencies beyond the last ring count for none
 _TWICE: Final = np.where(np.isin(np.arange(RINGS + 1), (0, RINGS)), 1.0, 2.0) * np.ones((BLOCK, 1))
 _COUNTS: Final = np.bincount(_RING.ravel(), _TWICE.ravel())[1 : RINGS + 1]
-_AREAS: Final = np.append(_COUNTS[:-1], BLOCK**2 - 1 - _COUNTS[:-1].sum()) / BLOCK**2  # the corners like the last ring
+_AREAS: Final = np.append(_COUNTS[:-1], BLOCK**2 - 1 - _COUNTS[:-1].sum()) / BLOCK**2  # corners belong to the last ring
 
 
 class Blocks(NamedTuple):
-    """Blocks of pictures, N in all.
+    """The blocks of images, N in all.
 
     Attributes:
         level: Mean luminance, (N,).
-        power: Of luminance and both differences, by rings; of white noise: its variance. (N, 3, 8).
+        power: Power of luminance and both colour differences by rings, (N, 3, 8); for white noise its variance.
     """
 
     level: Floats
@@ -65,12 +66,12 @@ class Blocks(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """The noise of one channel: what flat blocks have at some levels of luminance, in order.
+    """The noise of one channel, measured in flat blocks at increasing levels of luminance.
 
     Attributes:
-        levels: Mean of each, (L,).
-        power: By rings, (L, 8).
-        counts: How many blocks tell, (L,).
+        levels: Mean luminance of each level, (L,).
+        power: Power by rings, (L, 8).
+        counts: Number of blocks of each level, (L,).
     """
 
     levels: Floats
@@ -78,20 +79,20 @@ class Noise(NamedTuple):
     counts: Floats
 
     def at(self, levels: Floats) -> Floats:
-        """Power by rings at other levels (N,): (N, 8)."""
+        """Return the power by rings, (N, 8), interpolated at other levels (N,)."""
         return np.stack([np.interp(levels, self.levels, ring) for ring in self.power.T], axis=-1)
 
 
 def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Encoding | None = None) -> Camera:
-    """The camera that makes translated pictures as soft and as noisy as real ones.
+    """Return the camera that makes translated images as soft and as noisy as real ones.
 
     Args:
-        translated: RGB (H, W, 3) each, of any sizes: dozens will do. All decide, whatever their order.
-        real: Likewise. Of the side whose pictures are the wider ones for their height, the middle is looked at.
-        encoding: How the JPEG is written that the camera gives, if any: what that does to pictures is not done twice.
+        translated: The translated images, RGB (H, W, 3), of any sizes; a few dozen suffice, in any order.
+        real: The real images, in the same form. Of the side with the wider aspect ratio only the middle is used.
+        encoding: The JPEG encoding that is used after the camera, if any; its own effect on images is accounted for.
 
     Raises:
-        ValueError: The pictures of a side have no room for measures: they are too few, too small, or clipped.
+        ValueError: If the images of a side are too few, too small or clipped.
     """
     translated, real = _middles(translated, real)
     goal = measure("real", real)
@@ -105,7 +106,7 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
 
     if luma >= _CLEAR:
         metric = SpectrumMetric()
-        wanted = metric.describe(real).sum(axis=0, keepdims=True)  # as one, or some would be left over
+        wanted = metric.describe(real).sum(axis=0, keepdims=True)  # as one, so that no image is left over
         furthest = max(luma - _FURTHEST, 0), min(luma + _FURTHEST, MOST_BLUR)
 
         @cache
@@ -122,7 +123,7 @@ def fit_camera(translated: Sequence[Image], real: Sequence[Image], encoding: Enc
 
 
 def _middles(*sides: Sequence[Image]) -> list[list[Image]]:
-    """Pictures of both sides, cut left and right to the width for their height that both have, as evaluations do."""
+    """Return the images of both sides, cut left and right to the narrower aspect ratio, as evaluations do."""
     widths = [float(np.median([image.shape[1] / image.shape[0] for image in side])) for side in sides if len(side)]
     return [[_middle(image, min(widths)) for image in side] for side in sides]
 
@@ -136,17 +137,17 @@ def _middle(image: Image, width: float) -> Image:
 def measure(
     side: str, images: Sequence[Image], camera: Camera | None = None, encoding: Encoding | None = None
 ) -> Blocks:
-    """Blocks of the pictures of a side, as a camera takes them, without those that are clipped.
+    """Return the blocks of a side's images after a camera, without those that are clipped.
 
     Raises:
-        ValueError: There are hardly any.
+        ValueError: If there are fewer than 100.
     """
     camera = camera or Camera()
     large = (image for image in images if min(image.shape[:2]) >= BLOCK)
     found = [_blocks(camera.apply(image, seed, encoding)) for seed, image in enumerate(large)]
     level, power = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else (np.empty(0),) * 2
     if len(level) < _FEWEST:
-        message = f"{len(level)} blocks of {BLOCK}x{BLOCK} px of the {side} pictures are not clipped"
+        message = f"{len(level)} blocks of {BLOCK}x{BLOCK} px of the {side} images are not clipped"
         raise ValueError(f"{message}, and {_FEWEST} are needed")
     return Blocks(level, power)
 
@@ -173,7 +174,7 @@ def _blocks(image: Image) -> Blocks:
 
 
 def _noise(blocks: Blocks, channel: int) -> Noise:
-    """What is in flat blocks."""
+    """Return the noise of a channel, measured in flat blocks."""
     flat = blocks.power[:, 0, 0] <= np.quantile(blocks.power[:, 0, 0], _FLAT)
     level, power = blocks.level[flat], blocks.power[flat, channel]
     bins = [here for low, high in pairwise(_LEVELS) if (here := (low <= level) & (level < high)).mean() >= _LEAST_SHARE]
@@ -185,13 +186,14 @@ def _noise(blocks: Blocks, channel: int) -> Noise:
 
 
 _SHARES: Final = np.where(np.arange(RINGS) < _STEADY, 0.0, _AREAS / _AREAS[_STEADY:].sum())
-_MEDIANS: Final = (1 - 2 / (9 * _COUNTS / 2.25)) ** 3  # of a mean of squares (Wilson and Hilferty), neighbours alike
+# median of a mean of squares (Wilson and Hilferty); 2.25, as the window correlates neighbouring frequencies
+_MEDIANS: Final = (1 - 2 / (9 * _COUNTS / 2.25)) ** 3
 
 
 def _line(levels: Floats, variances: Floats, weights: Floats) -> tuple[float, float, Floats]:
-    """Base and slope, by weighted least squares, and the weights that decided, (L,).
+    """Return base and slope of a line fitted by weighted least squares, and the final weights, (L,).
 
-    Noise is everywhere and texture is not: a level with far more than the line tells less of it.
+    Levels far above the line get less weight: they have texture as well as noise.
     """
     if len(levels) == 1:
         return float(variances[0]), 0.0, weights
@@ -203,7 +205,7 @@ def _line(levels: Floats, variances: Floats, weights: Floats) -> tuple[float, fl
 
 
 def _blur(start: Blocks, goal: Blocks, channel: int) -> float:
-    """The weight of neighbours that makes edges as soft as they are in the goal."""
+    """Return the blur, the weight of neighbouring pixels, that makes edges as soft as in ``goal``."""
     (sharp, sharp_noise), (soft, soft_noise) = (_edges(blocks, channel) for blocks in (start, goal))
     known = (sharp > 0) & (soft > 0) & (np.arange(RINGS) >= 1)
     if not known.any():
@@ -217,7 +219,7 @@ def _blur(start: Blocks, goal: Blocks, channel: int) -> float:
 
 
 def _edges(blocks: Blocks, channel: int) -> tuple[Floats, Floats]:
-    """The power of blocks with edges by rings, without noise, in units of the lowest; and what was noise, likewise."""
+    """Return the power of blocks with edges without noise, and that of the noise, by rings, relative to the lowest."""
     noise = _noise(blocks, channel)
     lowest = blocks.power[:, channel, :2].sum(axis=1)
     edgy = lowest >= max(np.quantile(lowest, 1 - _EDGY), _ROUNDING)
@@ -236,7 +238,7 @@ _BLURS: Final = np.linspace(0, MOST_BLUR, 126)
 
 
 def _gains() -> Floats:
-    """Power that each blur leaves, by rings."""
+    """Return the share of power that each blur leaves, by rings."""
     down, across = (1 - np.cos(2 * np.pi * f(BLOCK)) for f in (np.fft.fftfreq, np.fft.rfftfreq))
     return np.stack([_ring_means(np.square(np.outer(1 - 2 * t * down, 1 - 2 * t * across))) for t in _BLURS])
 
@@ -245,7 +247,7 @@ _GAINS: Final = np.maximum(_gains(), 1e-9)
 
 
 def _with_noise(camera: Camera, start: Blocks, goal: Blocks) -> Camera:
-    """The camera with the noise that is missing; that of colours is no stronger than that of luminance."""
+    """Return the camera with the missing noise added; colour noise is at most as strong as luminance noise."""
     channels: list[Channel] = []
     for number, channel in enumerate(camera.channels):
         has, wanted = _noise(start, number), _noise(goal, number)

@@ -1,4 +1,4 @@
-"""What a training would be, told beforehand: its networks, its images, its memory and its time; nothing is written."""
+"""Forecast a training without writing anything: its networks, images, memory and time."""
 
 import time
 from collections.abc import Mapping
@@ -27,22 +27,23 @@ from sim2real.training.setup import build_augment, build_averages, build_method,
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a training would be.
+    """The forecast of a training.
 
     Attributes:
-        device: What it would run on.
-        precision: What it would compute in.
-        parameters: Of every network, by name.
-        components: Registered names of the networks that have one, by name.
-        images: Domain -> how many there are to ``"train"`` on and how many are ``"held_out"``.
-        steps: Of the whole run.
-        steps_per_epoch: In which as many images are seen as the larger domain has.
-        seconds_per_step: Not compiled; evaluations, pictures and checkpoints come on top.
-        seconds_to_compute: What the networks take of that.
-        seconds_to_load: What one process takes for the images of a step; ``workers`` of them do it at once, ahead.
-        workers: Processes that decode; 0: the steps wait for it.
-        images_per_second: Of both domains together.
-        memory: Bytes that the training needs on its device; on the CPU, of its whole process.
+        device: The device.
+        precision: The precision.
+        parameters: Number of parameters of every network, by name.
+        components: Registered names of the generators and discriminators, by name of the network.
+        images: Domain -> number of images to ``"train"`` on and number that are ``"held_out"``.
+        steps: Number of steps of the whole run.
+        steps_per_epoch: Number of steps in one pass through the larger domain.
+        seconds_per_step: Time of an uncompiled step, without validations, samples and checkpoints.
+        seconds_to_compute: Time that the networks take for a step.
+        seconds_to_load: Time that one process takes to load the images of a step; ``workers`` processes load ahead
+            in parallel.
+        workers: Number of processes that decode; with 0 the steps wait for the decoding.
+        images_per_second: Images of both domains together.
+        memory: Bytes that the training needs on its device; on the CPU, those of its whole process.
         memory_free: Bytes that are free there.
     """
 
@@ -63,27 +64,27 @@ class Forecast:
 
     @property
     def limit(self) -> str:
-        """What a step waits for."""
+        """What limits the speed of a step."""
         if self.seconds_to_compute >= self.seconds_to_load / max(self.workers, 1):
             return "the networks"
         return "decoding: more data.workers, or data.cache, make it faster"
 
     @property
     def seconds(self) -> float:
-        """The time for all steps."""
+        """The time for all steps, in seconds."""
         return self.steps * self.seconds_per_step
 
 
 def forecast(config: Config, *, steps: int = 3, extraction: Report = lambda *_: None) -> Forecast:
-    """Try some steps of a training on its own images, in this process.
+    """Forecast a training by running some of its steps on its own images, in this process.
 
     Args:
         config: All settings.
-        steps: Steps that are timed, after a first one that is slower than all others.
-        extraction: Told how the extraction of frames from videos goes; they are not kept.
+        steps: Number of timed steps, after a first step that is slower and is not counted.
+        extraction: Called with the progress of the extraction of frames from videos; the frames are not kept.
 
     Raises:
-        Sim2RealError: The training would not begin, for the same reason.
+        Sim2RealError: If the training itself could not start, for the same reason.
     """
     RunFolder(config.run_folder).require_new()
     with TemporaryDirectory() as extracted:
@@ -153,7 +154,7 @@ def _forecast(config: Config, extracted: Path, steps: int, extraction: Report) -
 
 
 def _take_step(method: Method, averages: Mapping[str, AveragedModel], raw: RawBatch, device: str) -> None:
-    """What the loop does in a step, and wait until the device has done it."""
+    """Do one step as the training loop does, and wait until the device has finished."""
     log = method.step(as_batch(raw, device))
     for direction, average in averages.items():
         average.update_parameters(method.generators[direction].network)

@@ -1,7 +1,7 @@
-"""Whether a training fits the memory, found out before it begins: its steps are gone through without any contents.
+"""Check before a training starts whether it fits the memory, by running its steps on torch's meta device.
 
-On torch's meta device tensors have shapes and nothing else, so that a step of any size takes a moment. What is found is
-less than what a step takes, which needs room to compute, too: what is refused cannot fit.
+There, tensors have shapes but no data, so that a step of any size is quick. The result is a lower bound, as a real step
+also needs workspace: a training that is refused cannot fit.
 """
 
 import math
@@ -24,20 +24,20 @@ from sim2real.networks.range_adapter import blank_inputs
 from sim2real.training.setup import build_averages, build_discriminator, build_generator, build_method
 from sim2real.training.wants import Asked, Wants, wants_of
 
-_STEPS: Final = 2  # in the first one optimisers have no state yet
-_PASSES: Final = 12  # times one pass through both networks; steps take two to four
-_FINE: Final = 1.02  # below that, growth is not looked into
-_SAVED: Final = 0.5  # part of what is held for gradients that numbers of 16 bits, or compilers, leave at least
-_MARGIN: Final = 1.3  # of what is advised, for what is not foreseen
+_STEPS: Final = 2  # in the first step optimisers have no state yet
+_PASSES: Final = 12  # times the memory of one pass through both networks is taken to suffice; steps take two to four
+_FINE: Final = 1.02  # smaller growth of the peak is not examined
+_SAVED: Final = 0.5  # the part of a step's memory that is needed at least in 16 bits or compiled
+_MARGIN: Final = 1.3  # safety factor of the advised settings
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes that a training holds at once.
+    """The bytes that a training holds at once.
 
     Attributes:
-        fixed: Between steps: weights, gradients, states of optimisers, fakes that are kept.
-        passing: Besides, within a step.
+        fixed: Held between steps: weights, gradients, optimiser states and the images of the pools.
+        passing: Held in addition within a step.
     """
 
     fixed: int
@@ -45,26 +45,26 @@ class Need:
 
     @property
     def most(self) -> int:
-        """In a step, computed in 32 bits as it is written down."""
+        """The bytes held in a step that is computed in 32 bits, uncompiled."""
         return self.fixed + self.passing
 
     def least(self, config: Config, precision: str) -> int:
-        """What numbers of 16 bits, or a compiler, cannot do without."""
+        """Return the bytes that are needed at least, with the savings of 16 bits or a compiler."""
         saves = precision != "fp32" or config.compile is not False
         return self.fixed + round(self.passing * (_SAVED if saves else 1))
 
 
 def foreseen_wants(config: Config) -> Wants:
-    """What the parts of a training ask of its images, before there are any.
+    """Return the labels and clips that the parts of a training need, before its images are opened.
 
     Raises:
-        Sim2RealError: A component does not exist, does not fit the settings, or asks for what there is not.
+        Sim2RealError: If a component does not exist, does not fit the settings, or needs an unknown kind of label.
     """
     config = config.model_copy(update={"compile": False})
     try:
         with torch.device("meta"):
             wants = wants_of(build_method(config, "cpu", "fp32"))
-    except (RuntimeError, TypeError, ValueError):  # a network that looks at values when it is built
+    except (RuntimeError, TypeError, ValueError):  # a network reads values of tensors when it is built
         wants = wants_of(build_method(config, "cpu", "fp32"))
     return replace(wants, matched=config.data.matched)
 
@@ -72,17 +72,17 @@ def foreseen_wants(config: Config) -> Wants:
 def require_memory(
     config: Config, device: str, precision: str, *, processes: int = 1, wants: Wants | None = None
 ) -> None:
-    """Make sure that a training can fit the memory that is free.
+    """Make sure that a training can fit the free memory.
 
     Args:
         config: All settings.
-        device: A resolved one; likewise ``precision``.
-        precision: What to compute in.
-        processes: How many share a batch.
-        wants: What is asked of the images.
+        device: The resolved device.
+        precision: The resolved precision.
+        processes: Number of processes that share a batch.
+        wants: The labels and clips that the training needs.
 
     Raises:
-        SettingsError: It cannot; the message says which settings would.
+        SettingsError: If it cannot; the message suggests settings that fit.
     """
     wants = wants or Wants()
     config = _with(config, "data", batch_size=max(1, config.data.batch_size // processes))
@@ -93,22 +93,22 @@ def require_memory(
             or (need := foresee(config, wants)).least(config, precision) <= free
         ):
             return
-    except (RuntimeError, TypeError):  # a network that looks at values, or hands them to NumPy: nobody knows
+    except (RuntimeError, TypeError):  # a network reads values or passes them to NumPy: its need is unknown
         return
     way = _in_parts(config, wants, free) or _smaller(config, wants, need, free) or _narrower(config, wants, free)
     asked = f"data.size = {list(config.data.size)}, data.batch_size = {config.data.batch_size}"
     least = need.least(config, precision)
     raise SettingsError(
         f"{asked}: a step needs at least {_gigabytes(least)} of memory, and {device} has {_gigabytes(free)} free; "
-        + (f"what fits: --set {way}" if way else "take smaller images and narrower networks")
+        + (f"this fits: --set {way}" if way else "use smaller images and narrower networks")
     )
 
 
 def foresee(config: Config, wants: Wants | None = None) -> Need:
-    """What a training holds at once.
+    """Return the bytes that a training holds at once.
 
     Raises:
-        RuntimeError: It cannot be gone through without contents.
+        RuntimeError: If its steps cannot run on the meta device.
     """
     config = config.model_copy(update={"compile": False})
     (width, height), images, wants = config.data.size, config.data.batch_size, wants or Wants()
@@ -125,12 +125,12 @@ def foresee(config: Config, wants: Wants | None = None) -> Need:
         fixed = alive.count()
     fakes = (
         len(method.discriminators) * max(0, config.image_pool_size - _STEPS * images) * 3 * width * height * 4
-    )  # that are still to be kept
+    )  # the images that the pools will still take
     return Need(fixed + fakes, alive.peak - fixed)
 
 
 def _blank(config: Config, wants: Wants) -> Batch:
-    """A batch without contents."""
+    """Return a batch on the meta device."""
     (width, height), images = config.data.size, config.data.batch_size
 
     def side(asked: Asked) -> tuple[Tensor, dict[str, Tensor]]:
@@ -143,7 +143,7 @@ def _blank(config: Config, wants: Wants) -> Batch:
 
 
 def _one_pass(config: Config, wants: Wants) -> int:
-    """Bytes of all that both networks compute for a batch, and of their weights."""
+    """Return the bytes of all results that both networks compute for a batch, and of their weights."""
     with torch.device("meta"), torch.no_grad(), _All() as everything:
         batch = _blank(config, wants)
         for network in (build_generator(config), build_discriminator(config)):
@@ -154,7 +154,7 @@ def _one_pass(config: Config, wants: Wants) -> int:
 
 
 def _in_parts(config: Config, wants: Wants, free: int) -> str:
-    """The fewest parts of a batch that fit."""
+    """Return the setting with the fewest parts of a batch that fits, or an empty string."""
     images, now = config.data.batch_size, config.train.gradient_accumulation_steps
     counts = [count for count in range(now + 1, images + 1) if images % count == 0]
     fitting = ""
@@ -166,8 +166,8 @@ def _in_parts(config: Config, wants: Wants, free: int) -> str:
 
 
 def _smaller(config: Config, wants: Wants, need: Need, free: int) -> str:
-    """The largest size, about, that fits."""
-    stride = 32  # of all generators that ship, a multiple
+    """Return the setting with approximately the largest size that fits, or an empty string."""
+    stride = 32  # a multiple of the strides of all built-in generators
     if need.fixed * _MARGIN > free:
         return ""
     factor = math.sqrt(min(1.0, free / _MARGIN / need.most))
@@ -180,7 +180,7 @@ def _smaller(config: Config, wants: Wants, need: Need, free: int) -> str:
 
 
 def _narrower(config: Config, wants: Wants, free: int) -> str:
-    """The width of the generator, halved until it fits."""
+    """Return the setting with the generator's width halved until it fits, or an empty string."""
     width = config.generator.options.get("width")
     while isinstance(width, int) and width >= 16:
         width //= 2
@@ -208,7 +208,7 @@ class _All(TorchDispatchMode):
     """Adds up the bytes of all results of operations."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it bare
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.size = 0
 
     def __torch_dispatch__(
@@ -217,19 +217,19 @@ class _All(TorchDispatchMode):
         _types: object,
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  whatever torch returns
+    ) -> Any:  # noqa: ANN401  the operation's own result
         result = func(*args, **(kwargs or {}))
         self.size += sum(tensor.untyped_storage().nbytes() for tensor in _tensors(result))
         return result
 
 
 class _Alive(TorchDispatchMode):
-    """Notes the most bytes that the results of operations hold together while they are alive."""
+    """Records the most bytes that the results of operations hold together while they are alive."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.peak = 0
-        self._now = 0  # at most: some may have gone since
+        self._now = 0  # an upper bound: some storages may have been freed since
         self._sizes: dict[StorageWeakRef, int] = {}
 
     def __torch_dispatch__(
@@ -251,7 +251,7 @@ class _Alive(TorchDispatchMode):
         return result
 
     def count(self) -> int:
-        """Bytes that are held now."""
+        """Return the bytes that are held now."""
         self._sizes = {reference: size for reference, size in self._sizes.items() if not reference.expired()}
         self._now = sum(self._sizes.values())
         return self._now

@@ -1,6 +1,6 @@
-"""What metrics.jsonl says, told to TensorBoard, Weights & Biases and MLflow as well, through Lightning's loggers.
+"""Log the metrics to TensorBoard, Weights & Biases and MLflow as well, through Lightning's loggers.
 
-The run folder stays the book of a training; these are windows on it, and one that breaks never ends a training.
+The run folder remains the record of a training; a logger that fails never ends the training.
 """
 
 import json
@@ -27,21 +27,21 @@ _IDENTITIES = "loggers.json"
 
 
 class Loggers:
-    """The loggers of ``log.to``; in a training of many processes, the first one's alone.
+    """The loggers of ``log.to``; only the first process of a training has some.
 
-    Nothing is written before :meth:`begin`. ``loggers.json`` in the run folder keeps the names that services gave the
-    run, so that a resumed one goes on in its place.
+    Nothing is written before :meth:`begin`. ``loggers.json`` in the run folder keeps the identifiers that the services
+    gave the run, so that a resumed run continues there.
 
     Args:
-        names: Of ``"tensorboard"``, ``"wandb"`` and ``"mlflow"``.
-        folder: The run folder; TensorBoard's events go to ``tensorboard/`` there, W&B's files to ``wandb/``. MLflow
-            writes where ``MLFLOW_TRACKING_URI`` says, else where it does by itself.
+        names: Names of loggers: ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
+        folder: The run folder; TensorBoard's events go to its folder ``tensorboard/``, W&B's files to ``wandb/``.
+            MLflow writes to ``MLFLOW_TRACKING_URI`` if it is set, else to its own default.
         settings: All settings of the training, plain values in nested tables; None is left out.
-        run_name: What the run is called.
-        step: Steps done before, of a training that is resumed.
+        run_name: Name of the run.
+        step: Number of steps done before, if the training is resumed.
 
     Raises:
-        SettingsError: A package is not installed; the message names the extra that brings it.
+        SettingsError: If a package is not installed; the message names the extra to install.
     """
 
     def __init__(
@@ -57,43 +57,43 @@ class Loggers:
         }
 
     def begin(self) -> None:
-        """Open every logger and tell it the settings, once; what logs first does it otherwise.
+        """Open every logger and log the settings; the first call to :meth:`log` or :meth:`picture` does it otherwise.
 
         Raises:
-            SettingsError: A service refuses, is not reached or wants to know who asks.
+            SettingsError: If a service refuses, cannot be reached or requires a login.
         """
         if self._begun:
             return
         self._begun = True
         for name, window in self._open.items():
-            inside(self._folder, name)  # tensorboard/ and wandb/, which others write
+            inside(self._folder, name)  # tensorboard/ and wandb/ are written by their packages
             try:
                 if name not in self._identities:
                     window.tell_settings(_without_none(self._settings))
                 self._identities[name] = window.identity()
             except Exception as error:
-                message = f"log.to: {name} cannot begin: {_said(error)}; mend that, or leave {name} out of log.to"
+                message = f"log.to: {name} cannot start: {_said(error)}; fix that, or remove {name} from log.to"
                 raise SettingsError(message) from error
         if self._open:
             write_whole(self._folder / _IDENTITIES, json.dumps(self._identities).encode())
 
     def log(self, step: int, record: Mapping[str, float]) -> list[str]:
-        """Tell the figures of a step by name.
+        """Log the values of a step by name.
 
         Returns:
-            A sentence for each logger that failed; it is told nothing more.
+            A sentence for each logger that failed; it is not used any more.
         """
         return self._notify(lambda window: window.log(step, record))
 
     def picture(self, step: int, png: bytes) -> list[str]:
-        """Show a sample grid, the bytes of a PNG file; returns what :meth:`log` does."""
+        """Log a sample grid, given as the bytes of a PNG file; return the same as :meth:`log`."""
         if not self._open:
             return []
         pixels = decode_picture(png, Path(f"step_{step:08d}.png")).rgb
         return self._notify(lambda window: window.show(step, pixels))
 
     def close(self) -> list[str]:
-        """Have all that was told written or sent; returns what :meth:`log` does."""
+        """Write or send everything that was logged, and close all loggers; return the same as :meth:`log`."""
         faults = self._notify(lambda window: window.close()) if self._begun else []
         self._open.clear()
         return faults
@@ -104,20 +104,20 @@ class Loggers:
         for name, window in list(self._open.items()):
             try:
                 what(window)
-            except Exception as error:  # noqa: BLE001  whatever a service does, the training goes on
+            except Exception as error:  # noqa: BLE001  no failure of a service may end the training
                 del self._open[name]
-                faults.append(f"log.to: {name} failed ({_said(error)}) and is told no more; metrics.jsonl has it all")
+                faults.append(f"log.to: {name} failed ({_said(error)}) and is not used any more; see metrics.jsonl")
         return faults
 
 
 class _Window(ABC):
-    """One of Lightning's loggers, whose packages are imported when it is wanted."""
+    """One of Lightning's loggers; its packages are imported only if it is used."""
 
-    def __init__(self, logger: Any) -> None:  # noqa: ANN401  what is beneath it differs from service to service
+    def __init__(self, logger: Any) -> None:  # noqa: ANN401  the logger's type depends on the service
         self.logger = logger
 
     def identity(self) -> str:
-        """What the service calls the run."""
+        """Return the identifier that the service gave the run."""
         return str(self.logger.version)
 
     def tell_settings(self, settings: Mapping[str, Any]) -> None:
@@ -128,7 +128,7 @@ class _Window(ABC):
 
     @abstractmethod
     def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
-        """Show a picture, RGB (H, W, 3)."""
+        """Log an image, RGB (H, W, 3)."""
 
     def close(self) -> None:
         self.logger.finalize("success")
@@ -136,7 +136,7 @@ class _Window(ABC):
 
 class _TensorBoard(_Window):
     def __init__(self, folder: Path, _run_name: str, _identity: str | None, step: int) -> None:
-        purge = {"purge_step": step + 1} if step else {}  # what a killed training told beyond its checkpoint
+        purge = {"purge_step": step + 1} if step else {}  # drops what a killed training logged after its checkpoint
         kind = import_module("lightning_fabric.loggers").TensorBoardLogger
         super().__init__(kind(folder, name="tensorboard", version="", flush_secs=10, **purge))
 
@@ -150,7 +150,7 @@ class _TensorBoard(_Window):
 class _WeightsAndBiases(_Window):
     def __init__(self, folder: Path, run_name: str, identity: str | None, _step: int) -> None:
         kind = import_module("pytorch_lightning.loggers").WandbLogger
-        quiet = import_module("wandb").Settings(console="off")  # else it copies the terminal, view and all
+        quiet = import_module("wandb").Settings(console="off")  # otherwise it uploads the terminal's output
         super().__init__(kind(name=run_name, save_dir=folder, project=_PROJECT, id=identity, settings=quiet))
 
     def identity(self) -> str:
@@ -184,7 +184,7 @@ def _create(name: str, folder: Path, run_name: str, *, identity: str | None, ste
     try:
         return _WINDOWS[name](folder, run_name, identity, step)
     except ModuleNotFoundError as error:
-        message = f'log.to: {name} is not installed here; pip install "sim2real[{name}]", or leave it out of log.to'
+        message = f'log.to: {name} is not installed; pip install "sim2real[{name}]", or remove it from log.to'
         raise SettingsError(message) from error
 
 
@@ -195,7 +195,7 @@ def _read_identities(folder: Path) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except MisfitError as error:
-        message = f"{file}: damaged ({error}); remove it, and services see a run of its own from now on"
+        message = f"{file}: damaged ({error}); remove it, and the services will record a new run"
         raise SettingsError(message) from error
 
 

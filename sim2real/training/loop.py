@@ -1,4 +1,4 @@
-"""The training loop, from settings to generators; it prints nothing and tells what happens as it goes."""
+"""The training loop, from settings to generators. It prints nothing; progress is reported as events."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import torch
 
-from sim2real.config import Config
+from sim2real.config import Classes, Config
 from sim2real.datasets.video import Report
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import peak_memory, resolve_precision
@@ -24,7 +25,7 @@ from sim2real.training.checkpoint_manager import CheckpointManager, Own, Shared
 from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
-from sim2real.training.domains import find_classes, open_domains
+from sim2real.training.domains import Domain, find_classes, open_domains
 from sim2real.training.events import Note, Progress
 from sim2real.training.foresight import foreseen_wants, require_memory
 from sim2real.training.loggers import Loggers
@@ -54,74 +55,108 @@ from sim2real.training.setup import (
 )
 from sim2real.training.speed import compiles, reason_not_to_compile
 from sim2real.training.validation import Levers, Standing, standing
+from sim2real.training.wants import Wants
 from sim2real.training.warnings import Warnings
 
 
-class Trainer:
-    """One training: its images, networks and run folder.
+class Images(NamedTuple):
+    """The images of a training, opened.
 
-    Every process of a training has one; that of the first alone writes and yields events.
+    Attributes:
+        sim: The simulated images.
+        real: The real images.
+        wants: The labels and clips that are read with them.
+        classes: The classes of the run, empty if nothing sees masks or boxes.
+    """
+
+    sim: Domain
+    real: Domain
+    wants: Wants
+    classes: Classes
+
+
+class Trainer:
+    """One training: its images, networks and run folder; made by :meth:`begin` or :meth:`resume`.
+
+    Every process of a training has its own trainer; only the one of the first process writes and yields events.
 
     Args:
         config: All settings.
-        folder: The run folder; must not hold a run unless ``resume``.
-        resume: Continue from the newest checkpoint in the folder.
-        extraction: Told how the extraction of frames from videos goes.
+        run: The run folder.
+        processes: The processes of the training, as seen from this one.
+        images: The images of both sides.
 
     Attributes:
-        processes: This process among the others.
-        total: Steps of the whole run.
-        step: Steps done.
-        stopped: What ``stop`` said when it ended the training, in any of the processes; 0: it did not.
+        processes: The processes of the training, as seen from this one.
+        total: Number of steps of the whole run.
+        step: Number of steps done.
+        stopped: The value of ``stop`` that ended the training, in any of the processes; 0 if none did.
         finished: Whether the generators are written.
 
     Raises:
-        Sim2RealError: The images, the settings or the folder do not allow it.
+        Sim2RealError: If the images or the settings do not allow the training.
     """
 
-    def __init__(
-        self, config: Config, folder: Path, *, resume: bool = False, extraction: Report = lambda *_: None
-    ) -> None:
-        self.config = config
-        self.processes = Processes(config.device)
-        self.device = self.processes.device
-        self.run = RunFolder(folder)
-        if not resume:
-            self.processes.on_first(self.run.require_new)
+    @classmethod
+    def begin(cls, config: Config, folder: Path, *, extraction: Report = lambda *_: None) -> Self:
+        """Open the images, build the networks and create the run folder.
+
+        Args:
+            config: All settings.
+            folder: The run folder; it must not hold a run.
+            extraction: Called with the progress of the extraction of frames from videos.
+
+        Raises:
+            Sim2RealError: If the images, the settings or the folder do not allow the training.
+        """
+        processes, run = Processes(config.device), RunFolder(folder)
+        processes.on_first(run.require_new)
+        trainer = cls(config, run, processes, _open_images(config, run, processes, extraction))
+        trainer._check()
+        processes.on_first(lambda: run.create(trainer.config))
+        return trainer
+
+    @classmethod
+    def resume(cls, config: Config, folder: Path, *, extraction: Report = lambda *_: None) -> Self:
+        """Open the images, build the networks and load the newest checkpoint of a run.
+
+        Args:
+            config: All settings.
+            folder: The run folder.
+            extraction: Called with the progress of the extraction of frames from videos.
+
+        Raises:
+            Sim2RealError: If the images, the settings or the checkpoints do not allow the training.
+        """
+        processes, run = Processes(config.device), RunFolder(folder)
+        trainer = cls(config, run, processes, _open_images(config, run, processes, extraction))
+        trainer._load()
+        trainer._check()
+        return trainer
+
+    def __init__(self, config: Config, run: RunFolder, processes: Processes, images: Images) -> None:
+        self.config = config = config.model_copy(update={"classes": images.classes})
+        self.run, self.processes, self.device = run, processes, processes.device
         self.precision = resolve_precision(config.precision, self.device)
-        self.wants = foreseen_wants(config)
-        require_memory(config, self.device, self.precision, processes=self.processes.count, wants=self.wants)
-        if self.processes.count > 1:  # the others find what this has drawn
-            self.processes.on_first(lambda: open_domains(config, self.run.frames, extraction, self.wants))
-        self.sim, self.real = open_domains(config, self.run.frames, extraction, self.wants)
-        self.wants = self.wants.met_by(self.sim.frames, self.real.frames)
-        sides = ((self.sim, self.wants.sim), (self.real, self.wants.real))
-        classes = self.processes.on_first(lambda: find_classes(config, sides))
-        self.config = config = config.model_copy(update={"classes": classes})
-        self.vocabulary = Vocabulary(classes.names, classes.same)
+        self.sim, self.real, self.wants = images.sim, images.real, images.wants
+        self.vocabulary = Vocabulary(images.classes.names, images.classes.same)
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
         self.total, self.steps_per_epoch = lengths(config, max(len(self.sim.train), len(self.real.train)))
-        require_equal_shares(config, self.processes.count)
+        require_equal_shares(config, processes.count)
         torch.manual_seed(config.seed)
         self.method = build_method(
-            config,
-            self.device,
-            self.precision,
-            average=self.processes.average,
-            rank=self.processes.rank,
-            total=self.total,
+            config, self.device, self.precision, average=processes.average, rank=processes.rank, total=self.total
         )
         self.averages = build_averages(config, self.method)
         if not self.is_first:
-            torch.manual_seed(config.seed + self.processes.rank)  # equal weights, but other draws
+            torch.manual_seed(config.seed + processes.rank)  # equal weights, but different random numbers
         augment = build_augment(config)
         self.held_out = HeldOut(self.sim, self.real, augment, self.device, wants=self.wants, vocabulary=self.vocabulary)
         evaluate = config.evaluate
         self.evaluation = PeriodicValidation(
             self.held_out, count=evaluate.count, seed=config.seed, score=evaluate.score, levers=self._levers
         )
-        self.processes.on_first(self.evaluation.check)
-        self.stopped = 0
+        self.step = self.stopped = 0
         self._meter = Meter()
         self._warnings = Warnings()
         shared: dict[str, Shared] = {
@@ -131,38 +166,44 @@ class Trainer:
             **{f"average of {direction}": average for direction, average in self.averages.items()},
         }
         own: dict[str, Own] = {"method": self.method, "warnings": self._warnings, "meter": self._meter}
-        self._keeper = CheckpointManager(self.run.checkpoints, self.processes, self.fingerprint, shared, own)
-        self.step, self._findings = self._keeper.load() if resume else (0, [])
-        self._findings += [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
+        self._checkpoints = CheckpointManager(run.checkpoints, processes, self.fingerprint, shared, own)
+        self._findings = [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
         self._findings += self._limits()
+
+    def _load(self) -> None:
+        """Continue from the newest checkpoint."""
+        self.step, findings = self._checkpoints.load()
+        self._findings = findings + self._findings
         if self._is_patience_over():
             self.total = self.step
+
+    def _check(self) -> None:
+        """Make sure that images can be validated and losses logged, before the first step."""
+        self.processes.on_first(self.evaluation.check)
         self._loggers = self._find_loggers()
-        if not resume:
-            self.processes.on_first(lambda: self.run.create(config))
 
     def _find_loggers(self) -> Loggers:
         names = self.config.log.to if self.is_first else []
         places = {"sim": [Path(self.config.sim)], "real": self.config.real_places, "run": [self.run.path]}
-        settings = {  # without paths: what is logged is seen by others
+        settings = {  # without paths, as others may read the logs
             **self.config.model_dump(mode="json", exclude={"convert"}),
             **{name: ", ".join(place.resolve().name for place in each) for name, each in places.items()},
         }
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)
 
     def _limits(self) -> list[str]:
-        """What this machine denies to a training that could have it."""
+        """Return a note on each feature that this training could use but this machine lacks."""
         if (
             self.config.compile == "auto"
             and compiles(self.config, self.total, self.device)
             and (why := reason_not_to_compile())
         ):
-            return [f"{why}; the training goes on uncompiled, slower"]
+            return [f"{why}; the training continues uncompiled, which is slower"]
         return []
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and tells."""
+        """Whether this process is the one that writes and reports."""
         return self.processes.is_first
 
     @property
@@ -174,19 +215,19 @@ class Trainer:
         )
 
     def parameters(self) -> dict[str, int]:
-        """Parameters of every network, by name."""
+        """Return the number of parameters of every network, by name."""
         networks = self.method.networks.items()
         return {name: sum(weights.numel() for weights in network.parameters()) for name, network in networks}
 
     def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Progress | Note]:
-        """Train to the end, or until ``stop`` says so in any process; either way a checkpoint is left.
+        """Train to the end, or until ``stop`` returns nonzero in any process; save a checkpoint in both cases.
 
         Args:
-            stop: Asked after each step; what is not 0 ends the training.
+            stop: Called after each step; any value but 0 ends the training.
 
         Raises:
-            Sim2RealError: A loss is no longer finite, no image of a side can be read, another training is at work in
-                the run folder, or another process of this one has ended.
+            Sim2RealError: If a loss is no longer finite, no image of a side can be read, another training is writing
+                to the run folder, or another process of this training has ended.
         """
         with ExitStack() as stack:
             stack.enter_context(naming_dead_workers())
@@ -215,7 +256,7 @@ class Trainer:
     def _train(self, stop: Callable[[], int]) -> Iterator[Progress | Note]:
         yield from map(Note, self._findings)
         if self.config.train.patience and not (self.config.evaluate.every and self.evaluation.possible):
-            yield Note("train.patience: nothing is held out or evaluated, so the run goes on to its last step")
+            yield Note("train.patience: nothing is held out or evaluated, so the run continues to its last step")
         self._meter.start()
         for raw in self._batches():
             self._step(raw)
@@ -240,14 +281,16 @@ class Trainer:
         self._meter.add(log)
 
     def _keep_books(self) -> Iterator[Progress | Note]:
-        """After a step: report, evaluate, draw samples and save, each when it is due."""
+        """Report, evaluate, write samples and save after a step, each when it is due."""
         config = self.config
         evaluates = self.step == self.total or _is_due(config.evaluate.every, self.step)
         if evaluates or _is_due(config.log.every, self.step):
             yield from self._report(evaluates=evaluates)
         if self._is_patience_over():
             best = self.evaluation.best_step
-            yield from self._notify([f"stopped at step {self.step}: no better since step {best} on held-out images"])
+            yield from self._notify(
+                [f"stopped at step {self.step}: no improvement on held-out images since step {best}"]
+            )
             self.total = self.step
         if self.step == self.total or _is_due(config.sample.every, self.step):
             yield from map(Note, self.processes.on_first(self._paint_samples))
@@ -257,7 +300,7 @@ class Trainer:
 
     @cached_property
     def results(self) -> Mapping[str, RangeAdapter]:
-        """Direction -> the generator that the training is for: the averaged one where there is an average."""
+        """The final generator of each direction: the averaged one if there is an average."""
         if not self.averages:
             return self.method.generators
         averages = {
@@ -317,14 +360,14 @@ class Trainer:
         return outcome
 
     def _notify(self, texts: Iterable[str]) -> Iterator[Note]:
-        """Notes, which are written to metrics.jsonl, too."""
+        """Yield notes for the user and write each to metrics.jsonl."""
         for text in texts:
             if self.is_first:
                 self.run.log({"step": self.step, "note": text})
             yield Note(text)
 
     def _paint_samples(self) -> list[str]:
-        """Returns what loggers have to say about it."""
+        """Write the sample grid of this step and return the notes of the loggers."""
         batches = [*self.held_out.batches(self.config.sample.count)]
         if not batches:
             return []
@@ -345,7 +388,7 @@ class Trainer:
             raise Sim2RealError(message)
 
     def _weights(self) -> dict[str, float]:
-        """A figure of every network that is finite only if all its weights are."""
+        """Return one value for every network; it is finite only if all weights of the network are."""
         return {
             f"a weight of {name}": float(sum(weights.detach().abs().sum() for weights in network.parameters()))
             for name, network in self.method.networks.items()
@@ -355,7 +398,7 @@ class Trainer:
         losses = self._meter.losses(self.processes.average)
         self.processes.on_first(lambda: self._require_finite(losses | self._weights()))
         self.processes.on_first(self.run.sync_log)
-        self._keeper.save(
+        self._checkpoints.save(
             self.step,
             lambda folder: write_generators(folder, self.results, self.config, self.fingerprint, self._real_encoding),
             best=self.evaluation.best_step,
@@ -368,12 +411,12 @@ class Trainer:
 
     @property
     def used_step(self) -> int:
-        """The step whose generators the run gives, or would give if it ended here."""
+        """The step whose generators are the result of the run, or would be if it ended here."""
         return (self.config.checkpoint.use == "best" and self.evaluation.best_step) or self.step
 
     @property
     def standing(self) -> Standing:
-        """What the training has come to."""
+        """The current assessment of the training."""
         return standing(self.run.logged(self.used_step), self._levers)
 
     @property
@@ -395,12 +438,10 @@ class Trainer:
         return self.run.checkpoints.path(self.used_step)
 
     def _give_generators(self) -> list[str]:
-        """Returns what is to be said of it."""
+        """Write the final generators to the run folder and return notes for the user."""
         source = self._source()
         if (reason := damage(source)) is not None:
-            message = (
-                f"{source}: damaged checkpoint ({reason}); set checkpoint.use = 'last' to take the last generators"
-            )
+            message = f"{source}: damaged checkpoint ({reason}); set checkpoint.use = 'last' to use the last generators"
             raise SettingsError(message)
         notes = []
         if self.config.camera.match:
@@ -416,3 +457,15 @@ class Trainer:
 
 def _is_due(every: int, step: int) -> bool:
     return bool(every) and step % every == 0
+
+
+def _open_images(config: Config, run: RunFolder, processes: Processes, extraction: Report) -> Images:
+    """Open the images of both sides, if the memory suffices to train on them."""
+    precision, wants = resolve_precision(config.precision, processes.device), foreseen_wants(config)
+    require_memory(config, processes.device, precision, processes=processes.count, wants=wants)
+    if processes.count > 1:  # the first process extracts the frames, the others find them
+        processes.on_first(lambda: open_domains(config, run.frames, extraction, wants))
+    sim, real = open_domains(config, run.frames, extraction, wants)
+    wants = wants.met_by(sim.frames, real.frames)
+    classes = processes.on_first(lambda: find_classes(config, ((sim, wants.sim), (real, wants.real))))
+    return Images(sim, real, wants, classes)

@@ -1,8 +1,9 @@
-"""Where a simulated and a real frame are cut so that both windows show the same part of a scene.
+"""Cut a simulated and a real frame so that both windows show the same part of a scene.
 
-Windows drawn apart show skies on one side where the other has roads, and a discriminator that sees this asks for trees
-in the sky (Richter et al. 2021, arXiv 2105.04619). Here both lie at one place of their frames, and masks choose among
-several such places (after Fischer et al. 2023, FeaMGAN, who sample crops by the classes that they share).
+Windows that are sampled independently show sky on one side and roads on the other, and a discriminator that sees this
+makes the generator paint trees into the sky (Richter et al. 2021, arXiv 2105.04619). Here both windows lie at about the
+same place of their frames, and masks choose among several such places (after Fischer et al. 2023, FeaMGAN, who sample
+crops by the classes that they share).
 """
 
 from typing import Final, NamedTuple
@@ -11,13 +12,13 @@ import numpy as np
 
 from sim2real.datasets.inputs import Values
 
-_SHIFT: Final = 0.1  # of the frame's side, how far the places of both windows may differ
+_SHIFT: Final = 0.1  # the places of both windows may differ by this part of the frame's side
 _DRAWS: Final = 50
-_ENOUGH: Final = 0.5  # of the pixels, whose classes agree
+_ENOUGH: Final = 0.5  # share of the pixels whose classes must agree
 
 
 class Corner(NamedTuple):
-    """Where the upper left pixel of a window is in its frame."""
+    """The position of a window's upper left pixel in its frame."""
 
     top: int
     left: int
@@ -32,14 +33,15 @@ def matched_corners(
     random: np.random.Generator,
     masks: tuple[Values, Values] | None = None,
 ) -> Corners:
-    """Where windows of two frames lie: the first anywhere, the second with its middle there, too, or nearly so.
+    """Return the corners of windows in two frames: the first at random, the second at about the same relative place.
 
     Args:
-        sizes: (W, H) of both frames, which the window fits into.
-        window: (W, H) of what is cut from each.
-        random: Draws the places; from one state always the same ones.
-        masks: Class numbers (H, W) of both, -1 where a class is unknown: of 50 draws the first in which more than half
-            of the pixels agree is taken, else that in which most do. Without them the first is.
+        sizes: The sizes (W, H) of both frames; the window fits into both.
+        window: The size (W, H) of both windows.
+        random: Generator of the random places; equal states give equal places.
+        masks: Class numbers (H, W) of both frames, -1 where the class is unknown: of 50 samples, the first in which
+            more than half of the pixels agree is used, else the one in which most pixels agree. Without masks, the
+            first sample is used.
     """
     best = _draw(sizes, window, random)
     if masks is None:
@@ -56,7 +58,7 @@ def matched_corners(
 
 
 def agreement(first: Values, second: Values) -> float:
-    """The share of pixels at which two masks (H, W) have one class, and a known one; in [0, 1]."""
+    """Return the share of pixels, in [0, 1], at which two masks (H, W) have the same known class."""
     return float(((first == second) & (first >= 0)).mean())
 
 
@@ -70,7 +72,7 @@ def _draw(
 
 
 def _places(side: int, other: int, part: int, random: np.random.Generator) -> tuple[int, int]:
-    """Where parts of two sides begin, whose middles are at about the same share of them."""
+    """Return where parts of two sides begin so that their middles are at about the same relative place."""
     first = int(random.integers(side - part + 1))
     middle = (first + part / 2) / side + random.uniform(-_SHIFT, _SHIFT)
     return first, min(max(round(middle * other - part / 2), 0), other - part)

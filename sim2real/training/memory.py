@@ -1,4 +1,4 @@
-"""When a step does not fit the memory: which setting to lower, and by how much."""
+"""Advise which setting to lower, and by how much, when a step does not fit the memory."""
 
 import re
 import traceback
@@ -17,17 +17,17 @@ from sim2real.errors import Sim2RealError
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _ASKED = re.compile(r"tried to allocate (\d+(?:\.\d+)?) (bytes|KiB|MiB|GiB)", re.IGNORECASE)
 _HALF_THE_PIXELS = sqrt(0.5)
-_AT_MOST = 0.95  # of a side: a smaller step back is within what the estimate does not know
+_AT_MOST = 0.95  # of a side; a smaller reduction is within the error of the estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Bytes of a device in a step that did not fit.
+    """The memory of a device, in bytes, in a step that did not fit.
 
     Attributes:
-        fixed: Held between steps, whatever is in a batch: weights, gradients, optimisers.
-        reached: Held when the memory was out, with what was asked for last; all of the step needs still more.
-        available: What this process may have.
+        fixed: Memory held between steps, independent of the batch: weights, gradients, optimiser states.
+        reached: Memory held when it ran out, with the last request; the whole step needs still more.
+        available: Memory that is available to this process.
     """
 
     fixed: int
@@ -39,17 +39,17 @@ class Use:
 def telling_what_to_lower(
     config: Config, generators: Iterable[nn.Module], device: str, where: Callable[[], str], *, processes: int = 1
 ) -> Iterator[None]:
-    """Turn a lack of memory into words.
+    """Turn an out-of-memory error into a message with advice.
 
     Args:
-        config: The settings.
-        generators: Those that are trained.
-        device: Where.
-        where: How far the training was, the beginning of the message.
-        processes: How many share a batch.
+        config: All settings.
+        generators: The generators that are trained.
+        device: The device.
+        where: Returns how far the training was, for the start of the message.
+        processes: Number of processes that share a batch.
 
     Raises:
-        Sim2RealError: The memory was out.
+        Sim2RealError: If the memory ran out.
     """
     try:
         yield
@@ -62,12 +62,12 @@ def telling_what_to_lower(
 
 
 def measure(error: BaseException, device: str) -> Use | None:
-    """How much a step took that ended in this error, whose frames are cleared; None where nothing counts that."""
+    """Return the memory of the step that ended in this error, and clear the error's frames; None if not on CUDA."""
     if kind_of(device) != "cuda":
         return None
     reached = torch.cuda.memory_allocated(device) + _asked(str(error))
     available = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
-    traceback.clear_frames(error.__traceback__)  # they hold what the step computed
+    traceback.clear_frames(error.__traceback__)  # they keep the step's tensors alive
     return Use(torch.cuda.memory_allocated(device), reached, available)
 
 
@@ -77,16 +77,16 @@ def _asked(text: str) -> int:
 
 
 def advice(config: Config, processes: int, stride: int, use: Use | None) -> str:
-    """What to change so that a step takes less.
+    """Return which settings to change so that a step takes less memory.
 
-    First the images go through the networks in more parts, which trains the same. Where each goes alone already, the
-    images must get smaller: what is not fixed is proportional to their pixels.
+    First, the batch is processed in more parts, which trains the same. If each image is processed alone already, the
+    images must get smaller: all memory that is not fixed is proportional to the number of their pixels.
 
     Args:
-        config: The settings.
-        processes: How many processes share a batch.
-        stride: Multiple that the sides of images must be of.
-        use: What was measured; without it, half of what the step took is aimed at.
+        config: All settings.
+        processes: Number of processes that share a batch.
+        stride: The sides of images must be multiples of this.
+        use: The measured memory; without it, the advice is to halve the memory of the step.
     """
     share = config.data.batch_size // processes
     now = config.train.gradient_accumulation_steps
@@ -102,7 +102,7 @@ def advice(config: Config, processes: int, stride: int, use: Use | None) -> str:
 
 
 def _fitting_part(use: Use | None) -> float:
-    """The part, at most, of what a step takes besides the fixed that would fit."""
+    """Return the part of a step's memory, not counting the fixed one, that fits at most."""
     if use is None:
         return 0.5
     return min(1.0, max(0.0, (use.available - use.fixed) / max(1, use.reached - use.fixed)))

@@ -1,4 +1,4 @@
-"""How a training does on held-out images, which of its steps was the best, and since when it got no better."""
+"""Validate a training on held-out images at intervals, and keep its best step."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ _DIRECTION = "sim2real"
 
 @dataclass(frozen=True, slots=True)
 class ValidationOutcome:
-    """Of one evaluation.
+    """The outcome of one validation.
 
     Attributes:
-        score: What checkpoints are chosen by; None: there was nothing to judge.
-        sign: 1 where a lower score is better, -1 where a higher one is.
-        figures: All of it by name: ``"evaluation/..."``, and losses as ``"validation/..."``.
-        notes: What a user should know.
+        score: The score that checkpoints are chosen by; None if there was nothing to judge.
+        sign: 1 if a lower score is better, -1 if a higher one is.
+        figures: All values by name: metrics as ``"evaluation/..."``, losses as ``"validation/..."``.
+        notes: Messages for the user.
     """
 
     score: float | None = None
@@ -40,18 +40,19 @@ class ValidationOutcome:
 
 
 class PeriodicValidation:
-    """Validates the generators now and then, and remembers the best step. It never sees an image that is trained on.
+    """Validates the generators at intervals and keeps the best step.
 
     Args:
-        held_out: The images.
-        count: How many of each domain are looked at.
-        seed: Decides what is sampled of them.
-        score: The figure that checkpoints are chosen by, see ``CheckpointScore``; empty: the validator's score.
-        levers: What advice may name; None: all that there may be.
+        held_out: The held-out images.
+        count: The number of images that are used per domain.
+        seed: Seed of all random numbers.
+        score: Name of the metric that checkpoints are chosen by, see ``CheckpointScore``; empty for the validator's
+            score.
+        levers: The settings that advice may name; None for all.
 
     Attributes:
-        best: Score and step of the best evaluation, the earliest of equals; None before the first.
-        newest: Step of the newest evaluation.
+        best: Score and step of the best validation, the earliest if several are equal; None before the first.
+        newest: Step of the newest validation.
     """
 
     def __init__(
@@ -71,34 +72,34 @@ class PeriodicValidation:
         return self.held_out.complete
 
     def check(self) -> None:
-        """Make sure that checkpoints can be chosen by the figure that the user names.
+        """Make sure that checkpoints can be chosen by the metric of ``evaluate.score``.
 
         Raises:
-            Sim2RealError: They cannot.
+            Sim2RealError: If they cannot.
         """
         if not self._checkpoint_score:
             return
         if not self.possible or not self._validator:
-            message = f"evaluate.score = '{self.score}': no images are held out to choose by; set data.validation"
+            message = f"evaluate.score = '{self.score}': no images are held out for it; set data.validation"
             raise SettingsError(message)
         self._checkpoint_score.check(self._validator.before, self._validator.real, self._labels)
 
     @property
     def best_step(self) -> int:
-        """The best step, 0 for none."""
+        """The best step; 0 if there is none."""
         return self.best[1] if self.best else 0
 
     def measure(
         self, method: Method, generators: Mapping[str, nn.Module], step: int, total: int, losses: Mapping[str, float]
     ) -> ValidationOutcome:
-        """Judge the generators that the training is for at a step of ``total``; the first process does it for all.
+        """Validate the generators at a step; the first process does it for all.
 
         Args:
-            method: Tells the losses of held-out images.
-            generators: Direction -> generator.
-            step: Steps done.
-            total: Steps of the whole run.
-            losses: Of the training, by name.
+            method: The training method; it computes the losses of the held-out images.
+            generators: The generators that are validated, by direction.
+            step: Number of steps done.
+            total: Number of steps of the whole run.
+            losses: Mean losses of the training, by name.
         """
         figures = {f"validation/{name}": loss for name, loss in self._losses(method).items()}
         if self._validator is None:
@@ -106,7 +107,7 @@ class PeriodicValidation:
         after = _translated(generators[_DIRECTION], self._simulated, self.held_out.device)
         result = self._validator(after)
         discriminators = {name: losses[name] for name in method.discriminators if name in losses}
-        notes = self.monitor.add(step, total, result, discriminators) if losses else []  # advice is for trainings
+        notes = self.monitor.add(step, total, result, discriminators) if losses else []  # no advice without training
         figures |= result.record()
         if self._checkpoint_score is None:
             return ValidationOutcome(result.score, figures=figures, notes=tuple(notes))
@@ -116,13 +117,13 @@ class PeriodicValidation:
         )
         if score is None:
             name = self._checkpoint_score.name
-            notes.append(f"no translation has {name}, the figure of evaluate.score: step {step} is not chosen")
+            notes.append(f"no translation has {name}, the metric of evaluate.score: step {step} is not chosen")
         else:
             figures |= {f"evaluation/{self._checkpoint_score.name}": score, CHOICE: sign * score}
         return ValidationOutcome(score, sign, figures, tuple(notes))
 
     def remember(self, outcome: ValidationOutcome, step: int) -> None:
-        """Take note, in every process, of the outcome at a step."""
+        """Record the outcome at a step; called in every process."""
         self.newest = step
         if outcome.score is not None and (
             self.best is None or outcome.sign * outcome.score < outcome.sign * self.best[0]
@@ -135,7 +136,7 @@ class PeriodicValidation:
 
     @cached_property
     def _validator(self) -> Validator | None:
-        """None where no held-out image of a domain can be read."""
+        """The validator; None if no held-out image of a domain can be read."""
         sim, real = (
             [frame for shown in each for frame in shown.frames]
             for each in (self._simulated, self.held_out.shown("real", self.count))
@@ -151,18 +152,18 @@ class PeriodicValidation:
         return self.held_out.shown("sim", self.count)
 
     def _losses(self, method: Method) -> dict[str, float]:
-        """The generators' mean losses."""
+        """Return the generators' mean losses on held-out images."""
         with evaluating(method.networks.values()):
             logs = [method.evaluate(batch).losses for batch in self.held_out.batches(_LOSS_BATCHES)]
         return {name: float(np.mean([float(log[name]) for log in logs])) for name in (logs[0] if logs else ())}
 
     def state_dict(self) -> dict[str, Any]:
-        """The best, the newest and what was noticed, as plain values; complete on the first process."""
+        """Return the best and newest steps and the monitor's state, as plain values; complete on the first process."""
         best = list(self.best) if self.best else None
         return {"best": best, "newest": self.newest, "monitor": self.monitor.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         kept = fit(_Kept, state)
         self.best, self.newest = kept.best, kept.newest
         self.monitor.load_state_dict(kept.monitor)
@@ -170,7 +171,7 @@ class PeriodicValidation:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The state of an evaluation."""
+    """The state of a periodic validation."""
 
     best: tuple[float, Positive] | None
     newest: Count
@@ -179,7 +180,7 @@ class _Kept:
 
 @torch.inference_mode()
 def _translated(generator: nn.Module, images: Iterable[Shown], device: str) -> list[Image]:
-    """RGB (H, W, 3) each, one at a time; what a generator samples at random is decided by the pixels."""
+    """Return the translations, RGB (H, W, 3) each; the seeds of stochastic generators depend on the pixels alone."""
     translated = []
     with evaluating([generator]):
         for shown in images:

@@ -1,4 +1,4 @@
-"""The processes of a training, one or many; the only module that imports Lightning Fabric."""
+"""The processes of a training, one or several; the only module that imports Lightning Fabric."""
 
 import logging
 import os
@@ -16,26 +16,27 @@ _T = TypeVar("_T")
 
 
 class Processes:
-    """This process of a training among the others, as ``torchrun`` or SLURM's ``srun`` began them.
+    """The processes of a training, started by ``torchrun`` or SLURM's ``srun``, as seen from this one.
 
-    Lightning Fabric finds out who they are, joins them and gives each its device. A process that is alone joins
-    nothing. Gradients are averaged by :meth:`average` once they are complete, not by the hooks of
-    ``DistributedDataParallel``: these count on one backward pass through one forward pass of each network, while a
-    step of a GAN goes through each several times, with the discriminators now trained and now frozen.
+    Lightning Fabric detects the processes, connects them and assigns each its device. A single process connects to
+    nothing. Gradients are averaged by :meth:`average` when they are complete, not by the hooks of
+    ``DistributedDataParallel``: these expect one backward pass for one forward pass of each network, while a step of a
+    GAN uses each network several times, with the discriminators trained in some passes and frozen in others.
 
-    What is not of the device (flags, states, outcomes) goes through Gloo, so that nobody waits for a GPU.
+    Objects that are not on the device (flags, states, results) are exchanged through Gloo, so that no process waits for
+    a GPU.
 
     Args:
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, or of a process that is alone ``"cuda:i"`` or ``"mps"``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; for a single process also ``"cuda:i"`` or ``"mps"``.
 
     Attributes:
         rank: Number of this process, from 0.
-        count: How many there are.
-        device: Where this process computes, e.g. ``"cpu"`` or ``"cuda:0"``.
+        count: Number of processes.
+        device: The device of this process, e.g. ``"cpu"`` or ``"cuda:0"``.
 
     Raises:
-        SettingsError: There is no such device, or there are not enough of them.
-        Sim2RealError: The others do not answer.
+        SettingsError: If there is no such device, or there are too few.
+        Sim2RealError: If the other processes do not answer.
     """
 
     def __init__(self, device: str) -> None:
@@ -53,18 +54,19 @@ class Processes:
         here = self.count // nodes
         if index or kind == "mps":
             message = (
-                f"device '{self.device}' is one, for {self.count} processes; use {kind if index else 'cpu'} or auto"
+                f"device '{self.device}' is a single one, for {self.count} processes; use {kind if index else 'cpu'} "
+                "or auto"
             )
             raise SettingsError(message)
         if kind == "cuda" and torch.cuda.device_count() < here:
             message = (
-                f"{here} processes on this machine, but each sees {torch.cuda.device_count()} GPUs and needs one of "
-                "its own; begin fewer, or let all of them see all GPUs (SLURM: --gpus-per-node, not --gpus-per-task)"
+                f"{here} processes on this machine, but each sees {torch.cuda.device_count()} GPUs and needs its own "
+                "one; start fewer, or let all processes see all GPUs (SLURM: --gpus-per-node, not --gpus-per-task)"
             )
             raise SettingsError(message)
-        from lightning_fabric import Fabric  # noqa: PLC0415  seconds that only trainings of many processes need
+        from lightning_fabric import Fabric  # noqa: PLC0415  takes seconds, needed only for several processes
 
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it introduces itself
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no greeting
         with _linked():
             fabric = Fabric(accelerator=kind, strategy="ddp", devices=here, num_nodes=nodes)
             fabric.launch()
@@ -75,11 +77,11 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and tells."""
+        """Whether this is the process that writes and reports."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors, of the same shapes in all processes, by their means over these; in one exchange."""
+        """Replace tensors, of the same shapes in all processes, by their means over all processes, in one exchange."""
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
@@ -90,7 +92,7 @@ class Processes:
             tensor.detach().copy_(part.view_as(tensor))
 
     def greatest(self, number: int) -> int:
-        """The greatest of the numbers that the processes have."""
+        """Return the greatest of the processes' numbers."""
         if self.count == 1:
             return number
         numbers = torch.tensor(number)
@@ -99,7 +101,7 @@ class Processes:
         return int(numbers)
 
     def gather(self, each: _T) -> list[_T]:
-        """What every process has, by rank, on the first; on the others nothing."""
+        """Return the objects of all processes, in order of rank, on the first process; an empty list on the others."""
         if self.count == 1:
             return [each]
         everything: list[_T | None] | None = [None] * self.count if self.is_first else None
@@ -108,7 +110,7 @@ class Processes:
         return cast("list[_T]", everything or [])
 
     def broadcast(self, thing: _T) -> _T:
-        """What the first process has, on all."""
+        """Return the object of the first process, on all processes."""
         if self.count == 1:
             return thing
         things = [thing]
@@ -117,11 +119,11 @@ class Processes:
         return things[0]
 
     def on_first(self, work: Callable[[], _T]) -> _T:
-        """Do something on the first process alone; all wait for its result and have it.
+        """Call ``work`` on the first process only, and return its result on all processes.
 
         Raises:
-            Sim2RealError: Of the work, on the first.
-            SystemExit: On the others then, which keep silent.
+            Sim2RealError: On the first process, if ``work`` raises it.
+            SystemExit: On the other processes in that case; they print nothing.
         """
         if self.count == 1:
             return work()
@@ -141,23 +143,22 @@ class Processes:
 
 
 def _counts() -> tuple[int, int]:
-    """How many processes, on how many machines, were begun together."""
+    """Return the number of processes that were started together, and that of their machines."""
     names = os.environ
     if distributed.is_available() and distributed.is_torchelastic_launched():
         return int(names["WORLD_SIZE"]), int(names["WORLD_SIZE"]) // int(names["LOCAL_WORLD_SIZE"])
-    if "SLURM_STEP_NUM_TASKS" in names:  # srun's alone: a batch script is one process, whatever SLURM_NTASKS says
+    if "SLURM_STEP_NUM_TASKS" in names:  # set by srun only: a batch script is one process, whatever SLURM_NTASKS says
         return int(names["SLURM_STEP_NUM_TASKS"]), int(names.get("SLURM_STEP_NUM_NODES", "1"))
     return 1, 1
 
 
 @contextmanager
 def _linked() -> Iterator[None]:
-    """The death of another process, in words."""
+    """Report the end of another process in a clear message."""
     try:
         yield
     except RuntimeError as error:
         message = (
-            "another process of this training has ended or does not answer; look for what it said, "
-            "then go on with --resume"
+            "another process of this training has ended or does not answer; see its output, then continue with --resume"
         )
         raise Sim2RealError(message) from error

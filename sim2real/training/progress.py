@@ -1,4 +1,4 @@
-"""The sample grids of a training as one animation."""
+"""Combine the sample grids of a training into one animation."""
 
 import io
 import re
@@ -25,28 +25,28 @@ _MILLISECONDS, _LAST_MILLISECONDS = 150, 2000
 
 
 def list_samples(samples: Path) -> list[tuple[int, Path]]:
-    """The sample grids of a run, ``step_%08d.png``, with their steps, the earliest first."""
+    """Return the sample grids of a run, ``step_%08d.png``, with their steps, the earliest first."""
     found = ((_NAME.fullmatch(path.name), path) for path in samples.glob("step_*.png"))
     return sorted((int(match[1]), path) for match, path in found if match and path.is_file() and not is_link(path))
 
 
 def thinned(items: Sequence[_T], count: int) -> list[_T]:
-    """So many of some items at most, evenly spread, with the first and the last."""
+    """Return at most ``count`` of the items, evenly spread, including the first and the last."""
     if len(items) <= count:
         return [*items]
     return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]
 
 
 def write_progress(samples: Path) -> Path | None:
-    """Write ``progress.webp`` beside the sample grids: how they change, with the step in each frame.
+    """Write ``progress.webp`` into the folder of the sample grids: an animation with the step in each frame.
 
-    Frames are thinned and scaled until the file has 4 MB at most.
+    Frames are left out and scaled down until the file has at most 4 MB.
 
     Args:
         samples: Folder of the sample grids.
 
     Returns:
-        The file; None, and nothing written, where there are not two grids that can be read.
+        The path of the file; None, with nothing written, if fewer than two grids can be read.
     """
     data = animate(list_samples(samples))
     if data is None:
@@ -56,7 +56,7 @@ def write_progress(samples: Path) -> Path | None:
 
 
 def animate(samples: Sequence[tuple[int, Path]]) -> bytes | None:
-    """That file of some steps and their grids, or None."""
+    """Return the bytes of the animation of some steps and their grids; None if fewer than two grids can be read."""
     count, side = _FRAMES, _SIDE
     while len(frames := [*_frames(thinned(samples, count), side)]) > 1:
         data = _encoded(frames)
@@ -67,7 +67,7 @@ def animate(samples: Sequence[tuple[int, Path]]) -> bytes | None:
 
 
 def _frames(samples: Sequence[tuple[int, Path]], side: int) -> Iterator[Image.Image]:
-    """The grids, all of the size of the first, below a line that tells the step; unreadable ones are left out."""
+    """Yield the grids, all in the size of the first, with a header that shows the step; unreadable ones are skipped."""
     size: tuple[int, int] | None = None
     for step, path in samples:
         try:

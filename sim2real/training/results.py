@@ -1,4 +1,4 @@
-"""The generators that a training gives, as files."""
+"""Write the generators of a training to files."""
 
 import filecmp
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from sim2real.imageio import Encoding, read_encoding, typical
 from sim2real.model import GeneratorInfo, read_info, save_generator, with_camera
 from sim2real.networks import RangeAdapter
 
-_BOOKS: Any = {  # settings that do not change what comes out of a training
+_BOOKS: Any = {  # settings that do not change the generators
     **dict.fromkeys(("sim", "real", "run", "device", "convert", "log", "checkpoint", "sample"), True),
     "data": {"workers", "cache"},
 }
 
-_SAMPLE = 200  # images whose encoding is looked at
+_SAMPLE = 200  # the approximate number of images whose encoding is read
 
 
 def file_name(direction: str) -> str:
-    """What the file of a direction's generator is called."""
+    """Return the file name of a direction's generator."""
     return f"{direction}.safetensors"
 
 
@@ -34,7 +34,7 @@ def write_generators(
     fingerprint: str,
     real_encoding: tuple[Encoding, ...] | None = None,
 ) -> None:
-    """Write each generator with what rebuilds it; equal trainings give equal bytes."""
+    """Write each generator with the settings to rebuild it; equal trainings give equal bytes."""
     settings = config.model_dump(mode="json", exclude=_BOOKS)
     for direction, generator in generators.items():
         info = GeneratorInfo(
@@ -52,11 +52,12 @@ def write_generators(
 
 
 def usual_encoding(images: Sequence[Path], frames: Path) -> tuple[Encoding, ...]:
-    """How most JPEG files among some images are encoded, by a sample; empty if none is one.
+    """Return the most typical JPEG encoding in a sample of images; an empty tuple if there are no JPEG files.
 
     Args:
-        images: The files; those that cannot be read are passed over.
-        frames: Folder of frames that were extracted from videos: their encoding is not their camera's.
+        images: The files; unreadable ones are skipped.
+        frames: Folder of the frames that were extracted from videos; they are skipped, as their encoding is not their
+            camera's.
     """
     files, found = [path for path in images if frames not in path.parents], []
     for path in files[:: -(-len(files) // _SAMPLE) or 1]:
@@ -67,13 +68,13 @@ def usual_encoding(images: Sequence[Path], frames: Path) -> tuple[Encoding, ...]
 
 
 def copy_generators(source: Path, target: Path, directions: Mapping[str, object]) -> None:
-    """Copy generators' files from a folder to another, each whole."""
+    """Copy the files of generators from one folder to another, each written as a whole or not at all."""
     for name in map(file_name, directions):
         write_whole(target / name, (source / name).read_bytes())
 
 
 def is_given(source: Path, target: Path) -> bool:
-    """Whether a file is that of a generator, with a camera or without."""
+    """Return whether ``target`` is the generator ``source``, with a camera or without."""
     if not source.is_file() or not target.is_file():
         return False
     if filecmp.cmp(source, target, shallow=False):

@@ -1,4 +1,4 @@
-"""The run folder: settings, metrics, checkpoints. What stands under its final name is whole."""
+"""The run folder: settings, metrics, checkpoints. Files appear under their final names only when they are complete."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, er
 
 
 class RunFolder:
-    """Where one training keeps what it makes.
+    """The folder of one training's files.
 
     Args:
         path: The folder, ``runs/NAME``.
@@ -32,48 +32,48 @@ class RunFolder:
 
     @property
     def config_file(self) -> Path:
-        """The settings that the run was begun with; this and all that follows is checked by :func:`inside`."""
+        """The file of the run's settings; this path and the following ones are checked by :func:`inside`."""
         return inside(self.path, "config.toml")
 
     @property
     def metrics_file(self) -> Path:
-        """What was measured, a line each time."""
+        """The file of the metrics, a line for each report."""
         return inside(self.path, "metrics.jsonl")
 
     @property
     def samples(self) -> Path:
-        """The sample pictures."""
+        """The folder of the sample grids."""
         return inside(self.path, "samples")
 
     @property
     def frames(self) -> Path:
-        """The frames that were extracted from videos."""
+        """The folder of the frames that were extracted from videos."""
         return inside(self.path, "frames")
 
     @property
     def cache(self) -> Path:
-        """Decoded images, while the training goes on."""
+        """The folder of decoded images during the training."""
         return inside(self.path, "cache")
 
     def create(self, config: Config) -> None:
-        """Begin a run.
+        """Create the folder of a new run, with its settings.
 
         Raises:
-            SettingsError: The folder exists or cannot be made.
+            SettingsError: If the folder exists or cannot be created.
         """
         self.require_new()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            message = f"{self.path}: cannot be made ({error.strerror}); choose another --run"
+            message = f"{self.path}: cannot be created ({error.strerror}); choose another --run"
             raise SettingsError(message) from error
-        self.write_config(config)  # first of all: what holds it can be resumed
+        self.write_config(config)  # written first: a folder with settings can be resumed
 
     def require_new(self) -> None:
-        """Make sure that there is nothing here yet, but for frames of videos, which are drawn beforehand.
+        """Make sure that the folder does not exist yet, or holds only frames extracted from videos and leftovers.
 
         Raises:
-            SettingsError: The folder exists.
+            SettingsError: If the folder holds anything else.
         """
         if self.path.is_dir() and all(
             LEFTOVER.fullmatch(entry.name) or (entry == self.frames and holds_only_extracted(entry))
@@ -89,31 +89,32 @@ class RunFolder:
         write_whole(self.config_file, config.dump().encode())
 
     def read_config(self) -> Config:
-        """The settings that the run was begun with.
+        """Return the settings of the run.
 
         Raises:
-            SettingsError: There is no run in the folder.
+            SettingsError: If there is no run in the folder.
         """
         if not self.config_file.is_file():
-            message = f"{self.path}: there is no run to resume here; leave out --resume to begin one"
+            message = f"{self.path}: there is no run to resume here; omit --resume to start one"
             raise SettingsError(message)
         return read_config(self.config_file)
 
     @contextmanager
     def writing(self, config: Config, step: int, *, best: int) -> Iterator[None]:
-        """Be the only one who writes here; removes what a dead writer left, and all that is beyond a step.
+        """Lock the folder for writing; first remove the leftovers of an ended writer and everything after a step.
 
         Args:
             config: The settings from now on.
-            step: Steps done.
-            best: The best of them by then, 0 for none.
+            step: Number of steps done.
+            best: The best step so far, 0 for none.
 
         Raises:
-            Sim2RealError: Another training is writing here, or what is written meanwhile finds no place.
+            Sim2RealError: If another training is writing here, or a file cannot be written in the meantime, e.g.
+                because the disk is full.
         """
         checkpoints = self.checkpoints.folder
         checkpoints.mkdir(exist_ok=True)
-        refusal = f"{self.path}: another training is at work here; wait for it"
+        refusal = f"{self.path}: another training is running here; wait for it"
         with exclusive(inside(checkpoints, ".lock"), refusal, patience=PATIENCE):
             for folder in (self.path, self.samples, self.frames, checkpoints):
                 for entry in folder.glob(".*"):
@@ -128,11 +129,11 @@ class RunFolder:
                 if error.errno not in _OF_THE_DISK:
                     raise
                 place = error.filename or self.path
-                message = f"{place}: {error.strerror}; check permissions and free space, then go on with --resume"
+                message = f"{place}: {error.strerror}; check permissions and free space, then continue with --resume"
                 raise SettingsError(message) from error
 
     def write_sample(self, step: int, png: bytes) -> None:
-        """Write the sample picture of a step."""
+        """Write the sample grid of a step."""
         self.samples.mkdir(exist_ok=True)
         write_whole(self.samples / f"step_{step:08d}.png", png)
 
@@ -142,17 +143,17 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def logged(self, step: int) -> dict[str, float]:
-        """The figures of a step in metrics.jsonl; none where it is not told of."""
+        """Return the values of a step in metrics.jsonl; empty if there are none."""
         lines = [line for _, line in read_log(self.metrics_file) if line["step"] == step]
         return {name: value for line in lines for name, value in line.items() if isinstance(value, int | float)}
 
     def sync_log(self) -> None:
-        """Have metrics.jsonl on the disk."""
+        """Flush metrics.jsonl to the disk."""
         if self.metrics_file.is_file():
             sync(self.metrics_file)
 
     def _cut(self, step: int) -> None:
-        """Drop lines of metrics.jsonl beyond a step, a torn last one, and samples: a resumed run makes them again."""
+        """Drop the samples and metrics.jsonl lines after a step, and a torn last line; a resumed run rewrites them."""
         for sample in self.samples.glob("step_*.png"):
             if sample.stem > f"step_{step:08d}":
                 sample.unlink()
@@ -162,7 +163,7 @@ class RunFolder:
 
 
 def read_log(file: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The lines of a metrics.jsonl that are whole and tell a step, and what each says: ``note``s and finite figures."""
+    """Yield each complete line of a metrics.jsonl that has a step, with its ``note`` and finite values by name."""
     try:
         rows = read_regular(file).split(b"\n")
     except FileNotFoundError:

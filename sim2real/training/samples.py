@@ -1,4 +1,4 @@
-"""What held-out images show of a training: losses and pictures."""
+"""The held-out images of a training, for losses, metrics and sample grids."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,10 +40,10 @@ class Shown:
     """An image, or the frames of a clip, with labels.
 
     Attributes:
-        frames: RGB (T, H, W, 3); T is 1 of an image.
-        inputs: Kind -> (T, ...).
+        frames: The frames, RGB (T, H, W, 3); T is 1 for an image.
+        inputs: The labels that the training needs, kind -> (T, ...).
         is_clip: Whether it is a clip.
-        known: The labels of each frame on these pixels, read when they are asked for.
+        known: All labels of each frame on these pixels, read on access.
     """
 
     frames: Image
@@ -52,29 +52,29 @@ class Shown:
     known: Sequence[Mapping[str, Label]]
 
     def images(self, device: str) -> Tensor:
-        """(1, 3, H, W) in [-1, 1], or (1, T, 3, H, W)."""
+        """Return the image as a tensor (1, 3, H, W) in [-1, 1], or the clip as (1, T, 3, H, W)."""
         images = as_floats(channels_first(self.frames), device)
         return images[None] if self.is_clip else images
 
     def labels(self, device: str) -> dict[str, Tensor]:
-        """Kind -> (1, ...), or (1, T, ...)."""
+        """Return the labels as tensors, kind -> (1, ...), or (1, T, ...) for a clip."""
         labels = {kind: torch.from_numpy(values).to(device) for kind, values in self.inputs.items()}
         return {kind: values[None] for kind, values in labels.items()} if self.is_clip else labels
 
 
 class HeldOut:
-    """Held-out images of both domains, side by side in order; training images of a domain that holds out none.
+    """The held-out images of both domains, in order; if a domain holds out none, its training images.
 
     Args:
         sim: The simulated images.
-        real: The real ones.
-        augment: Brings them to the size of a batch.
-        device: Where batches go.
-        wants: What is asked of the images.
+        real: The real images.
+        augment: Brings the images to the size of a batch.
+        device: Device of the batches.
+        wants: The labels and clips that the training needs.
         vocabulary: The classes of the run.
 
     Attributes:
-        complete: Whether both domains hold out some.
+        complete: Whether both domains hold out images.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class HeldOut:
         self.vocabulary = vocabulary or Vocabulary(())
 
     def batches(self, count: int) -> Iterator[Batch]:
-        """The same batches of one image, or clip, each, every time; files that cannot be read are left out."""
+        """Yield up to ``count`` batches of one image or clip each, always the same; unreadable files are skipped."""
         pairs = zip(self._shown("sim"), self._shown("real"), strict=False)
         for sim, real in islice(pairs, count):
             sims, reals = sim.labels(self.device), real.labels(self.device)
             yield Batch(sim.images(self.device), real.images(self.device), sims, reals)
 
     def shown(self, side: Side, count: int) -> list[Shown]:
-        """The first images of a domain, or clips, as many as can be read up to ``count``."""
+        """Return the first readable images or clips of a domain, up to ``count``."""
         return [*islice(self._shown(side), count)]
 
     def _shown(self, side: Side) -> Iterator[Shown]:
@@ -114,7 +114,7 @@ class HeldOut:
             try:
                 read = [self._read(frames[number], asked) for number in run]
                 shown = np.stack([image for image, _ in read])
-            except (ImageError, DatasetError, ValueError):  # training names it when it meets it
+            except (ImageError, DatasetError, ValueError):  # the training reports unreadable files
                 continue
             inputs = {kind: np.stack([labels[kind] for _, labels in read]) for kind in asked.kinds}
             known = [_Known(frames[number], self.augment) for number in run]
@@ -135,7 +135,7 @@ class HeldOut:
 
 
 class _Known(Mapping[str, Label]):
-    """The labels of a frame, by kind, on the pixels of the window that is shown of it."""
+    """The labels of a frame by kind, on the pixels of its window."""
 
     def __init__(self, frame: Frame, augment: Augment) -> None:
         self._frame = frame
@@ -151,7 +151,7 @@ class _Known(Mapping[str, Label]):
         try:
             return label_in_window(self._frame.load_label(kind), Scale(size, target), *places)
         except ValueError as error:
-            raise DatasetError(f"{self._frame.path}: its label '{kind}' is of another size: {error}") from error
+            raise DatasetError(f"{self._frame.path}: its label '{kind}' has another size: {error}") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._frame.labels)
@@ -161,7 +161,7 @@ class _Known(Mapping[str, Label]):
 
 
 def _apart(runs: Iterable[list[int]]) -> list[list[int]]:
-    """Those of the runs that have no number in common with one before."""
+    """Return the runs that have no number in common with an earlier one."""
     found, seen = [], set[int]()
     for run in runs:
         if seen.isdisjoint(run):
@@ -172,7 +172,7 @@ def _apart(runs: Iterable[list[int]]) -> list[list[int]]:
 
 @torch.inference_mode()
 def sample_grid(method: Method, generators: Mapping[str, nn.Module], batches: Iterable[Batch]) -> Image:
-    """A picture, a row for each batch, of what the method shows of it; of clips the first frame. RGB (H, W, 3)."""
+    """Return a grid, RGB (H, W, 3), with a row of the method's samples for each batch; of clips the first frame."""
     with evaluating(generators.values()):
         rows = [torch.cat([*map(_first_frame, method.samples(generators, batch))], dim=3) for batch in batches]
     return as_pixels(torch.cat(rows, dim=2))
@@ -183,14 +183,14 @@ def _first_frame(images: Tensor) -> Tensor:
 
 
 def as_pixels(image: Tensor) -> Image:
-    """One image (1, 3, H, W) in [-1, 1] -> RGB (H, W, 3)."""
+    """Convert one image (1, 3, H, W) in [-1, 1] to RGB (H, W, 3), uint8."""
     pixels = image[0].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(1, 2, 0).cpu().numpy()
 
 
 @contextmanager
 def evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Networks in evaluation mode; what is compiled for training is not compiled again for this."""
+    """Put networks in evaluation mode within this context; compiled networks run uncompiled there."""
     networks = list(networks)
     for network in networks:
         network.eval()

@@ -1,4 +1,4 @@
-"""From settings to the parts of a training."""
+"""Build the parts of a training from its settings."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -21,25 +21,25 @@ from sim2real.training.speed import compile_network, compiles, in_fastest_layout
 
 
 def guidance(config: Config) -> Literal["never", "evaluating", "always"]:
-    """When the pictures of generators only guide what becomes of images."""
+    """Return when the generators' output is only used as a guide for the final images."""
     if config.transfer.name != "guided":
         return "never"
     return "always" if config.transfer.train else "evaluating"
 
 
 def build_augment(config: Config) -> Augment:
-    """What brings the images to the size of a batch."""
+    """Return the augmentation that brings images to the size of a batch."""
     data = config.data
     return Augment(data.size, fit=data.fit, load_size=data.load_size, names=data.augment)
 
 
 def build_generator(config: Config) -> nn.Module:
-    """A generator with the weights that its constructor gives it."""
+    """Return a generator with the initial weights of its constructor."""
     return _build("generator", config.generator, 3, 3)
 
 
 def build_discriminator(config: Config) -> nn.Module:
-    """A discriminator, likewise, for the images of a batch."""
+    """Return a discriminator for the images of a batch, with the initial weights of its constructor."""
     width, height = config.data.size
     return _build("discriminator", config.discriminator, 3, (height, width))
 
@@ -56,10 +56,10 @@ def _build(kind: str, component: Component, *sizes: object, place: str = "") -> 
 
 
 def _build_other(config: Config, name: str) -> tuple[nn.Module, bool]:
-    """The network of ``[networks.NAME]``, and whether it is a generator."""
+    """Return the network of ``[networks.NAME]``, and whether it is a generator."""
     if name not in config.networks:
         named = ", ".join(config.networks) or "none"
-        message = f"networks.{name}: the method '{config.method.name}' needs this network, and there is {named}"
+        message = f"networks.{name}: the method '{config.method.name}' needs this network; those set are: {named}"
         raise SettingsError(f"{message}; set networks.{name}.name")
     component, (width, height), place = config.networks[name], config.data.size, f"networks.{name}"
     if any(entry.name == component.name for entry in registry().entries("discriminators")):
@@ -68,16 +68,16 @@ def _build_other(config: Config, name: str) -> tuple[nn.Module, bool]:
 
 
 def lengths(config: Config, images: int) -> tuple[int, int]:
-    """Steps of a whole training and of an epoch, where the larger domain has so many images to train on."""
+    """Return the steps of the whole training and of an epoch; ``images`` are those of the larger domain."""
     epoch = math.ceil(images / config.data.batch_size)
     return config.train.steps or (config.train.epochs or 1) * epoch, epoch
 
 
 def require_equal_shares(config: Config, processes: int) -> None:
-    """Make sure that each process has equal parts of a batch.
+    """Make sure that a batch can be divided into equal parts.
 
     Raises:
-        SettingsError: It has not; the message names the next size that does.
+        SettingsError: If it cannot; the message names the next batch size that can.
     """
     size, parts = config.data.batch_size, processes * config.train.gradient_accumulation_steps
     if size % parts:
@@ -89,7 +89,7 @@ def require_equal_shares(config: Config, processes: int) -> None:
 
 
 def rate(schedule: Schedule, step: int, total: int) -> float:
-    """The factor of the learning rates in a step, counted from 0: up in a line, constant, then down in one to zero."""
+    """Return the factor of the learning rates in a step, counted from 0: linear warm-up, constant, linear decay."""
     warm = (step + 1) / schedule.warmup if schedule.warmup else 1.0
     if not schedule.decay:
         return min(1.0, warm)
@@ -106,18 +106,18 @@ def build_method(
     rank: int = 0,
     total: int = 0,
 ) -> Method:
-    """The training method with its networks, initialised from torch's global random state, on the device.
+    """Return the training method with its networks on the device, initialised from torch's global random state.
 
     Args:
         config: All settings.
-        device: A resolved one; likewise ``precision``.
-        precision: What to compute in.
-        average: Turns tensors into their means over all processes of the training, in place.
+        device: The resolved device.
+        precision: The resolved precision.
+        average: Replaces tensors by their means over all processes of the training, in place.
         rank: Number of this process.
-        total: Steps of the whole run, where that is known.
+        total: Number of steps of the whole run; 0 if not known.
 
     Raises:
-        Sim2RealError: A component does not exist or does not fit the settings.
+        Sim2RealError: If a component does not exist or does not fit the settings.
     """
     compiled = compiles(config, total, device) and not (config.compile == "auto" and reason_not_to_compile())
 
@@ -126,10 +126,10 @@ def build_method(
         ranged = RangeAdapter(network, returns_images=returns_images)
         if returns_images:
             ranged.guided = guidance(config)
-        if device != "cpu":  # there it is; tensors without contents cannot be moved, see sim2real.training.foresight
+        if device != "cpu":  # it is there already; meta tensors cannot be moved, see sim2real.training.foresight
             ranged.to(device)
         in_fastest_layout(network, device)
-        # what compilers make of spectral norm keeps vectors for the backward pass that the next pass changes in place
+        # compiled spectral norm saves vectors for the backward pass that the next forward pass changes in place
         is_graph = getattr(network, "exportable", True)
         if compiled and is_graph and (returns_images or not config.discriminator.regularization.spectral_norm):
             compile_network(ranged)
@@ -184,21 +184,21 @@ def build_method(
 
 
 def _require_child(name: str, *, of: type) -> None:
-    """Make sure that a method is one.
+    """Make sure that the class of a method is a subclass of ``Method``.
 
     Raises:
-        PluginError: It is not.
+        PluginError: If it is not.
     """
     if not issubclass(of, Method):
-        message = f"the method '{name}' is no child of sim2real.methods.base.Method, as methods now are"
-        raise PluginError(f"{message}: it makes its optimisers by self.optimization.add and defines step and evaluate")
+        message = f"the method '{name}' must be a subclass of sim2real.methods.base.Method"
+        raise PluginError(f"{message}, create its optimisers with self.optimization.add, and define step and evaluate")
 
 
 def _require_whole(name: str, method: Method) -> None:
-    """Make sure that a method has all that one has to have.
+    """Make sure that a method has everything it needs.
 
     Raises:
-        PluginError: Something is missing.
+        PluginError: If something is missing.
     """
     if not hasattr(method, "settings"):
         raise PluginError(f"the method '{name}' does not call super().__init__(settings)")
@@ -206,20 +206,20 @@ def _require_whole(name: str, method: Method) -> None:
         if not getattr(method, attribute, None):
             raise PluginError(f"the method '{name}' has no {attribute}, see sim2real.methods.base.Method")
     if "sim2real" not in method.generators:
-        raise PluginError(f"the method '{name}' has no generators['sim2real'], which the training is for")
+        raise PluginError(f"the method '{name}' has no generators['sim2real'], which a training must produce")
     for own in ("step", "evaluate"):
         if getattr(type(method), own) is getattr(Method, own):
             raise PluginError(f"the method '{name}' does not define {own}, see sim2real.methods.base.Method")
 
 
 def require_scalars(name: str, log: object) -> None:
-    """Make sure that the log of a method's step is one.
+    """Make sure that a method's step returned a ``StepLog`` of scalar losses.
 
     Raises:
-        PluginError: It is something else.
+        PluginError: If it did not.
     """
     if not isinstance(log, StepLog):
-        raise PluginError(f"the method '{name}' gives a {type(log).__name__} for a step, not a StepLog")
+        raise PluginError(f"the method '{name}' returns a {type(log).__name__} from step, not a StepLog")
     for loss, value in log.losses.items():
         if not isinstance(value, Tensor) or value.shape != ():
             what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
@@ -230,8 +230,8 @@ def _require_computed(name: str, method: Method) -> None:
     """Make sure that the method computes what the losses need.
 
     Raises:
-        SettingsError: It does not.
-        PluginError: A loss says in the way of earlier versions what it needs.
+        SettingsError: If it does not.
+        PluginError: If a loss declares its needs as in earlier versions.
     """
     if method.reads is not None and "losses" not in method.reads:
         return
@@ -243,7 +243,7 @@ def _require_computed(name: str, method: Method) -> None:
         missing = [each for each in needs if each not in method.computes | _ALWAYS]
         if missing:
             raise SettingsError(
-                f"losses.{term}: it needs '{missing[0]}', which the method '{name}' does not compute; leave it out: "
+                f"losses.{term}: it needs '{missing[0]}', which the method '{name}' does not compute; turn it off: "
                 f"losses.{term} = 0"
             )
 
@@ -254,8 +254,8 @@ _ALWAYS = frozenset({"sim", "sim_inputs", "real_inputs"})
 class Average(AveragedModel):
     """The exponential moving average of a network's weights and buffers: ``decay * average + (1 - decay) * network``.
 
-    It begins as the network after its first step. Torch's own update gives the same, but copies a counter to the device
-    in each step, and a GPU is waited for then.
+    It starts as the network after its first step. Torch's own update gives the same result, but copies a counter to the
+    device in each step, which waits for a GPU.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -264,7 +264,7 @@ class Average(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Follow the network after a step of it."""
+        """Update the average after a step of the network."""
         averages, newest = [], []
         for average, new in zip(_tensors(self.module), _tensors(model), strict=True):
             if average.is_floating_point():
@@ -281,7 +281,7 @@ def _tensors(network: nn.Module) -> Iterator[Tensor]:
 
 
 def build_averages(config: Config, method: Method) -> dict[str, Average]:
-    """Exponential moving averages of the generators' weights by direction; none where ``ema`` is 0."""
+    """Return the exponential moving averages of the generators by direction; empty if ``ema_decay`` is 0."""
     if not config.ema_decay:
         return {}
     return {

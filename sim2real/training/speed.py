@@ -1,4 +1,4 @@
-"""What makes the networks of a training faster on this machine, where that is sound."""
+"""Make the networks of a training faster: compilation and memory layout, where they work correctly."""
 
 from functools import cache
 
@@ -11,15 +11,15 @@ from sim2real.devices import kind_of, resolve_precision
 from sim2real.errors import SettingsError
 from sim2real.networks import RangeAdapter
 
-_LONG = 2000  # steps; compiling takes about a minute, which on two cores some 100 steps of the published sizes repay
-_GRAPHS = 64  # of all networks: with and without gradients of weights and images
+_LONG = 2000  # steps; compiling takes about a minute: on two cores, about 100 steps of published sizes make up for it
+_GRAPHS = 64  # compiled graphs of all networks, with and without gradients of weights and images
 
 
 def compiles(config: Config, total: int, device: str) -> bool:
-    """Whether the networks of a training of so many steps are to be compiled: ``"auto"`` if it is long and that pays.
+    """Return whether to compile the networks; ``"auto"`` does so if the training is long and compiled steps are faster.
 
-    On a CPU it does in bf16; in fp32 compiled steps took half as long again as others, see benchmarks/README.md. For
-    Apple's GPUs PyTorch calls its compiler a prototype. There only who wants it has it.
+    On a CPU they are faster in bf16; in fp32, compiled steps took 1.5 times as long as others, see
+    benchmarks/README.md. For Apple's GPUs, PyTorch calls its compiler a prototype: there, it must be turned on.
     """
     if config.compile != "auto":
         return config.compile
@@ -29,37 +29,40 @@ def compiles(config: Config, total: int, device: str) -> bool:
 
 @cache
 def reason_not_to_compile() -> str | None:
-    """Why nothing can be compiled here, in a line; None where it can."""
+    """Return in one line why nothing can be compiled here; None if it can."""
     try:
         torch.compile(lambda numbers: numbers * 2 + 1)(torch.zeros(8))
-    except Exception as error:  # noqa: BLE001  whatever compilers raise
+    except Exception as error:  # noqa: BLE001  compilers raise many kinds of errors
         reason = (str(error).strip().splitlines() or [""])[0]
         return f"nothing can be compiled here: {type(error).__name__}: {reason}"
     return None
 
 
 def compile_network(network: RangeAdapter) -> None:
-    """Have a network compiled when it is first called, and again for each new shape.
+    """Compile a network when it is first called, and again for each new shape.
 
     Raises:
-        SettingsError: Nothing can be compiled here.
+        SettingsError: If nothing can be compiled here.
     """
     if reason := reason_not_to_compile():
-        raise SettingsError(f"compile = true: {reason}; install a C++ compiler, or leave it out")
+        raise SettingsError(f"compile = true: {reason}; install a C++ compiler, or remove the setting")
     limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"  # noqa: SLF001  torch's own name
     setattr(torch._dynamo.config, limit, max(_GRAPHS, getattr(torch._dynamo.config, limit)))  # noqa: SLF001
     network.compile(dynamic=False)
 
 
 def in_fastest_layout(network: nn.Module, device: str) -> None:
-    """Lay out weights as convolutions of CUDA want them, channels last, if gradients are right so."""
+    """Convert weights to channels-last layout on CUDA, which is fastest for convolutions, if gradients are correct."""
     if kind_of(device) == "cuda" and _is_sound(device):
         network.to(memory_format=torch.channels_last)
 
 
 @cache
 def _is_sound(device: str) -> bool:
-    """Whether instance norm of one image has the right gradient in channels-last layout: PyTorch 2.15's CPU has not."""
+    """Return whether instance norm of one image has a correct gradient in channels-last layout.
+
+    On the CPU it has not in PyTorch 2.15.
+    """
     random = torch.Generator().manual_seed(0)
     images, weights = (torch.randn(1, 8, 6, 5, generator=random).to(device) for _ in range(2))
 

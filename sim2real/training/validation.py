@@ -1,4 +1,4 @@
-"""Is a training on its way? How real its pictures look, what became of their content, and what to say of it."""
+"""Validation on held-out images: how real the translations look, whether content is kept, and advice for the user."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,36 +18,37 @@ from sim2real.stored import Count, fit
 Image = NDArray[np.uint8]
 
 CHOICE = "evaluation/choice"
-"""The figure of ``evaluate.score`` in metrics.jsonl so that the lower, the better."""
+"""Name of the ``evaluate.score`` value in metrics.jsonl, with its sign chosen so that lower is better."""
 
 HARMFUL = 10.0
-"""The score from which on translations are harmful: their labels can no longer be true."""
+"""Translations with this score or more are harmful: their labels can no longer be true."""
 
-_MOST_NEW, _MOST_LOST = 0.2, 0.3  # shares of edges from which on a translation is harmful
-_BARELY = 9.99  # the highest score of what is not harmful
+_MOST_NEW, _MOST_LOST = 0.2, 0.3  # a translation with these shares of edges or more is harmful
+_BARELY = 9.99  # the highest score that is not harmful
 _NO_DISTANCE = 1e-6
 _THUMBNAIL = (8, 8)
-_MOST_LOOKED_AT = 8  # images whose artefacts are measured: a twentieth to a fifth of a second each
+_MOST_LOOKED_AT = 8  # images whose artefacts are measured; each takes 0.05 to 0.2 seconds
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """How the translation of held-out simulated images stands.
+    """The metrics of translated held-out images.
 
     Attributes:
-        score: What checkpoints are chosen by, the lower the better: ``distance / distance_of_sim`` over what of the
-            edges is preserved. 1: no better than the images as they were; 10 (``HARMFUL``) or more: harmful, by how
-            much. Always finite.
+        score: The score that checkpoints are chosen by, lower is better: ``distance / distance_of_sim`` divided by a
+            factor for the preserved edges. 1: no better than the source images; 10 (``HARMFUL``) or more: harmful, the
+            more the higher. Always finite.
         distance: Sliced Wasserstein distance of the translated images from the real ones.
-        distance_of_sim: That of the images as they were.
-        floor: That of real images from other real ones, on the same scale: what ``distance`` can come down to.
-        new_edges: Share of edges that were not there before, 0 to 1.
-        lost_edges: Share of edges that are there no longer, 0 to 1.
-        change: Mean absolute difference from the images as they were, in grey levels.
-        diversity: How different the translated images are from each other, over how different the images were, seen
-            from afar; 1 of a single image.
-        images: How many there were, of the scarcer side.
-        artefacts: What the metric of that name finds, means of eight images at most; none of images that are too small.
+        distance_of_sim: The same distance of the source images.
+        floor: The same distance between real images, on the same scale: the least that ``distance`` can reach.
+        new_edges: Share of edges that the source does not have, 0 to 1.
+        lost_edges: Share of the source's edges that are lost, 0 to 1.
+        change: Mean absolute difference from the source images, in grey levels.
+        diversity: The spread of the translated images' thumbnails divided by that of the source images; 1 if the
+            source images have no spread, as with a single image.
+        images: The number of images of the side that has fewer.
+        artefacts: The values of the metric ``artefacts``, means over at most eight images; empty if the images are too
+            small.
     """
 
     score: float
@@ -63,11 +64,11 @@ class ValidationResult:
 
     @property
     def is_harmful(self) -> bool:
-        """Whether labels can no longer be true."""
+        """Whether the labels can no longer be true."""
         return self.score >= HARMFUL
 
     def record(self) -> dict[str, float]:
-        """All figures, by names as in metrics.jsonl, ``"evaluation/score"`` or ``"evaluation/artefacts.halos"``."""
+        """Return all values by name as in metrics.jsonl: ``"evaluation/score"``, ``"evaluation/artefacts.halos"``."""
         figures = asdict(self)
         figures |= {f"artefacts.{name}": figure for name, figure in figures.pop("artefacts").items()}
         return {f"evaluation/{name}": figure for name, figure in figures.items()}
@@ -77,9 +78,9 @@ class Validator:
     """Compares translations of one set of held-out images.
 
     Args:
-        before: Simulated images, RGB (H, W, 3), one or more.
-        real: Real ones, likewise; nothing pairs them.
-        seed: Decides what is sampled of them; equal seeds give equal results.
+        before: The simulated images, RGB (H, W, 3), one or more.
+        real: The real images, RGB (H, W, 3), one or more; they are not paired with the simulated ones.
+        seed: Seed of all random numbers; equal seeds give equal results.
     """
 
     def __init__(self, before: Sequence[Image], real: Sequence[Image], *, seed: int) -> None:
@@ -91,7 +92,7 @@ class Validator:
         self._floor = self._reality.floor(before)
 
     def __call__(self, after: Sequence[Image]) -> ValidationResult:
-        """Validate the translations, RGB (H, W, 3), of the images in their order."""
+        """Validate the translations, RGB (H, W, 3), given in the order of the simulated images."""
         pairs = zip(self._edges, map(find_edges, after), strict=True)
         new, lost = np.mean([compare_edges(*pair) for pair in pairs], axis=0).tolist()
         distance = self._reality.distance(after)
@@ -111,7 +112,7 @@ class Validator:
 
 
 def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> float:
-    """Few changed edges cost next to nothing: a mere change of appearance moves some."""
+    """Return the score; a few changed edges cost little, as any change of appearance moves some."""
     nearness = distance / max(distance_of_sim, _NO_DISTANCE)
     harm = max(new / _MOST_NEW, lost / _MOST_LOST)
     if harm >= 1:
@@ -121,7 +122,7 @@ def _score(distance: float, distance_of_sim: float, new: float, lost: float) -> 
 
 
 def _artefacts(before: Sequence[Image], after: Sequence[Image]) -> dict[str, float]:
-    from sim2real.metrics.artefacts import artefacts  # noqa: PLC0415  torch, which a reader of results does without
+    from sim2real.metrics.artefacts import artefacts  # noqa: PLC0415  imports torch, not needed to read results
 
     found: dict[str, list[float]] = {}
     for pair in evenly([*zip(before, after, strict=True)], _MOST_LOOKED_AT):
@@ -136,27 +137,27 @@ def _diversity(before: Sequence[Image], after: Sequence[Image]) -> float:
 
 
 def _spread(images: Sequence[Image]) -> float:
-    """The mean standard deviation of thumbnails from each other, in grey levels."""
+    """Return the standard deviation between the images' thumbnails, averaged over pixels, in grey levels."""
     thumbnails = [cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA) for image in images]
     return float(np.std(np.asarray(thumbnails, np.float32), axis=0).mean())
 
 
 FEWEST_HELD_OUT = 8
-"""A validation on fewer images is hardly one: its distances go up and down with what they happen to show."""
+"""The fewest images for a reliable validation: with fewer, distances depend too much on what the images show."""
 
-_SAME = 1.0  # grey levels: no eye sees less
-_NO_NEARER = 0.95  # of a score
+_SAME = 1.0  # grey levels; a smaller change is invisible
+_NO_NEARER = 0.95  # translations with a higher score are not considered nearer to real images
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a training has come to, by what its generators make of held-out images.
+    """The assessment of a training by its translations of held-out images.
 
     Attributes:
-        state: ``"good"``: better than the source as it is; ``"bad"``: not to be used; ``"open"``: neither, or better by
-            too few images to be sure.
-        text: That in a line.
-        advice: What to do next, in a few words; empty where all is well.
+        state: ``"good"``: better than the unchanged source; ``"bad"``: not to be used; ``"open"``: neither, or judged
+            on too few images to be sure.
+        text: The assessment in one line.
+        advice: What to do next, in a few words; empty if nothing is needed.
     """
 
     state: Literal["good", "open", "bad"]
@@ -166,12 +167,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Levers:
-    """What advice may name: what a training has, and has not done already.
+    """The settings that advice may name: those that a training has and has not changed already.
 
     Attributes:
-        terms: Of ``losses.cycle`` and ``losses.identity``, which hold a generator back, those that are more than 0.
-        spectral_norm: Discriminators have none yet.
-        guided: The generator paints pixels, some of which ``transfer.name = guided`` would leave out.
+        terms: The settings ``losses.cycle`` and ``losses.identity``, which hold a generator back, if more than 0.
+        spectral_norm: Whether spectral normalisation of the discriminators may be advised, as they do not have it yet.
+        guided: Whether ``transfer.name = guided`` may be advised, as the generator paints pixels.
     """
 
     terms: tuple[str, ...] = ("losses.cycle", "losses.identity")
@@ -180,12 +181,12 @@ class Levers:
 
     @classmethod
     def of_losses(cls, names: Iterable[str], *, spectral_norm: bool = True, guided: bool = True) -> "Levers":
-        """Those of a training that computes losses of these names."""
+        """Return the levers of a training that computes losses of these names."""
         terms = tuple(f"losses.{name}" for name in ("cycle", "identity") if name in {*names})
         return cls(terms, spectral_norm=spectral_norm, guided=guided)
 
     def words(self) -> dict[str, str]:
-        """What sentences leave open."""
+        """Return the texts for the placeholders of the advice."""
         has_cycle, painted = "losses.cycle" in self.terms, [_GUIDED] * self.guided
         norm = ["discriminator.regularization.spectral_norm = true"] * self.spectral_norm
         it = "they hold" if len(self.terms) > 1 else "it holds"
@@ -199,33 +200,31 @@ class Levers:
 
 
 def _either(*ways: str) -> str:
-    """a, b, or c."""
+    """Return ``"a, b, or c"``."""
     return ", or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
 
 
 _LONGER = "train longer (--resume --steps N)"
-_LIKE = "give both sides like contents (data.real_exclude and the like)"
-_GUIDED = "take light and colours alone of what is painted (transfer.name = guided)"
+_LIKE = "make the contents of both sides more similar (e.g. with data.real_exclude)"
+_GUIDED = "transfer only light and colours of the translation (transfer.name = guided)"
 _COMPARE = "compare both sides: sim2real inspect SIM --against REAL"
 
 _ALL = Levers()
 
 
 def standing(figures: Mapping[str, float], levers: Levers = _ALL) -> Standing:
-    """How a training stands.
+    """Return the assessment of a training.
 
     Args:
-        figures: Of the step whose generators it gives, named as in ``ValidationResult.record``.
-        levers: What advice may name.
+        figures: The values of the step whose generators are used, named as in ``ValidationResult.record``.
+        levers: The settings that advice may name.
     """
     found, images = _by_score(figures, levers), figures.get("evaluation/images", FEWEST_HELD_OUT)
-    if images >= FEWEST_HELD_OUT:  # as where older runs do not tell
+    if images >= FEWEST_HELD_OUT:  # also assumed of older runs, which do not record the number
         return found
     text, bracket, score_text = found.text.partition(" (")
     few = f"judged on {images:.0f} held-out image{'s' * (images != 1)}, too few to be sure"
-    advice = (
-        found.advice or f"hold out {FEWEST_HELD_OUT} or more of each side (data.validation), or evaluate a conversion"
-    )
+    advice = found.advice or f"hold out {FEWEST_HELD_OUT} or more per side (data.validation), or evaluate a conversion"
     return Standing("open" if found.state == "good" else found.state, f"{text}, {few}{bracket}{score_text}", advice)
 
 
@@ -246,29 +245,29 @@ def _by_score(figures: Mapping[str, float], levers: Levers) -> Standing:
     return Standing("good", f"nearer to real images than the source as it is ({score_text})")
 
 
-_LATE = 0.2  # of a run: before that, nothing is said of translations
-_ALIKE = 0.15  # of the inputs' diversity
-_WON = 0.05  # a discriminator's loss; undecided ones lose 0.25 or more
-_GROWN = 3.0  # times a discriminator's first loss
-_LONG = 3  # validations in a row
-_INERT = 3.0  # grey levels
+_LATE = 0.2  # share of a run before which translations are not judged
+_ALIKE = 0.15  # translations with less diversity than this have collapsed
+_WON = 0.05  # a discriminator with a lower loss has won; an undecided one has 0.25 or more
+_GROWN = 3.0  # times its first loss, a discriminator diverges
+_LONG = 3  # validations in a row before a problem with a discriminator is reported
+_INERT = 3.0  # grey levels; translations that change less are close to the identity
 
 _ADVICE = {
     "collapse": (
         "the translations are alike whatever the input ({diversity:.2f} of its diversity): the generator has "
-        "collapsed; begin anew with {calmer}"
+        "collapsed; start a new run with {calmer}"
     ),
     "divergence": (
-        "{discriminator} loses more and more ({loss:.3g}): the training diverges; lower the rates in [optim] or set "
-        "optim.max_grad_norm"
+        "the loss of {discriminator} keeps growing ({loss:.3g}): the training diverges; lower the rates in [optim] or "
+        "set optim.max_grad_norm"
     ),
     "victory": (
-        "{discriminator} has won, its loss is {loss:.3g}: a generator learns little from it; lower "
+        "{discriminator} has won, its loss is {loss:.3g}: the generator learns little from it; lower "
         "optim.discriminator_lr, or set {weaker}"
     ),
     "identity": (
-        "the identity wins: translations differ from their inputs by {change:.1f} grey levels and are no nearer to "
-        "real images (score {score:.2f}); train longer, or {looser}"
+        "the translations are close to the identity: they differ from their inputs by {change:.1f} grey levels and are "
+        "no nearer to real images (score {score:.2f}); train longer, or {looser}"
     ),
     "harm": (
         "labels are no longer true of the translations: {new_edges:.0%} of their edges are new, {lost_edges:.0%} of "
@@ -279,10 +278,10 @@ _ADVICE = {
 
 
 class TrainingMonitor:
-    """Notices what goes wrong in a training, and says so once each time that it begins.
+    """Detects problems of a training and reports each once, when it begins.
 
     Args:
-        levers: What advice may name.
+        levers: The settings that advice may name.
     """
 
     def __init__(self, levers: Levers = _ALL) -> None:
@@ -293,16 +292,16 @@ class TrainingMonitor:
         self._last: dict[str, float] = {}
 
     def add(self, step: int, total: int, result: ValidationResult, losses: Mapping[str, float]) -> list[str]:
-        """Take in where a training stands.
+        """Add the result of a validation.
 
         Args:
-            step: Steps done, of ``total``.
-            total: Steps of the whole run.
-            result: Of the translations now.
-            losses: Mean losses of discriminators since the last time, by their names.
+            step: Number of steps done, of ``total``.
+            total: Number of steps of the whole run.
+            result: The result for the current translations.
+            losses: Mean losses of the discriminators since the last call, by name.
 
         Returns:
-            Sentences for the user, each with what to do; of each kind one until it has ended.
+            Sentences for the user, each with advice; a problem is not reported again while it lasts.
         """
         found = dict(self._about_discriminators(losses))
         if step >= _LATE * total:
@@ -336,12 +335,12 @@ class TrainingMonitor:
         return {kind: _ADVICE[kind].format(**known) for kind, is_so in signs.items() if is_so}
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been seen and said, as plain values."""
+        """Return what has been observed and reported, as plain values."""
         seen = {"runs": self._runs, "first": self._first, "last": self._last}
         return {"said": sorted(self._said), **copy.deepcopy(seen)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         kept = fit(_Seen, state)
         self._said = set(kept.said)
         self._runs, self._first, self._last = kept.runs, kept.first, kept.last
@@ -349,7 +348,7 @@ class TrainingMonitor:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The state of a watch."""
+    """The state of a monitor."""
 
     said: list[str]
     runs: dict[str, Count]
@@ -358,6 +357,6 @@ class _Seen:
 
 
 def _faults(result: ValidationResult) -> list[str]:
-    """What a person sees at once."""
+    """Return the texts of the faults that are clearly visible."""
     found = result.artefacts
     return [fault.text for name, fault in FAULTS.items() if found.get(name, 0.0) >= fault.sure]

@@ -1,4 +1,4 @@
-"""What the parts of a training ask of its images: labels and clips, of which side, and who asks."""
+"""The labels and clips that the parts of a training need, by side, and the part that needs each."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,18 +13,19 @@ from sim2real.methods.base import Method
 _SIDES: tuple[Side, Side] = ("sim", "real")
 _WORDS = {"sim": "simulated", "real": "real"}
 _OF_REAL = frozenset({"real", "fake_sim", "cycled_real", "identity_real", "real_inputs"})
-"""Fields of ``LossInputs`` that are made of real images."""
+"""Fields of ``LossInputs`` that are made from real images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of the images of one side.
+    """The labels and clips that are needed of the images of one side.
 
     Attributes:
-        kinds: Kind of label -> who asks for it first; every image has it, but for motion that leads out of a sequence.
-        welcome: Kinds that are given where every image has them, and else are not.
-        clip_length: How many consecutive frames.
-        clips_for: Who asks for so many.
+        kinds: Kind of label -> the first component that needs it; every image must have it, except for motion that
+            leads out of a sequence.
+        welcome: Optional kinds, used only if every image has them.
+        clip_length: Number of consecutive frames.
+        clips_for: The component that needs clips.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -33,19 +34,19 @@ class Asked:
     welcome: tuple[str, ...] = ()
 
     def met_by(self, frames: Sequence[Frame]) -> "Asked":
-        """The same, with what is welcome and there among what is asked for."""
+        """Return the same, with the optional kinds that the frames have added to the needed ones."""
         there = {kind: "" for kind in self.welcome if not _lacking(frames, kind, self.clip_length)}
         return replace(self, kinds={**there, **self.kinds}, welcome=())
 
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What is asked of the images of both sides.
+    """The labels and clips that are needed of the images of both sides.
 
     Attributes:
-        sim: Of the simulated ones.
-        real: Of the real ones.
-        matched: Whether the windows of both are matched, see :mod:`sim2real.training.matching`.
+        sim: Those of the simulated images.
+        real: Those of the real images.
+        matched: Whether the windows of both sides are matched, see :mod:`sim2real.training.matching`.
     """
 
     sim: Asked = Asked()
@@ -53,11 +54,11 @@ class Wants:
     matched: bool = False
 
     def of(self, side: Side) -> Asked:
-        """What is asked of one side."""
+        """Return what is needed of one side."""
         return self.sim if side == "sim" else self.real
 
     def met_by(self, sim: Sequence[Frame], real: Sequence[Frame]) -> "Wants":
-        """The same, with what is welcome and there among what is asked for: masks, too, that both sides match by."""
+        """Return the same, with optional kinds that the frames have; also masks if windows are matched by them."""
         masked = self.matched and all("segmentation" in frame.labels for frame in (*sim, *real))
         masks = {"segmentation": "data.matched"} if masked else {}
         of_sim, of_real = self.sim.met_by(sim), self.real.met_by(real)
@@ -69,10 +70,10 @@ class Wants:
 
 
 def wants_of(method: Method) -> Wants:
-    """What a method asks for, and its networks and losses.
+    """Return the labels and clips that a method, its networks and its losses need.
 
     Raises:
-        PluginError: Something asks for what is no kind of label, or two for clips of several lengths.
+        PluginError: If one of them needs an unknown kind of label, or two need clips of different lengths.
     """
     asked: dict[Side, tuple[dict[str, str], dict[int, str]]] = {side: ({}, {1: ""}) for side in _SIDES}
     for who, part, label_sides, clip_sides in _parts(method):
@@ -87,20 +88,20 @@ def wants_of(method: Method) -> Wants:
 
 
 def _agreed(lengths: Mapping[int, str]) -> tuple[int, str]:
-    """The one length of clips that is asked for, or 1, and who asks."""
+    """Return the only clip length that is needed, or 1, and the component that needs it."""
     several = sorted(length for length in lengths if length > 1)
     if len(several) > 1:
         least, most = several[0], several[-1]
         raise PluginError(
-            f"{lengths[least]} asks for clips of {least} frames, {lengths[most]} for clips of {most}, and all see the "
-            "same clips: give both one clip_length"
+            f"{lengths[least]} asks for clips of {least} frames, {lengths[most]} for clips of {most}, but all get the "
+            "same clips: give both the same clip_length"
         )
     length = several[0] if several else 1
     return length, lengths[length]
 
 
 def _parts(method: Method) -> Iterator[tuple[str, Any, Iterable[Side], Iterable[Side]]]:
-    """Who may ask, and the sides of which it is given labels and clips."""
+    """Yield the name of each component that may need labels or clips, the component, and the sides that it gets."""
     yield f"the method {type(method).__name__}", method, ["sim"], ["sim"]
     for name, network in method.networks.items():
         sides = [side for side in _SIDES if side in method.sides.get(name, _SIDES)]
@@ -116,25 +117,25 @@ def _named(network: Any) -> str:  # noqa: ANN401  a network, wrapped or not
 
 
 def require_labels(side: Side, frames: Sequence[Frame], asked: Asked) -> None:
-    """Make sure that every frame of a side has the labels that are asked for.
+    """Make sure that every frame of a side has the needed labels.
 
-    In clips no motion is asked for that leads out of a sequence, see :data:`sim2real.datasets.inputs.LEADS_TO`.
+    In clips, motion that leads out of a sequence is not needed, see :data:`sim2real.datasets.inputs.LEADS_TO`.
 
     Raises:
-        DatasetError: Some have not; the message names who asks and the first frame.
+        DatasetError: If some frames lack a label; the message names the component that needs it and the first frame.
     """
     for kind, who in asked.kinds.items():
         if lacking := _lacking(frames, kind, asked.clip_length):
             there = sorted({known for frame in frames for known in frame.labels})
             raise DatasetError(
                 f"{who} needs '{kind}' of the {_WORDS[side]} images, and {len(lacking)} of {len(frames)} have none, "
-                f"e.g. {lacking[0].path}; labels that are there: {', '.join(there) or 'none'}; leave those images out "
-                f"(data.{side}_exclude), or do without what asks"
+                f"e.g. {lacking[0].path}; available labels: {', '.join(there) or 'none'}; exclude those images "
+                f"(data.{side}_exclude), or remove the component that needs them"
             )
 
 
 def _lacking(frames: Sequence[Frame], kind: str, clip_length: int) -> list[Frame]:
-    """The frames that have no label of a kind and should have."""
+    """Return the frames that lack a needed label of a kind."""
     lacking = [frame for frame in frames if kind not in frame.labels]
     if not lacking or clip_length == 1 or kind not in LEADS_TO:
         return lacking
@@ -143,12 +144,12 @@ def _lacking(frames: Sequence[Frame], kind: str, clip_length: int) -> list[Frame
 
 
 def starts(frames: Sequence[Frame], length: int) -> Sequence[int]:
-    """The numbers of the frames that so many consecutive ones of one sequence begin with; with each its followers."""
+    """Return the numbers of the frames that start a clip: ``length`` consecutive frames of one sequence."""
     return range(len(frames)) if length == 1 else [number for number, _ in _runs(frames, length)]
 
 
 def followers(frames: Sequence[Frame], length: int) -> dict[int, list[int]]:
-    """For each frame that consecutive ones begin with, the numbers of all of them."""
+    """Return, for the number of each frame that starts a clip, the numbers of the clip's frames."""
     return dict(_runs(frames, length))
 
 
@@ -165,14 +166,14 @@ def _key(frame: Frame, ahead: int) -> tuple[int, str, int]:
 
 
 def require_clips(side: Side, frames: Sequence[Frame], asked: Asked, *, least: int) -> None:
-    """Make sure that a side has clips.
+    """Make sure that a side has enough clips, if clips are needed.
 
     Raises:
-        DatasetError: It has fewer than ``least``.
+        DatasetError: If it has fewer than ``least``.
     """
     if asked.clip_length > 1 and (count := len(starts(frames, asked.clip_length))) < least:
         raise DatasetError(
             f"{asked.clips_for} needs {asked.clip_length} consecutive frames of {_WORDS[side]} sequences, and "
-            f"{'there are none' if not count else f'only {count} images begin such'} among {len(frames)} images to "
-            "train on; name a dataset of sequences, or lower data.validation"
+            f"{'there are none' if not count else f'only {count} images start a clip'} among {len(frames)} images to "
+            "train on; use a dataset of sequences, or lower data.validation"
         )

@@ -1,4 +1,4 @@
-"""What batches tell besides their images: files that cannot be read, files that changed, and other lines."""
+"""The notes of batches for the user: unreadable files, changed files, and other lines."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,20 +11,20 @@ _SKIPPED = "skipped: "
 
 
 class Warnings:
-    """Remarks of all processes, each told once; an unread one waits in its process until the first collects it."""
+    """Notes of all processes, each reported once; a note waits in its process until the first process collects it."""
 
     def __init__(self) -> None:
         self._waiting: list[str] = []
         self._reported: dict[str, None] = {}
 
     def take(self, batch: RawBatch) -> None:
-        """Keep what a batch says."""
+        """Keep the notes of a batch."""
         self._waiting += [f"{_SKIPPED}{reason}" for reason in batch.skipped]
-        self._waiting += [f"changed since the training began: {path}" for path in batch.changed]
+        self._waiting += [f"changed since the training started: {path}" for path in batch.changed]
         self._waiting += batch.notes
 
     def collect(self, processes: Processes) -> list[str]:
-        """What is new in all processes, on the first; on the others nothing."""
+        """Return the new notes of all processes, on the first process; an empty list on the others."""
         lists = processes.gather(self._waiting)
         self._waiting = []
         new = [*dict.fromkeys(text for texts in lists for text in texts if text not in self._reported)]
@@ -32,22 +32,22 @@ class Warnings:
         return new
 
     def summary(self) -> list[str]:
-        """A sentence on the files that were skipped, if there were some."""
+        """Return a sentence about the skipped files, if there were any."""
         reasons = sorted(text.removeprefix(_SKIPPED) for text in self._reported if text.startswith(_SKIPPED))
         return [f"{len(reasons)} images could not be read and were skipped; the first: {reasons[0]}"] if reasons else []
 
     def state_dict(self) -> dict[str, Any]:
-        """What was told; complete on the first process."""
+        """Return the reported notes; complete on the first process."""
         return {"told": [*self._reported]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         self._reported = dict.fromkeys(fit(list[str], state["told"]))
 
     def rank_state_dict(self) -> dict[str, Any]:
-        """What waits in this process."""
+        """Return the notes that wait in this process."""
         return {"waiting": self._waiting}
 
     def load_rank_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``rank_state_dict`` gave."""
+        """Restore the state that ``rank_state_dict`` returned."""
         self._waiting = fit(list[str], state["waiting"])

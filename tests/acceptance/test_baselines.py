@@ -22,7 +22,7 @@ def fit(recipe: str, photos: Path, run: Path, *sets: str) -> Path:
 
     torch.set_num_threads(1)
     config = resolve(recipe, sets=[*QUICK, *sets], sim=str(photos / "sim"), real=str(photos / "real"))
-    for _ in Trainer(config, run).train():
+    for _ in Trainer.begin(config, run).train():
         pass
     return run
 
@@ -61,7 +61,7 @@ def test_fitting_is_repeatable_and_resumable(recipe: str, photos: Path, tmp_path
     runs = [fit(recipe, photos, tmp_path / name) for name in ("a", "b")]
     part = fit(recipe, photos, tmp_path / "part", "train.steps=3")
     config = resolve(recipe, sets=QUICK, sim=str(photos / "sim"), real=str(photos / "real"))
-    trainer = Trainer(config, part, resume=True)
+    trainer = Trainer.resume(config, part)
     assert trainer.step == 3
     for _ in trainer.train():
         pass
@@ -111,7 +111,7 @@ def test_what_a_baseline_cannot_do_is_told_in_a_line(cli: Cli, photos: Path, tmp
     done = cli("export", "run", "model.onnx", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "'reinhard' changes whole frames" in done.stderr
+    assert "'reinhard' processes whole frames" in done.stderr
     assert not (tmp_path / "model.onnx").exists()
     done = cli("convert", photos / "sim", "out", "--model", "run", "--tile", 32, cwd=tmp_path)
     assert done.returncode == 1

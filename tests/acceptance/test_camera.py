@@ -47,7 +47,7 @@ def fit(town: Path, run: Path, recipe: str = "camera", *sets: str) -> list[str]:
 
     torch.set_num_threads(1)
     config = resolve(recipe, sets=[*QUICK, *sets], sim=str(town / "sim"), real=str(town / "real"))
-    return [event.text for event in Trainer(config, run).train() if isinstance(event, Note)]
+    return [event.text for event in Trainer.begin(config, run).train() if isinstance(event, Note)]
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,12 @@ def test_a_run_with_cameras_is_finished(town: Path, run: Path) -> None:
     from sim2real.training import Trainer
 
     config = resolve("camera", sets=QUICK, sim=str(town / "sim"), real=str(town / "real"))
-    assert Trainer(config, run, resume=True).finished
+    assert Trainer.resume(config, run).finished
     file = run / "real2sim.safetensors"
     kept = file.read_bytes()
     try:
         file.write_bytes(kept[:-8])
-        assert not Trainer(config, run, resume=True).finished
+        assert not Trainer.resume(config, run).finished
     finally:
         file.write_bytes(kept)
     assert with_camera(file, None) != kept
@@ -221,7 +221,7 @@ def test_images_that_tell_no_camera_leave_a_run_without(photos: Path, tmp_path: 
     from sim2real.model import read_info
 
     told = fit(photos, tmp_path / "run")
-    assert told[-2].startswith("no camera is fitted for sim2real: 36 blocks of 16x16 px of the real pictures")
+    assert told[-2].startswith("no camera is fitted for sim2real: 36 blocks of 16x16 px of the real images")
     assert read_info(tmp_path / "run/sim2real.safetensors").camera is None
 
 

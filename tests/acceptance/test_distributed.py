@@ -129,7 +129,8 @@ def test_two_processes_train_cut_as_one_does(photos: Path, sets: list[str], tmp_
     more = [*sets, "method.name=cut", "losses.cycle=0", "losses.identity=0", "method.options.flip_equivariance=true"]
     done, _ = torchrun(tmp_path / "two", photos, more)
     assert done.returncode == 0, done.stderr
-    for _ in Trainer(resolve(sets=more, sim=str(photos / "sim"), real=str(photos / "real")), tmp_path / "one").train():
+    config = resolve(sets=more, sim=str(photos / "sim"), real=str(photos / "real"))
+    for _ in Trainer.begin(config, tmp_path / "one").train():
         pass
     of_one, of_two = (
         [[line[name] for name in ("nce", "nce_identity", "D_real")] for line in lines(tmp_path / run) if "nce" in line]
@@ -150,7 +151,7 @@ def test_two_processes_give_what_one_does_with_as_many_images(
     run, done, _ = two
     assert done.returncode == 0, done.stderr
     config: Config = resolve(sets=sets, sim=str(photos / "sim"), real=str(photos / "real"))
-    begun = Trainer(config, tmp_path / "one")
+    begun = Trainer.begin(config, tmp_path / "one")
     start = {direction: generator.network.state_dict() for direction, generator in begun.method.generators.items()}
     first = torch.cat([t.flatten().clone() for state in start.values() for t in state.values() if t.ndim > 1])
     for _ in begun.train():

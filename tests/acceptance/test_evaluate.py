@@ -54,7 +54,7 @@ def test_one_screen_with_the_verdict_first(cli: Cli, town: Path, converted: Path
     assert lines[1].startswith("- ")
     assert any(line.startswith("change (grey levels)") for line in lines)
     assert lines[-2].startswith("took 0:0")
-    assert lines[-1] == "all figures: --classes; pictures: sim2real report out"
+    assert lines[-1] == "all values: --classes; images: sim2real report out"
     assert [line.partition(" ")[0] for line in done.stderr.splitlines() if " in 0:0" in line] == [
         "listing", "real", "frames", "frames", "colour",
     ]  # fmt: skip
@@ -112,17 +112,17 @@ def test_all_figures_of_all_classes(cli: Cli, town: Path, converted: Path) -> No
     assert "sim" in head
     for name in ("colour", "new_edges", "lost_boundaries", "warp_ratio", "Sky"):
         assert sum(line.split()[:1] == [name] for line in lines) >= 1, name
-    assert "32 of 32 frames against 32 real pictures" in lines[0]
+    assert "32 of 32 frames against 32 real images" in lines[0]
     assert done.returncode == (1 if lines[0].startswith("FAIL") else 0)
-    assert f"figures of each frame: {converted}/.sim2real/evaluation.csv" in lines
+    assert f"values of each frame: {converted}/.sim2real/evaluation.csv" in lines
     assert cli("verify", converted).returncode == 0
 
 
 def test_a_metric_of_more_pictures_than_there_are_says_what_it_needs(cli: Cli, town: Path) -> None:
     command = ("evaluate", town / "same", "--source", town / "sim", "--real", town / "real", "--segmenter-steps", 0)
     said = (
-        "not judged: colour: needs 32 frames and 32 real pictures, there are 8 and 8: convert more frames and name "
-        "more real pictures, with --count 32"
+        "not judged: colour: needs 32 frames and 32 real images, there are 8 and 8: convert more frames and name "
+        "more real images, with --count 32"
     )
     done = cli(*command, "--metrics", "colour", "--count", 8, env={"COLUMNS": "80"})
     assert said in " ".join(line.strip() for line in done.stdout.splitlines())
@@ -165,7 +165,7 @@ def test_the_settings_of_the_folder_name_the_real_pictures(cli: Cli, town: Path,
     (tmp_path / "sim2real.toml").write_text(f'sim = "{town / "sim"}"\nreal = "{town / "real"}"\n')
     done = cli(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "against 4 real pictures" in done.stdout
+    assert "against 4 real images" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_settings_of_the_folder_name_the_real_pictures(cli: Cli, town: Path,
         (("--weights", "squeezenet1_0"), 2, "NAME=FILE"),
         (("--set", "edges=1"), 2, "METRIC.OPTION=VALUE"),
         (("found.json",), 2, "--json found.json"),
-        (("--json", "nowhere/found.json"), 2, "name a file in a folder that is there"),
+        (("--json", "nowhere/found.json"), 2, "name a file in a folder that exists"),
         (("--seed", 2**63), 2, "--seed"),
         (("--frames", "frames.xlsx"), 1, ".csv or .parquet"),
         (("--metrics", "kid"), 1, "'kid' needs weights"),
@@ -216,7 +216,7 @@ class Interrupting:
     done = cli(*command, "--metrics", "interrupting", path=site)
     assert (done.returncode, done.stdout.strip()) == (130, "")
     assert done.stderr.strip() == (
-        "interrupted: nothing was written, an earlier evaluation stays; the same command begins anew"
+        "interrupted: nothing was written, an earlier evaluation is kept; the same command starts again"
     )
     assert not (tmp_path / "out/.sim2real").exists()
 

@@ -72,7 +72,7 @@ def test_a_network_that_is_bound_to_a_size_asks_for_one(
     refused = cli("export", run, tmp_path / "town.onnx", path=site)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith(f"error: {run / 'sim2real.safetensors'}: 'own' cannot be exported for images of ")
-    assert refused.stderr.endswith("grey levels apart, more than 0.5; try one size, --size WxH\n")
+    assert refused.stderr.endswith("grey levels apart, more than 0.5; try a fixed size: --size WxH\n")
     assert refused.stderr.count("\n") == 1
     assert list(tmp_path.glob("*.onnx")) == []
     done = cli("export", run, tmp_path / "town.onnx", "--size", "64x48", path=site)
@@ -87,7 +87,7 @@ def test_a_network_that_is_bound_to_one_image_is_exported_so_with_a_warning(
     run = write_run(tmp_path / "run", name="own")
     done = cli("export", run, tmp_path / "town.onnx", path=site)
     assert done.returncode == 0
-    assert done.stderr.startswith("warning: one image at a time, as more cannot be exported: ")
+    assert done.stderr.startswith("warning: fixed batch size of 1, a free one cannot be exported: ")
     assert done.stderr.count("\n") == 1
     assert "images of any size; dynamic axes: height, width\n" in done.stdout
     assert "RGB float32 (1, 3, H, W)" in done.stdout
@@ -104,7 +104,7 @@ def test_what_a_graph_leaves_out_of_a_model_is_told(cli: Cli, tmp_path: Path, wr
     done = cli("export", "run", "town.onnx", cwd=tmp_path)
     assert done.returncode == 0
     first, second = done.stderr.splitlines()
-    assert first.startswith("warning: the model's transfer is guided, and the graph is the generator alone")
+    assert first.startswith("warning: the model uses guided transfer, but the graph contains only the generator")
     assert second.startswith("warning: the model's camera is not in the graph (")
     facts = json.loads(cli("export", "run", "town.onnx", "--json", cwd=tmp_path).stdout)
     assert [f"warning: {line}" for line in facts["warnings"]] == [first, second]
@@ -127,7 +127,7 @@ def test_a_network_that_onnx_has_no_words_for_is_one_line(
     ("arguments", "message"),
     [
         (("run", "town.pt"), "error: town.pt: name a file that ends in .onnx, e.g. town.onnx"),
-        (("run", "nowhere/town.onnx"), "error: nowhere: no such folder; name a file in a folder that is there"),
+        (("run", "nowhere/town.onnx"), "error: nowhere: no such folder; name a file in a folder that exists"),
         (("nothing", "town.onnx"), "error: nothing: no such model"),
         (("run", "town.onnx", "--direction", "real2sim"), "error: run: this run has no real2sim.safetensors"),
     ],

@@ -210,7 +210,7 @@ def test_a_method_of_clips_that_uses_the_flow(
     assert not (tmp_path / "whole/real2sim.safetensors").exists()
     refused(
         train(cli, site, tmp_path / "no", sides, *named, "image_pool_size=9"),
-        "image_pool_size: the method 'steady' has no use for it",
+        "image_pool_size: the method 'steady' does not use it",
     )
     require(cli("convert", town / "sim", tmp_path / "out", "--model", tmp_path / "whole", path=site))
 

@@ -142,7 +142,7 @@ def test_two_sides_are_compared_before_a_training(cli: Cli, tmp_path: Path) -> N
     assert "  size       sim 96x64; real 192x128\n" in done.stdout
     assert f"warning   {warning}\n" in done.stdout
     same = cli("inspect", tmp_path / "sim", "--against", tmp_path / "sim")
-    assert "nothing was found that a translation would have to invent" in same.stdout
+    assert "no content found that a translation would have to invent" in same.stdout
     missing = cli("inspect", tmp_path / "sim", "--against", tmp_path / "none")
     assert missing.returncode == 1
     assert missing.stderr == f"error: {tmp_path / 'none'}: no such folder\n"

@@ -65,7 +65,7 @@ def test_a_plugin_that_sees_depth_converts_verifies_and_exports(
     assert "its 'depth', " in done.stdout + done.stderr
     done = cli("export", "haze.safetensors", "haze.onnx", path=site, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "besides, on the same pixels: depth" in done.stdout
+    assert "further inputs, aligned with the images: depth" in done.stdout
     depth.unlink()
     done = cli("convert", "source", "other", *of_model, path=site, cwd=tmp_path)
     assert done.returncode == 1

@@ -73,7 +73,7 @@ def test_verify_misses_no_look(cli: Cli, run: Path, source: Path, tmp_path: Path
     found = cli("verify", out)
     assert found.returncode == 1
     assert "look_01" in found.stdout
-    assert "still to be made" in found.stdout
+    assert "has not been converted yet" in found.stdout
 
 
 def test_what_looks_cannot_be(cli: Cli, run: Path, source: Path, photos: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_looks_cannot_be(cli: Cli, run: Path, source: Path, photos: Path, t
         return done.stderr
 
     steady = fit("reinhard", photos, tmp_path / "steady")
-    assert "draws nothing at random" in refused("convert", source, out, "--model", steady, "--looks", "2")
+    assert "samples nothing at random" in refused("convert", source, out, "--model", steady, "--looks", "2")
     assert not out.exists() or not files(out)
     assert cli("convert", source, full, "--model", run, "--device", "cpu").returncode == 0
     assert "holds a conversion of one look" in refused("convert", source, full, "--model", run, "--looks", "2")
@@ -96,7 +96,7 @@ def test_what_looks_cannot_be(cli: Cli, run: Path, source: Path, photos: Path, t
     (other / "mine.txt").write_text("mine")
     assert "not empty (mine.txt)" in refused("convert", source, other, "--model", run, "--looks", "2")
     assert cli("convert", source, out, "--model", run, "--looks", "2", "--device", "cpu").returncode == 0
-    assert "go on with --looks 2" in refused("convert", source, out, "--model", run)
+    assert "continue with --looks 2" in refused("convert", source, out, "--model", run)
     assert "look_00" in refused("evaluate", out, "--real", photos / "real")
 
 

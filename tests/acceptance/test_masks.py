@@ -72,7 +72,7 @@ def test_who_has_masks_is_told_of_the_recipe_that_learns_from_them(cli: Cli, tow
     for sim, real, told in (("sim", "photos", True), ("photos", "sim", False)):
         done = cli("train", sim, real, "--recipe", "grid", "--run", f"of_{sim}", "--device", "cpu", *sets, cwd=town)
         assert done.returncode == 0, done.stderr
-        assert ("--recipe labelled learns from those" in " ".join(done.stderr.split())) == told
+        assert ("--recipe labelled also learns from masks" in " ".join(done.stderr.split())) == told
 
 
 def test_masks_are_learnt_from_where_nobody_names_a_recipe(cli: Cli, town: Path, tmp_path: Path) -> None:

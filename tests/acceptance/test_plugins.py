@@ -130,17 +130,17 @@ def test_a_plugins_own_tests_pass_where_it_is_installed(workshop: tuple[Path, Pa
 
 
 def test_what_is_scaffolded_says_what_to_do_next_and_is_never_overwritten(cli: Cli, tmp_path: Path) -> None:
-    first = cli("plugins", "new", "sim2real-night-discriminator", "--dir", tmp_path / "new")
-    package = tmp_path / "new" / "sim2real-night-discriminator"
+    first = cli("plugins", "new", "sim2real-night-patches", "--dir", tmp_path / "new")
+    package = tmp_path / "new" / "sim2real-night-patches"
     assert f"pip install -e {package}" in succeed(first)
-    assert "discriminator.name=night-discriminator" in first.stdout
-    source = package / "src/sim2real_night_critic/plugin.py"
-    assert '"sim2real_night_critic.network:NightCriticDiscriminator"' in source.read_text()
+    assert "discriminator.name=night-patches" in first.stdout
+    source = package / "src/sim2real_night_patches/plugin.py"
+    assert '"sim2real_night_patches.network:NightPatchesDiscriminator"' in source.read_text()
     assert not [path for path in package.rglob("*") if "tmpl" in path.name or "MODULE" in str(path)]
     source.write_text("mine")
-    again = cli("plugins", "new", "night-discriminator", "--dir", tmp_path / "new")
+    again = cli("plugins", "new", "night-patches", "--dir", tmp_path / "new")
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
-    assert f"{package} is there already" in again.stderr
+    assert f"{package} already exists" in again.stderr
     assert source.read_text() == "mine"
 
 
@@ -148,14 +148,14 @@ def test_what_is_scaffolded_says_what_to_do_next_and_is_never_overwritten(cli: C
 def test_a_scaffold_needs_a_name_that_packages_can_have(cli: Cli, tmp_path: Path, name: str) -> None:
     done = cli("plugins", "new", "--dir", tmp_path, "--", name)
     assert done.returncode == 1
-    assert "is no name for a plugin" in done.stderr
+    assert "is not a valid plugin name" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_scaffold_does_not_take_a_name_that_is_taken(cli: Cli, tmp_path: Path) -> None:
     done = cli("plugins", "new", "patch", "--dir", tmp_path)
     assert done.returncode == 1
-    assert "plugin 'sim2real' offers a discriminator 'patch' already" in done.stderr
+    assert "plugin 'sim2real' already offers a discriminator 'patch'" in done.stderr
 
 
 def test_the_scaffolds_templates_are_in_the_wheel(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def test_a_training_sees_all_places_and_keeps_the_frames_in_its_run(
     done = cli("train", *places, "--run", "run", *flags, cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert "5 simulated and 15 real images to train on, 1 and 1 held out" in done.stderr
-    assert re.search(r"of the real images 7 are frames of videos \(1\), [\d.]+ kB in run/frames", done.stderr)
-    assert "which all count alike: 5 of day (images), 4 of night (images), 7 of drive.mp4 (video)" in done.stderr
+    assert re.search(r"7 of the real images are frames of videos \(1\), [\d.]+ kB in run/frames", done.stderr)
+    assert "all with equal weight: 5 of day (images), 4 of night (images), 7 of drive.mp4 (video)" in done.stderr
     config = tomllib.loads((workplace / "run/config.toml").read_text())
     assert config["real"] == ["day", "night", "drive.mp4"]
     frames = sorted((workplace / "run/frames").glob("drive-*/*.jpg"))
@@ -142,7 +142,7 @@ def test_a_dataset_is_compared_with_all_places(cli: Cli, workplace: Path) -> Non
     told = cli("inspect", "sim", *against, cwd=workplace)
     assert told.returncode == 0, told.stderr
     assert "against   day, drive.mp4" in told.stdout
-    assert "real 12 looked at" in told.stdout
+    assert "real 12 examined" in told.stdout
     found = json.loads(cli("inspect", "sim", *against, "--json", cwd=workplace).stdout)["against"]
     assert (found["root"], found["real"]["images"]) == ("day, drive.mp4", 12)
 
@@ -151,7 +151,7 @@ def test_a_dataset_is_compared_with_all_places(cli: Cli, workplace: Path) -> Non
 def test_the_whole_job_with_a_folder_and_a_video(cli: Cli, workplace: Path, flags: list[str]) -> None:
     args = ["batch", "sim", "day", "drive.mp4", "out", "--run", "run", *flags]
     done = cli(*args, cwd=workplace)
-    assert "6 of 6 frames against 12 real pictures" in done.stdout, done.stderr
+    assert "6 of 6 frames against 12 real images" in done.stdout, done.stderr
     assert done.stderr.count("drawing 7/7 seconds of video") == 1
     assert done.stderr.count("drawing ") == 1  # the evaluation takes the frames of the run
     kept = workplace / "out/.sim2real/evaluation.json"
@@ -162,4 +162,4 @@ def test_the_whole_job_with_a_folder_and_a_video(cli: Cli, workplace: Path, flag
 
     more = ["--real", "day", "--real", "drive.mp4", "--metrics", "colour"]
     alone = cli("evaluate", "out", *more, cwd=workplace)
-    assert "against 12 real pictures" in alone.stdout, alone.stderr
+    assert "against 12 real images" in alone.stdout, alone.stderr

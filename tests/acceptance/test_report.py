@@ -60,7 +60,7 @@ def test_what_is_no_run_is_an_error_of_one_line(cli: Cli, runs: Path) -> None:
 def test_a_report_that_cannot_be_written_there_is_an_error_of_one_line(cli: Cli, runs: Path) -> None:
     told = cli("report", runs / "town", "--out", runs / "nowhere" / "town.html")
     assert (told.returncode, told.stdout) == (1, "")
-    assert re.fullmatch(r"error: .*nowhere/town\.html: name a file in a folder that is there\n", told.stderr)
+    assert re.fullmatch(r"error: .*nowhere/town\.html: name a file in a folder that exists\n", told.stderr)
 
 
 def test_a_conversion_has_a_report_with_the_frames_that_one_names(

@@ -84,7 +84,7 @@ def _train_and_die(config: Config, folder: Path, dies_at: int, writing: int, *, 
             os.write(writing, b".")
 
     sys.addaudithook(watch)
-    for _ in Trainer(config, folder, resume=resume).train():
+    for _ in (Trainer.resume if resume else Trainer.begin)(config, folder).train():
         pass
 
 

@@ -125,7 +125,7 @@ def stopped(process: "subprocess.Popen[str]") -> Iterator[None]:
 def test_torchrun_splits_and_makes_the_same_dataset(work: Path, alone: dict[str, str], start: Start, cli: Cli) -> None:
     out = work / "torchrun"
     said = said_by(start(out, launcher=torchrun(2)))
-    assert "shard 1 of 2, says torchrun: this process does one file in 2" in said
+    assert "shard 1 of 2 (torchrun): this process converts one file in 2" in said
     for shard in (1, 2):
         assert f"shard {shard} of 2: {FRAMES // 2} frames converted" in said
     assert said.count(f"converted dataset: {out}") >= 1
@@ -168,7 +168,7 @@ def test_tasks_of_an_array_one_after_the_other(work: Path, alone: dict[str, str]
     left = FRAMES + others
     for index in range(3):
         said = said_by(start(out, env=array(index, 3)))
-        assert f"shard {index + 1} of 3, says SLURM array 10-30: " in said
+        assert f"shard {index + 1} of 3 (SLURM array 10-30): " in said
         left -= len(range(index, FRAMES, 3)) + len(range(index, others, 3))
         assert (f"not complete yet: {left} of {FRAMES + others} files of {out}" in said) == (index < 2)
         assert verify(out, work / "in").ok == (index == 2)
@@ -185,7 +185,7 @@ def test_who_comes_late_or_comes_again_disturbs_nobody(work: Path, alone: dict[s
         wait_for_files(second, out, len(before) + 20)
         second.kill()
         said_by(second, -signal.SIGKILL)
-        assert "not complete yet: other processes are at work" in said_by(start(out, "--shard", "2/2"))
+        assert "not complete yet: other processes are still working" in said_by(start(out, "--shard", "2/2"))
         assert before.items() <= digests(out).items()  # leftovers of the living among them
     said = said_by(first)
     assert f"converted dataset: {out}" in said

@@ -95,7 +95,7 @@ def test_a_run_that_is_ended_three_ways_ends_as_one_never_ended(
         assert not (folder / "sim2real.safetensors").exists()
         if number != signal.SIGKILL:
             assert seen.count("stopping after this step") == 1  # workers keep quiet
-            assert re.search(r"stopped at step \d+ of 24 and saved; go on with --resume", seen)
+            assert re.search(r"stopped at step \d+ of 24 and saved; continue with --resume", seen)
         again = ["--resume"]
     last = cli(*args, "--run", folder, "--resume")
     assert last.returncode == 0, last.stderr
@@ -151,7 +151,7 @@ def test_a_terminal_shows_losses_speed_and_time_left(photos: Path, tmp_path: Pat
 def test_what_a_run_refuses_and_how_it_goes_on(sim2real: Run, photos: Path, tmp_path: Path, tiny: list[str]) -> None:
     args = train(photos, [*tiny, "checkpoint.use=last"], "--run", tmp_path / "run")
     assert sim2real(*args, "--resume")[2] == (
-        f"error: {tmp_path / 'run'}: there is no run to resume here; leave out --resume to begin one\n"
+        f"error: {tmp_path / 'run'}: there is no run to resume here; omit --resume to start one\n"
     )
     assert sim2real(*args)[0] == 0
     before = generators(tmp_path / "run")
@@ -163,7 +163,7 @@ def test_what_a_run_refuses_and_how_it_goes_on(sim2real: Run, photos: Path, tmp_
     )
     code, out, err = sim2real(*args, "--resume")
     assert (code, err) == (0, "")
-    assert out.endswith(f"\n{tmp_path / 'run'}: finished already, 6 steps; --steps makes it longer\n")
+    assert out.endswith(f"\n{tmp_path / 'run'}: already finished, 6 steps; use --steps to extend it\n")
     code, out, err = sim2real(*args, "--resume", "--seed", 3, "--set", "losses.cycle=4")
     assert (code, out) == (1, "")
     assert "a run keeps its settings" in err
@@ -198,12 +198,12 @@ def test_sim2real_toml_is_enough(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["train"], "no images of the simulation: give SIM and REAL, or set sim and real in sim2real.toml"),
+        (["train"], "no simulated images: give SIM and REAL, or set sim and real in sim2real.toml"),
         (["train", "PHOTOS/sim"], "recognised as images, which holds one domain; give the real images too: SIM REAL"),
         (["train", "PHOTOS/sim", "absent"], "absent: no such folder"),
         (["train", "PHOTOS/sim", "PHOTOS/real", "--recipe", "cyclgan"], "did you mean cyclegan"),
         (["train", "PHOTOS/sim", "PHOTOS/real", "--set", "data.sise=3"], "did you mean data.size?"),
-        (["train", "PHOTOS/sim", "PHOTOS/real", "--device", "tpu"], "device 'tpu': no such device; here: cpu"),
+        (["train", "PHOTOS/sim", "PHOTOS/real", "--device", "tpu"], "device 'tpu': no such device; available: cpu"),
         (["train", "PHOTOS/sim", "PHOTOS/real", "--precision", "fp8"], "precision: must be 'auto', 'fp32'"),
         (["recipes", "defualt"], "did you mean default"),
     ],

@@ -161,7 +161,7 @@ def test_a_scheduler_that_sends_its_signal_twice_gets_the_step_saved_and_143(
     process.send_signal(number)
     said = finish(process)
     assert process.returncode == 143, said
-    assert "stopped at step 4 of 6 and saved; go on with --resume" in said
+    assert "stopped at step 4 of 6 and saved; continue with --resume" in said
     assert "stopping after" not in said
     assert (tmp_path / "run" / "checkpoints" / "step_00000004").is_dir()
     assert not (tmp_path / "run" / "sim2real.safetensors").exists()
@@ -170,7 +170,7 @@ def test_a_scheduler_that_sends_its_signal_twice_gets_the_step_saved_and_143(
 def test_ctrl_c_twice_quits_in_the_middle_of_a_step(begin: Begin, tmp_path: Path) -> None:
     process = begin(600)
     process.send_signal(signal.SIGINT)
-    read_until(process, "Ctrl-C gives up")
+    read_until(process, "Ctrl-C stops at once")
     process.send_signal(signal.SIGINT)
     said = finish(process)
     assert (process.returncode, said) == (130, "interrupted\n")

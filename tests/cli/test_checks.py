@@ -22,7 +22,7 @@ def trip(tmp_path: Path, paint: Callable[..., Path]) -> Path:
 def test_images_on_both_sides_are_refused(trip: Path, sim: str, real: str) -> None:
     (trip.parent / "link").symlink_to("trip")
     config = resolve(sim=str(trip / sim), real=str(trip / real), run=str(trip.parent / "run"))
-    with pytest.raises(Sim2RealError, match=r"sim/.*: an image of SIM and of REAL, as are 1 more: .* name two folders"):
+    with pytest.raises(Sim2RealError, match=r"sim/.*: an image of both SIM and REAL \(and 1 more\): .* name two sep"):
         check_training(config, begins=True)
 
 

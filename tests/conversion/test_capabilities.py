@@ -158,7 +158,7 @@ def test_what_draws_a_colour_is_tiled_and_what_draws_pixels_is_not(model: Callab
         for engine in (TorchEngine(generator, settings), TiledEngine(generator, settings, 16))
     )
     assert np.array_equal(whole, tiled)
-    with pytest.raises(CannotTileError, match="of values of unlike shape"):
+    with pytest.raises(CannotTileError, match="of values of different shapes"):
         check_tiling(load_generator(model(Noisy))[0])
 
 
@@ -199,7 +199,7 @@ def test_what_is_no_graph_runs_whole_on_any_device(
     assert (record.engine, record.compile, record.tile, told) == ("torch", [], 0, [])
     with pytest.raises(SettingsError, match="--tile 32: the generator 'unexportable' looks at whole frames"):
         translate(source, tmp_path / "tiles", model=unexportable, tile="32")
-    with pytest.raises(Sim2RealError, match="'unexportable' changes whole frames outside of torch"):
+    with pytest.raises(Sim2RealError, match="'unexportable' processes whole frames outside torch"):
         export_onnx(unexportable, tmp_path / "x.onnx", size=None, opset=17, tolerance=0.5)
     generator = load_generator(unexportable)[0]
     assert TorchEngine(generator, EngineSettings(device="meta", precision="fp32")).streams == 1
@@ -247,7 +247,7 @@ def test_an_engine_that_loses_pictures_is_told(
 ) -> None:
     """What waited for the lost ones waited for ever."""
     offer("engines", "losing", Losing)
-    with pytest.raises(PluginError, match=r"^engine losing: it makes \(.*\) of pictures \(.*\); name another one"):
+    with pytest.raises(PluginError, match=r"^engine losing: it returned \(.*\) for pictures \(.*\); choose another"):
         translate(paint(tmp_path / "in", 3), tmp_path / "out", engine="losing", batch_size=batch_size)
 
 

@@ -158,10 +158,10 @@ def test_a_file_that_vanishes_at_the_last_moment_is_the_only_one_that_fails(
 @pytest.mark.parametrize(
     ("mode", "number", "why", "instead"),
     [
-        ("hardlink", errno.EXDEV, "that is another file system", "--carry copy or symlink"),
-        ("hardlink", errno.EPERM, "the file system has none", "--carry copy or symlink"),
+        ("hardlink", errno.EXDEV, "it is on another file system", "--carry copy or symlink"),
+        ("hardlink", errno.EPERM, "the file system does not support it", "--carry copy or symlink"),
         ("hardlink", errno.EMLINK, "Too many links", "--carry copy or symlink"),
-        ("symlink", errno.EPERM, "the file system has none", "--carry copy or hardlink"),
+        ("symlink", errno.EPERM, "the file system does not support it", "--carry copy or hardlink"),
     ],
 )
 def test_links_that_cannot_be_are_told_in_a_line(

@@ -204,7 +204,7 @@ def test_only_photos_that_are_translated_are_replaced(source: Path, tmp_path: Pa
 
 
 def test_the_photo_inside_has_the_new_size(source: Path, tmp_path: Path, translate: Translate) -> None:
-    with pytest.raises(Sim2RealError, match=r"photos inside of 5 files .* say --labelme-image embed or drop"):
+    with pytest.raises(Sim2RealError, match=r"photos inside 5 files, .* use --labelme-image embed or drop"):
         translate(source, tmp_path / "out", resize=(64, 48))
     summary = translate(source, tmp_path / "out", resize=(64, 48), labelme_image="embed")
     assert (summary.resized, summary.edited) == (5, 0)
@@ -215,7 +215,7 @@ def test_the_photo_inside_has_the_new_size(source: Path, tmp_path: Path, transla
     assert content["shapes"][1]["points"] == [[2 * x, 2 * y] for x, y in SHAPES[1]["points"]]
     assert verify(tmp_path / "out").ok
     (source / FILES[0]).with_suffix(".jpg").unlink()
-    with pytest.raises(Sim2RealError, match=r"photos inside of 1 files .* leave them out with --exclude"):
+    with pytest.raises(Sim2RealError, match=r"photos inside 1 files, .* leave them out with --exclude"):
         translate(source, tmp_path / "other", resize=(64, 48), labelme_image="embed")
 
 
@@ -238,7 +238,7 @@ def test_the_settings_and_the_command_say_it(source: Path, tmp_path: Path, run: 
     assert "6 frames converted, 5 files edited, 1 files carried" in " ".join(done.stdout.split())
     plan = cli("convert", *options, "--labelme-image", "embed", "--overwrite", "--plan", cwd=tmp_path).stdout
     assert "to edit: LABEL" in plan
-    assert "old looks" not in plan
+    assert "old pixels" not in plan
 
 
 def test_a_photo_that_is_shown_turned_is_not_embedded(source: Path, tmp_path: Path, translate: Translate) -> None:
@@ -246,7 +246,7 @@ def test_a_photo_that_is_shown_turned_is_not_embedded(source: Path, tmp_path: Pa
     exif[0x0112] = 6
     image = (source / FILES[1]).with_suffix(".jpg")
     Image.fromarray(photo(1)).save(image, exif=exif)
-    with pytest.raises(Sim2RealError, match=r"EXIF shows 1 photos turned, e\.g\. photos/street 01\.jpg"):
+    with pytest.raises(Sim2RealError, match=r"EXIF rotates 1 photos, e\.g\. photos/street 01\.jpg"):
         translate(source, tmp_path / "out", labelme_image="embed")
     translate(source, tmp_path / "out", labelme_image="drop")
     assert verify(tmp_path / "out").ok

@@ -108,11 +108,11 @@ def test_the_gate_judges_and_writes_the_bytes_of_the_encoding(tmp_path: Path) ->
         (
             None,
             {"encoding": "real"},
-            "does not tell how the files of its real images are encoded, .* train anew, or say",
+            "lacks the encoding of its real images, .* train again, or use",
         ),
-        ((), {"encoding": "real"}, "none of the real images that it was trained on is a JPEG; say --encoding source"),
-        (None, {"encoding": "source", "quality": 80}, "--quality 80: --encoding source takes the tables"),
-        ((Encoding(),), {"encoding": "real", "quality": 80}, "--quality 80: --encoding real takes the tables"),
+        ((), {"encoding": "real"}, "none of the real images that it was trained on is a JPEG; use --encoding source"),
+        (None, {"encoding": "source", "quality": 80}, "--quality 80: --encoding source copies the tables"),
+        ((Encoding(),), {"encoding": "real", "quality": 80}, "--quality 80: --encoding real copies the tables"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_done(
@@ -131,7 +131,7 @@ def test_what_cannot_be_written_is_noted(tmp_path: Path, source: Path, translate
     upright = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440)
     cv2.imwrite(str(source / "a.jpg"), np.asarray(scene(0)), upright)
     summary = translate(source, tmp_path / "out", encoding="source")
-    note = "chroma of a JPEG cannot be sampled 4:4:0: it is written 4:4:4"
+    note = "JPEG chroma subsampling 4:4:0 cannot be written: 4:4:4 is used"
     assert read_manifest(tmp_path / "out")["a.jpg"].notes == (note,)
     assert f"{note} (1 images)" in summary.warnings
 

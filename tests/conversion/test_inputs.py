@@ -227,7 +227,7 @@ def test_engines_that_take_images_alone_are_not_given_it(
     source: Path, hazy: Path, tmp_path: Path, translate: Translate, offer: Callable[..., None]
 ) -> None:
     offer("engines", "images", Images)
-    with pytest.raises(SettingsError, match="--engine images: it takes images alone"):
+    with pytest.raises(SettingsError, match="--engine images: it takes only images"):
         translate(source, tmp_path / "out", model=hazy, engine="images")
 
 
@@ -276,7 +276,7 @@ def test_classes_have_the_numbers_of_the_training(
         rows = [f"{name.title()} {' '.join(map(str, colour))}" for name, colour in colours.items()]
         (scene / "colors.txt").write_text("\n".join(["Category r g b", *rows, ""]))
     unnamed = save_model(tmp_path / "unnamed.safetensors", Marking)
-    with pytest.raises(Sim2RealError, match="'marking' needs 'segmentation', and its file tells no names of classes"):
+    with pytest.raises(Sim2RealError, match="'marking' needs 'segmentation', but its file has no names of classes"):
         translate(source, tmp_path / "out", model=unnamed)
     model = save_model(tmp_path / "marking.safetensors", Marking, classes={"names": ["sky", "vehicle", "street"]})
     known = translate(source, tmp_path / "out", model=model)
@@ -372,7 +372,7 @@ def test_a_preview_shows_what_the_conversion_makes(
     for picture, frame in zip(shown[0], [frames[1], frames[4]], strict=True):
         assert np.array_equal(picture, loaded(frame.load_image(), inputs=loaded.inputs_of(frame)))
     image = min(source.rglob("*.jpg"))
-    with pytest.raises(DatasetError, match=r"rgb_00000\.jpg: the generator 'hazy' needs 'depth', and an image alone"):
+    with pytest.raises(DatasetError, match=r"rgb_00000\.jpg: .* 'hazy' needs 'depth', which a single image lacks"):
         preview(hazy, image, file=tmp_path / "sheet.png", device="cpu", precision="fp32")
 
 

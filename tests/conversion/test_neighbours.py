@@ -217,9 +217,9 @@ def test_what_cannot_be_averaged_is_refused(
     source: Path, moody: Path, tmp_path: Path, translate: Translate, offer: Callable[..., None]
 ) -> None:
     offer("engines", "other", Moody)
-    with pytest.raises(SettingsError, match=r"--neighbours 2: .* or say --transfer guided"):
+    with pytest.raises(SettingsError, match=r"--neighbours 2: .* or add --transfer guided"):
         translate(source, tmp_path / "out", neighbours=2)
-    with pytest.raises(SettingsError, match=r"--engine other: .* say --neighbours 0, or leave out --engine"):
+    with pytest.raises(SettingsError, match=r"--engine other: .* use --neighbours 0, or leave out --engine"):
         translate(source, tmp_path / "out", model=moody, engine="other")
     assert not (tmp_path / "out").exists()
 

@@ -268,7 +268,7 @@ def test_what_nobody_knows_is_refused_by_name_before_anything_is_written(
     (source / "boxes.bin").write_bytes(b"12")
     (source / "Scene01/more.csv").write_text("1,2")
     with pytest.raises(
-        Sim2RealError, match=r"cannot bring 2 files .* 160x48 \(Scene01/more\.csv: .*; boxes\.bin: "
+        Sim2RealError, match=r"cannot resize 2 files .* 160x48 \(Scene01/more\.csv: .*; boxes\.bin: "
     ) as error:
         translate(source, tmp_path / "out", resize=(160, 48))
     assert "--exclude" in str(error.value)
@@ -298,15 +298,15 @@ def test_a_label_that_does_not_fit_its_image_fails_by_name(
 @pytest.mark.parametrize(
     ("rule", "data", "said"),
     [
-        (COCO, b"[]", "it is not built as such files are"),
+        (COCO, b"[]", "it does not have the expected structure"),
         (COCO, b"{}", "it has no 'images'"),
         (COCO, b'{"images": [', "no JSON: "),
-        (COCO, b"[" * 100_000, "it is not built as such files are"),
+        (COCO, b"[" * 100_000, "it does not have the expected structure"),
         (OPV2V, b"camera0: [1, {", "no YAML: "),
         (OPV2V, b"\x80\xff", "no YAML: "),
         (KITTI_CALIBRATION, b"P0: 1 0 0 0 1\n", "a projection has 9 or 12 numbers, not 5"),
         (MATRIX, b"", "a projection has 9 or 12 numbers, not 0"),
-        (kitti_boxes(), b"Car 0 0 0 1\n", "it is not built as such files are"),
+        (kitti_boxes(), b"Car 0 0 0 1\n", "it does not have the expected structure"),
     ],
 )
 def test_damage_is_told_in_a_line(rule: Rule, data: bytes, said: str) -> None:
@@ -441,7 +441,7 @@ def test_intrinsics_that_stand_in_no_file_are_told(
     summary = translate(tmp_path / "in", tmp_path / "out", resize=(621, 187))
     told = [line for line in summary.warnings if "intrinsics" in line]
     assert len(told) == 1
-    assert f"of {size[0]}x{size[1]} stand in no file; at 621x187 they are {said}" in told[0]
+    assert f"of {size[0]}x{size[1]} are stored in no file; at 621x187 they are {said}" in told[0]
     assert "intrinsics" not in " ".join(translate(tmp_path / "in", tmp_path / "as it is").warnings)
 
 

@@ -69,7 +69,7 @@ def test_frames_that_memory_suffices_for_are_not_tiled(
 
 @pytest.mark.parametrize("tile", ["8", "-1", "big", "1.5", ""])
 def test_other_tiles_are_refused(chosen: Callable[..., ResolvedSettings], tile: str) -> None:
-    with pytest.raises(Sim2RealError, match=r"--tile .*: say auto, off, or the side"):
+    with pytest.raises(Sim2RealError, match=r"--tile .*: use auto, off, or the side"):
         chosen((40, 30), tile=tile)
 
 
@@ -116,7 +116,7 @@ def test_a_network_that_cannot_be_foreseen_is_told(
     monkeypatch.setattr(resolved_settings, "cost_of", fail)
     told: list[str] = []
     assert chosen((40, 30), notify=told.append)["tile"] == 0
-    assert "cannot be foreseen" in told[0]
+    assert "cannot be estimated" in told[0]
 
 
 def test_a_precision_that_will_not_do_is_not_chosen(
@@ -260,7 +260,7 @@ def test_lack_of_memory_costs_nothing_but_time(  # noqa: PLR0917  fixtures and c
     assert all((note in line.get("notes", [])) == (note is not None) for line in lines[:5])
     assert len(told) == (note is not None)
     if note:
-        assert "memory falls short with frames of 64x48" in told[0]
+        assert "out of memory with frames of 64x48" in told[0]
         assert any(warning.startswith(note) for warning in summary.warnings)
 
 
@@ -292,7 +292,7 @@ def test_without_a_compiler_it_goes_on_and_says_so(
     told: list[str] = []
     summary = translate(tmp_path / "in", tmp_path / "out", notify=told.append)
     assert summary.record.compile == []
-    assert told == ["going on without compilation: the generator cannot be compiled here: no compiler"]
+    assert told == ["continuing without compilation: the generator cannot be compiled here: no compiler"]
     record = json.loads((tmp_path / "out/.sim2real/conversion.json").read_text())
     assert record["compile"] == []
     assert translate(tmp_path / "in", tmp_path / "out").skipped == 1
@@ -306,7 +306,7 @@ def test_what_began_compiled_does_not_go_on_otherwise(
     assert translate(tmp_path / "in", tmp_path / "out").record.compile == [[64, 48]]
     (tmp_path / "out/1.png").unlink()
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda _images: 1 / 0)
-    with pytest.raises(Sim2RealError, match=r"begun with a compiled generator, and .*ZeroDivisionError"):
+    with pytest.raises(Sim2RealError, match=r"begun with a compiled generator, but .*ZeroDivisionError"):
         translate(tmp_path / "in", tmp_path / "out")
 
 
@@ -365,5 +365,5 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
     with pytest.raises(Sim2RealError, match="--tile 64: the generator 'whole' looks at whole frames"):
         chosen((64, 48), tile="64")
     monkeypatch.setattr(resolved_settings, "registry", lambda: SimpleNamespace(entry=lambda *_: info))
-    with pytest.raises(Sim2RealError, match="--engine other: the generator 'whole' is run by torch alone"):
+    with pytest.raises(Sim2RealError, match="--engine other: the generator 'whole' runs only with torch"):
         chosen((64, 48), engine="other")

@@ -67,11 +67,11 @@ def test_who_says_which_shard(
 @pytest.mark.parametrize(
     ("requested", "environment", "complaint"),
     [
-        ("both", {}, "--shard both: say auto, off, or I/N"),
-        ("0/2", {}, "there is no shard 0 of 2, as --shard says"),
+        ("both", {}, "--shard both: use auto, off, or I/N"),
+        ("0/2", {}, "there is no shard 0 of 2, as set by --shard"),
         ("3/2", {}, "there is no shard 3 of 2"),
         ("1/0", {}, "there is no shard 1 of 0"),
-        ("auto", TORCHRUN | {"RANK": "4"}, "there is no shard 5 of 4, as torchrun says"),
+        ("auto", TORCHRUN | {"RANK": "4"}, "there is no shard 5 of 4, as set by torchrun"),
         ("auto", TORCHRUN | {"RANK": "first"}, "RANK=first"),
         ("auto", array(5, 1, 7, 1, 3), "this SLURM array of 3 tasks from 1 to 7 is not regular"),
         ("auto", {"SLURM_ARRAY_TASK_ID": "1"}, "SLURM_ARRAY_TASK_COUNT="),
@@ -167,8 +167,8 @@ def test_while_others_are_at_work(tmp_path: Path, source: Path, translate: Trans
             ({"shard": (0, 2)}, "another conversion is writing here (shard 1 of 2)"),
             ({"shard": (1, 3)}, "another conversion is writing here (shard 1 of 2)"),
             ({"shard": (1, 2), "quality": 80}, "quality was 95, is 80"),
-            ({"shard": (1, 2), "limit": 3}, "began otherwise (limit was None, is 3; frames was 12, is 3"),
-            ({"shard": (1, 2), "carry": "symlink"}, "began otherwise (carry was copy, is symlink)"),
+            ({"shard": (1, 2), "limit": 3}, "were started differently (limit was None, is 3; frames was 12, is 3"),
+            ({"shard": (1, 2), "carry": "symlink"}, "were started differently (carry was copy, is symlink)"),
             ({"shard": (1, 2), "overwrite": True}, "no --overwrite with shards"),
         ]
         for options, complaint in attempts:

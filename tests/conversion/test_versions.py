@@ -140,7 +140,7 @@ def test_another_patch_version_goes_on_and_is_told(source: Path, out: Path, tran
     said: list[str] = []
     assert translate(source, out, notify=said.append).converted == 1
     assert len(said) == 1
-    assert said[0].startswith(f"{out}: converted so far with sim2real 0.1.99, goes on with ")
+    assert said[0].startswith(f"{out}: converted so far with sim2real 0.1.99, continues with ")
     said.clear()
     translate(source, out, notify=said.append)
     assert said == []
@@ -166,7 +166,7 @@ def test_a_source_and_a_model_that_lie_elsewhere_now_go_on(
     model = shutil.copytree(run, tmp_path / "model")
     said: list[str] = []
     summary = translate(elsewhere, out, model=model, notify=said.append)
-    assert said == [f"{out}: converted so far from {source}, goes on from {elsewhere}: the same files"]
+    assert said == [f"{out}: converted so far from {source}, continues from {elsewhere}: the same files"]
     assert way == "copied" or summary.converted == 1
     assert {path: (out / path).read_bytes() for path in before} == before
     record = read_record(out)

@@ -76,7 +76,7 @@ def test_a_recording_without_its_table_keeps_its_images_and_says_what_is_missing
     (root / RECORDING / "airsim_rec.txt").unlink()
     dataset = open_dataset(root)
     assert not any(frame.labels for frame in dataset.frames())
-    assert any("no airsim_rec.txt beside it" in line for line in dataset.warnings())
+    assert any("no airsim_rec.txt next to it" in line for line in dataset.warnings())
     assert dataset.roles()["LABEL"] == 8
 
 

@@ -176,7 +176,7 @@ def test_shift_has_masks_depth_and_the_boxes_of_its_view(grow: Grow) -> None:
 def test_shift_tells_what_is_still_packed(grow: Grow) -> None:
     dataset = open_dataset(grow("carla-shift"))
     (line,) = (line for line in dataset.warnings() if "packed" in line)
-    assert line.startswith("3 parts are still packed")
+    assert line.startswith("3 archives are still packed")
     assert "discrete/images/train/center/lidar.zip; unpack it into discrete/images/train/center/lidar/" in line
     files = dict(dataset.files())
     assert files["discrete/images/train/left_45/img.zip"] is Role.STALE
@@ -287,7 +287,7 @@ def test_files_that_are_no_frames_of_scalabel_are_told_by_name(tmp_path: Path, t
     path = tmp_path / "det.json"
     path.write_text(text)
     with pytest.raises(
-        DatasetError, match=r"det\.json: (?:cannot be read as JSON|its frames are not as Scalabel has them): \S"
+        DatasetError, match=r"det\.json: (?:cannot be read as JSON|its frames are not in Scalabel's format): \S"
     ):
         read_scalabel_boxes(path, "a")
 

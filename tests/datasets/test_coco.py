@@ -251,7 +251,7 @@ def test_other_suffixes_count_only_if_most_images_have_one(tmp_path: Path, plant
     plant(tmp_path, "a.jpg", "b.jpg", "c.png", {"labels.json": instances(names)})
     assert list(frames(tmp_path)) == ["a.jpg", "b.jpg"]
     warnings = open_dataset(tmp_path).warnings()
-    assert any("1 of 3 images that labels.json names are not there" in line and "c.jpg" in line for line in warnings)
+    assert any("1 of 3 images that labels.json names are missing" in line and "c.jpg" in line for line in warnings)
 
 
 @pytest.mark.parametrize("told", ["1", 1.0])

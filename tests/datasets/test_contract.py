@@ -98,7 +98,7 @@ def test_frames_of_any_layout_can_be_sent_to_other_processes(layout: Any, plant:
         ("resizeing", "resizing"),
         ("knows_image", "knows_images"),
         ("warning", "warnings"),
-        ("toldsize", "told_size"),
+        ("declaredsize", "declared_size"),
         ("fact", "facts"),
         ("consecutiv", "consecutive"),
     ],
@@ -136,7 +136,7 @@ def test_photos_in_files_need_both_halves() -> None:
 
 @pytest.mark.parametrize("target", [None, "text", len])
 def test_what_is_no_class_is_refused(target: object) -> None:
-    with pytest.raises(PluginError, match=r"^acme: .* is no class, see sim2real\.datasets\.base\.Adapter$"):
+    with pytest.raises(PluginError, match=r"^acme: .* is not a class, see sim2real\.datasets\.base\.Adapter$"):
         adopted(target, "acme")
 
 

@@ -48,4 +48,4 @@ def test_masks_beside_the_images_are_no_images(tmp_path: Path, plant: Plant) -> 
     plant(tmp_path, "trainA/0.png", "trainA/0_mask.png", "trainB/0.png", "trainB/mask/1.png")
     dataset = open_dataset(tmp_path)
     assert [frame.image for frame in dataset.frames()] == ["trainA/0.png", "trainB/0.png", "trainB/mask/1.png"]
-    assert any("named as labels of other images" in line for line in dataset.warnings())
+    assert any("named like labels of other images" in line for line in dataset.warnings())

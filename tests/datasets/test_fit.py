@@ -134,7 +134,7 @@ def test_labels_of_the_shown_size_are_turned_back(orientation: int, tmp_path: Pa
     extracted[int(box.top) : int(box.bottom), int(box.left) : int(box.right)] = True
     assert np.array_equal(segmentation.ids == 1, extracted)
     assert np.array_equal(instance.ids == 0, extracted)
-    assert told(dataset, "lie on what EXIF shows, e.g. labels.json tells of 24x32, a.jpg is 32x24")
+    assert told(dataset, "fit what EXIF shows, e.g. labels.json declares 24x32, a.jpg is 32x24")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_labels_of_another_size_are_read_and_resized_as_of_the_told_one(
     dataset = open_dataset(tmp_path)
     assert boxes(dataset) == (Box("car", 10, 6, 32, 24),)
     assert told(
-        dataset, f"{path} tells of 64x48, {image} is 32x24: labels are read, and resized, as pixels of the told"
+        dataset, f"{path} declares 64x48, {image} is 32x24: labels are read, and resized, as pixels of the declared"
     )
     resize = Resizer(dataset, (16, 12))(path, Role.LABEL)
     assert resize
@@ -178,7 +178,7 @@ def test_labels_of_a_size_that_is_no_scale_of_the_image_are_neither_read_nor_res
             boxes(dataset)
         with pytest.raises(UnknownError, match=r"which is no scale of .*a\.jpg, 32x24"):
             Resizer(dataset, (16, 12))(path, Role.LABEL)
-        assert told(dataset, f"size that is no scale of what their label files tell, e.g. {path}")
+        assert told(dataset, f"size that is no scale of what their label files declare, e.g. {path}")
 
 
 @pytest.mark.parametrize("size", [(0, 0), (-32, 24), (float("nan"), 24), (float("inf"), 24), ("x", None)])

@@ -112,7 +112,7 @@ def test_image_named_as_the_label_of_another_one_is_a_label(
     dataset = open_dataset(tmp_path)
     assert [frame.image for frame in dataset.frames()] == [photo]
     assert dict(dataset.files())[label] is Role.LABEL
-    assert any("named as labels" in line for line in dataset.warnings())
+    assert any("named like labels" in line for line in dataset.warnings())
 
 
 @pytest.mark.parametrize("paths", [("with_mask/1.jpg", "without_mask/1.jpg"), ("depth/1.jpg", "rgb/2.jpg")])
@@ -145,5 +145,5 @@ def test_colour_coded_labels_of_known_datasets_are_never_photos(path: str, tmp_p
 def test_labels_alone_are_doubted_by_their_names(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "depth_lcam_front/0.png", "normals/0.png", "views/9.png")
     (warning,) = open_dataset(tmp_path).warnings()
-    assert "2 images are taken for photos, though their names tell of labels" in warning
+    assert "2 images are taken for photos, though their names suggest labels" in warning
     assert "depth_lcam_front/0.png" in warning

@@ -115,7 +115,7 @@ def test_damaged_boxes_are_an_error_that_names_file_and_line(grow: Grow, plant: 
     root = grow("kitti-object")
     plant(root, {"training/label_2/000000.txt": "Car 0 0\n"})
     frame = next(frame for frame in open_dataset(root).frames() if frame.labels)
-    with pytest.raises(DatasetError, match=r"000000\.txt: line 1 tells of no box"):
+    with pytest.raises(DatasetError, match=r"000000\.txt: line 1 is not a box"):
         frame.load_label("boxes")
 
 
@@ -145,7 +145,7 @@ def test_depth_maps_belong_to_the_drives_of_raw(place: str, grow: Grow, plant: P
 def test_depth_maps_alone_say_what_is_missing(tmp_path: Path, plant: Plant) -> None:
     path = "train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png"
     plant(tmp_path, {path: DEPTH})
-    with pytest.raises(DatasetError, match=r"0000000005\.png: depth maps without images; unpack the drives of KITTI"):
+    with pytest.raises(DatasetError, match=r"0000000005\.png: depth maps without images; unpack the KITTI raw drives"):
         open_dataset(tmp_path)
     plant(tmp_path, "training/image_2/000000.png", {"training/calib/000000.txt": "P0: 1\n"})
     assert open_dataset(tmp_path).name == "kitti-object"
@@ -198,7 +198,7 @@ def test_boxes_are_read_behind_a_byte_order_mark_and_without_numbers_refused(gro
     assert isinstance(label, Boxes)
     assert [box.label for box in label.boxes] == ["Car"]
     plant(root, {"training/label_2/000000.txt": row.format("nan")})
-    with pytest.raises(DatasetError, match="line 1 tells of no box: nan is no number"):
+    with pytest.raises(DatasetError, match="line 1 is not a box: nan is not a finite number"):
         frame.load_label("boxes")
 
 

@@ -84,7 +84,7 @@ def test_a_photo_that_is_not_there_is_told(grow: Grow) -> None:
     root = grow("labelme")
     (root / "photos/street 01.jpg").unlink()
     dataset = open_dataset(root)
-    assert any("1 JSON files are about photos that are not there" in line for line in dataset.warnings())
+    assert any("1 JSON files describe photos that are missing" in line for line in dataset.warnings())
     assert dataset.embedded() == {
         "photos/street 00.json": "photos/street 00.jpg",
         "photos/street 01.json": "",

@@ -143,9 +143,9 @@ def test_a_layout_that_fits(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        (OneFact, "recognises any folder that has images of these names; ask for a second fact"),
+        (OneFact, "recognises any folder that has images of these names; require a second fact"),
         (Counting, "recognise counts 7 images, frames lists 3"),
-        (Hoping, r"the label 'depth' of a frame, depth/0\.png, is not there; tree\.at"),
+        (Hoping, r"the label 'depth' of a frame, depth/0\.png, does not exist; use tree\.at"),
         (Twice, r"lists cam/0\.png twice"),
         (Reading, r"opens .*cam/0\.png to list the frames"),
         (Both, r"cam/0\.png is the image of a frame and a label of one"),
@@ -153,10 +153,10 @@ def test_a_layout_that_fits(folder: Path) -> None:
         (Other, "label 'segmentation' is a Depth, not a Segmentation"),
         (Failing, r"load_label fails on 'segmentation' of cam/0\.png: KeyError"),
         (Mistaken, "Mistaken has 'stales'; did you mean 'stale'"),
-        (Unruly, "resizing: 'nearest' is no sim2real.datasets.resizing.Rule"),
-        (Unbalanced, r"stale: 'masks\(' is no pattern"),
-        (Wordy, "a warning is a line of text"),
-        (Casting, r"role\('calib\.json'\) is 'LABEL', no sim2real\.datasets\.base\.Role"),
+        (Unruly, "resizing: 'nearest' is not a sim2real.datasets.resizing.Rule"),
+        (Unbalanced, r"stale: 'masks\(' is not a valid pattern"),
+        (Wordy, "a warning must be one line of text"),
+        (Casting, r"role\('calib\.json'\) is 'LABEL', neither a sim2real\.datasets\.base\.Role"),
     ],
 )
 def test_a_layout_that_does_not_fit(layout: type, message: str, folder: Path) -> None:

@@ -61,7 +61,7 @@ def test_lost_names_of_classes_are_told(grow: Grow) -> None:
     assert not any("names" in line for line in open_dataset(root).warnings())
     (root / "mapillary/config_v2.0.json").unlink()
     dataset = open_dataset(root)
-    assert any("config_v2.0.json is not beside the splits" in line for line in dataset.warnings())
+    assert any("config_v2.0.json is missing next to the splits" in line for line in dataset.warnings())
     frame = next(dataset.frames(include=("*/training/*",)))
     segmentation = frame.load_label("segmentation")
     assert isinstance(segmentation, Segmentation)
@@ -74,7 +74,7 @@ def test_damaged_names_of_classes_are_an_error_that_names_the_file(grow: Grow) -
     root = grow("mapillary-vistas")
     (root / "mapillary/config_v2.0.json").write_text('{"labels": [{}]}')
     frame = next(open_dataset(root).frames(include=("*/training/*",)))
-    with pytest.raises(DatasetError, match=r"config_v2\.0\.json: does not tell the classes"):
+    with pytest.raises(DatasetError, match=r"config_v2\.0\.json: does not list the classes"):
         frame.load_label("segmentation")
 
 

@@ -185,7 +185,7 @@ def test_what_is_named_as_labels_of_photos_is_carried_in_every_layout(
     assert images(dataset) == photos
     assert {dict(dataset.files())[label] for label in labels} == {Role.LABEL}
     told = " ".join(dataset.warnings())
-    assert f"{len(labels)} images are carried unchanged: named as labels of other images are" in told
+    assert f"{len(labels)} images are carried unchanged: named like labels of other images" in told
     assert "--as-image" in told
 
 
@@ -291,7 +291,7 @@ def test_as_image_overrules_names_and_pixels(tmp_path: Path, plant: Plant) -> No
         "rgb/1.png": Role.IMAGE,
         "seg/1.png": Role.LABEL,
     }
-    with pytest.raises(DatasetError, match=r'--as-image "dept/\*" fits none'):
+    with pytest.raises(DatasetError, match=r'--as-image "dept/\*" matches none'):
         images(open_dataset(tmp_path, as_image=["dept/*"]))
 
 

@@ -208,7 +208,7 @@ def test_kitti_boxes_of_a_broken_class_are_an_error(grow: Grow, plant: Plant) ->
     path = "RenderProduct_Camera_0/Camera_0/object_detection/9.txt"
     plant(root, {path: f"\"{{'class': \" 0.00 1 0.00 1 2 31 23{7 * ' 0.00'}\r\n"})
     frame = frames_of(root)["RenderProduct_Camera_0/Camera_0/rgb/9.png"]
-    with pytest.raises(DatasetError, match=r"9\.txt: the class of a box is no dictionary"):
+    with pytest.raises(DatasetError, match=r"9\.txt: the class of a box is not a dictionary"):
         frame.load_label("boxes")
 
 

@@ -106,7 +106,7 @@ def test_a_label_of_another_size_than_its_image_is_refused() -> None:
 def test_labels_that_were_compressed_with_loss_are_refused() -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 6)).save(file, "JPEG")
-    with pytest.raises(ImageError, match="no PNG"):
+    with pytest.raises(ImageError, match="not a PNG"):
         NEAREST.update(file.getvalue(), Scale((8, 6), (4, 3)))
 
 

@@ -99,7 +99,7 @@ def test_a_file_of_cocos_changes_in_all_that_depends_on_the_size(packed: bool) -
 def test_a_file_without_sizes_is_about_images_of_one() -> None:
     content = {"images": [{"id": 1}], "annotations": [{"image_id": 1, "bbox": [2, 2, 2, 2]}]}
     assert edited(COCO, content)["annotations"][0]["bbox"] == [1, 6, 1, 6]
-    with pytest.raises(ValueError, match="does not tell the size"):
+    with pytest.raises(ValueError, match="does not declare the size"):
         edited(COCO, content, Scale((0, 0), (4, 18)))
 
 
@@ -239,7 +239,7 @@ def test_pixels_of_voc_are_counted_from_one() -> None:
     for other in ("<polygon><x>3</x></polygon>", "<robndbox/>"):
         with pytest.raises(ValueError, match="outlines"):
             VOC.update(f"<annotation><object>{other}</object></annotation>".encode(), HALF)
-    with pytest.raises(ValueError, match="something else"):
+    with pytest.raises(ValueError, match="other labels"):
         VOC.update(b"<settings><width>8</width></settings>", HALF)
 
 
@@ -249,7 +249,7 @@ def test_pixels_of_voc_are_those_of_the_told_size() -> None:
     assert VOC.update(before.encode(), HALF).decode() == after
     assert VOC.update(before.encode(), Scale((0, 0), (4, 18))).decode() == after  # of images of several sizes
     for size in ("", "<width>0</width><height>0</height>", "<width>x</width><height>8</height>"):
-        with pytest.raises(ValueError, match="does not tell the size"):
+        with pytest.raises(ValueError, match="does not declare the size"):
             VOC.update(voc(size).encode(), Scale((0, 0), (4, 18)))
 
 

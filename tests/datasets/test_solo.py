@@ -66,7 +66,7 @@ def test_photos_that_are_missing_are_told(layout: str, grow: Grow) -> None:
     dataset = open_dataset(root)
     assert sum(1 for _ in dataset.frames()) == 1
     assert any(
-        f"1 photos that JSON files name are not there, e.g. {FIRST[layout]}" in line for line in dataset.warnings()
+        f"1 photos that JSON files name are missing, e.g. {FIRST[layout]}" in line for line in dataset.warnings()
     )
 
 
@@ -92,7 +92,7 @@ def test_objects_may_be_absent(grow: Grow) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [("{", "cannot be read as JSON"), ('{"captures": [{}]}', "does not tell of captures")]
+    ("content", "told"), [("{", "cannot be read as JSON"), ('{"captures": [{}]}', "captures are not in Unity's format")]
 )
 def test_damaged_lists_are_an_error_that_names_the_file(content: str, told: str, grow: Grow, plant: Plant) -> None:
     root = grow("unity-solo")
@@ -105,7 +105,7 @@ def test_damaged_labels_are_an_error_that_names_the_file(grow: Grow) -> None:
     root = grow("unity-solo")
     path = root / "solo_2/sequence.0/step0.frame_data.json"
     path.write_text(path.read_text("utf-8").replace('"origin"', '"corner"'), "utf-8")
-    with pytest.raises(DatasetError, match=r"step0\.frame_data\.json: what it tells of .* is damaged: KeyError"):
+    with pytest.raises(DatasetError, match=r"step0\.frame_data\.json: its entry for .* is damaged: KeyError"):
         frames_of(root)[FIRST["unity-solo"]].load_label("boxes")
 
 
@@ -176,4 +176,4 @@ def test_size_that_a_capture_tells_is_that_of_its_boxes(grow: Grow) -> None:
     assert isinstance(boxes, Boxes)
     (box,) = boxes.boxes
     assert (box.left, box.top, box.right, box.bottom) == (0.5, 1, 15.5, 11)
-    assert any("tells of 64x48" in line for line in open_dataset(root).warnings())
+    assert any("declares 64x48" in line for line in open_dataset(root).warnings())

@@ -85,7 +85,7 @@ def test_images_that_are_not_there_and_wrong_sizes_are_told(grow: Grow, plant: P
     ],
 )
 def test_damaged_shapes_of_cvat_are_told_of_the_file(grow: Grow, shape: str) -> None:
-    with pytest.raises(DatasetError, match=r"annotations\.xml: what it tells of town/0000\.jpg is damaged"):
+    with pytest.raises(DatasetError, match=r"annotations\.xml: its entry for town/0000\.jpg is damaged"):
         next(open_dataset(grow("cvat", shapes=shape)).frames()).load_label("boxes")
 
 
@@ -101,7 +101,7 @@ def test_shapes_of_cvat_change_with_the_size_and_nothing_else_does(grow: Grow) -
     assert 'rle="0, 4, 0, 4' not in doubled
     assert 'left="22" top="30" width="4" height="2"' in doubled  # the two pixels that are inside
     turned = text.replace('xtl="4.00"', 'rotation="5" xtl="4.00"')
-    with pytest.raises(ValueError, match="a turned box cannot be told"):
+    with pytest.raises(ValueError, match="a turned box cannot be described"):
         CVAT.update(turned.encode(), Scale((0, 0), (64, 24)))
 
 

@@ -25,24 +25,32 @@ def told(root: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "content", "words"),
     [
-        ("boxes/z.xml", XML.replace("{name}", "z"), "Pascal VOC, which 'voc' reads; but no image has the name"),
+        (
+            "boxes/z.xml",
+            XML.replace("{name}", "z"),
+            "Pascal VOC boxes, which the layout 'voc' reads, but no image has the name",
+        ),
         ("any.xml", "<tracklets/>", "XML"),
-        ("rows/a.txt", "0 0.5 0.5 0.1 0.1\n", "rows of YOLO, which 'yolo' reads; but they are not beside images"),
+        (
+            "rows/a.txt",
+            "0 0.5 0.5 0.1 0.1\n",
+            "YOLO rows, which the layout 'yolo' reads, but they are neither next to images",
+        ),
         (
             "rows/a.txt",
             f"{KITTI_BOX}\n",
-            "as of KITTI, which 'kitti-object' reads; but they are not in `label_2`",
+            "KITTI boxes, which the layout 'kitti-object' reads, but they are not in `label_2`",
         ),
-        ("rows/a.txt", "1 1 9 1 9 9 1 9 small-vehicle 0\n", "rotated boxes, as of DOTA"),
+        ("rows/a.txt", "1 1 9 1 9 9 1 9 small-vehicle 0\n", "rotated boxes, as in DOTA"),
         ("rows/a.txt", "1,2,30,40\n", "rows of numbers"),
         (
             "a.json",
             json.dumps({"images": [{"id": 1, "file_name": "q.jpg"}]}),
             "none of the 1 images that this one names",
         ),
-        ("a.json", '{"shapes": [], "version": 5}', "outlines as of LabelMe"),
+        ("a.json", '{"shapes": [], "version": 5}', "LabelMe outlines"),
         ("a.json", "[1, 2]", "JSON"),
-        ("a.yaml", "names: [car]", "names of classes as of YOLO, which 'yolo' reads; but no image has a text file"),
+        ("a.yaml", "names: [car]", "YOLO class names, which the layout 'yolo' reads, but no image has a text file"),
         ("a.yml", "objects: [car]", "YAML"),
         ("a.csv", "filename,xmin,ymin,xmax,ymax,class\n", "a table of labels"),
         ("depth/a.npy", npy(np.zeros(3)), ".npy arrays"),

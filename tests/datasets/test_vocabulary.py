@@ -74,8 +74,8 @@ def test_of_boxes_the_smallest_is_on_top(order: int) -> None:
 @pytest.mark.parametrize(
     ("same", "message"),
     [
-        ({"Car": ["Van"], "Truck": ["van"]}, "^classes.same: 'van' means 'Car' and 'Truck': name it once$"),
-        ({"Car": ["Van"], "Van": ["Kombi"]}, "^classes.same: 'Van' has other names and means 'Car': name all of them"),
+        ({"Car": ["Van"], "Truck": ["van"]}, "^classes.same: 'van' means 'Car' and 'Truck': list it once$"),
+        ({"Car": ["Van"], "Van": ["Kombi"]}, "^classes.same: 'Van' has other names and means 'Car': list all of them"),
         ({"Car": ["Van"], "Van": ["Car"]}, "^classes.same: 'Car' has other names and means 'Van'"),
     ],
 )

@@ -54,7 +54,7 @@ def test_roles(grow: Grow, plant: Plant) -> None:
     assert files["images/train/a b 0.npy"] is files["train.cache"] is Role.STALE
     assert files["data.yaml"] is files["classes.txt"] is Role.AUX
     assert files["thumbnail.jpg"] is Role.AUX
-    assert any("1 .npy files beside images" in line for line in dataset.warnings())
+    assert any("1 .npy files next to images" in line for line in dataset.warnings())
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
@@ -122,7 +122,7 @@ def test_other_texts_beside_images_are_no_rows(text: str, tmp_path: Path, plant:
 def test_damaged_row_is_an_error_that_names_file_and_line(row: str, grow: Grow, plant: Plant) -> None:
     root = grow("yolo")
     plant(root, {"labels/val/a b 1.txt": f"{BOXES}\n{row}\n"})
-    with pytest.raises(DatasetError, match=r"a b 1\.txt: line 4 tells of no object"):
+    with pytest.raises(DatasetError, match=r"a b 1\.txt: line 4 does not describe an object"):
         frames(root)["images/val/a b 1.JPG"].load_label("boxes")
 
 
@@ -155,7 +155,7 @@ def test_what_macos_leaves_beside_descriptions_is_passed_over(grow: Grow, plant:
 def test_mask_beside_an_image_is_no_image(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, "train/0.png", "train/0_mask.png", {"train/0.txt": "0 .5 .5 .1 .1\n"})
     assert list(frames(tmp_path)) == ["train/0.png"]
-    assert any("named as labels of other images" in line for line in open_dataset(tmp_path).warnings())
+    assert any("named like labels of other images" in line for line in open_dataset(tmp_path).warnings())
 
 
 def test_byte_order_marks_are_no_part_of_rows_and_names(tmp_path: Path, plant: Plant) -> None:
@@ -179,7 +179,7 @@ def test_a_file_of_something_else_hides_nothing_and_is_told(tmp_path: Path, plan
     assert len(frames(tmp_path)) == 4
     warnings = open_dataset(tmp_path).warnings()
     assert any(
-        "2 of 4 text files hold lines that are no rows of YOLO, e.g. labels/0.txt, line 1" in line for line in warnings
+        "2 of 4 text files have lines that are not YOLO rows, e.g. labels/0.txt, line 1" in line for line in warnings
     )
 
 
@@ -187,7 +187,7 @@ def test_boxes_without_numbers_are_left_out_and_told(tmp_path: Path, plant: Plan
     plant(tmp_path, "images/0.jpg", {"labels/0.txt": "0 0.5 0.5 0.5 0.5\n0 nan 0.5 0.1 0.1\n0 0.5 0.5 0.1 inf\n"})
     dataset = open_dataset(tmp_path)
     assert boxes(next(dataset.frames())) == [Box("0", 8, 6, 24, 18)]
-    assert any("2 boxes of 1 images have edges that are no numbers" in line for line in dataset.warnings())
+    assert any("2 boxes of 1 images have edges that are infinite or NaN" in line for line in dataset.warnings())
 
 
 def test_outlines_without_numbers_are_drawn_as_nothing(grow: Grow, plant: Plant) -> None:
@@ -238,5 +238,5 @@ def test_the_usual_description_counts_among_several(
     dataset = open_dataset(root)
     assert [box.label for box in boxes(frames(root)["images/val/a b 1.JPG"])] == ["bus", "car"]
     assert [line for line in dataset.warnings() if "names other classes than" in line] == [
-        f"{min(sheets)} names other classes than {first}, which counts"
+        f"{min(sheets)} names other classes than {first}, which takes precedence"
     ] * bool(first)

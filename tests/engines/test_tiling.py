@@ -168,7 +168,7 @@ def attention(x: Tensor) -> Tensor:
         (nn.CircularPad2d(1), "pad"),
         (Layer(lambda x: x[:, :1]), "index"),
         (Layer(lambda x: x.T), "Tensor.T"),
-        (Layer(lambda x: x + torch.ones(1, 1, 1, x.shape[3])), "unlike shape"),
+        (Layer(lambda x: x + torch.ones(1, 1, 1, x.shape[3])), "different shapes"),
         (Layer(lambda x: torch.fft.fft2(x).real), "fft2"),
     ],
 )

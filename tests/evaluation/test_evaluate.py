@@ -144,7 +144,7 @@ def test_what_looks_as_real_pictures_do_is_surely_nearer_to_them(town: Path, alt
     assert colour.change is not None
     assert colour.change[1] < 0
     assert colour.count == 16
-    assert any("nothing was measured that tells whether labels" in reason for reason in found.reasons)
+    assert any("no metric was measured that shows whether labels" in reason for reason in found.reasons)
 
 
 def test_what_is_found_is_kept_with_the_conversion(town: Path, altered: Callable[[Alter], Path]) -> None:
@@ -210,7 +210,7 @@ def test_an_unknown_metric_or_option_is_told(town: Path) -> None:
         run(town, town / "sim", metrics=("colur",))
     with pytest.raises(SettingsError, match=r"metric edges\.depth: 'edges' takes no such option"):
         run(town, town / "sim", metrics=("edges",), metric_options={"edges": {"depth": 1}})
-    with pytest.raises(SettingsError, match=r"kid.*--metrics does not name it"):
+    with pytest.raises(SettingsError, match=r"kid.*not selected; add it to --metrics"):
         run(town, town / "sim", metrics=("edges",), metric_options={"kid": {"network": "alexnet"}})
     with pytest.raises(SettingsError, match="no such file"):
         run(town, town / "sim", weights={"squeezenet1_0": town / "nothing.pth"})
@@ -240,7 +240,7 @@ def test_a_resized_conversion_is_seen_at_its_own_size(
     convert(town / "sim", tmp_path / "out", ConvertOptions(model=model, device="cpu", engine="torch", resize=(100, 30)))
     told: list[str] = []
     found = evaluate(tmp_path / "out", town / "real", options=QUICK, notify=told.append)
-    assert "metrics of sets see them at 100x30" in told[0]
+    assert "set metrics see them at 100x30" in told[0]
     assert by_name(found)["colour"].before is not None
     assert not [note for note in found.notes if "left out" in note]
 
@@ -261,7 +261,7 @@ def test_frames_are_not_compared_with_themselves(
 ) -> None:
     paint(tmp_path / "sim", 3)
     shutil.copytree(tmp_path / "sim", tmp_path / "out")
-    with pytest.raises(Sim2RealError, match=f"one of the real pictures and an image of {whose}, as are 2 more; name"):
+    with pytest.raises(Sim2RealError, match=f"a real image that is also an image of {whose}, like 2 more; name"):
         evaluate(tmp_path / "out", tmp_path / real, source=tmp_path / "sim", options=QUICK)
     assert not (tmp_path / "out/.sim2real").exists()
 

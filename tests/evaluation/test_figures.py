@@ -30,5 +30,5 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told(tmp_path: Path, text: str) -> None:
     evaluation_path(tmp_path).parent.mkdir()
     evaluation_path(tmp_path).write_text(text)
-    with pytest.raises(Sim2RealError, match="damaged, or of another version"):
+    with pytest.raises(Sim2RealError, match="damaged, or written by another version"):
         read_evaluation(tmp_path)

@@ -98,7 +98,7 @@ def stretched(image: Image) -> Image:
         ),
         (stretched, "the horizon is at|edges lie"),
         (np.flipud, "one side looks upside down"),
-        (lambda image: image // 6, r"\(0% are as dark as by night\), real ones 0.0\d \(100%\)"),
+        (lambda image: image // 6, r"\(0% are as dark as at night\), real ones 0.0\d \(100%\)"),
         (lambda image: np.repeat(image[..., 1:2], 3, axis=2), "the real images are grey"),
     ],
 )
@@ -138,7 +138,7 @@ def numbers(**differences: Any) -> Layout:
         (numbers(aspect=3.36), numbers(horizon=None), "cut 50% of the rows off the real images"),
         (numbers(horizon=0.4), numbers(), "cut the upper 17% off the real images"),
         (numbers(), numbers(horizon=0.4), "cut the lower 20% off the real images"),
-        (numbers(objects={"Car": (0.1, 200)}), numbers(objects={"car": (0.2, 150)}), "scale or cut one side"),
+        (numbers(objects={"Car": (0.1, 200)}), numbers(objects={"car": (0.2, 150)}), "scale or crop one side"),
     ],
 )
 def test_the_advice_makes_both_sides_show_the_same(sim: Layout, real: Layout, advice: str) -> None:

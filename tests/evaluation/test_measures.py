@@ -112,7 +112,7 @@ def test_pictures_too_small_for_the_view_are_left_out_and_told(tmp_path: Path, p
     seen = see_real(real, {"brightness": Brightness()}, VIEW, quiet)
     assert len(seen.looks["brightness"].blocks) == 3
     assert len(seen.faults["realism"]) == 2
-    assert "it has less than the 20x16 pixels" in seen.faults["realism"][0]
+    assert "smaller than the 20x16 pixels" in seen.faults["realism"][0]
 
 
 def test_a_metric_that_breaks_is_named_in_its_traceback(pairs: list[FramePair]) -> None:
@@ -172,12 +172,12 @@ def test_a_change_is_surer_than_what_it_is_between() -> None:
 def test_a_set_too_small_or_a_metric_that_gives_up_is_told() -> None:
     few = measured(look([1, 2, 3], [1, 2, 3]), look([1] * 9))
     assert few.after is None
-    assert few.remark == "needs 6 frames and 6 real pictures, there are 3 and 9: convert more frames"
+    assert few.remark == "needs 6 frames and 6 real images, there are 3 and 9: convert more frames"
     assert measured(None, look([1] * 9)).after is None
     refused = measured(look([1] * 9, [1] * 9), look([1] * 9), Refusing())
     assert (refused.after, refused.remark) == (None, "it cannot be told")
     endless = measured(look([1] * 9, [1] * 9), look([1] * 9), Endless())
-    assert (endless.after, endless.remark) == (None, "on these pictures it is no finite number")
+    assert (endless.after, endless.remark) == (None, "not finite on these images")
 
 
 def test_means_of_frames_of_all_and_of_classes(pairs: list[FramePair]) -> None:
@@ -200,7 +200,7 @@ def test_means_of_frames_of_all_and_of_classes(pairs: list[FramePair]) -> None:
 
 def test_a_figure_that_its_metric_did_not_announce_is_the_plugins_fault(pairs: list[FramePair]) -> None:
     seen = see_frames(pairs[:1], {"stray": Stray()}, {}, VIEW, quiet)
-    with pytest.raises(PluginError, match="'light' is among the abouts of none of the metrics stray"):
+    with pytest.raises(PluginError, match="'light' was measured, but no abouts of the metrics stray describe it"):
         frame_figures({"stray": Stray()}, list(seen.changes.values()), blocks_of([""]), 0)
 
 

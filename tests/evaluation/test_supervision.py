@@ -12,7 +12,7 @@ def test_masks_allow_what_sees_masks() -> None:
     found = supervision(frames(3, "segmentation", "flow"), frames(2))
     assert found.sim == {"flow": 3, "segmentation": 3}
     assert "class-distribution" in found.allows[0]
-    assert "a segmenter tells" in found.allows[0]
+    assert "a segmenter predicts" in found.allows[0]
     assert "flicker" in found.allows[1]
     both = supervision(frames(3, "segmentation"), frames(2, "segmentation"))
     assert "own masks" in both.allows[0]

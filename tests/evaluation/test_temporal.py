@@ -166,7 +166,7 @@ def test_flow_that_does_not_fit_its_frame_is_named(tmp_path: Path) -> None:
     pairs = translated(moving_square(tmp_path / "in", ["forwardFlow"], size=(60, 90)), tmp_path / "out", same)
     found = by_name(pairs)
     assert found["warp_error"].after is None
-    assert "rgb_00000.jpg: its flow is of 90x60 pixels, the image of 96x64" in found["warp_error"].remark
+    assert "rgb_00000.jpg: its flow has 90x60 pixels, the image 96x64" in found["warp_error"].remark
     assert found["flicker"].after is not None
 
 

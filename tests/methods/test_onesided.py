@@ -192,7 +192,7 @@ def test_a_loss_that_needs_the_way_back_asks_for_it() -> None:
         def __call__(self, given: LossInputs) -> Tensor:
             return given.fake_sim.mean()
 
-    with pytest.raises(SettingsError, match="say back = true"):
+    with pytest.raises(SettingsError, match="set back = true"):
         make(more={"terms": {"same": (1.0, Same())}})
     method = make(more={"terms": {"same": (1.0, Same())}}, back=True)
     assert "same" in method.step(Batch(images(1), images(2))).losses
@@ -416,10 +416,10 @@ def test_pseudo_labels_take_the_place_of_masks_that_real_pictures_do_not_have(mo
 def test_masks_are_kept_on_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="image_pool_size = 0"):
         make(more={"image_pool_size": 50}, masked=True)
-    with pytest.raises(SettingsError, match=r"masked: .*would move images off the masks; accepted with it: color"):
+    with pytest.raises(SettingsError, match=r"masked: .*would move images off the masks; only color is accepted"):
         make(more={"regularization": Regularization(augment=("color", "cutout"))}, masked=True)
     monkeypatch.setattr(f"{__name__}.discriminator", CellsByClass)
-    with pytest.raises(SettingsError, match="classes = 5: there are 6 classes to tell apart; say classes = 6"):
+    with pytest.raises(SettingsError, match="classes = 5: the run has 6 classes; set classes = 6"):
         make(more={"classes": tuple("abcdef")})
 
 

@@ -71,5 +71,5 @@ def test_more_pictures_on_one_side_are_no_nearer() -> None:
 
 def test_a_set_of_nothing_is_refused(town: list[Image]) -> None:
     rows = ColourMetric().describe(town)
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         ColourMetric().distance(rows[:0], rows)

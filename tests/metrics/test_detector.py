@@ -116,11 +116,11 @@ def test_an_open_size_is_640(write: Write) -> None:
 @pytest.mark.parametrize(
     ("outputs", "shape", "message"),
     [
-        ([np.zeros((1, 1000), np.float32)], (1, 3, 160, 320), r"shapes \(1, 1000\) are of no known layout"),
+        ([np.zeros((1, 1000), np.float32)], (1, 3, 160, 320), r"shapes \(1, 1000\) match no known layout"),
         ([np.zeros((9, 4), np.float32), np.zeros(9, np.float32), np.zeros(9, np.float32)], (1, 3, 8, 8), "no known"),
-        ([rows()], (1, 1, 160, 320), r"a detector takes pictures, \(1, 3, H, W\)"),
-        ([rows()], (1, 4), "a detector takes pictures"),
-        ([rows()], (2, 3, 160, 320), "a detector takes pictures"),
+        ([rows()], (1, 1, 160, 320), r"a detector takes images, \(1, 3, H, W\)"),
+        ([rows()], (1, 4), "a detector takes images"),
+        ([rows()], (2, 3, 160, 320), "a detector takes images"),
     ],
 )
 def test_another_network_is_refused(

@@ -168,12 +168,12 @@ def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:
 
 def test_a_network_that_takes_no_pictures_of_that_size_says_so(squeezenet: Path) -> None:
     measure = KernelMetric(weights=squeezenet)
-    with pytest.raises(Sim2RealError, match="squeezenet1_0 does not take pictures of 4x4"):
+    with pytest.raises(Sim2RealError, match="squeezenet1_0 does not take images of 4x4"):
         measure.describe([np.zeros((4, 4, 3), np.uint8)])
 
 
 @pytest.mark.parametrize("distance", [kernel_distance, frechet_distance])
 def test_a_single_picture_is_refused(distance: object) -> None:
     assert callable(distance)
-    with pytest.raises(ValueError, match="two pictures"):
+    with pytest.raises(ValueError, match="two images"):
         distance(normal(1, 0), normal(5, 1))

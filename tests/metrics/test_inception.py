@@ -81,10 +81,12 @@ def test_clean_resizing_is_smooth_and_unrounded(sets: list[NDArray[np.uint8]]) -
 
 
 def test_other_weights_make_no_fid(random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Sim2RealError, match="not the weights that FID is defined by"):
+    with pytest.raises(Sim2RealError, match="not the weights that define FID"):
         FrechetInceptionMetric(weights=random_weights)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(Sim2RealError, match=f"{FILE}, which is not there; get it from https://github.com/toshas"):
+    with pytest.raises(
+        Sim2RealError, match=f"{FILE}, which does not exist; download it from https://github.com/toshas"
+    ):
         FrechetInceptionMetric()
     with pytest.raises(Sim2RealError, match="clean or legacy"):
         FrechetInceptionMetric(resize="nearest")  # type: ignore[arg-type] # users write anything

@@ -39,7 +39,7 @@ def test_it_is_torchmetrics_figure(
 
 def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(Sim2RealError, match=r"alexnet-.*pth, which is not there; get it from https://download"):
+    with pytest.raises(Sim2RealError, match=r"alexnet-.*pth, which does not exist; download it from https://download"):
         LpipsMetric()
     with pytest.raises(Sim2RealError, match="alexnet, vgg16, squeezenet1_1"):
         LpipsMetric(network="resnet50")  # type: ignore[arg-type] # users write anything

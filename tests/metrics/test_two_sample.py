@@ -65,5 +65,5 @@ def test_each_distance_ticks_as_often_as_it_says() -> None:
 
 def test_a_single_picture_is_refused() -> None:
     rows = TwoSampleMetric().describe(photos(2, 0))
-    with pytest.raises(ValueError, match="two pictures"):
+    with pytest.raises(ValueError, match="two images"):
         TwoSampleMetric().distance(rows[:1], rows)

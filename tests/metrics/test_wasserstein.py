@@ -100,9 +100,9 @@ def test_any_set_has_a_finite_distance(
 
 
 def test_there_is_no_distance_of_nothing() -> None:
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         SlicedWasserstein([])
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         SlicedWasserstein(REAL).distance([])
 
 
@@ -172,5 +172,5 @@ def test_pictures_of_any_size_have_a_distance(height: int, width: int, level: in
 
 def test_the_metric_refuses_an_empty_set() -> None:
     rows = SlicedWassersteinMetric().describe(REAL[:2])
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         SlicedWassersteinMetric().distance(rows, rows[:0])

@@ -140,7 +140,7 @@ def test_it_says_what_it_lacks() -> None:
     with pytest.raises(Sim2RealError, match="has seen no images"):
         generator(batch(SIM[0]), inputs(SIM[1]))
     generator.observe(batch(SIM[0]), batch(REAL[0][0]))
-    with pytest.raises(Sim2RealError, match="knows nothing of the classes"):
+    with pytest.raises(Sim2RealError, match="does not know the classes"):
         generator(batch(SIM[0]), inputs(SIM[1]))
 
 

@@ -231,8 +231,8 @@ def test_the_strength_of_hand_made_changes_is_a_setting() -> None:
     [
         (lambda: Reinhard(3, 3, statistics="both"), "statistics = 'both' is not one of set, frame"),  # type: ignore[arg-type]  # on purpose
         (lambda: Histogram(3, 3, references=0), "references = 0 must be a whole number"),
-        (lambda: Histogram(3, 3, blend=(0.9, 0.1)), "blend = .* the lesser first"),
-        (lambda: FourierDomainAdaptation(3, 3, beta=(0, 0.6)), "beta = .* within 0 and 0.5"),
+        (lambda: Histogram(3, 3, blend=(0.9, 0.1)), "blend = .* in ascending order"),
+        (lambda: FourierDomainAdaptation(3, 3, beta=(0, 0.6)), "beta = .* between 0 and 0.5"),
         (lambda: Variation(3, 3, strength=2), "strength = 2 must be"),
     ],
 )

@@ -222,7 +222,7 @@ def test_a_residual_generator_without_norms_is_not_inert(network: Callable[..., 
         (EncoderDecoder, {"down": "max"}, "down = 'max' is not one of strided, blur"),
         (ResNet, {"width": 0}, "width = 0 must be a whole number of at least 1"),
         (EncoderDecoder, {"stages": 2.5}, r"stages = 2\.5 must be a whole number"),
-        (ResNet, {"out_channels": 1, "output": "residual"}, "residual.*3 channels.*not 1"),
+        (ResNet, {"out_channels": 1, "output": "residual"}, "residual.*3 output channels.*not 1"),
     ],
 )
 def test_options_that_no_network_has_are_refused(

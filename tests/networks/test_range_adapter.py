@@ -116,5 +116,5 @@ class Made(nn.Module):
     ],
 )
 def test_what_a_generator_makes_has_the_size_of_its_images(change: Callable[[Tensor], object], made: str) -> None:
-    with pytest.raises(PluginError, match=rf"^the generator Made makes {made} of images \(2, 3, 4, 5\), .* stride"):
+    with pytest.raises(PluginError, match=rf"^the generator Made returns {made} for images \(2, 3, 4, 5\), .* stride"):
         RangeAdapter(Made(change), returns_images=True)(torch.zeros(2, 3, 4, 5))

@@ -47,7 +47,7 @@ def test_a_report_tells_the_verdict_and_the_figures(evaluated: Path) -> None:
     assert "Frames 6 1 rejected" in seen
     assert "Gap closed 88%" in seen  # (18.25 - 4.125) / (18.25 - 2.25)
     assert "colour ↓ 18.2 16 to 20 4.12 3.5 to 5.5 nearer 2.25 6 distance of colours, grey levels." in seen
-    assert "fid ↓ 9 8 6 Frechet. Of fewer than 2,000 it tells nothing." in seen
+    assert "fid ↓ 9 8 6 Frechet. With fewer than 2,000 it is not meaningful." in seen
     assert "spectrum ↓ 3 2.5 no clear change 6" in seen
     assert "new edges ↓ 0.5 FAIL 6" in seen
     assert "<Car> $x$ ↑ 1 0.3 0.2 to 0.33 WARN 5" in seen
@@ -69,10 +69,10 @@ def test_the_headline_is_the_verdict_with_its_reason_the_change_and_the_realism(
 def test_the_headline_of_a_pass_is_what_was_won(evaluated: Path) -> None:
     found = read_evaluation(evaluated)
     assert found
-    reasons = ("nearer to real pictures", "new_edges 0")
+    reasons = ("nearer to real images", "new_edges 0")
     write_evaluation(evaluated, dataclasses.replace(found, verdict="PASS", reasons=reasons))
     page = write_report(evaluated).read_text("utf-8")
-    assert "nearer to real pictures</p>" in page[: page.index("<section")]
+    assert "nearer to real images</p>" in page[: page.index("<section")]
 
 
 def test_real_pictures_stand_beside_unless_they_must_not_be_passed_on(
@@ -89,7 +89,7 @@ def test_real_pictures_stand_beside_unless_they_must_not_be_passed_on(
     assert len(without) < len(page)
     (real / "0000.png").unlink()
     assert write_report(evaluated).read_text("utf-8").count('alt="A real picture"') == 3
-    gone = "The real pictures that it was compared with are not at hand, e.g. photos/0000.png: none is shown."
+    gone = "The real images that it was compared with are missing, e.g. photos/0000.png: none is shown."
     assert gone not in words(write_report(evaluated))
     shutil.rmtree(real)
     real.mkdir()
@@ -106,12 +106,12 @@ def test_a_training_that_is_no_good_is_told_of_its_conversion(evaluated: Path, t
     (run / "metrics.jsonl").write_text('{"step": 2, "evaluation/score": 1.25, "evaluation/change": 9}\n')
     found = read_evaluation(evaluated)
     assert found
-    write_evaluation(evaluated, dataclasses.replace(found, verdict="PASS", reasons=("nearer to real pictures",)))
+    write_evaluation(evaluated, dataclasses.replace(found, verdict="PASS", reasons=("nearer to real images",)))
     page = write_report(evaluated).read_text("utf-8")
     head = page[: page.index("<section")]
     assert '<span class="state open">PASS</span>' in head
     assert ">its training is worse than the source as it is (score 1.250;" in head
-    assert "less is better); nearer to real pictures</p>" in head
+    assert "less is better); nearer to real images</p>" in head
 
 
 def test_it_shows_the_frames_that_matter_with_their_labels(evaluated: Path, frames: list[str]) -> None:
@@ -194,7 +194,7 @@ def test_without_the_source_frames_are_shown_by_themselves(evaluated: Path) -> N
     record = json.loads(record_path(evaluated).read_text())
     record_path(evaluated).write_text(json.dumps(record | {"source": "/gone/away"}))
     file = write_report(evaluated)
-    assert "away is gone: frames are shown without what they were before." in words(file)
+    assert "away no longer exists: frames are shown without their source images." in words(file)
     assert file.read_text("utf-8").count('class="stage"') == 6
     assert 'class="over"' not in file.read_text("utf-8")
 
@@ -216,12 +216,12 @@ def test_what_is_torn_is_bearable(evaluated: Path, torn: str) -> None:
     file = evaluated / ".sim2real" / torn
     file.write_bytes(file.read_bytes()[:-90])
     seen = words(write_report(evaluated))
-    assert ("damaged, or of another version" in seen) == (torn == "evaluation.json")
+    assert ("damaged, or written by another version" in seen) == (torn == "evaluation.json")
 
 
 def test_an_evaluation_that_is_older_than_the_conversion_is_told(evaluated: Path) -> None:
     os.utime(evaluation_path(evaluated), (1, 1))
-    assert "The conversion went on after it was evaluated" in words(write_report(evaluated))
+    assert "The conversion continued after it was evaluated" in words(write_report(evaluated))
 
 
 def test_pictures_that_cannot_be_read_are_left_out(evaluated: Path, frames: list[str]) -> None:
@@ -269,7 +269,7 @@ def test_pictures_that_compress_badly_are_made_smaller() -> None:
 
 def test_frames_are_not_said_of_a_training(evaluated: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("")
-    with pytest.raises(Sim2RealError, match="the report of a training"):
+    with pytest.raises(Sim2RealError, match="a training run"):
         write_report(tmp_path, frames=["0.png"])
     with pytest.raises(Sim2RealError, match="no run here"):
         write_report(evaluated, run=tmp_path / "nowhere")

@@ -122,7 +122,7 @@ def test_a_report_needs_nothing_but_itself(run: Path) -> None:
 
 def test_every_figure_has_its_plot(run: Path) -> None:
     seen = report(run)
-    for name in ("Score", "Distance", "cycle", "Learning rate", "Images a second"):
+    for name in ("Score", "Distance", "cycle", "Learning rate", "Images per second"):
         assert name in seen.text
     assert seen.tags.count("svg") == 5
 

@@ -106,11 +106,11 @@ class Confused(Cycle):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (Whole, r"^Whole: gives \(2,\), not a tensor of a single number"),
-        (Half, "gives torch.float16, not float32"),
-        (Native, "gives torch.bfloat16 for images in bfloat16"),
+        (Whole, r"^Whole: returns \(2,\), not a tensor of a single number"),
+        (Half, "returns torch.float16, not float32"),
+        (Native, "returns torch.bfloat16 for images in bfloat16"),
         (Idle, "no gradient reaches what the generators make"),
-        (Endless, "gives inf for images"),
+        (Endless, "returns inf for images"),
         (Moody, "another number for the same images"),
         (Undeclared, "a loss uses 'cycled_real', which the method has not computed"),
         (Dated, "needs_identity is now needs"),
@@ -150,11 +150,11 @@ class Upside(EdgeMetric):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (Backwards, "^Backwards: higher is better, and yet it finds"),
-        (Relative, "what it describes of a picture depends on the others"),
-        (Blank, "no figure gets worse in damaged pictures"),
-        (Unnamed, "abouts does not tell of its figure 'lost_edges'"),
-        (Upside, "of 'new_edges' higher is better, and yet it finds"),
+        (Backwards, "^Backwards: higher is better, but it returns"),
+        (Relative, "its description of a picture depends on the others"),
+        (Blank, "no value gets worse in damaged pictures"),
+        (Unnamed, "abouts has no entry for its value 'lost_edges'"),
+        (Upside, "of 'new_edges' higher is better, but it is"),
         (object, "has neither distance nor compare"),
     ],
 )

@@ -84,15 +84,15 @@ class Unsaved(CycleGAN):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (Forgetful, r"^Forgetful: step 1 after its states were taken back has another 'count' \(3, 1\)"),
-        (Restless, "evaluate draws from the training's random numbers"),
+        (Forgetful, r"^Forgetful: step 1 after its states were restored has another 'count' \(3, 1\)"),
+        (Restless, "evaluate uses the training's random number generator"),
         (Learning, "evaluate changes its state"),
         (Asleep, "two steps change no weight of its generators"),
-        (Stubborn, r"learn on, though scale_learning_rates\(0\) was called"),
+        (Stubborn, r"still learn after scale_learning_rates\(0\)"),
         (Misjudged, "discriminators names 'D_night'; its networks are G_sim2real"),
         (Inventive, "computes names 'dreams'"),
-        (Nosy, "reads names 'data.size', which is none of image_pool_size, discriminator"),
-        (Unsaved, "its state is not of tensors and plain values alone"),
+        (Nosy, "reads names 'data.size', which is not one of image_pool_size, discriminator"),
+        (Unsaved, "its state must consist of tensors and plain values"),
     ],
 )
 def test_a_method_that_does_not_fit(target: type[CycleGAN], message: str) -> None:

@@ -122,15 +122,15 @@ def test_a_discriminator_that_fits(fits: type[nn.Module]) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (Unrefusing, r"^Unrefusing: takes an image_size of \(1, 1\) and fails .* refuse it in the constructor"),
+        (Unrefusing, r"^Unrefusing: accepts an image_size of \(1, 1\) and fails .* refuse it in the constructor"),
         (Failing, r"^Failing: image_size \(1, 1\): AssertionError: .*; raise a Sim2RealError"),
         (Detached, "no gradient of its scores 0 reaches the images"),
         (Deaf, "no gradient of its scores 1 reaches the images"),
-        (Averaging, r"scores \(\) of 2 images"),
+        (Averaging, r"scores \(\) for 2 images"),
         (Weighted, "score_weights has 2 weights for 1 tensors"),
         (Moody, "differ from call to call"),
-        (Blind, "inputs names 'depht'; it is a tuple of any of segmentation, "),
-        (lambda *_: object(), "makes a object, which is no torch.nn.Module"),
+        (Blind, "inputs names 'depht'; it must be a tuple of segmentation, "),
+        (lambda *_: object(), "returns a object, not a torch.nn.Module"),
     ],
 )
 def test_a_discriminator_that_does_not_fit(target: Callable[..., nn.Module], message: str) -> None:
@@ -250,16 +250,16 @@ def test_a_generator_that_fits(fits: type[nn.Module]) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (Loud, r"^Loud: makes values outside of its value_range, -1 to 1$"),
-        (Shrinking, r"makes \(2, 3, 64, 95\) of images \(2, 3, 64, 96\)"),
-        (Stepless, "stride = 0 is no whole number of at least 1"),
-        (Ranging, "value_range = .* is no pair of a lower and a higher number"),
-        (Drawing, "differs from call to call; one that samples at random says stochastic = True"),
+        (Loud, r"^Loud: makes values outside its value_range, -1 to 1$"),
+        (Shrinking, r"returns \(2, 3, 64, 95\) for images \(2, 3, 64, 96\)"),
+        (Stepless, "stride = 0 is not an integer of at least 1"),
+        (Ranging, "value_range = .* is not a pair of a lower and a higher number"),
+        (Drawing, "differs from call to call; declare stochastic = True if it samples"),
         (Mixing, "depends on the others in the batch"),
-        (Dated, "'Dated' has the attribute 'by_frame', which is gone"),
+        (Dated, "'Dated' has the attribute 'by_frame', which was removed"),
         (Undecided, "has both a clip_length and a context"),
         (Untaught, "no gradient of its images reaches its weights"),
-        (Forgetful, "another one with its state_dict makes other images"),
+        (Forgetful, "another instance with the same state_dict makes other images"),
     ],
 )
 def test_a_generator_that_does_not_fit(target: Callable[..., nn.Module], message: str) -> None:

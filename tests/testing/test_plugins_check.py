@@ -65,7 +65,7 @@ def test_what_does_not_keep_its_contract_is_named(
     assert done.returncode == 1, done.stderr
     averaging, idle, broken = json.loads(done.stdout)["failures"]
     assert averaging.startswith(
-        "discriminator 'averaging' of plugin 'acme' does not keep its contract: Averaging: scores"
+        "discriminator 'averaging' of plugin 'acme' violates its contract: Averaging: scores"
     )
-    assert idle.startswith("loss 'idle' of plugin 'acme' does not keep its contract: idle: no gradient reaches")
+    assert idle.startswith("loss 'idle' of plugin 'acme' violates its contract: idle: no gradient reaches")
     assert broken.startswith("loss 'broken' of plugin 'acme' fails: AttributeError")

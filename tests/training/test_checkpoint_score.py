@@ -51,7 +51,7 @@ def told(run: Path, name: str) -> dict[int, float]:
 def test_less_or_more_is_better_as_the_figure_says(begin: Begin, tmp_path: Path) -> None:
     ways = {"colour": ("colour", 1), "preservation": ("edges.preservation", -1)}
     for requested, (name, sign) in ways.items():
-        trainer = Trainer(begin(f"evaluate.score={requested}"), tmp_path / requested)
+        trainer = Trainer.begin(begin(f"evaluate.score={requested}"), tmp_path / requested)
         for _ in trainer.train():
             pass
         values = told(tmp_path / requested, f"evaluation/{name}")
@@ -77,7 +77,7 @@ def test_less_or_more_is_better_as_the_figure_says(begin: Begin, tmp_path: Path)
 
 def test_the_best_is_the_earliest_of_the_best_in_the_direction_of_the_figure(begin: Begin, tmp_path: Path) -> None:
     for sign, best in ((1.0, (2.0, 3)), (-1.0, (5.0, 2))):
-        evaluation = Trainer(begin(), tmp_path / "none").evaluation
+        evaluation = Trainer.begin(begin(), tmp_path / "none").evaluation
         for step, score in enumerate((4.0, 5.0, 2.0, None, 2.0, 5.0), start=1):
             evaluation.remember(ValidationOutcome(score, sign), step)
         assert evaluation.best == best
@@ -85,13 +85,13 @@ def test_the_best_is_the_earliest_of_the_best_in_the_direction_of_the_figure(beg
 
 
 def test_without_a_word_nothing_changes(begin: Begin, tmp_path: Path) -> None:
-    trainer = Trainer(begin(), tmp_path / "run")
+    trainer = Trainer.begin(begin(), tmp_path / "run")
     for _ in trainer.train():
         pass
     scores = told(tmp_path / "run", "evaluation/score")
     assert told(tmp_path / "run", "evaluation/choice") == {}
     assert trainer.evaluation.best_step == min(scores, key=lambda step: scores[step])
-    with_choice = Trainer(begin("evaluate.score=colour"), tmp_path / "other")
+    with_choice = Trainer.begin(begin("evaluate.score=colour"), tmp_path / "other")
     for _ in with_choice.train():
         pass
     assert told(tmp_path / "other", "evaluation/score") == scores
@@ -100,24 +100,24 @@ def test_without_a_word_nothing_changes(begin: Begin, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sets", "complaint"),
     [
-        (["evaluate.score=color"], "evaluate.score = 'color': no metric has such a figure; of other metrics there are"),
+        (["evaluate.score=color"], "evaluate.score = 'color': no metric has such a figure; other metrics have"),
         (["evaluate.score=edges.colour"], "edges has no such figure; it has edges.new_edges<=N"),
-        (["evaluate.score=colour.colour"], "'colour' compares sets of pictures and has one figure; say colour"),
-        (["evaluate.score=objects.recall"], "'objects' needs detector, which nobody gave"),
-        (["evaluate.score=contrast"], "held-out pictures do not have this figure, by the labels that are"),
-        (["evaluate.score='x y'"], "'x y' is no name of a figure; say METRIC.FIGURE"),
+        (["evaluate.score=colour.colour"], "'colour' compares sets of images and has a single value; use colour"),
+        (["evaluate.score=objects.recall"], "'objects' needs a value for detector"),
+        (["evaluate.score=contrast"], "the held-out images lack what this metric needs, e.g. labels"),
+        (["evaluate.score='x y'"], "'x y' is no name of a figure; use METRIC.FIGURE"),
         (
             ["evaluate.score=colour", "evaluate.count=8"],
-            "of fewer than 16 pictures of each side it tells nothing",
+            "it needs at least 16 images of each side, and 8 are used",
         ),
-        (["evaluate.score=colour", "data.validation=0"], "no images are held out to choose by; set data.validation"),
+        (["evaluate.score=colour", "data.validation=0"], "no images are held out for it; set data.validation"),
     ],
 )
 def test_what_nothing_can_be_chosen_by_is_refused_before_the_training(
     sets: list[str], complaint: str, begin: Begin, tmp_path: Path
 ) -> None:
     with pytest.raises(Sim2RealError, match=re.escape(complaint)) as caught:
-        Trainer(begin(*sets), tmp_path / "run")
+        Trainer.begin(begin(*sets), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -127,7 +127,7 @@ def test_figures_by_labels_see_those_of_held_out_frames(tmp_path: Path, tiny: li
         render_dataset(tmp_path / look, look=look, frames=8, size=(96, 48), seed=number, cameras=(0,))
     sets = [*tiny, *EVERY, "data.validation=4", "data.load_size=[72, 36]", "evaluate.score=contrast"]
     config = resolve(sets=sets, sim=str(tmp_path / "sim"), real=str(tmp_path / "real"))
-    trainer = Trainer(config, tmp_path / "run")
+    trainer = Trainer.begin(config, tmp_path / "run")
     for _ in trainer.train():
         pass
     values = told(tmp_path / "run", "evaluation/contrast.contrast")
@@ -149,4 +149,4 @@ def test_a_mask_of_another_size_than_its_frame_is_told(tmp_path: Path, tiny: lis
     with pytest.raises(
         DatasetError, match=r"rgb_\d+.jpg: its label 'segmentation' .*: it is 30x20, its images are 64x48"
     ):
-        Trainer(config, tmp_path / "run")
+        Trainer.begin(config, tmp_path / "run")

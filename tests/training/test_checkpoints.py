@@ -75,7 +75,7 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(tmp_path:
     assert newest == checkpoints.path(2)
     assert len(notes) == 1
     assert notes[0].startswith(f"{checkpoints.path(3)}: damaged checkpoint ({name}")
-    assert notes[0].endswith("going on from the one before, step_00000002")
+    assert notes[0].endswith("continuing from an earlier one, step_00000002")
     checkpoints.go_on_from(2, best=1)
     assert names(checkpoints) == [1, 2]
     assert (tmp_path / "last").resolve() == checkpoints.path(2)
@@ -87,7 +87,7 @@ def test_where_all_are_damaged_it_is_an_error(tmp_path: Path) -> None:
     checkpoints.save(1, writer(1), best=0, keep=1)
     (checkpoints.path(1) / "state.pt").write_bytes(b"")
     with pytest.raises(
-        SettingsError, match=r"step_00000001: damaged checkpoint .* none before it; delete .*checkpoints"
+        SettingsError, match=r"step_00000001: damaged checkpoint .* no intact one before it; delete .*checkpoints"
     ):
         checkpoints.newest()
 

@@ -258,7 +258,7 @@ def test_a_full_disk_ends_caching_with_one_note_and_not_the_training(
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=next(room, 10**9)))
     batches = list(build_loader(unpaired(photos, cache=cache), range(9), 0, "cpu", 0))
     notes = [note for batch in batches if isinstance(batch, RawBatch) for note in batch.notes]
-    assert notes == [f"data.cache: no more images are kept: {cache}: less than 2 GiB would be left of the disk"]
+    assert notes == [f"data.cache: no more images are cached: {cache}: less than 2 GiB would be left on the disk"]
     assert len(list(cache.iterdir())) == 3
     assert len(batches) == 9
 
@@ -268,7 +268,7 @@ def test_a_folder_that_cannot_be_written_ends_caching_too(photos: Path, tmp_path
     batch = batch_of(unpaired(photos, cache=tmp_path / "cache"), 0)
     assert torch.equal(batch.sim, batch_of(unpaired(photos), 0).sim)
     assert len(batch.notes) == 1
-    assert "no more images are kept" in batch.notes[0]
+    assert "no more images are cached" in batch.notes[0]
 
 
 def test_a_cache_is_removed_whether_it_is_there_or_not(photos: Path, tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ class Deadly(UnpairedImages):
 def test_the_death_of_a_worker_is_told_in_a_line(photos: Path) -> None:
     sim, real = (domain_of(photos / side) for side in ("sim", "real"))
     loader = build_loader(Deadly(sim, real, Augment((32, 32)), batch_size=1, seed=0), range(9), 1, "cpu", 0)
-    with pytest.raises(Sim2RealError, match=r"decodes images was killed.*; lower data\.workers"), naming_dead_workers():
+    with pytest.raises(Sim2RealError, match=r"decodes images was killed; .*lower data\.workers"), naming_dead_workers():
         list(loader)
 
 
@@ -466,7 +466,7 @@ def test_a_missing_folder_and_one_without_images_are_named(configure: Configure,
 
 
 def test_globs_that_leave_nothing_are_named(configure: Configure) -> None:
-    with pytest.raises(DatasetError, match=re.escape("no real images fit the globs ['*.jpg'] []")):
+    with pytest.raises(DatasetError, match=re.escape("no real images match the globs ['*.jpg'] []")):
         open_domains(configure("data.real_include=['*.jpg']"))
 
 
@@ -537,5 +537,5 @@ def test_the_fingerprint_knows_which_place_an_image_is_from(
 
 def test_a_place_where_nothing_fits_the_globs_is_named(configure: Configure, places: list[Path]) -> None:
     (places[1] / "0000.png").rename(places[1] / "only here.png")
-    with pytest.raises(DatasetError, match=r"/a: no real images fit the globs \['only\*'\]"):
+    with pytest.raises(DatasetError, match=r"/a: no real images match the globs \['only\*'\]"):
         open_domains(configure('data.real_include=["only*"]', real=places))

@@ -103,7 +103,7 @@ def test_two_runs_are_equal_bit_for_bit_whatever_was_computed_before(configure: 
     config = configure("deterministic=true", "generator.name=resnet", "generator.options={width=4, blocks=1}", "seed=3")
     found = []
     for name in ("first", "second"):
-        for _ in Trainer(config, tmp_path / name).train():
+        for _ in Trainer.begin(config, tmp_path / name).train():
             assert torch.are_deterministic_algorithms_enabled()
         torch.rand(7)
         folder = tmp_path / name

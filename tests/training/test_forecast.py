@@ -24,7 +24,7 @@ def test_a_forecast_is_of_the_training_that_would_begin_and_leaves_nothing(
     config = configure("run=run", "data.batch_size=2", "ema_decay=0.9")
     found = forecast(config, steps=1)
     assert list(tmp_path.iterdir()) == []
-    trainer = Trainer(config, config.run_folder)
+    trainer = Trainer.begin(config, config.run_folder)
     assert found.parameters == trainer.parameters()
     assert found.images == {"sim": {"train": 5, "held_out": 1}, "real": {"train": 8, "held_out": 1}}
     assert (found.steps, found.steps_per_epoch) == (trainer.total, trainer.steps_per_epoch) == (6, 4)
@@ -82,7 +82,7 @@ def test_what_a_training_would_refuse_its_forecast_refuses(
     with pytest.raises(Sim2RealError) as ours:
         forecast(config)
     with pytest.raises(Sim2RealError) as theirs:
-        Trainer(config, config.run_folder)
+        Trainer.begin(config, config.run_folder)
     assert str(ours.value) == str(theirs.value)
 
 

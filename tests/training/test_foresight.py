@@ -122,6 +122,6 @@ def test_nothing_is_written_by_a_training_that_cannot_fit(
     configure: Configure, tmp_path: Path, free: Callable[[int], None]
 ) -> None:
     free(1)
-    with pytest.raises(SettingsError, match="take smaller images and narrower networks"):
-        Trainer(configure(f"run={tmp_path / 'new/run'}"), tmp_path / "new/run")
+    with pytest.raises(SettingsError, match="use smaller images and narrower networks"):
+        Trainer.begin(configure(f"run={tmp_path / 'new/run'}"), tmp_path / "new/run")
     assert not (tmp_path / "new").exists()

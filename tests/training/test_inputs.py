@@ -260,7 +260,7 @@ def test_a_side_that_lacks_a_label_is_told_who_needs_it(configure: Configure, to
         DatasetError, match=r"the loss 'steady' needs 'flow' of the simulated images, and 2 of 8 have none"
     ):
         open_domains(configure(sim=town), wants=asked)
-    with pytest.raises(DatasetError, match=r"needs 'depth' of the real images, and \d+ of .* none, .*: none; leave"):
+    with pytest.raises(DatasetError, match=r"needs 'depth' of the real images, and \d+ of .* none, .*: none; excl"):
         open_domains(configure(sim=town), wants=Wants(Asked(), Asked({"depth": "the network D_real (Told)"})))
     with pytest.raises(DatasetError, match="it needs 2 consecutive frames of real sequences, and there are none"):
         open_domains(configure(sim=town), wants=Wants(Asked(), Asked({}, 2, "it")))

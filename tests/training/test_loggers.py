@@ -159,14 +159,14 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
     for module in [module for module in sys.modules if module.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    with pytest.raises(SettingsError, match=rf"log\.to: {name} is not installed here; pip install \"sim2real\[{name}"):
+    with pytest.raises(SettingsError, match=rf"log\.to: {name} is not installed; pip install \"sim2real\[{name}"):
         Loggers([name], tmp_path, SETTINGS, "town")
 
 
 def test_a_service_that_refuses_is_told_before_anything_is_logged(tmp_path: Path, mlflow: Any) -> None:
     (tmp_path / "loggers.json").write_text('{"mlflow": "0123456789abcdef0123456789abcdef"}')
     loggers = Loggers(["mlflow"], tmp_path, SETTINGS, "town", step=3)
-    with pytest.raises(SettingsError, match=r"log\.to: mlflow cannot begin: .*not found; mend that, or leave mlflow"):
+    with pytest.raises(SettingsError, match=r"log\.to: mlflow cannot start: .*not found; fix that, or remove mlflow"):
         loggers.begin()
 
 
@@ -180,7 +180,7 @@ def test_a_logger_that_fails_on_the_way_falls_silent_and_the_others_go_on(tmp_pa
     loggers._open = {"wandb": Broken(), **loggers._open}  # type: ignore[dict-item]  # it fails as a service might
     (fault,) = loggers.log(1, {"cycle": 1.0})
     assert fault == (
-        "log.to: wandb failed (ConnectionError: the service is gone) and is told no more; metrics.jsonl has it all"
+        "log.to: wandb failed (ConnectionError: the service is gone) and is not used any more; see metrics.jsonl"
     )
     assert loggers.log(2, {"cycle": 2.0}) == loggers.close() == []
     assert points(events(tmp_path), "cycle") == [(1, 1.0), (2, 2.0)]

@@ -33,7 +33,7 @@ def run(
     config: Config, folder: Path, *, until: int | None = None, resume: bool = False
 ) -> tuple[Trainer, list[Progress | Note]]:
     """Train to the end, or stop after a step as a signal would."""
-    trainer = Trainer(config, folder, resume=resume)
+    trainer = (Trainer.resume if resume else Trainer.begin)(config, folder)
     return trainer, list(trainer.train(stop=lambda: trainer.step == until))
 
 
@@ -90,7 +90,7 @@ def test_the_newest_checkpoints_are_kept(configure: Configure, tmp_path: Path) -
 
 
 def test_an_epoch_is_as_many_images_as_the_larger_side_has(configure: Configure, tmp_path: Path) -> None:
-    trainer = Trainer(configure("train.epochs=3", "data.batch_size=2", "data.validation=0"), tmp_path / "run")
+    trainer = Trainer.begin(configure("train.epochs=3", "data.batch_size=2", "data.validation=0"), tmp_path / "run")
     assert trainer.total == 3 * 5  # 9 images, 2 a step
 
 
@@ -123,7 +123,7 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_one_never_stopped(
 
 def test_what_parts_draw_at_random_goes_on_where_it_stopped(configure: Configure, tmp_path: Path) -> None:
     def train(folder: Path, *, until: int | None = None, resume: bool = False) -> None:
-        trainer = Trainer(configure(), folder, resume=resume)
+        trainer = (Trainer.resume if resume else Trainer.begin)(configure(), folder)
         terms: Any = trainer.method.settings.terms
         terms["noise"] = (1.0, lambda images: (images.fake_real * torch.rand(())).mean())
         for _ in trainer.train(stop=lambda: trainer.step == until):
@@ -139,7 +139,7 @@ def test_what_parts_draw_at_random_goes_on_where_it_stopped(configure: Configure
 def test_a_run_that_died_between_checkpoints_repeats_what_was_lost(configure: Configure, tmp_path: Path) -> None:
     config = configure("log.every=1", "sample.every=1")
     run(config, tmp_path / "whole")
-    for event in Trainer(config, tmp_path / "parts").train():
+    for event in Trainer.begin(config, tmp_path / "parts").train():
         if isinstance(event, Progress) and event.step == 5:
             break
     assert [record["step"] for record in lines(tmp_path / "parts")] == [1, 2, 3, 4, 5]
@@ -151,7 +151,7 @@ def test_a_run_that_died_between_checkpoints_repeats_what_was_lost(configure: Co
 def test_a_run_that_died_before_its_first_checkpoint_begins_again(configure: Configure, tmp_path: Path) -> None:
     config = configure("log.every=1")
     run(config, tmp_path / "whole")
-    next(Trainer(config, tmp_path / "parts").train())
+    next(Trainer.begin(config, tmp_path / "parts").train())
     run(config, tmp_path / "parts", resume=True)
     assert result(tmp_path / "parts") == result(tmp_path / "whole")
     assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
@@ -195,17 +195,17 @@ def test_a_folder_that_exists_is_refused_without_resume(configure: Configure, tm
     (tmp_path / "full" / "thesis.tex").write_text("")
     for name in ("run", "file", "full"):
         with pytest.raises(Sim2RealError, match=rf"{name}: exists already; add --resume .* or choose another --run"):
-            Trainer(configure(), tmp_path / name)
+            Trainer.begin(configure(), tmp_path / name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / f".config.toml.tmp-{os.getpid()}").write_text("")  # a writer died in the first moment
-    assert not Trainer(configure(), tmp_path / "empty").finished
-    with pytest.raises(Sim2RealError, match="cannot be made"):
-        Trainer(configure(), tmp_path / "file" / "run")
+    assert not Trainer.begin(configure(), tmp_path / "empty").finished
+    with pytest.raises(Sim2RealError, match="cannot be created"):
+        Trainer.begin(configure(), tmp_path / "file" / "run")
 
 
 def test_what_is_wrong_leaves_no_run_folder(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(Sim2RealError):
-        Trainer(configure("data.size=[34, 34]"), tmp_path / "run")
+        Trainer.begin(configure("data.size=[34, 34]"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -218,8 +218,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_resumed(configure: Con
     trainer, events = run(config, folder, resume=True)
     assert isinstance(events[0], Note)
     assert events[0].text == (
-        f"{state.parent}: damaged checkpoint (state.pt is not what was written); "
-        "going on from the one before, step_00000003"
+        f"{state.parent}: damaged checkpoint (state.pt has changed since it was written); "
+        "continuing from an earlier one, step_00000003"
     )
     assert trainer.finished
     assert result(folder) == result(tmp_path / "whole")
@@ -230,8 +230,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_resumed(configure: Con
 def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew_unasked(configure: Configure, tmp_path: Path) -> None:
     run(configure(), tmp_path / "run", until=2)
     (tmp_path / "run" / "last" / "state.pt").unlink()
-    with pytest.raises(Sim2RealError, match=r"damaged checkpoint \(state.pt is missing\), and there is none before it"):
-        Trainer(configure(), tmp_path / "run", resume=True)
+    with pytest.raises(Sim2RealError, match=r"damaged checkpoint \(state.pt is missing\), and there is no intact one"):
+        Trainer.resume(configure(), tmp_path / "run")
     assert (tmp_path / "run" / "last").exists()
 
 
@@ -239,8 +239,8 @@ def test_images_that_changed_under_a_run_are_noticed(configure: Configure, tmp_p
     sim = paint(tmp_path / "sim", 4)
     run(configure(sim=sim), tmp_path / "run", until=3)
     (sim / "0002.png").rename(sim / "two.png")
-    with pytest.raises(Sim2RealError, match="have changed since this run began"):
-        Trainer(configure(sim=sim), tmp_path / "run", resume=True)
+    with pytest.raises(Sim2RealError, match="have changed since this run started"):
+        Trainer.resume(configure(sim=sim), tmp_path / "run")
 
 
 def test_a_finished_run_may_be_made_longer(configure: Configure, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def state_of(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def test_the_generators_that_are_written_are_the_averaged_ones(configure: Configure, tmp_path: Path) -> None:
-    trainer = Trainer(configure("log.every=1", "ema_decay=0.75", "optim.generator_lr=0.01"), tmp_path / "run")
+    trainer = Trainer.begin(configure("log.every=1", "ema_decay=0.75", "optim.generator_lr=0.01"), tmp_path / "run")
     steps = [state_of(trainer) for event in trainer.train() if isinstance(event, Progress)]
     average = steps[0]
     for state in steps[1:]:
@@ -302,10 +302,10 @@ def test_patience_ends_a_run_that_gets_no_better(configure: Configure, tmp_path:
     trainer, events = run(config, tmp_path / "run")
     assert trainer.step == 10  # the best is step 2, and an epoch of 7 steps is over at the evaluation after step 9
     assert [event.text for event in events if isinstance(event, Note)] == [
-        "stopped at step 10: no better since step 2 on held-out images"
+        "stopped at step 10: no improvement on held-out images since step 2"
     ]
     assert trainer.finished
-    assert Trainer(config, tmp_path / "run", resume=True).finished
+    assert Trainer.resume(config, tmp_path / "run").finished
 
 
 def test_patience_waits_where_nothing_is_evaluated(configure: Configure, tmp_path: Path) -> None:
@@ -335,15 +335,15 @@ def test_a_logger_that_is_not_installed_leaves_no_run_folder(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lightning_fabric.loggers", None)
-    with pytest.raises(Sim2RealError, match=r"tensorboard is not installed here; pip install"):
-        Trainer(configure("log.to=['tensorboard']"), tmp_path / "run")
+    with pytest.raises(Sim2RealError, match=r"tensorboard is not installed; pip install"):
+        Trainer.begin(configure("log.to=['tensorboard']"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_cache_changes_nothing_and_goes_with_the_training(configure: Configure, tmp_path: Path) -> None:
     run(configure(), tmp_path / "plain")
     cached = tmp_path / "cached"
-    for event in Trainer(configure("data.cache=true"), cached).train():
+    for event in Trainer.begin(configure("data.cache=true"), cached).train():
         if isinstance(event, Progress):
             assert any((cached / "cache").iterdir())
     assert not (cached / "cache").exists()
@@ -352,10 +352,10 @@ def test_a_cache_changes_nothing_and_goes_with_the_training(configure: Configure
 
 def test_images_that_change_under_a_run_are_named_once(configure: Configure, tmp_path: Path, paint: Paint) -> None:
     sim = paint(tmp_path / "sim", 3)
-    trainer = Trainer(configure("data.validation=0", "log.every=1", sim=sim), tmp_path / "run")
+    trainer = Trainer.begin(configure("data.validation=0", "log.every=1", sim=sim), tmp_path / "run")
     os.utime(sim / "0001.png", ns=(0, 0))
     notes = [event.text for event in trainer.train() if isinstance(event, Note)]
-    assert notes == [f"changed since the training began: {sim / '0001.png'}"]
+    assert notes == [f"changed since the training started: {sim / '0001.png'}"]
 
 
 # --------------------------------------------------------------------------------------------------- when it fails
@@ -383,7 +383,7 @@ def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(
 ) -> None:
     config = configure("train.steps=60", f"log.every={log_every}", "checkpoint.every=2", "ema_decay=0")
     run(config, tmp_path / "run", until=3)
-    trainer = Trainer(config, tmp_path / "run", resume=True)
+    trainer = Trainer.resume(config, tmp_path / "run")
     for weight in trainer.method.networks["D_real"].parameters():
         weight.data.fill_(1e30)
     with pytest.raises(Sim2RealError, match=r"step 4: .* is not finite; the last good checkpoint is .*step_00000003;"):
@@ -399,7 +399,7 @@ def test_an_absurd_rate_ends_in_an_error(configure: Configure, tmp_path: Path) -
 
 
 def test_weights_that_break_at_a_finite_loss_are_not_saved(configure: Configure, tmp_path: Path) -> None:
-    trainer = Trainer(configure("checkpoint.every=1"), tmp_path / "run")
+    trainer = Trainer.begin(configure("checkpoint.every=1"), tmp_path / "run")
 
     def breaks_at_step_3(images: LossInputs) -> Tensor:
         return (images.fake_real * 0.0).sum().sqrt() if trainer.step == 2 else images.fake_real.sum() * 0.0
@@ -468,24 +468,24 @@ def test_settings_that_do_not_fit_together_are_told(
     configure: Configure, tmp_path: Path, setting: str, words: str
 ) -> None:
     with pytest.raises(Sim2RealError, match=words):
-        Trainer(configure(setting), tmp_path / "run")
+        Trainer.begin(configure(setting), tmp_path / "run")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_refused(configure: Configure, tmp_path: Path) -> None:
-    with pytest.raises(Sim2RealError, match="device 'cuda': no such device; here: cpu"):
-        Trainer(configure("device=cuda"), tmp_path / "run")
+    with pytest.raises(Sim2RealError, match="device 'cuda': no such device; available: cpu"):
+        Trainer.begin(configure("device=cuda"), tmp_path / "run")
 
 
 def test_a_second_training_in_the_same_run_folder_is_refused_and_disturbs_nothing(
     configure: Configure, tmp_path: Path
 ) -> None:
     config = configure("train.steps=4", "log.every=1")
-    first = Trainer(config, tmp_path / "run")
+    first = Trainer.begin(config, tmp_path / "run")
     events = first.train()
     next(events)
     with pytest.raises(Sim2RealError, match="another training"):
-        next(Trainer(config, tmp_path / "run", resume=True).train())
+        next(Trainer.resume(config, tmp_path / "run").train())
     list(events)
     assert first.finished
     assert [record["step"] for record in records_of(tmp_path / "run")] == [1, 2, 3, 4]
@@ -499,10 +499,10 @@ def test_a_disk_that_fills_up_is_told_with_how_to_go_on(
 
     config = configure("log.every=1")
     run(config, tmp_path / "whole")
-    trainer = Trainer(config, tmp_path / "run")
+    trainer = Trainer.begin(config, tmp_path / "run")
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "log", full)
-        with pytest.raises(Sim2RealError, match=r"/run: No space left on device; .* go on with --resume"):
+        with pytest.raises(Sim2RealError, match=r"/run: No space left on device; .* continue with --resume"):
             list(trainer.train())
     run(config, tmp_path / "run", resume=True)
     assert result(tmp_path / "run") == result(tmp_path / "whole")
@@ -515,7 +515,7 @@ def test_too_little_memory_is_told_with_what_to_lower(
     def step(_batch: object) -> None:
         raise torch.OutOfMemoryError("lack of memory")  # no GPU here whose memory could run out
 
-    trainer = Trainer(configure("data.batch_size=2"), tmp_path / "run")
+    trainer = Trainer.begin(configure("data.batch_size=2"), tmp_path / "run")
     monkeypatch.setattr(trainer.method, "step", step)
     with pytest.raises(
         Sim2RealError, match=r"after 0 steps .*: cpu has too little memory; set train.gradient_accumulation_steps = 2 "
@@ -526,7 +526,7 @@ def test_too_little_memory_is_told_with_what_to_lower(
 def test_too_little_memory_for_a_batch_is_told_likewise(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(configure(), tmp_path / "run")
+    trainer = Trainer.begin(configure(), tmp_path / "run")
 
     def allocate(*_shape: int, **_options: object) -> Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 30000000000 bytes.")
@@ -542,15 +542,15 @@ def test_a_long_training_says_why_it_is_not_compiled(
 ) -> None:
     for module in ("speed", "setup", "loop"):
         monkeypatch.setattr(f"sim2real.training.{module}.reason_not_to_compile", lambda: "no C++ compiler")
-    trainer = Trainer(configure("compile=auto", "precision=bf16", f"train.steps={steps}"), tmp_path / "run")
+    trainer = Trainer.begin(configure("compile=auto", "precision=bf16", f"train.steps={steps}"), tmp_path / "run")
     events = list(trainer.train(stop=lambda: trainer.step == 2))
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert any(note.startswith("no C++ compiler; the training goes on uncompiled") for note in notes) is told
+    assert any(note.startswith("no C++ compiler; the training continues uncompiled") for note in notes) is told
 
 
 def test_sides_that_are_not_there_cannot_be_swapped(configure: Configure, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no two sides to swap"):
-        Trainer(configure("swap=true"), tmp_path / "run")
+    with pytest.raises(DatasetError, match="does not have two sides to swap"):
+        Trainer.begin(configure("swap=true"), tmp_path / "run")
 
 
 def test_a_training_notes_how_the_real_images_are_encoded(photos: Path, tmp_path: Path, tiny: list[str]) -> None:
@@ -561,7 +561,7 @@ def test_a_training_notes_how_the_real_images_are_encoded(photos: Path, tmp_path
             image.convert("RGB").save(real / f"{number}.jpg", quality=60 + number % 3, subsampling="4:2:0")
     for name, place, count in (("jpeg", real, 1), ("png", photos / "real", 0)):
         config = resolve(sets=tiny, sim=str(photos / "sim"), real=str(place))
-        for _ in Trainer(config, tmp_path / name).train():
+        for _ in Trainer.begin(config, tmp_path / name).train():
             pass
         found = read_info(tmp_path / name / "sim2real.safetensors").real_encoding
         assert found is not None

@@ -58,7 +58,7 @@ def test_what_is_advised_is_less_can_be_set_and_would_fit(
     use = Use(fixed * GIB, (fixed + variable) * GIB, available * GIB)
     words = advice(config, 1, stride, use)
     parts = 1
-    if found := re.search(r"accumulate = (\d+)", words):
+    if found := re.search(r"gradient_accumulation_steps = (\d+)", words):
         parts = int(found[1])
         assert parts > 1
         assert batch % parts == 0
@@ -76,7 +76,7 @@ def test_what_is_advised_is_less_can_be_set_and_would_fit(
 
 
 def test_where_nothing_was_measured_half_is_aimed_at() -> None:
-    assert "accumulate = 2 (now 1)" in advice(config_of(4), 1, 4, None)
+    assert "gradient_accumulation_steps = 2 (now 1)" in advice(config_of(4), 1, 4, None)
     assert "data.size to [360, 180] or less" in advice(config_of(1), 1, 4, None)
 
 

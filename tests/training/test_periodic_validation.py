@@ -39,7 +39,7 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def run(config: Config, folder: Path, *, until: int | None = None, resume: bool = False) -> tuple[Trainer, list[Any]]:
-    trainer = Trainer(config, folder, resume=resume)
+    trainer = (Trainer.resume if resume else Trainer.begin)(config, folder)
     return trainer, list(trainer.train(stop=lambda: trainer.step == until))
 
 
@@ -73,11 +73,11 @@ def test_the_last_is_used_where_that_is_wanted_also_afterwards(
     folder = tmp_path / "run"
     run(configure(*EVERY), folder)
     assert generators(folder) == generators(folder / "best")
-    trainer = Trainer(configure(*EVERY, "checkpoint.use=last"), folder, resume=True)
+    trainer = Trainer.resume(configure(*EVERY, "checkpoint.use=last"), folder)
     assert not trainer.finished
     assert list(trainer.train()) == []
     assert trainer.used_step == 5
-    assert Trainer(configure(*EVERY, "checkpoint.use=last"), folder, resume=True).finished
+    assert Trainer.resume(configure(*EVERY, "checkpoint.use=last"), folder).finished
     assert generators(folder) == generators(folder / "last")
 
 
@@ -86,7 +86,7 @@ def test_a_better_step_is_saved_though_no_checkpoint_is_due(
 ) -> None:
     give(0.5, 0.4)
     config = configure("evaluate.every=2", "data.validation=2", "train.steps=5", "checkpoint.every=0")
-    for event in Trainer(config, tmp_path / "run").train():
+    for event in Trainer.begin(config, tmp_path / "run").train():
         if isinstance(event, Progress) and event.step == 4:
             break
     assert (tmp_path / "run" / "best").readlink() == Path("checkpoints/step_00000002")
@@ -108,7 +108,7 @@ def test_patience_counts_from_the_best_score_whenever_it_is_resumed(
     give(*scores)
     trainer, events = run(config, tmp_path / "whole")
     assert trainer.step == 10
-    assert events[-1] == Note("stopped at step 10: no better since step 3 on held-out images")
+    assert events[-1] == Note("stopped at step 10: no improvement on held-out images since step 3")
     give(*scores)
     run(config, tmp_path / "parts", until=6)
     give(*scores[6:])

@@ -44,7 +44,7 @@ def test_one_device_for_many_processes_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(SettingsError, match=r"device 'cuda:0' is one, for 2 processes; use cuda or auto"):
+    with pytest.raises(SettingsError, match=r"device 'cuda:0' is a single one, for 2 processes; use cuda or auto"):
         Processes("cuda:0")
     with pytest.raises(SettingsError, match=r"2 processes on this machine, but each sees 1 GPUs"):
         Processes("cuda")

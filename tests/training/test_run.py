@@ -62,7 +62,7 @@ def test_a_run_that_another_has_carried_on_meanwhile_is_left_alone(run: RunFolde
     run.checkpoints.save(2, write, best=0, keep=2)
     run.log({"step": 2})
     with (
-        pytest.raises(Sim2RealError, match="another training has gone on here meanwhile"),
+        pytest.raises(Sim2RealError, match="another training has continued this run in the meantime"),
         run.writing(Config(), 1, best=0),
     ):
         pass

@@ -30,7 +30,7 @@ def test_every_recipe_trains_with_another_discriminator(
     sets = [*tiny, f"discriminator.name={other}", "discriminator.options.width=4", "data.load_size=[36, 36]"]
     sets += ["data.batch_size=2", "train.steps=2"]
     config = resolve(recipe, sets=sets, sim=str(photos / "sim"), real=str(photos / "real"))
-    trainer = Trainer(config, tmp_path / "run")
+    trainer = Trainer.begin(config, tmp_path / "run")
     assert type(trainer.method.networks["D_real"].network) is registry().load("discriminators", other)
     assert [event.step for event in trainer.train() if isinstance(event, Progress)] == [2]
     assert trainer.finished
@@ -156,7 +156,7 @@ def test_a_method_of_earlier_versions_is_told_what_it_has_to_be(
             self.generators = {"sim2real": networks.generator()}
 
     monkeypatch.setattr("sim2real.methods.cyclegan.CycleGAN", Old)
-    with pytest.raises(PluginError, match="the method 'cyclegan' is no child of sim2real"):
+    with pytest.raises(PluginError, match="the method 'cyclegan' must be a subclass of sim2real"):
         build_method(resolve(sets=tiny), "cpu", "fp32")
 
 
@@ -221,7 +221,7 @@ def test_what_a_method_lacks_is_told(
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        (None, "^the method 'odd' gives a NoneType for a step, not a StepLog$"),
+        (None, "^the method 'odd' returns a NoneType from step, not a StepLog$"),
         (StepLog({"D": 0.5}), "^the method 'odd' logs a float as 'D', not"),  # type: ignore[dict-item]  # on purpose
         (StepLog({"D": torch.zeros(2)}), r"^the method 'odd' logs a tensor \(2,\) as 'D', not"),
     ],

@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sim2real import Sim2RealError
 
-SMALLEST_SIDE = 24  # of an image of which a PatchGAN makes at least one score
+SMALLEST_SIDE = 24  # of an image for which a PatchGAN gives at least one score
 
 
 class PatchGAN(nn.Sequential):
@@ -23,7 +23,7 @@ class PatchGAN(nn.Sequential):
 
 
 class MultiscalePatchGAN(nn.Module):
-    """Judges patches at full, half, quarter ... resolution: (N, C, H, W) in [-1, 1] -> one tensor of scores a scale.
+    """A discriminator of patches at several resolutions: (N, C, H, W) in [-1, 1] -> one tensor of scores per scale.
 
     Scales: Wang et al. 2018 (pix2pixHD). Spectral normalisation: Miyato et al. 2018. PatchGAN: Isola et al. 2017.
 
@@ -31,16 +31,16 @@ class MultiscalePatchGAN(nn.Module):
         in_channels: Channels of the images.
         image_size: (H, W) of the images in training; others work too.
         width: Channels after the first convolution; doubled by each of the next three.
-        scales: How many resolutions are judged, each half the one before.
+        scales: Number of resolutions, each half the previous one; the first is full resolution.
 
     Raises:
-        Sim2RealError: The images are too small for that many scales.
+        Sim2RealError: If the images are too small for this number of scales, or an option is below 1.
     """
 
     def __init__(self, in_channels: int, image_size: tuple[int, int], *, width: int = 64, scales: int = 3) -> None:
         super().__init__()
         if width < 1 or scales < 1:
-            raise Sim2RealError(f"multiscale: width and scales are at least 1, not {width} and {scales}")
+            raise Sim2RealError(f"multiscale: width and scales must be at least 1, not {width} and {scales}")
         needed = SMALLEST_SIDE * 2 ** (scales - 1)
         if min(image_size) < needed:
             size = "{1}x{0}".format(*image_size)
@@ -51,7 +51,7 @@ class MultiscalePatchGAN(nn.Module):
         self.discriminators = nn.ModuleList(PatchGAN(in_channels, width=width) for _ in range(scales))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, in_channels, H, W) -> scores (N, 1, h, w) of each scale, the finest first."""
+        """Map images (N, in_channels, H, W) to the scores (N, 1, h, w) of each scale, the finest first."""
         scores = []
         for discriminator in self.discriminators:
             scores.append(discriminator(images))

@@ -1,1 +1,1 @@
-"""OpenVINO as an engine of sim2real."""
+"""OpenVINO engines for sim2real."""

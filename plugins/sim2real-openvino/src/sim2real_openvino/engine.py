@@ -1,4 +1,4 @@
-"""The engine ``openvino``: a generator compiled for the CPU, one core a picture."""
+"""The engine ``openvino``: a generator compiled for the CPU, one core per image."""
 
 import threading
 import warnings
@@ -23,29 +23,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
-_IMAGE_CHANNELS = 4  # no inner layer has so few
+_IMAGE_CHANNELS = 4  # inner layers have more
 
 
 class OpenVinoEngine:
-    """Runs a generator on whole pictures, padded and rounded as the built-in engine does it.
+    """An engine that runs a generator on whole images, padded and rounded like the built-in engine.
 
-    As many pictures are in work as there are cores, each on a core of its own. So what becomes of one depends neither
-    on its company nor on the number of cores, and cores never wait for each other.
+    One image is translated on each core. So the result for an image depends neither on the rest of its batch nor on
+    the number of cores, and cores never wait for each other.
 
-    A network is recorded once, on a picture of ``usual`` pixels a side, for all sizes from there on: one that decides
-    by the size of a picture does so below, where each size is recorded by itself.
+    A network is traced once, on an image of ``usual`` pixels a side, for all sizes from there on. Each smaller size is
+    traced separately, because a network's computation may depend on the size of a small image.
 
     Args:
-        generator: Takes and makes images in [-1, 1]; its attribute ``stride`` (1 if absent) divides their sides.
+        generator: Maps images to images in [-1, 1]; their sides must be multiples of its attribute ``stride`` (1 if
+            absent).
         settings: The device must be the CPU, the precision fp32 or bf16.
 
     Attributes:
-        streams: How many threads may call it at once to their advantage: as many as torch uses (``OMP_NUM_THREADS``).
-        notes: What the user should know of it, one line each.
+        streams: Number of threads that can usefully call it at once: as many as torch uses (``OMP_NUM_THREADS``).
+        notes: Notes for the user, one line each.
 
     Raises:
-        SettingsError: Another device or precision.
-        Sim2RealError: OpenVINO does not know what the network does.
+        SettingsError: If the device or the precision is another one.
+        Sim2RealError: If OpenVINO does not support an operation of the network.
     """
 
     notes: tuple[str, ...] = ()
@@ -71,11 +72,11 @@ class OpenVinoEngine:
         self._compiled_small = lru_cache(maxsize=8)(self._program)
 
     def __call__(self, images: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-        """RGB (N, H, W, 3) -> the same shape.
+        """Translate RGB images (N, H, W, 3) to images of the same shape.
 
         Raises:
-            OutOfMemoryError: There is too little memory.
-            Sim2RealError: The network makes values that are not finite.
+            OutOfMemoryError: If there is too little memory.
+            Sim2RealError: If the network returns values that are not finite.
         """
         return np.stack(list(self._pool.map(self._translate, images)))
 
@@ -87,7 +88,7 @@ class OpenVinoEngine:
             if not isinstance(error, MemoryError) and "alloc" not in str(error):
                 raise
             message = (
-                f"{self.streams} pictures of {width}x{height} at once, one a core, need more memory than there is; "
+                f"{self.streams} images of {width}x{height} at once, one per core, need more memory than there is; "
                 "set OMP_NUM_THREADS to fewer cores, or use --engine torch --batch-size 1"
             )
             raise OutOfMemoryError(message) from error
@@ -97,7 +98,7 @@ class OpenVinoEngine:
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
     def _inputs(self, picture: "NDArray[np.uint8]") -> "NDArray[np.float32]":
-        """RGB (H, W, 3) -> (1, 3, H', W') in [-1, 1], reflected until the stride divides its sides."""
+        """Return RGB (H, W, 3) as (1, 3, H', W') in [-1, 1], padded by reflection to multiples of the stride."""
         height, width = picture.shape[:2]
         edges = ((0, -height % self._stride), (0, -width % self._stride), (0, 0))
         padded = np.pad(picture, edges, mode="reflect").transpose(2, 0, 1)[None]
@@ -111,7 +112,7 @@ class OpenVinoEngine:
             with self._compiling:
                 compiled = self._compiled_small(height, width)
         outputs: NDArray[np.float32] = compiled.create_infer_request().infer([inputs], share_inputs=True)[0]
-        if not outputs.size:  # what OpenVINO gives, without a word, where memory ended on the way
+        if not outputs.size:  # returned by OpenVINO without an error if memory runs out
             raise MemoryError
         return outputs
 
@@ -124,12 +125,12 @@ class OpenVinoEngine:
         return self._compile(model)
 
     def _record(self, height: int, width: int) -> Any:  # noqa: ANN401  an openvino.Model, likewise
-        """The network as a model of OpenVINO for one picture of any size, recorded on one of this size."""
+        """Return the network as an OpenVINO model for one image of any size, traced on one of this size."""
         with warnings.catch_warnings():
-            # torch.export is what torch advises, but splits norms into single steps: slower, and less exact in bf16.
+            # torch recommends torch.export, but it splits norms into single steps: slower, and less exact in bf16.
             warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
             warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
-            warnings.filterwarnings("ignore", category=TracerWarning)  # of decisions by size: see the class
+            warnings.filterwarnings("ignore", category=TracerWarning)  # about branches on the size, see the class
             try:
                 return ov.convert_model(
                     self._generator,
@@ -138,7 +139,7 @@ class OpenVinoEngine:
                 )
             except ov.frontend.OpConversionFailure as error:
                 reason = " ".join(str(error).rpartition("Summary:")[2].split())
-                message = f"OpenVINO cannot take over this generator ({reason}); use --engine torch"
+                message = f"OpenVINO cannot convert this generator ({reason}); use --engine torch"
                 raise Sim2RealError(message) from error
 
     def _compile(self, model: Any) -> Any:  # noqa: ANN401  openvino.Model -> openvino.CompiledModel, likewise
@@ -146,16 +147,17 @@ class OpenVinoEngine:
 
 
 def _rounded_inside(model: Any) -> Any:  # noqa: ANN401  openvino.Model, likewise
-    """Let only convolutions inside the network compute in bf16; what is done with the image itself stays in fp32.
+    """Let only the convolutions inside the network compute in bf16; those on the image itself stay in fp32.
 
-    So do norms and sums: seen on ResNet-9 at 1242x375, 46.7 dB to fp32 instead of 44.8, in 1.12 times the time.
-    OpenVINO takes such marks from a model's file alone (openvinotoolkit/openvino, pull requests 20625 and 21440).
+    Norms and sums stay in fp32, too: measured with ResNet-9 at 1242x375, 46.7 dB to fp32 instead of 44.8, in 1.12 times
+    the time. OpenVINO reads these marks only from a model file (openvinotoolkit/openvino, pull requests 20625 and
+    21440).
     """
     exact = {node.get_friendly_name() for node in model.get_ops() if not _may_be_rounded(node)}
     with TemporaryDirectory() as folder:
         text, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
         ov.serialize(model, text, weights)
-        root = ET.parse(text).getroot()  # noqa: S314  of our own making
+        root = ET.parse(text).getroot()  # noqa: S314  written above
         for layer in root.iter("layer"):
             if layer.get("name") in exact:
                 mark = ET.SubElement(layer, "rt_info")
@@ -171,11 +173,11 @@ def _may_be_rounded(node: Any) -> bool:  # noqa: ANN401  openvino.Node, likewise
 
 
 def _normalise_exactly(model: Any) -> None:  # noqa: ANN401  openvino.Model, likewise
-    """Let instance norms take means of the means of rows.
+    """Let instance norms compute the mean of the means of rows.
 
-    OpenVINO's own add up a whole picture in one number, which loses digits with its size: seen on ResNet-9 at 1216x368,
-    88 dB to torch, and 121 dB in this way. For fp32 alone: in bf16 these steps would be rounded, and OpenVINO 2026.4
-    carries quantisation through them wrongly.
+    OpenVINO's own norms sum a whole image into one number and lose digits as images grow: measured with ResNet-9 at
+    1216x368, 88 dB to torch, against 121 dB in this way. For fp32 only: in bf16 these steps would be rounded, and
+    OpenVINO 2026.4 propagates quantisation through them wrongly.
     """
     rows, columns = np.array([2]), np.array([3])
 

@@ -1,4 +1,4 @@
-"""The engine ``openvino-int8``: convolutions in 8-bit integers, their ranges taken from the user's own frames."""
+"""The engine ``openvino-int8``: convolutions in 8-bit integers, calibrated on the user's own frames."""
 
 import contextlib
 import io
@@ -20,31 +20,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST_PSNR = 30.0  # dB
-_PICTURES = 32  # of which every fourth judges what the others calibrated
-_SIDE = 512  # pixels of the part of a picture that is looked at
+_PICTURES = 32  # every fourth measures the quality, the others calibrate
+_SIDE = 512  # pixels of the part of an image that is used
 
 
 class Int8Engine(OpenVinoEngine):
-    """Runs a generator whose convolutions are quantised; the rest is as in ``openvino``.
+    """An engine that runs a generator with quantised convolutions; the rest is as in ``openvino``.
 
-    NNCF's post-training quantisation, per channel for weights, per tensor for what goes into a convolution. The first
-    and the last convolution stay as they are, which lose the most, and transposed ones, which OpenVINO does not speed
-    up; so do norms and sums. Pictures of less than ``usual`` pixels a side are not worth quantising and are translated
-    as ``openvino`` does it.
+    NNCF's post-training quantisation, per channel for weights, per tensor for the inputs of convolutions. Not quantised
+    are the first and the last convolution, which lose the most, transposed convolutions, which OpenVINO does not speed
+    up, norms and sums. Images of less than ``usual`` pixels a side are translated as by ``openvino``.
 
-    The same pictures give the same engine in every run. What it costs in quality is measured on pictures that it was
-    not calibrated on (where there are several), and told in ``notes``.
+    The same images give the same engine in every run. The loss of quality is measured on images that are not used for
+    calibration (if there are several), and reported in ``notes``.
 
     Args:
         generator: As for ``openvino``.
-        settings: ``calibration`` names the pictures; ``precision`` is that of what is not quantised.
+        settings: ``calibration`` names the images; ``precision`` applies to everything that is not quantised.
 
     Raises:
         SettingsError: As for ``openvino``.
-        Sim2RealError: There is nothing to calibrate on, NNCF is not installed, or int8 costs too much quality.
+        Sim2RealError: If there is nothing to calibrate on, NNCF is not installed, or int8 loses too much quality.
     """
 
-    by_name_only = True  # quicker, and farther from fp32 than anybody gets without asking
+    by_name_only = True  # too far from fp32 to be selected automatically
 
     def __init__(self, generator: nn.Module, settings: EngineSettings) -> None:
         super().__init__(generator, settings)
@@ -58,21 +57,21 @@ class Int8Engine(OpenVinoEngine):
         figure = f"{psnr:.1f} dB to fp32 at worst, on {len(judges)} of your pictures"
         if psnr < LEAST_PSNR:
             raise Sim2RealError(
-                f"int8 costs this model too much: {figure}, {LEAST_PSNR:g} dB is the least; use --engine openvino"
+                f"int8 degrades this model too much: {figure}, {LEAST_PSNR:g} dB is the least; use --engine openvino"
             )
         self.notes = (f"int8: {figure}",)
 
 
 def _parts(paths: Sequence[Path], smallest: int) -> "list[NDArray[np.uint8]]":
-    """A part of each picture, here and there, of at least so many pixels a side; those of damaged ones are left out.
+    """Return a part of each image at a random place, of at least ``smallest`` pixels a side; skip damaged images.
 
     Raises:
-        Sim2RealError: There is none.
+        Sim2RealError: If there is none.
     """
     random = np.random.default_rng(0)
     parts = []
     for path in paths[:: math.ceil(len(paths) / _PICTURES) or 1]:
-        with contextlib.suppress(ImageError):  # the conversion will name it
+        with contextlib.suppress(ImageError):  # the conversion will report it
             rgb = read_rgb(path)
             top, left = (random.integers(max(1, side - _SIDE + 1)) for side in rgb.shape[:2])
             part = rgb[top : top + _SIDE, left : left + _SIDE]
@@ -87,7 +86,7 @@ def _parts(paths: Sequence[Path], smallest: int) -> "list[NDArray[np.uint8]]":
 
 
 def _quantise(model: Any, inputs: "list[NDArray[np.float32]]") -> Any:  # noqa: ANN401  openvino.Model, without types
-    with contextlib.redirect_stdout(io.StringIO()):  # it greets, and draws bars, among the program's results
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF prints a greeting and progress bars
         try:
             import nncf  # type: ignore[import-untyped]  # noqa: PLC0415  it ships no types; an extra, heavy
         except ModuleNotFoundError as error:

@@ -1,1 +1,1 @@
-"""Conversions of sim2real on a Ray cluster."""
+"""sim2real conversions on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Shares of one conversion as tasks of a Ray cluster."""
+"""Run the shards of one conversion as tasks of a Ray cluster."""
 
 import logging
 import os
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _News = tuple[dict[str, tuple[int, int]], list[str]]
 _STAGES = ("converting", "carrying")
-_SHARDS_PER_WORKER = 4  # so that quick workers do more of them, and the last one keeps few waiting
-_LEASE = 300  # seconds after which a network file system has surely freed the locks of a machine that is lost
+_SHARDS_PER_WORKER = 4  # balances the load between fast and slow workers
+_LEASE = 300  # seconds after which a network file system has freed the locks of a lost machine
 
 
 def convert_on_ray(
@@ -38,27 +38,27 @@ def convert_on_ray(
     gpus: float | None = None,
     retries: int = 3,
 ) -> ConversionSummary:
-    """Convert a dataset as ``sim2real.conversion.convert`` does, to the same bytes, by workers of a Ray cluster.
+    """Convert a dataset like ``sim2real.conversion.convert``, with the same bytes, by workers of a Ray cluster.
 
     Args:
-        source: Folder of the dataset; this path must lead to it on all machines, as must ``out`` and the model's.
+        source: Folder of the dataset; the paths of source, ``out`` and model must be valid on all machines.
         out: Folder to convert into.
-        options: As for ``convert``; ``shard`` and ``overwrite`` are left to it.
-        progress: Told of the stages ``"converting"`` and ``"carrying"`` about once a second.
-        notify: Called with a line on what the user would wonder at, once whoever notices it.
-        address: Of a cluster, or ``"auto"``; None for RAY_ADDRESS, else one on this machine that ends with the work.
-            Without effect if this process is connected already.
-        shards: Pieces of the work; None for four times as many as there are workers at once.
-        cpus: For each worker; None for four, or what the largest machine has.
-        gpus: For each worker; None for one where there are any.
-        retries: How often a shard is taken up again whose worker is lost.
+        options: As for ``convert``, except ``shard`` and ``overwrite``.
+        progress: Called for the stages ``"converting"`` and ``"carrying"`` about once a second.
+        notify: Called with each line that the user should know, once even if several workers report it.
+        address: Address of a cluster, or ``"auto"``; None: RAY_ADDRESS, otherwise a new cluster on this machine that
+            ends with the conversion. Ignored if this process is already connected.
+        shards: Number of shards; None: four times the number of simultaneous workers.
+        cpus: CPUs of each worker; None: four, or what the largest machine has.
+        gpus: GPUs of each worker; None: one if there are any.
+        retries: How often a shard is restarted if its worker is lost.
 
     Raises:
-        Sim2RealError: It cannot be done; what is finished is kept.
+        Sim2RealError: If the conversion fails; finished files are kept.
     """
     options = options or ConvertOptions()
     source, out = source.absolute(), out.absolute()
-    found = survey(source, out, replace(options, shard=(0, 1)))  # a mistake is told before a cluster is started
+    found = survey(source, out, replace(options, shard=(0, 1)))  # report mistakes before a cluster is started
     options = replace(options, model=found.model.absolute())
     frames = sum(job.translate for job in found.jobs)
     begin = time.monotonic()
@@ -92,7 +92,7 @@ def convert_on_ray(
 def _convert_shard(
     source: Path, out: Path, options: ConvertOptions, shard: tuple[int, int], board: "ActorHandle[Any]"
 ) -> ConversionSummary | Sim2RealError:
-    """What a worker does. A mistake of the user is returned: as an exception it would come with Ray's traceback."""
+    """Convert one shard. A user's mistake is returned: as an exception it would come with Ray's traceback."""
     reported_at: dict[str, float] = {}
 
     def progress(stage: str, done: int, total: int, _waits_for: str = "") -> None:
@@ -110,14 +110,14 @@ def _convert_shard(
 
 
 def _wait_for_predecessor(out: Path, shard: tuple[int, int]) -> None:
-    """A worker whose machine is lost may hold its shard until its file system notices."""
+    """Wait for the lock of a lost worker, which the file system may keep for a while."""
     end = time.monotonic() + _LEASE
     while is_taken(out, shard) and time.monotonic() < end:
         time.sleep(1)
 
 
 class _Board:
-    """Where workers tell how far they are; by stage, then by shard."""
+    """An actor that collects the progress of the workers, by stage, then by shard."""
 
     def __init__(self, files: dict[str, list[int]]) -> None:
         self._all = files
@@ -126,19 +126,19 @@ class _Board:
         self._said: list[str] = []
 
     def say(self, line: str) -> None:
-        """Several workers may wonder at the same."""
+        """Record a line for the user; several workers may report the same one."""
         if line not in self._said:
             self._said.append(line)
 
     def report(self, shard: int, stage: str, done: int, total: int) -> None:
-        """So many files of a shard are done, of those that were left when its worker began."""
+        """Record how many files of a shard are done, of those that were left when its worker began."""
         if (shard, stage) not in self._known:
             self._known.add((shard, stage))
             self._all[stage][shard] = total
         self._left[stage][shard] = total - done
 
     def read(self) -> _News:
-        """Files that are done and all of them, by stage; and what was said."""
+        """Return the number of finished files and of all files by stage, and the lines for the user."""
         stages = {stage: (sum(sizes) - sum(self._left[stage]), sum(sizes)) for stage, sizes in self._all.items()}
         return stages, self._said
 
@@ -150,10 +150,10 @@ def _sizes(files: int, count: int) -> list[int]:
 def _results(
     tasks: dict[Any, int], read: Callable[[], _News], progress: Progress, notify: Callable[[str], None]
 ) -> Iterator[ConversionSummary]:
-    """What the shards come to, as they end; those that are ended are taken out of ``tasks``."""
+    """Yield the summaries of the shards as they end, and remove ended shards from ``tasks``."""
     count, shown, said = len(tasks), dict[str, tuple[int, int]](), 0
     while tasks:
-        time.sleep(0.5)  # rather than in ray.wait, which a signal leaves with another exit code than its handler's
+        time.sleep(0.5)  # not in ray.wait, where a signal changes the exit code
         ended, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)
         stages, lines = read()
         for line in lines[said:]:
@@ -171,8 +171,8 @@ def _results(
                 raise  # a bug, with its traceback
             except ray.exceptions.RayError as error:
                 message = (
-                    f"shard {index + 1} of {count} lost its worker again and again ({str(error).splitlines()[0]}); "
-                    "what is finished is kept: run the same command again, with fewer workers if memory is short"
+                    f"shard {index + 1} of {count} lost its worker repeatedly ({str(error).splitlines()[0]}); "
+                    "finished files are kept: run the same command again, with fewer workers if memory is short"
                 )
                 raise Sim2RealError(message) from error
             if isinstance(result, Sim2RealError):
@@ -181,7 +181,7 @@ def _results(
 
 
 def _stop(tasks: dict[Any, int]) -> None:
-    """Have workers save what they have, and end."""
+    """Let the workers save their results and end."""
     for task in tasks:
         ray.cancel(task)
     if tasks:
@@ -190,15 +190,15 @@ def _stop(tasks: dict[Any, int]) -> None:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    """A connection to a cluster.
+    """Connect to a cluster for the duration of the block.
 
     Raises:
-        Sim2RealError: There is none at the address.
+        Sim2RealError: If no cluster is reachable at the address or can be started.
     """
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use over the network unless told not to
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use over the network by default
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -208,7 +208,7 @@ def _connected(address: str | None) -> Iterator[None]:
             f"no Ray cluster can be reached or started: {said}; see --address and `ray status`"
         ) from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray's own would end the program with another exit code
+        signal.signal(signal.SIGTERM, handler)  # Ray's handler would change the exit code
     try:
         yield
     finally:
@@ -216,10 +216,10 @@ def _connected(address: str | None) -> Iterator[None]:
 
 
 def _room(cpus: int | None, gpus: float | None, device: str) -> tuple[int, float, int]:
-    """CPUs and GPUs of a worker, and how many workers there is room for.
+    """Return the CPUs and the GPUs of a worker, and the number of workers that fit on the cluster.
 
     Raises:
-        Sim2RealError: There is room for none.
+        Sim2RealError: If none fits.
     """
     nodes = ray.nodes()  # type: ignore[no-untyped-call]  # of Ray
     machines = [(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]

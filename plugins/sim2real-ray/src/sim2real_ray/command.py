@@ -24,37 +24,45 @@ from sim2real_ray.cluster import convert_on_ray
 
 
 def command(  # noqa: PLR0917  Typer's options are arguments
-    src: Annotated[Path, typer.Argument(help="The dataset, on a disk that all workers share.")],
-    out: Annotated[Path, typer.Argument(help="Where it goes, on such a disk: new, empty, or to be continued.")],
+    src: Annotated[Path, typer.Argument(help="The dataset, on a file system that all workers share.")],
+    out: Annotated[
+        Path, typer.Argument(help="Output folder on the same kind of file system: new, empty, or to be continued.")
+    ],
     address: Annotated[
-        str | None, typer.Option(help="Of the cluster, or auto; RAY_ADDRESS, else a cluster on this machine alone.")
+        str | None, typer.Option(help="Cluster address, or auto; default: RAY_ADDRESS, else a new local cluster.")
     ] = None,
-    shards: Annotated[int | None, typer.Option(min=1, help="Pieces of the work; four for each worker.")] = None,
-    cpus_per_worker: Annotated[int | None, typer.Option(min=1, help="Four, or all that a machine has.")] = None,
-    gpus_per_worker: Annotated[float | None, typer.Option(min=0, help="One where there are any.")] = None,
-    retries: Annotated[int, typer.Option(min=0, help="How often a shard goes on whose worker is lost.")] = 3,
+    shards: Annotated[int | None, typer.Option(min=1, help="Number of shards; default: four per worker.")] = None,
+    cpus_per_worker: Annotated[
+        int | None, typer.Option(min=1, help="CPUs per worker; default: four, or all that a machine has.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="GPUs per worker; default: one if there are any.")
+    ] = None,
+    retries: Annotated[int, typer.Option(min=0, help="How often a shard is restarted if its worker is lost.")] = 3,
     model: Annotated[Path | None, typer.Option(help="Run folder or .safetensors file; else as for convert.")] = None,
-    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run.")] = None,
+    direction: Annotated[Direction | None, typer.Option(help="Which of the run's generators to use.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Layout; recognised if left out.")] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Convert and carry only files that fit.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Convert and carry only matching files.")
     ] = None,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out files that fit.")] = None,
-    carry: Annotated[Carry, typer.Option(help="How labels and all other files come over.")] = Carry.copy,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 95,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Frames at once.")] = None,
-    engine: Annotated[str, typer.Option(help="What runs the generator.")] = "auto",
+    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out matching files.")] = None,
+    carry: Annotated[Carry, typer.Option(help="How to carry labels and all other files.")] = Carry.copy,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality.")] = 95,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Frames per batch.")] = None,
+    engine: Annotated[str, typer.Option(help="Engine that runs the generator.")] = "auto",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads of each process that decode and encode.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each process for decoding and encoding.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Translate the first N frames.")] = None,
     keep_going: Annotated[  # noqa: FBT002  a flag
-        bool, typer.Option("--keep-going", help="Go on after a file that cannot be done.")
+        bool, typer.Option("--keep-going", help="Continue after a file that cannot be processed.")
     ] = False,
 ) -> None:
     """Convert a dataset as `sim2real convert` does, by workers on the machines of a Ray cluster.
 
-    What a lost worker leaves is taken up by another. Run it again to continue an interrupted conversion.
+    If a worker is lost, another one continues its work. Run it again to continue an interrupted conversion.
     """
     settings = settings_here()
     options = ConvertOptions(
@@ -73,7 +81,7 @@ def command(  # noqa: PLR0917  Typer's options are arguments
         limit=limit,
         keep_going=keep_going,
     )
-    with redirect_stdout(sys.stderr), progress() as report:  # where Ray tells of lost workers
+    with redirect_stdout(sys.stderr), progress() as report:  # Ray reports lost workers on stdout
         summary = convert_on_ray(
             src,
             out,

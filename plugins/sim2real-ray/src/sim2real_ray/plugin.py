@@ -1,4 +1,4 @@
-"""What this package offers. Imported at every start of sim2real, so nothing heavy here."""
+"""The hooks of this package. Imported at every start of sim2real, so heavy imports do not belong here."""
 
 from sim2real import Register, hookimpl
 
