@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sim2real.config import Conversion
     from sim2real.conversion import ConversionSummary, ConvertOptions
     from sim2real.conversion import Progress as ConvertProgress
-    from sim2real.training import Progress as TrainProgress
+    from sim2real.training import TrainingProgress as TrainProgress
     from sim2real.training.validation import Standing
 
 Place = str | Path

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 from sim2real.config import Config, resolve
 from sim2real.contactsheet import contact_sheet
 from sim2real.conversion import ConvertOptions, convert
-from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.partners import evenly
 from sim2real.errors import Sim2RealError
 from sim2real.evaluation.evaluator import EvaluateOptions, evaluate
@@ -25,6 +24,7 @@ from sim2real.evaluation.verdict import FAULTS, assess
 from sim2real.files import write_whole
 from sim2real.imageio import encode_png, read_rgb
 from sim2real.inside import inside, read_regular
+from sim2real.progress import Progress, quiet
 from sim2real.registry import registry
 from sim2real.stored import MisfitError, parse
 from sim2real.training import Trainer

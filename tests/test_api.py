@@ -12,7 +12,7 @@ import pytest
 import sim2real
 from sim2real import errors
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError, UnknownNameError
-from sim2real.training import Progress
+from sim2real.training import TrainingProgress
 
 ROOT = Path(__file__).parents[1]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,7 +70,7 @@ def test_a_training_is_that_of_the_command(photos: Path, run: Path, tmp_path: Pa
 def test_a_training_tells_how_it_goes_and_what_it_came_to(
     photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    seen, lines = list[Progress](), list[str]()
+    seen, lines = list[TrainingProgress](), list[str]()
     found = trained(photos, tmp_path / "run", progress=seen.append, notify=lines.append)
     assert (found.run, found.step, found.finished) == (tmp_path / "run", 2, True)
     assert found.used_step in {1, 2}

@@ -28,13 +28,13 @@ from sim2real.evaluation.figures import Alarm, Evaluation, Figure, frames_path, 
 from sim2real.evaluation.frames import open_converted
 from sim2real.files import sha256_of
 from sim2real.model import find_model, load, read_info
+from sim2real.progress import Note
 from sim2real.report.conversion import conversion_page
 from sim2real.report.converted import find_run, read_conversion
 from sim2real.report.page import render
 from sim2real.report.run import read_run
 from sim2real.report.training import run_page
 from sim2real.training import Trainer
-from sim2real.training.events import Note
 from sim2real.training.loggers import Loggers
 from tests.damage import VALUES, damaged_bytes, damaged_json, damaged_lines, damaged_value
 

@@ -18,7 +18,7 @@ from sim2real.cli.console import byte_size, duration, err, is_live, out, pace
 from sim2real.stages import Stages
 
 if TYPE_CHECKING:
-    from sim2real.training import Progress, Trainer
+    from sim2real.training import Trainer, TrainingProgress
     from sim2real.training.validation import Standing
 
 _CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -146,7 +146,7 @@ def _view(trainer: "Trainer") -> "Iterator[_View]":
 class _View:
     """A view that shows nothing, for all processes but the first."""
 
-    def report(self, progress: "Progress") -> None:
+    def report(self, progress: "TrainingProgress") -> None:
         """Show the progress of a training."""
 
     def beat(self, step: int, total: int) -> None:
@@ -158,9 +158,9 @@ class _Panel(_View):
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._evaluated: Progress | None = None
+        self._evaluated: TrainingProgress | None = None
 
-    def report(self, progress: "Progress") -> None:
+    def report(self, progress: "TrainingProgress") -> None:
         self._evaluated = self._evaluated if progress.score is None else progress
         self._live.update(_panel(progress, self._evaluated))
 
@@ -173,7 +173,7 @@ class Log(_View):
         self._shown = -math.inf
         self._last = time.monotonic()
 
-    def report(self, progress: "Progress") -> None:
+    def report(self, progress: "TrainingProgress") -> None:
         """Print the report if enough steps have passed since the last one."""
         if progress.step - self._shown >= progress.total / _LINES or progress.step == progress.total:
             self._shown = progress.step
@@ -190,7 +190,7 @@ class Log(_View):
         err.print(line)
 
 
-def _line(progress: "Progress") -> str:
+def _line(progress: "TrainingProgress") -> str:
     figures = {name: figure for name, figure in progress.losses.items() if "/" not in name}
     if progress.score is not None:
         figures["score"] = progress.score
@@ -205,7 +205,7 @@ def _line(progress: "Progress") -> str:
     return "  ".join(parts)
 
 
-def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
+def _panel(progress: "TrainingProgress", evaluated: "TrainingProgress | None") -> Group:
     """Return the latest report with the latest evaluation on held-out images."""
     table = Table("loss", box=None, pad_edge=False, header_style="bold")
     table.add_column("training", justify="right")
@@ -229,5 +229,5 @@ def _panel(progress: "Progress", evaluated: "Progress | None") -> Group:
     return Group(table, "   ".join(parts), bar)
 
 
-def _best(progress: "Progress") -> list[str]:
+def _best(progress: "TrainingProgress") -> list[str]:
     return [f"best score {progress.best[0]:.3f} at step {progress.best[1]}"] if progress.best else []

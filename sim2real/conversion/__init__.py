@@ -47,7 +47,7 @@ from sim2real.conversion.manifest import (
     write_record,
 )
 from sim2real.conversion.options import ConvertOptions
-from sim2real.conversion.pipeline import Pipeline, Progress, Tally, quiet
+from sim2real.conversion.pipeline import Pipeline, Tally
 from sim2real.conversion.plan import Plan, Survey, make_plan, survey
 from sim2real.conversion.shards import active_writers, conversion_lock, is_taken, joins_others
 from sim2real.conversion.space import check_space
@@ -57,6 +57,7 @@ from sim2real.devices import peak_memory
 from sim2real.errors import CannotCompileError, Sim2RealError
 from sim2real.files import LEFTOVER, leftovers_of
 from sim2real.inside import inside
+from sim2real.progress import Progress, quiet
 
 if TYPE_CHECKING:
     from sim2real.conversion.inference import Inference

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -50,6 +50,7 @@ from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import replacing, write_whole
 from sim2real.imageio import Picture, encode_picture
 from sim2real.inside import inside
+from sim2real.progress import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,25 +61,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _BYTES = 9  # per pixel in progress
 _PIXELS = 64_000_000  # 137 frames of KITTI, 7 of 4K: 0.6 GB
-
-
-class Progress(Protocol):
-    """A callback that reports the progress of long work; called by one thread at a time."""
-
-    def __call__(self, stage: str, done: int, total: int, limit: str = "", /) -> None:
-        """Report progress.
-
-        Args:
-            stage: Name of the stage. Units of stages whose names begin with the same word take about the same time.
-            done: Number of finished units; 0 announces a stage that is still to come.
-            total: Total number of units; 0 withdraws an announced stage.
-            limit: The stage that limits the speed: ``"decoding"``, ``"translating"``, ``"judging"`` (the gate),
-                ``"encoding and writing"`` or ``"carrying"``; empty if unknown.
-        """
-
-
-def quiet(_stage: str, _done: int, _total: int, _limit: str = "", /) -> None:
-    """Ignore all progress."""
 
 
 @dataclass

@@ -21,7 +21,6 @@ from sim2real.conversion.manifest import (
     read_record,
     unknown_to_this_version,
 )
-from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import select
 from sim2real.conversion.resized_files import DamageError, Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset, open_dataset
@@ -32,6 +31,7 @@ from sim2real.files import sha256_of
 from sim2real.imageio import decode_label, is_image, read_header, read_picture, resize_picture
 from sim2real.inside import is_link
 from sim2real.places import absent
+from sim2real.progress import Progress, quiet
 from sim2real.stored import one_line
 from sim2real.threads import in_order
 

@@ -12,8 +12,9 @@ from typing import Final
 
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame, Tree
-from sim2real.datasets.video import Extracted, Extraction, Report, extract_frames, is_video
+from sim2real.datasets.video import Extracted, Extraction, extract_frames, is_video
 from sim2real.errors import DatasetError
+from sim2real.progress import Progress, quiet
 
 _PLAIN: Final = "images"  # the layout of folders without any other
 
@@ -116,7 +117,7 @@ def open_sources(
     exclude: Sequence[str] = (),
     as_image: Sequence[str] = (),
     extraction: Extraction | None = None,
-    progress: Report = lambda *_: None,
+    progress: Progress = quiet,
 ) -> list[Source]:
     """Open the places that together form one side, and extract frames from their videos.
 

@@ -23,6 +23,7 @@ from sim2real.errors import DatasetError
 from sim2real.files import LEFTOVER, write_whole
 from sim2real.imageio import encode_jpeg
 from sim2real.inside import inside, is_link, read_regular
+from sim2real.progress import Progress, quiet
 from sim2real.stored import Count, MisfitError, parse
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # OpenCV reads it once; errors are reported here instead
 
-Report = Callable[[str, int, int], None]
 """Called with a stage, the amount done, and the total amount."""
 
 _CONTENTS: Final = "video.json"
@@ -100,7 +100,7 @@ def video_seconds(video: Path) -> float:
 
 
 def extract_frames(
-    videos: Sequence[Path], folder: Path, extraction: Extraction, progress: Report = lambda *_: None
+    videos: Sequence[Path], folder: Path, extraction: Extraction, progress: Progress = quiet
 ) -> list[Extracted]:
     """Extract frames from videos, each into a folder of its own; frames extracted before are kept.
 

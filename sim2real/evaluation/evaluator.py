@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sim2real import __version__
-from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
 from sim2real.datasets.sources import open_sources, shared
@@ -40,6 +39,7 @@ from sim2real.evaluation.verdict import BAD_FRAME, judge, untold
 from sim2real.evaluation.view import Size, View, common_view
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header
+from sim2real.progress import Progress, quiet
 from sim2real.stages import Stages
 from sim2real.threads import in_order
 

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from sim2real.conversion.pipeline import Progress
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.base import Frame
 from sim2real.devices import usable_cores
@@ -26,6 +25,7 @@ from sim2real.evaluation.intervals import Floats, Rows, blocks_of, draw, mean_in
 from sim2real.evaluation.view import View
 from sim2real.metrics import change
 from sim2real.metrics.base import About, Change, Features, FrameMetric, Image, SetMetric, SlowSetMetric
+from sim2real.progress import Progress
 from sim2real.threads import in_order
 
 _SIDES: Final = 3  # sets compared with real images: frames before and after, and other real images

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.conversion.plan import evenly
 from sim2real.datasets.labels import Label, Segmentation
 from sim2real.errors import DatasetError, Sim2RealError
@@ -40,6 +39,7 @@ from sim2real.imageio import resize
 from sim2real.metrics.base import Image
 from sim2real.metrics.regions import has_name
 from sim2real.networks.segmentation import UNet, in_another_light, standardised
+from sim2real.progress import Progress, quiet
 from sim2real.training.deterministic import deterministic
 
 Classes = NDArray[np.int64]

@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.labels import Flow
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.evaluation.figures import Figure
 from sim2real.evaluation.frames import FramePair
 from sim2real.evaluation.intervals import blocks_of, mean_interval
 from sim2real.metrics.base import Image
+from sim2real.progress import Progress, quiet
 
 _Floats = NDArray[np.float32]
 _Both = NDArray[np.float64]  # (2,), before and after

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sim2real.conversion.looks import require_one
-from sim2real.conversion.pipeline import Progress, quiet
 from sim2real.datasets.base import STATE_FOLDER
 from sim2real.errors import Sim2RealError
 from sim2real.files import check_writable, write_whole
 from sim2real.inside import inside
 from sim2real.places import absent, is_run
+from sim2real.progress import Progress, quiet
 from sim2real.report.conversion import conversion_page
 from sim2real.report.converted import find_run, is_conversion, read_conversion
 from sim2real.report.naming import Naming

@@ -11,11 +11,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from sim2real.conversion.gate import parse_gate
-from sim2real.conversion.pipeline import Progress
 from sim2real.datasets.base import Role
 from sim2real.datasets.findings import OLD_PIXELS
 from sim2real.evaluation.figures import Evaluation, Figure, Interval
 from sim2real.evaluation.verdict import BAD_FRAME, assess, doubt, nearer, unchanged
+from sim2real.progress import Progress
 from sim2real.report.converted import Conversion, FrameFigures
 from sim2real.report.frames import (
     IN_A_LIST,

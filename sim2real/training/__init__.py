@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from sim2real.training.events import Note, Progress
+from sim2real.progress import Note, TrainingProgress
 
 if TYPE_CHECKING:
     from sim2real.training.loop import Trainer
 
-__all__ = ["Note", "Progress", "Trainer"]
+__all__ = ["Note", "Trainer", "TrainingProgress"]
 
 
 def __getattr__(name: str) -> object:

@@ -13,9 +13,10 @@ from sim2real.datasets.base import Frame, Side
 from sim2real.datasets.inputs import NAMED
 from sim2real.datasets.partners import evenly
 from sim2real.datasets.sources import Source, one_domain, open_folder, open_sources
-from sim2real.datasets.video import Extracted, Extraction, Report
+from sim2real.datasets.video import Extracted, Extraction
 from sim2real.datasets.vocabulary import Vocabulary, names_of
 from sim2real.errors import DatasetError
+from sim2real.progress import Progress, quiet
 from sim2real.training.wants import Asked, Wants, followers, require_clips, require_labels
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Domain:
 
 
 def open_domains(
-    config: Config, extracted: Path | None = None, progress: Report = lambda *_: None, wants: Wants | None = None
+    config: Config, extracted: Path | None = None, progress: Progress = quiet, wants: Wants | None = None
 ) -> tuple[Domain, Domain]:
     """Find the images of both sides, and extract the frames of videos.
 
@@ -214,7 +215,7 @@ def _sample_clips(
     return {numbers[place] for place in sampled}
 
 
-def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress: Report = lambda *_: None) -> Classes:
+def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress: Progress = quiet) -> Classes:
     """Return the classes of a run: those in the settings, or else those found in frames of both sides.
 
     The searched frames are, for each side, the first of each sequence (at most 256 of them) and at most 32 more, evenly

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from torch.optim.swa_utils import AveragedModel
 
 from sim2real.config import Config
-from sim2real.datasets.video import Report
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import free_memory, peak_memory_of_networks, resolve_device, resolve_precision
 from sim2real.errors import DatasetError
 from sim2real.methods.base import Method
+from sim2real.progress import Progress, quiet
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch
 from sim2real.training.deterministic import deterministic
 from sim2real.training.domains import find_classes, open_domains
@@ -75,7 +75,7 @@ class Forecast:
         return self.steps * self.seconds_per_step
 
 
-def forecast(config: Config, *, steps: int = 3, extraction: Report = lambda *_: None) -> Forecast:
+def forecast(config: Config, *, steps: int = 3, extraction: Progress = quiet) -> Forecast:
     """Forecast a training by running some of its steps on its own images, in this process.
 
     Args:
@@ -91,7 +91,7 @@ def forecast(config: Config, *, steps: int = 3, extraction: Report = lambda *_: 
         return _forecast(config, Path(extracted), steps, extraction)
 
 
-def _forecast(config: Config, extracted: Path, steps: int, extraction: Report) -> Forecast:
+def _forecast(config: Config, extracted: Path, steps: int, extraction: Progress) -> Forecast:
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     wants = foreseen_wants(config)

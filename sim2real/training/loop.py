@@ -11,7 +11,6 @@ from typing import NamedTuple, Self
 import torch
 
 from sim2real.config import Classes, Config
-from sim2real.datasets.video import Report
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import peak_memory, resolve_precision
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
@@ -20,13 +19,13 @@ from sim2real.imageio import Encoding, encode_png
 from sim2real.inside import inside
 from sim2real.model import with_camera
 from sim2real.networks import RangeAdapter
+from sim2real.progress import Note, Progress, TrainingProgress, quiet
 from sim2real.training.camera import match_camera
 from sim2real.training.checkpoint_manager import CheckpointManager, Own, Shared
 from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
 from sim2real.training.domains import Domain, find_classes, open_domains
-from sim2real.training.events import Note, Progress
 from sim2real.training.foresight import foreseen_wants, require_memory
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
@@ -98,7 +97,7 @@ class Trainer:
     """
 
     @classmethod
-    def begin(cls, config: Config, folder: Path, *, extraction: Report = lambda *_: None) -> Self:
+    def begin(cls, config: Config, folder: Path, *, extraction: Progress = quiet) -> Self:
         """Open the images, build the networks and create the run folder.
 
         Args:
@@ -117,7 +116,7 @@ class Trainer:
         return trainer
 
     @classmethod
-    def resume(cls, config: Config, folder: Path, *, extraction: Report = lambda *_: None) -> Self:
+    def resume(cls, config: Config, folder: Path, *, extraction: Progress = quiet) -> Self:
         """Open the images, build the networks and load the newest checkpoint of a run.
 
         Args:
@@ -219,7 +218,7 @@ class Trainer:
         networks = self.method.networks.items()
         return {name: sum(weights.numel() for weights in network.parameters()) for name, network in networks}
 
-    def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Progress | Note]:
+    def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[TrainingProgress | Note]:
         """Train to the end, or until ``stop`` returns nonzero in any process; save a checkpoint in both cases.
 
         Args:
@@ -253,7 +252,7 @@ class Trainer:
         self._loggers.begin()
         stack.callback(self._loggers.close)
 
-    def _train(self, stop: Callable[[], int]) -> Iterator[Progress | Note]:
+    def _train(self, stop: Callable[[], int]) -> Iterator[TrainingProgress | Note]:
         yield from map(Note, self._findings)
         if self.config.train.patience and not (self.config.evaluate.every and self.evaluation.possible):
             yield Note("train.patience: nothing is held out or evaluated, so the run continues to its last step")
@@ -280,7 +279,7 @@ class Trainer:
         self.step += 1
         self._meter.add(log)
 
-    def _keep_books(self) -> Iterator[Progress | Note]:
+    def _keep_books(self) -> Iterator[TrainingProgress | Note]:
         """Report, evaluate, write samples and save after a step, each when it is due."""
         config = self.config
         evaluates = self.step == self.total or _is_due(config.evaluate.every, self.step)
@@ -334,7 +333,7 @@ class Trainer:
         patience = self.config.train.patience * self.steps_per_epoch
         return bool(patience) and self.evaluation.newest - self.evaluation.best_step >= patience
 
-    def _report(self, *, evaluates: bool) -> Iterator[Progress | Note]:
+    def _report(self, *, evaluates: bool) -> Iterator[TrainingProgress | Note]:
         yield from self._notify(self._warnings.collect(self.processes))
         losses, speed = self._meter.losses(self.processes.average), self._meter.speed()
         self.processes.on_first(lambda: self._require_finite(losses))
@@ -348,7 +347,9 @@ class Trainer:
             self.run.log({"step": self.step, **record})
             yield from map(Note, self._loggers.log(self.step, record))
         left, memory = (self.total - self.step) / speed, peak_memory(self.device)
-        yield Progress(self.step, self.total, epoch, figures, images, left, outcome.score, self.evaluation.best, memory)
+        yield TrainingProgress(
+            self.step, self.total, epoch, figures, images, left, outcome.score, self.evaluation.best, memory
+        )
         yield from self._notify(outcome.notes)
         self._meter.reset()
 
@@ -459,7 +460,7 @@ def _is_due(every: int, step: int) -> bool:
     return bool(every) and step % every == 0
 
 
-def _open_images(config: Config, run: RunFolder, processes: Processes, extraction: Report) -> Images:
+def _open_images(config: Config, run: RunFolder, processes: Processes, extraction: Progress) -> Images:
     """Open the images of both sides, if the memory suffices to train on them."""
     precision, wants = resolve_precision(config.precision, processes.device), foreseen_wants(config)
     require_memory(config, processes.device, precision, processes=processes.count, wants=wants)

@@ -227,7 +227,7 @@ def test_told_to_end_a_shard_saves(work: Path, alone: dict[str, str], start: Sta
     lines = [json.loads(line) for line in (out / ".sim2real/manifest.2-of-2.jsonl").read_text().splitlines()]
     assert {line["path"] for line in lines} == {name for name in digests(out) if not name.startswith(".sim2real/")}
     planned = cli("convert", "in", out, "--plan", cwd=work).stdout
-    assert [str(len(lines)), "files", "done", "already"] in [line.split() for line in planned.splitlines()]
+    assert [str(len(lines)), "files", "already", "done"] in [line.split() for line in planned.splitlines()]
     assert f", {len(lines)} done before," in said_by(start(out))
     assert digests(out) == alone
 

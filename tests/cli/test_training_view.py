@@ -3,11 +3,11 @@
 import pytest
 
 from sim2real.cli.training_view import Log
-from sim2real.training import Progress
+from sim2real.training import TrainingProgress
 
 
-def progress(step: int, total: int) -> Progress:
-    return Progress(step, total, 0.5, {"cycle": 0.25}, 2.0, 60.0)
+def progress(step: int, total: int) -> TrainingProgress:
+    return TrainingProgress(step, total, 0.5, {"cycle": 0.25}, 2.0, 60.0)
 
 
 def test_a_log_is_never_silent_for_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,7 +195,7 @@ def test_what_is_not_all_there_is_drawn_again(tmp_path: Path, video: Path, lost:
 
 
 def test_an_interrupted_drawing_leaves_nothing_that_could_be_taken_for_done(tmp_path: Path, video: Path) -> None:
-    def interrupt(_stage: str, done: int, _total: int) -> None:
+    def interrupt(_stage: str, done: int, _total: int, _limit: str = "", /) -> None:
         if done >= 3:
             raise KeyboardInterrupt
 

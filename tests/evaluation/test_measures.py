@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from sim2real.conversion.pipeline import quiet
 from sim2real.datasets import open_dataset
 from sim2real.errors import PluginError, Sim2RealError
 from sim2real.evaluation import measures
@@ -20,6 +19,7 @@ from sim2real.evaluation.view import View
 from sim2real.files import write_whole
 from sim2real.imageio import encode_png
 from sim2real.metrics.base import About, Change, Features, Image
+from sim2real.progress import quiet
 
 Paint = Callable[..., Path]
 VIEW: Final = View(20, 16)

@@ -11,12 +11,11 @@ from torch.nn import functional
 
 from sim2real.config import Regularization
 from sim2real.errors import SettingsError
-from sim2real.losses import adversarial
-from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
+from sim2real.methods.base import Batch, StepLog
 from sim2real.methods.cut import CUT, Heads, patch_nce
-from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.discriminators import Patch
 from sim2real.networks.generators import EncoderDecoder, ResNet
+from tests.methods.making import networks_of, settings_of
 from tests.methods.test_inputs import batch as labelled
 
 
@@ -26,24 +25,8 @@ def make(
     **options: Any,
 ) -> CUT:
     torch.manual_seed(0)
-
-    def ready(network: nn.Module, returns_images: bool) -> RangeAdapter:
-        initialise(network, "normal")
-        return RangeAdapter(network, returns_images=returns_images)
-
-    settings: dict[str, Any] = {"adversarial": adversarial("lsgan"), "terms": {}, "generator_lr": 1e-3}
-    settings |= {
-        "discriminator_lr": 1e-3,
-        "betas": (0.5, 0.999),
-        "image_pool_size": 0,
-        "device": "cpu",
-        "precision": "fp32",
-    }
-    networks = Networks(
-        lambda: ready(generator(), True), lambda: ready(Patch(3, (32, 32), width=4, norm="none"), False)
-    )
-    options = {"patches": 9, "head_width": 5, **options}
-    return CUT(networks, MethodSettings(**{**settings, "seed": 0, **(more or {})}), **options)
+    networks = networks_of(generator, lambda: Patch(3, (32, 32), width=4, norm="none"))
+    return CUT(networks, settings_of(**(more or {})), **{"patches": 9, "head_width": 5, **options})
 
 
 def batch(seed: int, count: int = 2) -> Batch:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from sim2real.config import Regularization
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import Cycle, Identity, LossInputs, adversarial
-from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
+from sim2real.methods.base import Batch, StepLog
 from sim2real.methods.cyclegan import CycleGAN
-from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.discriminators import Combined, Patch, PatchGAN70
 from sim2real.networks.generators import EncoderDecoder, ResNet
+from tests.methods.making import networks_of, settings_of
 
 
 def resnet() -> nn.Module:
@@ -43,24 +43,16 @@ def make(
 ) -> CycleGAN:
     """A method with small networks; ``more`` are settings, ``options`` are the method's own."""
 
-    def ready(network: nn.Module, returns_images: bool) -> RangeAdapter:
-        initialise(network, "normal")
-        return RangeAdapter(network, returns_images=returns_images)
-
-    settings = MethodSettings(
+    settings = settings_of(
         adversarial=adversarial(game),
         terms={"cycle": (10.0, Cycle())} if terms is None else terms,
         generator_lr=rates[0],
         discriminator_lr=rates[1],
-        betas=(0.5, 0.999),
         image_pool_size=image_pool_size,
-        device="cpu",
         precision=precision,
-        seed=0,
         **(more or {}),
     )
-    networks = Networks(lambda: ready(generator(), True), lambda: ready(discriminator(), False))
-    return CycleGAN(networks, settings, **options)
+    return CycleGAN(networks_of(generator, discriminator), settings, **options)
 
 
 def batch(seed: int = 0, count: int = 1) -> Batch:

@@ -1,4 +1,3 @@
-import dataclasses
 from typing import Any, cast
 
 import pytest
@@ -11,23 +10,13 @@ from sim2real.methods.base import MethodSettings
 from sim2real.methods.discriminator_trainer import DiscriminatorTrainer
 from sim2real.networks import RangeAdapter
 from sim2real.networks.discriminators import Combined, Patch
+from tests.methods.making import settings_of
 
 
 def settings(discriminator: dict[str, Any], **differences: Any) -> MethodSettings:
-    return dataclasses.replace(
-        MethodSettings(
-            adversarial=adversarial("lsgan"),
-            terms={},
-            generator_lr=0.0,
-            discriminator_lr=0.0,
-            betas=(0.5, 0.999),
-            image_pool_size=0,
-            device="cpu",
-            precision="fp32",
-            seed=0,
-            regularization=Regularization(**discriminator),
-        ),
-        **differences,
+    regularization = Regularization(**discriminator)
+    return settings_of(
+        **{"generator_lr": 0.0, "discriminator_lr": 0.0, "regularization": regularization, **differences}
     )
 
 

@@ -3,31 +3,15 @@ import torch
 from torch import nn
 
 from sim2real.errors import SettingsError
-from sim2real.losses import adversarial
-from sim2real.methods.base import Batch, MethodSettings, Networks
+from sim2real.methods.base import Batch
 from sim2real.methods.fit import Fit
-from sim2real.networks import RangeAdapter
 from sim2real.networks.colour import Reinhard
 from sim2real.networks.generators import ResNet
+from tests.methods.making import generators_of, settings_of
 
 
 def make(network: type[nn.Module] = Reinhard) -> Fit:
-    networks = Networks(
-        generator=lambda: RangeAdapter(network(3, 3), returns_images=True),
-        discriminator=lambda: pytest.fail("nobody needs a discriminator"),
-    )
-    settings = MethodSettings(
-        adversarial=adversarial("lsgan"),
-        terms={},
-        generator_lr=0.0,
-        discriminator_lr=0.0,
-        betas=(0.5, 0.999),
-        image_pool_size=0,
-        device="cpu",
-        precision="fp32",
-        seed=0,
-    )
-    return Fit(networks, settings)
+    return Fit(generators_of(network), settings_of(generator_lr=0.0, discriminator_lr=0.0))
 
 
 def noise(middle: float) -> torch.Tensor:

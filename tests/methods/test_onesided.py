@@ -13,15 +13,15 @@ from torch.nn.utils.parametrizations import spectral_norm
 from sim2real.config import Regularization
 from sim2real.datasets.labels import NOTHING
 from sim2real.errors import SettingsError
-from sim2real.losses import LossInputs, adversarial
-from sim2real.methods.base import Batch, MethodSettings, Networks
+from sim2real.losses import LossInputs
+from sim2real.methods.base import Batch
 from sim2real.methods.onesided import OneSided, _unlikeness
-from sim2real.networks import RangeAdapter, initialise
 from sim2real.networks.discriminators import PatchGAN70
 from sim2real.networks.generators import ResNet
 from sim2real.networks.grid import Grid
 from sim2real.networks.textured import TexturedGrid, low_pass
 from sim2real.testing import check_method
+from tests.methods.making import networks_of, settings_of
 
 
 def discriminator() -> nn.Module:
@@ -30,21 +30,8 @@ def discriminator() -> nn.Module:
 
 def make(generator: Callable[[], nn.Module] = Grid, more: dict[str, Any] | None = None, **options: Any) -> OneSided:
     torch.manual_seed(0)
-
-    def ready(network: nn.Module, returns_images: bool) -> RangeAdapter:
-        initialise(network, "normal")
-        return RangeAdapter(network, returns_images=returns_images)
-
-    settings: dict[str, Any] = {"adversarial": adversarial("lsgan"), "terms": {}, "generator_lr": 1e-3}
-    settings |= {
-        "discriminator_lr": 4e-4,
-        "betas": (0.5, 0.99),
-        "image_pool_size": 0,
-        "device": "cpu",
-        "precision": "fp32",
-    }
-    networks = Networks(lambda: ready(generator(), True), lambda: ready(discriminator(), False))
-    return OneSided(networks, MethodSettings(**{**settings, "seed": 0, **(more or {})}), **options)
+    settings = settings_of(**{"discriminator_lr": 4e-4, "betas": (0.5, 0.99), **(more or {})})
+    return OneSided(networks_of(generator, discriminator), settings, **options)
 
 
 def images(seed: int, count: int = 2) -> Tensor:

@@ -6,36 +6,20 @@ import torch
 from torch import nn
 
 from sim2real.errors import SettingsError
-from sim2real.losses import adversarial
-from sim2real.methods.base import Batch, MethodSettings, Networks
+from sim2real.methods.base import Batch
 from sim2real.methods.pseudo import PseudoLabels
-from sim2real.networks import RangeAdapter
 from sim2real.networks.classes import ClassDistribution
 from sim2real.networks.colour import Reinhard
 from sim2real.testing import check_method
+from tests.methods.making import generators_of, settings_of
 
 ROAD, GRASS = 0, 1
 SIDE = 32
 
 
 def make(network: type[nn.Module] = ClassDistribution, *, every: int = 20, sure: float = 0.9) -> PseudoLabels:
-    networks = Networks(
-        generator=lambda: RangeAdapter(network(3, 3), returns_images=True),
-        discriminator=lambda: pytest.fail("nobody needs a discriminator"),
-    )
-    settings = MethodSettings(
-        adversarial=adversarial("lsgan"),
-        terms={},
-        generator_lr=3e-3,
-        discriminator_lr=0.0,
-        betas=(0.9, 0.999),
-        image_pool_size=0,
-        device="cpu",
-        precision="fp32",
-        seed=0,
-        classes=("road", "grass"),
-    )
-    return PseudoLabels(networks, settings, every=every, sure=sure)
+    settings = settings_of(generator_lr=3e-3, discriminator_lr=0.0, betas=(0.9, 0.999), classes=("road", "grass"))
+    return PseudoLabels(generators_of(network), settings, every=every, sure=sure)
 
 
 def scenes(seed: int, road: float, grass: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -64,8 +64,6 @@ def test_what_does_not_keep_its_contract_is_named(
     done = cli("plugins", "check", "--json", path=site)
     assert done.returncode == 1, done.stderr
     averaging, idle, broken = json.loads(done.stdout)["failures"]
-    assert averaging.startswith(
-        "discriminator 'averaging' of plugin 'acme' violates its contract: Averaging: scores"
-    )
+    assert averaging.startswith("discriminator 'averaging' of plugin 'acme' violates its contract: Averaging: scores")
     assert idle.startswith("loss 'idle' of plugin 'acme' violates its contract: idle: no gradient reaches")
     assert broken.startswith("loss 'broken' of plugin 'acme' fails: AttributeError")

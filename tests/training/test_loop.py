@@ -20,7 +20,7 @@ from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.imageio import read_rgb
 from sim2real.losses import LossInputs
 from sim2real.model import load_generator, read_info
-from sim2real.training import Note, Progress, Trainer
+from sim2real.training import Note, Trainer, TrainingProgress
 from sim2real.training.results import usual_encoding
 from sim2real.training.run import RunFolder
 
@@ -31,7 +31,7 @@ FILES = ("sim2real.safetensors", "real2sim.safetensors")
 
 def run(
     config: Config, folder: Path, *, until: int | None = None, resume: bool = False
-) -> tuple[Trainer, list[Progress | Note]]:
+) -> tuple[Trainer, list[TrainingProgress | Note]]:
     """Train to the end, or stop after a step as a signal would."""
     trainer = (Trainer.resume if resume else Trainer.begin)(config, folder)
     return trainer, list(trainer.train(stop=lambda: trainer.step == until))
@@ -72,7 +72,7 @@ def test_a_training_leaves_all_that_it_should(configure: Configure, tmp_path: Pa
     assert all(math.isfinite(value) for record in records for value in record.values())
     assert {"epoch", "rate", "adversarial_real", "cycle", "identity", "D_sim"} <= records[0].keys()
     assert {"validation/generator", "evaluation/score", "evaluation/distance"} <= records[-1].keys()
-    progress = [event for event in events if isinstance(event, Progress)]
+    progress = [event for event in events if isinstance(event, TrainingProgress)]
     assert [event.step for event in progress] == [2, 4, 6]
     assert all(event.images_per_second > 0 for event in progress)
     assert progress[-1].seconds_left == 0
@@ -140,7 +140,7 @@ def test_a_run_that_died_between_checkpoints_repeats_what_was_lost(configure: Co
     config = configure("log.every=1", "sample.every=1")
     run(config, tmp_path / "whole")
     for event in Trainer.begin(config, tmp_path / "parts").train():
-        if isinstance(event, Progress) and event.step == 5:
+        if isinstance(event, TrainingProgress) and event.step == 5:
             break
     assert [record["step"] for record in lines(tmp_path / "parts")] == [1, 2, 3, 4, 5]
     run(config, tmp_path / "parts", resume=True)
@@ -246,7 +246,7 @@ def test_images_that_changed_under_a_run_are_noticed(configure: Configure, tmp_p
 def test_a_finished_run_may_be_made_longer(configure: Configure, tmp_path: Path) -> None:
     run(configure(), tmp_path / "run")
     trainer, events = run(configure("train.steps=8"), tmp_path / "run", resume=True)
-    assert [event.step for event in events if isinstance(event, Progress)] == [8]
+    assert [event.step for event in events if isinstance(event, TrainingProgress)] == [8]
     assert trainer.finished
     assert read_config(tmp_path / "run" / "config.toml").train.steps == 8
 
@@ -280,7 +280,7 @@ def state_of(trainer: Trainer) -> dict[str, Tensor]:
 
 def test_the_generators_that_are_written_are_the_averaged_ones(configure: Configure, tmp_path: Path) -> None:
     trainer = Trainer.begin(configure("log.every=1", "ema_decay=0.75", "optim.generator_lr=0.01"), tmp_path / "run")
-    steps = [state_of(trainer) for event in trainer.train() if isinstance(event, Progress)]
+    steps = [state_of(trainer) for event in trainer.train() if isinstance(event, TrainingProgress)]
     average = steps[0]
     for state in steps[1:]:
         average = {name: 0.75 * average[name] + 0.25 * state[name] for name in average}
@@ -344,7 +344,7 @@ def test_a_cache_changes_nothing_and_goes_with_the_training(configure: Configure
     run(configure(), tmp_path / "plain")
     cached = tmp_path / "cached"
     for event in Trainer.begin(configure("data.cache=true"), cached).train():
-        if isinstance(event, Progress):
+        if isinstance(event, TrainingProgress):
             assert any((cached / "cache").iterdir())
     assert not (cached / "cache").exists()
     assert result(cached) == result(tmp_path / "plain")

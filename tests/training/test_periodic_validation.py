@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sim2real.config import Config
 from sim2real.imageio import read_rgb
 from sim2real.networks import RangeAdapter
-from sim2real.training import Note, Progress, Trainer
+from sim2real.training import Note, Trainer, TrainingProgress
 from sim2real.training.periodic_validation import _translated
 from sim2real.training.samples import Shown
 from sim2real.training.validation import TrainingMonitor, ValidationResult, Validator
@@ -60,7 +60,7 @@ def test_the_best_step_is_kept_linked_and_used(configure: Configure, tmp_path: P
     assert trainer.finished
     assert generators(folder) == generators(folder / "best")
     assert generators(folder) != generators(folder / "last")
-    progress = [event for event in events if isinstance(event, Progress)]
+    progress = [event for event in events if isinstance(event, TrainingProgress)]
     assert [event.score for event in progress] == [0.9, 0.5, 0.7, 0.5, 0.6]
     assert [event.best for event in progress] == [(0.9, 1), (0.5, 2), (0.5, 2), (0.5, 2), (0.5, 2)]
     assert all(event.memory > 2**20 for event in progress)
@@ -87,7 +87,7 @@ def test_a_better_step_is_saved_though_no_checkpoint_is_due(
     give(0.5, 0.4)
     config = configure("evaluate.every=2", "data.validation=2", "train.steps=5", "checkpoint.every=0")
     for event in Trainer.begin(config, tmp_path / "run").train():
-        if isinstance(event, Progress) and event.step == 4:
+        if isinstance(event, TrainingProgress) and event.step == 4:
             break
     assert (tmp_path / "run" / "best").readlink() == Path("checkpoints/step_00000002")
 
@@ -96,7 +96,7 @@ def test_without_held_out_images_nothing_is_judged_and_the_last_used(configure: 
     trainer, events = run(configure("evaluate.every=1", "data.validation=0"), tmp_path / "run")
     assert trainer.used_step == trainer.step
     assert not (tmp_path / "run" / "best").exists()
-    assert all(event.score is None and event.best is None for event in events if isinstance(event, Progress))
+    assert all(event.score is None and event.best is None for event in events if isinstance(event, TrainingProgress))
     assert "evaluation/score" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 

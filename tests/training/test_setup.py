@@ -13,7 +13,7 @@ from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepL
 from sim2real.methods.cyclegan import CycleGAN
 from sim2real.networks.bilateral import guided_images
 from sim2real.registry import registry
-from sim2real.training import Progress, Trainer
+from sim2real.training import Trainer, TrainingProgress
 from sim2real.training.data import as_floats
 from sim2real.training.setup import Average, build_method, require_scalars
 
@@ -32,7 +32,7 @@ def test_every_recipe_trains_with_another_discriminator(
     config = resolve(recipe, sets=sets, sim=str(photos / "sim"), real=str(photos / "real"))
     trainer = Trainer.begin(config, tmp_path / "run")
     assert type(trainer.method.networks["D_real"].network) is registry().load("discriminators", other)
-    assert [event.step for event in trainer.train() if isinstance(event, Progress)] == [2]
+    assert [event.step for event in trainer.train() if isinstance(event, TrainingProgress)] == [2]
     assert trainer.finished
 
 

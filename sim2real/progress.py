@@ -1,11 +1,31 @@
-"""The events that a training reports."""
+"""What long work reports: stages by a callback, trainings by events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A callback that reports the progress of long work; called by one thread at a time."""
+
+    def __call__(self, stage: str, done: int, total: int, limit: str = "", /) -> None:
+        """Report progress.
+
+        Args:
+            stage: Name of the stage. Units of stages whose names begin with the same word take about the same time.
+            done: Number of finished units; 0 announces a stage that is still to come.
+            total: Total number of units; 0 withdraws an announced stage.
+            limit: The stage that limits the speed: ``"decoding"``, ``"translating"``, ``"judging"`` (the gate),
+                ``"encoding and writing"`` or ``"carrying"``; empty if unknown.
+        """
+
+
+def quiet(_stage: str, _done: int, _total: int, _limit: str = "", /) -> None:
+    """Ignore all progress."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """The progress of a training.
 
     Attributes:
