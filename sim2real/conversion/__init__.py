@@ -61,6 +61,7 @@ from sim2real.progress import Progress, quiet
 
 if TYPE_CHECKING:
     from sim2real.conversion.inference import Inference
+    from sim2real.conversion.resolved_settings import Machine
 
 __all__ = [
     "ConversionSummary",
@@ -131,6 +132,7 @@ def convert(
     *,
     announce: Callable[[Plan], None] = lambda _plan: None,
     notify: Callable[[str], None] = lambda _line: None,
+    machine: "Machine | None" = None,
 ) -> ConversionSummary:
     """Convert a dataset; rerunning an interrupted conversion continues it and gives the same bytes.
 
@@ -141,6 +143,7 @@ def convert(
         progress: Called for the stages ``"converting"`` and ``"carrying"``.
         announce: Called with the plan before the work begins.
         notify: Called with a line for each notable event: an engine that is not used, memory that ran out.
+        machine: The facts that automatic choices depend on; None: those of this machine.
 
     Raises:
         Sim2RealError: If the conversion is impossible, or a file fails and ``keep_going`` is not set; finished files
@@ -150,7 +153,9 @@ def convert(
     begin = time.monotonic()
     found = survey(source, out, options)
     try:
-        plan, tally = _work(source, out, options, found, progress=progress, announce=announce, notify=notify)
+        plan, tally = _work(
+            source, out, options, found, progress=progress, announce=announce, notify=notify, machine=machine
+        )
         left = _leave(plan)
     except OSError as error:
         place = error.filename2 or error.filename or out
@@ -189,10 +194,11 @@ def _work(
     progress: Progress,
     announce: Callable[[Plan], None],
     notify: Callable[[str], None],
+    machine: "Machine | None",
 ) -> tuple[Plan, Tally]:
     with conversion_lock(out):
         joining = joins_others(out, options.shard)
-        plan = make_plan(source, out, options, found, notify)
+        plan = make_plan(source, out, options, found, notify, machine=machine)
         check_space(plan)
         announce(plan)
         if joining:

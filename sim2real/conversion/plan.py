@@ -42,7 +42,9 @@ from sim2real.registry import registry
 from sim2real.stored import unknown_fields_text
 
 if TYPE_CHECKING:
+    from sim2real.conversion.resolved_settings import Machine
     from sim2real.conversion.trial import ReadInputs
+
 T = TypeVar("T")
 _LOOKED_AT = 8  # frames that are searched for classes that the generator does not know
 
@@ -244,6 +246,8 @@ def make_plan(
     options: ConvertOptions,
     found: Survey | None = None,
     notify: Callable[[str], None] = lambda _line: None,
+    *,
+    machine: "Machine | None" = None,
 ) -> Plan:
     """Plan a conversion; writes nothing.
 
@@ -253,6 +257,7 @@ def make_plan(
         options: Options of the conversion.
         found: Result of ``survey``, if it was called already.
         notify: Called with a line for each notable event.
+        machine: The facts that automatic choices depend on; None: those of this machine.
 
     Raises:
         Sim2RealError: If the conversion is impossible; the message says what to change.
@@ -261,7 +266,7 @@ def make_plan(
     model, info, dataset, jobs = found.model, found.info, found.dataset, found.jobs
     previous = read_record(out)
     kept = None if options.overwrite else previous
-    from sim2real.conversion.resolved_settings import resolve_settings
+    from sim2real.conversion.resolved_settings import THIS_MACHINE, resolve_settings
     from sim2real.conversion.trial import no_inputs
 
     images = [source / job.path for job in jobs if job.translate]
@@ -269,7 +274,7 @@ def make_plan(
     camera = info.camera_of(options.camera)
     read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
     device, resolved = resolve_settings(
-        options, kept, model, images, notify, read_inputs, guided_size, found.neighbours
+        options, kept, model, images, notify, read_inputs, guided_size, found.neighbours, machine or THIS_MACHINE
     )
     record = Record(
         tool_version=__version__,

@@ -2,9 +2,10 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from sim2real.capabilities import Capabilities, capabilities
 from sim2real.conversion.trial import ReadInputs, fastest_engine, no_inputs, safe_precision
@@ -32,11 +33,6 @@ _SIZES = 4  # most sizes that an engine is compiled for
 _SHARE_OF_MEMORY = {"cpu": 0.5, "cuda": 0.8, "mps": 0.5}  # of the free memory, for feature maps
 _OVER_MAPS = 1.5  # total memory per memory of feature maps
 _TILE = (128, 1024)  # smallest and largest side that is chosen
-_WORTH_COMPILING = {
-    "cpu": 4e13,
-    "cuda": 4e15,
-}  # multiplications that are worth a minute of compilation: 110 frames of 1242x375 with ResNet-9
-_WORTH_TRYING = {"cpu": 1e13, "cuda": 1e15, "mps": 1e14}  # multiplications that are worth a trial of every engine
 
 
 class ResolvedSettings(TypedDict):
@@ -51,6 +47,38 @@ class ResolvedSettings(TypedDict):
     tile_above: int
 
 
+def _compiler(kind: str) -> bool:
+    """Return whether torch.compile is expected to work here; a later failure is reported."""
+    return kind == "cuda" or (kind == "cpu" and any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """The facts that automatic choices depend on; the defaults ask this machine.
+
+    Attributes:
+        free_memory: Returns the free memory of a device in bytes.
+        precision: Returns the precision for a requested one and a device.
+        cost_of: Returns the cost of a generator; raises RuntimeError if it cannot be estimated.
+        fastest_engine: Returns the engine that wins a trial.
+        compiler: Returns whether torch.compile is expected to work on a kind of device.
+        worth_compiling: Kind of device -> multiplications that are worth a minute of compilation; 4e13 are
+            110 frames of 1242x375 with ResNet-9.
+        worth_trying: Kind of device -> multiplications that are worth a trial of every engine.
+    """
+
+    free_memory: Callable[[str], int] = free_memory
+    precision: Callable[[str, str], str] = resolve_precision
+    cost_of: "Callable[[nn.Module], Cost]" = cost_of
+    fastest_engine: Callable[..., str] = fastest_engine
+    compiler: Callable[[str], bool] = _compiler
+    worth_compiling: Mapping[str, float] = field(default_factory=lambda: {"cpu": 4e13, "cuda": 4e15})
+    worth_trying: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1e13, "cuda": 1e15, "mps": 1e14})
+
+
+THIS_MACHINE: Final = Machine()
+
+
 def resolve_settings(  # noqa: PLR0917
     options: "ConvertOptions",
     kept: "Record | None",
@@ -60,6 +88,7 @@ def resolve_settings(  # noqa: PLR0917
     read: ReadInputs = no_inputs,
     guided_size: int = 0,
     neighbours: int = 0,
+    machine: Machine = THIS_MACHINE,
 ) -> tuple[str, ResolvedSettings]:
     """Choose the settings that the user leaves open.
 
@@ -73,6 +102,7 @@ def resolve_settings(  # noqa: PLR0917
         guided_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided; else
             0.
         neighbours: Number of frames before and after a frame over which its changes are averaged.
+        machine: The facts that the choices depend on.
 
     Returns:
         The exact device, and the fields of the record.
@@ -85,7 +115,7 @@ def resolve_settings(  # noqa: PLR0917
         requested = {name: getattr(kept, name) if value == "auto" else value for name, value in requested.items()}
     device = resolve_device(requested["device"])
     kind = kind_of(device)
-    precision: str = resolve_precision(requested["precision"], device)
+    precision = machine.precision(requested["precision"], device)
     if kept:
         tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (options.tile_side, 0)
         return device, {
@@ -109,21 +139,21 @@ def resolve_settings(  # noqa: PLR0917
     tile, above, compiled = options.tile_side, 0, []
     if tile:
         check_tiling(generator)
-    cost = _foreseen_cost(generator, notify) if can.exportable else Cost(0, 0)
+    cost = _foreseen_cost(machine, generator, notify) if can.exportable else Cost(0, 0)
     sizes = _sizes(images, guided_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
     fixed = in_halves or can.stochastic or can.of_sequences or not can.exportable  # not compiled
-    if requested["engine"] in {"auto", "torch"} and not fixed and _compiler(its_kind):
-        compiled = [size for size in sizes if work[size] >= _WORTH_COMPILING[its_kind]][:_SIZES]
-    pixels = _affordable_pixels(cost, place, precision)
+    if requested["engine"] in {"auto", "torch"} and not fixed and machine.compiler(its_kind):
+        compiled = [size for size in sizes if work[size] >= machine.worth_compiling[its_kind]][:_SIZES]
+    pixels = _affordable_pixels(machine, cost, place, precision)
     if options.tile == "auto" and pixels and not can.whole_pictures and not guided_size:
         tile, above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
     engine = requested["engine"]
     if engine == "auto":
         engine = "torch"
-        if can.exportable and not in_halves and sum(work.values()) >= _WORTH_TRYING[its_kind]:
+        if can.exportable and not in_halves and sum(work.values()) >= machine.worth_trying[its_kind]:
             settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
-            engine = fastest_engine(generator, settings, images, notify, read, guided_size)
+            engine = machine.fastest_engine(generator, settings, images, notify, read, guided_size)
     frequent = next(iter(sizes), None)
     return device, {
         "engine": registry().entry("engines", engine).name,
@@ -155,10 +185,10 @@ def _check_requested(
         raise SettingsError(f"--tile {options.tile}: the generator '{name}' looks at whole frames; leave out --tile")
 
 
-def _foreseen_cost(generator: "nn.Module", notify: Notify) -> Cost:
+def _foreseen_cost(machine: Machine, generator: "nn.Module", notify: Notify) -> Cost:
     """Return the cost of a generator; zero if it cannot be estimated."""
     try:
-        return cost_of(generator)
+        return machine.cost_of(generator)
     except RuntimeError as error:
         notify(f"the cost of this generator cannot be estimated, so neither tiles nor compilation are chosen: {error}")
         return Cost(0, 0)
@@ -178,18 +208,13 @@ def _sizes(images: Sequence[Path], guided_size: int) -> dict[tuple[int, int], in
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _compiler(kind: str) -> bool:
-    """Return whether torch.compile is expected to work here; a later failure is reported."""
-    return kind == "cuda" or (kind == "cpu" and any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")))
-
-
-def _affordable_pixels(cost: Cost, device: str, precision: str) -> int:
+def _affordable_pixels(machine: Machine, cost: Cost, device: str, precision: str) -> int:
     """Return the size in pixels of the largest image that fits in memory; 0 if unknown."""
     if not cost.memory:
         return 0
     size = cost.memory * _OVER_MAPS * (1 if precision == "fp32" else 0.5)
     share = _SHARE_OF_MEMORY[kind_of(device)]
-    return _power_of_two(int(free_memory(device) * share / size), 1)  # coarse, so that it is equal next time
+    return _power_of_two(int(machine.free_memory(device) * share / size), 1)  # coarse, so that it is equal next time
 
 
 def _power_of_two(number: int, least: int, most: int | None = None) -> int:

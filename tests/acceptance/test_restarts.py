@@ -90,7 +90,7 @@ def test_a_training_with_workers(work: Path, nursery: Nursery, training: list[ob
 
 
 @pytest.mark.parametrize("kills", KILLS)
-@pytest.mark.parametrize("shares", [1, 2])
+@pytest.mark.parametrize("shards", [1, 2])
 def test_a_conversion_alone_or_one_of_two(work: Path, nursery: Nursery, shards: int, kills: int) -> None:
     out, undisturbed = (work / f"{name} {shards} {kills}" for name in ("killed", "undisturbed"))
     command = ["convert", "in", out, "--device", "cpu", "--precision", "fp32", "--workers", 1]

@@ -75,7 +75,7 @@ def test_who_asks_for_warnings_gets_them(noisy: Cli) -> None:
     assert result.stderr.endswith("UserWarning: warned here\n")
 
 
-@pytest.mark.parametrize("wish", [None, "ACTIVE"])
+@pytest.mark.parametrize("requested", [None, "ACTIVE"])
 def test_threads_that_wait_leave_the_cores_to_others_unless_the_user_says_otherwise(requested: str | None) -> None:
     code = (
         "import os, sys; sys.argv = ['sim2real', '--version']; from sim2real.cli import main\n"

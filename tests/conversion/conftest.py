@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sim2real.conversion import ConversionSummary, ConvertOptions, Progress, convert, pipeline, quiet
+from sim2real.conversion.resolved_settings import Machine
 from sim2real.registry import Entry, registry
 
 Write = Callable[..., Path]
@@ -28,9 +29,10 @@ def translate(run: Path) -> Callable[..., ConversionSummary]:
         out: Path,
         progress: Progress = quiet,
         notify: Callable[[str], None] = lambda _line: None,
+        machine: Machine | None = None,
         **options: Any,
     ) -> ConversionSummary:
-        return convert(source, out, replace(usual, **options), progress, notify=notify)
+        return convert(source, out, replace(usual, **options), progress, notify=notify, machine=machine)
 
     return convert_it
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 import sim2real
 from sim2real.cli.preview import command as preview
-from sim2real.conversion import ConversionSummary, resolved_settings
+from sim2real.conversion import ConversionSummary
 from sim2real.conversion.inference import seeds_of
+from sim2real.conversion.resolved_settings import Machine
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost
 from sim2real.engines.tiling import CannotTileError, TiledEngine, check_tiling
@@ -189,13 +190,12 @@ def test_what_is_no_graph_runs_whole_on_any_device(
     translate: Translate,
     paint: Callable[..., Path],
     model: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, unexportable = paint(tmp_path / "in", 3), model(Unexportable)
-    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
-    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=1e9, work=1e20))
+    machine = Machine(worth_compiling={"cpu": 0}, cost_of=lambda _generator: Cost(memory=1e9, work=1e20))
     told: list[str] = []
-    record = translate(source, tmp_path / "out", model=unexportable, notify=told.append, batch_size=2).record
+    more: dict[str, Any] = {"model": unexportable, "machine": machine}
+    record = translate(source, tmp_path / "out", notify=told.append, batch_size=2, **more).record
     assert (record.engine, record.compile, record.tile, told) == ("torch", [], 0, [])
     with pytest.raises(SettingsError, match="--tile 32: the generator 'unexportable' looks at whole frames"):
         translate(source, tmp_path / "tiles", model=unexportable, tile="32")

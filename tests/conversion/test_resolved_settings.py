@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from sim2real.conversion import ConversionSummary, inference, resolved_settings, trial
+from sim2real.conversion import ConversionSummary, inference, trial
 from sim2real.conversion.options import ConvertOptions
-from sim2real.conversion.resolved_settings import ResolvedSettings, resolve_settings
+from sim2real.conversion.resolved_settings import Machine, ResolvedSettings, resolve_settings
 from sim2real.devices import free_memory
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost
@@ -26,6 +27,8 @@ from sim2real.engines.torch import TorchEngine
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
 
 Translate = Callable[..., ConversionSummary]
+COMPILING = Machine(worth_compiling={"cpu": 0})
+IN_HALVES = Machine(precision=lambda requested, _device: "bf16" if requested == "auto" else requested)
 ReadTree = Callable[[Path], dict[str, bytes]]
 
 
@@ -42,28 +45,31 @@ def save(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
 def chosen(run: Path, tmp_path: Path) -> Callable[..., ResolvedSettings]:
     """``chosen(size, ..., **options)``: the choices for images of these sizes on the CPU."""
 
-    def ask(*sizes: tuple[int, int], notify: Callable[[str], None] = print, **options: Any) -> ResolvedSettings:
+    def ask(
+        *sizes: tuple[int, int],
+        notify: Callable[[str], None] = print,
+        machine: Machine | None = None,
+        model: Path = run / "sim2real.safetensors",
+        **options: Any,
+    ) -> ResolvedSettings:
         images = save(tmp_path / "images", *sizes)
         requested = ConvertOptions(**{"device": "cpu", "precision": "fp32", **options})
-        return resolve_settings(requested, None, run / "sim2real.safetensors", images, notify)[1]
+        return resolve_settings(requested, None, model, images, notify, machine=machine or Machine())[1]
 
     return ask
 
 
-def test_frames_that_memory_suffices_for_are_not_tiled(
-    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resolved_settings, "free_memory", lambda _device: 10**9)
-    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=200, work=1))
-    plenty = chosen((40, 30))
+def test_frames_that_memory_suffices_for_are_not_tiled(chosen: Callable[..., ResolvedSettings]) -> None:
+    machine = Machine(free_memory=lambda _device: 10**9, cost_of=lambda _generator: Cost(memory=200, work=1))
+    plenty = chosen((40, 30), machine=machine)
     assert plenty["tile_above"] == 2**20  # 1e9 / 2 bytes over 200 x 1.5 bytes a pixel is 1.67 million pixels
     assert plenty["tile"] == 256
-    monkeypatch.setattr(resolved_settings, "free_memory", lambda _device: 10**6)
-    scarce = chosen((40, 30))
+    machine = replace(machine, free_memory=lambda _device: 10**6)
+    scarce = chosen((40, 30), machine=machine)
     assert scarce["tile_above"] == 2**10
     assert scarce["tile"] == 128
-    assert chosen((40, 30), tile="off")["tile"] == 0
-    forced = chosen((40, 30), tile="64")
+    assert chosen((40, 30), tile="off", machine=machine)["tile"] == 0
+    forced = chosen((40, 30), tile="64", machine=machine)
     assert (forced["tile"], forced["tile_above"]) == (64, 0)
 
 
@@ -77,60 +83,56 @@ def test_free_memory_is_less_than_all() -> None:
     assert 10**7 < free_memory("cpu") < 10**14
 
 
-def test_what_many_frames_repay_is_compiled(
-    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resolved_settings, "fastest_engine", lambda *_: "torch")
+def test_what_many_frames_repay_is_compiled(chosen: Callable[..., ResolvedSettings]) -> None:
+    machine = Machine(fastest_engine=lambda *_: "torch")
     sizes = [(40, 30)] * 5 + [(30, 20)] * 2 + [(20, 10)]
-    assert chosen(*sizes)["compile"] == []
-    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
-    assert chosen(*sizes)["compile"] == [[40, 30], [30, 20]]
+    assert chosen(*sizes, machine=machine)["compile"] == []
+    machine = replace(machine, cost_of=lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
+    assert chosen(*sizes, machine=machine)["compile"] == [[40, 30], [30, 20]]
+    assert chosen(*sizes, machine=replace(machine, compiler=lambda _kind: False))["compile"] == []
+
+
+def test_without_a_compiler_of_c_nothing_is_compiled_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    assert chosen(*sizes)["compile"] == []
+    assert not Machine().compiler("cpu")
+    assert Machine().compiler("cuda")
 
 
-def test_an_engine_is_only_tried_where_that_is_repaid(
-    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_is_only_tried_where_that_is_repaid(chosen: Callable[..., ResolvedSettings]) -> None:
     tried: list[EngineSettings] = []
 
     def fastest(_generator: nn.Module, settings: EngineSettings, *_: object) -> str:
         tried.append(settings)
         return "torch"
 
-    monkeypatch.setattr(resolved_settings, "fastest_engine", fastest)
-    chosen((40, 30))
+    machine = Machine(fastest_engine=fastest)
+    chosen((40, 30), machine=machine)
     assert not tried
-    monkeypatch.setattr(resolved_settings, "cost_of", lambda _generator: Cost(memory=200, work=1e13))
-    chosen((40, 30))
-    chosen((40, 30), engine="torch")
+    machine = replace(machine, cost_of=lambda _generator: Cost(memory=200, work=1e13))
+    chosen((40, 30), machine=machine)
+    chosen((40, 30), engine="torch", machine=machine)
     assert len(tried) == 1
 
 
-def test_a_network_that_cannot_be_foreseen_is_told(
-    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_that_cannot_be_foreseen_is_told(chosen: Callable[..., ResolvedSettings]) -> None:
     def fail(_generator: object) -> Cost:
         raise RuntimeError("looks at values")
 
-    monkeypatch.setattr(resolved_settings, "cost_of", fail)
     told: list[str] = []
-    assert chosen((40, 30), notify=told.append)["tile"] == 0
+    assert chosen((40, 30), notify=told.append, machine=Machine(cost_of=fail))["tile"] == 0
     assert "cannot be estimated" in told[0]
 
 
 def test_a_precision_that_will_not_do_is_not_chosen(
     chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        resolved_settings, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
-    )
     told: list[str] = []
-    assert chosen((400, 30), precision="auto", notify=told.append)["precision"] == "bf16"
+    more: dict[str, Any] = {"notify": told.append, "machine": IN_HALVES}
+    assert chosen((400, 30), precision="auto", **more)["precision"] == "bf16"
     monkeypatch.setattr(trial, "_AGREEMENT", 200.0)
-    assert chosen((400, 30), precision="auto", notify=told.append)["precision"] == "fp32"
+    assert chosen((400, 30), precision="auto", **more)["precision"] == "fp32"
     assert told[0].startswith("bf16 is not used: its picture is ")
-    assert chosen((400, 30), precision="bf16", notify=told.append)["precision"] == "bf16"
+    assert chosen((400, 30), precision="bf16", **more)["precision"] == "bf16"
 
 
 class Fake:
@@ -189,15 +191,12 @@ def test_the_fastest_engine_that_agrees_is_taken(
     assert all(line.startswith(start) for line, start in zip(told, said, strict=True))
 
 
-def test_choices_are_kept_by_every_rerun(
-    tmp_path: Path, translate: Translate, tree: ReadTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_choices_are_kept_by_every_rerun(tmp_path: Path, translate: Translate, tree: ReadTree) -> None:
     save(tmp_path / "in", (60, 40), (200, 100))
-    monkeypatch.setattr(resolved_settings, "free_memory", lambda _device: 4 * 10**6)
-    first = translate(tmp_path / "in", tmp_path / "out").record
+    machine = Machine(free_memory=lambda _device: 4 * 10**6)
+    first = translate(tmp_path / "in", tmp_path / "out", machine=machine).record
     assert first.tile == 128
     assert 60 * 40 < first.tile_above < 200 * 100
-    monkeypatch.undo()
     (tmp_path / "out/1.png").unlink()
     before = tree(tmp_path / "out")
     again = translate(tmp_path / "in", tmp_path / "out")
@@ -280,7 +279,6 @@ def test_without_a_compiler_it_goes_on_and_says_so(
     tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (64, 48))
-    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
     make = trial.make_engine
 
     def no_compiler(name: str, generator: nn.Module, settings: EngineSettings) -> object:
@@ -290,7 +288,7 @@ def test_without_a_compiler_it_goes_on_and_says_so(
 
     monkeypatch.setattr(inference, "make_engine", no_compiler)
     told: list[str] = []
-    summary = translate(tmp_path / "in", tmp_path / "out", notify=told.append)
+    summary = translate(tmp_path / "in", tmp_path / "out", notify=told.append, machine=COMPILING)
     assert summary.record.compile == []
     assert told == ["continuing without compilation: the generator cannot be compiled here: no compiler"]
     record = json.loads((tmp_path / "out/.sim2real/conversion.json").read_text())
@@ -302,8 +300,7 @@ def test_what_began_compiled_does_not_go_on_otherwise(
     tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path / "in", (64, 48), (64, 48))
-    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
-    assert translate(tmp_path / "in", tmp_path / "out").record.compile == [[64, 48]]
+    assert translate(tmp_path / "in", tmp_path / "out", machine=COMPILING).record.compile == [[64, 48]]
     (tmp_path / "out/1.png").unlink()
     monkeypatch.setattr(torch, "compile", lambda *_, **__: lambda _images: 1 / 0)
     with pytest.raises(Sim2RealError, match=r"begun with a compiled generator, but .*ZeroDivisionError"):
@@ -335,24 +332,30 @@ def test_what_is_drawn_for_a_frame_is_seeded_by_its_path(
     assert tree(tmp_path / "part").items() <= whole.items()
 
 
+class Whole(nn.Module):
+    """A generator that is no graph, samples at random, and runs on CPUs alone."""
+
+    stochastic = True
+    exportable = False
+    cpu_only = True
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(in_channels, out_channels))
+
+
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
-    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch, precision: str
+    chosen: Callable[..., ResolvedSettings],
+    save_model: Callable[..., Path],
+    offer: Callable[..., None],
+    tmp_path: Path,
+    precision: str,
 ) -> None:
-    class Whole(nn.Module):
-        stochastic = True
-        exportable = False
-        cpu_only = True
-
-    info = SimpleNamespace(name="whole")
-    monkeypatch.setattr(resolved_settings, "load_generator", lambda _model: (Whole(), info))
-    monkeypatch.setattr(resolved_settings, "_WORTH_COMPILING", {"cpu": 0})
-    monkeypatch.setattr(resolved_settings, "_WORTH_TRYING", {"cpu": 0})
-    monkeypatch.setattr(
-        resolved_settings, "resolve_precision", lambda requested, _device: "bf16" if requested == "auto" else requested
-    )
     told: list[str] = []
-    assert chosen((64, 48), precision=precision, notify=told.append) == {
+    machine = replace(IN_HALVES, worth_compiling={"cpu": 0}, worth_trying={"cpu": 0})
+    more: dict[str, Any] = {"model": save_model(tmp_path / "whole.safetensors", Whole), "machine": machine}
+    assert chosen((64, 48), precision=precision, notify=told.append, **more) == {
         "engine": "torch",
         "device": "cpu",
         "precision": "fp32",
@@ -363,7 +366,7 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
     }
     assert told == []
     with pytest.raises(Sim2RealError, match="--tile 64: the generator 'whole' looks at whole frames"):
-        chosen((64, 48), tile="64")
-    monkeypatch.setattr(resolved_settings, "registry", lambda: SimpleNamespace(entry=lambda *_: info))
+        chosen((64, 48), tile="64", **more)
+    offer("engines", "other", Drawing)
     with pytest.raises(Sim2RealError, match="--engine other: the generator 'whole' runs only with torch"):
-        chosen((64, 48), engine="other")
+        chosen((64, 48), engine="other", **more)
