@@ -319,7 +319,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40, help="frames of each conversion (%(default)s)")
     parser.add_argument("--engine", default="auto", help="as in sim2real convert (%(default)s)")
     parser.add_argument(
-        "--compile", resolved=("off", "auto"), default="auto", help=f"auto: as for {LARGE:,} frames (%(default)s)"
+        "--compile", choices=("off", "auto"), default="auto", help=f"auto: as for {LARGE:,} frames (%(default)s)"
     )
     parser.add_argument("--sizes", action="store_true", help="only measure direct and guided transfer by frame size")
     options = parser.parse_args()

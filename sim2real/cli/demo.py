@@ -21,7 +21,7 @@ sim = "sim"  # a toy town with the labels of Virtual KITTI 2
 real = "real"  # other streets of the same town, rendered like camera images; no labels
 run = "runs/demo"
 seed = {seed}
-ema = 0.99  # for hundreds of steps instead of thousands
+ema_decay = 0.99  # for hundreds of steps instead of thousands
 
 [data]
 size = [208, 64]  # whole frames at half size

@@ -171,7 +171,7 @@ def test_the_plan_says_what_would_be_done(work: Path, program: Program) -> None:
     lines = [line.split() for line in output.splitlines()]
     assert code == 0
     assert ["5", "files"] in [line[:2] for line in lines if line[-2:] == ["to", "translate"]]
-    assert ["to", "write,", "about;"] in [line[2:5] for line in lines if line[-1] == "free"]
+    assert ["to", "write", "(estimated);"] in [line[2:5] for line in lines if line[-1] == "free"]
     assert not (work / "planned").exists()
 
 
@@ -184,7 +184,7 @@ def test_the_settings_file_names_model_source_and_target(
     Path("sim2real.toml").write_text(toml)
     code, output, errors = program("convert")
     assert code == 0, errors
-    assert errors.index("to write, about") < errors.index("converting 20/20 files in ")
+    assert errors.index("to write (estimated)") < errors.index("converting 20/20 files in ")
     assert "20 frames converted" in output
     assert "with mine/sim2real.safetensors" in output
     assert "fog" not in str(digests(tmp_path / "there").keys())

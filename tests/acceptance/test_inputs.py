@@ -244,10 +244,10 @@ def test_a_generator_that_sees_the_depth(
     require(train(cli, site, tmp_path / "parts", sides, *named, steps=4, recipe="fastcut", resume=True))
     assert (run / "sim2real.safetensors").read_bytes() == (tmp_path / "parts/sim2real.safetensors").read_bytes()
     refused(
-        train(cli, site, tmp_path / "none", sides, *named),
+        train(cli, site, tmp_path / "none", sides, *named, recipe="default"),
         "the network G_real2sim (Hazy) needs 'depth' of the real images, and 5 of 5 have none",
     )
-    require(train(cli, site, tmp_path / "cycle", [town / "sim", town / "real"], *named, steps=2))
+    require(train(cli, site, tmp_path / "cycle", [town / "sim", town / "real"], *named, steps=2, recipe="default"))
     require(cli("convert", town / "sim", tmp_path / "out", "--model", run, path=site))
     require(cli("verify", tmp_path / "out", path=site))
     require(cli("export", run, tmp_path / "hazy.onnx", path=site))

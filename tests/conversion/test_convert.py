@@ -358,7 +358,7 @@ def test_a_folder_that_another_tool_filled_is_not_converted_into_though_it_was_e
     (out / ".sim2real").mkdir(parents=True)
     (out / ".sim2real/evaluation.json").write_text("{}")
     (out / "precious.png").write_text("another tool's")
-    with pytest.raises(Sim2RealError, match="not empty, and no conversion"):
+    with pytest.raises(Sim2RealError, match="not empty, and not a conversion"):
         translate(source, out)
     assert (out / "precious.png").read_text() == "another tool's"
 

@@ -100,7 +100,7 @@ def test_a_step_that_memory_does_not_hold_is_told_with_what_to_lower(
         raise torch.OutOfMemoryError("lack of memory")  # no GPU here whose memory could run out
 
     monkeypatch.setattr(CycleGAN, "step", step)
-    with pytest.raises(Sim2RealError, match=r"cpu has too little memory; .*train\.accumulate = 2"):
+    with pytest.raises(Sim2RealError, match=r"cpu has too little memory; .*train\.gradient_accumulation_steps = 2"):
         forecast(configure(f"run={tmp_path / 'run'}", "data.batch_size=2"))
 
 
