@@ -53,7 +53,7 @@ source = "sim"
 out = "converted"
 """
 _SECONDS = 90
-_STEPS = (150, 800)
+_STEPS = (150, 400)
 _PROBE_STEPS = 12
 _PICTURE = "before_after_real.png"
 _SHOWN = (0.1, 0.35, 0.6, 0.85)
@@ -71,7 +71,7 @@ class _Scale:
 
 
 _SIZE = (416, 128)
-_FULL = _Scale(sequences=12, frames=4, steps=None, segmenter_steps=80)
+_FULL = _Scale(sequences=12, frames=4, steps=None, segmenter_steps=120)
 _QUICK = _Scale(sequences=4, frames=2, steps=20, segmenter_steps=0)
 
 
