@@ -19,6 +19,7 @@ from sim2real.conversion import ConversionSummary, inference, verify
 from sim2real.conversion.duration import forecast
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.plan import make_plan
+from sim2real.conversion.resolved_settings import Machine
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import cost_of
 from sim2real.engines.torch import TorchEngine
@@ -250,13 +251,12 @@ def test_engines_that_take_more_calibrate_themselves_with_it(
 
 
 def test_trials_forecasts_and_costs_see_it_too(
-    source: Path, hazy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offer: Callable[..., None]
+    source: Path, hazy: Path, tmp_path: Path, offer: Callable[..., None]
 ) -> None:
     offer("engines", "thorough", Thorough)
-    monkeypatch.setattr("sim2real.conversion.resolved_settings._WORTH_TRYING", {"cpu": 0})
     told: list[str] = []
     options = ConvertOptions(model=hazy, device="cpu", precision="auto")
-    plan = make_plan(source, tmp_path / "out", options, notify=told.append)
+    plan = make_plan(source, tmp_path / "out", options, notify=told.append, machine=Machine(worth_trying={"cpu": 0}))
     assert plan.record.tile == 0
     assert not [line for line in told if "cannot" in line]
     found = forecast(plan, options, told.append)
