@@ -71,9 +71,9 @@ class CommandGroup(TyperGroup):
             if found := getattr(error.__cause__, "errors", None):
                 from sim2real.refusals import reason
 
-                (first, *_), told = found(), error
+                (first, *_), shown = found(), error
                 words = reason(first)
-                told.message = words if words.startswith("'") else f"'{first['input']}' {words}"
+                shown.message = words if words.startswith("'") else f"'{first['input']}' {words}"
             raise
         except KeyboardInterrupt as interrupt:
             print(str(interrupt) or "interrupted", file=sys.stderr)

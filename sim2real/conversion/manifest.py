@@ -269,10 +269,11 @@ def _upgraded(entry: object) -> object:
     """Return an entry with its present names: quarantined translations were once called ``aside``."""
     if not isinstance(entry, dict):
         return entry
-    renamed = {_RENAMED.get(name, name): value for name, value in entry.items()}
-    if renamed.get("rejected") == "aside":
-        renamed["rejected"] = "quarantine"
-    return renamed
+    if entry.get("rejected") == "aside":
+        return entry | {"rejected": "quarantine"}
+    if _RENAMED.keys().isdisjoint(entry):
+        return entry
+    return {_RENAMED.get(name, name): value for name, value in entry.items()}
 
 
 def read_record(out: Path) -> Record | None:

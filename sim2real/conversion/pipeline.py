@@ -398,7 +398,7 @@ class Pipeline:
             resized_from=job.resize.source if job.resize else None,
             quarantine_size=None if outcome.quarantined is None else len(outcome.quarantined),
             quarantine_sha256=None if outcome.quarantined is None else hashlib.sha256(outcome.quarantined).hexdigest(),
-            **_told_inputs(decoded),
+            **_inputs_fields(decoded),
         )
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
@@ -514,7 +514,7 @@ def _line(job: Job, source_sha256: str, sha256: str, size: int) -> Line:
     )
 
 
-def _told_inputs(decoded: Decoded) -> dict[str, Any]:
+def _inputs_fields(decoded: Decoded) -> dict[str, Any]:
     """Return the manifest fields on the labels and the sequence that the generator saw."""
     job, digests = decoded.job, decoded.inputs_sha256
     stats = {kind: file.stat for kind, file in job.inputs.items() if file.stat}

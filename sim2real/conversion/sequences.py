@@ -51,13 +51,13 @@ def with_windows(root: Path, jobs: Sequence["Job"], reach: int) -> list["Job"]:
     A change of the image size begins a new sequence. Frames that are alone in their sequence get neither.
     """
     of_frames = {job.frame.image: job for job in jobs if job.frame}
-    told: dict[str, tuple[str, str]] = {}
+    known: dict[str, tuple[str, str]] = {}
     for frames in in_order(job.frame for job in jobs if job.frame):
         for group in _of_one_size(root, [of_frames[frame.image] for frame in frames]) if len(frames) > 1 else ():
             name = hashlib.sha256("\n".join(job.path for job in group).encode("utf-8", "surrogatepass")).hexdigest()
             for place, job in enumerate(group) if len(group) > 1 else ():
-                told[job.path] = name, _digest(group[max(0, place - reach) : place + reach + 1])
-    found = ((job, *told.get(job.path, ("", ""))) for job in jobs)
+                known[job.path] = name, _digest(group[max(0, place - reach) : place + reach + 1])
+    found = ((job, *known.get(job.path, ("", ""))) for job in jobs)
     return [replace(job, sequence=sequence, depends=depends) for job, sequence, depends in found]
 
 
@@ -87,11 +87,11 @@ def pieces_of(sequence: list["Job"]) -> list[list["Job"]]:
 def with_sequences(jobs: Sequence["Job"]) -> list["Job"]:
     """Return the files, each frame with an identifier of its sequence; files to translate must have their frames."""
     of_frames = {job.frame.image: job for job in jobs if job.frame}
-    told: dict[str, str] = {}
+    known: dict[str, str] = {}
     for frames in in_order(job.frame for job in jobs if job.frame):
         digest = _digest(of_frames[frame.image] for frame in frames)
-        told |= {frame.image: digest for frame in frames}
-    return [replace(job, sequence=told.get(job.path, ""), depends=told.get(job.path, "")) for job in jobs]
+        known |= {frame.image: digest for frame in frames}
+    return [replace(job, sequence=known.get(job.path, ""), depends=known.get(job.path, "")) for job in jobs]
 
 
 def sequences_of(jobs: Iterable["Job"]) -> list[list["Job"]]:
@@ -123,10 +123,10 @@ def check_sizes_within(root: Path, who: str, jobs: Iterable["Job"]) -> None:
                 continue
             sizes.setdefault((header.width, header.height), job.path)
         if len(sizes) > 1:
-            told = ", ".join(f"{path} is {width}x{height}" for (width, height), path in list(sizes.items())[:2])
+            sides = ", ".join(f"{path} is {width}x{height}" for (width, height), path in list(sizes.items())[:2])
             raise DatasetError(
                 f"{root}: the generator '{who}' looks at several frames of a sequence, but those of one differ in "
-                f"size ({told}); leave out one size with --exclude"
+                f"size ({sides}); leave out one size with --exclude"
             )
 
 
@@ -136,5 +136,5 @@ def _place(job: "Job") -> tuple[int, str]:
 
 def _digest(group: Iterable["Job"]) -> str:
     """Return a digest of everything that affects the result of a sequence: paths, sizes, times and label files."""
-    told = [(job.path, job.stat, sorted(job.inputs.items())) for job in group]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    facts = [(job.path, job.stat, sorted(job.inputs.items())) for job in group]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -183,13 +183,13 @@ def is_annotation(head: bytes) -> bool:
 
 
 def _told_name(tree: Tree) -> Callable[[str], str]:
-    def told(path: str) -> str:
+    def declared_name(path: str) -> str:
         try:
             return read_xml(tree.root / path).findtext("filename") or ""
         except DatasetError:  # reported when its boxes are read
             return ""
 
-    return told
+    return declared_name
 
 
 def _boxes(path: Path) -> Boxes:

@@ -45,11 +45,11 @@ def owner_of(figure: str, place: str, usual: str = "", *, but: Sequence[str] = (
     if owners:
         named = " or ".join(f"{metric}.{figure}" for metric in owners)
         raise SettingsError(f"{place}: {' and '.join(owners)} have a figure of that name; use {named}")
-    there = ", ".join(told(metric, figures) for metric, figures in known.items()) or "none"
+    there = ", ".join(listed(metric, figures) for metric, figures in known.items()) or "none"
     raise SettingsError(f"{place}: {usual or 'no metric has such a figure'}; other metrics have {there}")
 
 
-def told(metric: str, figures: Mapping[str, About]) -> str:
+def listed(metric: str, figures: Mapping[str, About]) -> str:
     """Return the full names of a metric's figures, each with the sign of its better direction."""
     return ", ".join(f"{metric}.{name}{_SIGNS[about.better]}" for name, about in figures.items())
 
@@ -89,5 +89,5 @@ def about_of(metric: FrameMetric, name: str, figure: str, place: str) -> About:
     """
     about = metric.abouts.get(figure.partition("/")[0])
     if about is None:
-        raise SettingsError(f"{place}: {name} has no such figure; it has {told(name, metric.abouts)}")
+        raise SettingsError(f"{place}: {name} has no such figure; it has {listed(name, metric.abouts)}")
     return about

@@ -4,38 +4,19 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 
 from sim2real.devices import random_state, set_random_state
 from sim2real.errors import Sim2RealError
+from sim2real.methods.base import RankState, Stateful
 from sim2real.stored import FORMAT, Count, Format, MisfitError, NewerFormatError, Positive, fit, one_line
 from sim2real.training.checkpoints import Checkpoints, read_state
 from sim2real.training.processes import Processes
 
 _STATE, _OWN = "state.pt", "own_{}.pt"
 _FOREIGN = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)  # of networks, optimisers, plugins
-
-
-class Shared(Protocol):
-    """An object whose state is equal in all processes."""
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Return the whole state as tensors and plain values."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Restore the state that ``state_dict`` returned."""
-
-
-class Own(Protocol):
-    """An object whose state, or a part of it, differs between processes."""
-
-    def rank_state_dict(self) -> Mapping[str, Any]:
-        """Return this process's part of the state as tensors and plain values."""
-
-    def load_rank_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Restore the state that ``rank_state_dict`` returned."""
 
 
 class CheckpointManager:
@@ -54,8 +35,8 @@ class CheckpointManager:
         checkpoints: Checkpoints,
         processes: Processes,
         fingerprint: str,
-        shared: Mapping[str, Shared],
-        own: Mapping[str, Own],
+        shared: Mapping[str, Stateful],
+        own: Mapping[str, RankState],
     ) -> None:
         self.checkpoints = checkpoints
         self.processes = processes

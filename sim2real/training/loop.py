@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
 
@@ -21,7 +21,7 @@ from sim2real.model import with_camera
 from sim2real.networks import RangeAdapter
 from sim2real.progress import Note, Progress, TrainingProgress, quiet
 from sim2real.training.camera import match_camera
-from sim2real.training.checkpoint_manager import CheckpointManager, Own, Shared
+from sim2real.training.checkpoint_manager import CheckpointManager
 from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
@@ -56,6 +56,9 @@ from sim2real.training.speed import compiles, reason_not_to_compile
 from sim2real.training.validation import Levers, Standing, standing
 from sim2real.training.wants import Wants
 from sim2real.training.warnings import Warnings
+
+if TYPE_CHECKING:
+    from sim2real.methods.base import RankState, Stateful
 
 
 class Images(NamedTuple):
@@ -158,13 +161,13 @@ class Trainer:
         self.step = self.stopped = 0
         self._meter = Meter()
         self._warnings = Warnings()
-        shared: dict[str, Shared] = {
+        shared: dict[str, Stateful] = {
             "method": self.method,
             "evaluation": self.evaluation,
             "warnings": self._warnings,
             **{f"average of {direction}": average for direction, average in self.averages.items()},
         }
-        own: dict[str, Own] = {"method": self.method, "warnings": self._warnings, "meter": self._meter}
+        own: dict[str, RankState] = {"method": self.method, "warnings": self._warnings, "meter": self._meter}
         self._checkpoints = CheckpointManager(run.checkpoints, processes, self.fingerprint, shared, own)
         self._findings = [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
         self._findings += self._limits()

@@ -38,11 +38,11 @@ class Warnings:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the reported notes; complete on the first process."""
-        return {"told": [*self._reported]}
+        return {"reported": [*self._reported]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state that ``state_dict`` returned."""
-        self._reported = dict.fromkeys(fit(list[str], state["told"]))
+        self._reported = dict.fromkeys(fit(list[str], state["reported"]))
 
     def rank_state_dict(self) -> dict[str, Any]:
         """Return the notes that wait in this process."""

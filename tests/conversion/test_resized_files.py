@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -258,12 +259,9 @@ def test_a_file_about_images_of_several_sizes_is_refused(tmp_path: Path, transla
 
 
 def test_what_nobody_knows_is_refused_by_name_before_anything_is_written(
-    tmp_path: Path, town: Path, translate: Translate, tree: ReadTree
+    tmp_path: Path, town: Path, translate: Translate
 ) -> None:
-    source = tmp_path / "in"
-    for path, data in tree(town).items():
-        (source / path).parent.mkdir(parents=True, exist_ok=True)
-        (source / path).write_bytes(data)
+    source = shutil.copytree(town, tmp_path / "in")
     (source / "README.txt").write_text("about all of it")
     (source / "boxes.bin").write_bytes(b"12")
     (source / "Scene01/more.csv").write_text("1,2")
@@ -278,13 +276,8 @@ def test_what_nobody_knows_is_refused_by_name_before_anything_is_written(
     assert (tmp_path / "out/README.txt").read_text() == "about all of it"
 
 
-def test_a_label_that_does_not_fit_its_image_fails_by_name(
-    tmp_path: Path, town: Path, translate: Translate, tree: ReadTree
-) -> None:
-    source = tmp_path / "in"
-    for path, data in tree(town).items():
-        (source / path).parent.mkdir(parents=True, exist_ok=True)
-        (source / path).write_bytes(data)
+def test_a_label_that_does_not_fit_its_image_fails_by_name(tmp_path: Path, town: Path, translate: Translate) -> None:
+    source = shutil.copytree(town, tmp_path / "in")
     Image.new("L", (319, 96)).save(source / DEPTH)
     with pytest.raises(
         Sim2RealError, match=r"depth_00000\.png: cannot be resized: it is 319x96, its images are 320x96"
