@@ -116,7 +116,9 @@ class Dawdles:
         self.calls += 1
         if self.calls == 4:
             print("dawdling", file=sys.stderr, flush=True)
-            time.sleep(self.seconds)
+            end = time.monotonic() + self.seconds
+            while time.monotonic() < end:
+                time.sleep(0.01)  # a signal just before a long sleep is handled only after it
         return images.fake_real.mean()
 """
 Begin = Callable[..., subprocess.Popen[str]]
