@@ -36,7 +36,7 @@ cards: $(VENV)/.ready
 lock: $(VENV)/.ready
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --group dev pyproject.toml -o $(LOCK)
 
-$(VENV)/.ready: $(LOCK) pyproject.toml
+$(VENV)/.ready: $(LOCK) pyproject.toml plugins/sim2real-toytown/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sim2real needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(TORCH_INDEX),)
@@ -46,5 +46,5 @@ else
 	grep -vE '^(torch|torchvision|triton|nvidia-|cuda-)' $(LOCK) > $(VENV)/without-torch.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/without-torch.lock
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e plugins/sim2real-toytown
 	touch $@

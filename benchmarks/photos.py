@@ -1,6 +1,6 @@
 """Measure how often the rule for camera images errs: on photos, on photos of other looks, and on labels.
 
-The photos are those in the folder SIM2REAL_TEST_DATA. Labels are rendered by ``sim2real.toytown`` and encoded like
+The photos are those in the folder SIM2REAL_TEST_DATA. Labels are rendered by ``sim2real_toytown`` and encoded like
 those of simulators. Names give no information: only headers and pixels count.
 """
 
@@ -21,7 +21,7 @@ from benchmarks.common import make_parser, print_table
 from sim2real import open_dataset
 from sim2real.datasets.pixels import kind_of
 from sim2real.imageio import encode_jpeg, encode_png, is_image, read_rgb
-from sim2real.toytown.render import Frame, render_frame
+from sim2real_toytown.render import Frame, render_frame
 
 Pixels = NDArray[np.uint8]
 

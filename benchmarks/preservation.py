@@ -25,9 +25,9 @@ from sim2real.metrics.edges import edge_changes
 from sim2real.metrics.objects import ObjectsMetric
 from sim2real.metrics.regions import Mask
 from sim2real.metrics.structure import StructureMetric
-from sim2real.toytown import render_frame
-from sim2real.toytown.render import LOOKS, Look
-from sim2real.toytown.shapes import Label as TownLabel
+from sim2real_toytown import render_frame
+from sim2real_toytown.render import LOOKS, Look
+from sim2real_toytown.shapes import Label as TownLabel
 
 _VEHICLES = ("Car", "Van", "Truck", "car", "truck", "bus", "Tram")
 _TRUTH = "the town's own real look"

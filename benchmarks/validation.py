@@ -17,9 +17,9 @@ from sim2real.augment import Augment
 from sim2real.imageio import is_image, read_rgb
 from sim2real.metrics.edges import edge_changes
 from sim2real.metrics.wasserstein import SlicedWasserstein
-from sim2real.toytown import render_frame
-from sim2real.toytown.render import Look
 from sim2real.training.validation import Validator
+from sim2real_toytown import render_frame
+from sim2real_toytown.render import Look
 
 Image = NDArray[np.uint8]
 Change = Callable[[Image], Image]

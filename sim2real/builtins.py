@@ -208,7 +208,6 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "datasets": "list the dataset layouts, or describe one",
         "recipes": "list the recipes, or show one",
         "hypersim-previews": "make images from Hypersim's linear colours",
-        "toytown": "render a small labelled dataset",
         "demo": "the complete workflow on a rendered toy town, in minutes",
     }
     for name, summary in commands.items():

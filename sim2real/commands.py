@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from sim2real.cli.console import err, interruptible, out, progress
 from sim2real.cli.convert import Carry, Direction, model_here, show_summary
-from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings
+from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings, size_of
 
 if TYPE_CHECKING:
     from sim2real.config import Config
@@ -21,6 +21,7 @@ __all__ = [
     "progress",
     "settings_here",
     "show_summary",
+    "size_of",
 ]
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from sim2real.errors import Sim2RealError
 from sim2real.imageio import is_image, read_label, read_rgb
-from sim2real.toytown import render_frame
-from sim2real.toytown.render import Look
-from sim2real.toytown.shapes import Label
+from sim2real_toytown import render_frame
+from sim2real_toytown.render import Look
+from sim2real_toytown.shapes import Label
 
 Image = NDArray[np.uint8]
 Labels = NDArray[np.int64]

@@ -91,6 +91,7 @@ def command(
 
     begin = time.monotonic()
     scale = _QUICK if quick else _FULL
+    _require_town()
     _require_own(folder)
     _require_same(folder / SETTINGS_FILE, seed, quick=quick)
     from sim2real.evaluation.evaluator import EvaluateOptions
@@ -127,6 +128,19 @@ def command(
         "  sim2real init path/to/simulation path/to/real/photos\n"
         "  sim2real batch"
     )
+
+
+def _require_town() -> None:
+    """Refuse to start without the package that renders the town."""
+    from importlib.util import find_spec
+
+    from sim2real.errors import Sim2RealError
+
+    if find_spec("sim2real_toytown") is None:
+        raise Sim2RealError(
+            "sim2real demo renders its frames with the package sim2real-toytown, which is not installed; "
+            "install the folder plugins/sim2real-toytown of the project with pip"
+        )
 
 
 def _require_own(folder: Path) -> None:
@@ -166,7 +180,7 @@ def _render(scale: _Scale, seed: int) -> None:
     import os
 
     from sim2real.cli.console import progress
-    from sim2real.toytown import render_dataset
+    from sim2real_toytown import render_dataset
 
     for look, town in (("sim", seed), ("real", seed + 1000)):
         if not Path(look).is_dir():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sim2real.conversion import ConvertOptions, convert
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 Write = Callable[..., Path]
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -129,7 +129,7 @@ def register_methods(register):
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulation and a real side, with all labels, in sequences."""
-    from sim2real.toytown import render_dataset
+    from sim2real_toytown import render_dataset
 
     folder = tmp_path_factory.mktemp("town")
     for number, look in enumerate(("sim", "real")):

@@ -53,7 +53,7 @@ def succeed(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> None:
-    names = ["multiscale", "openvino", "ray"]
+    names = ["multiscale", "openvino", "ray", "toytown"]
     assert [folder.name for folder in FIRST_PARTY] == [f"sim2real-{name}" for name in names]
     listing = json.loads(succeed(installed("plugins", "--json")))
     assert listing["failures"] == []
@@ -62,6 +62,7 @@ def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> No
         "multiscale": ("sim2real-multiscale", {"discriminators": ["multiscale"]}),
         "openvino": ("sim2real-openvino", {"engines": ["openvino", "openvino-int8"]}),
         "ray": ("sim2real-ray", {"commands": ["ray-convert"]}),
+        "toytown": ("sim2real-toytown", {"commands": ["toytown"]}),
         "my-discriminator": ("sim2real-my-discriminator", {"discriminators": ["my-discriminator"]}),
     }
     for name, (distribution, provides) in expected.items():
@@ -165,7 +166,9 @@ def test_the_scaffolds_templates_are_in_the_wheel(tmp_path: Path) -> None:
     templates = [
         path.relative_to(ROOT).as_posix() for path in (ROOT / "sim2real/scaffold").rglob("*") if path.is_file()
     ]
-    assert {path for path in templates if "__pycache__" not in path} <= set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {path for path in templates if "__pycache__" not in path} <= names
+    assert not [name for name in names if "toytown" in name]
 
 
 def public() -> set[str]:

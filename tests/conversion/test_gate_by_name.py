@@ -21,7 +21,7 @@ from sim2real.imageio import read_rgb
 from sim2real.metrics import named
 from sim2real.metrics.contrast import ContrastMetric
 from sim2real.registry import Plugin, Registry, registry
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 Translate = Callable[..., ConversionSummary]
 

@@ -22,7 +22,7 @@ from sim2real.datasets.labels import Boxes, Depth, Flow, Instances, SceneFlow, S
 from sim2real.datasets.resizing import KITTI_CALIBRATION, MATRIX, Rule, Scale, kitti_boxes
 from sim2real.datasets.resizing_documents import COCO, OPV2V
 from sim2real.evaluation.frames import open_converted
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 Write = Callable[..., Path]
 Translate = Callable[..., ConversionSummary]

@@ -14,7 +14,7 @@ from sim2real.conversion import ConversionSummary
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.imageio import encode_png, read_rgb
 from sim2real.metrics.edges import edge_changes
-from sim2real.toytown import render_frame
+from sim2real_toytown import render_frame
 
 Translate = Callable[..., ConversionSummary]
 Save = Callable[..., Path]

@@ -21,7 +21,7 @@ from sim2real.evaluation.table import copy_frames
 from sim2real.files import write_whole
 from sim2real.imageio import encode_jpeg
 from sim2real.metrics.base import Image
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 QUICK = EvaluateOptions(metrics=("colour", "edges", "structure"), segmenter_steps=0, device="cpu")
 Alter = Callable[[Image, int], Image]

@@ -16,7 +16,7 @@ from sim2real.datasets import open_dataset
 from sim2real.errors import DatasetError
 from sim2real.evaluation.layout import Layout, LayoutReport, compare_layout, layout_warnings, survey
 from sim2real.imageio import encode_png, read_rgb
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 Image = NDArray[np.uint8]
 

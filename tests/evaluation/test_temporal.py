@@ -10,7 +10,7 @@ from sim2real.evaluation.figures import Figure
 from sim2real.evaluation.frames import FramePair
 from sim2real.evaluation.temporal import temporal_figures
 from sim2real.imageio import encode_png
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 Image = NDArray[np.uint8]
 Translation = Callable[[Image, int], Image]

@@ -25,7 +25,7 @@ from sim2real.networks.bilateral import (
     slice_grid,
     slice_pictures,
 )
-from sim2real.toytown import render_frame
+from sim2real_toytown import render_frame
 
 Image = NDArray[np.uint8]
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from sim2real.networks.bilateral import shrink
 from sim2real.networks.grid import Grid
 from sim2real.networks.statistics import colour_moments, radial_spectrum
 from sim2real.testing import check_generator
-from sim2real.toytown import render_frame
+from sim2real_toytown import render_frame
 
 
 def images(count: int = 2, height: int = 48, width: int = 80, seed: int = 0) -> torch.Tensor:

@@ -19,8 +19,8 @@ from sim2real.networks import RangeAdapter
 from sim2real.networks.grid import Grid
 from sim2real.networks.textured import TexturedGrid, low_pass
 from sim2real.testing import check_generator
-from sim2real.toytown import render_frame
 from sim2real.training.setup import Average
+from sim2real_toytown import render_frame
 
 SEEDS = np.array([5 << 32, (6 << 32) + 1], np.uint64)
 

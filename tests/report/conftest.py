@@ -12,7 +12,7 @@ from sim2real.conversion import ConvertOptions, convert
 from sim2real.conversion.manifest import manifest_path, quarantine_path, read_manifest, read_record, write_record
 from sim2real.datasets.base import Role
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, frames_path, write_evaluation
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 FRAMES = 6
 FIGURES = (

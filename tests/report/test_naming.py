@@ -18,7 +18,7 @@ from sim2real.conversion import ConvertOptions, convert
 from sim2real.evaluation.figures import Evaluation, frames_path, write_evaluation
 from sim2real.report import write_report
 from sim2real.report.naming import Naming
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sim2real.cli.init import settings_text
-from sim2real.toytown import render_dataset
 from sim2real.training.begin import prepare
+from sim2real_toytown import render_dataset
 
 
 @pytest.fixture(scope="module")

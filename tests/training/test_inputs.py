@@ -21,11 +21,11 @@ from sim2real.datasets import open_dataset
 from sim2real.datasets.base import Frame
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError
-from sim2real.toytown import render_dataset
 from sim2real.training.data import RawBatch, UnpairedImages, build_loader
 from sim2real.training.domains import Domain, find_classes, open_domains
 from sim2real.training.samples import HeldOut
 from sim2real.training.wants import Asked, Wants, followers
+from sim2real_toytown import render_dataset
 
 Configure = Callable[..., Config]
 SIZE = (163, 61)  # no multiple of 8: reduced JPEG leaves some of it out

@@ -19,12 +19,12 @@ from sim2real.datasets.base import Frame
 from sim2real.datasets.labels import Segmentation
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import SettingsError
-from sim2real.toytown import render_dataset
 from sim2real.training.data import RawBatch, UnpairedImages, build_loader
 from sim2real.training.domains import Domain, find_classes, open_domains
 from sim2real.training.foresight import foreseen_wants
 from sim2real.training.matching import agreement, matched_corners
 from sim2real.training.wants import Asked, Wants
+from sim2real_toytown import render_dataset
 
 Configure = Callable[..., Config]
 NAMES = {0: "Sky", 1: "Road"}

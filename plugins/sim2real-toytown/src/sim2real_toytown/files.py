@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.imageio import encode_jpeg, encode_png
-from sim2real.toytown.labels import encode_flow, encode_scene_flow, object_pose
-from sim2real.toytown.render import Frame, Look, render_frame
-from sim2real.toytown.shapes import Label
+from sim2real_toytown.labels import encode_flow, encode_scene_flow, object_pose
+from sim2real_toytown.render import Frame, Look, render_frame
+from sim2real_toytown.shapes import Label
 
 VARIATION = "clone"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.shapes import RGB, Material
-from sim2real.toytown.surface import Floats32, Image, Surface
+from sim2real_toytown.shapes import RGB, Material
+from sim2real_toytown.surface import Floats32, Image, Surface
 
 #: Colours of materials; other materials take the colour of their object.
 _COLOURS: dict[Material, RGB] = {

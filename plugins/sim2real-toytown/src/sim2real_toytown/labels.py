@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.camera import Camera, Floats, Rect, rotation_y
-from sim2real.toytown.raycast import NEAR, SKY, Hits, extent, silhouette
-from sim2real.toytown.shapes import Body
-from sim2real.toytown.traffic import Placed
+from sim2real_toytown.camera import Camera, Floats, Rect, rotation_y
+from sim2real_toytown.raycast import NEAR, SKY, Hits, extent, silhouette
+from sim2real_toytown.shapes import Body
+from sim2real_toytown.traffic import Placed
 
 Codes = NDArray[np.uint16]
 

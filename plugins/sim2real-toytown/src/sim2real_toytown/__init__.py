@@ -8,20 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sim2real.toytown.render import Frame, render_frame
-    from sim2real.toytown.writer import render_dataset
+    from sim2real_toytown.render import Frame, render_frame
+    from sim2real_toytown.writer import render_dataset
 
 __all__ = ["Frame", "render_dataset", "render_frame"]
 
 _LAZY = {
-    "Frame": "sim2real.toytown.render",
-    "render_dataset": "sim2real.toytown.writer",
-    "render_frame": "sim2real.toytown.render",
+    "Frame": "sim2real_toytown.render",
+    "render_dataset": "sim2real_toytown.writer",
+    "render_frame": "sim2real_toytown.render",
 }
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
-    message = f"module 'sim2real.toytown' has no attribute '{name}'"
+    message = f"module 'sim2real_toytown' has no attribute '{name}'"
     raise AttributeError(message)

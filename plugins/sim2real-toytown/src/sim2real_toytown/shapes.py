@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from sim2real.toytown.camera import Floats, rotation_y
+from sim2real_toytown.camera import Floats, rotation_y
 
 RGB = tuple[float, float, float]
 Span = tuple[float, float]

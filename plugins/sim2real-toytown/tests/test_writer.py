@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
-from sim2real.errors import Sim2RealError
-from sim2real.toytown import render_dataset
+from sim2real import Sim2RealError
+from sim2real_toytown import render_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.toytown.conftest import Scene
+    from conftest import Scene
 
 SMALL: dict[str, Any] = {"size": (64, 32), "frames": 2, "seed": 5}
 HEADERS = {

@@ -6,8 +6,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from sim2real.toytown.shapes import RGB, Body, Label, Material, Part, box, polygon, prism
-from sim2real.toytown.street import BLOCK, LANE, Street, Zone
+from sim2real_toytown.shapes import RGB, Body, Label, Material, Part, box, polygon, prism
+from sim2real_toytown.street import BLOCK, LANE, Street, Zone
 
 START = 1000.0  # metres along the street: start of the camera
 CAMERA_SPEED = 0.9  # metres per frame: about 32 km/h at 10 frames per second

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
 
-from sim2real.toytown.labels import decode_flow, decode_scene_flow, encode_flow, encode_scene_flow
+from sim2real_toytown.labels import decode_flow, decode_scene_flow, encode_flow, encode_scene_flow
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.camera import Camera, Floats, Rect
-from sim2real.toytown.shapes import FACE, Body, Convex, Ellipsoid, Label, Part
+from sim2real_toytown.camera import Camera, Floats, Rect
+from sim2real_toytown.shapes import FACE, Body, Convex, Ellipsoid, Label, Part
 
 FAR = 600.0  # metres; everything beyond is sky, as in an engine with a far plane
 NEAR = 0.05
@@ -29,7 +29,7 @@ class Hits:
     Attributes:
         inverse: (H, W), 1 / depth in 1/metres, 0 for the sky; depth is the distance to the camera plane.
         face: (H, W), index into `faces`.
-        faces: (F,), table of `sim2real.toytown.shapes.FACE` rows; row 0 is the sky, row 1 the ground.
+        faces: (F,), table of `sim2real_toytown.shapes.FACE` rows; row 0 is the sky, row 1 the ground.
     """
 
     inverse: Floats

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.camera import Camera, Floats
-from sim2real.toytown.raycast import project
-from sim2real.toytown.shapes import Body, Convex, Part
-from sim2real.toytown.surface import Floats32
+from sim2real_toytown.camera import Camera, Floats
+from sim2real_toytown.raycast import project
+from sim2real_toytown.shapes import Body, Convex, Part
+from sim2real_toytown.surface import Floats32
 
 REACH = 80.0  # metres; what is farther away casts no shadow
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sim2real.toytown import render_frame
-from sim2real.toytown.camera import Camera, Floats, rotation_x, rotation_y, rotation_z
-from sim2real.toytown.labels import measure_boxes
-from sim2real.toytown.raycast import cast
-from sim2real.toytown.shapes import Body, Ellipsoid, Label, Material, Part, box, prism
-from sim2real.toytown.street import Street
-from sim2real.toytown.traffic import camera_progress, traffic
+from sim2real_toytown import render_frame
+from sim2real_toytown.camera import Camera, Floats, rotation_x, rotation_y, rotation_z
+from sim2real_toytown.labels import measure_boxes
+from sim2real_toytown.raycast import cast
+from sim2real_toytown.shapes import Body, Ellipsoid, Label, Material, Part, box, prism
+from sim2real_toytown.street import Street
+from sim2real_toytown.traffic import camera_progress, traffic
 
 Mask = NDArray[np.bool_]
 GREY = (0.5, 0.5, 0.5)
@@ -195,6 +195,6 @@ def test_vehicles_of_a_lane_keep_apart() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = "import sys, sim2real.toytown; print({'numpy', 'cv2', 'PIL', 'torch'} & set(sys.modules))"
+    code = "import sys, sim2real_toytown; print({'numpy', 'cv2', 'PIL', 'torch'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"

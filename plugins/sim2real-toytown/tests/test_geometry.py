@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sim2real.toytown.camera import Camera, Floats
+from sim2real_toytown.camera import Camera, Floats
 
 if TYPE_CHECKING:
-    from tests.toytown.conftest import Scene
+    from conftest import Scene
 
 WAYS = [(0, 1, "forward"), (1, 2, "forward"), (1, 0, "backward"), (2, 1, "backward")]
 SHARED = 300  # two frames a metre apart see at least so many pixels of the same static things

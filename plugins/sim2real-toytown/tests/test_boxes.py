@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from tests.toytown.conftest import Scene
+    from conftest import Scene
 
 FRAMES = [(time, camera) for time in range(3) for camera in (0, 1)]
 

@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.camera import Floats
-from sim2real.toytown.shapes import Material
+from sim2real_toytown.camera import Floats
+from sim2real_toytown.shapes import Material
 
 BLOCK = 20.0  # metres of street in one block
 DISTRICT = 6  # blocks in one district

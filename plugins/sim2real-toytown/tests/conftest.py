@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sim2real.toytown import render_dataset
+from sim2real_toytown import render_dataset
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

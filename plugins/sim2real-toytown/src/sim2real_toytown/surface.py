@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown.camera import Camera
-from sim2real.toytown.raycast import GROUND, SKY, Hits
-from sim2real.toytown.shapes import Label, Material
-from sim2real.toytown.street import Street
+from sim2real_toytown.camera import Camera
+from sim2real_toytown.raycast import GROUND, SKY, Hits
+from sim2real_toytown.shapes import Label, Material
+from sim2real_toytown.street import Street
 
 Floats32 = NDArray[np.float32]
 Image = NDArray[np.uint8]

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sim2real.cli.settings import size_of
-from sim2real.errors import Sim2RealError
+from sim2real import Sim2RealError
+from sim2real.commands import progress, size_of
 
 
 def command(
@@ -25,8 +25,7 @@ def command(
     import os
     from functools import partial
 
-    from sim2real.cli.console import progress
-    from sim2real.toytown import render_dataset
+    from sim2real_toytown import render_dataset
 
     pixels = size_of(size, "--size")
     with progress("images") as report:

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from sim2real.toytown.shapes import RGB, Body, Ellipsoid, Label, Material, Part, box, polygon, post, prism
-from sim2real.toytown.street import BLOCK, CROSSING, HALF_WIDTH, Street, Zone
+from sim2real_toytown.shapes import RGB, Body, Ellipsoid, Label, Material, Part, box, polygon, post, prism
+from sim2real_toytown.street import BLOCK, CROSSING, HALF_WIDTH, Street, Zone
 
 WALLS: tuple[RGB, ...] = (
     (0.86, 0.80, 0.66),

@@ -7,11 +7,11 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from sim2real.toytown.camera import Camera, Floats
-from sim2real.toytown.look_sim import per_material, rgb
-from sim2real.toytown.shadows import reached
-from sim2real.toytown.shapes import RGB, Body, Material
-from sim2real.toytown.surface import Floats32, Image, Surface
+from sim2real_toytown.camera import Camera, Floats
+from sim2real_toytown.look_sim import per_material, rgb
+from sim2real_toytown.shadows import reached
+from sim2real_toytown.shapes import RGB, Body, Material
+from sim2real_toytown.surface import Floats32, Image, Surface
 
 #: Albedo of materials in linear light; other materials take the colour of their object, darker and greyer.
 _ALBEDO: dict[Material, RGB] = {

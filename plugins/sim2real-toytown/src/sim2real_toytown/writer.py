@@ -12,12 +12,12 @@ from typing import TextIO
 
 import cv2
 
-from sim2real.errors import Sim2RealError
+from sim2real import Sim2RealError
 from sim2real.orphans import end_with_parent
-from sim2real.toytown.files import CLASS_COLOURS, HEADERS, Rows, Shot, write_shot
-from sim2real.toytown.render import LOOKS, Look
-from sim2real.toytown.street import Street
-from sim2real.toytown.traffic import vehicle
+from sim2real_toytown.files import CLASS_COLOURS, HEADERS, Rows, Shot, write_shot
+from sim2real_toytown.render import LOOKS, Look
+from sim2real_toytown.street import Street
+from sim2real_toytown.traffic import vehicle
 
 SMALLEST = 16  # pixels
 

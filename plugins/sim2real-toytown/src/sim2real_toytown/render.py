@@ -7,16 +7,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.toytown import labels
-from sim2real.toytown.camera import BASELINE, Camera, rotation_x, rotation_y, rotation_z
-from sim2real.toytown.look_real import real
-from sim2real.toytown.look_sim import sim
-from sim2real.toytown.raycast import cast
-from sim2real.toytown.shapes import Body
-from sim2real.toytown.street import BLOCK, Street
-from sim2real.toytown.surface import surface
-from sim2real.toytown.town import build_block
-from sim2real.toytown.traffic import CAMERA_LANE, Placed, camera_progress, traffic
+from sim2real_toytown import labels
+from sim2real_toytown.camera import BASELINE, Camera, rotation_x, rotation_y, rotation_z
+from sim2real_toytown.look_real import real
+from sim2real_toytown.look_sim import sim
+from sim2real_toytown.raycast import cast
+from sim2real_toytown.shapes import Body
+from sim2real_toytown.street import BLOCK, Street
+from sim2real_toytown.surface import surface
+from sim2real_toytown.town import build_block
+from sim2real_toytown.traffic import CAMERA_LANE, Placed, camera_progress, traffic
 
 Look = Literal["sim", "real"]
 LOOKS: tuple[Look, ...] = ("sim", "real")
@@ -31,7 +31,7 @@ class Frame:
         camera: The camera of the frame.
         rgb: (H, W, 3) uint8.
         depth: (H, W) uint16, centimetres to the camera plane, 65535 for the sky.
-        classes: (H, W) uint8, `sim2real.toytown.shapes.Label`.
+        classes: (H, W) uint8, `sim2real_toytown.shapes.Label`.
         instances: (H, W) uint8, track id + 1, 0 for none.
         forward: Motion to the next frame, None if not requested.
         backward: Motion to the previous frame, None if not requested.
