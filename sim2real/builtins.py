@@ -8,6 +8,7 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     at = "sim2real.networks.generators"
     register("encoder-decoder", f"{at}:EncoderDecoder", summary="strided 4x4 convolutions around residual blocks")
     register("resnet", f"{at}:ResNet", summary="7x7 stem, 3x3 strided convolutions, 6 or 9 residual blocks")
+    register("unet", "sim2real.networks.unet:UNet", summary="pix2pix: halves the image to a pixel and back, with skips")
     register("grid", "sim2real.networks.grid:Grid", summary="colour transforms by place and brightness: edges stay")
     register(
         "textured-grid",
@@ -203,6 +204,7 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "verify": "is a conversion complete and are its labels untouched?",
         "evaluate": "does a conversion look more real, and do its labels hold?",
         "report": "write one HTML file on a training or a conversion",
+        "import": "make a run of a trained CycleGAN, pix2pix or CUT generator",
         "export": "write a generator as ONNX, compared with torch",
         "plugins": "list plugins, check them, or scaffold a new one",
         "datasets": "list the dataset layouts, or describe one",
@@ -211,4 +213,5 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "demo": "the complete workflow on a rendered toy town, in minutes",
     }
     for name, summary in commands.items():
-        register(name, f"sim2real.cli.{name.replace('-', '_')}:command", summary=summary)
+        module = {"import": "import_model"}.get(name, name.replace("-", "_"))
+        register(name, f"sim2real.cli.{module}:command", summary=summary)

@@ -19,7 +19,7 @@ from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
 from sim2real.files import write_whole
 from sim2real.imageio.encoding import Encoding
 from sim2real.inside import inside, is_link, require_regular
-from sim2real.places import absent, is_conversion, is_run, what_is
+from sim2real.places import absent, command_line, is_conversion, is_run, what_is
 from sim2real.registry import registry
 from sim2real.stored import (
     FORMAT,
@@ -67,12 +67,13 @@ class GeneratorInfo:
         direction: ``"sim2real"`` or ``"real2sim"``.
         recipe: Recipe that the training started from.
         settings: All settings of the training.
-        fingerprint: Fingerprint of the training data.
+        fingerprint: Fingerprint of the training data; of an imported generator, the SHA-256 of its file.
         tool_version: Version of sim2real that wrote the file.
         real_encoding: The most common JPEG encoding of the real training images; empty if none are JPEG files, None if
             unknown.
         camera: The blur and noise that were fitted to images of the other domain; None if none were fitted.
         format_version: Version of the metadata format.
+        imported: Name of the file that the generator was imported from, and its network; None if it was trained here.
         original: The metadata as read, if it has fields that this version does not know; else empty.
     """
 
@@ -86,6 +87,7 @@ class GeneratorInfo:
     tool_version: str
     real_encoding: tuple[Encoding, ...] | None = None
     camera: Camera | None = None
+    imported: str | None = None
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)
 
@@ -231,6 +233,15 @@ def read_info(path: Path) -> GeneratorInfo:
     return info
 
 
+def is_generator_file(path: Path) -> bool:
+    """Return whether a file holds a generator of sim2real; other programs also write safetensors files."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return _METADATA_KEY in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
 def _no_model(path: Path) -> str:
     """Return a message on a file that is not a safetensors file."""
     thing = what_is(path)
@@ -238,9 +249,10 @@ def _no_model(path: Path) -> str:
         return f"{path}: {thing.name}, not a model: {thing.advice}"
     if path.suffix == _SUFFIX:
         return f"{path}: a damaged safetensors file; copy it again, or name the run folder that it comes from"
+    hint = f"import it first: {command_line('sim2real', 'import', path)}; or" if path.suffix == ".pth" else ""
     return (
-        f"{path}: {thing.name}, not a model of sim2real; name a run folder that sim2real train wrote, or one of its "
-        f"{_SUFFIX} files"
+        f"{path}: {thing.name}, not a model of sim2real; {hint}{' ' * bool(hint)}name a run folder that sim2real train "
+        f"wrote, or one of its {_SUFFIX} files"
     )
 
 

@@ -9,6 +9,7 @@ from sim2real.cli.console import interruptible
 from sim2real.cli.settings import (
     DeterministicOption,
     DeviceOption,
+    FromOption,
     PrecisionOption,
     RecipeOption,
     RunOption,
@@ -37,6 +38,7 @@ def command(
     ] = None,
     run: RunOption = None,
     recipe: RecipeOption = None,
+    start: FromOption = None,
     sets: SetOption = None,
     steps: StepsOption = None,
     seed: SeedOption = None,
@@ -57,6 +59,7 @@ def command(
     sim, real, converted = _told_apart(places or [])
     flags: dict[str, Any] = {
         "run": str(run) if run else None,
+        "start_from": str(start) if start else None,
         "train__steps": steps,
         "seed": seed,
         "device": device,

@@ -63,6 +63,10 @@ RecipeOption = Annotated[
         help="Settings to start from, see `sim2real recipes`; labelled if SIM has masks, else default.",
     ),
 ]
+FromOption = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="RUN|FILE", help="Start with the generators of a run or of another program."),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, by its dotted key; repeatable.")
 ]

@@ -9,6 +9,7 @@ import typer
 from sim2real.cli.settings import (
     DeterministicOption,
     DeviceOption,
+    FromOption,
     PrecisionOption,
     RealArgument,
     RecipeOption,
@@ -30,6 +31,7 @@ def command(
     real: RealArgument = None,
     run: RunOption = None,
     recipe: RecipeOption = None,
+    start: FromOption = None,
     sets: SetOption = None,
     steps: StepsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the run folder.")] = False,
@@ -53,6 +55,7 @@ def command(
 
     flags: dict[str, Any] = {
         "run": str(run) if run else None,
+        "start_from": str(start) if start else None,
         "train__steps": steps,
         "seed": seed,
         "device": device,

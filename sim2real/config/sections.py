@@ -464,6 +464,8 @@ class Config(Section):
             empty if ``sim`` is a CycleGAN folder that contains both sides.
         swap: In a CycleGAN folder, use B as the simulated and A as the real side.
         run: Run folder, which the training writes and conversions read; ``runs/<recipe>`` if left out.
+        start_from: Run folder, or file of a generator, whose weights the generators start with; if left out, they start
+            with random ones.
         seed: Seed of all random numbers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:0"`` or ``"mps"``.
         precision: Floating-point type of the networks' computations. ``"auto"``: bf16 where the device is fast with
@@ -501,6 +503,7 @@ class Config(Section):
     real: _Places = ""
     swap: bool = False
     run: str = ""
+    start_from: str = ""
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

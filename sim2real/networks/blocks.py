@@ -18,8 +18,11 @@ NormName = Literal["instance", "batch", "none"]
 ActivationName = Literal["relu", "leaky_relu"]
 PaddingName = Literal["zeros", "reflect"]
 UpName = Literal["transposed", "resize", "blur"]
-DownName = Literal["strided", "blur"]
+DownName = Literal["strided", "blur", "blur3"]
 InitName = Literal["xavier", "normal"]
+
+BLUR_TAPS: Mapping[str, int] = {"strided": 0, "blur": 4, "blur3": 3}
+"""Width of the filter that halves a map for each ``down``; 0 for a strided convolution."""
 
 T = TypeVar("T")
 
@@ -164,21 +167,24 @@ class ZeroResizeConv2d(_BeginsAtZero, ResizeConv2d):
 
 
 class BlurPool(nn.Module):
-    """Every other pixel of the map after a blur with binomial weights, 1 3 3 1 per axis (Zhang 2019).
+    """Every other pixel of the map after a blur with binomial weights (Zhang 2019).
 
-    The blur removes details that would alias in the smaller map, so that the map changes little if an image moves by a
-    pixel. H and W must be at least 2; if they are odd, the last row or column has no output pixel of its own.
+    The weights per axis are 1 3 3 1 (``taps=4``) or 1 2 1 (``taps=3``, as in CUT, Park et al. 2020). The blur removes
+    details that would alias in the smaller map, so that the map changes little if an image moves by a pixel. H and W
+    must be at least 2.
+    changes little if an image moves by a pixel. H and W must be at least 2.
     """
 
     kernel: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, taps: int = 4) -> None:
         super().__init__()
-        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-        self.register_buffer("kernel", torch.outer(line, line).expand(channels, 1, 4, 4).contiguous(), persistent=False)
+        line = torch.tensor([float(math.comb(taps - 1, index)) for index in range(taps)]) / 2 ** (taps - 1)
+        kernel = torch.outer(line, line).expand(channels, 1, taps, taps).contiguous()
+        self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (N, channels, H/2, W/2), rounded down, for (N, channels, H, W)."""
+        """Return (N, channels, H/2, W/2) for (N, channels, H, W); odd sides are rounded down with 4 taps, else up."""
         around = functional.pad(x, (1, 1, 1, 1), mode="reflect")
         return functional.conv2d(around, self.kernel, stride=2, groups=len(self.kernel))
 

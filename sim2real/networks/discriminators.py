@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from sim2real.errors import SettingsError
 from sim2real.networks.blocks import (
+    BLUR_TAPS,
     BlurPool,
     DownName,
     NormName,
@@ -132,7 +133,7 @@ class PatchGAN70(nn.Sequential):
 
     It has five 4x4 convolutions with bias, three of them with stride 2, InstanceNorm except after the first and the
     last, LeakyReLU(0.2), and 2,764,737 parameters. giakou4/gans adds a sigmoid and pads by reflection. CUT (Park et al.
-    2020) halves maps with a binomial filter after a convolution of stride 1, ``down="blur"``.
+    2020) halves maps with a binomial filter after a convolution of stride 1, ``down="blur3"``.
 
     Args:
         in_channels: Channels of the images.
@@ -141,7 +142,7 @@ class PatchGAN70(nn.Sequential):
         norm: ``"instance"``, ``"batch"`` or ``"none"``.
         padding: ``"zeros"`` or ``"reflect"``.
         sigmoid: Whether scores are probabilities instead of unbounded.
-        down: ``"strided"`` or ``"blur"``.
+        down: ``"strided"``, or ``"blur"`` or ``"blur3"``, see ``BlurPool``.
 
     Raises:
         SettingsError: If the images are too small.
@@ -162,8 +163,8 @@ class PatchGAN70(nn.Sequential):
     ) -> None:
         super().__init__()
         check_counts(width=width)
-        blurs = choose("down", down, {"strided": False, "blur": True})
-        _check_size("patchgan70", image_size, 32 if blurs else 24)
+        taps = choose("down", down, BLUR_TAPS)
+        _check_size("patchgan70", image_size, 32 if taps else 24)
         choose("padding", padding, {"zeros": None, "reflect": None})
 
         def conv(before: int, after: int, stride: int) -> nn.Conv2d:
@@ -173,10 +174,10 @@ class PatchGAN70(nn.Sequential):
         for index, name in enumerate(("down1", "down2", "down3", "flat")):
             after, halves = width << index, name != "flat"
             layer = stage(
-                conv(before, after, 2 if halves and not blurs else 1), after, norm if index else "none", "leaky_relu"
+                conv(before, after, 2 if halves and not taps else 1), after, norm if index else "none", "leaky_relu"
             )
-            if halves and blurs:
-                layer.add_module("blur", BlurPool(after))
+            if halves and taps:
+                layer.add_module("blur", BlurPool(after, taps))
             self.add_module(name, layer)
             before = after
         self.add_module("score", conv(before, 1, 1))

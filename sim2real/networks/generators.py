@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from sim2real.errors import SettingsError
 from sim2real.networks.blocks import (
+    BLUR_TAPS,
     ActivationName,
     BlurConv2d,
     BlurPool,
@@ -69,8 +70,8 @@ class Generator(nn.Sequential):
     ``"transposed"`` convolutions (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"). ``down="blur"``
     halves maps with a fixed binomial filter after a 3x3 convolution and its activation (Zhang 2019, "Making
     Convolutional Networks Shift-Invariant Again"), which avoids the aliasing of ``"strided"`` convolutions and takes
-    two to four times as many operations there. ``up="blur"`` doubles maps with the same filter before a 3x3
-    convolution.
+    two to four times as many operations there. ``down="blur3"`` is the same with the shorter filter of CUT, see
+    ``BlurPool``. ``up="blur"`` doubles maps with the filter of ``"blur"`` before a 3x3 convolution.
 
     Attributes:
         stride: Number of which H and W of the images must be multiples.
@@ -147,10 +148,11 @@ def _down(
     kind: DownName, before: int, after: int, kernel: int, *, bias: bool, norm: NormName, activation: ActivationName
 ) -> nn.Sequential:
     """Return a stage that halves the map."""
-    if choose("down", kind, {"strided": True, "blur": False}):
+    taps = choose("down", kind, BLUR_TAPS)
+    if not taps:
         return stage(nn.Conv2d(before, after, kernel, stride=2, padding=1, bias=bias), after, norm, activation)
     whole = stage(nn.Conv2d(before, after, 3, padding=1, bias=bias), after, norm, activation)
-    whole.add_module("blur", BlurPool(after))
+    whole.add_module("blur", BlurPool(after, taps))
     return whole
 
 
@@ -244,6 +246,8 @@ class ResNet(Generator):
     convolutions, and a 7x7 convolution; every convolution has a bias. With 9 blocks, for 256x256, it has 11,378,179
     parameters and a receptive field of 169 px; with 6 blocks, for 128x128, it has 7,837,699. The stride is 4.
 
+    ``down="blur3", up="blur", up_padding="zeros"`` is the generator of CUT (taesungp/contrastive-unpaired-translation).
+
     Args:
         in_channels: Channels of the input images.
         out_channels: Channels of the output images.
@@ -253,6 +257,8 @@ class ResNet(Generator):
         output: See ``Generator``.
         up: See ``Generator``.
         down: See ``Generator``.
+        up_padding: Padding of the convolutions after the maps are doubled, ``"reflect"`` or ``"zeros"``; without effect
+            with ``up="transposed"``.
 
     Raises:
         SettingsError: If an option is out of range.
@@ -271,6 +277,7 @@ class ResNet(Generator):
         output: OutputName = "tanh",
         up: UpName = "transposed",
         down: DownName = "strided",
+        up_padding: PaddingName = "reflect",
     ) -> None:
         check_counts(width=width, blocks=blocks)
         last = ZeroConv2d if _is_residual(output, in_channels, out_channels) else nn.Conv2d
@@ -284,7 +291,7 @@ class ResNet(Generator):
             block = ResidualBlock(width, norm=norm, activation="relu", bias=True, padding="reflect")
             layers[f"block{index}"] = block
         for index in (1, 2):
-            conv = _up(up, width, width // 2, 3, bias=True, padding="reflect")
+            conv = _up(up, width, width // 2, 3, bias=True, padding=up_padding)
             width //= 2
             layers[f"up{index}"] = stage(conv, width, norm, "relu")
         layers["last"] = last(width, out_channels, 7, padding=3, padding_mode="reflect")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.files import check_writable
-from sim2real.places import any_file, is_run
+from sim2real.places import any_file, command_line, is_run
 
 if TYPE_CHECKING:
     from sim2real.config import Config
@@ -72,6 +72,8 @@ def suited(
 ) -> "Config":
     """Return the settings of a new training: those of the recipe ``labelled`` if all simulated images have masks.
 
+    A training that starts with existing generators has their settings, see :func:`started`.
+
     The recipe is replaced only if none was named and the method and the discriminator are those of ``default``, with
     discriminator options that ``labelled`` has as well. The run folder stays that of the recipe ``default``, where all
     commands look for it.
@@ -92,6 +94,8 @@ def suited(
     from sim2real.datasets.sources import open_folder
 
     sets, default = list(sets), resolve()
+    if config.start_from:
+        return started(config, recipe, file, sets, settings, **flags)
     if (
         named_recipe(recipe, file, sets, settings)
         or config.method.name != default.method.name
@@ -106,6 +110,43 @@ def suited(
     notify(f"all simulated frames have masks: recipe {LABELLED}; {DEFAULT} ignores them and learns real2sim as well")
     flags["run"] = str(config.run_folder)
     return resolve(LABELLED, file, sets, None, settings, **flags)
+
+
+def started(
+    config: "Config",
+    recipe: str | None,
+    file: Mapping[str, Any] | None = None,
+    sets: Iterable[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    **flags: object,
+) -> "Config":
+    """Return the settings of a training that starts with existing generators: with their network and recipe.
+
+    Args:
+        config: The settings that :func:`sim2real.config.resolve` makes of the other arguments.
+        recipe: As for ``resolve``; None, with no recipe in the other arguments: that of the generators.
+        file: As for ``resolve``.
+        sets: As for ``resolve``.
+        settings: As for ``resolve``.
+        flags: As for ``resolve``.
+
+    Raises:
+        Sim2RealError: If there is no generator, or the settings name another network.
+    """
+    from sim2real.config import named_recipe, resolve
+    from sim2real.config.sections import Component
+    from sim2real.training.start import existing_generators
+
+    sets = list(sets)
+    found = existing_generators(Path(config.start_from))["sim2real"]
+    own = Component(name=found.generator, options=found.options)
+    config = resolve(named_recipe(recipe, file, sets, settings) or found.recipe, file, sets, None, settings, **flags)
+    if config.generator not in (own, resolve(config.recipe).generator):
+        raise SettingsError(
+            f"{config.start_from}: the training starts with this generator, '{own.name}' with the options "
+            f"{own.options}; leave out other settings of the generator"
+        )
+    return config.model_copy(update={"generator": own})
 
 
 def resumed(
@@ -142,10 +183,28 @@ def refuse_changes(folder: Path, new: "Config") -> None:
     from sim2real.config import differences
     from sim2real.training.run import RunFolder
 
+    refuse_imported(folder)
     if changed := differences(RunFolder(folder).read_config(), new):
         raise SettingsError(
             f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
             "use the settings that it was started with, or start another --run"
+        )
+
+
+def refuse_imported(folder: Path) -> None:
+    """Make sure that a run was trained here: an import has no training to resume.
+
+    Raises:
+        SettingsError: If its generators were imported.
+    """
+    from sim2real.model import DIRECTIONS, read_info
+    from sim2real.training.run import RunFolder
+
+    files = [file for direction in DIRECTIONS if (file := folder / f"{direction}.safetensors").is_file()]
+    if not RunFolder(folder).checkpoints.folder.exists() and any(read_info(file).imported for file in files):
+        start = command_line("sim2real", "train", "SIM", "REAL", "--from", folder, "--run", "runs/NAME")
+        raise SettingsError(
+            f"{folder}: imported, so its training cannot be resumed; start another one with it: {start}"
         )
 
 

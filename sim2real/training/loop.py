@@ -53,6 +53,7 @@ from sim2real.training.setup import (
     require_scalars,
 )
 from sim2real.training.speed import compiles, reason_not_to_compile
+from sim2real.training.start import load_start
 from sim2real.training.validation import Levers, Standing, standing
 from sim2real.training.wants import Wants
 from sim2real.training.warnings import Warnings
@@ -114,6 +115,7 @@ class Trainer:
         processes, run = Processes(config.device), RunFolder(folder)
         processes.on_first(run.require_new)
         trainer = cls(config, run, processes, _open_images(config, run, processes, extraction))
+        trainer._start()
         trainer._check()
         processes.on_first(lambda: run.create(trainer.config))
         return trainer
@@ -172,6 +174,11 @@ class Trainer:
         self._findings = [note for side in (self.sim, self.real) for origin in side.origins for note in origin.notes]
         self._findings += self._limits()
 
+    def _start(self) -> None:
+        """Start with the weights of other generators, if the settings name them."""
+        if self.config.start_from:
+            self._findings += load_start(self.method.generators, Path(self.config.start_from))
+
     def _load(self) -> None:
         """Continue from the newest checkpoint."""
         self.step, findings = self._checkpoints.load()
@@ -188,7 +195,7 @@ class Trainer:
         names = self.config.log.to if self.is_first else []
         places = {"sim": [Path(self.config.sim)], "real": self.config.real_places, "run": [self.run.path]}
         settings = {  # without paths, as others may read the logs
-            **self.config.model_dump(mode="json", exclude={"convert"}),
+            **self.config.model_dump(mode="json", exclude={"convert", "start_from"}),
             **{name: ", ".join(place.resolve().name for place in each) for name, each in places.items()},
         }
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)

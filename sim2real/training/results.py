@@ -15,7 +15,7 @@ from sim2real.model import GeneratorInfo, read_info, save_generator, with_camera
 from sim2real.networks import RangeAdapter
 
 _BOOKS: Any = {  # settings that do not change the generators
-    **dict.fromkeys(("sim", "real", "run", "device", "convert", "log", "checkpoint", "sample"), True),
+    **dict.fromkeys(("sim", "real", "run", "start_from", "device", "convert", "log", "checkpoint", "sample"), True),
     "data": {"workers", "cache"},
 }
 

@@ -1,0 +1,81 @@
+"""Write generators of other programs into run folders."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from sim2real import __version__
+from sim2real.config import resolve
+from sim2real.errors import Sim2RealError
+from sim2real.files import sha256_of
+from sim2real.foreign import Recognised, generator_of
+from sim2real.model import DIRECTIONS, GeneratorInfo, save_generator
+from sim2real.places import is_run
+from sim2real.training.run import RunFolder
+
+_NAMED_BY_EPOCH: Final = re.compile(r"(latest|best|\d+)_net_G(_[AB])?")
+
+
+def default_run(file: Path) -> Path:
+    """Return the run folder for a file: named like the file, or like its folder if it has the name of an epoch."""
+    stem = file.resolve().parent.name if _NAMED_BY_EPOCH.fullmatch(file.stem) else file.stem
+    return Path("runs") / (stem or file.stem)
+
+
+def default_direction(file: Path) -> str:
+    """Return the direction of a generator by its file's name: A is the simulation, as in CycleGAN folders."""
+    match = _NAMED_BY_EPOCH.fullmatch(file.stem)
+    return DIRECTIONS[1] if match and match[2] == "_B" else DIRECTIONS[0]
+
+
+def import_run(
+    file: Path,
+    run: Path,
+    *,
+    direction: str,
+    generator: str | None = None,
+    sets: Iterable[str] = (),
+    key: str | None = None,
+) -> tuple[Path, Recognised]:
+    """Write a generator of another program into a run folder, like a trained one.
+
+    A second file with the other direction can be added to the run of an import.
+
+    Args:
+        file: A ``.pth`` or ``.safetensors`` file.
+        run: The run folder.
+        direction: ``"sim2real"`` or ``"real2sim"``.
+        generator: As for :func:`generator_of`.
+        sets: As for :func:`generator_of`.
+        key: As for :func:`generator_of`.
+
+    Returns:
+        The generator file, and the network that was recognised.
+
+    Raises:
+        Sim2RealError: If the file cannot be read or is of no known network, or the run has that generator already.
+    """
+    network, found = generator_of(file, generator, sets, key)
+    settings = {"generator": {"name": found.generator, "options": found.options}}
+    config = resolve(found.recipe, settings=settings, run=str(run))
+    folder = RunFolder(run)
+    target = run / f"{direction}.safetensors"
+    if is_run(run) and not folder.checkpoints.folder.exists():  # of an import, perhaps of one that was killed
+        if target.exists():
+            raise Sim2RealError(f"{run}: has a {target.name} already; choose another --run or --direction")
+    else:
+        folder.create(config)
+    info = GeneratorInfo(
+        name=found.generator,
+        options=found.options,
+        value_range=getattr(network, "value_range", (-1.0, 1.0)),
+        direction=direction,
+        recipe=found.recipe,
+        settings=config.model_dump(mode="json", exclude={"sim", "real", "run"}),
+        fingerprint=sha256_of(file),
+        tool_version=__version__,
+        imported=f"{file.name}: {found.description}",
+    )
+    save_generator(target, network, info)
+    return target, found
