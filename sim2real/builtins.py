@@ -9,6 +9,7 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     register("encoder-decoder", f"{at}:EncoderDecoder", summary="strided 4x4 convolutions around residual blocks")
     register("resnet", f"{at}:ResNet", summary="7x7 stem, 3x3 strided convolutions, 6 or 9 residual blocks")
     register("unet", "sim2real.networks.unet:UNet", summary="pix2pix: halves the image to a pixel and back, with skips")
+    register("onnx", "sim2real.networks.onnx:OnnxGenerator", summary="a network in an ONNX file, see `sim2real import`")
     register("grid", "sim2real.networks.grid:Grid", summary="colour transforms by place and brightness: edges stay")
     register(
         "textured-grid",

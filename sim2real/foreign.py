@@ -7,17 +7,17 @@ Known are the generators of pytorch-CycleGAN-and-pix2pix (Zhu et al. 2017, Isola
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sim2real.config import resolve
+from sim2real.config import Config, resolve
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.inside import require_regular
-from sim2real.places import absent, what_is
+from sim2real.places import absent, is_onnx, what_is
 from sim2real.registry import registry
 from sim2real.stored import one_line
 
@@ -25,6 +25,7 @@ Weights = dict[str, Tensor]
 
 _ZHU: Final = "pytorch-CycleGAN-and-pix2pix"
 _CUT: Final = "contrastive-unpaired-translation"
+_known_options: dict[tuple[object, ...], dict[str, Any]] = {}
 _STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -42,6 +43,7 @@ class Recognised:
         recipe: The recipe whose other settings suit it.
         weights: Its weights, by the names that the registered generator uses.
         description: The network and its program, for users.
+        transfer: How its output is applied to frames unless the user decides otherwise.
     """
 
     generator: str
@@ -49,6 +51,12 @@ class Recognised:
     recipe: str
     weights: Weights
     description: str = ""
+    transfer: Literal["direct", "guided"] = "direct"
+
+    def settings(self) -> Config:
+        """Return the settings of a run with this generator."""
+        generator = {"name": self.generator, "options": self.options}
+        return resolve(self.recipe, settings={"generator": generator, "transfer": {"name": self.transfer}})
 
     @classmethod
     def of(cls, network: nn.Module, generator: str, options: dict[str, Any], recipe: str) -> "Recognised":
@@ -80,11 +88,7 @@ def read_weights(file: Path, key: str | None = None) -> Weights:
 
 def _loaded(file: Path) -> object:
     """Return the contents of a file of weights."""
-    try:
-        require_regular(file)
-    except FileNotFoundError:
-        message = f"{absent(file, 'file')}; name a file of weights, such as latest_net_G_A.pth"
-        raise Sim2RealError(message) from None
+    _require_file(file)
     thing = what_is(file)
     try:
         if thing.name == "a safetensors file":
@@ -101,6 +105,14 @@ def _loaded(file: Path) -> object:
             "program that it is from, save the weights alone: torch.save(network.state_dict(), FILE)"
         ) from error
     raise Sim2RealError(f"{file}: {thing.name}, not a file of weights; name one such as latest_net_G_A.pth")
+
+
+def _require_file(file: Path) -> None:
+    try:
+        require_regular(file)
+    except FileNotFoundError:
+        message = f"{absent(file, 'file')}; name a file of weights, such as latest_net_G_A.pth"
+        raise Sim2RealError(message) from None
 
 
 def _tensors(file: Path, loaded: object, key: str | None) -> Weights:
@@ -289,13 +301,34 @@ def build(recognised: Recognised) -> nn.Module:
     return network.eval()
 
 
+def _onnx(file: Path, given: Mapping[str, Any]) -> Recognised:
+    """Describe an ONNX file."""
+    from sim2real.networks.onnx import onnx_options  # noqa: PLC0415  needs extras
+
+    status = file.stat()
+    key = str(file.resolve()), status.st_mtime_ns, status.st_size, repr(given)
+    if key not in _known_options:  # the network is run to find them, and a command asks several times
+        _known_options[key] = onnx_options(file, given)
+    options = _known_options[key]
+    low, high = options["value_range"]
+    size = "{}x{} images".format(*options["fixed_size"]) if "fixed_size" in options else "images of any size"
+    return Recognised(
+        generator="onnx",
+        options=options,
+        recipe="cyclegan",
+        weights={"graph": torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)},
+        description=f"an ONNX file, {size}, {options['layout']}, values from {low:g} to {high:g}",
+        transfer="guided" if "fixed_size" in options else "direct",
+    )
+
+
 def generator_of(
     file: Path, generator: str | None = None, sets: Iterable[str] = (), key: str | None = None
 ) -> tuple[nn.Module, Recognised]:
     """Read a generator from a file of another program.
 
     Args:
-        file: A ``.pth`` or ``.safetensors`` file.
+        file: A ``.pth``, ``.safetensors`` or ``.onnx`` file.
         generator: Registered name of the generator, whose own names the weights have; None: recognise the network.
         sets: Settings ``generator.options.KEY=VALUE`` for a named generator.
         key: Name of the network, if the file holds several.
@@ -303,8 +336,12 @@ def generator_of(
     Raises:
         Sim2RealError: If the file cannot be read, or is of no known network.
     """
-    weights = read_weights(file, key)
     sets = list(sets)
+    if is_onnx(file):
+        _require_file(file)
+        found = _onnx(file, resolve("cyclegan", sets=["generator.name=onnx", *sets]).generator.options)
+        return build(found), found
+    weights = read_weights(file, key)
     try:
         if generator is None:
             if sets:

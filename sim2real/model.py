@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from sim2real import __version__
 from sim2real.camera import Camera
 from sim2real.devices import resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.errors import SettingsError, Sim2RealError, UnknownNameError
-from sim2real.files import write_whole
+from sim2real.files import sha256_of, write_whole
 from sim2real.imageio.encoding import Encoding
 from sim2real.inside import inside, is_link, require_regular
-from sim2real.places import absent, command_line, is_conversion, is_run, what_is
+from sim2real.places import absent, command_line, is_conversion, is_onnx, is_run, what_is
 from sim2real.registry import registry
 from sim2real.stored import (
     FORMAT,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from sim2real.config import Transfer
     from sim2real.datasets.base import Frame
     from sim2real.datasets.inputs import Inputs
+    from sim2real.foreign import Recognised
 
 DIRECTIONS = ("sim2real", "real2sim")
 CameraChoice = Literal["match", "off"]
@@ -207,6 +209,10 @@ def read_info(path: Path) -> GeneratorInfo:
     Raises:
         Sim2RealError: If the file is no generator file of sim2real.
     """
+    if is_onnx(path):
+        from sim2real.foreign import generator_of
+
+        return info_of(path, *generator_of(path), DIRECTIONS[0])
     try:
         require_regular(path)
         with safe_open(path, framework="np") as file:
@@ -231,6 +237,28 @@ def read_info(path: Path) -> GeneratorInfo:
         message = f"{path}: the metadata of the generator is damaged ({error}); use a file that sim2real train wrote"
         raise Sim2RealError(message) from error
     return info
+
+
+def info_of(file: Path, network: "nn.Module", found: "Recognised", direction: str) -> GeneratorInfo:
+    """Return the metadata of a generator of another program.
+
+    Args:
+        file: The file that it was read from.
+        network: The generator.
+        found: What is known of it.
+        direction: ``"sim2real"`` or ``"real2sim"``.
+    """
+    return GeneratorInfo(
+        name=found.generator,
+        options=found.options,
+        value_range=getattr(network, "value_range", (-1.0, 1.0)),
+        direction=direction,
+        recipe=found.recipe,
+        settings=found.settings().model_dump(mode="json", exclude={"sim", "real", "run", "start_from"}),
+        fingerprint=sha256_of(file),
+        tool_version=__version__,
+        imported=f"{file.name}: {found.description}",
+    )
 
 
 def is_generator_file(path: Path) -> bool:
@@ -266,12 +294,17 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
         Sim2RealError: If the file is no generator file, its generator is not installed, or its weights do not fit.
         PluginError: If the generator has an invalid attribute.
     """
-    info = read_info(path)
     from safetensors.torch import load_file
 
     from sim2real.capabilities import capabilities
     from sim2real.networks.range_adapter import RangeAdapter
 
+    if is_onnx(path):
+        from sim2real.foreign import generator_of
+
+        foreign, found = generator_of(path)
+        return RangeAdapter(foreign, returns_images=True).eval(), info_of(path, foreign, found, DIRECTIONS[0])
+    info = read_info(path)
     try:
         network: nn.Module = registry().create(
             "generators", info.name, 3, 3, options=info.options, place=f"{path}: options"

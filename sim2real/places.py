@@ -188,7 +188,12 @@ def is_conversion(folder: Path) -> bool:
 
 def is_model(path: Path) -> bool:
     """Return whether a path is a run or a file of weights, where a generator can be expected."""
-    return is_run(path) if path.is_dir() else path.suffix == ".safetensors" and path.is_file()
+    return is_run(path) if path.is_dir() else (path.suffix == ".safetensors" or is_onnx(path)) and path.is_file()
+
+
+def is_onnx(path: Path) -> bool:
+    """Return whether a path is an ONNX file, by its name."""
+    return path.suffix.lower() == ".onnx"
 
 
 def command_line(*words: str | Path) -> str:

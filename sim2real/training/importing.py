@@ -5,12 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from sim2real import __version__
-from sim2real.config import resolve
 from sim2real.errors import Sim2RealError
-from sim2real.files import sha256_of
 from sim2real.foreign import Recognised, generator_of
-from sim2real.model import DIRECTIONS, GeneratorInfo, save_generator
+from sim2real.model import DIRECTIONS, info_of, save_generator
 from sim2real.places import is_run
 from sim2real.training.run import RunFolder
 
@@ -57,25 +54,12 @@ def import_run(
         Sim2RealError: If the file cannot be read or is of no known network, or the run has that generator already.
     """
     network, found = generator_of(file, generator, sets, key)
-    settings = {"generator": {"name": found.generator, "options": found.options}}
-    config = resolve(found.recipe, settings=settings, run=str(run))
     folder = RunFolder(run)
     target = run / f"{direction}.safetensors"
     if is_run(run) and not folder.checkpoints.folder.exists():  # of an import, perhaps of one that was killed
         if target.exists():
             raise Sim2RealError(f"{run}: has a {target.name} already; choose another --run or --direction")
     else:
-        folder.create(config)
-    info = GeneratorInfo(
-        name=found.generator,
-        options=found.options,
-        value_range=getattr(network, "value_range", (-1.0, 1.0)),
-        direction=direction,
-        recipe=found.recipe,
-        settings=config.model_dump(mode="json", exclude={"sim", "real", "run"}),
-        fingerprint=sha256_of(file),
-        tool_version=__version__,
-        imported=f"{file.name}: {found.description}",
-    )
-    save_generator(target, network, info)
+        folder.create(found.settings().model_copy(update={"run": str(run)}))
+    save_generator(target, network, info_of(file, network, found, direction))
     return target, found
