@@ -16,9 +16,8 @@ from sim2real.cli.settings import (
     SetOption,
     StepsOption,
     SwapOption,
-    resolve_settings,
-    resume_settings,
     settings_here,
+    training_settings,
 )
 
 if TYPE_CHECKING:
@@ -52,31 +51,27 @@ def command(
     Without SIM REAL OUT, ./sim2real.toml defines what to train on and what to convert.
     """
     from sim2real.cli.console import err
-    from sim2real.training.begin import sides, suited
+    from sim2real.config import resolve
+    from sim2real.training.begin import resumed, suited
 
-    sim, real, converted = _told_apart(places or [])
-    flags: dict[str, Any] = {
-        "run": str(run) if run else None,
-        "train__steps": steps,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "deterministic": deterministic,
-        "swap": swap,
-        "convert": [{"source": str(sim), "out": str(converted)}] if sim and converted else None,
-    }
-    config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
+    sim, real, converted = _split_places(places or [])
+    flags = training_settings(
+        sim, real, run, steps, seed=seed, device=device, precision=precision, deterministic=deterministic, swap=swap
+    )
+    if converted:
+        flags["convert"] = [{"source": str(sim), "out": str(converted)}]
+    config = resolve(recipe, settings_here(), sets or [], **flags)
     if (config.run_folder / "config.toml").is_file():
         flags["run"] = str(config.run_folder)  # a run folder may have been moved here
-        config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
+        config = resumed(config.run_folder, recipe, settings_here(), sets or [], **flags)
     else:
-        config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **sides(sim, real), **flags)
+        config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **flags)
     conversions = run_batch(config)["conversions"]
     if any(not done["verified"] or (done["evaluation"] or {}).get("verdict") == "FAIL" for done in conversions):
         raise typer.Exit(1)
 
 
-def _told_apart(places: list[Path]) -> tuple[Path | None, list[Path], Path | None]:
+def _split_places(places: list[Path]) -> tuple[Path | None, list[Path], Path | None]:
     """Return SIM, REAL and OUT; fewer than three places contain no OUT."""
     if len(places) < 3:
         return places[0] if places else None, places[1:], None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim2real.cli.settings import DeviceOption
+from sim2real.cli.settings import DeviceOption, JsonOption
 
 if TYPE_CHECKING:
     from sim2real.comparison import Comparison, Result
@@ -31,7 +31,7 @@ def command(
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     device: DeviceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Which recipe suits these frames and these photos? Try recipes on held-out frames, and recommend one.
 

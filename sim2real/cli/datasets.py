@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from sim2real.cli.settings import JsonOption
+
 if TYPE_CHECKING:
     from sim2real.datasets.facts import Facts
     from sim2real.registry import Entry
@@ -13,7 +15,7 @@ LICENCE: Final = 40  # characters shown in the list; the card has the full text
 
 def command(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the card of this layout.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the dataset layouts for --dataset, with their licences and labels; by default a layout is detected.
 

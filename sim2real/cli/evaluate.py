@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sim2real.cli.settings import DeviceOption, resolve_settings, settings_here
+from sim2real.cli.settings import DeviceOption, config_here, settings_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,7 +154,7 @@ def command(
 def real_here() -> list[Path]:
     """Return the places of real images in the sim2real.toml of the current folder."""
     if settings_here():
-        settings = resolve_settings(recipe=None, sets=None)
+        settings = config_here()
         if settings.real or settings.sim:
             return settings.real_places
     raise typer.BadParameter("name the real images: --real DIR, or real in sim2real.toml", param_hint="--real")

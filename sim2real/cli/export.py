@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim2real.cli.convert import Direction
-from sim2real.cli.settings import size_of
+from sim2real.cli.settings import DirectionOption, JsonOption, ModelArgument, size_of
 
 if TYPE_CHECKING:
     from sim2real.export import Export
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder or .safetensors file.")],
+    run: ModelArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The file to write.")],
-    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run to use.")] = None,
+    direction: DirectionOption = None,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Fixed size of all images, in pixels; default: any size.")
     ] = None,
@@ -24,7 +23,7 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Maximum difference from torch, in grey levels of 255.")
     ] = 0.5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a generator as ONNX, for programs without torch, after comparing it with torch.
 
@@ -87,6 +86,8 @@ def _print(export: "Export", left_out: list[str]) -> None:
 
 
 def _as_json(export: "Export", left_out: list[str]) -> dict[str, Any]:
+    from dataclasses import asdict
+
     parity = export.parity
     return {
         "file": str(export.file),
@@ -95,11 +96,6 @@ def _as_json(export: "Export", left_out: list[str]) -> dict[str, Any]:
         "size": export.size,
         "dynamic": export.dynamic,
         "warnings": [*([export.obstacle] if export.obstacle else []), *left_out],
-        "parity": {
-            "difference": parity.difference,
-            "tolerance": parity.tolerance,
-            "psnr": parity.psnr if parity.difference else None,
-            "shapes": parity.shapes,
-        },
+        "parity": asdict(parity) | {"psnr": parity.psnr if parity.difference else None},
         "metadata": export.metadata,
     }

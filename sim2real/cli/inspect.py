@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sim2real.cli.settings import AsImageOption
+from sim2real.cli.settings import AsImageOption, DatasetOption, JsonOption
 
 if TYPE_CHECKING:
     from sim2real.datasets import Dataset
@@ -21,9 +21,7 @@ SAMPLE: Final = 500  # images over all frames whose headers are read for the siz
 
 def command(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The dataset's folder.")],
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Use this layout, see `sim2real datasets`.")
-    ] = None,
+    dataset: DatasetOption = None,
     as_image: AsImageOption = None,
     against: Annotated[
         list[Path] | None,
@@ -33,7 +31,7 @@ def command(
             "repeatable.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Describe a dataset: layout and why, frames, sizes, roles of its files, kinds of labels, licence, warnings.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim2real.cli.listing import print_entries
-from sim2real.cli.settings import SetOption
+from sim2real.cli.settings import JsonOption, SetOption
 
 if TYPE_CHECKING:
     from sim2real.config import Config
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def command(
     name: Annotated[str | None, typer.Argument(help="Show this recipe's settings and networks.")] = None,
     sets: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print only the JSON schema of sim2real.toml, for editors.")
     ] = False,

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from sim2real.cli.settings import (
     StepsOption,
     SwapOption,
     settings_here,
+    training_settings,
 )
 
 if TYPE_CHECKING:
@@ -49,23 +50,15 @@ def command(
     """
     from sim2real.cli.console import err, out, progress
     from sim2real.places import command_line
-    from sim2real.training.begin import prepare, sides
+    from sim2real.training.begin import prepare
 
-    flags: dict[str, Any] = {
-        "run": str(run) if run else None,
-        "train__steps": steps,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "deterministic": deterministic,
-        "swap": swap,
-    }
     if (as_json and not plan) or (plan and resume):
         raise typer.BadParameter("--json requires --plan, and --plan cannot be combined with --resume")
     chosen: list[str] = []
-    config = prepare(
-        recipe, settings_here(), sets or [], resume=resume, notify=chosen.append, **sides(sim, real or []), **flags
+    flags = training_settings(
+        sim, real, run, steps, seed=seed, device=device, precision=precision, deterministic=deterministic, swap=swap
     )
+    config = prepare(recipe, settings_here(), sets or [], resume=resume, notify=chosen.append, **flags)
     if plan:
         _show_plan(config, as_json=as_json)
         return

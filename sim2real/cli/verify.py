@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim2real.cli.settings import JsonOption
+
 if TYPE_CHECKING:
     from sim2real.conversion import VerifyReport
 
@@ -15,7 +17,7 @@ _SHOWN = 5
 def command(
     out: Annotated[Path, typer.Argument(help="A folder written by sim2real convert.")],
     source: Annotated[Path | None, typer.Option(help="The source of OUT, if it has moved.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that a conversion is complete, its images are intact and its labels are unchanged.
 

@@ -15,11 +15,11 @@ from sim2real.datasets.labels import Segmentation
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.metrics.colour import ColourMetric
 from sim2real.metrics.edges import edge_changes, preservation
-from sim2real.model import load
 from sim2real.report.run import read_run
 from sim2real.toytown import render_dataset
 from sim2real.training import Trainer
 from sim2real.training.periodic_validation import ValidationOutcome
+from sim2real.translator import load
 
 Begin = Callable[..., Config]
 EVERY = ("evaluate.every=1", "train.steps=3", "checkpoint.keep=9", "log.every=0", "optim.generator_lr=0.02")
