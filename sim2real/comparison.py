@@ -107,14 +107,6 @@ class Comparison:
     why: str
     sheet: Path
 
-    def dump(self) -> dict[str, Any]:
-        """Return the comparison as JSON values."""
-        return asdict(self) | {
-            "sim": str(self.sim),
-            "real": [str(place) for place in self.real],
-            "sheet": str(self.sheet),
-        }
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
@@ -381,12 +373,10 @@ def choose(results: Sequence[Result]) -> tuple[str, str]:
     usable = [each for each in results if each.verdict in {"PASS", "WARN"} and not each.artefacts]
     nearer = [each for each in usable if each.distance is not None and each.distance < 1]
     if not nearer:
-        failed = (
-            f"{len(results) - len(usable)} of {len(results)} recipes harm labels, show artefacts or could not be tried"
-        )
-        return (
-            "",
-            f"none comes closer to real images without harm ({failed}); increase --budget, or use more images",
+        failed = f"{len(results) - len(usable)} of {len(results)} recipes"
+        return "", (
+            f"none comes closer to real images without harm ({failed} harm labels, show artefacts or could not be "
+            "tried); increase --budget, or use more images"
         )
     best = min(each.distance or 0.0 for each in nearer)
     alike = [each for each in nearer if (each.distance or 0.0) <= best + _LIKE_BEST]
@@ -401,9 +391,13 @@ def choose(results: Sequence[Result]) -> tuple[str, str]:
 
 def _about(sim: Path, real: Sequence[Path], options: CompareOptions) -> dict[str, Any]:
     """Return the inputs that must be equal for results to be comparable."""
-    places = [str(place.resolve()) for place in real]
-    asked = {"frames": options.frames, "camera": options.camera, "seed": options.seed}
-    return {"sim": str(sim.resolve()), "real": places, **asked}
+    return {
+        "sim": str(sim.resolve()),
+        "real": [str(place.resolve()) for place in real],
+        "frames": options.frames,
+        "camera": options.camera,
+        "seed": options.seed,
+    }
 
 
 def _require_same(folder: Path, about: Mapping[str, Any]) -> None:

@@ -91,8 +91,7 @@ class GeneratorInfo:
         try:
             return Transfer.model_validate(self.settings.get("transfer", {}))
         except ValidationError as error:
-            message = f"settings: transfer: {error.errors()[0]['msg']}"
-            raise MisfitError(message) from error
+            raise MisfitError(f"settings: transfer: {error.errors()[0]['msg']}") from error
 
     def guided_size(self, transfer: str | None = None) -> int:
         """Return the longer side, in pixels, of the input for guided transfer, or 0 for direct transfer.
@@ -116,11 +115,10 @@ class GeneratorInfo:
         """
         if can.of_sequences or not (can.by_grids or self.guided_size(transfer)):
             if wanted:
-                message = (
+                raise SettingsError(
                     f"--neighbours {wanted}: the output of the generator '{self.name}' cannot be averaged; leave out "
                     "--neighbours" + ("" if can.of_sequences else ", or add --transfer guided")
                 )
-                raise SettingsError(message)
             return 0
         return self.transfer.neighbours if wanted is None else wanted
 
@@ -139,11 +137,10 @@ class GeneratorInfo:
             SettingsError: If ``choice`` is ``"match"`` and the model has no camera.
         """
         if choice == "match" and not self.camera:
-            message = (
+            raise SettingsError(
                 f"--camera match: no camera was fitted for this model of '{self.name}'; train one with --set "
                 "camera.match=true, or leave out --camera"
             )
-            raise SettingsError(message)
         return None if choice == "off" else self.camera
 
     @property
@@ -198,15 +195,15 @@ def read_info(path: Path) -> GeneratorInfo:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
-        message = f"{absent(path, 'model')}; name a run folder or one of its {_SUFFIX} files"
-        raise Sim2RealError(message) from None
+        raise Sim2RealError(f"{absent(path, 'model')}; name a run folder or one of its {_SUFFIX} files") from None
     except OSError as error:
         raise Sim2RealError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise Sim2RealError(_no_model(path)) from error
     if _METADATA_KEY not in metadata:
-        message = f"{path}: these weights lack the metadata of a generator; use a file that sim2real train wrote"
-        raise Sim2RealError(message)
+        raise Sim2RealError(
+            f"{path}: these weights lack the metadata of a generator; use a file that sim2real train wrote"
+        )
     try:
         info = parse(GeneratorInfo, metadata[_METADATA_KEY].encode())
         if "transfer" in info.settings:
@@ -214,8 +211,9 @@ def read_info(path: Path) -> GeneratorInfo:
     except NewerFormatError as error:
         raise Sim2RealError(f"{path}: {error}") from error
     except MisfitError as error:
-        message = f"{path}: the metadata of the generator is damaged ({error}); use a file that sim2real train wrote"
-        raise Sim2RealError(message) from error
+        raise Sim2RealError(
+            f"{path}: the metadata of the generator is damaged ({error}); use a file that sim2real train wrote"
+        ) from error
     return info
 
 
@@ -253,19 +251,19 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
             "generators", info.name, 3, 3, options=info.options, place=f"{path}: options"
         )
     except UnknownNameError as error:
-        message = f"{path}: {error}; install the plugin that provides it; `sim2real plugins` lists the installed ones"
-        raise UnknownNameError(message) from error
+        raise UnknownNameError(
+            f"{path}: {error}; install the plugin that provides it; `sim2real plugins` lists the installed ones"
+        ) from error
     except _UNBUILT as error:
         message = f"{path}: the generator '{info.name}' cannot be built with the options in the file"
         raise Sim2RealError(f"{message} ({one_line(error)}); use a file that sim2real train wrote") from error
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as error:
-        message = (
+        raise Sim2RealError(
             f"{path}: its weights do not fit the installed generator '{info.name}'; they were written with "
             f"sim2real {info.tool_version}: install that version, or the matching version of the plugin"
-        )
-        raise Sim2RealError(message) from error
+        ) from error
     capabilities(network, info.name)
     return RangeAdapter(network, returns_images=True).eval(), info
 
@@ -282,23 +280,20 @@ def find_model(model: Path | None, direction: str | None, runs: Path = Path("run
         Sim2RealError: If there is none, or if it has another direction.
     """
     if direction not in (None, *DIRECTIONS):
-        message = f"no direction is called '{direction}'; known: {', '.join(DIRECTIONS)}"
-        raise Sim2RealError(message)
+        raise Sim2RealError(f"no direction is called '{direction}'; known: {', '.join(DIRECTIONS)}")
     name = f"{direction or DIRECTIONS[0]}{_SUFFIX}"
     if model is None:
         files = (path for path in runs.glob(f"*/{name}") if path.is_file() and not is_link(path))
         found = sorted(files, key=lambda path: path.stat().st_mtime)
         if not found:
-            message = (
+            raise Sim2RealError(
                 f"no model: {runs}/ has no run with {name}; train one (sim2real train SIM REAL) or name one (--model)"
             )
-            raise Sim2RealError(message)
         return found[-1]
     if not model.is_dir():
         actual = read_info(model).direction
         if direction not in (None, actual):
-            message = f"{model}: this model translates {actual}, not {direction}; leave out --direction"
-            raise Sim2RealError(message)
+            raise Sim2RealError(f"{model}: this model translates {actual}, not {direction}; leave out --direction")
         return model
     if not (file := inside(model, name)).is_file():
         raise Sim2RealError(_without(model, name))

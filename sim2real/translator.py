@@ -114,8 +114,9 @@ class Translator:
             or 0 in images.shape
         ):
             clip = "".join(f"{frames}, " for frames in clips)
-            message = f"expected RGB uint8 ({clip}H, W, 3) or (N, {clip}H, W, 3), not {images.dtype} {images.shape}"
-            raise ValueError(message)
+            raise ValueError(
+                f"expected RGB uint8 ({clip}H, W, 3) or (N, {clip}H, W, 3), not {images.dtype} {images.shape}"
+            )
         single = images.ndim == one
         batch = images[None] if single else images
         given = {kind: values[None] if single else values for kind, values in (inputs or {}).items()}
@@ -129,8 +130,7 @@ class Translator:
         from sim2real.capabilities import PAST, blank_inputs
 
         if missing := [kind for kind in self.can.inputs if kind not in given]:
-            message = f"the generator '{self.info.name}' needs inputs['{missing[0]}'], which is missing"
-            raise ValueError(message)
+            raise ValueError(f"the generator '{self.info.name}' needs inputs['{missing[0]}'], which is missing")
         height, width = images.shape[-3:-1]
         found = {}
         for kind, blank in blank_inputs(self.can, height, width, len(images)).items():
@@ -138,12 +138,12 @@ class Translator:
             frames = min(values.shape[1], self.can.context) if kind in PAST and values.ndim == 5 else None
             wanted = blank.shape if frames is None else blank[:, :frames].shape
             if values.shape != wanted or values.dtype.kind not in ("iu" if blank.dtype.kind in "iu" else "f"):
-                message = f"inputs['{kind}']: expected {blank.dtype} {wanted}, not {values.dtype} {values.shape}"
-                raise ValueError(message)
+                raise ValueError(
+                    f"inputs['{kind}']: expected {blank.dtype} {wanted}, not {values.dtype} {values.shape}"
+                )
             found[kind] = values.astype(blank.dtype, copy=False)
         if len({found[kind].shape for kind in PAST if kind in found}) > 1:
-            message = "inputs['past_images'] and inputs['past_outputs'] have different numbers of frames"
-            raise ValueError(message)
+            raise ValueError("inputs['past_images'] and inputs['past_outputs'] have different numbers of frames")
         return found
 
     def inputs_of(self, frame: "Frame") -> "Inputs":

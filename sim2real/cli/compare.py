@@ -53,8 +53,9 @@ def command(
         found = compare(sim, real, out, options, progress=show, notify=err.print)
     if as_json:
         import json
+        from dataclasses import asdict
 
-        print(json.dumps(found.dump(), indent=1))
+        print(json.dumps(asdict(found), indent=1, default=str))
     else:
         _show(found)
 

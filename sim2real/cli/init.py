@@ -69,8 +69,7 @@ def command(
 
     path = Path(SETTINGS_FILE)
     if os.path.lexists(path):  # also for a dangling link, which would be followed
-        message = f"{path}: already exists; edit it, or delete it first"
-        raise SettingsError(message)
+        raise SettingsError(f"{path}: already exists; edit it, or delete it first")
     write_whole(path, settings_text(sim, real or [], recipe).encode())
     out.print(
         f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both with checks: sim2real batch",

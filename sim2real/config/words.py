@@ -72,10 +72,10 @@ def _nearest_keys(path: list[str], settings: Mapping[str, Any]) -> str:
     return f"did you mean {' or '.join(near)}?" if 0 < len(near) <= 3 else ""
 
 
-def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of nested tables by their dotted keys."""
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
