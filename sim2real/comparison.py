@@ -156,7 +156,8 @@ def compare(
     _require_same(folder, about)
     for place in (sim, *real):
         check_images(place, videos=place is not sim)
-    basis = resolve("reinhard", sim=str(sim), real=[str(place) for place in real], seed=options.seed, run=str(folder))
+    images: dict[str, Any] = {"sim": str(sim), "real": [str(place) for place in real], "seed": options.seed}
+    basis = resolve("reinhard", run=str(folder), **images)
     sides = open_domains(_held_out(basis, 1), inside(folder, "frames"))
     counts = [len(side.frames) for side in sides]
     count = min(options.frames, *(of_side // 4 for of_side in counts))
@@ -172,11 +173,9 @@ def compare(
         config = resolve(
             name,
             sets=["camera.match=true"] if options.camera else [],
-            sim=str(sim),
-            real=[str(place) for place in real],
-            seed=options.seed,
             device=options.device,
             run=str(folder / "recipes" / name / "run"),
+            **images,
         )
         seconds = options.budget / len(trained) if name in trained else 0.0
         try:

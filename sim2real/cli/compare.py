@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim2real.cli.console import duration, err, interruptible, out, progress
 from sim2real.cli.settings import DeviceOption, JsonOption
+from sim2real.places import command_line
 
 if TYPE_CHECKING:
     from sim2real.comparison import Comparison, Result
@@ -38,7 +40,6 @@ def command(
     The table is sorted by the remaining distance to real images: 100 % is the whole distance, 0 % means as close as
     real images are to each other. Labels and artefacts are judged as in `sim2real evaluate`, without a segmenter.
     """
-    from sim2real.cli.console import err, interruptible, progress
     from sim2real.comparison import CompareOptions, compare
 
     options = CompareOptions(
@@ -70,9 +71,6 @@ def _seconds(text: str) -> float:
 def _show(found: "Comparison") -> None:
     from rich.table import Table
 
-    from sim2real.cli.console import out
-    from sim2real.places import command_line
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("recipe", no_wrap=True)
     for title in ("left", "new edges", "artefacts", "verdict", "training", "a frame"):
@@ -97,7 +95,6 @@ def _show(found: "Comparison") -> None:
 
 
 def _cells(result: "Result") -> list[str]:
-    from sim2real.cli.console import duration
 
     if result.verdict == "none":
         return [result.recipe, "", "", "", "not tried", "", ""]

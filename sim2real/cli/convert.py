@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sim2real.cli.console import byte_size, duration, err, interruptible, out, progress
 from sim2real.cli.settings import (
     AsImageOption,
     CameraOption,
@@ -17,6 +18,7 @@ from sim2real.cli.settings import (
     settings_here,
     size_of,
 )
+from sim2real.places import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,12 +140,10 @@ def command(
     Run the same command again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
     from sim2real.api import options_of
-    from sim2real.cli.console import err, interruptible, progress
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
     from sim2real.conversion.looks import places_of
     from sim2real.conversion.shards import find_shard, own_device
-    from sim2real.places import command_line
 
     if src and not out:
         raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
@@ -235,7 +235,6 @@ def rejections(instead: "Mapping[str, int]") -> str:
 
 def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     """Print the plan of a conversion and its estimated duration."""
-    from sim2real.cli.console import duration, err, out
     from sim2real.conversion.duration import forecast
 
     record = plan.record
@@ -277,7 +276,6 @@ def _manner(record: "Record") -> str:
 
 def show_sizes(plan: "Plan") -> None:
     """Print the amount of work of a conversion."""
-    from sim2real.cli.console import err
     from sim2real.conversion.space import growth_of
 
     for line in _sizes(plan, growth_of(plan)) if plan.todo else ():
@@ -285,7 +283,6 @@ def show_sizes(plan: "Plan") -> None:
 
 
 def _sizes(plan: "Plan", growth: float) -> "Iterator[str]":
-    from sim2real.cli.console import byte_size
     from sim2real.conversion.carry import mode_of
     from sim2real.conversion.space import bytes_free, bytes_to_write
     from sim2real.datasets.base import Role
@@ -309,8 +306,6 @@ def _sizes(plan: "Plan", growth: float) -> "Iterator[str]":
 
 def show_summary(summary: "ConversionSummary") -> None:
     """Print the summary of a conversion."""
-    from sim2real.cli.console import byte_size, duration, out
-
     record = summary.record
     shard = f"shard {summary.shard[0] + 1} of {summary.shard[1]}: " if summary.shard else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""

@@ -1,10 +1,14 @@
 """The command ``sim2real export``."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim2real.cli.checks import check_file, check_model_first
+from sim2real.cli.console import byte_size, err, out
 from sim2real.cli.settings import DirectionOption, JsonOption, ModelArgument, size_of
 
 if TYPE_CHECKING:
@@ -29,13 +33,10 @@ def command(
 
     The model takes batches of RGB images in [-1, 1] of any size and returns translations of the same shape.
     """
-    import json
-
-    from sim2real.cli.checks import check_file, check_model_first
     from sim2real.model import find_model, read_info
 
     check_model_first("export", run, file)
-    check_file(file, [".onnx"])
+    check_file(file, ".onnx")
     sides = size_of(size, "--size") if size else None
     model = find_model(run, direction)
     info = read_info(model)
@@ -62,7 +63,6 @@ def _left_out(info: "GeneratorInfo") -> list[str]:
 
 
 def _print(export: "Export", left_out: list[str]) -> None:
-    from sim2real.cli.console import byte_size, err, out
 
     size = "{}x{}".format(*export.size) if export.size else "any size"
     weight = byte_size(export.file.stat().st_size)
@@ -86,7 +86,6 @@ def _print(export: "Export", left_out: list[str]) -> None:
 
 
 def _as_json(export: "Export", left_out: list[str]) -> dict[str, Any]:
-    from dataclasses import asdict
 
     parity = export.parity
     return {

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sim2real.cli.checks import check_file, check_model_first
+from sim2real.cli.console import out, progress
 from sim2real.cli.settings import (
     AsImageOption,
     CameraOption,
@@ -15,6 +17,7 @@ from sim2real.cli.settings import (
     ModelArgument,
     PrecisionOption,
 )
+from sim2real.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,14 +53,11 @@ def command(
     precision: PrecisionOption = None,
 ) -> None:
     """Draw frames before and after translation, side by side, in seconds."""
-    from sim2real.cli.checks import check_file, check_model_first
-    from sim2real.cli.console import out, progress
     from sim2real.conversion.plan import chosen_frames
-    from sim2real.files import write_whole
     from sim2real.imageio import encode_png, is_image
     from sim2real.model import find_model, read_info
 
-    check_file(file, [".png"])
+    check_file(file, ".png")
     check_model_first("preview", run, src)
     info = read_info(find_model(run, direction))
     alone = src.is_file() and is_image(src.name)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim2real.cli.console import byte_size, duration, err, out, progress
 from sim2real.cli.settings import (
     DeterministicOption,
     DeviceOption,
@@ -21,6 +22,8 @@ from sim2real.cli.settings import (
     settings_here,
     training_settings,
 )
+from sim2real.cli.training_view import run_training, show_end, show_standing
+from sim2real.places import command_line
 
 if TYPE_CHECKING:
     from sim2real.config import Config
@@ -48,8 +51,6 @@ def command(
 
     Settings, in order of increasing priority: the recipe, ./sim2real.toml, --set, the other options.
     """
-    from sim2real.cli.console import err, out, progress
-    from sim2real.places import command_line
     from sim2real.training.begin import prepare
 
     if (as_json and not plan) or (plan and resume):
@@ -62,7 +63,6 @@ def command(
     if plan:
         _show_plan(config, as_json=as_json)
         return
-    from sim2real.cli.training_view import run_training, show_end, show_standing
     from sim2real.training import Trainer
 
     with progress("seconds of video") as show:
@@ -83,7 +83,6 @@ def command(
 
 
 def _show_plan(config: "Config", *, as_json: bool) -> None:
-    from sim2real.cli.console import byte_size, duration, out, progress
     from sim2real.training.forecast import forecast
 
     with progress("seconds of video") as show:
