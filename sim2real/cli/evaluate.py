@@ -307,22 +307,17 @@ def _table(found: "Evaluation") -> "Table":
         if figure.label and figure.name != name:
             table.add_row(f"  {figure.name}")
         name = figure.name
-        table.add_row(*_cells(figure), style=None if figure.tells else "dim")
+        table.add_row(
+            f"    {figure.label}" if figure.label else f"  {figure.name}",
+            _ARROWS[figure.better],
+            _number(figure.before, figure.before_interval),
+            _number(figure.after, figure.interval),
+            _number(figure.floor),
+            str(figure.count),
+            _word(figure),
+            style=None if figure.tells else "dim",
+        )
     return table
-
-
-def _cells(figure: "Figure") -> "list[Text]":
-    from rich.text import Text
-
-    texts = (
-        f"    {figure.label}" if figure.label else f"  {figure.name}",
-        _ARROWS[figure.better],
-        _number(figure.before, figure.before_interval),
-        _number(figure.after, figure.interval),
-        _number(figure.floor),
-        str(figure.count),
-    )
-    return [*map(Text, texts), _word(figure)]
 
 
 def _word(figure: "Figure") -> "Text":
