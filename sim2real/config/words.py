@@ -61,7 +61,9 @@ def _example(path: list[str], error: ErrorDetails) -> str:
 def _nearest_keys(path: list[str], settings: Mapping[str, Any]) -> str:
     """Return the settings whose key, or its last part, is spelt most like an unknown key."""
     beside = [".".join([*path[:-1], key]) for key in _keys(path[:-1])]
-    known = {**dict.fromkeys([*beside, *_all_keys(Config)]), **dict(flat(settings))}.keys() - {".".join(path)}
+    unknown = ".".join(path)
+    keys = {*beside, *_all_keys(Config), *dict(flat(settings))}
+    known = {key for key in keys if key != unknown and not key.startswith(f"{unknown}.")}
     last: dict[str, list[str]] = {}
     for key in sorted(known):
         last.setdefault(key.rpartition(".")[2], []).append(key)
