@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -273,10 +274,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory, paint: Callable[..., Path]
     (work / "a.zip").write_bytes(b"PK\x03\x04 broken off")
     for video in ("drive.mp4", "videos/a.mp4", "videos/b.mp4"):
         (work / video).write_bytes(b"\0\0\0\x18ftypisom")
-    tar = b"".join(
-        name.ljust(124, b"\0") + b"0" * 11 + b"\0" * 122 + b"ustar" + bytes(250) for name in (b"1.jpg", b"1.txt")
-    )
-    (work / "shards/000.tar").write_bytes(tar)
+    with tarfile.open(work / "shards/000.tar", "w") as shard:
+        shard.addfile(tarfile.TarInfo("1.jpg"))
+        shard.addfile(tarfile.TarInfo("1.txt"))
     for number in range(2):
         (work / f"records/{number}.tfrecord").write_bytes(b"\x08")
     (work / "hdf/a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
