@@ -18,7 +18,7 @@ from sim2real.hookspecs import Register, hookimpl
 if TYPE_CHECKING:
     from sim2real.api import TrainingResult, convert, train
     from sim2real.datasets import open_dataset
-    from sim2real.model import load
+    from sim2real.translator import load
 
 __all__ = [
     "CannotCompileError",
@@ -43,7 +43,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "TrainingResult": "sim2real.api",
     "convert": "sim2real.api",
-    "load": "sim2real.model",
+    "load": "sim2real.translator",
     "open_dataset": "sim2real.datasets",
     "train": "sim2real.api",
 }

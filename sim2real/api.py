@@ -201,9 +201,9 @@ def convert(
         out=str(out),
         direction=direction,
         dataset=dataset,
-        include=include if isinstance(include, str) else list(include),
-        exclude=exclude if isinstance(exclude, str) else list(exclude),
-        as_image=as_image if isinstance(as_image, str) else list(as_image),
+        include=include,
+        exclude=exclude,
+        as_image=as_image,
         carry=carry,
         encoding=encoding,
         quality=quality,
@@ -212,7 +212,7 @@ def convert(
         neighbours=neighbours,
         camera=camera,
         labelme_image=labelme_image,
-        gate=gate if isinstance(gate, str) else list(gate),
+        gate=gate,
         rejected=rejected,
     )
     if rejected and not gate:
@@ -248,26 +248,10 @@ def convert(
 
 def options_of(section: "Conversion", options: "ConvertOptions", look: int = 0) -> "ConvertOptions":
     """Return the common options, updated with those of one ``[[convert]]`` table, or of one look of it."""
-    return replace(
-        options,
-        dataset=section.dataset,
-        direction=section.direction,
-        include=tuple(section.include),
-        exclude=tuple(section.exclude),
-        as_image=tuple(section.as_image),
-        carry=section.carry,
-        encoding=section.encoding,
-        quality=section.quality,
-        resize=section.resize,
-        transfer=section.transfer,
-        neighbours=section.neighbours,
-        camera=section.camera,
-        labelme_image=section.labelme_image,
-        gate=tuple(section.gate),
-        rejected=section.rejected,
-        look=look,
-        looks=max(section.looks, look + 1),
-    )
+    own: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in section}
+    for name in ("source", "out", "looks"):
+        del own[name]
+    return replace(options, **own, look=look, looks=max(section.looks, look + 1))
 
 
 def _section(**named: Any) -> "Conversion":  # noqa: ANN401  pydantic checks them

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -85,13 +85,9 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
             f"{who} has the attribute 'by_frame', which was removed: set stochastic = True if it samples at random, "
             "exportable = False if it is no graph and needs whole images, cpu_only = True if it runs on the CPU"
         )
+    flags = {each.name: each.default for each in fields(Capabilities) if each.type is bool}
     found = Capabilities(
-        stochastic=bool(getattr(generator, "stochastic", False)),
-        steady=bool(getattr(generator, "steady", False)),
-        exportable=bool(getattr(generator, "exportable", True)),
-        whole=bool(getattr(generator, "whole", False)),
-        by_grids=bool(getattr(generator, "by_grids", False)),
-        cpu_only=bool(getattr(generator, "cpu_only", False)),
+        **{name: bool(getattr(generator, name, default)) for name, default in flags.items()},
         inputs=inputs_of(generator, who),
         clip_length=clip_length_of(generator, who),
         context=_count(generator, who, "context", 0),

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from sim2real.cli.console import err, interruptible, out, progress
-from sim2real.cli.convert import Carry, Direction, model_here, show_summary
-from sim2real.cli.settings import DeviceOption, PrecisionOption, resolve_settings, size_of
+from sim2real.cli.convert import Carry, model_here, show_summary
+from sim2real.cli.settings import DeviceOption, Direction, PrecisionOption, config_here, size_of
 
 if TYPE_CHECKING:
     from sim2real.config import Config
@@ -31,4 +31,4 @@ def settings_here() -> "Config":
     Raises:
         Sim2RealError: If a setting is invalid.
     """
-    return resolve_settings(recipe=None, sets=None)
+    return config_here()

@@ -107,14 +107,6 @@ class Comparison:
     why: str
     sheet: Path
 
-    def dump(self) -> dict[str, Any]:
-        """Return the comparison as JSON values."""
-        return asdict(self) | {
-            "sim": str(self.sim),
-            "real": [str(place) for place in self.real],
-            "sheet": str(self.sheet),
-        }
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
@@ -164,7 +156,8 @@ def compare(
     _require_same(folder, about)
     for place in (sim, *real):
         check_images(place, videos=place is not sim)
-    basis = resolve("reinhard", sim=str(sim), real=[str(place) for place in real], seed=options.seed, run=str(folder))
+    images: dict[str, Any] = {"sim": str(sim), "real": [str(place) for place in real], "seed": options.seed}
+    basis = resolve("reinhard", run=str(folder), **images)
     sides = open_domains(_held_out(basis, 1), inside(folder, "frames"))
     counts = [len(side.frames) for side in sides]
     count = min(options.frames, *(of_side // 4 for of_side in counts))
@@ -180,23 +173,14 @@ def compare(
         config = resolve(
             name,
             sets=["camera.match=true"] if options.camera else [],
-            sim=str(sim),
-            real=[str(place) for place in real],
-            seed=options.seed,
             device=options.device,
             run=str(folder / "recipes" / name / "run"),
+            **images,
         )
         seconds = options.budget / len(trained) if name in trained else 0.0
         try:
-            found = _try(
-                name,
-                _held_out(config, count),
-                folder,
-                seconds,
-                masks=masks,
-                progress=_named(name, progress),
-                notify=notify,
-            )
+            shown = _named(name, progress)
+            found = _try(_held_out(config, count), folder, seconds, masks=masks, progress=shown, notify=notify)
         except Sim2RealError as error:
             found = Result(recipe=name, verdict="none", reasons=(str(error),))
             notify(f"{name}: {error}")
@@ -232,29 +216,22 @@ def _only_looks(recipe: str) -> bool:
 
 def _names(options: CompareOptions, *, masks: bool) -> list[str]:
     """Return the names of the recipes to try."""
-    registered = [entry.name for entry in registry().entries("recipes")]
     if options.recipes:
         for name in options.recipes:
             registry().entry("recipes", name)
         if not options.budget and (trained := [name for name in options.recipes if not _only_looks(name)]):
             raise Sim2RealError(f"{trained[0]}: this recipe trains; give it time: --budget 10m")
         return list(dict.fromkeys(options.recipes))
-    quick = [name for name in registered if _only_looks(name)]
+    quick = [entry.name for entry in registry().entries("recipes") if _only_looks(entry.name)]
     slow = [name for name in TRAINED if masks or name not in _WITH_MASKS] if options.budget else []
     return [*quick, *slow]
 
 
 def _try(
-    name: str,
-    config: Config,
-    folder: Path,
-    seconds: float,
-    *,
-    masks: bool,
-    progress: Progress,
-    notify: Callable[[str], None],
+    config: Config, folder: Path, seconds: float, *, masks: bool, progress: Progress, notify: Callable[[str], None]
 ) -> Result:
     """Train a recipe, convert the held-out frames and evaluate them, or read an earlier result."""
+    name = config.recipe
     place = inside(folder, f"recipes/{name}")
     kept = place / "result.json"
     if kept.is_file():
@@ -264,18 +241,11 @@ def _try(
             raise Sim2RealError(f"{kept}: damaged ({error}); remove it to try the recipe again") from error
         notify(f"{name}: finished before, {found.steps} steps; remove {place} to try it again")
         return found
-    trainer, took = _train(name, config, seconds, progress, notify)
+    trainer, took = _train(config, seconds, progress, notify)
     out = place / "converted"
-    frames = [frame.image for frame in trainer.sim.held_out]
-    source = Path(config.sim)
-    summary = convert(
-        source,
-        out,
-        ConvertOptions(
-            model=config.run_folder, device=config.device, include=tuple(glob.escape(path) for path in frames)
-        ),
-        progress,
-    )
+    frames = tuple(glob.escape(frame.image) for frame in trainer.sim.held_out)
+    options = ConvertOptions(model=config.run_folder, device=config.device, include=frames)
+    summary = convert(Path(config.sim), out, options, progress)
     evaluation = read_evaluation(out) or evaluate(
         out,
         config.real_places,
@@ -299,9 +269,7 @@ def _try(
     return found
 
 
-def _train(
-    name: str, config: Config, seconds: float, progress: Progress, notify: Callable[[str], None]
-) -> tuple[Trainer, float]:
+def _train(config: Config, seconds: float, progress: Progress, notify: Callable[[str], None]) -> tuple[Trainer, float]:
     """Return the trainer of the finished run, and the seconds that the training took now."""
     run, begun = config.run_folder, False
     if (run / "config.toml").is_file():
@@ -313,7 +281,7 @@ def _train(
             raise Sim2RealError(
                 f"a step takes {pace:.2g} s: {steps} steps in {seconds:.0f} s are too few; increase --budget"
             )
-        notify(f"{name}: {steps} steps, {pace:.2g} s each")
+        notify(f"{config.recipe}: {steps} steps, {pace:.2g} s each")
         config = config.model_copy(update={"train": config.train.model_copy(update={"steps": steps, "epochs": None})})
     began = time.monotonic()
     trainer = (Trainer.resume if begun else Trainer.begin)(config, run)
@@ -381,12 +349,10 @@ def choose(results: Sequence[Result]) -> tuple[str, str]:
     usable = [each for each in results if each.verdict in {"PASS", "WARN"} and not each.artefacts]
     nearer = [each for each in usable if each.distance is not None and each.distance < 1]
     if not nearer:
-        failed = (
-            f"{len(results) - len(usable)} of {len(results)} recipes harm labels, show artefacts or could not be tried"
-        )
-        return (
-            "",
-            f"none comes closer to real images without harm ({failed}); increase --budget, or use more images",
+        failed = f"{len(results) - len(usable)} of {len(results)} recipes"
+        return "", (
+            f"none comes closer to real images without harm ({failed} harm labels, show artefacts or could not be "
+            "tried); increase --budget, or use more images"
         )
     best = min(each.distance or 0.0 for each in nearer)
     alike = [each for each in nearer if (each.distance or 0.0) <= best + _LIKE_BEST]
@@ -401,9 +367,13 @@ def choose(results: Sequence[Result]) -> tuple[str, str]:
 
 def _about(sim: Path, real: Sequence[Path], options: CompareOptions) -> dict[str, Any]:
     """Return the inputs that must be equal for results to be comparable."""
-    places = [str(place.resolve()) for place in real]
-    asked = {"frames": options.frames, "camera": options.camera, "seed": options.seed}
-    return {"sim": str(sim.resolve()), "real": places, **asked}
+    return {
+        "sim": str(sim.resolve()),
+        "real": [str(place.resolve()) for place in real],
+        "frames": options.frames,
+        "camera": options.camera,
+        "seed": options.seed,
+    }
 
 
 def _require_same(folder: Path, about: Mapping[str, Any]) -> None:

@@ -119,16 +119,15 @@ def export_onnx(model: Path, file: Path, *, size: tuple[int, int] | None, opset:
     generator, info = load_generator(model)
     can = capabilities(generator)
     if not can.exportable:
-        message = f"{model}: '{info.name}' processes whole frames outside torch and has no graph: it cannot be exported"
-        raise Sim2RealError(message)
+        raise Sim2RealError(
+            f"{model}: '{info.name}' processes whole frames outside torch and has no graph: it cannot be exported"
+        )
     if can.stochastic and not _is_steady(generator):
-        message = (
+        raise Sim2RealError(
             f"{model}: '{info.name}' samples at random, so it cannot be compared with a graph: it cannot be exported"
         )
-        raise Sim2RealError(message)
     if can.of_sequences:
-        message = f"{model}: '{info.name}' uses several frames of a sequence: it cannot be exported"
-        raise Sim2RealError(message)
+        raise Sim2RealError(f"{model}: '{info.name}' uses several frames of a sequence: it cannot be exported")
     vocabulary = Vocabulary.of(info.settings)
     facts = {
         "version": __version__,

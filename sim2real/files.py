@@ -127,8 +127,9 @@ def lock(file: FileIO) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        message = f"{file.name}: this file system has no locks (Lustre: mount with -o flock); name a folder elsewhere"
-        raise Sim2RealError(message) from error
+        raise Sim2RealError(
+            f"{file.name}: this file system has no locks (Lustre: mount with -o flock); name a folder elsewhere"
+        ) from error
     _locked.difference_update([other for other in _locked.copy() if other.closed])
     _locked.add(file)
     return True

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sim2real.config import Config, resolve
 from sim2real.errors import SettingsError, Sim2RealError
+from sim2real.graphs import onnx_options
 from sim2real.inside import require_regular
 from sim2real.places import absent, is_onnx, what_is
 from sim2real.registry import registry
@@ -303,8 +304,6 @@ def build(recognised: Recognised) -> nn.Module:
 
 def _onnx(file: Path, given: Mapping[str, Any]) -> Recognised:
     """Describe an ONNX file."""
-    from sim2real.networks.onnx import onnx_options  # noqa: PLC0415  needs extras
-
     status = file.stat()
     key = str(file.resolve()), status.st_mtime_ns, status.st_size, repr(given)
     if key not in _known_options:  # the network is run to find them, and a command asks several times

@@ -1,13 +1,16 @@
 """Identify files and folders that the user names, by names and first bytes only, without heavy imports."""
 
 import difflib
+import io
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -143,25 +146,14 @@ def _zipped(path: Path) -> Thing:
 def _of_shards(path: Path) -> Thing:
     """Identify a tar file: a WebDataset shard if its first two files have the same stem and other suffixes."""
     try:
-        with path.open("rb") as file:
-            first, second = _members(file.read(2**20))
-    except (OSError, ValueError):
+        with path.open("rb") as file, tarfile.open(fileobj=io.BytesIO(file.read(2**20)), mode="r:") as archive:
+            files = (member.name.rpartition("/")[2] for member in archive if member.isfile())
+            first, second = islice(files, 2)
+    except (OSError, ValueError, RecursionError, tarfile.TarError):
         return Thing(_TAR, "archive")
-    sample, suffix = first.split(".", 1) if "." in first else (first, "")
+    sample, _, suffix = first.partition(".")
     alike = suffix and second.startswith(f"{sample}.")
     return Thing("a WebDataset shard (tar)" if alike else _TAR, "archive")
-
-
-def _members(data: bytes) -> tuple[str, str]:
-    """Return the names of the first two files of a tar archive."""
-    names, place = list[str](), 0
-    while len(names) < 2 and place + 512 <= len(data) and data[place]:
-        if data[place + 156 : place + 157] in {b"0", b"\0"}:
-            names.append(data[place : place + 100].rstrip(b"\0").decode("utf-8", "replace").rpartition("/")[2])
-        size = int(data[place + 124 : place + 135].rstrip(b"\0 ") or b"0", 8)
-        place += 512 + -(-size // 512) * 512
-    first, second = names
-    return first, second
 
 
 _INNER: Final[dict[str, Callable[[Path], Thing]]] = {_ZIP: _zipped, _TAR: _of_shards}
@@ -188,7 +180,7 @@ def is_conversion(folder: Path) -> bool:
 
 def is_model(path: Path) -> bool:
     """Return whether a path is a run or a file of weights, where a generator can be expected."""
-    return is_run(path) if path.is_dir() else (path.suffix == ".safetensors" or is_onnx(path)) and path.is_file()
+    return is_run(path) if path.is_dir() else path.suffix == ".safetensors" and path.is_file()
 
 
 def is_onnx(path: Path) -> bool:
@@ -262,10 +254,8 @@ def foreign(root: Path, files: Iterable[str]) -> str:
 
 def any_file(root: Path, wanted: Callable[[str], bool]) -> bool:
     """Return whether any file name below a folder is wanted; stop at the first one."""
-    return any(wanted(name) for name in _names(root))
-
-
-def _names(root: Path) -> Iterator[str]:
-    for _, folders, names in os.walk(root, followlinks=False):
+    for _, folders, names in os.walk(root):
+        if any(map(wanted, names)):
+            return True
         folders[:] = [folder for folder in folders if folder != STATE_FOLDER]
-        yield from names
+    return False

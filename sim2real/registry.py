@@ -13,20 +13,16 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pluggy
 
 from sim2real import __version__, hookspecs
 from sim2real.errors import PluginError, SettingsError, UnknownNameError
 from sim2real.refusals import reason
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 GROUP: Final = "sim2real"
 BUILTIN: Final = "sim2real"
@@ -160,10 +156,9 @@ class Registry:
             if accepted is not None and option not in accepted:
                 near = difflib.get_close_matches(option, accepted, n=1)
                 hint = f"did you mean {near[0]}? " if near else ""
-                message = (
+                raise SettingsError(
                     f"{place}.{option}: '{name}' takes no such option; {hint}accepted: {', '.join(accepted) or 'none'}"
                 )
-                raise SettingsError(message)
         if missing := [option for option in needed_options(target) if option not in options]:
             raise SettingsError(f"{place}: '{name}' needs a value for {' and '.join(missing)}")
         _require_types(target, options, place)
@@ -212,27 +207,25 @@ def needed_options(target: Callable[..., object]) -> list[str]:
 
 def _require_types(target: Callable[..., object], options: Mapping[str, Any], place: str) -> None:
     """Check TOML values against a constructor's annotations; skip annotations that cannot be evaluated."""
-    from pydantic import TypeAdapter  # noqa: PLC0415  listings do not need it
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  listings do not need it
     from pydantic.errors import PydanticUserError  # noqa: PLC0415  as above
 
     try:
         parameters = inspect.signature(target, eval_str=True).parameters
     except (NameError, AttributeError, TypeError):  # names imported only for type checking
         return
-    for option in (option for option in options if option in parameters):
-        with suppress(PydanticUserError):  # a type that TOML cannot express
-            _require_type(TypeAdapter(parameters[option].annotation), options[option], f"{place}.{option}")
-
-
-def _require_type(expected: "TypeAdapter[Any]", value: object, place: str) -> None:
-    from pydantic import ValidationError  # noqa: PLC0415  as above
-
-    try:
-        expected.validate_json(json.dumps(value, default=str), strict=True)  # strict, but lists count as tuples
-    except ValidationError as error:
-        first = error.errors()[0]
-        parts = "".join(f"value {part + 1} " for part in first["loc"] if isinstance(part, int))
-        raise SettingsError(f"{place} = {value!r}: {parts}{reason(first)}") from error
+    for option, value in options.items():
+        if option not in parameters:
+            continue
+        try:
+            expected = TypeAdapter(parameters[option].annotation)
+            expected.validate_json(json.dumps(value, default=str), strict=True)  # strict, but lists count as tuples
+        except PydanticUserError:  # a type that TOML cannot express
+            continue
+        except ValidationError as error:
+            first = error.errors()[0]
+            parts = "".join(f"value {part + 1} " for part in first["loc"] if isinstance(part, int))
+            raise SettingsError(f"{place}.{option} = {value!r}: {parts}{reason(first)}") from error
 
 
 def _hooks(plugin: object) -> Iterator[tuple[str, Callable[[hookspecs.Register], None]]]:

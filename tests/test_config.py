@@ -516,3 +516,9 @@ def test_every_setting_is_described_to_the_reader_of_the_schema() -> None:
     assert bare == []
     assert schema["$defs"]["Data"]["properties"]["fit"]["description"].startswith('"crop": a random window')
     assert schema["properties"]["discriminator"]["properties"]["name"]["enum"][:2] == ["patch", "global"]
+
+
+def test_a_table_that_nobody_knows_is_not_explained_by_its_own_keys() -> None:
+    long = f"regula{'9' * 2000}rization"
+    with pytest.raises(Sim2RealError, match=r"no such setting; accepted: name, options, regularization$"):
+        resolve(file={"discriminator": {long: {"r1": 1.0}}})

@@ -19,7 +19,6 @@ import pytest
 import torch
 
 from sim2real.cli.batch import _read_earlier
-from sim2real.cli.settings import resume_settings
 from sim2real.config import Config, read_settings, resolve
 from sim2real.conversion import ConvertOptions, convert, make_plan, quiet, verify
 from sim2real.conversion.manifest import manifest_path, read_manifest, record_path
@@ -27,7 +26,7 @@ from sim2real.errors import Sim2RealError
 from sim2real.evaluation.figures import Alarm, Evaluation, Figure, frames_path, write_evaluation
 from sim2real.evaluation.frames import open_converted
 from sim2real.files import sha256_of
-from sim2real.model import find_model, load, read_info
+from sim2real.model import find_model, read_info
 from sim2real.progress import Note
 from sim2real.report.conversion import conversion_page
 from sim2real.report.converted import find_run, read_conversion
@@ -35,7 +34,9 @@ from sim2real.report.page import render
 from sim2real.report.run import read_run
 from sim2real.report.training import run_page
 from sim2real.training import Trainer
+from sim2real.training.begin import resumed
 from sim2real.training.loggers import Loggers
+from sim2real.translator import load
 from tests.damage import VALUES, damaged_bytes, damaged_json, damaged_lines, damaged_value
 
 Write = Callable[..., Path]
@@ -152,7 +153,7 @@ def report_out(work: Work) -> object:
 
 def read_settings_of(work: Work) -> Iterator[Callable[[], object]]:
     yield lambda: read_settings(work.run / "config.toml")
-    yield lambda: resume_settings(work.run, None, None, recipe=None, sets=None)
+    yield lambda: resumed(work.run, None)
 
 
 def read_books(work: Work) -> Iterator[Callable[[], object]]:

@@ -33,8 +33,8 @@ from sim2real.devices import resolve_device
 from sim2real.errors import Sim2RealError
 from sim2real.files import exclusive
 from sim2real.imageio import encode_png
-from sim2real.model import Translator
 from sim2real.training import Trainer
+from sim2real.translator import Translator
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 _BY_CLASS = 12  # maximum number of classes whose values are kept

@@ -9,7 +9,7 @@ import signal
 import sys
 from difflib import get_close_matches
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -17,12 +17,11 @@ from typer.core import TyperCommand, TyperGroup
 from sim2real import __version__
 from sim2real.cli.quiet import keep_libraries_quiet
 from sim2real.errors import PluginError, Sim2RealError
+from sim2real.refusals import reason
+from sim2real.registry import Entry, registry
 from sim2real.threads import true_interrupts
 
-if TYPE_CHECKING:
-    from sim2real.registry import Entry
-
-_OF_THE_WORLD: Final = frozenset(  # errors of the file system, not bugs
+_FILE_SYSTEM_ERRORS: Final = frozenset(  # not bugs
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
         *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
@@ -48,8 +47,6 @@ class CommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  as above
         """Import the called command; suggest similar names if it does not exist."""
-        from sim2real.registry import registry
-
         if not ctx.resilient_parsing and args[0] != "plugins":
             _report_failures()
         name, *rest = args
@@ -69,8 +66,6 @@ class CommandGroup(TyperGroup):
                 return super().invoke(ctx)
         except typer.BadParameter as error:
             if found := getattr(error.__cause__, "errors", None):
-                from sim2real.refusals import reason
-
                 (first, *_), shown = found(), error
                 words = reason(first)
                 shown.message = words if words.startswith("'") else f"'{first['input']}' {words}"
@@ -80,9 +75,7 @@ class CommandGroup(TyperGroup):
             raise typer.Exit(130) from None
 
 
-def _commands() -> "dict[str, Entry]":
-    from sim2real.registry import registry
-
+def _commands() -> dict[str, Entry]:
     return {entry.name: entry for entry in registry().offers if entry.kind == "commands"}
 
 
@@ -91,7 +84,7 @@ def _no_such_command(name: str) -> str:
     return f"No such command '{name}'." + (f" Did you mean {' or '.join(near)}?" if near else "")
 
 
-def _imported(entry: "Entry") -> Any:  # noqa: ANN401  click's or Typer's own command, by version
+def _imported(entry: Entry) -> Any:  # noqa: ANN401  click's or Typer's own command, by version
     target = entry.load()
     if not isinstance(target, typer.Typer):
         single = typer.Typer()
@@ -104,8 +97,6 @@ def _imported(entry: "Entry") -> Any:  # noqa: ANN401  click's or Typer's own co
 
 
 def _report_failures() -> None:
-    from sim2real.registry import registry
-
     for failure in registry().failures:
         print(f"warning: plugin '{failure.plugin}' is left out: {failure.error}", file=sys.stderr)
 
@@ -154,7 +145,7 @@ def main() -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _OF_THE_WORLD:
+        if error.errno not in _FILE_SYSTEM_ERRORS:
             raise
         place = f"{error.filename2 or error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror}; check the path, its permissions and the free space", file=sys.stderr)

@@ -1,11 +1,16 @@
 """The command ``sim2real batch``."""
 
+import json
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim2real.cli.console import interruptible
+from sim2real.cli.console import err, interruptible, out, progress
+from sim2real.cli.convert import show_sizes, show_summary
+from sim2real.cli.evaluate import STYLES, show_evaluation
 from sim2real.cli.settings import (
     DeterministicOption,
     DeviceOption,
@@ -17,10 +22,15 @@ from sim2real.cli.settings import (
     SetOption,
     StepsOption,
     SwapOption,
-    resolve_settings,
-    resume_settings,
     settings_here,
+    training_settings,
 )
+from sim2real.cli.training_view import run_training, show_end, show_standing
+from sim2real.cli.verify import show_report
+from sim2real.errors import SettingsError, Sim2RealError
+from sim2real.files import sha256_of, write_whole
+from sim2real.inside import inside, read_regular
+from sim2real.stored import MisfitError, fit, parse
 
 if TYPE_CHECKING:
     from sim2real.config import Config, Conversion
@@ -53,33 +63,36 @@ def command(
 
     Without SIM REAL OUT, ./sim2real.toml defines what to train on and what to convert.
     """
-    from sim2real.cli.console import err
-    from sim2real.training.begin import sides, suited
+    from sim2real.config import resolve
+    from sim2real.training.begin import resumed, suited
 
-    sim, real, converted = _told_apart(places or [])
-    flags: dict[str, Any] = {
-        "run": str(run) if run else None,
-        "start_from": str(start) if start else None,
-        "train__steps": steps,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "deterministic": deterministic,
-        "swap": swap,
-        "convert": [{"source": str(sim), "out": str(converted)}] if sim and converted else None,
-    }
-    config = resolve_settings(sim, real, recipe=recipe, sets=sets, **flags)
+    sim, real, converted = _split_places(places or [])
+    flags = training_settings(
+        sim,
+        real,
+        run,
+        steps,
+        start=start,
+        seed=seed,
+        device=device,
+        precision=precision,
+        deterministic=deterministic,
+        swap=swap,
+    )
+    if converted:
+        flags["convert"] = [{"source": str(sim), "out": str(converted)}]
+    config = resolve(recipe, settings_here(), sets or [], **flags)
     if (config.run_folder / "config.toml").is_file():
         flags["run"] = str(config.run_folder)  # a run folder may have been moved here
-        config = resume_settings(config.run_folder, sim, real, recipe=recipe, sets=sets, **flags)
+        config = resumed(config.run_folder, recipe, settings_here(), sets or [], **flags)
     else:
-        config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **sides(sim, real), **flags)
+        config = suited(config, recipe, settings_here(), sets or [], notify=err.print, **flags)
     conversions = run_batch(config)["conversions"]
     if any(not done["verified"] or (done["evaluation"] or {}).get("verdict") == "FAIL" for done in conversions):
         raise typer.Exit(1)
 
 
-def _told_apart(places: list[Path]) -> tuple[Path | None, list[Path], Path | None]:
+def _split_places(places: list[Path]) -> tuple[Path | None, list[Path], Path | None]:
     """Return SIM, REAL and OUT; fewer than three places contain no OUT."""
     if len(places) < 3:
         return places[0] if places else None, places[1:], None
@@ -102,18 +115,12 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
         Sim2RealError: If the settings list nothing to convert, or a step of the job fails.
         Exit: If the training was interrupted (130) or terminated (143).
     """
-    import json
-    from dataclasses import asdict
-
     from sim2real.training.begin import check_training
 
     check_training(config, begins=not (config.run_folder / "config.toml").is_file())
     _check_conversions(config)
-    from sim2real.cli.training_view import show_standing
     from sim2real.conversion.looks import places_of
     from sim2real.evaluation.evaluator import EvaluateOptions
-    from sim2real.files import write_whole
-    from sim2real.inside import inside
     from sim2real.report import write_report
 
     options = options or EvaluateOptions(seed=config.seed, device=config.device)
@@ -129,8 +136,8 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
         "conversions": [],
     }
     for section in config.convert:
-        for look, out in enumerate(places_of(Path(section.out), section.looks)):
-            part = section.model_copy(update={"out": str(out)})
+        for look, place in enumerate(places_of(Path(section.out), section.looks)):
+            part = section.model_copy(update={"out": str(place)})
             done: dict[str, Any] = {"evaluation": None, "report": None, **_convert(config, part, look)}
             if done["verified"] and not look:  # the other looks are similar
                 done |= _evaluate(config, part, options, before.get(part.out))
@@ -144,10 +151,6 @@ def run_batch(config: "Config", options: "EvaluateOptions | None" = None) -> dic
 
 def _read_earlier(file: Path) -> dict[str, str]:
     """Return the manifest digest of each conversion that an earlier batch evaluated, by folder."""
-    from sim2real.errors import Sim2RealError
-    from sim2real.inside import read_regular
-    from sim2real.stored import MisfitError, fit, parse
-
     try:
         done = [fit(dict[str, Any], each) for each in parse(dict[str, Any], read_regular(file)).get("conversions", [])]
     except FileNotFoundError:
@@ -164,7 +167,6 @@ def _check_conversions(config: "Config") -> None:
     from sim2real.conversion.looks import places_of
     from sim2real.conversion.plan import check_places
     from sim2real.datasets import open_dataset
-    from sim2real.errors import SettingsError
 
     if not config.convert:
         raise SettingsError("nothing to convert: name SIM REAL OUT, or add a [[convert]] table to sim2real.toml")
@@ -177,8 +179,6 @@ def _check_conversions(config: "Config") -> None:
 
 def _train(config: "Config") -> "Trainer":
     """Train to the end, resuming an existing run."""
-    from sim2real.cli.console import progress
-    from sim2real.cli.training_view import run_training, show_end
     from sim2real.training import Trainer
     from sim2real.training.begin import refuse_changes
 
@@ -197,9 +197,6 @@ def _train(config: "Config") -> "Trainer":
 def _convert(config: "Config", section: "Conversion", look: int) -> dict[str, Any]:
     """Convert one look of a dataset, continuing an earlier conversion, and verify it."""
     from sim2real.api import options_of
-    from sim2real.cli.console import err, progress
-    from sim2real.cli.convert import show_sizes, show_summary
-    from sim2real.cli.verify import show_report
     from sim2real.conversion import ConvertOptions, convert, verify
 
     common = ConvertOptions(model=config.run_folder, device=config.device, precision=config.precision)
@@ -232,17 +229,10 @@ def _evaluate(
     An evaluation error gives the verdict FAIL, so that the other conversions continue. ``earlier`` is the digest of the
     manifest that the earlier batch evaluated.
     """
-    from contextlib import suppress
-    from dataclasses import replace
-
-    from sim2real.cli.console import err, progress
-    from sim2real.cli.evaluate import show_evaluation
     from sim2real.conversion.manifest import manifest_path
     from sim2real.datasets.video import Extraction
-    from sim2real.errors import Sim2RealError
     from sim2real.evaluation.evaluator import evaluate, name_places
     from sim2real.evaluation.figures import read_evaluation
-    from sim2real.files import sha256_of
     from sim2real.report import report_path, write_report
 
     out = Path(section.out)
@@ -278,9 +268,6 @@ def _evaluate(
 
 def _show_end(conversions: "list[dict[str, Any]]") -> None:
     """Print a final summary: the verdict and the report of each conversion."""
-    from sim2real.cli.console import out
-    from sim2real.cli.evaluate import STYLES
-
     for done in conversions:
         if found := done["evaluation"]:
             listed = found["reasons"] if found["verdict"] == "FAIL" else found["reasons"][:1]

@@ -3,7 +3,6 @@
 Heavy imports are avoided, so that mistakes are reported at once.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sim2real.errors import Sim2RealError
@@ -11,15 +10,14 @@ from sim2real.files import check_writable
 from sim2real.places import absent, command_line, is_conversion, is_model, is_run
 
 
-def check_file(file: Path, suffixes: Sequence[str]) -> None:
+def check_file(file: Path, suffix: str) -> None:
     """Check that a file can be written.
 
     Raises:
         Sim2RealError: If its name has another suffix, or its folder does not exist.
     """
-    if suffixes and file.suffix.lower() not in suffixes:
-        kinds = " or ".join(suffixes)
-        raise Sim2RealError(f"{file}: name a file that ends in {kinds}, e.g. {file.with_suffix(suffixes[0]).name}")
+    if file.suffix.lower() != suffix:
+        raise Sim2RealError(f"{file}: name a file that ends in {suffix}, e.g. {file.with_suffix(suffix).name}")
     if file.is_dir():
         raise Sim2RealError(f"{file}: a folder; name a file in it")
     if not file.parent.is_dir():

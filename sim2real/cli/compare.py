@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim2real.cli.settings import DeviceOption
+from sim2real.cli.console import duration, err, interruptible, out, progress
+from sim2real.cli.settings import DeviceOption, JsonOption
+from sim2real.places import command_line
 
 if TYPE_CHECKING:
     from sim2real.comparison import Comparison, Result
@@ -31,14 +33,13 @@ def command(
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     device: DeviceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Which recipe suits these frames and these photos? Try recipes on held-out frames, and recommend one.
 
     The table is sorted by the remaining distance to real images: 100 % is the whole distance, 0 % means as close as
     real images are to each other. Labels and artefacts are judged as in `sim2real evaluate`, without a segmenter.
     """
-    from sim2real.cli.console import err, interruptible, progress
     from sim2real.comparison import CompareOptions, compare
 
     options = CompareOptions(
@@ -53,8 +54,9 @@ def command(
         found = compare(sim, real, out, options, progress=show, notify=err.print)
     if as_json:
         import json
+        from dataclasses import asdict
 
-        print(json.dumps(found.dump(), indent=1))
+        print(json.dumps(asdict(found), indent=1, default=str))
     else:
         _show(found)
 
@@ -68,9 +70,6 @@ def _seconds(text: str) -> float:
 
 def _show(found: "Comparison") -> None:
     from rich.table import Table
-
-    from sim2real.cli.console import out
-    from sim2real.places import command_line
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("recipe", no_wrap=True)
@@ -96,7 +95,6 @@ def _show(found: "Comparison") -> None:
 
 
 def _cells(result: "Result") -> list[str]:
-    from sim2real.cli.console import duration
 
     if result.verdict == "none":
         return [result.recipe, "", "", "", "not tried", "", ""]

@@ -2,18 +2,23 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sim2real.cli.console import byte_size, duration, err, interruptible, out, progress
 from sim2real.cli.settings import (
     AsImageOption,
+    CameraOption,
+    DatasetOption,
     DeviceOption,
+    DirectionOption,
     PrecisionOption,
-    resolve_settings,
+    config_here,
     settings_here,
     size_of,
 )
+from sim2real.places import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,61 +35,6 @@ class Carry(StrEnum):
     symlink = "symlink"
 
 
-class Encoding(StrEnum):
-    """How JPEG files are encoded."""
-
-    fixed = "fixed"
-    source = "source"
-    real = "real"
-
-
-class Rejected(StrEnum):
-    """What replaces translations that the gate rejects."""
-
-    quarantine = "quarantine"
-    blend = "blend"
-    colour = "colour"
-    guided = "guided"
-    passed = "pass"
-
-
-class Transfer(StrEnum):
-    """How the generator's output is applied to a frame."""
-
-    direct = "direct"
-    guided = "guided"
-
-
-class Camera(StrEnum):
-    """Whether the model's camera is applied to translations."""
-
-    match = "match"
-    off = "off"
-
-
-class LabelMeImage(StrEnum):
-    """How photos embedded in label files are treated."""
-
-    embed = "embed"
-    drop = "drop"
-    keep = "keep"
-
-
-class Direction(StrEnum):
-    """Which of a run's two generators to use."""
-
-    sim2real = "sim2real"
-    real2sim = "real2sim"
-
-
-CameraOption = Annotated[
-    Camera | None,
-    typer.Option(
-        help="match: add the model's camera blur and noise; off: add none; default: match if the model has a camera."
-    ),
-]
-
-
 def command(
     src: Annotated[Path | None, typer.Argument(help="The dataset; default: the datasets in sim2real.toml.")] = None,
     out: Annotated[
@@ -93,8 +43,8 @@ def command(
     model: Annotated[
         Path | None, typer.Option(help="Run folder or .safetensors file; default: sim2real.toml's or the newest run.")
     ] = None,
-    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run to use.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Layout, see `sim2real datasets`; detected by default.")] = None,
+    direction: DirectionOption = None,
+    dataset: DatasetOption = None,
     include: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help='Convert and carry only matching files: "*/clone/*".')
     ] = None,
@@ -102,7 +52,7 @@ def command(
     as_image: AsImageOption = None,
     carry: Annotated[Carry | None, typer.Option(help="How all other files are carried; default: copy.")] = None,
     encoding: Annotated[
-        Encoding | None,
+        Literal["fixed", "source", "real"] | None,
         typer.Option(
             help="JPEG tables, chroma subsampling and mode: fixed (see --quality), as in each source file, or as in "
             "most real files; default: fixed."
@@ -114,7 +64,7 @@ def command(
         typer.Option(metavar="WxH", help="Resize images, and adapt boxes, intrinsics, flow, masks ..."),
     ] = None,
     transfer: Annotated[
-        Transfer | None,
+        Literal["direct", "guided"] | None,
         typer.Option(
             help="direct: the generator's pixels; guided: the full-size frame with the generator's light and colours; "
             "default: as in the model."
@@ -131,7 +81,7 @@ def command(
     ] = None,
     camera: CameraOption = None,
     labelme_image: Annotated[
-        LabelMeImage | None,
+        Literal["embed", "drop", "keep"] | None,
         typer.Option(
             "--labelme-image",
             help="Photos in LabelMe's JSON files: embed the translated ones, drop them, or keep them; default: keep.",
@@ -146,7 +96,7 @@ def command(
         ),
     ] = None,
     rejected: Annotated[
-        Rejected | None,
+        Literal["quarantine", "blend", "colour", "guided", "pass"] | None,
         typer.Option(
             help="What replaces translations that fail the gate: the source image (quarantine), a blend, ...; "
             "default: quarantine."
@@ -190,16 +140,14 @@ def command(
     Run the same command again to continue an interrupted conversion. `sim2real verify OUT` checks the result.
     """
     from sim2real.api import options_of
-    from sim2real.cli.console import err, interruptible, progress
     from sim2real.config import Conversion
     from sim2real.conversion import ConvertOptions, convert, make_plan
     from sim2real.conversion.looks import places_of
     from sim2real.conversion.shards import find_shard, own_device
-    from sim2real.places import command_line
 
     if src and not out:
         raise typer.BadParameter("name the folder to convert into: sim2real convert SRC OUT")
-    settings = resolve_settings(recipe=None, sets=None)
+    settings = config_here()
     sections = [Conversion(source=str(src), out=str(out))] if src and out else settings.convert
     if not sections:
         raise typer.BadParameter("name the dataset and the folder to convert into: sim2real convert SRC OUT")
@@ -216,15 +164,15 @@ def command(
         "exclude": exclude,
         "as_image": as_image,
         "carry": carry.value if carry else None,
-        "encoding": encoding.value if encoding else None,
+        "encoding": encoding,
         "quality": quality,
         "resize": size_of(resize, "--resize", square=False) if resize else None,
-        "transfer": transfer.value if transfer else None,
+        "transfer": transfer,
         "neighbours": neighbours,
-        "camera": camera.value if camera else None,
-        "labelme_image": labelme_image.value if labelme_image else None,
+        "camera": camera,
+        "labelme_image": labelme_image,
         "gate": gate,
-        "rejected": rejected.value if rejected else None,
+        "rejected": rejected,
         "looks": looks,
     }
     said: dict[str, object] = {name: value for name, value in named.items() if value is not None}
@@ -267,10 +215,9 @@ def command(
 
 def model_here() -> Path | None:
     """Return the run folder of the sim2real.toml in the current folder, or None."""
-    settings = settings_here()
-    if not settings:
+    if not (settings := settings_here()):
         return None
-    run = resolve_settings(recipe=None, sets=None).run_folder
+    run = config_here().run_folder
     return run if "run" in settings or run.is_dir() else None
 
 
@@ -288,7 +235,6 @@ def rejections(instead: "Mapping[str, int]") -> str:
 
 def show_plan(plan: "Plan", options: "ConvertOptions") -> None:
     """Print the plan of a conversion and its estimated duration."""
-    from sim2real.cli.console import duration, err, out
     from sim2real.conversion.duration import forecast
 
     record = plan.record
@@ -330,7 +276,6 @@ def _manner(record: "Record") -> str:
 
 def show_sizes(plan: "Plan") -> None:
     """Print the amount of work of a conversion."""
-    from sim2real.cli.console import err
     from sim2real.conversion.space import growth_of
 
     for line in _sizes(plan, growth_of(plan)) if plan.todo else ():
@@ -338,7 +283,6 @@ def show_sizes(plan: "Plan") -> None:
 
 
 def _sizes(plan: "Plan", growth: float) -> "Iterator[str]":
-    from sim2real.cli.console import byte_size
     from sim2real.conversion.carry import mode_of
     from sim2real.conversion.space import bytes_free, bytes_to_write
     from sim2real.datasets.base import Role
@@ -362,8 +306,6 @@ def _sizes(plan: "Plan", growth: float) -> "Iterator[str]":
 
 def show_summary(summary: "ConversionSummary") -> None:
     """Print the summary of a conversion."""
-    from sim2real.cli.console import byte_size, duration, out
-
     record = summary.record
     shard = f"shard {summary.shard[0] + 1} of {summary.shard[1]}: " if summary.shard else ""
     speed = f", {summary.converted / summary.seconds:.1f} frames/s" if summary.converted else ""

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sim2real.cli.settings import DeviceOption, resolve_settings, settings_here
+from sim2real.cli.checks import check_conversion
+from sim2real.cli.console import duration, err, interruptible, out, progress
+from sim2real.cli.settings import DeviceOption, config_here, settings_here
+from sim2real.files import check_writable, write_whole
+from sim2real.inside import inside
+from sim2real.places import STATE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,15 +102,10 @@ def command(
     Source frames and their translations are compared with real images and with each other; labels are taken from the
     source. The result is stored in OUT, and `sim2real report OUT` shows it. Exit code 0: PASS or WARN; 1: FAIL.
     """
-    from sim2real.cli.checks import check_conversion
-    from sim2real.cli.console import err, interruptible, progress
     from sim2real.conversion.manifest import read_record
     from sim2real.evaluation.frames import recorded_source
     from sim2real.evaluation.metric_selection import check_selection
     from sim2real.evaluation.table import check_copy, copy_frames
-    from sim2real.files import check_writable, write_whole
-    from sim2real.inside import inside
-    from sim2real.places import STATE_FOLDER
     from sim2real.training.begin import check_images
 
     if file and not as_json:
@@ -154,7 +154,7 @@ def command(
 def real_here() -> list[Path]:
     """Return the places of real images in the sim2real.toml of the current folder."""
     if settings_here():
-        settings = resolve_settings(recipe=None, sets=None)
+        settings = config_here()
         if settings.real or settings.sim:
             return settings.real_places
     raise typer.BadParameter("name the real images: --real DIR, or real in sim2real.toml", param_hint="--real")
@@ -183,31 +183,33 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     """Print the verdict of an evaluation, its reasons, the deciding values and frames to look at; or all values."""
     from rich.console import Console
 
-    from sim2real.cli.console import out
     from sim2real.evaluation.verdict import untold
 
     counts, width = found.counts, min(out.width, _WIDEST)
-    most, rows = (_MORE_REASON_LINES, _MORE_ROWS) if width >= _ROOMY else (_REASON_LINES, _ROWS)
     out.print(
         f"{found.verdict}: {folder}, {counts['evaluated']} of {counts['frames']} frames against {counts['real']} real "
         "images",
         style=f"bold {STYLES[found.verdict]}",
     )
-    reasons = [f"- {reason}" for reason in found.reasons] if whole else _reasons(found.reasons, width, most)
-    for line in reasons:
-        out.print(line)
     wide = Console(highlight=False, markup=False, emoji=False, width=None if out.is_terminal else _WIDEST)
-    lacking = [] if whole else untold(found.figures, int(found.settings.get("count", 0)))
-    untold_lines = _reasons(lacking, width, _LACKING)
-    if width < _ROOMY:
-        rows = min(rows, rows + most - len(reasons) - len(untold_lines))
-    wide.print(_table(found) if whole else _deciding(found.figures, rows))
-    for line in untold_lines:
-        out.print(line, style="yellow")
     if whole:
+        for reason in found.reasons:
+            out.print(f"- {reason}")
+        wide.print(_table(found))
         _show_rest(folder, found)
-    for alarm in () if whole else found.alarms[:_ALARMS]:
-        out.print(_cut(f"look at {alarm.frames[0]}: {alarm.text}", width), style="yellow")
+    else:
+        most, rows = (_MORE_REASON_LINES, _MORE_ROWS) if width >= _ROOMY else (_REASON_LINES, _ROWS)
+        reasons = _reasons(found.reasons, width, most)
+        lacking = _reasons(untold(found.figures, int(found.settings.get("count", 0))), width, _LACKING)
+        if width < _ROOMY:
+            rows = min(rows, rows + most - len(reasons) - len(lacking))
+        for line in reasons:
+            out.print(line)
+        wide.print(_deciding(found.figures, rows))
+        for line in lacking:
+            out.print(line, style="yellow")
+        for alarm in found.alarms[:_ALARMS]:
+            out.print(_cut(f"look at {alarm.frames[0]}: {alarm.text}", width), style="yellow")
     for line in wrap(_took(found.timings), width)[:2]:
         out.print(line, style="dim")
     if not whole:
@@ -231,8 +233,6 @@ def _cut(text: str, width: int) -> str:
 
 def _took(timings: "Mapping[str, float]") -> str:
     """Describe the longest stages with their durations, similar ones summed, short ones left out."""
-    from sim2real.cli.console import duration
-
     stages = {name: seconds for name, seconds in timings.items() if not name.startswith("metric ")}
     alike: dict[str, float] = {}
     for name, seconds in stages.items():
@@ -267,7 +267,6 @@ def _deciding(figures: "Sequence[Figure]", rows: int) -> "Table":
 
 def _show_rest(folder: Path, found: "Evaluation") -> None:
     """Print the remarks, alarms, notes and durations below the full table."""
-    from sim2real.cli.console import duration, out
     from sim2real.evaluation.figures import frames_path
 
     out.print(
@@ -308,22 +307,17 @@ def _table(found: "Evaluation") -> "Table":
         if figure.label and figure.name != name:
             table.add_row(f"  {figure.name}")
         name = figure.name
-        table.add_row(*_cells(figure), style=None if figure.tells else "dim")
+        table.add_row(
+            f"    {figure.label}" if figure.label else f"  {figure.name}",
+            _ARROWS[figure.better],
+            _number(figure.before, figure.before_interval),
+            _number(figure.after, figure.interval),
+            _number(figure.floor),
+            str(figure.count),
+            _word(figure),
+            style=None if figure.tells else "dim",
+        )
     return table
-
-
-def _cells(figure: "Figure") -> "list[Text]":
-    from rich.text import Text
-
-    texts = (
-        f"    {figure.label}" if figure.label else f"  {figure.name}",
-        _ARROWS[figure.better],
-        _number(figure.before, figure.before_interval),
-        _number(figure.after, figure.interval),
-        _number(figure.floor),
-        str(figure.count),
-    )
-    return [*map(Text, texts), _word(figure)]
 
 
 def _word(figure: "Figure") -> "Text":

@@ -1,12 +1,15 @@
 """The command ``sim2real export``."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim2real.cli.convert import Direction
-from sim2real.cli.settings import size_of
+from sim2real.cli.checks import check_file, check_model_first
+from sim2real.cli.console import byte_size, err, out
+from sim2real.cli.settings import DirectionOption, JsonOption, ModelArgument, size_of
 
 if TYPE_CHECKING:
     from sim2real.export import Export
@@ -14,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder or .safetensors file.")],
+    run: ModelArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The file to write.")],
-    direction: Annotated[Direction | None, typer.Option(help="Which generator of the run to use.")] = None,
+    direction: DirectionOption = None,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Fixed size of all images, in pixels; default: any size.")
     ] = None,
@@ -24,19 +27,16 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Maximum difference from torch, in grey levels of 255.")
     ] = 0.5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a generator as ONNX, for programs without torch, after comparing it with torch.
 
     The model takes batches of RGB images in [-1, 1] of any size and returns translations of the same shape.
     """
-    import json
-
-    from sim2real.cli.checks import check_file, check_model_first
     from sim2real.model import find_model, read_info
 
     check_model_first("export", run, file)
-    check_file(file, [".onnx"])
+    check_file(file, ".onnx")
     sides = size_of(size, "--size") if size else None
     model = find_model(run, direction)
     info = read_info(model)
@@ -63,7 +63,6 @@ def _left_out(info: "GeneratorInfo") -> list[str]:
 
 
 def _print(export: "Export", left_out: list[str]) -> None:
-    from sim2real.cli.console import byte_size, err, out
 
     size = "{}x{}".format(*export.size) if export.size else "any size"
     weight = byte_size(export.file.stat().st_size)
@@ -87,6 +86,7 @@ def _print(export: "Export", left_out: list[str]) -> None:
 
 
 def _as_json(export: "Export", left_out: list[str]) -> dict[str, Any]:
+
     parity = export.parity
     return {
         "file": str(export.file),
@@ -95,11 +95,6 @@ def _as_json(export: "Export", left_out: list[str]) -> dict[str, Any]:
         "size": export.size,
         "dynamic": export.dynamic,
         "warnings": [*([export.obstacle] if export.obstacle else []), *left_out],
-        "parity": {
-            "difference": parity.difference,
-            "tolerance": parity.tolerance,
-            "psnr": parity.psnr if parity.difference else None,
-            "shapes": parity.shapes,
-        },
+        "parity": asdict(parity) | {"psnr": parity.psnr if parity.difference else None},
         "metadata": export.metadata,
     }

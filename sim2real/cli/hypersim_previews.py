@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sim2real.cli.console import progress
+
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The Hypersim dataset, or some of its scenes.")],
@@ -14,7 +16,6 @@ def command(
 
     They have the names and the tone mapping of the released previews, which are kept, but JPEG quality 95.
     """
-    from sim2real.cli.console import progress
     from sim2real.datasets.hypersim import write_previews
 
     with progress("images") as report:

@@ -1,10 +1,17 @@
 """The command ``sim2real init``."""
 
+import json
 import os
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sim2real.cli.console import duration, out
+from sim2real.errors import SettingsError
+from sim2real.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,15 +69,11 @@ def command(
     ] = None,
 ) -> None:
     """Write a commented sim2real.toml; `train`, `convert` and `batch` then need no arguments."""
-    from sim2real.cli.console import out
     from sim2real.config import SETTINGS_FILE
-    from sim2real.errors import SettingsError
-    from sim2real.files import write_whole
 
     path = Path(SETTINGS_FILE)
     if os.path.lexists(path):  # also for a dangling link, which would be followed
-        message = f"{path}: already exists; edit it, or delete it first"
-        raise SettingsError(message)
+        raise SettingsError(f"{path}: already exists; edit it, or delete it first")
     write_whole(path, settings_text(sim, real or [], recipe).encode())
     out.print(
         f"wrote {path}\nnext: sim2real train\n      sim2real convert\nor both with checks: sim2real batch",
@@ -83,10 +86,6 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
     Raises:
         Sim2RealError: If there are no images at a path, or no such recipe.
     """
-    import json
-    from functools import partial
-    from itertools import islice
-
     from sim2real.config import resolve
     from sim2real.datasets import open_dataset
     from sim2real.datasets.sources import one_domain
@@ -119,7 +118,6 @@ def settings_text(sim: Path, real: "Sequence[Path]", recipe: str | None) -> str:
 
 def _found(path: Path) -> str:
     """Describe the images and videos at a path."""
-    from sim2real.cli.console import duration
     from sim2real.datasets.sources import find_pictures
     from sim2real.datasets.video import video_seconds
 

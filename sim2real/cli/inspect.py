@@ -1,13 +1,17 @@
 """The command ``sim2real inspect``, which describes a dataset."""
 
+import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from sim2real.cli.settings import AsImageOption
+from sim2real.cli.console import progress
+from sim2real.cli.settings import AsImageOption, DatasetOption, JsonOption
+from sim2real.errors import ImageError
 
 if TYPE_CHECKING:
     from sim2real.datasets import Dataset
@@ -21,9 +25,7 @@ SAMPLE: Final = 500  # images over all frames whose headers are read for the siz
 
 def command(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The dataset's folder.")],
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Use this layout, see `sim2real datasets`.")
-    ] = None,
+    dataset: DatasetOption = None,
     as_image: AsImageOption = None,
     against: Annotated[
         list[Path] | None,
@@ -33,7 +35,7 @@ def command(
             "repeatable.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Describe a dataset: layout and why, frames, sizes, roles of its files, kinds of labels, licence, warnings.
 
@@ -42,8 +44,6 @@ def command(
     With --against, also check whether a translation to the appearance of REAL would have to invent content: a sample
     of both sides is compared by size, horizon, light, and the positions of edges, masks and boxes.
     """
-    import json
-
     from sim2real.datasets import open_dataset
 
     opened = open_dataset(source, dataset, as_image or ())
@@ -61,9 +61,7 @@ def command(
 
 
 def _compared(opened: "Dataset", against: list[Path]) -> "tuple[LayoutReport, Supervision]":
-    from tempfile import TemporaryDirectory
 
-    from sim2real.cli.console import progress
     from sim2real.datasets.sources import open_sources
     from sim2real.evaluation.layout import compare_layout
     from sim2real.evaluation.supervision import supervision
@@ -110,7 +108,6 @@ def _facts(dataset: "Dataset") -> dict[str, Any]:
 
 def _sizes(root: Path, images: list[str]) -> tuple[dict[str, int], list[str]]:
     """Return the sizes WxH of a sample of the images with their counts, most frequent first, and read errors."""
-    from sim2real.errors import ImageError
     from sim2real.imageio import read_header
 
     sizes: Counter[str] = Counter()

@@ -8,16 +8,15 @@ from typing import Annotated
 
 import typer
 
+from sim2real.cli.settings import JsonOption
 from sim2real.errors import PluginError
 from sim2real.registry import BUILTIN, KINDS, Entry, Plugin, one_line, registry
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 command = typer.Typer()
 
 
 @command.callback(invoke_without_command=True)
-def plugins(context: typer.Context, as_json: Json = False) -> None:
+def plugins(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the installed plugins and their components; check them; scaffold a new one."""
     if context.invoked_subcommand is None:
         list_plugins(as_json)
@@ -26,7 +25,7 @@ def plugins(context: typer.Context, as_json: Json = False) -> None:
 
 
 @command.command("list")
-def list_plugins(as_json: Json = False) -> None:
+def list_plugins(as_json: JsonOption = False) -> None:
     """List the installed plugins and their components, and the plugins that are left out, with reasons."""
     found = registry()
     if as_json:
@@ -51,7 +50,7 @@ def list_plugins(as_json: Json = False) -> None:
 
 
 @command.command()
-def check(as_json: Json = False) -> None:
+def check(as_json: JsonOption = False) -> None:
     """Import all components of the plugins and test those that need no data; exit with 1 if one fails.
 
     Networks, losses, methods, metrics and engines of plugins are tested on generated images if they need no options or

@@ -1,11 +1,15 @@
 """The command ``sim2real recipes``."""
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim2real.cli.listing import print_entries
-from sim2real.cli.settings import SetOption
+from sim2real.cli.console import out
+from sim2real.cli.listing import described, plugin_note, print_table
+from sim2real.cli.settings import JsonOption, SetOption
+from sim2real.registry import registry
 
 if TYPE_CHECKING:
     from sim2real.config import Config
@@ -15,25 +19,25 @@ if TYPE_CHECKING:
 def command(
     name: Annotated[str | None, typer.Argument(help="Show this recipe's settings and networks.")] = None,
     sets: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print only the JSON schema of sim2real.toml, for editors.")
     ] = False,
 ) -> None:
     """List the recipes; with NAME, print when to use it, its settings and its networks layer by layer."""
-    import json
-
     from rich.table import Table
 
-    from sim2real.cli.console import out
     from sim2real.config import json_schema, resolve
-    from sim2real.registry import registry
 
     if schema:
         print(json.dumps(json_schema(), indent=2))
         return
     if name is None:
-        print_entries("recipes", as_json=as_json)
+        entries = registry().entries("recipes")
+        if as_json:
+            print(json.dumps([described(entry) for entry in entries], indent=2))
+        else:
+            print_table((entry.name, entry.summary + plugin_note(entry)) for entry in entries)
         return
     config = resolve(name, sets=sets or [])
     networks = _networks(config)
@@ -42,8 +46,10 @@ def command(
         return
     print("\n".join(line for line in registry().load("recipes", name).splitlines() if line.startswith("#")))
     print(config.dump())
-    for names in _alike(networks):
-        layers = networks[names[0]]
+    alike: dict[tuple[Layer, ...], list[str]] = {}
+    for network, its_layers in networks.items():
+        alike.setdefault(tuple(its_layers), []).append(network)
+    for layers, names in alike.items():
         each = "each " if len(names) > 1 else ""
         title = f"{' and '.join(names)}, {each}{sum(layer.parameters for layer in layers):,} parameters"
         table = Table("layer", "output shape", title=title, title_justify="left", box=None, pad_edge=False)
@@ -68,20 +74,7 @@ def _networks(config: "Config") -> "dict[str, list[Layer]]":
     }
 
 
-def _alike(networks: "dict[str, list[Layer]]") -> list[list[str]]:
-    """Group the names of networks with equal layers."""
-    groups: list[list[str]] = []
-    for name, layers in networks.items():
-        group = next((group for group in groups if networks[group[0]] == layers), None)
-        if group:
-            group.append(name)
-        else:
-            groups.append([name])
-    return groups
-
-
 def _as_json(config: "Config", networks: "dict[str, list[Layer]]") -> dict[str, Any]:
-    from dataclasses import asdict
 
     return {
         "name": config.recipe,

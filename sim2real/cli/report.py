@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from sim2real.cli.console import byte_size, progress
+from sim2real.cli.console import out as console
+
 
 def command(
     folder: Annotated[
@@ -38,8 +41,6 @@ def command(
     with their labels and some real images, metrics, rejected frames, settings. The file is self-contained, works
     offline and also on a phone. Use --no-real if the real images must not be shared.
     """
-    from sim2real.cli.console import byte_size, progress
-    from sim2real.cli.console import out as console
     from sim2real.report import write_report
 
     with progress("frames") as show:

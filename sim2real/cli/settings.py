@@ -2,13 +2,21 @@
 
 import os
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from sim2real.config import Config
+
+
+class Direction(StrEnum):
+    """Which of a run's two generators to use."""
+
+    sim2real = "sim2real"
+    real2sim = "real2sim"
 
 
 def count_of(text: str) -> int:
@@ -83,12 +91,25 @@ AsImageOption = Annotated[
         help="Treat these files as camera images, even if names or pixels suggest labels; repeatable.",
     ),
 ]
+ModelArgument = Annotated[Path, typer.Argument(help="Run folder or .safetensors file.")]
+DirectionOption = Annotated[Direction | None, typer.Option("--direction", help="Which generator of the run to use.")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Layout, see `sim2real datasets`; detected by default.")
+]
+CameraOption = Annotated[
+    Literal["match", "off"] | None,
+    typer.Option(
+        "--camera",
+        help="match: add the model's camera blur and noise; off: add none; default: match if the model has a camera.",
+    ),
+]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:0 or mps.")]
 PrecisionOption = Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
 DeterministicOption = Annotated[
     bool | None,
     typer.Option("--deterministic", help="Make runs with the same seed equal bit for bit, at some cost in speed."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SwapOption = Annotated[
     bool | None, typer.Option("--swap/--no-swap", help="Use B of a CycleGAN folder as simulation, A as real side.")
 ]
@@ -102,39 +123,28 @@ def settings_here() -> dict[str, Any]:
     return read_settings(path) if os.path.lexists(path) else {}
 
 
-def resolve_settings(
-    sim: Path | None = None,
-    real: list[Path] | None = None,
-    *,
-    recipe: str | None,
-    sets: list[str] | None,
-    **flags: object,
-) -> "Config":
-    """Return the settings of a new training, from the recipe, sim2real.toml, ``--set`` and the flags.
+def config_here() -> "Config":
+    """Return all settings with those of the sim2real.toml of the current folder.
 
     Raises:
         Sim2RealError: If a setting is invalid.
     """
     from sim2real.config import resolve
-    from sim2real.training.begin import sides
 
-    return resolve(recipe, settings_here(), sets or [], None, None, **sides(sim, real or []), **flags)
+    return resolve(file=settings_here())
 
 
-def resume_settings(
-    folder: Path,
+def training_settings(
     sim: Path | None,
     real: list[Path] | None,
+    run: Path | None,
+    steps: int | None,
     *,
-    recipe: str | None,
-    sets: list[str] | None,
-    **flags: object,
-) -> "Config":
-    """Return the settings of a resumed run: its own, updated with the given settings that a run may change.
+    start: Path | None = None,
+    **others: object,
+) -> dict[str, Any]:
+    """Return the settings that the arguments and options of a training stand for, by their keys."""
+    from sim2real.training.begin import sides
 
-    Raises:
-        Sim2RealError: If the folder contains no run, or if a setting differs that must not change.
-    """
-    from sim2real.training.begin import resumed, sides
-
-    return resumed(folder, recipe, settings_here(), sets or [], None, **sides(sim, real or []), **flags)
+    places = {"run": str(run) if run else None, "start_from": str(start) if start else None}
+    return {**sides(sim, real or []), **places, "train__steps": steps, **others}

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim2real.cli.console import byte_size, duration, err, out, progress
 from sim2real.cli.settings import (
     DeterministicOption,
     DeviceOption,
@@ -20,7 +21,10 @@ from sim2real.cli.settings import (
     StepsOption,
     SwapOption,
     settings_here,
+    training_settings,
 )
+from sim2real.cli.training_view import run_training, show_end, show_standing
+from sim2real.places import command_line
 
 if TYPE_CHECKING:
     from sim2real.config import Config
@@ -49,30 +53,27 @@ def command(
 
     Settings, in order of increasing priority: the recipe, ./sim2real.toml, --set, the other options.
     """
-    from sim2real.cli.console import err, out, progress
-    from sim2real.places import command_line
-    from sim2real.training.begin import prepare, sides
+    from sim2real.training.begin import prepare
 
-    flags: dict[str, Any] = {
-        "run": str(run) if run else None,
-        "start_from": str(start) if start else None,
-        "train__steps": steps,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "deterministic": deterministic,
-        "swap": swap,
-    }
     if (as_json and not plan) or (plan and resume):
         raise typer.BadParameter("--json requires --plan, and --plan cannot be combined with --resume")
     chosen: list[str] = []
-    config = prepare(
-        recipe, settings_here(), sets or [], resume=resume, notify=chosen.append, **sides(sim, real or []), **flags
+    flags = training_settings(
+        sim,
+        real,
+        run,
+        steps,
+        start=start,
+        seed=seed,
+        device=device,
+        precision=precision,
+        deterministic=deterministic,
+        swap=swap,
     )
+    config = prepare(recipe, settings_here(), sets or [], resume=resume, notify=chosen.append, **flags)
     if plan:
         _show_plan(config, as_json=as_json)
         return
-    from sim2real.cli.training_view import run_training, show_end, show_standing
     from sim2real.training import Trainer
 
     with progress("seconds of video") as show:
@@ -93,7 +94,6 @@ def command(
 
 
 def _show_plan(config: "Config", *, as_json: bool) -> None:
-    from sim2real.cli.console import byte_size, duration, out, progress
     from sim2real.training.forecast import forecast
 
     with progress("seconds of video") as show:

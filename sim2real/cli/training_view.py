@@ -198,9 +198,7 @@ def _line(progress: "TrainingProgress") -> str:
         f"step {progress.step}/{progress.total}",
         f"epoch {progress.epoch:.1f}",
         *(f"{name} {figure:.3f}" for name, figure in figures.items()),
-        *_best(progress),
-        f"{progress.images_per_second:.1f} images/s",
-        f"{duration(progress.seconds_left)} left",
+        *_outlook(progress),
     ]
     return "  ".join(parts)
 
@@ -220,14 +218,14 @@ def _panel(progress: "TrainingProgress", evaluated: "TrainingProgress | None") -
     parts = [
         f"step {progress.step} of {progress.total}",
         f"epoch {progress.epoch:.1f}",
-        *_best(progress),
-        f"{progress.images_per_second:.1f} images/s",
-        f"{duration(progress.seconds_left)} left",
+        *_outlook(progress),
         byte_size(progress.memory),
     ]
     bar = ProgressBar(total=progress.total, completed=progress.step, finished_style="bar.complete")  # not green yet
     return Group(table, "   ".join(parts), bar)
 
 
-def _best(progress: "TrainingProgress") -> list[str]:
-    return [f"best score {progress.best[0]:.3f} at step {progress.best[1]}"] if progress.best else []
+def _outlook(progress: "TrainingProgress") -> list[str]:
+    """Describe the best score so far, the pace and the time left."""
+    best = [f"best score {progress.best[0]:.3f} at step {progress.best[1]}"] if progress.best else []
+    return [*best, f"{progress.images_per_second:.1f} images/s", f"{duration(progress.seconds_left)} left"]

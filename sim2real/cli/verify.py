@@ -1,10 +1,16 @@
 """The command ``sim2real verify``."""
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sim2real.cli.checks import check_conversion
+from sim2real.cli.console import byte_size, out, progress
+from sim2real.cli.convert import rejections
+from sim2real.cli.settings import JsonOption
 
 if TYPE_CHECKING:
     from sim2real.conversion import VerifyReport
@@ -15,14 +21,12 @@ _SHOWN = 5
 def command(
     out: Annotated[Path, typer.Argument(help="A folder written by sim2real convert.")],
     source: Annotated[Path | None, typer.Option(help="The source of OUT, if it has moved.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that a conversion is complete, its images are intact and its labels are unchanged.
 
     Every file is read. Exit code 0: no problems; 1: problems, which are listed.
     """
-    from sim2real.cli.checks import check_conversion
-    from sim2real.cli.console import progress
     from sim2real.conversion import verify
     from sim2real.conversion.looks import looks_in
 
@@ -47,9 +51,6 @@ def command(
 def show_report(report: "VerifyReport") -> None:
     """Print a verification report: the number of problems of each kind, and the first ones."""
     from rich.table import Table
-
-    from sim2real.cli.console import byte_size, out
-    from sim2real.cli.convert import rejections
 
     against = (
         f"compared with {report.source}" if report.source else "compared only with its manifest: the source is missing"
@@ -77,6 +78,5 @@ def show_report(report: "VerifyReport") -> None:
 
 
 def _fields(report: "VerifyReport") -> dict[str, Any]:
-    from dataclasses import asdict
 
     return asdict(report) | {"ok": report.ok, "out": str(report.out), "source": str(report.source or "") or None}

@@ -23,6 +23,7 @@ from sim2real.config.layers import (
 from sim2real.config.schema import json_schema
 from sim2real.config.sections import Classes, Component, Config, Conversion, Data, Regularization, Schedule, Transfer
 from sim2real.config.values import parse_count, parse_sides, parse_size
+from sim2real.config.words import flat
 
 __all__ = [
     "DEFAULT",
@@ -36,6 +37,7 @@ __all__ = [
     "Schedule",
     "Transfer",
     "differences",
+    "flat",
     "json_schema",
     "named_recipe",
     "parse_count",

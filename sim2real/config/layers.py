@@ -112,11 +112,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         return _parse_toml(read_regular(path).decode("utf-8-sig"), str(path))
     except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror}); `sim2real init SIM REAL` writes one"
-        raise SettingsError(message) from error
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); `sim2real init SIM REAL` writes one"
+        ) from error
     except UnicodeDecodeError as error:
-        message = f"{path}: not TOML: byte {error.start} is not UTF-8; save it as UTF-8"
-        raise SettingsError(message) from error
+        raise SettingsError(f"{path}: not TOML: byte {error.start} is not UTF-8; save it as UTF-8") from error
 
 
 def read_config(path: Path) -> Config:
@@ -134,8 +134,7 @@ def _parse_toml(text: str, place: str) -> dict[str, Any]:
     except MisfitError as error:
         raise SettingsError(f"{place}: {error}") from error
     except (ValueError, RecursionError) as error:  # ValueError: also numbers of thousands of digits
-        message = f"{place}: not TOML: {one_line(error)}"
-        raise SettingsError(message) from error
+        raise SettingsError(f"{place}: not TOML: {one_line(error)}") from error
 
 
 def parse_set(text: str) -> Layer:
@@ -149,14 +148,12 @@ def parse_set(text: str) -> Layer:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        message = f"--set {text}: write key=value, for example --set data.batch_size=4"
-        raise SettingsError(message)
+        raise SettingsError(f"--set {text}: write key=value, for example --set data.batch_size=4")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         if value in {"True", "False"}:
-            message = f"--set {text}: write {key}={value.lower()}"
-            raise SettingsError(message) from None
+            raise SettingsError(f"--set {text}: write {key}={value.lower()}") from None
         parsed = value
         if value.startswith("[") and value.endswith("]") and not set(value[1:-1]) & set("[]\"'"):
             parsed = [part.strip() for part in value[1:-1].split(",")]
@@ -204,19 +201,18 @@ def _merge(into: dict[str, Any], layer: Layer) -> None:
     """
     for key, value in layer.items():
         table = into.get(key)
-        if isinstance(value, Mapping) and isinstance(table, dict):
-            components = [(table, value)] if key in COMPONENTS else []
-            if key == "networks":
-                components = [(table[name], part) for name, part in value.items() if name in table]
-            for old, new in components:
-                if isinstance(new, Mapping) and new.get("name", old.get("name")) != old.get("name"):
-                    old.pop("options", None)
-            if key == "train" and len(_LENGTHS & value.keys()) == 1:
-                for length in _LENGTHS - value.keys():
-                    table.pop(length, None)
-            _lay(table, value)
-        else:
-            into[key] = copy.deepcopy(value)
+        if not (isinstance(value, Mapping) and isinstance(table, dict)):
+            continue
+        components = [(table, value)] if key in COMPONENTS else []
+        if key == "networks":
+            components = [(table[name], part) for name, part in value.items() if name in table]
+        for old, new in components:
+            if isinstance(new, Mapping) and new.get("name", old.get("name")) != old.get("name"):
+                old.pop("options", None)
+        if key == "train" and len(_LENGTHS & value.keys()) == 1:
+            for length in _LENGTHS - value.keys():
+                table.pop(length, None)
+    _lay(into, layer)
 
 
 def _lay(into: dict[str, Any], layer: Layer) -> None:
@@ -234,8 +230,7 @@ def _validate(settings: Layer, place: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
-        message = f"{place}: {'.'.join(map(_short, path))}: {explain(path, first, settings)}"
-        raise SettingsError(message) from error
+        raise SettingsError(f"{place}: {'.'.join(map(_short, path))}: {explain(path, first, settings)}") from error
 
 
 def _short(part: str) -> str:
@@ -271,11 +266,11 @@ def _require_read(config: Config, set_by: Mapping[str, str]) -> None:
         config: All settings.
         set_by: Key of each setting that a layer changes -> name of the layer.
     """
-    asked = {key: place for key, place in set_by.items() if _within(key, OF_METHODS)}
-    if not asked:
+    changed = {key: place for key, place in set_by.items() if _within(key, OF_METHODS)}
+    if not changed:
         return
     reads: Iterable[str] | None = getattr(registry().load("methods", config.method.name), "reads", None)
-    for key, place in asked.items():
+    for key, place in changed.items():
         if reads is not None and not _within(key, reads):
             raise SettingsError(
                 f"{place}: {key}: the method '{config.method.name}' does not use it; leave it out, or choose another "

@@ -314,8 +314,7 @@ class Train(Section):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            message = "set either train.steps or train.epochs"
-            raise ValueError(message)
+            raise ValueError("set either train.steps or train.epochs")
         return self
 
 
@@ -437,16 +436,16 @@ class Conversion(Section):
     @model_validator(mode="after")
     def _has_one_encoding(self) -> Self:
         if self.quality is not None and self.encoding != "fixed":
-            message = f"quality = {self.quality} does not go with encoding = '{self.encoding}', which copies its tables"
-            raise ValueError(message)
+            raise ValueError(
+                f"quality = {self.quality} does not go with encoding = '{self.encoding}', which copies its tables"
+            )
         return self
 
 
 def _require_places(value: object) -> object:
     if isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) and each for each in value)):
         return value
-    message = "must be a folder or a video, or a list of them"
-    raise ValueError(message)
+    raise ValueError("must be a folder or a video, or a list of them")
 
 
 _Places = Annotated[str | list[str], BeforeValidator(_require_places)]

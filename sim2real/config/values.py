@@ -21,8 +21,7 @@ def parse_size(value: object) -> object:
         return int(sides[1]), int(sides[2] or sides[1])
     if isinstance(value, list | tuple) and len(value) == 2:
         return value
-    message = 'must be width and height in pixels, for example 256, "256x128" or [256, 128]'
-    raise ValueError(message)
+    raise ValueError('must be width and height in pixels, for example 256, "256x128" or [256, 128]')
 
 
 def parse_sides(value: object) -> object:
@@ -32,8 +31,7 @@ def parse_sides(value: object) -> object:
         ValueError: If the value is not a size, or a single number, which would make frames square.
     """
     if isinstance(value, int) or (isinstance(value, str) and not re.fullmatch(SIDES, value)):
-        message = 'must be width and height in pixels, for example "640x192" or [640, 192]'
-        raise ValueError(message)
+        raise ValueError('must be width and height in pixels, for example "640x192" or [640, 192]')
     return parse_size(value)
 
 
@@ -49,5 +47,4 @@ def parse_count(text: str) -> int:
         if number == int(number) < 2**53:
             return int(number)
     is_negative = plain.startswith("-") and _COUNT.fullmatch(plain[1:])
-    message = f"must be {'at least 1' if is_negative else 'a whole number'}, for example 20000, 20k or 1e4"
-    raise ValueError(message)
+    raise ValueError(f"must be {'at least 1' if is_negative else 'a whole number'}, for example 20000, 20k or 1e4")

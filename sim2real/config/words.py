@@ -61,7 +61,9 @@ def _example(path: list[str], error: ErrorDetails) -> str:
 def _nearest_keys(path: list[str], settings: Mapping[str, Any]) -> str:
     """Return the settings whose key, or its last part, is spelt most like an unknown key."""
     beside = [".".join([*path[:-1], key]) for key in _keys(path[:-1])]
-    known = {**dict.fromkeys([*beside, *_all_keys(Config)]), **dict(flat(settings))}.keys() - {".".join(path)}
+    unknown = ".".join(path)
+    keys = {*beside, *_all_keys(Config), *dict(flat(settings))}
+    known = {key for key in keys if key != unknown and not key.startswith(f"{unknown}.")}
     last: dict[str, list[str]] = {}
     for key in sorted(known):
         last.setdefault(key.rpartition(".")[2], []).append(key)
@@ -72,10 +74,10 @@ def _nearest_keys(path: list[str], settings: Mapping[str, Any]) -> str:
     return f"did you mean {' or '.join(near)}?" if 0 < len(near) <= 3 else ""
 
 
-def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of nested tables by their dotted keys."""
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

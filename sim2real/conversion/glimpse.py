@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sim2real.datasets.base import Frame
-    from sim2real.model import Translator
+    from sim2real.translator import Translator
 
     Picture = NDArray[np.uint8]
 

@@ -10,6 +10,7 @@ from shlex import quote
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from sim2real.config import flat
 from sim2real.conversion.gate import parse_gate
 from sim2real.datasets.base import Role
 from sim2real.datasets.findings import OLD_PIXELS
@@ -31,7 +32,7 @@ from sim2real.report.overlays import hues
 from sim2real.report.page import Fact, Page, Section
 from sim2real.report.plots import Bar, Bars, Drawing, Histogram
 from sim2real.report.run import Run
-from sim2real.report.settings import flat, grouped
+from sim2real.report.settings import grouped
 from sim2real.report.training import standing_of, training_sections
 
 if TYPE_CHECKING:

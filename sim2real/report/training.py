@@ -6,14 +6,14 @@ from datetime import timedelta
 from shlex import quote
 from statistics import median
 
-from sim2real.config import Config, resolve
+from sim2real.config import Config, flat, resolve
 from sim2real.errors import Sim2RealError
 from sim2real.inside import inside
 from sim2real.report.page import Fact, Page, Section
 from sim2real.report.pictures import data_uri, sample_pictures
 from sim2real.report.plots import Curve, Plot
 from sim2real.report.run import Run
-from sim2real.report.settings import flat, grouped, shown
+from sim2real.report.settings import grouped, shown
 from sim2real.stored import Positive, Size
 from sim2real.training.progress import PROGRESS_FILE, animate, thinned
 from sim2real.training.validation import Levers, Standing, standing

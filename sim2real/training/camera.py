@@ -16,9 +16,10 @@ from sim2real.datasets.partners import evenly
 from sim2real.engines.base import EngineSettings
 from sim2real.errors import ImageError, OutOfMemoryError
 from sim2real.imageio import read_rgb
-from sim2real.model import Translator, load_generator
+from sim2real.model import load_generator
 from sim2real.training.domains import Domain
 from sim2real.training.fitting import fit_camera
+from sim2real.translator import Translator
 
 Image = NDArray[np.uint8]
 

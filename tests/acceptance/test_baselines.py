@@ -72,7 +72,7 @@ def test_fitting_is_repeatable_and_resumable(recipe: str, photos: Path, tmp_path
 
 def test_both_ways_are_fitted(photos: Path, tmp_path: Path) -> None:
     from sim2real.imageio import read_rgb
-    from sim2real.model import load
+    from sim2real.translator import load
 
     run = fit("reinhard", photos, tmp_path / "run", "data.validation=0", "train.steps=18")
     sim, real = ([read_rgb(path) for path in sorted((photos / side).iterdir())] for side in ("sim", "real"))

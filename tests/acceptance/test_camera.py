@@ -144,7 +144,7 @@ def test_a_conversion_has_one_camera_and_tells_which(cli: Cli, town: Path, run: 
 def test_a_model_without_a_camera_has_none_to_match(town: Path, tmp_path: Path, write_run: Callable[..., Path]) -> None:
     from sim2real.conversion import ConvertOptions, convert
     from sim2real.errors import SettingsError
-    from sim2real.model import load
+    from sim2real.translator import load
 
     plain = write_run(tmp_path / "plain")
     options = ConvertOptions(model=plain, device="cpu", limit=1)
@@ -162,7 +162,7 @@ def test_previews_and_python_show_what_a_conversion_makes(town: Path, run: Path,
     from sim2real.conversion.inference import seeds_of
     from sim2real.datasets import open_dataset
     from sim2real.imageio import read_rgb
-    from sim2real.model import load
+    from sim2real.translator import load
 
     convert(town / "sim", tmp_path / "out", ConvertOptions(model=run, device="cpu"))
     translate = load(run, device="cpu")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +90,7 @@ TABLE: list[tuple[str, int, str]] = [
     ("train vkitti kitti --steps -20k", 2, "'-20k' must be at least 1"),
     ("train vkitti kitti --set train.steps=20k", 1, "write 20000"),
     ("train vkitti kitti --set compile=True", 1, "write compile=true"),
-    ("train vkitti kitti --set generator.name=rsnet", 1, "did you mean resnet?"),
+    ("train vkitti kitti --set generator.name=rsnet", 1, "did you mean resnet or unet?"),
     ("train vkitti kitti --set losses.cycl=3", 1, "did you mean cycle?"),
     ("train vkitti kitti --precision fp8", 1, "'fp16'"),
     ("train vkitti kitti --recipe defualt", 1, "did you mean default?"),
@@ -172,7 +173,7 @@ TABLE: list[tuple[str, int, str]] = [
     ("demo vkitti", 1, "vkitti: contains other files"),
     # files of other programs
     ("convert vkitti new --model x.pth", 1, "x.pth: a checkpoint of PyTorch (pickle), not a model of sim2real"),
-    ("convert vkitti new --model x.onnx", 1, "x.onnx: an ONNX model, not a model of sim2real"),
+    ("convert vkitti new --model x.onnx", 1, "x.onnx: a damaged ONNX file"),
     ("convert vkitti new --model models/page.safetensors", 1, "a web page, not a model: a download that failed"),
     ("convert vkitti new --model models/lfs.safetensors", 1, "a Git LFS pointer, not a model: .* git lfs pull"),
     (
@@ -273,10 +274,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory, paint: Callable[..., Path]
     (work / "a.zip").write_bytes(b"PK\x03\x04 broken off")
     for video in ("drive.mp4", "videos/a.mp4", "videos/b.mp4"):
         (work / video).write_bytes(b"\0\0\0\x18ftypisom")
-    tar = b"".join(
-        name.ljust(124, b"\0") + b"0" * 11 + b"\0" * 122 + b"ustar" + bytes(250) for name in (b"1.jpg", b"1.txt")
-    )
-    (work / "shards/000.tar").write_bytes(tar)
+    with tarfile.open(work / "shards/000.tar", "w") as shard:
+        shard.addfile(tarfile.TarInfo("1.jpg"))
+        shard.addfile(tarfile.TarInfo("1.txt"))
     for number in range(2):
         (work / f"records/{number}.tfrecord").write_bytes(b"\x08")
     (work / "hdf/a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")

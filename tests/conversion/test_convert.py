@@ -13,7 +13,7 @@ from PIL import Image
 from sim2real.conversion import ConversionSummary, ConvertOptions, make_plan, verify
 from sim2real.datasets import open_dataset
 from sim2real.errors import Sim2RealError
-from sim2real.model import load
+from sim2real.translator import load
 
 Write = Callable[..., Path]
 Translate = Callable[..., ConversionSummary]

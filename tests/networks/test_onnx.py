@@ -34,7 +34,8 @@ def write_onnx(
     rng = np.random.default_rng(1)
     height, width = size[::-1] if size else ("h", "w")
     shape = [batch, 3, height, width] if layout == "NCHW" else [batch, height, width, 3]
-    nodes, name = [], "given"
+    nodes: list[onnx.NodeProto] = []
+    name = "given"
 
     def add(operator: str, *more: str, **attributes: Any) -> None:
         nonlocal name
@@ -84,7 +85,8 @@ def ran(file: Path, picture: Image, low: float, high: float, *, layout: str = "N
     [result] = onnxruntime.InferenceSession(file).run(None, {"given": given})
     if layout == "NCHW":
         result = result.transpose(0, 2, 3, 1)
-    return np.clip(np.round((result[0].astype(float) - low) / (high - low) * 255), 0, 255).astype(np.uint8)
+    pixels: Image = np.clip(np.round((result[0].astype(float) - low) / (high - low) * 255), 0, 255).astype(np.uint8)
+    return pixels
 
 
 @pytest.mark.parametrize(

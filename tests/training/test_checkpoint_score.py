@@ -15,10 +15,10 @@ from sim2real.datasets.labels import Segmentation
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.metrics.colour import ColourMetric
 from sim2real.metrics.edges import edge_changes, preservation
-from sim2real.model import load
 from sim2real.report.run import read_run
 from sim2real.training import Trainer
 from sim2real.training.periodic_validation import ValidationOutcome
+from sim2real.translator import load
 from sim2real_toytown import render_dataset
 
 Begin = Callable[..., Config]
