@@ -40,12 +40,10 @@ def read_pfm(path: Path) -> NDArray[np.float32]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
     header = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?\d+\.?\d*(?:[eE][-+]?\d+)?)\s", data)
     if header is None:
-        message = f"{path}: not a single-channel PFM image"
-        raise DatasetError(message)
+        raise DatasetError(f"{path}: not a single-channel PFM image")
     width, height, scale = int(header[1]), int(header[2]), float(header[3])
     if len(data) != header.end() + 4 * width * height:
         message = f"{path}: {width}x{height} floats need {4 * width * height} bytes, it has {len(data) - header.end()}"
@@ -204,9 +202,7 @@ def _rows(record: Path) -> Iterator[list[str]]:
             columns = (line.rstrip("\r\n").rpartition("\t")[2] for line in lines)
             header = next(columns, "")
             if header.lower() != "imagefile":
-                message = f"{record}: its first line does not end in the column 'ImageFile'; restore it"
-                raise DatasetError(message)
+                raise DatasetError(f"{record}: its first line does not end in the column 'ImageFile'; restore it")
             yield from (column.split(";") for column in columns)
     except OSError as error:
-        message = f"{record}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{record}: cannot be read: {error.strerror}") from error

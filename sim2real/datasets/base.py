@@ -192,8 +192,7 @@ class Tree:
         try:
             self._walk()
         except OSError as error:
-            message = f"{error.filename}: cannot be listed: {error.strerror}"
-            raise DatasetError(message) from error
+            raise DatasetError(f"{error.filename}: cannot be listed: {error.strerror}") from error
         self._above = root.resolve().as_posix().rstrip("/") + "/"
 
     def _walk(self) -> None:

@@ -51,8 +51,7 @@ def _read_grey_depth(path: Path, *, reach: float) -> Depth:
     """Read 8-bit depth in equal steps up to a reach in metres; the largest value stands for no depth."""
     stored = read_label(path)
     if stored.ndim != 2 or stored.dtype != np.uint8:
-        message = f"{path}: this depth is stored as grey of 8 bits; this is {stored.dtype} {stored.shape}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: this depth is stored as grey of 8 bits; this is {stored.dtype} {stored.shape}")
     return Depth(in_metres(stored * (reach / 255), reach))
 
 

@@ -14,15 +14,7 @@ import numpy as np
 from sim2real.datasets.base import Match, PathMatch, Role, Tree
 from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import (
-    NOTHING,
-    Box,
-    Boxes,
-    Disparity,
-    Instances,
-    read_disparity,
-    read_index_mask,
-)
+from sim2real.datasets.labels import NOTHING, Box, Boxes, Disparity, Instances, read_disparity, read_index_mask
 from sim2real.datasets.layout import Decoders, FolderLayout
 from sim2real.datasets.readers import read_json, telling
 from sim2real.datasets.resizing import KEEP, NEAREST, disparity

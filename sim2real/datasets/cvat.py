@@ -133,8 +133,7 @@ def _read(path: Path) -> _Document:
             if element.tag == "image":
                 element.clear()
     except (OSError, LookupError, ValueError, ET.ParseError) as error:
-        message = f"{path}: cannot be read as XML: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as XML: {error}") from error
     return document
 
 

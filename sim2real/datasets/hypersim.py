@@ -46,8 +46,7 @@ def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
         with h5py.File(path, "r", locking=False) as file:
             values = _values_of(file["dataset"], path)
     except (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ImageError) as error:
-        message = f"{path}: cannot be read as an HDF5 file of Hypersim: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as an HDF5 file of Hypersim: {error}") from error
     return of_shape(values, (None, None, *channels), path)
 
 
@@ -94,8 +93,7 @@ def write_previews(root: Path, report: Callable[[int, int], None]) -> int:
     tree = Tree(root)
     missing = [(colour, preview) for colour in tree.find(*_COLOURS) if not tree.has(preview := _preview(colour))]
     if not missing and next(tree.find(*_COLOURS), None) is None:
-        message = f"{root}: no ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5 in it"
-        raise DatasetError(message)
+        raise DatasetError(f"{root}: no ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5 in it")
     for done, (colour, preview) in enumerate(missing):
         report(done, len(missing))
         linear = read_hdf5(root / colour.path, 3)
@@ -230,8 +228,7 @@ class Hypersim(FolderLayout):
         table = find_above(path, CAMERAS, self.root)
         matrix = _rays(table).get(path.absolute().parts[-4].lower()) if table else None
         if matrix is None:
-            message = f"{path}: no row of {table or CAMERAS} describes the camera of the scene"
-            raise DatasetError(message)
+            raise DatasetError(f"{path}: no row of {table or CAMERAS} describes the camera of the scene")
         height, width = shape
         u = (2 * np.arange(width) + 1) / width - 1
         v = 1 - (2 * np.arange(height) + 1) / height
@@ -255,8 +252,7 @@ def _rays(table: Path) -> Mapping[str, NDArray[np.float64]]:
                 for row in csv.DictReader(lines)
             }
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        message = f"{table}: not Hypersim's table of cameras: {error!r}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{table}: not Hypersim's table of cameras: {error!r}") from error
 
 
 class HypersimMarigold(FolderLayout):

@@ -85,5 +85,4 @@ class Images(Adapter):
         Raises:
             DatasetError: Always.
         """
-        message = f"{frame.image}: no label '{kind}'; folders of images alone have none"
-        raise DatasetError(message)
+        raise DatasetError(f"{frame.image}: no label '{kind}'; folders of images alone have none")

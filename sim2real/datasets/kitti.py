@@ -14,15 +14,7 @@ from typing import ClassVar, Final
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
 from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import (
-    Box,
-    Boxes,
-    Label,
-    read_depth,
-    read_disparity,
-    read_index_mask,
-    read_kitti_flow,
-)
+from sim2real.datasets.labels import Box, Boxes, Label, read_depth, read_disparity, read_index_mask, read_kitti_flow
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import read_kitti_boxes, read_kitti_instances, read_kitti_rows, remembered
 from sim2real.datasets.resizing import (

@@ -318,6 +318,5 @@ class LabelMeExport(FolderLayout):
         try:
             lines = names.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            message = f"{names}: cannot be read as text: {error}"
-            raise DatasetError(message) from error
+            raise DatasetError(f"{names}: cannot be read as text: {error}") from error
         return read_index_mask(path, names=lines)

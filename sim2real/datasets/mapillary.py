@@ -87,8 +87,7 @@ class MapillaryVistas(FolderLayout):
             names = {number: name for number, (name, _) in enumerate(_classes(config))} if config.exists() else {}
             return Segmentation(ids, names)
         if not config.exists():
-            message = f"{config}: missing; without it the classes with instances are unknown; restore it"
-            raise DatasetError(message)
+            raise DatasetError(f"{config}: missing; without it the classes with instances are unknown; restore it")
         counted = [number for number, (_, counts) in enumerate(_classes(config)) if counts]
         return Instances(np.where(np.isin(ids >> 8, counted), ids, np.int32(NOTHING)))
 

@@ -169,8 +169,7 @@ def _samples(table: Path) -> Mapping[str, str]:
                     entry = json.loads(row[0])
                     samples[entry["filename"]] = entry["token"]
     except (OSError, ValueError, LookupError) as error:
-        message = f"{path}: cannot be read as a table of files: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as a table of files: {error}") from error
     return samples
 
 

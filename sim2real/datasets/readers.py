@@ -70,8 +70,7 @@ def telling(path: Path, wrong: str) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
-        message = f"{path}: {wrong}: {error if isinstance(error, ValueError) else repr(error)}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: {wrong}: {error if isinstance(error, ValueError) else repr(error)}") from error
 
 
 def read_head(path: Path, size: int = 1 << 16) -> bytes:
@@ -84,8 +83,7 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def read_tail(path: Path, size: int) -> bytes:
@@ -99,8 +97,7 @@ def read_tail(path: Path, size: int) -> bytes:
             file.seek(max(0, path.stat().st_size - size))
             return file.read()
     except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def size_of(image: Path) -> tuple[int, int]:
@@ -122,8 +119,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  the contents of a file
     try:
         return json.loads(path.read_bytes())
     except (OSError, RecursionError, ValueError) as error:
-        message = f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -138,8 +134,7 @@ def read_array(path: Path) -> NDArray[Any]:
     except (OSError, EOFError, *_NO_ARRAY) as error:
         no_numbers = re.search("pickle|magic string", str(error))
         why = "it holds no array of numbers" if no_numbers else getattr(error, "strerror", None) or error
-        message = f"{path}: cannot be read as an array: {why}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as an array: {why}") from error
     return array
 
 
@@ -237,8 +232,7 @@ def read_channels(path: Path, count: int) -> list[NDArray[np.int32]]:
     """
     pixels = np.atleast_3d(read_label(path))
     if pixels.shape[2] < count:
-        message = f"{path}: it has {pixels.shape[2]} channels, a label of this kind has at least {count}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: it has {pixels.shape[2]} channels, a label of this kind has at least {count}")
     return [pixels[..., place].astype(np.int32) for place in range(count)]
 
 

@@ -17,15 +17,7 @@ from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
-from sim2real.datasets.readers import (
-    find_above,
-    in_metres,
-    of_shape,
-    read_array,
-    read_json,
-    remembered,
-    telling,
-)
+from sim2real.datasets.readers import find_above, in_metres, of_shape, read_array, read_json, remembered, telling
 from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW, Intrinsics
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
 from sim2real.errors import ImageError
@@ -142,8 +134,7 @@ def _read_floats(path: Path) -> NDArray[np.float32]:
     """Read 32-bit floats, lowest byte first, from the channels blue, green, red and alpha."""
     pixels = read_label(path)
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
-        message = f"{path}: floats are stored as RGBA of 8 bits; this is {pixels.dtype} {pixels.shape}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: floats are stored as RGBA of 8 bits; this is {pixels.dtype} {pixels.shape}")
     return np.ascontiguousarray(pixels[..., [2, 1, 0, 3]]).view("<f4")[..., 0]
 
 
@@ -159,8 +150,7 @@ def _read_packed_flow(path: Path) -> Flow:
     """Read 16-bit flow: u in blue, v in green, both ``(value - 2^15) / 64``, and the mask in red."""
     pixels = read_label(path)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint16:
-        message = f"{path}: flow is stored as RGB of 16 bits; this is {pixels.dtype} {pixels.shape}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: flow is stored as RGB of 16 bits; this is {pixels.dtype} {pixels.shape}")
     return _flow((pixels[..., [2, 1]].astype(np.float32) - 2**15) / 64, pixels[..., 0])
 
 

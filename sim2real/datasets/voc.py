@@ -260,6 +260,5 @@ def _read_label_map(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
                 red, green, blue = bytes(map(int, colour.split(",")))
                 table.append((name, (red, green, blue)))
     except ValueError as error:
-        message = f"{path}: cannot be read as a list of classes, name:red,green,blue: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as a list of classes, name:red,green,blue: {error}") from error
     return table

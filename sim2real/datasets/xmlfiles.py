@@ -62,8 +62,7 @@ def read_xml(path: Path) -> ET.Element:
     try:
         return parse_xml(path.read_bytes())
     except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as XML: {getattr(error, 'strerror', None) or error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as XML: {getattr(error, 'strerror', None) or error}") from error
 
 
 def voc_size(annotation: ET.Element) -> tuple[int, int] | None:
