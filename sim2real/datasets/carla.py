@@ -21,20 +21,21 @@ from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentat
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import (
     in_metres,
-    of_shape,
     packed,
-    read_array,
     read_channels,
+    read_map,
     read_packed_ids,
     read_scalabel_boxes,
     read_scalabel_instances,
+    read_tags,
     remembered,
     renumbered,
+    size_of,
 )
 from sim2real.datasets.resizing import KEEP, NEAREST, PHOTO
 from sim2real.datasets.resizing_documents import BENCH2DRIVE, OPV2V, SCALABEL
 from sim2real.errors import ImageError
-from sim2real.imageio import read_header, read_label
+from sim2real.imageio import read_label
 
 _OLD: Final = tuple(CARLA_TO_0_9_13)
 _NUMBERS_OF_COLOURS: Final = {packed(colour): tag for tag, colour in enumerate(CARLA_TO_0_9_13.values())}
@@ -53,15 +54,6 @@ def _read_grey_depth(path: Path, *, reach: float) -> Depth:
     if stored.ndim != 2 or stored.dtype != np.uint8:
         raise ImageError(f"{path}: this depth is stored as grey of 8 bits; this is {stored.dtype} {stored.shape}")
     return Depth(in_metres(stored * (reach / 255), reach))
-
-
-def _read_metres(path: Path) -> Depth:
-    return Depth(in_metres(of_shape(read_array(path), (None, None), path), _FAR))
-
-
-def _read_tags(path: Path, *, names: Sequence[str]) -> Segmentation:
-    """Read the tags of a semantic camera: a grey image, or R as CARLA saves them."""
-    return Segmentation(read_channels(path, 1)[0], dict(enumerate(names)))
 
 
 def _read_instances(path: Path) -> Instances:
@@ -129,10 +121,12 @@ class CarlaBench2Drive(FolderLayout):
         "depth": ("camera/depth_{view}", r"(?P<frame>\d{5,})\.(?:png|npz)"),
     }
     decoders: ClassVar[Decoders] = {
-        "segmentation": partial(_read_tags, names=CARLA_FROM_0_9_14),
+        "segmentation": partial(read_tags, names=CARLA_FROM_0_9_14),
         "instance": _read_instances,
         "depth": lambda path: (
-            _read_metres(path) if path.suffix.lower() == ".npz" else _read_grey_depth(path, reach=255)
+            Depth(in_metres(read_map(path), _FAR))
+            if path.suffix.lower() == ".npz"
+            else _read_grey_depth(path, reach=255)
         ),
     }
     resizing = (
@@ -205,7 +199,7 @@ class CarlaGarage(FolderLayout):
         "depth": ("depth{view}", r"(?P<frame>\d{4,})\.png"),
     }
     decoders: ClassVar[Decoders] = {
-        "segmentation": lambda path: _read_tags(path, names=_names_of_route(path.parent)),
+        "segmentation": lambda path: read_tags(path, names=_names_of_route(path.parent)),
         "depth": partial(_read_grey_depth, reach=50),
     }
     roles = (
@@ -327,7 +321,7 @@ class CarlaShift(FolderLayout):
         "depth": ("{view}/depth/{sequence}", r"(?P<frame>\d{8,})_depth_\w+\.png"),
     }
     decoders: ClassVar[Decoders] = {
-        "segmentation": partial(_read_tags, names=_OLD),
+        "segmentation": partial(read_tags, names=_OLD),
         "depth": _read_depth,
     }
     resizing = (
@@ -361,8 +355,7 @@ class CarlaShift(FolderLayout):
             case "boxes":
                 return read_scalabel_boxes(path, image.name, image.parent.name)
             case "instance":
-                header = read_header(image)
-                return read_scalabel_instances(path, image.name, image.parent.name, (header.width, header.height))
+                return read_scalabel_instances(path, image.name, image.parent.name, size_of(image))
             case _:
                 return super().load_label(frame, kind)
 
@@ -418,7 +411,7 @@ class CarlaDataCollector(FolderLayout):
         "depth": ("{episode}", r"(?P<camera>\w*?)Depth_(?P<frame>\d{5,})\.png"),
     }
     decoders: ClassVar[Decoders] = {
-        "segmentation": partial(_read_tags, names=_OLD),
+        "segmentation": partial(read_tags, names=_OLD),
         "depth": _read_depth,
     }
     resizing = (

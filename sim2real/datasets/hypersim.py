@@ -27,7 +27,7 @@ CAMERAS: Final = "metadata_camera_parameters.csv"
 
 _SCENE: Final = r"(?P<scene>ai_\d{3}_\d{3})"
 _COLOURS: Final = (rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_hdf5", r"frame\.(?P<frame>\d{4})\.color\.hdf5")
-_LICENCE: Final = "CC BY-SA 3.0"
+_facts = partial(Facts, licence="CC BY-SA 3.0", binds=True, folder="hypersim")
 
 
 def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
@@ -117,7 +117,7 @@ class Hypersim(FolderLayout):
     """
 
     name = "hypersim"
-    facts = Facts(
+    facts = _facts(
         title="Hypersim",
         about=(
             "Photorealistic renderings of 461 indoor scenes with dense labels. The images are the tone-mapped "
@@ -144,15 +144,12 @@ class Hypersim(FolderLayout):
             "segmentation": "the 40 classes of NYU",
             "instance": "",
         },
-        licence=_LICENCE,
-        binds=True,
         irregularities=(
             "depth_meters is the length of the ray, not depth, and the cameras of some scenes are shifted.",
             "`sim2real hypersim-previews` makes missing previews with the official tone mapping.",
             "Illumination, reflectance, residual and linear colours are still those of the old images.",
             "Images with people and logos were removed, so that frame numbers have gaps.",
         ),
-        folder="hypersim",
     )
     rule = "ai_<vvv>_<nnn>/images/scene_cam_<xx>_final_preview/frame.<iiii>.tonemap.jpg"
     images = (
@@ -259,7 +256,7 @@ class HypersimMarigold(FolderLayout):
     """Hypersim as prepared by Marigold's script: train/ai_001_001/rgb_cam_00_fr0000.png with depth_plane."""
 
     name = "hypersim-marigold"
-    facts = Facts(
+    facts = _facts(
         title="Hypersim for Marigold",
         about=(
             "Hypersim as written by Marigold's `preprocess_hypersim.py`, a common form for training depth: tone-mapped "
@@ -277,13 +274,10 @@ class HypersimMarigold(FolderLayout):
             "{val,test}/..."
         ),
         labels={"depth": "metres to the camera's plane, stored in millimetres"},
-        licence=_LICENCE,
-        binds=True,
         irregularities=(
             "Depth was computed with one focal length for all scenes, which is wrong for those with a shifted camera.",
             "16-bit millimetres end at 65.5 m; larger depths have wrapped around.",
         ),
-        folder="hypersim",
     )
     rule = "ai_<vvv>_<nnn>/rgb_cam_<xx>_fr<iiii>.png with depth_plane"
     images = (_SCENE, r"rgb_(?P<frame>cam_\d\d_fr\d{4})\.(?:png|jpe?g)")

@@ -16,7 +16,7 @@ from sim2real.datasets.base import Frame, Match, Role, Tree
 from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import Box, Boxes, Depth, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import finite, read_channels, read_json, read_packed_ids, remembered, telling
+from sim2real.datasets.readers import errors_in, finite, read_channels, read_json, read_packed_ids, remembered
 from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
 from sim2real.datasets.resizing_shapes import NDDS, NDDS_CAMERAS
 from sim2real.imageio import read_header
@@ -137,9 +137,9 @@ class FallingThings(Ndds):
 
 def _boxes(path: Path) -> Iterator[Box]:
     for thing in read_json(path)["objects"]:
-        with telling(path, "the box of an object is damaged"):
+        with errors_in(path, "the box of an object is damaged"):
             (top, left), (bottom, right) = (
-                map(finite, map(str, thing["bounding_box"][corner])) for corner in ("top_left", "bottom_right")
+                map(finite, thing["bounding_box"][corner]) for corner in ("top_left", "bottom_right")
             )
             yield Box(str(thing["class"]), left, top, right, bottom)
 
@@ -158,6 +158,6 @@ def _names(folder: Path) -> Mapping[int, str]:
     path = folder / OBJECTS
     if not path.is_file():
         return {}
-    with telling(path, "its objects are damaged"):
+    with errors_in(path, "its objects are damaged"):
         objects: list[dict[str, Any]] = read_json(path)["exported_objects"]
         return {int(each["segmentation_class_id"]): str(each["class"]) for each in objects}

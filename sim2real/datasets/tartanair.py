@@ -7,7 +7,7 @@ castacks/tartanairpy, docs/modalities.rst, docs/tartanground.rst, tartanair/read
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,20 @@ from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
-from sim2real.datasets.readers import find_above, in_metres, of_shape, read_array, read_json, remembered, telling
+from sim2real.datasets.readers import (
+    errors_in,
+    find_above,
+    in_metres,
+    of_shape,
+    read_array,
+    read_json,
+    read_map,
+    remembered,
+)
 from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW, Intrinsics
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
 from sim2real.errors import ImageError
 from sim2real.imageio import read_label
-
-
-def _map(path: Path) -> NDArray[Any]:
-    return of_shape(read_array(path), (None, None), path)
 
 
 def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
@@ -34,20 +39,11 @@ def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
     return Flow(np.where(valid[..., None], uv, 0).astype(np.float32), valid)
 
 
-def _read_depth(path: Path) -> Depth:
-    return Depth(in_metres(_map(path), FAR))
-
-
-def _read_segmentation(path: Path) -> Segmentation:
-    """Read numbers of meshes; they differ between environments, and their names are not published."""
-    return Segmentation(_map(path).astype(np.int32), {})
-
-
 def _read_flow(path: Path) -> Flow:
     """Read 000000_000001_flow.npy and the mask next to it, if it was downloaded."""
     uv = of_shape(read_array(path), (None, None, 2), path)
     mask = path.with_name(re.sub(r"_flow(?=\.npy$)", "_mask", path.name, flags=re.IGNORECASE))
-    return _flow(uv, _map(mask) if mask.exists() else np.zeros(uv.shape[:2], np.uint8))
+    return _flow(uv, read_map(mask) if mask.exists() else np.zeros(uv.shape[:2], np.uint8))
 
 
 class TartanAir(FolderLayout):
@@ -94,8 +90,8 @@ class TartanAir(FolderLayout):
         "flow": ("flow", r"(?P<frame>\d+)_\d+_flow\.npy"),
     }
     decoders: ClassVar[Decoders] = {
-        "depth": _read_depth,
-        "segmentation": _read_segmentation,
+        "depth": lambda path: Depth(in_metres(read_map(path), FAR)),
+        "segmentation": lambda path: Segmentation(read_map(path).astype(np.int32), {}),
         "flow": _read_flow,
     }
     resizing = (
@@ -136,14 +132,6 @@ def _read_floats(path: Path) -> NDArray[np.float32]:
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         raise ImageError(f"{path}: floats are stored as RGBA of 8 bits; this is {pixels.dtype} {pixels.shape}")
     return np.ascontiguousarray(pixels[..., [2, 1, 0, 3]]).view("<f4")[..., 0]
-
-
-def _read_packed_depth(path: Path) -> Depth:
-    return Depth(in_metres(_read_floats(path), FAR))
-
-
-def _read_packed_distance(path: Path) -> Distance:
-    return Distance(in_metres(_read_floats(path), FAR))
 
 
 def _read_packed_flow(path: Path) -> Flow:
@@ -201,8 +189,8 @@ class TartanAirV2(FolderLayout):
         "flow": ("flow_{camera}", r"(?P<frame>\d+)_\d+_flow\.png"),
     }
     decoders: ClassVar[Decoders] = {
-        "depth": _read_packed_depth,
-        "distance": _read_packed_distance,
+        "depth": lambda path: Depth(in_metres(_read_floats(path), FAR)),
+        "distance": lambda path: Distance(in_metres(_read_floats(path), FAR)),
         "flow": _read_packed_flow,
     }
     resizing = (
@@ -243,5 +231,5 @@ class TartanAirV2(FolderLayout):
 @remembered(4)
 def _label_map(path: Path) -> Mapping[int, str]:
     """Return the names of the values in an environment's masks."""
-    with telling(path, "has no table 'name_map' of names and numbers"):
+    with errors_in(path, "has no table 'name_map' of names and numbers"):
         return {int(value): name for name, value in read_json(path)["name_map"].items()}

@@ -25,7 +25,7 @@ from sim2real.datasets.labels import (
 )
 from sim2real.datasets.layout import Beside, FolderLayout
 from sim2real.datasets.partners import evenly, images_around, partners
-from sim2real.datasets.readers import packed, read_head, read_packed_ids, remembered, telling
+from sim2real.datasets.readers import errors_in, packed, read_head, read_packed_ids, remembered
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
 from sim2real.datasets.xmlfiles import read_xml, voc_size
@@ -200,7 +200,7 @@ def _boxes(path: Path) -> Boxes:
 def _box(entry: "ET.Element", path: Path) -> Box:
     """Return a box; pixels count from 1 on disk, and fractions occur since VOC2011."""
     name = (entry.findtext("name") or "").strip()
-    with telling(path, f"the box of '{name}' is damaged"):
+    with errors_in(path, f"the box of '{name}' is damaged"):
         left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
         return Box(name, max(left - 1, 0.0), max(top - 1, 0.0), right, bottom)
 
