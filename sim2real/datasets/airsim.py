@@ -88,22 +88,16 @@ class AirSim(FolderLayout):
     name = "airsim"
     facts = Facts(
         title="AirSim recording",
-        about=(
-            "Recordings of AirSim and its successor Colosseum: drones or cars, any number of cameras, and any of the "
-            "simulator's image types."
-        ),
+        about="Recordings of AirSim and its successor Colosseum: drones or cars, any number of cameras, and any of the "
+        "simulator's image types.",
         size="It depends on the recording; 256x144 unless the settings say otherwise.",
-        get=(
-            "Record with the button or the API of the simulator, <https://github.com/microsoft/AirSim>; in its "
-            "settings.json, list the cameras and image types, and set PixelsAsFloat for depth and disparity."
-        ),
-        tree=(
-            "<time>/airsim_rec.txt\n"
-            "<time>/images/img_<vehicle>_<camera>_0_<nanoseconds>.png\n"
-            "<time>/images/img_<vehicle>_<camera>_{1,2,4}_<nanoseconds>.pfm\n"
-            "<time>/images/img_<vehicle>_<camera>_5_<nanoseconds>.png\n"
-            "..."
-        ),
+        get="Record with the button or the API of the simulator, <https://github.com/microsoft/AirSim>; in its "
+        "settings.json, list the cameras and image types, and set PixelsAsFloat for depth and disparity.",
+        tree="<time>/airsim_rec.txt\n"
+        "<time>/images/img_<vehicle>_<camera>_0_<nanoseconds>.png\n"
+        "<time>/images/img_<vehicle>_<camera>_{1,2,4}_<nanoseconds>.pfm\n"
+        "<time>/images/img_<vehicle>_<camera>_5_<nanoseconds>.png\n"
+        "...",
         labels={
             "depth": "metres to the camera's plane (DepthPlanar as float)",
             "distance": "metres along the ray (DepthPerspective as float)",

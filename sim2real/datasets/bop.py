@@ -52,14 +52,12 @@ class Bop(FolderLayout):
         "written by BlenderProc and other renderers.",
         size="train_pbr of each dataset: 50,000 rendered images in 50 scenes.",
         get="<https://bop.felk.cvut.cz/datasets>, or BlenderProc's `write_bop`.",
-        tree=(
-            "{camera,test_targets_bop19}.json\n"
-            "models/obj_000001.ply\n"
-            "train_pbr/000000/{rgb,gray}/000000.{jpg,png}\n"
-            "train_pbr/000000/depth/000000.png\n"
-            "train_pbr/000000/{mask,mask_visib}/000000_000000.png\n"
-            "train_pbr/000000/{scene_camera,scene_gt,scene_gt_info}.json"
-        ),
+        tree="{camera,test_targets_bop19}.json\n"
+        "models/obj_000001.ply\n"
+        "train_pbr/000000/{rgb,gray}/000000.{jpg,png}\n"
+        "train_pbr/000000/depth/000000.png\n"
+        "train_pbr/000000/{mask,mask_visib}/000000_000000.png\n"
+        "train_pbr/000000/{scene_camera,scene_gt,scene_gt_info}.json",
         labels={
             "depth": "millimetres / `depth_scale` of `scene_camera.json`; 0 is unknown",
             "instance": "the position of the object in `scene_gt.json`, from the masks of its visible part",
@@ -105,7 +103,7 @@ class Bop(FolderLayout):
         if kind == "boxes":
             with errors_in(path, f"its boxes of {frame.image} are damaged"):
                 return Boxes(tuple(_boxes(_read_again(path)[str(frame.index)], objects)))
-        ids = self._drawn(path.parent, frame)
+        ids = _positions(path.parent, frame)
         if kind == "instance":
             return Instances(ids)
         numbers = np.array([*objects, NOTHING], np.int32)  # index -1 is the last entry
@@ -114,18 +112,18 @@ class Bop(FolderLayout):
                 raise LookupError(f"object {ids.max()} of {frame.image}")
         return Segmentation(numbers[ids], {number: f"obj_{number:06d}" for number in objects})
 
-    @staticmethod
-    def _drawn(folder: Path, frame: Frame) -> NDArray[np.int32]:
-        """Return for each pixel the position of its object."""
-        ids: NDArray[np.int32] | None = None
-        for mask in sorted(folder.glob(f"{frame.index:06d}_*.png")):
-            inside = read_index_mask(mask).ids > 0
-            ids = np.full(inside.shape, NOTHING, np.int32) if ids is None else ids
-            with errors_in(mask, "it is not the mask of an object"):
-                ids[inside] = int(mask.stem.rpartition("_")[2])
-        if ids is None:
-            raise DatasetError(f"{folder}: no mask is named like those of {frame.image}")
-        return ids
+
+def _positions(folder: Path, frame: Frame) -> NDArray[np.int32]:
+    """Return for each pixel the position of its object in ``scene_gt.json``, by the masks of a folder."""
+    ids: NDArray[np.int32] | None = None
+    for mask in sorted(folder.glob(f"{frame.index:06d}_*.png")):
+        inside = read_index_mask(mask).ids > 0
+        ids = np.full(inside.shape, NOTHING, np.int32) if ids is None else ids
+        with errors_in(mask, "it is not the mask of an object"):
+            ids[inside] = int(mask.stem.rpartition("_")[2])
+    if ids is None:
+        raise DatasetError(f"{folder}: no mask is named like those of {frame.image}")
+    return ids
 
 
 def _metres(path: Path, scale: float) -> NDArray[np.float32]:

@@ -54,12 +54,10 @@ class CycleGAN(_TwoSides):
         title="CycleGAN folders",
         about="Two unpaired sets of images in one folder: A is the simulation (or the paintings), B is real.",
         size="It depends on the dataset; those of the paper have a few thousand images of 256x256.",
-        get=(
-            "`bash ./datasets/download_cyclegan_dataset.sh monet2photo` in "
-            "<https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix> fetches one of apple2orange, horse2zebra, "
-            "summer2winter_yosemite, monet2photo, cezanne2photo, ukiyoe2photo, vangogh2photo, maps, cityscapes, "
-            "facades, iphone2dslr_flower, ae_photos. Put your own images into the same four folders."
-        ),
+        get="`bash ./datasets/download_cyclegan_dataset.sh monet2photo` in "
+        "<https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix> fetches one of apple2orange, horse2zebra, "
+        "summer2winter_yosemite, monet2photo, cezanne2photo, ukiyoe2photo, vangogh2photo, maps, cityscapes, "
+        "facades, iphone2dslr_flower, ae_photos. Put your own images into the same four folders.",
         tree="trainA/*.jpg\ntrainB/*.jpg\ntestA/*.jpg\ntestB/*.jpg",
         licence="that of the images; see the page of the dataset",
         irregularities=(
@@ -100,10 +98,8 @@ class KaggleMonet(_TwoSides):
         title="Kaggle: I'm Something of a Painter Myself",
         about="Paintings by Monet and photos.",
         size="300 paintings and about 7,000 photos of 256x256.",
-        get=(
-            "`kaggle competitions download -c gan-getting-started`, see "
-            "<https://www.kaggle.com/competitions/gan-getting-started>."
-        ),
+        get="`kaggle competitions download -c gan-getting-started`, see "
+        "<https://www.kaggle.com/competitions/gan-getting-started>.",
         tree="monet_jpg/*.jpg\nphoto_jpg/*.jpg\n{monet_tfrec,photo_tfrec}/*.tfrec",
         licence="the rules of the competition",
         irregularities=(

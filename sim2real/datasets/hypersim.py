@@ -119,25 +119,19 @@ class Hypersim(FolderLayout):
     name = "hypersim"
     facts = _facts(
         title="Hypersim",
-        about=(
-            "Photorealistic renderings of 461 indoor scenes with dense labels. The images are the tone-mapped "
-            "previews; the original colours are linear, in HDF5, and are carried."
-        ),
+        about="Photorealistic renderings of 461 indoor scenes with dense labels. The images are the tone-mapped "
+        "previews; the original colours are linear, in HDF5, and are carried.",
         size="74,619 images of 1024x768, about 1.9 TB with everything.",
-        get=(
-            "`dataset_download_images.py` of <https://github.com/apple/ml-hypersim>, or its contrib/99991/download.py "
-            "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. For "
-            f'depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install "sim2real[hypersim]"`.'
-        ),
-        tree=(
-            f"{CAMERAS}\n"
-            "ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg\n"
-            "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5\n"
-            "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.{semantic,semantic_instance}.hdf5\n"
-            "ai_001_001/images/scene_cam_00_{final_hdf5,geometry_preview}/...\n"
-            "ai_001_001/_detail/...\n"
-            "..."
-        ),
+        get="`dataset_download_images.py` of <https://github.com/apple/ml-hypersim>, or its contrib/99991/download.py "
+        "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. For "
+        f'depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install "sim2real[hypersim]"`.',
+        tree=f"{CAMERAS}\n"
+        "ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg\n"
+        "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5\n"
+        "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.{semantic,semantic_instance}.hdf5\n"
+        "ai_001_001/images/scene_cam_00_{final_hdf5,geometry_preview}/...\n"
+        "ai_001_001/_detail/...\n"
+        "...",
         labels={
             "depth": f"metres to the camera's plane, if {CAMERAS} is in the folder",
             "distance": "metres to the camera's centre, otherwise",
@@ -258,21 +252,15 @@ class HypersimMarigold(FolderLayout):
     name = "hypersim-marigold"
     facts = _facts(
         title="Hypersim for Marigold",
-        about=(
-            "Hypersim as written by Marigold's `preprocess_hypersim.py`, a common form for training depth: tone-mapped "
-            "PNGs, and depth to the camera's plane."
-        ),
+        about="Hypersim as written by Marigold's `preprocess_hypersim.py`, a common form for training depth: "
+        "tone-mapped PNGs, and depth to the camera's plane.",
         size="About 74,600 images of 1024x768 in three splits.",
-        get=(
-            "Download Hypersim, then run script/depth/dataset_preprocess/hypersim/preprocess_hypersim.py of "
-            "<https://github.com/prs-eth/Marigold>."
-        ),
-        tree=(
-            "train/ai_001_001/rgb_cam_00_fr0000.png\n"
-            "train/ai_001_001/depth_plane_cam_00_fr0000.png\n"
-            "train/{filename_list,filename_meta}_train...\n"
-            "{val,test}/..."
-        ),
+        get="Download Hypersim, then run script/depth/dataset_preprocess/hypersim/preprocess_hypersim.py of "
+        "<https://github.com/prs-eth/Marigold>.",
+        tree="train/ai_001_001/rgb_cam_00_fr0000.png\n"
+        "train/ai_001_001/depth_plane_cam_00_fr0000.png\n"
+        "train/{filename_list,filename_meta}_train...\n"
+        "{val,test}/...",
         labels={"depth": "metres to the camera's plane, stored in millimetres"},
         irregularities=(
             "Depth was computed with one focal length for all scenes, which is wrong for those with a shifted camera.",

@@ -7,10 +7,9 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
@@ -118,7 +117,7 @@ class LabelMe(Adapter):
 
     def embedded(self, tree: Tree) -> Mapping[str, str]:
         """Return the JSON files that embed a photo -> its image file, empty if it is missing."""
-        return _listed(tree).embedded(tree.root)
+        return _embedded(tree)
 
     @staticmethod
     def embed(data: bytes, picture: bytes | None) -> bytes:
@@ -152,24 +151,16 @@ class LabelMe(Adapter):
         return _size(self.root / frame.labels[kind])
 
 
-@dataclass(slots=True)
-class _Listing:
+class _Listing(NamedTuple):
     """The JSON files of a tree.
 
     Attributes:
         files: Each file and its photo, empty if that is missing; in order.
         photos: Each photo and the file that describes it.
-        inside: The files that embed a photo; None until they are determined.
     """
 
     files: dict[str, str]
     photos: dict[str, str]
-    inside: dict[str, str] | None = field(default=None)
-
-    def embedded(self, root: Path) -> Mapping[str, str]:
-        if self.inside is None:
-            self.inside = {path: image for path, image in self.files.items() if _holds_picture(root / path)}
-        return self.inside
 
 
 @per_tree
@@ -178,6 +169,12 @@ def _listed(tree: Tree) -> _Listing:
     files = dict(sorted(pair for folder in ("", *tree.folders) for pair in _in_folder(tree, folder)))
     photos = {image: path for path, image in reversed(files.items()) if image}
     return _Listing(files, photos)
+
+
+@per_tree
+def _embedded(tree: Tree) -> Mapping[str, str]:
+    """Return the files that embed a photo, and that photo."""
+    return {path: image for path, image in _listed(tree).files.items() if _holds_picture(tree.root / path)}
 
 
 def _in_folder(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:

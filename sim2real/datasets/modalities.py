@@ -19,16 +19,6 @@ def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_LABELS: Final = _listed(
-    """
-    depth depths distance disparity disparities disp range flow normal normals semantic semantics sem semseg seg
-    segs segm segment segments segmentation segmentations segmap ss cs is instance instances inst panoptic parsing
-    silhouette mask masks matte trimap label labels annotation annotations anno bev depthvis depthmap coord coords
-    coordinate coordinates nocs uv uvs xyz position positions vector vectors albedo roughness metallic cryptomatte
-    classcolor classcolors classcolour classcolours classid classids
-    objectid indexob indexma lidar dvs occlusion occlusions visib heatmap confidence
-    """
-)
 _SURE: Final = _listed(
     """
     depth depths disparity disparities flow normals semantic semantics semseg seg segs segm segment segments
@@ -37,6 +27,14 @@ _SURE: Final = _listed(
     """
 )
 """Words that denote labels with certainty, whatever other words are in the name."""
+_LABELS: Final = _SURE | _listed(
+    """
+    distance disp range normal sem ss cs is inst parsing silhouette matte trimap anno bev depthvis coord coords
+    coordinate coordinates uv uvs xyz position positions vector vectors albedo roughness metallic cryptomatte
+    classcolor classcolors classcolour classcolours classid classids
+    objectid indexob indexma lidar dvs occlusion occlusions visib heatmap confidence
+    """
+)
 _NEUTRAL: Final = _listed(
     """
     rgb rgba color colors colour colours colored coloured image images img imgs photo photos picture pictures

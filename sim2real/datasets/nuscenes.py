@@ -44,13 +44,8 @@ class _NuScenes(FolderLayout):
         (r"(?:^|/)v1\.0-\w+/(?:object|surface)_ann\.json$", NUIMAGES_OBJECTS),
         (r"(?:^|/)v1\.0-\w+/sample_data\.json$", NUSCENES_FILES),
         (r"(?:^|/)v1\.0-\w+/calibrated_sensor\.json$", NUSCENES_SENSORS),
-        (
-            (
-                r"(?:^|/)v1\.0-\w+/(?:attribute|category|ego_pose|instance|lidarseg|log|map|panoptic|sample|"
-                r"sample_annotation|scene|sensor|visibility)\.json$"
-            ),
-            KEEP,
-        ),
+        (r"(?:^|/)v1\.0-\w+/(?:attribute|category|ego_pose|instance|lidarseg|log|map|panoptic)\.json$", KEEP),
+        (r"(?:^|/)v1\.0-\w+/(?:sample|sample_annotation|scene|sensor|visibility)\.json$", KEEP),
         (r"(?:^|/)(?:lidarseg|panoptic|maps|can_bus)/|(?:^|/)(?:samples|sweeps)/(?:LIDAR|RADAR)_", KEEP),
     )
     roles = (

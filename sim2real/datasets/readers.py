@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.datasets.base import Tree
-from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Segmentation, read_index_mask, read_rows
+from sim2real.datasets.labels import NOTHING, Box, Boxes, Depth, Instances, Segmentation, read_index_mask, read_rows
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import decode_runs, paint
 from sim2real.errors import DatasetError, ImageError
@@ -308,6 +308,17 @@ def read_ids_above(path: Path, nothing: int) -> NDArray[np.int32]:
     """
     ids = read_index_mask(path).ids
     return np.where(ids > nothing, ids, np.int32(NOTHING))
+
+
+def read_bounded_depth(path: Path, *, per_metre: float) -> Depth:
+    """Read 16-bit depth from the first channel of an image; 0 and the largest value, 65535, are no distance.
+
+    Raises:
+        ImageError: If it is damaged.
+    """
+    values = read_channels(path, 1)[0]
+    known = (values > 0) & (values < 2**16 - 1)
+    return Depth(np.where(known, values / per_metre, np.nan).astype(np.float32))
 
 
 def read_kitti_instances(path: Path) -> Instances:

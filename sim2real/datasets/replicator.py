@@ -187,14 +187,12 @@ class ReplicatorBasic(FolderLayout):
         title="Replicator BasicWriter",
         about="The default writer of synthetic data in Isaac Sim and Omniverse: a file for each annotator and frame.",
         get=f"{_GET}, and its `BasicWriter` with `rgb=True` and the annotators that you need.",
-        tree=(
-            "data/metadata.txt\n"
-            "data/rgb_0000.png\n"
-            "data/{semantic_segmentation,instance_segmentation}_0000.png, ..._{labels,mapping}_0000.json\n"
-            "data/bounding_box_2d_tight_0000.npy, ..._labels_0000.json, ..._prim_paths_0000.json\n"
-            "data/distance_to_{image_plane,camera}_0000.npy\n"
-            "data/<product>/<annotator>/<annotator>_0000.png, data/<annotator>/<product>_<annotator>_0000.png"
-        ),
+        tree="data/metadata.txt\n"
+        "data/rgb_0000.png\n"
+        "data/{semantic_segmentation,instance_segmentation}_0000.png, ..._{labels,mapping}_0000.json\n"
+        "data/bounding_box_2d_tight_0000.npy, ..._labels_0000.json, ..._prim_paths_0000.json\n"
+        "data/distance_to_{image_plane,camera}_0000.npy\n"
+        "data/<product>/<annotator>/<annotator>_0000.png, data/<annotator>/<product>_<annotator>_0000.png",
         labels={
             "segmentation": "classes, by the colours or ids in the file of labels next to the mask",
             "instance": "`instance_segmentation` or `instance_id_segmentation`, without background and unlabelled",
@@ -278,11 +276,9 @@ class ReplicatorCoco(Coco):
         title="Replicator CocoWriter",
         about="The writer of Isaac Sim and Omniverse in a format similar to COCO's.",
         get=f"{_GET}, and `CocoWriter`.",
-        tree=(
-            "data/coco_annotations_<letters>.json\n"
-            "data/<product>/rgb_<camera>_<id>.0000.png\n"
-            "data/<product>/panoptic_<camera>_<id>.0000.png"
-        ),
+        tree="data/coco_annotations_<letters>.json\n"
+        "data/<product>/rgb_<camera>_<id>.0000.png\n"
+        "data/<product>/panoptic_<camera>_<id>.0000.png",
         labels={"boxes": "pixels, the right edge at x_max"},
         irregularities=(
             "The outlines of objects are empty; `panoptic` pictures are carried, not decoded.",
@@ -320,22 +316,18 @@ class ReplicatorKitti(FolderLayout):
     )
     roles = (
         (r"(?:^|/)(?:semantic_segmentation|semantic_rgb|instance_rgb)/\d+\.png$", Role.PSEUDO),
-        (
-            r"(?:^|/)(?:object_detection|label_02|semantic|instance|instance_segmentation|depth)/\d+\.(?:png|txt)$",
-            Role.LABEL,
-        ),
+        (r"(?:^|/)(?:object_detection|label_02)/\d+\.(?:png|txt)$", Role.LABEL),
+        (r"(?:^|/)(?:semantic|instance|instance_segmentation|depth)/\d+\.(?:png|txt)$", Role.LABEL),
         (r"(?:^|/)(?:metadata\.txt|camera_params?/[^/]+\.json)$", Role.AUX),
     )
     facts = _facts(
         title="Replicator KittiWriter",
         about="The writer of Isaac Sim and Omniverse in a format similar to KITTI's, with its own names.",
         get=f"{_GET}, and `KittiWriter`, with or without `use_kitti_dir_names`.",
-        tree=(
-            "data/[<product>/]<camera>/rgb/0.png\n"
-            "data/[<product>/]<camera>/{semantic,instance_segmentation,depth}/0.png\n"
-            "data/[<product>/]<camera>/object_detection/0.txt\n"
-            "data/[<product>/]<camera>/{image_02,semantic,instance,label_02}/..."
-        ),
+        tree="data/[<product>/]<camera>/rgb/0.png\n"
+        "data/[<product>/]<camera>/{semantic,instance_segmentation,depth}/0.png\n"
+        "data/[<product>/]<camera>/object_detection/0.txt\n"
+        "data/[<product>/]<camera>/{image_02,semantic,instance,label_02}/...",
         labels={
             "segmentation": "positions of the classes in the writer's mapping, which is not saved; 0 is unlabelled",
             "instance": "class and number",
@@ -436,14 +428,12 @@ class ReplicatorMobilityGen(FolderLayout):
         about="Replays of robot drives in Isaac Sim, recorded by MobilityGen.",
         size="As recorded.",
         get=f"{_GET}, record with MobilityGen, and replay the recording with rendering.",
-        tree=(
-            "recording/config.json\n"
-            "recording/occupancy_map/{map.png,map.yaml}\n"
-            "recording/state/common/00000000.npz\n"
-            "recording/state/rgb/<camera>.rgb_image/00000000.jpg\n"
-            "recording/state/segmentation/<camera>.{segmentation,instance_id_segmentation}_image/00000000.png\n"
-            "recording/state/depth/<camera>.depth_image/00000000.png"
-        ),
+        tree="recording/config.json\n"
+        "recording/occupancy_map/{map.png,map.yaml}\n"
+        "recording/state/common/00000000.npz\n"
+        "recording/state/rgb/<camera>.rgb_image/00000000.jpg\n"
+        "recording/state/segmentation/<camera>.{segmentation,instance_id_segmentation}_image/00000000.png\n"
+        "recording/state/depth/<camera>.depth_image/00000000.png",
         labels={
             "segmentation": "ids; the names are in `state/common`, which is not read",
             "instance": "ids",

@@ -148,12 +148,10 @@ class Solo(_Unity):
     facts = _facts(
         title="Unity Perception, SOLO",
         about="The output of Unity's Perception package (from 0.10, discontinued): a JSON file for each step.",
-        tree=(
-            "solo/{metadata,sensor_definitions,annotation_definitions,metric_definitions}.json\n"
-            "solo/sequence.0/step0.frame_data.json\n"
-            "solo/sequence.0/step0.camera.png\n"
-            "solo/sequence.0/step0.camera.{semantic segmentation,instance segmentation}.png"
-        ),
+        tree="solo/{metadata,sensor_definitions,annotation_definitions,metric_definitions}.json\n"
+        "solo/sequence.0/step0.frame_data.json\n"
+        "solo/sequence.0/step0.camera.png\n"
+        "solo/sequence.0/step0.camera.{semantic segmentation,instance segmentation}.png",
         labels={
             "segmentation": "from the first semantic annotator; colours as 24-bit ids",
             "instance": "the track numbers of the boxes",
@@ -241,12 +239,10 @@ class Perception(_Unity):
     facts = _facts(
         title="Unity Perception, before SOLO",
         about="The output of Unity's Perception package up to 0.9: lists of captures in JSON files.",
-        tree=(
-            "data/Dataset<id>/{captures_000,metrics_000,annotation_definitions,sensors,egos}.json\n"
-            "data/RGB<id>/rgb_2.png\n"
-            "data/SemanticSegmentation<id>/segmentation_2.png\n"
-            "data/InstanceSegmentation<id>/Instance_2.png"
-        ),
+        tree="data/Dataset<id>/{captures_000,metrics_000,annotation_definitions,sensors,egos}.json\n"
+        "data/RGB<id>/rgb_2.png\n"
+        "data/SemanticSegmentation<id>/segmentation_2.png\n"
+        "data/InstanceSegmentation<id>/Instance_2.png",
         labels={
             "segmentation": "colours as 24-bit ids, by annotation_definitions.json",
             "instance": "the track numbers of the boxes",

@@ -13,9 +13,9 @@ import numpy as np
 
 from sim2real.datasets.base import Role
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import NOTHING, Depth, Instances
+from sim2real.datasets.labels import NOTHING, Instances
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
-from sim2real.datasets.readers import read_channels, read_tags
+from sim2real.datasets.readers import read_bounded_depth, read_channels, read_tags
 from sim2real.datasets.resizing import KEEP, NEAREST
 
 _COMMON: Final = (
@@ -28,7 +28,6 @@ _RAND: Final = (
     *("wall", "lane marking"),
 )
 _SEQS: Final = {**dict(enumerate(_COMMON)), 12: "lane marking", 15: "traffic light"}
-_FARTHEST: Final = 65535
 
 
 def _read_instances(path: Path) -> Instances:
@@ -37,16 +36,13 @@ def _read_instances(path: Path) -> Instances:
     return Instances(np.where(ids > 0, ids, np.int32(NOTHING)))
 
 
-def _read_depth(path: Path) -> Depth:
-    """Read 16-bit depth in centimetres, equal in all channels; the smallest and largest values are no distance."""
-    (codes,) = read_channels(path, 1)
-    known = (codes > 0) & (codes < _FARTHEST)
-    return Depth(np.where(known, codes / 100, np.nan).astype(np.float32))
-
-
 def _decoders(names: Mapping[int, str] | Sequence[str]) -> Decoders:
-    """Return the decoders of a package; in the first channel of ``GT/LABELS`` are its classes."""
-    return {"segmentation": partial(read_tags, names=names), "instance": _read_instances, "depth": _read_depth}
+    """Return the decoders of a package: classes are in the first channel, and depth is equal in all channels."""
+    return {
+        "segmentation": partial(read_tags, names=names),
+        "instance": _read_instances,
+        "depth": partial(read_bounded_depth, per_metre=100),
+    }
 
 
 class _Synthia(FolderLayout):

@@ -52,22 +52,18 @@ class TartanAir(FolderLayout):
     name = "tartanair"
     facts = Facts(
         title="TartanAir",
-        about=(
-            "Over 1,000 flights of a stereo camera through 30 environments, indoors and outdoors, in all seasons, for "
-            "visual odometry and SLAM."
-        ),
+        about="Over 1,000 flights of a stereo camera through 30 environments, indoors and outdoors, in all seasons, "
+        "for visual odometry and SLAM.",
         size="Images of 640x480, hundreds to thousands per camera and flight; up to 3 TB in total.",
         get="`download_training.py` of <https://github.com/castacks/tartanair_tools>, with `--rgb` and the labels that "
         "you need.",
-        tree=(
-            "abandonedfactory/Easy/P000/image_left/000000_left.png\n"
-            "abandonedfactory/Easy/P000/depth_left/000000_left_depth.npy\n"
-            "abandonedfactory/Easy/P000/seg_left/000000_left_seg.npy\n"
-            "abandonedfactory/Easy/P000/flow/000000_000001_{flow,mask}.npy\n"
-            "abandonedfactory/Easy/P000/pose_left.txt\n"
-            "abandonedfactory/Easy/P000/{image,depth,seg}_right/...\n"
-            "..."
-        ),
+        tree="abandonedfactory/Easy/P000/image_left/000000_left.png\n"
+        "abandonedfactory/Easy/P000/depth_left/000000_left_depth.npy\n"
+        "abandonedfactory/Easy/P000/seg_left/000000_left_seg.npy\n"
+        "abandonedfactory/Easy/P000/flow/000000_000001_{flow,mask}.npy\n"
+        "abandonedfactory/Easy/P000/pose_left.txt\n"
+        "abandonedfactory/Easy/P000/{image,depth,seg}_right/...\n"
+        "...",
         labels={
             "depth": "metres to the camera's plane",
             "segmentation": "numbers of meshes without names, different in each environment",
@@ -148,22 +144,18 @@ class TartanAirV2(FolderLayout):
     name = "tartanair-v2"
     facts = Facts(
         title="TartanAir V2, TartanGround",
-        about=(
-            "Flights through 65 environments and drives of ground robots through 63, seen by twelve cameras in all "
-            "directions, with LiDAR, IMU and events."
-        ),
+        about="Flights through 65 environments and drives of ground robots through 63, seen by twelve cameras in all "
+        "directions, with LiDAR, IMU and events.",
         size="Images of 640x640 from twelve cameras at 10 Hz; TartanGround alone has 17.3 million in about 16 TB.",
         get="`pip install tartanair`, see <https://tartanair.org>; download `image` and the labels that you need.",
-        tree=(
-            "AbandonedCable/seg_label_map.json\n"
-            "AbandonedCable/Data_{easy,hard}/P000/image_lcam_front/000000_lcam_front.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/depth_lcam_front/000000_lcam_front_depth.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/seg_lcam_front/000000_lcam_front_seg.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/flow_lcam_front/000000_000001_flow.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/pose_lcam_front.txt\n"
-            "AbandonedCable/Data_{omni,diff,anymal}/P0000/...\n"
-            "..."
-        ),
+        tree="AbandonedCable/seg_label_map.json\n"
+        "AbandonedCable/Data_{easy,hard}/P000/image_lcam_front/000000_lcam_front.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/depth_lcam_front/000000_lcam_front_depth.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/seg_lcam_front/000000_lcam_front_seg.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/flow_lcam_front/000000_000001_flow.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/pose_lcam_front.txt\n"
+        "AbandonedCable/Data_{omni,diff,anymal}/P0000/...\n"
+        "...",
         labels={
             "depth": "metres to the camera's plane, for the pinhole cameras",
             "distance": "metres along the ray, for the fisheye, equirectangular and custom cameras",

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -90,23 +90,17 @@ class VirtualKitti2(FolderLayout):
     name = "vkitti2"
     facts = _facts(
         title="Virtual KITTI 2",
-        about=(
-            "Five driving scenes in ten variations (weather, light, turned cameras), rendered for a stereo camera with "
-            "complete ground truth."
-        ),
+        about="Five driving scenes in ten variations (weather, light, turned cameras), rendered for a stereo camera "
+        "with complete ground truth.",
         size="42,520 images of 1242x375; the archive `rgb` has 7.5 GB, the archives of flow and scene flow 93 GB.",
-        get=(
-            "The archives are linked from "
-            "<https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-2/>. `rgb` is enough "
-            "for training; add the archives of the labels that you need with the converted images. Unpack them below "
-            "one folder, each in a folder of its own or all together."
-        ),
-        tree=(
-            "[vkitti_2.0.3_rgb/]Scene01/clone/frames/rgb/Camera_0/rgb_00000.jpg\n"
-            "[vkitti_2.0.3_depth/]Scene01/clone/frames/depth/Camera_0/depth_00000.png\n"
-            "[vkitti_2.0.3_textgt/]Scene01/clone/{bbox,pose,info,colors,extrinsic,intrinsic}.txt\n"
-            "..."
-        ),
+        get="The archives are linked from "
+        "<https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-2/>. `rgb` is enough "
+        "for training; add the archives of the labels that you need with the converted images. Unpack them below "
+        "one folder, each in a folder of its own or all together.",
+        tree="[vkitti_2.0.3_rgb/]Scene01/clone/frames/rgb/Camera_0/rgb_00000.jpg\n"
+        "[vkitti_2.0.3_depth/]Scene01/clone/frames/depth/Camera_0/depth_00000.png\n"
+        "[vkitti_2.0.3_textgt/]Scene01/clone/{bbox,pose,info,colors,extrinsic,intrinsic}.txt\n"
+        "...",
         labels={
             "segmentation": "by the colours of `colors.txt`, or by the published table if that file is missing",
             "instance": "",
@@ -207,6 +201,12 @@ def _v2_colours(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     return [(row["Category"], (row["r"], row["g"], row["b"])) for row in rows]
 
 
+def _box(label: str, row: Mapping[str, Any], *columns: str) -> Box:
+    """Return a box from the columns with its edge pixels, which belong to it, its track and its truncation."""
+    left, top, right, bottom, track, truncated = (row[column] for column in columns)
+    return Box(label, left, top, right + 1, bottom + 1, track=track, truncated=truncated)
+
+
 @remembered(4)
 def _v2_boxes(path: Path) -> Mapping[tuple[int, int], tuple[Box, ...]]:
     """Return the boxes of a video by frame and camera; info.txt provides their classes."""
@@ -216,15 +216,8 @@ def _v2_boxes(path: Path) -> Mapping[tuple[int, int], tuple[Box, ...]]:
     numbers = ("frame", "cameraID", "trackID", "left", "right", "top", "bottom")
     boxes: dict[tuple[int, int], tuple[Box, ...]] = defaultdict(tuple)
     for row in read_table(path, {**dict.fromkeys(numbers, int), "truncation_ratio": float}):
-        box = Box(
-            classes.get(row["trackID"], ""),
-            left=row["left"],
-            top=row["top"],
-            right=row["right"] + 1,
-            bottom=row["bottom"] + 1,
-            track=row["trackID"],
-            truncated=row["truncation_ratio"],
-        )
+        label = classes.get(row["trackID"], "")
+        box = _box(label, row, "left", "top", "right", "bottom", "trackID", "truncation_ratio")
         boxes[row["frame"], row["cameraID"]] += (box,)
     return boxes
 
@@ -242,17 +235,13 @@ class VirtualKitti1(FolderLayout):
         title="Virtual KITTI 1.3.1",
         about="The first edition, including 1.2.1: five worlds in ten variations, seen by one camera.",
         size="21,260 images of 1242x375.",
-        get=(
-            "The archives are linked from "
-            "<https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-1/>. Unpack them side "
-            "by side."
-        ),
-        tree=(
-            "vkitti_1.3.1_{rgb,depthgt,flowgt,scenegt}/0001/clone/00000.png\n"
-            "vkitti_1.3.1_scenegt/0001_clone_scenegt_rgb_encoding.txt\n"
-            "vkitti_1.3.1_motgt/0001_clone.txt\n"
-            "vkitti_1.3.1_extrinsicsgt/0001_clone.txt"
-        ),
+        get="The archives are linked from "
+        "<https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-1/>. Unpack them side "
+        "by side.",
+        tree="vkitti_1.3.1_{rgb,depthgt,flowgt,scenegt}/0001/clone/00000.png\n"
+        "vkitti_1.3.1_scenegt/0001_clone_scenegt_rgb_encoding.txt\n"
+        "vkitti_1.3.1_motgt/0001_clone.txt\n"
+        "vkitti_1.3.1_extrinsicsgt/0001_clone.txt",
         labels={
             "segmentation": "by the table of each world and variation",
             "depth": "",
@@ -398,14 +387,5 @@ def _v1_boxes(path: Path) -> Mapping[int, tuple[Box, ...]]:
     numbers = {"frame": int, "tid": int, **dict.fromkeys(("l", "t", "r", "b", "truncr"), float)}
     boxes: dict[int, tuple[Box, ...]] = defaultdict(tuple)
     for row in read_table(path, {**numbers, "label": str}):
-        box = Box(
-            row["label"],
-            left=row["l"],
-            top=row["t"],
-            right=row["r"] + 1,
-            bottom=row["b"] + 1,
-            track=row["tid"],
-            truncated=row["truncr"],
-        )
-        boxes[row["frame"]] += (box,)
+        boxes[row["frame"]] += (_box(row["label"], row, "l", "t", "r", "b", "tid", "truncr"),)
     return boxes
