@@ -56,6 +56,9 @@ def _read_grey_depth(path: Path, *, reach: float) -> Depth:
     return Depth(in_metres(stored * (reach / 255), reach))
 
 
+_OLD_DECODERS: Final[Decoders] = {"segmentation": partial(read_tags, names=_OLD), "depth": _read_depth}
+
+
 def _read_instances(path: Path) -> Instances:
     """Read ids packed from the tag (R) and the number of the object (G and B); number 0 is no object."""
     ids = read_packed_ids(path)
@@ -298,10 +301,7 @@ class CarlaShift(FolderLayout):
         "segmentation": ("{view}/semseg/{sequence}", r"(?P<frame>\d{8,})_semseg_\w+\.png"),
         "depth": ("{view}/depth/{sequence}", r"(?P<frame>\d{8,})_depth_\w+\.png"),
     }
-    decoders: ClassVar[Decoders] = {
-        "segmentation": partial(read_tags, names=_OLD),
-        "depth": _read_depth,
-    }
+    decoders = _OLD_DECODERS
     resizing = (
         (r"(?:^|/)det_\w+\.json$", SCALABEL),
         (r"(?:^|/)(?:semseg|depth|depth_8bit)/.*\.png$", NEAREST),
@@ -386,10 +386,7 @@ class CarlaDataCollector(FolderLayout):
         "segmentation": ("{episode}", r"(?P<camera>\w*?)(?:SemanticSeg|Labels)_(?P<frame>\d{5,})\.png"),
         "depth": ("{episode}", r"(?P<camera>\w*?)Depth_(?P<frame>\d{5,})\.png"),
     }
-    decoders: ClassVar[Decoders] = {
-        "segmentation": partial(read_tags, names=_OLD),
-        "depth": _read_depth,
-    }
+    decoders = _OLD_DECODERS
     resizing = (
         (r"(?:Depth|SemanticSeg|Labels)_\d{5,}\.png$", NEAREST),
         (r"Lidar\w*_\d{5,}\.ply$|(?:^|/)measurements_\d{5,}\.json$|/(?:checked|processed2|bad|bad_episode)$", KEEP),

@@ -146,10 +146,7 @@ class Hypersim(FolderLayout):
         ),
     )
     rule = "ai_<vvv>_<nnn>/images/scene_cam_<xx>_final_preview/frame.<iiii>.tonemap.jpg"
-    images = (
-        rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_preview",
-        r"frame\.(?P<frame>\d{4})\.tonemap\.jpg",
-    )
+    images = (rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_preview", r"frame\.(?P<frame>\d{4})\.tonemap\.jpg")
     labels: ClassVar[Beside] = {
         kind: ("{scene}/images/scene_{camera}_geometry_hdf5", rf"frame\.(?P<frame>\d{{4}})\.{name}\.hdf5")
         for kind, name in {

@@ -206,7 +206,7 @@ class KittiOdometry(_Kitti):
         size="22 sequences.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_odometry.php>: the *colour* archive; grey images are a "
         "separate archive.",
-        tree=("sequences/00/image_2/000000.png\nsequences/00/{calib.txt,times.txt,image_3,velodyne}\nposes/00.txt"),
+        tree="sequences/00/image_2/000000.png\nsequences/00/{calib.txt,times.txt,image_3,velodyne}\nposes/00.txt",
         irregularities=(
             "Poses are carried, not decoded.",
             "The grey archive alone (`image_0`, `image_1`) contains nothing to translate.",
@@ -227,7 +227,7 @@ class KittiTracking(_Kitti):
         about="Sequences with boxes that keep their track number over time.",
         size="21 training and 29 test sequences.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_tracking.php>: left colour images, labels and calibration.",
-        tree=("training/image_02/0000/000000.png\ntraining/label_02/0000.txt\ntraining/calib/0000.txt\ntesting/..."),
+        tree="training/image_02/0000/000000.png\ntraining/label_02/0000.txt\ntraining/calib/0000.txt\ntesting/...",
         labels={"boxes": "with tracks, of the left colour camera"},
         irregularities=("One label file holds the boxes of a whole sequence and belongs to each of its frames.",),
     )

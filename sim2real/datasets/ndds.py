@@ -26,14 +26,14 @@ _SETTINGS: Final = r"(?:^|/)_(?:camera|object)_settings\.json$"
 
 
 def _read_boxes(path: Path) -> Boxes:
-    boxes = []
-    for thing in read_json(path)["objects"]:
-        with errors_in(path, "the box of an object is damaged"):
-            (top, left), (bottom, right) = (
-                map(finite, thing["bounding_box"][corner]) for corner in ("top_left", "bottom_right")
-            )
-            boxes.append(Box(str(thing["class"]), left, top, right, bottom))
-    return Boxes(tuple(boxes))
+    with errors_in(path, "the box of an object is damaged"):
+        return Boxes(tuple(map(_box, read_json(path)["objects"])))
+
+
+def _box(thing: Mapping[str, Any]) -> Box:
+    corners = (map(finite, thing["bounding_box"][corner]) for corner in ("top_left", "bottom_right"))
+    (top, left), (bottom, right) = corners
+    return Box(str(thing["class"]), left, top, right, bottom)
 
 
 def _read_segmentation(path: Path) -> Segmentation:

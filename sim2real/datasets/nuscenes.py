@@ -29,10 +29,7 @@ from sim2real.errors import DatasetError
 _VERSION: Final = r"v1\.0-\w+"
 _ROW: Final = re.compile(rb"\{[^{}]*\}")
 _facts = partial(
-    Facts,
-    licence="CC BY-NC-SA 4.0 under Motional's terms of use, non-commercial",
-    binds=True,
-    side="real",
+    Facts, licence="CC BY-NC-SA 4.0 under Motional's terms of use, non-commercial", binds=True, side="real"
 )
 
 

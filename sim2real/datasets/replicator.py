@@ -19,16 +19,7 @@ from numpy.typing import NDArray
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.coco import Coco
 from sim2real.datasets.facts import RENDERED, Facts
-from sim2real.datasets.labels import (
-    Box,
-    Boxes,
-    Depth,
-    Distance,
-    Instances,
-    Segmentation,
-    read_depth,
-    read_index_mask,
-)
+from sim2real.datasets.labels import Box, Boxes, Depth, Distance, Instances, Segmentation, read_depth, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import (
     errors_in,

@@ -273,10 +273,7 @@ class VirtualKitti1(FolderLayout):
     apart = (("boxes", r"[^/]*mot[^/]*", rf"(?P<scene>\d{{4}})_(?P<variation>{_VARIATIONS})\.txt"),)
     decoders = _DECODERS
     roles = (
-        (
-            rf"/\d{{4}}/(?:{_VARIATIONS})/\d{{5}}\.png$|_scenegt_rgb_encoding\.txt$|mot[^/]*/[^/]*\.txt$",
-            Role.LABEL,
-        ),
+        (rf"/\d{{4}}/(?:{_VARIATIONS})/\d{{5}}\.png$|_scenegt_rgb_encoding\.txt$|mot[^/]*/[^/]*\.txt$", Role.LABEL),
         (r"extrinsics[^/]*/[^/]*\.txt$", Role.AUX),
     )
     stale = ((r"mot[^/]*/[^/]*\.txt$", "the simulated cars' appearance, columns 'model' and 'color'"),)
