@@ -288,7 +288,7 @@ class VirtualKitti1(FolderLayout):
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Match PNGs in folders of a world and a variation, in an archive known by its name or by its contents."""
-        images = sum(len(tree.by_frame(folder.path, cls.images[1])) for folder in _v1_kinds(tree)["rgb"])
+        images = sum(1 for folder in _v1_kinds(tree)["rgb"] for _ in tree.numbered(folder.path, cls.images[1]))
         return Match(cls.rule, images) if images else None
 
     def image_folders(self, tree: Tree) -> Iterable[PathMatch]:
@@ -301,16 +301,13 @@ class VirtualKitti1(FolderLayout):
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
         """Return the label images of the world and the variation, from the nearest archives."""
-        kinds, video = _v1_kinds(tree), self.sequence_of(folder, "").lower()
-        return {
-            kind: tree.by_frame(found.path, self.images[1])
-            for kind in ("segmentation", "depth", "flow")
-            if (
-                found := nearest(
-                    (each for each in kinds[kind] if self.sequence_of(each, "").lower() == video), folder.path
-                )
-            )
-        }
+        video = self.sequence_of(folder, "").lower()
+        labels = {}
+        for kind in ("segmentation", "depth", "flow"):
+            folders = [each for each in _v1_kinds(tree)[kind] if self.sequence_of(each, "").lower() == video]
+            if found := nearest(folders, folder.path):
+                labels[kind] = tree.by_frame(found.path, self.images[1])
+        return labels
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label; the table of the video provides the colours of the classes."""
