@@ -26,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
+_BAD_VALUE: Final = (ArithmeticError, AttributeError, LookupError, StopIteration, SyntaxError, TypeError, ValueError)
 _NO_ARRAY: Final = (ValueError, IndexError, NotImplementedError, RuntimeError, BadZipFile, zlib.error, ImageError)
 
 
@@ -77,16 +78,7 @@ def errors_in(path: Path, wrong: str) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        StopIteration,
-        SyntaxError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (RecursionError, *_BAD_VALUE) as error:
         raise DatasetError(f"{path}: {wrong}: {error if isinstance(error, ValueError) else repr(error)}") from error
 
 
