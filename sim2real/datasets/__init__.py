@@ -254,8 +254,7 @@ class Dataset:
             ImageError: If the label is a damaged image.
         """
         if kind not in frame.labels:
-            message = f"{frame.image}: no label '{kind}'; it has {', '.join(frame.labels) or 'none'}"
-            raise DatasetError(message)
+            raise DatasetError(f"{frame.image}: no label '{kind}'; it has {', '.join(frame.labels) or 'none'}")
         label = self.adapter.load_label(frame, kind)
         if declared := self.adapter.declared_size(frame, kind):
             label = on_stored_pixels(label, declared, self.root / frame.image)
@@ -284,8 +283,7 @@ class Dataset:
 
     def _place(self, path: str) -> tuple[str, int]:
         if (place := self.tree.place(path)) is None:
-            message = f"the dataset layout '{self.name}' lists {path}, which is not under {self.root}"
-            raise PluginError(message)
+            raise PluginError(f"the dataset layout '{self.name}' lists {path}, which is not under {self.root}")
         return place
 
 

@@ -17,7 +17,7 @@ from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Disparity, Distance, Segmentation
 from sim2real.datasets.layout import Decoders, FolderLayout
-from sim2real.datasets.readers import in_metres, read_packed_ids
+from sim2real.datasets.readers import in_metres, read_packed_ids, reading
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import PFM
 from sim2real.errors import DatasetError
@@ -37,29 +37,17 @@ def read_pfm(path: Path) -> NDArray[np.float32]:
     Raises:
         DatasetError: If the file cannot be read or is not a single-channel PFM image.
     """
-    try:
+    with reading(path):
         data = path.read_bytes()
-    except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
     header = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?\d+\.?\d*(?:[eE][-+]?\d+)?)\s", data)
     if header is None:
-        message = f"{path}: not a single-channel PFM image"
-        raise DatasetError(message)
+        raise DatasetError(f"{path}: not a single-channel PFM image")
     width, height, scale = int(header[1]), int(header[2]), float(header[3])
     if len(data) != header.end() + 4 * width * height:
         message = f"{path}: {width}x{height} floats need {4 * width * height} bytes, it has {len(data) - header.end()}"
         raise DatasetError(message)
     values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=header.end())
     return values.reshape(height, width).astype(np.float32)
-
-
-def _read_depth(path: Path) -> Depth:
-    return Depth(in_metres(read_pfm(path), FAR))
-
-
-def _read_distance(path: Path) -> Distance:
-    return Distance(in_metres(read_pfm(path), FAR))
 
 
 def _read_disparity(path: Path) -> Disparity:
@@ -100,22 +88,16 @@ class AirSim(FolderLayout):
     name = "airsim"
     facts = Facts(
         title="AirSim recording",
-        about=(
-            "Recordings of AirSim and its successor Colosseum: drones or cars, any number of cameras, and any of the "
-            "simulator's image types."
-        ),
+        about="Recordings of AirSim and its successor Colosseum: drones or cars, any number of cameras, and any of the "
+        "simulator's image types.",
         size="It depends on the recording; 256x144 unless the settings say otherwise.",
-        get=(
-            "Record with the button or the API of the simulator, <https://github.com/microsoft/AirSim>; in its "
-            "settings.json, list the cameras and image types, and set PixelsAsFloat for depth and disparity."
-        ),
-        tree=(
-            "<time>/airsim_rec.txt\n"
-            "<time>/images/img_<vehicle>_<camera>_0_<nanoseconds>.png\n"
-            "<time>/images/img_<vehicle>_<camera>_{1,2,4}_<nanoseconds>.pfm\n"
-            "<time>/images/img_<vehicle>_<camera>_5_<nanoseconds>.png\n"
-            "..."
-        ),
+        get="Record with the button or the API of the simulator, <https://github.com/microsoft/AirSim>; in its "
+        "settings.json, list the cameras and image types, and set PixelsAsFloat for depth and disparity.",
+        tree="<time>/airsim_rec.txt\n"
+        "<time>/images/img_<vehicle>_<camera>_0_<nanoseconds>.png\n"
+        "<time>/images/img_<vehicle>_<camera>_{1,2,4}_<nanoseconds>.pfm\n"
+        "<time>/images/img_<vehicle>_<camera>_5_<nanoseconds>.png\n"
+        "...",
         labels={
             "depth": "metres to the camera's plane (DepthPlanar as float)",
             "distance": "metres along the ray (DepthPerspective as float)",
@@ -144,8 +126,8 @@ class AirSim(FolderLayout):
         (rf"(?:^|/)(?:{re.escape(RECORD)}|settings\.json)$", Role.AUX),
     )
     decoders: ClassVar[Decoders] = {
-        "depth": _read_depth,
-        "distance": _read_distance,
+        "depth": lambda path: Depth(in_metres(read_pfm(path), FAR)),
+        "distance": lambda path: Distance(in_metres(read_pfm(path), FAR)),
         "disparity": _read_disparity,
         "segmentation": _read_segmentation,
     }
@@ -199,14 +181,8 @@ def _record(tree: Tree, folder: PathMatch) -> str:
 
 def _rows(record: Path) -> Iterator[list[str]]:
     """Yield the names of the images of each moment, from the last column; the file may be long."""
-    try:
-        with record.open(encoding="utf-8", errors="surrogateescape") as lines:
-            columns = (line.rstrip("\r\n").rpartition("\t")[2] for line in lines)
-            header = next(columns, "")
-            if header.lower() != "imagefile":
-                message = f"{record}: its first line does not end in the column 'ImageFile'; restore it"
-                raise DatasetError(message)
-            yield from (column.split(";") for column in columns)
-    except OSError as error:
-        message = f"{record}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+    with reading(record), record.open(encoding="utf-8", errors="surrogateescape") as lines:
+        columns = (line.rstrip("\r\n").rpartition("\t")[2] for line in lines)
+        if next(columns, "").lower() != "imagefile":
+            raise DatasetError(f"{record}: its first line does not end in the column 'ImageFile'; restore it")
+        yield from (column.split(";") for column in columns)

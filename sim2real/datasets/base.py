@@ -192,8 +192,7 @@ class Tree:
         try:
             self._walk()
         except OSError as error:
-            message = f"{error.filename}: cannot be listed: {error.strerror}"
-            raise DatasetError(message) from error
+            raise DatasetError(f"{error.filename}: cannot be listed: {error.strerror}") from error
         self._above = root.resolve().as_posix().rstrip("/") + "/"
 
     def _walk(self) -> None:
@@ -264,6 +263,11 @@ class Tree:
         """Return the names of the files directly in a folder, in order; an empty list if there is no such folder."""
         entries = self._folders.get(f"{folder}/" if folder else "", [])
         return [name for name in entries if not name.endswith("/")]
+
+    def paths(self, folder: str) -> list[str]:
+        """Return the paths of the files directly in a folder, in order."""
+        prefix = f"{folder}/" if folder else ""
+        return [prefix + name for name in self.names(folder)]
 
     def has(self, path: str) -> bool:
         """Return whether exactly this file exists."""
@@ -359,12 +363,13 @@ def nearest(candidates: Iterable[PathMatch], path: str) -> PathMatch | None:
 
     Where a tree holds several copies of a dataset, this limits each frame to the labels of its own copy.
     """
+    parts = path.split("/")
+    return max(candidates, key=lambda candidate: shared_start(candidate.path.split("/"), parts), default=None)
 
-    def shared(candidate: PathMatch) -> int:
-        pairs = zip(candidate.path.split("/"), path.split("/"), strict=False)
-        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
-    return max(candidates, key=shared, default=None)
+def shared_start(one: Iterable[str], other: Iterable[str]) -> int:
+    """Return how many items at the beginning of two sequences are equal."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _leads_back(target: str, around: tuple[str, ...]) -> bool:

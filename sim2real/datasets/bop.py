@@ -15,7 +15,7 @@ from sim2real.datasets.base import Frame, PathMatch, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Depth, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import finite, read_channels, read_json, remembered, telling
+from sim2real.datasets.readers import errors_in, finite, read_channels, read_json, remembered
 from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
 from sim2real.datasets.resizing_documents import COCO
 from sim2real.datasets.resizing_shapes import BOP_CAMERA, BOP_CAMERAS, BOP_OBJECTS
@@ -52,14 +52,12 @@ class Bop(FolderLayout):
         "written by BlenderProc and other renderers.",
         size="train_pbr of each dataset: 50,000 rendered images in 50 scenes.",
         get="<https://bop.felk.cvut.cz/datasets>, or BlenderProc's `write_bop`.",
-        tree=(
-            "{camera,test_targets_bop19}.json\n"
-            "models/obj_000001.ply\n"
-            "train_pbr/000000/{rgb,gray}/000000.{jpg,png}\n"
-            "train_pbr/000000/depth/000000.png\n"
-            "train_pbr/000000/{mask,mask_visib}/000000_000000.png\n"
-            "train_pbr/000000/{scene_camera,scene_gt,scene_gt_info}.json"
-        ),
+        tree="{camera,test_targets_bop19}.json\n"
+        "models/obj_000001.ply\n"
+        "train_pbr/000000/{rgb,gray}/000000.{jpg,png}\n"
+        "train_pbr/000000/depth/000000.png\n"
+        "train_pbr/000000/{mask,mask_visib}/000000_000000.png\n"
+        "train_pbr/000000/{scene_camera,scene_gt,scene_gt_info}.json",
         labels={
             "depth": "millimetres / `depth_scale` of `scene_camera.json`; 0 is unknown",
             "instance": "the position of the object in `scene_gt.json`, from the masks of its visible part",
@@ -97,35 +95,35 @@ class Bop(FolderLayout):
         path = self.root / frame.labels[kind]
         if kind == "depth":
             cameras = path.parent.with_name("scene_camera.json")
-            with telling(cameras, f"it does not state the scale of {frame.labels[kind]}"):
+            with errors_in(cameras, f"it does not state the scale of {frame.labels[kind]}"):
                 scale = float(_read_again(cameras)[str(frame.index)]["depth_scale"])
             return Depth(_metres(path, scale))
         scene = path.parent if kind == "boxes" else path.parent.parent
         objects = _objects(scene / "scene_gt.json", frame.index)
         if kind == "boxes":
-            with telling(path, f"its boxes of {frame.image} are damaged"):
+            with errors_in(path, f"its boxes of {frame.image} are damaged"):
                 return Boxes(tuple(_boxes(_read_again(path)[str(frame.index)], objects)))
-        ids = self._drawn(path.parent, frame)
+        ids = _positions(path.parent, frame)
         if kind == "instance":
             return Instances(ids)
         numbers = np.array([*objects, NOTHING], np.int32)  # index -1 is the last entry
         if ids.max() >= len(objects):
-            with telling(scene / "scene_gt.json", "it does not list the objects of all masks"):
+            with errors_in(scene / "scene_gt.json", "it does not list the objects of all masks"):
                 raise LookupError(f"object {ids.max()} of {frame.image}")
         return Segmentation(numbers[ids], {number: f"obj_{number:06d}" for number in objects})
 
-    @staticmethod
-    def _drawn(folder: Path, frame: Frame) -> NDArray[np.int32]:
-        """Return for each pixel the position of its object."""
-        ids: NDArray[np.int32] | None = None
-        for mask in sorted(folder.glob(f"{frame.index:06d}_*.png")):
-            inside = read_index_mask(mask).ids > 0
-            ids = np.full(inside.shape, NOTHING, np.int32) if ids is None else ids
-            with telling(mask, "it is not the mask of an object"):
-                ids[inside] = int(mask.stem.rpartition("_")[2])
-        if ids is None:
-            raise DatasetError(f"{folder}: no mask is named like those of {frame.image}")
-        return ids
+
+def _positions(folder: Path, frame: Frame) -> NDArray[np.int32]:
+    """Return for each pixel the position of its object in ``scene_gt.json``, by the masks of a folder."""
+    ids: NDArray[np.int32] | None = None
+    for mask in sorted(folder.glob(f"{frame.index:06d}_*.png")):
+        inside = read_index_mask(mask).ids > 0
+        ids = np.full(inside.shape, NOTHING, np.int32) if ids is None else ids
+        with errors_in(mask, "it is not the mask of an object"):
+            ids[inside] = int(mask.stem.rpartition("_")[2])
+    if ids is None:
+        raise DatasetError(f"{folder}: no mask is named like those of {frame.image}")
+    return ids
 
 
 def _metres(path: Path, scale: float) -> NDArray[np.float32]:
@@ -135,12 +133,12 @@ def _metres(path: Path, scale: float) -> NDArray[np.float32]:
 
 def _objects(path: Path, frame: int) -> list[int]:
     """Return the ids of the objects of a frame."""
-    with telling(path, f"it does not list the objects of frame {frame}"):
+    with errors_in(path, f"it does not list the objects of frame {frame}"):
         return [int(each["obj_id"]) for each in _read_again(path)[str(frame)]]
 
 
 def _boxes(entries: list[Mapping[str, Any]], objects: list[int]) -> Iterator[Box]:
     for entry, number in zip(entries, objects, strict=True):
-        left, top, width, height = (finite(str(edge)) for edge in entry["bbox_visib"])
+        left, top, width, height = map(finite, entry["bbox_visib"])
         if width >= 0 and height >= 0:  # -1: invisible
             yield Box(f"obj_{number:06d}", left, top, left + width + 1, top + height + 1)

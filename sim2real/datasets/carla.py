@@ -21,20 +21,21 @@ from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentat
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import (
     in_metres,
-    of_shape,
     packed,
-    read_array,
     read_channels,
+    read_map,
     read_packed_ids,
     read_scalabel_boxes,
     read_scalabel_instances,
+    read_tags,
     remembered,
     renumbered,
+    size_of,
 )
 from sim2real.datasets.resizing import KEEP, NEAREST, PHOTO
 from sim2real.datasets.resizing_documents import BENCH2DRIVE, OPV2V, SCALABEL
 from sim2real.errors import ImageError
-from sim2real.imageio import read_header, read_label
+from sim2real.imageio import read_label
 
 _OLD: Final = tuple(CARLA_TO_0_9_13)
 _NUMBERS_OF_COLOURS: Final = {packed(colour): tag for tag, colour in enumerate(CARLA_TO_0_9_13.values())}
@@ -51,18 +52,11 @@ def _read_grey_depth(path: Path, *, reach: float) -> Depth:
     """Read 8-bit depth in equal steps up to a reach in metres; the largest value stands for no depth."""
     stored = read_label(path)
     if stored.ndim != 2 or stored.dtype != np.uint8:
-        message = f"{path}: this depth is stored as grey of 8 bits; this is {stored.dtype} {stored.shape}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: this depth is stored as grey of 8 bits; this is {stored.dtype} {stored.shape}")
     return Depth(in_metres(stored * (reach / 255), reach))
 
 
-def _read_metres(path: Path) -> Depth:
-    return Depth(in_metres(of_shape(read_array(path), (None, None), path), _FAR))
-
-
-def _read_tags(path: Path, *, names: Sequence[str]) -> Segmentation:
-    """Read the tags of a semantic camera: a grey image, or R as CARLA saves them."""
-    return Segmentation(read_channels(path, 1)[0], dict(enumerate(names)))
+_OLD_DECODERS: Final[Decoders] = {"segmentation": partial(read_tags, names=_OLD), "depth": _read_depth}
 
 
 def _read_instances(path: Path) -> Instances:
@@ -88,30 +82,22 @@ class CarlaBench2Drive(FolderLayout):
     facts = Facts(
         title="Bench2Drive",
         about="Short clips of 44 driving scenarios in CARLA 0.9.15, seen by six cameras around the car.",
-        size=(
-            "1600x900, six cameras at 10 Hz; 10 clips (Mini, 4 GB), 1,000 clips (Base, 400 GB) or 13,638 clips (Full, "
-            "4 TB); version 0.0.4 has 1,100 routes."
-        ),
-        get=(
-            "`huggingface-cli download --repo-type dataset rethinklab/Bench2Drive`; the addresses of all parts are at "
-            "<https://github.com/Thinklab-SJTU/Bench2Drive>. Unpack the archive of each clip."
-        ),
-        tree=(
-            "Accident_Town03_Route101_Weather23/anno/00000.json.gz\n"
-            "Accident_Town03_Route101_Weather23/camera/rgb_{front,front_left,front_right,back,back_left,back_right}"
-            "/00000.jpg\n"
-            "Accident_Town03_Route101_Weather23/camera/{depth,semantic,instance}_{front,...}/00000.png\n"
-            "Accident_Town03_Route101_Weather23/{lidar,radar,expert_assessment}/..."
-        ),
+        size="1600x900, six cameras at 10 Hz; 10 clips (Mini, 4 GB), 1,000 clips (Base, 400 GB) or 13,638 clips (Full, "
+        "4 TB); version 0.0.4 has 1,100 routes.",
+        get="`huggingface-cli download --repo-type dataset rethinklab/Bench2Drive`; the addresses of all parts are at "
+        "<https://github.com/Thinklab-SJTU/Bench2Drive>. Unpack the archive of each clip.",
+        tree="Accident_Town03_Route101_Weather23/anno/00000.json.gz\n"
+        "Accident_Town03_Route101_Weather23/camera/rgb_{front,front_left,front_right,back,back_left,back_right}"
+        "/00000.jpg\n"
+        "Accident_Town03_Route101_Weather23/camera/{depth,semantic,instance}_{front,...}/00000.png\n"
+        "Accident_Town03_Route101_Weather23/{lidar,radar,expert_assessment}/...",
         labels={
             "segmentation": "CARLA's tags since 0.9.14 and their names",
             "instance": "objects of the engine with their tags, including buildings; not the ids of `anno`",
             "depth": "metres; whole metres up to 254 in PNGs, up to 1000 in the arrays of version 0.0.4",
         },
-        licence=(
-            "CC BY-NC-ND according to the project's README, so that adapted copies must not be distributed (the card "
-            "on Hugging Face says Apache 2.0)"
-        ),
+        licence="CC BY-NC-ND according to the project's README, so that adapted copies must not be distributed (the "
+        "card on Hugging Face says Apache 2.0)",
         binds=True,
         irregularities=(
             "The images are JPEGs of quality 20.",
@@ -130,10 +116,12 @@ class CarlaBench2Drive(FolderLayout):
         "depth": ("camera/depth_{view}", r"(?P<frame>\d{5,})\.(?:png|npz)"),
     }
     decoders: ClassVar[Decoders] = {
-        "segmentation": partial(_read_tags, names=CARLA_FROM_0_9_14),
+        "segmentation": partial(read_tags, names=CARLA_FROM_0_9_14),
         "instance": _read_instances,
         "depth": lambda path: (
-            _read_metres(path) if path.suffix.lower() == ".npz" else _read_grey_depth(path, reach=255)
+            Depth(in_metres(read_map(path), _FAR))
+            if path.suffix.lower() == ".npz"
+            else _read_grey_depth(path, reach=255)
         ),
     }
     resizing = (
@@ -172,19 +160,15 @@ class CarlaGarage(FolderLayout):
     name = "carla-garage"
     facts = Facts(
         title="carla_garage",
-        about=(
-            "Routes through CARLA's towns, recorded by the data agent of carla_garage for TransFuser and its "
-            "successors."
-        ),
+        about="Routes through CARLA's towns, recorded by the data agent of carla_garage for TransFuser and its "
+        "successors.",
         size="Two cameras per route; about 350 GB as released.",
         get="`bash tools/download_data.sh` of <https://github.com/autonomousvision/carla_garage>, or record with it.",
-        tree=(
-            "<route>/{rgb,rgb_augmented}/0000.jpg\n"
-            "<route>/{semantics,depth,bev_semantics}{,_augmented}/0000.png\n"
-            "<route>/{boxes,measurements}/0000.json.gz\n"
-            "<route>/lidar/0000.laz\n"
-            "<route>/results.json.gz"
-        ),
+        tree="<route>/{rgb,rgb_augmented}/0000.jpg\n"
+        "<route>/{semantics,depth,bev_semantics}{,_augmented}/0000.png\n"
+        "<route>/{boxes,measurements}/0000.json.gz\n"
+        "<route>/lidar/0000.laz\n"
+        "<route>/results.json.gz",
         labels={
             "segmentation": "CARLA's tags; their names depend on the release, which a route's masks reveal",
             "depth": "metres up to 50, in 255 steps",
@@ -206,7 +190,7 @@ class CarlaGarage(FolderLayout):
         "depth": ("depth{view}", r"(?P<frame>\d{4,})\.png"),
     }
     decoders: ClassVar[Decoders] = {
-        "segmentation": lambda path: _read_tags(path, names=_names_of_route(path.parent)),
+        "segmentation": lambda path: read_tags(path, names=_names_of_route(path.parent)),
         "depth": partial(_read_grey_depth, reach=50),
     }
     roles = (
@@ -221,10 +205,8 @@ class CarlaGarage(FolderLayout):
     )
     resizing = (
         (r"(?:^|/)(?:semantics|depth)(?:_augmented)?/[^/]+\.png$", NEAREST),
-        (
-            r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/|(?:^|/)(?:results\.json\.gz|\d{4,5}\.jpe?g)$",
-            KEEP,
-        ),
+        (r"(?:^|/)(?:boxes|lidar|measurements|bev_semantics(?:_augmented)?)/", KEEP),
+        (r"(?:^|/)(?:results\.json\.gz|\d{4,5}\.jpe?g)$", KEEP),
     )
     consecutive = True
 
@@ -240,16 +222,12 @@ class CarlaOpv2v(FolderLayout):
         title="OPV2V, V2XSet",
         about="Scenes in CARLA, each seen by several connected cars and, in V2XSet, by roadside units.",
         size="800x600, four cameras per car at 10 Hz; 73 scenarios (OPV2V) or 58 (V2XSet).",
-        get=(
-            "The addresses are at <https://opencood.readthedocs.io/en/latest/md_files/data_intro.html>; join the parts "
-            "(`cat train.zip.parta* > train.zip`) and unpack them."
-        ),
-        tree=(
-            "{train,validate,test,test_culvercity}/2021_08_22_21_41_24/data_protocol.yaml\n"
-            "{train,...}/2021_08_22_21_41_24/1732/000069_camera{0,1,2,3}.png\n"
-            "{train,...}/2021_08_22_21_41_24/1732/000069.{yaml,pcd}\n"
-            "additional/{train,...}/2021_08_22_21_41_24/1732/000069_bev_{dynamic,static,lane,visibility}.png"
-        ),
+        get="The addresses are at <https://opencood.readthedocs.io/en/latest/md_files/data_intro.html>; join the parts "
+        "(`cat train.zip.parta* > train.zip`) and unpack them.",
+        tree="{train,validate,test,test_culvercity}/2021_08_22_21_41_24/data_protocol.yaml\n"
+        "{train,...}/2021_08_22_21_41_24/1732/000069_camera{0,1,2,3}.png\n"
+        "{train,...}/2021_08_22_21_41_24/1732/000069.{yaml,pcd}\n"
+        "additional/{train,...}/2021_08_22_21_41_24/1732/000069_bev_{dynamic,static,lane,visibility}.png",
         licence="no licence of the data is known to us; the accompanying code is for academic research only",
         irregularities=(
             "The YAML files have 3D boxes of the vehicles that the LiDAR hit: they are carried, not decoded.",
@@ -289,19 +267,15 @@ class CarlaShift(FolderLayout):
         title="SHIFT",
         about="Drives in CARLA under all weathers and times of day, constant (discrete) or changing (continuous).",
         size="1280x800, six views at 1 Hz (`images`) or 10 Hz (`videos`).",
-        get=(
-            "`python download.py --view '[front]' --group '[img,semseg,depth,det_2d]' --split '[train,val]' "
-            "--framerate '[images]' --shift discrete DIR` of <https://github.com/SysCV/shift-dev>; unpack each archive "
-            "into a folder of its name (`img.zip` into `img/`), and videos with `shift_dev.io.decompress_videos`."
-        ),
-        tree=(
-            "discrete/images/{train,val}/{front,left_45,...}/img/003d-7aaa/00000000_img_front.jpg\n"
-            "discrete/images/train/front/semseg/003d-7aaa/00000000_semseg_front.png\n"
-            "discrete/images/train/front/depth/003d-7aaa/00000000_depth_front.png\n"
-            "discrete/images/train/front/flow/003d-7aaa/00000000_flow_front.npz\n"
-            "discrete/images/train/front/{det_2d,det_3d,det_insseg_2d}.json\n"
-            "discrete/images/train/front/seq.csv"
-        ),
+        get="`python download.py --view '[front]' --group '[img,semseg,depth,det_2d]' --split '[train,val]' "
+        "--framerate '[images]' --shift discrete DIR` of <https://github.com/SysCV/shift-dev>; unpack each archive "
+        "into a folder of its name (`img.zip` into `img/`), and videos with `shift_dev.io.decompress_videos`.",
+        tree="discrete/images/{train,val}/{front,left_45,...}/img/003d-7aaa/00000000_img_front.jpg\n"
+        "discrete/images/train/front/semseg/003d-7aaa/00000000_semseg_front.png\n"
+        "discrete/images/train/front/depth/003d-7aaa/00000000_depth_front.png\n"
+        "discrete/images/train/front/flow/003d-7aaa/00000000_flow_front.npz\n"
+        "discrete/images/train/front/{det_2d,det_3d,det_insseg_2d}.json\n"
+        "discrete/images/train/front/seq.csv",
         labels={
             "segmentation": "CARLA's tags up to 0.9.13 and their names",
             "depth": "metres up to 1000",
@@ -327,10 +301,7 @@ class CarlaShift(FolderLayout):
         "segmentation": ("{view}/semseg/{sequence}", r"(?P<frame>\d{8,})_semseg_\w+\.png"),
         "depth": ("{view}/depth/{sequence}", r"(?P<frame>\d{8,})_depth_\w+\.png"),
     }
-    decoders: ClassVar[Decoders] = {
-        "segmentation": partial(_read_tags, names=_OLD),
-        "depth": _read_depth,
-    }
+    decoders = _OLD_DECODERS
     resizing = (
         (r"(?:^|/)det_\w+\.json$", SCALABEL),
         (r"(?:^|/)(?:semseg|depth|depth_8bit)/.*\.png$", NEAREST),
@@ -362,8 +333,7 @@ class CarlaShift(FolderLayout):
             case "boxes":
                 return read_scalabel_boxes(path, image.name, image.parent.name)
             case "instance":
-                header = read_header(image)
-                return read_scalabel_instances(path, image.name, image.parent.name, (header.width, header.height))
+                return read_scalabel_instances(path, image.name, image.parent.name, size_of(image))
             case _:
                 return super().load_label(frame, kind)
 
@@ -392,13 +362,11 @@ class CarlaDataCollector(FolderLayout):
         about="Episodes of an expert driver in CARLA 0.8.4, recorded for conditional imitation learning (CoIL).",
         size="800x600, or 200x88 after the collector's post-processing, at 10 Hz; one or three cameras.",
         get="Record it with <https://github.com/carla-simulator/data-collector>.",
-        tree=(
-            "metadata.json\n"
-            "episode_00000/metadata.json\n"
-            "episode_00000/measurements_00000.json\n"
-            "episode_00000/{Central,Left,Right}{RGB,SemanticSeg,Depth}_00000.png\n"
-            "episode_00000/Lidar32_00000.ply"
-        ),
+        tree="metadata.json\n"
+        "episode_00000/metadata.json\n"
+        "episode_00000/measurements_00000.json\n"
+        "episode_00000/{Central,Left,Right}{RGB,SemanticSeg,Depth}_00000.png\n"
+        "episode_00000/Lidar32_00000.ply",
         labels={
             "segmentation": "CARLA's tags 0 to 12 and their names",
             "depth": "metres up to 1000",
@@ -418,10 +386,7 @@ class CarlaDataCollector(FolderLayout):
         "segmentation": ("{episode}", r"(?P<camera>\w*?)(?:SemanticSeg|Labels)_(?P<frame>\d{5,})\.png"),
         "depth": ("{episode}", r"(?P<camera>\w*?)Depth_(?P<frame>\d{5,})\.png"),
     }
-    decoders: ClassVar[Decoders] = {
-        "segmentation": partial(_read_tags, names=_OLD),
-        "depth": _read_depth,
-    }
+    decoders = _OLD_DECODERS
     resizing = (
         (r"(?:Depth|SemanticSeg|Labels)_\d{5,}\.png$", NEAREST),
         (r"Lidar\w*_\d{5,}\.ply$|(?:^|/)measurements_\d{5,}\.json$|/(?:checked|processed2|bad|bad_episode)$", KEEP),
@@ -450,17 +415,13 @@ class CarlaKitti(FolderLayout):
         title="KITTI-CARLA",
         about="Seven towns of CARLA 0.9.10, seen by sensors that are placed as on KITTI's car.",
         size="1392x1024, two colour cameras at 10 Hz; 5,000 frames per town.",
-        get=(
-            "<https://npm3d.fr/kitti-carla>, or record it with "
-            "<https://github.com/jedeschaud/kitti_carla_simulator>; unpack the image archives."
-        ),
-        tree=(
-            "Town01/generated/images_rgb/0000_{0,1}.png\n"
-            "Town01/generated/images_ss/0000_{10,11}.png\n"
-            "Town01/generated/images_depth/0000_{20,21}.png\n"
-            "Town01/generated/frames/frame_0000.ply\n"
-            "Town01/generated/{full_ts_camera,full_poses_lidar,lidar_to_cam0,lidar_to_cam1}.txt"
-        ),
+        get="<https://npm3d.fr/kitti-carla>, or record it with "
+        "<https://github.com/jedeschaud/kitti_carla_simulator>; unpack the image archives.",
+        tree="Town01/generated/images_rgb/0000_{0,1}.png\n"
+        "Town01/generated/images_ss/0000_{10,11}.png\n"
+        "Town01/generated/images_depth/0000_{20,21}.png\n"
+        "Town01/generated/frames/frame_0000.ply\n"
+        "Town01/generated/{full_ts_camera,full_poses_lidar,lidar_to_cam0,lidar_to_cam1}.txt",
         labels={
             "segmentation": "CARLA's tags up to 0.9.13 and their names, decoded from their colours",
             "depth": "metres up to 1000",

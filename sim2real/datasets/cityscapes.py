@@ -14,17 +14,9 @@ import numpy as np
 from sim2real.datasets.base import Match, PathMatch, Role, Tree
 from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import (
-    NOTHING,
-    Box,
-    Boxes,
-    Disparity,
-    Instances,
-    read_disparity,
-    read_index_mask,
-)
+from sim2real.datasets.labels import Box, Boxes, Disparity, Instances, read_disparity, read_index_mask
 from sim2real.datasets.layout import Decoders, FolderLayout
-from sim2real.datasets.readers import read_json, telling
+from sim2real.datasets.readers import errors_in, read_ids_above, read_json
 from sim2real.datasets.resizing import KEEP, NEAREST, disparity
 from sim2real.datasets.resizing_documents import CITYSCAPES_CAMERA, COCO, outlines
 from sim2real.errors import DatasetError
@@ -36,8 +28,7 @@ _HDR: Final = (rf"(?:left|right)Img16bit/{_CITY}", r".*\.png")
 
 def _read_instances(path: Path) -> Instances:
     """Read ids of 1000 times the class plus the number of the object; lower values are classes and groups."""
-    ids = read_index_mask(path).ids
-    return Instances(np.where(ids >= 1000, ids, np.int32(NOTHING)))
+    return Instances(read_ids_above(path, 999))
 
 
 def _read_disparity(path: Path) -> Disparity:
@@ -47,7 +38,7 @@ def _read_disparity(path: Path) -> Disparity:
 
 def _read_persons(path: Path) -> Boxes:
     """Read the boxes of CityPersons (left, top, width, height), which include the hidden parts of persons."""
-    with telling(path, "its boxes are not in the format of gtBboxCityPersons"):
+    with errors_in(path, "its boxes are not in the format of gtBboxCityPersons"):
         objects = [(each["label"], map(float, each["bbox"])) for each in read_json(path)["objects"]]
         return Boxes(tuple(Box(label, x, y, x + width, y + height) for label, (x, y, width, height) in objects))
 

@@ -8,23 +8,31 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree
+from sim2real.datasets.base import Adapter, Frame, Match, Role, Tree, shared_start
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import Mask, decode_runs, fill_polygon, paint
-from sim2real.datasets.readers import as_id, read_head, read_packed_ids, remembered, renumbered, telling, whole_size
+from sim2real.datasets.readers import (
+    as_id,
+    errors_in,
+    per_tree,
+    read_head,
+    read_packed_ids,
+    remembered,
+    renumbered,
+    size_of,
+    whole_size,
+)
 from sim2real.datasets.resizing import NEAREST, Resizing
 from sim2real.datasets.resizing_documents import COCO
-from sim2real.imageio import is_image, read_header
+from sim2real.imageio import is_image
 
 _FEW: Final = 64
 _SURE: Final = (1 << 30,)
@@ -132,7 +140,7 @@ class Coco(Adapter):
         """Decode one label."""
         claim = self._claims[frame.image][kind]
         path = self.root / claim.file
-        with telling(path, f"the annotations of {frame.image} are damaged"):
+        with errors_in(path, f"the annotations of {frame.image} are damaged"):
             categories, places = _annotations(path)
             objects = places.read(claim.image)
             if objects and "segments_info" in objects[0]:
@@ -141,8 +149,7 @@ class Coco(Adapter):
                 return Boxes(tuple(_boxes(objects, categories)))
             if claim.path != claim.file:
                 return _panoptic(self.root / claim.path, kind, objects, categories)
-            header = read_header(self.root / frame.image)
-            return _drawn(kind, objects, categories, claim.size or (header.width, header.height))
+            return _painted(kind, objects, categories, claim.size or size_of(self.root / frame.image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +175,10 @@ class _Listed:
     missing: Mapping[str, tuple[int, list[str]]]
 
 
-_LISTED: Final[WeakKeyDictionary[Tree, dict[bool, _Listed]]] = WeakKeyDictionary()
-
-
+@per_tree
 def _listed(tree: Tree, *, by_replicator: bool) -> _Listed:
-    """Return the listing of a tree; it is cached, since recognition is followed by listing."""
-    listed = _LISTED.setdefault(tree, {})
-    if by_replicator not in listed:
-        files = _files(tree, by_replicator=by_replicator)
-        listed[by_replicator] = _Listed(frozenset(files), *_claims(tree, files))
-    return listed[by_replicator]
+    files = _files(tree, by_replicator=by_replicator)
+    return _Listed(frozenset(files), *_claims(tree, files))
 
 
 def _files(tree: Tree, *, by_replicator: bool) -> list[str]:
@@ -187,13 +188,12 @@ def _files(tree: Tree, *, by_replicator: bool) -> list[str]:
     """
     named, others = [], []
     for folder in ("", *tree.folders):
-        prefix = f"{folder}/" if folder else ""
-        paths = [prefix + name for name in tree.names(folder) if name.lower().endswith(".json")]
-        telling = [path for path in paths if _NAMED.search(path.rpartition("/")[2])]
-        if len(telling) <= _FEW:
-            named += telling
+        paths = [path for path in tree.paths(folder) if path.lower().endswith(".json")]
+        typical = [path for path in paths if _NAMED.search(path.rpartition("/")[2])]
+        if len(typical) <= _FEW:
+            named += typical
         if len(paths) <= _FEW:
-            others += [path for path in paths if path not in telling]
+            others += [path for path in paths if path not in typical]
     return [path for path in (*named, *others[:_FEW]) if _is_coco(tree.root / path, by_replicator=by_replicator)]
 
 
@@ -270,10 +270,10 @@ def _claims(tree: Tree, files: list[str]) -> tuple[_Claims, dict[str, tuple[int,
             claimed = claims[image]
             mask = masks[file].get(number, "")
             fit = (score, not listing.masks, "instances" in file.lower())
-            text = _Claim(file, number, size, file, (False, fit))
-            drawn = _Claim(file, number, size, mask, (True, fit)) if mask else None if listing.masks else text
+            in_file = _Claim(file, number, size, file, (False, fit))
+            in_mask = _Claim(file, number, size, mask, (True, fit)) if mask else None if listing.masks else in_file
             for kind in sorted(listing.kinds):
-                claim = text if kind == "boxes" else drawn
+                claim = in_file if kind == "boxes" else in_mask
                 if claim and (kind not in claimed or claim.rank > claimed[kind].rank):
                     claimed[kind] = claim
     return dict(sorted(claims.items())), missing
@@ -392,17 +392,14 @@ def _best(file: str, parts: Sequence[str], candidates: Iterable[str]) -> _Found:
 
     def fit(path: str) -> tuple[int, ...]:
         folders = path.split("/")
-        told = not words.isdisjoint(part.lower() for part in folders[:-1])
-        return (_shared(map(_composed, reversed(folders)), wanted), told, _shared(folders, folder))
+        has_word_of_file = not words.isdisjoint(part.lower() for part in folders[:-1])
+        ends = shared_start(map(_composed, reversed(folders)), wanted)
+        return ends, has_word_of_file, shared_start(folders, folder)
 
     scores = sorted(((fit(path), path) for path in candidates), reverse=True)
     if not scores or (len(scores) > 1 and scores[0][0] == scores[1][0]):
         return _NOT_FOUND
     return scores[0][1], scores[0][0]
-
-
-def _shared(one: Iterable[str], other: Iterable[str]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 @remembered(8)
@@ -424,16 +421,16 @@ def _names(categories: _Categories) -> dict[_Id, str]:
 
 def _numbers(categories: _Categories) -> Mapping[_Id, int]:
     """Return a number for each category id: the id itself, or its position if some ids are not integers."""
-    numbers: dict[_Id, int] = {told: told for told in categories if isinstance(told, int)}
-    return numbers if len(numbers) == len(categories) else {told: place for place, told in enumerate(categories)}
+    numbers: dict[_Id, int] = {number: number for number in categories if isinstance(number, int)}
+    return numbers if len(numbers) == len(categories) else {each: place for place, each in enumerate(categories)}
 
 
 def _classes(things: Sequence[Mapping[str, Any]], categories: _Categories) -> tuple[list[int], dict[int, str]]:
     """Return the class number of each object, and the names of the numbers."""
     numbers, names = _numbers(categories), _names(categories)
-    told = [as_id(thing["category_id"]) for thing in things]
+    ids = [as_id(thing["category_id"]) for thing in things]
     known = {number: names[each] for each, number in numbers.items()}
-    return [numbers.get(each, each if isinstance(each, int) else NOTHING) for each in told], known
+    return [numbers.get(each, each if isinstance(each, int) else NOTHING) for each in ids], known
 
 
 def _boxes(objects: list[dict[str, Any]], categories: _Categories) -> Iterator[Box]:
@@ -450,7 +447,7 @@ def _single(thing: Mapping[str, Any], categories: _Categories) -> bool:
     return not thing.get("iscrowd") and bool(categories.get(as_id(thing["category_id"]), {}).get("isthing", True))
 
 
-def _drawn(
+def _painted(
     kind: str, objects: list[dict[str, Any]], categories: _Categories, size: tuple[int, int]
 ) -> Segmentation | Instances:
     masks = [

@@ -13,7 +13,7 @@ from sim2real.datasets.base import Frame, Role
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Box, Boxes, Label
 from sim2real.datasets.naming import NamingFiles
-from sim2real.datasets.readers import finite, read_json, remembered, telling
+from sim2real.datasets.readers import errors_in, finite, read_json, remembered
 from sim2real.datasets.resizing import Resizing
 from sim2real.datasets.resizing_shapes import CREATEML
 
@@ -57,7 +57,7 @@ class CreateMl(NamingFiles):
         """Decode the boxes of an image."""
         file, name = self._claims[frame.image]
         path = self.root / file
-        with telling(path, f"the boxes of {name} are damaged"):
+        with errors_in(path, f"the boxes of {name} are damaged"):
             return Boxes(tuple(map(_box, _entries(path)[name])))
 
 
@@ -65,7 +65,7 @@ class CreateMl(NamingFiles):
 def _entries(path: Path) -> Mapping[str, list[dict[str, Any]]]:
     """Return the annotations by image name."""
     content = read_json(path)
-    with telling(path, _FORM):
+    with errors_in(path, _FORM):
         return {
             str(entry.get("image") or entry["imagefilename"]): list(
                 entry.get("annotations") or entry.get("annotation") or ()
@@ -75,5 +75,5 @@ def _entries(path: Path) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def _box(entry: Mapping[str, Any]) -> Box:
-    x, y, width, height = (finite(str(entry["coordinates"][name])) for name in ("x", "y", "width", "height"))
+    x, y, width, height = (finite(entry["coordinates"][name]) for name in ("x", "y", "width", "height"))
     return Box(str(entry["label"]), x - width / 2, y - height / 2, x + width / 2, y + height / 2)

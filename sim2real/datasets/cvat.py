@@ -19,7 +19,7 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label
 from sim2real.datasets.masks import decode_runs
 from sim2real.datasets.naming import NamingFiles
-from sim2real.datasets.readers import finite, remembered, size_of, telling, whole_size
+from sim2real.datasets.readers import errors_in, finite, remembered, size_of, whole_size
 from sim2real.datasets.resizing import Resizing
 from sim2real.datasets.resizing_shapes import CVAT
 from sim2real.datasets.shapes import Shape, ellipse, label_of, rectangle
@@ -103,7 +103,7 @@ class Cvat(NamingFiles):
         path = self.root / file
         document = _read(path)
         size = self.declared_size(frame, kind) or size_of(self.root / frame.image)
-        with telling(path, f"its entry for {name} is damaged"):
+        with errors_in(path, f"its entry for {name} is damaged"):
             shapes = sorted(document.images[name].shapes, key=lambda shape: int(shape[1].get("z_order") or 0))
             regions = [
                 _shape(tag, values) for tag, values in shapes if tag in (_REGIONS if kind == "boxes" else _OUTLINED)
@@ -133,8 +133,7 @@ def _read(path: Path) -> _Document:
             if element.tag == "image":
                 element.clear()
     except (OSError, LookupError, ValueError, ET.ParseError) as error:
-        message = f"{path}: cannot be read as XML: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as XML: {error}") from error
     return document
 
 

@@ -5,12 +5,12 @@ donkeycar/parts/datastore.py (tubs of version 3 and before), parts/tub_v2.py and
 """
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath, PureWindowsPath
+from functools import partial
 
 from sim2real.datasets.base import Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_head
+from sim2real.datasets.readers import is_elsewhere, read_head
 from sim2real.datasets.resizing import KEEP, NEAREST
 
 _TRUE = "Nothing in the tables depends on the pixels: they stay valid at any size."
@@ -48,11 +48,16 @@ class Udacity(FolderLayout):
         for table in tree.find(r"[^/]*", self.evidence[0][1]):
             lines = read_head(tree.root / table.path).decode("utf-8", errors="replace").splitlines()
             places = [line.partition(",")[0].strip() for line in lines[:2]]
-            place = next(
-                (each for each in places if PurePosixPath(each).is_absolute() or PureWindowsPath(each).drive), ""
-            )
-            if place:
+            if place := next(filter(is_elsewhere, places), ""):
                 yield f"{table.path} names {place}: a training with the copy would read it; edit the path in the copy"
+
+
+_donkeycar_facts = partial(
+    Facts,
+    size="As long as you drive; 160x120 by default.",
+    get="Drive a car or its simulator, <https://docs.donkeycar.com>.",
+    licence="your own data",
+)
 
 
 class DonkeyCar(FolderLayout):
@@ -70,13 +75,10 @@ class DonkeyCar(FolderLayout):
         (r"(?:^|/)(?:catalog_\d+\.catalog(?:_manifest)?|manifest\.json)$", KEEP),
         (r"\d+_\w*depth_array_\.png$", NEAREST),
     )
-    facts = Facts(
+    facts = _donkeycar_facts(
         title="donkeycar",
         about="A tub of donkeycar from version 4 on: the images and controls of a small car, or of its simulator.",
-        size="As long as you drive; 160x120 by default.",
-        get="Drive a car or its simulator, <https://docs.donkeycar.com>.",
         tree="data/manifest.json\ndata/catalog_0.{catalog,catalog_manifest}\ndata/images/0_cam_image_array_.jpg",
-        licence="your own data",
         irregularities=(_TRUE, "Images of records that are marked as deleted in `manifest.json` are still translated."),
     )
 
@@ -96,13 +98,10 @@ class DonkeyCarRecords(FolderLayout):
         (r"(?:^|/)(?:record_\d+|meta)\.json$", KEEP),
         (r"\d+_\w*-?depth_array_\.png$", NEAREST),
     )
-    facts = Facts(
+    facts = _donkeycar_facts(
         title="donkeycar before version 4",
         about="A tub of donkeycar up to version 3: a JSON file with steering and throttle for each photo.",
-        size="As long as you drive; 160x120 by default.",
-        get="Drive a car or its simulator, <https://docs.donkeycar.com>.",
         tree="tub/meta.json\ntub/record_0.json\ntub/0_cam-image_array_.jpg",
-        licence="your own data",
         irregularities=(_TRUE,),
         folder="tub",
     )

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from sim2real.datasets.base import Frame, Tree
+from sim2real.datasets.modalities import WORDS
+from sim2real.datasets.readers import size_of
 from sim2real.errors import ImageError
-from sim2real.imageio import is_image, read_header
+from sim2real.imageio import is_image
 from sim2real.places import is_pointer
 
 _LOOKED_AT: Final = 64
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _LOOKS: Final = frozenset(
     (
         *("fog", "foggy", "mist", "rain", "rainy", "raining", "softrain", "hardrain", "rainnight", "wet", "storm"),
@@ -49,7 +50,7 @@ def pointers(tree: Tree) -> Iterator[str]:
 @lru_cache(maxsize=1024)
 def looks_in(folder: str) -> tuple[str, ...]:
     """Return the parts of a folder's path that name weather, light or a season, like "fog" and "HardRainNoon"."""
-    return tuple(name for name in folder.split("/") if any(word.lower() in _LOOKS for word in _WORD.findall(name)))
+    return tuple(name for name in folder.split("/") if any(word.lower() in _LOOKS for word in WORDS.findall(name)))
 
 
 @dataclass(slots=True)
@@ -143,11 +144,11 @@ def misfits(root: Path, frames: Iterable[Frame], count: int) -> Iterator[str]:
     for frame in islice(frames, 0, None, max(1, count // _LOOKED_AT)):
         for path in filter(is_image, frame.labels.values()):
             try:
-                image, label = (read_header(root / each) for each in (frame.image, path))
+                image, label = size_of(root / frame.image), size_of(root / path)
             except ImageError:  # reported when it is decoded
                 continue
-            if (image.width, image.height) != (label.width, label.height):
-                sizes = f"{label.width}x{label.height}, {frame.image} {image.width}x{image.height}"
+            if image != label:
+                sizes = f"{label[0]}x{label[1]}, {frame.image} {image[0]}x{image[1]}"
                 yield f"labels do not fit their images: {path} is {sizes}"
                 return
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from sim2real.datasets.base import Adapter, Frame
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.partners import evenly
+from sim2real.datasets.readers import size_of
 from sim2real.datasets.resizing import Scale, Size
 from sim2real.errors import DatasetError, ImageError
-from sim2real.imageio import read_header, read_orientation
+from sim2real.imageio import read_orientation
 
 if TYPE_CHECKING:
     from sim2real.datasets import Dataset
@@ -67,46 +68,33 @@ def on_stored_pixels(label: Label, declared: Size, image: Path) -> Label:
         DatasetError: If it is not known how the sizes relate.
         ImageError: If the image cannot be read.
     """
-    header = read_header(image)
-    stored = header.width, header.height
+    stored = size_of(image)
     if declared == stored:
         return label
     if lies_turned(declared, stored, orientation := read_orientation(image)):
-        return _unturned(label, declared, orientation)
+        return _moved(label, _UNTURNED[orientation], lambda box: _unturned_box(box, declared, orientation))
     if not same_picture(declared, stored):
         message = f"{image}: it is {_by(stored)}, which is no scale of the {_by(declared)} that its label file declares"
         raise DatasetError(f"{message}; where its labels lie is unknown")
-    return _scaled(label, Scale(declared, stored))
+    scale = Scale(declared, stored)
+    return _moved(label, scale.nearest, lambda box: _scaled_box(box, float(scale.x), float(scale.y)))
 
 
-def _scaled(label: Label, scale: Scale) -> Label:
+def _moved(label: Label, move_pixels: Callable[[NDArray[Any]], NDArray[Any]], move_box: Callable[[Box], Box]) -> Label:
+    """Return a label with its pixels or boxes moved; kinds that declare no size of their own stay as they are."""
     match label:
         case Boxes(boxes):
-            x, y = float(scale.x), float(scale.y)
-            return Boxes(
-                tuple(
-                    replace(box, left=box.left * x, top=box.top * y, right=box.right * x, bottom=box.bottom * y)
-                    for box in boxes
-                )
-            )
+            return Boxes(tuple(map(move_box, boxes)))
         case Segmentation(ids, names):
-            return Segmentation(scale.nearest(ids), names)
+            return Segmentation(np.ascontiguousarray(move_pixels(ids)), names)
         case Instances(ids):
-            return Instances(scale.nearest(ids))
+            return Instances(np.ascontiguousarray(move_pixels(ids)))
         case _:
             return label
 
 
-def _unturned(label: Label, shown: Size, orientation: int) -> Label:
-    match label:
-        case Boxes(boxes):
-            return Boxes(tuple(_unturned_box(box, shown, orientation) for box in boxes))
-        case Segmentation(ids, names):
-            return Segmentation(np.ascontiguousarray(_UNTURNED[orientation](ids)), names)
-        case Instances(ids):
-            return Instances(np.ascontiguousarray(_UNTURNED[orientation](ids)))
-        case _:
-            return label
+def _scaled_box(box: Box, x: float, y: float) -> Box:
+    return replace(box, left=box.left * x, top=box.top * y, right=box.right * x, bottom=box.bottom * y)
 
 
 def _unturned_box(box: Box, shown: Size, orientation: int) -> Box:
@@ -177,10 +165,10 @@ def _of_other_sizes(dataset: "Dataset", frames: Sequence[Frame]) -> Iterator[str
         for path, kind in {path: kind for kind, path in frame.labels.items()}.items():  # each file once
             try:
                 declared = dataset.adapter.declared_size(frame, kind)
-                header = read_header(dataset.root / frame.image) if declared else None
+                stored = size_of(dataset.root / frame.image) if declared else None
             except (DatasetError, ImageError):  # reported when it is decoded
                 continue
-            if not declared or not header or declared == (stored := (header.width, header.height)):
+            if not declared or not stored or declared == stored:
                 continue
             example = f"{path} declares {_by(declared)}, {frame.image} is {_by(stored)}"
             if lies_turned(declared, stored, read_orientation(dataset.root / frame.image)):

@@ -27,7 +27,7 @@ CAMERAS: Final = "metadata_camera_parameters.csv"
 
 _SCENE: Final = r"(?P<scene>ai_\d{3}_\d{3})"
 _COLOURS: Final = (rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_hdf5", r"frame\.(?P<frame>\d{4})\.color\.hdf5")
-_LICENCE: Final = "CC BY-SA 3.0"
+_facts = partial(Facts, licence="CC BY-SA 3.0", binds=True, folder="hypersim")
 
 
 def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
@@ -46,8 +46,7 @@ def read_hdf5(path: Path, *channels: int) -> NDArray[Any]:
         with h5py.File(path, "r", locking=False) as file:
             values = _values_of(file["dataset"], path)
     except (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ImageError) as error:
-        message = f"{path}: cannot be read as an HDF5 file of Hypersim: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as an HDF5 file of Hypersim: {error}") from error
     return of_shape(values, (None, None, *channels), path)
 
 
@@ -94,8 +93,7 @@ def write_previews(root: Path, report: Callable[[int, int], None]) -> int:
     tree = Tree(root)
     missing = [(colour, preview) for colour in tree.find(*_COLOURS) if not tree.has(preview := _preview(colour))]
     if not missing and next(tree.find(*_COLOURS), None) is None:
-        message = f"{root}: no ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5 in it"
-        raise DatasetError(message)
+        raise DatasetError(f"{root}: no ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5 in it")
     for done, (colour, preview) in enumerate(missing):
         report(done, len(missing))
         linear = read_hdf5(root / colour.path, 3)
@@ -119,48 +117,36 @@ class Hypersim(FolderLayout):
     """
 
     name = "hypersim"
-    facts = Facts(
+    facts = _facts(
         title="Hypersim",
-        about=(
-            "Photorealistic renderings of 461 indoor scenes with dense labels. The images are the tone-mapped "
-            "previews; the original colours are linear, in HDF5, and are carried."
-        ),
+        about="Photorealistic renderings of 461 indoor scenes with dense labels. The images are the tone-mapped "
+        "previews; the original colours are linear, in HDF5, and are carried.",
         size="74,619 images of 1024x768, about 1.9 TB with everything.",
-        get=(
-            "`dataset_download_images.py` of <https://github.com/apple/ml-hypersim>, or its contrib/99991/download.py "
-            "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. For "
-            f'depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install "sim2real[hypersim]"`.'
-        ),
-        tree=(
-            f"{CAMERAS}\n"
-            "ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg\n"
-            "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5\n"
-            "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.{semantic,semantic_instance}.hdf5\n"
-            "ai_001_001/images/scene_cam_00_{final_hdf5,geometry_preview}/...\n"
-            "ai_001_001/_detail/...\n"
-            "..."
-        ),
+        get="`dataset_download_images.py` of <https://github.com/apple/ml-hypersim>, or its contrib/99991/download.py "
+        "for a part: `.tonemap.jpg`, `.depth_meters.hdf5`, `.semantic.hdf5`, `.semantic_instance.hdf5`. For "
+        f'depth, put contrib/mikeroberts3000/{CAMERAS} into the folder. `pip install "sim2real[hypersim]"`.',
+        tree=f"{CAMERAS}\n"
+        "ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg\n"
+        "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5\n"
+        "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.{semantic,semantic_instance}.hdf5\n"
+        "ai_001_001/images/scene_cam_00_{final_hdf5,geometry_preview}/...\n"
+        "ai_001_001/_detail/...\n"
+        "...",
         labels={
             "depth": f"metres to the camera's plane, if {CAMERAS} is in the folder",
             "distance": "metres to the camera's centre, otherwise",
             "segmentation": "the 40 classes of NYU",
             "instance": "",
         },
-        licence=_LICENCE,
-        binds=True,
         irregularities=(
             "depth_meters is the length of the ray, not depth, and the cameras of some scenes are shifted.",
             "`sim2real hypersim-previews` makes missing previews with the official tone mapping.",
             "Illumination, reflectance, residual and linear colours are still those of the old images.",
             "Images with people and logos were removed, so that frame numbers have gaps.",
         ),
-        folder="hypersim",
     )
     rule = "ai_<vvv>_<nnn>/images/scene_cam_<xx>_final_preview/frame.<iiii>.tonemap.jpg"
-    images = (
-        rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_preview",
-        r"frame\.(?P<frame>\d{4})\.tonemap\.jpg",
-    )
+    images = (rf"{_SCENE}/images/scene_(?P<camera>cam_\d\d)_final_preview", r"frame\.(?P<frame>\d{4})\.tonemap\.jpg")
     labels: ClassVar[Beside] = {
         kind: ("{scene}/images/scene_{camera}_geometry_hdf5", rf"frame\.(?P<frame>\d{{4}})\.{name}\.hdf5")
         for kind, name in {
@@ -230,8 +216,7 @@ class Hypersim(FolderLayout):
         table = find_above(path, CAMERAS, self.root)
         matrix = _rays(table).get(path.absolute().parts[-4].lower()) if table else None
         if matrix is None:
-            message = f"{path}: no row of {table or CAMERAS} describes the camera of the scene"
-            raise DatasetError(message)
+            raise DatasetError(f"{path}: no row of {table or CAMERAS} describes the camera of the scene")
         height, width = shape
         u = (2 * np.arange(width) + 1) / width - 1
         v = 1 - (2 * np.arange(height) + 1) / height
@@ -255,39 +240,29 @@ def _rays(table: Path) -> Mapping[str, NDArray[np.float64]]:
                 for row in csv.DictReader(lines)
             }
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        message = f"{table}: not Hypersim's table of cameras: {error!r}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{table}: not Hypersim's table of cameras: {error!r}") from error
 
 
 class HypersimMarigold(FolderLayout):
     """Hypersim as prepared by Marigold's script: train/ai_001_001/rgb_cam_00_fr0000.png with depth_plane."""
 
     name = "hypersim-marigold"
-    facts = Facts(
+    facts = _facts(
         title="Hypersim for Marigold",
-        about=(
-            "Hypersim as written by Marigold's `preprocess_hypersim.py`, a common form for training depth: tone-mapped "
-            "PNGs, and depth to the camera's plane."
-        ),
+        about="Hypersim as written by Marigold's `preprocess_hypersim.py`, a common form for training depth: "
+        "tone-mapped PNGs, and depth to the camera's plane.",
         size="About 74,600 images of 1024x768 in three splits.",
-        get=(
-            "Download Hypersim, then run script/depth/dataset_preprocess/hypersim/preprocess_hypersim.py of "
-            "<https://github.com/prs-eth/Marigold>."
-        ),
-        tree=(
-            "train/ai_001_001/rgb_cam_00_fr0000.png\n"
-            "train/ai_001_001/depth_plane_cam_00_fr0000.png\n"
-            "train/{filename_list,filename_meta}_train...\n"
-            "{val,test}/..."
-        ),
+        get="Download Hypersim, then run script/depth/dataset_preprocess/hypersim/preprocess_hypersim.py of "
+        "<https://github.com/prs-eth/Marigold>.",
+        tree="train/ai_001_001/rgb_cam_00_fr0000.png\n"
+        "train/ai_001_001/depth_plane_cam_00_fr0000.png\n"
+        "train/{filename_list,filename_meta}_train...\n"
+        "{val,test}/...",
         labels={"depth": "metres to the camera's plane, stored in millimetres"},
-        licence=_LICENCE,
-        binds=True,
         irregularities=(
             "Depth was computed with one focal length for all scenes, which is wrong for those with a shifted camera.",
             "16-bit millimetres end at 65.5 m; larger depths have wrapped around.",
         ),
-        folder="hypersim",
     )
     rule = "ai_<vvv>_<nnn>/rgb_cam_<xx>_fr<iiii>.png with depth_plane"
     images = (_SCENE, r"rgb_(?P<frame>cam_\d\d_fr\d{4})\.(?:png|jpe?g)")

@@ -27,17 +27,13 @@ class Images(Adapter):
     stale: ClassVar = ((_METADATA, "captions, if it has any"),)
     facts: ClassVar = Facts(
         title="Any folder of images",
-        about=(
-            "Each photo below the folder is a frame; everything else is carried. This layout is the last resort, when "
-            "no other one fits."
-        ),
+        about="Each photo below the folder is a frame; everything else is carried. This layout is the last resort, "
+        "when no other one fits.",
         size="Any.",
         get="Your own images.",
-        tree=(
-            "any/depth/name.{jpg,jpeg,jpe,jfif,png,webp,tif,tiff,bmp,tga,ppm,pgm,pnm,jp2,j2k,avif}\n"
-            "metadata.{csv,jsonl,parquet}                   # of a Hugging Face image folder\n"
-            "whatever/else.txt"
-        ),
+        tree="any/depth/name.{jpg,jpeg,jpe,jfif,png,webp,tif,tiff,bmp,tga,ppm,pgm,pnm,jp2,j2k,avif}\n"
+        "metadata.{csv,jsonl,parquet}                   # of a Hugging Face image folder\n"
+        "whatever/else.txt",
         licence="your own",
         irregularities=(
             (
@@ -85,5 +81,4 @@ class Images(Adapter):
         Raises:
             DatasetError: Always.
         """
-        message = f"{frame.image}: no label '{kind}'; folders of images alone have none"
-        raise DatasetError(message)
+        raise DatasetError(f"{frame.image}: no label '{kind}'; folders of images alone have none")

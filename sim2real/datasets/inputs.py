@@ -40,10 +40,11 @@ from sim2real.datasets.labels import (
     SceneFlow,
     Segmentation,
 )
+from sim2real.datasets.readers import size_of
 from sim2real.datasets.resizing import Scale, Size
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError
-from sim2real.imageio import Sizing, read_header, scaled_part
+from sim2real.imageio import Sizing, scaled_part
 
 Values = NDArray[Any]
 Inputs = Mapping[str, Values]
@@ -95,12 +96,11 @@ def read_input(
     if isinstance(label, Segmentation | Boxes):
         for name in vocabulary.unknown(label):
             notify(f"class '{name}' is none of this run's: its pixels count as unknown")
-    header = read_header(frame.path)
-    values = as_input(label, vocabulary, (header.width, header.height))
-    height, width = values.shape[-2:]
-    if (width, height) != (header.width, header.height):
-        size = f"{header.width}x{header.height}"
-        raise DatasetError(f"{frame.path}: its label '{kind}' is {width}x{height}, the image is {size}")
+    width, height = size_of(frame.path)
+    values = as_input(label, vocabulary, (width, height))
+    if (found := values.shape[-2:]) != (height, width):
+        sizes = f"{found[1]}x{found[0]}, the image is {width}x{height}"
+        raise DatasetError(f"{frame.path}: its label '{kind}' is {sizes}")
     return values
 
 

@@ -14,15 +14,7 @@ from typing import ClassVar, Final
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree, nearest
 from sim2real.datasets.classes import CITYSCAPES
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import (
-    Box,
-    Boxes,
-    Label,
-    read_depth,
-    read_disparity,
-    read_index_mask,
-    read_kitti_flow,
-)
+from sim2real.datasets.labels import Box, Boxes, Label, read_depth, read_disparity, read_index_mask, read_kitti_flow
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import read_kitti_boxes, read_kitti_instances, read_kitti_rows, remembered
 from sim2real.datasets.resizing import (
@@ -48,20 +40,11 @@ class _Kitti(FolderLayout):
 
     roles = (
         (r"(?:^|/)(?:semantic_rgb|viz_\w+)/", Role.PSEUDO),
-        (
-            (
-                r"(?:^|/)(?:label_0?[23]|disp_\w+|flow_\w+|semantic|instance|obj_map|proj_depth|groundtruth_depth)/"
-                r"|/velodyne_raw/|(?:^|/)tracklet_labels\.xml$"
-            ),
-            Role.LABEL,
-        ),
-        (
-            (
-                r"(?:^|/)(?:calib\w*|oxts|velodyne\w*|intrinsics|image_0?[01]|prev_[23]|planes|poses|mapping|ImageSets|devkit\w*)/"
-                r"|(?:^|/)(?:calib\w*|times|timestamps\w*)\.txt$"
-            ),
-            Role.AUX,
-        ),
+        (r"(?:^|/)(?:label_0?[23]|disp_\w+|flow_\w+|semantic|instance|obj_map)/", Role.LABEL),
+        (r"(?:^|/)(?:proj_depth|groundtruth_depth)/|/velodyne_raw/|(?:^|/)tracklet_labels\.xml$", Role.LABEL),
+        (r"(?:^|/)(?:calib\w*|oxts|velodyne\w*|intrinsics|image_0?[01]|prev_[23])/", Role.AUX),
+        (r"(?:^|/)(?:planes|poses|mapping|ImageSets|devkit\w*)/", Role.AUX),
+        (r"(?:^|/)(?:calib\w*|times|timestamps\w*)\.txt$", Role.AUX),
     )
 
     resizing = (
@@ -74,13 +57,8 @@ class _Kitti(FolderLayout):
         (r"(?:^|/)calib(?:_cam_to_cam)?(?:/[^/]+)?\.txt$", KITTI_CALIBRATION),
         (r"(?:^|/)intrinsics/\w+\.txt$", MATRIX),
         (r"(?:^|/)(?:image_0?[01]|prev_[23])/.*\.(?:png|jpe?g)$", PHOTO),
-        (
-            (
-                r"(?:^|/)(?:calib_(?:velo|imu)\w+|oxts|velodyne\w*|planes|poses|mapping|ImageSets|devkit\w*)/"
-                r"|(?:^|/)(?:calib_(?:velo|imu)\w+|times|timestamps\w*)\.txt$|(?:^|/)tracklet_labels\.xml$"
-            ),
-            KEEP,
-        ),
+        (r"(?:^|/)(?:calib_(?:velo|imu)\w+|oxts|velodyne\w*|planes|poses|mapping|ImageSets|devkit\w*)/", KEEP),
+        (r"(?:^|/)(?:calib_(?:velo|imu)\w+|times|timestamps\w*)\.txt$|(?:^|/)tracklet_labels\.xml$", KEEP),
     )
 
     decoders: ClassVar[Decoders] = {
@@ -133,16 +111,12 @@ class KittiRaw(_Kitti):
         title="KITTI raw",
         about="Recorded drives through Karlsruhe, with the data of all sensors.",
         size="Colour images of two cameras at 10 Hz, about 1242x375; the number depends on the drives.",
-        get=(
-            "Drives are listed at <https://www.cvlibs.net/datasets/kitti/raw_data.php>; download the synced and "
-            "rectified ones and the calibration of the same day."
-        ),
-        tree=(
-            "2011_09_26/calib_cam_to_cam.txt\n"
-            "2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0000000000.png\n"
-            "2011_09_26/2011_09_26_drive_0001_sync/{image_00,image_01,image_03,oxts,velodyne_points}/...\n"
-            "train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png"
-        ),
+        get="Drives are listed at <https://www.cvlibs.net/datasets/kitti/raw_data.php>; download the synced and "
+        "rectified ones and the calibration of the same day.",
+        tree="2011_09_26/calib_cam_to_cam.txt\n"
+        "2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0000000000.png\n"
+        "2011_09_26/2011_09_26_drive_0001_sync/{image_00,image_01,image_03,oxts,velodyne_points}/...\n"
+        "train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png",
         labels={"depth": "sparse; only if the archive of the depth benchmark is unpacked into the same tree"},
         irregularities=(
             "Tracklets, poses and point clouds are carried, not decoded.",
@@ -194,13 +168,11 @@ class KittiDepth(_Kitti):
         about="Cropped frames of KITTI raw for the depth benchmark; its only frames that come with images.",
         size="1,000 validation images with measured depth, and 1,000 and 500 test images without; 1216x352.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_depth_all.php>: `data_depth_selection.zip`.",
-        tree=(
-            "depth_selection/val_selection_cropped/image/2011_09_26_drive_0002_sync_image_0000000005_image_02.png\n"
-            "depth_selection/val_selection_cropped/groundtruth_depth/"
-            "2011_09_26_drive_0002_sync_groundtruth_depth_0000000005_image_02.png\n"
-            "depth_selection/val_selection_cropped/{velodyne_raw,intrinsics}/...\n"
-            "depth_selection/{test_depth_completion_anonymous,test_depth_prediction_anonymous}/image/0000000000.png"
-        ),
+        tree="depth_selection/val_selection_cropped/image/2011_09_26_drive_0002_sync_image_0000000005_image_02.png\n"
+        "depth_selection/val_selection_cropped/groundtruth_depth/"
+        "2011_09_26_drive_0002_sync_groundtruth_depth_0000000005_image_02.png\n"
+        "depth_selection/val_selection_cropped/{velodyne_raw,intrinsics}/...\n"
+        "depth_selection/{test_depth_completion_anonymous,test_depth_prediction_anonymous}/image/0000000000.png",
         labels={"depth": "accumulated from laser scans, sparse"},
         irregularities=(
             "The depth maps of the full benchmark come without images: see kitti-raw.",
@@ -232,11 +204,9 @@ class KittiOdometry(_Kitti):
         title="KITTI odometry",
         about="Long sequences of stereo images; 11 of them have poses.",
         size="22 sequences.",
-        get=(
-            "<https://www.cvlibs.net/datasets/kitti/eval_odometry.php>: the *colour* archive; grey images are a "
-            "separate archive."
-        ),
-        tree=("sequences/00/image_2/000000.png\nsequences/00/{calib.txt,times.txt,image_3,velodyne}\nposes/00.txt"),
+        get="<https://www.cvlibs.net/datasets/kitti/eval_odometry.php>: the *colour* archive; grey images are a "
+        "separate archive.",
+        tree="sequences/00/image_2/000000.png\nsequences/00/{calib.txt,times.txt,image_3,velodyne}\nposes/00.txt",
         irregularities=(
             "Poses are carried, not decoded.",
             "The grey archive alone (`image_0`, `image_1`) contains nothing to translate.",
@@ -257,7 +227,7 @@ class KittiTracking(_Kitti):
         about="Sequences with boxes that keep their track number over time.",
         size="21 training and 29 test sequences.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_tracking.php>: left colour images, labels and calibration.",
-        tree=("training/image_02/0000/000000.png\ntraining/label_02/0000.txt\ntraining/calib/0000.txt\ntesting/..."),
+        tree="training/image_02/0000/000000.png\ntraining/label_02/0000.txt\ntraining/calib/0000.txt\ntesting/...",
         labels={"boxes": "with tracks, of the left colour camera"},
         irregularities=("One label file holds the boxes of a whole sequence and belongs to each of its frames.",),
     )
@@ -287,11 +257,9 @@ class KittiFlow2015(_Kitti):
         about="Pairs of stereo frames with disparity and flow, including those of moving objects.",
         size="200 training and 200 test scenes of two frames each.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_scene_flow.php>.",
-        tree=(
-            "training/{image_2,image_3}/000000_{10,11}.png\n"
-            "training/{disp_occ_0,disp_occ_1,disp_noc_0,disp_noc_1,flow_occ,flow_noc}/000000_10.png\n"
-            "testing/{image_2,image_3}/..."
-        ),
+        tree="training/{image_2,image_3}/000000_{10,11}.png\n"
+        "training/{disp_occ_0,disp_occ_1,disp_noc_0,disp_noc_1,flow_occ,flow_noc}/000000_10.png\n"
+        "testing/{image_2,image_3}/...",
         labels={
             "disparity": "with occluded pixels",
             "flow": "with occluded pixels",
@@ -324,11 +292,9 @@ class KittiSemantics(_Kitti):
         about="The first frames of stereo and flow 2015, with classes and instances.",
         size="200 training and 200 test images.",
         get="<https://www.cvlibs.net/datasets/kitti/eval_semseg.php?benchmark=semantics2015>.",
-        tree=(
-            "training/image_2/000000_10.png\n"
-            "training/{semantic,instance,semantic_rgb}/000000_10.png\n"
-            "testing/image_2/000000_10.png"
-        ),
+        tree="training/image_2/000000_10.png\n"
+        "training/{semantic,instance,semantic_rgb}/000000_10.png\n"
+        "testing/image_2/000000_10.png",
         labels={"segmentation": "ids of Cityscapes", "instance": "256 x class + number"},
         irregularities=(
             "`semantic_rgb` looks like images but shows the classes in colour: it is never translated.",
@@ -353,17 +319,13 @@ class KittiObject(_Kitti):
         title="KITTI object",
         about="Images with boxes of cars, pedestrians and cyclists.",
         size="7,481 training and 7,518 test images.",
-        get=(
-            "<https://www.cvlibs.net/datasets/kitti/eval_object.php?obj_benchmark=3d>: left colour images, labels and "
-            "calibration."
-        ),
-        tree=(
-            "training/image_2/000000.png\n"
-            "training/label_2/000000.txt\n"
-            "training/calib/000000.txt\n"
-            "testing/image_2/000000.png\n"
-            "{training,testing}/{image_3,velodyne}/..."
-        ),
+        get="<https://www.cvlibs.net/datasets/kitti/eval_object.php?obj_benchmark=3d>: left colour images, labels and "
+        "calibration.",
+        tree="training/image_2/000000.png\n"
+        "training/label_2/000000.txt\n"
+        "training/calib/000000.txt\n"
+        "testing/image_2/000000.png\n"
+        "{training,testing}/{image_3,velodyne}/...",
         labels={"boxes": "of the left colour camera"},
         irregularities=(
             "Image sizes differ (see kitti-raw).",

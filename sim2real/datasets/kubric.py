@@ -3,24 +3,16 @@
 Names and codings: google-research/kubric, kubric/file_io.py.
 """
 
-from pathlib import Path
 from typing import ClassVar, Final
-
-import numpy as np
 
 from sim2real.datasets.base import Role
 from sim2real.datasets.facts import RENDERED, Facts
-from sim2real.datasets.labels import NOTHING, Instances, read_index_mask
+from sim2real.datasets.labels import Instances
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
+from sim2real.datasets.readers import read_ids_above
 from sim2real.datasets.resizing import KEEP, NEAREST
 
 _LAYERS: Final = r"(?:segmentation|normal|object_coordinates|uv|depth|palette|(?:forward_|backward_)?flow)"
-
-
-def _read_instances(path: Path) -> Instances:
-    """Read the numbers of the objects; 0 is the background."""
-    ids = read_index_mask(path).ids
-    return Instances(np.where(ids == 0, np.int32(NOTHING), ids))
 
 
 class Kubric(FolderLayout):
@@ -36,7 +28,7 @@ class Kubric(FolderLayout):
         ),
     )
     labels: ClassVar[Beside] = {"instance": ("{scene}", r"segmentation_(?P<frame>\d{5})\.png")}
-    decoders: ClassVar[Decoders] = {"instance": _read_instances}
+    decoders: ClassVar[Decoders] = {"instance": lambda path: Instances(read_ids_above(path, 0))}
     roles = (
         (rf"(?:^|/){_LAYERS}_\d{{5}}\.\w+$", Role.LABEL),
         (r"(?:^|/)(?:metadata|data_ranges|events)\.json$", Role.LABEL),

@@ -7,11 +7,9 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Final
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
@@ -20,7 +18,16 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Label, Segmentation, read_index_mask
 from sim2real.datasets.largejson import elements_of, read_elements
 from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import read_head, read_json, read_tail, remembered, size_of, telling, whole_size
+from sim2real.datasets.readers import (
+    errors_in,
+    per_tree,
+    read_head,
+    read_json,
+    read_tail,
+    remembered,
+    size_of,
+    whole_size,
+)
 from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
 from sim2real.datasets.resizing_shapes import LABELME
 from sim2real.datasets.shapes import Shape, label_of, outline_of_circle, rectangle
@@ -110,7 +117,7 @@ class LabelMe(Adapter):
 
     def embedded(self, tree: Tree) -> Mapping[str, str]:
         """Return the JSON files that embed a photo -> its image file, empty if it is missing."""
-        return _listed(tree).embedded(tree.root)
+        return _embedded(tree)
 
     @staticmethod
     def embed(data: bytes, picture: bytes | None) -> bytes:
@@ -135,7 +142,7 @@ class LabelMe(Adapter):
         """Decode one label."""
         path = self.root / frame.labels[kind]
         size = _size(path) or size_of(self.root / frame.image)
-        with telling(path, "its shapes are damaged"):
+        with errors_in(path, "its shapes are damaged"):
             shapes = [shape for entry in _read(path)["shapes"] if (shape := _shape(entry)) is not None]
             return label_of(kind, shapes, size)
 
@@ -144,67 +151,56 @@ class LabelMe(Adapter):
         return _size(self.root / frame.labels[kind])
 
 
-@dataclass(slots=True)
-class _Listing:
+class _Listing(NamedTuple):
     """The JSON files of a tree.
 
     Attributes:
         files: Each file and its photo, empty if that is missing; in order.
         photos: Each photo and the file that describes it.
-        inside: The files that embed a photo; None until they are determined.
     """
 
     files: dict[str, str]
     photos: dict[str, str]
-    inside: dict[str, str] | None = field(default=None)
-
-    def embedded(self, root: Path) -> Mapping[str, str]:
-        if self.inside is None:
-            self.inside = {path: image for path, image in self.files.items() if _holds_picture(root / path)}
-        return self.inside
 
 
-_LISTED: Final[WeakKeyDictionary[Tree, _Listing]] = WeakKeyDictionary()
-
-
+@per_tree
 def _listed(tree: Tree) -> _Listing:
     """Return the files of the format; of files next to a photo of the same name only a few are read."""
-    if tree not in _LISTED:
-        files: dict[str, str] = {}
-        for folder in ("", *tree.folders):
-            files.update(_in_folder(tree, folder))
-        files = dict(sorted(files.items()))
-        photos = {image: path for path, image in reversed(files.items()) if image}
-        _LISTED[tree] = _Listing(files, photos)
-    return _LISTED[tree]
+    files = dict(sorted(pair for folder in ("", *tree.folders) for pair in _in_folder(tree, folder)))
+    photos = {image: path for path, image in reversed(files.items()) if image}
+    return _Listing(files, photos)
+
+
+@per_tree
+def _embedded(tree: Tree) -> Mapping[str, str]:
+    """Return the files that embed a photo, and that photo."""
+    return {path: image for path, image in _listed(tree).files.items() if _holds_picture(tree.root / path)}
 
 
 def _in_folder(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
     """Yield the files of the format in a folder and their photos."""
-    names = tree.names(folder)
-    documents = [name for name in names if name.lower().endswith(".json")]
-    prefix = f"{folder}/" if folder else ""
-    if not documents or not any(_is_own(tree.root / (prefix + name)) for name in islice(documents, _LOOKED_AT)):
+    paths = tree.paths(folder)
+    documents = [path for path in paths if path.lower().endswith(".json")]
+    if not documents or not any(_is_own(tree.root / path) for path in islice(documents, _LOOKED_AT)):
         return
     beside: dict[str, list[str]] = {}
-    for name in filter(is_image, names):
-        beside.setdefault(name.rpartition(".")[0], []).append(name)
-    paired = [name for name in documents if len(beside.get(name.rpartition(".")[0], ())) == 1]
-    if not all(_is_own(tree.root / (prefix + name)) for name in islice(paired, _LOOKED_AT)):
+    for image in filter(is_image, paths):
+        beside.setdefault(image.rpartition(".")[0], []).append(image)
+    paired = [path for path in documents if len(beside.get(path.rpartition(".")[0], ())) == 1]
+    if not all(_is_own(tree.root / path) for path in islice(paired, _LOOKED_AT)):
         paired = []
     known = set(paired)
-    for name in documents:
-        if name in known:
-            yield prefix + name, prefix + beside[name.rpartition(".")[0]][0]
-        elif _is_own(tree.root / (prefix + name)):
-            yield prefix + name, _named(tree, prefix + name)
+    for path in documents:
+        if path in known:
+            yield path, beside[path.rpartition(".")[0]][0]
+        elif _is_own(tree.root / path):
+            yield path, _named(tree, path)
 
 
 def _images(tree: Tree) -> Iterator[str]:
     """Yield the photos in order: those with a file, and the others in their folders."""
     for folder in sorted({image.rpartition("/")[0] for image in _listed(tree).photos}):
-        prefix = f"{folder}/" if folder else ""
-        yield from (prefix + name for name in tree.names(folder) if is_image(name))
+        yield from filter(is_image, tree.paths(folder))
 
 
 def _is_own(path: Path) -> bool:
@@ -259,7 +255,7 @@ def _named(tree: Tree, path: str) -> str:
 @remembered(2)
 def _read(path: Path) -> Mapping[str, Any]:
     """Read a file without its embedded picture."""
-    with telling(path, "it is not an object in LabelMe's format"):
+    with errors_in(path, "it is not an object in LabelMe's format"):
         return {key: value for key, value in read_json(path).items() if key != PICTURE}
 
 
@@ -318,6 +314,5 @@ class LabelMeExport(FolderLayout):
         try:
             lines = names.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            message = f"{names}: cannot be read as text: {error}"
-            raise DatasetError(message) from error
+            raise DatasetError(f"{names}: cannot be read as text: {error}") from error
         return read_index_mask(path, names=lines)

@@ -153,8 +153,7 @@ def read_colour_mask(path: Path, table: Sequence[tuple[str, tuple[int, int, int]
         ImageError: If the image is damaged, or of another type.
     """
     if not table:
-        message = f"{path}: the colours of its classes are not known; the table of colours is empty"
-        raise DatasetError(message)
+        raise DatasetError(f"{path}: the colours of its classes are not known; the table of colours is empty")
     for name, colour in table:
         if not all(0 <= value <= 255 for value in colour):
             message = f"{path}: the colour of '{name}' in the table of its classes is not three numbers from 0 to 255"
@@ -240,16 +239,14 @@ def read_table(path: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[
     """
     header, *rows = list(read_rows(path)) or [(1, [])]
     if missing := [name for name in columns if name not in header[1]]:
-        message = f"{path}: the first line does not name the column '{missing[0]}'"
-        raise DatasetError(message)
+        raise DatasetError(f"{path}: the first line does not name the column '{missing[0]}'")
     places = {name: header[1].index(name) for name in columns}
     values = []
     for number, row in rows:
         try:
             values.append({name: columns[name](row[place]) for name, place in places.items()})
         except (IndexError, ValueError) as error:
-            message = f"{path}: line {number} is damaged: {error}"
-            raise DatasetError(message) from error
+            raise DatasetError(f"{path}: line {number} is damaged: {error}") from error
     return values
 
 
@@ -274,8 +271,7 @@ def read_text(path: Path) -> str:
     try:
         return decode_text(path.read_bytes())
     except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as text: {getattr(error, 'strerror', None) or error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
 
 
 def decode_text(data: bytes) -> str:
@@ -294,8 +290,7 @@ def _words(line: str, path: Path) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=" ", skipinitialspace=True))
     except csv.Error as error:
-        message = f"{path}: a word in double quotes is damaged: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: a word in double quotes is damaged: {error}") from error
 
 
 def _read(path: Path, *, channels: int, of: type | None = None) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -303,8 +298,7 @@ def _read(path: Path, *, channels: int, of: type | None = None) -> NDArray[np.ui
     found = 1 if values.ndim == 2 else values.shape[2]
     if found != channels or (of is not None and values.dtype != of):
         wanted = f"{channels} of {np.dtype(of).name}" if of else f"{channels}"
-        message = f"{path}: it has {found} channels of {values.dtype}, a label of this kind has {wanted}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: it has {found} channels of {values.dtype}, a label of this kind has {wanted}")
     return values
 
 

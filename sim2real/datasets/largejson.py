@@ -43,8 +43,7 @@ def read_elements(path: Path) -> Iterator[Element]:
         with path.open("rb") as file:
             yield from _elements(_Window(file))
     except (OSError, RecursionError, ValueError) as error:
-        message = f"{path}: cannot be read as JSON: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as JSON: {error}") from error
 
 
 def elements_of(data: bytes) -> Iterator[Element]:
@@ -70,8 +69,7 @@ def read_at(path: Path, places: Sequence[tuple[int, int]]) -> list[Any]:
                 values.append(json.loads(file.read(end - start)))
             return values
     except (OSError, RecursionError, ValueError) as error:
-        message = f"{path}: cannot be read as JSON: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as JSON: {error}") from error
 
 
 class Places:

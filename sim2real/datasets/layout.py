@@ -71,7 +71,7 @@ class FolderLayout(Adapter):
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Yield every image with the labels of its number."""
         apart = [(kind, _Apart(tree, place, names)) for kind, place, names in self.apart]
-        for folder in tree.find_folders(self.images[0]):
+        for folder in self.image_folders(tree):
             images = list(tree.numbered(folder.path, self.images[1]))
             labels = {kind: dict(paths) for kind, paths in self.labels_of(tree, folder).items()}
             for kind, files in apart:
@@ -81,14 +81,22 @@ class FolderLayout(Adapter):
                 camera, _, frame = number.rpartition("/")
                 yield Frame(
                     image,
-                    sequence=f"{folder.path}/{camera}".strip("/"),
+                    sequence=self.sequence_of(folder, camera),
                     index=int(re.sub(r"\D", "", frame) or 0),
                     labels={kind: paths.get(number, "") for kind, paths in labels.items()},
                 )
 
+    def image_folders(self, tree: Tree) -> Iterable[PathMatch]:
+        """Return the folders of images, in order."""
+        return tree.find_folders(self.images[0])
+
     def labelled(self, folder: PathMatch, kind: str) -> bool:  # noqa: ARG002  for layouts that override it
         """Return whether labels in ``apart`` can belong to a folder of images, e.g. only to that of one camera."""
         return True
+
+    def sequence_of(self, folder: PathMatch, camera: str) -> str:
+        """Return the sequence of the images of a folder: its path, and the camera if it holds those of several."""
+        return f"{folder.path}/{camera}".strip("/")
 
     def labels_of(self, tree: Tree, folder: PathMatch) -> Mapping[str, Mapping[str, str]]:
         """Return, for each kind of label of a folder of images, the paths by the number of the frame."""

@@ -14,7 +14,7 @@ from sim2real.datasets.base import Frame, Role, Tree
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Instances, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import FolderLayout
-from sim2real.datasets.readers import read_json, remembered, telling
+from sim2real.datasets.readers import errors_in, read_json, remembered
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import COCO, outlines
 from sim2real.errors import DatasetError
@@ -87,8 +87,7 @@ class MapillaryVistas(FolderLayout):
             names = {number: name for number, (name, _) in enumerate(_classes(config))} if config.exists() else {}
             return Segmentation(ids, names)
         if not config.exists():
-            message = f"{config}: missing; without it the classes with instances are unknown; restore it"
-            raise DatasetError(message)
+            raise DatasetError(f"{config}: missing; without it the classes with instances are unknown; restore it")
         counted = [number for number, (_, counts) in enumerate(_classes(config)) if counts]
         return Instances(np.where(np.isin(ids >> 8, counted), ids, np.int32(NOTHING)))
 
@@ -104,5 +103,5 @@ def _config(label: Path) -> Path:
 @remembered(4)
 def _classes(config: Path) -> list[tuple[str, bool]]:
     """Return, by class number, the names of the classes and whether they have instances."""
-    with telling(config, "does not list the classes"):
+    with errors_in(config, "does not list the classes"):
         return [(str(each["name"]), bool(each["instances"])) for each in read_json(config)["labels"]]

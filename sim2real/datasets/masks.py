@@ -53,8 +53,7 @@ def decode_runs(counts: Sequence[int] | bytes, size: tuple[int, int]) -> Mask:
     width, height = size
     runs = np.array(_unpacked(counts) if isinstance(counts, bytes) else counts, np.int64)
     if (runs < 0).any() or runs.sum() != width * height:
-        message = f"the runs of a mask do not fill its {width}x{height} pixels"
-        raise ValueError(message)
+        raise ValueError(f"the runs of a mask do not fill its {width}x{height} pixels")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 

@@ -11,42 +11,38 @@ _COLOUR_CODED: Final = re.compile(
     r"|(GT/COLOR|colormaps|color_labels|SegmentationClassVisualization)/.*)",
     re.IGNORECASE,
 )
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_LABELS: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
-    depth depths distance disparity disparities disp range flow normal normals semantic semantics sem semseg seg
-    segs segm segment segments segmentation segmentations segmap ss cs is instance instances inst panoptic parsing
-    silhouette mask masks matte trimap label labels annotation annotations anno bev depthvis depthmap coord coords
-    coordinate coordinates nocs uv uvs xyz position positions vector vectors albedo roughness metallic cryptomatte
-    classcolor classcolors classcolour classcolours classid classids
-    objectid indexob indexma lidar dvs occlusion occlusions visib heatmap confidence
-        """,
-    )
-)
-_SURE: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
+WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+"""A word in a name: capitals, or letters of which at most the first is a capital; or a number."""
+
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_SURE: Final = _listed(
+    """
     depth depths disparity disparities flow normals semantic semantics semseg seg segs segm segment segments
     segmentation segmentations segmap instance instances panoptic mask masks label labels annotation annotations
     depthmap nocs
-        """,
-    )
+    """
 )
 """Words that denote labels with certainty, whatever other words are in the name."""
-_NEUTRAL: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
+_LABELS: Final = _SURE | _listed(
+    """
+    distance disp range normal sem ss cs is inst parsing silhouette matte trimap anno bev depthvis coord coords
+    coordinate coordinates uv uvs xyz position positions vector vectors albedo roughness metallic cryptomatte
+    classcolor classcolors classcolour classcolours classid classids
+    objectid indexob indexma lidar dvs occlusion occlusions visib heatmap confidence
+    """
+)
+_NEUTRAL: Final = _listed(
+    """
     rgb rgba color colors colour colours colored coloured image images img imgs photo photos picture pictures
     frame frames jpeg jpg png lit render rendered renders final combined beauty optical opt object objects class
     classes id ids map maps raw viz vis visual visualization visualisation gt scene camera cam input orig original
     sat surface perspective planar motion forward backward rawlight coldlight warmlight meters metres encoded
     palette space world view
-        """,
-    )
+    """
 )
 _SHORTEST: Final = 3  # letters of a word in a compound
 _CHECKED: Final = 64  # images of a group whose numbers are compared with others'
@@ -137,7 +133,7 @@ def _words_of(folder: str) -> tuple[str, ...]:
 
 def _split(text: str) -> Iterator[str]:
     """Yield words in lower case, with compounds split, and numbers without leading zeros."""
-    for found in _WORDS.findall(text):
+    for found in WORDS.findall(text):
         word = found.lower()
         if word[0].isdigit():
             yield word.lstrip("0") or "0"

@@ -5,15 +5,12 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
-from weakref import WeakKeyDictionary
 
 from sim2real.datasets.base import Adapter, Frame, Match, Tree
-from sim2real.datasets.readers import read_head
+from sim2real.datasets.readers import per_tree, read_head
 from sim2real.imageio import is_image
 
 _MOST: Final = 64  # files in a folder: more are probably one for each image
-_Listed = tuple[list[str], Mapping[str, tuple[str, str]]]
-_LISTED: Final[WeakKeyDictionary[Tree, dict[type, _Listed]]] = WeakKeyDictionary()
 
 
 class NamingFiles(Adapter):
@@ -47,45 +44,41 @@ class NamingFiles(Adapter):
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Return the match if there are files of the format and images that they name, else None."""
-        images = len(cls._listed(tree)[1])
+        images = len(_listed(tree, cls)[1])
         return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Yield every image that a file names."""
-        _, self._claims = self._listed(tree)
+        _, self._claims = _listed(tree, type(self))
         for index, (image, (path, _)) in enumerate(self._claims.items()):
             labels = dict.fromkeys(self.kinds(self.root / path), path)
             yield Frame(image, sequence=image.rpartition("/")[0], index=index, labels=labels)
 
     def warnings(self, tree: Tree) -> Iterator[str]:
         """Warn of images that files name and that are missing."""
-        if missing := self._listed(tree)[0]:
+        if missing := _listed(tree, type(self))[0]:
             yield f"{len(missing)} images that {self.noun} name are not there, e.g. {missing[0]}"
 
-    @classmethod
-    def _listed(cls, tree: Tree) -> _Listed:
-        """Return the names of missing images, and the file and the name of every other image by its path."""
-        known = _LISTED.setdefault(tree, {})
-        if cls not in known:
-            missing: list[str] = []
-            claims: dict[str, tuple[str, str]] = {}
-            for file in cls._files(tree):
-                for name, image in find_images(tree, file, cls.names(tree.root / file)):
-                    if image:
-                        claims.setdefault(image, (file, name))
-                    else:
-                        missing.append(name)
-            known[cls] = missing, dict(sorted(claims.items()))
-        return known[cls]
 
-    @classmethod
-    def _files(cls, tree: Tree) -> Iterator[str]:
-        for folder in ("", *tree.folders):
-            names = [name for name in tree.names(folder) if name.lower().endswith(cls.suffix)]
-            for name in names if len(names) <= _MOST else ():
-                path = f"{folder}/{name}" if folder else name
-                if cls.own.match(read_head(tree.root / path)):
-                    yield path
+@per_tree
+def _listed(tree: Tree, layout: type[NamingFiles]) -> tuple[list[str], Mapping[str, tuple[str, str]]]:
+    """Return the names of missing images, and the file and the name of every other image by its path."""
+    missing: list[str] = []
+    claims: dict[str, tuple[str, str]] = {}
+    for file in _files(tree, layout):
+        for name, image in find_images(tree, file, layout.names(tree.root / file)):
+            if image:
+                claims.setdefault(image, (file, name))
+            else:
+                missing.append(name)
+    return missing, dict(sorted(claims.items()))
+
+
+def _files(tree: Tree, layout: type[NamingFiles]) -> Iterator[str]:
+    for folder in ("", *tree.folders):
+        paths = [path for path in tree.paths(folder) if path.lower().endswith(layout.suffix)]
+        if len(paths) <= _MOST:
+            yield from (path for path in paths if layout.own.match(read_head(tree.root / path)))
 
 
 def find_images(tree: Tree, file: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:

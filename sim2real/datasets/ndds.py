@@ -6,17 +6,16 @@ To, Birchfield, "Falling Things", CVPR workshops 2018; for the unit of its depth
 core/utils/frame_utils.py.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import numpy as np
-
-from sim2real.datasets.base import Frame, Match, Role, Tree
+from sim2real.datasets.base import Match, Role, Tree
 from sim2real.datasets.facts import RENDERED, Facts
-from sim2real.datasets.labels import Box, Boxes, Depth, Label, Segmentation, read_index_mask
-from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import finite, read_channels, read_json, read_packed_ids, remembered, telling
+from sim2real.datasets.labels import Box, Boxes, Segmentation, read_index_mask
+from sim2real.datasets.layout import Beside, Decoders, FolderLayout
+from sim2real.datasets.readers import errors_in, finite, read_bounded_depth, read_json, read_packed_ids, remembered
 from sim2real.datasets.resizing import KEEP, NEAREST, Resizing
 from sim2real.datasets.resizing_shapes import NDDS, NDDS_CAMERAS
 from sim2real.imageio import read_header
@@ -24,6 +23,36 @@ from sim2real.imageio import read_header
 OBJECTS: Final = "_object_settings.json"
 _CAMERAS: Final = r"(?:^|/)_camera_settings\.json$"
 _SETTINGS: Final = r"(?:^|/)_(?:camera|object)_settings\.json$"
+
+
+def _read_boxes(path: Path) -> Boxes:
+    with errors_in(path, "the box of an object is damaged"):
+        return Boxes(tuple(map(_box, read_json(path)["objects"])))
+
+
+def _box(thing: Mapping[str, Any]) -> Box:
+    corners = (map(finite, thing["bounding_box"][corner]) for corner in ("top_left", "bottom_right"))
+    (top, left), (bottom, right) = corners
+    return Box(str(thing["class"]), left, top, right, bottom)
+
+
+def _read_segmentation(path: Path) -> Segmentation:
+    header = read_header(path)
+    names = _names(path.parent)
+    if header.channels >= 3:  # some versions write ids as colours
+        return Segmentation(read_packed_ids(path), {})
+    return read_index_mask(path, names=names)
+
+
+@remembered(16)
+def _names(folder: Path) -> Mapping[int, str]:
+    """Return the classes of a folder by their number in masks; empty if there is no file of object settings."""
+    path = folder / OBJECTS
+    if not path.is_file():
+        return {}
+    with errors_in(path, "its objects are damaged"):
+        objects: list[dict[str, Any]] = read_json(path)["exported_objects"]
+        return {int(each["segmentation_class_id"]): str(each["class"]) for each in objects}
 
 
 class Ndds(FolderLayout):
@@ -52,7 +81,11 @@ class Ndds(FolderLayout):
         (r"(?:^|/)\d{6}\.(?:\w+\.)?json$", NDDS),
         (r"(?:^|/)\d{6}\.(?:\w+\.)?(?:cs|is|seg|depth(?:\.[cm]m\.(?:8|16))?)\.png$", NEAREST),
     )
-    per_metre: ClassVar[float] = 1000
+    decoders: ClassVar[Decoders] = {
+        "boxes": _read_boxes,
+        "depth": partial(read_bounded_depth, per_metre=1000),
+        "segmentation": _read_segmentation,
+    }
     sparse: ClassVar[Collection[str]] = ("depth", "segmentation")
     facts = Facts(
         title="NDDS",
@@ -81,19 +114,6 @@ class Ndds(FolderLayout):
             return None
         return None if cls is Ndds and FallingThings.recognise(tree) else super().recognise(tree)
 
-    def load_label(self, frame: Frame, kind: str) -> Label:
-        """Decode one label."""
-        path = self.root / frame.labels[kind]
-        match kind:
-            case "boxes":
-                return Boxes(tuple(_boxes(path)))
-            case "depth":
-                values = read_channels(path, 1)[0]
-                known = (values > 0) & (values < 2**16 - 1)
-                return Depth(np.where(known, values / self.per_metre, np.nan).astype(np.float32))
-            case _:
-                return _segmentation(path)
-
 
 class FallingThings(Ndds):
     """Falling Things: mixed/kitchen_0/000000.left.jpg with .left.json, .left.seg.png and .left.depth.png."""
@@ -111,7 +131,7 @@ class FallingThings(Ndds):
         "segmentation": ("{scene}", r"(?P<frame>\d{6})\.(?P<camera>left|right)\.seg\.png"),
         "boxes": ("{scene}", r"(?P<frame>\d{6})\.(?P<camera>left|right)\.json"),
     }
-    per_metre = 10_000
+    decoders: ClassVar[Decoders] = {**Ndds.decoders, "depth": partial(read_bounded_depth, per_metre=10_000)}
     sparse = ()
     facts = Facts(
         title="Falling Things (FAT)",
@@ -133,31 +153,3 @@ class FallingThings(Ndds):
         irregularities=("Object sizes and intrinsics are in the files `_*_settings.json` of each folder.",),
         folder="fat",
     )
-
-
-def _boxes(path: Path) -> Iterator[Box]:
-    for thing in read_json(path)["objects"]:
-        with telling(path, "the box of an object is damaged"):
-            (top, left), (bottom, right) = (
-                map(finite, map(str, thing["bounding_box"][corner])) for corner in ("top_left", "bottom_right")
-            )
-            yield Box(str(thing["class"]), left, top, right, bottom)
-
-
-def _segmentation(path: Path) -> Segmentation:
-    header = read_header(path)
-    names = _names(path.parent)
-    if header.channels >= 3:  # some versions write ids as colours
-        return Segmentation(read_packed_ids(path), {})
-    return read_index_mask(path, names=names)
-
-
-@remembered(16)
-def _names(folder: Path) -> Mapping[int, str]:
-    """Return the classes of a folder by their number in masks; empty if there is no file of object settings."""
-    path = folder / OBJECTS
-    if not path.is_file():
-        return {}
-    with telling(path, "its objects are damaged"):
-        objects: list[dict[str, Any]] = read_json(path)["exported_objects"]
-        return {int(each["segmentation_class_id"]): str(each["class"]) for each in objects}

@@ -14,7 +14,7 @@ from sim2real.datasets.base import Frame, Role
 from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import NOTHING, Depth, Instances, Label, Segmentation, read_rows
 from sim2real.datasets.layout import Beside, FolderLayout
-from sim2real.datasets.readers import read_channels, renumbered, telling
+from sim2real.datasets.readers import errors_in, read_channels, renumbered
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.imageio import read_label
 
@@ -90,6 +90,6 @@ def _classes(path: Path) -> dict[int, int]:
     """Return the class of each number in a mask."""
     classes = {}
     for line, row in read_rows(path):
-        with telling(path, f"line {line} does not describe an object"):
+        with errors_in(path, f"line {line} does not describe an object"):
             classes[int(row[0])] = int(row[1])
     return classes

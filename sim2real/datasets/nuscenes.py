@@ -7,6 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Final
@@ -20,15 +21,16 @@ from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, Label, Segm
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import decode_runs
-from sim2real.datasets.readers import read_json, remembered, telling
+from sim2real.datasets.readers import errors_in, read_json, remembered, size_of
 from sim2real.datasets.resizing import KEEP
 from sim2real.datasets.resizing_documents import NUIMAGES_OBJECTS, NUSCENES_FILES, NUSCENES_SENSORS
 from sim2real.errors import DatasetError
-from sim2real.imageio import read_header
 
 _VERSION: Final = r"v1\.0-\w+"
-_LICENCE: Final = "CC BY-NC-SA 4.0 under Motional's terms of use, non-commercial"
 _ROW: Final = re.compile(rb"\{[^{}]*\}")
+_facts = partial(
+    Facts, licence="CC BY-NC-SA 4.0 under Motional's terms of use, non-commercial", binds=True, side="real"
+)
 
 
 class _NuScenes(FolderLayout):
@@ -39,13 +41,8 @@ class _NuScenes(FolderLayout):
         (r"(?:^|/)v1\.0-\w+/(?:object|surface)_ann\.json$", NUIMAGES_OBJECTS),
         (r"(?:^|/)v1\.0-\w+/sample_data\.json$", NUSCENES_FILES),
         (r"(?:^|/)v1\.0-\w+/calibrated_sensor\.json$", NUSCENES_SENSORS),
-        (
-            (
-                r"(?:^|/)v1\.0-\w+/(?:attribute|category|ego_pose|instance|lidarseg|log|map|panoptic|sample|"
-                r"sample_annotation|scene|sensor|visibility)\.json$"
-            ),
-            KEEP,
-        ),
+        (r"(?:^|/)v1\.0-\w+/(?:attribute|category|ego_pose|instance|lidarseg|log|map|panoptic)\.json$", KEEP),
+        (r"(?:^|/)v1\.0-\w+/(?:sample|sample_annotation|scene|sensor|visibility)\.json$", KEEP),
         (r"(?:^|/)(?:lidarseg|panoptic|maps|can_bus)/|(?:^|/)(?:samples|sweeps)/(?:LIDAR|RADAR)_", KEEP),
     )
     roles = (
@@ -66,7 +63,7 @@ class NuImages(_NuScenes):
     rule = "samples/CAM_*/*.jpg with v1.0-*/{sample_data,object_ann}.json"
     evidence = ((_VERSION, r"sample_data\.json"), (_VERSION, r"object_ann\.json"))
     sparse = ("boxes", "segmentation", "instance")
-    facts = Facts(
+    facts = _facts(
         title="nuImages",
         about="Photos by six car cameras in Boston and Singapore, with boxes and masks of objects and road surface.",
         size="93,000 annotated JPEGs of 1600x900, 16 GB, and up to 12 sweeps around each.",
@@ -79,15 +76,12 @@ class NuImages(_NuScenes):
             "segmentation": "positions of the classes in category.json; objects over road surface",
             "instance": "the position of the object in its image by token, from 1, as in the devkit",
         },
-        licence=_LICENCE,
-        binds=True,
         irregularities=(
             "Only samples are annotated, except those of `v1.0-test`.",
             "All versions share `samples`; each image has the labels of the version that names it.",
             "Images are not undistorted; CAM_BACK has a fish-eye lens on some cars.",
             "Reading the first label takes seconds: the tables of the whole version are indexed once.",
         ),
-        side="real",
         folder="nuimages",
     )
 
@@ -105,14 +99,13 @@ class NuImages(_NuScenes):
         """Decode one label."""
         table = self.root / frame.labels[kind]
         surfaces = table.with_name("surface_ann.json")
-        with telling(table, f"the annotations of {frame.image} are damaged"):
+        with errors_in(table, f"the annotations of {frame.image} are damaged"):
             token = _samples(table)[_name(frame.image)]
             classes = _classes(table)
             objects = sorted(_places(table).read(token), key=lambda entry: str(entry["token"]))
             if kind == "boxes":
                 return Boxes(tuple(_box(entry, classes) for entry in objects))
-            header = read_header(self.root / frame.image)
-            size = (header.width, header.height)
+            size = size_of(self.root / frame.image)
             if kind == "instance":
                 return Instances(_painted(enumerate(objects, start=1), size))
             regions = [*(_places(surfaces).read(token) if surfaces.exists() else ()), *objects]
@@ -131,7 +124,7 @@ class NuScenes(_NuScenes):
     rule = "samples/CAM_*/*.jpg with v1.0-*/{sample_data,scene}.json"
     evidence = ((_VERSION, r"sample_data\.json"), (_VERSION, r"scene\.json"))
     stale = ((r"(?:^|/)v1\.0-\w+/scene\.json$", "descriptions that mention rain and night"),)
-    facts = Facts(
+    facts = _facts(
         title="nuScenes",
         about="1000 scenes of 20 s in Boston and Singapore: six cameras, LiDAR, radar and 3D boxes.",
         size="1.4 million JPEGs of 1600x900, including 204,000 samples.",
@@ -141,10 +134,7 @@ class NuScenes(_NuScenes):
         "sweeps/CAM_FRONT/...\n"
         "maps/*.png                                     # seen from above, never translated\n"
         "v1.0-trainval/{scene,sample,sample_data,sample_annotation,...}.json",
-        licence=_LICENCE,
-        binds=True,
         irregularities=("3D boxes are not projected into the images, as their occlusion there is unknown.",),
-        side="real",
         folder="nuscenes",
     )
 
@@ -169,8 +159,7 @@ def _samples(table: Path) -> Mapping[str, str]:
                     entry = json.loads(row[0])
                     samples[entry["filename"]] = entry["token"]
     except (OSError, ValueError, LookupError) as error:
-        message = f"{path}: cannot be read as a table of files: {error}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as a table of files: {error}") from error
     return samples
 
 

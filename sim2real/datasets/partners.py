@@ -3,10 +3,9 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
 from typing import Final, TypeVar
 
-from sim2real.datasets.base import Tree
+from sim2real.datasets.base import Tree, shared_start
 from sim2real.datasets.modalities import label_words
 from sim2real.imageio import is_image
 
@@ -53,8 +52,7 @@ def images_around(tree: Tree, labelled: Mapping[str, str]) -> Iterator[str]:
     for folder in ("", *tree.folders):
         match = _ROOT.fullmatch(folder)
         if folder in own or (match and match["root"] in roots):
-            prefix = f"{folder}/" if folder else ""
-            yield from (prefix + name for name in tree.names(folder) if is_image(name))
+            yield from filter(is_image, tree.paths(folder))
 
 
 def evenly(values: Sequence[T], most: int) -> Sequence[T]:
@@ -74,8 +72,4 @@ def _stem(path: str) -> str:
 def _likeness(image: str, file: str) -> tuple[int, ...]:
     one, other = (_folder(path).lower().split("/") for path in (image, file))
     words = label_words(image).total()
-    return one == other, -words, _shared(reversed(one), reversed(other)), _shared(one, other)
-
-
-def _shared(one: Iterable[str], other: Iterable[str]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return one == other, -words, shared_start(reversed(one), reversed(other)), shared_start(one, other)

@@ -36,7 +36,7 @@ _HEADERS: Final = 8  # read of each group at first
 _DECODED: Final = 4  # images decoded of each group
 _LARGEST: Final = 2**26  # pixels of the largest image that is decoded
 _REMAINING: Final = 4  # doubtful images for each other one
-_TOLD: Final = 3  # folders named in a message
+_NAMED: Final = 3  # folders in a message
 
 
 class Finding(NamedTuple):
@@ -50,8 +50,8 @@ class Finding(NamedTuple):
     @property
     def place(self) -> str:
         """Their folders and an example, as part of a message."""
-        most = [folder or "the outermost folder" for folder, _ in self.folders.most_common(_TOLD)]
-        more = f" and {len(self.folders) - _TOLD} more folders" if len(self.folders) > _TOLD else ""
+        most = [folder or "the outermost folder" for folder, _ in self.folders.most_common(_NAMED)]
+        more = f" and {len(self.folders) - _NAMED} more folders" if len(self.folders) > _NAMED else ""
         return f"in {', '.join(most)}{more}, e.g. {self.example}"
 
     @property
@@ -186,38 +186,38 @@ def _by_header(root: Path, paths: list[str], non_photos: NonPhotos, *, each: boo
     among photos stay photos, and decoding them later fails with an error that names the file.
     """
     every = each and paths[0].lower().endswith(".png")
-    sample = {path: _told(root / path) for path in (paths if every else spread(paths, _HEADERS))}
+    sample = {path: _check(root / path) for path in (paths if every else spread(paths, _HEADERS))}
     if len(set(sample.values()) - {None}) > 1 and not every:
-        sample = {path: _told(root / path) for path in paths}
-    known = [told for told in sample.values() if told]
-    no_photos = each or all(told.reason for told in known)
+        sample = {path: _check(root / path) for path in paths}
+    known = [checked for checked in sample.values() if checked]
+    no_photos = each or all(checked.reason for checked in known)
     parts: dict[bool, list[str]] = {}
     for path in paths:
-        told = sample.get(path) or (known[0] if known and path not in sample else None)
-        if told and told.reason and no_photos:
-            non_photos.add([path], Role.LABEL, told.reason)
+        checked = sample.get(path) or (known[0] if known and path not in sample else None)
+        if checked and checked.reason and no_photos:
+            non_photos.add([path], Role.LABEL, checked.reason)
         else:
-            parts.setdefault(bool(told and told.grey), []).append(path)
+            parts.setdefault(bool(checked and checked.grey), []).append(path)
     yield from (_Part(part, grey) for grey, part in parts.items())
 
 
-class _Told(NamedTuple):
-    """The result of a header: the reason why it cannot be a photo, or empty, and whether the image is grey."""
+class _Checked(NamedTuple):
+    """What a header shows: the reason why it cannot be a photo, or empty, and whether the image is grey."""
 
     reason: str
     grey: bool
 
 
-def _told(path: Path) -> _Told | None:
+def _check(path: Path) -> _Checked | None:
     """Read a header; return None for a damaged image, which is reported when it is decoded."""
     header = _header(path)
     if header is None:
         return None
     if header.palette:
-        return _Told("palette images", grey=False)
+        return _Checked("palette images", grey=False)
     if header.bits != 8:
-        return _Told(f"{header.bits} bits per channel", grey=False)
-    return _Told("", grey=header.channels < 3)
+        return _Checked(f"{header.bits} bits per channel", grey=False)
+    return _Checked("", grey=header.channels < 3)
 
 
 def _header(path: Path) -> Header | None:

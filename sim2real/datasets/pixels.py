@@ -23,7 +23,7 @@ _AREAS: Final = 0.8  # of the foreground pixels have the most frequent colours
 _FLAT: Final = 0.8  # of their neighbours are equal
 _ENOUGH: Final = 2**11  # pixels needed to judge gradients: in tiny images light is as even
 _CLIPPED: Final = 0.4  # of coloured pixels have a second channel at the end of its range; rare on a hue wheel
-_UNTOLD: Final = (0, 127 * 0x010101, 128 * 0x010101, 0xFFFFFF)  # black, both middle greys, white: not directions
+_NO_DIRECTION: Final = (0, 127 * 0x010101, 128 * 0x010101, 0xFFFFFF)  # black, both middle greys, white: not directions
 Values = NDArray[np.int32]
 
 
@@ -145,7 +145,7 @@ def _is_coded(pixels: _Pixels) -> bool:
 
 def _are_normals(pixels: _Pixels) -> bool:
     """Test for directions, which have length 1; fog of a certain brightness has too, but is grey and uniform."""
-    vectors = pixels.here[~np.isin(pixels.codes, _UNTOLD)] / 127.5 - 1
+    vectors = pixels.here[~np.isin(pixels.codes, _NO_DIRECTION)] / 127.5 - 1
     lengths = np.linalg.norm(vectors, axis=1)
     unit = np.abs(lengths - 1) < 0.06
     if len(vectors) < len(pixels.here) / 20 or unit.mean() < 0.85:

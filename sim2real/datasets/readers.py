@@ -7,22 +7,26 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, wraps
-from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, TypeVar
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Any, BinaryIO, Concatenate, Final, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.datasets.labels import NOTHING, Box, Boxes, Instances, read_index_mask, read_rows
+from sim2real.datasets.base import Tree
+from sim2real.datasets.labels import NOTHING, Box, Boxes, Depth, Instances, Segmentation, read_index_mask, read_rows
 from sim2real.datasets.largejson import Places, read_elements
 from sim2real.datasets.masks import decode_runs, paint
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import check_array, read_header, read_label
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
+_BAD_VALUE: Final = (ArithmeticError, AttributeError, LookupError, StopIteration, SyntaxError, TypeError, ValueError)
 _NO_ARRAY: Final = (ValueError, IndexError, NotImplementedError, RuntimeError, BadZipFile, zlib.error, ImageError)
 
 
@@ -51,8 +55,22 @@ def remembered(most: int) -> Callable[[Callable[[Path], T]], Callable[[Path], T]
     return decorate
 
 
+def per_tree(find: Callable[Concatenate[Tree, P], T]) -> Callable[Concatenate[Tree, P], T]:
+    """Return a function that caches its results while their tree exists, as recognition is followed by listing."""
+    found: WeakKeyDictionary[Tree, dict[object, T]] = WeakKeyDictionary()
+
+    @wraps(find)
+    def again(tree: Tree, /, *args: P.args, **options: P.kwargs) -> T:
+        own, key = found.setdefault(tree, {}), (args, *options.items())
+        if key not in own:
+            own[key] = find(tree, *args, **options)
+        return own[key]
+
+    return again
+
+
 @contextmanager
-def telling(path: Path, wrong: str) -> Iterator[None]:
+def errors_in(path: Path, wrong: str) -> Iterator[None]:
     """Report exceptions caused by the contents of a file as errors of the file.
 
     Raises:
@@ -60,18 +78,27 @@ def telling(path: Path, wrong: str) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        StopIteration,
-        SyntaxError,
-        TypeError,
-        ValueError,
-    ) as error:
-        message = f"{path}: {wrong}: {error if isinstance(error, ValueError) else repr(error)}"
-        raise DatasetError(message) from error
+    except (RecursionError, *_BAD_VALUE) as error:
+        raise DatasetError(f"{path}: {wrong}: {error if isinstance(error, ValueError) else repr(error)}") from error
+
+
+@contextmanager
+def reading(path: Path, form: str = "", errors: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """Report that a file cannot be read.
+
+    Args:
+        path: The file.
+        form: What it is read as, e.g. ``"JSON"``.
+        errors: Exceptions that say that it cannot.
+
+    Raises:
+        DatasetError: If the code inside raises one of them; the message names the file.
+    """
+    try:
+        yield
+    except errors as error:
+        attempt = f"read as {form}" if form else "read"
+        raise DatasetError(f"{path}: cannot be {attempt}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_head(path: Path, size: int = 1 << 16) -> bytes:
@@ -80,12 +107,8 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
     Raises:
         DatasetError: If it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+    with reading(path), path.open("rb") as file:
+        return file.read(size)
 
 
 def read_tail(path: Path, size: int) -> bytes:
@@ -94,13 +117,9 @@ def read_tail(path: Path, size: int) -> bytes:
     Raises:
         DatasetError: If it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - size))
-            return file.read()
-    except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise DatasetError(message) from error
+    with reading(path), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read()
 
 
 def size_of(image: Path) -> tuple[int, int]:
@@ -119,11 +138,8 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  the contents of a file
     Raises:
         DatasetError: If it cannot be read, or is not JSON.
     """
-    try:
+    with reading(path, "JSON", (OSError, RecursionError, ValueError)):
         return json.loads(path.read_bytes())
-    except (OSError, RecursionError, ValueError) as error:
-        message = f"{path}: cannot be read as JSON: {getattr(error, 'strerror', None) or error}"
-        raise DatasetError(message) from error
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -138,8 +154,7 @@ def read_array(path: Path) -> NDArray[Any]:
     except (OSError, EOFError, *_NO_ARRAY) as error:
         no_numbers = re.search("pickle|magic string", str(error))
         why = "it holds no array of numbers" if no_numbers else getattr(error, "strerror", None) or error
-        message = f"{path}: cannot be read as an array: {why}"
-        raise DatasetError(message) from error
+        raise DatasetError(f"{path}: cannot be read as an array: {why}") from error
     return array
 
 
@@ -207,6 +222,11 @@ def as_id(declared: object) -> int | str:
     return int(text) if _NUMBER.fullmatch(text) else text
 
 
+def is_elsewhere(place: str) -> bool:
+    """Return whether a path in a document is absolute, on any system, so that it leads out of a copied dataset."""
+    return PurePosixPath(place).is_absolute() or bool(PureWindowsPath(place).drive)
+
+
 def find_above(path: Path, name: str, root: Path) -> Path | None:
     """Return the file ``name`` in the nearest parent folder of a path within the root; None if there is none."""
     around = (root / part / name for part in path.relative_to(root).parents)
@@ -229,6 +249,15 @@ def read_packed_ids(path: Path) -> NDArray[np.int32]:
     return red | (green << 8) | (blue << 16)
 
 
+def read_map(path: Path) -> NDArray[Any]:
+    """Read an array of numbers (H, W), see :func:`read_array`.
+
+    Raises:
+        DatasetError: If it cannot be read as an array, or has another shape.
+    """
+    return of_shape(read_array(path), (None, None), path)
+
+
 def read_channels(path: Path, count: int) -> list[NDArray[np.int32]]:
     """Read the first channels (H, W) of an image, in the order R, G, B, A; a grey image has one channel.
 
@@ -237,8 +266,7 @@ def read_channels(path: Path, count: int) -> list[NDArray[np.int32]]:
     """
     pixels = np.atleast_3d(read_label(path))
     if pixels.shape[2] < count:
-        message = f"{path}: it has {pixels.shape[2]} channels, a label of this kind has at least {count}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: it has {pixels.shape[2]} channels, a label of this kind has at least {count}")
     return [pixels[..., place].astype(np.int32) for place in range(count)]
 
 
@@ -253,6 +281,36 @@ def renumbered(ids: NDArray[np.int32], numbers: Mapping[int, int]) -> NDArray[np
     new = np.array([numbers.get(number, NOTHING) for number in known.tolist()], np.int32)
     place = np.searchsorted(known, ids).clip(max=len(known) - 1)
     return np.where(known[place] == ids, new[place], np.int32(NOTHING))
+
+
+def read_tags(path: Path, *, names: Mapping[int, str] | Sequence[str]) -> Segmentation:
+    """Read classes from the first channel of an image, with the names of their numbers.
+
+    Raises:
+        ImageError: If it is damaged.
+    """
+    return Segmentation(read_channels(path, 1)[0], names if isinstance(names, Mapping) else dict(enumerate(names)))
+
+
+def read_ids_above(path: Path, nothing: int) -> NDArray[np.int32]:
+    """Read the ids (H, W) of a one-channel mask; those up to ``nothing`` become :data:`NOTHING`.
+
+    Raises:
+        ImageError: If it is damaged, or has several channels.
+    """
+    ids = read_index_mask(path).ids
+    return np.where(ids > nothing, ids, np.int32(NOTHING))
+
+
+def read_bounded_depth(path: Path, *, per_metre: float) -> Depth:
+    """Read 16-bit depth from the first channel of an image; 0 and the largest value, 65535, are no distance.
+
+    Raises:
+        ImageError: If it is damaged.
+    """
+    values = read_channels(path, 1)[0]
+    known = (values > 0) & (values < 2**16 - 1)
+    return Depth(np.where(known, values / per_metre, np.nan).astype(np.float32))
 
 
 def read_kitti_instances(path: Path) -> Instances:
@@ -283,7 +341,7 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
         DatasetError: If a row is damaged, or the file cannot be read.
     """
     for number, row in read_rows(path):
-        with telling(path, f"line {number} is not a box"):
+        with errors_in(path, f"line {number} is not a box"):
             label, truncated, *_ = row[ahead:]
             left, top, right, bottom, share = map(finite, (*row[ahead + 4 : ahead + 8], truncated))
             box = Box(label, left, top, right, bottom, truncated=share if 0 <= share <= 1 else None)
@@ -294,13 +352,13 @@ def read_kitti_rows(path: Path, ahead: int = 0) -> Iterator[tuple[list[int], Box
 _NO_SCALABEL: Final = "its frames are not in Scalabel's format"
 
 
-def finite(number: str) -> float:
-    """Return the number that a word states.
+def finite(number: object) -> float:
+    """Return the number that a document states, as a number or as text.
 
     Raises:
         ValueError: If it states none, or one that is not finite.
     """
-    if not math.isfinite(value := float(number)):
+    if not math.isfinite(value := float(str(number))):
         raise ValueError(f"{number} is not a finite number")
     return value
 
@@ -318,7 +376,7 @@ def read_scalabel_boxes(path: Path, image: str, video: str = "") -> Boxes:
     Raises:
         DatasetError: If the file cannot be read, or has another format.
     """
-    with telling(path, _NO_SCALABEL):
+    with errors_in(path, _NO_SCALABEL):
         labels = _scalabel_labels(path, image, video)
         return Boxes(tuple(_scalabel_box(label) for label in labels if label.get("box2d")))
 
@@ -331,7 +389,7 @@ def read_scalabel_instances(path: Path, image: str, video: str, size: tuple[int,
     Raises:
         DatasetError: If the file cannot be read, or has another format.
     """
-    with telling(path, _NO_SCALABEL):
+    with errors_in(path, _NO_SCALABEL):
         labels = [label for label in _scalabel_labels(path, image, video) if label.get("rle") or label.get("poly2d")]
         if not all(label.get("rle") for label in labels):
             message = f"{path}: instances of {image} are outlines (poly2d); masks are read from run lengths (rle)"

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -18,30 +19,21 @@ from numpy.typing import NDArray
 from sim2real.datasets.base import Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.coco import Coco
 from sim2real.datasets.facts import RENDERED, Facts
-from sim2real.datasets.labels import (
-    NOTHING,
-    Box,
-    Boxes,
-    Depth,
-    Distance,
-    Instances,
-    Segmentation,
-    read_depth,
-    read_index_mask,
-)
+from sim2real.datasets.labels import Box, Boxes, Depth, Distance, Instances, Segmentation, read_depth, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import (
+    errors_in,
     in_metres,
     of_shape,
     packed,
     read_array,
     read_head,
+    read_ids_above,
     read_json,
     read_kitti_boxes,
     read_kitti_instances,
     read_packed_ids,
     renumbered,
-    telling,
 )
 from sim2real.datasets.resizing import KEEP, NEAREST, along_x, along_y, places
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_BOXES, REPLICATOR_CAMERA
@@ -98,7 +90,7 @@ def _names(path: Path, what: str) -> dict[int, str]:
     """Return the names in the JSON file next to a label; its keys are ids or colours, ``"(r, g, b, a)"``."""
     annotator = r"(?i)(.*(?:segmentation|tight|loose))_(.+)\.\w+"
     sidecar = path.with_name(re.sub(annotator, rf"\1_{what}_\2.json", path.name))
-    with telling(sidecar, "it does not map ids or colours to names"):
+    with errors_in(sidecar, "it does not map ids or colours to names"):
         return {_key(key): _class(value) for key, value in read_json(sidecar).items()}
 
 
@@ -131,16 +123,10 @@ def _read_metres(path: Path) -> NDArray[np.float32]:
     return in_metres(of_shape(read_array(path).squeeze(), (None, None), path))
 
 
-def _above(path: Path, unlabelled: int) -> NDArray[np.int32]:
-    """Return the ids of a mask; those up to ``unlabelled`` become nothing."""
-    ids = read_index_mask(path).ids
-    return np.where(ids > unlabelled, ids, np.int32(NOTHING))
-
-
 def _read_quoted_boxes(path: Path) -> Boxes:
     """Read boxes whose class may be a dictionary; their truncation is constant and dropped."""
     boxes = read_kitti_boxes(path).boxes
-    with telling(path, "the class of a box is not a dictionary"):
+    with errors_in(path, "the class of a box is not a dictionary"):
         return Boxes(tuple(replace(box, label=_kitti_class(box.label), truncated=None) for box in boxes))
 
 
@@ -151,6 +137,9 @@ def _kitti_class(label: str) -> str:
 def _read_inverse(path: Path) -> Distance:
     """Read distance stored as ``65535 / (1 + metres)`` in 16 bits (isaacsim.replicator.mobility_gen, writer.py)."""
     return Distance((65535 / read_depth(path, per_metre=1, nothing=0).metres - 1).astype(np.float32))
+
+
+_facts = partial(Facts, size="As rendered.", licence=RENDERED)
 
 
 class ReplicatorBasic(FolderLayout):
@@ -185,19 +174,16 @@ class ReplicatorBasic(FolderLayout):
         (r"(?:^|/)metadata\.txt$|(?:^|[/_])camera_params_[^/]+\.json$", Role.AUX),
     )
     stale = ((r"(?:^|[/_])pointcloud_rgb_", "the colours of the points"),)
-    facts = Facts(
+    facts = _facts(
         title="Replicator BasicWriter",
         about="The default writer of synthetic data in Isaac Sim and Omniverse: a file for each annotator and frame.",
-        size="As rendered.",
         get=f"{_GET}, and its `BasicWriter` with `rgb=True` and the annotators that you need.",
-        tree=(
-            "data/metadata.txt\n"
-            "data/rgb_0000.png\n"
-            "data/{semantic_segmentation,instance_segmentation}_0000.png, ..._{labels,mapping}_0000.json\n"
-            "data/bounding_box_2d_tight_0000.npy, ..._labels_0000.json, ..._prim_paths_0000.json\n"
-            "data/distance_to_{image_plane,camera}_0000.npy\n"
-            "data/<product>/<annotator>/<annotator>_0000.png, data/<annotator>/<product>_<annotator>_0000.png"
-        ),
+        tree="data/metadata.txt\n"
+        "data/rgb_0000.png\n"
+        "data/{semantic_segmentation,instance_segmentation}_0000.png, ..._{labels,mapping}_0000.json\n"
+        "data/bounding_box_2d_tight_0000.npy, ..._labels_0000.json, ..._prim_paths_0000.json\n"
+        "data/distance_to_{image_plane,camera}_0000.npy\n"
+        "data/<product>/<annotator>/<annotator>_0000.png, data/<annotator>/<product>_<annotator>_0000.png",
         labels={
             "segmentation": "classes, by the colours or ids in the file of labels next to the mask",
             "instance": "`instance_segmentation` or `instance_id_segmentation`, without background and unlabelled",
@@ -205,7 +191,6 @@ class ReplicatorBasic(FolderLayout):
             "distance": "`distance_to_camera`, along the ray",
             "boxes": "`bounding_box_2d_tight` or, if that is missing, `bounding_box_2d_loose`",
         },
-        licence=RENDERED,
         irregularities=(
             "Images are RGBA; their alpha channel is kept.",
             "The number in a name may follow a trigger count (`rgb_2_0000.png`) or be a time (`rgb_0.066667.png`).",
@@ -278,18 +263,14 @@ class ReplicatorCoco(Coco):
     by_replicator = True
     sparse = ("boxes",)
     stale = ()
-    facts = Facts(
+    facts = _facts(
         title="Replicator CocoWriter",
         about="The writer of Isaac Sim and Omniverse in a format similar to COCO's.",
-        size="As rendered.",
         get=f"{_GET}, and `CocoWriter`.",
-        tree=(
-            "data/coco_annotations_<letters>.json\n"
-            "data/<product>/rgb_<camera>_<id>.0000.png\n"
-            "data/<product>/panoptic_<camera>_<id>.0000.png"
-        ),
+        tree="data/coco_annotations_<letters>.json\n"
+        "data/<product>/rgb_<camera>_<id>.0000.png\n"
+        "data/<product>/panoptic_<camera>_<id>.0000.png",
         labels={"boxes": "pixels, the right edge at x_max"},
-        licence=RENDERED,
         irregularities=(
             "The outlines of objects are empty; `panoptic` pictures are carried, not decoded.",
             "Each run writes its own annotation file; an image named by several has the boxes of one of them.",
@@ -310,7 +291,7 @@ class ReplicatorKitti(FolderLayout):
     images = (r"rgb|image_02", r"(?P<frame>0|[1-9]\d*)\.(?:png|jpe?g)")
     evidence = ((r"object_detection|label_02", r"(?:0|[1-9]\d*)\.txt"),)
     decoders: ClassVar[Decoders] = {
-        "segmentation": lambda path: Segmentation(_above(path, 0), {}),
+        "segmentation": lambda path: Segmentation(read_ids_above(path, 0), {}),
         "instance": read_kitti_instances,
         "distance": lambda path: Distance(read_depth(path, per_metre=256, nothing=0).metres),
         "boxes": _read_quoted_boxes,
@@ -326,30 +307,24 @@ class ReplicatorKitti(FolderLayout):
     )
     roles = (
         (r"(?:^|/)(?:semantic_segmentation|semantic_rgb|instance_rgb)/\d+\.png$", Role.PSEUDO),
-        (
-            r"(?:^|/)(?:object_detection|label_02|semantic|instance|instance_segmentation|depth)/\d+\.(?:png|txt)$",
-            Role.LABEL,
-        ),
+        (r"(?:^|/)(?:object_detection|label_02)/\d+\.(?:png|txt)$", Role.LABEL),
+        (r"(?:^|/)(?:semantic|instance|instance_segmentation|depth)/\d+\.(?:png|txt)$", Role.LABEL),
         (r"(?:^|/)(?:metadata\.txt|camera_params?/[^/]+\.json)$", Role.AUX),
     )
-    facts = Facts(
+    facts = _facts(
         title="Replicator KittiWriter",
         about="The writer of Isaac Sim and Omniverse in a format similar to KITTI's, with its own names.",
-        size="As rendered.",
         get=f"{_GET}, and `KittiWriter`, with or without `use_kitti_dir_names`.",
-        tree=(
-            "data/[<product>/]<camera>/rgb/0.png\n"
-            "data/[<product>/]<camera>/{semantic,instance_segmentation,depth}/0.png\n"
-            "data/[<product>/]<camera>/object_detection/0.txt\n"
-            "data/[<product>/]<camera>/{image_02,semantic,instance,label_02}/..."
-        ),
+        tree="data/[<product>/]<camera>/rgb/0.png\n"
+        "data/[<product>/]<camera>/{semantic,instance_segmentation,depth}/0.png\n"
+        "data/[<product>/]<camera>/object_detection/0.txt\n"
+        "data/[<product>/]<camera>/{image_02,semantic,instance,label_02}/...",
         labels={
             "segmentation": "positions of the classes in the writer's mapping, which is not saved; 0 is unlabelled",
             "instance": "class and number",
             "distance": "along the ray, in 1/256 m",
             "boxes": "including occluded objects",
         },
-        licence=RENDERED,
         irregularities=(
             "Numbers are not padded: sorted by name, `10.png` comes before `2.png`.",
             "The class in a file of boxes may be a quoted dictionary; its `class` is read.",
@@ -390,13 +365,11 @@ class ReplicatorPose(FolderLayout):
         (r"(?:^|/)metadata\.txt$", Role.AUX),
     )
     stale = ((r"_overlay\.(?:png|jpe?g)$", "overlays on the old pixels"),)
-    facts = Facts(
+    facts = _facts(
         title="Replicator PoseWriter",
         about="The writer of Isaac Sim for training object pose estimation (DOPE, CenterPose).",
-        size="As rendered.",
         get=f"{_GET}, and `PoseWriter`.",
         tree="data/[<product>/]000000.png\ndata/[<product>/]000000.json\ndata/[<product>/]000000_overlay.png",
-        licence=RENDERED,
         irregularities=(
             "The JSON files hold cuboids, poses and intrinsics; they are carried, not decoded.",
             "`_overlay` pictures show the old pixels.",
@@ -428,8 +401,8 @@ class ReplicatorMobilityGen(FolderLayout):
         "distance": ("state/depth/{camera}.depth_image", r"(?P<frame>\d{8,})\.png"),
     }
     decoders: ClassVar[Decoders] = {
-        "segmentation": lambda path: Segmentation(_above(path, 1), {}),
-        "instance": lambda path: Instances(_above(path, 1)),
+        "segmentation": lambda path: Segmentation(read_ids_above(path, 1), {}),
+        "instance": lambda path: Instances(read_ids_above(path, 1)),
         "distance": _read_inverse,
     }
     resizing = (
@@ -441,25 +414,22 @@ class ReplicatorMobilityGen(FolderLayout):
         (r"(?:^|/)state/(?:segmentation|depth|normals|pointcloud)/", Role.LABEL),
         (r"(?:^|/)(?:state/common/[^/]+|occupancy_map/[^/]+|config\.json|stage\.usda?)$", Role.AUX),
     )
-    facts = Facts(
+    facts = _facts(
         title="MobilityGen",
         about="Replays of robot drives in Isaac Sim, recorded by MobilityGen.",
         size="As recorded.",
         get=f"{_GET}, record with MobilityGen, and replay the recording with rendering.",
-        tree=(
-            "recording/config.json\n"
-            "recording/occupancy_map/{map.png,map.yaml}\n"
-            "recording/state/common/00000000.npz\n"
-            "recording/state/rgb/<camera>.rgb_image/00000000.jpg\n"
-            "recording/state/segmentation/<camera>.{segmentation,instance_id_segmentation}_image/00000000.png\n"
-            "recording/state/depth/<camera>.depth_image/00000000.png"
-        ),
+        tree="recording/config.json\n"
+        "recording/occupancy_map/{map.png,map.yaml}\n"
+        "recording/state/common/00000000.npz\n"
+        "recording/state/rgb/<camera>.rgb_image/00000000.jpg\n"
+        "recording/state/segmentation/<camera>.{segmentation,instance_id_segmentation}_image/00000000.png\n"
+        "recording/state/depth/<camera>.depth_image/00000000.png",
         labels={
             "segmentation": "ids; the names are in `state/common`, which is not read",
             "instance": "ids",
             "distance": "along the ray, from 65535 / (1 + metres)",
         },
-        licence=RENDERED,
         irregularities=(
             "`depth` holds the inverse of 1 + metres in 16 bits: it is coarse at large distances; 0 is unknown.",
             "`occupancy_map/map.png` is a map, not a photo.",

@@ -9,21 +9,22 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
-from weakref import WeakKeyDictionary
 
 from sim2real.datasets.base import Adapter, Frame, Match, PathMatch, Role, Tree
 from sim2real.datasets.facts import RENDERED, Facts
 from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation
 from sim2real.datasets.readers import (
     as_id,
+    errors_in,
     packed,
+    per_tree,
     read_json,
     read_packed_ids,
     remembered,
     renumbered,
-    telling,
     whole_size,
 )
 from sim2real.datasets.resizing import KEEP, Resizing
@@ -57,11 +58,6 @@ class _Unity(Adapter):
     companion: ClassVar[str] = ""
     roles: ClassVar[tuple[tuple[str, Role], ...]]
 
-    _listed: ClassVar["WeakKeyDictionary[Tree, list[_Capture]]"]  # recognition is followed by listing
-
-    def __init_subclass__(cls) -> None:
-        cls._listed = WeakKeyDictionary()
-
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self._json: dict[str, str] = {}
@@ -69,12 +65,12 @@ class _Unity(Adapter):
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
         """Match JSON files of these names and photos that they name."""
-        images = sum(tree.has(capture.image) for capture in cls._captures(tree))
+        images = sum(tree.has(capture.image) for capture in _captures(tree, cls))
         return Match(cls.rule, images) if images else None
 
     def frames(self, tree: Tree) -> Iterator[Frame]:
         """Yield every photo that a JSON file names and that exists."""
-        for capture in self._captures(tree):
+        for capture in _captures(tree, type(self)):
             if tree.has(capture.image):
                 self._json[capture.image] = capture.json
                 labels = {kind: tree.at(path) for kind, path in capture.labels.items()}
@@ -86,14 +82,14 @@ class _Unity(Adapter):
 
     def warnings(self, tree: Tree) -> Iterator[str]:
         """Warn about photos that JSON files name but that are missing."""
-        missing = [capture.image for capture in self._captures(tree) if not tree.has(capture.image)]
+        missing = [capture.image for capture in _captures(tree, type(self)) if not tree.has(capture.image)]
         if missing:
             yield f"{len(missing)} photos that JSON files name are missing, e.g. {missing[0]}"
 
     def load_label(self, frame: Frame, kind: str) -> Label:
         """Decode one label of a frame."""
         json = self.root / self._json[frame.image]
-        with telling(json, f"its entry for {frame.image} is damaged"):
+        with errors_in(json, f"its entry for {frame.image} is damaged"):
             meaning = self._meanings(json, frame)[kind]
             if kind == "boxes":
                 return Boxes(tuple(meaning))
@@ -104,26 +100,34 @@ class _Unity(Adapter):
             return Segmentation(renumbered(ids, {number: number for number in numbers}), numbers)
 
     @classmethod
-    def _captures(cls, tree: Tree) -> list[_Capture]:
-        if tree not in cls._listed:
-            captures: list[_Capture] = []
-            for file in tree.find(*cls.files):
-                if cls.companion and not tree.has(_beside(file.path, cls.companion)):
-                    continue
-                path = tree.root / file.path
-                with telling(path, "its captures are not in Unity's format"):
-                    captures += cls._captures_of(tree.root, file, read_json(path))
-            cls._listed[tree] = sorted(captures, key=lambda capture: capture.image)
-        return cls._listed[tree]
-
-    @classmethod
     @abstractmethod
-    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:
+    def captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:
         """Yield the photos that a JSON file describes."""
 
     @abstractmethod
     def _meanings(self, json: Path, frame: Frame) -> Mapping[str, Iterable[Any]]:
         """Return by kind the boxes, or pairs of a packed colour in the mask and the class name or instance id."""
+
+
+@per_tree
+def _captures(tree: Tree, layout: type[_Unity]) -> list[_Capture]:
+    """Return the photos that all JSON files describe, in path order."""
+    captures: list[_Capture] = []
+    for file in tree.find(*layout.files):
+        if layout.companion and not tree.has(_beside(file.path, layout.companion)):
+            continue
+        path = tree.root / file.path
+        with errors_in(path, "its captures are not in Unity's format"):
+            captures += layout.captures_of(tree.root, file, read_json(path))
+    return sorted(captures, key=lambda capture: capture.image)
+
+
+_facts = partial(
+    Facts,
+    size="As rendered.",
+    get="Render it with the Perception package, <https://github.com/Unity-Technologies/com.unity.perception>.",
+    licence=RENDERED,
+)
 
 
 class Solo(_Unity):
@@ -141,23 +145,18 @@ class Solo(_Unity):
         (r"(?:^|/)step\d+\.[^/]+\.[^/]+\.(?:png|exr|jpe?g)$", Role.LABEL),
         (r"(?:^|/)(?:metadata|(?:sensor|annotation|metric)_definitions)\.json$", Role.AUX),
     )
-    facts = Facts(
+    facts = _facts(
         title="Unity Perception, SOLO",
         about="The output of Unity's Perception package (from 0.10, discontinued): a JSON file for each step.",
-        size="As rendered.",
-        get="Render it with the Perception package, <https://github.com/Unity-Technologies/com.unity.perception>.",
-        tree=(
-            "solo/{metadata,sensor_definitions,annotation_definitions,metric_definitions}.json\n"
-            "solo/sequence.0/step0.frame_data.json\n"
-            "solo/sequence.0/step0.camera.png\n"
-            "solo/sequence.0/step0.camera.{semantic segmentation,instance segmentation}.png"
-        ),
+        tree="solo/{metadata,sensor_definitions,annotation_definitions,metric_definitions}.json\n"
+        "solo/sequence.0/step0.frame_data.json\n"
+        "solo/sequence.0/step0.camera.png\n"
+        "solo/sequence.0/step0.camera.{semantic segmentation,instance segmentation}.png",
         labels={
             "segmentation": "from the first semantic annotator; colours as 24-bit ids",
             "instance": "the track numbers of the boxes",
             "boxes": "2D, from the first annotator",
         },
-        licence=RENDERED,
         irregularities=(
             "Photos and masks are RGBA; the alpha channel of photos is kept.",
             "File names contain spaces, like the ids of the annotators.",
@@ -175,7 +174,8 @@ class Solo(_Unity):
     }
 
     @classmethod
-    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:  # noqa: ARG003  unused
+    def captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:  # noqa: ARG003  unused
+        """Yield the photos of the RGB cameras of a step."""
         for capture in record["captures"]:
             if capture["@type"].endswith("RGBCamera") and capture.get("filename"):
                 labels = {
@@ -201,7 +201,7 @@ class Solo(_Unity):
     def declared_size(self, frame: Frame, kind: str) -> tuple[int, int] | None:
         """Return the size of the photo that its JSON file states; None for masks, which have their own."""
         json = self.root / self._json[frame.image]
-        with telling(json, f"its entry for {frame.image} is damaged"):
+        with errors_in(json, f"its entry for {frame.image} is damaged"):
             return whole_size(*(self._capture(json, frame).get("dimension") or (0, 0))) if kind == "boxes" else None
 
     @staticmethod
@@ -236,23 +236,18 @@ class Perception(_Unity):
         (r"(?:^|/)(?:semantic|instance)_?segmentation[^/]*/[^/]+\.png$", Role.LABEL),
         (r"(?:^|/)(?:metrics_\d+|egos|sensors|(?:annotation|metric)_definitions)\.json$", Role.AUX),
     )
-    facts = Facts(
+    facts = _facts(
         title="Unity Perception, before SOLO",
         about="The output of Unity's Perception package up to 0.9: lists of captures in JSON files.",
-        size="As rendered.",
-        get="Render it with the Perception package, <https://github.com/Unity-Technologies/com.unity.perception>.",
-        tree=(
-            "data/Dataset<id>/{captures_000,metrics_000,annotation_definitions,sensors,egos}.json\n"
-            "data/RGB<id>/rgb_2.png\n"
-            "data/SemanticSegmentation<id>/segmentation_2.png\n"
-            "data/InstanceSegmentation<id>/Instance_2.png"
-        ),
+        tree="data/Dataset<id>/{captures_000,metrics_000,annotation_definitions,sensors,egos}.json\n"
+        "data/RGB<id>/rgb_2.png\n"
+        "data/SemanticSegmentation<id>/segmentation_2.png\n"
+        "data/InstanceSegmentation<id>/Instance_2.png",
         labels={
             "segmentation": "colours as 24-bit ids, by annotation_definitions.json",
             "instance": "the track numbers of the boxes",
             "boxes": "2D",
         },
-        licence=RENDERED,
         irregularities=(
             "Photos and masks are RGBA; the alpha channel of photos is kept.",
             "Photos that are named but missing are reported.",
@@ -261,7 +256,8 @@ class Perception(_Unity):
     )
 
     @classmethod
-    def _captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:
+    def captures_of(cls, root: Path, file: PathMatch, record: _Record) -> Iterator[_Capture]:
+        """Yield the photos of the cameras in a list of captures."""
         kinds = {number: kind for number, (kind, _) in _definitions(root / file.path).items()}
         for capture in record["captures"]:
             sensor = capture["sensor"]

@@ -4,6 +4,8 @@ Sources: Ros, Sellart, Materzynska, Vazquez, Lopez 2016, "The SYNTHIA Dataset"; 
 of each package.
 """
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -11,27 +13,21 @@ import numpy as np
 
 from sim2real.datasets.base import Role
 from sim2real.datasets.facts import Facts
-from sim2real.datasets.labels import NOTHING, Depth, Instances, Segmentation
+from sim2real.datasets.labels import NOTHING, Instances
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
-from sim2real.datasets.readers import read_channels
+from sim2real.datasets.readers import read_bounded_depth, read_channels, read_tags
 from sim2real.datasets.resizing import KEEP, NEAREST
 
 _COMMON: Final = (
     *("void", "sky", "building", "road", "sidewalk", "fence", "vegetation", "pole", "car", "traffic sign"),
     *("pedestrian", "bicycle"),
 )
-_RAND: Final = dict(
-    enumerate(
-        (
-            *_COMMON,
-            *("motorcycle", "parking slot", "road work", "traffic light", "terrain", "rider", "truck", "bus", "train"),
-            *("wall", "lane marking"),
-        )
-    )
+_RAND: Final = (
+    *_COMMON,
+    *("motorcycle", "parking slot", "road work", "traffic light", "terrain", "rider", "truck", "bus", "train"),
+    *("wall", "lane marking"),
 )
 _SEQS: Final = {**dict(enumerate(_COMMON)), 12: "lane marking", 15: "traffic light"}
-_LICENCE: Final = "CC BY-NC-SA 3.0, non-commercial"
-_FARTHEST: Final = 65535
 
 
 def _read_instances(path: Path) -> Instances:
@@ -40,17 +36,18 @@ def _read_instances(path: Path) -> Instances:
     return Instances(np.where(ids > 0, ids, np.int32(NOTHING)))
 
 
-def _read_depth(path: Path) -> Depth:
-    """Read 16-bit depth in centimetres, equal in all channels; the smallest and largest values are no distance."""
-    (codes,) = read_channels(path, 1)
-    known = (codes > 0) & (codes < _FARTHEST)
-    return Depth(np.where(known, codes / 100, np.nan).astype(np.float32))
+def _decoders(names: Mapping[int, str] | Sequence[str]) -> Decoders:
+    """Return the decoders of a package: classes are in the first channel, and depth is equal in all channels."""
+    return {
+        "segmentation": partial(read_tags, names=names),
+        "instance": _read_instances,
+        "depth": partial(read_bounded_depth, per_metre=100),
+    }
 
 
 class _Synthia(FolderLayout):
     """Base class of both layouts."""
 
-    decoders: ClassVar[Decoders] = {"instance": _read_instances, "depth": _read_depth}
     resizing = (
         (r"(?:^|/)(?:GT|Depth)/.*\.png$", NEAREST),
         (r"(?:^|/)CameraParams/.*/\d{6}\.txt$", KEEP),  # poses
@@ -75,6 +72,7 @@ _CODINGS: Final = (
     "`GT/COLOR` is only for display, according to its README; it is never read.",
     "Depths of 0 and 655.35 m, the limits of the coding, are treated as unknown.",
 )
+_facts = partial(Facts, licence="CC BY-NC-SA 3.0, non-commercial", binds=True, labels=_KINDS)
 
 
 class SynthiaRand(_Synthia):
@@ -93,20 +91,14 @@ class SynthiaRand(_Synthia):
         ("depth", r"Depth/Depth", r"(?P<frame>\d{7})\.png"),
         ("depth", r"Depth", r"(?P<frame>\d{7})\.png"),
     )
-    decoders: ClassVar[Decoders] = {
-        **_Synthia.decoders,
-        "segmentation": lambda path: Segmentation(read_channels(path, 1)[0], _RAND),
-    }
-    facts = Facts(
+    decoders = _decoders(_RAND)
+    facts = _facts(
         title="SYNTHIA-RAND-CITYSCAPES",
         about="Random views of a rendered city, with the Cityscapes classes that are used for evaluation.",
         size="9,400 images of 1280x760.",
         get="<https://synthia-dataset.net/downloads/>: SYNTHIA-RAND-CITYSCAPES (CVPR16).",
         tree="RAND_CITYSCAPES/RGB/0000000.png\nRAND_CITYSCAPES/GT/LABELS/0000000.png\n"
         "RAND_CITYSCAPES/GT/COLOR/0000000.png\nRAND_CITYSCAPES/Depth/Depth/0000000.png\n...",
-        licence=_LICENCE,
-        binds=True,
-        labels=_KINDS,
         irregularities=(*_CODINGS, "Walls and lane markings share a colour in `GT/COLOR`."),
         folder="RAND_CITYSCAPES",
     )
@@ -123,12 +115,9 @@ class SynthiaSequences(_Synthia):
         "instance": ("GT/LABELS/{eye}/{view}", r"(?P<frame>\d{6})\.png"),
         "depth": ("Depth/{eye}/{view}", r"(?P<frame>\d{6})\.png"),
     }
-    decoders: ClassVar[Decoders] = {
-        **_Synthia.decoders,
-        "segmentation": lambda path: Segmentation(read_channels(path, 1)[0], _SEQS),
-    }
+    decoders = _decoders(_SEQS)
     consecutive = True
-    facts = Facts(
+    facts = _facts(
         title="SYNTHIA video sequences",
         about="Drives through rendered towns and a motorway, in all seasons, seen by eight cameras at 5 Hz.",
         size="5 drives in up to 11 variations each; images of 1280x760.",
@@ -137,9 +126,6 @@ class SynthiaSequences(_Synthia):
         "SYNTHIA-SEQS-04-DAWN/GT/LABELS/Stereo_Left/Omni_F/000000.png\n"
         "SYNTHIA-SEQS-04-DAWN/Depth/Stereo_Left/Omni_F/000000.png\n"
         "SYNTHIA-SEQS-04-DAWN/CameraParams/Stereo_Left/Omni_F/000000.txt\n...",
-        licence=_LICENCE,
-        binds=True,
-        labels=_KINDS,
         irregularities=(*_CODINGS, "Class ids above 11 differ from those of SYNTHIA-RAND-CITYSCAPES."),
         folder="SYNTHIA-SEQS-04-DAWN",
     )

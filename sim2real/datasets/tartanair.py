@@ -7,7 +7,7 @@ castacks/tartanairpy, docs/modalities.rst, docs/tartanground.rst, tartanair/read
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +18,19 @@ from sim2real.datasets.facts import Facts
 from sim2real.datasets.labels import Depth, Distance, Flow, Label, Segmentation, read_index_mask
 from sim2real.datasets.layout import Beside, Decoders, FolderLayout
 from sim2real.datasets.readers import (
+    errors_in,
     find_above,
     in_metres,
     of_shape,
     read_array,
     read_json,
+    read_map,
     remembered,
-    telling,
 )
 from sim2real.datasets.resizing import KEEP, NEAREST, TARTANAIR_FLOW, Intrinsics
 from sim2real.datasets.resizing_documents import ARRAY, ARRAY_FLOW
 from sim2real.errors import ImageError
 from sim2real.imageio import read_label
-
-
-def _map(path: Path) -> NDArray[Any]:
-    return of_shape(read_array(path), (None, None), path)
 
 
 def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
@@ -42,20 +39,11 @@ def _flow(uv: NDArray[np.floating], mask: NDArray[np.integer]) -> Flow:
     return Flow(np.where(valid[..., None], uv, 0).astype(np.float32), valid)
 
 
-def _read_depth(path: Path) -> Depth:
-    return Depth(in_metres(_map(path), FAR))
-
-
-def _read_segmentation(path: Path) -> Segmentation:
-    """Read numbers of meshes; they differ between environments, and their names are not published."""
-    return Segmentation(_map(path).astype(np.int32), {})
-
-
 def _read_flow(path: Path) -> Flow:
     """Read 000000_000001_flow.npy and the mask next to it, if it was downloaded."""
     uv = of_shape(read_array(path), (None, None, 2), path)
     mask = path.with_name(re.sub(r"_flow(?=\.npy$)", "_mask", path.name, flags=re.IGNORECASE))
-    return _flow(uv, _map(mask) if mask.exists() else np.zeros(uv.shape[:2], np.uint8))
+    return _flow(uv, read_map(mask) if mask.exists() else np.zeros(uv.shape[:2], np.uint8))
 
 
 class TartanAir(FolderLayout):
@@ -64,22 +52,18 @@ class TartanAir(FolderLayout):
     name = "tartanair"
     facts = Facts(
         title="TartanAir",
-        about=(
-            "Over 1,000 flights of a stereo camera through 30 environments, indoors and outdoors, in all seasons, for "
-            "visual odometry and SLAM."
-        ),
+        about="Over 1,000 flights of a stereo camera through 30 environments, indoors and outdoors, in all seasons, "
+        "for visual odometry and SLAM.",
         size="Images of 640x480, hundreds to thousands per camera and flight; up to 3 TB in total.",
         get="`download_training.py` of <https://github.com/castacks/tartanair_tools>, with `--rgb` and the labels that "
         "you need.",
-        tree=(
-            "abandonedfactory/Easy/P000/image_left/000000_left.png\n"
-            "abandonedfactory/Easy/P000/depth_left/000000_left_depth.npy\n"
-            "abandonedfactory/Easy/P000/seg_left/000000_left_seg.npy\n"
-            "abandonedfactory/Easy/P000/flow/000000_000001_{flow,mask}.npy\n"
-            "abandonedfactory/Easy/P000/pose_left.txt\n"
-            "abandonedfactory/Easy/P000/{image,depth,seg}_right/...\n"
-            "..."
-        ),
+        tree="abandonedfactory/Easy/P000/image_left/000000_left.png\n"
+        "abandonedfactory/Easy/P000/depth_left/000000_left_depth.npy\n"
+        "abandonedfactory/Easy/P000/seg_left/000000_left_seg.npy\n"
+        "abandonedfactory/Easy/P000/flow/000000_000001_{flow,mask}.npy\n"
+        "abandonedfactory/Easy/P000/pose_left.txt\n"
+        "abandonedfactory/Easy/P000/{image,depth,seg}_right/...\n"
+        "...",
         labels={
             "depth": "metres to the camera's plane",
             "segmentation": "numbers of meshes without names, different in each environment",
@@ -102,8 +86,8 @@ class TartanAir(FolderLayout):
         "flow": ("flow", r"(?P<frame>\d+)_\d+_flow\.npy"),
     }
     decoders: ClassVar[Decoders] = {
-        "depth": _read_depth,
-        "segmentation": _read_segmentation,
+        "depth": lambda path: Depth(in_metres(read_map(path), FAR)),
+        "segmentation": lambda path: Segmentation(read_map(path).astype(np.int32), {}),
         "flow": _read_flow,
     }
     resizing = (
@@ -142,25 +126,15 @@ def _read_floats(path: Path) -> NDArray[np.float32]:
     """Read 32-bit floats, lowest byte first, from the channels blue, green, red and alpha."""
     pixels = read_label(path)
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
-        message = f"{path}: floats are stored as RGBA of 8 bits; this is {pixels.dtype} {pixels.shape}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: floats are stored as RGBA of 8 bits; this is {pixels.dtype} {pixels.shape}")
     return np.ascontiguousarray(pixels[..., [2, 1, 0, 3]]).view("<f4")[..., 0]
-
-
-def _read_packed_depth(path: Path) -> Depth:
-    return Depth(in_metres(_read_floats(path), FAR))
-
-
-def _read_packed_distance(path: Path) -> Distance:
-    return Distance(in_metres(_read_floats(path), FAR))
 
 
 def _read_packed_flow(path: Path) -> Flow:
     """Read 16-bit flow: u in blue, v in green, both ``(value - 2^15) / 64``, and the mask in red."""
     pixels = read_label(path)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint16:
-        message = f"{path}: flow is stored as RGB of 16 bits; this is {pixels.dtype} {pixels.shape}"
-        raise ImageError(message)
+        raise ImageError(f"{path}: flow is stored as RGB of 16 bits; this is {pixels.dtype} {pixels.shape}")
     return _flow((pixels[..., [2, 1]].astype(np.float32) - 2**15) / 64, pixels[..., 0])
 
 
@@ -170,22 +144,18 @@ class TartanAirV2(FolderLayout):
     name = "tartanair-v2"
     facts = Facts(
         title="TartanAir V2, TartanGround",
-        about=(
-            "Flights through 65 environments and drives of ground robots through 63, seen by twelve cameras in all "
-            "directions, with LiDAR, IMU and events."
-        ),
+        about="Flights through 65 environments and drives of ground robots through 63, seen by twelve cameras in all "
+        "directions, with LiDAR, IMU and events.",
         size="Images of 640x640 from twelve cameras at 10 Hz; TartanGround alone has 17.3 million in about 16 TB.",
         get="`pip install tartanair`, see <https://tartanair.org>; download `image` and the labels that you need.",
-        tree=(
-            "AbandonedCable/seg_label_map.json\n"
-            "AbandonedCable/Data_{easy,hard}/P000/image_lcam_front/000000_lcam_front.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/depth_lcam_front/000000_lcam_front_depth.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/seg_lcam_front/000000_lcam_front_seg.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/flow_lcam_front/000000_000001_flow.png\n"
-            "AbandonedCable/Data_{easy,hard}/P000/pose_lcam_front.txt\n"
-            "AbandonedCable/Data_{omni,diff,anymal}/P0000/...\n"
-            "..."
-        ),
+        tree="AbandonedCable/seg_label_map.json\n"
+        "AbandonedCable/Data_{easy,hard}/P000/image_lcam_front/000000_lcam_front.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/depth_lcam_front/000000_lcam_front_depth.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/seg_lcam_front/000000_lcam_front_seg.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/flow_lcam_front/000000_000001_flow.png\n"
+        "AbandonedCable/Data_{easy,hard}/P000/pose_lcam_front.txt\n"
+        "AbandonedCable/Data_{omni,diff,anymal}/P0000/...\n"
+        "...",
         labels={
             "depth": "metres to the camera's plane, for the pinhole cameras",
             "distance": "metres along the ray, for the fisheye, equirectangular and custom cameras",
@@ -211,8 +181,8 @@ class TartanAirV2(FolderLayout):
         "flow": ("flow_{camera}", r"(?P<frame>\d+)_\d+_flow\.png"),
     }
     decoders: ClassVar[Decoders] = {
-        "depth": _read_packed_depth,
-        "distance": _read_packed_distance,
+        "depth": lambda path: Depth(in_metres(_read_floats(path), FAR)),
+        "distance": lambda path: Distance(in_metres(_read_floats(path), FAR)),
         "flow": _read_packed_flow,
     }
     resizing = (
@@ -253,5 +223,5 @@ class TartanAirV2(FolderLayout):
 @remembered(4)
 def _label_map(path: Path) -> Mapping[int, str]:
     """Return the names of the values in an environment's masks."""
-    with telling(path, "has no table 'name_map' of names and numbers"):
+    with errors_in(path, "has no table 'name_map' of names and numbers"):
         return {int(value): name for name, value in read_json(path)["name_map"].items()}

@@ -69,10 +69,7 @@ def _in_text(head: str, path: Path) -> _Guess | None:  # noqa: ARG001  one signa
 _JSON: Final[tuple[tuple[str, _Guess], ...]] = (
     (r'"shapes"\s*:', _Guess("LabelMe outlines")),
     (r'"captures"\s*:', _Guess("Unity Perception captures", "unity-solo", "it names no image that exists")),
-    (
-        r'"imgHeight"\s*:',
-        _Guess("Cityscapes outlines", "cityscapes", "they are not in `gtFine` next to `leftImg8bit`"),
-    ),
+    (r'"imgHeight"\s*:', _Guess("Cityscapes outlines", "cityscapes", "they are not in `gtFine` next to `leftImg8bit`")),
     (r'"(?:regions|_via_img_metadata)"\s*:', _Guess("VGG Image Annotator regions")),
     (r'"(?:box2d|poly2d|videoName)"\s*:', _Guess("Scalabel labels", "bdd100k", "the folders are not those of BDD100K")),
     (r'"coordinates"\s*:', _Guess("CreateML boxes")),

@@ -33,8 +33,6 @@ SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # OpenCV reads it once; errors are reported here instead
 
-"""Called with a stage, the amount done, and the total amount."""
-
 _CONTENTS: Final = "video.json"
 _LONGEST: Final = 40  # characters of a video's name in the name of its folder
 _THUMBNAIL: Final = (32, 32)

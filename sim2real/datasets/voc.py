@@ -1,8 +1,9 @@
 """Pascal VOC, and its variants that labelling tools and simulators write."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import WeakKeyDictionary
@@ -25,7 +26,7 @@ from sim2real.datasets.labels import (
 )
 from sim2real.datasets.layout import Beside, FolderLayout
 from sim2real.datasets.partners import evenly, images_around, partners
-from sim2real.datasets.readers import packed, read_head, read_packed_ids, remembered, telling
+from sim2real.datasets.readers import errors_in, packed, read_head, read_packed_ids, reading, remembered
 from sim2real.datasets.resizing import KEEP, NEAREST
 from sim2real.datasets.resizing_documents import ARRAY, VOC
 from sim2real.datasets.xmlfiles import read_xml, voc_size
@@ -169,7 +170,7 @@ def _pairs(tree: Tree, frames: Iterable[Frame]) -> Mapping[str, str]:
                 taken.add(boxes)
             else:
                 without.append(frame.image)
-        _PAIRS[tree] = partners(without, [file for file in files if file not in taken], _told_name(tree))
+        _PAIRS[tree] = partners(without, [file for file in files if file not in taken], partial(_declared_name, tree))
     return _PAIRS[tree]
 
 
@@ -182,14 +183,11 @@ def is_annotation(head: bytes) -> bool:
     return _ROOT.search(head) is not None and _OWN.search(head) is not None
 
 
-def _told_name(tree: Tree) -> Callable[[str], str]:
-    def declared_name(path: str) -> str:
-        try:
-            return read_xml(tree.root / path).findtext("filename") or ""
-        except DatasetError:  # reported when its boxes are read
-            return ""
-
-    return declared_name
+def _declared_name(tree: Tree, path: str) -> str:
+    try:
+        return read_xml(tree.root / path).findtext("filename") or ""
+    except DatasetError:  # reported when its boxes are read
+        return ""
 
 
 def _boxes(path: Path) -> Boxes:
@@ -200,7 +198,7 @@ def _boxes(path: Path) -> Boxes:
 def _box(entry: "ET.Element", path: Path) -> Box:
     """Return a box; pixels count from 1 on disk, and fractions occur since VOC2011."""
     name = (entry.findtext("name") or "").strip()
-    with telling(path, f"the box of '{name}' is damaged"):
+    with errors_in(path, f"the box of '{name}' is damaged"):
         left, top, right, bottom = (float(entry.findtext(f"bndbox/{edge}", "")) for edge in _EDGES)
         return Box(name, max(left - 1, 0.0), max(top - 1, 0.0), right, bottom)
 
@@ -253,13 +251,10 @@ def _label_map(mask: Path) -> list[tuple[str, tuple[int, int, int]]]:
 @remembered(16)
 def _read_label_map(path: Path) -> list[tuple[str, tuple[int, int, int]]]:
     table = []
-    try:
+    with reading(path, "a list of classes, name:red,green,blue", (ValueError,)):
         for line in read_text(path).splitlines():
             if line.strip() and not line.startswith("#"):
                 name, colour, *_ = line.split(":")
                 red, green, blue = bytes(map(int, colour.split(",")))
                 table.append((name, (red, green, blue)))
-    except ValueError as error:
-        message = f"{path}: cannot be read as a list of classes, name:red,green,blue: {error}"
-        raise DatasetError(message) from error
     return table

@@ -6,8 +6,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from sim2real.datasets.labels import BYTE_ORDER_MARKS
-from sim2real.datasets.readers import whole_size
-from sim2real.errors import DatasetError
+from sim2real.datasets.readers import reading, whole_size
 
 _DECLARED: Final = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]+)["']""")
 _WIDER: Final = {
@@ -59,11 +58,8 @@ def read_xml(path: Path) -> ET.Element:
     Raises:
         DatasetError: If it cannot be read, its encoding is unknown or wrong, or it is not XML.
     """
-    try:
+    with reading(path, "XML", (OSError, ValueError)):
         return parse_xml(path.read_bytes())
-    except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as XML: {getattr(error, 'strerror', None) or error}"
-        raise DatasetError(message) from error
 
 
 def voc_size(annotation: ET.Element) -> tuple[int, int] | None:

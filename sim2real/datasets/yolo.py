@@ -5,9 +5,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import yaml
@@ -19,14 +18,14 @@ from sim2real.datasets.labels import Box, Boxes, Instances, Label, Segmentation,
 from sim2real.datasets.layout import FolderLayout
 from sim2real.datasets.masks import fill_polygon, paint
 from sim2real.datasets.partners import evenly
-from sim2real.datasets.readers import read_head, remembered, telling
+from sim2real.datasets.readers import errors_in, is_elsewhere, per_tree, read_head, remembered, size_of
 from sim2real.datasets.resizing import KEEP
 from sim2real.errors import DatasetError
-from sim2real.imageio import is_image, read_header
+from sim2real.imageio import is_image
 
 _LOOKED_AT: Final = 256
 _READ: Final = 64
-_TOLD: Final = 20_000
+_CHECKED: Final = 20_000
 _SLACK: Final = 0.01  # the tolerance of ultralytics
 _LONGEST: Final = 1 << 24
 _LAST_CLASS: Final = 2**31 - 1
@@ -110,7 +109,7 @@ class Yolo(FolderLayout):
         for path in _sheets(tree):
             sheet = _read_sheet(tree.root / path)
             for place in (sheet.get(key) for key in ("path", "train", "val", "test")):
-                if isinstance(place, str) and (PurePosixPath(place).is_absolute() or PureWindowsPath(place).drive):
+                if isinstance(place, str) and is_elsewhere(place):
                     yield f"{path} names {place}: a training with the copy would read that; edit it in the copy"
         yield from _rivals(tree)
         yield from _odd_rows(tree, _shape_of(tree))
@@ -124,8 +123,7 @@ class Yolo(FolderLayout):
         """Decode one label."""
         image, path = self.root / frame.image, self.root / frame.labels[kind]
         names, pointed = _classes(image.parent, path.parent, self.root)
-        header = read_header(image)
-        size = (header.width, header.height)
+        size = size_of(image)
         objects = _read_objects(path, size, pointed=pointed or self._shape == "points")
         if kind == "boxes":
             return Boxes(tuple(thing.box(names) for thing in objects))
@@ -150,7 +148,7 @@ class _Object(NamedTuple):
 def _read_objects(path: Path, size: tuple[int, int], *, pointed: bool) -> list[_Object]:
     objects = []
     for number, row in read_rows(path):
-        with telling(path, f"line {number} does not describe an object"), np.errstate(over="ignore"):
+        with errors_in(path, f"line {number} does not describe an object"), np.errstate(over="ignore"):
             label, corners = int(float(row[0])), _corners(row[1:], pointed=pointed)
             if not 0 <= label <= _LAST_CLASS:
                 raise ValueError(f"{row[0]} is not a class number")
@@ -167,29 +165,22 @@ def _corners(row: list[str], *, pointed: bool) -> NDArray[np.float64]:
     return np.array([(x - width / 2, y - height / 2), (x + width / 2, y + height / 2)])
 
 
-_LISTED: Final[WeakKeyDictionary[Tree, list[tuple[str, str]]]] = WeakKeyDictionary()
-
-
+@per_tree
 def _pairs(tree: Tree) -> list[tuple[str, str]]:
-    """Return the paths of the images and of their text files, empty if missing; the result is cached."""
-    if tree not in _LISTED:
-        _LISTED[tree] = list(_list_pairs(tree))
-    return _LISTED[tree]
-
-
-def _list_pairs(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Return the paths of the images and of their text files, empty if missing."""
+    pairs: list[tuple[str, str]] = []
     for folder in ("", *tree.folders):
-        images = [name for name in tree.names(folder) if is_image(name)]
+        images = list(filter(is_image, tree.paths(folder)))
         if not images:
             continue
         inside = _IN_IMAGES.fullmatch(folder)
         rows = tree.by_frame(
             tree.folder(f"{inside['above']}labels{inside['below']}") if inside else folder, r"(?P<frame>.+)\.txt"
         )
-        texts = [rows.get(name.rpartition(".")[0], "") for name in images]
+        texts = [rows.get(image.rpartition("/")[2].rpartition(".")[0], "") for image in images]
         if inside or any(texts):
-            prefix = f"{folder}/" if folder else ""
-            yield from zip((prefix + name for name in images), texts, strict=True)
+            pairs += zip(images, texts, strict=True)
+    return pairs
 
 
 def _sample(tree: Tree, most: int) -> Sequence[str]:
@@ -254,7 +245,7 @@ def _number(word: str) -> float:
 
 def _odd_rows(tree: Tree, shape: str) -> Iterator[str]:
     """Warn about rows that extend beyond the image and lines that are not rows."""
-    texts = _sample(tree, _TOLD)
+    texts = _sample(tree, _CHECKED)
     outside, files, damaged = list[str](), set[str](), dict[str, str]()
     for text in texts:
         try:
@@ -317,7 +308,7 @@ def _read_sheet(path: Path) -> Mapping[str, Any]:
     """Return the contents of a description; empty without class names, as it then describes something else."""
     if not re.search(rb"^\s*names\s*:", data := read_head(path, _LONGEST), re.MULTILINE):
         return {}
-    with telling(path, "cannot be read as YAML"):
+    with errors_in(path, "cannot be read as YAML"):
         text = decode_text(data)
         try:
             sheet = yaml.safe_load(text) if re.search(r"^names\s*:", text, re.MULTILINE) else {}
@@ -333,7 +324,7 @@ def _classes(images: Path, labels: Path, root: Path) -> tuple[Mapping[int, str],
         files = sorted(folder.iterdir())
         for path in sorted((path for path in files if _SHEET.fullmatch(path.name)), key=_rank):
             if sheet := _read_sheet(path):
-                with telling(path, "cannot be read as a list of classes"):
+                with errors_in(path, "cannot be read as a list of classes"):
                     names = sheet["names"]
                     numbered = names.items() if isinstance(names, dict) else enumerate(names)
                     return {int(number): str(name) for number, name in numbered}, "kpt_shape" in sheet

@@ -11,6 +11,7 @@ from sim2real.datasets import open_dataset
 from sim2real.datasets.labels import Box, Boxes, Depth, Segmentation
 from sim2real.datasets.resizing import Scale
 from sim2real.datasets.resizing_shapes import NDDS, NDDS_CAMERAS
+from sim2real.errors import DatasetError
 from tests.datasets.trees.ndds import FRAME, SETTINGS
 
 Grow = Callable[..., Path]
@@ -34,6 +35,16 @@ def test_labels_are_what_was_written(grow: Grow, name: str, metres: float, label
         assert classes.names[int(classes.ids[20, 0])] == label
         assert isinstance(boxes, Boxes)
         assert boxes.boxes == (Box("can", 4, 2.5, 30.5, 20),)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"objects": [{}]}', '{"objects": [{"class": "can", "bounding_box": null}]}'])
+def test_a_damaged_list_of_objects_is_an_error_of_its_file(grow: Grow, text: str) -> None:
+    dataset = open_dataset(grow("ndds"))
+    frame = next(dataset.frames())
+    path = dataset.root / frame.labels["boxes"]
+    path.write_text(text, "utf-8")
+    with pytest.raises(DatasetError, match=rf"{path.name}: the box of an object is damaged"):
+        frame.load_label("boxes")
 
 
 def test_boxes_cuboids_and_cameras_change_with_the_size() -> None:
