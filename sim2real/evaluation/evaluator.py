@@ -193,13 +193,7 @@ def _evaluate(
         source=str(converted.source.root.resolve()),
         real=name_places(real),
         settings=_settings(options, selection, converted, view, device),
-        counts={
-            "frames": len(converted.pairs) + len(converted.rejected) + len(converted.missing),
-            "evaluated": len(readable),
-            "real": len(pictures) - len(seen_real.faults["reading"]),
-            "rejected": len(converted.rejected),
-            "missing": len(converted.missing),
-        },
+        counts=_counts(converted, len(readable), len(pictures) - len(seen_real.faults["reading"])),
         verdict=verdict,
         reasons=reasons,
         figures=tuple(figures),
@@ -214,23 +208,22 @@ def _evaluate(
 
 def _of_none(converted: Converted, real: Sequence[Path], options: EvaluateOptions) -> Evaluation:
     """Return the evaluation of a conversion whose translations the gate rejected without exception."""
-    rejected = len(converted.rejected)
     return Evaluation(
         tool_version=__version__,
         source=str(converted.source.root.resolve()),
         real=name_places(real),
         settings={"count": options.count, "seed": options.seed, "dataset": converted.source.name},
-        counts={
-            "frames": rejected + len(converted.missing),
-            "evaluated": 0,
-            "real": 0,
-            "rejected": rejected,
-            "missing": len(converted.missing),
-        },
+        counts=_counts(converted, evaluated=0, real=0),
         verdict="FAIL",
-        reasons=(f"the gate rejected all {rejected} frames: no translation is left to evaluate",),
+        reasons=(f"the gate rejected all {len(converted.rejected)} frames: no translation is left to evaluate",),
         figures=(),
     )
+
+
+def _counts(converted: Converted, evaluated: int, real: int) -> dict[str, int]:
+    rejected, missing = len(converted.rejected), len(converted.missing)
+    frames = len(converted.pairs) + rejected + missing
+    return {"frames": frames, "evaluated": evaluated, "real": real, "rejected": rejected, "missing": missing}
 
 
 def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:

@@ -1,6 +1,6 @@
 """The frames of a conversion, paired with their translations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -229,9 +229,13 @@ def _selected(dataset: Dataset, record: Record | None) -> list[Frame]:
     return [frame for frame in frames if frame.side in (None, record.side)][: record.limit]
 
 
-def spread(pairs: Sequence[FramePair], count: int) -> list[FramePair]:
-    """Return ``count`` frames, evenly spread; 0 returns all."""
-    return evenly(pairs, count or len(pairs))
+def consecutive(pairs: Sequence[FramePair]) -> Iterator[list[FramePair]]:
+    """Yield the runs of consecutive frames, of two frames or more."""
+    ordered = enumerate(sorted(pairs, key=lambda pair: (pair.sequence, pair.index)))
+    for _, numbered in groupby(ordered, key=lambda item: (item[1].sequence, item[1].index - item[0])):
+        run = [pair for _, pair in numbered]
+        if len(run) > 1:
+            yield run
 
 
 def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[FramePair]:
@@ -242,11 +246,8 @@ def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[Fra
         count: Number of frames; 0 for all that have a neighbour.
         length: Longest run; many short runs are more representative than one long run.
     """
-    ordered = sorted(pairs, key=lambda pair: (pair.sequence, pair.index))
-    numbered = enumerate(ordered)
-    neighbours = groupby(numbered, key=lambda item: (item[1].sequence, item[1].index - item[0]))
-    whole = [[pair for _, pair in run] for _, run in neighbours]
+    whole = list(consecutive(pairs))
     if not count:
-        return [pair for run in whole if len(run) > 1 for pair in run]
+        return [pair for run in whole for pair in run]
     pieces = [piece for run in whole for start in range(0, len(run), length) if len(piece := run[start:][:length]) > 1]
     return [pair for piece in evenly(pieces, max(1, count // length)) for pair in piece]

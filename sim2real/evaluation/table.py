@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,13 +28,10 @@ def write_frames(out: Path, rows: Sequence[Row]) -> None:
     file = io.StringIO(newline="")
     table = csv.DictWriter(file, columns, lineterminator="\n")
     table.writeheader()
-    table.writerows(_shortened(rows))
+    table.writerows(
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    )
     write_whole(frames_path(out), file.getvalue().encode())
-
-
-def _shortened(rows: Iterable[Row]) -> Iterable[dict[str, str | int]]:
-    for row in rows:
-        yield {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 def check_copy(path: Path) -> None:
