@@ -152,7 +152,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     notes: list[str] = []
     lines = {}
     if record:
-        lines = read_manifest(out, lambda said: notes.append(f"{said}: the status of those frames is unknown"))
+        lines = read_manifest(out, lambda problem: notes.append(f"{problem}: the status of those frames is unknown"))
         dataset.take_roles({path: line.role for path, line in lines.items()})
         notes += unknown_to_this_version(out, record, lines)
     resized = _resized(out, dataset) if record and record.resize else None

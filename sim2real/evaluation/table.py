@@ -13,7 +13,8 @@ from sim2real.files import replacing, write_whole
 
 Row = Mapping[str, str | int | float]
 
-_FACTS = ("path", "status", "sequence", "index")
+FACTS = ("path", "status", "sequence", "index")
+"""The columns that are no values of frames."""
 
 
 def write_frames(out: Path, rows: Sequence[Row]) -> None:
@@ -24,7 +25,7 @@ def write_frames(out: Path, rows: Sequence[Row]) -> None:
         rows: One row per frame: ``path``, ``status``, ``sequence``, ``index``, and its values by name; missing values
             stay empty.
     """
-    columns = list(dict.fromkeys([*_FACTS, *(name for row in rows for name in row)]))
+    columns = list(dict.fromkeys([*FACTS, *(name for row in rows for name in row)]))
     file = io.StringIO(newline="")
     table = csv.DictWriter(file, columns, lineterminator="\n")
     table.writeheader()

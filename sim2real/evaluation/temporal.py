@@ -10,7 +10,6 @@ are measured on the source too, which is not perfectly steady either.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -27,6 +26,7 @@ from sim2real.evaluation.intervals import blocks_of
 from sim2real.evaluation.measures import mean_figure
 from sim2real.metrics.base import Image
 from sim2real.progress import Progress, quiet
+from sim2real.threads import in_order
 
 _Floats = NDArray[np.float32]
 _Both = NDArray[np.float64]  # (2,), before and after
@@ -75,11 +75,10 @@ def temporal_figures(
     wanted, runs = list(consecutive(pairs)), list[_Run]()
     done, total = 0, sum(map(len, wanted))
     progress("frames in sequence", 0, total)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for frames, seen in zip(wanted, pool.map(_watch, wanted), strict=True):
-            runs.append(seen)
-            done += len(frames)
-            progress("frames in sequence", done, total)
+    for frames, seen in zip(wanted, in_order(_watch, wanted, _THREADS), strict=True):
+        runs.append(seen)
+        done += len(frames)
+        progress("frames in sequence", done, total)
     if not runs:
         return (), {}
     warp, flicker = [run.warp for run in runs], [run.flicker for run in runs]
