@@ -4,21 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sim2real.conversion.looks import require_one
 from sim2real.conversion.manifest import Record, layout_of, read_manifest, read_record, unknown_to_this_version
 from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame, Labels
+from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture, written_again
 from sim2real.inside import inside
 from sim2real.metrics.base import Image
 from sim2real.places import absent
-
-if TYPE_CHECKING:
-    from sim2real.datasets.labels import Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class FramePair:
         """
         return written_again(before, self.translation)
 
-    def label(self, kind: str) -> "Label | None":
+    def label(self, kind: str) -> Label | None:
         """Read a label of the frame; None if it has none of this kind.
 
         Raises:
