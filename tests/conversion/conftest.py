@@ -92,3 +92,16 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.uint8]]:
 
     monkeypatch.setattr(pipeline.Pipeline, "_write", write)
     return found
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[list[NDArray[np.uint8]]]:
+    """The translated frames of each preview."""
+    found: list[list[NDArray[np.uint8]]] = []
+
+    def sheet(columns: dict[str, list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+        found.append(columns["after (sim2real)"])
+        return columns["after (sim2real)"][0]
+
+    monkeypatch.setattr("sim2real.contactsheet.contact_sheet", sheet)
+    return found
