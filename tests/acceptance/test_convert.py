@@ -80,7 +80,7 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
     (work / "link").symlink_to("in")
     write_run(work / "back", "real2sim")
     before = digests(work)
-    for said, args in [
+    for message, args in [
         ("the same", ["in", "in"]),
         ("the same", ["in", "link"]),
         ("inside", ["in", "in/out"]),
@@ -105,7 +105,7 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
         code, output, errors = program("convert", *args)
         assert (code, output) == (1, ""), args
         assert errors.startswith("error: "), args
-        assert said in errors, args
+        assert message in errors, args
         assert errors.count("\n") == 1, args
     assert digests(work) == before
     assert program("convert", "in")[0] == 2

@@ -151,14 +151,14 @@ def _results(
     tasks: dict[Any, int], read: Callable[[], _News], progress: Progress, notify: Callable[[str], None]
 ) -> Iterator[ConversionSummary]:
     """Yield the summaries of the shards as they end, and remove ended shards from ``tasks``."""
-    count, shown, said = len(tasks), dict[str, tuple[int, int]](), 0
+    count, shown, notified = len(tasks), dict[str, tuple[int, int]](), 0
     while tasks:
         time.sleep(0.5)  # not in ray.wait, where a signal changes the exit code
         ended, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)
         stages, lines = read()
-        for line in lines[said:]:
+        for line in lines[notified:]:
             notify(line)
-        said = len(lines)
+        notified = len(lines)
         for stage, state in stages.items():
             if state != shown.get(stage) and state[0]:
                 shown[stage] = state
@@ -203,9 +203,9 @@ def _connected(address: str | None) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise Sim2RealError(
-            f"no Ray cluster can be reached or started: {said}; see --address and `ray status`"
+            f"no Ray cluster can be reached or started: {reason}; see --address and `ray status`"
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray's handler would change the exit code
