@@ -148,15 +148,15 @@ def conversion(case: Case, out: Path) -> Conversion:
     torch.set_num_threads(case.threads)
     record_path(out).parent.mkdir(parents=True)
     write_record(out, case.record)  # like a conversion that was killed at its start, whose choices are kept
-    moments = []
+    times = []
 
     def note(stage: str, _done: int, _total: int, _limit: str = "") -> None:
         if stage == "converting":
-            moments.append(time.monotonic())
+            times.append(time.monotonic())
 
     began = time.monotonic()
     summary = convert(case.source, out, ConvertOptions(model=case.model), note)
-    seconds = moments[-1] - moments[0]
+    seconds = times[-1] - times[0]
     others = time.monotonic() - began - seconds
     return Conversion(summary.converted / seconds, others, summary.peak_memory, summary.limit)
 
@@ -278,15 +278,15 @@ def at_size(  # noqa: PLR0917  called in a fresh process
         out.mkdir()
         convert_plainly(way.recipe, plain_generator(way.recipe, width, model), pictures, out)
         return len(pictures) / (time.perf_counter() - began), peak_memory() - held
-    moments = []
+    times = []
 
     def note(stage: str, _done: int, _total: int, _limit: str = "") -> None:
         if stage == "converting":
-            moments.append(time.perf_counter())
+            times.append(time.perf_counter())
 
     options = ConvertOptions(model=model, transfer=way.transfer, engine="torch", precision="fp32", limit=len(pictures))
     summary = convert(source, out, options, note)
-    return summary.converted / (moments[-1] - moments[0]), peak_memory() - held
+    return summary.converted / (times[-1] - times[0]), peak_memory() - held
 
 
 def by_size(folder: Path, options: argparse.Namespace) -> None:

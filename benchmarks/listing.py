@@ -119,8 +119,8 @@ def look_through(root: str) -> Measured:
 
     dataset = open_dataset(root)
     began = time.process_time()
-    told = len(dataset.warnings()) + len(dataset.stale()) + len(dataset.unmatched())
-    return Measured({"warnings": time.process_time() - began}, peak_memory(), f"{told} remarks")
+    remarks = len(dataset.warnings()) + len(dataset.stale()) + len(dataset.unmatched())
+    return Measured({"warnings": time.process_time() - began}, peak_memory(), f"{remarks} remarks")
 
 
 def grow_layouts() -> dict[str, Callable[..., Path]]:

@@ -279,7 +279,7 @@ def measure_labels(root: Path, frames: int) -> None:
             found = _is_non_photo(beside, ((suffix, data) for data in stored)) if stored else None
             cells.append("-" if found is None else "found" if found else "missed")
         rows.append([coding, *cells])
-    print_table("Folders of labels beside photos, by what their names do not tell", ["coding", *suffixes], rows)
+    print_table("Folders of labels beside photos, with names that say nothing", ["coding", *suffixes], rows)
 
 
 def _is_non_photo(beside: list[Path], images: Iterator[tuple[str, bytes]]) -> bool:

@@ -187,7 +187,7 @@ ARTEFACTS: Mapping[str, Callable[[Sample], Image]] = {
     "rim": on_image(rim),
     "seams": on_image(seams),
 }
-"""What edges hardly tell, and a person sees at once."""
+"""Faults that edges hardly show and a person sees at once."""
 
 
 def render_samples(look: Look, frames: int, size: tuple[int, int], *, scenes: int = 1) -> list[Sample]:

@@ -209,7 +209,7 @@ def print_validations(
     title: str, sim: Sequence[Image], real: Sequence[Image], after: Mapping[str, list[Image]]
 ) -> None:
     """Print the validation scores of translations."""
-    judge = Validator(sim, real, seed=0)
+    validator = Validator(sim, real, seed=0)
     changed = {
         "identity": [*sim],
         "colours matched": colours_matched(sim, real),
@@ -220,12 +220,12 @@ def print_validations(
     }
     rows = []
     for name, images in changed.items():
-        judged = judge(images)
-        shares = [f"{100 * share:.1f}" for share in (judged.new_edges, judged.lost_edges)]
-        figures = [f"{judged.score:.2f}", f"{judged.distance:.3f}", *shares, f"{judged.change:.1f}"]
-        rows.append([name, *figures, f"{judged.diversity:.2f}"])
+        result = validator(images)
+        shares = [f"{100 * share:.1f}" for share in (result.new_edges, result.lost_edges)]
+        figures = [f"{result.score:.2f}", f"{result.distance:.3f}", *shares, f"{result.change:.1f}"]
+        rows.append([name, *figures, f"{result.diversity:.2f}"])
     columns = ["translation", "score", "distance", "new, %", "lost, %", "change", "diversity"]
-    print_table(f"{title}, {len(sim)} frames; real frames from each other: {judged.floor:.3f}", columns, rows)
+    print_table(f"{title}, {len(sim)} frames; real frames from each other: {result.floor:.3f}", columns, rows)
 
 
 def main() -> None:
@@ -249,10 +249,10 @@ def main() -> None:
         print_validations("CARLA against CamVid, 256x256", sim, real, {})
 
     cropped = [crop(image, seed=None) for image in (sets["town"] * 32)[:32]]
-    judge, measure = Validator(cropped, cropped, seed=0), SlicedWasserstein(cropped)
+    validator, measure = Validator(cropped, cropped, seed=0), SlicedWasserstein(cropped)
     work = {
-        "Judge, once a training": lambda: Validator(cropped, cropped, seed=0),
-        "a validation": lambda: judge(cropped),
+        "preparation, once a training": lambda: Validator(cropped, cropped, seed=0),
+        "a validation": lambda: validator(cropped),
         "the distance in it": lambda: measure.distance(cropped),
     }
     seconds = in_turns(work, repeats=1 if options.quick else options.repeats)

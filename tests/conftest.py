@@ -2,30 +2,31 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-ROOT = Path(__file__).parents[1]
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # before torch is imported, as the command line does: tests share cores
+from tests.commands import Cli, Program, environment, run_here
 
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no time is asserted
-settings.load_profile("house")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; torch reads it on import
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of tests in the background of a shell, and of all they begin
+# Tests do not depend on how long an example takes.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts background jobs like this; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
-def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+def cli() -> Cli:
     """Run ``sim2real ARGS`` as a user would.
 
-    ``path`` is put before the import path, ``env`` over the environment; ``python`` is that of a virtual environment.
+    ``path`` comes first on the import path, ``env`` overrides environment variables; ``python`` is that of a virtual
+    environment.
     """
 
     def run(
@@ -35,19 +36,47 @@ def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
         cwd: Path | None = None,
         python: str | Path = sys.executable,
     ) -> subprocess.CompletedProcess[str]:
-        places = [str(place) for place in (path, ROOT, os.environ.get("PYTHONPATH")) if place]
-        settings = {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
-        command = [str(python), "-m", "sim2real", *map(str, args)]
         return subprocess.run(
-            command, env={**os.environ, **settings, **(env or {})}, cwd=cwd, capture_output=True, text=True, timeout=250
+            [str(python), "-m", "sim2real", *map(str, args)],
+            env=environment(path, **(env or {})),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=250,
         )
 
     return run
 
 
 @pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Run ``sim2real ARGS`` in this process, with one thread: (exit code, stdout, stderr)."""
+    import torch
+
+    torch.set_num_threads(1)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*args: object) -> tuple[int, str, str]:
+        code = run_here(*args)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch computes with one thread during a test."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder of installed packages, to be given to ``cli`` as ``path``."""
+    """A folder of installed packages, for ``path`` of ``cli``."""
     folder = tmp_path / "site"
     folder.mkdir()
     return folder
@@ -71,7 +100,7 @@ def install(site: Path) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def paint() -> Callable[..., Path]:
-    """Fill a folder with small photos, each of another colour: ``paint(folder, count, size=(W, H), seed=0)``."""
+    """Fill a folder with small photos of different colours: ``paint(folder, count, size=(W, H), seed=0)``."""
 
     def fill(folder: Path, count: int, *, size: tuple[int, int] = (40, 32), seed: int = 0) -> Path:
         import cv2
@@ -89,7 +118,7 @@ def paint() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tiny() -> list[str]:
-    """Settings, as of ``--set``, of a training that takes moments."""
+    """Settings, as for ``--set``, of a training that takes a few seconds."""
     return [
         "recipe=combined",
         "data.size=[32, 32]",
@@ -107,7 +136,7 @@ def tiny() -> list[str]:
 
 @pytest.fixture(scope="session")
 def write_vkitti() -> Callable[..., Path]:
-    """Write a small Virtual KITTI 2 and what one finds around it: ``write_vkitti(folder, frames, size=(W, H))``."""
+    """Write a small Virtual KITTI 2 and an unrelated file and folder: ``write_vkitti(folder, frames, size=(W, H))``."""
 
     def write(root: Path, frames: int = 3, *, size: tuple[int, int] = (40, 24)) -> Path:
         import numpy as np
@@ -136,7 +165,7 @@ def write_vkitti() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def write_run() -> Callable[..., Path]:
-    """Write a run with an untrained generator: ``write_run(folder, direction, seed=0, **what_its_info_says)``."""
+    """Write a run with an untrained generator: ``write_run(folder, direction, seed=0, **info_fields)``."""
 
     def write(folder: Path, direction: str = "sim2real", *, seed: int = 0, **differences: Any) -> Path:
         from dataclasses import replace
@@ -168,7 +197,7 @@ def write_run() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory, paint: Callable[..., Path]) -> Path:
-    """A folder with the plain folders ``sim`` (6 images) and ``real`` (9); not to be written to."""
+    """A folder with the plain folders ``sim`` (6 images) and ``real`` (9); tests must not write to it."""
     root = tmp_path_factory.mktemp("photos")
     paint(root / "sim", 6, seed=1)
     paint(root / "real", 9, seed=2)

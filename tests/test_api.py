@@ -13,9 +13,8 @@ import sim2real
 from sim2real import errors
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError, UnknownNameError
 from sim2real.training import TrainingProgress
+from tests.commands import ROOT, Cli, flags
 
-ROOT = Path(__file__).parents[1]
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 SMALL: dict[str, Any] = {
     "data": {"size": (64, 64), "load_size": (64, 64), "batch_size": 2, "workers": 0},
     "generator.options": {"width": 2, "blocks": 1},
@@ -57,7 +56,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_training_is_that_of_the_command(photos: Path, run: Path, tmp_path: Path, cli: Cli) -> None:
-    sets = [word for text in SETS for word in ("--set", text)]
+    sets = flags(SETS)
     options = ("--steps", 2, "--device", "cpu", "--precision", "fp32", *sets)
     done = cli("train", photos / "sim", photos / "real", "--run", tmp_path / "run", *options)
     assert done.returncode == 0, done.stderr

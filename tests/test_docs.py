@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,8 @@ import typer
 from sim2real.cli import app
 from sim2real.imageio import encode_png, read_rgb
 from sim2real.registry import BUILTIN, KINDS, registry
+from tests.commands import ROOT, Cli, flags, succeed
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -60,11 +58,6 @@ def commands(text: str) -> Iterator[list[str]]:
     for line in [*inline, *lines]:
         if line.startswith("sim2real "):
             yield shlex.split(line, comments=True)[1:]
-
-
-def succeed(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -283,7 +276,7 @@ def test_the_discriminator_and_the_loss_of_the_readme_train(
     real = shutil.copytree(acme, tmp_path / "real")
     named = [{"SIM": str(acme), "REAL": str(real)}.get(argument, argument) for argument in train]
     small += ["discriminator.options.width=4", "losses.brightness=2", "data.sim_exclude=cam_1/000002.png"]
-    settings = [word for setting in small for word in ("--set", setting)]
+    settings = flags(small)
     succeed(cli(*named, "--steps", 2, "--run", "run", *settings, path=packages, cwd=tmp_path))
     config = (tmp_path / "run" / "config.toml").read_text()
     assert 'name = "spectral"' in config

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from sim2real.config import resolve
 from sim2real.conversion import ConvertOptions, convert
 from sim2real.training import Trainer
+from tests.commands import run_here
 
 Write = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
@@ -115,15 +115,8 @@ def plant(place: Path, kind: str, outside: Path) -> None:
 
 def run(*args: object) -> int:
     """Run ``sim2real ARGS`` in this process, soon; returns the exit code. A traceback is an error."""
-    from sim2real.cli import main
-
-    with pytest.MonkeyPatch.context() as patch, within(60):
-        patch.setattr(sys, "argv", ["sim2real", *map(str, args)])
-        try:
-            main()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-    return 0
+    with within(60):
+        return run_here(*args)
 
 
 ON_OUT: Mapping[str, tuple[str, ...]] = {

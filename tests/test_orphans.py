@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.nursery import survivors
+from tests.acceptance.forkserver import survivors
 
 ROOT = Path(__file__).parents[1]
 PARENT = """

@@ -122,7 +122,7 @@ VARIATIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 COMBINED = "combined-tanh-last"
-CRITICS: Mapping[str, tuple[str, ...]] = {
+DISCRIMINATORS: Mapping[str, tuple[str, ...]] = {
     f"{discriminator}-alone": (
         *VARIATIONS[COMBINED],
         f"discriminator.name={discriminator}",
@@ -160,7 +160,7 @@ def known_rows() -> Mapping[str, Row]:
         **{name: Row(recipe, sets, masks=True) for name, (recipe, sets) in LABELLED.items()},
         **{name: Row(name) for name in (*PUBLISHED, GRID, "default")},
         **{name: Row(recipe, looks=looks, masks=recipe in LABELLED) for name, (recipe, looks) in LOOKS.items()},
-        **{name: Row("combined", sets) for name, sets in {**CRITICS, **VARIATIONS, **GUIDED}.items()},
+        **{name: Row("combined", sets) for name, sets in {**DISCRIMINATORS, **VARIATIONS, **GUIDED}.items()},
     }
     rows: dict[str, Row] = {}
     for name, row in plain.items():

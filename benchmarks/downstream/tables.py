@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import print_table
-from benchmarks.downstream.rows import AUGMENTED, BUDGETS, COMBINED, CRITICS, GRID, VARIATIONS, known_rows
+from benchmarks.downstream.rows import AUGMENTED, BUDGETS, COMBINED, DISCRIMINATORS, GRID, VARIATIONS, known_rows
 from benchmarks.downstream.run import RESULTS, read_results
 from benchmarks.downstream.tasks import TASKS
 
@@ -91,7 +91,7 @@ def print_results(task: str, results: Sequence[Result]) -> None:
     columns = ["trained on", "alone", "gap recovered", "with augmentation", "gap recovered", "seeds", "held-out score"]
     lines = {name: line(name, rows) for name in rows if not name.endswith(AUGMENTED)}
     print_table(f"{task}: {metric} on {tested} real images, in per cent", columns, lines.values())
-    discriminators = [lines[name] for name in (*CRITICS, COMBINED) if name in lines]
+    discriminators = [lines[name] for name in (*DISCRIMINATORS, COMBINED) if name in lines]
     if len(discriminators) > 1:
         print_table(f"{task}: patch and global discriminators, and both ({COMBINED})", columns, discriminators)
 

@@ -7,11 +7,12 @@ a moved object, a pattern or a halo, does not reach the frame. Only this last st
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sim2real.capabilities import PAST
 from sim2real.datasets.inputs import Inputs, scale_input
@@ -19,10 +20,7 @@ from sim2real.datasets.resizing import Scale
 from sim2real.engines.base import Engine
 from sim2real.networks.bilateral import FITTED, fit_grid, slice_pictures
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Pictures = NDArray[np.uint8]
+Pictures = NDArray[np.uint8]
 
 
 class GuidedEngine:
@@ -50,21 +48,21 @@ class GuidedEngine:
 
     def __call__(
         self,
-        images: "Pictures",
+        images: Pictures,
         *,
         inputs: Inputs = MappingProxyType({}),
-        seeds: "NDArray[np.uint64] | None" = None,
-    ) -> "Pictures":
+        seeds: NDArray[np.uint64] | None = None,
+    ) -> Pictures:
         """Translate RGB images (N, H, W, 3) or clips (N, T, H, W, 3); see :class:`sim2real.engines.base.Engine`."""
         return self.apply_grids(images, self.grids(images, inputs=inputs, seeds=seeds))
 
     def grids(
         self,
-        images: "Pictures",
+        images: Pictures,
         *,
         inputs: Inputs = MappingProxyType({}),
-        seeds: "NDArray[np.uint64] | None" = None,
-    ) -> "NDArray[np.float32]":
+        seeds: NDArray[np.uint64] | None = None,
+    ) -> NDArray[np.float32]:
         """Return the grids (N, 12, D, h, w) that a call applies to images; (N T, ...) for clips."""
         height, width = images.shape[-3:-1]
         size = shrunk_size((width, height), self._size)
@@ -74,16 +72,16 @@ class GuidedEngine:
 
     def apply_grids(
         self,
-        images: "Pictures",
-        grids: "NDArray[np.float32]",
+        images: Pictures,
+        grids: NDArray[np.float32],
         *,
-        seeds: "NDArray[np.uint64] | None" = None,  # noqa: ARG002  same interface as TorchEngine
-    ) -> "Pictures":
+        seeds: NDArray[np.uint64] | None = None,  # noqa: ARG002  same interface as TorchEngine
+    ) -> Pictures:
         """Apply grids to images of any size."""
         return sliced(images, grids, self._device)
 
     def _more(
-        self, inputs: Inputs, size: tuple[int, int], small: tuple[int, int], seeds: "NDArray[np.uint64] | None"
+        self, inputs: Inputs, size: tuple[int, int], small: tuple[int, int], seeds: NDArray[np.uint64] | None
     ) -> dict[str, Any]:
         """Return the keyword arguments that the other engine takes."""
         more: dict[str, Any] = {}
@@ -101,7 +99,7 @@ def shrunk_size(size: tuple[int, int], longer: int) -> tuple[int, int]:
     return width, height
 
 
-def shrunk(images: "Pictures", size: tuple[int, int]) -> "Pictures":
+def shrunk(images: Pictures, size: tuple[int, int]) -> Pictures:
     """Shrink images (..., H, W, 3) by area to (W, H)."""
     if images.shape[-2:-4:-1] == size:
         return images
@@ -113,20 +111,17 @@ def shrunk(images: "Pictures", size: tuple[int, int]) -> "Pictures":
 
 
 def shrunk_inputs(
-    inputs: Mapping[str, "NDArray[Any]"], size: tuple[int, int], small: tuple[int, int]
-) -> "dict[str, NDArray[Any]]":
+    inputs: Mapping[str, NDArray[Any]], size: tuple[int, int], small: tuple[int, int]
+) -> dict[str, NDArray[Any]]:
     """Return labels and earlier frames of images of ``size`` for images shrunk to ``small``, (W, H) each."""
     scale = Scale(size, small)
-    found = {}
-    for kind, values in inputs.items():
-        if kind in PAST:
-            found[kind] = shrunk(values, small)
-        else:
-            found[kind] = scale_input(values, kind, scale)
-    return found
+    return {
+        kind: shrunk(values, small) if kind in PAST else scale_input(values, kind, scale)
+        for kind, values in inputs.items()
+    }
 
 
-def guided(images: "Pictures", small: "Pictures", translated: "Pictures", device: torch.device) -> "Pictures":
+def guided(images: Pictures, small: Pictures, translated: Pictures, device: torch.device) -> Pictures:
     """Return frames with the light and the colours of translations.
 
     Args:
@@ -142,7 +137,7 @@ def guided(images: "Pictures", small: "Pictures", translated: "Pictures", device
 
 
 @torch.inference_mode()
-def fitted_grids(small: "Pictures", translated: "Pictures", device: torch.device) -> "NDArray[np.float32]":
+def fitted_grids(small: Pictures, translated: Pictures, device: torch.device) -> NDArray[np.float32]:
     """Return the grids that turn frames (..., h, w, 3) into translations, (N, 12, D, rows of cells, columns)."""
     height, width = small.shape[-3:-1]
     fitted = shrunk_size((width, height), FITTED)
@@ -155,7 +150,7 @@ def fitted_grids(small: "Pictures", translated: "Pictures", device: torch.device
 
 
 @torch.inference_mode()
-def sliced(images: "Pictures", grids: "NDArray[np.float32]", device: torch.device) -> "Pictures":
+def sliced(images: Pictures, grids: NDArray[np.float32], device: torch.device) -> Pictures:
     """Apply grids (N, ...) to frames (..., H, W, 3), one to each."""
     flat = torch.from_numpy(np.ascontiguousarray(images).reshape(-1, *images.shape[-3:])).to(device)
     result: Pictures = slice_pictures(torch.from_numpy(grids).to(device), flat).cpu().numpy().reshape(images.shape)

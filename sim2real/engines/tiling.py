@@ -13,10 +13,11 @@ that are not known there cannot be computed over tiles; the error names them.
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,9 +26,6 @@ from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import conv_transpose2d, normalise, pooled, strips
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import Sim2RealError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Step = Callable[[Tensor], Tensor]
 Pair = int | Sequence[int]
@@ -67,6 +65,11 @@ class Grid(NamedTuple):
 
 def _cuts(length: int, count: int) -> list[int]:
     return sorted({length * index // count for index in range(count + 1)})
+
+
+def _operator(func: Callable[..., Any]) -> "Callable[[FeatureMap, object], FeatureMap]":
+    """Return the method of a map for an arithmetic operator, a function of torch."""
+    return lambda self, other: _call(func, self, other)
 
 
 class FeatureMap:
@@ -139,26 +142,10 @@ class FeatureMap:
             raise _unknown(f"Tensor.{name}")
         return partial(_call, method, self)
 
-    def __add__(self, other: object) -> "FeatureMap":
-        return _call(torch.add, self, other)
-
-    def __radd__(self, other: object) -> "FeatureMap":
-        return _call(torch.add, self, other)
-
-    def __sub__(self, other: object) -> "FeatureMap":
-        return _call(torch.sub, self, other)
-
-    def __rsub__(self, other: object) -> "FeatureMap":
-        return _call(torch.rsub, self, other)
-
-    def __mul__(self, other: object) -> "FeatureMap":
-        return _call(torch.mul, self, other)
-
-    def __rmul__(self, other: object) -> "FeatureMap":
-        return _call(torch.mul, self, other)
-
-    def __truediv__(self, other: object) -> "FeatureMap":
-        return _call(torch.div, self, other)
+    __add__ = __radd__ = _operator(torch.add)
+    __sub__, __rsub__ = _operator(torch.sub), _operator(torch.rsub)
+    __mul__ = __rmul__ = _operator(torch.mul)
+    __truediv__ = _operator(torch.div)
 
     def __neg__(self) -> "FeatureMap":
         return _call(torch.neg, self)
@@ -195,7 +182,7 @@ class FeatureMap:
 
     def _sources(
         self, begin: int, end: int, length: int, edges: tuple[int, ...]
-    ) -> "tuple[NDArray[np.int64], tuple[int, int]]":
+    ) -> tuple[NDArray[np.int64], tuple[int, int]]:
         """Return the stored rows (or columns) of a part, and the numbers of zero rows before and after them."""
         places = np.arange(begin, end) - edges[0]
         low, high = (0, length) if self._padding == "constant" else (-edges[0], length + edges[1])

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sim2real.capabilities import PAST, Capabilities, blank_inputs, capabilities
@@ -18,9 +19,6 @@ from sim2real.engines.base import EngineSettings
 from sim2real.engines.numerics import prepared
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
 from sim2real.networks.bilateral import exact, shrink, slice_pictures
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _MOST_STREAMS = 16
 _KEPT_TONES = 4  # sizes of images for which tones are cached
@@ -80,11 +78,11 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(
         self,
-        images: "NDArray[np.uint8]",
+        images: NDArray[np.uint8],
         *,
         inputs: Inputs = MappingProxyType({}),
-        seeds: "NDArray[np.uint64] | None" = None,
-    ) -> "NDArray[np.uint8]":
+        seeds: NDArray[np.uint64] | None = None,
+    ) -> NDArray[np.uint8]:
         """Translate RGB images.
 
         Args:
@@ -113,11 +111,11 @@ class TorchEngine:
     @torch.inference_mode()
     def grids(
         self,
-        images: "NDArray[np.uint8]",
+        images: NDArray[np.uint8],
         *,
         inputs: Inputs = MappingProxyType({}),  # noqa: ARG002  same interface as GuidedEngine
-        seeds: "NDArray[np.uint64] | None" = None,
-    ) -> "NDArray[np.float32]":
+        seeds: NDArray[np.uint64] | None = None,
+    ) -> NDArray[np.float32]:
         """Return the grids that a generator predicts for images; see ``by_grids`` of its capabilities.
 
         Args:
@@ -139,8 +137,8 @@ class TorchEngine:
 
     @torch.inference_mode()
     def apply_grids(
-        self, images: "NDArray[np.uint8]", grids: "NDArray[np.float32]", *, seeds: "NDArray[np.uint64] | None" = None
-    ) -> "NDArray[np.uint8]":
+        self, images: NDArray[np.uint8], grids: NDArray[np.float32], *, seeds: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.uint8]:
         """Apply grids to images (N, H, W, 3); with the grids of :meth:`grids`, the result equals that of a call."""
         with self._at_work(images):
             pictures, made = torch.from_numpy(images).to(self._device), torch.from_numpy(grids).to(self._device)
@@ -156,10 +154,14 @@ class TorchEngine:
         return pixels.movedim(-3, -1).contiguous().numpy()
 
     @contextmanager
-    def _at_work(self, images: "NDArray[np.uint8]") -> Iterator[None]:
+    def _at_work(self, images: NDArray[np.uint8]) -> Iterator[None]:
         """Return the context for computations, which reports a lack of memory as ``OutOfMemoryError``."""
         try:
-            with self._numbers(), self._stream():
+            with (
+                torch.autocast(self._device.type, self._type, enabled=self._type != torch.float32),
+                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+                self._stream(),
+            ):
                 yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -188,25 +190,13 @@ class TorchEngine:
             raise Sim2RealError(_NOT_FINITE)
         return values.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
-    @contextmanager
-    def _stream(self) -> Iterator[None]:
-        """Give each thread its own stream on CUDA GPUs."""
+    def _stream(self) -> AbstractContextManager[object]:
+        """Return the context of the thread's own stream on a CUDA GPU, an empty context on other devices."""
         if self._device.type != "cuda":
-            yield
-            return
+            return nullcontext()
         if not hasattr(self._own, "stream"):
             self._own.stream = torch.cuda.Stream(self._device)
-        with torch.cuda.stream(self._own.stream):
-            yield
-
-    @contextmanager
-    def _numbers(self) -> Iterator[None]:
-        reduced = self._type != torch.float32
-        with (
-            torch.autocast(self._device.type, self._type, enabled=reduced),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-        ):
-            yield
+        return torch.cuda.stream(self._own.stream)
 
 
 def as_tensors(can: Capabilities, inputs: Inputs, device: torch.device, stride: int = 1) -> dict[str, Tensor]:
@@ -228,7 +218,7 @@ def as_tensors(can: Capabilities, inputs: Inputs, device: torch.device, stride: 
     return found
 
 
-def _padded(values: "NDArray[Any]", stride: int, axis: int) -> "NDArray[Any]":
+def _padded(values: NDArray[Any], stride: int, axis: int) -> NDArray[Any]:
     """Pad by reflection until the stride divides both sides; ``axis`` is that of the height."""
     edges = [(0, 0)] * values.ndim
     for place in (axis, axis + 1):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -116,26 +115,11 @@ def evaluate(
         Sim2RealError: If there is nothing to compare, or a requested metric cannot be used.
     """
     options = options or EvaluateOptions()
+    if options.extracted is None:
+        with TemporaryDirectory() as extracted:
+            options = replace(options, extracted=Path(extracted))
+            return evaluate(out, real, source=source, options=options, progress=progress, notify=notify)
     places = [real] if isinstance(real, Path) else list(real)
-    with nullcontext(options.extracted) if options.extracted else TemporaryDirectory() as extracted:
-        options = replace(options, extracted=Path(extracted))
-        return _evaluate(out, places, source, options, progress=progress, notify=notify)
-
-
-def name_places(places: Sequence[Path]) -> str:
-    """Return the text under which :class:`Evaluation` records the places of the real images."""
-    return ", ".join(str(place.resolve()) for place in places)
-
-
-def _evaluate(
-    out: Path,
-    real: Sequence[Path],
-    source: Path | None,
-    options: EvaluateOptions,
-    *,
-    progress: Progress,
-    notify: Callable[[str], None],
-) -> Evaluation:
     seed, device, stages = options.seed, resolve_device(options.device), Stages()
     progress = _noting(stages, progress)
     common = {"seed": seed, "device": device}
@@ -145,10 +129,10 @@ def _evaluate(
         message = f"{out}: this is the source itself, which is never written to; name the converted dataset"
         raise Sim2RealError(message)
     progress("listing", 0, 1)
-    reals, warnings = _real_frames(real, converted, options, progress)
+    reals, warnings = _real_frames(places, converted, options, progress)
     _require_apart(reals, converted)
     if not converted.pairs:
-        evaluation = _of_none(converted, real, options)
+        evaluation = _of_none(converted, places, options)
         _keep(out, evaluation, _rows(converted, {}))
         return evaluation
     pairs, pictures = _spread(converted.pairs, options.count), _spread(reals, options.count)
@@ -191,15 +175,9 @@ def _evaluate(
     evaluation = Evaluation(
         tool_version=__version__,
         source=str(converted.source.root.resolve()),
-        real=name_places(real),
+        real=name_places(places),
         settings=_settings(options, selection, converted, view, device),
-        counts={
-            "frames": len(converted.pairs) + len(converted.rejected) + len(converted.missing),
-            "evaluated": len(readable),
-            "real": len(pictures) - len(seen_real.faults["reading"]),
-            "rejected": len(converted.rejected),
-            "missing": len(converted.missing),
-        },
+        counts=_counts(converted, len(readable), len(pictures) - len(seen_real.faults["reading"])),
         verdict=verdict,
         reasons=reasons,
         figures=tuple(figures),
@@ -212,25 +190,29 @@ def _evaluate(
     return evaluation
 
 
+def name_places(places: Sequence[Path]) -> str:
+    """Return the text under which :class:`Evaluation` records the places of the real images."""
+    return ", ".join(str(place.resolve()) for place in places)
+
+
 def _of_none(converted: Converted, real: Sequence[Path], options: EvaluateOptions) -> Evaluation:
     """Return the evaluation of a conversion whose translations the gate rejected without exception."""
-    rejected = len(converted.rejected)
     return Evaluation(
         tool_version=__version__,
         source=str(converted.source.root.resolve()),
         real=name_places(real),
         settings={"count": options.count, "seed": options.seed, "dataset": converted.source.name},
-        counts={
-            "frames": rejected + len(converted.missing),
-            "evaluated": 0,
-            "real": 0,
-            "rejected": rejected,
-            "missing": len(converted.missing),
-        },
+        counts=_counts(converted, evaluated=0, real=0),
         verdict="FAIL",
-        reasons=(f"the gate rejected all {rejected} frames: no translation is left to evaluate",),
+        reasons=(f"the gate rejected all {len(converted.rejected)} frames: no translation is left to evaluate",),
         figures=(),
     )
+
+
+def _counts(converted: Converted, evaluated: int, real: int) -> dict[str, int]:
+    rejected, missing = len(converted.rejected), len(converted.missing)
+    frames = len(converted.pairs) + rejected + missing
+    return {"frames": frames, "evaluated": evaluated, "real": real, "rejected": rejected, "missing": missing}
 
 
 def _keep(out: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:

@@ -1,24 +1,21 @@
 """The frames of a conversion, paired with their translations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sim2real.conversion.looks import require_one
 from sim2real.conversion.manifest import Record, layout_of, read_manifest, read_record, unknown_to_this_version
 from sim2real.conversion.plan import evenly
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import Frame, Labels
+from sim2real.datasets.labels import Label
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.imageio import read_header, read_picture, read_rgb, resize_picture, written_again
 from sim2real.inside import inside
 from sim2real.metrics.base import Image
 from sim2real.places import absent
-
-if TYPE_CHECKING:
-    from sim2real.datasets.labels import Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class FramePair:
         """
         return written_again(before, self.translation)
 
-    def label(self, kind: str) -> "Label | None":
+    def label(self, kind: str) -> Label | None:
         """Read a label of the frame; None if it has none of this kind.
 
         Raises:
@@ -152,7 +149,7 @@ def open_converted(out: Path, source: Path | None = None, layout: str | None = N
     notes: list[str] = []
     lines = {}
     if record:
-        lines = read_manifest(out, lambda said: notes.append(f"{said}: the status of those frames is unknown"))
+        lines = read_manifest(out, lambda problem: notes.append(f"{problem}: the status of those frames is unknown"))
         dataset.take_roles({path: line.role for path, line in lines.items()})
         notes += unknown_to_this_version(out, record, lines)
     resized = _resized(out, dataset) if record and record.resize else None
@@ -229,9 +226,13 @@ def _selected(dataset: Dataset, record: Record | None) -> list[Frame]:
     return [frame for frame in frames if frame.side in (None, record.side)][: record.limit]
 
 
-def spread(pairs: Sequence[FramePair], count: int) -> list[FramePair]:
-    """Return ``count`` frames, evenly spread; 0 returns all."""
-    return evenly(pairs, count or len(pairs))
+def consecutive(pairs: Sequence[FramePair]) -> Iterator[list[FramePair]]:
+    """Yield the runs of consecutive frames, of two frames or more."""
+    ordered = enumerate(sorted(pairs, key=lambda pair: (pair.sequence, pair.index)))
+    for _, numbered in groupby(ordered, key=lambda item: (item[1].sequence, item[1].index - item[0])):
+        run = [pair for _, pair in numbered]
+        if len(run) > 1:
+            yield run
 
 
 def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[FramePair]:
@@ -242,11 +243,8 @@ def runs(pairs: Sequence[FramePair], count: int, *, length: int = 8) -> list[Fra
         count: Number of frames; 0 for all that have a neighbour.
         length: Longest run; many short runs are more representative than one long run.
     """
-    ordered = sorted(pairs, key=lambda pair: (pair.sequence, pair.index))
-    numbered = enumerate(ordered)
-    neighbours = groupby(numbered, key=lambda item: (item[1].sequence, item[1].index - item[0]))
-    whole = [[pair for _, pair in run] for _, run in neighbours]
+    whole = list(consecutive(pairs))
     if not count:
-        return [pair for run in whole if len(run) > 1 for pair in run]
+        return [pair for run in whole for pair in run]
     pieces = [piece for run in whole for start in range(0, len(run), length) if len(piece := run[start:][:length]) > 1]
     return [pair for piece in evenly(pieces, max(1, count // length)) for pair in piece]

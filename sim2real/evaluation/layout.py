@@ -179,7 +179,7 @@ def survey(pictures: Dataset | Sequence[Frame], side: Side, count: int, seed: in
     measured, masks = list[_Measured](), list[dict[str, _Floats]]()
     heights = defaultdict[str, list[float]](list)
     every = pictures.frames() if isinstance(pictures, Dataset) else pictures
-    frames = _drawn([frame for frame in every if frame.side in {None, side}], count, seed)
+    frames = _sampled([frame for frame in every if frame.side in {None, side}], count, seed)
     for frame in frames:
         try:
             measured.append(_measure(frame.load_image()))
@@ -218,7 +218,7 @@ def survey(pictures: Dataset | Sequence[Frame], side: Side, count: int, seed: in
     )
 
 
-def _drawn(frames: Sequence[Frame], count: int, seed: int) -> list[Frame]:
+def _sampled(frames: Sequence[Frame], count: int, seed: int) -> list[Frame]:
     """Sample one frame from each of ``count`` equal parts of the frames; all if there are no more."""
     count = min(count, len(frames))
     places = (np.arange(count) + np.random.default_rng(seed).random(count)) * len(frames) / max(count, 1)

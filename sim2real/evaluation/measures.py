@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import numpy as np
 
@@ -294,34 +294,38 @@ def frame_figures(metrics: FrameMetrics, changes: Sequence[Changes], blocks: Row
 
 def _frame_figure(name: str, about: About, changes: Sequence[Change | None], blocks: Rows, seed: int) -> Figure:
     values = np.array([each or (math.nan, math.nan) for each in changes], np.float64)  # None becomes NaN
-    after, before = _mean(values[:, 0], blocks, seed), _mean(values[:, 1], blocks, seed)
     base, _, label = name.partition("/")
-    return Figure(
-        group="preservation",
-        name=base,
-        label=label,
-        title=about.title,
-        better=about.better,
-        least=about.least,
-        after=after.mean,
-        before=before.mean,
-        interval=after.interval,
-        before_interval=before.interval,
-        change=_mean(values[:, 0] - values[:, 1], blocks, seed).interval,
-        count=after.frames,
+    figure = partial(Figure, name=base, label=label, title=about.title, better=about.better, least=about.least)
+    return mean_figure(partial(figure, group="preservation"), values[:, 0], values[:, 1], blocks, seed)
+
+
+def mean_figure(figure: Callable[..., Figure], after: Floats, before: Floats, blocks: Rows, seed: int) -> Figure:
+    """Average the values of frames, after and before, with confidence intervals.
+
+    Args:
+        figure: Makes the figure of the averages; everything else is already given.
+        after: Values after the translation, (N,); NaN for frames without one.
+        before: Values before the translation, (N,); NaN for frames without one.
+        blocks: The block of neighbours that each frame belongs to, (N,).
+        seed: Seed of the resampling.
+    """
+    (mean, interval), (before_mean, before_interval), (_, change) = (
+        _mean(values, blocks, seed) for values in (after, before, after - before)
+    )
+    return figure(
+        after=mean,
+        before=before_mean,
+        interval=interval,
+        before_interval=before_interval,
+        change=change,
+        count=int(np.isfinite(after).sum()),
     )
 
 
-class _Mean(NamedTuple):
-    mean: float | None
-    interval: Interval | None
-    frames: int
-
-
-def _mean(values: Floats, blocks: Rows, seed: int) -> _Mean:
+def _mean(values: Floats, blocks: Rows, seed: int) -> tuple[float | None, Interval | None]:
     """Average values (N,) over the frames that have one; the others are NaN."""
     there = np.isfinite(values)
     if not there.any():
-        return _Mean(None, None, 0)
+        return None, None
     values, blocks = values[there], blocks[there]
-    return _Mean(float(values.mean()), mean_interval(values, blocks, seed), len(values))
+    return float(values.mean()), mean_interval(values, blocks, seed)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from sim2real.errors import PluginError, SettingsError, Sim2RealError
 from sim2real.metrics.base import FrameMetric, SetMetric
+from sim2real.metrics.named import options_for
 from sim2real.places import absent
-from sim2real.registry import accepted_options, registry
+from sim2real.registry import registry
 
 USUAL: Final = ("sliced-wasserstein", "colour", "spectrum", "two-sample", "edges", "structure", "contrast", "artefacts")
 """The default metrics, which need neither weights nor a detector."""
@@ -60,7 +61,7 @@ def select_metrics(
     notes = []
     for name in wanted:
         try:
-            chosen_options[name] = _common(name, common) | given.get(name, {})
+            chosen_options[name] = options_for(name, common) | given.get(name, {})
             metric = registry().create("metrics", name, options=chosen_options[name], place=f"metric {name}")
         except Sim2RealError as error:
             if name in named or name in given:
@@ -123,9 +124,3 @@ def _from_files(weights: Mapping[str, Path], detector: Path | None) -> dict[str,
     if detector:
         chosen_options["objects"] = {"detector": detector}
     return chosen_options
-
-
-def _common(name: str, common: Mapping[str, Any]) -> dict[str, Any]:
-    target = registry().load("metrics", name)
-    accepted = accepted_options(target)
-    return {option: value for option, value in common.items() if accepted is None or option in accepted}

@@ -66,7 +66,7 @@ _RAREST = 0.0005  # share of the pixels that a class needs to be learnt
 _FEWEST_PIXELS = 1000  # of a class in all held-out frames: with fewer, an IoU is chance
 _KNOWN = 0.4  # IoU before: below it, the segmenter knows a class too little to judge it
 _NO_CLASS = frozenset({"void", "undefined", "unlabeled", "unlabelled", "unknown", "ignore"})
-_UNTOLD = -1
+_UNKNOWN = -1
 _DRAWS, _FEWEST_DRAWS = 1000, 100
 
 
@@ -155,7 +155,7 @@ class Segmenter:
     def compare(self, image: Image, mask: Segmentation) -> Overlap:
         """Compare the classes found in an image with its mask."""
         true = _numbered(_reduced(mask, self.size), self.names)
-        known = true != _UNTOLD
+        known = true != _UNKNOWN
         true, seen = true[known], self(image)[known]
         return Overlap(*(np.bincount(some, minlength=len(self.names)) for some in (true[seen == true], seen, true)))
 
@@ -321,7 +321,7 @@ def _train(lesson: "_Lesson", steps: int, seed: int, device: str, done: Callable
             if torch.empty(()).uniform_(0, 1, generator=random).item() < 0.5:
                 images, classes = images.flip(-1), classes.flip(-1)
             logits = network(standardised(images.to(device))).movedim(1, -1).flatten(0, 2)
-            loss = functional.cross_entropy(logits, classes.to(device).flatten(), weights, ignore_index=_UNTOLD)
+            loss = functional.cross_entropy(logits, classes.to(device).flatten(), weights, ignore_index=_UNKNOWN)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -466,7 +466,7 @@ def _is_class(name: str) -> bool:
 
 def _numbered(mask: Segmentation, names: Sequence[str]) -> Classes:
     """Return the position of each pixel's class in ``names``, or -1."""
-    numbered = np.full(mask.ids.shape, _UNTOLD, np.int64)
+    numbered = np.full(mask.ids.shape, _UNKNOWN, np.int64)
     for number, name in mask.names.items():
         if name in names:
             numbered[mask.ids == number] = names.index(name)

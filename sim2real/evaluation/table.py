@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,8 @@ from sim2real.files import replacing, write_whole
 
 Row = Mapping[str, str | int | float]
 
-_FACTS = ("path", "status", "sequence", "index")
+FACTS = ("path", "status", "sequence", "index")
+"""The columns that are no values of frames."""
 
 
 def write_frames(out: Path, rows: Sequence[Row]) -> None:
@@ -24,17 +25,14 @@ def write_frames(out: Path, rows: Sequence[Row]) -> None:
         rows: One row per frame: ``path``, ``status``, ``sequence``, ``index``, and its values by name; missing values
             stay empty.
     """
-    columns = list(dict.fromkeys([*_FACTS, *(name for row in rows for name in row)]))
+    columns = list(dict.fromkeys([*FACTS, *(name for row in rows for name in row)]))
     file = io.StringIO(newline="")
     table = csv.DictWriter(file, columns, lineterminator="\n")
     table.writeheader()
-    table.writerows(_shortened(rows))
+    table.writerows(
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    )
     write_whole(frames_path(out), file.getvalue().encode())
-
-
-def _shortened(rows: Iterable[Row]) -> Iterable[dict[str, str | int]]:
-    for row in rows:
-        yield {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 def check_copy(path: Path) -> None:

@@ -9,10 +9,9 @@ Both are in units of the frames' own contrast, so that a gain or a tint of the w
 are measured on the source too, which is not perfectly steady either.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import cv2
@@ -22,10 +21,12 @@ from numpy.typing import NDArray
 from sim2real.datasets.labels import Flow
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.evaluation.figures import Figure
-from sim2real.evaluation.frames import FramePair
-from sim2real.evaluation.intervals import blocks_of, mean_interval
+from sim2real.evaluation.frames import FramePair, consecutive
+from sim2real.evaluation.intervals import blocks_of
+from sim2real.evaluation.measures import mean_figure
 from sim2real.metrics.base import Image
 from sim2real.progress import Progress, quiet
+from sim2real.threads import in_order
 
 _Floats = NDArray[np.float32]
 _Both = NDArray[np.float64]  # (2,), before and after
@@ -71,14 +72,13 @@ def temporal_figures(
         path -> name -> value. Unreadable frames, and flow that is unreadable or does not fit its frame, are left out
         and counted in the figures' remarks.
     """
-    wanted, runs = list(_consecutive(pairs)), list[_Run]()
+    wanted, runs = list(consecutive(pairs)), list[_Run]()
     done, total = 0, sum(map(len, wanted))
     progress("frames in sequence", 0, total)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for consecutive, seen in zip(wanted, pool.map(_watch, wanted), strict=True):
-            runs.append(seen)
-            done += len(consecutive)
-            progress("frames in sequence", done, total)
+    for frames, seen in zip(wanted, in_order(_watch, wanted, _THREADS), strict=True):
+        runs.append(seen)
+        done += len(frames)
+        progress("frames in sequence", done, total)
     if not runs:
         return (), {}
     warp, flicker = [run.warp for run in runs], [run.flicker for run in runs]
@@ -101,15 +101,6 @@ def temporal_figures(
         left_out = f"{len(faults)} frames or their flow left out: {faults[0]}"
         found = tuple(replace(figure, remark=f"{figure.remark}; {left_out}".lstrip("; ")) for figure in found)
     return found, by_frame
-
-
-def _consecutive(pairs: Sequence[FramePair]) -> Iterator[list[FramePair]]:
-    """Yield the runs of consecutive frames, of two frames or more."""
-    ordered = enumerate(sorted(pairs, key=lambda pair: (pair.sequence, pair.index)))
-    for _, numbered in groupby(ordered, key=lambda item: (item[1].sequence, item[1].index - item[0])):
-        run = [pair for _, pair in numbered]
-        if len(run) > 1:
-            yield run
 
 
 def _watch(run: Sequence[FramePair]) -> _Run:
@@ -157,21 +148,11 @@ def _figure(
     """Return the mean over all frames, after, and also before if ``compares``."""
     values = np.array([both for run in runs for both in run.values()]).reshape(-1, 2)
     blocks = blocks_of([str(number) for number, run in enumerate(runs) for _ in run])
-    before, after = values.T if len(values) else (None, None)
-    return Figure(
-        group="temporal",
-        name=name,
-        title=title,
-        better="lower",
-        after=None if after is None else float(after.mean()),
-        before=float(before.mean()) if compares and before is not None else None,
-        interval=None if after is None else mean_interval(after, blocks, seed),
-        before_interval=mean_interval(before, blocks, seed) if compares and before is not None else None,
-        change=mean_interval(after - before, blocks, seed) if compares and before is not None else None,
-        count=len(values),
-        least=_LEAST_COUNT,
-        remark=remark,
+    before, after = values.T
+    figure = partial(
+        Figure, group="temporal", name=name, title=title, better="lower", least=_LEAST_COUNT, remark=remark
     )
+    return mean_figure(figure, after, before if compares else np.full_like(before, np.nan), blocks, seed)
 
 
 # along the motion

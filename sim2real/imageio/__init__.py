@@ -33,7 +33,16 @@ from sim2real.imageio.claims import check_array
 from sim2real.imageio.encoding import Encoding, typical
 from sim2real.imageio.jpeg import after as after_jpeg
 from sim2real.imageio.jpeg import encode_jpeg
-from sim2real.imageio.pictures import Header, Picture, Sizing, described, resize, resize_picture, with_key
+from sim2real.imageio.pictures import (
+    Header,
+    Picture,
+    Sizing,
+    described,
+    require_photo,
+    resize,
+    resize_picture,
+    with_key,
+)
 from sim2real.imageio.png import encode_png, with_values
 from sim2real.places import what_is
 
@@ -92,10 +101,13 @@ class _Container(Protocol):
     def read_header(self, file: BinaryIO, length: int, /) -> Header:
         """Read the header of a file of ``length`` bytes."""
 
-    def read_picture(self, data: bytes, size: Sizing | None, /) -> Picture:
-        """Decode a photo; if ``size`` is given, it is scaled, its pixels are read-only and its alpha is unusable."""
+    def read_picture(self, data: bytes, header: Header, size: Sizing | None, /) -> Picture:
+        """Decode a photo whose header passed :func:`require_photo`.
 
-    def read_label(self, data: bytes, /) -> NDArray[Any]:
+        If ``size`` is given, the photo is scaled, its pixels are read-only and its alpha is unusable.
+        """
+
+    def read_label(self, data: bytes, header: Header, /) -> NDArray[Any]:
         """Return the stored values, (H, W) or (H, W, C)."""
 
     def write(self, pixels: NDArray[np.uint8], like: Picture, encoding: Encoding, /) -> bytes:
@@ -194,8 +206,7 @@ def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
         ImageError: See :func:`read_picture`.
     """
     with _naming(path):
-        data = path.read_bytes()
-        return _of(data, path).read_picture(data, size).rgb
+        return _decoded(path.read_bytes(), path, size).rgb
 
 
 def scaled_part(path: Path, size: Sizing) -> tuple[int, int]:
@@ -232,11 +243,21 @@ def decode_picture(data: bytes, path: Path) -> Picture:
             without alpha.
     """
     with _naming(path):
-        return _of(data, path).read_picture(data, None)
+        return _decoded(data, path, None)
 
 
-def _of(data: bytes, path: Path) -> _Container:
-    return _container(io.BytesIO(data), path.name)
+def _decoded(data: bytes, path: Path, size: Sizing | None) -> Picture:
+    """Decode a photo, scaled if ``size`` is given, after its header was checked."""
+    container, header = _header_of(data, path)
+    require_photo(header)
+    return container.read_picture(data, header, size)
+
+
+def _header_of(data: bytes, path: Path) -> tuple[_Container, Header]:
+    """Return the module for the bytes of a file, and their header, whose claims are checked."""
+    file = io.BytesIO(data)
+    container = _container(file, path.name)
+    return container, container.read_header(file, len(data))
 
 
 def encode_picture(
@@ -286,10 +307,12 @@ def written_again(rgb: NDArray[np.uint8], like: Path) -> NDArray[np.uint8]:
     if container not in _LOSSY:
         return rgb
     with _naming(like):
+        data = like.read_bytes()
         if container == "JPEG":
-            return jpeg.read_picture(jpeg.write_as_coarsely(like.read_bytes(), rgb), None).rgb
-        picture = read_picture(like)
-        return _CONTAINERS[container].read_picture(encode_picture(rgb, picture, _SUPPOSED), None).rgb
+            written = jpeg.write_as_coarsely(data, rgb)
+        else:
+            written = encode_picture(rgb, _decoded(data, like, None), _SUPPOSED)
+        return _decoded(written, like, None).rgb
 
 
 def read_label(path: Path) -> NDArray[Any]:
@@ -313,7 +336,8 @@ def decode_label(data: bytes, path: Path) -> NDArray[Any]:
         ImageError: See :func:`read_label`.
     """
     with _naming(path):
-        return _of(data, path).read_label(data)
+        container, header = _header_of(data, path)
+        return container.read_label(data, header)
 
 
 def replace_values(data: bytes, change: Callable[[NDArray[Any]], NDArray[Any]], path: Path) -> bytes:
@@ -330,8 +354,7 @@ def replace_values(data: bytes, change: Callable[[NDArray[Any]], NDArray[Any]], 
     with _naming(path):
         if not data.startswith(png.SIGNATURE):
             raise ImageError("not a PNG; only PNG files can be written back without loss")
-        values = png.read_label(data)
-    return with_values(data, change(values))
+    return with_values(data, change(decode_label(data, path)))
 
 
 @contextmanager

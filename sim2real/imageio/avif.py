@@ -1,6 +1,5 @@
 """AVIF (AOMedia, 1.2.0)."""
 
-import io
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -15,13 +14,11 @@ from sim2real.imageio.pictures import (
     Header,
     Picture,
     Sizing,
-    decode,
+    decode_with_profile,
     described,
     header_of,
     opened,
-    require_photo,
     save,
-    srgb_profile,
     without_opaque,
 )
 
@@ -47,7 +44,7 @@ def read_header(file: BinaryIO, length: int) -> Header:
         ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     data = file.read()
-    with opened(AvifImageFile, io.BytesIO(data)) as image:
+    with opened(AvifImageFile, data) as image:
         check_claim(*image.size, length)
         return header_of(image, _bits(data))
 
@@ -60,36 +57,28 @@ def _bits(data: bytes) -> int:
     return (12 if flags[0] & 0x20 else 10) if flags[0] & 0x40 else 8
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: If the file is damaged, or not a single photo with 8 bits per channel.
+        ImageError: If the file is damaged, or holds several images.
     """
-    require_photo(read_header(io.BytesIO(data), len(data)))
-    with opened(AvifImageFile, io.BytesIO(data)) as image:
+    with opened(AvifImageFile, data) as image:
         if getattr(image, "n_frames", 1) > 1:
             raise ImageError("AVIF with several images; only single images can be translated")
-        options: dict[str, Any] = {key: image.info[key] for key in _CARRIED if key in image.info}
-        profile = image.info.get("icc_profile")
-        pixels = without_opaque(decode(image, profile, size))
-    if pixels.converted:
-        profile = None if pixels.grey else srgb_profile()
-    if profile:
-        options["icc_profile"] = profile
-    return pixels.picture("AVIF", options=options)
+        pixels, options = decode_with_profile(image, size, _CARRIED)
+    return without_opaque(pixels).picture("AVIF", options=options)
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, header: Header) -> NDArray[Any]:
     """Return the decoded values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: If the file is damaged, or has more than 8 bits per channel.
     """
-    header = read_header(io.BytesIO(data), len(data))
     if header.bits > 8:
         raise ImageError(f"{described(header)} cannot be read without loss; store it as PNG")
-    with opened(AvifImageFile, io.BytesIO(data)) as image:
+    with opened(AvifImageFile, data) as image:
         return np.array(image)
 
 

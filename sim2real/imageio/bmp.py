@@ -1,6 +1,5 @@
 """BMP (Windows bitmaps)."""
 
-import io
 import struct
 from typing import Any, BinaryIO, Final
 
@@ -12,7 +11,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, require_photo, save
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, save
 
 _START: Final = b"BM"
 _CORE: Final = 12  # bytes of the oldest header
@@ -51,14 +50,13 @@ def _depth(data: bytes) -> int:
     return int.from_bytes(data[24:26] if core else data[28:30], "little")
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
     """
-    require_photo(read_header(io.BytesIO(data), len(data)))
-    with opened(BmpImageFile, io.BytesIO(data)) as image:
+    with opened(BmpImageFile, data) as image:
         pixels = decode(image, _profile(data), size)
         options = {"dpi": image.info["dpi"]} if "dpi" in image.info else {}
     notes = []
@@ -77,14 +75,13 @@ def _profile(data: bytes) -> bytes | None:
     return data[14 + place : 14 + place + length]
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, header: Header) -> NDArray[Any]:
     """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: If the file is damaged.
     """
-    header = read_header(io.BytesIO(data), len(data))
-    with opened(BmpImageFile, io.BytesIO(data)) as image:
+    with opened(BmpImageFile, data) as image:
         if image.mode == "L" and header.bits < 8:
             raise ImageError(f"grey BMP with {header.bits} bits cannot be read without loss; store it as PNG")
         values = np.array(image)

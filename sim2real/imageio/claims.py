@@ -6,7 +6,6 @@ compared with the minimum number of bytes that such an image needs in its format
 
 import math
 import os
-import zlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -85,19 +84,3 @@ def check_array(shape: Iterable[int]) -> None:
 def deflated(size: int) -> float:
     """Return the minimum number of bytes to which deflate compresses ``size`` bytes."""
     return size / _DEFLATE
-
-
-def inflate(data: bytes, most: int) -> bytes:
-    """Decompress deflated bytes.
-
-    Raises:
-        ImageError: If they are damaged, or contain more than ``most`` bytes.
-    """
-    machine = zlib.decompressobj()
-    try:
-        result = machine.decompress(data, most)
-    except zlib.error as error:
-        raise ImageError(f"damaged: {error}") from error
-    if not machine.eof:
-        raise ImageError(f"incomplete, or more than {most:,} bytes")
-    return result

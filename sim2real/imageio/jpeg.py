@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import USUAL_QUALITY, WRITTEN, Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, save, srgb_profile
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, save, srgb_profile
 
 START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
@@ -108,19 +108,18 @@ def _is_metadata(marker: int) -> bool:
     return marker == _COMMENT or marker in _APPLICATION
 
 
-def _bare(segments: list[tuple[int, bytes]], scans: bytes) -> io.BytesIO:
+def _bare(segments: list[tuple[int, bytes]], scans: bytes) -> bytes:
     """Return the segments that define the pixels; metadata is copied but never parsed and cannot disturb decoders."""
     needed = [s for marker, s in segments if not _is_metadata(marker) or marker in {_JFIF, _ADOBE}]
-    return io.BytesIO(START + b"".join(needed) + scans)
+    return START + b"".join(needed) + scans
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
     """
-    require_photo(read_header(io.BytesIO(data), len(data)))
     segments, scans = _segments(data)
     icc = [segment for _, segment in segments if segment[4:16] == _ICC]
     profile = b"".join(segment[18:] for segment in sorted(icc, key=lambda segment: segment[16:17]))
@@ -146,7 +145,6 @@ def read_encoding(data: bytes) -> Encoding | None:
     Raises:
         ImageError: If the file is damaged.
     """
-    read_header(io.BytesIO(data), len(data))
     with opened(JpegImageFile, _bare(*_segments(data))) as image:
         return _encoding(image)
 
@@ -186,13 +184,12 @@ def scaled_part(data: bytes, size: Sizing) -> tuple[int, int]:
         return int(reduced[0]) * factor, int(reduced[1]) * factor
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, _header: Header) -> NDArray[Any]:
     """Return the decoded values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: If the file is damaged.
     """
-    read_header(io.BytesIO(data), len(data))
     with opened(JpegImageFile, _bare(*_segments(data))) as image:
         return np.array(image)
 

@@ -13,7 +13,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, described, header_of, opened, require_photo, save
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, described, header_of, opened, save
 
 _CODESTREAM: Final = b"\xff\x4f\xff\x51"
 _START: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -71,17 +71,16 @@ def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, i
         begin = after
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: If the file is damaged, or not a photo with 8 bits per channel.
+        ImageError: If the file is damaged, or not a grey or RGB photo.
     """
-    require_photo(read_header(io.BytesIO(data), len(data)))
     bare = data.startswith(_CODESTREAM)
     boxes = [] if bare else list(_boxes(io.BytesIO(data), 0, len(data)))
     profile = next((found for kind, *span in boxes if kind == b"jp2h" and (found := _profile(data, *span))), None)
-    with opened(Jpeg2KImageFile, io.BytesIO(data)) as image:
+    with opened(Jpeg2KImageFile, data) as image:
         pixels = decode(image, profile, size)
         options = {"no_jp2": bare} | {key: image.info[key] for key in _CARRIED if key in image.info}
     notes = []
@@ -100,16 +99,15 @@ def _profile(data: bytes, begin: int, end: int) -> bytes | None:
     return None
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, header: Header) -> NDArray[Any]:
     """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: If the file is damaged, or cannot be read without loss.
     """
-    header = read_header(io.BytesIO(data), len(data))
     if header.channels > 1 and header.bits > 8:
         raise ImageError(f"{described(header)} cannot be read without loss; store it as PNG")
-    with opened(Jpeg2KImageFile, io.BytesIO(data)) as image:
+    with opened(Jpeg2KImageFile, data) as image:
         return np.array(image)
 
 

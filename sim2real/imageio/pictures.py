@@ -5,7 +5,7 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -123,15 +123,15 @@ class Pixels:
 
 
 @contextmanager
-def opened(kind: type[Opened], file: BinaryIO) -> Iterator[Opened]:
-    """Open an image file with one of Pillow's readers, without decoding it and without trying other readers.
+def opened(kind: type[Opened], file: BinaryIO | bytes) -> Iterator[Opened]:
+    """Open an image, a file or its bytes, with one of Pillow's readers, without decoding or trying other readers.
 
     Raises:
         ImageError: If the reader does not recognise the file.
     """
     with quiet():
         try:
-            image = kind(file)
+            image = kind(io.BytesIO(file) if isinstance(file, bytes) else file)
         except SyntaxError as error:  # raised by Pillow for other formats
             raise ImageError("cannot be read as an image: empty, damaged or of another format") from error
     with image:
@@ -177,6 +177,29 @@ def decode(image: ImageFile, profile: bytes | None, size: Sizing | None, key: tu
         return Pixels(np.array(colour), grey, alpha, converted, notes)
     width, height = map(int, drafted[1][2:]) if drafted else image.size  # only complete reduced pixels
     return Pixels(resize(np.asarray(colour)[:height, :width], wanted), grey, alpha, converted, notes)
+
+
+def decode_with_profile(
+    image: ImageFile, size: Sizing | None, carried: Iterable[str] = ()
+) -> tuple[Pixels, dict[str, Any]]:
+    """Decode an image as :func:`decode` does, with the ICC profile that Pillow found in it.
+
+    Args:
+        image: The opened image, which passed :func:`require_photo`.
+        size: See :func:`decode`.
+        carried: Pillow's names of other metadata to keep.
+
+    Returns:
+        The pixels, and the options with which Pillow writes their profile and the other metadata.
+    """
+    options: dict[str, Any] = {key: image.info[key] for key in carried if key in image.info}
+    profile = image.info.get("icc_profile")
+    pixels = decode(image, profile, size)
+    if pixels.converted:
+        profile = None if pixels.grey else srgb_profile()
+    if profile:
+        options["icc_profile"] = profile
+    return pixels, options
 
 
 def without_opaque(pixels: Pixels) -> Pixels:

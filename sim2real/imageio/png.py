@@ -12,9 +12,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from sim2real.errors import ImageError
-from sim2real.imageio.claims import check_claim, deflated, inflate
+from sim2real.imageio.claims import check_claim, deflated
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, require_photo, save
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, save
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_END: Final = 26
@@ -56,10 +56,6 @@ def read_header(file: BinaryIO, length: int) -> Header:
     return Header("PNG", width, height, channels, bits, palette=colour_type == _PALETTE)
 
 
-def _header(data: bytes) -> Header:
-    return read_header(io.BytesIO(data), len(data))
-
-
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     """Return the type and the bytes of each chunk up to IEND, after checking lengths and checksums."""
     chunks, place = [], len(SIGNATURE)
@@ -75,9 +71,9 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     raise ImageError(f"damaged or truncated PNG (chunk at byte {place} of {len(data)})")
 
 
-def _bare(chunks: list[tuple[bytes, bytes]]) -> io.BytesIO:
+def _bare(chunks: list[tuple[bytes, bytes]]) -> bytes:
     """Return the chunks that define the pixels; metadata is copied, but never parsed, so it cannot disturb decoders."""
-    return io.BytesIO(SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS))
+    return SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS)
 
 
 def _rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
@@ -98,7 +94,7 @@ def _rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
         after = wanted + height * row if width else wanted
         places.append(np.arange(wanted, after, row))
         wanted = after
-    rows = _inflated(chunks, wanted)
+    rows, _ = _inflated(b"".join(chunk[8:-4] for kind, chunk in chunks if kind == b"IDAT"), wanted)
     if len(rows) < wanted:
         raise ImageError(f"damaged or truncated PNG: {len(rows):,} bytes of pixels, not {wanted:,}")
     if np.frombuffer(rows, np.uint8)[np.concatenate(places)].max() > _FILTERS:
@@ -106,11 +102,11 @@ def _rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
     return rows
 
 
-def _inflated(chunks: list[tuple[bytes, bytes]], most: int) -> bytes:
+def _inflated(data: bytes, most: int) -> tuple[bytes, bool]:
+    """Decompress at most ``most`` bytes of deflated data, and return whether they are all."""
     machine = zlib.decompressobj()
-    data = b"".join(chunk[8:-4] for kind, chunk in chunks if kind == b"IDAT")
     try:
-        return machine.decompress(data, most)
+        return machine.decompress(data, most), machine.eof
     except zlib.error as error:
         raise ImageError(f"damaged PNG: {error}") from error
 
@@ -120,14 +116,12 @@ def _stays_true(kind: bytes) -> bool:
     return kind in _COLOUR_SPACE or kind in {b"sBIT", b"tRNS"} or kind[3:].islower()
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: If the file is damaged, or not a single photo with 8 bits per channel.
+        ImageError: If the file is damaged, or animated.
     """
-    header = _header(data)
-    require_photo(header)
     chunks = _chunks(data)
     content = {kind: chunk[8:-4] for kind, chunk in chunks if kind not in _PIXELS}
     if b"acTL" in content:
@@ -158,18 +152,18 @@ def _profile(content: bytes | None) -> bytes | None:
     if content is None:
         return None
     try:
-        return inflate(content.partition(b"\0")[2][1:], _LONGEST_PROFILE)
+        profile, complete = _inflated(content.partition(b"\0")[2][1:], _LONGEST_PROFILE)
     except ImageError:
         return b""
+    return profile if complete else b""
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, header: Header) -> NDArray[Any]:
     """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: If the file is damaged.
     """
-    header = _header(data)
     chunks = _chunks(data)
     if header.bits == 16 and header.channels > 1:
         return _deep_colours(header, chunks)
@@ -204,7 +198,7 @@ def with_values(data: bytes, values: NDArray[Any]) -> bytes:
     The result is not interlaced and its rows are stored as differences. No available encoder preserves colour tables of
     16 entries, their alphas, or 4 bits per pixel.
     """
-    header = _header(data)
+    header = read_header(io.BytesIO(data), len(data))
     height, width = values.shape[:2]
     if header.bits < 8:
         bits = np.unpackbits(values[..., None].astype(np.uint8), axis=-1)[..., -header.bits :]

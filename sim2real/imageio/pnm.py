@@ -3,7 +3,6 @@
 Pillow scales the values of a PGM to its own range, which would change labels; here they are read unchanged.
 """
 
-import io
 import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, require_photo, resize
+from sim2real.imageio.pictures import Header, Picture, Sizing, resize
 
 _LONGEST_HEADER: Final = 1 << 16
 _LONGEST_VALUE: Final = 10  # digits
@@ -120,13 +119,12 @@ def _binary(data: bytes, layout: _Layout) -> NDArray[Any]:
     return values
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: If the file is damaged, or does not have 8 bits per channel.
+        ImageError: If the file is damaged.
     """
-    require_photo(read_header(io.BytesIO(data), len(data)))
     layout = _layout(data)
     values = _values(data, layout)
     notes = []
@@ -146,13 +144,13 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
     return Picture(rgb, "PPM", grey=layout.channels == 1, notes=tuple(notes))
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, header: Header) -> NDArray[Any]:
     """Return the stored values, (H, W) or (H, W, 3); 0 is black in bitmaps.
 
     Raises:
         ImageError: If the file is damaged.
     """
-    if read_header(io.BytesIO(data), len(data)).bits == 32:
+    if header.bits == 32:
         raise ImageError("PFM files cannot be label images")
     return _values(data, _layout(data))
 

@@ -3,7 +3,6 @@
 Its first bytes do not identify it; its suffix does, or its last bytes.
 """
 
-import io
 import os
 from typing import Any, BinaryIO, Final
 
@@ -15,7 +14,7 @@ from PIL.TgaImagePlugin import TgaImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, require_photo, save
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, save
 
 SUFFIX: Final = ".tga"
 _END: Final = b"TRUEVISION-XFILE.\0"
@@ -47,14 +46,13 @@ def read_header(file: BinaryIO, length: int) -> Header:
         return header_of(image)
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
     """
-    require_photo(read_header(io.BytesIO(data), len(data)))
-    with opened(TgaImageFile, io.BytesIO(data)) as image:
+    with opened(TgaImageFile, data) as image:
         pixels = decode(image, None, size)
         options = {key: image.info[key] for key in _CARRIED if key in image.info}
     extended = data.endswith(_END) and data[-_FOOTER : -_FOOTER + 4] != bytes(4)
@@ -68,16 +66,15 @@ def _is_of_5_bits(data: bytes) -> bool:
     return data[16] == 16 and data[2] & 7 == _COLOUR
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, _header: Header) -> NDArray[Any]:
     """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: If the file is damaged.
     """
-    read_header(io.BytesIO(data), len(data))
     if _is_of_5_bits(data):
         raise ImageError("TGA with 16 bits per pixel cannot be read without loss; store it as PNG")
-    with opened(TgaImageFile, io.BytesIO(data)) as image:
+    with opened(TgaImageFile, data) as image:
         values = np.array(image)
     return values.astype(np.uint8) if values.dtype == bool else values
 

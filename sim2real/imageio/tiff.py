@@ -1,7 +1,6 @@
 """TIFF (Adobe, revision 6.0)."""
 
 import ctypes
-import io
 import math
 from contextlib import suppress
 from typing import Any, BinaryIO, Final
@@ -14,18 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import (
-    Header,
-    Picture,
-    Sizing,
-    decode,
-    described,
-    header_of,
-    opened,
-    require_photo,
-    save,
-    srgb_profile,
-)
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode_with_profile, described, header_of, opened, save
 
 _STARTS: Final = (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
 _BITS_PER_SAMPLE: Final = 258
@@ -58,34 +46,29 @@ def read_header(file: BinaryIO, length: int) -> Header:
         ImageError: If the file is damaged, or claims more pixels than it can hold.
     """
     with opened(TiffImageFile, file) as image:
-        return _header(image, length)
+        tags = image.tag_v2
+        bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
+        samples = tags.get(_SAMPLES_PER_PIXEL, 1)
+        sides = [
+            -(-side // tile) * tile if isinstance(tile, int) and tile > 0 else side
+            for side, tile in zip(image.size, (tags.get(tag) for tag in _TILE_SIZE), strict=True)
+        ]
+        ratio = _RATIOS.get(image.info["compression"])
+        needed = sides[0] * sides[1] * bits * samples / 8 / ratio if ratio else None
+        check_claim(*image.size, length, needed)
+        if max(sides) != max(image.size) and needed is None:
+            check_claim(sides[0], sides[1], length)
+        return header_of(image, bits)
 
 
-def _header(image: TiffImageFile, length: int) -> Header:
-    tags = image.tag_v2
-    bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
-    samples = tags.get(_SAMPLES_PER_PIXEL, 1)
-    sides = [
-        -(-side // tile) * tile if isinstance(tile, int) and tile > 0 else side
-        for side, tile in zip(image.size, (tags.get(tag) for tag in _TILE_SIZE), strict=True)
-    ]
-    ratio = _RATIOS.get(image.info["compression"])
-    needed = sides[0] * sides[1] * bits * samples / 8 / ratio if ratio else None
-    check_claim(*image.size, length, needed)
-    if max(sides) != max(image.size) and needed is None:
-        check_claim(sides[0], sides[1], length)
-    return header_of(image, bits)
-
-
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
-        ImageError: If the file is damaged, or not a single upright photo with 8 bits per channel.
+        ImageError: If the file is damaged, or not a single upright photo.
     """
-    with opened(TiffImageFile, io.BytesIO(data)) as image:
-        header, tags = _header(image, len(data)), image.tag_v2
-        require_photo(header)
+    with opened(TiffImageFile, data) as image:
+        tags = image.tag_v2
         if getattr(image, "n_frames", 1) > 1:
             raise ImageError("TIFF with several images; only single images can be translated")
         if tags.get(_ORIENTATION, 1) != 1:
@@ -98,13 +81,8 @@ def read_picture(data: bytes, size: Sizing | None) -> Picture:
         if _PREMULTIPLIED in tags.get(_EXTRA_SAMPLES, ()):
             notes.append("colours that are premultiplied by alpha are written without premultiplication")
         options = _options(image)
-        profile = image.info.get("icc_profile")
-        pixels = decode(image, profile, size)
-    if pixels.converted:
-        profile = None if pixels.grey else srgb_profile()
-    if profile:
-        options["icc_profile"] = profile
-    return pixels.picture("TIFF", notes=tuple(notes), options=options)
+        pixels, more = decode_with_profile(image, size)
+    return pixels.picture("TIFF", notes=tuple(notes), options=options | more)
 
 
 def _options(image: TiffImageFile) -> dict[str, Any]:
@@ -122,16 +100,15 @@ def _options(image: TiffImageFile) -> dict[str, Any]:
     return options
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, header: Header) -> NDArray[Any]:
     """Return the stored values, (H, W) or (H, W, C).
 
     Raises:
         ImageError: If the file is damaged, or cannot be read without loss.
     """
-    with opened(TiffImageFile, io.BytesIO(data)) as image:
-        header = _header(image, len(data))
-        if header.channels > 1 and header.bits > 8:
-            raise ImageError(f"{described(header)} cannot be read without loss; store it as PNG")
+    if header.channels > 1 and header.bits > 8:
+        raise ImageError(f"{described(header)} cannot be read without loss; store it as PNG")
+    with opened(TiffImageFile, data) as image:
         values = np.array(image)
     if values.dtype == bool:
         return values.astype(np.uint8)

@@ -1,6 +1,5 @@
 """WebP (RFC 9649)."""
 
-import io
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -11,17 +10,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import (
-    Header,
-    Picture,
-    Sizing,
-    decode,
-    opened,
-    require_photo,
-    save,
-    srgb_profile,
-    without_opaque,
-)
+from sim2real.imageio.pictures import Header, Picture, Sizing, decode_with_profile, opened, save, without_opaque
 
 _HEADER_END: Final = 30
 _CARRIED: Final = ("exif", "xmp")
@@ -59,35 +48,27 @@ def read_header(file: BinaryIO, length: int) -> Header:
     return Header("WEBP", width, height, 4 if alpha else 3, 8)
 
 
-def read_picture(data: bytes, size: Sizing | None) -> Picture:
+def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     """Decode a photo, scaled if ``size`` is given.
 
     Raises:
         ImageError: If the file is damaged, or contains several images.
     """
-    require_photo(read_header(io.BytesIO(data), len(data)))
     if data[12:16] == b"VP8X" and data[20] & _ANIMATED:
         raise ImageError("animated WebP; only single images can be translated")
-    with opened(WebPImageFile, io.BytesIO(data)) as image:
-        options: dict[str, Any] = {key: image.info[key] for key in _CARRIED if key in image.info}
-        profile = image.info.get("icc_profile")
-        pixels = without_opaque(decode(image, profile, size))
-    if pixels.converted:
-        profile = srgb_profile()
-    if profile:
-        options["icc_profile"] = profile
+    with opened(WebPImageFile, data) as image:
+        pixels, options = decode_with_profile(image, size, _CARRIED)
     lossless = b"VP8 " not in data[: data.find(b"VP8L") + 1 or None]
-    return pixels.picture("WEBP", options=options | {"lossless": lossless, "exact": lossless})
+    return without_opaque(pixels).picture("WEBP", options=options | {"lossless": lossless, "exact": lossless})
 
 
-def read_label(data: bytes) -> NDArray[Any]:
+def read_label(data: bytes, _header: Header) -> NDArray[Any]:
     """Return the decoded values, (H, W, C).
 
     Raises:
         ImageError: If the file is damaged.
     """
-    read_header(io.BytesIO(data), len(data))
-    with opened(WebPImageFile, io.BytesIO(data)) as image:
+    with opened(WebPImageFile, data) as image:
         return np.array(image)
 
 

@@ -6,17 +6,14 @@ gain or a tint only shifts, and in units of the image's own spread, which cancel
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sim2real.datasets.labels import Label
 from sim2real.metrics.base import About, Change, Image
 from sim2real.metrics.regions import Mask, border, class_masks
-
-if TYPE_CHECKING:
-    from sim2real.datasets.labels import Label
 
 _Floats = NDArray[np.float32]
 
@@ -38,7 +35,7 @@ class ContrastMetric:
         "contrast": About(title="contrast across outlines, in units of the image's spread", better="higher")
     }
 
-    def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:
+    def compare(self, before: Image, after: Image, labels: Mapping[str, Label]) -> dict[str, Change]:
         """Compare a frame with its translation.
 
         Args:

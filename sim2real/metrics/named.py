@@ -75,10 +75,14 @@ def make_metric(name: str, place: str, common: Mapping[str, Any] | None = None) 
     Raises:
         Sim2RealError: If there is no metric of this name, or it needs other options.
     """
-    accepted = accepted_options(registry().load("metrics", name))
-    options = {option: value for option, value in (common or {}).items() if accepted is None or option in accepted}
-    metric: Metric = registry().create("metrics", name, options=options, place=place)
+    metric: Metric = registry().create("metrics", name, options=options_for(name, common or {}), place=place)
     return metric
+
+
+def options_for(name: str, common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the common options that a metric accepts."""
+    accepted = accepted_options(registry().load("metrics", name))
+    return {option: value for option, value in common.items() if accepted is None or option in accepted}
 
 
 def about_of(metric: FrameMetric, name: str, figure: str, place: str) -> About:

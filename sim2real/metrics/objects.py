@@ -3,18 +3,14 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.datasets.labels import Box, Boxes
+from sim2real.datasets.labels import Box, Boxes, Label
 from sim2real.metrics.base import About, Change, Image
 from sim2real.metrics.detector import Detection, Detector
 from sim2real.metrics.regions import has_name
-
-if TYPE_CHECKING:
-    from sim2real.datasets.labels import Label
 
 _FOUND = 0.5  # IoU
 _LEAST_HEIGHT = 25  # px, as in KITTI's benchmark
@@ -48,7 +44,7 @@ class ObjectsMetric:
     def __init__(self, *, detector: str | Path, score: float = 0.4) -> None:
         self._detect = Detector(detector, score=score)
 
-    def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:
+    def compare(self, before: Image, after: Image, labels: Mapping[str, Label]) -> dict[str, Change]:
         """Compare a frame with its translation.
 
         Args:

@@ -6,16 +6,14 @@ the sky is an object without a label.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
+from sim2real.datasets.labels import Label
 from sim2real.metrics.base import About, Change, Image
 from sim2real.metrics.edges import find_edges
 from sim2real.metrics.regions import Mask, class_masks, has_name, outlines, within
-
-if TYPE_CHECKING:
-    from sim2real.datasets.labels import Label
 
 _BAND = 3.0  # px around an outline that belong to it: masks and edges are both about a pixel off
 _REACH = 8.0  # px around an edge that its object is taken to cover
@@ -44,7 +42,7 @@ class StructureMetric:
         "new_edges": About(title="share of edges inside a class that are new", better="lower"),
     }
 
-    def compare(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, Change]:
+    def compare(self, before: Image, after: Image, labels: Mapping[str, Label]) -> dict[str, Change]:
         """Compare a frame with its translation.
 
         Args:

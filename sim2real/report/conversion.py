@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from shlex import quote
 from statistics import median
@@ -50,7 +50,7 @@ _COLUMNS = 8  # listed values of each frame
 _ROWS = 50_000  # listed frames
 _NAMED = 200  # listed paths of an alarm, and of stale labels
 _LONG = {"settings", "real_encoding", "original"}
-_TOLD_ELSEWHERE = {"source", "frames", "files", "generator", "stale", "original"}
+_SHOWN_ELSEWHERE = {"source", "frames", "files", "generator", "stale", "original"}
 
 
 def conversion_page(
@@ -110,9 +110,7 @@ def _of_bad_training(run: Run | None) -> list[str]:
 
 def _headline(evaluation: Evaluation | None, of_training: Sequence[str]) -> str:
     """Return the most important reason of the verdict, after that of a bad training."""
-    if not evaluation or not evaluation.reasons:
-        return "; ".join(of_training)
-    return "; ".join([*of_training, evaluation.reasons[0]])
+    return "; ".join([*of_training, *(evaluation.reasons[:1] if evaluation else ())])
 
 
 def _state(conversion: Conversion, of_training: Sequence[str]) -> tuple[str, str]:
@@ -146,7 +144,7 @@ def _facts(conversion: Conversion) -> Iterator[Fact]:
             again = "" if figure.before is None else f"writing frames again alone: {number(figure.before)}"
             yield Fact("Change", f"{number(figure.after)} grey levels", again)
     if not unchanged(evaluation.figures):
-        yield from list(_gaps(evaluation.figures))[:1]
+        yield from islice(_gaps(evaluation.figures), 1)
 
 
 def _labels(conversion: Conversion) -> Fact:
@@ -156,9 +154,9 @@ def _labels(conversion: Conversion) -> Fact:
         "edited": "unchanged but for the photos inside",
         "carried": "carried byte for byte",
     }
-    said = [(labels[status], how) for status, how in ways.items() if labels[status]]
-    details = ", ".join(f"{count:,} {how}" if len(said) > 1 else how for count, how in said)
-    return Fact("Labels", f"{sum(count for count, _ in said):,} files", details)
+    counts = [(labels[status], how) for status, how in ways.items() if labels[status]]
+    details = ", ".join(f"{count:,} {how}" if len(counts) > 1 else how for count, how in counts)
+    return Fact("Labels", f"{sum(count for count, _ in counts):,} files", details)
 
 
 def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
@@ -209,12 +207,14 @@ def _sides(conversion: Conversion) -> tuple[str, str]:
 def _frame_note(frame: FrameFigures) -> str:
     """Return a line on a frame: the reason of its rejection, or its first values."""
     if frame.line and frame.status == "rejected":
-        return f"{frame.line.reason}; {_instead(frame.line.instead)}"
+        return f"{frame.line.reason or 'rejected'}; {_instead(frame.line.instead)}"
     figures = [f"{_words(name)} {number(value)}" for name, value in frame.figures.items() if "/" not in name]
     return ", ".join(figures[:_NOTED])
 
 
 def _instead(instead: str | None) -> str:
+    if instead is None:
+        return "what is in the dataset is not recorded"
     return f"in the dataset: the {instead}" if instead != "translation" else "it is in the dataset nevertheless"
 
 
@@ -232,7 +232,7 @@ def _figures(conversion: Conversion) -> Section | None:
         "effect": _effect,
         "number": number,
         "interval": _interval,
-        "told": _in_words,
+        "explanation": _explanation,
         "words": _words,
         "sides": _sides(conversion),
     }
@@ -263,7 +263,7 @@ def _effect(figure: Figure) -> tuple[str, str]:
     return _WAYS[nearer(figure)]
 
 
-def _in_words(figure: Figure) -> str:
+def _explanation(figure: Figure) -> str:
     """Return the explanation of a figure: its title, its remark and the number that it needs."""
     measured = figure.after is not None and not figure.tells
     words = (
@@ -364,7 +364,7 @@ class _Table:
             self._rows[shown.frame.path]: place for place, shown in enumerate(large) if shown.frame.path in self._rows
         }
         evaluation = conversion.evaluation
-        self._in_words = {each.name: each for each in (evaluation.figures if evaluation else ()) if not each.label}
+        self._figures = {each.name: each for each in (evaluation.figures if evaluation else ()) if not each.label}
         names = dict.fromkeys(name for frame in self._frames for name in frame.figures if "/" not in name)
         self.columns = sorted(names, key=lambda name: name != JUDGED_BY)[:_COLUMNS]
 
@@ -374,11 +374,11 @@ class _Table:
 
     def better(self, name: str) -> str | None:
         """Return the better direction of a value, if it is known."""
-        return self._in_words[name].better if name in self._in_words else None
+        return self._figures[name].better if name in self._figures else None
 
     def title(self, name: str) -> str:
         """Return what a value measures, or its name."""
-        return self._in_words[name].title if name in self._in_words else _words(name)
+        return self._figures[name].title if name in self._figures else _words(name)
 
     def section(self) -> Section | None:
         """Return the section that shows the table; None if there are no frames."""
@@ -437,9 +437,9 @@ def _files(conversion: Conversion) -> Section | None:
 def _settings(conversion: Conversion, run: Run | None) -> Section | None:
     groups = {}
     if record := conversion.record:
-        said = {key: value for key, value in asdict(record).items() if key not in _TOLD_ELSEWHERE}
+        shown = {key: value for key, value in asdict(record).items() if key not in _SHOWN_ELSEWHERE}
         generator = {key: value for key, value in record.generator.items() if key not in _LONG}
-        groups["conversion"] = grouped({"source": record.source, **said})["general"]
+        groups["conversion"] = grouped({"source": record.source, **shown})["general"]
         groups |= {
             f"generator {name}".removesuffix(" general"): rows for name, rows in grouped(dict(flat(generator))).items()
         }

@@ -22,12 +22,11 @@ from sim2real.datasets.base import Frame
 from sim2real.errors import Sim2RealError
 from sim2real.evaluation.figures import Evaluation, evaluation_path, frames_path, read_evaluation
 from sim2real.evaluation.frames import Converted, open_converted
+from sim2real.evaluation.table import FACTS
 from sim2real.files import sha256_of
 from sim2real.inside import inside, is_link, read_regular
 from sim2real.report.run import Run, read_run
 from sim2real.stored import RelativePath, fits
-
-_BOOKS = {"path", "status", "sequence", "index"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ def read_conversion(folder: Path) -> Conversion:
     """
     warnings: list[str] = []
     record = read_record(folder)
-    lines = read_manifest(folder, lambda said: warnings.append(f"{said}; sim2real verify lists what is missing."))
+    lines = read_manifest(folder, lambda problem: warnings.append(f"{problem}; sim2real verify lists what is missing."))
     warnings += unknown_to_this_version(folder, record, lines)
     evaluation = _evaluation(folder, warnings)
     pairs = _pairs(folder, record.source if record else evaluation.source if evaluation else "", warnings)
@@ -209,7 +208,7 @@ def _figures(row: Mapping[str, str]) -> Iterator[tuple[str, float]]:
             value = float(text or "nan")
         except (TypeError, ValueError):  # a word, or a row with too many cells
             continue
-        if name not in _BOOKS and isfinite(value):
+        if name not in FACTS and isfinite(value):
             yield name, value
 
 

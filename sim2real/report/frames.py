@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,6 +20,7 @@ from sim2real.progress import Progress
 from sim2real.report.converted import Conversion, FrameFigures
 from sim2real.report.overlays import Layer, layers
 from sim2real.report.pictures import data_uri, fitted
+from sim2real.threads import in_order
 from sim2real.training.progress import thinned
 
 T = TypeVar("T")
@@ -186,8 +186,7 @@ def _count(conversion: Conversion, paths: Sequence[str]) -> int:
 def _each(work: Callable[[T], R], items: Sequence[T], stage: str, progress: Progress) -> list[R]:
     """Apply ``work`` to each item on all cores; return the results in order."""
     results = []
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for done, result in enumerate(pool.map(work, items), 1):
-            results.append(result)
-            progress(stage, done, len(items))
+    for result in in_order(work, items, usable_cores()):
+        results.append(result)
+        progress(stage, len(results), len(items))
     return results

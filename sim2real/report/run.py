@@ -17,7 +17,7 @@ from sim2real.training.progress import list_samples
 from sim2real.training.run import RunFolder, read_log
 from sim2real.training.validation import CHOICE
 
-_BOOKS = {"step", "epoch", "rate", "images_per_second", "note"}
+_NO_LOSSES = {"step", "epoch", "rate", "images_per_second", "note"}
 _VALIDATION = "validation/"
 _SCORE = "evaluation/score"
 _SHORTEST = 1e-6  # epochs: shortest part from which the number of steps is extrapolated
@@ -94,7 +94,7 @@ class Run:
     def losses(self) -> list[str]:
         """Return the names of the losses, on training or on held-out images, in order of their first appearance."""
         names = (key.removeprefix(_VALIDATION) for record in self.records for key in record)
-        return [name for name in dict.fromkeys(names) if name not in _BOOKS and "/" not in name]
+        return [name for name in dict.fromkeys(names) if name not in _NO_LOSSES and "/" not in name]
 
 
 def read_run(folder: Path) -> Run:

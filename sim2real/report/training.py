@@ -65,7 +65,7 @@ _JUDGED = (
     ("artefacts.seams", "Seams", "steps along straight lines, in grey levels", ()),
     ("artefacts.unexplained", "Unexplained", "share of the content that no change of light and colours explains", ()),
 )
-_TOLD_ELSEWHERE = {"recipe", "summary", "sim", "real", "run"}
+_SHOWN_ELSEWHERE = {"recipe", "summary", "sim", "real", "run"}
 
 
 def run_page(run: Run) -> Page:
@@ -94,8 +94,9 @@ def standing_of(run: Run) -> Standing:
 def _state(run: Run) -> tuple[str, str]:
     if not run.finished:
         return "not finished", "open"
-    words = standing_of(run).text.partition(" (")[0].partition(":")[0]
-    return ("finished", "good") if standing_of(run).state == "good" else (f"finished: {words}", standing_of(run).state)
+    found = standing_of(run)
+    words = found.text.partition(" (")[0].partition(":")[0]
+    return "finished" if found.state == "good" else f"finished: {words}", found.state
 
 
 def _headline(run: Run) -> str:
@@ -251,7 +252,7 @@ def _globs(run: Run, side: str) -> str:
 
 
 def _settings(run: Run) -> Section | None:
-    settings = {key: value for key, value in flat(run.settings) if key not in _TOLD_ELSEWHERE}
+    settings = {key: value for key, value in flat(run.settings) if key not in _SHOWN_ELSEWHERE}
     if not settings:
         return None
     try:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sim2real.capabilities import PAST, Capabilities, capabilities
+from sim2real.conversion.trial import psnr
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import PluginError
@@ -58,7 +59,7 @@ def check_engine(
             raise AssertionError(f"{who}: changes the pictures that it is given")
         if np.shares_memory(made, pictures) or np.shares_memory(made, engine(pictures, **more)):
             raise AssertionError(f"{who}: the memory of its result is shared with its input or with another result")
-        found = _nearness(made, reference(pictures, **more))
+        found = psnr(made, reference(pictures, **more))
         if found < decibels:
             raise AssertionError(
                 f"{who}: on pictures of {size[0]}x{size[1]} it comes within {found:.1f} dB of PyTorch, not {decibels:g}"
@@ -96,9 +97,3 @@ def _generator() -> nn.Module:
     network = EncoderDecoder(3, 3, width=8, blocks=1)
     initialise(network, "xavier")
     return RangeAdapter(network, returns_images=True)
-
-
-def _nearness(made: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> float:
-    """Return the peak signal-to-noise ratio in dB."""
-    error = float(np.square(made.astype(np.float64) - wanted).mean())
-    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sim2real.errors import PluginError, Sim2RealError
-from sim2real.registry import needed_options
-
-if TYPE_CHECKING:
-    from sim2real.registry import Entry
+from sim2real.registry import Entry, needed_options
 
 _CHECKS: Final[Mapping[str, str]] = {
     "generators": "check_generator",
@@ -21,7 +18,7 @@ _CHECKS: Final[Mapping[str, str]] = {
 _NEARNESS_BY_NAME: Final = 25
 
 
-def check_entry(entry: "Entry") -> None:
+def check_entry(entry: Entry) -> None:
     """Make sure that the object of an entry keeps its contract, with its default options.
 
     Objects that need options, files or devices that are not available are skipped; they report this when they are used.

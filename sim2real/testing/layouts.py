@@ -10,36 +10,25 @@ from typing import Final
 
 import numpy as np
 
-from sim2real.datasets import Dataset
+from sim2real.datasets import Dataset, labels
 from sim2real.datasets.base import Adapter, Frame, Role, Tree
 from sim2real.datasets.contract import adopted
-from sim2real.datasets.labels import (
-    Boxes,
-    Depth,
-    Disparity,
-    Distance,
-    Flow,
-    Instances,
-    Label,
-    SceneFlow,
-    Segmentation,
-)
 from sim2real.datasets.partners import evenly
 from sim2real.datasets.resizing import Rule
 from sim2real.errors import PluginError, Sim2RealError
 from sim2real.imageio import is_image
 
 _KINDS: Final[dict[str, type]] = {
-    "segmentation": Segmentation,
-    "instance": Instances,
-    "depth": Depth,
-    "distance": Distance,
-    "disparity": Disparity,
-    "flow": Flow,
-    "backward_flow": Flow,
-    "scene_flow": SceneFlow,
-    "backward_scene_flow": SceneFlow,
-    "boxes": Boxes,
+    "segmentation": labels.Segmentation,
+    "instance": labels.Instances,
+    "depth": labels.Depth,
+    "distance": labels.Distance,
+    "disparity": labels.Disparity,
+    "flow": labels.Flow,
+    "backward_flow": labels.Flow,
+    "scene_flow": labels.SceneFlow,
+    "backward_scene_flow": labels.SceneFlow,
+    "boxes": labels.Boxes,
 }
 _opened: list[str] | None = None  # None: not recording
 _listens = False
@@ -154,7 +143,7 @@ def _require_labels(who: str, frame: Frame) -> None:
             )
 
 
-def _shape(label: Label) -> tuple[int, ...] | None:
+def _shape(label: labels.Label) -> tuple[int, ...] | None:
     """Return (H, W) of a label with pixels, None of any other."""
     arrays = (getattr(label, name) for name in getattr(label, "__slots__", ()))
     return next((array.shape[:2] for array in arrays if isinstance(array, np.ndarray)), None)

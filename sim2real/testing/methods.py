@@ -44,8 +44,8 @@ def check_method(
         AssertionError: If it does not; the message says why.
     """
     who = getattr(target, "__name__", repr(target))
-    parts = _Parts(generator or _resnet, discriminator or _patch, networks)
-    first = parts.method(target, options, seed=0)
+    made = _networks(generator or _resnet, discriminator or _patch, networks)
+    first = _method(target, made, options, seed=0)
     _require_names(who, first)
     batches = [_batch(first, seed) for seed in range(5)]
     before = _weights(first)
@@ -54,7 +54,7 @@ def check_method(
     if before.numel() and torch.equal(before, _weights(first)):
         raise AssertionError(f"{who}: two steps change no weight of its generators")
     _require_idle_evaluation(who, first, batches[2])
-    second = parts.method(target, options, seed=1)
+    second = _method(target, made, options, seed=1)
     second.load_state_dict(_saved(who, first.state_dict()))
     second.load_rank_state_dict(_saved(who, first.rank_state_dict()))
     random = torch.get_rng_state()
@@ -78,42 +78,36 @@ def check_method(
     _require_samples(who, first, batches[4])
 
 
-class _Parts:
-    def __init__(
-        self,
-        generator: Callable[[], nn.Module],
-        discriminator: Callable[[], nn.Module],
-        more: Mapping[str, Callable[[], nn.Module]],
-    ) -> None:
-        self.networks = Networks(
-            lambda: _ready(generator(), images=True),
-            lambda: _ready(discriminator(), images=False),
-            lambda name: _ready(self._further(name)(), images=True),
-        )
-        self._more = more
-
-    def _further(self, name: str) -> Callable[[], nn.Module]:
-        if name not in self._more:
+def _networks(
+    generator: Callable[[], nn.Module],
+    discriminator: Callable[[], nn.Module],
+    more: Mapping[str, Callable[[], nn.Module]],
+) -> Networks:
+    def further(name: str) -> RangeAdapter:
+        if name not in more:
             raise SettingsError(f"networks.{name}: the method needs it: check_method(..., networks={{'{name}': ...}})")
-        return self._more[name]
+        return _ready(more[name](), images=True)
 
-    def method(self, target: Callable[..., Method], options: Mapping[str, Any], *, seed: int) -> Method:
-        """Return a new method whose weights depend on the seed."""
-        torch.manual_seed(seed)
-        computes: frozenset[str] = getattr(target, "computes", frozenset())
-        settings = MethodSettings(
-            adversarial=adversarial("lsgan"),
-            terms={"cycle": (10.0, Cycle())} if {"cycled_sim", "cycled_real", "real"} <= computes | {"real"} else {},
-            generator_lr=1e-3,
-            discriminator_lr=1e-3,
-            betas=(0.5, 0.999),
-            image_pool_size=2,
-            device="cpu",
-            precision="fp32",
-            seed=0,
-            classes=tuple(map(str, range(CLASSES))),
-        )
-        return target(self.networks, settings, **options)
+    return Networks(lambda: _ready(generator(), images=True), lambda: _ready(discriminator(), images=False), further)
+
+
+def _method(target: Callable[..., Method], networks: Networks, options: Mapping[str, Any], *, seed: int) -> Method:
+    """Return a new method whose weights depend on the seed."""
+    torch.manual_seed(seed)
+    computes: frozenset[str] = getattr(target, "computes", frozenset())
+    settings = MethodSettings(
+        adversarial=adversarial("lsgan"),
+        terms={"cycle": (10.0, Cycle())} if {"cycled_sim", "cycled_real"} <= computes else {},
+        generator_lr=1e-3,
+        discriminator_lr=1e-3,
+        betas=(0.5, 0.999),
+        image_pool_size=2,
+        device="cpu",
+        precision="fp32",
+        seed=0,
+        classes=tuple(map(str, range(CLASSES))),
+    )
+    return target(networks, settings, **options)
 
 
 def _resnet() -> nn.Module:

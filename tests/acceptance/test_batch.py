@@ -1,14 +1,12 @@
-"""init, batch and demo, as a user runs them."""
+"""``init``, ``batch`` and ``demo``, as a user runs them."""
 
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.commands import Cli, Program, flags, refused, start, succeed
 
-ROOT = Path(__file__).parents[2]
 STEPS = 60
 SMALL = f"""
 [data]
@@ -56,8 +53,8 @@ def size_of(image: Path) -> tuple[int, int]:
         return opened.size
 
 
-def furnish(folder: Path) -> Path:
-    """A tiny simulation with labels, and real photos."""
+def write_sides(folder: Path) -> Path:
+    """Write a tiny simulation with labels and real photos."""
     write_photos(folder / "sim/images", 5, seed=1)
     (folder / "sim/labels").mkdir()
     for number in range(5):
@@ -67,72 +64,60 @@ def furnish(folder: Path) -> Path:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    return furnish(tmp_path)
+def project(tmp_path: Path) -> Path:
+    return write_sides(tmp_path)
 
 
 def assert_done(result: subprocess.CompletedProcess[str], run: Path) -> list[dict[str, Any]]:
-    """Make sure that a batch was done to its end, and with the exit code of its verdicts; returns its conversions."""
-    said = result.stdout + result.stderr
-    assert "Traceback" not in said, said
-    assert "\nerror: " not in said, said
+    """Require that a batch is finished with the exit code of its verdicts; returns its conversions."""
+    output = result.stdout + result.stderr
+    assert "Traceback" not in output, output
+    assert "\nerror: " not in output, output
     conversions: list[dict[str, Any]] = json.loads((run / "batch.json").read_text())["conversions"]
     verdicts = [conversion["evaluation"]["verdict"] for conversion in conversions]
-    assert result.returncode == ("FAIL" in verdicts), said
+    assert result.returncode == ("FAIL" in verdicts), output
     return conversions
 
 
-@pytest.fixture
-def ok(cli: Cli) -> Cli:
-    """Run a command that must succeed."""
-
-    def run(*args: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-        result = cli(*args, cwd=cwd)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result
-
-    return run
-
-
-def settle(workplace: Path, cli: Cli) -> None:
-    """`sim2real init`, then settings small enough for a test."""
-    assert cli("init", "sim", "real", cwd=workplace).returncode == 0
-    path = workplace / "sim2real.toml"
+def init_small(project: Path, cli: Cli) -> None:
+    """Run ``sim2real init`` and add settings that make training quick."""
+    succeed(cli("init", "sim", "real", cwd=project))
+    path = project / "sim2real.toml"
     path.write_text(path.read_text().replace("[[convert]]", SMALL + "[[convert]]"))
 
 
 @pytest.fixture(scope="module")
 def done(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workplace where `sim2real batch` has done the whole job of its sim2real.toml."""
-    workplace = furnish(tmp_path_factory.mktemp("done"))
-    settle(workplace, cli)
-    write_photos(workplace / "second", 3, seed=5)
-    with (workplace / "sim2real.toml").open("a") as file:
+    """A project in which ``sim2real batch`` is finished."""
+    project = write_sides(tmp_path_factory.mktemp("done"))
+    init_small(project, cli)
+    write_photos(project / "second", 3, seed=5)
+    with (project / "sim2real.toml").open("a") as file:
         file.write('\n[[convert]]\nsource = "second"\nout = "converted/second"\nquality = 80\n')
-    assert_done(cli("batch", cwd=workplace), workplace / "runs/sim")
-    return workplace
+    assert_done(cli("batch", cwd=project), project / "runs/sim")
+    return project
 
 
-def test_init_writes_all_that_train_convert_and_verify_need(workplace: Path, cli: Cli, ok: Cli) -> None:
-    settle(workplace, cli)
-    settings = tomllib.loads((workplace / "sim2real.toml").read_text())
+def test_init_writes_all_that_train_convert_and_verify_need(project: Path, cli: Cli) -> None:
+    init_small(project, cli)
+    settings = tomllib.loads((project / "sim2real.toml").read_text())
     assert (settings["sim"], settings["real"]) == ("sim", "real")
 
-    ok("train", "--steps", 2, cwd=workplace)
-    ok("convert", cwd=workplace)
-    ok("verify", settings["convert"][0]["out"], cwd=workplace)
+    succeed(cli("train", "--steps", 2, cwd=project))
+    succeed(cli("convert", cwd=project))
+    succeed(cli("verify", settings["convert"][0]["out"], cwd=project))
 
-    out = workplace / settings["convert"][0]["out"]
-    assert (out / "labels/000003.txt").read_bytes() == (workplace / "sim/labels/000003.txt").read_bytes()
+    out = project / settings["convert"][0]["out"]
+    assert (out / "labels/000003.txt").read_bytes() == (project / "sim/labels/000003.txt").read_bytes()
     assert size_of(out / "images/000003.jpg") == (48, 40)
 
 
 @pytest.mark.parametrize("recipe", ["default", "combined", "cyclegan"])
-def test_what_init_suggests_is_accepted_and_is_what_the_recipe_says(workplace: Path, recipe: str) -> None:
+def test_settings_that_init_suggests_are_valid_and_those_of_the_recipe(project: Path, recipe: str) -> None:
     from sim2real.cli.init import settings_text
     from sim2real.config import resolve
 
-    text = settings_text(workplace / "sim", [workplace / "real"], recipe)
+    text = settings_text(project / "sim", [project / "real"], recipe)
     suggested = tomllib.loads(re.sub(r"^# (?=\[|[a-z_]+ = )", "", text, flags=re.MULTILINE))
     config, plain = resolve(file=suggested), resolve(recipe)
     assert config.generator.options["width"] == 64
@@ -141,22 +126,18 @@ def test_what_init_suggests_is_accepted_and_is_what_the_recipe_says(workplace: P
     assert (config.data.batch_size, config.train) == (plain.data.batch_size, plain.train)
 
 
-def test_init_keeps_an_existing_file(workplace: Path, cli: Cli) -> None:
-    (workplace / "sim2real.toml").write_text("seed = 3\n")
-    result = cli("init", "sim", "real", cwd=workplace)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "sim2real.toml" in result.stderr
-    assert (workplace / "sim2real.toml").read_text() == "seed = 3\n"
+def test_init_keeps_an_existing_file(project: Path, cli: Cli) -> None:
+    (project / "sim2real.toml").write_text("seed = 3\n")
+    refused(cli("init", "sim", "real", cwd=project), "sim2real.toml")
+    assert (project / "sim2real.toml").read_text() == "seed = 3\n"
 
 
-def test_init_of_a_folder_that_is_not_there(workplace: Path, cli: Cli) -> None:
-    result = cli("init", "simm", "real", cwd=workplace)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "simm" in result.stderr
-    assert not (workplace / "sim2real.toml").exists()
+def test_init_refuses_a_missing_folder(project: Path, cli: Cli) -> None:
+    refused(cli("init", "simm", "real", cwd=project), "simm")
+    assert not (project / "sim2real.toml").exists()
 
 
-def test_batch_does_the_whole_job_and_a_rerun_nothing(done: Path, cli: Cli) -> None:
+def test_batch_does_every_step_and_a_rerun_does_nothing(done: Path, cli: Cli) -> None:
     run = done / "runs/sim"
     report = json.loads((run / "batch.json").read_text())
     assert report["steps"] == STEPS
@@ -182,35 +163,30 @@ def test_batch_does_the_whole_job_and_a_rerun_nothing(done: Path, cli: Cli) -> N
     assert [job["evaluation"] for job in again["conversions"]] == [job["evaluation"] for job in report["conversions"]]
 
 
-def test_a_conversion_that_fails_ends_in_1_after_all_is_done(
-    done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_batch_exits_with_1_after_a_failed_evaluation_but_does_the_rest(
+    done: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sim2real.cli import main
     from sim2real.errors import Sim2RealError
     from sim2real.evaluation import evaluator
 
-    def refuse(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise Sim2RealError("nothing to compare")
 
     first, second = (done / "converted" / name / ".sim2real" for name in ("sim", "second"))
     kept = (first / "evaluation.json").stat().st_mtime_ns
     (second / "evaluation.json").unlink()
-    handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.chdir(done)
-    monkeypatch.setattr(evaluator, "evaluate", refuse)
-    monkeypatch.setattr(sys, "argv", ["sim2real", "batch"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    signal.signal(signal.SIGTERM, handler)
-    assert ended.value.code == 1
-    assert "FAIL: converted/second: nothing to compare" in capsys.readouterr().out
+    monkeypatch.setattr(evaluator, "evaluate", fail)
+    code, output, _ = program("batch")
+    assert code == 1
+    assert "FAIL: converted/second: nothing to compare" in output
     jobs = json.loads((done / "runs/sim/batch.json").read_text())["conversions"]
     assert jobs[1]["evaluation"] == {"verdict": "FAIL", "reasons": ["nothing to compare"]}
     assert [(done / job["report"]).is_file() for job in jobs] == [True, True]
     assert (first / "evaluation.json").stat().st_mtime_ns == kept
 
 
-def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace: Path, cli: Cli) -> None:
+def test_batch_with_folders_on_the_command_line_and_no_settings_file(project: Path, cli: Cli) -> None:
     sets = [
         "data.size=32",
         "data.load_size=32",
@@ -218,46 +194,39 @@ def test_batch_with_folders_on_the_command_line_and_no_settings_file(workplace: 
         "generator.options.width=4",
         "discriminator.name=patch",
     ]
-    flags = [part for text in sets for part in ("--set", text)]
-    result = cli("batch", "sim", "real", "out", "--run", "runs/x", "--steps", 2, *flags, cwd=workplace)
-    assert_done(result, workplace / "runs/x")
-    assert len(list((workplace / "out/images").glob("*.jpg"))) == 5
-    assert (workplace / "runs/x/sim2real.safetensors").is_file()
+    result = cli("batch", "sim", "real", "out", "--run", "runs/x", "--steps", 2, *flags(sets), cwd=project)
+    assert_done(result, project / "runs/x")
+    assert len(list((project / "out/images").glob("*.jpg"))) == 5
+    assert (project / "runs/x/sim2real.safetensors").is_file()
 
 
-def test_init_of_one_domain_alone_says_what_is_missing(workplace: Path, cli: Cli) -> None:
-    result = cli("init", "sim", cwd=workplace)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "SIM REAL" in result.stderr
-    assert not (workplace / "sim2real.toml").exists()
+def test_init_of_one_domain_names_the_missing_argument(project: Path, cli: Cli) -> None:
+    refused(cli("init", "sim", cwd=project), "SIM REAL")
+    assert not (project / "sim2real.toml").exists()
 
 
-def test_options_of_convert_win_over_the_settings_file(done: Path, ok: Cli) -> None:
+def test_options_of_convert_override_the_settings_file(done: Path, cli: Cli) -> None:
     text = (done / "sim2real.toml").read_text()
     assert "quality = 80" in text
-    ok("convert", "--quality", 30, "--overwrite", cwd=done)
+    succeed(cli("convert", "--quality", 30, "--overwrite", cwd=done))
     records = [json.loads((out / ".sim2real/conversion.json").read_text()) for out in (done / "converted").iterdir()]
     assert [record["quality"] for record in records] == [30, 30]
-    ok("convert", "--overwrite", cwd=done)
+    succeed(cli("convert", "--overwrite", cwd=done))
     record = json.loads((done / "converted/second/.sim2real/conversion.json").read_text())
     assert record["quality"] == 80
 
 
-def test_batch_looks_at_what_it_shall_convert_before_it_trains(workplace: Path, cli: Cli) -> None:
-    settle(workplace, cli)
-    path = workplace / "sim2real.toml"
+def test_batch_checks_the_folders_to_convert_before_it_trains(project: Path, cli: Cli) -> None:
+    init_small(project, cli)
+    path = project / "sim2real.toml"
     path.write_text(path.read_text().replace('source = "sim"', 'source = "simm"'))
-    result = cli("batch", cwd=workplace)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "simm" in result.stderr
-    assert not (workplace / "runs").exists()
+    refused(cli("batch", cwd=project), "simm")
+    assert not (project / "runs").exists()
 
 
-def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace: Path, cli: Cli) -> None:
-    result = cli("batch", "sim", "real", cwd=workplace)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "convert" in result.stderr
-    assert not (workplace / "runs").exists()
+def test_batch_without_a_folder_to_convert_is_refused_before_it_trains(project: Path, cli: Cli) -> None:
+    refused(cli("batch", "sim", "real", cwd=project), "convert")
+    assert not (project / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -268,36 +237,30 @@ def test_batch_without_anything_to_convert_says_so_before_it_trains(workplace: P
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )
-def test_batch_ended_in_training_is_finished_by_a_rerun_with_the_same_bytes(
-    done: Path, workplace: Path, cli: Cli, how: signal.Signals, code: int
+def test_batch_ended_during_training_gives_the_same_bytes_after_a_rerun(
+    done: Path, project: Path, cli: Cli, how: signal.Signals, code: int
 ) -> None:
-    settle(workplace, cli)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sim2real", "batch"],
-        cwd=workplace,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    checkpoints = workplace / "runs/sim/checkpoints"
+    init_small(project, cli)
+    process = start("batch", cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = project / "runs/sim/checkpoints"
     deadline = time.monotonic() + 200
     while not list(checkpoints.glob("step_*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, how)
     assert process.wait() == code
-    assert not (workplace / "converted").exists()
+    assert not (project / "converted").exists()
 
-    assert_done(cli("batch", cwd=workplace), workplace / "runs/sim")
+    assert_done(cli("batch", cwd=project), project / "runs/sim")
     for path in ["runs/sim/sim2real.safetensors", *(f"converted/sim/images/{number:06d}.jpg" for number in range(5))]:
-        assert (workplace / path).read_bytes() == (done / path).read_bytes()
+        assert (project / path).read_bytes() == (done / path).read_bytes()
 
 
-def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, cli: Cli, ok: Cli) -> None:
-    result = ok("demo", "here", "--quick", cwd=tmp_path)
+def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, cli: Cli) -> None:
+    output = succeed(cli("demo", "here", "--quick", cwd=tmp_path))
     demo = tmp_path / "here"
     assert size_of(demo / "before_after_real.png")[0] > 3 * 400
     for line in ("before_after_real.png", "sim2real init", "converted", "verdict", "report.html"):
-        assert line in result.stdout
+        assert line in output
 
     labels = [path for path in (demo / "sim").rglob("*") if path.is_file() and "/rgb/" not in path.as_posix()]
     assert labels
@@ -311,9 +274,7 @@ def test_demo_quick_leaves_a_verified_dataset_and_a_picture(tmp_path: Path, cli:
     assert all(size_of(a) == size_of(b) for a, b in zip(before, after, strict=True))
     assert any(a.read_bytes() != b.read_bytes() for a, b in zip(before, after, strict=True))
 
-    other = cli("demo", "here", "--quick", "--seed", 4, cwd=tmp_path)
-    assert (other.returncode, other.stderr.count("\n")) == (1, 1)
-    assert "--seed" in other.stderr
+    refused(cli("demo", "here", "--quick", "--seed", 4, cwd=tmp_path), "--seed")
 
-    again = ok("demo", "here", "--quick", cwd=tmp_path)
-    assert "0 frames converted" in again.stdout
+    again = succeed(cli("demo", "here", "--quick", cwd=tmp_path))
+    assert "0 frames converted" in again

@@ -1,8 +1,6 @@
-"""The camera of a model: fitted when a training is over, at work in conversions, previews and from Python."""
+"""The camera of a model: fitted at the end of a training, applied in conversions, previews and from Python."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,17 +10,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.commands import Cli, Write
+
 if TYPE_CHECKING:
     from sim2real.datasets.base import Frame
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 Image = NDArray[np.uint8]
 QUICK = ["data.size=[32, 32]", "data.workers=0", "device=cpu"]
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rendered frames in ``sim``, and the same, softer and noisy, as JPEG in ``real``; not to be written to."""
+    """Rendered frames in ``sim``; in ``real`` the same as JPEG, blurred and with noise. Tests must not write to it."""
     from benchmarks.validation import render_town
     from sim2real.imageio import encode_jpeg, encode_png
 
@@ -39,7 +38,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fit(town: Path, run: Path, recipe: str = "camera", *sets: str) -> list[str]:
-    """Returns what was told."""
+    """Train and return the texts of all notes."""
     import torch
 
     from sim2real.config import resolve
@@ -61,7 +60,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.*")) if path.is_file()}
 
 
-def test_the_recipe_fits_both_ways_in_moments_and_says_what(town: Path, run: Path, tmp_path: Path) -> None:
+def test_the_recipe_fits_and_reports_a_camera_for_each_direction(town: Path, run: Path, tmp_path: Path) -> None:
     from sim2real.model import read_info
 
     there, back = (read_info(run / f"{way}.safetensors").camera for way in ("sim2real", "real2sim"))
@@ -69,13 +68,13 @@ def test_the_recipe_fits_both_ways_in_moments_and_says_what(town: Path, run: Pat
     assert back is not None
     assert there.luma.sigma == pytest.approx(0.55, rel=0.15)
     assert there.luma.noise(100) == pytest.approx(4, rel=0.15)
-    assert not back.luma.blur  # nothing is sharpened,
-    assert not back.luma.noisy  # and no noise is taken away
+    assert not back.luma.blur  # does not sharpen,
+    assert not back.luma.noisy  # and does not remove noise
     assert fit(town, tmp_path / "again")[-2:] == [f"camera of sim2real: {there}", f"camera of real2sim: {back}"]
     assert files(tmp_path / "again")["sim2real.safetensors"] == files(run)["sim2real.safetensors"]
 
 
-def test_a_run_with_cameras_is_finished(town: Path, run: Path) -> None:
+def test_a_run_is_finished_once_its_generators_have_cameras(town: Path, run: Path) -> None:
     from sim2real.config import resolve
     from sim2real.model import with_camera
     from sim2real.training import Trainer
@@ -92,7 +91,7 @@ def test_a_run_with_cameras_is_finished(town: Path, run: Path) -> None:
     assert with_camera(file, None) != kept
 
 
-def test_a_camera_follows_any_recipe_and_no_published_one_has_it(town: Path, tmp_path: Path) -> None:
+def test_any_recipe_can_fit_a_camera_but_only_camera_does_by_default(town: Path, tmp_path: Path) -> None:
     from sim2real.config import resolve
     from sim2real.model import read_info
     from sim2real.registry import registry
@@ -107,7 +106,7 @@ def test_a_camera_follows_any_recipe_and_no_published_one_has_it(town: Path, tmp
     assert [name for name in recipes if resolve(name).camera.match] == ["camera"]
 
 
-def test_frames_are_the_same_in_every_batch_and_order(town: Path, run: Path, tmp_path: Path) -> None:
+def test_a_frame_is_translated_alike_in_every_batch_and_order(town: Path, run: Path, tmp_path: Path) -> None:
     from sim2real.conversion import ConvertOptions, convert, verify
     from sim2real.imageio import read_rgb
 
@@ -125,7 +124,7 @@ def test_frames_are_the_same_in_every_batch_and_order(town: Path, run: Path, tmp
     assert np.array_equal(before, off)
 
 
-def test_a_conversion_has_one_camera_and_tells_which(cli: Cli, town: Path, run: Path, tmp_path: Path) -> None:
+def test_a_conversion_records_its_camera_and_keeps_it(cli: Cli, town: Path, run: Path, tmp_path: Path) -> None:
     from sim2real.conversion import ConvertOptions, convert
     from sim2real.errors import Sim2RealError
 
@@ -141,7 +140,7 @@ def test_a_conversion_has_one_camera_and_tells_which(cli: Cli, town: Path, run: 
         convert(town / "sim", tmp_path / "out", replace(options, camera="off"))
 
 
-def test_a_model_without_a_camera_has_none_to_match(town: Path, tmp_path: Path, write_run: Callable[..., Path]) -> None:
+def test_a_model_without_a_camera_refuses_match(town: Path, tmp_path: Path, write_run: Write) -> None:
     from sim2real.conversion import ConvertOptions, convert
     from sim2real.errors import SettingsError
     from sim2real.translator import load
@@ -156,7 +155,7 @@ def test_a_model_without_a_camera_has_none_to_match(town: Path, tmp_path: Path, 
     assert json.loads((tmp_path / "out/.sim2real/conversion.json").read_text())["camera"] == "off"
 
 
-def test_previews_and_python_show_what_a_conversion_makes(town: Path, run: Path, tmp_path: Path) -> None:
+def test_previews_and_python_give_the_frames_of_a_conversion(town: Path, run: Path, tmp_path: Path) -> None:
     from sim2real.conversion import ConvertOptions, convert
     from sim2real.conversion.glimpse import Loose, glimpses
     from sim2real.conversion.inference import seeds_of
@@ -177,7 +176,7 @@ def test_previews_and_python_show_what_a_conversion_makes(town: Path, run: Path,
     assert np.array_equal(load(run, device="cpu", camera="off")(image), image)
 
 
-def test_one_jpeg_is_not_made_of_another_alike(town: Path, run: Path, tmp_path: Path) -> None:
+def test_a_frame_is_encoded_once_like_the_real_ones(town: Path, run: Path, tmp_path: Path) -> None:
     from sim2real.conversion import ConvertOptions, convert
     from sim2real.conversion.jobs import seed_of
     from sim2real.imageio import encode_jpeg, read_encoding, read_rgb
@@ -191,12 +190,12 @@ def test_one_jpeg_is_not_made_of_another_alike(town: Path, run: Path, tmp_path: 
     info = read_info(run / "sim2real.safetensors")
     assert info.camera is not None
     assert info.camera_encoding == read_encoding(town / "real/0.jpg") == read_encoding(tmp_path / "out/1.jpg")
-    for name in ("0.png", "1.jpg"):  # each has been a JPEG like the real ones, once
+    for name in ("0.png", "1.jpg"):  # each is encoded once like a real one
         taken = info.camera.apply(read_rgb(source / name), seed_of(name), info.camera_encoding)
         assert np.array_equal(read_rgb(tmp_path / "out" / name), taken)
 
 
-def test_noise_grows_at_the_size_of_the_files(town: Path, run: Path, tmp_path: Path) -> None:
+def test_noise_is_added_at_the_written_size(town: Path, run: Path, tmp_path: Path) -> None:
     from sim2real.conversion import ConvertOptions, convert
     from sim2real.conversion.jobs import seed_of
     from sim2real.imageio import read_rgb, resize
@@ -210,22 +209,22 @@ def test_noise_grows_at_the_size_of_the_files(town: Path, run: Path, tmp_path: P
     assert np.array_equal(read_rgb(tmp_path / "out/0.png"), taken)
 
 
-def test_the_gate_judges_what_is_written(town: Path, run: Path, tmp_path: Path) -> None:
+def test_the_gate_measures_the_written_frames(town: Path, run: Path, tmp_path: Path) -> None:
     from sim2real.conversion import ConvertOptions, convert
 
     options = ConvertOptions(model=run, device="cpu", gate=("preservation>=0.9",))
     assert convert(town / "sim", tmp_path / "out", options).rejected == {}
 
 
-def test_images_that_tell_no_camera_leave_a_run_without(photos: Path, tmp_path: Path) -> None:
+def test_no_camera_is_fitted_to_unsuitable_images(photos: Path, tmp_path: Path) -> None:
     from sim2real.model import read_info
 
-    told = fit(photos, tmp_path / "run")
-    assert told[-2].startswith("no camera is fitted for sim2real: 36 blocks of 16x16 px of the real images")
+    notes = fit(photos, tmp_path / "run")
+    assert notes[-2].startswith("no camera is fitted for sim2real: 36 blocks of 16x16 px of the real images")
     assert read_info(tmp_path / "run/sim2real.safetensors").camera is None
 
 
-def test_generators_that_see_labels_and_clips_see_them_of_large_frames_too() -> None:
+def test_inputs_and_clips_of_large_frames_are_scaled_for_the_fit() -> None:
     from sim2real.capabilities import Capabilities
     from sim2real.training.camera import _translated
 

@@ -1,26 +1,24 @@
-"""A newcomer's first question: which recipe suits my frames?"""
+"""``compare``, as a user runs it: which recipe suits these frames?"""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.commands import Cli, Write, refused, succeed
 
 
 @pytest.fixture
-def sides(tmp_path: Path, paint: Callable[..., Path]) -> list[Path]:
+def sides(tmp_path: Path, paint: Write) -> list[Path]:
     return [paint(tmp_path / "sim", 40, size=(64, 48), seed=1), paint(tmp_path / "real", 40, size=(64, 48), seed=2)]
 
 
-def test_recipes_are_tried_on_the_same_frames_and_one_is_named(cli: Cli, sides: list[Path], tmp_path: Path) -> None:
+def test_recipes_are_compared_on_the_same_frames_and_one_is_recommended(
+    cli: Cli, sides: list[Path], tmp_path: Path
+) -> None:
     named = "reinhard,pixel-distribution"
-    words = ("compare", *sides, "--out", tmp_path / "tried", "--recipes", named, "--frames", "10")
-    done = cli(*words, "--device", "cpu", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    command = ("compare", *sides, "--out", tmp_path / "tried", "--recipes", named, "--frames", "10")
+    found = json.loads(succeed(cli(*command, "--device", "cpu", "--json")))
     assert {result["recipe"] for result in found["results"]} == {"reinhard", "pixel-distribution"}
     assert found["frames"] == 10
     converted = [
@@ -36,49 +34,45 @@ def test_recipes_are_tried_on_the_same_frames_and_one_is_named(cli: Cli, sides: 
         assert result["frame_seconds"] > 0
     assert (tmp_path / "tried/compare.png").is_file()
 
-    (tmp_path / "tried/recipes/reinhard/result.json").unlink()  # as if it had been killed there
-    again = cli(*words, "--device", "cpu")
+    (tmp_path / "tried/recipes/reinhard/result.json").unlink()  # as after a kill
+    again = cli(*command, "--device", "cpu")
     assert again.returncode == 0, again.stderr
     assert "reinhard" in again.stdout
     assert "take " in again.stdout
     assert "pixel-distribution: steps" not in again.stderr
 
 
-def _some(source: Path, count: int, folder: Path) -> Path:
+def first(source: Path, count: int, folder: Path) -> Path:
     folder.mkdir()
     for image in sorted(source.iterdir())[:count]:
         (folder / image.name).write_bytes(image.read_bytes())
     return folder
 
 
-def test_what_cannot_be_compared_is_said(cli: Cli, sides: list[Path], tmp_path: Path) -> None:
+def test_wrong_arguments_are_an_error_of_one_line(cli: Cli, sides: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "tried"
 
-    def refused(*words: object) -> str:
-        done = cli("compare", *words, "--device", "cpu")
-        assert done.returncode == 1
-        assert done.stderr.count("\n") == 1
-        return done.stderr
+    def error(*args: object) -> str:
+        return refused(cli("compare", *args, "--device", "cpu"))
 
-    assert "--budget 10m" in refused(*sides, "--out", out, "--recipes", "grid")
-    assert "nowhere" in refused(tmp_path / "nowhere", sides[1], "--out", out)
-    assert not out.exists()  # and the right command finds the place free
-    assert "grid" in refused(*sides, "--out", out, "--recipes", "gird")
-    assert "images" in refused(_some(sides[0], 1, tmp_path / "few"), sides[1], "--out", out)
+    assert "--budget 10m" in error(*sides, "--out", out, "--recipes", "grid")
+    assert "nowhere" in error(tmp_path / "nowhere", sides[1], "--out", out)
+    assert not out.exists()  # and is free for the right command
+    assert "grid" in error(*sides, "--out", out, "--recipes", "gird")
+    assert "images" in error(first(sides[0], 1, tmp_path / "few"), sides[1], "--out", out)
     assert not (out / "comparison.json").exists()
     assert cli("compare", *sides, "--out", out, "--recipes", "reinhard", "--no-camera").returncode == 0
-    assert "name another --out" in refused(*reversed(sides), "--out", out)
+    assert "name another --out" in error(*reversed(sides), "--out", out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
-    assert "not empty" in refused(*sides, "--out", tmp_path / "mine")
+    assert "not empty" in error(*sides, "--out", tmp_path / "mine")
     assert cli("compare", *sides, "--budget", "soon").returncode == 2
 
 
 @pytest.mark.slow
-def test_with_a_budget_others_are_trained(cli: Cli, sides: list[Path], tmp_path: Path) -> None:
-    words = ("compare", *sides, "--out", tmp_path / "tried", "--recipes", "reinhard,grid", "--no-camera")
-    done = cli(*words, "--budget", "60s", "--device", "cpu", "--json")
-    assert done.returncode == 0, done.stderr
-    found = {result["recipe"]: result for result in json.loads(done.stdout)["results"]}
+def test_a_budget_allows_recipes_with_networks(cli: Cli, sides: list[Path], tmp_path: Path) -> None:
+    command = ("compare", *sides, "--out", tmp_path / "tried", "--recipes", "reinhard,grid", "--no-camera")
+    results = json.loads(succeed(cli(*command, "--budget", "60s", "--device", "cpu", "--json")))["results"]
+    found = {result["recipe"]: result for result in results}
     assert found["grid"]["steps"] >= 20
     assert found["grid"]["verdict"] != "none"

@@ -1,49 +1,32 @@
 """convert, verify and preview, as a user runs them."""
 
-import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
-Write = Callable[..., Path]
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-Program = Callable[..., tuple[int, str, str]]
+from tests.commands import Cli, Program, Write, digests, json_lines, succeed
 
-ROOT = Path(__file__).parents[2]
 IMAGES = "/rgb/"
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory, write_vkitti: Write, write_run: Write) -> Path:
-    """A folder with a dataset ``in`` and a run under ``runs``."""
-    folder = tmp_path_factory.mktemp("work")
-    write_vkitti(folder / "in", 20, size=(160, 96))
-    write_run(folder / "runs/town")
-    return folder
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file but the lock and what names the folder itself."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
+def work(make_work: Write) -> Path:
+    return make_work(20, size=(160, 96))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(work: Path, cli: Cli) -> dict[str, str]:
-    done = cli("convert", "in", "undisturbed", "--device", "cpu", cwd=work)
-    assert done.returncode == 0, done.stderr
+    succeed(cli("convert", "in", "undisturbed", "--device", "cpu", cwd=work))
     return digests(work / "undisturbed")
 
 
-def test_a_dataset_goes_in_and_a_translated_one_comes_out(work: Path, undisturbed: dict[str, str], cli: Cli) -> None:
+def test_convert_translates_all_images_and_copies_all_other_files(
+    work: Path, undisturbed: dict[str, str], cli: Cli
+) -> None:
     source, out = work / "in", work / "undisturbed"
     before = digests(source)
     state = {".sim2real/conversion.json", ".sim2real/manifest.jsonl", ".sim2real/lock"}
@@ -64,44 +47,32 @@ def test_a_dataset_goes_in_and_a_translated_one_comes_out(work: Path, undisturbe
     record = json.loads((out / ".sim2real/conversion.json").read_text())
     assert record["model_sha256"] == digests(work / "runs/town")["sim2real.safetensors"]
     assert (record["dataset"], record["device"], record["frames"]) == ("vkitti2", "cpu", 40)
-    lines = [json.loads(line) for line in (out / ".sim2real/manifest.jsonl").read_text().splitlines()]
+    lines = json_lines(out / ".sim2real/manifest.jsonl")
     assert {line["path"]: line["sha256"] for line in lines} == {name: undisturbed[name] for name in before}
     assert {line["path"]: line["source_sha256"] for line in lines} == before
     assert {line["status"] for line in lines if IMAGES in line["path"]} == {"converted"}
 
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    again = cli("convert", "in", "undisturbed", cwd=work)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith(f"0 frames converted, 0 files carried, {len(before)} done before, 0 failed")
-    assert "warning: Virtual KITTI 2's own frames are licensed" in again.stdout
+    again = succeed(cli("convert", "in", "undisturbed", cwd=work))
+    assert again.startswith(f"0 frames converted, 0 files carried, {len(before)} done before, 0 failed")
+    assert "warning: Virtual KITTI 2's own frames are licensed" in again
     assert digests(out) == undisturbed
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.parent.name != ".sim2real")
 
-    verified = cli("verify", "undisturbed", cwd=work)
-    assert verified.returncode == 0, verified.stdout
-    assert verified.stdout.startswith(f"ok: undisturbed: {len(before)} files, 40 of them translated images")
+    verified = succeed(cli("verify", "undisturbed", cwd=work))
+    assert verified.startswith(f"ok: undisturbed: {len(before)} files, 40 of them translated images")
 
 
 @pytest.fixture
-def program(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    """Run the program in this process, in the folder of the work: (exit code, stdout, stderr)."""
-    from sim2real.cli import main
-
+def program(program: Program, work: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Run the program in the folder ``work``."""
     monkeypatch.chdir(work)
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sim2real", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        signal.signal(signal.SIGTERM, handler)
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
+    return program
 
 
-def test_errors_come_before_any_work(work: Path, program: Program, write_run: Write, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_written(
+    work: Path, program: Program, write_run: Write, tmp_path: Path
+) -> None:
     (work / "file").write_text("")
     (work / "not ours").mkdir(exist_ok=True)
     (work / "not ours/x").write_text("")
@@ -109,7 +80,7 @@ def test_errors_come_before_any_work(work: Path, program: Program, write_run: Wr
     (work / "link").symlink_to("in")
     write_run(work / "back", "real2sim")
     before = digests(work)
-    for said, args in [
+    for message, args in [
         ("the same", ["in", "in"]),
         ("the same", ["in", "link"]),
         ("inside", ["in", "in/out"]),
@@ -134,17 +105,15 @@ def test_errors_come_before_any_work(work: Path, program: Program, write_run: Wr
         code, output, errors = program("convert", *args)
         assert (code, output) == (1, ""), args
         assert errors.startswith("error: "), args
-        assert said in errors, args
+        assert message in errors, args
         assert errors.count("\n") == 1, args
     assert digests(work) == before
     assert program("convert", "in")[0] == 2
-    monkey = tmp_path / "elsewhere"
-    monkey.mkdir()
-    os.chdir(monkey)
+    os.chdir(tmp_path)
     assert "no model: runs/ has no run" in program("convert", work / "in", "new")[2]
 
 
-def test_a_corrupt_frame_stops_or_is_left_for_later(
+def test_a_corrupt_frame_ends_a_conversion_unless_keep_going_is_set(
     work: Path, program: Program, write_vkitti: Write, tmp_path: Path
 ) -> None:
     source, out = write_vkitti(tmp_path / "in"), tmp_path / "out"
@@ -166,7 +135,7 @@ def test_a_corrupt_frame_stops_or_is_left_for_later(
     assert (code, report["ok"], [p["kind"] for p in report["problems"]]) == (1, False, ["failed"])
 
 
-def test_the_plan_says_what_would_be_done(work: Path, program: Program) -> None:
+def test_plan_estimates_the_conversion_and_writes_nothing(work: Path, program: Program) -> None:
     code, output, _ = program("convert", "in", "planned", "--plan", "--limit", "5")
     lines = [line.split() for line in output.splitlines()]
     assert code == 0
@@ -190,7 +159,7 @@ def test_the_settings_file_names_model_source_and_target(
     assert "fog" not in str(digests(tmp_path / "there").keys())
 
 
-def test_preview_draws_before_and_after(work: Path, program: Program, tmp_path: Path) -> None:
+def test_preview_writes_frames_before_and_after(work: Path, program: Program, tmp_path: Path) -> None:
     code, output, errors = program("preview", "runs/town", "in", "-n", 3, "--out", tmp_path / "look.png")
     assert code == 0, errors
     assert output == f"3 frames before and after: {tmp_path / 'look.png'}\n"

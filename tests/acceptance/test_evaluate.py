@@ -1,4 +1,4 @@
-"""sim2real evaluate, as a user runs it."""
+"""``evaluate``, as a user runs it."""
 
 import csv
 import json
@@ -14,15 +14,14 @@ import pytest
 
 from sim2real.conversion import ConvertOptions, convert
 from sim2real_toytown import render_dataset
+from tests.commands import Cli, Write
 
-Write = Callable[..., Path]
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("--metrics", "colour,edges,structure", "--segmenter-steps", "0", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory, write_run: Write) -> Path:
-    """``sim``, ``real``, and what another tool makes of ``sim``: ``same``, and ``mirrored``, which ruins all labels."""
+    """``sim``, ``real``, and conversions of ``sim`` by another tool: ``same`` and ``mirrored``, which fits no label."""
     root = tmp_path_factory.mktemp("town")
     render_dataset(root / "sim", frames=32, size=(160, 48), seed=1, cameras=(0,))
     render_dataset(root / "real", frames=32, size=(160, 48), seed=7, cameras=(0,), look="real", labels=False)
@@ -45,7 +44,7 @@ def evaluate(cli: Cli, town: Path, out: str, *more: object, **settings: Any) -> 
     return cli("evaluate", town / out, "--real", town / "real", *QUICK, *more, **settings)
 
 
-def test_one_screen_with_the_verdict_first(cli: Cli, town: Path, converted: Path) -> None:
+def test_the_output_fits_one_screen_with_the_verdict_first(cli: Cli, town: Path, converted: Path) -> None:
     done = cli("evaluate", "out", "--real", "real", *QUICK, cwd=town, env={"COLUMNS": "80"})
     lines = done.stdout.splitlines()
     assert len(lines) <= 24
@@ -60,28 +59,17 @@ def test_one_screen_with_the_verdict_first(cli: Cli, town: Path, converted: Path
     ]  # fmt: skip
 
 
-def test_a_wider_screen_has_room_for_more(cli: Cli, town: Path, converted: Path) -> None:
-    command = (
-        "evaluate",
-        "out",
-        "--real",
-        "real",
-        "--segmenter-steps",
-        "0",
-        "--device",
-        "cpu",
-        "--metrics",
-        "colour,edges",
-    )
-    lines = cli(*command, cwd=town, env={"COLUMNS": "110"}).stdout.splitlines()
+def test_the_output_uses_a_wider_screen(cli: Cli, town: Path, converted: Path) -> None:
+    sides = ("evaluate", "out", "--real", "real", "--segmenter-steps", "0", "--device", "cpu")
+    lines = cli(*sides, "--metrics", "colour,edges", cwd=town, env={"COLUMNS": "110"}).stdout.splitlines()
     assert 10 <= len(lines) <= 40
     assert max(map(len, lines)) <= 110
     assert sum("PASS" in line or "WARN" in line or "FAIL" in line for line in lines[1:]) <= 12
     assert not any("Sky" in line.split()[:1] for line in lines)  # classes
 
 
-def test_faults_are_called_by_their_names(cli: Cli, town: Path, tmp_path: Path) -> None:
-    """Pictures that a generator fresh from the beginning of its training would make: checkerboards and a rim."""
+def test_artefacts_are_reported_by_name(cli: Cli, town: Path, tmp_path: Path) -> None:
+    """Images with checkerboards and a rim, like those of a generator at the start of its training."""
     render_dataset(tmp_path / "sim", frames=32, size=(192, 64), seed=1, cameras=(0,))
     shutil.copytree(tmp_path / "sim", tmp_path / "painted")
     for path in (tmp_path / "painted").rglob("rgb_*.jpg"):
@@ -105,7 +93,7 @@ def test_faults_are_called_by_their_names(cli: Cli, town: Path, tmp_path: Path) 
     assert figures["seams"]["after"] < 2
 
 
-def test_all_figures_of_all_classes(cli: Cli, town: Path, converted: Path) -> None:
+def test_all_values_of_all_classes_can_be_shown(cli: Cli, town: Path, converted: Path) -> None:
     done = evaluate(cli, town, "out", "--classes")
     lines = done.stdout.splitlines()
     head = next(line for line in lines if "converted" in line and "floor" in line)
@@ -118,17 +106,17 @@ def test_all_figures_of_all_classes(cli: Cli, town: Path, converted: Path) -> No
     assert cli("verify", converted).returncode == 0
 
 
-def test_a_metric_of_more_pictures_than_there_are_says_what_it_needs(cli: Cli, town: Path) -> None:
+def test_a_metric_that_lacks_images_says_how_many_it_needs(cli: Cli, town: Path) -> None:
     command = ("evaluate", town / "same", "--source", town / "sim", "--real", town / "real", "--segmenter-steps", 0)
-    said = (
+    note = (
         "not judged: colour: needs 32 frames and 32 real images, there are 8 and 8: convert more frames and name "
         "more real images, with --count 32"
     )
     done = cli(*command, "--metrics", "colour", "--count", 8, env={"COLUMNS": "80"})
-    assert said in " ".join(line.strip() for line in done.stdout.splitlines())
+    assert note in " ".join(line.strip() for line in done.stdout.splitlines())
     assert len(done.stdout.splitlines()) <= 24
-    assert said in json.loads((town / "same/.sim2real/evaluation.json").read_text())["notes"]
-    assert f"note: {said}" in cli(*command, "--metrics", "colour", "--count", 8, "--classes").stdout
+    assert note in json.loads((town / "same/.sim2real/evaluation.json").read_text())["notes"]
+    assert f"note: {note}" in cli(*command, "--metrics", "colour", "--count", 8, "--classes").stdout
 
 
 def test_exit_codes_follow_the_verdict(cli: Cli, town: Path) -> None:
@@ -159,7 +147,7 @@ def test_json_on_stdout_or_in_a_file_and_a_copy_of_the_frames(cli: Cli, town: Pa
     assert sum(bool(row["new_edges"]) for row in rows) == 12
 
 
-def test_the_settings_of_the_folder_name_the_real_pictures(cli: Cli, town: Path, tmp_path: Path) -> None:
+def test_the_settings_file_names_the_real_images(cli: Cli, town: Path, tmp_path: Path) -> None:
     command = ("evaluate", town / "same", "--source", town / "sim", *QUICK, "--count", 4)
     assert cli(*command, cwd=tmp_path).returncode == 2
     (tmp_path / "sim2real.toml").write_text(f'sim = "{town / "sim"}"\nreal = "{town / "real"}"\n')
@@ -169,7 +157,7 @@ def test_the_settings_of_the_folder_name_the_real_pictures(cli: Cli, town: Path,
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "said"),
+    ("more", "code", "message"),
     [
         (("--weights", "squeezenet1_0"), 2, "NAME=FILE"),
         (("--set", "edges=1"), 2, "METRIC.OPTION=VALUE"),
@@ -183,14 +171,16 @@ def test_the_settings_of_the_folder_name_the_real_pictures(cli: Cli, town: Path,
         (("--real", "nowhere"), 1, "nowhere"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(cli: Cli, town: Path, more: tuple[str | int, ...], code: int, said: str) -> None:
+def test_wrong_arguments_are_an_error_without_traceback(
+    cli: Cli, town: Path, more: tuple[str | int, ...], code: int, message: str
+) -> None:
     done = cli("evaluate", town / "same", "--real", town / "real", "--source", town / "sim", *more)
     assert done.returncode == code
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_interrupting_says_that_nothing_was_written(
+def test_an_interrupted_evaluation_writes_nothing(
     cli: Cli, town: Path, site: Path, install: Callable[..., None], tmp_path: Path
 ) -> None:
     install(
@@ -228,7 +218,7 @@ def test_a_folder_of_another_tool_needs_its_source(cli: Cli, town: Path) -> None
     assert "--source SRC" in done.stderr
 
 
-def test_metrics_of_plugins_are_used_by_name(cli: Cli, town: Path, site: Path, install: Callable[..., None]) -> None:
+def test_a_metric_of_a_plugin_is_used_by_name(cli: Cli, town: Path, site: Path, install: Callable[..., None]) -> None:
     install(
         "light",
         """

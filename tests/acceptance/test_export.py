@@ -1,5 +1,4 @@
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +6,8 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-Write = Callable[..., Path]
+from tests.commands import Cli, Write, refused
+
 Install = Callable[[str, str], None]
 
 PLUGIN = """
@@ -19,7 +18,7 @@ from sim2real.networks.generators import EncoderDecoder
 
 @hookimpl
 def register_generators(register):
-    register("own", f"{__name__}:Own", summary="a generator of somebody")
+    register("own", f"{__name__}:Own", summary="a generator of a plugin")
 
 
 class Own(EncoderDecoder):
@@ -27,13 +26,13 @@ class Own(EncoderDecoder):
         height, width = images.shape[-2:]
         return BODY
 """
-OWN_SIZE = "super().forward(images) + int(height) / 1000"  # runs at any size, but as at the one that it was traced at
+OWN_SIZE = "super().forward(images) + int(height) / 1000"  # runs at any size, but adds the height of the traced image
 ONE_BY_ONE = "torch.cat([EncoderDecoder.forward(self, image[None]) for image in images])"
 NO_ONNX = "super().forward(torch.special.bessel_j0(images))"
 
 
 @pytest.mark.parametrize("direction", ["sim2real", "real2sim"])
-def test_a_run_is_exported_and_compared(cli: Cli, tmp_path: Path, write_run: Write, direction: str) -> None:
+def test_an_exported_run_runs_in_onnxruntime(cli: Cli, tmp_path: Path, write_run: Write, direction: str) -> None:
     for seed, written in enumerate(("sim2real", "real2sim")):
         write_run(tmp_path / "run", written, seed=seed)
     choice = () if direction == "sim2real" else ("--direction", direction)
@@ -49,7 +48,7 @@ def test_a_run_is_exported_and_compared(cli: Cli, tmp_path: Path, write_run: Wri
     assert np.shape(names["translated"]) == (2, 3, 33, 47)
 
 
-def test_the_same_in_json(cli: Cli, tmp_path: Path, write_run: Write) -> None:
+def test_export_reports_as_json(cli: Cli, tmp_path: Path, write_run: Write) -> None:
     model = write_run(tmp_path / "run") / "sim2real.safetensors"
     file = tmp_path / "town.onnx"
     done = cli("export", model, file, "--json", "--size", "50x37", "--opset", 18, "--tolerance", 0.1)
@@ -64,16 +63,24 @@ def test_the_same_in_json(cli: Cli, tmp_path: Path, write_run: Write) -> None:
     assert facts["metadata"]["sim2real.direction"] == "sim2real"
 
 
-def test_a_network_that_is_bound_to_a_size_asks_for_one(
-    cli: Cli, tmp_path: Path, write_run: Write, site: Path, install: Install
+@pytest.fixture
+def own_run(write_run: Write, install: Install, tmp_path: Path) -> Callable[[str], Path]:
+    """Write a run whose generator, of a plugin, returns the value of an expression."""
+
+    def write(body: str) -> Path:
+        install("own", PLUGIN.replace("BODY", body))
+        return write_run(tmp_path / "run", name="own")
+
+    return write
+
+
+def test_a_network_that_is_bound_to_a_size_needs_a_fixed_size(
+    cli: Cli, tmp_path: Path, own_run: Callable[[str], Path], site: Path
 ) -> None:
-    install("own", PLUGIN.replace("BODY", OWN_SIZE))
-    run = write_run(tmp_path / "run", name="own")
-    refused = cli("export", run, tmp_path / "town.onnx", path=site)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith(f"error: {run / 'sim2real.safetensors'}: 'own' cannot be exported for images of ")
-    assert refused.stderr.endswith("grey levels apart, more than 0.5; try a fixed size: --size WxH\n")
-    assert refused.stderr.count("\n") == 1
+    run = own_run(OWN_SIZE)
+    error = refused(cli("export", run, tmp_path / "town.onnx", path=site))
+    assert error.startswith(f"error: {run / 'sim2real.safetensors'}: 'own' cannot be exported for images of ")
+    assert error.endswith("grey levels apart, more than 0.5; try a fixed size: --size WxH\n")
     assert list(tmp_path.glob("*.onnx")) == []
     done = cli("export", run, tmp_path / "town.onnx", "--size", "64x48", path=site)
     assert (done.returncode, done.stderr) == (0, "")
@@ -81,10 +88,9 @@ def test_a_network_that_is_bound_to_a_size_asks_for_one(
 
 
 def test_a_network_that_is_bound_to_one_image_is_exported_so_with_a_warning(
-    cli: Cli, tmp_path: Path, write_run: Write, site: Path, install: Install
+    cli: Cli, tmp_path: Path, own_run: Callable[[str], Path], site: Path
 ) -> None:
-    install("own", PLUGIN.replace("BODY", ONE_BY_ONE))
-    run = write_run(tmp_path / "run", name="own")
+    run = own_run(ONE_BY_ONE)
     done = cli("export", run, tmp_path / "town.onnx", path=site)
     assert done.returncode == 0
     assert done.stderr.startswith("warning: fixed batch size of 1, a free one cannot be exported: ")
@@ -96,7 +102,9 @@ def test_a_network_that_is_bound_to_one_image_is_exported_so_with_a_warning(
     assert len(facts["warnings"]) == 1
 
 
-def test_what_a_graph_leaves_out_of_a_model_is_told(cli: Cli, tmp_path: Path, write_run: Write) -> None:
+def test_export_warns_of_parts_of_the_model_that_are_not_in_the_graph(
+    cli: Cli, tmp_path: Path, write_run: Write
+) -> None:
     from sim2real.camera import Camera, Channel
 
     guided = {"transfer": {"name": "guided"}}
@@ -110,16 +118,11 @@ def test_what_a_graph_leaves_out_of_a_model_is_told(cli: Cli, tmp_path: Path, wr
     assert [f"warning: {line}" for line in facts["warnings"]] == [first, second]
 
 
-def test_a_network_that_onnx_has_no_words_for_is_one_line(
-    cli: Cli, tmp_path: Path, write_run: Write, site: Path, install: Install
+def test_an_operation_that_onnx_lacks_is_an_error_of_one_line(
+    cli: Cli, tmp_path: Path, own_run: Callable[[str], Path], site: Path
 ) -> None:
-    install("own", PLUGIN.replace("BODY", NO_ONNX))
-    run = write_run(tmp_path / "run", name="own")
-    done = cli("export", run, tmp_path / "town.onnx", "--size", "64x48", path=site)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "'own' cannot be exported for images of 64x48: " in done.stderr
-    assert "bessel_j0" in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = cli("export", own_run(NO_ONNX), tmp_path / "town.onnx", "--size", "64x48", path=site)
+    refused(done, "'own' cannot be exported for images of 64x48: ", "bessel_j0")
     assert list(tmp_path.glob("*.onnx")) == []
 
 
@@ -132,18 +135,17 @@ def test_a_network_that_onnx_has_no_words_for_is_one_line(
         (("run", "town.onnx", "--direction", "real2sim"), "error: run: this run has no real2sim.safetensors"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_wrong_arguments_are_an_error_of_one_line(
     cli: Cli, tmp_path: Path, write_run: Write, arguments: tuple[str, ...], message: str
 ) -> None:
     write_run(tmp_path / "run")
-    done = cli("export", *arguments, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(message)
-    assert done.stderr.count("\n") == 1
+    assert refused(cli("export", *arguments, cwd=tmp_path)).startswith(message)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
-def test_a_missing_package_is_one_line(cli: Cli, tmp_path: Path, write_run: Write, site: Path, package: str) -> None:
+def test_a_missing_package_is_an_error_of_one_line(
+    cli: Cli, tmp_path: Path, write_run: Write, site: Path, package: str
+) -> None:
     (site / f"{package}.py").write_text(f"raise ModuleNotFoundError('no such module', name={package!r})\n")
     done = cli("export", write_run(tmp_path / "run"), tmp_path / "town.onnx", path=site)
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,15 +1,13 @@
-"""Three plugins that see labels, written with the public contract alone, from training to the converted dataset."""
+"""Plugins that use labels and only the public contract: a loss, a method and a generator, trained and converted."""
 
-import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.commands import Cli, flags, json_lines, refused, succeed
 
 LOSS = '''
 import torch
@@ -17,7 +15,7 @@ from sim2real import hookimpl
 
 
 class Brightness:
-    """Each class keeps the brightness that it had on average, where the segmentation says that it is."""
+    """Classes keep their mean brightness, by the segmentation."""
 
     inputs = ("segmentation",)
     needs = ("fake_real",)
@@ -45,7 +43,7 @@ from sim2real import hookimpl
 
 
 class Hazy(nn.Module):
-    """Mixes a colour into the image, the more of it the farther away a pixel is."""
+    """Mixes a colour into the image, with a share that grows with depth."""
 
     inputs = ("depth",)
 
@@ -75,16 +73,16 @@ from sim2real import hookimpl
 from sim2real.methods.base import Method, StepLog
 
 
-class Steady(Method):
-    """Gives images the mean colour of real ones, alike at both ends of the flow."""
+class Coherent(Method):
+    """Gives images the mean colour of real ones, the same at both ends of the flow."""
 
     inputs = ("flow",)
     clip_length = 2
     reads = frozenset({"optim", "schedule"})
 
-    def __init__(self, networks, settings, *, steadiness: float = 1.0) -> None:
+    def __init__(self, networks, settings, *, weight: float = 1.0) -> None:
         super().__init__(settings)
-        self.steadiness = steadiness
+        self.weight = weight
         self.G = networks.generator()
         self.generators = {"sim2real": self.G}
         self.networks = {"G_sim2real": self.G}
@@ -101,7 +99,7 @@ class Steady(Method):
         down = (rows + flow[:, 1] + 0.5) * 2 / height - 1
         warped = functional.grid_sample(second, torch.stack([across, down], -1), align_corners=False)
         colour = (fakes.mean((1, 3, 4)) - batch.real.mean((2, 3))).square().mean()
-        return {"colour": colour, "steady": self.steadiness * ((warped - first).square() * flow[:, 2:]).mean()}
+        return {"colour": colour, "coherent": self.weight * ((warped - first).square() * flow[:, 2:]).mean()}
 
     def step(self, batch):
         self.optimization.zero_grad()
@@ -122,7 +120,7 @@ class Steady(Method):
 
 @hookimpl
 def register_methods(register):
-    register("steady", f"{__name__}:Steady", summary="colours that hold still along the flow")
+    register("coherent", f"{__name__}:Coherent", summary="colours that stay the same along the flow")
 '''
 
 
@@ -150,40 +148,27 @@ SMALL = [
 
 
 def train(cli: Cli, site: Path, run: Path, sides: list[Path], *sets: str, **options: Any) -> Any:
-    args = [part for text in [*SMALL, *sets] for part in ("--set", text)]
     named = [part for name, value in options.items() for part in (f"--{name}", value) if part is not True]
-    return cli("train", *sides, "--run", run, *named, *args, path=site)
+    return cli("train", *sides, "--run", run, *named, *flags([*SMALL, *sets]), path=site)
 
 
 def figures(run: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if "note" not in line]
+    return [record for record in json_lines(run / "metrics.jsonl") if "note" not in record]
 
 
-def require(done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode == 0, done.stderr
-
-
-def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    assert done.returncode == 1
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
-
-
-def test_a_loss_on_the_segmentation(
+def test_a_loss_that_uses_the_segmentation(
     cli: Cli, site: Path, install: Callable[..., None], town: Path, tmp_path: Path
 ) -> None:
     install("brightness", LOSS)
     few = ["generator.options.width=4", "generator.options.blocks=1", "discriminator.options.width=4"]
     few += ["losses.brightness=5"]
     sides, run = [town / "sim", town / "real/Scene01/clone/frames/rgb"], tmp_path / "run"
-    require(train(cli, site, run, sides, *few, steps=4))
+    succeed(train(cli, site, run, sides, *few, steps=4))
     lines = figures(run)
     assert all(line["brightness"] >= 0 for line in lines)
     assert sum(line["brightness"] for line in lines) > 0
     assert "validation/brightness" in lines[-1]
-    assert '"Car"' in (run / "config.toml").read_text(), "the classes of the run are written down"
+    assert '"Car"' in (run / "config.toml").read_text(), "config.toml lacks the classes of the run"
     (tmp_path / "photos").mkdir()
     for number, photo in enumerate(sides[1].rglob("*.jpg")):
         shutil.copy(photo, tmp_path / f"photos/{number}.jpg")
@@ -194,60 +179,60 @@ def test_a_loss_on_the_segmentation(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_method_of_clips_that_uses_the_flow(
+def test_a_method_that_uses_clips_and_the_flow(
     cli: Cli, site: Path, install: Callable[..., None], town: Path, tmp_path: Path
 ) -> None:
-    install("steady", METHOD)
-    named = ["method.name=steady", "generator.options.width=4", "generator.options.blocks=1", "data.validation=2"]
-    named += ["data.sim_exclude=*_00004.jpg", "schedule.decay=0"]  # the last frames, which have no flow
+    install("coherent", METHOD)
+    named = ["method.name=coherent", "generator.options.width=4", "generator.options.blocks=1", "data.validation=2"]
+    named += ["data.sim_exclude=*_00004.jpg", "schedule.decay=0"]  # the last frames have no flow
     sides = [town / "sim", town / "real/Scene01/clone/frames/rgb"]
-    require(train(cli, site, tmp_path / "whole", sides, *named, steps=6))
-    assert {"colour", "steady", "validation/steady", "evaluation/score"} <= figures(tmp_path / "whole")[-1].keys()
-    require(train(cli, site, tmp_path / "parts", sides, *named, steps=3))
-    require(train(cli, site, tmp_path / "parts", sides, *named, steps=6, resume=True))
+    succeed(train(cli, site, tmp_path / "whole", sides, *named, steps=6))
+    assert {"colour", "coherent", "validation/coherent", "evaluation/score"} <= figures(tmp_path / "whole")[-1].keys()
+    succeed(train(cli, site, tmp_path / "parts", sides, *named, steps=3))
+    succeed(train(cli, site, tmp_path / "parts", sides, *named, steps=6, resume=True))
     results = [(tmp_path / name / "sim2real.safetensors").read_bytes() for name in ("whole", "parts")]
     assert results[0] == results[1]
     assert not (tmp_path / "whole/real2sim.safetensors").exists()
     refused(
         train(cli, site, tmp_path / "no", sides, *named, "image_pool_size=9"),
-        "image_pool_size: the method 'steady' does not use it",
+        "image_pool_size: the method 'coherent' does not use it",
     )
-    require(cli("convert", town / "sim", tmp_path / "out", "--model", tmp_path / "whole", path=site))
+    succeed(cli("convert", town / "sim", tmp_path / "out", "--model", tmp_path / "whole", path=site))
 
 
 @pytest.mark.parametrize("recipe", ["combined", "fastcut", "grid"])
-def test_the_flow_holds_a_training_still_to_the_ends_of_sequences(
+def test_the_flow_loss_works_up_to_the_ends_of_sequences(
     cli: Cli, site: Path, town: Path, tmp_path: Path, recipe: str
 ) -> None:
     few = ["discriminator.options.width=4", "losses.flow=5", "data.validation=2", "data.matched=true"]
     few += [] if recipe == "grid" else ["generator.options.width=4", "generator.options.blocks=1"]
     sides, run = [town / "sim", town / "real"], tmp_path / "whole"
-    require(train(cli, site, run, sides, *few, steps=4, recipe=recipe))
+    succeed(train(cli, site, run, sides, *few, steps=4, recipe=recipe))
     lines = figures(run)
     assert sum(line["flow"] for line in lines) > 0
     assert lines[-1]["validation/flow"] >= 0
     assert not any("skipped" in line for line in lines)
-    require(train(cli, site, tmp_path / "parts", sides, *few, steps=2, recipe=recipe))
-    require(train(cli, site, tmp_path / "parts", sides, *few, steps=4, recipe=recipe, resume=True))
+    succeed(train(cli, site, tmp_path / "parts", sides, *few, steps=2, recipe=recipe))
+    succeed(train(cli, site, tmp_path / "parts", sides, *few, steps=4, recipe=recipe, resume=True))
     assert (run / "sim2real.safetensors").read_bytes() == (tmp_path / "parts/sim2real.safetensors").read_bytes()
 
 
-def test_a_generator_that_sees_the_depth(
+def test_a_generator_that_uses_the_depth(
     cli: Cli, site: Path, install: Callable[..., None], town: Path, tmp_path: Path
 ) -> None:
     install("hazy", GENERATOR)
     named = ["generator.name=hazy", "discriminator.options.width=4", "ema_decay=0.5"]
     sides, run = [town / "sim", town / "real/Scene01/clone/frames/rgb"], tmp_path / "whole"
-    require(train(cli, site, run, sides, *named, steps=4, recipe="fastcut"))
+    succeed(train(cli, site, run, sides, *named, steps=4, recipe="fastcut"))
     assert "evaluation/score" in figures(run)[-1]
-    require(train(cli, site, tmp_path / "parts", sides, *named, steps=2, recipe="fastcut"))
-    require(train(cli, site, tmp_path / "parts", sides, *named, steps=4, recipe="fastcut", resume=True))
+    succeed(train(cli, site, tmp_path / "parts", sides, *named, steps=2, recipe="fastcut"))
+    succeed(train(cli, site, tmp_path / "parts", sides, *named, steps=4, recipe="fastcut", resume=True))
     assert (run / "sim2real.safetensors").read_bytes() == (tmp_path / "parts/sim2real.safetensors").read_bytes()
     refused(
         train(cli, site, tmp_path / "none", sides, *named, recipe="default"),
         "the network G_real2sim (Hazy) needs 'depth' of the real images, and 5 of 5 have none",
     )
-    require(train(cli, site, tmp_path / "cycle", [town / "sim", town / "real"], *named, steps=2, recipe="default"))
-    require(cli("convert", town / "sim", tmp_path / "out", "--model", run, path=site))
-    require(cli("verify", tmp_path / "out", path=site))
-    require(cli("export", run, tmp_path / "hazy.onnx", path=site))
+    succeed(train(cli, site, tmp_path / "cycle", [town / "sim", town / "real"], *named, steps=2, recipe="default"))
+    succeed(cli("convert", town / "sim", tmp_path / "out", "--model", run, path=site))
+    succeed(cli("verify", tmp_path / "out", path=site))
+    succeed(cli("export", run, tmp_path / "hazy.onnx", path=site))

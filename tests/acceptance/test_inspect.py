@@ -1,14 +1,11 @@
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sim2real.imageio import encode_jpeg, encode_png
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.commands import Cli, refused, succeed
 
 
 def write(path: Path, data: bytes) -> None:
@@ -33,9 +30,7 @@ def monet(tmp_path: Path) -> Path:
 
 
 def test_a_cyclegan_folder_in_json(cli: Cli, monet: Path) -> None:
-    done = cli("inspect", monet, "--json")
-    assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout)
+    facts = json.loads(succeed(cli("inspect", monet, "--json")))
     assert facts["dataset"] == "cyclegan"
     assert "trainA" in facts["rule"]
     assert facts["frames"] == 6
@@ -47,7 +42,7 @@ def test_a_cyclegan_folder_in_json(cli: Cli, monet: Path) -> None:
     assert (monet / facts["example"]["image"]).is_file()
 
 
-def test_the_same_in_words(cli: Cli, monet: Path) -> None:
+def test_a_cyclegan_folder_in_text(cli: Cli, monet: Path) -> None:
     done = cli("inspect", monet)
     assert done.returncode == 0, done.stderr
     rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[1:])
@@ -74,7 +69,7 @@ def test_labels_are_counted_by_kind_and_shown_with_an_example(cli: Cli, tmp_path
     assert "  depth               Scene01/clone/frames/depth/Camera_0/depth_00000.png\n" in text
 
 
-def test_what_nobody_knows_and_what_tells_the_old_looks_is_listed(cli: Cli, tmp_path: Path) -> None:
+def test_unmatched_and_stale_files_are_listed(cli: Cli, tmp_path: Path) -> None:
     video = tmp_path / "Scene01/fog"
     write(video / "frames/rgb/Camera_0/rgb_00000.jpg", photo(16, 24))
     write(video / "info.txt", b"trackID label model color\n")
@@ -104,9 +99,8 @@ def test_the_layout_can_be_named(cli: Cli, monet: Path) -> None:
     assert facts["dataset"] == "images"
     assert facts["frames"] == 6
     assert facts["sides"] == {}
-    wrong = cli("inspect", monet, "--dataset", "imges")
-    assert wrong.returncode == 1
-    assert wrong.stderr.startswith("error: no dataset is called 'imges'; did you mean images")
+    wrong = refused(cli("inspect", monet, "--dataset", "imges"))
+    assert wrong.startswith("error: no dataset is called 'imges'; did you mean images")
 
 
 def test_an_unreadable_image_is_a_warning(cli: Cli, monet: Path) -> None:
@@ -137,28 +131,23 @@ def test_two_sides_are_compared_before_a_training(cli: Cli, tmp_path: Path) -> N
     assert (against["sim"]["size"], against["real"]["size"]) == ([96, 64], [192, 128])
     (warning,) = against["warnings"]
     assert warning.startswith("sim images are 64 px high, real ones 128")
-    done = cli("inspect", tmp_path / "sim", "--against", tmp_path / "real")
-    assert done.returncode == 0, done.stderr
-    assert "  size       sim 96x64; real 192x128\n" in done.stdout
-    assert f"warning   {warning}\n" in done.stdout
+    text = succeed(cli("inspect", tmp_path / "sim", "--against", tmp_path / "real"))
+    assert "  size       sim 96x64; real 192x128\n" in text
+    assert f"warning   {warning}\n" in text
     same = cli("inspect", tmp_path / "sim", "--against", tmp_path / "sim")
     assert "no content found that a translation would have to invent" in same.stdout
     missing = cli("inspect", tmp_path / "sim", "--against", tmp_path / "none")
-    assert missing.returncode == 1
-    assert missing.stderr == f"error: {tmp_path / 'none'}: no such folder\n"
+    assert refused(missing) == f"error: {tmp_path / 'none'}: no such folder\n"
 
 
 @pytest.mark.parametrize("make", [None, "empty", "file"])
-def test_a_folder_that_is_missing_or_empty_is_one_line(cli: Cli, tmp_path: Path, make: str | None) -> None:
+def test_a_folder_that_is_missing_or_empty_is_an_error_of_one_line(cli: Cli, tmp_path: Path, make: str | None) -> None:
     place = tmp_path / "place"
     if make == "empty":
         place.mkdir()
     elif make == "file":
         place.write_text("text")
-    done = cli("inspect", place)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"error: {place}: ")
-    assert done.stderr.count("\n") == 1
+    assert refused(cli("inspect", place)).startswith(f"error: {place}: ")
 
 
 def test_datasets_lists_every_layout(cli: Cli) -> None:
@@ -180,6 +169,5 @@ def test_datasets_prints_the_card_of_one(cli: Cli) -> None:
     facts = json.loads(cli("datasets", "kitti-object", "--json").stdout)
     assert (facts["name"], list(facts["labels"])) == ("kitti-object", ["boxes"])
     assert facts["commands"][0] == "sim2real inspect kitti/"
-    wrong = cli("datasets", "kitti-objects")
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert wrong.stderr.startswith("error: no dataset is called 'kitti-objects'; did you mean kitti-object or ")
+    wrong = refused(cli("datasets", "kitti-objects"))
+    assert wrong.startswith("error: no dataset is called 'kitti-objects'; did you mean kitti-object or ")

@@ -1,17 +1,14 @@
-"""Several looks of a dataset: the same labels under what is sampled anew each time."""
+"""Several looks of a dataset: the same labels, with images that are sampled again for each."""
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.acceptance.test_baselines import fit
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.commands import Cli, Write, contents, refused
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +17,19 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def source(tmp_path: Path, paint: Callable[..., Path]) -> Path:
+def source(tmp_path: Path, paint: Write) -> Path:
     folder = paint(tmp_path / "in", 4, size=(39, 21), seed=4)
     (folder / "boxes.txt").write_text("0000.png 1 2 3 4\n")
     return folder
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".sim2real" not in path.parts
-    }
+    return {name: data for name, data in contents(folder).items() if ".sim2real/" not in name}
 
 
-def test_each_look_is_a_whole_dataset_drawn_anew(cli: Cli, run: Path, source: Path, tmp_path: Path) -> None:
+def test_each_look_is_a_complete_dataset_with_its_own_sampling(
+    cli: Cli, run: Path, source: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     done = cli("convert", source, out, "--model", run, "--looks", "3", "--carry", "hardlink", "--device", "cpu")
     assert done.returncode == 0, done.stderr
@@ -50,7 +45,7 @@ def test_each_look_is_a_whole_dataset_drawn_anew(cli: Cli, run: Path, source: Pa
 
     once = tmp_path / "once"
     assert cli("convert", source, once, "--model", run, "--device", "cpu").returncode == 0
-    assert files(once) == looks[0]  # one look is the first of many
+    assert files(once) == looks[0]  # a conversion of one look is the first of several
 
     again = cli("convert", source, out, "--model", run, "--looks", "3", "--carry", "hardlink", "--device", "cpu")
     assert "0 frames converted" in again.stdout
@@ -60,7 +55,7 @@ def test_each_look_is_a_whole_dataset_drawn_anew(cli: Cli, run: Path, source: Pa
     assert (out / "look_03/0003.png").is_file()
 
 
-def test_verify_misses_no_look(cli: Cli, run: Path, source: Path, tmp_path: Path) -> None:
+def test_verify_checks_every_look(cli: Cli, run: Path, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert cli("convert", source, out, "--model", run, "--looks", "3", "--device", "cpu").returncode == 0
     assert cli("verify", out).stdout.count("ok: ") == 3
@@ -76,31 +71,29 @@ def test_verify_misses_no_look(cli: Cli, run: Path, source: Path, tmp_path: Path
     assert "has not been converted yet" in found.stdout
 
 
-def test_what_looks_cannot_be(cli: Cli, run: Path, source: Path, photos: Path, tmp_path: Path) -> None:
+def test_looks_that_do_not_fit_the_model_or_the_folder_are_refused(
+    cli: Cli, run: Path, source: Path, photos: Path, tmp_path: Path
+) -> None:
     out, full = tmp_path / "out", tmp_path / "full"
 
-    def refused(*words: object) -> str:
-        done = cli(*words, "--device", "cpu")
-        assert done.returncode == 1
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.count("\n") == 1
-        return done.stderr
+    def error(*args: object) -> str:
+        return refused(cli(*args, "--device", "cpu"))
 
-    steady = fit("reinhard", photos, tmp_path / "steady")
-    assert "samples nothing at random" in refused("convert", source, out, "--model", steady, "--looks", "2")
+    fixed = fit("reinhard", photos, tmp_path / "steady")
+    assert "samples nothing at random" in error("convert", source, out, "--model", fixed, "--looks", "2")
     assert not out.exists() or not files(out)
     assert cli("convert", source, full, "--model", run, "--device", "cpu").returncode == 0
-    assert "holds a conversion of one look" in refused("convert", source, full, "--model", run, "--looks", "2")
+    assert "holds a conversion of one look" in error("convert", source, full, "--model", run, "--looks", "2")
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.txt").write_text("mine")
-    assert "not empty (mine.txt)" in refused("convert", source, other, "--model", run, "--looks", "2")
+    assert "not empty (mine.txt)" in error("convert", source, other, "--model", run, "--looks", "2")
     assert cli("convert", source, out, "--model", run, "--looks", "2", "--device", "cpu").returncode == 0
-    assert "continue with --looks 2" in refused("convert", source, out, "--model", run)
-    assert "look_00" in refused("evaluate", out, "--real", photos / "real")
+    assert "continue with --looks 2" in error("convert", source, out, "--model", run)
+    assert "look_00" in error("evaluate", out, "--real", photos / "real")
 
 
-def test_looks_for_python(run: Path, source: Path, tmp_path: Path) -> None:
+def test_looks_in_the_python_interface(run: Path, source: Path, tmp_path: Path) -> None:
     import sim2real
     from sim2real.imageio import read_rgb
 

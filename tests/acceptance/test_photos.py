@@ -1,17 +1,13 @@
-"""A folder of photos and of what is none, converted as a user would."""
+"""A folder of photos and of label images, converted as a user does it."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sim2real.imageio import encode_png
-
-Write = Callable[..., Path]
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.commands import Cli, Write, succeed
 
 
 @pytest.fixture(scope="module")
@@ -32,41 +28,35 @@ def work(tmp_path_factory: pytest.TempPathFactory, write_run: Write) -> Path:
 
 
 def changed(work: Path, out: str) -> set[str]:
-    """Which files of a conversion differ from the source's."""
+    """Files of a conversion that differ from those of the source."""
     files = [path for path in (work / "in").rglob("*") if path.is_file()]
     names = [path.relative_to(work / "in") for path in files]
     return {name.as_posix() for name in names if (work / out / name).read_bytes() != (work / "in" / name).read_bytes()}
 
 
-def test_labels_are_carried_and_told_and_only_named_ones_are_translated(work: Path, cli: Cli) -> None:
-    done = cli("convert", "in", "out", "--device", "cpu", cwd=work)
-    assert done.returncode == 0, done.stderr
+def test_label_images_are_carried_with_a_warning_and_translated_only_on_request(work: Path, cli: Cli) -> None:
+    done = succeed(cli("convert", "in", "out", "--device", "cpu", cwd=work))
     assert changed(work, "out") == {f"rgb/images/train/{number}.png" for number in range(2)}
-    assert "warning: 4 images are carried unchanged: named like labels of other images" in done.stdout
-    assert cli("verify", "out", cwd=work).returncode == 0
+    assert "warning: 4 images are carried unchanged: named like labels of other images" in done
+    succeed(cli("verify", "out", cwd=work))
 
-    named = cli("convert", "in", "named", "--as-image", "depth/*", "--device", "cpu", cwd=work)
-    assert named.returncode == 0, named.stderr
+    succeed(cli("convert", "in", "named", "--as-image", "depth/*", "--device", "cpu", cwd=work))
     both = {f"{kind}/images/train/{number}.png" for kind in ("rgb", "depth") for number in range(2)}
     assert changed(work, "named") == both
     assert json.loads((work / "named/.sim2real/conversion.json").read_text())["as_image"] == ["depth/*"]
     again = cli("convert", "in", "named", cwd=work)
     assert again.stdout.startswith("0 frames converted, 0 files carried, 8 done before"), again.stdout + again.stderr
-    assert cli("verify", "named", cwd=work).returncode == 0
+    succeed(cli("verify", "named", cwd=work))
 
-    picked = cli("convert", "in", "picked", "--include", "seg/*", "--device", "cpu", cwd=work)
-    assert picked.returncode == 0, picked.stderr
-    verified = cli("verify", "picked", cwd=work)
-    assert verified.returncode == 0, verified.stdout
-    assert "2 frames converted, 0 files carried" in picked.stdout
+    picked = succeed(cli("convert", "in", "picked", "--include", "seg/*", "--device", "cpu", cwd=work))
+    succeed(cli("verify", "picked", cwd=work))
+    assert "2 frames converted, 0 files carried" in picked
 
 
-def test_conversion_made_before_the_rule_is_verified_by_what_it_recorded(work: Path, cli: Cli) -> None:
-    done = cli("convert", "in", "before", "--as-image", "depth/*", "--as-image", "seg/*", "--device", "cpu", cwd=work)
-    assert done.returncode == 0, done.stderr
+def test_a_conversion_recorded_without_as_image_can_be_verified(work: Path, cli: Cli) -> None:
+    succeed(cli("convert", "in", "before", "--as-image", "depth/*", "--as-image", "seg/*", "--device", "cpu", cwd=work))
     path = work / "before/.sim2real/conversion.json"
     record = json.loads(path.read_text())
     del record["as_image"]
     path.write_text(json.dumps(record))
-    verified = cli("verify", "before", cwd=work)
-    assert verified.returncode == 0, verified.stdout
+    succeed(cli("verify", "before", cwd=work))

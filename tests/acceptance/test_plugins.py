@@ -8,17 +8,14 @@ import sys
 import sysconfig
 import venv
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sim2real.imageio import encode_png
+from tests.commands import ROOT, Cli, environment, flags, refused, succeed
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-ROOT = Path(__file__).parents[2]
 FIRST_PARTY = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 _NAMES = [folder.name for folder in FIRST_PARTY]
 
@@ -27,8 +24,7 @@ _NAMES = [folder.name for folder in FIRST_PARTY]
 def workshop(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> tuple[Path, Path]:
     """A virtual environment over this one, in which the first-party plugins and a fresh scaffold are installed."""
     folder = tmp_path_factory.mktemp("workshop")
-    scaffolded = cli("plugins", "new", "my-discriminator", "--dir", folder)
-    assert scaffolded.returncode == 0, scaffolded.stderr
+    succeed(cli("plugins", "new", "my-discriminator", "--dir", folder))
     environment = folder / "venv"
     builder = venv.EnvBuilder(symlinks=os.name != "nt")
     builder.create(environment)
@@ -43,13 +39,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> tuple[Path, 
 
 @pytest.fixture(scope="module")
 def installed(workshop: tuple[Path, Path], cli: Cli) -> Cli:
-    """Run the program of that environment."""
+    """Run the program in that environment."""
     return lambda *args: cli(*args, python=workshop[1])
-
-
-def succeed(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> None:
@@ -73,11 +64,8 @@ def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> No
     assert "multiscale (sim2real-multiscale 0.1.0)\n  discriminators  multiscale\n" in table
 
 
-def test_every_target_of_the_installed_plugins_can_be_imported(installed: Cli) -> None:
-    done = installed("plugins", "check", "--json")
-    problems = json.loads(done.stdout)["failures"]
-    assert problems == []
-    assert done.returncode == 0
+def test_plugins_check_finds_no_fault_in_the_installed_plugins(installed: Cli) -> None:
+    assert json.loads(succeed(installed("plugins", "check", "--json")))["failures"] == []
 
 
 def write(path: Path, data: bytes) -> None:
@@ -86,7 +74,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("discriminator", ["multiscale", "my-discriminator"])
-def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, discriminator: str) -> None:
+def test_a_discriminator_of_a_plugin_is_trained(installed: Cli, tmp_path: Path, discriminator: str) -> None:
     rng = np.random.default_rng(0)
     for side in ("sim", "real"):
         for index in range(3):
@@ -95,9 +83,8 @@ def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, discrimi
     choice = [f"discriminator.name={discriminator}", 'discriminator.options={"width"=2}']
     if discriminator == "multiscale":
         choice = [f"discriminator.name={discriminator}", 'discriminator.options={"width"=2,"scales"=2}']
-    settings = [part for setting in (*sizes, *choice) for part in ("--set", setting)]
     run = tmp_path / "run"
-    options = ["--run", run, "--recipe", "combined", "--steps", 2, "--device", "cpu", *settings]
+    options = ["--run", run, "--recipe", "combined", "--steps", 2, "--device", "cpu", *flags([*sizes, *choice])]
     succeed(installed("train", tmp_path / "sim", tmp_path / "real", *options))
     assert (run / "sim2real.safetensors").is_file()
     assert f'name = "{discriminator}"' in (run / "config.toml").read_text()
@@ -111,26 +98,17 @@ def test_a_plugins_discriminator_trains(installed: Cli, tmp_path: Path, discrimi
         "sim2real-my-discriminator",
     ],
 )
-def test_a_plugins_own_tests_pass_where_it_is_installed(workshop: tuple[Path, Path], name: str) -> None:
+def test_the_tests_of_an_installed_plugin_pass(workshop: tuple[Path, Path], name: str) -> None:
     folder, python = workshop
     package = folder / name if (folder / name).is_dir() else ROOT / "plugins" / name
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--rootdir={package}",
-        str(package / "tests"),
-    ]
-    done = subprocess.run(command, env=env, cwd=package, capture_output=True, text=True)
+    options = ("-q", "-p", "no:cacheprovider", f"--rootdir={package}")
+    command = [str(python), "-m", "pytest", *options, str(package / "tests")]
+    done = subprocess.run(command, env=environment(), cwd=package, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 
 
-def test_what_is_scaffolded_says_what_to_do_next_and_is_never_overwritten(cli: Cli, tmp_path: Path) -> None:
+def test_a_scaffold_prints_the_next_commands_and_is_not_overwritten(cli: Cli, tmp_path: Path) -> None:
     first = cli("plugins", "new", "sim2real-night-patches", "--dir", tmp_path / "new")
     package = tmp_path / "new" / "sim2real-night-patches"
     assert f"pip install -e {package}" in succeed(first)
@@ -139,27 +117,23 @@ def test_what_is_scaffolded_says_what_to_do_next_and_is_never_overwritten(cli: C
     assert '"sim2real_night_patches.network:NightPatchesDiscriminator"' in source.read_text()
     assert not [path for path in package.rglob("*") if "tmpl" in path.name or "MODULE" in str(path)]
     source.write_text("mine")
-    again = cli("plugins", "new", "night-patches", "--dir", tmp_path / "new")
-    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
-    assert f"{package} already exists" in again.stderr
+    refused(cli("plugins", "new", "night-patches", "--dir", tmp_path / "new"), f"{package} already exists")
     assert source.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["Discriminator", "my_critic", "1critic", "-x-", "a--b", "../evil", ""])
-def test_a_scaffold_needs_a_name_that_packages_can_have(cli: Cli, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["Discriminator", "my_discriminator", "1discriminator", "-x-", "a--b", "../evil", ""])
+def test_a_scaffold_needs_a_valid_package_name(cli: Cli, tmp_path: Path, name: str) -> None:
     done = cli("plugins", "new", "--dir", tmp_path, "--", name)
-    assert done.returncode == 1
-    assert "is not a valid plugin name" in done.stderr
+    refused(done, "is not a valid plugin name")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_scaffold_does_not_take_a_name_that_is_taken(cli: Cli, tmp_path: Path) -> None:
+def test_a_scaffold_refuses_the_name_of_an_existing_discriminator(cli: Cli, tmp_path: Path) -> None:
     done = cli("plugins", "new", "patch", "--dir", tmp_path)
-    assert done.returncode == 1
-    assert "plugin 'sim2real' already offers a discriminator 'patch'" in done.stderr
+    refused(done, "plugin 'sim2real' already offers a discriminator 'patch'")
 
 
-def test_the_scaffolds_templates_are_in_the_wheel(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_templates_of_the_scaffold(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True, timeout=120)
     [wheel] = tmp_path.glob("sim2real-*.whl")
@@ -171,15 +145,15 @@ def test_the_scaffolds_templates_are_in_the_wheel(tmp_path: Path) -> None:
     assert not [name for name in names if "toytown" in name]
 
 
-def public() -> set[str]:
-    """The modules of CONTRIBUTING's table."""
+def public_modules() -> set[str]:
+    """The public modules, by the table in CONTRIBUTING.md."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     table = text[text.index("| module | what for |") :].partition("\n\n")[0]
     return set(re.findall(r"`(sim2real[\w.]*)`", table))
 
 
 def imported(source: str) -> set[str]:
-    """The modules of sim2real that a source imports from, wherever in it."""
+    """The modules of sim2real that Python source imports."""
     nodes = list(ast.walk(ast.parse(source)))
     named = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     named |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -187,23 +161,25 @@ def imported(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", FIRST_PARTY, ids=lambda path: path.name)
-def test_first_party_plugins_use_nothing_but_the_public_contract(package: Path) -> None:
+def test_first_party_plugins_import_only_public_modules(package: Path) -> None:
     sources = list((package / "src").rglob("*.py"))
     assert sources
     for source in sources:
-        assert imported(source.read_text("utf-8")) <= public(), source
+        assert imported(source.read_text("utf-8")) <= public_modules(), source
 
 
-def test_what_is_scaffolded_uses_nothing_but_the_public_contract() -> None:
+def test_scaffolds_import_only_public_modules() -> None:
     templates = list((ROOT / "sim2real/scaffold/templates").rglob("*.py.tmpl"))
     assert templates
     for template in templates:
-        assert imported(template.read_text("utf-8").replace("$", "")) <= public(), template
+        assert imported(template.read_text("utf-8").replace("$", "")) <= public_modules(), template
 
 
-def test_the_public_modules_are_there_and_the_contract_itself_is_quick_to_import() -> None:
-    for name in public():
+def test_public_modules_exist_and_the_light_ones_import_no_heavy_package() -> None:
+    for name in public_modules():
         assert importlib.util.find_spec(name), name
     code = "import sim2real.hookspecs, sim2real.testing, sys; print({'torch', 'numpy', 'cv2'} & sys.modules.keys())"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert succeed(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)) == "set()\n"
+    assert (
+        succeed(subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True))
+        == "set()\n"
+    )

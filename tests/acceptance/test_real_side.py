@@ -1,21 +1,16 @@
 """Several folders and videos as the real side, as a user names them."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-ROOT = Path(__file__).parents[2]
+from tests.commands import Cli, Write, flags, refused, start, succeed
 
 
 def write_video(path: Path, seconds: int, size: tuple[int, int] = (64, 48)) -> Path:
@@ -29,7 +24,7 @@ def write_video(path: Path, seconds: int, size: tuple[int, int] = (64, 48)) -> P
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, paint: Callable[..., Path]) -> Path:
+def project(tmp_path: Path, paint: Write) -> Path:
     """``sim``, ``day`` and ``night`` with 6, 5 and 4 images, and ``drive.mp4`` of 7 seconds."""
     for seed, (name, count) in enumerate({"sim": 6, "day": 5, "night": 4}.items()):
         paint(tmp_path / name, count, seed=seed)
@@ -37,69 +32,63 @@ def workplace(tmp_path: Path, paint: Callable[..., Path]) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def flags(tiny: list[str]) -> list[str]:
-    return [word for text in tiny for word in ("--set", text)]
-
-
-def test_a_training_sees_all_places_and_keeps_the_frames_in_its_run(
-    cli: Cli, workplace: Path, flags: list[str]
-) -> None:
+def test_a_training_uses_all_places_and_keeps_video_frames_in_its_run(cli: Cli, project: Path, tiny: list[str]) -> None:
     places = ("sim", "day", "night", "drive.mp4")
-    done = cli("train", *places, "--run", "run", *flags, cwd=workplace)
+    done = cli("train", *places, "--run", "run", *flags(tiny), cwd=project)
     assert done.returncode == 0, done.stderr
     assert "5 simulated and 15 real images to train on, 1 and 1 held out" in done.stderr
     assert re.search(r"7 of the real images are frames of videos \(1\), [\d.]+ kB in run/frames", done.stderr)
     assert "all with equal weight: 5 of day (images), 4 of night (images), 7 of drive.mp4 (video)" in done.stderr
-    config = tomllib.loads((workplace / "run/config.toml").read_text())
+    config = tomllib.loads((project / "run/config.toml").read_text())
     assert config["real"] == ["day", "night", "drive.mp4"]
-    frames = sorted((workplace / "run/frames").glob("drive-*/*.jpg"))
+    frames = sorted((project / "run/frames").glob("drive-*/*.jpg"))
     assert len(frames) == 7
 
-    frames[2].unlink()  # what is lost is drawn again, and the run is the same
-    longer = cli("train", "--resume", "--run", "run", "--steps", 8, cwd=workplace)
+    frames[2].unlink()  # a lost frame is extracted again, and the run continues
+    longer = cli("train", "--resume", "--run", "run", "--steps", 8, cwd=project)
     assert longer.returncode == 0, longer.stderr
-    assert sorted((workplace / "run/frames").glob("drive-*/*.jpg")) == frames
-    other = cli("train", *places, "--resume", "--run", "run", "--set", "data.video_every=2", *flags, cwd=workplace)
+    assert sorted((project / "run/frames").glob("drive-*/*.jpg")) == frames
+    other = cli("train", *places, "--resume", "--run", "run", "--set", "data.video_every=2", *flags(tiny), cwd=project)
     assert (other.returncode, other.stdout) == (1, "")
     assert "data.video_every was 1.0 and is now 2" in other.stderr
-    (workplace / "night/0000.png").unlink()
-    fewer = cli("train", "--resume", "--run", "run", "--steps", 9, cwd=workplace)
+    (project / "night/0000.png").unlink()
+    fewer = cli("train", "--resume", "--run", "run", "--steps", 9, cwd=project)
     assert fewer.returncode == 1
     assert fewer.stderr.startswith("error: ")
 
-    page = cli("report", "run", cwd=workplace)
+    page = cli("report", "run", cwd=project)
     assert page.returncode == 0, page.stderr
-    assert "day, night, drive.mp4" in (workplace / "run/report.html").read_text()
+    assert "day, night, drive.mp4" in (project / "run/report.html").read_text()
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_while_it_draws_begins_again(cli: Cli, workplace: Path, flags: list[str]) -> None:
-    write_video(workplace / "long.mp4", 120, (640, 480))
-    args = ["train", "sim", "long.mp4", "--run", "run", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([sys.executable, "-m", "sim2real", *args], cwd=workplace, env=environment) as process:
-        while process.poll() is None and not list(workplace.glob("run/frames/.long-*/*.jpg")):
+def test_a_training_that_is_killed_while_it_extracts_frames_starts_again(
+    cli: Cli, project: Path, tiny: list[str]
+) -> None:
+    write_video(project / "long.mp4", 120, (640, 480))
+    args = ["train", "sim", "long.mp4", "--run", "run", *flags(tiny)]
+    with start(*args, cwd=project) as process:
+        while process.poll() is None and not list(project.glob("run/frames/.long-*/*.jpg")):
             pass
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert [path.name[:6] for path in (workplace / "run/frames").iterdir()] == [".long-"]
-    again = cli(*args, cwd=workplace)
+    assert [path.name[:6] for path in (project / "run/frames").iterdir()] == [".long-"]
+    again = cli(*args, cwd=project)
     assert again.returncode == 0, again.stderr
-    assert len(list((workplace / "run/frames").glob("long-*/*.jpg"))) == 120
-    assert not list((workplace / "run/frames").glob(".*"))
-    assert cli(*args, cwd=workplace).returncode == 1  # now there is a run
+    assert len(list((project / "run/frames").glob("long-*/*.jpg"))) == 120
+    assert not list((project / "run/frames").glob(".*"))
+    assert cli(*args, cwd=project).returncode == 1  # now there is a run
 
 
-def test_a_plan_leaves_nothing_behind(cli: Cli, workplace: Path, flags: list[str]) -> None:
-    before = sorted(workplace.iterdir())
-    done = cli("train", "sim", "day", "drive.mp4", "--plan", "--json", *flags, cwd=workplace)
+def test_a_plan_writes_nothing(cli: Cli, project: Path, tiny: list[str]) -> None:
+    before = sorted(project.iterdir())
+    done = cli("train", "sim", "day", "drive.mp4", "--plan", "--json", *flags(tiny), cwd=project)
     assert json.loads(done.stdout)["images"]["real"] == {"train": 11, "held_out": 1}
-    assert sorted(workplace.iterdir()) == before
+    assert sorted(project.iterdir()) == before
 
 
 @pytest.mark.parametrize(
-    ("args", "words"),
+    ("args", "message"),
     [
         (["train", "sim", "day", "absent.mp4"], "absent.mp4: no such file"),
         (["train", "sim", "day", "broken.mp4"], "broken.mp4: cannot be decoded as a video"),
@@ -108,58 +97,52 @@ def test_a_plan_leaves_nothing_behind(cli: Cli, workplace: Path, flags: list[str
         (["inspect", "sim", "--against", "broken.mp4"], "broken.mp4: cannot be decoded as a video"),
     ],
 )
-def test_mistakes_are_one_line_and_name_the_place(cli: Cli, workplace: Path, args: list[str], words: str) -> None:
-    (workplace / "broken.mp4").write_bytes((workplace / "drive.mp4").read_bytes()[:1000])
-    done = cli(*args, cwd=workplace)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: ")
-    assert words in done.stderr
-    assert not (workplace / "runs").exists()
+def test_wrong_places_are_an_error_of_one_line(cli: Cli, project: Path, args: list[str], message: str) -> None:
+    (project / "broken.mp4").write_bytes((project / "drive.mp4").read_bytes()[:1000])
+    refused(cli(*args, cwd=project), message)
+    assert not (project / "runs").exists()
 
 
-def test_a_video_that_was_broken_off_is_told_and_trained_on(cli: Cli, workplace: Path, flags: list[str]) -> None:
-    video = write_video(workplace / "cut.mkv", 9)
+def test_a_truncated_video_is_used_and_reported(cli: Cli, project: Path, tiny: list[str]) -> None:
+    video = write_video(project / "cut.mkv", 9)
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
-    done = cli("train", "sim", "cut.mkv", "--run", "run", *flags, cwd=workplace)
+    done = cli("train", "sim", "cut.mkv", "--run", "run", *flags(tiny), cwd=project)
     assert done.returncode == 0, done.stderr
     assert re.search(r"cut\.mkv: broken off: \d+ of 90 frames can be decoded, [34]\.\d of 9\.0 s", done.stderr)
 
 
-def test_init_writes_down_all_places(cli: Cli, workplace: Path) -> None:
-    (workplace / "trip").mkdir()
+def test_init_writes_all_places_to_the_settings_file(cli: Cli, project: Path) -> None:
+    (project / "trip").mkdir()
     for name in ("a.mp4", "b.mp4"):
-        write_video(workplace / "trip" / name, 3)
-    done = cli("init", "sim", "day", "drive.mp4", "trip", cwd=workplace)
-    assert done.returncode == 0, done.stderr
-    text = (workplace / "sim2real.toml").read_text()
+        write_video(project / "trip" / name, 3)
+    succeed(cli("init", "sim", "day", "drive.mp4", "trip", cwd=project))
+    text = (project / "sim2real.toml").read_text()
     assert tomllib.loads(text)["real"] == ["day", "drive.mp4", "trip"]
     assert "# images, 5 images; 1 video, 0:00:07; 2 videos, 0:00:06" in text
 
 
-def test_a_dataset_is_compared_with_all_places(cli: Cli, workplace: Path) -> None:
+def test_a_dataset_is_compared_with_all_places(cli: Cli, project: Path) -> None:
     against = ["--against", "day", "--against", "drive.mp4"]
-    told = cli("inspect", "sim", *against, cwd=workplace)
-    assert told.returncode == 0, told.stderr
-    assert "against   day, drive.mp4" in told.stdout
-    assert "real 12 examined" in told.stdout
-    found = json.loads(cli("inspect", "sim", *against, "--json", cwd=workplace).stdout)["against"]
+    text = succeed(cli("inspect", "sim", *against, cwd=project))
+    assert "against   day, drive.mp4" in text
+    assert "real 12 examined" in text
+    found = json.loads(cli("inspect", "sim", *against, "--json", cwd=project).stdout)["against"]
     assert (found["root"], found["real"]["images"]) == ("day, drive.mp4", 12)
 
 
 @pytest.mark.slow
-def test_the_whole_job_with_a_folder_and_a_video(cli: Cli, workplace: Path, flags: list[str]) -> None:
-    args = ["batch", "sim", "day", "drive.mp4", "out", "--run", "run", *flags]
-    done = cli(*args, cwd=workplace)
+def test_batch_with_a_folder_and_a_video(cli: Cli, project: Path, tiny: list[str]) -> None:
+    args = ["batch", "sim", "day", "drive.mp4", "out", "--run", "run", *flags(tiny)]
+    done = cli(*args, cwd=project)
     assert "6 of 6 frames against 12 real images" in done.stdout, done.stderr
     assert done.stderr.count("drawing 7/7 seconds of video") == 1
-    assert done.stderr.count("drawing ") == 1  # the evaluation takes the frames of the run
-    kept = workplace / "out/.sim2real/evaluation.json"
-    assert json.loads(kept.read_text())["real"] == f"{workplace / 'day'}, {workplace / 'drive.mp4'}"
+    assert done.stderr.count("drawing ") == 1  # the evaluation reuses the frames of the run
+    kept = project / "out/.sim2real/evaluation.json"
+    assert json.loads(kept.read_text())["real"] == f"{project / 'day'}, {project / 'drive.mp4'}"
     before = kept.stat().st_mtime_ns
-    cli(*args, cwd=workplace)
-    assert kept.stat().st_mtime_ns == before  # nothing has changed, nothing is done again
+    cli(*args, cwd=project)
+    assert kept.stat().st_mtime_ns == before  # a rerun does nothing
 
     more = ["--real", "day", "--real", "drive.mp4", "--metrics", "colour"]
-    alone = cli("evaluate", "out", *more, cwd=workplace)
+    alone = cli("evaluate", "out", *more, cwd=project)
     assert "against 12 real images" in alone.stdout, alone.stderr

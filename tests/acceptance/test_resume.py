@@ -1,6 +1,6 @@
-"""Trainings that are killed at any moment and resumed: in the end they are those that nothing disturbed, byte for byte.
+"""Trainings that are killed at any time and resumed give the files of an undisturbed training, byte for byte.
 
-A child is forked for each training, which dies by SIGKILL before its n-th change of the run folder.
+A child is forked for each training; SIGKILL ends it before its n-th change of the run folder.
 """
 
 import json
@@ -9,7 +9,6 @@ import random
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ import torch
 
 from sim2real.config import Config, resolve
 from sim2real.training import Trainer
-
-Paint = Callable[..., Path]
+from tests.commands import Write, metrics
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.truncate"}
@@ -32,7 +30,7 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, paint: Paint) -> Path:
+def photos(tmp_path_factory: pytest.TempPathFactory, paint: Write) -> Path:
     root = tmp_path_factory.mktemp("photos")
     paint(root / "sim", 6, seed=1)
     paint(root / "real", 9, seed=2)
@@ -52,14 +50,14 @@ def config(photos: Path, tiny: list[str]) -> Config:
     return resolve(sets=[*tiny, *sets], sim=str(photos / "sim"), real=str(photos / "real"))
 
 
-def train(config: Config, folder: Path, *, dies_at: int = _NEVER, resume: bool = False) -> int:
-    """Train in a process of its own, which is killed before a change of the folder; returns the changes it made."""
+def train(config: Config, folder: Path, *, killed_at: int = _NEVER, resume: bool = False) -> int:
+    """Train in a child process that is killed before a change of the folder; returns its number of changes."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            _train_and_die(config, folder, dies_at, writing, resume=resume)
-        except BaseException:  # noqa: BLE001  a forked test must not go on with other tests
+            _train_until_killed(config, folder, killed_at, writing, resume=resume)
+        except BaseException:  # noqa: BLE001  the child must not run other tests
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
@@ -67,18 +65,18 @@ def train(config: Config, folder: Path, *, dies_at: int = _NEVER, resume: bool =
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with os.fdopen(reading, "rb") as pipe:
         changes = len(pipe.read())
-    assert code == (0 if dies_at == _NEVER or changes < dies_at else -signal.SIGKILL)
+    assert code == (0 if killed_at == _NEVER or changes < killed_at else -signal.SIGKILL)
     return changes
 
 
-def _train_and_die(config: Config, folder: Path, dies_at: int, writing: int, *, resume: bool) -> None:
+def _train_until_killed(config: Config, folder: Path, killed_at: int, writing: int, *, resume: bool) -> None:
     changes = 0
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal changes
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if (event in _CHANGES or writes) and str(folder) in str(arguments[0]):
-            if changes == dies_at:
+            if changes == killed_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             changes += 1
             os.write(writing, b".")
@@ -89,7 +87,7 @@ def _train_and_die(config: Config, folder: Path, dies_at: int, writing: int, *, 
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """All files of a run, speeds left out, states by their values, and where its links point to."""
+    """All files of a run without speeds, with states as values, and the targets of its links."""
     return {
         str(path.relative_to(folder)): _content(path) for path in sorted(folder.rglob("*")) if not path.is_dir()
     } | {name: (folder / name).readlink() for name in ("last", "best") if (folder / name).is_symlink()}
@@ -97,8 +95,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def _content(path: Path) -> Any:
     if path.name == "metrics.jsonl":
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return [{**line, "images_per_second": None} for line in lines]
+        return metrics(path.parent)
     if path.name == "checkpoint.json":
         return {key: value for key, value in json.loads(path.read_text()).items() if key != "sha256"}
     if path.suffix == ".pt":
@@ -107,7 +104,7 @@ def _content(path: Path) -> Any:
 
 
 def _plain(state: Any) -> Any:
-    """A state as values that can be compared: tensors as their types and bytes."""
+    """A state as comparable values, with tensors as types, shapes and bytes."""
     if isinstance(state, torch.Tensor):
         return str(state.dtype), tuple(state.shape), state.numpy().tobytes()
     if isinstance(state, dict):
@@ -117,13 +114,13 @@ def _plain(state: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def undisturbed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int]:
-    """What an undisturbed training leaves, and how many changes that takes."""
+    """Contents of the run of an undisturbed training, and its number of changes."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     changes = train(config, folder)
     return contents(folder), changes
 
 
-def test_a_run_that_nothing_disturbs_leaves_the_best_and_the_newest(
+def test_an_undisturbed_run_keeps_the_best_and_the_newest_checkpoint(
     undisturbed: tuple[dict[str, Any], int],
 ) -> None:
     files, changes = undisturbed
@@ -135,29 +132,27 @@ def test_a_run_that_nothing_disturbs_leaves_the_best_and_the_newest(
     assert not any("cache" in name or ".tmp-" in name for name in files)
 
 
-@pytest.mark.parametrize("moment", range(8))
-def test_a_killed_and_resumed_run_is_byte_for_byte_one_that_nothing_disturbed(
-    config: Config, tmp_path: Path, undisturbed: tuple[dict[str, Any], int], moment: int
+@pytest.mark.parametrize("part", range(8))
+def test_a_killed_and_resumed_run_equals_an_undisturbed_one(
+    config: Config, tmp_path: Path, undisturbed: tuple[dict[str, Any], int], part: int
 ) -> None:
     files, changes = undisturbed
-    dies_at = int((moment + random.Random(moment).random()) * changes / 8)
-    train(config, tmp_path / "run", dies_at=dies_at)
+    killed_at = int((part + random.Random(part).random()) * changes / 8)
+    train(config, tmp_path / "run", killed_at=killed_at)
     resume = (tmp_path / "run" / "config.toml").is_file()
     train(config, tmp_path / "run", resume=resume)
     assert contents(tmp_path / "run") == files
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_nothing_disturbed(
+def test_a_run_that_is_killed_repeatedly_equals_an_undisturbed_one(
     config: Config, tmp_path: Path, undisturbed: tuple[dict[str, Any], int]
 ) -> None:
     files, changes = undisturbed
     dice = random.Random(7)
     for _ in range(4):
-        dies_at = dice.randrange(changes // 3, changes)
-        if (
-            train(config, tmp_path / "run", dies_at=dies_at, resume=(tmp_path / "run" / "config.toml").is_file())
-            < dies_at
-        ):
+        killed_at = dice.randrange(changes // 3, changes)
+        resume = (tmp_path / "run" / "config.toml").is_file()
+        if train(config, tmp_path / "run", killed_at=killed_at, resume=resume) < killed_at:
             break
     train(config, tmp_path / "run", resume=True)
     assert contents(tmp_path / "run") == files

@@ -39,7 +39,7 @@ def translate(run: Path) -> Callable[..., ConversionSummary]:
 
 @pytest.fixture(scope="session")
 def tree() -> Callable[[Path], dict[str, bytes]]:
-    """The files of a folder by relative path, but for what a conversion writes about itself."""
+    """The files of a folder by relative path, without ``.sim2real``."""
 
     def read(folder: Path) -> dict[str, bytes]:
         files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
@@ -50,7 +50,7 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Offer a component of this test: ``offer(kind, name, target)``."""
+    """Register a component of a test: ``offer(kind, name, target)``."""
 
     def add(kind: str, name: str, target: type) -> None:
         entry = Entry(kind, name, f"{target.__module__}:{target.__qualname__}", "of a test", "tests")
@@ -61,7 +61,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def save_model(offer: Callable[..., None]) -> Callable[..., Path]:
-    """Write an untrained generator of this test, and offer it: ``save_model(file, class, options, **settings)``."""
+    """Register and write an untrained generator of a test: ``save_model(file, class, options, **settings)``."""
 
     def save(file: Path, kind: type[Any], options: Mapping[str, Any] | None = None, **settings: Any) -> Path:
         import torch
@@ -82,7 +82,7 @@ def save_model(offer: Callable[..., None]) -> Callable[..., Path]:
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.uint8]]:
-    """The translations by their paths, before they are encoded."""
+    """The translations by path, before they are encoded."""
     found: dict[str, NDArray[np.uint8]] = {}
     original = pipeline.Pipeline._write
 
@@ -91,4 +91,17 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.uint8]]:
         original(self, decoded, rgb, notes)
 
     monkeypatch.setattr(pipeline.Pipeline, "_write", write)
+    return found
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[list[NDArray[np.uint8]]]:
+    """The translated frames of each preview."""
+    found: list[list[NDArray[np.uint8]]] = []
+
+    def sheet(columns: dict[str, list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+        found.append(columns["after (sim2real)"])
+        return columns["after (sim2real)"][0]
+
+    monkeypatch.setattr("sim2real.contactsheet.contact_sheet", sheet)
     return found

@@ -133,15 +133,8 @@ def test_a_preview_draws_as_the_conversion_does(
     translate: Translate,
     paint: Callable[..., Path],
     model: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
+    shown: list[list[NDArray[np.uint8]]],
 ) -> None:
-    shown: list[list[NDArray[np.uint8]]] = []
-
-    def sheet(columns: dict[str, list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-        shown.append(columns["after (sim2real)"])
-        return columns["after (sim2real)"][0]
-
-    monkeypatch.setattr("sim2real.contactsheet.contact_sheet", sheet)
     source, drawing = paint(tmp_path / "in", 2), model(Drawing)
     translate(source, tmp_path / "out", model=drawing)
     preview(drawing, source, file=tmp_path / "sheet.png", device="cpu", precision="fp32")

@@ -22,6 +22,7 @@ from sim2real.conversion.manifest import ManifestWriter, quarantine_path, read_m
 from sim2real.errors import Sim2RealError
 from sim2real.imageio import read_rgb
 from sim2real.metrics.edges import edge_changes, preservation
+from tests.commands import contents
 
 Pixels = NDArray[np.uint8]
 Translate = Callable[..., ConversionSummary]
@@ -83,11 +84,6 @@ def gated(translate: Translate, monkeypatch: pytest.MonkeyPatch) -> Translate:
         return translate(source, out, *arguments, **{"gate": GATE, **options})
 
     return convert_it
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    """All files of a conversion, what it writes about itself included."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def instead(out: Path) -> dict[str, str]:
@@ -206,17 +202,17 @@ def test_a_rerun_does_nothing_and_other_settings_are_refused(
 ) -> None:
     out = tmp_path / "out"
     gated(source, out)
-    before = everything(out)
+    before = contents(out)
     again = gated(source, out)
     assert (again.converted, again.skipped, again.rejected) == (0, 14, {"source": 5})
-    assert everything(out) == before
+    assert contents(out) == before
     with pytest.raises(Sim2RealError, match=r"gate was \['preservation>=0.9'\], is \[\]"):
         gated(source, out, gate=())
     with pytest.raises(Sim2RealError, match="rejected was quarantine, is blend"):
         gated(source, out, rejected="blend")
     summary = gated(source, out, gate=(), overwrite=True)
     assert summary.rejected == {}
-    assert not any(path.startswith(quarantine_path("")) for path in everything(out))
+    assert not any(path.startswith(quarantine_path("")) for path in contents(out))
     assert verify(out).ok
 
 
@@ -235,7 +231,7 @@ def test_a_conversion_of_before_there_was_a_gate_goes_on(tmp_path: Path, source:
 def test_damage_to_what_was_rejected_is_found_and_mended(tmp_path: Path, source: Path, gated: Translate) -> None:
     out = tmp_path / "out"
     gated(source, out)
-    whole = everything(out)
+    whole = contents(out)
     kept, frame = quarantine_path("mirrored/0.png"), "mirrored/1.png"
 
     def swap_frame() -> None:
@@ -255,7 +251,7 @@ def test_damage_to_what_was_rejected_is_found_and_mended(tmp_path: Path, source:
         damage()
         assert {(problem.kind, problem.path) for problem in verify(out).problems} == expected, name
         gated(source, out)
-        assert everything(out) == whole, name
+        assert contents(out) == whole, name
     shutil.move(source, tmp_path / "elsewhere")
     assert verify(out).ok
     (out / kept).unlink()
@@ -315,18 +311,18 @@ def test_a_crash_at_any_moment_costs_nothing(
     tmp_path: Path, source: Path, gated: Translate, monkeypatch: pytest.MonkeyPatch, rejected: str
 ) -> None:
     gated(source, tmp_path / "whole", rejected=rejected)
-    whole = everything(tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
     for files in range(19):  # 7 frames, 5 translations aside, 7 labels
         out = tmp_path / str(files)
         with monkeypatch.context() as patch:
             Fate(patch, files)
             with pytest.raises(Killed):
                 gated(source, out, rejected=rejected, workers=1)
-        so_far = everything(out)
+        so_far = contents(out)
         assert len(so_far.keys() & whole.keys()) == files + 3  # lock, record, manifest
         assert all(whole[path] == data for path, data in so_far.items() if not path.endswith("manifest.jsonl"))
         gated(source, out, rejected=rejected)
-        assert everything(out) == whole
+        assert contents(out) == whole
 
 
 def test_shards_end_in_the_same_bytes(tmp_path: Path, source: Path, gated: Translate) -> None:
@@ -334,7 +330,7 @@ def test_shards_end_in_the_same_bytes(tmp_path: Path, source: Path, gated: Trans
     for index in (1, 0, 2):
         summary = gated(source, tmp_path / "out", rejected="blend", shard=(index, 3))
     assert summary.left == 0
-    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_files_are_written_like_those_that_they_replace(tmp_path: Path, source: Path, gated: Translate) -> None:

@@ -1,6 +1,5 @@
 """Generators that see labels: what they are given, what is noted of it, and what happens where it is not there."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from sim2real.errors import DatasetError, OutOfMemoryError, SettingsError, Sim2R
 from sim2real.files import sha256_of
 from sim2real.imageio import read_rgb
 from sim2real.model import load_generator
+from tests.commands import manifest
 
 Translate = Callable[..., ConversionSummary]
 ReadTree = Callable[[Path], dict[str, bytes]]
@@ -79,11 +79,6 @@ def depth_of(image: Path) -> Path:
     return Path(str(image).replace("rgb", "depth")).with_suffix(".png")
 
 
-def lines(out: Path) -> dict[str, dict[str, Any]]:
-    told = map(json.loads, (out / ".sim2real/manifest.jsonl").read_text().splitlines())
-    return {line["path"]: line for line in told}
-
-
 def test_a_frame_is_translated_with_its_own_depth(
     source: Path, hazy: Path, tmp_path: Path, translate: Translate
 ) -> None:
@@ -101,7 +96,7 @@ def test_a_frame_is_translated_with_its_own_depth(
         assert np.abs(after - wanted).max() < 1
         written = read_rgb(tmp_path / "out" / image).astype(float)
         assert np.abs(written - wanted).mean() < 12  # noise as a JPEG of quality 95
-        line = lines(tmp_path / "out")[image.as_posix()]
+        line = manifest(tmp_path / "out")[image.as_posix()]
         assert line["inputs_sha256"] == {"depth": sha256_of(depth_of(source / image))}
 
 
@@ -357,15 +352,8 @@ def test_from_python_a_frame_of_a_dataset_brings_its_labels(source: Path, hazy: 
 
 
 def test_a_preview_shows_what_the_conversion_makes(
-    source: Path, hazy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, hazy: Path, tmp_path: Path, shown: list[list[NDArray[np.uint8]]]
 ) -> None:
-    shown: list[list[NDArray[np.uint8]]] = []
-
-    def sheet(columns: dict[str, list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-        shown.append(columns["after (sim2real)"])
-        return columns["after (sim2real)"][0]
-
-    monkeypatch.setattr("sim2real.contactsheet.contact_sheet", sheet)
     preview(hazy, source, count=2, file=tmp_path / "sheet.png", device="cpu", precision="fp32")
     loaded = sim2real.load(hazy, device="cpu", precision="fp32")
     frames = list(sim2real.open_dataset(source).frames())

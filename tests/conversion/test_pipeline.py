@@ -1,7 +1,6 @@
 """Threads that decode, translate, encode and carry: all at once, within bounds, and none of them left behind."""
 
 import _thread
-import json
 import signal
 import threading
 import time
@@ -23,6 +22,7 @@ from sim2real.conversion.pipeline import Pipeline, Tally
 from sim2real.datasets.inputs import Inputs
 from sim2real.files import write_whole
 from sim2real.imageio import decode_picture
+from tests.commands import manifest
 
 Write = Callable[..., Path]
 Images = NDArray[np.uint8]
@@ -90,10 +90,6 @@ def slow_down(monkeypatch: pytest.MonkeyPatch, name: str, seconds: float) -> Non
 def module_of(name: str) -> ModuleType:
     """Where the pipeline finds what it calls."""
     return decoding if hasattr(decoding, name) else pipeline
-
-
-def recorded(out: Path) -> dict[str, Any]:
-    return {line["path"]: line for line in map(json.loads, manifest_path(out).read_text().splitlines())}
 
 
 @pytest.mark.timeout(60)
@@ -216,7 +212,7 @@ def test_what_is_in_hand_when_the_user_stops_it_is_finished_and_noted(tmp_path: 
             execute(negative)
     finally:
         signal.signal(signal.SIGINT, before)
-    lines = recorded(tmp_path / "out")
+    lines = manifest(tmp_path / "out")
     converted = [path for path, line in lines.items() if line["status"] == "converted"]
     assert len(converted) == len(negative.shapes)
     assert 5 <= len(converted) < 21

@@ -23,6 +23,7 @@ from sim2real.datasets.resizing import KITTI_CALIBRATION, MATRIX, Rule, Scale, k
 from sim2real.datasets.resizing_documents import COCO, OPV2V
 from sim2real.evaluation.frames import open_converted
 from sim2real_toytown import render_dataset
+from tests.commands import manifest
 
 Write = Callable[..., Path]
 Translate = Callable[..., ConversionSummary]
@@ -51,10 +52,6 @@ def smaller(town: Path, translate: Translate) -> Path:
     out = town.parent / "smaller"
     translate(town, out, resize=(200, 48))
     return out
-
-
-def lines(out: Path) -> dict[str, dict[str, Any]]:
-    return {line["path"]: line for line in map(json.loads, (out / ".sim2real/manifest.jsonl").read_text().splitlines())}
 
 
 # against a rendering
@@ -137,7 +134,7 @@ def test_intrinsics_are_those_of_a_rendering_at_that_size(town: Path, translate:
 
 
 def test_each_file_is_told_what_became_of_it(town: Path, smaller: Path, tree: ReadTree) -> None:
-    found, before, after = lines(smaller), tree(town), tree(smaller)
+    found, before, after = manifest(smaller), tree(town), tree(smaller)
     assert found.keys() == before.keys() == after.keys()
     kept = {f"Scene01/clone/{name}.txt" for name in ("colors", "info", "pose", "extrinsic")}
     assert {path for path, line in found.items() if line["status"] == "carried"} == kept
@@ -175,7 +172,7 @@ def test_what_has_that_size_already_is_as_without(
     translate(town, tmp_path / "as it is")
     translate(town, tmp_path / "same", resize=SIZE)
     assert tree(tmp_path / "same") == tree(tmp_path / "as it is")
-    assert "resized" not in {line["status"] for line in lines(tmp_path / "same").values()}
+    assert "resized" not in {line["status"] for line in manifest(tmp_path / "same").values()}
     assert verify(tmp_path / "same").ok
 
 
@@ -193,7 +190,7 @@ def test_images_of_the_other_side_are_resized_but_not_translated(
     for seed, folder in enumerate(("trainA", "trainB")):
         paint(tmp_path / "in" / folder, 2, seed=seed)
     translate(tmp_path / "in", tmp_path / "out", resize=(10, 14))
-    found = lines(tmp_path / "out")
+    found = manifest(tmp_path / "out")
     assert {path[:6]: line["status"] for path, line in found.items()} == {"trainA": "converted", "trainB": "resized"}
     for path in found:
         with Image.open(tmp_path / "out" / path) as image:
@@ -239,7 +236,7 @@ def test_each_frame_has_the_scale_of_its_own_image(tmp_path: Path, translate: Tr
     out = tmp_path / "out"
     translate(source, out, resize=(20, 24))
     assert verify(out).ok
-    found = lines(out)
+    found = manifest(out)
     for number, factor in (("000000", 0.5), ("000001", 0.25)):
         box = [float(word) for word in (out / f"training/label_2/{number}.txt").read_text().split()[4:8]]
         assert box == [10 * factor, 5, 20 * factor, 15]
@@ -344,7 +341,7 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(
 
     with pytest.raises(KeyboardInterrupt):
         translate(town, out, give_up, resize=(200, 48))
-    assert set(lines(out)) < set(lines(smaller))
+    assert set(manifest(out)) < set(manifest(smaller))
     translate(town, out, resize=(200, 48))
     assert tree(out) == tree(smaller)
     manifests = [(folder / ".sim2real/manifest.jsonl").read_text() for folder in (out, smaller)]
@@ -357,7 +354,7 @@ def test_shares_make_the_same(tmp_path: Path, town: Path, smaller: Path, transla
     for index in range(3):
         translate(town, tmp_path / "out", resize=(200, 48), shard=(index, 3))
     assert tree(tmp_path / "out") == tree(smaller)
-    assert lines(tmp_path / "out") == lines(smaller)
+    assert manifest(tmp_path / "out") == manifest(smaller)
 
 
 def test_another_size_is_another_conversion(tmp_path: Path, town: Path, translate: Translate) -> None:
@@ -372,7 +369,7 @@ def test_another_size_is_another_conversion(tmp_path: Path, town: Path, translat
 def record_again(out: Path, path: str) -> None:
     """Make the manifest agree with a file that was changed, so that only the source can tell."""
     data = (out / path).read_bytes()
-    found = lines(out)
+    found = manifest(out)
     found[path] |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     (out / ".sim2real/manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in found.values()))
 

@@ -287,7 +287,7 @@ def test_frames_of_several_sizes_are_refused_by_name(
 
 
 def test_it_is_foreseen_previewed_and_loaded(
-    source: Path, *, echo: Path, clips: Path, tmp_path: Path, translate: Translate, monkeypatch: pytest.MonkeyPatch
+    source: Path, *, echo: Path, clips: Path, tmp_path: Path, translate: Translate, shown: list[list[Pixels]]
 ) -> None:
     for model in (echo, clips):
         options = ConvertOptions(model=model, device="cpu", precision="auto")
@@ -296,13 +296,6 @@ def test_it_is_foreseen_previewed_and_loaded(
         assert cost_of(load_generator(model)[0]).memory > 0
         with pytest.raises(Sim2RealError, match="uses several frames of a sequence: it cannot be exported"):
             export_onnx(model, tmp_path / "x.onnx", size=None, opset=17, tolerance=0.5)
-    shown: list[list[Pixels]] = []
-
-    def sheet(columns: dict[str, list[Pixels]]) -> Pixels:
-        shown.append(columns["after (sim2real)"])
-        return columns["after (sim2real)"][0]
-
-    monkeypatch.setattr("sim2real.contactsheet.contact_sheet", sheet)
     frames = next(iter(sequences(source).values()))
     images = [frame.load_image() for frame in frames]
     preview(echo, source, count=2, file=tmp_path / "sheet.png", device="cpu", precision="fp32")

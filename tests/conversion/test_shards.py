@@ -15,6 +15,7 @@ from sim2real.conversion.plan import survey
 from sim2real.conversion.shards import Shard, find_shard, own_device
 from sim2real.errors import Sim2RealError
 from sim2real.files import exclusive
+from tests.commands import contents
 
 Write = Callable[..., Path]
 Translate = Callable[..., ConversionSummary]
@@ -115,11 +116,6 @@ def test_shards_are_disjoint_even_and_whole(tmp_path: Path, run: Path, write_vki
     assert all(len(plan.todo) + len(plan.elsewhere) == len(found.jobs) for plan in plans)
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    """All files of a conversion, what it writes about itself included."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def source(tmp_path: Path, write_vkitti: Write) -> Path:
     return write_vkitti(tmp_path / "in", 6)
@@ -128,7 +124,7 @@ def source(tmp_path: Path, write_vkitti: Write) -> Path:
 @pytest.fixture
 def alone(tmp_path: Path, source: Path, translate: Translate) -> dict[str, bytes]:
     translate(source, tmp_path / "alone")
-    return everything(tmp_path / "alone")
+    return contents(tmp_path / "alone")
 
 
 def test_shards_of_any_size_add_up_to_what_one_process_makes(
@@ -143,7 +139,7 @@ def test_shards_of_any_size_add_up_to_what_one_process_makes(
     assert not verify(out).ok
     last = translate(source, out, shard=(1, 2))
     assert (last.left, last.failed) == (0, [])
-    assert everything(out) == alone
+    assert contents(out) == alone
 
 
 @pytest.fixture
@@ -187,7 +183,7 @@ def test_while_others_are_at_work(tmp_path: Path, source: Path, translate: Trans
 
     assert translate(source, out, visit, shard=(0, 2)).left == 0
     assert visits
-    assert everything(out) == alone
+    assert contents(out) == alone
 
 
 @pytest.mark.usefixtures("impatient")
@@ -243,7 +239,7 @@ def test_a_crash_while_parts_are_merged_loses_nothing(
     assert verify(out).ok
     os.utime(broken, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     translate(source, out)
-    assert everything(out) == alone
+    assert contents(out) == alone
 
 
 def test_who_waits_at_the_door_is_told_why(

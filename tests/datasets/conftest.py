@@ -1,4 +1,4 @@
-"""Small trees in the layouts of real datasets; every file has bytes of its own. Each family's are in ``trees``."""
+"""Small trees in the layouts of real datasets; every file has different bytes. ``trees`` has a module per family."""
 
 import os
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def grow(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def plant() -> Callable[..., None]:
-    """Write files: ``plant(root, "a.jpg", {"b.png": pixels, "c.txt": "text"})``; names alone are those of photos."""
+    """Write files: ``plant(root, "a.jpg", {"b.png": pixels, "c.txt": "text"})``; a name without content is a photo."""
 
     def plant(root: Path, *contents: str | dict[str, str | bytes | Pixels]) -> None:
         for content in contents:

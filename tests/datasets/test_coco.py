@@ -12,8 +12,9 @@ from pycocotools import mask as reference
 
 from sim2real.conversion.resized_files import Resizer
 from sim2real.datasets import Frame, Role, open_dataset
-from sim2real.datasets.labels import Box, Boxes, Instances, Segmentation
+from sim2real.datasets.labels import Box, Instances, Segmentation
 from sim2real.errors import DatasetError
+from tests.datasets.reading import boxes
 from tests.datasets.trees.coco import instances, panoptic, panoptic_png, runs
 
 Grow = Callable[..., Path]
@@ -33,12 +34,6 @@ def masks(frame: Frame) -> tuple[Segmentation, Instances]:
     assert isinstance(segmentation, Segmentation)
     assert isinstance(instance, Instances)
     return segmentation, instance
-
-
-def boxes(frame: Frame) -> list[Box]:
-    label = frame.load_label("boxes")
-    assert isinstance(label, Boxes)
-    return list(label.boxes)
 
 
 def test_roles(grow: Grow) -> None:

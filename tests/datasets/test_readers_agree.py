@@ -16,6 +16,7 @@ from PIL import Image
 from sim2real.conversion import ConvertOptions, convert
 from sim2real.datasets import Frame, open_dataset
 from sim2real.datasets.labels import Box, Boxes, Depth, Flow, Instances, Label, Segmentation
+from tests.datasets.reading import load
 
 Grow = Callable[..., Path]
 Convert = Callable[[Path], tuple[dict[str, Frame], Path]]
@@ -47,12 +48,6 @@ def converted(run: Path, tmp_path: Path) -> Convert:
 def pixels(path: Path) -> NDArray[Any]:
     with Image.open(path) as image:
         return np.array(image)
-
-
-def load(frame: Frame, kind: str, of: type[L]) -> L:
-    label = frame.load_label(kind)
-    assert isinstance(label, of)
-    return label
 
 
 def edges(box: Box) -> list[float]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim2real.datasets import Frame, Role, open_dataset
+from sim2real.datasets import Role, open_dataset
 from sim2real.datasets.labels import NOTHING, Boxes, Depth, Distance, Instances, Segmentation
 from sim2real.errors import DatasetError
+from tests.datasets.reading import frames_of
 from tests.datasets.trees.common import halves, photo, raw_png, write
 from tests.datasets.trees.replicator import BOX, annotate, npy, rgba
 
@@ -17,10 +18,6 @@ Grow = Callable[..., Path]
 Plant = Callable[..., None]
 
 CAR, CONE = 140 + 25 * 256 + 255 * 65536, 255 + 197 * 256 + 25 * 65536
-
-
-def frames_of(root: Path) -> dict[str, Frame]:
-    return {frame.image: frame for frame in open_dataset(root).frames()}
 
 
 def test_basic_tells_every_label_of_a_frame(grow: Grow) -> None:

@@ -38,7 +38,7 @@ from sim2real.datasets.resizing_documents import (
     VOC,
     outlines,
 )
-from tests.datasets.trees.common import raw_png
+from tests.datasets.trees.common import npy, raw_png
 
 HALF = Scale((8, 6), (4, 18))  # half as wide, three times as high
 
@@ -271,12 +271,6 @@ def test_boxes_of_voc_without_numbers_stay_as_they_are() -> None:
     size = "<width>8</width><height>6</height>"
     after = VOC.update(voc(size, (1, math.nan, math.inf, 6)).encode(), HALF).decode()
     assert "<xmin>1</xmin><ymin>nan</ymin><xmax>inf</xmax><ymax>18</ymax>" in after
-
-
-def npy(array: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def test_arrays() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim2real.datasets import Frame, Role, open_dataset
+from sim2real.datasets import Role, open_dataset
 from sim2real.datasets.labels import NOTHING, Boxes, Instances, Segmentation
 from sim2real.errors import DatasetError
+from tests.datasets.reading import frames_of
 from tests.datasets.trees.solo import CRATE
 
 Grow = Callable[..., Path]
@@ -17,10 +18,6 @@ Plant = Callable[..., None]
 
 CRATE_ID = CRATE[0] + 256 * CRATE[1] + 65536 * CRATE[2]
 FIRST = {"unity-solo": "solo_2/sequence.0/step0.Main Camera.png", "unity-perception": "RGB0a/rgb_0.png"}
-
-
-def frames_of(root: Path) -> dict[str, Frame]:
-    return {frame.image: frame for frame in open_dataset(root).frames()}
 
 
 @pytest.mark.parametrize("layout", FIRST)

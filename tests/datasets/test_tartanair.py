@@ -12,8 +12,8 @@ from sim2real.datasets import Frame, Role, open_dataset
 from sim2real.datasets.labels import Depth, Distance, Flow, Segmentation
 from sim2real.datasets.tartanair import TartanAirV2
 from sim2real.errors import DatasetError, ImageError
-from tests.datasets.trees.common import raw_png
-from tests.datasets.trees.tartanair import HIDDEN, IDS, METRES, MOTION, floats_as_png, npy
+from tests.datasets.trees.common import npy, raw_png
+from tests.datasets.trees.tartanair import HIDDEN, IDS, METRES, MOTION, floats_as_png
 
 Grow = Callable[..., Path]
 Plant = Callable[..., None]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sim2real.datasets import open_dataset
+from tests.datasets.trees.common import npy
 from tests.datasets.trees.kitti import KITTI_BOX
-from tests.datasets.trees.tartanair import npy
 from tests.datasets.trees.voc import XML
 
 Grow = Callable[..., Path]

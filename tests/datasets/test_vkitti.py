@@ -9,10 +9,11 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from sim2real.datasets import Frame, Role, open_dataset
+from sim2real.datasets import Role, open_dataset
 from sim2real.datasets.labels import Box, Boxes, Depth, Flow, Instances, SceneFlow, Segmentation
 from sim2real.errors import DatasetError
 from sim2real.imageio import encode_png
+from tests.datasets.reading import load
 
 Grow = Callable[..., Path]
 Plant = Callable[..., None]
@@ -20,12 +21,6 @@ Plant = Callable[..., None]
 Kind = TypeVar("Kind")
 
 ALL = {"segmentation", "instance", "depth", "flow", "backward_flow", "scene_flow", "backward_scene_flow", "boxes"}
-
-
-def load(frame: Frame, kind: str, of: type[Kind]) -> Kind:
-    label = frame.load_label(kind)
-    assert isinstance(label, of)
-    return label
 
 
 @pytest.mark.parametrize("archives", [False, True])

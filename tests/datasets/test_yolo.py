@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from sim2real.datasets import Frame, Role, open_dataset
-from sim2real.datasets.labels import Box, Boxes, Instances, Segmentation
+from sim2real.datasets.labels import Box, Instances, Segmentation
 from sim2real.errors import DatasetError
+from tests.datasets.reading import boxes
 from tests.datasets.trees.yolo import BOXES, OUTLINES
 
 Grow = Callable[..., Path]
@@ -19,12 +20,6 @@ def frames(root: Path) -> dict[str, Frame]:
     dataset = open_dataset(root)
     assert dataset.name == "yolo"
     return {frame.image: frame for frame in dataset.frames()}
-
-
-def boxes(frame: Frame) -> list[Box]:
-    label = frame.load_label("boxes")
-    assert isinstance(label, Boxes)
-    return list(label.boxes)
 
 
 @pytest.mark.parametrize(

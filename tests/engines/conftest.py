@@ -27,14 +27,14 @@ GENERATORS: dict[str, Callable[[int], Generator]] = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a ``generator`` name gets each of those above."""
+    """Run tests with a parameter ``generator`` for each name in ``GENERATORS``."""
     if "generator" in metafunc.fixturenames:
         metafunc.parametrize("generator", GENERATORS)
 
 
 @pytest.fixture(scope="session")
 def make() -> Callable[[str, int], RangeAdapter]:
-    """A generator of a width, with weights, and statistics of batch norms, as training might leave them."""
+    """Make a generator with weights and statistics as after a training: ``make(name, width)``."""
 
     def build(name: str, width: int) -> RangeAdapter:
         torch.manual_seed(0)

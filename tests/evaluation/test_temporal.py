@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from benchmarks.validation import levels
 from sim2real.datasets import open_dataset
 from sim2real.evaluation.figures import Figure
 from sim2real.evaluation.frames import FramePair
@@ -14,10 +15,6 @@ from sim2real_toytown import render_dataset
 
 Image = NDArray[np.uint8]
 Translation = Callable[[Image, int], Image]
-
-
-def levels(values: ArrayLike) -> Image:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def same(image: Image, index: int) -> Image:

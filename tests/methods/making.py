@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from sim2real.losses import adversarial
-from sim2real.methods.base import MethodSettings, Networks
+from sim2real.methods.base import Batch, MethodSettings, Networks, StepLog
 from sim2real.networks import RangeAdapter, initialise
 
 
@@ -38,5 +39,17 @@ def generators_of(network: type[nn.Module]) -> Networks:
     """Makers of networks for methods that have no discriminator."""
     return Networks(
         generator=lambda: RangeAdapter(network(3, 3), returns_images=True),
-        discriminator=lambda: pytest.fail("nobody needs a discriminator"),
+        discriminator=lambda: pytest.fail("the method has no discriminator"),
     )
+
+
+def batch(seed: int = 0, count: int = 1) -> Batch:
+    """Random images of both sides: (count, 3, 32, 32) each."""
+    random = torch.Generator().manual_seed(seed)
+    sim, real = (torch.rand(count, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
+    return Batch(sim, real)
+
+
+def numbers(log: StepLog) -> dict[str, float]:
+    """The losses of a step."""
+    return {name: float(loss) for name, loss in log.losses.items()}

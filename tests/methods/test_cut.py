@@ -11,11 +11,10 @@ from torch.nn import functional
 
 from sim2real.config import Regularization
 from sim2real.errors import SettingsError
-from sim2real.methods.base import Batch, StepLog
 from sim2real.methods.cut import CUT, Heads, patch_nce
 from sim2real.networks.discriminators import Patch
 from sim2real.networks.generators import EncoderDecoder, ResNet
-from tests.methods.making import networks_of, settings_of
+from tests.methods.making import batch, networks_of, numbers, settings_of
 from tests.methods.test_inputs import batch as labelled
 
 
@@ -27,16 +26,6 @@ def make(
     torch.manual_seed(0)
     networks = networks_of(generator, lambda: Patch(3, (32, 32), width=4, norm="none"))
     return CUT(networks, settings_of(**(more or {})), **{"patches": 9, "head_width": 5, **options})
-
-
-def batch(seed: int, count: int = 2) -> Batch:
-    random = torch.Generator().manual_seed(seed)
-    sim, real = (torch.rand(count, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
-    return Batch(sim, real)
-
-
-def numbers(log: StepLog) -> dict[str, float]:
-    return {name: float(loss) for name, loss in log.losses.items()}
 
 
 def saved(state: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +103,7 @@ def test_a_step_is_that_of_the_paper() -> None:
     """The discriminator first, by half its loss; then generator and heads by GAN + (NCE(x, Gx) + NCE(r, Gr)) / 2."""
     method = make(patches=10**6, nce=3.0)
     G, D, F = copy.deepcopy(method.G), copy.deepcopy(method.D_real), copy.deepcopy(method.heads)
-    images = batch(0)
+    images = batch(0, 2)
     log = numbers(method.step(images))
 
     def adam(network: nn.Module, loss: Tensor) -> Callable[[], None]:
@@ -161,7 +150,7 @@ def test_fastcut_has_no_identity_term_and_mirrors_half_of_its_steps() -> None:
     method = make(nce=10.0, nce_identity=False, flip_equivariance=True)
     mirrored = []
     for seed in range(24):
-        assert numbers(method.step(batch(seed))).keys() == {"adversarial_real", "nce", "D_real"}
+        assert numbers(method.step(batch(seed, 2))).keys() == {"adversarial_real", "nce", "D_real"}
         mirrored.append(method.places.mirrors)
     assert 5 < sum(mirrored) < 19
     assert method.sides == {"G_sim2real": ("sim",)}
@@ -183,10 +172,10 @@ class Gain(nn.Module):
 
 def test_what_is_mirrored_is_compared_with_its_own_patches() -> None:
     plain, flipped = (make(Gain, nce_identity=False, flip_equivariance=flips, patches=10**6) for flips in (False, True))
-    expected = numbers(plain.step(batch(0)))["nce"]
+    expected = numbers(plain.step(batch(0, 2)))["nce"]
     for _ in range(8):
         flipped.load_state_dict({**make(Gain, patches=10**6).state_dict(), "places": flipped.places.state_dict()})
-        assert numbers(flipped.step(batch(0)))["nce"] == pytest.approx(expected, rel=1e-4)
+        assert numbers(flipped.step(batch(0, 2)))["nce"] == pytest.approx(expected, rel=1e-4)
         if flipped.places.mirrors:
             return
     pytest.fail("one of eight steps is mirrored")
@@ -201,12 +190,12 @@ def test_a_restored_method_goes_on_exactly_as_the_first_would_have(discriminator
         make(flip_equivariance=True, more={"image_pool_size": 2, "regularization": discriminator}) for _ in range(2)
     )
     for seed in range(4):
-        first.step(batch(seed))
+        first.step(batch(seed, 2))
     second.load_state_dict(saved(first.state_dict()))
     second.load_rank_state_dict(saved(first.rank_state_dict()))
     for seed in range(4, 8):
-        first.evaluate(batch(seed))  # which changes nothing
-        assert numbers(first.step(batch(seed))) == numbers(second.step(batch(seed)))
+        first.evaluate(batch(seed, 2))  # which changes nothing
+        assert numbers(first.step(batch(seed, 2))) == numbers(second.step(batch(seed, 2)))
     assert torch.equal(weights(first), weights(second))
 
 

@@ -18,7 +18,7 @@ from sim2real.methods.base import Batch, StepLog
 from sim2real.methods.cyclegan import CycleGAN
 from sim2real.networks.discriminators import Combined, Patch, PatchGAN70
 from sim2real.networks.generators import EncoderDecoder, ResNet
-from tests.methods.making import networks_of, settings_of
+from tests.methods.making import batch, networks_of, numbers, settings_of
 
 
 def resnet() -> nn.Module:
@@ -55,18 +55,8 @@ def make(
     return CycleGAN(networks_of(generator, discriminator), settings, **options)
 
 
-def batch(seed: int = 0, count: int = 1) -> Batch:
-    random = torch.Generator().manual_seed(seed)
-    sim, real = (torch.rand(count, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
-    return Batch(sim, real)
-
-
 def weights(*networks: nn.Module) -> Tensor:
     return nn.utils.parameters_to_vector([weight for network in networks for weight in network.parameters()]).detach()
-
-
-def numbers(log: StepLog) -> dict[str, float]:
-    return {name: float(loss) for name, loss in log.losses.items()}
 
 
 # ---------------------------------------------------------------------------------------------- against the paper

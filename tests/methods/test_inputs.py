@@ -13,7 +13,8 @@ from sim2real.losses import Cycle, LossInputs
 from sim2real.methods.base import Batch
 from sim2real.networks import RangeAdapter
 from sim2real.training.wants import Asked, wants_of
-from tests.methods.test_cyclegan import make, numbers, patch, resnet
+from tests.methods.making import numbers
+from tests.methods.test_cyclegan import make, patch, resnet
 
 
 class ByDepth(nn.Module):

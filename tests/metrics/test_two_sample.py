@@ -1,22 +1,13 @@
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.validation import Change, blur, levels, noise, tint
 from sim2real.metrics.two_sample import TwoSampleMetric
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Image = NDArray[np.uint8]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def photos(count: int, seed: int) -> list[Image]:

@@ -14,6 +14,7 @@ from sim2real.metrics.edges import edge_changes
 from sim2real.networks.classes import ClassDistribution
 from sim2real.networks.colour import PixelDistribution, as_pictures
 from sim2real.testing import check_generator
+from tests.networks.making import batch, seeds
 
 Image = NDArray[np.uint8]
 Ids = NDArray[np.int64]
@@ -27,10 +28,6 @@ def field(road: tuple[int, int, int], grass: tuple[int, int, int], seed: int = 0
     mask[:, side // 2 :] = GRASS
     noise = np.random.default_rng(seed).normal(0, 4, (side, side, 3))
     return (np.array([road, grass])[mask] + noise).clip(0, 255).astype(np.uint8), mask
-
-
-def batch(*images: Image) -> Tensor:
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def inputs(*masks: Ids) -> dict[str, Tensor]:
@@ -47,10 +44,6 @@ def fitted(blend: tuple[float, float] = WHOLE) -> ClassDistribution:
     masks = iter(mask for _, mask in REAL)
     generator.label(lambda _image: torch.from_numpy(next(masks))[None])
     return generator
-
-
-def seeds(*numbers: int) -> NDArray[np.uint64]:
-    return np.array(numbers, np.uint64)
 
 
 def test_each_class_gets_the_colours_that_it_has_in_real_images() -> None:

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.metrics.edges import edge_changes
@@ -20,6 +19,7 @@ from sim2real.networks.colour import (
     Variation,
     as_pictures,
 )
+from tests.networks.making import batch, seeds
 
 Image = NDArray[np.uint8]
 Make = Callable[[], ByFrame]
@@ -43,10 +43,6 @@ def street(seed: int, *, size: tuple[int, int] = (64, 48)) -> Image:
     return np.asarray((shapes + random.normal(0, 3, (height, width, 3))).clip(40, 215), np.uint8)
 
 
-def batch(*images: Image) -> Tensor:
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-
 SIM = [street(seed) for seed in range(4)]
 REAL = [street(seed) // 2 + np.array([90, 70, 40], np.uint8) for seed in range(10, 16)]
 
@@ -54,10 +50,6 @@ REAL = [street(seed) // 2 + np.array([90, 70, 40], np.uint8) for seed in range(1
 def fitted(generator: ByFrame, target: list[Image] = REAL) -> ByFrame:
     generator.observe(batch(*SIM), batch(*target))
     return generator
-
-
-def seeds(*numbers: int) -> NDArray[np.uint64]:
-    return np.array(numbers, np.uint64)
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -1,6 +1,5 @@
 """The generator ``textured-grid``: texture that moves no light and makes no edge, where masks allow it, and when."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,9 @@ from sim2real.testing import check_generator
 from sim2real.training.setup import Average
 from sim2real_toytown import render_frame
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEEDS = np.array([5 << 32, (6 << 32) + 1], np.uint64)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def images(count: int = 2, height: int = 48, width: int = 80, contrast: float = 0.7) -> Tensor:

@@ -64,20 +64,20 @@ def toytown(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., P
 
 @pytest.fixture
 def town(toytown: Path, tmp_path: Path) -> Path:
-    """A folder with the conversion ``out``, not evaluated, of a toy town of six frames that stands elsewhere."""
+    """A folder with the conversion ``out`` of a toy town of six frames, without the town and not evaluated."""
     shutil.copytree(toytown / "out", tmp_path / "town/out")
     return tmp_path / "town"
 
 
 @pytest.fixture
 def frames(town: Path) -> list[str]:
-    """The paths of its frames."""
+    """The paths of the frames of the conversion."""
     return [path for path, line in read_manifest(town / "out").items() if line.role is Role.IMAGE]
 
 
 @pytest.fixture
 def evaluated(town: Path, frames: list[str]) -> Path:
-    """That conversion with an evaluation: the first frame is the worst; the gate rejected it, the source is there."""
+    """The conversion with an evaluation; the first frame is the worst, and the gate replaced it by its source."""
     out = town / "out"
     lines = read_manifest(out)
     worst = lines[frames[0]]

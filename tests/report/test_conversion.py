@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sim2real.conversion import ConvertOptions, convert, verify
-from sim2real.conversion.manifest import read_record, record_path
+from sim2real.conversion.manifest import manifest_path, read_manifest, read_record, record_path
 from sim2real.errors import Sim2RealError
 from sim2real.evaluation.figures import evaluation_path, frames_path, read_evaluation, write_evaluation
 from sim2real.imageio import encode_png
@@ -133,6 +133,17 @@ def test_rejected_frames_and_alarms_are_told(evaluated: Path, frames: list[str])
     assert "trees in the sky 1 frame." in seen
     assert frames[2].rpartition("/")[2] in seen
     assert ">the gate</text>" in write_report(evaluated).read_text("utf-8")  # a line in the distribution
+
+
+def test_a_rejection_without_a_recorded_substitute_names_none(evaluated: Path, frames: list[str]) -> None:
+    lines = read_manifest(evaluated)
+    lines[frames[0]] = dataclasses.replace(lines[frames[0]], instead=None, reason=None)
+    manifest_path(evaluated).write_text("".join(f"{line.dump()}\n" for line in lines.values()))
+    seen = words(write_report(evaluated))
+    assert "None" not in seen
+    assert "In their place: not recorded (1)." in seen
+    assert "rejected; what is in the dataset is not recorded" in seen
+    assert "rejected; instead: not recorded" in seen
 
 
 def test_a_frame_is_named_by_its_end_or_by_a_file(evaluated: Path, frames: list[str]) -> None:

@@ -15,20 +15,11 @@ from sim2real.metrics.base import About, Change
 from sim2real.metrics.colour import ColourMetric
 from sim2real.metrics.edges import EdgeMetric
 from sim2real.networks import RangeAdapter
-from sim2real.registry import BUILTIN, registry
+from sim2real.registry import registry
 from sim2real.testing import check_engine, check_loss, check_metric, sample_inputs, sample_pictures
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
+from tests.testing.shipped import shipped
 
 WITH_WEIGHTS = {"kid", "frechet", "fid", "lpips", "objects"}
-
-
-def shipped(kind: str) -> list[str]:
-    return [entry.name for entry in registry().entries(kind) if entry.owner == BUILTIN]
 
 
 @pytest.mark.parametrize("name", shipped("losses"))

@@ -10,15 +10,11 @@ from sim2real.methods.base import Batch, StepLog
 from sim2real.methods.cyclegan import CycleGAN
 from sim2real.networks.classes import ClassDistribution
 from sim2real.networks.colour import Reinhard
-from sim2real.registry import BUILTIN, registry
+from sim2real.registry import registry
 from sim2real.testing import check_method
+from tests.testing.shipped import shipped
 
-NAMES = [entry.name for entry in registry().entries("methods") if entry.owner == BUILTIN]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+NAMES = shipped("methods")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sim2real import Sim2RealError
-from sim2real.registry import BUILTIN, registry
+from sim2real.registry import registry
 from sim2real.testing import check_discriminator, check_generator
+from tests.testing.shipped import shipped
 
 SMALL: dict[str, dict[str, Any]] = {
     "encoder-decoder": {"width": 4},
@@ -22,15 +23,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "fda": {},
     "augment": {},
 }
-
-
-def shipped(kind: str) -> list[str]:
-    return [entry.name for entry in registry().entries(kind) if entry.owner == BUILTIN]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("name", shipped("generators"))

@@ -1,5 +1,4 @@
 import errno
-import json
 import math
 import os
 import re
@@ -23,33 +22,16 @@ from sim2real.model import load_generator, read_info
 from sim2real.training import Note, Trainer, TrainingProgress
 from sim2real.training.results import usual_encoding
 from sim2real.training.run import RunFolder
+from tests.commands import GENERATORS, generators, metrics
+from tests.training.running import run
 
 Configure = Callable[..., Config]
 Paint = Callable[..., Path]
-FILES = ("sim2real.safetensors", "real2sim.safetensors")
-
-
-def run(
-    config: Config, folder: Path, *, until: int | None = None, resume: bool = False
-) -> tuple[Trainer, list[TrainingProgress | Note]]:
-    """Train to the end, or stop after a step as a signal would."""
-    trainer = (Trainer.resume if resume else Trainer.begin)(config, folder)
-    return trainer, list(trainer.train(stop=lambda: trainer.step == until))
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    """What metrics.jsonl says, but for the speed, which differs from run to run."""
-    every = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in every]
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:
     """The lines that are no notes."""
-    return [line for line in lines(folder) if "note" not in line]
-
-
-def result(folder: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for name in FILES]
+    return [line for line in metrics(folder) if "note" not in line]
 
 
 # --------------------------------------------------------------------------------------------------- what it leaves
@@ -101,8 +83,8 @@ def test_equal_seeds_give_equal_bytes_whatever_the_paths_and_workers(configure: 
     run(configure(), tmp_path / "a")
     run(configure("data.workers=2", "log.every=1", "checkpoint.every=5"), tmp_path / "elsewhere" / "b")
     run(configure("seed=1"), tmp_path / "c")
-    assert result(tmp_path / "a") == result(tmp_path / "elsewhere" / "b")
-    assert result(tmp_path / "a")[0] != result(tmp_path / "c")[0]
+    assert generators(tmp_path / "a") == generators(tmp_path / "elsewhere" / "b")
+    assert generators(tmp_path / "a")[0] != generators(tmp_path / "c")[0]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -114,11 +96,11 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_one_never_stopped(
     run(config, tmp_path / "whole")
     trainer, _ = run(config, tmp_path / "parts", until=until)
     assert not trainer.finished
-    assert not (tmp_path / "parts" / FILES[0]).exists()
+    assert not (tmp_path / "parts" / GENERATORS[0]).exists()
     trainer, _ = run(config, tmp_path / "parts", resume=True)
     assert trainer.finished
-    assert result(tmp_path / "parts") == result(tmp_path / "whole")
-    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    assert generators(tmp_path / "parts") == generators(tmp_path / "whole")
+    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
 
 
 def test_what_parts_draw_at_random_goes_on_where_it_stopped(configure: Configure, tmp_path: Path) -> None:
@@ -133,7 +115,7 @@ def test_what_parts_draw_at_random_goes_on_where_it_stopped(configure: Configure
     train(tmp_path / "parts", until=3)
     torch.rand(5)  # another process draws other numbers
     train(tmp_path / "parts", resume=True)
-    assert result(tmp_path / "parts") == result(tmp_path / "whole")
+    assert generators(tmp_path / "parts") == generators(tmp_path / "whole")
 
 
 def test_a_run_that_died_between_checkpoints_repeats_what_was_lost(configure: Configure, tmp_path: Path) -> None:
@@ -142,10 +124,10 @@ def test_a_run_that_died_between_checkpoints_repeats_what_was_lost(configure: Co
     for event in Trainer.begin(config, tmp_path / "parts").train():
         if isinstance(event, TrainingProgress) and event.step == 5:
             break
-    assert [record["step"] for record in lines(tmp_path / "parts")] == [1, 2, 3, 4, 5]
+    assert [record["step"] for record in metrics(tmp_path / "parts")] == [1, 2, 3, 4, 5]
     run(config, tmp_path / "parts", resume=True)
-    assert result(tmp_path / "parts") == result(tmp_path / "whole")
-    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    assert generators(tmp_path / "parts") == generators(tmp_path / "whole")
+    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
 
 
 def test_a_run_that_died_before_its_first_checkpoint_begins_again(configure: Configure, tmp_path: Path) -> None:
@@ -153,8 +135,8 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_again(configure: Con
     run(config, tmp_path / "whole")
     next(Trainer.begin(config, tmp_path / "parts").train())
     run(config, tmp_path / "parts", resume=True)
-    assert result(tmp_path / "parts") == result(tmp_path / "whole")
-    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    assert generators(tmp_path / "parts") == generators(tmp_path / "whole")
+    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
 
 
 def test_leftovers_of_a_dead_writer_are_ignored_and_removed(configure: Configure, tmp_path: Path) -> None:
@@ -165,24 +147,24 @@ def test_leftovers_of_a_dead_writer_are_ignored_and_removed(configure: Configure
     partial.mkdir()
     (partial / "state.pt").write_bytes(b"half")
     (folder / ".metrics.jsonl.tmp-123").write_text("half")
-    with (folder / "metrics.jsonl").open("a") as metrics:
-        metrics.write('{"step": 4, "epo')
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "epo')
     trainer, _ = run(config, folder, resume=True)
     assert trainer.finished
-    assert result(folder) == result(tmp_path / "whole")
-    assert lines(folder) == lines(tmp_path / "whole")
+    assert generators(folder) == generators(tmp_path / "whole")
+    assert metrics(folder) == metrics(tmp_path / "whole")
     assert list(folder.rglob(".*")) == [folder / "checkpoints" / ".lock"]
 
 
 def test_a_run_that_died_before_writing_its_generators_writes_them(configure: Configure, tmp_path: Path) -> None:
     config = configure()
     run(config, tmp_path / "run")
-    before = result(tmp_path / "run")
-    (tmp_path / "run" / FILES[1]).unlink()
+    before = generators(tmp_path / "run")
+    (tmp_path / "run" / GENERATORS[1]).unlink()
     trainer, events = run(config, tmp_path / "run", resume=True)
     assert events == []
     assert trainer.finished
-    assert result(tmp_path / "run") == before
+    assert generators(tmp_path / "run") == before
 
 
 # ------------------------------------------------------------------------------------------------- resuming, refused
@@ -222,8 +204,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_resumed(configure: Con
         "continuing from an earlier one, step_00000003"
     )
     assert trainer.finished
-    assert result(folder) == result(tmp_path / "whole")
-    assert lines(folder) == lines(tmp_path / "whole")
+    assert generators(folder) == generators(tmp_path / "whole")
+    assert metrics(folder) == metrics(tmp_path / "whole")
     assert sorted(path.name for path in state.parents[1].glob("[!.]*")) == ["step_00000003", "step_00000006"]
 
 
@@ -284,14 +266,14 @@ def test_the_generators_that_are_written_are_the_averaged_ones(configure: Config
     average = steps[0]
     for state in steps[1:]:
         average = {name: 0.75 * average[name] + 0.25 * state[name] for name in average}
-    written = load_file(tmp_path / "run" / FILES[0])
+    written = load_file(tmp_path / "run" / GENERATORS[0])
     torch.testing.assert_close(written, average)
     assert any(not torch.allclose(written[name], steps[-1][name]) for name in written)
 
 
 def test_without_an_average_the_generators_themselves_are_written(configure: Configure, tmp_path: Path) -> None:
     trainer, _ = run(configure("ema_decay=0"), tmp_path / "run")
-    torch.testing.assert_close(load_file(tmp_path / "run" / FILES[0]), state_of(trainer), rtol=0, atol=0)
+    torch.testing.assert_close(load_file(tmp_path / "run" / GENERATORS[0]), state_of(trainer), rtol=0, atol=0)
 
 
 def test_patience_ends_a_run_that_gets_no_better(configure: Configure, tmp_path: Path) -> None:
@@ -347,7 +329,7 @@ def test_a_cache_changes_nothing_and_goes_with_the_training(configure: Configure
         if isinstance(event, TrainingProgress):
             assert any((cached / "cache").iterdir())
     assert not (cached / "cache").exists()
-    assert result(cached) == result(tmp_path / "plain")
+    assert generators(cached) == generators(tmp_path / "plain")
 
 
 def test_images_that_change_under_a_run_are_named_once(configure: Configure, tmp_path: Path, paint: Paint) -> None:
@@ -389,7 +371,7 @@ def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(
     with pytest.raises(Sim2RealError, match=r"step 4: .* is not finite; the last good checkpoint is .*step_00000003;"):
         list(trainer.train())
     assert finite(tmp_path / "run")
-    assert not (tmp_path / "run" / FILES[0]).exists()
+    assert not (tmp_path / "run" / GENERATORS[0]).exists()
 
 
 def test_an_absurd_rate_ends_in_an_error(configure: Configure, tmp_path: Path) -> None:
@@ -505,8 +487,8 @@ def test_a_disk_that_fills_up_is_told_with_how_to_go_on(
         with pytest.raises(Sim2RealError, match=r"/run: No space left on device; .* continue with --resume"):
             list(trainer.train())
     run(config, tmp_path / "run", resume=True)
-    assert result(tmp_path / "run") == result(tmp_path / "whole")
-    assert lines(tmp_path / "run") == lines(tmp_path / "whole")
+    assert generators(tmp_path / "run") == generators(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
 def test_too_little_memory_is_told_with_what_to_lower(

@@ -18,9 +18,10 @@ from sim2real.training import Note, Trainer, TrainingProgress
 from sim2real.training.periodic_validation import _translated
 from sim2real.training.samples import Shown
 from sim2real.training.validation import TrainingMonitor, ValidationResult, Validator
+from tests.commands import generators
+from tests.training.running import run
 
 Configure = Callable[..., Config]
-FILES = ("sim2real.safetensors", "real2sim.safetensors")
 
 
 def judged(score: float) -> ValidationResult:
@@ -36,15 +37,6 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(Validator, "__call__", lambda _validator, _after: judged(next(left)))
 
     return set_scores
-
-
-def run(config: Config, folder: Path, *, until: int | None = None, resume: bool = False) -> tuple[Trainer, list[Any]]:
-    trainer = (Trainer.resume if resume else Trainer.begin)(config, folder)
-    return trainer, list(trainer.train(stop=lambda: trainer.step == until))
-
-
-def generators(folder: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for name in FILES]
 
 
 EVERY = ("evaluate.every=1", "data.validation=2", "train.steps=5", "checkpoint.keep=1", "log.every=0")

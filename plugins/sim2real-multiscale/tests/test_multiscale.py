@@ -10,7 +10,7 @@ from sim2real import Sim2RealError
 from sim2real.testing import check_discriminator
 
 
-def test_what_it_offers_can_be_imported() -> None:
+def test_the_registered_target_can_be_imported() -> None:
     offered: dict[str, str] = {}
     plugin.register_discriminators(lambda name, target, **_: offered.update({name: target}))
     assert {name: pkgutil.resolve_name(target) for name, target in offered.items()} == {
@@ -22,7 +22,7 @@ def test_it_keeps_the_contract() -> None:
     check_discriminator(MultiscalePatchGAN, width=4, scales=2)
 
 
-def test_each_scale_judges_half_the_resolution_of_the_one_before() -> None:
+def test_each_scale_scores_half_the_resolution_of_the_previous_one() -> None:
     discriminator = MultiscalePatchGAN(3, (128, 256), width=4)
     scores = discriminator(torch.zeros(2, 3, 128, 256))
     assert [tuple(score.shape) for score in scores] == [(2, 1, 14, 30), (2, 1, 6, 14), (2, 1, 2, 6)]
@@ -39,7 +39,7 @@ def test_the_number_of_scales_and_the_smallest_image_are_checked() -> None:
 def test_every_convolution_has_spectral_norm_one() -> None:
     torch.manual_seed(0)
     discriminator = MultiscalePatchGAN(3, (48, 48), width=4, scales=2)
-    for _ in range(100):  # power iteration, one step a pass
+    for _ in range(100):  # one step of power iteration each
         discriminator(torch.zeros(1, 3, 48, 48))
     convolutions = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
     assert len(convolutions) == 10
@@ -48,7 +48,7 @@ def test_every_convolution_has_spectral_norm_one() -> None:
         assert largest.item() == pytest.approx(1, abs=0.05)
 
 
-def test_no_norm_hides_the_brightness_of_an_image() -> None:
+def test_scores_depend_on_the_brightness_of_an_image() -> None:
     torch.manual_seed(0)
     discriminator = MultiscalePatchGAN(3, (48, 48), width=4, scales=1).eval()
     (dark,), (bright,) = discriminator(torch.full((1, 3, 48, 48), -0.5)), discriminator(torch.full((1, 3, 48, 48), 0.5))

@@ -43,17 +43,17 @@ def quantised(network: nn.Module, frames: tuple[Path, ...]) -> Int8Engine:
     return Int8Engine(network, replace(CPU, calibration=frames))
 
 
-def test_its_distance_to_fp32_is_told_and_true(
+def test_it_reports_its_true_distance_to_fp32(
     network: nn.Module, frames: tuple[Path, ...], quantised: Int8Engine
 ) -> None:
     exact = OpenVinoEngine(network, CPU)
     distances = []
-    for judge in (frames[0], frames[4]):
-        image = read_rgb(judge)[None]
+    for frame in (frames[0], frames[4]):
+        image = read_rgb(frame)[None]
         error = np.mean((quantised(image).astype(float) - exact(image)) ** 2)
         distances.append(10 * np.log10(255**2 / error))
     assert quantised.notes == (f"int8: {min(distances):.1f} dB to fp32 at worst, on 2 of your pictures",)
-    assert int8.LEAST_PSNR <= min(distances) < 60  # 60: it is quantised indeed
+    assert int8.LEAST_PSNR <= min(distances) < 60  # it is quantised
 
 
 def test_the_same_pictures_give_the_same_engine(
@@ -71,7 +71,7 @@ def test_small_pictures_are_not_quantised(network: nn.Module, frames: tuple[Path
     assert np.array_equal(quantised(image), OpenVinoEngine(network, CPU)(image))
 
 
-def test_one_picture_will_do_and_damaged_or_small_ones_are_left_out(
+def test_one_picture_is_enough_and_damaged_or_small_ones_are_skipped(
     network: nn.Module, frames: tuple[Path, ...], tmp_path: Path
 ) -> None:
     damaged, small = tmp_path / "damaged.png", tmp_path / "small.png"
@@ -88,7 +88,7 @@ def test_without_pictures_it_is_refused(network: nn.Module) -> None:
         Int8Engine(network, CPU)
 
 
-def test_too_much_loss_is_refused_with_the_figure(
+def test_a_model_that_loses_too_much_is_refused(
     network: nn.Module, frames: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8, "LEAST_PSNR", 70.0)
@@ -96,7 +96,7 @@ def test_too_much_loss_is_refused_with_the_figure(
         Int8Engine(network, replace(CPU, calibration=frames))
 
 
-def test_without_nncf_it_says_what_to_install(
+def test_a_missing_nncf_is_an_error_with_the_install_command(
     network: nn.Module, frames: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)

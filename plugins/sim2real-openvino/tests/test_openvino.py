@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sim2real_openvino import plugin
-from sim2real_openvino.discreet import openvino as ov
 from sim2real_openvino.engine import OpenVinoEngine
 from sim2real_openvino.int8 import Int8Engine
+from sim2real_openvino.without_telemetry import openvino as ov
 from torch import nn
 
 from sim2real import Sim2RealError
@@ -40,13 +40,13 @@ NETWORKS = {
 
 
 def sampled(name: str) -> nn.Module:
-    """A network with weights drawn as its recipe does it, but with statistics and a last layer as after training."""
+    """A network initialised like by its recipe, with statistics and a last layer as after training."""
     torch.manual_seed(0)
     network = NETWORKS[name]
     initialise(network, "normal" if name.startswith("resnet") else "xavier")
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = None  # the mean of what it has seen
+            layer.momentum = None  # the mean over all batches
         if isinstance(layer, ZeroConv2d):
             nn.init.normal_(layer.weight, 0, 0.02)
     with torch.no_grad():
@@ -70,7 +70,7 @@ def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return 10 * math.log10(255**2 / max(error, 1e-9))
 
 
-def test_what_it_offers_can_be_imported() -> None:
+def test_registered_targets_can_be_imported() -> None:
     offered: dict[str, str] = {}
     plugin.register_engines(lambda name, target, **_: offered.update({name: target}))
     assert {name: pkgutil.resolve_name(target) for name, target in offered.items()} == {
@@ -97,7 +97,7 @@ def test_it_agrees_with_torch_on_norms_that_are_not_built_in(norm: nn.Module) ->
 
 
 @pytest.mark.parametrize("name", ["encoder-decoder", "resnet"])
-def test_pictures_of_any_size_are_padded_as_torch_does_it(name: str) -> None:
+def test_images_of_any_size_are_padded_like_by_the_built_in_engine(name: str) -> None:
     network = sampled(name)
     exact, engine = TorchEngine(network, FP32), OpenVinoEngine(network, FP32)
     for size in [(1, 90), (2, 2), (3, 5), (17, 31), (33, 70), (64, 64), (65, 127), (130, 20)]:
@@ -110,7 +110,7 @@ def test_pictures_of_any_size_are_padded_as_torch_does_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["encoder-decoder", "resnet"])
 @pytest.mark.parametrize("settings", [FP32, BF16], ids=["fp32", "bf16"])
-def test_a_picture_depends_neither_on_its_company_nor_on_what_came_before(name: str, settings: EngineSettings) -> None:
+def test_a_result_depends_neither_on_the_batch_nor_on_earlier_calls(name: str, settings: EngineSettings) -> None:
     network, images, others = sampled(name), pictures(3, 70, 100), pictures(3, 70, 100, seed=1)
     first = OpenVinoEngine(network, settings)
     alone = first(images[2:])
@@ -122,7 +122,7 @@ def test_a_picture_depends_neither_on_its_company_nor_on_what_came_before(name: 
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_neither_the_number_of_cores_nor_of_callers_changes_a_byte(cores: int) -> None:
+def test_a_result_depends_neither_on_the_number_of_cores_nor_of_callers(cores: int) -> None:
     network, images = sampled("resnet"), pictures(6, 70, 100)
     once = OpenVinoEngine(network, BF16)(images)
     before = torch.get_num_threads()
@@ -141,7 +141,7 @@ def test_it_keeps_the_contract() -> None:
     check_engine(OpenVinoEngine)
 
 
-def test_results_have_memory_of_their_own() -> None:
+def test_results_do_not_share_memory() -> None:
     engine = OpenVinoEngine(sampled("resnet"), FP32)
     first = engine(pictures(1, 70, 70))
     copy = first.copy()
@@ -149,7 +149,7 @@ def test_results_have_memory_of_their_own() -> None:
     assert np.array_equal(first, copy)
 
 
-def test_values_that_are_not_finite_are_no_picture() -> None:
+def test_values_that_are_not_finite_are_an_error() -> None:
     class Broken(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images / (images - images)
@@ -158,21 +158,21 @@ def test_values_that_are_not_finite_are_no_picture() -> None:
         OpenVinoEngine(Broken(), FP32)(pictures(1, 64, 64))
 
 
-def test_devices_and_precisions_that_it_has_not_are_refused() -> None:
+def test_unsupported_devices_and_precisions_are_refused() -> None:
     with pytest.raises(SettingsError, match="not on cuda:0; use --device cpu"):
         OpenVinoEngine(sampled("resnet"), EngineSettings(device="cuda:0", precision="bf16"))
     with pytest.raises(SettingsError, match="not in fp16; use --precision bf16"):
         OpenVinoEngine(sampled("resnet"), EngineSettings(device="cpu", precision="fp16"))
 
 
-def test_a_network_that_openvino_does_not_know_is_refused() -> None:
-    class Strange(nn.Module):
+def test_an_unsupported_operation_is_refused() -> None:
+    class Unsupported(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             result: torch.Tensor = torch.special.bessel_j0(images)
             return result
 
     with pytest.raises(Sim2RealError, match=r"OpenVINO .*bessel.*; use --engine torch"):
-        OpenVinoEngine(Strange(), FP32)
+        OpenVinoEngine(Unsupported(), FP32)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,9 @@ def test_a_network_that_openvino_does_not_know_is_refused() -> None:
         MemoryError(),
     ],
 )
-def test_too_little_memory_is_told_and_the_engine_goes_on(fails: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_works_again_after_an_error_for_lack_of_memory(
+    fails: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine, images = OpenVinoEngine(sampled("resnet"), FP32), pictures(1, 80, 100)
 
     def fail(*_: object, **__: object) -> None:
@@ -195,7 +197,7 @@ def test_too_little_memory_is_told_and_the_engine_goes_on(fails: Exception, monk
     assert engine(images).shape == images.shape
 
 
-def test_output_that_is_empty_is_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_output_is_an_error_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = OpenVinoEngine(sampled("resnet"), FP32)
     monkeypatch.setattr(ov.InferRequest, "infer", lambda *_, **__: [np.zeros((0,), np.float32)])
     with pytest.raises(OutOfMemoryError):
@@ -212,15 +214,15 @@ def test_other_failures_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) ->
         engine(pictures(1, 80, 100))
 
 
-def test_nobody_is_told_that_it_is_used() -> None:
-    """Neither is the reporting package imported, nor is the network sought, here or in a fork."""
+def test_no_telemetry_is_sent() -> None:
+    """The telemetry package is not imported, and neither this process nor a fork uses the network."""
     script = """
 import sys
 reached = []
 sys.addaudithook(lambda event, args: reached.append((event, args)) if event in WATCHED else None)
 WATCHED = {"socket.connect", "socket.getaddrinfo", "os.fork", "urllib.Request"}
 from sim2real_openvino.engine import OpenVinoEngine
-from sim2real_openvino.discreet import openvino
+from sim2real_openvino.without_telemetry import openvino
 from openvino.tools.ovc import telemetry_utils
 import nncf.telemetry.wrapper
 import torch

@@ -25,18 +25,18 @@ from sim2real.networks.generators import EncoderDecoder
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
 from sim2real_ray import plugin  # noqa: E402  needs ray
-from sim2real_ray.cluster import convert_on_ray  # noqa: E402  likewise
+from sim2real_ray.cluster import convert_on_ray  # noqa: E402  needs ray
 
 FRAMES = 48
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[str]:
-    """A cluster on this machine, to which this process is connected; its address."""
-    torch.set_num_threads(1)  # as Ray has it for workers of one CPU: the last bit of a sum depends on it
+    """Connect to a cluster on this machine; yields its address."""
+    torch.set_num_threads(1)  # like workers of one CPU; sums depend on it
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # of the workers
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for the workers
         ray.init(num_cpus=2, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False)
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()
@@ -44,7 +44,7 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> ConvertOptions:
-    """With an untrained model, in fp32 on the CPU."""
+    """Options with an untrained model, in fp32 on the CPU."""
     torch.manual_seed(0)
     network = EncoderDecoder(3, 3, width=8, blocks=2)
     info = GeneratorInfo(
@@ -76,20 +76,20 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    """All files of a conversion, what it writes about itself included."""
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a conversion by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
 def alone(source: Path, options: ConvertOptions) -> dict[str, bytes]:
-    """What one process makes of it."""
+    """The conversion by one process."""
     convert(source, source.parent / "alone", options)
-    return everything(source.parent / "alone")
+    return contents(source.parent / "alone")
 
 
 def workers(parent: int) -> Iterator[int]:
-    """The processes under one that are converting."""
+    """Yield the descendants of a process that convert."""
     for thread in Path(f"/proc/{parent}/task").iterdir():
         for child in map(int, (thread / "children").read_text().split()):
             if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::_convert_shard"):
@@ -99,7 +99,7 @@ def workers(parent: int) -> Iterator[int]:
 
 @contextmanager
 def killing_a_worker(out: Path, files: int) -> Iterator[None]:
-    """Kill a worker as soon as so many files are there."""
+    """Kill a worker as soon as ``out`` has this number of files."""
     killed: list[int] = []
 
     def kill() -> None:
@@ -120,26 +120,26 @@ def killing_a_worker(out: Path, files: int) -> Iterator[None]:
     assert killed
 
 
-def test_what_it_offers_is_a_command() -> None:
+def test_the_command_is_registered() -> None:
     offered: list[str] = []
     plugin.register_commands(lambda name, target, **_: offered.append(f"{name} {target}"))
     assert offered == ["ray-convert sim2real_ray.command:command"]
 
 
-def test_a_cluster_makes_what_one_process_makes(
+def test_a_cluster_gives_the_bytes_of_one_process(
     source: Path, options: ConvertOptions, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
-    told: list[tuple[str, int, int]] = []
+    states: list[tuple[str, int, int]] = []
     out = tmp_path / "out"
-    summary = convert_on_ray(source, out, options, lambda *state: told.append(state[:3]), cpus=1)
+    summary = convert_on_ray(source, out, options, lambda *state: states.append(state[:3]), cpus=1)
     assert (summary.converted, summary.carried, summary.skipped, summary.failed) == (FRAMES, 5, 0, [])
     assert summary.record.frames == FRAMES
-    assert told[-1] in {("converting", FRAMES, FRAMES), ("carrying", 5, 5)}
-    assert everything(out) == alone
+    assert states[-1] in {("converting", FRAMES, FRAMES), ("carrying", 5, 5)}
+    assert contents(out) == alone
     assert verify(out).ok
     again = convert_on_ray(source, out, options, shards=3, cpus=1)
     assert (again.converted, again.skipped) == (0, FRAMES + 5)
-    assert everything(out) == alone
+    assert contents(out) == alone
 
 
 def test_a_killed_worker_is_replaced(
@@ -150,13 +150,11 @@ def test_a_killed_worker_is_replaced(
         summary = convert_on_ray(source, out, options, shards=2, cpus=1)
     assert summary.failed == []
     assert summary.converted + summary.carried + summary.skipped == FRAMES + 5
-    assert everything(out) == alone
+    assert contents(out) == alone
     assert verify(out).ok
 
 
-def test_mistakes_are_one_line_wherever_they_are_noticed(
-    source: Path, options: ConvertOptions, alone: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_errors_have_one_line(source: Path, options: ConvertOptions, alone: dict[str, bytes], tmp_path: Path) -> None:
     attempts: list[tuple[Callable[[], object], str]] = [
         (lambda: convert_on_ray(tmp_path / "none", tmp_path / "out", options), "no such folder"),
         (lambda: convert_on_ray(source, tmp_path / "out", options, cpus=64), "no machine .* has 64 CPUs and 0 GPUs"),
@@ -167,22 +165,23 @@ def test_mistakes_are_one_line_wherever_they_are_noticed(
         ),
         (lambda: convert_on_ray(source, tmp_path / "out", replace(options, overwrite=True)), "no --overwrite"),
     ]
-    for attempt, complaint in attempts:
-        with pytest.raises(Sim2RealError, match=complaint) as mistake:
+    for attempt, message in attempts:
+        with pytest.raises(Sim2RealError, match=message) as error:
             attempt()
-        assert type(mistake.value).__module__ == "sim2real.errors"
-        assert "\n" not in str(mistake.value)
+        assert type(error.value).__module__ == "sim2real.errors"
+        assert "\n" not in str(error.value)
     assert not (tmp_path / "out/.sim2real/conversion.json").exists()
-    assert everything(source.parent / "alone") == alone
+    assert contents(source.parent / "alone") == alone
 
 
-def test_a_worker_that_dies_again_and_again_is_told_of(source: Path, options: ConvertOptions, tmp_path: Path) -> None:
+def test_a_shard_that_loses_its_worker_repeatedly_is_an_error(
+    source: Path, options: ConvertOptions, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-
-    complaint = r"shard 1 of 1 lost its worker .*what is finished is kept"
-    with pytest.raises(Sim2RealError, match=complaint) as mistake, killing_a_worker(out, 1):
+    message = r"shard 1 of 1 lost its worker .*finished files are kept"
+    with pytest.raises(Sim2RealError, match=message) as error, killing_a_worker(out, 1):
         convert_on_ray(source, out, options, shards=1, cpus=1, retries=0)
-    assert "\n" not in str(mistake.value)
+    assert "\n" not in str(error.value)
     convert(source, out, options)
     assert verify(out).ok
 
@@ -208,8 +207,8 @@ def test_the_command_prints_what_convert_prints(
     finally:
         (source / "zz.png").unlink()
     assert done.returncode == 1, done.stderr
-    said = done.stdout.splitlines()
-    assert said[0].startswith(f"{FRAMES} frames converted, 5 files carried, 0 done before, 1 failed; ")
-    assert any(line.startswith("failed: zz.png: ") for line in said)
-    assert said[-1] == f"next: sim2real verify {tmp_path / 'out'}"
+    output = done.stdout.splitlines()
+    assert output[0].startswith(f"{FRAMES} frames converted, 5 files carried, 0 done before, 1 failed; ")
+    assert any(line.startswith("failed: zz.png: ") for line in output)
+    assert output[-1] == f"next: sim2real verify {tmp_path / 'out'}"
     assert "Traceback" not in done.stderr

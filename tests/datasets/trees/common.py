@@ -1,5 +1,6 @@
 """What the trees are made of. The tool's own encoders write what holds no trap; :func:`raw_png` writes what does."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -17,6 +18,13 @@ Grow = Callable[..., Path]
 
 def photo(seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def npy(array: Pixels) -> bytes:
+    """An array as a file of NumPy."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def write(path: Path, content: str | bytes) -> None:

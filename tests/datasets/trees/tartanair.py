@@ -1,12 +1,11 @@
 """TartanAir and TartanAir V2."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 
-from tests.datasets.trees.common import Grow, Pixels, halves, photo, pngs, raw_png, write
+from tests.datasets.trees.common import Grow, Pixels, halves, npy, photo, pngs, raw_png, write
 
 METRES = np.linspace(0.5, 400, 24 * 32, dtype=np.float32).reshape(24, 32)
 METRES[0] = 10_000  # the sky
@@ -15,12 +14,6 @@ MOTION = np.full((24, 32, 2), -2.5, np.float32)
 MOTION[..., 1] = np.linspace(0, 7, 24 * 32).reshape(24, 32)
 HIDDEN = np.zeros((24, 32), np.uint8)
 HIDDEN[:2] = 100  # leads out of the image
-
-
-def npy(array: Pixels) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def floats_as_png(values: Pixels) -> bytes:

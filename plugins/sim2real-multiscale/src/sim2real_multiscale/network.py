@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sim2real import Sim2RealError
 
-SMALLEST_SIDE = 24  # of an image for which a PatchGAN gives at least one score
+SMALLEST_SIDE = 24  # pixels; smaller images give no score
 
 
 class PatchGAN(nn.Sequential):
@@ -23,7 +23,7 @@ class PatchGAN(nn.Sequential):
 
 
 class MultiscalePatchGAN(nn.Module):
-    """A discriminator of patches at several resolutions: (N, C, H, W) in [-1, 1] -> one tensor of scores per scale.
+    """PatchGANs at several resolutions: (N, C, H, W) in [-1, 1] -> one tensor of scores per scale.
 
     Scales: Wang et al. 2018 (pix2pixHD). Spectral normalisation: Miyato et al. 2018. PatchGAN: Isola et al. 2017.
 

@@ -16,8 +16,8 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # documented,
 
 from sim2real import OutOfMemoryError, SettingsError, Sim2RealError
 from sim2real.engines.base import EngineSettings
-from sim2real_openvino.discreet import openvino as ov
-from sim2real_openvino.discreet import ops
+from sim2real_openvino.without_telemetry import openvino as ov
+from sim2real_openvino.without_telemetry import ops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _IMAGE_CHANNELS = 4  # inner layers have more
 class OpenVinoEngine:
     """An engine that runs a generator on whole images, padded and rounded like the built-in engine.
 
-    One image is translated on each core. So the result for an image depends neither on the rest of its batch nor on
+    Each core translates one image, so the result for an image depends neither on the rest of its batch nor on
     the number of cores, and cores never wait for each other.
 
     A network is traced once, on an image of ``usual`` pixels a side, for all sizes from there on. Each smaller size is
@@ -41,11 +41,11 @@ class OpenVinoEngine:
         settings: The device must be the CPU, the precision fp32 or bf16.
 
     Attributes:
-        streams: Number of threads that can usefully call it at once: as many as torch uses (``OMP_NUM_THREADS``).
+        streams: Useful number of simultaneous calls: the number of threads of torch (``OMP_NUM_THREADS``).
         notes: Notes for the user, one line each.
 
     Raises:
-        SettingsError: If the device or the precision is another one.
+        SettingsError: If the device or the precision is not supported.
         Sim2RealError: If OpenVINO does not support an operation of the network.
     """
 
@@ -124,13 +124,13 @@ class OpenVinoEngine:
             model = _rounded_inside(model)
         return self._compile(model)
 
-    def _record(self, height: int, width: int) -> Any:  # noqa: ANN401  an openvino.Model, likewise
+    def _record(self, height: int, width: int) -> Any:  # noqa: ANN401  an openvino.Model, without types
         """Return the network as an OpenVINO model for one image of any size, traced on one of this size."""
         with warnings.catch_warnings():
             # torch recommends torch.export, but it splits norms into single steps: slower, and less exact in bf16.
             warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
             warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
-            warnings.filterwarnings("ignore", category=TracerWarning)  # about branches on the size, see the class
+            warnings.filterwarnings("ignore", category=TracerWarning)  # about branches on the size; see the class
             try:
                 return ov.convert_model(
                     self._generator,
@@ -142,11 +142,11 @@ class OpenVinoEngine:
                 message = f"OpenVINO cannot convert this generator ({reason}); use --engine torch"
                 raise Sim2RealError(message) from error
 
-    def _compile(self, model: Any) -> Any:  # noqa: ANN401  openvino.Model -> openvino.CompiledModel, likewise
+    def _compile(self, model: Any) -> Any:  # noqa: ANN401  openvino.Model -> openvino.CompiledModel
         return ov.Core().compile_model(model, "CPU", self._options)
 
 
-def _rounded_inside(model: Any) -> Any:  # noqa: ANN401  openvino.Model, likewise
+def _rounded_inside(model: Any) -> Any:  # noqa: ANN401  openvino.Model, without types
     """Let only the convolutions inside the network compute in bf16; those on the image itself stay in fp32.
 
     Norms and sums stay in fp32, too: measured with ResNet-9 at 1242x375, 46.7 dB to fp32 instead of 44.8, in 1.12 times
@@ -165,23 +165,23 @@ def _rounded_inside(model: Any) -> Any:  # noqa: ANN401  openvino.Model, likewis
         return ov.Core().read_model(ET.tostring(root), weights.read_bytes())
 
 
-def _may_be_rounded(node: Any) -> bool:  # noqa: ANN401  openvino.Node, likewise
+def _may_be_rounded(node: Any) -> bool:  # noqa: ANN401  openvino.Node, without types
     kind = node.get_type_name()
     if kind in {"Convolution", "ConvolutionBackpropData"}:
         return bool(min(node.input_value(1).get_shape()[:2]) > _IMAGE_CHANNELS)
     return kind not in {"Add", "MVN"}
 
 
-def _normalise_exactly(model: Any) -> None:  # noqa: ANN401  openvino.Model, likewise
-    """Let instance norms compute the mean of the means of rows.
+def _normalise_exactly(model: Any) -> None:  # noqa: ANN401  openvino.Model, without types
+    """Replace instance norms by ones that average the means of rows.
 
     OpenVINO's own norms sum a whole image into one number and lose digits as images grow: measured with ResNet-9 at
-    1216x368, 88 dB to torch, against 121 dB in this way. For fp32 only: in bf16 these steps would be rounded, and
+    1216x368, 88 dB to torch instead of 121 dB. For fp32 only: in bf16 these steps would be rounded, and
     OpenVINO 2026.4 propagates quantisation through them wrongly.
     """
     rows, columns = np.array([2]), np.array([3])
 
-    def mean(images: Any) -> Any:  # noqa: ANN401  openvino.Node, likewise
+    def mean(images: Any) -> Any:  # noqa: ANN401  openvino.Node, without types
         return ops.reduce_mean(ops.reduce_mean(images, columns, keep_dims=True), rows, keep_dims=True)
 
     for norm in model.get_ops():

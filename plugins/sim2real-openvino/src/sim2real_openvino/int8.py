@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST_PSNR = 30.0  # dB
-_PICTURES = 32  # every fourth measures the quality, the others calibrate
+_PICTURES = 32  # every fourth one measures the quality, the others calibrate
 _SIDE = 512  # pixels of the part of an image that is used
 
 
 class Int8Engine(OpenVinoEngine):
-    """An engine that runs a generator with quantised convolutions; the rest is as in ``openvino``.
+    """An engine that runs a generator with quantised convolutions and is like ``openvino`` otherwise.
 
-    NNCF's post-training quantisation, per channel for weights, per tensor for the inputs of convolutions. Not quantised
-    are the first and the last convolution, which lose the most, transposed convolutions, which OpenVINO does not speed
-    up, norms and sums. Images of less than ``usual`` pixels a side are translated as by ``openvino``.
+    NNCF quantises the convolutions after training: weights per channel, inputs per tensor. The first and the last
+    convolution, which lose the most, transposed convolutions, which OpenVINO does not speed up, norms and sums are not
+    quantised. Images with a side below ``usual`` pixels are translated as by ``openvino``.
 
     The same images give the same engine in every run. The loss of quality is measured on images that are not used for
     calibration (if there are several), and reported in ``notes``.
@@ -49,12 +49,12 @@ class Int8Engine(OpenVinoEngine):
         super().__init__(generator, settings)
         exact = OpenVinoEngine(generator, replace(settings, precision="fp32"))
         parts = _parts(settings.calibration, self.usual)
-        judges = parts[::4]
-        calibrating = [part for index, part in enumerate(parts) if index % 4] or judges
+        held_out = parts[::4]
+        calibrating = [part for index, part in enumerate(parts) if index % 4] or held_out
         model = self._record(self.usual, self.usual)
         self._compiled = self._compile(_quantise(model, [self._inputs(part) for part in calibrating]))
-        psnr = min(_psnr(self(part[None]), exact(part[None])) for part in judges)
-        figure = f"{psnr:.1f} dB to fp32 at worst, on {len(judges)} of your pictures"
+        psnr = min(_psnr(self(part[None]), exact(part[None])) for part in held_out)
+        figure = f"{psnr:.1f} dB to fp32 at worst, on {len(held_out)} of your pictures"
         if psnr < LEAST_PSNR:
             raise Sim2RealError(
                 f"int8 degrades this model too much: {figure}, {LEAST_PSNR:g} dB is the least; use --engine openvino"
@@ -63,10 +63,10 @@ class Int8Engine(OpenVinoEngine):
 
 
 def _parts(paths: Sequence[Path], smallest: int) -> "list[NDArray[np.uint8]]":
-    """Return a part of each image at a random place, of at least ``smallest`` pixels a side; skip damaged images.
+    """Return a random part of each image, of at least ``smallest`` pixels a side; skip damaged images.
 
     Raises:
-        Sim2RealError: If there is none.
+        Sim2RealError: If no image is large enough.
     """
     random = np.random.default_rng(0)
     parts = []

@@ -38,7 +38,7 @@ def convert_on_ray(
     gpus: float | None = None,
     retries: int = 3,
 ) -> ConversionSummary:
-    """Convert a dataset like ``sim2real.conversion.convert``, with the same bytes, by workers of a Ray cluster.
+    """Convert a dataset by workers of a Ray cluster, with the same bytes as ``sim2real.conversion.convert``.
 
     Args:
         source: Folder of the dataset; the paths of source, ``out`` and model must be valid on all machines.
@@ -63,7 +63,7 @@ def convert_on_ray(
     frames = sum(job.translate for job in found.jobs)
     begin = time.monotonic()
     with _connected(address):
-        cpus, gpus, places = _room(cpus, gpus, options.device)
+        cpus, gpus, places = _capacity(cpus, gpus, options.device)
         count = shards or _SHARDS_PER_WORKER * places
         board: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Board).remote(
             {"converting": _sizes(frames, count), "carrying": _sizes(len(found.jobs) - frames, count)}
@@ -92,7 +92,7 @@ def convert_on_ray(
 def _convert_shard(
     source: Path, out: Path, options: ConvertOptions, shard: tuple[int, int], board: "ActorHandle[Any]"
 ) -> ConversionSummary | Sim2RealError:
-    """Convert one shard. A user's mistake is returned: as an exception it would come with Ray's traceback."""
+    """Convert one shard; a user's mistake is returned, because Ray would add its traceback to an exception."""
     reported_at: dict[str, float] = {}
 
     def progress(stage: str, done: int, total: int, _waits_for: str = "") -> None:
@@ -110,7 +110,7 @@ def _convert_shard(
 
 
 def _wait_for_predecessor(out: Path, shard: tuple[int, int]) -> None:
-    """Wait for the lock of a lost worker, which the file system may keep for a while."""
+    """Wait until the file system has released the lock of a lost worker."""
     end = time.monotonic() + _LEASE
     while is_taken(out, shard) and time.monotonic() < end:
         time.sleep(1)
@@ -131,7 +131,7 @@ class _Board:
             self._said.append(line)
 
     def report(self, shard: int, stage: str, done: int, total: int) -> None:
-        """Record how many files of a shard are done, of those that were left when its worker began."""
+        """Record the progress of a shard: finished files out of those that were left when its worker began."""
         if (shard, stage) not in self._known:
             self._known.add((shard, stage))
             self._all[stage][shard] = total
@@ -151,14 +151,14 @@ def _results(
     tasks: dict[Any, int], read: Callable[[], _News], progress: Progress, notify: Callable[[str], None]
 ) -> Iterator[ConversionSummary]:
     """Yield the summaries of the shards as they end, and remove ended shards from ``tasks``."""
-    count, shown, said = len(tasks), dict[str, tuple[int, int]](), 0
+    count, shown, notified = len(tasks), dict[str, tuple[int, int]](), 0
     while tasks:
         time.sleep(0.5)  # not in ray.wait, where a signal changes the exit code
         ended, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)
         stages, lines = read()
-        for line in lines[said:]:
+        for line in lines[notified:]:
             notify(line)
-        said = len(lines)
+        notified = len(lines)
         for stage, state in stages.items():
             if state != shown.get(stage) and state[0]:
                 shown[stage] = state
@@ -181,7 +181,7 @@ def _results(
 
 
 def _stop(tasks: dict[Any, int]) -> None:
-    """Let the workers save their results and end."""
+    """End the workers after they have saved their results."""
     for task in tasks:
         ray.cancel(task)
     if tasks:
@@ -203,9 +203,9 @@ def _connected(address: str | None) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise Sim2RealError(
-            f"no Ray cluster can be reached or started: {said}; see --address and `ray status`"
+            f"no Ray cluster can be reached or started: {reason}; see --address and `ray status`"
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray's handler would change the exit code
@@ -215,11 +215,11 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _room(cpus: int | None, gpus: float | None, device: str) -> tuple[int, float, int]:
+def _capacity(cpus: int | None, gpus: float | None, device: str) -> tuple[int, float, int]:
     """Return the CPUs and the GPUs of a worker, and the number of workers that fit on the cluster.
 
     Raises:
-        Sim2RealError: If none fits.
+        Sim2RealError: If no worker fits.
     """
     nodes = ray.nodes()  # type: ignore[no-untyped-call]  # of Ray
     machines = [(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]

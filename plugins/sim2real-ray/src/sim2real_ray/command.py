@@ -60,9 +60,9 @@ def command(  # noqa: PLR0917  Typer's options are arguments
         bool, typer.Option("--keep-going", help="Continue after a file that cannot be processed.")
     ] = False,
 ) -> None:
-    """Convert a dataset as `sim2real convert` does, by workers on the machines of a Ray cluster.
+    """Convert a dataset like `sim2real convert`, by workers on the machines of a Ray cluster.
 
-    If a worker is lost, another one continues its work. Run it again to continue an interrupted conversion.
+    If a worker is lost, another one continues its work. Run the command again to continue an interrupted conversion.
     """
     settings = settings_here()
     options = ConvertOptions(

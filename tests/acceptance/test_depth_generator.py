@@ -1,14 +1,12 @@
-"""A generator of somebody's plugin that sees depth, as its user meets it."""
+"""A generator of a plugin that uses depth, as its user runs it."""
 
 import importlib
-import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.commands import Cli, Write, manifest, refused, succeed
 
 PLUGIN = """
 from sim2real import hookimpl
@@ -35,12 +33,12 @@ class Haze(nn.Module):
 """
 
 
-def test_a_plugin_that_sees_depth_converts_verifies_and_exports(
+def test_a_generator_that_uses_depth_converts_verifies_and_exports(
     cli: Cli,
     *,
     site: Path,
     install: Callable[..., None],
-    write_vkitti: Callable[..., Path],
+    write_vkitti: Write,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -54,20 +52,15 @@ def test_a_plugin_that_sees_depth_converts_verifies_and_exports(
     save_generator(tmp_path / "haze.safetensors", network, info)
     write_vkitti(tmp_path / "source")
     of_model = ("--model", "haze.safetensors", "--device", "cpu")
-    done = cli("convert", "source", "out", *of_model, path=site, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in (tmp_path / "out/.sim2real/manifest.jsonl").read_text().splitlines()]
-    assert sum("inputs_sha256" in line for line in told) == 6
+    succeed(cli("convert", "source", "out", *of_model, path=site, cwd=tmp_path))
+    assert sum("inputs_sha256" in line for line in manifest(tmp_path / "out").values()) == 6
     depth = min((tmp_path / "source").rglob("depth_*.png"))
     depth.write_bytes(max((tmp_path / "source").rglob("depth_*.png")).read_bytes())
     done = cli("verify", "out", path=site, cwd=tmp_path)
     assert done.returncode == 1
     assert "its 'depth', " in done.stdout + done.stderr
-    done = cli("export", "haze.safetensors", "haze.onnx", path=site, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "further inputs, aligned with the images: depth" in done.stdout
+    exported = succeed(cli("export", "haze.safetensors", "haze.onnx", path=site, cwd=tmp_path))
+    assert "further inputs, aligned with the images: depth" in exported
     depth.unlink()
     done = cli("convert", "source", "other", *of_model, path=site, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "the generator 'haze' needs 'depth', and 1 of 6 frames have none" in done.stderr
-    assert done.stderr.count("\n") == 1
+    refused(done, "the generator 'haze' needs 'depth', and 1 of 6 frames have none")

@@ -1,6 +1,5 @@
-"""Commands that take no seconds to begin: a process that has imported everything forks one for each."""
+"""Commands that start at once: a process that has imported everything forks a child for each."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -12,15 +11,16 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).parents[2]
-NURSERY = """
+from tests.commands import environment
+
+SERVER = """
 import gc, json, os, resource, sys
-import cv2, numpy, torch, torch._dynamo  # once, for all that are born here
+import cv2, numpy, torch, torch._dynamo  # once for all children
 import sim2real.cli.console, sim2real.cli.convert, sim2real.cli.train, sim2real.config, sim2real.conversion
 import sim2real.engines.torch, sim2real.training
 from sim2real.cli import main
 
-gc.freeze()  # else each child would copy all of it to clear it away
+gc.freeze()  # otherwise each child would copy all objects to free them
 print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
     order = json.loads(line)
@@ -32,9 +32,9 @@ for line in sys.stdin:
     if pid:
         print(pid, flush=True)
         continue
-    said = os.open(order["said"], os.O_WRONLY)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    output = os.open(order["output"], os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     os.chdir(order["folder"])
     if order["largest"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest"], order["largest"]))
@@ -50,20 +50,19 @@ for line in sys.stdin:
 """
 
 
-class Nursery:
-    """A process that has imported everything and forks one for each command.
+class ForkServer:
+    """A process that has imported everything and forks a child for each command.
 
     Args:
-        folder: Where they run.
+        folder: Working folder of the commands.
     """
 
     def __init__(self, folder: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
         pipe = subprocess.PIPE
         self._folder = folder
-        self._born = 0
+        self._count = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY], env=environment, cwd=folder, stdin=pipe, stdout=pipe, text=True
+            [sys.executable, "-c", SERVER], env=environment(), cwd=folder, stdin=pipe, stdout=pipe, text=True
         )
         assert self._answer() == "ready"
 
@@ -75,26 +74,26 @@ class Nursery:
         assert self._process.stdout
         return json.loads(self._process.stdout.readline())
 
-    def begin(self, *args: object, largest: int = 0, ends: bool = False) -> "Command":
-        """Begin a command.
+    def start(self, *args: object, largest: int = 0, ends: bool = False) -> "Command":
+        """Start a command.
 
         Args:
-            args: Of ``sim2real``.
-            largest: Bytes that no file may exceed; 0 for no limit.
-            ends: Clear away all of Python at the end, as real processes do; else it just ends, which is quicker.
+            args: Arguments of ``sim2real``.
+            largest: Maximum size of a file in bytes; 0 for no limit.
+            ends: Shut Python down at the end as a real process does; without it the child exits at once.
         """
-        self._born += 1
-        said = self._folder / f"said {self._born}.txt"
-        said.write_text("")
-        order = {"folder": str(self._folder), "said": str(said), "largest": largest, "ends": ends}
-        return Command(self, self.ask(args=[*map(str, args)], **order), said)
+        self._count += 1
+        output = self._folder / f"output {self._count}.txt"
+        output.write_text("")
+        order = {"folder": str(self._folder), "output": str(output), "largest": largest, "ends": ends}
+        return Command(self, self.ask(args=[*map(str, args)], **order), output)
 
     def convert(
         self, out: Path, *options: object, source: str = "in", largest: int = 0, ends: bool = False
     ) -> "Command":
-        """Begin a conversion."""
+        """Start a conversion."""
         args = ["convert", source, out, "--device", "cpu", "--precision", "fp32", *options]
-        return self.begin(*args, largest=largest, ends=ends)
+        return self.start(*args, largest=largest, ends=ends)
 
     def close(self) -> None:
         self._process.kill()
@@ -102,17 +101,17 @@ class Nursery:
 
 
 class Command:
-    """``sim2real`` at work."""
+    """A running command of ``sim2real``."""
 
-    def __init__(self, nursery: Nursery, pid: int, said: Path) -> None:
+    def __init__(self, server: ForkServer, pid: int, output: Path) -> None:
         self.pid = pid
-        self._nursery = nursery
-        self._said = said
+        self._server = server
+        self._output = output
         self._code: int | None = None
 
     def running(self) -> bool:
         if self._code is None:
-            self._code = self._nursery.ask(pid=self.pid, flags=os.WNOHANG)
+            self._code = self._server.ask(pid=self.pid, flags=os.WNOHANG)
         return self._code is None
 
     def signal(self, number: int) -> None:
@@ -120,18 +119,18 @@ class Command:
             os.kill(self.pid, number)
 
     def wait(self) -> tuple[int, str]:
-        """The exit code and all that was said; hangs are found by the timeout of the tests."""
+        """Return the exit code and the whole output; the timeout of the tests ends a command that hangs."""
         if self._code is None:
-            self._code = self._nursery.ask(pid=self.pid, flags=0)
-        return self._code, self.said()
+            self._code = self._server.ask(pid=self.pid, flags=0)
+        return self._code, self.output()
 
-    def said(self) -> str:
-        """All that it has said so far."""
-        return self._said.read_text()
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text()
 
-    def wait_for_words(self) -> None:
-        """Wait until it has said what it is going to do, or has ended."""
-        while self.running() and not self.said():
+    def wait_for_output(self) -> None:
+        """Wait until it has printed something or has ended."""
+        while self.running() and not self.output():
             time.sleep(0.001)
 
     def wait_for_files(self, out: Path, count: int) -> None:
@@ -139,21 +138,15 @@ class Command:
             time.sleep(0.001)
 
     def children(self) -> list[psutil.Process]:
-        """The processes that came of it so far."""
+        """Its child processes, and theirs."""
         try:
             return psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file by relative path."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
-
-
 def survivors(processes: Collection[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that have not ended in time; zombies have, whether or not somebody has asked for their exit codes."""
+    """Return the processes that have not ended within some seconds; a zombie has ended."""
     end, left = time.monotonic() + seconds, list(processes)
     while left and time.monotonic() < end:
         left = [process for process in left if _lives(process)]

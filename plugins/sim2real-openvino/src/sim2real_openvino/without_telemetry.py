@@ -1,4 +1,4 @@
-"""Import OpenVINO with its telemetry disabled; the rest of the package imports it, and then NNCF, from here.
+"""Import OpenVINO with its telemetry disabled; all modules of this package import it from here, before NNCF.
 
 Both report their import and each model conversion to Google Analytics through the package openvino_telemetry. They
 work without it if it cannot be imported (``openvino.tools.ovc.telemetry_stub``). An empty module of that name has this
