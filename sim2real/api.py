@@ -248,26 +248,9 @@ def convert(
 
 def options_of(section: "Conversion", options: "ConvertOptions", look: int = 0) -> "ConvertOptions":
     """Return the common options, updated with those of one ``[[convert]]`` table, or of one look of it."""
-    return replace(
-        options,
-        dataset=section.dataset,
-        direction=section.direction,
-        include=tuple(section.include),
-        exclude=tuple(section.exclude),
-        as_image=tuple(section.as_image),
-        carry=section.carry,
-        encoding=section.encoding,
-        quality=section.quality,
-        resize=section.resize,
-        transfer=section.transfer,
-        neighbours=section.neighbours,
-        camera=section.camera,
-        labelme_image=section.labelme_image,
-        gate=tuple(section.gate),
-        rejected=section.rejected,
-        look=look,
-        looks=max(section.looks, look + 1),
-    )
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in section}
+    del values["source"], values["out"]
+    return replace(options, **values | {"look": look, "looks": max(section.looks, look + 1)})
 
 
 def _section(**named: Any) -> "Conversion":  # noqa: ANN401  pydantic checks them

@@ -48,7 +48,7 @@ from sim2real.conversion.manifest import (
 )
 from sim2real.conversion.options import ConvertOptions
 from sim2real.conversion.pipeline import Pipeline, Tally
-from sim2real.conversion.plan import Plan, Survey, make_plan, survey
+from sim2real.conversion.plan import Plan, make_plan, survey
 from sim2real.conversion.shards import active_writers, conversion_lock, is_taken, joins_others
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
@@ -69,7 +69,6 @@ __all__ = [
     "Plan",
     "Problem",
     "Progress",
-    "Survey",
     "VerifyReport",
     "convert",
     "is_taken",
@@ -189,7 +188,7 @@ def _work(
     source: Path,
     out: Path,
     options: ConvertOptions,
-    found: Survey,
+    found: Plan,
     *,
     progress: Progress,
     announce: Callable[[Plan], None],

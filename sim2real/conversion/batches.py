@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim2real.capabilities import PAST, Capabilities
-from sim2real.conversion.decoding import Decoded, size_of
+from sim2real.capabilities import PAST
+from sim2real.conversion.decoding import Decoded
+from sim2real.conversion.resized_files import size_of
 from sim2real.conversion.sequences import sequences_of
-from sim2real.conversion.windows import Look, Window
+from sim2real.conversion.windows import Window, WindowFrame
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -58,7 +59,7 @@ class Batch:
         size: Size (W, H) of each; None if unknown.
         sequence: The sequence of the frames, if the generator sees several frames.
         window: The window of the sequence, if grids are averaged.
-        looks: The frames of the batch in the window.
+        frames: The frames of the batch in the window.
         known: The last place up to which all grids are known after this batch.
     """
 
@@ -66,7 +67,7 @@ class Batch:
     size: tuple[int, int] | None
     sequence: Sequence | None = None
     window: Window[Decoded] | None = None
-    looks: list[Look] = field(default_factory=list)
+    frames: list[WindowFrame] = field(default_factory=list)
     known: int = 0
 
 
@@ -75,26 +76,24 @@ class Batches:
 
     Args:
         plan: The plan of the conversion.
-        can: The capabilities of the generator.
         most: Maximum number of frames per batch.
         streams: Number of sequences in progress at a time.
     """
 
-    def __init__(self, plan: "Plan", can: Capabilities, most: int, streams: int) -> None:
+    def __init__(self, plan: "Plan", most: int, streams: int) -> None:
         self._plan = plan
-        self._can = can
         self._most = most
         self._streams = streams
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches; each is made when it is requested."""
-        if self._can.of_sequences:
+        if self._plan.can.of_sequences:
             return self._in_turns(map(self._pieces, sequences_of(self._plan.todo)))
         return chain(self._with_neighbours(), self._by_size())
 
     def _pieces(self, jobs: list["Job"]) -> Iterator[Batch]:
         """Yield the clips or frames of a sequence in order."""
-        sequence, step = Sequence(self._can.context), self._can.clip_length
+        sequence, step = Sequence(self._plan.can.context), self._plan.can.clip_length
         for first in range(0, len(jobs), step):
             piece = jobs[first : first + step]
             yield Batch(piece, self._size_of(piece), sequence)
@@ -108,9 +107,9 @@ class Batches:
         return self._in_turns(self._windows(Window(group, todo, reach)) for group in sequences)
 
     def _windows(self, window: Window[Decoded]) -> Iterator[Batch]:
-        for looks, known in window.batches(self._most):
-            jobs = [look.job for look in looks]
-            yield Batch(jobs, self._size_of(jobs), window=window, looks=looks, known=known)
+        for frames, known in window.batches(self._most):
+            jobs = [frame.job for frame in frames]
+            yield Batch(jobs, self._size_of(jobs), window=window, frames=frames, known=known)
 
     def _in_turns(self, waiting: Iterator[Iterator[Batch]]) -> Iterator[Batch]:
         """Yield batches of several sequences in turn; those of each sequence are in order."""

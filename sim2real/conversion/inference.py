@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim2real.capabilities import capabilities
 from sim2real.conversion.jobs import seed_of
 from sim2real.conversion.looks import named as look_name
+from sim2real.conversion.plan import evenly
 from sim2real.conversion.trial import extras, make_engine
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import EngineSettings
@@ -41,7 +41,6 @@ class Inference:
 
     Attributes:
         streams: Number of threads that may usefully call it at the same time.
-        can: The capabilities of the generator.
 
     Raises:
         CannotCompileError: If the record specifies a compiled engine and compilation fails.
@@ -49,19 +48,19 @@ class Inference:
     """
 
     def __init__(self, plan: "Plan", notify: Callable[[str], None]) -> None:
-        record = plan.record
-        self._generator, info = load_generator(plan.model)
-        self.can = capabilities(self._generator, info.name)
+        record, frames = plan.record, [job for job in plan.jobs if job.translate]
+        self._generator, _ = load_generator(plan.model)
+        self._steady = plan.can.steady
         self._settings = EngineSettings(
             device=plan.device,
             precision=record.precision,
             batch_size=record.batch_size,
             compile=tuple((width, height) for width, height in record.compile),
-            calibration=tuple(plan.spread(_CALIBRATION)),
+            calibration=tuple(plan.source / job.path for job in evenly(frames, _CALIBRATION)),
             read_inputs=plan.read_inputs,
         )
         self._tile, self._tile_above = record.tile, record.tile_above
-        self._name = record.generator["name"]
+        self._name = plan.info.name
         self._notify = notify
         self._engine_name = record.engine
         self._look = record.look
@@ -128,7 +127,7 @@ class Inference:
 
     def _seeds(self, paths: Sequence[str], sequences: Sequence[str]) -> "NDArray[np.uint64]":
         named = [[look_name(text, self._look) for text in texts] for texts in (paths, sequences)]
-        return seeds_of(named[0], named[1] if self.can.steady else ())
+        return seeds_of(named[0], named[1] if self._steady else ())
 
     def _translated(
         self,

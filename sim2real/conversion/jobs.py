@@ -59,6 +59,11 @@ class Job:
         return self.embedding.image if self.embedding else ""
 
     @property
+    def sequence_name(self) -> str:
+        """The name of its sequence in the dataset; empty if it has none, or the generator sees only the image."""
+        return self.frame.sequence if self.frame else ""
+
+    @property
     def size(self) -> int:
         """Size of the source file in bytes; 0 if it cannot be read."""
         return self.stat[0] if self.stat else 0
