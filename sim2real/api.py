@@ -227,7 +227,7 @@ def convert(
 
     part = find_shard(shard)
     if part:
-        notify(f"{part} ({part.said_by}): this process converts one file in {part.count}; shard='off' converts all")
+        notify(f"{part} ({part.set_by}): this process converts one file in {part.count}; shard='off' converts all")
     common = conversion.ConvertOptions(
         model=Path(model) if model else None,
         limit=limit,

@@ -48,7 +48,7 @@ def carry(source: Path, target: Path, mode: str) -> str:
     if mode == "copy":
         return _copy(source, target)
     link, noun = _LINKS[mode]
-    digest = _digest(source)
+    digest = digest_of(source)
     try:
         link(target, source.resolve())
     except FileNotFoundError as error:
@@ -124,12 +124,16 @@ def can_clone(source: Path, folder: Path) -> bool:
         return False
 
 
-def _digest(source: Path) -> str:
-    digest = hashlib.sha256()
-    with _opened(source) as file:
-        for chunk in _chunks(file):
-            digest.update(chunk)
-    return digest.hexdigest()
+def digest_of(source: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        SourceError: If it cannot be read.
+    """
+    try:
+        return sha256_of(source)
+    except OSError as error:
+        raise unreadable(error) from error
 
 
 def _opened(source: Path) -> BinaryIO:

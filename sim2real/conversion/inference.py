@@ -59,15 +59,12 @@ class Inference:
             calibration=tuple(plan.source / job.path for job in evenly(frames, _CALIBRATION)),
             read_inputs=plan.read_inputs,
         )
-        self._tile, self._tile_above = record.tile, record.tile_above
+        self._record = record
         self._name = plan.info.name
         self._notify = notify
-        self._engine_name = record.engine
-        self._look = record.look
-        self._guided_size = record.transfer_size
         self._engine: Callable[..., NDArray[np.uint8]] = make_engine(record.engine, self._generator, self._settings)
-        if self._guided_size:
-            self._engine = GuidedEngine(self._engine, self._guided_size, plan.device)
+        if record.transfer_size:
+            self._engine = GuidedEngine(self._engine, record.transfer_size, plan.device)
         for note in getattr(self._engine, "notes", ()):
             notify(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
@@ -126,7 +123,7 @@ class Inference:
         return made
 
     def _seeds(self, paths: Sequence[str], sequences: Sequence[str]) -> "NDArray[np.uint64]":
-        named = [[look_name(text, self._look) for text in texts] for texts in (paths, sequences)]
+        named = [[look_name(text, self._record.look) for text in texts] for texts in (paths, sequences)]
         return seeds_of(named[0], named[1] if self._steady else ())
 
     def _translated(
@@ -140,7 +137,7 @@ class Inference:
         height, width = images.shape[-3:-1]
         size = width, height
         while True:
-            side = self._sides.get(size) or (self._tile if width * height > self._tile_above else 0)
+            side = self._sides.get(size) or (self._record.tile if width * height > self._record.tile_above else 0)
             count = self._at_once.get(size, len(images))
             try:
                 if side:
@@ -159,7 +156,7 @@ class Inference:
     def _run(self, images: "NDArray[np.uint8]", seeds: "NDArray[np.uint64]", inputs: Inputs) -> "NDArray[np.uint8]":
         translated = self._engine(images, **extras(self._engine, inputs, seeds))
         if translated.shape != images.shape:
-            message = f"engine {self._engine_name}: it returned {translated.shape} for pictures {images.shape}"
+            message = f"engine {self._record.engine}: it returned {translated.shape} for pictures {images.shape}"
             raise PluginError(f"{message}; choose another one with --engine")
         return translated
 
@@ -171,8 +168,10 @@ class Inference:
             return self._tiled[side]
 
     def _check_tiling(self) -> None:
-        if self._guided_size:
-            message = f"the transfer is guided, so the generator sees whole frames at {self._guided_size} pixels"
+        if self._record.transfer_size:
+            message = (
+                f"the transfer is guided, so the generator sees whole frames at {self._record.transfer_size} pixels"
+            )
             raise CannotTileError(message)
         try:
             check_tiling(self._generator)
@@ -198,7 +197,7 @@ class Inference:
                     message = f"{error}; {cannot}"
                     raise Sim2RealError(message) from error
                 self._at_once.pop(size, None)
-                self._sides[size] = min(self._tile or _FIRST_TILE, _FIRST_TILE)
+                self._sides[size] = min(self._record.tile or _FIRST_TILE, _FIRST_TILE)
             if not self._reported:
                 width, height = size
                 self._notify(

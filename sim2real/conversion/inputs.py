@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sim2real.conversion.carry import SourceError, unreadable
+from sim2real.conversion.carry import SourceError, digest_of, unreadable
 from sim2real.datasets.base import Frame
 from sim2real.datasets.inputs import NAMED, Inputs, read_input
 from sim2real.datasets.labels import NOTHING, Boxes, Segmentation
@@ -134,17 +134,11 @@ class InputReader:
 
     def _digest(self, path: str) -> str:
         if path not in self._shared:
-            return self._sha256(path)
+            return digest_of(self._root / path)
         with self._lock:
             if path not in self._known:
-                self._known[path] = self._sha256(path)
+                self._known[path] = digest_of(self._root / path)
             return self._known[path]
-
-    def _sha256(self, path: str) -> str:
-        try:
-            return sha256_of(self._root / path)
-        except OSError as error:
-            raise unreadable(error) from error
 
 
 class InputCheck:

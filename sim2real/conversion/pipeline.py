@@ -131,7 +131,7 @@ class Pipeline:
         self._lock = threading.RLock()  # guards the attributes below
         self._stopped = False
         self._error: BaseException | None = None
-        self._on_the_way: dict[str, int] = {}  # pixels of the frames in progress
+        self._in_progress: dict[str, int] = {}  # pixels of the frames in progress
         self._tally = Tally()
         self._completed = Counter[str]()
         images = {job.path for job in plan.todo if job.translate}
@@ -213,7 +213,7 @@ class Pipeline:
             if self._stopped:
                 return
             with self._lock:
-                self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
+                self._in_progress.update(dict.fromkeys((job.path for job in jobs), pixels))
             wanted = [frame.wanted for frame in batch.frames] or [True] * len(jobs)
             decoding = [self._start("codec", self._decode, *each, size) for each in zip(jobs, wanted, strict=True)]
             if window := batch.window:
@@ -230,7 +230,7 @@ class Pipeline:
         return max(round(self._weight * size[0] * size[1]), width * height)
 
     def _has_room(self, frames: int, pixels: int) -> bool:
-        held = self._on_the_way
+        held = self._in_progress
         return not held or (len(held) + frames <= self._most and sum(held.values()) + pixels <= _PIXELS)
 
     def _decode(self, job: Job, wanted: bool, size: tuple[int, int] | None) -> Decoded | None:  # noqa: FBT001
@@ -277,14 +277,14 @@ class Pipeline:
         for ready in window.ready(batch.known):
             job = ready.item.job
             with self._lock:
-                self._on_the_way[job.path] = self._pixels(batch.size) if batch.size else 0
+                self._in_progress[job.path] = self._pixels(batch.size) if batch.size else 0
             with self._meters.measure("translating"):
                 rgb = self._inference.apply_grid(ready.item.picture.rgb, ready.grid, job.path, job.sequence_name)
             self._send([replace(ready.item, whole=ready.whole)], [rgb], notes)
         with self._lock:  # frames that wait for later ones must not block them
             for each in batch.frames:
                 if not each.wanted or window.waits(each.place):
-                    self._on_the_way.pop(each.job.path, None)
+                    self._in_progress.pop(each.job.path, None)
             self._news.put(None)
 
     def _translate(self, decoding: list[Future[Decoded | None]]) -> None:
@@ -337,7 +337,7 @@ class Pipeline:
                     frame = self._judged.get(job.path)
                     outcome = self._gate.judge(picture, rgb, data, Labels(frame) if frame else {})
             with self._meters.measure("encoding and writing"):
-                line = self._put(decoded, outcome)
+                line = self._write_result(decoded, outcome)
         except (SourceError, ImageError, DatasetError) as error:
             self._fail(job, error)
             return
@@ -356,7 +356,7 @@ class Pipeline:
             encoding = None
         return self._plan.camera.apply(rgb, seed_of(named(job.path, self._plan.record.look)), encoding)
 
-    def _put(self, decoded: Decoded, outcome: GateOutcome) -> Line:
+    def _write_result(self, decoded: Decoded, outcome: GateOutcome) -> Line:
         """Write the result for a frame; a quarantined translation is written before its substitute."""
         job = decoded.job
         if outcome.quarantined is not None:
@@ -365,7 +365,7 @@ class Pipeline:
         if data is None and job.resize:
             data = encode_picture(decoded.picture.rgb, decoded.picture, self._plan.encoding)
         if data is None:
-            size, sha256 = job.size, self._bring(job)
+            size, sha256 = job.size, self._carry_bytes(job)
             if sha256 != decoded.sha256:
                 raise SourceError(CHANGED)
         else:
@@ -399,7 +399,7 @@ class Pipeline:
             if job.resize or job.embedding:
                 line = self._edit(job)
             else:
-                digest = self._bring(job)
+                digest = self._carry_bytes(job)
                 line = _line(job, digest, digest, job.size)
         except SourceError as error:
             self._fail(job, error)
@@ -420,7 +420,7 @@ class Pipeline:
         line = _line(job, hashlib.sha256(original).hexdigest(), hashlib.sha256(data).hexdigest(), len(data))
         return replace(line, resized_from=job.resize.source if job.resize else None, embedded_sha256=embedded)
 
-    def _bring(self, job: Job) -> str:
+    def _carry_bytes(self, job: Job) -> str:
         """Carry a file byte for byte and return its SHA-256."""
         source = self._plan.source / job.path
         with replacing(self._target(job.path)) as temporary, unchanged(job, source):
@@ -462,7 +462,7 @@ class Pipeline:
         """Count a finished or failed file and report progress."""
         stage = "converting" if job.translate else "carrying"
         self._completed[stage] += 1
-        self._on_the_way.pop(job.path, None)
+        self._in_progress.pop(job.path, None)
         self._news.put(None)
         if stage == "converting":
             limit = self._meters.limit()

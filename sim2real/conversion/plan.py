@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sim2real import __version__
 from sim2real.camera import Camera
@@ -145,10 +145,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
     dataset = open_dataset(source, options.dataset, _as_image(out, options))
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     stale = {path: what for what, paths in dataset.stale().items() for path in paths}
-    jobs = [
-        Job(path, role, translate, stat_of(f"{source}/{path}"), stale.get(path, ""))
-        for path, role, translate in selection
-    ]
+    jobs = [Job(*each, stat_of(f"{source}/{each.path}"), stale.get(each.path, "")) for each in selection]
     if options.resize:
         jobs = with_sizes(jobs, dataset, options.resize)
     inside = embeddings(dataset, {job.path for job in jobs if job.translate}, options.labelme_image)
@@ -390,7 +387,7 @@ def chosen_frames(source: Path, layout: str | None, info: GeneratorInfo, as_imag
         DatasetError: If there are none.
     """
     dataset = open_dataset(source, layout, as_image)
-    images = {path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate}
+    images = {each.path for each in select(dataset, side_of(info), (), (), None) if each.translate}
     return [frame for frame in dataset.frames() if frame.image in images]
 
 
@@ -400,10 +397,18 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
     return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
 
 
+class Selected(NamedTuple):
+    """A file that a conversion makes: its path, its role, and whether it is translated."""
+
+    path: str
+    role: Role
+    translate: bool
+
+
 def select(
     dataset: Dataset, side: str, include: Sequence[str], exclude: Sequence[str], limit: int | None
-) -> Iterator[tuple[str, Role, bool]]:
-    """Yield the files that a conversion makes: path, role, and whether the file is translated.
+) -> Iterator[Selected]:
+    """Yield the files that a conversion makes.
 
     In a folder with both domains only the images of ``side`` are translated. Broken links are included, so that they
     are not taken for carried files.
@@ -425,7 +430,7 @@ def select(
     chosen, others = set(frames[:limit]), set(frames[limit:] if limit is not None else ())
     for path, role in [*dataset.files(), *((path, Role.AUX) for path in dataset.tree.broken)]:
         if path not in others and selected(path, include, exclude):
-            yield path, Role.IMAGE if path in chosen else role, path in chosen
+            yield Selected(path, Role.IMAGE if path in chosen else role, path in chosen)
 
 
 def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

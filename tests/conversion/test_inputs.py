@@ -308,7 +308,7 @@ def test_one_file_for_many_frames_is_hashed_once(
         hashed.append(path)
         return sha256_of(path)
 
-    monkeypatch.setattr("sim2real.conversion.inputs.sha256_of", counted)
+    monkeypatch.setattr("sim2real.conversion.inputs.digest_of", counted)
     model = save_model(tmp_path / "boxed.safetensors", Boxed, classes={"names": ["car"]})
     out = tmp_path / "out"
     summary = translate(source, out, model=model, as_image=(), dataset="kitti-tracking")
