@@ -34,7 +34,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim2real.conversion.jobs import is_done, stat_of
+from sim2real.conversion.carry import stat_of
+from sim2real.conversion.jobs import is_done
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,

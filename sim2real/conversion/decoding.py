@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim2real.conversion.carry import SourceError, unreadable
-from sim2real.conversion.jobs import Job, stat_of
+from sim2real.conversion.carry import SourceError, stat_of, unreadable
+from sim2real.conversion.jobs import Job
 from sim2real.datasets.inputs import Inputs
 from sim2real.imageio import Picture, decode_picture, resize_picture
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim2real.conversion.jobs import seed_of
-from sim2real.conversion.looks import named as look_name
+from sim2real.conversion.looks import with_look
 from sim2real.conversion.plan import evenly
 from sim2real.conversion.trial import extras, make_engine
 from sim2real.datasets.inputs import Inputs
@@ -123,7 +123,7 @@ class Inference:
         return made
 
     def _seeds(self, paths: Sequence[str], sequences: Sequence[str]) -> "NDArray[np.uint64]":
-        named = [[look_name(text, self._record.look) for text in texts] for texts in (paths, sequences)]
+        named = [[with_look(text, self._record.look) for text in texts] for texts in (paths, sequences)]
         return seeds_of(named[0], named[1] if self._steady else ())
 
     def _translated(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from sim2real.conversion.batches import Batch, Batches, Sequence
+from sim2real.conversion.batches import Batch, Sequence, batches_of
 from sim2real.conversion.carry import SourceError, carry
 from sim2real.conversion.decoding import (
     CHANGED,
@@ -35,8 +35,8 @@ from sim2real.conversion.decoding import (
 )
 from sim2real.conversion.gate import Gate, GateOutcome, parse_gate
 from sim2real.conversion.inputs import InputReader
-from sim2real.conversion.jobs import Job, seed_of, stat_of
-from sim2real.conversion.looks import named
+from sim2real.conversion.jobs import Job, seed_of
+from sim2real.conversion.looks import with_look
 from sim2real.conversion.manifest import Line, ManifestWriter, quarantine_path
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
@@ -141,8 +141,8 @@ class Pipeline:
                 self._following.setdefault(job.follows, []).append(job)
         frames = len(images)
         self._judged = {frame.image: frame for frame in plan.dataset.frames()} if plan.judges else {}
-        self._read_inputs = InputReader(plan.source, Vocabulary.of(plan.info.settings), stat_of, plan.todo)
-        forms = [KINDS[kind] for kind in self._can.inputs]
+        self._read_inputs = InputReader(plan.source, Vocabulary.of(plan.info.settings), plan.todo)
+        forms = [KINDS[kind] for kind in plan.can.inputs]
         taken = sum(np.dtype(form.dtype).itemsize * (form.channels or 1) for form in forms)
         self._weight = 1 + 2 * taken / _BYTES
         self._totals = {"converting": frames, "carrying": len(plan.todo) - frames}
@@ -206,7 +206,7 @@ class Pipeline:
                 self._news.get(timeout=1)  # on Windows, Ctrl-C does not end a wait
 
     def _send_batches(self) -> None:
-        for batch in Batches(self._plan, self._batch_size, self._streams):
+        for batch in batches_of(self._plan, self._batch_size, self._streams):
             jobs, size = batch.jobs, batch.size
             pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # a smaller batch is padded
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
@@ -354,7 +354,7 @@ class Pipeline:
         encoding = self._plan.info.camera_encoding
         if picture.format == "JPEG" and self._plan.encoding.of(picture) == encoding:
             encoding = None
-        return self._plan.camera.apply(rgb, seed_of(named(job.path, self._plan.record.look)), encoding)
+        return self._plan.camera.apply(rgb, seed_of(with_look(job.path, self._plan.record.look)), encoding)
 
     def _write_result(self, decoded: Decoded, outcome: GateOutcome) -> Line:
         """Write the result for a frame; a quarantined translation is written before its substitute."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from sim2real import __version__
 from sim2real.camera import Camera
 from sim2real.capabilities import Capabilities, capabilities
+from sim2real.conversion.carry import stat_of
 from sim2real.conversion.embedding import check_sizes, embeddings
 from sim2real.conversion.gate import EDGES, find_metrics, parse_gate
 from sim2real.conversion.identity import require_same
 from sim2real.conversion.inputs import InputReader, label_files, unknown_classes
-from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
+from sim2real.conversion.jobs import Job, is_done, with_sizes
 from sim2real.conversion.manifest import (
     Record,
     contents,
@@ -110,7 +111,7 @@ class Plan:
         """A function that reads the labels of an image that the generator sees."""
         if not self.can.inputs:
             return lambda _image: {}
-        read = InputReader(self.source, Vocabulary.of(self.info.settings), stat_of, ())
+        read = InputReader(self.source, Vocabulary.of(self.info.settings), ())
         by_path = {job.path: job for job in self.jobs if job.translate}
         return lambda image: read(by_path[image.relative_to(self.source).as_posix()])[0]
 
@@ -156,8 +157,6 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
     if options.look or options.looks > 1:
         _check_looks(can, info, options)
     neighbours = info.neighbours(can, options.transfer, options.neighbours)
-    if can.takes_inputs or can.of_sequences or can.steady or neighbours:
-        jobs = _with_frames(jobs, dataset, info, can, options, neighbours)
     guided_size = info.guided_size(options.transfer)
     record = Record(
         tool_version=__version__,
@@ -195,7 +194,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
         rejected=options.rejected if gate else "quarantine",
         stale=dict(Counter(job.stale for job in jobs if job.stale)),
     )
-    return Plan(
+    plan = Plan(
         source=source,
         out=out,
         model=model,
@@ -207,6 +206,8 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
         judges=judges,
         jobs=jobs,
     )
+    more_than_images = can.takes_inputs or can.of_sequences or can.steady or neighbours
+    return replace(plan, jobs=_with_frames(plan, options)) if more_than_images else plan
 
 
 def _check_looks(can: Capabilities, info: GeneratorInfo, options: ConvertOptions) -> None:
@@ -217,19 +218,13 @@ def _check_looks(can: Capabilities, info: GeneratorInfo, options: ConvertOptions
         raise SettingsError(f"{message}; leave out --looks, or train with a recipe that does: grid, pixel-distribution")
 
 
-def _with_frames(  # noqa: PLR0917
-    jobs: list[Job],
-    dataset: Dataset,
-    info: GeneratorInfo,
-    can: Capabilities,
-    options: ConvertOptions,
-    neighbours: int,
-) -> list[Job]:
-    """Return the files, those to translate with their frames and the labels that the generator sees.
+def _with_frames(plan: Plan, options: ConvertOptions) -> list[Job]:
+    """Return the files of a plan, those to translate with their frames and the labels that the generator sees.
 
     Raises:
         Sim2RealError: If a label is missing, or an option does not fit the generator.
     """
+    info, can, root = plan.info, plan.can, plan.dataset.root
     if can.of_sequences and options.batch_size not in {None, 1}:
         message = (
             f"--batch-size {options.batch_size}: the generator '{info.name}' translates the frames of a sequence one "
@@ -242,15 +237,16 @@ def _with_frames(  # noqa: PLR0917
             "names of classes ([classes] of its settings): train it again"
         )
         raise Sim2RealError(message)
-    images = {job.path for job in jobs if job.translate}
-    listed = dataset.frames(options.include, options.exclude)
+    images = {job.path for job in plan.jobs if job.translate}
+    listed = plan.dataset.frames(options.include, options.exclude)
     frames = {frame.image: frame for frame in listed if frame.image in images}
-    files = label_files(dataset.root, info.name, can.inputs, frames, stat_of)
-    found = [replace(job, frame=frames[job.path], inputs=files[job.path]) if job.translate else job for job in jobs]
+    files = label_files(root, info.name, can.inputs, frames)
+    jobs = [replace(job, frame=frames[job.path], inputs=files[job.path]) if job.translate else job for job in plan.jobs]
     if can.of_sequences:
-        found = with_sequences(found)
-        check_sizes_within(dataset.root, info.name, found)
-    return with_windows(dataset.root, found, neighbours) if neighbours else found
+        jobs = with_sequences(jobs)
+        check_sizes_within(root, info.name, jobs)
+    neighbours = plan.record.neighbours
+    return with_windows(root, jobs, neighbours) if neighbours else jobs
 
 
 def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
