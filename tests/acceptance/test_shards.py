@@ -84,7 +84,7 @@ def start(work: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def set_by(process: "subprocess.Popen[str]", code: int = 0) -> str:
+def said_by(process: "subprocess.Popen[str]", code: int = 0) -> str:
     """What a process has said at its end, which must be with this exit code."""
     output, errors = process.communicate(timeout=200)
     assert process.returncode == code, errors
@@ -124,7 +124,7 @@ def stopped(process: "subprocess.Popen[str]") -> Iterator[None]:
 
 def test_torchrun_splits_and_makes_the_same_dataset(work: Path, alone: dict[str, str], start: Start, cli: Cli) -> None:
     out = work / "torchrun"
-    said = set_by(start(out, launcher=torchrun(2)))
+    said = said_by(start(out, launcher=torchrun(2)))
     assert "shard 1 of 2 (torchrun): this process converts one file in 2" in said
     for shard in (1, 2):
         assert f"shard {shard} of 2: {FRAMES // 2} frames converted" in said
@@ -140,10 +140,10 @@ def test_a_killed_process_of_torchrun_costs_only_a_rerun(work: Path, alone: dict
     children = Path(f"/proc/{group.pid}/task/{group.pid}/children").read_text().split()
     ranks = [int(child) for child in children if "sim2real" in Path(f"/proc/{child}/cmdline").read_text()]
     os.kill(chance.choice(ranks), signal.SIGKILL)
-    set_by(group, 1)
+    said_by(group, 1)
     for name, digest in digests(out).items():
         assert name.startswith(".sim2real/") or ".tmp-" in name or digest == alone[name]
-    assert "shard 3 of 3" in set_by(start(out, launcher=torchrun(3)))
+    assert "shard 3 of 3" in said_by(start(out, launcher=torchrun(3)))
     assert digests(out) == alone
 
 
@@ -154,10 +154,10 @@ def test_tasks_of_srun_at_once_and_a_group_of_another_size_goes_on(
     tasks = [start(out, env=srun(index, 3)) for index in range(3)]
     wait_for_files(tasks[0], out, 40)
     tasks[1].kill()
-    said = [set_by(task, -signal.SIGKILL if task is tasks[1] else 0) for task in tasks]
+    said = [said_by(task, -signal.SIGKILL if task is tasks[1] else 0) for task in tasks]
     assert any("not complete yet: " in words and "belong to other shards" in words for words in said)
     assert not any("next: sim2real verify" in words for words in said)
-    said = [set_by(task) for task in [start(out, env=srun(index, 4)) for index in range(4)]]
+    said = [said_by(task) for task in [start(out, env=srun(index, 4)) for index in range(4)]]
     assert any("next: sim2real verify" in words for words in said)
     assert digests(out) == alone
 
@@ -167,7 +167,7 @@ def test_tasks_of_an_array_one_after_the_other(work: Path, alone: dict[str, str]
     others = len(alone) - 3 - FRAMES  # but the lock, the record and the manifest
     left = FRAMES + others
     for index in range(3):
-        said = set_by(start(out, env=array(index, 3)))
+        said = said_by(start(out, env=array(index, 3)))
         assert f"shard {index + 1} of 3 (SLURM array 10-30): " in said
         left -= len(range(index, FRAMES, 3)) + len(range(index, others, 3))
         assert (f"not complete yet: {left} of {FRAMES + others} files of {out}" in said) == (index < 2)
@@ -184,10 +184,10 @@ def test_who_comes_late_or_comes_again_disturbs_nobody(work: Path, alone: dict[s
         second = start(out, "--shard", "2/2")
         wait_for_files(second, out, len(before) + 20)
         second.kill()
-        set_by(second, -signal.SIGKILL)
-        assert "not complete yet: other processes are still working" in set_by(start(out, "--shard", "2/2"))
+        said_by(second, -signal.SIGKILL)
+        assert "not complete yet: other processes are still working" in said_by(start(out, "--shard", "2/2"))
         assert before.items() <= digests(out).items()  # leftovers of the living among them
-    said = set_by(first)
+    said = said_by(first)
     assert f"converted dataset: {out}" in said
     assert digests(out) == alone
 
@@ -204,16 +204,16 @@ def test_a_second_group_stays_outside(work: Path, alone: dict[str, str], start: 
         before = digests(out)
         strangers = [start(out, env=env) for env in (srun(0, 2), srun(2, 3), {})]
         for stranger in strangers:
-            assert f"error: {out}: another conversion is writing here (" in set_by(stranger, 1)
+            assert f"error: {out}: another conversion is writing here (" in said_by(stranger, 1)
         assert digests(out) == before
     for task in group:
-        set_by(task)
+        said_by(task)
     assert digests(out) == alone
 
 
 def test_a_batch_script_alone_does_everything(work: Path, alone: dict[str, str], start: Start) -> None:
     batch = {name: value for name, value in array(0, 1).items() if "ARRAY" not in name}
-    said = set_by(start(work / "batch", env={**batch, "RANK": "1", "WORLD_SIZE": "2"}))
+    said = said_by(start(work / "batch", env={**batch, "RANK": "1", "WORLD_SIZE": "2"}))
     assert "shard" not in said
     assert digests(work / "batch") == alone
 
@@ -223,12 +223,12 @@ def test_told_to_end_a_shard_saves(work: Path, alone: dict[str, str], start: Sta
     task = start(out, "--shard", "2/2")
     wait_for_files(task, out, 25)
     task.send_signal(signal.SIGTERM)
-    set_by(task, 143)
+    said_by(task, 143)
     lines = [json.loads(line) for line in (out / ".sim2real/manifest.2-of-2.jsonl").read_text().splitlines()]
     assert {line["path"] for line in lines} == {name for name in digests(out) if not name.startswith(".sim2real/")}
     planned = cli("convert", "in", out, "--plan", cwd=work).stdout
     assert [str(len(lines)), "files", "already", "done"] in [line.split() for line in planned.splitlines()]
-    assert f", {len(lines)} done before," in set_by(start(out))
+    assert f", {len(lines)} done before," in said_by(start(out))
     assert digests(out) == alone
 
 
