@@ -21,10 +21,10 @@ from benchmarks import plain
 from benchmarks.common import in_fresh_process, make_parser, peak_memory, print_table, processor
 from sim2real import __version__
 from sim2real.config import resolve
-from sim2real.conversion import ConvertOptions, convert, make_plan
+from sim2real.conversion import ConvertOptions, convert, survey
 from sim2real.conversion.manifest import Record, record_path, write_record
 from sim2real.conversion.resolved_settings import resolve_settings
-from sim2real.conversion.trial import fastest_engine, frames_per_second, make_engine
+from sim2real.conversion.trial import fastest_engine, frames_per_second, make_engine, middle_frame
 from sim2real.engines.base import Engine, EngineSettings
 from sim2real.imageio import encode_jpeg, encode_picture, encode_png, read_picture, read_rgb
 from sim2real.model import GeneratorInfo, load_generator, save_generator
@@ -129,16 +129,15 @@ def write_model(path: Path, recipe: str, width: int) -> Path:
 def chosen(source: Path, model: Path, options: argparse.Namespace) -> Record:
     """Return the choices of ``convert`` for ``LARGE`` frames of this kind."""
     requested = ConvertOptions(model=model, engine="torch" if options.engine == "auto" else options.engine)
-    plan = make_plan(source, source.with_name("nowhere"), requested)
+    found = survey(source, source.with_name("nowhere"), requested)
     pictures = sorted(source.iterdir())
-    many = pictures * -(-LARGE // len(pictures)) if options.compile == "auto" else pictures
-    _, resolved = resolve_settings(requested, None, model, many, print)
-    if options.compile == "off":
-        resolved["compile"] = []
-    record = replace(plan.record, **resolved)
+    times = -(-LARGE // len(pictures)) if options.compile == "auto" else 1
+    plan = resolve_settings(replace(found, jobs=found.jobs * times), requested, None, print)
+    record = replace(plan.record, compile=[] if options.compile == "off" else plan.record.compile)
     if options.engine == "auto":
         generator, _ = load_generator(model)
-        engine = fastest_engine(generator, engine_settings(record), pictures, print)
+        frame = partial(middle_frame, found.can, pictures, found.read_inputs, record.transfer_size)
+        engine = fastest_engine(generator, engine_settings(record), frame, print)
         record = replace(record, engine=engine, compile=record.compile if engine == "torch" else [])
     return record
 

@@ -227,7 +227,7 @@ def convert(
 
     part = find_shard(shard)
     if part:
-        notify(f"{part} ({part.said_by}): this process converts one file in {part.count}; shard='off' converts all")
+        notify(f"{part} ({part.set_by}): this process converts one file in {part.count}; shard='off' converts all")
     common = conversion.ConvertOptions(
         model=Path(model) if model else None,
         limit=limit,
@@ -248,10 +248,9 @@ def convert(
 
 def options_of(section: "Conversion", options: "ConvertOptions", look: int = 0) -> "ConvertOptions":
     """Return the common options, updated with those of one ``[[convert]]`` table, or of one look of it."""
-    own: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in section}
-    for name in ("source", "out", "looks"):
-        del own[name]
-    return replace(options, **own, look=look, looks=max(section.looks, look + 1))
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in section}
+    del values["source"], values["out"]
+    return replace(options, **values | {"look": look, "looks": max(section.looks, look + 1)})
 
 
 def _section(**named: Any) -> "Conversion":  # noqa: ANN401  pydantic checks them

@@ -154,7 +154,7 @@ def command(
     part = find_shard(shard)
     if part:
         err.print(
-            f"{part} ({part.said_by}): this process converts one file in {part.count}, other processes the rest of "
+            f"{part} ({part.set_by}): this process converts one file in {part.count}, other processes the rest of "
             "the same SRC and OUT; --shard off converts all of them here"
         )
     named = {

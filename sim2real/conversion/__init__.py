@@ -29,11 +29,13 @@ verify.py             check that a conversion is complete and its labels are unc
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim2real.conversion.jobs import is_done, stat_of
+from sim2real.conversion.carry import stat_of
+from sim2real.conversion.jobs import is_done
 from sim2real.conversion.manifest import (
     ManifestWriter,
     Record,
@@ -47,8 +49,8 @@ from sim2real.conversion.manifest import (
     write_record,
 )
 from sim2real.conversion.options import ConvertOptions
-from sim2real.conversion.pipeline import Pipeline, Tally
-from sim2real.conversion.plan import Plan, Survey, make_plan, survey
+from sim2real.conversion.pipeline import Pipeline
+from sim2real.conversion.plan import Plan, make_plan, survey
 from sim2real.conversion.shards import active_writers, conversion_lock, is_taken, joins_others
 from sim2real.conversion.space import check_space
 from sim2real.conversion.verify import Problem, VerifyReport, verify
@@ -69,7 +71,6 @@ __all__ = [
     "Plan",
     "Problem",
     "Progress",
-    "Survey",
     "VerifyReport",
     "convert",
     "is_taken",
@@ -151,11 +152,31 @@ def convert(
     """
     options = options or ConvertOptions()
     begin = time.monotonic()
-    found = survey(source, out, options)
+    plan = survey(source, out, options)
     try:
-        plan, tally = _work(
-            source, out, options, found, progress=progress, announce=announce, notify=notify, machine=machine
-        )
+        with conversion_lock(out):
+            joining = joins_others(out, options.shard)
+            plan = make_plan(source, out, options, plan, notify, machine=machine)
+            check_space(plan)
+            announce(plan)
+            if joining:
+                _join(plan)
+            else:
+                plan, inference = _inference(plan, notify)  # may fail, so before anything is deleted
+                _begin(plan, options)
+            manifest = ManifestWriter(part_path(out, options.shard))
+        with closing(manifest):
+            if joining:
+                plan, inference = _inference(plan, notify)
+            pipeline = Pipeline(
+                plan,
+                inference,
+                manifest,
+                workers=options.threads,
+                keep_going=options.keep_going,
+                progress=progress,
+            )
+            tally = pipeline.run()
         left = _leave(plan)
     except OSError as error:
         place = error.filename2 or error.filename or out
@@ -183,44 +204,6 @@ def convert(
         limit=tally.limit,
         warnings=[*plan.warnings, *(f"{note} ({count} images)" for note, count in sorted(tally.notes.items()))],
     )
-
-
-def _work(
-    source: Path,
-    out: Path,
-    options: ConvertOptions,
-    found: Survey,
-    *,
-    progress: Progress,
-    announce: Callable[[Plan], None],
-    notify: Callable[[str], None],
-    machine: "Machine | None",
-) -> tuple[Plan, Tally]:
-    with conversion_lock(out):
-        joining = joins_others(out, options.shard)
-        plan = make_plan(source, out, options, found, notify, machine=machine)
-        check_space(plan)
-        announce(plan)
-        if joining:
-            _join(plan)
-        else:
-            plan, inference = _inference(plan, notify)  # may fail, so before anything is deleted
-            _begin(plan, options)
-        manifest = ManifestWriter(part_path(out, options.shard))
-    try:
-        if joining:
-            plan, inference = _inference(plan, notify)
-        pipeline = Pipeline(
-            plan,
-            inference,
-            manifest,
-            workers=options.threads,
-            keep_going=options.keep_going,
-            progress=progress,
-        )
-        return plan, pipeline.run()
-    finally:
-        manifest.close()
 
 
 def _inference(plan: Plan, notify: Callable[[str], None]) -> "tuple[Plan, Inference | None]":
@@ -265,7 +248,7 @@ def _join(plan: Plan) -> None:
     Raises:
         Sim2RealError: If the other processes run a different conversion.
     """
-    if plan.previous and (changes := plan.previous.differences(plan.record, free=())):
+    if plan.previous and (changes := plan.previous.differences(plan.record)):
         message = (
             f"{plan.out}: the running processes were started differently ({'; '.join(changes)}); start all with "
             "the same options, and do not change the source meanwhile"

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim2real.capabilities import PAST, Capabilities
-from sim2real.conversion.decoding import Decoded, size_of
+from sim2real.capabilities import PAST
+from sim2real.conversion.decoding import Decoded
+from sim2real.conversion.resized_files import size_of
 from sim2real.conversion.sequences import sequences_of
-from sim2real.conversion.windows import Look, Window
+from sim2real.conversion.windows import Window, WindowFrame
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -58,7 +59,7 @@ class Batch:
         size: Size (W, H) of each; None if unknown.
         sequence: The sequence of the frames, if the generator sees several frames.
         window: The window of the sequence, if grids are averaged.
-        looks: The frames of the batch in the window.
+        frames: The frames of the batch in the window.
         known: The last place up to which all grids are known after this batch.
     """
 
@@ -66,77 +67,73 @@ class Batch:
     size: tuple[int, int] | None
     sequence: Sequence | None = None
     window: Window[Decoded] | None = None
-    looks: list[Look] = field(default_factory=list)
+    frames: list[WindowFrame] = field(default_factory=list)
     known: int = 0
 
 
-class Batches:
-    """All batches of a plan.
+def batches_of(plan: "Plan", most: int, streams: int) -> Iterator[Batch]:
+    """Yield the batches of a plan; each is made when it is requested.
 
     Args:
         plan: The plan of the conversion.
-        can: The capabilities of the generator.
         most: Maximum number of frames per batch.
         streams: Number of sequences in progress at a time.
     """
+    if plan.can.of_sequences:
+        return _in_turns((_pieces(plan, jobs) for jobs in sequences_of(plan.todo)), streams)
+    return chain(_with_neighbours(plan, most, streams), _by_size(plan, most))
 
-    def __init__(self, plan: "Plan", can: Capabilities, most: int, streams: int) -> None:
-        self._plan = plan
-        self._can = can
-        self._most = most
-        self._streams = streams
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches; each is made when it is requested."""
-        if self._can.of_sequences:
-            return self._in_turns(map(self._pieces, sequences_of(self._plan.todo)))
-        return chain(self._with_neighbours(), self._by_size())
+def _pieces(plan: "Plan", jobs: list["Job"]) -> Iterator[Batch]:
+    """Yield the clips or frames of a sequence in order."""
+    sequence, step = Sequence(plan.can.context), plan.can.clip_length
+    for first in range(0, len(jobs), step):
+        piece = jobs[first : first + step]
+        yield Batch(piece, _size_of(plan, piece), sequence)
 
-    def _pieces(self, jobs: list["Job"]) -> Iterator[Batch]:
-        """Yield the clips or frames of a sequence in order."""
-        sequence, step = Sequence(self._can.context), self._can.clip_length
-        for first in range(0, len(jobs), step):
-            piece = jobs[first : first + step]
-            yield Batch(piece, self._size_of(piece), sequence)
 
-    def _with_neighbours(self) -> Iterator[Batch]:
-        """Return the batches of frames whose grids are averaged over neighbours, with these neighbours."""
-        if not (reach := self._plan.record.neighbours):
-            return iter(())
-        todo = {job.path for job in self._plan.todo if job.sequence}
-        sequences = (group for group in sequences_of(self._plan.jobs) if any(job.path in todo for job in group))
-        return self._in_turns(self._windows(Window(group, todo, reach)) for group in sequences)
+def _with_neighbours(plan: "Plan", most: int, streams: int) -> Iterator[Batch]:
+    """Return the batches of frames whose grids are averaged over neighbours, with these neighbours."""
+    if not (reach := plan.record.neighbours):
+        return iter(())
+    todo = {job.path for job in plan.todo if job.sequence}
+    sequences = (group for group in sequences_of(plan.jobs) if any(job.path in todo for job in group))
+    return _in_turns((_windows(plan, Window(group, todo, reach), most) for group in sequences), streams)
 
-    def _windows(self, window: Window[Decoded]) -> Iterator[Batch]:
-        for looks, known in window.batches(self._most):
-            jobs = [look.job for look in looks]
-            yield Batch(jobs, self._size_of(jobs), window=window, looks=looks, known=known)
 
-    def _in_turns(self, waiting: Iterator[Iterator[Batch]]) -> Iterator[Batch]:
-        """Yield batches of several sequences in turn; those of each sequence are in order."""
-        in_work = deque(islice(waiting, self._streams))
-        while in_work:
-            batches = in_work.popleft()
-            if batch := next(batches, None):
-                yield batch
-                in_work.append(batches)
-            else:
-                in_work.extend(islice(waiting, 1))
+def _windows(plan: "Plan", window: Window[Decoded], most: int) -> Iterator[Batch]:
+    for frames, known in window.batches(most):
+        jobs = [frame.job for frame in frames]
+        yield Batch(jobs, _size_of(plan, jobs), window=window, frames=frames, known=known)
 
-    def _by_size(self) -> Iterator[Batch]:
-        """Yield all other frames grouped by size; a frame of unknown size is alone, and decoding reports why."""
-        waiting: dict[tuple[int, int], list[Job]] = {}
-        for job in self._plan.todo:
-            if job.translate and not job.sequence:
-                if (size := self._size_of([job])) is None:
-                    yield Batch([job], None)
-                    continue
-                group = waiting.setdefault(size, [])
-                group.append(job)
-                if len(group) == self._most:
-                    yield Batch(waiting.pop(size), size)
-        yield from (Batch(group, size) for size, group in waiting.items())
 
-    def _size_of(self, jobs: list["Job"]) -> tuple[int, int] | None:
-        """Return the size of the first frame whose size is known."""
-        return next(filter(None, (size_of(self._plan.source / job.path) for job in jobs)), None)
+def _in_turns(waiting: Iterator[Iterator[Batch]], streams: int) -> Iterator[Batch]:
+    """Yield batches of several sequences in turn; those of each sequence are in order."""
+    in_work = deque(islice(waiting, streams))
+    while in_work:
+        batches = in_work.popleft()
+        if batch := next(batches, None):
+            yield batch
+            in_work.append(batches)
+        else:
+            in_work.extend(islice(waiting, 1))
+
+
+def _by_size(plan: "Plan", most: int) -> Iterator[Batch]:
+    """Yield all other frames grouped by size; a frame of unknown size is alone, and decoding reports why."""
+    waiting: dict[tuple[int, int], list[Job]] = {}
+    for job in plan.todo:
+        if job.translate and not job.sequence:
+            if (size := _size_of(plan, [job])) is None:
+                yield Batch([job], None)
+                continue
+            group = waiting.setdefault(size, [])
+            group.append(job)
+            if len(group) == most:
+                yield Batch(waiting.pop(size), size)
+    yield from (Batch(group, size) for size, group in waiting.items())
+
+
+def _size_of(plan: "Plan", jobs: list["Job"]) -> tuple[int, int] | None:
+    """Return the size of the first frame whose size is known."""
+    return next(filter(None, (size_of(plan.source / job.path) for job in jobs)), None)

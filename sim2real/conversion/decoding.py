@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim2real.conversion.carry import SourceError, unreadable
-from sim2real.conversion.jobs import Job, stat_of
+from sim2real.conversion.carry import SourceError, stat_of, unreadable
+from sim2real.conversion.jobs import Job
 from sim2real.datasets.inputs import Inputs
-from sim2real.errors import ImageError
-from sim2real.imageio import Picture, decode_picture, read_header, resize_picture
+from sim2real.imageio import Picture, decode_picture, resize_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,15 +41,18 @@ class Decoded:
     whole: bool = True
 
 
-def decode(job: Job, source: Path) -> Decoded:
+def decode(job: Job, source: Path, size: tuple[int, int] | None) -> Decoded:
     """Read and decode an image.
 
     Raises:
-        SourceError: If the file cannot be read.
+        SourceError: If the file cannot be read, or does not have this size (W, H).
         ImageError: If it is not an image.
     """
     data = read(source)
-    return Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))
+    decoded = Decoded(job, hashlib.sha256(data).hexdigest(), decode_picture(data, source))
+    if size and decoded.picture.rgb.shape[1::-1] != size:
+        raise SourceError(CHANGED)
+    return decoded
 
 
 def read(source: Path) -> bytes:
@@ -77,15 +79,6 @@ def unchanged(job: Job, source: Path) -> Iterator[None]:
     yield
     if stat_of(source) != job.stat:
         raise SourceError(CHANGED)
-
-
-def size_of(image: Path) -> tuple[int, int] | None:
-    """Return the size (W, H) in the header of a file; None if it cannot be read."""
-    try:
-        header = read_header(image)
-    except ImageError:
-        return None
-    return header.width, header.height
 
 
 def images_of(frames: list[Decoded]) -> "NDArray[np.uint8]":

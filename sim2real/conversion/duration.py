@@ -33,7 +33,7 @@ def forecast(plan: Plan, options: ConvertOptions, notify: Callable[[str], None])
         coding += time.perf_counter() - begin
         inference = inference or Inference(without_compilation(plan), notify)
         try:
-            sample = Sample.of(inference.can, picture.rgb, plan.read_inputs(plan.source / job.path))
+            sample = Sample.of(plan.can, picture.rgb, plan.read_inputs(plan.source / job.path))
         except (DatasetError, ImageError, SourceError):
             continue
         if not frames:
@@ -41,9 +41,9 @@ def forecast(plan: Plan, options: ConvertOptions, notify: Callable[[str], None])
             batch = {kind: np.repeat(values, many, 0) for kind, values in sample.inputs.items()}
             images = np.repeat(sample.images, many, 0)
             speed = frames_per_second(inference, images, paths=[job.path] * many, inputs=batch)
-            translating = 1 / (speed * inference.can.clip_length)
+            translating = 1 / (speed * plan.can.clip_length)
         found, _ = inference(sample.images, [job.path], sample.inputs)
-        translated = found[0, 0] if inference.can.clip_length > 1 else found[0]
+        translated = found[0, 0] if plan.can.clip_length > 1 else found[0]
         encoding = time.perf_counter()
         before, after, frames = before + job.size, after + len(encoded(plan, picture, translated)), frames + 1
         begin = time.perf_counter()

@@ -6,7 +6,8 @@ It measures the file that is about to be written, as a later evaluation does.
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
@@ -17,7 +18,7 @@ from sim2real.cielab import give_colours, moments, to_lab, to_rgb
 from sim2real.errors import SettingsError
 from sim2real.imageio import Encoding, Picture, decode_picture, encode_picture
 from sim2real.metrics.base import About, FrameMetric, Image
-from sim2real.metrics.edges import EdgeMetric, Edges, compare_edges, find_edges, preservation
+from sim2real.metrics.edges import EdgeMetric, compare_edges, find_edges, preservation
 from sim2real.metrics.named import NAME, about_of, make_metric, owner_of
 
 if TYPE_CHECKING:
@@ -89,17 +90,17 @@ def parse_gate(texts: Iterable[str]) -> tuple[Rule, ...]:
 def _parse(text: str) -> Rule:
     match = _RULE.fullmatch(text)
     if not match or not math.isfinite(float(match["bound"])):
-        raise SettingsError(f"gate {text!r}: {_usual()}; or METRIC.FIGURE>=N of another metric")
+        raise SettingsError(f"gate {text!r}: {_usage()}; or METRIC.FIGURE>=N of another metric")
     rule = Rule(match["figure"], match["sign"], float(match["bound"]), match["metric"] or "")
     if rule.metric not in {"", EDGES} or rule.figure not in _FIGURES:
         return rule
     if not 0 <= rule.bound <= 1:
-        raise SettingsError(f"gate {text!r}: {_usual()}")
+        raise SettingsError(f"gate {text!r}: {_usage()}")
     _require_direction(rule, text, EdgeMetric.abouts[rule.figure])
     return rule._replace(metric=EDGES)
 
 
-def _usual() -> str:
+def _usage() -> str:
     known = ", ".join(f"{name}{sign}N" for name, sign in _FIGURES.items())
     return f"say {known}, with N between 0 and 1, for example preservation>=0.9"
 
@@ -128,7 +129,7 @@ def find_metrics(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], dict[str, Fra
         place = f"gate '{rule}'"
         named = rule
         if not rule.metric:
-            named = rule._replace(metric=owner_of(rule.figure, place, _usual(), but=(EDGES,)))
+            named = rule._replace(metric=owner_of(rule.figure, place, _usage(), but=(EDGES,)))
         if named.metric not in metrics:
             metrics[named.metric] = _create(named)
         _check(named, metrics[named.metric])
@@ -210,24 +211,27 @@ class Gate:
 
         def figures_of(file: bytes) -> dict[str, float]:
             image = decode_picture(file, Path("translation")).rgb
-            figures = _figures(edges, image) if edges else {}
+            figures = {}
+            if edges:
+                changes = compare_edges(edges, find_edges(image))
+                figures = {"new_edges": changes.new, "lost_edges": changes.lost, "preservation": preservation(changes)}
+                figures = {name: round(value, _DIGITS) for name, value in figures.items()}
             return figures | self._others(before.rgb, image, labels or {})
 
         figures = figures_of(data)
         lacking = dict.fromkeys(rule.name for rule in self._rules if rule.name not in figures)
         notes = tuple(f"the gate has no {name} to judge by" for name in lacking)
+        outcome = GateOutcome(data=data, figures=figures, notes=notes)
         if not (objections := self._objections(figures)):
-            return GateOutcome(data=data, figures=figures, notes=notes)
-        reason = "; ".join(objections)
+            return outcome
+        rejected = partial(replace, outcome, reason="; ".join(objections))
         if self._rejected == "pass":
-            return GateOutcome(data=data, figures=figures, reason=reason, instead="translation", notes=notes)
+            return rejected(instead="translation")
         for name, picture in self._substitutes(before.rgb, after):
             substitute = encode_picture(picture, before, self._encoding)
             if not self._objections(figures_of(substitute)):
-                return GateOutcome(
-                    data=substitute, figures=figures, reason=reason, instead=name, quarantined=data, notes=notes
-                )
-        return GateOutcome(data=None, figures=figures, reason=reason, instead="source", quarantined=data, notes=notes)
+                return rejected(data=substitute, instead=name, quarantined=data)
+        return rejected(data=None, instead="source", quarantined=data)
 
     def _others(self, before: Image, after: Image, labels: "Mapping[str, Label]") -> dict[str, float]:
         """Return the values that rules name, except those of ``edges``; values that this frame lacks are left out."""
@@ -255,13 +259,6 @@ class Gate:
             yield "guided", in_light_of(after, before)
         if self._rejected in {"blend", "colour", "guided"}:
             yield "colour", in_colours_of(after, before)
-
-
-def _figures(before: Edges, after: Image) -> dict[str, float]:
-    """Return the values of a translation, from the edges of its source."""
-    changes = compare_edges(before, find_edges(after))
-    values = {"new_edges": changes.new, "lost_edges": changes.lost, "preservation": preservation(changes)}
-    return {name: round(value, _DIGITS) for name, value in values.items()}
 
 
 def in_light_of(other: Image, image: Image) -> Image:

@@ -1,5 +1,6 @@
 """Translation of single frames of a dataset as in a conversion."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from sim2real.conversion.inference import seeds_of
 from sim2real.conversion.jobs import seed_of
 from sim2real.conversion.plan import evenly
 from sim2real.conversion.sequences import in_order
+from sim2real.datasets.base import Frame
 from sim2real.errors import DatasetError
 from sim2real.imageio import read_rgb
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sim2real.datasets.base import Frame
     from sim2real.translator import Translator
 
     Picture = NDArray[np.uint8]
@@ -66,7 +67,7 @@ class Glimpse:
             inputs = [self._translate.inputs_of(frame) for frame in piece]
             clip = {kind: np.stack([each[kind] for each in inputs]) for kind in can.inputs}
             clip_after: Picture = self._run(_stacked(piece), clip, piece[0])[place - first]
-            return self._take(clip_after, self._sequence[place].image)
+            return self._translate.take(clip_after, seed_of(self._sequence[place].image))
         frames = self._sequence[max(0, place - can.context) : place + 1]
         images, outputs = _stacked(frames), list["Picture"]()
         for number, frame in enumerate(frames):
@@ -74,10 +75,7 @@ class Glimpse:
             if number:
                 inputs_of_one |= zip(PAST, (images[:number], np.stack(outputs)), strict=True)
             outputs.append(self._run(images[number], inputs_of_one, frame))
-        return self._take(outputs[-1], frames[-1].image)
-
-    def _take(self, picture: "Picture", path: str) -> "Picture":
-        return self._translate.take(picture, seed_of(path))
+        return self._translate.take(outputs[-1], seed_of(frames[-1].image))
 
     def _run(self, images: "Picture", inputs: "Mapping[str, NDArray[Any]]", first: "Frame") -> "Picture":
         sequences = [first.sequence] if self._translate.can.steady else []
@@ -99,23 +97,15 @@ class Loose(Glimpse):
         if kinds := translate.can.inputs:
             message = f"{image}: the generator '{translate.info.name}' needs '{kinds[0]}', which a single image lacks"
             raise DatasetError(f"{message}; name its dataset instead")
-        self._image = image
-        self._length = translate.can.clip_length
-        super().__init__(translate, [], 0)
+        super().__init__(translate, [_LooseFrame(image.name, file=image)], 0)
 
-    def before(self) -> "Picture":
-        """Return the image, RGB (H, W, 3)."""
-        return read_rgb(self._image)
 
-    def after(self) -> "Picture":
-        """Return the translation, RGB (H, W, 3)."""
-        image, seeds = self.before(), seeds_of([self._image.name])
-        if self._length > 1:
-            image = np.stack([image] * self._length)
-            image = self._translate.plain(image, seeds=seeds)[0]
-        else:
-            image = self._translate.plain(image, seeds=seeds)
-        return self._take(image, self._image.name)
+@dataclass(frozen=True, slots=True)
+class _LooseFrame(Frame):
+    file: Path = Path()
+
+    def load_image(self) -> "Picture":
+        return read_rgb(self.file)
 
 
 def _stacked(frames: "Sequence[Frame]") -> "Picture":

@@ -10,6 +10,19 @@ from sim2real.errors import Sim2RealError
 from sim2real.files import sha256_of
 
 _READ: Final = 16  # files at most
+_NOT_IN_BYTES: Final = (
+    "generator",
+    "carry",
+    "include",
+    "exclude",
+    "as_image",
+    "limit",
+    "looks",
+    "frames",
+    "files",
+    "stale",
+    "original",
+)  # fields of the record that the converted bytes do not depend on
 
 
 def require_same(
@@ -34,10 +47,11 @@ def require_same(
     Raises:
         Sim2RealError: If it would be another conversion; the message says what differs.
     """
-    changes = kept.differences(record, known_otherwise=("tool_version", "source"))
-    if _series(kept) != _series(record):
+    changes = kept.differences(record, (*_NOT_IN_BYTES, "tool_version", "source"))
+    before, now = (each.tool_version.split(".")[:2] for each in (kept, record))  # the part that affects the pixels
+    if before != now:
         changes.append(f"tool_version was {kept.tool_version}, is {record.tool_version}")
-    if kept.source != record.source and (other := _unlike(Path(record.source), jobs, lines)):
+    if kept.source != record.source and (other := _changed_file(Path(record.source), jobs, lines)):
         changes.append(f"source was {kept.source}, is {record.source}; {other}")
     if changes:
         message = (
@@ -51,12 +65,7 @@ def require_same(
         notify(f"{out}: converted so far from {kept.source}, continues from {record.source}: the same files")
 
 
-def _series(record: Record) -> list[str]:
-    """Return the part of the version that affects the pixels."""
-    return record.tool_version.split(".")[:2]
-
-
-def _unlike(source: Path, jobs: Sequence[Job], lines: Mapping[str, Line]) -> str:
+def _changed_file(source: Path, jobs: Sequence[Job], lines: Mapping[str, Line]) -> str:
     """Return a message if a file has changed since it was converted, else "".
 
     Sizes and times are compared, and if only times differ, the content of some files.
@@ -64,11 +73,11 @@ def _unlike(source: Path, jobs: Sequence[Job], lines: Mapping[str, Line]) -> str
     done = [(job, line) for job in jobs if (line := lines.get(job.path)) and line.source_sha256]
     others = [(job, line) for job, line in done if (line.source_size, line.source_mtime_ns) != job.stat]
     sizes = [job for job, line in others if job.stat is None or line.source_size != job.size]
-    odd = sizes or [job for job, line in others[:: len(others) // _READ + 1] if not _holds(source / job.path, line)]
+    odd = sizes or [job for job, line in others[:: len(others) // _READ + 1] if not _matches(source / job.path, line)]
     return f"{odd[0].path} is not what was converted" if odd else ""
 
 
-def _holds(path: Path, line: Line) -> bool:
+def _matches(path: Path, line: Line) -> bool:
     """Return whether a file has the bytes recorded in a line."""
     try:
         return sha256_of(path) == line.source_sha256

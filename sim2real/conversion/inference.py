@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim2real.capabilities import capabilities
 from sim2real.conversion.jobs import seed_of
-from sim2real.conversion.looks import named as look_name
+from sim2real.conversion.looks import with_look
+from sim2real.conversion.plan import evenly
 from sim2real.conversion.trial import extras, make_engine
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import EngineSettings
@@ -41,7 +41,6 @@ class Inference:
 
     Attributes:
         streams: Number of threads that may usefully call it at the same time.
-        can: The capabilities of the generator.
 
     Raises:
         CannotCompileError: If the record specifies a compiled engine and compilation fails.
@@ -49,26 +48,23 @@ class Inference:
     """
 
     def __init__(self, plan: "Plan", notify: Callable[[str], None]) -> None:
-        record = plan.record
-        self._generator, info = load_generator(plan.model)
-        self.can = capabilities(self._generator, info.name)
+        record, frames = plan.record, [job for job in plan.jobs if job.translate]
+        self._generator, _ = load_generator(plan.model)
+        self._steady = plan.can.steady
         self._settings = EngineSettings(
             device=plan.device,
             precision=record.precision,
             batch_size=record.batch_size,
             compile=tuple((width, height) for width, height in record.compile),
-            calibration=tuple(plan.spread(_CALIBRATION)),
+            calibration=tuple(plan.source / job.path for job in evenly(frames, _CALIBRATION)),
             read_inputs=plan.read_inputs,
         )
-        self._tile, self._tile_above = record.tile, record.tile_above
-        self._name = record.generator["name"]
+        self._record = record
+        self._name = plan.info.name
         self._notify = notify
-        self._engine_name = record.engine
-        self._look = record.look
-        self._guided_size = record.transfer_size
         self._engine: Callable[..., NDArray[np.uint8]] = make_engine(record.engine, self._generator, self._settings)
-        if self._guided_size:
-            self._engine = GuidedEngine(self._engine, self._guided_size, plan.device)
+        if record.transfer_size:
+            self._engine = GuidedEngine(self._engine, record.transfer_size, plan.device)
         for note in getattr(self._engine, "notes", ()):
             notify(f"engine {record.engine}: {note}")
         self.streams: int = getattr(self._engine, "streams", 1)
@@ -127,8 +123,8 @@ class Inference:
         return made
 
     def _seeds(self, paths: Sequence[str], sequences: Sequence[str]) -> "NDArray[np.uint64]":
-        named = [[look_name(text, self._look) for text in texts] for texts in (paths, sequences)]
-        return seeds_of(named[0], named[1] if self.can.steady else ())
+        named = [[with_look(text, self._record.look) for text in texts] for texts in (paths, sequences)]
+        return seeds_of(named[0], named[1] if self._steady else ())
 
     def _translated(
         self,
@@ -141,7 +137,7 @@ class Inference:
         height, width = images.shape[-3:-1]
         size = width, height
         while True:
-            side = self._sides.get(size) or (self._tile if width * height > self._tile_above else 0)
+            side = self._sides.get(size) or (self._record.tile if width * height > self._record.tile_above else 0)
             count = self._at_once.get(size, len(images))
             try:
                 if side:
@@ -160,7 +156,7 @@ class Inference:
     def _run(self, images: "NDArray[np.uint8]", seeds: "NDArray[np.uint64]", inputs: Inputs) -> "NDArray[np.uint8]":
         translated = self._engine(images, **extras(self._engine, inputs, seeds))
         if translated.shape != images.shape:
-            message = f"engine {self._engine_name}: it returned {translated.shape} for pictures {images.shape}"
+            message = f"engine {self._record.engine}: it returned {translated.shape} for pictures {images.shape}"
             raise PluginError(f"{message}; choose another one with --engine")
         return translated
 
@@ -172,8 +168,10 @@ class Inference:
             return self._tiled[side]
 
     def _check_tiling(self) -> None:
-        if self._guided_size:
-            message = f"the transfer is guided, so the generator sees whole frames at {self._guided_size} pixels"
+        if self._record.transfer_size:
+            message = (
+                f"the transfer is guided, so the generator sees whole frames at {self._record.transfer_size} pixels"
+            )
             raise CannotTileError(message)
         try:
             check_tiling(self._generator)
@@ -199,7 +197,7 @@ class Inference:
                     message = f"{error}; {cannot}"
                     raise Sim2RealError(message) from error
                 self._at_once.pop(size, None)
-                self._sides[size] = min(self._tile or _FIRST_TILE, _FIRST_TILE)
+                self._sides[size] = min(self._record.tile or _FIRST_TILE, _FIRST_TILE)
             if not self._reported:
                 width, height = size
                 self._notify(

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sim2real.conversion.carry import SourceError, unreadable
+from sim2real.conversion.carry import SourceError, Stat, digest_of, stat_of, unreadable
 from sim2real.datasets.base import Frame
 from sim2real.datasets.inputs import NAMED, Inputs, read_input
 from sim2real.datasets.labels import NOTHING, Boxes, Segmentation
@@ -21,7 +21,6 @@ from sim2real.files import sha256_of
 if TYPE_CHECKING:
     from sim2real.conversion.jobs import Job
 
-Stat = tuple[int, int] | None
 _SHOWN = 3
 
 
@@ -33,11 +32,7 @@ class LabelFile(NamedTuple):
 
 
 def label_files(
-    root: Path,
-    who: str,
-    kinds: Collection[str],
-    frames: Mapping[str, Frame],
-    stat_of: Callable[[str], Stat],
+    root: Path, who: str, kinds: Collection[str], frames: Mapping[str, Frame]
 ) -> dict[str, dict[str, LabelFile]]:
     """Return the label files of each image, by kind.
 
@@ -46,7 +41,6 @@ def label_files(
         who: The name of the generator.
         kinds: The kinds of labels that it sees.
         frames: The frames to translate, by their images.
-        stat_of: Returns the size and modification time of a file.
 
     Raises:
         DatasetError: If frames lack a label.
@@ -92,16 +86,12 @@ class InputReader:
     Args:
         root: The dataset.
         vocabulary: The classes of the training.
-        stat_of: Returns the size and modification time of a file.
         jobs: The frames to translate; a label file that several of them share is hashed once.
     """
 
-    def __init__(
-        self, root: Path, vocabulary: Vocabulary, stat_of: Callable[[str], Stat], jobs: Iterable["Job"]
-    ) -> None:
+    def __init__(self, root: Path, vocabulary: Vocabulary, jobs: Iterable["Job"]) -> None:
         self._root = root
         self._vocabulary = vocabulary
-        self._stat_of = stat_of
         claims = Counter(file.path for job in jobs for file in job.inputs.values())
         self._shared = {path for path, count in claims.items() if count > 1}
         self._known: dict[str, str] = {}
@@ -129,22 +119,16 @@ class InputReader:
         return inputs, digests
 
     def _require_unchanged(self, kind: str, file: LabelFile) -> None:
-        if file.stat is None or self._stat_of(f"{self._root}/{file.path}") != file.stat:
+        if file.stat is None or stat_of(f"{self._root}/{file.path}") != file.stat:
             raise SourceError(f"its '{kind}', {file.path}, changed during the conversion")
 
     def _digest(self, path: str) -> str:
         if path not in self._shared:
-            return self._sha256(path)
+            return digest_of(self._root / path)
         with self._lock:
             if path not in self._known:
-                self._known[path] = self._sha256(path)
+                self._known[path] = digest_of(self._root / path)
             return self._known[path]
-
-    def _sha256(self, path: str) -> str:
-        try:
-            return sha256_of(self._root / path)
-        except OSError as error:
-            raise unreadable(error) from error
 
 
 class InputCheck:

@@ -4,12 +4,10 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from stat import S_ISREG
 from types import MappingProxyType
 from typing import Final
 
-from sim2real.conversion.carry import mode_of
+from sim2real.conversion.carry import Stat, mode_of
 from sim2real.conversion.embedding import Embedding
 from sim2real.conversion.inputs import LabelFile
 from sim2real.conversion.manifest import Line, Status, quarantine_path
@@ -31,7 +29,7 @@ class Job:
         path: Its path in both datasets.
         role: Its role.
         translate: Whether it is an image to translate.
-        stat: Result of :func:`stat_of` when the plan was made.
+        stat: Result of :func:`sim2real.conversion.carry.stat_of` when the plan was made.
         stale: What in the file or its name still describes the old appearance; empty for nothing.
         resize: How it is resized.
         embedding: How a photo inside it is changed.
@@ -44,7 +42,7 @@ class Job:
     path: str
     role: Role
     translate: bool
-    stat: tuple[int, int] | None
+    stat: Stat
     stale: str = ""
     resize: Resize | None = None
     embedding: Embedding | None = None
@@ -57,6 +55,11 @@ class Job:
     def follows(self) -> str:
         """The image that must be written before this file; empty for none."""
         return self.embedding.image if self.embedding else ""
+
+    @property
+    def sequence_name(self) -> str:
+        """The name of its sequence in the dataset; empty if it has none, or the generator sees only the image."""
+        return self.frame.sequence if self.frame else ""
 
     @property
     def size(self) -> int:
@@ -110,15 +113,6 @@ def seed_of(path: str) -> int:
     Reruns, batches and shards do not change it.
     """
     return int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8])
-
-
-def stat_of(path: str | Path) -> tuple[int, int] | None:
-    """Return the size and modification time of a file (bytes, ns); None if it is not a readable regular file."""
-    try:
-        stat = os.stat(path)  # noqa: PTH116  faster than Path for a million files
-    except OSError:
-        return None
-    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
 
 
 def is_done(job: Job, lines: Mapping[str, Line], size_of: Callable[[str], int | None]) -> bool:

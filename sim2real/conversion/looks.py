@@ -67,6 +67,6 @@ def places_of(out: Path, looks: int) -> list[Path]:
     return folders
 
 
-def named(text: str, look: int) -> str:
+def with_look(text: str, look: int) -> str:
     """Return a path or sequence name with the number of the look, for seeds; unchanged for the first look."""
     return f"{text}\0{look}" if text and look else text

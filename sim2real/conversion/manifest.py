@@ -147,26 +147,10 @@ class Record:
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)
 
-    _FREE = (
-        "generator",
-        "carry",
-        "include",
-        "exclude",
-        "as_image",
-        "limit",
-        "looks",
-        "frames",
-        "files",
-        "stale",
-        "original",
-    )  # the converted bytes do not depend on these
-
-    def differences(
-        self, other: Self, free: Collection[str] = _FREE, *, known_otherwise: Collection[str] = ()
-    ) -> list[str]:
-        """Return how another conversion differs in what its bytes depend on, e.g. ``["quality was 95, is 80"]``."""
+    def differences(self, other: Self, ignored: Collection[str] = ()) -> list[str]:
+        """Return how another conversion differs, apart from some fields, e.g. ``["quality was 95, is 80"]``."""
         ours, theirs = asdict(self), asdict(other)
-        changed = [name for name in ours if name not in {*free, *known_otherwise} and ours[name] != theirs[name]]
+        changed = [name for name in ours if name not in ignored and ours[name] != theirs[name]]
         return [f"{name} was {_short(ours[name])}, is {_short(theirs[name])}" for name in changed]
 
 
@@ -311,8 +295,8 @@ def write_record(out: Path, record: Record) -> None:
     write_whole(record_path(out), f"{json.dumps(dumped(record), indent=1)}\n".encode())
 
 
-def _refuse(said: str) -> None:
-    raise Sim2RealError(f"{said}; run the same conversion again")
+def _refuse(damage: str) -> None:
+    raise Sim2RealError(f"{damage}; run the same conversion again")
 
 
 def read_manifest(out: Path, notify: Callable[[str], None] = _refuse) -> dict[str, Line]:
@@ -360,28 +344,16 @@ def _read(path: Path, notify: Callable[[str], None]) -> Iterator[Line]:
 
 
 def _parse(rows: list[bytes]) -> Iterator[Line | MisfitError]:
-    """Yield the lines, or an error for each damaged row."""
-    for entry in _entries(rows):
+    """Yield the lines, or an error for each damaged row; rows are parsed all at once, which is fast, if possible."""
+    entries: list[object] = []
+    with suppress(MisfitError):
+        entries = parse_json(b"[%s]" % b",".join(rows))
+    for number, row in enumerate(rows):
         try:
-            yield entry if isinstance(entry, MisfitError) else fit(Line, _upgraded(entry))
+            entry = entries[number] if len(entries) == len(rows) else parse_json(row)
+            yield fit(Line, _upgraded(entry))
         except MisfitError as error:
             yield error
-
-
-def _entries(rows: list[bytes]) -> list[object]:
-    """Return the values of JSON rows: parsed all at once, which is fast, or one by one if that fails."""
-    with suppress(MisfitError):
-        entries: list[object] = parse_json(b"[%s]" % b",".join(rows))
-        if len(entries) == len(rows):
-            return entries
-    return [_entry(row) for row in rows]
-
-
-def _entry(row: bytes) -> object:
-    try:
-        return parse_json(row)
-    except MisfitError as error:
-        return error
 
 
 class ManifestWriter:
@@ -438,9 +410,7 @@ class ManifestWriter:
             self._file.close()
 
 
-def settle_manifest(
-    out: Path, paths: Collection[str] | None = None, notify: Callable[[str], None] = lambda _said: None
-) -> dict[str, Line]:
+def settle_manifest(out: Path, paths: Collection[str] | None = None) -> dict[str, Line]:
     """Merge all parts into the manifest: one line per file, sorted by path.
 
     Equal conversions thus have equal manifests. A crash at any moment loses nothing, since merging twice gives the same
@@ -449,12 +419,11 @@ def settle_manifest(
     Args:
         out: The converted dataset; no other process may be working in it.
         paths: Paths whose lines are kept; None for all.
-        notify: Called as by :func:`read_manifest`; ignored by default, as the plan has already reported damaged lines.
 
     Returns:
         The lines by path.
     """
-    lines = read_manifest(out, notify)
+    lines = read_manifest(out, lambda _damage: None)  # the plan has reported damaged lines
     kept = {path: lines[path] for path in sorted(lines.keys() if paths is None else lines.keys() & paths)}
     write_whole(manifest_path(out), "".join(f"{line.dump()}\n" for line in kept.values()).encode())
     for part in part_paths(out):

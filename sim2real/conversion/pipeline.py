@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from sim2real.capabilities import Capabilities
-from sim2real.conversion.batches import Batch, Batches, Sequence
+from sim2real.conversion.batches import Batch, Sequence, batches_of
 from sim2real.conversion.carry import SourceError, carry
 from sim2real.conversion.decoding import (
     CHANGED,
@@ -36,13 +35,13 @@ from sim2real.conversion.decoding import (
 )
 from sim2real.conversion.gate import Gate, GateOutcome, parse_gate
 from sim2real.conversion.inputs import InputReader
-from sim2real.conversion.jobs import Job, seed_of, stat_of
-from sim2real.conversion.looks import named
+from sim2real.conversion.jobs import Job, seed_of
+from sim2real.conversion.looks import with_look
 from sim2real.conversion.manifest import Line, ManifestWriter, quarantine_path
 from sim2real.conversion.meters import Meters
 from sim2real.conversion.plan import Plan
 from sim2real.conversion.resized_files import DamageError
-from sim2real.conversion.windows import Look
+from sim2real.conversion.windows import Window
 from sim2real.datasets.base import Labels
 from sim2real.datasets.inputs import KINDS
 from sim2real.datasets.vocabulary import Vocabulary
@@ -117,12 +116,13 @@ class Pipeline:
         self._keep_going = keep_going
         self._progress = progress
         streams = self._streams = inference.streams if inference else 1
-        self._can = inference.can if inference else Capabilities()
+        self._can = plan.can
         self._batch_size = self._can.clip_length if self._can.of_sequences else plan.record.batch_size
         self._most = (streams + 2) * self._batch_size + 2 * workers  # frames in progress: each thread has a next one
-        self._translators = ThreadPoolExecutor(streams, f"translate {id(self)}")
-        self._codecs = ThreadPoolExecutor(workers, f"codec {id(self)}")
-        self._carriers = ThreadPoolExecutor(workers, f"carry {id(self)}")
+        self._pools = {  # translators first, as they submit work to the codecs
+            name: ThreadPoolExecutor(threads, f"{name} {id(self)}")
+            for name, threads in {"translate": streams, "codec": workers, "carry": workers}.items()
+        }
         self._workers = workers
         self._meters = Meters(streams, workers)
 
@@ -131,7 +131,7 @@ class Pipeline:
         self._lock = threading.RLock()  # guards the attributes below
         self._stopped = False
         self._error: BaseException | None = None
-        self._on_the_way: dict[str, int] = {}  # pixels of the frames in progress
+        self._in_progress: dict[str, int] = {}  # pixels of the frames in progress
         self._tally = Tally()
         self._completed = Counter[str]()
         images = {job.path for job in plan.todo if job.translate}
@@ -140,9 +140,9 @@ class Pipeline:
             if job.follows in images:
                 self._following.setdefault(job.follows, []).append(job)
         frames = len(images)
-        vocabulary = Vocabulary.of(plan.record.generator["settings"])
-        self._read_inputs = InputReader(plan.source, vocabulary, stat_of, plan.todo)
-        forms = [KINDS[kind] for kind in self._can.inputs]
+        self._judged = {frame.image: frame for frame in plan.dataset.frames()} if plan.judges else {}
+        self._read_inputs = InputReader(plan.source, Vocabulary.of(plan.info.settings), plan.todo)
+        forms = [KINDS[kind] for kind in plan.can.inputs]
         taken = sum(np.dtype(form.dtype).itemsize * (form.channels or 1) for form in forms)
         self._weight = 1 + 2 * taken / _BYTES
         self._totals = {"converting": frames, "carrying": len(plan.todo) - frames}
@@ -162,15 +162,15 @@ class Pipeline:
                 if total:
                     self._progress(stage, 0, total)
             for _ in range(self._workers):
-                self._start(self._carriers, self._carry_all, others)
+                self._start("carry", self._carry_all, others)
             self._send_batches()
             self._wait_until(lambda: self._completed["converting"] == self._totals["converting"])
             translated = time.monotonic()
             self._wait_until(lambda: self._completed["carrying"] == self._totals["carrying"])
         finally:  # files in progress are always finished and recorded
             self._stop()
-            for pool, name in ((self._translators, "translate"), (self._codecs, "codec"), (self._carriers, "carry")):
-                _join(pool, f"{name} {id(self)}")  # translators first, as they submit work to the codecs
+            for name, pool in self._pools.items():
+                _join(pool, f"{name} {id(self)}")
         if self._error:
             raise self._error
         self._tally.busy = self._meters.busy()
@@ -178,9 +178,7 @@ class Pipeline:
         self._tally.limit = "carrying" if mostly_carrying else self._meters.limit()
         return self._tally
 
-    def _start(
-        self, pool: ThreadPoolExecutor, work: Callable[P, R | None], *args: P.args, **kwargs: P.kwargs
-    ) -> Future[R | None]:
+    def _start(self, pool: str, work: Callable[P, R | None], *args: P.args, **kwargs: P.kwargs) -> Future[R | None]:
         """Submit work to a pool; the first error anywhere stops the pipeline."""
 
         def guarded() -> R | None:
@@ -190,7 +188,7 @@ class Pipeline:
                 self._stop(error)
                 return None
 
-        return pool.submit(guarded)
+        return self._pools[pool].submit(guarded)
 
     def _stop(self, error: BaseException | None = None) -> None:
         with self._lock:
@@ -208,24 +206,23 @@ class Pipeline:
                 self._news.get(timeout=1)  # on Windows, Ctrl-C does not end a wait
 
     def _send_batches(self) -> None:
-        for batch in Batches(self._plan, self._can, self._batch_size, self._streams):
+        for batch in batches_of(self._plan, self._batch_size, self._streams):
             jobs, size = batch.jobs, batch.size
             pixels = self._pixels(size) * self._batch_size // len(jobs) if size else 0  # a smaller batch is padded
             self._wait_until(lambda: self._has_room(len(jobs), len(jobs) * pixels))  # noqa: B023  called at once
             if self._stopped:
                 return
             with self._lock:
-                self._on_the_way.update(dict.fromkeys((job.path for job in jobs), pixels))
+                self._in_progress.update(dict.fromkeys((job.path for job in jobs), pixels))
+            wanted = [frame.wanted for frame in batch.frames] or [True] * len(jobs)
+            decoding = [self._start("codec", self._decode, *each, size) for each in zip(jobs, wanted, strict=True)]
             if window := batch.window:
-                decoding = [self._start(self._codecs, self._look, look, size) for look in batch.looks]
-                window.last = self._start(self._translators, self._translate_window, decoding, batch, window.last)
-                continue
-            decoding = [self._start(self._codecs, self._decode, job, size) for job in jobs]
-            if sequence := batch.sequence:
+                window.last = self._start("translate", self._translate_window, decoding, batch, window, window.last)
+            elif sequence := batch.sequence:
                 before = sequence.last
-                sequence.last = self._start(self._translators, self._translate_piece, decoding, sequence, before)
+                sequence.last = self._start("translate", self._translate_piece, decoding, sequence, before)
             else:
-                self._start(self._translators, self._translate, decoding)
+                self._start("translate", self._translate, decoding)
 
     def _pixels(self, size: tuple[int, int]) -> int:
         """Return the pixels of a frame of that size, before or after resizing, whichever is larger, labels included."""
@@ -233,77 +230,70 @@ class Pipeline:
         return max(round(self._weight * size[0] * size[1]), width * height)
 
     def _has_room(self, frames: int, pixels: int) -> bool:
-        held = self._on_the_way
+        held = self._in_progress
         return not held or (len(held) + frames <= self._most and sum(held.values()) + pixels <= _PIXELS)
 
-    def _decode(
-        self, job: Job, size: tuple[int, int] | None, fail: Callable[[Job, Exception], None] | None = None
-    ) -> Decoded | None:
-        fail = fail or self._fail
+    def _decode(self, job: Job, wanted: bool, size: tuple[int, int] | None) -> Decoded | None:  # noqa: FBT001
+        """Decode a frame; errors are ignored if it is needed only for its neighbours."""
         if self._stopped:
             return None
         source = self._plan.source / job.path
         try:
             with self._meters.measure("decoding"), unchanged(job, source):
-                decoded = decode(job, source)
+                decoded = decode(job, source, size)
                 inputs, digests = self._read_inputs(job)
         except (SourceError, ImageError, DatasetError) as error:
-            fail(job, error)
-            return None
-        if size and decoded.picture.rgb.shape[1::-1] != size:
-            fail(job, SourceError(CHANGED))
+            if wanted:
+                self._fail(job, error)
             return None
         return replace(decoded, inputs=inputs, inputs_sha256=digests)
 
-    def _look(self, look: Look, size: tuple[int, int] | None) -> Decoded | None:
-        """Decode a frame of a sequence; errors are ignored if it is needed only for its neighbours."""
-        return self._decode(look.job, size, fail=self._fail if look.wanted else lambda _job, _error: None)
+    def _arguments(self, frames: list[Decoded]) -> tuple[Any, ...]:
+        """Return the arguments of ``Inference`` for a batch, padded so that all batches have the same shape."""
+        full = [*frames, *frames[-1:] * (self._batch_size - len(frames))]
+        jobs = [item.job for item in full]
+        return images_of(full), [job.path for job in jobs], inputs_of(full), [job.sequence_name for job in jobs]
 
     def _translate_window(
-        self, decoding: list[Future[Decoded | None]], batch: Batch, before: Future[None] | None
+        self,
+        decoding: list[Future[Decoded | None]],
+        batch: Batch,
+        window: Window[Decoded],
+        before: Future[None] | None,
     ) -> None:
         """Compute the grids of consecutive frames, and translate those whose neighbours' grids are all known."""
         if before:
             before.result()
-        seen = [(look, item) for look, future in zip(batch.looks, decoding, strict=True) if (item := future.result())]
-        if self._stopped or not self._inference or not batch.window:
+        seen = [(each, item) for each, future in zip(batch.frames, decoding, strict=True) if (item := future.result())]
+        if self._stopped or not self._inference:
             return
         notes: tuple[str, ...] = ()
         if seen:
-            items = [item for _, item in seen]
-            full = [*items, *items[-1:] * (self._batch_size - len(items))]
-            jobs = [item.job for item in full]
+            arguments = self._arguments([item for _, item in seen])
             with self._meters.measure("translating"):
-                grids, notes = self._inference.grids(
-                    images_of(full), [job.path for job in jobs], inputs_of(full), **self._sequences(jobs)
-                )
-            for (look, item), grid in zip(seen, grids, strict=False):
-                batch.window.add(look.place, grid, item if look.wanted else None)
-        for ready in batch.window.ready(batch.known):
+                grids, notes = self._inference.grids(*arguments)
+            for (each, item), grid in zip(seen, grids, strict=False):
+                window.add(each.place, grid, item if each.wanted else None)
+        for ready in window.ready(batch.known):
             job = ready.item.job
             with self._lock:
-                self._on_the_way[job.path] = self._pixels(batch.size) if batch.size else 0
+                self._in_progress[job.path] = self._pixels(batch.size) if batch.size else 0
             with self._meters.measure("translating"):
-                sequence = job.frame.sequence if job.frame else ""
-                rgb = self._inference.apply_grid(ready.item.picture.rgb, ready.grid, job.path, sequence)
-            self._start(self._codecs, self._write, replace(ready.item, inputs={}, whole=ready.whole), rgb, notes)
+                rgb = self._inference.apply_grid(ready.item.picture.rgb, ready.grid, job.path, job.sequence_name)
+            self._send([replace(ready.item, whole=ready.whole)], [rgb], notes)
         with self._lock:  # frames that wait for later ones must not block them
-            for look in batch.looks:
-                if not look.wanted or batch.window.waits(look.place):
-                    self._on_the_way.pop(look.job.path, None)
+            for each in batch.frames:
+                if not each.wanted or window.waits(each.place):
+                    self._in_progress.pop(each.job.path, None)
             self._news.put(None)
 
     def _translate(self, decoding: list[Future[Decoded | None]]) -> None:
         batch = [item for future in decoding if (item := future.result())]
         if self._stopped or not batch or not self._inference:
             return
-        missing = self._batch_size - len(batch)
-        full = [*batch, *batch[-1:] * missing]  # batches always have the same shape
+        arguments = self._arguments(batch)
         with self._meters.measure("translating"):
-            jobs = [item.job for item in full]
-            translated, notes = self._inference(
-                images_of(full), [job.path for job in jobs], inputs_of(full), **self._sequences(jobs)
-            )
+            translated, notes = self._inference(*arguments)
         self._send(batch, translated, notes)
 
     def _translate_piece(
@@ -316,25 +306,22 @@ class Pipeline:
         for frames in runs(piece):
             if self._stopped or not self._inference:
                 return
-            missing = self._can.clip_length - len(frames)
-            full = [*frames, *frames[-1:] * missing]
-            images, inputs = images_of(full), inputs_of(full)
+            images, paths, inputs, names = self._arguments(frames)
             if self._can.clip_length > 1:
                 images, inputs = images[None], {kind: values[None] for kind, values in inputs.items()}
             if self._can.context:
                 inputs |= sequence.past_inputs(images)
             with self._meters.measure("translating"):
-                job = frames[0].job
-                translated, notes = self._inference(images, [job.path], inputs, **self._sequences([job]))
+                translated, notes = self._inference(images, paths[:1], inputs, names[:1])
             outputs = translated[0] if self._can.clip_length > 1 else translated
             sequence.past.append((images[0], outputs[0]))
             self._send(frames, outputs, notes)
         if piece[-1] is None:  # the next frames start without context
             sequence.past.clear()
 
-    def _send(self, frames: list[Decoded], translated: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
+    def _send(self, frames: list[Decoded], translated: Iterable["NDArray[np.uint8]"], notes: tuple[str, ...]) -> None:
         for item, rgb in zip(frames, translated, strict=False):
-            self._start(self._codecs, self._write, replace(item, inputs={}), rgb, notes)
+            self._start("codec", self._write, replace(item, inputs={}), rgb, notes)
 
     def _write(self, decoded: Decoded, rgb: "NDArray[np.uint8]", notes: tuple[str, ...]) -> None:
         if size := self._plan.record.resize:
@@ -342,15 +329,15 @@ class Pipeline:
         job, picture = decoded.job, decoded.picture
         try:
             with self._meters.measure("encoding and writing"):
-                rgb = self._taken(job, picture, rgb)
+                rgb = self._with_camera(job, picture, rgb)
                 data = encode_picture(rgb, picture, self._plan.encoding)
             outcome = GateOutcome(data=data)
             if self._plan.record.gate:
                 with self._meters.measure("judging"):
-                    frame = self._plan.frames.get(job.path)
+                    frame = self._judged.get(job.path)
                     outcome = self._gate.judge(picture, rgb, data, Labels(frame) if frame else {})
             with self._meters.measure("encoding and writing"):
-                line = self._put(decoded, outcome)
+                line = self._write_result(decoded, outcome)
         except (SourceError, ImageError, DatasetError) as error:
             self._fail(job, error)
             return
@@ -360,21 +347,16 @@ class Pipeline:
         for each in self._following.get(job.path, ()):
             self._carry(each)
 
-    def _sequences(self, jobs: list[Job]) -> dict[str, list[str]]:
-        """Return the sequence of each frame, for a generator that samples once per sequence."""
-        names = [job.frame.sequence if job.frame else "" for job in jobs]
-        return {"sequences": names} if self._can.steady else {}
-
-    def _taken(self, job: Job, picture: Picture, rgb: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+    def _with_camera(self, job: Job, picture: Picture, rgb: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
         """Return a frame with the blur and noise of the camera; the same JPEG encoding is not applied twice."""
         if not self._plan.camera:
             return rgb
-        encoding = self._plan.camera_encoding
+        encoding = self._plan.info.camera_encoding
         if picture.format == "JPEG" and self._plan.encoding.of(picture) == encoding:
             encoding = None
-        return self._plan.camera.apply(rgb, seed_of(named(job.path, self._plan.record.look)), encoding)
+        return self._plan.camera.apply(rgb, seed_of(with_look(job.path, self._plan.record.look)), encoding)
 
-    def _put(self, decoded: Decoded, outcome: GateOutcome) -> Line:
+    def _write_result(self, decoded: Decoded, outcome: GateOutcome) -> Line:
         """Write the result for a frame; a quarantined translation is written before its substitute."""
         job = decoded.job
         if outcome.quarantined is not None:
@@ -383,12 +365,13 @@ class Pipeline:
         if data is None and job.resize:
             data = encode_picture(decoded.picture.rgb, decoded.picture, self._plan.encoding)
         if data is None:
-            size, sha256 = job.size, self._bring(job)
+            size, sha256 = job.size, self._carry_bytes(job)
             if sha256 != decoded.sha256:
                 raise SourceError(CHANGED)
         else:
             size, sha256 = len(data), hashlib.sha256(data).hexdigest()
             write_whole(self._target(job.path), data)
+        stats = {kind: file.stat for kind, file in job.inputs.items() if file.stat}
         return replace(
             _line(job, decoded.sha256, sha256, size),
             status="rejected" if outcome.reason else job.aim,
@@ -398,7 +381,10 @@ class Pipeline:
             resized_from=job.resize.source if job.resize else None,
             quarantine_size=None if outcome.quarantined is None else len(outcome.quarantined),
             quarantine_sha256=None if outcome.quarantined is None else hashlib.sha256(outcome.quarantined).hexdigest(),
-            **_inputs_fields(decoded),
+            inputs_sha256=decoded.inputs_sha256 or None,
+            inputs_size={kind: stat[0] for kind, stat in stats.items()} or None,
+            inputs_mtime_ns={kind: stat[1] for kind, stat in stats.items()} or None,
+            sequence_sha256=(job.depends or None) if decoded.whole else None,
         )
 
     def _carry_all(self, jobs: Iterator[Job]) -> None:
@@ -410,15 +396,15 @@ class Pipeline:
 
     def _carry(self, job: Job) -> None:
         try:
-            line = self._edit(job) if job.resize or job.embedding else self._as_it_is(job)
+            if job.resize or job.embedding:
+                line = self._edit(job)
+            else:
+                digest = self._carry_bytes(job)
+                line = _line(job, digest, digest, job.size)
         except SourceError as error:
             self._fail(job, error)
             return
         self._done(job, line)
-
-    def _as_it_is(self, job: Job) -> Line:
-        digest = self._bring(job)
-        return _line(job, digest, digest, job.size)
 
     def _edit(self, job: Job) -> Line:
         """Write a file that depends on the size of the images or holds a photo."""
@@ -434,14 +420,11 @@ class Pipeline:
         line = _line(job, hashlib.sha256(original).hexdigest(), hashlib.sha256(data).hexdigest(), len(data))
         return replace(line, resized_from=job.resize.source if job.resize else None, embedded_sha256=embedded)
 
-    def _bring(self, job: Job) -> str:
+    def _carry_bytes(self, job: Job) -> str:
         """Carry a file byte for byte and return its SHA-256."""
         source = self._plan.source / job.path
         with replacing(self._target(job.path)) as temporary, unchanged(job, source):
-            return carry(source, temporary, self._mode(job))
-
-    def _mode(self, job: Job) -> str:
-        return job.mode(self._plan.record.carry)
+            return carry(source, temporary, job.mode(self._plan.record.carry))
 
     def _target(self, path: str) -> Path:
         folder, _, name = path.rpartition("/")
@@ -453,7 +436,7 @@ class Pipeline:
         with self._lock:
             self._manifest.add(line)
             self._tally.done[line.status] += 1
-            if self._mode(job) == "copy":
+            if job.mode(self._plan.record.carry) == "copy":
                 self._tally.bytes += (line.size or 0) + (line.quarantine_size or 0)
             if line.instead:
                 self._tally.rejected[line.instead] += 1
@@ -479,7 +462,7 @@ class Pipeline:
         """Count a finished or failed file and report progress."""
         stage = "converting" if job.translate else "carrying"
         self._completed[stage] += 1
-        self._on_the_way.pop(job.path, None)
+        self._in_progress.pop(job.path, None)
         self._news.put(None)
         if stage == "converting":
             limit = self._meters.limit()
@@ -512,15 +495,3 @@ def _line(job: Job, source_sha256: str, sha256: str, size: int) -> Line:
         sha256=sha256,
         stale=job.stale or None,
     )
-
-
-def _inputs_fields(decoded: Decoded) -> dict[str, Any]:
-    """Return the manifest fields on the labels and the sequence that the generator saw."""
-    job, digests = decoded.job, decoded.inputs_sha256
-    stats = {kind: file.stat for kind, file in job.inputs.items() if file.stat}
-    return {
-        "inputs_sha256": digests or None,
-        "inputs_size": {kind: stat[0] for kind, stat in stats.items()} or None,
-        "inputs_mtime_ns": {kind: stat[1] for kind, stat in stats.items()} or None,
-        "sequence_sha256": (job.depends or None) if decoded.whole else None,
-    }

@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sim2real import __version__
 from sim2real.camera import Camera
 from sim2real.capabilities import Capabilities, capabilities
+from sim2real.conversion.carry import stat_of
 from sim2real.conversion.embedding import check_sizes, embeddings
-from sim2real.conversion.gate import EDGES, Rule, find_metrics, parse_gate
+from sim2real.conversion.gate import EDGES, find_metrics, parse_gate
 from sim2real.conversion.identity import require_same
 from sim2real.conversion.inputs import InputReader, label_files, unknown_classes
-from sim2real.conversion.jobs import Job, is_done, stat_of, with_sizes
+from sim2real.conversion.jobs import Job, is_done, with_sizes
 from sim2real.conversion.manifest import (
     Record,
     contents,
@@ -26,11 +28,11 @@ from sim2real.conversion.manifest import (
     unknown_to_this_version,
 )
 from sim2real.conversion.options import ConvertOptions
-from sim2real.conversion.resized_files import untold_intrinsics
+from sim2real.conversion.resized_files import intrinsics_warnings
 from sim2real.conversion.sequences import check_sizes_within, pieces_of, sequences_of, with_sequences, with_windows
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Frame, Role, Side
-from sim2real.datasets.inputs import NAMED
+from sim2real.datasets.inputs import NAMED, Inputs
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.files import check_writable, sha256_of
@@ -43,7 +45,6 @@ from sim2real.stored import unknown_fields_text
 
 if TYPE_CHECKING:
     from sim2real.conversion.resolved_settings import Machine
-    from sim2real.conversion.trial import ReadInputs
 
 T = TypeVar("T")
 _LOOKED_AT = 8  # frames that are searched for classes that the generator does not know
@@ -53,19 +54,23 @@ _LOOKED_AT = 8  # frames that are searched for classes that the generator does n
 class Plan:
     """Everything that is known about a conversion before it starts.
 
+    :func:`survey` fills the attributes up to ``jobs`` from the source and the options alone, which is the slow part;
+    :func:`make_plan` adds the others, which depend on the progress of an earlier conversion.
+
     Attributes:
         source: The dataset.
         out: The output folder.
         model: The generator file.
-        device: The exact device; ``record.device`` is its kind.
-        record: The new content of conversion.json.
+        info: The metadata of that file.
+        can: The capabilities of the generator.
+        dataset: The opened dataset.
+        record: The new content of conversion.json; before :func:`make_plan`, engine, device, precision, batch size and
+            tiles are as in the options, 0 if they were left open.
         encoding: How lossy files are written.
-        camera: The camera whose blur and noise are applied to translated frames; None for no camera.
-        camera_encoding: The JPEG encoding of the camera's pictures; None if it has none.
         judges: The metrics of the gate except ``edges``, by name.
-        frames: The frames that these metrics judge, by the path of the image.
-        previous: The present content of conversion.json; None if there is none.
         jobs: All selected files.
+        device: The exact device; ``record.device`` is its kind.
+        previous: The present content of conversion.json; None if there is none.
         own: The files of this process's shard; all files if the work is not shared.
         todo: The files of ``own`` that are not done yet.
         elsewhere: The files of other shards that were not done when the plan was made.
@@ -74,65 +79,45 @@ class Plan:
         stale: Files in ``out`` to delete: leftovers of killed processes, files of an overwritten conversion, and
             quarantined translations of frames that are not done.
         warnings: Warnings about the dataset.
-        read_inputs: Reads the labels of an image that the generator sees.
     """
 
     source: Path
     out: Path
     model: Path
-    device: str
+    info: GeneratorInfo
+    can: Capabilities
+    dataset: Dataset
     record: Record
     encoding: Encoding
-    previous: Record | None
+    judges: Mapping[str, FrameMetric]
     jobs: list[Job]
-    own: list[Job]
-    todo: list[Job]
-    elsewhere: list[Job]
-    camera: Camera | None = None
-    camera_encoding: Encoding | None = None
-    judges: Mapping[str, FrameMetric] = field(default_factory=dict)
-    frames: Mapping[str, Frame] = field(default_factory=dict)
+    device: str = ""
+    previous: Record | None = None
+    own: list[Job] = field(default_factory=list)
+    todo: list[Job] = field(default_factory=list)
+    elsewhere: list[Job] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     folders: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    read_inputs: "ReadInputs" = field(default=lambda _image: {})
 
-    def spread(self, count: int) -> list[Path]:
-        """Return up to ``count`` of the images to translate, evenly spread over all of them."""
-        images = [job.path for job in self.jobs if job.translate]
-        return [self.source / path for path in evenly(images, count)]
+    @property
+    def camera(self) -> Camera | None:
+        """The camera whose blur and noise are applied to translated frames; None for no camera."""
+        return self.info.camera if self.record.camera == "match" else None
 
-
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What is converted and how, regardless of the progress of an earlier conversion: the slow part of a plan.
-
-    Attributes:
-        model: The generator file.
-        info: The metadata of that file.
-        can: The capabilities of the generator.
-        neighbours: Number of frames before and after a frame over which its changes are averaged.
-        dataset: The dataset.
-        jobs: All selected files.
-        gate: The rules that every translation must meet.
-        judges: The metrics of the gate except ``edges``, by name.
-        encoding: How lossy files are written.
-    """
-
-    model: Path
-    info: GeneratorInfo
-    can: Capabilities
-    neighbours: int
-    dataset: Dataset
-    jobs: list[Job]
-    gate: tuple[Rule, ...]
-    judges: Mapping[str, FrameMetric]
-    encoding: Encoding
+    @cached_property
+    def read_inputs(self) -> Callable[[Path], Inputs]:
+        """A function that reads the labels of an image that the generator sees."""
+        if not self.can.inputs:
+            return lambda _image: {}
+        read = InputReader(self.source, Vocabulary.of(self.info.settings), ())
+        by_path = {job.path: job for job in self.jobs if job.translate}
+        return lambda image: read(by_path[image.relative_to(self.source).as_posix()])[0]
 
 
-def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
-    """Examine the source; writes nothing.
+def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
+    """Return the part of a plan that does not depend on the progress of an earlier conversion; writes nothing.
 
     Raises:
         Sim2RealError: If the source cannot be converted with these options; the message says what to change.
@@ -156,15 +141,12 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
         raise Sim2RealError(message)
     model = find_model(options.model, options.direction, options.runs)
     info = read_info(model)
-    info.camera_of(options.camera)  # checks the option
+    camera = info.camera_of(options.camera)
     encoding = encoding_of(options, model, info)
     dataset = open_dataset(source, options.dataset, _as_image(out, options))
     selection = select(dataset, side_of(info), options.include, options.exclude, options.limit)
     stale = {path: what for what, paths in dataset.stale().items() for path in paths}
-    jobs = [
-        Job(path, role, translate, stat_of(f"{source}/{path}"), stale.get(path, ""))
-        for path, role, translate in selection
-    ]
+    jobs = [Job(*each, stat_of(f"{source}/{each.path}"), stale.get(each.path, "")) for each in selection]
     if options.resize:
         jobs = with_sizes(jobs, dataset, options.resize)
     inside = embeddings(dataset, {job.path for job in jobs if job.translate}, options.labelme_image)
@@ -173,24 +155,62 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Survey:
     jobs = [replace(job, embedding=inside[job.path], stale="") if job.path in inside else job for job in jobs]
     can = capabilities(load_generator(model)[0], info.name)  # last, as it imports torch, which is slow
     if options.look or options.looks > 1:
-        _require_draws(can, info, options)
+        _check_looks(can, info, options)
     neighbours = info.neighbours(can, options.transfer, options.neighbours)
-    if can.takes_inputs or can.of_sequences or can.steady or neighbours:
-        jobs = _with_frames(jobs, dataset, info, can, options, neighbours)
-    return Survey(
+    guided_size = info.guided_size(options.transfer)
+    record = Record(
+        tool_version=__version__,
+        source=str(source.resolve()),
+        dataset=dataset.name,
+        direction=info.direction,
+        side=side_of(info),
+        model_sha256=sha256_of(model),
+        generator=info.dump(),
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size or 0,
+        compile=[],
+        tile=options.tile_side,
+        tile_above=0,
+        quality=encoding.quality,
+        encoding=options.encoding,
+        carry=options.carry,
+        resize=list(options.resize) if options.resize else None,
+        transfer="guided" if guided_size else "direct",
+        transfer_size=guided_size,
+        neighbours=neighbours,
+        camera="match" if camera else "off",
+        look=options.look,
+        looks=options.looks,
+        include=list(options.include),
+        exclude=list(options.exclude),
+        as_image=list(dataset.as_image),
+        limit=options.limit,
+        labelme_image=options.labelme_image,
+        frames=sum(job.translate for job in jobs),
+        files=len(jobs),
+        gate=[str(rule) for rule in gate],
+        rejected=options.rejected if gate else "quarantine",
+        stale=dict(Counter(job.stale for job in jobs if job.stale)),
+    )
+    plan = Plan(
+        source=source,
+        out=out,
         model=model,
         info=info,
         can=can,
-        neighbours=neighbours,
         dataset=dataset,
-        jobs=jobs,
-        gate=gate,
-        judges=judges,
+        record=record,
         encoding=encoding,
+        judges=judges,
+        jobs=jobs,
     )
+    more_than_images = can.takes_inputs or can.of_sequences or can.steady or neighbours
+    return replace(plan, jobs=_with_frames(plan, options)) if more_than_images else plan
 
 
-def _require_draws(can: Capabilities, info: GeneratorInfo, options: ConvertOptions) -> None:
+def _check_looks(can: Capabilities, info: GeneratorInfo, options: ConvertOptions) -> None:
     """Raise an error if all looks would be equal."""
     if not can.stochastic:
         looks = max(options.looks, options.look + 1)
@@ -198,19 +218,13 @@ def _require_draws(can: Capabilities, info: GeneratorInfo, options: ConvertOptio
         raise SettingsError(f"{message}; leave out --looks, or train with a recipe that does: grid, pixel-distribution")
 
 
-def _with_frames(  # noqa: PLR0917
-    jobs: list[Job],
-    dataset: Dataset,
-    info: GeneratorInfo,
-    can: Capabilities,
-    options: ConvertOptions,
-    neighbours: int,
-) -> list[Job]:
-    """Return the files, those to translate with their frames and the labels that the generator sees.
+def _with_frames(plan: Plan, options: ConvertOptions) -> list[Job]:
+    """Return the files of a plan, those to translate with their frames and the labels that the generator sees.
 
     Raises:
         Sim2RealError: If a label is missing, or an option does not fit the generator.
     """
+    info, can, root = plan.info, plan.can, plan.dataset.root
     if can.of_sequences and options.batch_size not in {None, 1}:
         message = (
             f"--batch-size {options.batch_size}: the generator '{info.name}' translates the frames of a sequence one "
@@ -223,15 +237,16 @@ def _with_frames(  # noqa: PLR0917
             "names of classes ([classes] of its settings): train it again"
         )
         raise Sim2RealError(message)
-    images = {job.path for job in jobs if job.translate}
-    listed = dataset.frames(options.include, options.exclude)
+    images = {job.path for job in plan.jobs if job.translate}
+    listed = plan.dataset.frames(options.include, options.exclude)
     frames = {frame.image: frame for frame in listed if frame.image in images}
-    files = label_files(dataset.root, info.name, can.inputs, frames, stat_of)
-    found = [replace(job, frame=frames[job.path], inputs=files[job.path]) if job.translate else job for job in jobs]
+    files = label_files(root, info.name, can.inputs, frames)
+    jobs = [replace(job, frame=frames[job.path], inputs=files[job.path]) if job.translate else job for job in plan.jobs]
     if can.of_sequences:
-        found = with_sequences(found)
-        check_sizes_within(dataset.root, info.name, found)
-    return with_windows(dataset.root, found, neighbours) if neighbours else found
+        jobs = with_sequences(jobs)
+        check_sizes_within(root, info.name, jobs)
+    neighbours = plan.record.neighbours
+    return with_windows(root, jobs, neighbours) if neighbours else jobs
 
 
 def _as_image(out: Path, options: ConvertOptions) -> Sequence[str]:
@@ -244,7 +259,7 @@ def make_plan(
     source: Path,
     out: Path,
     options: ConvertOptions,
-    found: Survey | None = None,
+    found: Plan | None = None,
     notify: Callable[[str], None] = lambda _line: None,
     *,
     machine: "Machine | None" = None,
@@ -262,60 +277,21 @@ def make_plan(
     Raises:
         Sim2RealError: If the conversion is impossible; the message says what to change.
     """
-    found = found or survey(source, out, options)
-    model, info, dataset, jobs = found.model, found.info, found.dataset, found.jobs
+    from sim2real.conversion.resolved_settings import THIS_MACHINE, resolve_settings
+
+    plan = found or survey(source, out, options)
     previous = read_record(out)
     kept = None if options.overwrite else previous
-    from sim2real.conversion.resolved_settings import THIS_MACHINE, resolve_settings
-    from sim2real.conversion.trial import no_inputs
-
-    images = [source / job.path for job in jobs if job.translate]
-    guided_size = info.guided_size(options.transfer)
-    camera = info.camera_of(options.camera)
-    read_inputs = _input_reader(source, info, jobs) if found.can.inputs else no_inputs
-    device, resolved = resolve_settings(
-        options, kept, model, images, notify, read_inputs, guided_size, found.neighbours, machine or THIS_MACHINE
-    )
-    record = Record(
-        tool_version=__version__,
-        source=str(source.resolve()),
-        dataset=dataset.name,
-        direction=info.direction,
-        side=side_of(info),
-        model_sha256=sha256_of(model),
-        generator=info.dump(),
-        quality=found.encoding.quality,
-        encoding=options.encoding,
-        carry=options.carry,
-        resize=list(options.resize) if options.resize else None,
-        transfer="guided" if guided_size else "direct",
-        transfer_size=guided_size,
-        neighbours=found.neighbours,
-        camera="match" if camera else "off",
-        look=options.look,
-        looks=options.looks,
-        include=list(options.include),
-        exclude=list(options.exclude),
-        as_image=list(dataset.as_image),
-        limit=options.limit,
-        labelme_image=options.labelme_image,
-        frames=sum(job.translate for job in jobs),
-        files=len(jobs),
-        gate=[str(rule) for rule in found.gate],
-        rejected=options.rejected if found.gate else "quarantine",
-        stale=dict(Counter(job.stale for job in jobs if job.stale)),
-        original=kept.original if kept else {},
-        **resolved,
-    )
-    lines = read_manifest(out, lambda said: notify(f"{said}; their files are converted again")) if previous else {}
+    plan = resolve_settings(plan, options, kept, notify, machine or THIS_MACHINE)
+    jobs, paths = plan.jobs, {job.path for job in plan.jobs}
+    lines = read_manifest(out, lambda damage: notify(f"{damage}; their files are converted again")) if previous else {}
     for line in [] if options.overwrite else unknown_to_this_version(out, previous, lines):
         notify(line)
-    if info.unknown:
-        notify(f"{model}: {unknown_fields_text(info.unknown)}")
+    if plan.info.unknown:
+        notify(f"{plan.model}: {unknown_fields_text(plan.info.unknown)}")
     if kept:
-        require_same(kept, record, out, jobs=jobs, lines=lines, notify=notify)
+        require_same(kept, plan.record, out, jobs=jobs, lines=lines, notify=notify)
     present, leftovers = contents(out) if previous else ({}, [])
-    paths = {job.path for job in jobs}
     orphans = sorted(present.keys() & lines.keys() - paths)
     if orphans and not options.overwrite:
         message = (
@@ -325,56 +301,43 @@ def make_plan(
         raise Sim2RealError(message)
     known = {} if options.overwrite else lines
     open_paths = {job.path for job in jobs if not is_done(job, known, present.get)}
-    for group in sequences_of(jobs) if found.can.of_sequences else ():
+    for group in sequences_of(jobs) if plan.can.of_sequences else ():
         if not open_paths.isdisjoint(paths_of := [job.path for job in group]):
             open_paths.update(paths_of)
     undone = [job for job in jobs if job.path in open_paths or job.follows in open_paths]
     done = known.keys() & paths - {job.path for job in undone}
     kept_in_quarantine = {quarantine_path(path) for path in done if known[path].quarantine_sha256}
     stale = {path for path in present if path.startswith(quarantine_path("")) and path not in kept_in_quarantine}
-    own = _own(jobs, options.shard, found.neighbours)
+    own = _own(jobs, options.shard, plan.record.neighbours)
     here = {job.path for job in own}
     scales = (job.resize.scale for job in jobs if job.translate and job.resize)
-    return Plan(
-        source=source,
-        out=out,
-        model=model,
-        device=device,
-        record=record,
-        encoding=found.encoding,
-        camera=camera,
-        camera_encoding=info.camera_encoding,
-        judges=found.judges,
-        frames={frame.image: frame for frame in dataset.frames()} if found.judges else {},
+    return replace(
+        plan,
         previous=previous,
-        jobs=jobs,
         own=own,
         todo=[job for job in undone if job.path in here],
         elsewhere=[job for job in undone if job.path not in here],
         rejected=Counter(name for path in done & here if (name := known[path].instead)),
-        folders=[] if options.include or options.exclude else list(dataset.tree.folders),
+        folders=[] if options.include or options.exclude else list(plan.dataset.tree.folders),
         stale=sorted({*orphans, *stale, *leftovers} - paths),
-        warnings=[*dataset.warnings(), *untold_intrinsics(scales, dataset), *_untold_classes(found)],
-        read_inputs=read_inputs,
+        warnings=[
+            *plan.dataset.warnings(),
+            *intrinsics_warnings(scales, plan.dataset),
+            *_unknown_class_warnings(plan),
+        ],
     )
 
 
-def _untold_classes(found: Survey) -> Iterator[str]:
+def _unknown_class_warnings(plan: Plan) -> Iterator[str]:
     """Yield a warning if the dataset has classes that the generator does not know."""
-    if NAMED.isdisjoint(found.can.inputs):
+    if NAMED.isdisjoint(plan.can.inputs):
         return
-    frames = evenly([job.frame for job in found.jobs if job.frame], _LOOKED_AT)
-    if names := unknown_classes(frames, found.can.inputs, Vocabulary.of(found.info.settings)):
+    frames = evenly([job.frame for job in plan.jobs if job.frame], _LOOKED_AT)
+    if names := unknown_classes(frames, plan.can.inputs, Vocabulary.of(plan.info.settings)):
         yield (
             f"the generator was not trained with the classes {', '.join(map(repr, names))}, and treats their pixels as "
             "unknown: if it knows them by other names, train it with those in classes.same"
         )
-
-
-def _input_reader(source: Path, info: GeneratorInfo, jobs: Sequence[Job]) -> "ReadInputs":
-    """Return a function that reads the labels of an image that the generator sees."""
-    read, by_path = InputReader(source, Vocabulary.of(info.settings), stat_of, ()), {job.path: job for job in jobs}
-    return lambda image: read(by_path[image.relative_to(source).as_posix()])[0]
 
 
 def encoding_of(options: ConvertOptions, model: Path, info: GeneratorInfo) -> Encoding:
@@ -420,7 +383,7 @@ def chosen_frames(source: Path, layout: str | None, info: GeneratorInfo, as_imag
         DatasetError: If there are none.
     """
     dataset = open_dataset(source, layout, as_image)
-    images = {path for path, _, translate in select(dataset, side_of(info), (), (), None) if translate}
+    images = {each.path for each in select(dataset, side_of(info), (), (), None) if each.translate}
     return [frame for frame in dataset.frames() if frame.image in images]
 
 
@@ -430,10 +393,18 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
     return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
 
 
+class Selected(NamedTuple):
+    """A file that a conversion makes: its path, its role, and whether it is translated."""
+
+    path: str
+    role: Role
+    translate: bool
+
+
 def select(
     dataset: Dataset, side: str, include: Sequence[str], exclude: Sequence[str], limit: int | None
-) -> Iterator[tuple[str, Role, bool]]:
-    """Yield the files that a conversion makes: path, role, and whether the file is translated.
+) -> Iterator[Selected]:
+    """Yield the files that a conversion makes.
 
     In a folder with both domains only the images of ``side`` are translated. Broken links are included, so that they
     are not taken for carried files.
@@ -455,7 +426,7 @@ def select(
     chosen, others = set(frames[:limit]), set(frames[limit:] if limit is not None else ())
     for path, role in [*dataset.files(), *((path, Role.AUX) for path in dataset.tree.broken)]:
         if path not in others and selected(path, include, exclude):
-            yield path, Role.IMAGE if path in chosen else role, path in chosen
+            yield Selected(path, Role.IMAGE if path in chosen else role, path in chosen)
 
 
 def selected(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

@@ -88,6 +88,15 @@ class Resize:
         return float(self.scale.x * self.scale.y) if self.scale.source[0] else 1.0
 
 
+def size_of(image: "Path") -> Size | None:
+    """Return the size (W, H) in the header of an image file; None if it cannot be read."""
+    try:
+        header = read_header(image)
+    except ImageError:
+        return None
+    return header.width, header.height
+
+
 class Resizer:
     """A mapping from the files of a dataset to how they are resized.
 
@@ -106,7 +115,7 @@ class Resizer:
         self._unfit: dict[str, str] = {}  # label file that does not match the pixels of its image -> why
         for frame in dataset.frames():
             image = dataset.root / frame.image
-            size = self._sizes[frame.image] = _size_of(image)
+            size = self._sizes[frame.image] = size_of(image)
             if size and frame.labels and (reason := why_unresizable(dataset.adapter, frame, image, size)):
                 self._unfit |= dict.fromkeys(frame.labels.values(), reason)
             for kind, path in frame.labels.items():
@@ -190,7 +199,7 @@ class Resizer:
         return dict(named)
 
 
-def untold_intrinsics(scales: Iterable[Scale], dataset: "Dataset") -> Iterator[str]:
+def intrinsics_warnings(scales: Iterable[Scale], dataset: "Dataset") -> Iterator[str]:
     """Yield messages with the camera intrinsics at the new size, for datasets that store them in no file."""
     known = dataset.adapter.intrinsics
     for scale in sorted(set(scales), key=lambda scale: scale.source):
@@ -201,11 +210,3 @@ def untold_intrinsics(scales: Iterable[Scale], dataset: "Dataset") -> Iterator[s
                 f"the intrinsics of images of {scale.source[0]}x{scale.source[1]} are stored in no file; at "
                 f"{scale.target[0]}x{scale.target[1]} they are {text}"
             )
-
-
-def _size_of(image: "Path") -> Size | None:
-    try:
-        header = read_header(image)
-    except ImageError:
-        return None
-    return header.width, header.height

@@ -3,19 +3,19 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
-from sim2real.capabilities import Capabilities, capabilities
-from sim2real.conversion.trial import ReadInputs, fastest_engine, no_inputs, safe_precision
+from sim2real.conversion.resized_files import size_of
+from sim2real.conversion.trial import fastest_engine, middle_frame, safe_precision
 from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost, cost_of
 from sim2real.engines.guided import shrunk_size
 from sim2real.engines.tiling import check_tiling
-from sim2real.errors import ImageError, SettingsError
-from sim2real.imageio import read_header
+from sim2real.errors import SettingsError
 from sim2real.model import load_generator
 from sim2real.registry import registry
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sim2real.conversion.manifest import Record
     from sim2real.conversion.options import ConvertOptions
+    from sim2real.conversion.plan import Plan
 
 Notify = Callable[[str], None]
 
@@ -33,18 +34,6 @@ _SIZES = 4  # most sizes that an engine is compiled for
 _SHARE_OF_MEMORY = {"cpu": 0.5, "cuda": 0.8, "mps": 0.5}  # of the free memory, for feature maps
 _OVER_MAPS = 1.5  # total memory per memory of feature maps
 _TILE = (128, 1024)  # smallest and largest side that is chosen
-
-
-class ResolvedSettings(TypedDict):
-    """The fields of the record that may be chosen automatically."""
-
-    engine: str
-    device: str
-    precision: str
-    batch_size: int
-    compile: list[list[int]]
-    tile: int
-    tile_above: int
 
 
 def _compiler(kind: str) -> bool:
@@ -79,113 +68,112 @@ class Machine:
 THIS_MACHINE: Final = Machine()
 
 
-def resolve_settings(  # noqa: PLR0917
+def resolve_settings(
+    plan: "Plan",
     options: "ConvertOptions",
     kept: "Record | None",
-    model: Path,
-    images: Sequence[Path],
     notify: Notify,
-    read: ReadInputs = no_inputs,
-    guided_size: int = 0,
-    neighbours: int = 0,
     machine: Machine = THIS_MACHINE,
-) -> tuple[str, ResolvedSettings]:
+) -> "Plan":
     """Choose the settings that the user leaves open.
 
     Args:
+        plan: The plan of the conversion, whose record has the settings as they were requested.
         options: Options of the conversion.
         kept: Record of the conversion that is continued, or None.
-        model: The generator file.
-        images: All images to translate.
         notify: Called with a line for each notable event.
-        read: Reads the labels of an image that the generator sees.
-        guided_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided; else
-            0.
-        neighbours: Number of frames before and after a frame over which its changes are averaged.
         machine: The facts that the choices depend on.
 
     Returns:
-        The exact device, and the fields of the record.
+        The plan with the exact device, and with these settings in its record.
 
     Raises:
         Sim2RealError: If the options are impossible for this generator or machine.
     """
-    requested = {name: getattr(options, name) for name in ("engine", "device", "precision")}
+    record = plan.record
     if kept:
-        requested = {name: getattr(kept, name) if value == "auto" else value for name, value in requested.items()}
-    device = resolve_device(requested["device"])
-    kind = kind_of(device)
-    precision = machine.precision(requested["precision"], device)
+        names = [name for name in ("engine", "device", "precision") if getattr(record, name) == "auto"]
+        record = replace(record, **{name: getattr(kept, name) for name in names}, original=kept.original)
+    device = resolve_device(record.device)
+    precision = machine.precision(record.precision, device)
     if kept:
-        tile, above = (kept.tile, kept.tile_above) if options.tile == "auto" else (options.tile_side, 0)
-        return device, {
-            "engine": registry().entry("engines", requested["engine"]).name,
-            "device": kind,
-            "precision": precision,
-            "batch_size": options.batch_size or kept.batch_size,
-            "compile": kept.compile if requested["engine"] == "torch" else [],
-            "tile": tile,
-            "tile_above": above,
-        }
-    generator, info = load_generator(model)
-    can = capabilities(generator, info.name)
-    in_halves = neighbours > 0 and not guided_size  # supported only by the engine torch
-    _check_requested(can, info.name, requested["engine"], options, guided_size, in_halves=in_halves)
-    place, its_kind = ("cpu", "cpu") if can.cpu_only else (device, kind)  # where the generator runs
-    if requested["precision"] == "auto":
-        precision = (
-            "fp32" if can.cpu_only else safe_precision(generator, device, precision, images, notify, read, guided_size)
+        record = replace(
+            record,
+            precision=precision,
+            batch_size=record.batch_size or kept.batch_size,
+            compile=kept.compile if record.engine == "torch" else [],
+            tile=kept.tile if options.tile == "auto" else record.tile,
+            tile_above=kept.tile_above if options.tile == "auto" else 0,
         )
-    tile, above, compiled = options.tile_side, 0, []
+    else:
+        record = _choose(plan, options, device, precision, notify, machine)
+    engine = registry().entry("engines", record.engine).name
+    return replace(plan, device=device, record=replace(record, engine=engine, device=kind_of(device)))
+
+
+def _choose(  # noqa: PLR0917
+    plan: "Plan", options: "ConvertOptions", device: str, precision: str, notify: Notify, machine: Machine
+) -> "Record":
+    """Return the record of a new conversion with the chosen settings."""
+    record, can, guided_size = plan.record, plan.can, plan.record.transfer_size
+    engine, tile, tile_above = record.engine, record.tile, 0
+    averages_grids = record.neighbours > 0 and not guided_size  # supported only by the engine torch
+    _check_requested(plan, averages_grids=averages_grids)
+    generator, _ = load_generator(plan.model)
+    place = "cpu" if can.cpu_only else device  # where the generator runs
+    kind = kind_of(place)
+    images = [plan.source / job.path for job in plan.jobs if job.translate]
+    sample = cache(lambda: middle_frame(can, images, plan.read_inputs, guided_size))
+    if record.precision == "auto":
+        precision = "fp32" if can.cpu_only else safe_precision(generator, device, precision, sample, notify)
     if tile:
         check_tiling(generator)
-    cost = _foreseen_cost(machine, generator, notify) if can.exportable else Cost(0, 0)
+    cost = _estimated_cost(machine, generator, notify) if can.exportable else Cost(0, 0)
     sizes = _sizes(images, guided_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
-    fixed = in_halves or can.stochastic or can.of_sequences or not can.exportable  # not compiled
-    if requested["engine"] in {"auto", "torch"} and not fixed and machine.compiler(its_kind):
-        compiled = [size for size in sizes if work[size] >= machine.worth_compiling[its_kind]][:_SIZES]
+    fixed = averages_grids or can.stochastic or can.of_sequences or not can.exportable  # not compiled
+    compiled = []
+    if engine in {"auto", "torch"} and not fixed and machine.compiler(kind):
+        compiled = [size for size in sizes if work[size] >= machine.worth_compiling[kind]][:_SIZES]
     pixels = _affordable_pixels(machine, cost, place, precision)
     if options.tile == "auto" and pixels and not can.whole_pictures and not guided_size:
-        tile, above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
-    engine = requested["engine"]
+        tile, tile_above = _power_of_two(int(pixels**0.5) // 4, *_TILE), pixels
     if engine == "auto":
         engine = "torch"
-        if can.exportable and not in_halves and sum(work.values()) >= machine.worth_trying[its_kind]:
+        if can.exportable and not averages_grids and sum(work.values()) >= machine.worth_trying[kind]:
             settings = EngineSettings(device=place, precision=precision, compile=tuple(compiled))
-            engine = machine.fastest_engine(generator, settings, images, notify, read, guided_size)
+            engine = machine.fastest_engine(generator, settings, sample, notify)
     frequent = next(iter(sizes), None)
-    return device, {
-        "engine": registry().entry("engines", engine).name,
-        "device": kind,
-        "precision": precision,
-        "batch_size": 1 if can.of_sequences else options.batch_size or _batch_size(its_kind, frequent, pixels),
-        "compile": [list(size) for size in compiled] if engine == "torch" else [],
-        "tile": tile,
-        "tile_above": above,
-    }
+    return replace(
+        record,
+        engine=engine,
+        precision=precision,
+        batch_size=1 if can.of_sequences else record.batch_size or _batch_size(kind, frequent, pixels),
+        compile=[list(size) for size in compiled] if engine == "torch" else [],
+        tile=tile,
+        tile_above=tile_above,
+    )
 
 
-def _check_requested(
-    can: Capabilities, name: str, engine: str, options: "ConvertOptions", guided_size: int, *, in_halves: bool
-) -> None:
+def _check_requested(plan: "Plan", *, averages_grids: bool) -> None:
     """Check that the options do not ask for anything that the generator cannot do."""
-    alone = in_halves or not can.exportable
-    if alone and registry().entry("engines", "torch" if engine == "auto" else engine).name != "torch":
-        message = f"--engine {engine}: the generator '{name}' runs only with torch"
+    can, name, record = plan.can, plan.info.name, plan.record
+    engine = "torch" if record.engine == "auto" else registry().entry("engines", record.engine).name
+    if engine != "torch" and (averages_grids or not can.exportable):
+        message = f"--engine {record.engine}: the generator '{name}' runs only with torch"
         if can.exportable:
             message += " where its grids are averaged over neighbouring frames; use --neighbours 0, or"
         else:
             message += ";"
         raise SettingsError(f"{message} leave out --engine")
-    if guided_size and options.tile_side:
-        message = f"--tile {options.tile}: the transfer is guided, so the generator sees whole frames at {guided_size}"
-        raise SettingsError(f"{message} pixels; leave out --tile, or use --transfer direct")
-    if can.whole_pictures and options.tile_side:
-        raise SettingsError(f"--tile {options.tile}: the generator '{name}' looks at whole frames; leave out --tile")
+    if record.tile and record.transfer_size:
+        message = f"--tile {record.tile}: the transfer is guided, so the generator sees whole frames at"
+        raise SettingsError(f"{message} {record.transfer_size} pixels; leave out --tile, or use --transfer direct")
+    if record.tile and can.whole_pictures:
+        raise SettingsError(f"--tile {record.tile}: the generator '{name}' looks at whole frames; leave out --tile")
 
 
-def _foreseen_cost(machine: Machine, generator: "nn.Module", notify: Notify) -> Cost:
+def _estimated_cost(machine: Machine, generator: "nn.Module", notify: Notify) -> Cost:
     """Return the cost of a generator; zero if it cannot be estimated."""
     try:
         return machine.cost_of(generator)
@@ -199,12 +187,8 @@ def _sizes(images: Sequence[Path], guided_size: int) -> dict[tuple[int, int], in
     step = -(-len(images) // _SAMPLE)
     counts = Counter[tuple[int, int]]()
     for image in images[::step]:
-        try:
-            header = read_header(image)
-        except ImageError:
-            continue
-        size = header.width, header.height
-        counts[shrunk_size(size, guided_size) if guided_size else size] += step
+        if size := size_of(image):
+            counts[shrunk_size(size, guided_size) if guided_size else size] += step
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim2real.errors import DatasetError, ImageError
-from sim2real.imageio import read_header
+from sim2real.conversion.resized_files import size_of
+from sim2real.errors import DatasetError
 
 _PIECE = 64  # frames
 
@@ -66,12 +66,7 @@ def _of_one_size(root: Path, group: Iterable["Job"]) -> list[list["Job"]]:
     groups: list[list[Job]] = []
     before: tuple[int, int] | None = None
     for job in group:
-        try:
-            header = read_header(root / job.path)
-        except ImageError:  # reported when it is decoded
-            size = before
-        else:
-            size = header.width, header.height
+        size = size_of(root / job.path) or before
         if not groups or size != before:
             groups.append([])
         before = size
@@ -117,11 +112,8 @@ def check_sizes_within(root: Path, who: str, jobs: Iterable["Job"]) -> None:
     for group in sequences_of(jobs):
         sizes: dict[tuple[int, int], str] = {}
         for job in group if len(group) > 1 else ():
-            try:
-                header = read_header(root / job.path)
-            except ImageError:  # reported when it is decoded
-                continue
-            sizes.setdefault((header.width, header.height), job.path)
+            if size := size_of(root / job.path):  # None is reported when it is decoded
+                sizes.setdefault(size, job.path)
         if len(sizes) > 1:
             sides = ", ".join(f"{path} is {width}x{height}" for (width, height), path in list(sizes.items())[:2])
             raise DatasetError(

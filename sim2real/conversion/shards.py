@@ -32,13 +32,13 @@ class Shard:
         index: Number of the process, from 0.
         count: Number of processes that share the work.
         local: Number of the process on its machine, from 0; None if unknown.
-        said_by: The source of these numbers.
+        set_by: The source of these numbers.
     """
 
     index: int
     count: int
     local: int | None = None
-    said_by: str
+    set_by: str
 
     def __str__(self) -> str:
         return f"shard {self.index + 1} of {self.count}"
@@ -64,11 +64,11 @@ def find_shard(requested: str, environment: Mapping[str, str] = os.environ) -> S
         array, step = _array(environment), _torchrun(environment) or _srun(environment)
         shard = _within(array, step) if array and step else array or step
     elif match := re.fullmatch(r"(\d+)/(\d+)", requested):
-        shard = Shard(index=int(match[1]) - 1, count=int(match[2]), said_by="--shard")
+        shard = Shard(index=int(match[1]) - 1, count=int(match[2]), set_by="--shard")
     else:
         raise Sim2RealError(f"--shard {requested}: use auto, off, or I/N, for example 2/4")
     if shard and not 0 <= shard.index < shard.count:
-        raise Sim2RealError(f"there is no shard {shard.index + 1} of {shard.count}, as set by {shard.said_by}")
+        raise Sim2RealError(f"there is no shard {shard.index + 1} of {shard.count}, as set by {shard.set_by}")
     return shard if shard and shard.count > 1 else None
 
 
@@ -88,7 +88,7 @@ def _torchrun(environment: Mapping[str, str]) -> Shard | None:
     if not launched or not {"RANK", "WORLD_SIZE"} <= environment.keys():
         return None
     index, count = _numbers(environment, "RANK", "WORLD_SIZE")
-    return Shard(index=index, count=count, local=_local(environment, "LOCAL_RANK"), said_by="torchrun")
+    return Shard(index=index, count=count, local=_local(environment, "LOCAL_RANK"), set_by="torchrun")
 
 
 def _srun(environment: Mapping[str, str]) -> Shard | None:
@@ -102,7 +102,7 @@ def _srun(environment: Mapping[str, str]) -> Shard | None:
     if "SLURM_PTY_PORT" in environment and sys.stdin.isatty():
         return None
     index, count = _numbers(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
-    return Shard(index=index, count=count, local=_local(environment, "SLURM_LOCALID"), said_by="srun")
+    return Shard(index=index, count=count, local=_local(environment, "SLURM_LOCALID"), set_by="srun")
 
 
 def _array(environment: Mapping[str, str]) -> Shard | None:
@@ -118,7 +118,7 @@ def _array(environment: Mapping[str, str]) -> Shard | None:
             "if each task converts a dataset of its own"
         )
         raise Sim2RealError(message)
-    return Shard(index=(task - first) // step, count=count, said_by=f"SLURM array {first}-{last}")
+    return Shard(index=(task - first) // step, count=count, set_by=f"SLURM array {first}-{last}")
 
 
 def _within(outer: Shard, inner: Shard) -> Shard:
@@ -126,7 +126,7 @@ def _within(outer: Shard, inner: Shard) -> Shard:
         index=outer.index * inner.count + inner.index,
         count=outer.count * inner.count,
         local=inner.local,
-        said_by=f"{inner.said_by} in {outer.said_by}",
+        set_by=f"{inner.set_by} in {outer.set_by}",
     )
 
 

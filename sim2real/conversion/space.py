@@ -59,7 +59,7 @@ def encoded(plan: Plan, picture: Picture, rgb: "NDArray[np.uint8]") -> bytes:
 
 def bytes_free(out: Path) -> int:
     """Return the free bytes on the disk of ``out``, which need not exist."""
-    return shutil.disk_usage(_there(out)).free
+    return shutil.disk_usage(_existing_folder(out)).free
 
 
 def check_space(plan: Plan) -> None:
@@ -74,7 +74,7 @@ def check_space(plan: Plan) -> None:
     if needed > free and not _copies_share(plan):
         _refuse(plan, f"needs {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free")
     if hasattr(os, "statvfs"):  # not on Windows
-        system = os.statvfs(_there(plan.out))
+        system = os.statvfs(_existing_folder(plan.out))
         new = [job for job in plan.todo if job.mode(plan.record.carry) != "hardlink"]
         if system.f_files and len(new) > system.f_favail:  # 0: no limit
             files = sum(not (plan.out / job.path).exists() for job in new)
@@ -110,8 +110,10 @@ def _copies_share(plan: Plan) -> bool:
     """Return whether copies share the blocks of the source and there is space for the files that change."""
     copies = [job for job in plan.todo if _takes_space(plan, job) and job.aim == "carried" and job.stat]
     others = sum(_growth(plan, job) for job in plan.todo if job.aim != "carried")
-    return bool(copies) and others <= bytes_free(plan.out) and can_clone(plan.source / copies[0].path, _there(plan.out))
+    if not copies or others > bytes_free(plan.out):
+        return False
+    return can_clone(plan.source / copies[0].path, _existing_folder(plan.out))
 
 
-def _there(out: Path) -> Path:
+def _existing_folder(out: Path) -> Path:
     return next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())

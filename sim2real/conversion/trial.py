@@ -22,17 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-ReadInputs = Callable[[Path], Inputs]
-
 _AGREEMENT = 45.0  # dB, least PSNR to torch's picture in fp32
 _PATCH = 384  # side in pixels of the patch that precisions are compared on
 _AHEAD = 1.05  # least speed of another engine relative to torch
 _CALLS = 3  # timed calls per stream
-
-
-def no_inputs(_image: Path) -> Inputs:
-    """Return no labels, for generators that see only the image."""
-    return {}
 
 
 def make_engine(name: str, generator: "nn.Module", settings: EngineSettings) -> Engine:
@@ -107,27 +100,22 @@ class Sample:
         return engine(self.images, **self.extras(engine))
 
 
-def fastest_engine(  # noqa: PLR0917
+def fastest_engine(
     generator: "nn.Module",
     settings: EngineSettings,
-    images: Sequence[Path],
+    sample: Callable[[], Sample | None],
     notify: Callable[[str], None],
-    read: ReadInputs = no_inputs,
-    guided_size: int = 0,
 ) -> str:
     """Return the name of the fastest installed engine whose picture agrees with torch's.
 
     Args:
         generator: The generator to run.
         settings: Settings of the engine.
-        images: The images to translate.
+        sample: Returns the frame to compare them on; None if there is none.
         notify: Called with a line on the engine chosen and on why others were not.
-        read: Reads the labels of an image that the generator sees.
-        guided_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided; else
-            0.
     """
     others = [entry.name for entry in registry().entries("engines") if entry.name != "torch"]
-    frame = middle_frame(capabilities(generator), images, read, guided_size) if others else None
+    frame = sample() if others else None
     if frame is None:
         return "torch"
     torch = make_engine("torch", generator, settings)
@@ -154,14 +142,12 @@ def fastest_engine(  # noqa: PLR0917
     return best
 
 
-def safe_precision(  # noqa: PLR0917
+def safe_precision(
     generator: "nn.Module",
     device: str,
     precision: str,
-    images: Sequence[Path],
+    sample: Callable[[], Sample | None],
     notify: Callable[[str], None],
-    read: ReadInputs = no_inputs,
-    guided_size: int = 0,
 ) -> str:
     """Return the precision if its picture of a frame agrees with that of fp32, else ``"fp32"``.
 
@@ -169,12 +155,10 @@ def safe_precision(  # noqa: PLR0917
         generator: The generator to run.
         device: The device to run it on.
         precision: The precision to try.
-        images: The images to translate.
+        sample: Returns the frame; None if there is none.
         notify: Called with a line if the precision is not used.
-        read: Reads the labels of an image that the generator sees.
-        guided_size: See :func:`fastest_engine`.
     """
-    frame = middle_frame(capabilities(generator), images, read, guided_size) if precision != "fp32" else None
+    frame = sample() if precision != "fp32" else None
     if frame is None:
         return precision
     patch = frame.patch(_PATCH)
@@ -189,12 +173,20 @@ def safe_precision(  # noqa: PLR0917
 
 
 def middle_frame(
-    can: Capabilities, images: Sequence[Path], read: ReadInputs = no_inputs, guided_size: int = 0
+    can: Capabilities, images: Sequence[Path], read_inputs: Callable[[Path], Inputs], guided_size: int
 ) -> Sample | None:
-    """Return a frame from the middle of a dataset as a generator sees it; None if no frame there can be read."""
+    """Return a frame from the middle of a dataset as a generator sees it; None if no frame there can be read.
+
+    Args:
+        can: The capabilities of the generator.
+        images: The images to translate.
+        read_inputs: Reads the labels of an image that the generator sees.
+        guided_size: Longer side, in pixels, of the shrunk frame that the generator sees if the transfer is guided; else
+            0.
+    """
     for image in images[len(images) // 2 :][:10]:
         try:
-            rgb, labels = read_rgb(image), read(image)
+            rgb, labels = read_rgb(image), read_inputs(image)
             if guided_size:
                 size = shrunk_size(rgb.shape[1::-1], guided_size)
                 rgb, labels = shrunk(rgb, size), shrunk_inputs(labels, rgb.shape[1::-1], size)

@@ -21,7 +21,7 @@ from sim2real.conversion.manifest import (
     read_record,
     unknown_to_this_version,
 )
-from sim2real.conversion.plan import select
+from sim2real.conversion.plan import Selected, select
 from sim2real.conversion.resized_files import DamageError, Resize, Resizer, UnknownError
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
@@ -91,13 +91,6 @@ class VerifyReport:
         return not self.problems
 
 
-@dataclass(frozen=True)
-class _Expected:
-    path: str
-    role: Role
-    translated: bool
-
-
 def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet) -> VerifyReport:
     """Check every file of a converted dataset.
 
@@ -128,7 +121,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     expected, folders = _expected(record, dataset, lines)
     there = {path for path in folders if (out / path).is_dir() and not is_link(out / path)}
     problems = [Problem("missing", path, "an empty folder") for path in folders if path not in there]
-    problems += [Problem("manifest", STATE_FOLDER, f"{said}; run the same conversion again") for said in damaged]
+    problems += [Problem("manifest", STATE_FOLDER, f"{damage}; run the same conversion again") for damage in damaged]
     wanted = {item.path: lines.get(item.path) for item in expected}
     paths = {*wanted, *(quarantine_path(path) for path, line in wanted.items() if line and line.quarantine_sha256)}
     for path in sorted(present.keys() - paths):
@@ -138,9 +131,12 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         problems.append(Problem("missing", ".", f"{record.files - len(expected)} files that conversion.json counts"))
     owners = {line.sha256: line.path for line in lines.values() if line.sha256}
     resizer = Resizer(dataset, (record.resize[0], record.resize[1])) if dataset and record.resize else None
-    translated = {item.path for item in expected if item.translated}
+    translated = {item.path for item in expected if item.translate}
     inside = embeddings(dataset, translated, record.labelme_image) if dataset else {}
-    inputs = _input_check(dataset) if dataset and any(line.inputs_sha256 for line in lines.values()) else None
+    inputs = None
+    if dataset and any(line.inputs_sha256 for line in lines.values()):
+        frames = dataset.adapter.frames(dataset.tree)
+        inputs = InputCheck(dataset.root, {frame.image: frame.labels for frame in frames})
     check = _Check(out, source, resizer, inside, inputs, lines, present, owners)
     for done, found in enumerate(in_order(check, expected, _WORKERS), 1):
         problems.extend(found)
@@ -149,7 +145,7 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
         out=out,
         source=source,
         files=len(expected),
-        images=sum(item.translated for item in expected),
+        images=sum(item.translate for item in expected),
         rejected=dict(sorted(Counter(line.instead for line in wanted.values() if line and line.instead).items())),
         bytes=sum(present.get(path, 0) for path in paths),
         problems=sorted(problems, key=lambda problem: (problem.path, problem.kind)),
@@ -157,17 +153,13 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     )
 
 
-def _input_check(dataset: Dataset) -> InputCheck:
-    return InputCheck(dataset.root, {frame.image: frame.labels for frame in dataset.adapter.frames(dataset.tree)})
-
-
-def _expected(record: Record, dataset: Dataset | None, lines: dict[str, Line]) -> tuple[list[_Expected], list[str]]:
+def _expected(record: Record, dataset: Dataset | None, lines: dict[str, Line]) -> tuple[list[Selected], list[str]]:
     """Return the expected files and folders."""
     if dataset is None:
-        return [_Expected(line.path, line.role, line.width is not None) for line in lines.values()], []
+        return [Selected(line.path, line.role, line.width is not None) for line in lines.values()], []
     selection = select(dataset, record.side, record.include, record.exclude, record.limit)
     folders = [] if record.include or record.exclude else list(dataset.tree.folders)
-    return [_Expected(*item) for item in selection], folders
+    return list(selection), folders
 
 
 @dataclass(frozen=True)
@@ -183,33 +175,37 @@ class _Check:
     present: dict[str, int]
     owners: dict[str, str]
 
-    def __call__(self, item: _Expected) -> list[Problem]:
+    def __call__(self, item: Selected) -> list[Problem]:
         line = self.lines.get(item.path)
         found = [Problem(kind, item.path, detail) for kind, detail in self._problems(item, line)]
         if line and line.quarantine_sha256:
-            found += [
-                Problem(kind, quarantine_path(item.path), detail)
-                for kind, detail in self._quarantined(quarantine_path(item.path), line)
-            ]
+            path = quarantine_path(item.path)
+            actual, fault = self._digest(path)
+            if not fault and actual != line.quarantine_sha256:
+                fault = "changed", "not the bytes that were written"
+            found += [Problem(fault[0], path, fault[1])] if fault else []
         return found
 
-    def _problems(self, item: _Expected, line: Line | None) -> Iterator[tuple[Kind, str]]:
+    def _digest(self, path: str, *, may_be_link: bool = False) -> tuple[str, tuple[Kind, str] | None]:
+        """Return the SHA-256 of a file of the conversion, and the problem if there is none."""
+        if path not in self.present:
+            return "", ("missing", "run the same conversion again")
+        if is_link(self.out / path) and not may_be_link:
+            return "", ("changed", "a link, not the file that was written")
+        try:
+            return sha256_of(self.out / path), None
+        except OSError as error:
+            return "", ("changed", f"cannot be read: {error.strerror}")
+        except Sim2RealError as error:  # a link to a device
+            return "", ("changed", one_line(error))
+
+    def _problems(self, item: Selected, line: Line | None) -> Iterator[tuple[Kind, str]]:
         if line and line.status == "failed":
             yield "failed", line.reason or "without a reason"
             return
-        if item.path not in self.present:
-            yield "missing", "run the same conversion again"
-            return
-        if is_link(self.out / item.path) and not (line and line.status == "carried"):
-            yield "changed", "a link, not the file that was written"
-            return
-        try:
-            actual = sha256_of(self.out / item.path)
-        except OSError as error:
-            yield "changed", f"cannot be read: {error.strerror}"
-            return
-        except Sim2RealError as error:  # a link to a device
-            yield "changed", one_line(error)
+        actual, fault = self._digest(item.path, may_be_link=line is not None and line.status == "carried")
+        if fault:
+            yield fault
             return
         if line is None:
             yield "unrecorded", "the manifest has no line for it"
@@ -218,25 +214,11 @@ class _Check:
             yield ("swapped", f"has the bytes of {owner}") if owner else ("changed", "not the bytes that were written")
         if self.source:
             yield from self._against_source(item, self.source / item.path, actual, line)
-        elif item.translated:
+        elif item.translate:
             yield from self._image(item, line)
 
-    def _quarantined(self, path: str, line: Line) -> Iterator[tuple[Kind, str]]:
-        """Yield the problems of a quarantined translation."""
-        if path not in self.present:
-            yield "missing", "run the same conversion again"
-            return
-        if is_link(self.out / path):
-            yield "changed", "a link, not the file that was written"
-            return
-        try:
-            if sha256_of(self.out / path) != line.quarantine_sha256:
-                yield "changed", "not the bytes that were written"
-        except OSError as error:
-            yield "changed", f"cannot be read: {error.strerror}"
-
     def _against_source(
-        self, item: _Expected, source: Path, actual: str, line: Line | None
+        self, item: Selected, source: Path, actual: str, line: Line | None
     ) -> Iterator[tuple[Kind, str]]:
         try:
             original = sha256_of(source)
@@ -246,42 +228,37 @@ class _Check:
         if line and original != line.source_sha256:
             yield "source", "the source has changed since it was converted"
         if line and line.inputs_sha256 and self.inputs:
-            yield from (("source", said) for said in self.inputs(item.path, line.inputs_sha256))
+            yield from (("source", change) for change in self.inputs(item.path, line.inputs_sha256))
         try:
             resize = self.resizer(item.path, item.role) if self.resizer else None
         except UnknownError as error:
             yield "source", f"it is no longer known how it is resized: {error}"
             return
-        if item.translated and (resize or not (line and line.instead == "source")):
+        if item.translate and (resize or not (line and line.instead == "source")):
             if actual == original:
                 yield "untranslated", "identical to the source"
-            yield from self._translation(item, source, resize, line)
-        elif reason := self._not_as_it_is(source, item, resize, same=actual == original):
+            yield from self._image(item, line, source, resize)
+        elif reason := self._difference(source, item, resize, same=actual == original):
             yield "label" if item.role is Role.LABEL else "changed", reason
 
-    def _not_as_it_is(self, source: Path, item: _Expected, resize: Resize | None, *, same: bool) -> str:
+    def _difference(self, source: Path, item: Selected, resize: Resize | None, *, same: bool) -> str:
         if embedding := self.embeddings.get(item.path):
             return _not_edited(source, self.out, item.path, resize, embedding)
         if resize:
             return _not_resized(source, self.out / item.path, resize)
         return "" if same else "not the bytes of the source"
 
-    def _translation(
-        self, item: _Expected, source: Path, resize: Resize | None, line: Line | None
+    def _image(
+        self, item: Selected, line: Line | None, source: Path | None = None, resize: Resize | None = None
     ) -> Iterator[tuple[Kind, str]]:
+        """Yield what is wrong with a translated image, compared with its source if that is given."""
+        path = self.out / item.path
         try:
-            if after := _unlike(source, self.out / item.path, resize):
-                yield "image", after
+            if source and (difference := _header_difference(source, path, resize)):
+                yield "image", difference
+            height, width = read_picture(path).rgb.shape[:2]
         except ImageError as error:
-            yield "image", str(error).removeprefix(f"{self.out / item.path}: ")
-            return
-        yield from self._image(item, line)
-
-    def _image(self, item: _Expected, line: Line | None) -> Iterator[tuple[Kind, str]]:
-        try:
-            height, width = read_picture(self.out / item.path).rgb.shape[:2]
-        except ImageError as error:
-            yield "image", str(error).removeprefix(f"{self.out / item.path}: ")
+            yield "image", str(error).removeprefix(f"{path}: ")
             return
         if line and (width, height) != (line.width, line.height):
             yield "image", f"is {width}x{height}, was written as {line.width}x{line.height}"
@@ -298,7 +275,7 @@ def _not_resized(source: Path, path: Path, resize: Resize) -> str:
         if wanted == actual:
             return ""
         if resize.rule is PHOTO:
-            same = not _unlike(source, path, resize)
+            same = not _header_difference(source, path, resize)
         else:
             same = is_image(path.name) and np.array_equal(decode_label(wanted, path), decode_label(actual, path))
     except (OSError, ImageError, DamageError) as error:
@@ -318,7 +295,7 @@ def _not_edited(source: Path, out: Path, path: str, resize: Resize | None, embed
     return "" if same else f"not its source with another photo inside, {inside}"
 
 
-def _unlike(source: Path, path: Path, resize: Resize | None) -> str:
+def _header_difference(source: Path, path: Path, resize: Resize | None) -> str:
     """Return how the header of a translated image differs from the expected one; an empty string if it does not.
 
     The header should equal that of the source, except for the size. Otherwise it is compared with that of the source as

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Look(NamedTuple):
+class WindowFrame(NamedTuple):
     """A frame of a sequence that is read.
 
     Attributes:
@@ -63,17 +63,19 @@ class Window(Generic[T]):
     def __init__(self, sequence: list["Job"], todo: Container[str], reach: int) -> None:
         self._reach = reach
         wanted = [job.path in todo for job in sequence]
-        self._looks = [
-            Look(place, job, wanted[place]) for place, job in enumerate(sequence) if any(wanted[self._near(place)])
+        self._frames = [
+            WindowFrame(place, job, wanted[place])
+            for place, job in enumerate(sequence)
+            if any(wanted[self._near(place)])
         ]
         self._last = len(sequence) - 1
         self._grids: dict[int, NDArray[np.float32]] = {}
         self._waiting: deque[tuple[int, T]] = deque()
         self.last: Future[None] | None = None
 
-    def batches(self, count: int) -> Iterator[tuple[list[Look], int]]:
+    def batches(self, count: int) -> Iterator[tuple[list[WindowFrame], int]]:
         """Yield batches of ``count`` frames to read, each with the last place up to which grids are then known."""
-        several = [self._looks[first : first + count] for first in range(0, len(self._looks), count)]
+        several = [self._frames[first : first + count] for first in range(0, len(self._frames), count)]
         for number, batch in enumerate(several, 1):
             yield batch, (several[number][0].place - 1 if number < len(several) else self._last)
 

@@ -179,7 +179,7 @@ def test_a_label_that_changes_meanwhile_is_told(
 
     monkeypatch.setattr(inference.Inference, "__init__", late)
     with pytest.raises(Sim2RealError, match=r"its 'depth', .*depth_00000\.png, changed during the conversion"):
-        translate(source, tmp_path / "out", model=hazy)
+        translate(source, tmp_path / "out", model=hazy, exclude=("*/depth/*",))  # or carrying may notice first
 
 
 def test_at_another_size_the_network_sees_the_source(
@@ -303,7 +303,7 @@ def test_one_file_for_many_frames_is_hashed_once(
         hashed.append(path)
         return sha256_of(path)
 
-    monkeypatch.setattr("sim2real.conversion.inputs.sha256_of", counted)
+    monkeypatch.setattr("sim2real.conversion.inputs.digest_of", counted)
     model = save_model(tmp_path / "boxed.safetensors", Boxed, classes={"names": ["car"]})
     out = tmp_path / "out"
     summary = translate(source, out, model=model, as_image=(), dataset="kitti-tracking")

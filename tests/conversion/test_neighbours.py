@@ -251,11 +251,13 @@ def test_windows(*, length: int, reach: int, count: int, wanted: set[int], missi
     wanted &= set(range(length))
     window: Window[int] = Window(jobs, {str(place) for place in wanted}, reach)
     came, held = list[int](), 0
-    for looks, known in window.batches(count):
-        for look in looks:
-            assert look.wanted == (look.place in wanted)
-            if look.place not in missing:
-                window.add(look.place, np.full((1,), look.place**2, np.float32), look.place if look.wanted else None)
+    for frames, known in window.batches(count):
+        for frame in frames:
+            assert frame.wanted == (frame.place in wanted)
+            if frame.place not in missing:
+                window.add(
+                    frame.place, np.full((1,), frame.place**2, np.float32), frame.place if frame.wanted else None
+                )
         for item, grid, whole in window.ready(known):
             near = range(max(0, item - reach), min(length, item + reach + 1))
             there = [place for place in near if place not in missing]

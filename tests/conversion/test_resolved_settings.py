@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from sim2real.conversion import ConversionSummary, inference, trial
+from sim2real.capabilities import Capabilities
+from sim2real.conversion import ConversionSummary, inference, survey, trial
+from sim2real.conversion.manifest import Record
 from sim2real.conversion.options import ConvertOptions
-from sim2real.conversion.resolved_settings import Machine, ResolvedSettings, resolve_settings
+from sim2real.conversion.resolved_settings import Machine, resolve_settings
 from sim2real.devices import free_memory
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost
@@ -42,7 +45,7 @@ def save(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
 
 
 @pytest.fixture
-def chosen(run: Path, tmp_path: Path) -> Callable[..., ResolvedSettings]:
+def chosen(run: Path, tmp_path: Path) -> Callable[..., Record]:
     """``chosen(size, ..., **options)``: the choices for images of these sizes on the CPU."""
 
     def ask(
@@ -51,30 +54,31 @@ def chosen(run: Path, tmp_path: Path) -> Callable[..., ResolvedSettings]:
         machine: Machine | None = None,
         model: Path = run / "sim2real.safetensors",
         **options: Any,
-    ) -> ResolvedSettings:
-        images = save(tmp_path / "images", *sizes)
-        requested = ConvertOptions(**{"device": "cpu", "precision": "fp32", **options})
-        return resolve_settings(requested, None, model, images, notify, machine=machine or Machine())[1]
+    ) -> Record:
+        save(tmp_path / "images", *sizes)
+        requested = ConvertOptions(**{"model": model, "device": "cpu", "precision": "fp32", **options})
+        found = survey(tmp_path / "images", tmp_path / "out", requested)
+        return resolve_settings(found, requested, None, notify, machine or Machine()).record
 
     return ask
 
 
-def test_frames_that_memory_suffices_for_are_not_tiled(chosen: Callable[..., ResolvedSettings]) -> None:
+def test_frames_that_memory_suffices_for_are_not_tiled(chosen: Callable[..., Record]) -> None:
     machine = Machine(free_memory=lambda _device: 10**9, cost_of=lambda _generator: Cost(memory=200, work=1))
     plenty = chosen((40, 30), machine=machine)
-    assert plenty["tile_above"] == 2**20  # 1e9 / 2 bytes over 200 x 1.5 bytes a pixel is 1.67 million pixels
-    assert plenty["tile"] == 256
+    assert plenty.tile_above == 2**20  # 1e9 / 2 bytes over 200 x 1.5 bytes a pixel is 1.67 million pixels
+    assert plenty.tile == 256
     machine = replace(machine, free_memory=lambda _device: 10**6)
     scarce = chosen((40, 30), machine=machine)
-    assert scarce["tile_above"] == 2**10
-    assert scarce["tile"] == 128
-    assert chosen((40, 30), tile="off", machine=machine)["tile"] == 0
+    assert scarce.tile_above == 2**10
+    assert scarce.tile == 128
+    assert chosen((40, 30), tile="off", machine=machine).tile == 0
     forced = chosen((40, 30), tile="64", machine=machine)
-    assert (forced["tile"], forced["tile_above"]) == (64, 0)
+    assert (forced.tile, forced.tile_above) == (64, 0)
 
 
 @pytest.mark.parametrize("tile", ["8", "-1", "big", "1.5", ""])
-def test_other_tiles_are_refused(chosen: Callable[..., ResolvedSettings], tile: str) -> None:
+def test_other_tiles_are_refused(chosen: Callable[..., Record], tile: str) -> None:
     with pytest.raises(Sim2RealError, match=r"--tile .*: use auto, off, or the side"):
         chosen((40, 30), tile=tile)
 
@@ -83,13 +87,13 @@ def test_free_memory_is_less_than_all() -> None:
     assert 10**7 < free_memory("cpu") < 10**14
 
 
-def test_what_many_frames_repay_is_compiled(chosen: Callable[..., ResolvedSettings]) -> None:
+def test_what_many_frames_repay_is_compiled(chosen: Callable[..., Record]) -> None:
     machine = Machine(fastest_engine=lambda *_: "torch")
     sizes = [(40, 30)] * 5 + [(30, 20)] * 2 + [(20, 10)]
-    assert chosen(*sizes, machine=machine)["compile"] == []
+    assert chosen(*sizes, machine=machine).compile == []
     machine = replace(machine, cost_of=lambda _generator: Cost(memory=200, work=4e13 / (30 * 20 * 2)))
-    assert chosen(*sizes, machine=machine)["compile"] == [[40, 30], [30, 20]]
-    assert chosen(*sizes, machine=replace(machine, compiler=lambda _kind: False))["compile"] == []
+    assert chosen(*sizes, machine=machine).compile == [[40, 30], [30, 20]]
+    assert chosen(*sizes, machine=replace(machine, compiler=lambda _kind: False)).compile == []
 
 
 def test_without_a_compiler_of_c_nothing_is_compiled_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +102,7 @@ def test_without_a_compiler_of_c_nothing_is_compiled_on_a_cpu(monkeypatch: pytes
     assert Machine().compiler("cuda")
 
 
-def test_an_engine_is_only_tried_where_that_is_repaid(chosen: Callable[..., ResolvedSettings]) -> None:
+def test_an_engine_is_only_tried_where_that_is_repaid(chosen: Callable[..., Record]) -> None:
     tried: list[EngineSettings] = []
 
     def fastest(_generator: nn.Module, settings: EngineSettings, *_: object) -> str:
@@ -114,25 +118,25 @@ def test_an_engine_is_only_tried_where_that_is_repaid(chosen: Callable[..., Reso
     assert len(tried) == 1
 
 
-def test_a_network_that_cannot_be_foreseen_is_told(chosen: Callable[..., ResolvedSettings]) -> None:
+def test_a_network_that_cannot_be_foreseen_is_told(chosen: Callable[..., Record]) -> None:
     def fail(_generator: object) -> Cost:
         raise RuntimeError("looks at values")
 
     told: list[str] = []
-    assert chosen((40, 30), notify=told.append, machine=Machine(cost_of=fail))["tile"] == 0
+    assert chosen((40, 30), notify=told.append, machine=Machine(cost_of=fail)).tile == 0
     assert "cannot be estimated" in told[0]
 
 
 def test_a_precision_that_will_not_do_is_not_chosen(
-    chosen: Callable[..., ResolvedSettings], monkeypatch: pytest.MonkeyPatch
+    chosen: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
     more: dict[str, Any] = {"notify": told.append, "machine": IN_HALVES}
-    assert chosen((400, 30), precision="auto", **more)["precision"] == "bf16"
+    assert chosen((400, 30), precision="auto", **more).precision == "bf16"
     monkeypatch.setattr(trial, "_AGREEMENT", 200.0)
-    assert chosen((400, 30), precision="auto", **more)["precision"] == "fp32"
+    assert chosen((400, 30), precision="auto", **more).precision == "fp32"
     assert told[0].startswith("bf16 is not used: its picture is ")
-    assert chosen((400, 30), precision="bf16", **more)["precision"] == "bf16"
+    assert chosen((400, 30), precision="bf16", **more).precision == "bf16"
 
 
 class Fake:
@@ -186,7 +190,9 @@ def test_the_fastest_engine_that_agrees_is_taken(
     told: list[str] = []
     network = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1))
     settings = EngineSettings(device="cpu", precision="fp32")
-    assert trial.fastest_engine(network, settings, save(tmp_path, (40, 30)), told.append) == best
+    images = save(tmp_path, (40, 30))
+    frame = partial(trial.middle_frame, Capabilities(), images, lambda _image: {}, guided_size=0)
+    assert trial.fastest_engine(network, settings, frame, told.append) == best
     assert len(told) == len(said)
     assert all(line.startswith(start) for line, start in zip(told, said, strict=True))
 
@@ -346,7 +352,7 @@ class Whole(nn.Module):
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
-    chosen: Callable[..., ResolvedSettings],
+    chosen: Callable[..., Record],
     save_model: Callable[..., Path],
     offer: Callable[..., None],
     tmp_path: Path,
@@ -355,15 +361,9 @@ def test_a_generator_of_whole_frames_is_run_by_torch_as_it_is(
     told: list[str] = []
     machine = replace(IN_HALVES, worth_compiling={"cpu": 0}, worth_trying={"cpu": 0})
     more: dict[str, Any] = {"model": save_model(tmp_path / "whole.safetensors", Whole), "machine": machine}
-    assert chosen((64, 48), precision=precision, notify=told.append, **more) == {
-        "engine": "torch",
-        "device": "cpu",
-        "precision": "fp32",
-        "batch_size": 1,
-        "compile": [],
-        "tile": 0,
-        "tile_above": 0,
-    }
+    found = chosen((64, 48), precision=precision, notify=told.append, **more)
+    assert (found.engine, found.device, found.precision, found.batch_size) == ("torch", "cpu", "fp32", 1)
+    assert (found.compile, found.tile, found.tile_above) == ([], 0, 0)
     assert told == []
     with pytest.raises(Sim2RealError, match="--tile 64: the generator 'whole' looks at whole frames"):
         chosen((64, 48), tile="64", **more)

@@ -92,7 +92,7 @@ def test_a_shell_that_srun_opened_is_one_process(monkeypatch: pytest.MonkeyPatch
 
 
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    third = Shard(index=6, count=8, local=2, said_by="srun")
+    third = Shard(index=6, count=8, local=2, set_by="srun")
     for count, expected in {0: "auto", 1: "auto", 2: "cuda:0", 4: "cuda:2"}.items():
         monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
         assert own_device("auto", third) == expected
