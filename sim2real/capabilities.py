@@ -29,6 +29,8 @@ class Capabilities:
             is constant within it; the lower bits are derived from the path of the frame.
         exportable: Whether its graph can be exported and compiled, and whether it can be run in tiles.
         whole: It shrinks images before it analyses them, so it is never run in tiles, whose results would differ.
+        fixed_size: (W, H) of the only images that it translates; None for any size. A guided transfer scales frames to
+            it.
         by_grids: It works with bilateral grids in two steps: ``grids(images, seeds)`` predicts the grids of images
             (N, C, H, W) as (N, 12, D, h, w), and ``apply_grids(images, grids, seeds)`` applies grids to images. The
             grids of neighbouring frames can then be averaged. Two optional methods make it faster: ``seen_size(H, W)``,
@@ -47,6 +49,7 @@ class Capabilities:
     steady: bool = False
     exportable: bool = True
     whole: bool = False
+    fixed_size: tuple[int, int] | None = None
     by_grids: bool = False
     cpu_only: bool = False
     inputs: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
     flags = {each.name: each.default for each in fields(Capabilities) if each.type is bool}
     found = Capabilities(
         **{name: bool(getattr(generator, name, default)) for name, default in flags.items()},
+        fixed_size=getattr(generator, "fixed_size", None),
         inputs=inputs_of(generator, who),
         clip_length=clip_length_of(generator, who),
         context=_count(generator, who, "context", 0),

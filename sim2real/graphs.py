@@ -70,16 +70,13 @@ def onnx_options(file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     model = check_onnx(file)
     data = file.read_bytes()
     session = open_session(data)
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or not outputs:
-        names = ", ".join(each.name for each in inputs) or "none"
-        raise Sim2RealError(f"{file}: the network has {len(inputs)} inputs ({names}), not one, the image")
-    shape, kind = inputs[0].shape, inputs[0].type
+    [image] = session.get_inputs()
+    shape, kind = image.shape, image.type
     layout = given.get("layout") or ("NHWC" if len(shape) == 4 and shape[3] == 3 and shape[1] != 3 else "NCHW")
     channel, rows = (1, 2) if layout == "NCHW" else (3, 1)
     if len(shape) != 4 or (isinstance(shape[channel], int) and shape[channel] != 3) or kind not in TYPES:
         raise Sim2RealError(
-            f"{file}: its input '{inputs[0].name}' is {kind} {shape}; expected images of 3 channels, float or uint8, "
+            f"{file}: its input '{image.name}' is {kind} {shape}; expected images of 3 channels, float or uint8, "
             "(N, 3, H, W) or (N, H, W, 3)"
         )
     if isinstance(shape[0], int) and shape[0] != 1:
@@ -124,6 +121,10 @@ def check_onnx(file: Path) -> "onnx.ModelProto":
         )
     if foreign := sorted({f"{n.domain}.{n.op_type}" for n in _nodes(model.graph) if n.domain not in _STANDARD}):
         raise Sim2RealError(f"{file}: the custom operator {foreign[0]} is not supported; export it without")
+    stored = {tensor.name for tensor in model.graph.initializer}  # old files list weights as inputs, too
+    if len(inputs := [each.name for each in model.graph.input if each.name not in stored]) != 1:
+        names = ", ".join(inputs) or "none"
+        raise Sim2RealError(f"{file}: the network has {len(inputs)} inputs ({names}), not one, the image")
     return model
 
 

@@ -13,7 +13,7 @@ from sim2real.conversion.trial import fastest_engine, middle_frame, safe_precisi
 from sim2real.devices import free_memory, kind_of, resolve_device, resolve_precision
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.cost import Cost, cost_of
-from sim2real.engines.guided import shrunk_size
+from sim2real.engines.guided import seen_size
 from sim2real.engines.tiling import check_tiling
 from sim2real.errors import SettingsError
 from sim2real.model import load_generator
@@ -129,7 +129,7 @@ def _choose(  # noqa: PLR0917
     if tile:
         check_tiling(generator)
     cost = _estimated_cost(machine, generator, notify) if can.exportable else Cost(0, 0)
-    sizes = _sizes(images, guided_size)
+    sizes = _sizes(images, guided_size, can.fixed_size)
     work = {size: cost.work * size[0] * size[1] * count for size, count in sizes.items()}
     fixed = averages_grids or can.stochastic or can.of_sequences or not can.exportable  # not compiled
     compiled = []
@@ -182,13 +182,13 @@ def _estimated_cost(machine: Machine, generator: "nn.Module", notify: Notify) ->
         return Cost(0, 0)
 
 
-def _sizes(images: Sequence[Path], guided_size: int) -> dict[tuple[int, int], int]:
+def _sizes(images: Sequence[Path], guided_size: int, fixed: tuple[int, int] | None) -> dict[tuple[int, int], int]:
     """Return the approximate number of images per size (W, H) that the generator sees, the most frequent first."""
     step = -(-len(images) // _SAMPLE)
     counts = Counter[tuple[int, int]]()
     for image in images[::step]:
         if size := size_of(image):
-            counts[shrunk_size(size, guided_size) if guided_size else size] += step
+            counts[seen_size(size, guided_size, fixed) if guided_size else size] += step
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -13,7 +13,7 @@ from sim2real.capabilities import PAST, Capabilities, capabilities
 from sim2real.conversion.carry import SourceError
 from sim2real.datasets.inputs import Inputs
 from sim2real.engines.base import Engine, EngineSettings
-from sim2real.engines.guided import shrunk, shrunk_inputs, shrunk_size
+from sim2real.engines.guided import seen_size, shrunk, shrunk_inputs
 from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
 from sim2real.imageio import read_rgb
 from sim2real.registry import registry
@@ -188,7 +188,7 @@ def middle_frame(
         try:
             rgb, labels = read_rgb(image), read_inputs(image)
             if guided_size:
-                size = shrunk_size(rgb.shape[1::-1], guided_size)
+                size = seen_size(rgb.shape[1::-1], guided_size, can.fixed_size)
                 rgb, labels = shrunk(rgb, size), shrunk_inputs(labels, rgb.shape[1::-1], size)
             return Sample.of(can, rgb, labels)
         except (ImageError, DatasetError, SourceError):

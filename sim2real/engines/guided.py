@@ -65,7 +65,7 @@ class GuidedEngine:
     ) -> NDArray[np.float32]:
         """Return the grids (N, 12, D, h, w) that a call applies to images; (N T, ...) for clips."""
         height, width = images.shape[-3:-1]
-        size = shrunk_size((width, height), self._size)
+        size = seen_size((width, height), self._size, getattr(self._engine, "fixed_size", None))
         small = shrunk(images, size)
         translated = self._engine(small, **self._more(inputs, (width, height), size, seeds))
         return fitted_grids(small, translated, self._device)
@@ -92,6 +92,17 @@ class GuidedEngine:
         return more
 
 
+def seen_size(size: tuple[int, int], longer: int, fixed: tuple[int, int] | None) -> tuple[int, int]:
+    """Return (W, H) of the image that a generator sees of a frame in a guided transfer.
+
+    Args:
+        size: (W, H) of the frame.
+        longer: Longer side of the images.
+        fixed: (W, H) of the only images that the generator translates, or None.
+    """
+    return fixed or shrunk_size(size, longer)
+
+
 def shrunk_size(size: tuple[int, int], longer: int) -> tuple[int, int]:
     """Return (W, H) scaled down to a longer side of ``longer`` pixels; smaller sizes are returned unchanged."""
     scale = min(1.0, longer / max(size))
@@ -100,13 +111,14 @@ def shrunk_size(size: tuple[int, int], longer: int) -> tuple[int, int]:
 
 
 def shrunk(images: Pictures, size: tuple[int, int]) -> Pictures:
-    """Shrink images (..., H, W, 3) by area to (W, H)."""
+    """Shrink images (..., H, W, 3) by area to (W, H), or enlarge them linearly."""
     if images.shape[-2:-4:-1] == size:
         return images
     flat = images.reshape(-1, *images.shape[-3:])
     small = np.empty((len(flat), *size[::-1], 3), np.uint8)
     for image, target in zip(flat, small, strict=True):
-        cv2.resize(image, size, dst=target, interpolation=cv2.INTER_AREA)
+        enlarges = image.shape[0] < size[1] or image.shape[1] < size[0]
+        cv2.resize(image, size, dst=target, interpolation=cv2.INTER_LINEAR if enlarges else cv2.INTER_AREA)
     return small.reshape(*images.shape[:-3], *small.shape[1:])
 
 

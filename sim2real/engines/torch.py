@@ -39,6 +39,7 @@ class TorchEngine:
     Attributes:
         streams: 2 on CUDA GPUs, so that one thread copies while the other computes; the number of usable cores, at most
             16, if the generator works on the CPU, whatever the device; otherwise 1.
+        fixed_size: That of the generator's capabilities.
 
     Raises:
         CannotCompileError: If the generator cannot be compiled for the sizes in the settings.
@@ -49,6 +50,7 @@ class TorchEngine:
 
     def __init__(self, generator: nn.Module, settings: EngineSettings) -> None:
         self._can = capabilities(generator)
+        self.fixed_size = self._can.fixed_size
         self._device = torch.device("cpu" if self._can.cpu_only else settings.device)
         self._type = _TYPES[settings.precision]
         plain = settings.precision == "fp32" or self._device.type == "mps"

@@ -6,7 +6,6 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.graphs import TYPES, open_session
@@ -22,8 +21,7 @@ class OnnxGenerator(nn.Module):
     """A network of an ONNX file with one input and one output, images of three channels.
 
     The file itself is stored in a buffer, so that models are complete. It is run by onnxruntime, on a GPU if the images
-    are there and onnxruntime was built for it. Images that a network of a fixed size is given are scaled to that size,
-    and translations back; only a guided transfer keeps their details.
+    are there and onnxruntime was built for it.
 
     Args:
         in_channels: 3.
@@ -72,11 +70,18 @@ class OnnxGenerator(nn.Module):
         self._sessions: dict[str, Any] = {}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return translations (N, 3, H, W) of images (N, 3, H, W), both in ``value_range``."""
+        """Return translations (N, 3, H, W) of images (N, 3, H, W), both in ``value_range``.
+
+        Raises:
+            SettingsError: If the network translates images of another size only.
+            Sim2RealError: If onnxruntime fails.
+        """
         session = self.session(images.device.type)
         [given] = session.get_inputs()
-        size = self.fixed_size[::-1] if self.fixed_size else images.shape[2:]
-        seen = images.float() if size == images.shape[2:] else _scaled(images.float(), size)
+        if self.fixed_size and self.fixed_size != tuple(images.shape[:1:-1]):
+            sizes = "{}x{} pixels only, not {}x{}".format(*self.fixed_size, images.shape[3], images.shape[2])
+            raise SettingsError(f"this network translates images of {sizes}; use --transfer guided")
+        seen = images.float()
         if TYPES[given.type] is np.uint8:
             seen = seen.round().clamp(0, 255)
         values = seen.cpu().numpy().astype(TYPES[given.type])
@@ -90,8 +95,7 @@ class OnnxGenerator(nn.Module):
         result = np.concatenate(results).astype(np.float32)
         if self.layout == "NHWC":
             result = np.ascontiguousarray(result.transpose(0, 3, 1, 2))
-        translated = torch.from_numpy(result).to(images.device)
-        return translated if translated.shape[2:] == images.shape[2:] else _scaled(translated, images.shape[2:])
+        return torch.from_numpy(result).to(images.device)
 
     def session(self, device: str) -> Any:  # noqa: ANN401  onnxruntime ships no types
         """Return the session for a device, which is created once."""
@@ -105,7 +109,3 @@ class OnnxGenerator(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies have in common: sessions cannot be copied."""
         return self.__dict__ | {"_sessions": {}}
-
-
-def _scaled(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
