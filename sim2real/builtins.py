@@ -10,6 +10,7 @@ def register_generators(register: Register) -> None:  # noqa: D103  the hook's o
     register("resnet", f"{at}:ResNet", summary="7x7 stem, 3x3 strided convolutions, 6 or 9 residual blocks")
     register("unet", "sim2real.networks.unet:UNet", summary="pix2pix: halves the image to a pixel and back, with skips")
     register("onnx", "sim2real.networks.onnx:OnnxGenerator", summary="a network in an ONNX file, see `sim2real import`")
+    register("frames", "sim2real.networks.frames:Frames", summary="of another program, see `sim2real import-frames`")
     register("grid", "sim2real.networks.grid:Grid", summary="colour transforms by place and brightness: edges stay")
     register(
         "textured-grid",
@@ -206,6 +207,7 @@ def register_commands(register: Register) -> None:  # noqa: D103
         "evaluate": "does a conversion look more real, and do its labels hold?",
         "report": "write one HTML file on a training or a conversion",
         "import": "make a run of a trained CycleGAN, pix2pix or CUT generator",
+        "import-frames": "make a run of the frames that another program translated",
         "export": "write a generator as ONNX, compared with torch",
         "plugins": "list plugins, check them, or scaffold a new one",
         "datasets": "list the dataset layouts, or describe one",

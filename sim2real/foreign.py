@@ -56,7 +56,8 @@ class Recognised:
 
     def settings(self) -> Config:
         """Return the settings of a run with this generator."""
-        generator = {"name": self.generator, "options": self.options}
+        options = {name: value for name, value in self.options.items() if name not in {"folder", "frames"}}
+        generator = {"name": self.generator, "options": options}
         return resolve(self.recipe, settings={"generator": generator, "transfer": {"name": self.transfer}})
 
     @classmethod

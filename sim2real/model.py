@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -57,7 +58,7 @@ class GeneratorInfo:
         direction: ``"sim2real"`` or ``"real2sim"``.
         recipe: Recipe that the training started from.
         settings: All settings of the training.
-        fingerprint: Fingerprint of the training data; of an imported generator, the SHA-256 of its file.
+        fingerprint: Fingerprint of the training data; of an imported generator, the SHA-256 of its file or options.
         tool_version: Version of sim2real that wrote the file.
         real_encoding: The most common JPEG encoding of the real training images; empty if none are JPEG files, None if
             unknown.
@@ -232,7 +233,7 @@ def info_of(file: Path, network: "nn.Module", found: "Recognised", direction: st
     """Return the metadata of a generator of another program.
 
     Args:
-        file: The file that it was read from.
+        file: The file that it was read from, or the folder of its images.
         network: The generator.
         found: What is known of it.
         direction: ``"sim2real"`` or ``"real2sim"``.
@@ -244,7 +245,7 @@ def info_of(file: Path, network: "nn.Module", found: "Recognised", direction: st
         direction=direction,
         recipe=found.recipe,
         settings=found.settings().model_dump(mode="json", exclude={"sim", "real", "run", "start_from"}),
-        fingerprint=sha256_of(file),
+        fingerprint=sha256_of(file) if file.is_file() else sha256(json.dumps(found.options).encode()).hexdigest(),
         tool_version=__version__,
         imported=f"{file.name}: {found.description}",
     )

@@ -153,8 +153,10 @@ class Translator:
             DatasetError: If a label of the frame is missing, damaged, or not of the size of the image.
         """
         from sim2real.datasets.inputs import read_input
+        from sim2real.datasets.translated import with_translations
         from sim2real.datasets.vocabulary import Vocabulary
 
+        [frame] = with_translations([frame], self.info.name, self.info.options)
         vocabulary = Vocabulary.of(self.info.settings)
         return {kind: read_input(frame, kind, vocabulary) for kind in self.can.inputs}
 

@@ -52,7 +52,7 @@ def label_files(
                 f"{root}: the generator '{who}' needs '{kind}', and {len(lacking)} of {len(frames)} frames have none, "
                 f"e.g. {shown}; leave them out with --exclude, or name another model"
             )
-    known = cache(lambda path: stat_of(f"{root}/{path}"))  # frames may share a file
+    known = cache(lambda path: stat_of(str(root / path)))  # frames may share a file
     return {
         image: {kind: LabelFile(path, known(path)) for kind in kinds if (path := frame.labels[kind])}
         for image, frame in frames.items()
@@ -119,7 +119,7 @@ class InputReader:
         return inputs, digests
 
     def _require_unchanged(self, kind: str, file: LabelFile) -> None:
-        if file.stat is None or stat_of(f"{self._root}/{file.path}") != file.stat:
+        if file.stat is None or stat_of(str(self._root / file.path)) != file.stat:
             raise SourceError(f"its '{kind}', {file.path}, changed during the conversion")
 
     def _digest(self, path: str) -> str:

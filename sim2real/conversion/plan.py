@@ -33,6 +33,7 @@ from sim2real.conversion.sequences import check_sizes_within, pieces_of, sequenc
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Frame, Role, Side
 from sim2real.datasets.inputs import NAMED, Inputs
+from sim2real.datasets.translated import with_translations
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.files import check_writable, sha256_of
@@ -239,6 +240,7 @@ def _with_frames(plan: Plan, options: ConvertOptions) -> list[Job]:
         raise Sim2RealError(message)
     images = {job.path for job in plan.jobs if job.translate}
     listed = plan.dataset.frames(options.include, options.exclude)
+    listed = with_translations(listed, info.name, info.options)
     frames = {frame.image: frame for frame in listed if frame.image in images}
     files = label_files(root, info.name, can.inputs, frames)
     jobs = [replace(job, frame=frames[job.path], inputs=files[job.path]) if job.translate else job for job in plan.jobs]

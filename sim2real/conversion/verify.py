@@ -26,6 +26,7 @@ from sim2real.conversion.resized_files import DamageError, Resize, Resizer, Unkn
 from sim2real.datasets import Dataset, open_dataset
 from sim2real.datasets.base import STATE_FOLDER, Role
 from sim2real.datasets.resizing import PHOTO
+from sim2real.datasets.translated import with_translations
 from sim2real.errors import ImageError, Sim2RealError
 from sim2real.files import sha256_of
 from sim2real.imageio import decode_label, is_image, read_header, read_picture, resize_picture
@@ -135,7 +136,9 @@ def verify(out: Path, source: Path | None = None, *, progress: Progress = quiet)
     inside = embeddings(dataset, translated, record.labelme_image) if dataset else {}
     inputs = None
     if dataset and any(line.inputs_sha256 for line in lines.values()):
-        frames = dataset.adapter.frames(dataset.tree)
+        frames = with_translations(
+            dataset.adapter.frames(dataset.tree), record.generator["name"], record.generator["options"]
+        )
         inputs = InputCheck(dataset.root, {frame.image: frame.labels for frame in frames})
     check = _Check(out, source, resizer, inside, inputs, lines, present, owners)
     for done, found in enumerate(in_order(check, expected, _WORKERS), 1):

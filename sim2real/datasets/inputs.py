@@ -11,6 +11,7 @@ disparity             float32 (1, H, W) pixels of the image, 0 where there is no
 flow, backward_flow   float32 (3, H, W) u and v in pixels of the image, and 1 where known, else 0
 scene_flow,           float32 (4, H, W) x, y, z in metres, and 1 where known, else 0
 backward_scene_flow
+translation           float32 (3, H, W) RGB in [-1, 1]: the image that another program made of the frame
 ===================== ======= ========= ==============================================================
 
 When an image is scaled, cropped or mirrored, its labels follow: ids and distances by the nearest pixel; flow
@@ -42,9 +43,10 @@ from sim2real.datasets.labels import (
 )
 from sim2real.datasets.readers import size_of
 from sim2real.datasets.resizing import Scale, Size
+from sim2real.datasets.translated import TranslatedFrame
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError
-from sim2real.imageio import Sizing, scaled_part
+from sim2real.imageio import Sizing, read_rgb, resize, scaled_part
 
 Values = NDArray[Any]
 Inputs = Mapping[str, Values]
@@ -68,6 +70,7 @@ KINDS: Final[Mapping[str, Form]] = {
     "backward_flow": Form(np.float32, 3),
     "scene_flow": Form(np.float32, 4),
     "backward_scene_flow": Form(np.float32, 4),
+    "translation": Form(np.float32, 3),  # no label of datasets, see sim2real.datasets.translated
 }
 NAMED: Final = frozenset({"segmentation", "boxes"})
 """The kinds whose values are class numbers of a vocabulary."""
@@ -92,11 +95,13 @@ def read_input(
         DatasetError: If the frame has no such label, or the label is damaged or of another size than the image.
         ImageError: If the label is a damaged image.
     """
+    width, height = size_of(frame.path)
+    if kind == "translation" and isinstance(frame, TranslatedFrame):
+        return _centred(resize(read_rgb(frame.translation), (width, height)))
     label = frame.load_label(kind)
     if isinstance(label, Segmentation | Boxes):
         for name in vocabulary.unknown(label):
             notify(f"class '{name}' is none of this run's: its pixels count as unknown")
-    width, height = size_of(frame.path)
     values = as_input(label, vocabulary, (width, height))
     if (found := values.shape[-2:]) != (height, width):
         sizes = f"{found[1]}x{found[0]}, the image is {width}x{height}"
@@ -142,6 +147,11 @@ def as_input(label: Label, vocabulary: Vocabulary, size: Size) -> Values:
             return _with_mask(xyz, np.asarray(np.isfinite(xyz).all(axis=-1)))
 
 
+def _centred(rgb: NDArray[np.uint8]) -> Values:
+    """Return an image (H, W, 3) as float32 (3, H, W) in [-1, 1]."""
+    return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(127.5) - 1
+
+
 def unknown_motion(kind: str, size: Size) -> Values:
     """Return the array of a kind of motion that is unknown everywhere, for an image of ``size`` (W, H)."""
     return np.zeros((KINDS[kind].channels or 0, size[1], size[0]), KINDS[kind].dtype)
@@ -165,6 +175,13 @@ def scale_input(values: Values, kind: str, scale: Scale) -> Values:
     """
     width, height = scale.source
     values = values[..., :height, :width]
+    if kind == "translation":
+        if scale.source == scale.target:
+            return np.ascontiguousarray(values)
+        pixels = np.rint((values + 1) * 127.5).astype(np.uint8)
+        flat = pixels.reshape(-1, *pixels.shape[-3:]).transpose(0, 2, 3, 1)
+        scaled = np.stack([_centred(resize(image, scale.target)) for image in flat])
+        return scaled.reshape(*values.shape[:-2], *scaled.shape[-2:])
     if scale.source != scale.target:
         values = np.moveaxis(scale.nearest(np.moveaxis(values, (-2, -1), (0, 1))), (0, 1), (-2, -1))
     if kind == "disparity":
