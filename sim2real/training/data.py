@@ -32,7 +32,7 @@ from sim2real.methods.base import Batch
 from sim2real.orphans import end_with_parent
 from sim2real.training.domains import Domain, stamp_of
 from sim2real.training.matching import Corner, matched_corners
-from sim2real.training.wants import Wants, followers
+from sim2real.training.specs import PLAIN, DataSpec, followers
 
 _BOTH = 2  # key of the seeds that both sides share; 0 and 1 are those of the single sides
 _AHEAD = 4  # batches that each worker makes ahead of time
@@ -102,7 +102,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         rank: Number of this process; its items are its part of each step's images.
         processes: Number of processes; together they see exactly the images that one process would see.
         cache: Folder for decoded and scaled images of all processes, see :func:`remove_cache`; None for no cache.
-        wants: The labels and clips that the training needs.
+        spec: The labels and clips that the training needs.
         vocabulary: The classes of the run.
 
     Raises:
@@ -120,19 +120,18 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         rank: int = 0,
         processes: int = 1,
         cache: Path | None = None,
-        wants: Wants | None = None,
+        spec: DataSpec = PLAIN,
         vocabulary: Vocabulary | None = None,
     ) -> None:
         if batch_size % processes:
             message = f"{processes} processes cannot share batches of {batch_size}"
             raise ValueError(message)
         self.sides = (_as_domain("sim", sim), _as_domain("real", real))
-        wants = wants or Wants()
-        self.asked = (wants.sim, wants.real)
-        self.matched = wants.matched
+        self.specs = (spec.sim, spec.real)
+        self.matched = spec.matched
         self.clips = [
-            followers(domain.train, asked.clip_length) if asked.clip_length > 1 else None
-            for domain, asked in zip(self.sides, self.asked, strict=True)
+            followers(domain.train, of_side.clip_length) if of_side.clip_length > 1 else None
+            for domain, of_side in zip(self.sides, self.specs, strict=True)
         ]
         self.starts = [
             list(clips) if clips else range(len(side.train)) for clips, side in zip(self.clips, self.sides, strict=True)
@@ -174,7 +173,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     def _stacked(self, side: int, count: int, windows: "Iterable[_Frames]") -> tuple[Tensor, dict[str, Tensor]]:
         """Return ``count`` windows of a side as tensors: images, and labels by kind."""
         width, height = self.augment.size
-        length = self.asked[side].clip_length
+        length = self.specs[side].clip_length
         images = torch.empty(count, length, 3, height, width, dtype=torch.uint8)
         rows: list[dict[str, list[Values]]] = []
         for (shown, labels), frames in zip(windows, images.numpy(), strict=True):
@@ -182,7 +181,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
                 cv2.split(image, list(planes))
             rows.append(labels)
         inputs = {
-            kind: torch.from_numpy(np.stack([np.stack(row[kind]) for row in rows])) for kind in self.asked[side].kinds
+            kind: torch.from_numpy(np.stack([np.stack(row[kind]) for row in rows])) for kind in self.specs[side].kinds
         }
         if length == 1:
             return images[:, 0], {kind: values[:, 0] for kind, values in inputs.items()}
@@ -230,7 +229,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
                         self._label(side, number, kind, image, warnings)
                         for number, image in zip(numbers, scaled, strict=True)
                     ]
-                    for kind in self.asked[side].kinds
+                    for kind in self.specs[side].kinds
                 }
                 _require_one_size(self.sides[side].train[first].path, scaled)
             except (ImageError, DatasetError) as error:

@@ -30,7 +30,7 @@ from sim2real.imageio import read_header, read_rgb
 from sim2real.methods.base import Batch, Method
 from sim2real.training.data import as_floats, channels_first
 from sim2real.training.domains import Domain
-from sim2real.training.wants import Asked, Wants, followers
+from sim2real.training.specs import PLAIN, DataSpec, SideSpec, followers
 
 Image = NDArray[np.uint8]
 
@@ -70,7 +70,7 @@ class HeldOut:
         real: The real images.
         augment: Brings the images to the size of a batch.
         device: Device of the batches.
-        wants: The labels and clips that the training needs.
+        spec: The labels and clips that the training needs.
         vocabulary: The classes of the run.
 
     Attributes:
@@ -84,14 +84,14 @@ class HeldOut:
         augment: Augment,
         device: str,
         *,
-        wants: Wants | None = None,
+        spec: DataSpec = PLAIN,
         vocabulary: Vocabulary | None = None,
     ) -> None:
         self.complete = bool(sim.held_out and real.held_out)
         self.sides = {"sim": sim.held_out or sim.train, "real": real.held_out or real.train}
         self.augment = augment
         self.device = device
-        self.wants = wants or Wants()
+        self.spec = spec
         self.vocabulary = vocabulary or Vocabulary(())
 
     def batches(self, count: int) -> Iterator[Batch]:
@@ -106,26 +106,26 @@ class HeldOut:
         return [*islice(self._shown(side), count)]
 
     def _shown(self, side: Side) -> Iterator[Shown]:
-        frames, asked = self.sides[side], self.wants.of(side)
+        frames, side_spec = self.sides[side], self.spec.of(side)
         runs = [[number] for number in range(len(frames))]
-        if asked.clip_length > 1:
-            runs = _apart(followers(frames, asked.clip_length).values())
+        if side_spec.clip_length > 1:
+            runs = _apart(followers(frames, side_spec.clip_length).values())
         for run in runs:
             try:
-                read = [self._read(frames[number], asked) for number in run]
+                read = [self._read(frames[number], side_spec) for number in run]
                 shown = np.stack([image for image, _ in read])
             except (ImageError, DatasetError, ValueError):  # the training reports unreadable files
                 continue
-            inputs = {kind: np.stack([labels[kind] for _, labels in read]) for kind in asked.kinds}
+            inputs = {kind: np.stack([labels[kind] for _, labels in read]) for kind in side_spec.kinds}
             known = [_Known(frames[number], self.augment) for number in run]
-            yield Shown(shown, inputs, asked.clip_length > 1, known)
+            yield Shown(shown, inputs, side_spec.clip_length > 1, known)
 
-    def _read(self, frame: Frame, asked: Asked) -> tuple[Image, dict[str, Values]]:
+    def _read(self, frame: Frame, side_spec: SideSpec) -> tuple[Image, dict[str, Values]]:
         image = read_rgb(frame.path)
         height, width = image.shape[:2]
         target = self.augment.scaled_size(width, height)
         labels = {}
-        for kind in asked.kinds:
+        for kind in side_spec.kinds:
             if kind in LEADS_TO and kind not in frame.labels:
                 labels[kind] = unknown_motion(kind, self.augment.size)
                 continue
