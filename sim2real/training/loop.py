@@ -195,7 +195,7 @@ class Trainer:
         names = self.config.log.to if self.is_first else []
         places = {"sim": [Path(self.config.sim)], "real": self.config.real_places, "run": [self.run.path]}
         settings = {  # without paths, as others may read the logs
-            **self.config.model_dump(mode="json", exclude={"convert"}),
+            **self.config.model_dump(mode="json", exclude={"convert"}, exclude_none=True),
             **{name: ", ".join(place.resolve().name for place in each) for name, each in places.items()},
         }
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)
