@@ -28,6 +28,7 @@ from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_header, read_rgb
 from sim2real.methods.base import Batch, Method
+from sim2real.networks.colour import as_pictures
 from sim2real.training.data import as_floats, channels_first
 from sim2real.training.domains import Domain
 from sim2real.training.specs import PLAIN, DataSpec, SideSpec, followers
@@ -175,17 +176,12 @@ def sample_grid(method: Method, generators: Mapping[str, nn.Module], batches: It
     """Return a grid, RGB (H, W, 3), with a row of the method's samples for each batch; of clips the first frame."""
     with evaluating(generators.values()):
         rows = [torch.cat([*map(_first_frame, method.samples(generators, batch))], dim=3) for batch in batches]
-    return as_pixels(torch.cat(rows, dim=2))
+    (grid,) = as_pictures(torch.cat(rows, dim=2))
+    return np.asarray(grid)
 
 
 def _first_frame(images: Tensor) -> Tensor:
     return (images[:, 0] if images.dim() == 5 else images).float()
-
-
-def as_pixels(image: Tensor) -> Image:
-    """Convert one image (1, 3, H, W) in [-1, 1] to RGB (H, W, 3), uint8."""
-    pixels = image[0].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return pixels.permute(1, 2, 0).cpu().numpy()
 
 
 @contextmanager
