@@ -195,6 +195,3 @@ def _kernel(powers: tuple[float, ...]) -> Floats:
 def frequencies() -> NDArray[np.float64]:
     """Return the radial frequencies of a block in the order of ``numpy.fft.rfft2``, in cycles per pixel."""
     return np.asarray(np.hypot(np.fft.fftfreq(BLOCK)[:, None], np.fft.rfftfreq(BLOCK)), np.float64)
-
-
-__all__ = ["BLOCK", "MOST_BLUR", "RINGS", "Camera", "Channel", "frequencies", "to_channels"]

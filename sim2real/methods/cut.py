@@ -4,7 +4,7 @@
 patch of the translation, computed by the generator itself, must identify the same patch of the input among others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,21 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sim2real.errors import SettingsError
-from sim2real.losses import LossInputs
-from sim2real.methods.base import (
-    Batch,
-    Inputs,
-    Losses,
-    Method,
-    MethodSettings,
-    Networks,
-    StepLog,
-    detached,
-    frozen,
-    means,
-    sum_of,
-)
-from sim2real.methods.discriminator_trainer import DiscriminatorTrainer, discriminator_log
+from sim2real.methods.adversarial import AdversarialMethod
+from sim2real.methods.base import Batch, Inputs, Losses, MethodSettings, Networks, StepLog, sum_of
+from sim2real.methods.discriminator_trainer import DiscriminatorTrainer
 from sim2real.networks.blocks import check_counts, initialise
 from sim2real.networks.range_adapter import blank_inputs, flattened, mirrored
 
@@ -70,7 +58,7 @@ def patch_nce(queries: Tensor, keys: Tensor) -> Tensor:
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
-class CUT(Method):
+class CUT(AdversarialMethod[Batch, Tensor]):
     """Unpaired translation in one direction, from simulated to real images.
 
     The loss is the adversarial loss plus ``nce`` times the contrastive loss of simulated images; with ``nce_identity``,
@@ -91,10 +79,8 @@ class CUT(Method):
     """
 
     computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "identity_real"})
-    reads: ClassVar[frozenset[str] | None] = frozenset(
-        {"image_pool_size", "discriminator", "losses", "optim", "schedule", "train.gradient_accumulation_steps"}
-    )
     discriminators = ("D_real",)
+    updates: Mapping[str, Sequence[str]] = {"G": ["G", "heads"], "D": ["D"]}
 
     def __init__(
         self,
@@ -122,6 +108,7 @@ class CUT(Method):
         initialise(self.heads, "normal")
         seed = settings.seed + settings.rank
         self.trainer = DiscriminatorTrainer(self.D_real, settings, scale=discriminator_loss_scale, seed=seed)
+        self.trainers = {"D_real": self.trainer}
         self.places = _Places(patches, settings.seed)
         self.translates_real = nce_identity or "identity_real" in settings.needs
         self.sides = {"G_sim2real": ("sim", "real") if self.translates_real else ("sim",)}
@@ -144,29 +131,14 @@ class CUT(Method):
         Logged are ``"adversarial_real"``, ``"nce"``, ``"nce_identity"`` and the other terms, ``"D_real"``, and the
         penalties that CycleGAN logs for its discriminators.
         """
-        parts = batch.split(self.settings.gradient_accumulation_steps)
-        whole = len(parts) == 1
         self.places.draw(flips=self.flips)
-        self.optimization.zero_grad()
-        with torch.set_grad_enabled(whole):  # keeping the graphs of all parts would fill the memory
-            fakes = [self._translate(part) for part in parts]
-        discriminators = [self._backward_discriminator(*each) for each in zip(parts, fakes, strict=True)]
-        self.optimization.step("D")
-        again = fakes if whole else map(self._translate, parts)
-        generators = [self._backward_generator(*each) for each in zip(parts, again, strict=True)]
-        self.optimization.step("G", "heads")
-        self.optimization.finish()
-        self.latest |= means(generators) | means(discriminators)
-        if self.settings.regularization.augment:
-            self.latest["augment_p"] = self.trainer.probability
-        self.trainer.end_step()
-        return StepLog(self.latest.copy())
+        return self.finished(self.update(batch.split(self.settings.gradient_accumulation_steps)))
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
         """Return the generator's losses and their sum, ``"generator"``, at the same positions every time."""
         self.places.begin(0)
-        terms = self._terms(batch, self._translate(batch), augments=False)
+        terms = self.generator_terms(batch, self.translate(batch), augments=False)
         return StepLog({**terms, "generator": sum_of(terms)})
 
     def samples(self, generators: Mapping[str, nn.Module], batch: Batch) -> list[Tensor]:
@@ -176,42 +148,31 @@ class CUT(Method):
             shown.append(generators["sim2real"](batch.real, batch.real_inputs))
         return shown
 
-    def _translate(self, batch: Batch) -> Tensor:
+    def translate(self, part: Batch) -> Tensor:
         """Return the translation of simulated images, mirrored if this step mirrors."""
-        images = batch.sim.flip(-1) if self.places.mirrors else batch.sim
+        images = part.sim.flip(-1) if self.places.mirrors else part.sim
         with self.settings.autocast():
-            fake: Tensor = self.G(images, self._seen(batch.sim_inputs))
+            fake: Tensor = self.G(images, self._seen(part.sim_inputs))
         return fake
 
-    def _backward_discriminator(self, batch: Batch, fake: Tensor) -> Losses:
-        """Accumulate the gradients of the discriminator for a part of a batch and return its losses."""
-        losses = self.trainer.discriminator_loss(batch.real, fake, batch.real_inputs, self._seen(batch.sim_inputs))
-        self.optimization.backward(sum_of(losses))
-        return discriminator_log({"D_real": losses}, self.settings.regularization)
+    def discriminator_losses(self, part: Batch, fakes: Tensor) -> Iterator[tuple[str, Losses]]:
+        """Yield the losses of the discriminator."""
+        inputs = part.real_inputs, self._seen(part.sim_inputs)
+        yield "D_real", self.trainer.discriminator_loss(part.real, fakes, *inputs)
 
-    def _backward_generator(self, batch: Batch, fake: Tensor) -> Losses:
-        """Accumulate the gradients of the generator and the projections for a part of a batch; return the losses."""
-        with frozen(self.D_real):
-            terms = self._terms(batch, fake, augments=True)
-            self.optimization.backward(sum_of(terms))
-        return detached(terms)
-
-    def _terms(self, batch: Batch, fake: Tensor, *, augments: bool) -> Losses:
+    def generator_terms(self, part: Batch, fakes: Tensor, *, augments: bool) -> Losses:
         """Return the weighted terms of the generator's loss."""
         share = self.nce / (2 if self.nce_identity else 1)
-        images = {"fake_real": fake.flip(-1) if self.places.mirrors else fake}
-        adversarial = self.trainer.generator_loss(fake, self._seen(batch.sim_inputs), augments=augments)
-        terms = {"adversarial_real": adversarial, "nce": share * self._nce(batch.sim, fake, batch.sim_inputs)}
+        images = {"fake_real": fakes.flip(-1) if self.places.mirrors else fakes}
+        adversarial = self.trainer.generator_loss(fakes, self._seen(part.sim_inputs), augments=augments)
+        terms = {"adversarial_real": adversarial, "nce": share * self._nce(part.sim, fakes, part.sim_inputs)}
         if self.translates_real:
             with self.settings.autocast():
-                images["identity_real"] = self.G(batch.real, batch.real_inputs)
+                images["identity_real"] = self.G(part.real, part.real_inputs)
         if self.nce_identity:
             same = images["identity_real"]
-            terms["nce_identity"] = share * self._nce(batch.real, same, batch.real_inputs, mirrors=False)
-        given = LossInputs(
-            sim=batch.sim, real=batch.real, sim_inputs=batch.sim_inputs, real_inputs=batch.real_inputs, **images
-        )
-        return {**terms, **self.settings.weighted(given)}
+            terms["nce_identity"] = share * self._nce(part.real, same, part.real_inputs, mirrors=False)
+        return {**terms, **self.weighted(part, **images)}
 
     def _seen(self, inputs: Inputs) -> Inputs:
         """Return labels that match fakes, mirrored if this step mirrors."""

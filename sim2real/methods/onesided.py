@@ -6,30 +6,27 @@ generator and discriminator from oscillating.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sim2real.errors import SettingsError
-from sim2real.losses import LossInputs
+from sim2real.methods.adversarial import AdversarialMethod
 from sim2real.methods.base import (
     Batch,
     Inputs,
     Losses,
-    Method,
     MethodSettings,
     Networks,
     RankState,
     StepLog,
     detached,
-    frozen,
     means,
-    sum_of,
 )
 from sim2real.methods.clips import beside, frames, length
-from sim2real.methods.discriminator_trainer import DiscriminatorTrainer, discriminator_log
+from sim2real.methods.discriminator_trainer import DiscriminatorTrainer
 from sim2real.methods.segmenting import Masks, OnlineSegmenter
 from sim2real.networks.range_adapter import flattened
 from sim2real.networks.statistics import class_moments, colour_moments, radial_spectrum, recoloured, unevenness
@@ -39,9 +36,24 @@ _LEAST_SHARE = 0.005  # of the pixels, below which the colours of a class are no
 _DIRECTIONS = {"real": "sim2real", "sim": "real2sim"}  # by target side
 _OTHER = {"real": "sim", "sim": "real"}
 _Numbers = np.ndarray[Any, np.dtype[np.uint64]]
+_Made = Mapping[str, tuple[Tensor, Losses]]  # translations and their penalties by target side
 
 
-class OneSided(Method):
+class Part(NamedTuple):
+    """A part of a batch, with seeds for its translations and the classes of its images.
+
+    Attributes:
+        batch: The images.
+        seeds: A seed for each image, uint64 (N,).
+        masks: The masks of both sides; None without a segmenter.
+    """
+
+    batch: Batch
+    seeds: _Numbers
+    masks: Masks | None
+
+
+class OneSided(AdversarialMethod[Part, _Made]):
     """Unpaired translation with a discriminator and with statistics of single images.
 
     One direction is trained, or both independently. In each step, discriminators are updated first.
@@ -80,9 +92,6 @@ class OneSided(Method):
     """
 
     computes: ClassVar[frozenset[str]] = frozenset({"real", "fake_real", "fake_sim"})
-    reads: ClassVar[frozenset[str] | None] = frozenset(
-        {"image_pool_size", "discriminator", "losses", "optim", "schedule", "train.gradient_accumulation_steps"}
-    )
 
     def __init__(
         self,
@@ -126,7 +135,8 @@ class OneSided(Method):
         self.networks = {f"G_{direction}": network for direction, network in self.generators.items()}
         self.sides = {f"G_{_DIRECTIONS[goal]}": (_OTHER[goal],) for goal in self.ways}
         self.networks |= {f"D_{goal}": way.discriminator for goal, way in self.ways.items()}
-        self.discriminators = tuple(f"D_{goal}" for goal in self.ways)
+        self.trainers = {f"D_{goal}": way.trainer for goal, way in self.ways.items()}
+        self.discriminators = tuple(self.trainers)
         discriminators = [way.discriminator for way in self.ways.values()]
         self.masked = masked
         self.tells = masked or any("segmentation" in discriminator.kinds for discriminator in discriminators)
@@ -164,35 +174,19 @@ class OneSided(Method):
         seeds = [self.seeds.draw(len(part.sim)) for part in parts]
         for goal, way in self.ways.items():
             way.keep(getattr(batch, goal))
-        self.optimization.zero_grad()
         lessons = self._teach(self.segmenter, parts) if self.segmenter else {}
-        masks = [self._masks(part) for part in parts]
-        with torch.set_grad_enabled(len(parts) == 1):  # keeping the graphs of all parts would fill the memory
-            made = [self._translate(*each) for each in zip(parts, seeds, strict=True)]
-        discriminators = [self._backward_discriminators(*each) for each in zip(parts, made, masks, strict=True)]
-        self.optimization.step("D")
-        if len(parts) > 1:
-            made = map(self._translate, parts, seeds)  # type: ignore[assignment]  # one at a time
-        generators = [self._backward_generators(*each) for each in zip(parts, made, masks, strict=True)]
-        self.optimization.step("G")
-        self.optimization.finish()
-        self.latest |= means(generators) | means(discriminators) | lessons
-        if self.settings.regularization.augment:
-            probabilities = [way.trainer.probability for way in self.ways.values()]
-            self.latest["augment_p"] = torch.stack(probabilities).mean()
-        for way in self.ways.values():
-            way.trainer.end_step()
-        return StepLog(self.latest.copy())
+        return self.finished(self.update([self._part(*each) for each in zip(parts, seeds, strict=True)]) | lessons)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> StepLog:
         """Return the generators' losses on a batch, without updates and without using the training's random numbers."""
-        made = self._translate(batch, np.arange(len(batch.sim), dtype=np.uint64))
-        return StepLog(detached(self._terms(batch, made, self._masks(batch), augments=False)))
+        part = self._part(batch, np.arange(len(batch.sim), dtype=np.uint64))
+        return StepLog(detached(self.generator_terms(part, self.translate(part), augments=False)))
 
     def _teach(self, segmenter: OnlineSegmenter, parts: Sequence[Batch]) -> Losses:
         """Update the segmenter, with half of the frames recoloured like real images; return its loss."""
         losses = []
+        self.optimization.zero_grad()
         for part in parts:
             images, pictures = frames(part.sim).float(), beside(length(part.sim), part.real).float()
             half = len(images) // 2
@@ -203,88 +197,52 @@ class OneSided(Method):
         segmenter.end_step()
         return means([detached(each) for each in losses])
 
-    def _masks(self, batch: Batch) -> Masks | None:
-        """Return the masks of a batch, or None without a segmenter."""
-        return self.segmenter.masks(batch, for_discriminators=self.tells) if self.segmenter else None
+    def _part(self, batch: Batch, seeds: _Numbers) -> Part:
+        masks = self.segmenter.masks(batch, for_discriminators=self.tells) if self.segmenter else None
+        return Part(batch, seeds, masks)
 
-    def _translate(self, batch: Batch, seeds: _Numbers) -> dict[str, tuple[Tensor, Losses]]:
+    def translate(self, part: Part) -> _Made:
         """Return the translations and their penalties by target side."""
+        batch, inputs = part.batch, {"real": part.batch.sim_inputs, "sim": part.batch.real_inputs}
         with self.settings.autocast():
             return {
-                goal: way.translate(getattr(batch, _OTHER[goal]), inputs, getattr(batch, goal), seeds)
-                for goal, way, inputs in self._with_inputs(batch)
+                goal: way.translate(getattr(batch, _OTHER[goal]), inputs[goal], getattr(batch, goal), part.seeds)
+                for goal, way in self.ways.items()
             }
 
-    def _with_inputs(self, batch: Batch) -> Iterator[tuple[str, "_Way", Inputs]]:
-        """Return the target side, the way and the labels of the translated images, for each way."""
-        inputs = {"real": batch.sim_inputs, "sim": batch.real_inputs}
-        return ((goal, way, inputs[goal]) for goal, way in self.ways.items())
-
-    def _judged(self, batch: Batch, masks: Masks | None) -> dict[str, Inputs]:
+    def _judged(self, part: Part) -> dict[str, Inputs]:
         """Return the labels of both sides that discriminators see."""
-        inputs = {"real": batch.real_inputs, "sim": batch.sim_inputs}
+        inputs, masks = {"real": part.batch.real_inputs, "sim": part.batch.sim_inputs}, part.masks
         return {side: {**inputs[side], "segmentation": masks.known(side)} for side in inputs} if masks else inputs
 
-    def _backward_discriminators(
-        self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None
-    ) -> Losses:
-        """Accumulate the gradients of the discriminators for a part of a batch and return their losses."""
-        losses, inputs = {}, self._judged(batch, masks)
+    def discriminator_losses(self, part: Part, fakes: _Made) -> Iterator[tuple[str, Losses]]:
+        """Yield the losses of each discriminator."""
+        inputs, masks = self._judged(part), part.masks
         for goal, way in self.ways.items():
-            other = _OTHER[goal]
+            other, images = _OTHER[goal], getattr(part.batch, goal)
             where = (masks.alike(goal, other), masks.alike(other, goal)) if masks and self.masked else None
-            found = way.trainer.discriminator_loss(
-                getattr(batch, goal), made[goal][0], inputs[goal], inputs[other], where
-            )
-            self.optimization.backward(sum_of(found))
-            losses[f"D_{goal}"] = found
-        return discriminator_log(losses, self.settings.regularization)
+            found = way.trainer.discriminator_loss(images, fakes[goal][0], inputs[goal], inputs[other], where)
+            yield f"D_{goal}", found
 
-    def _backward_generators(self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None) -> Losses:
-        """Accumulate the gradients of the generators for a part of a batch and return their losses."""
-        with frozen(*(way.discriminator for way in self.ways.values())):
-            terms = self._terms(batch, made, masks, augments=True)
-            self.optimization.backward(sum_of(terms))
-        return detached(terms)
-
-    def _terms(
-        self, batch: Batch, made: dict[str, tuple[Tensor, Losses]], masks: Masks | None, *, augments: bool
-    ) -> Losses:
+    def generator_terms(self, part: Part, fakes: _Made, *, augments: bool) -> Losses:
         """Return the weighted terms of the generators' loss."""
         terms: Losses = {}
-        inputs = self._judged(batch, masks)
+        batch, masks, inputs = part.batch, part.masks, self._judged(part)
         for goal, way in self.ways.items():
-            fake, painted = made[goal]
-            other = _OTHER[goal]
+            (fake, painted), other, end = fakes[goal], _OTHER[goal], "" if goal == "real" else f"_{goal}"
             where = masks.alike(other, goal) if masks and self.masked else None
             own = {**_unlikeness(frames(fake), beside(length(fake), getattr(batch, goal))), **painted}
             own["overshoot"] = (fake.float().abs() - 1).relu().mean()
-            end = "" if goal == "real" else f"_{goal}"
-            terms[f"adversarial_{goal}"] = way.trainer.generator_loss(
-                fake, inputs[other], augments=augments, where=where
-            )
+            adversarial = way.trainer.generator_loss(fake, inputs[other], augments=augments, where=where)
+            terms[f"adversarial_{goal}"] = adversarial
             terms |= {name + end: weight * own[name] for name, weight in self.weights.items() if weight and name in own}
         if self.segmenter and masks:
-            found = self._of_classes(self.segmenter, batch, masks, made["real"][0])
-            terms |= {name: weight * found[name]() for name, weight in self.of_classes.items() if weight}
-        given = LossInputs(
-            sim=batch.sim,
-            real=batch.real,
-            sim_inputs=batch.sim_inputs,
-            real_inputs=batch.real_inputs,
-            **{f"fake_{goal}": fake for goal, (fake, _) in made.items()},
-        )
-        return {**terms, **self.settings.weighted(given)}
-
-    def _of_classes(
-        self, segmenter: OnlineSegmenter, batch: Batch, masks: Masks, fake: Tensor
-    ) -> Mapping[str, Callable[[], Tensor]]:
-        """Return functions that compute the terms of single classes, by name."""
-        own, fakes = frames(batch.sim_inputs["segmentation"], of_one=2), frames(fake)
-        return {
-            "class_moments": lambda: masks.trust * self._apart(batch, fakes, own, masks.real),
-            "consistency": lambda: segmenter.disagreement(fakes, own),
-        }
+            classes, fake = frames(batch.sim_inputs["segmentation"], of_one=2), frames(fakes["real"][0])
+            if weight := self.of_classes["class_moments"]:
+                terms["class_moments"] = weight * (masks.trust * self._apart(batch, fake, classes, masks.real))
+            if weight := self.of_classes["consistency"]:
+                terms["consistency"] = weight * self.segmenter.disagreement(fake, classes)
+        return {**terms, **self.weighted(batch, **{f"fake_{goal}": fake for goal, (fake, _) in fakes.items()})}
 
     def _apart(self, batch: Batch, fakes: Tensor, own: Tensor, real: Tensor) -> Tensor:
         """Return the mean distance, over classes, of a class's colours from those in the sampled real image."""

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from sim2real.datasets.labels import NOTHING
 from sim2real.errors import Sim2RealError
 from sim2real.networks.blocks import check_counts
-from sim2real.networks.colour import Image, as_bytes, as_pictures, by_frame, colour_map, limits, unfitted
+from sim2real.networks.colour import Image, OnCPU, as_bytes, as_pictures, by_frame, colour_map, limits, unfitted
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -38,7 +38,7 @@ class Colours(NamedTuple):
     of: tuple[Floats, Floats]
 
 
-class ClassDistribution(nn.Module):
+class ClassDistribution(OnCPU):
     """Gives the colours of each class the mean and the covariance of that class in an image of the target domain.
 
     :class:`sim2real.networks.colour.PixelDistribution` does the same with all colours at once. The rarer a class is in
@@ -59,10 +59,8 @@ class ClassDistribution(nn.Module):
         given: Whether the labels are the image's own, (R,).
     """
 
-    stochastic = True
     steady = True
-    exportable = False
-    cpu_only = True
+    resized = ("references", "labels", "given")
     inputs: ClassVar[tuple[str, ...]] = ("segmentation",)
 
     references: Tensor
@@ -80,9 +78,6 @@ class ClassDistribution(nn.Module):
         self.register_buffer("labels", torch.empty(0, 0, 0, dtype=torch.int16))
         self.register_buffer("given", torch.empty(0, dtype=torch.bool))
         self._known: list[dict[int, Colours]] = []
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ClassDistribution":  # noqa: ARG002, FBT001, FBT002  torch's
-        return self
 
     def observe(self, source: Tensor, target: Tensor, masks: Tensor | None = None) -> None:  # noqa: ARG002  only the target is used
         """Keep images of the target domain while there is room.
@@ -164,12 +159,9 @@ class ClassDistribution(nn.Module):
             self._known = [_colours(picture, labels.astype(np.int64)) for picture, labels in pairs]
         return self._known
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401  torch's
-        """Load like torch, but take over the number and the size of the images from the loaded state."""
-        for name in ("references", "labels", "given"):
-            setattr(self, name, torch.empty_like(state_dict.get(prefix + name, getattr(self, name)), device="cpu"))
+    def _load_from_state_dict(self, *given: Any) -> None:  # noqa: ANN401  torch's
         self._known = []
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        super()._load_from_state_dict(*given)
 
 
 def _bounded(own: tuple[Floats, Floats], wanted: tuple[Floats, Floats], share: float) -> Floats:

@@ -10,7 +10,7 @@ them images, see :class:`sim2real.methods.fit.Fit`. Their random choices depend 
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import cv2
 import numpy as np
@@ -28,23 +28,35 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 
-class ByFrame(nn.Module, ABC):
-    """A generator that translates whole images, one at a time, outside of torch.
+class OnCPU(nn.Module):
+    """Base class of generators that translate images outside of torch.
 
-    Its state always stays on the CPU, where it is used; Apple's GPUs do not support float64.
+    Their state always stays on the CPU, where it is used; Apple's GPUs do not support float64.
 
     Attributes:
         stochastic: True: random choices depend on ``seeds``; False for subclasses without random choices.
         exportable: False.
         cpu_only: True.
+        resized: Names of the buffers that take over the shape of the loaded ones.
     """
 
     stochastic = True
     exportable = False
     cpu_only = True
+    resized: ClassVar[tuple[str, ...]] = ()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002  torch's
         return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401  torch's
+        for name in self.resized:
+            own = getattr(self, name)
+            setattr(self, name, torch.empty_like(state_dict.get(prefix + name, own), device=own.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class ByFrame(OnCPU, ABC):
+    """A generator that translates whole images, one at a time."""
 
     def observe(self, source: Tensor, target: Tensor) -> None:
         """Observe images of the source and the target domain, (N, 3, H, W) in [-1, 1]."""
@@ -128,6 +140,7 @@ class _Likening(ByFrame):
         references: Number of images that are kept, in the size of a training batch: the first ones seen.
     """
 
+    resized = ("references",)
     references: Tensor
 
     def __init__(self, references: int) -> None:
@@ -153,12 +166,6 @@ class _Likening(ByFrame):
     @abstractmethod
     def liken(self, image: Image, reference: Image, random: np.random.Generator) -> Image:
         """Return the RGB image (H, W, 3) with the appearance of the reference, which may have another size."""
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401  torch's
-        """Load like torch, but take over the number and the size of the images from the loaded state."""
-        kept = state_dict.get(f"{prefix}references", self.references)
-        self.references = torch.empty_like(kept, device=self.references.device)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class _Blending(_Likening):

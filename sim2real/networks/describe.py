@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -40,20 +41,16 @@ def describe(network: nn.Module, *input_shape: int) -> list[Layer]:
     layers: list[Layer] = []
     counted: set[nn.Parameter] = set()
 
-    def watch(name: str, twin: nn.Module) -> None:
+    def record(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         original = network.get_submodule(name)
-
-        def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            fresh = set(original.parameters()) - counted
-            counted.update(fresh)
-            size = sum(parameter.numel() for parameter in fresh)
-            layers.append(Layer(name, _kind(original), tuple(output.shape[1:]), size))
-
-        twin.register_forward_hook(record)
+        fresh = set(original.parameters()) - counted
+        counted.update(fresh)
+        size = sum(parameter.numel() for parameter in fresh)
+        layers.append(Layer(name, _kind(original), tuple(output.shape[1:]), size))
 
     twin = copy.deepcopy(network).to("meta")
     for name, layer in _layers("", twin):
-        watch(name, layer)
+        layer.register_forward_hook(partial(record, name))
     frames = getattr(network, "clip_length", 1)
     images = torch.empty(1, *([frames] if frames > 1 else []), *input_shape, device="meta")
     kinds = getattr(network, "inputs", ())

@@ -12,6 +12,7 @@ from sim2real.errors import PluginError
 from sim2real.networks.bilateral import guided_images
 
 Inputs = Mapping[str, Tensor]
+Guided = Literal["never", "evaluating", "always"]
 
 
 class RangeAdapter(nn.Module):
@@ -28,21 +29,18 @@ class RangeAdapter(nn.Module):
         network: Network for images (N, C, H, W) in its attribute ``value_range``, (-1, 1) if it has none.
         returns_images: Whether the output also consists of images in that range: true for generators, false for
             discriminators.
-
-    Attributes:
         guided: When only the light and the colours of translations are transferred to the images, see
             :func:`sim2real.networks.bilateral.guided_images`: ``"never"``, ``"evaluating"`` (in evaluation mode), or
             ``"always"``.
     """
 
-    guided: Literal["never", "evaluating", "always"] = "never"
-
     value_range = (-1.0, 1.0)
 
-    def __init__(self, network: nn.Module, *, returns_images: bool) -> None:
+    def __init__(self, network: nn.Module, *, returns_images: bool, guided: Guided = "never") -> None:
         super().__init__()
         self.network = network
         self.returns_images = returns_images
+        self.guided = guided
         low, high = getattr(network, "value_range", (-1.0, 1.0))
         self.scale = (high - low) / 2
         self.shift = (high + low) / 2

@@ -7,7 +7,6 @@ import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -32,10 +31,11 @@ from sim2real.methods.base import Batch
 from sim2real.orphans import end_with_parent
 from sim2real.training.domains import Domain, stamp_of
 from sim2real.training.matching import Corner, matched_corners
-from sim2real.training.wants import Wants, followers
+from sim2real.training.specs import PLAIN, DataSpec, followers
 
 _BOTH = 2  # key of the seeds that both sides share; 0 and 1 are those of the single sides
 _AHEAD = 4  # batches that each worker makes ahead of time
+SKIPPED = "skipped: "
 _LEFT_FREE = 2**31  # bytes of the disk that the cache leaves free, e.g. for checkpoints
 
 
@@ -47,17 +47,14 @@ class RawBatch(NamedTuple):
         real: Real images, in the same form.
         sim_inputs: Labels of the simulated images, kind -> (N, ...) or (N, T, ...).
         real_inputs: Labels of the real images, in the same form.
-        skipped: A line for each file that could not be read.
-        changed: Paths of files that have changed since the run started; their new contents are trained on.
-        notes: Other lines for the user.
+        notes: Lines for the user: ``SKIPPED`` and the reason for each file that could not be read; files that have
+            changed since the run started, whose new contents are trained on; and others.
     """
 
     sim: Tensor
     real: Tensor
     sim_inputs: Mapping[str, Tensor] = {}
     real_inputs: Mapping[str, Tensor] = {}
-    skipped: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -102,7 +99,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         rank: Number of this process; its items are its part of each step's images.
         processes: Number of processes; together they see exactly the images that one process would see.
         cache: Folder for decoded and scaled images of all processes, see :func:`remove_cache`; None for no cache.
-        wants: The labels and clips that the training needs.
+        spec: The labels and clips that the training needs.
         vocabulary: The classes of the run.
 
     Raises:
@@ -120,19 +117,18 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         rank: int = 0,
         processes: int = 1,
         cache: Path | None = None,
-        wants: Wants | None = None,
+        spec: DataSpec = PLAIN,
         vocabulary: Vocabulary | None = None,
     ) -> None:
         if batch_size % processes:
             message = f"{processes} processes cannot share batches of {batch_size}"
             raise ValueError(message)
         self.sides = (_as_domain("sim", sim), _as_domain("real", real))
-        wants = wants or Wants()
-        self.asked = (wants.sim, wants.real)
-        self.matched = wants.matched
+        self.specs = (spec.sim, spec.real)
+        self.matched = spec.matched
         self.clips = [
-            followers(domain.train, asked.clip_length) if asked.clip_length > 1 else None
-            for domain, asked in zip(self.sides, self.asked, strict=True)
+            followers(domain.train, of_side.clip_length) if of_side.clip_length > 1 else None
+            for domain, of_side in zip(self.sides, self.specs, strict=True)
         ]
         self.starts = [
             list(clips) if clips else range(len(side.train)) for clips, side in zip(self.clips, self.sides, strict=True)
@@ -148,13 +144,13 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     def __getitem__(self, step: int) -> RawBatch | DatasetError:
         part = self.batch_size // self.processes
         begin = step * self.batch_size + self.rank * part
-        warnings = _Warnings()
+        notes: list[str] = []
         try:
-            shown = self._shown(range(begin, begin + part), warnings)
+            shown = self._shown(range(begin, begin + part), notes)
             (sim, sims), (real, reals) = (self._stacked(side, part, windows) for side, windows in enumerate(shown))
         except DatasetError as error:
             return error
-        return RawBatch(sim, real, sims, reals, tuple(warnings.skipped), tuple(warnings.changed), tuple(warnings.notes))
+        return RawBatch(sim, real, sims, reals, tuple(notes))
 
     def path(self, side: int, position: int) -> Path:
         """Return the image, or the first of a clip, at a position of a side's endless order (0: sim, 1: real)."""
@@ -165,16 +161,16 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         round_, place = divmod(position, count)
         return self.starts[side][int(_order(self.seed, side, round_, count)[place])]
 
-    def _shown(self, positions: range, warnings: "_Warnings") -> "Iterable[Iterable[_Frames]]":
+    def _shown(self, positions: range, notes: list[str]) -> Iterable[Iterable[_Frames]]:
         """Return the windows of each side at some positions of its order."""
         if self.matched:
-            return zip(*[self._pair(position, warnings) for position in positions], strict=True)
-        return ((self._window(side, position, warnings) for position in positions) for side in (0, 1))
+            return zip(*[self._pair(position, notes) for position in positions], strict=True)
+        return ((self._window(side, position, notes) for position in positions) for side in (0, 1))
 
-    def _stacked(self, side: int, count: int, windows: "Iterable[_Frames]") -> tuple[Tensor, dict[str, Tensor]]:
+    def _stacked(self, side: int, count: int, windows: Iterable[_Frames]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return ``count`` windows of a side as tensors: images, and labels by kind."""
         width, height = self.augment.size
-        length = self.asked[side].clip_length
+        length = self.specs[side].clip_length
         images = torch.empty(count, length, 3, height, width, dtype=torch.uint8)
         rows: list[dict[str, list[Values]]] = []
         for (shown, labels), frames in zip(windows, images.numpy(), strict=True):
@@ -182,19 +178,19 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
                 cv2.split(image, list(planes))
             rows.append(labels)
         inputs = {
-            kind: torch.from_numpy(np.stack([np.stack(row[kind]) for row in rows])) for kind in self.asked[side].kinds
+            kind: torch.from_numpy(np.stack([np.stack(row[kind]) for row in rows])) for kind in self.specs[side].kinds
         }
         if length == 1:
             return images[:, 0], {kind: values[:, 0] for kind, values in inputs.items()}
         return images, inputs
 
-    def _window(self, side: int, position: int, warnings: "_Warnings") -> "_Frames":
+    def _window(self, side: int, position: int, notes: list[str]) -> _Frames:
         """Return the window of a side at a position, sampled independently of the other side."""
-        return self._cut(self._read(side, position, warnings), seed=self._seed(side, position))
+        return self._cut(self._read(side, position, notes), seed=self._seed(side, position))
 
-    def _pair(self, position: int, warnings: "_Warnings") -> "list[_Frames]":
+    def _pair(self, position: int, notes: list[str]) -> list[_Frames]:
         """Return the windows of both sides at a position: matched, and both mirrored or neither."""
-        sim, real = (self._read(side, position, warnings) for side in (0, 1))
+        sim, real = (self._read(side, position, notes) for side in (0, 1))
         seed, masks = self._seed(_BOTH, position), [each.labels.get("segmentation") for each in (sim, real)]
         corners = matched_corners(
             (sim.size, real.size),
@@ -208,7 +204,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
     def _seed(self, side: int, position: int) -> int:
         return int(np.random.SeedSequence([self.seed, side, position]).generate_state(1)[0])
 
-    def _cut(self, frames: "_Frames", *, seed: int) -> "_Frames":
+    def _cut(self, frames: _Frames, *, seed: int) -> _Frames:
         """Return an augmented window of frames of one size and of their labels, decided by the seed."""
         images, labels = frames
         if labels:
@@ -216,7 +212,7 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             labels = {kind: [cut_input(values, kind, *places) for values in each] for kind, each in labels.items()}
         return _Frames([self.augment.cut(image, seed=seed) for image in images], labels)
 
-    def _read(self, side: int, position: int, warnings: "_Warnings") -> "_Frames":
+    def _read(self, side: int, position: int, notes: list[str]) -> _Frames:
         """Return the scaled image, or the frames of a clip, at a position, with labels."""
         count = len(self.starts[side])
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
@@ -224,43 +220,42 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             clips = self.clips[side]
             numbers = clips[first] if clips else [first]
             try:
-                scaled = [self._scaled(side, number, warnings) for number in numbers]
+                scaled = [self._scaled(side, number, notes) for number in numbers]
                 labels = {
-                    kind: [
-                        self._label(side, number, kind, image, warnings)
-                        for number, image in zip(numbers, scaled, strict=True)
-                    ]
-                    for kind in self.asked[side].kinds
+                    kind: [self._label(side, *each, kind, notes) for each in zip(numbers, scaled, strict=True)]
+                    for kind in self.specs[side].kinds
                 }
-                _require_one_size(self.sides[side].train[first].path, scaled)
+                if len({image.shape for image in scaled}) == 1:
+                    return _Frames(scaled, labels)
+                reason = f"{self.sides[side].train[first].path}: the next frames of its clip have other sizes"
             except (ImageError, DatasetError) as error:
-                warnings.skipped.append(str(error))
-                continue
-            return _Frames(scaled, labels)
-        message = f"none of {count} {('sim', 'real')[side]} images can be read; the last: {warnings.skipped[-1]}"
-        raise DatasetError(message)
+                reason = str(error)
+            notes.append(f"{SKIPPED}{reason}")
+        raise DatasetError(f"none of {count} {('sim', 'real')[side]} images can be read; the last: {reason}")
 
-    def _scaled(self, side: int, number: int, warnings: "_Warnings") -> NDArray[np.uint8]:
+    def _scaled(self, side: int, number: int, notes: list[str]) -> NDArray[np.uint8]:
         domain = self.sides[side]
         path = domain.train[number].path
+
+        def read() -> NDArray[np.uint8]:
+            return read_scaled(path, self.augment.scaled_size)
+
         try:
             stamp = stamp_of(path)
         except OSError:  # reading it raises an error that says what is wrong
-            return read_scaled(path, self.augment.scaled_size)
+            return read()
         if domain.stamps and stamp != domain.stamps[number]:
-            warnings.changed.append(str(path))
-        if self.cache is None:
-            return read_scaled(path, self.augment.scaled_size)
-        return self.cache.get(str(path), stamp, lambda: read_scaled(path, self.augment.scaled_size), warnings.notes)
+            notes.append(f"changed since the training started: {path}")
+        return self.cache.get(str(path), stamp, read, notes) if self.cache else read()
 
-    def _label(self, side: int, number: int, kind: str, scaled: NDArray[np.uint8], warnings: "_Warnings") -> Values:
+    def _label(self, side: int, number: int, scaled: NDArray[np.uint8], kind: str, notes: list[str]) -> Values:
         """Return a label of a frame, scaled to the pixels of its scaled image (H, W, 3)."""
         frame = self.sides[side].train[number]
         if kind in LEADS_TO and kind not in frame.labels:
             return unknown_motion(kind, (scaled.shape[1], scaled.shape[0]))
 
         def read() -> Values:
-            return scaled_input(frame, kind, self.vocabulary, self.augment.scaled_size, warnings.notes.append)
+            return scaled_input(frame, kind, self.vocabulary, self.augment.scaled_size, notes.append)
 
         if self.cache is None or not (frame.dataset and frame.labels.get(kind)):
             return read()
@@ -269,27 +264,13 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
         except OSError:
             return read()
         key = f"{frame.path}\0{kind}\0{self.vocabulary.names}"
-        return self.cache.get(key, (*stamp, *stamp_of(frame.path)), read, warnings.notes)
-
-
-def _require_one_size(first: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
-    if len({frame.shape for frame in frames}) > 1:
-        raise DatasetError(f"{first}: the next frames of its clip have other sizes")
+        return self.cache.get(key, (*stamp, *stamp_of(frame.path)), read, notes)
 
 
 def _as_domain(side: Side, images: Domain | Sequence[Path]) -> Domain:
     if isinstance(images, Domain):
         return images
     return Domain(side, [Frame(str(path)) for path in images], held_out=(), fingerprint="")
-
-
-@dataclass(slots=True)
-class _Warnings:
-    """The notes of a batch, see :class:`RawBatch`."""
-
-    skipped: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 class _Cache:
@@ -348,7 +329,7 @@ def build_loader(
         seed: Seed of the loader itself, which would otherwise use torch's global random state.
 
     Yields:
-        Batches; each changed file and each note is in one of them only. An error is the last item.
+        Batches; each note is in one of them only. An error is the last item.
 
     Raises:
         Sim2RealError: If a worker process died, see :func:`naming_dead_workers`.
@@ -369,11 +350,8 @@ def build_loader(
             if isinstance(raw, DatasetError):
                 yield raw
                 return
-            yield raw._replace(
-                changed=tuple(path for path in raw.changed if path not in reported),
-                notes=tuple(note for note in raw.notes if note not in reported),
-            )
-            reported.update(raw.changed, raw.notes)
+            yield raw._replace(notes=tuple(note for note in raw.notes if note not in reported))
+            reported.update(raw.notes)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from sim2real.datasets.video import Extracted, Extraction
 from sim2real.datasets.vocabulary import Vocabulary, names_of
 from sim2real.errors import DatasetError
 from sim2real.progress import Progress, quiet
-from sim2real.training.wants import Asked, Wants, followers, require_clips, require_labels
+from sim2real.training.specs import PLAIN, DataSpec, SideSpec, followers, require_clips, require_labels
 
 if TYPE_CHECKING:
     from sim2real.datasets.labels import Boxes, Segmentation
@@ -78,7 +78,7 @@ class Domain:
 
 
 def open_domains(
-    config: Config, extracted: Path | None = None, progress: Progress = quiet, wants: Wants | None = None
+    config: Config, extracted: Path | None = None, progress: Progress = quiet, spec: DataSpec = PLAIN
 ) -> tuple[Domain, Domain]:
     """Find the images of both sides, and extract the frames of videos.
 
@@ -90,15 +90,15 @@ def open_domains(
         extracted: Folder for the frames of videos; frames that it holds already are not extracted again. None for
             ``frames`` in the run folder.
         progress: Called with the progress of the extraction.
-        wants: The labels and clips that the training needs.
+        spec: The labels and clips that the training needs.
 
     Raises:
         DatasetError: If a side is missing or has too few images, some images lack the labels or clips that the
             training needs, or a video cannot be decoded.
     """
-    data, wants = config.data, wants or Wants()
+    data = config.data
     simulated = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image)
-    sim = _open_domain(config, "sim", [simulated], wants.sim)
+    sim = _open_domain(config, "sim", [simulated], spec.sim)
     if config.real:
         real = open_sources(
             config.real_places,
@@ -111,15 +111,15 @@ def open_domains(
         )
     else:
         real = [open_folder(Path(config.sim), data.real_include, data.real_exclude, data.real_as_image)]
-    return sim, _open_domain(config, "real", real, wants.real)
+    return sim, _open_domain(config, "real", real, spec.real)
 
 
-def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: Asked) -> Domain:
+def _open_domain(config: Config, side: Side, sources: Sequence[Source], spec: SideSpec) -> Domain:
     parts = [_frames_of(source, config, side) for source in sources]
     frames = [frame for part in parts for frame in part]
-    asked = asked.met_by(frames)
-    require_labels(side, frames, asked)
-    held_out = _sample_held_out(parts, config, asked.clip_length)
+    spec = spec.met_by(frames)
+    require_labels(side, frames, spec)
+    held_out = _sample_held_out(parts, config, spec.clip_length)
     train = [number for number, frame in enumerate(frames) if number not in held_out]
     if not config.data.validation:
         train = [number for number in train if frames[number].split != "test"]
@@ -136,7 +136,10 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: A
     names = [frame.image for frame in frames]
     if len(sources) > 1:
         names = [f"{number}/{frame.image}" for number, part in enumerate(parts) for frame in part]
-    kinds = [*asked.kinds, *(["segmentation"] if config.data.matched and "segmentation" not in asked.kinds else [])]
+    kinds = [
+        *spec.kinds,
+        *(["segmentation"] if config.data.matched and "segmentation" not in spec.kinds else []),
+    ]
     digest = sha256()
     for number, (size, _) in zip(order, stamps, strict=True):
         digest.update(f"{names[number]}\0{size}\n".encode())
@@ -148,7 +151,7 @@ def _open_domain(config: Config, side: Side, sources: Sequence[Source], asked: A
         for source, part in zip(sources, parts, strict=True)
     ]
     count = len(train)
-    require_clips(side, chosen[:count], asked, least=config.data.batch_size)
+    require_clips(side, chosen[:count], spec, least=config.data.batch_size)
     return Domain(side, chosen[:count], chosen[count:], digest.hexdigest(), stamps[:count], origins)
 
 
@@ -215,7 +218,7 @@ def _sample_clips(
     return {numbers[place] for place in sampled}
 
 
-def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress: Progress = quiet) -> Classes:
+def find_classes(config: Config, sides: Sequence[tuple[Domain, SideSpec]], progress: Progress = quiet) -> Classes:
     """Return the classes of a run: those in the settings, or else those found in frames of both sides.
 
     The searched frames are, for each side, the first of each sequence (at most 256 of them) and at most 32 more, evenly
@@ -228,8 +231,8 @@ def find_classes(config: Config, sides: Sequence[tuple[Domain, Asked]], progress
     if config.classes.names:
         return config.classes
     found = []
-    for domain, asked in sides:
-        kinds, names = NAMED & asked.kinds.keys(), dict[str, None]()
+    for domain, side_spec in sides:
+        kinds, names = NAMED & side_spec.kinds.keys(), dict[str, None]()
         firsts = {(id(frame.dataset), frame.sequence): frame for frame in reversed(domain.train)}
         looked_at = (
             [*evenly([*reversed(firsts.values())], _SEQUENCES), *evenly(domain.train, _LOOKED_AT)] if kinds else []

@@ -7,22 +7,18 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from torch.optim.swa_utils import AveragedModel
-
 from sim2real.config import Config
-from sim2real.datasets.vocabulary import Vocabulary
-from sim2real.devices import free_memory, peak_memory_of_networks, resolve_device, resolve_precision
+from sim2real.devices import free_memory, peak_memory_of_networks
 from sim2real.errors import DatasetError
-from sim2real.methods.base import Method
 from sim2real.progress import Progress, quiet
-from sim2real.training.data import RawBatch, UnpairedImages, as_batch
+from sim2real.training.data import as_batch
 from sim2real.training.deterministic import deterministic
-from sim2real.training.domains import find_classes, open_domains
-from sim2real.training.foresight import foreseen_wants, require_memory
 from sim2real.training.loggers import Loggers
+from sim2real.training.loop import Trainer, open_images
 from sim2real.training.memory import telling_what_to_lower
+from sim2real.training.processes import Processes
 from sim2real.training.run import RunFolder
-from sim2real.training.setup import build_augment, build_averages, build_method, lengths
+from sim2real.training.setup import take_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,62 +83,51 @@ def forecast(config: Config, *, steps: int = 3, extraction: Progress = quiet) ->
         Sim2RealError: If the training itself could not start, for the same reason.
     """
     RunFolder(config.run_folder).require_new()
-    with TemporaryDirectory() as extracted:
-        return _forecast(config, Path(extracted), steps, extraction)
+    with TemporaryDirectory() as folder:
+        return _forecast(config, RunFolder(Path(folder)), steps, extraction)
 
 
-def _forecast(config: Config, extracted: Path, steps: int, extraction: Progress) -> Forecast:
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    wants = foreseen_wants(config)
-    require_memory(config, device, precision, wants=wants)
-    sim, real = open_domains(config, extracted, extraction, wants)
-    wants = wants.met_by(sim.frames, real.frames)
-    classes = find_classes(config, ((sim, wants.sim), (real, wants.real)))
+def _forecast(config: Config, run: RunFolder, steps: int, extraction: Progress) -> Forecast:
+    processes = Processes(config.device)
+    images = open_images(config, run, processes, extraction)
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
-    memory_free = free_memory(device)
-    method = build_method(config.model_copy(update={"compile": False, "classes": classes}), device, precision)
-    averages = build_averages(config, method)
-    images = UnpairedImages(
-        sim,
-        real,
-        build_augment(config),
-        batch_size=config.data.batch_size,
-        seed=config.seed,
-        wants=wants,
-        vocabulary=Vocabulary(classes.names, classes.same),
-    )
+    memory_free = free_memory(processes.device)
+    uncached = config.data.model_copy(update={"cache": False})
+    trainer = Trainer(config.model_copy(update={"compile": False, "data": uncached}), run, processes, images)
+    method, device = trainer.method, trainer.device
     loading, computing = [], []
     for step in range(steps + 1):
         began = time.perf_counter()
         with telling_what_to_lower(config, method.generators.values(), device, lambda: "a step"):
-            raw = images[step]
+            raw = trainer.batches[step]
             if isinstance(raw, DatasetError):
                 raise raw
             loaded = time.perf_counter()
             method.reach(step / (steps + 1))
             with deterministic(wanted=config.deterministic):
-                _take_step(method, averages, raw, device)
+                log = take_step(method, trainer.averages, as_batch(raw, device))
+                for loss in log.losses.values():
+                    loss.item()  # waits until the device has finished
         loading.append(loaded - began)
         computing.append(time.perf_counter() - loaded)
     to_load, to_compute = median(loading[1:]), median(computing[1:])
     workers = config.data.workers
     seconds = max(to_compute, to_load / workers) if workers else to_compute + to_load
-    total, steps_per_epoch = lengths(config, max(len(sim.train), len(real.train)))
     return Forecast(
         device=device,
-        precision=precision,
-        parameters={
-            name: sum(weights.numel() for weights in network.parameters()) for name, network in method.networks.items()
-        },
+        precision=trainer.precision,
+        parameters=trainer.parameters(),
         components={
             name: (config.discriminator if name in method.discriminators else config.generator).name
             for name in method.networks
             if name in method.discriminators or method.networks[name] in method.generators.values()
         },
-        images={domain.side: {"train": len(domain.train), "held_out": len(domain.held_out)} for domain in (sim, real)},
-        steps=total,
-        steps_per_epoch=steps_per_epoch,
+        images={
+            domain.side: {"train": len(domain.train), "held_out": len(domain.held_out)}
+            for domain in (trainer.sim, trainer.real)
+        },
+        steps=trainer.total,
+        steps_per_epoch=trainer.steps_per_epoch,
         seconds_per_step=seconds,
         seconds_to_compute=to_compute,
         seconds_to_load=to_load,
@@ -151,12 +136,3 @@ def _forecast(config: Config, extracted: Path, steps: int, extraction: Progress)
         memory=peak_memory_of_networks(device),
         memory_free=memory_free,
     )
-
-
-def _take_step(method: Method, averages: Mapping[str, AveragedModel], raw: RawBatch, device: str) -> None:
-    """Do one step as the training loop does, and wait until the device has finished."""
-    log = method.step(as_batch(raw, device))
-    for direction, average in averages.items():
-        average.update_parameters(method.generators[direction].network)
-    for loss in log.losses.values():
-        loss.item()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode  # the documented way to see every operation
 from torch.utils._pytree import tree_leaves
@@ -21,14 +21,16 @@ from sim2real.errors import SettingsError
 from sim2real.methods.base import Batch
 from sim2real.networks import RangeAdapter
 from sim2real.networks.range_adapter import blank_inputs
-from sim2real.training.setup import build_averages, build_discriminator, build_generator, build_method
-from sim2real.training.wants import Asked, Wants, wants_of
+from sim2real.training.memory import parts_of, scaled_size
+from sim2real.training.setup import build_averages, build_discriminator, build_generator, build_method, take_step
+from sim2real.training.specs import PLAIN, DataSpec, SideSpec, spec_of
 
 _STEPS: Final = 2  # in the first step optimisers have no state yet
 _PASSES: Final = 12  # times the memory of one pass through both networks is taken to suffice; steps take two to four
 _FINE: Final = 1.02  # smaller growth of the peak is not examined
 _SAVED: Final = 0.5  # the part of a step's memory that is needed at least in 16 bits or compiled
 _MARGIN: Final = 1.3  # safety factor of the advised settings
+_STRIDE: Final = 32  # a multiple of the strides of all built-in generators
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Need:
         return self.fixed + round(self.passing * (_SAVED if saves else 1))
 
 
-def foreseen_wants(config: Config) -> Wants:
+def foreseen_spec(config: Config) -> DataSpec:
     """Return the labels and clips that the parts of a training need, before its images are opened.
 
     Raises:
@@ -63,15 +65,13 @@ def foreseen_wants(config: Config) -> Wants:
     config = config.model_copy(update={"compile": False})
     try:
         with torch.device("meta"):
-            wants = wants_of(build_method(config, "cpu", "fp32"))
+            spec = spec_of(build_method(config, "cpu", "fp32"))
     except (RuntimeError, TypeError, ValueError):  # a network reads values of tensors when it is built
-        wants = wants_of(build_method(config, "cpu", "fp32"))
-    return replace(wants, matched=config.data.matched)
+        spec = spec_of(build_method(config, "cpu", "fp32"))
+    return replace(spec, matched=config.data.matched)
 
 
-def require_memory(
-    config: Config, device: str, precision: str, *, processes: int = 1, wants: Wants | None = None
-) -> None:
+def require_memory(config: Config, device: str, precision: str, *, processes: int = 1, spec: DataSpec = PLAIN) -> None:
     """Make sure that a training can fit the free memory.
 
     Args:
@@ -79,23 +79,19 @@ def require_memory(
         device: The resolved device.
         precision: The resolved precision.
         processes: Number of processes that share a batch.
-        wants: The labels and clips that the training needs.
+        spec: The labels and clips that the training needs.
 
     Raises:
         SettingsError: If it cannot; the message suggests settings that fit.
     """
-    wants = wants or Wants()
     config = _with(config, "data", batch_size=max(1, config.data.batch_size // processes))
     free = free_memory(device)
     try:
-        if (
-            _PASSES * _one_pass(config, wants) < free
-            or (need := foresee(config, wants)).least(config, precision) <= free
-        ):
+        if _PASSES * _one_pass(config, spec) < free or (need := foresee(config, spec)).least(config, precision) <= free:
             return
     except (RuntimeError, TypeError):  # a network reads values or passes them to NumPy: its need is unknown
         return
-    way = _in_parts(config, wants, free) or _smaller(config, wants, need, free) or _narrower(config, wants, free)
+    way = next((setting for setting, smaller in _ways(config, need, free) if _fits(smaller, spec, free)), "")
     asked = f"data.size = {list(config.data.size)}, data.batch_size = {config.data.batch_size}"
     least = need.least(config, precision)
     raise SettingsError(
@@ -104,23 +100,21 @@ def require_memory(
     )
 
 
-def foresee(config: Config, wants: Wants | None = None) -> Need:
+def foresee(config: Config, spec: DataSpec = PLAIN) -> Need:
     """Return the bytes that a training holds at once.
 
     Raises:
         RuntimeError: If its steps cannot run on the meta device.
     """
     config = config.model_copy(update={"compile": False})
-    (width, height), images, wants = config.data.size, config.data.batch_size, wants or Wants()
+    (width, height), images = config.data.size, config.data.batch_size
     with _Alive() as alive:
         with torch.device("meta"):
             method = build_method(config, "cpu", "fp32")
         averages = build_averages(config, method)
         for _ in range(_STEPS):
-            batch = _blank(config, wants)
-            method.step(batch)
-            for direction, average in averages.items():
-                average.update_parameters(method.generators[direction].network)
+            batch = _blank(config, spec)
+            take_step(method, averages, batch)
             del batch
         fixed = alive.count()
     fakes = (
@@ -129,69 +123,49 @@ def foresee(config: Config, wants: Wants | None = None) -> Need:
     return Need(fixed + fakes, alive.peak - fixed)
 
 
-def _blank(config: Config, wants: Wants) -> Batch:
+def _blank(config: Config, spec: DataSpec) -> Batch:
     """Return a batch on the meta device."""
     (width, height), images = config.data.size, config.data.batch_size
 
-    def side(asked: Asked) -> tuple[Tensor, dict[str, Tensor]]:
-        frames = (asked.clip_length,) if asked.clip_length > 1 else ()
+    def side(spec: SideSpec) -> tuple[Tensor, dict[str, Tensor]]:
+        frames = (spec.clip_length,) if spec.clip_length > 1 else ()
         blank = torch.empty(images, *frames, 3, height, width, device="meta")
-        return blank, blank_inputs(asked.kinds, blank)
+        return blank, blank_inputs(spec.kinds, blank)
 
-    (sim, sims), (real, reals) = side(wants.sim), side(wants.real)
+    (sim, sims), (real, reals) = side(spec.sim), side(spec.real)
     return Batch(sim, real, sims, reals)
 
 
-def _one_pass(config: Config, wants: Wants) -> int:
+def _one_pass(config: Config, spec: DataSpec) -> int:
     """Return the bytes of all results that both networks compute for a batch, and of their weights."""
-    with torch.device("meta"), torch.no_grad(), _All() as everything:
-        batch = _blank(config, wants)
+    everything = _All()
+    with torch.device("meta"), torch.no_grad(), everything:
+        batch = _blank(config, spec)
         for network in (build_generator(config), build_discriminator(config)):
             ranged = RangeAdapter(network, returns_images=False)
             ranged(batch.sim, blank_inputs(ranged.kinds, batch.sim))
-    size: int = everything.size
-    return size
+    return everything.size
 
 
-def _in_parts(config: Config, wants: Wants, free: int) -> str:
-    """Return the setting with the fewest parts of a batch that fits, or an empty string."""
-    images, now = config.data.batch_size, config.train.gradient_accumulation_steps
-    counts = [count for count in range(now + 1, images + 1) if images % count == 0]
-    fitting = ""
-    for parts in reversed(counts):
-        if not _fits(_with(config, "train", gradient_accumulation_steps=parts), wants, free):
-            break
-        fitting = f"train.gradient_accumulation_steps={parts}"
-    return fitting
-
-
-def _smaller(config: Config, wants: Wants, need: Need, free: int) -> str:
-    """Return the setting with approximately the largest size that fits, or an empty string."""
-    stride = 32  # a multiple of the strides of all built-in generators
-    if need.fixed * _MARGIN > free:
-        return ""
-    factor = math.sqrt(min(1.0, free / _MARGIN / need.most))
-    while max(config.data.size) * factor >= stride:
-        size = [max(stride, int(side * factor) // stride * stride) for side in config.data.size]
-        if _fits(_with(config, "data", size=(size[0], size[1])), wants, free):
-            return f"data.size={size[0]}x{size[1]}"
+def _ways(config: Config, need: Need, free: int) -> Iterator[tuple[str, Config]]:
+    """Yield settings that need less memory, with all settings: more parts of a batch, smaller images, less width."""
+    for parts in parts_of(config, config.data.batch_size):
+        yield f"train.gradient_accumulation_steps={parts}", _with(config, "train", gradient_accumulation_steps=parts)
+    factor = math.sqrt(min(1.0, free / _MARGIN / need.most)) if need.fixed * _MARGIN <= free else 0.0
+    while max(config.data.size) * factor >= _STRIDE:
+        size = scaled_size(config, factor, _STRIDE)
+        yield f"data.size={size[0]}x{size[1]}", _with(config, "data", size=size)
         factor *= 0.85
-    return ""
-
-
-def _narrower(config: Config, wants: Wants, free: int) -> str:
-    """Return the setting with the generator's width halved until it fits, or an empty string."""
     width = config.generator.options.get("width")
     while isinstance(width, int) and width >= 16:
         width //= 2
-        if _fits(_with(config, "generator", options={**config.generator.options, "width": width}), wants, free):
-            return f"generator.options.width={width}"
-    return ""
+        options = {**config.generator.options, "width": width}
+        yield f"generator.options.width={width}", _with(config, "generator", options=options)
 
 
-def _fits(config: Config, wants: Wants, free: int) -> bool:
+def _fits(config: Config, spec: DataSpec, free: int) -> bool:
     try:
-        return foresee(config, wants).most * _MARGIN <= free
+        return foresee(config, spec).most * _MARGIN <= free
     except (RuntimeError, SettingsError):  # no such network
         return False
 
@@ -204,12 +178,14 @@ def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB"
 
 
-class _All(TorchDispatchMode):
-    """Adds up the bytes of all results of operations."""
+class _Results(TorchDispatchMode):
+    """Base class of modes that receive the storages of the results of each operation."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
-        self.size = 0
+
+    def add(self, storages: Sequence[UntypedStorage]) -> None:
+        raise NotImplementedError
 
     def __torch_dispatch__(
         self,
@@ -219,43 +195,39 @@ class _All(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  the operation's own result
         result = func(*args, **(kwargs or {}))
-        self.size += sum(tensor.untyped_storage().nbytes() for tensor in _tensors(result))
+        self.add([leaf.untyped_storage() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)])
         return result
 
 
-class _Alive(TorchDispatchMode):
+class _All(_Results):
+    """Adds up the bytes of all results of operations."""
+
+    size = 0
+
+    def add(self, storages: Sequence[UntypedStorage]) -> None:
+        self.size += sum(storage.nbytes() for storage in storages)
+
+
+class _Alive(_Results):
     """Records the most bytes that the results of operations hold together while they are alive."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        super().__init__()
         self.peak = 0
         self._now = 0  # an upper bound: some storages may have been freed since
         self._sizes: dict[StorageWeakRef, int] = {}
 
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        _types: object,
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  as above
-        result = func(*args, **(kwargs or {}))
-        for tensor in _tensors(result):
-            storage = tensor.untyped_storage()
+    def add(self, storages: Sequence[UntypedStorage]) -> None:
+        for storage in storages:
             reference = StorageWeakRef(storage)
             if reference not in self._sizes:
                 self._sizes[reference] = storage.nbytes()
                 self._now += storage.nbytes()
         if self._now > self.peak * _FINE:
             self.peak = max(self.peak, self.count())
-        return result
 
     def count(self) -> int:
         """Return the bytes that are held now."""
         self._sizes = {reference: size for reference, size in self._sizes.items() if not reference.expired()}
         self._now = sum(self._sizes.values())
         return self._now
-
-
-def _tensors(result: object) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))

@@ -36,7 +36,7 @@ class Loggers:
         names: Names of loggers: ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
         folder: The run folder; TensorBoard's events go to its folder ``tensorboard/``, W&B's files to ``wandb/``.
             MLflow writes to ``MLFLOW_TRACKING_URI`` if it is set, else to its own default.
-        settings: All settings of the training, plain values in nested tables; None is left out.
+        settings: All settings of the training, plain values other than None in nested tables.
         run_name: Name of the run.
         step: Number of steps done before, if the training is resumed.
 
@@ -69,7 +69,7 @@ class Loggers:
             inside(self._folder, name)  # tensorboard/ and wandb/ are written by their packages
             try:
                 if name not in self._identities:
-                    window.tell_settings(_without_none(self._settings))
+                    window.tell_settings(self._settings)
                 self._identities[name] = window.identity()
             except Exception as error:
                 message = f"log.to: {name} cannot start: {_said(error)}; fix that, or remove {name} from log.to"
@@ -197,14 +197,6 @@ def _read_identities(folder: Path) -> dict[str, str]:
     except MisfitError as error:
         message = f"{file}: damaged ({error}); remove it, and the services will record a new run"
         raise SettingsError(message) from error
-
-
-def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-        if value is not None
-    }
 
 
 def _said(error: Exception) -> str:

@@ -26,20 +26,14 @@ from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
 from sim2real.training.deterministic import deterministic
 from sim2real.training.domains import Domain, find_classes, open_domains
-from sim2real.training.foresight import foreseen_wants, require_memory
+from sim2real.training.foresight import foreseen_spec, require_memory
 from sim2real.training.loggers import Loggers
 from sim2real.training.memory import telling_what_to_lower
 from sim2real.training.meter import Meter
 from sim2real.training.periodic_validation import PeriodicValidation, ValidationOutcome
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
-from sim2real.training.results import (
-    copy_generators,
-    file_name,
-    is_given,
-    usual_encoding,
-    write_generators,
-)
+from sim2real.training.results import copy_generators, file_name, is_given, usual_encoding, write_generators
 from sim2real.training.run import RunFolder
 from sim2real.training.samples import HeldOut, sample_grid
 from sim2real.training.setup import (
@@ -51,11 +45,12 @@ from sim2real.training.setup import (
     rate,
     require_equal_shares,
     require_scalars,
+    take_step,
 )
+from sim2real.training.specs import DataSpec
 from sim2real.training.speed import compiles, reason_not_to_compile
 from sim2real.training.start import load_start
 from sim2real.training.validation import Levers, Standing, standing
-from sim2real.training.wants import Wants
 from sim2real.training.warnings import Warnings
 
 if TYPE_CHECKING:
@@ -68,13 +63,13 @@ class Images(NamedTuple):
     Attributes:
         sim: The simulated images.
         real: The real images.
-        wants: The labels and clips that are read with them.
+        spec: The labels and clips that are read with them.
         classes: The classes of the run, empty if nothing sees masks or boxes.
     """
 
     sim: Domain
     real: Domain
-    wants: Wants
+    spec: DataSpec
     classes: Classes
 
 
@@ -93,6 +88,7 @@ class Trainer:
         processes: The processes of the training, as seen from this one.
         total: Number of steps of the whole run.
         step: Number of steps done.
+        batches: The batches of the training, by step.
         stopped: The value of ``stop`` that ended the training, in any of the processes; 0 if none did.
         finished: Whether the generators are written.
 
@@ -114,7 +110,7 @@ class Trainer:
         """
         processes, run = Processes(config.device), RunFolder(folder)
         processes.on_first(run.require_new)
-        trainer = cls(config, run, processes, _open_images(config, run, processes, extraction))
+        trainer = cls(config, run, processes, open_images(config, run, processes, extraction))
         trainer._start()
         trainer._check()
         processes.on_first(lambda: run.create(trainer.config))
@@ -133,7 +129,7 @@ class Trainer:
             Sim2RealError: If the images, the settings or the checkpoints do not allow the training.
         """
         processes, run = Processes(config.device), RunFolder(folder)
-        trainer = cls(config, run, processes, _open_images(config, run, processes, extraction))
+        trainer = cls(config, run, processes, open_images(config, run, processes, extraction))
         trainer._load()
         trainer._check()
         return trainer
@@ -142,8 +138,7 @@ class Trainer:
         self.config = config = config.model_copy(update={"classes": images.classes})
         self.run, self.processes, self.device = run, processes, processes.device
         self.precision = resolve_precision(config.precision, self.device)
-        self.sim, self.real, self.wants = images.sim, images.real, images.wants
-        self.vocabulary = Vocabulary(images.classes.names, images.classes.same)
+        self.sim, self.real = images.sim, images.real
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
         self.total, self.steps_per_epoch = lengths(config, max(len(self.sim.train), len(self.real.train)))
         require_equal_shares(config, processes.count)
@@ -154,9 +149,21 @@ class Trainer:
         self.averages = build_averages(config, self.method)
         if not self.is_first:
             torch.manual_seed(config.seed + processes.rank)  # equal weights, but different random numbers
-        augment = build_augment(config)
-        self.held_out = HeldOut(self.sim, self.real, augment, self.device, wants=self.wants, vocabulary=self.vocabulary)
-        evaluate = config.evaluate
+        data, augment, evaluate = config.data, build_augment(config), config.evaluate
+        vocabulary = Vocabulary(images.classes.names, images.classes.same)
+        self.batches = UnpairedImages(
+            self.sim,
+            self.real,
+            augment,
+            batch_size=data.batch_size,
+            seed=config.seed,
+            rank=processes.rank,
+            processes=processes.count,
+            cache=run.cache if data.cache else None,
+            spec=images.spec,
+            vocabulary=vocabulary,
+        )
+        self.held_out = HeldOut(self.sim, self.real, augment, self.device, spec=images.spec, vocabulary=vocabulary)
         self.evaluation = PeriodicValidation(
             self.held_out, count=evaluate.count, seed=config.seed, score=evaluate.score, levers=self._levers
         )
@@ -195,7 +202,7 @@ class Trainer:
         names = self.config.log.to if self.is_first else []
         places = {"sim": [Path(self.config.sim)], "real": self.config.real_places, "run": [self.run.path]}
         settings = {  # without paths, as others may read the logs
-            **self.config.model_dump(mode="json", exclude={"convert", "start_from"}),
+            **self.config.model_dump(mode="json", exclude={"convert", "start_from"}, exclude_none=True),
             **{name: ", ".join(place.resolve().name for place in each) for name, each in places.items()},
         }
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)
@@ -258,7 +265,7 @@ class Trainer:
     def _enter(self, stack: ExitStack) -> None:
         stack.enter_context(self.run.writing(self.config, self.step, best=self.evaluation.best_step))
         if self.config.data.cache:
-            stack.callback(remove_cache, self._cache)
+            stack.callback(remove_cache, self.run.cache)
         self._loggers.begin()
         stack.callback(self._loggers.close)
 
@@ -267,7 +274,7 @@ class Trainer:
         if self.config.train.patience and not (self.config.evaluate.every and self.evaluation.possible):
             yield Note("train.patience: nothing is held out or evaluated, so the run continues to its last step")
         self._meter.start()
-        for raw in self._batches():
+        for raw in self._load_batches():
             self._step(raw)
             self.stopped = self.processes.greatest(stop())
             yield from self._keep_books()
@@ -282,10 +289,8 @@ class Trainer:
         self._warnings.take(raw)
         self.method.scale_learning_rates(rate(self.config.schedule, self.step, self.total))
         self.method.reach(self.step / self.total)
-        log = self.method.step(as_batch(raw, self.device))
+        log = take_step(self.method, self.averages, as_batch(raw, self.device))
         require_scalars(self.config.method.name, log)
-        for direction, average in self.averages.items():
-            average.update_parameters(self.method.generators[direction].network)
         self.step += 1
         self._meter.add(log)
 
@@ -312,29 +317,15 @@ class Trainer:
         """The final generator of each direction: the averaged one if there is an average."""
         if not self.averages:
             return self.method.generators
-        averages = {
-            direction: RangeAdapter(average.module, returns_images=True) for direction, average in self.averages.items()
+        guided = guidance(self.config)
+        return {
+            direction: RangeAdapter(average.module, returns_images=True, guided=guided)
+            for direction, average in self.averages.items()
         }
-        for average in averages.values():
-            average.guided = guidance(self.config)
-        return averages
 
-    def _batches(self) -> Iterator[RawBatch]:
-        data = self.config.data
-        images = UnpairedImages(
-            self.sim,
-            self.real,
-            build_augment(self.config),
-            batch_size=data.batch_size,
-            seed=self.config.seed,
-            rank=self.processes.rank,
-            processes=self.processes.count,
-            cache=self._cache if data.cache else None,
-            wants=self.wants,
-            vocabulary=self.vocabulary,
-        )
-        steps = range(self.step, self.total)
-        for raw in build_loader(images, steps, data.workers, self.device, self.config.seed):
+    def _load_batches(self) -> Iterator[RawBatch]:
+        steps, workers = range(self.step, self.total), self.config.data.workers
+        for raw in build_loader(self.batches, steps, workers, self.device, self.config.seed):
             if isinstance(raw, DatasetError):
                 raise raw
             yield raw
@@ -441,10 +432,6 @@ class Trainer:
             guided=paints and self.config.transfer.name != "guided",
         )
 
-    @property
-    def _cache(self) -> Path:
-        return self.run.cache
-
     def _source(self) -> Path:
         return self.run.checkpoints.path(self.used_step)
 
@@ -470,13 +457,13 @@ def _is_due(every: int, step: int) -> bool:
     return bool(every) and step % every == 0
 
 
-def _open_images(config: Config, run: RunFolder, processes: Processes, extraction: Progress) -> Images:
+def open_images(config: Config, run: RunFolder, processes: Processes, extraction: Progress) -> Images:
     """Open the images of both sides, if the memory suffices to train on them."""
-    precision, wants = resolve_precision(config.precision, processes.device), foreseen_wants(config)
-    require_memory(config, processes.device, precision, processes=processes.count, wants=wants)
+    precision, spec = resolve_precision(config.precision, processes.device), foreseen_spec(config)
+    require_memory(config, processes.device, precision, processes=processes.count, spec=spec)
     if processes.count > 1:  # the first process extracts the frames, the others find them
-        processes.on_first(lambda: open_domains(config, run.frames, extraction, wants))
-    sim, real = open_domains(config, run.frames, extraction, wants)
-    wants = wants.met_by(sim.frames, real.frames)
-    classes = processes.on_first(lambda: find_classes(config, ((sim, wants.sim), (real, wants.real))))
-    return Images(sim, real, wants, classes)
+        processes.on_first(lambda: open_domains(config, run.frames, extraction, spec))
+    sim, real = open_domains(config, run.frames, extraction, spec)
+    spec = spec.met_by(sim.frames, real.frames)
+    classes = processes.on_first(lambda: find_classes(config, ((sim, spec.sim), (real, spec.real))))
+    return Images(sim, real, spec, classes)

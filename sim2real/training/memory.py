@@ -91,7 +91,7 @@ def advice(config: Config, processes: int, stride: int, use: Use | None) -> str:
     share = config.data.batch_size // processes
     now = config.train.gradient_accumulation_steps
     fits = _fitting_part(use)
-    parts = [count for count in range(now + 1, share + 1) if share % count == 0]
+    parts = parts_of(config, share)
     if parts:
         best = next((count for count in parts if now / count <= fits), parts[-1])
         words = f"set train.gradient_accumulation_steps = {best} (now {now}), which trains the same in less memory"
@@ -99,6 +99,17 @@ def advice(config: Config, processes: int, stride: int, use: Use | None) -> str:
             return words
         return f"{words}, and {_smaller(config, stride, min(1.0, fits * best / now))}"
     return f"{_smaller(config, stride, fits)}, or the networks' width{_width(config)}"
+
+
+def parts_of(config: Config, images: int) -> list[int]:
+    """Return the numbers of equal parts of a batch of ``images`` that are larger than the current number."""
+    return [count for count in range(config.train.gradient_accumulation_steps + 1, images + 1) if images % count == 0]
+
+
+def scaled_size(config: Config, factor: float, stride: int) -> tuple[int, int]:
+    """Return the size (W, H) of a batch times a factor, rounded down to multiples of a stride, at least one."""
+    width, height = (max(stride, int(side * factor) // stride * stride) for side in config.data.size)
+    return width, height
 
 
 def _fitting_part(use: Use | None) -> float:
@@ -110,8 +121,7 @@ def _fitting_part(use: Use | None) -> float:
 
 def _smaller(config: Config, stride: int, part: float) -> str:
     factor = min(_AT_MOST, sqrt(part)) if part > 0 else _HALF_THE_PIXELS
-    size = [max(stride, int(side * factor) // stride * stride) for side in config.data.size]
-    return f"lower data.size to {size} or less (now {list(config.data.size)})"
+    return f"lower data.size to {[*scaled_size(config, factor, stride)]} or less (now {list(config.data.size)})"
 
 
 def _width(config: Config) -> str:

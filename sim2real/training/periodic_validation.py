@@ -13,9 +13,10 @@ from sim2real.capabilities import seeds_of_pixels
 from sim2real.datasets.labels import Label
 from sim2real.errors import SettingsError
 from sim2real.methods.base import Method
+from sim2real.networks.colour import as_pictures
 from sim2real.stored import Count, Positive, fit
 from sim2real.training.checkpoint_score import CheckpointScore
-from sim2real.training.samples import HeldOut, Shown, as_pixels, evaluating
+from sim2real.training.samples import HeldOut, Shown, evaluating
 from sim2real.training.validation import CHOICE, Image, Levers, TrainingMonitor, Validator
 
 _LOSS_BATCHES = 8
@@ -181,7 +182,7 @@ class _Kept:
 @torch.inference_mode()
 def _translated(generator: nn.Module, images: Iterable[Shown], device: str) -> list[Image]:
     """Return the translations, RGB (H, W, 3) each; the seeds of stochastic generators depend on the pixels alone."""
-    translated = []
+    translated: list[Image] = []
     with evaluating([generator]):
         for shown in images:
             more = {}
@@ -190,5 +191,5 @@ def _translated(generator: nn.Module, images: Iterable[Shown], device: str) -> l
                 pictures = shown.frames[None] if whole else shown.frames
                 more["seeds"] = seeds_of_pixels(generator, pictures)
             result = generator(shown.images(device), shown.labels(device), **more)
-            translated += [as_pixels(frame[None]) for frame in result.reshape(-1, *result.shape[-3:])]
+            translated += [*as_pictures(result.reshape(-1, *result.shape[-3:]))]
     return translated

@@ -28,9 +28,10 @@ from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, ImageError
 from sim2real.imageio import read_header, read_rgb
 from sim2real.methods.base import Batch, Method
+from sim2real.networks.colour import as_pictures
 from sim2real.training.data import as_floats, channels_first
 from sim2real.training.domains import Domain
-from sim2real.training.wants import Asked, Wants, followers
+from sim2real.training.specs import PLAIN, DataSpec, SideSpec, followers
 
 Image = NDArray[np.uint8]
 
@@ -70,7 +71,7 @@ class HeldOut:
         real: The real images.
         augment: Brings the images to the size of a batch.
         device: Device of the batches.
-        wants: The labels and clips that the training needs.
+        spec: The labels and clips that the training needs.
         vocabulary: The classes of the run.
 
     Attributes:
@@ -84,14 +85,14 @@ class HeldOut:
         augment: Augment,
         device: str,
         *,
-        wants: Wants | None = None,
+        spec: DataSpec = PLAIN,
         vocabulary: Vocabulary | None = None,
     ) -> None:
         self.complete = bool(sim.held_out and real.held_out)
         self.sides = {"sim": sim.held_out or sim.train, "real": real.held_out or real.train}
         self.augment = augment
         self.device = device
-        self.wants = wants or Wants()
+        self.spec = spec
         self.vocabulary = vocabulary or Vocabulary(())
 
     def batches(self, count: int) -> Iterator[Batch]:
@@ -106,26 +107,26 @@ class HeldOut:
         return [*islice(self._shown(side), count)]
 
     def _shown(self, side: Side) -> Iterator[Shown]:
-        frames, asked = self.sides[side], self.wants.of(side)
+        frames, side_spec = self.sides[side], self.spec.of(side)
         runs = [[number] for number in range(len(frames))]
-        if asked.clip_length > 1:
-            runs = _apart(followers(frames, asked.clip_length).values())
+        if side_spec.clip_length > 1:
+            runs = _apart(followers(frames, side_spec.clip_length).values())
         for run in runs:
             try:
-                read = [self._read(frames[number], asked) for number in run]
+                read = [self._read(frames[number], side_spec) for number in run]
                 shown = np.stack([image for image, _ in read])
             except (ImageError, DatasetError, ValueError):  # the training reports unreadable files
                 continue
-            inputs = {kind: np.stack([labels[kind] for _, labels in read]) for kind in asked.kinds}
+            inputs = {kind: np.stack([labels[kind] for _, labels in read]) for kind in side_spec.kinds}
             known = [_Known(frames[number], self.augment) for number in run]
-            yield Shown(shown, inputs, asked.clip_length > 1, known)
+            yield Shown(shown, inputs, side_spec.clip_length > 1, known)
 
-    def _read(self, frame: Frame, asked: Asked) -> tuple[Image, dict[str, Values]]:
+    def _read(self, frame: Frame, side_spec: SideSpec) -> tuple[Image, dict[str, Values]]:
         image = read_rgb(frame.path)
         height, width = image.shape[:2]
         target = self.augment.scaled_size(width, height)
         labels = {}
-        for kind in asked.kinds:
+        for kind in side_spec.kinds:
             if kind in LEADS_TO and kind not in frame.labels:
                 labels[kind] = unknown_motion(kind, self.augment.size)
                 continue
@@ -175,17 +176,12 @@ def sample_grid(method: Method, generators: Mapping[str, nn.Module], batches: It
     """Return a grid, RGB (H, W, 3), with a row of the method's samples for each batch; of clips the first frame."""
     with evaluating(generators.values()):
         rows = [torch.cat([*map(_first_frame, method.samples(generators, batch))], dim=3) for batch in batches]
-    return as_pixels(torch.cat(rows, dim=2))
+    (grid,) = as_pictures(torch.cat(rows, dim=2))
+    return np.asarray(grid)
 
 
 def _first_frame(images: Tensor) -> Tensor:
     return (images[:, 0] if images.dim() == 5 else images).float()
-
-
-def as_pixels(image: Tensor) -> Image:
-    """Convert one image (1, 3, H, W) in [-1, 1] to RGB (H, W, 3), uint8."""
-    pixels = image[0].float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return pixels.permute(1, 2, 0).cpu().numpy()
 
 
 @contextmanager

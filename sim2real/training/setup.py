@@ -1,9 +1,8 @@
 """Build the parts of a training from its settings."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +13,14 @@ from sim2real.capabilities import capabilities, inputs_of, names_of
 from sim2real.config import Component, Config, Schedule
 from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import adversarial
-from sim2real.methods.base import Method, MethodSettings, Networks, StepLog, alone
+from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepLog, alone
 from sim2real.networks import RangeAdapter, initialise
+from sim2real.networks.range_adapter import Guided
 from sim2real.registry import registry
 from sim2real.training.speed import compile_network, compiles, in_fastest_layout, reason_not_to_compile
 
 
-def guidance(config: Config) -> Literal["never", "evaluating", "always"]:
+def guidance(config: Config) -> Guided:
     """Return when the generators' output is only used as a guide for the final images."""
     if config.transfer.name != "guided":
         return "never"
@@ -123,9 +123,7 @@ def build_method(
 
     def ready(network: nn.Module, *, returns_images: bool) -> RangeAdapter:
         initialise(network, config.init)
-        ranged = RangeAdapter(network, returns_images=returns_images)
-        if returns_images:
-            ranged.guided = guidance(config)
+        ranged = RangeAdapter(network, returns_images=returns_images, guided=guidance(config))
         if device != "cpu":  # it is there already; meta tensors cannot be moved, see sim2real.training.foresight
             ranged.to(device)
         in_fastest_layout(network, device)
@@ -274,6 +272,14 @@ class Average(AveragedModel):
                 average.copy_(new)
         torch._foreach_lerp_(averages, newest, 1 - self.decay if self.n_averaged else 1.0)
         self.n_averaged += 1
+
+
+def take_step(method: Method, averages: Mapping[str, AveragedModel], batch: Batch) -> StepLog:
+    """Train on a batch: update the networks and then the averages of the generators."""
+    log = method.step(batch)
+    for direction, average in averages.items():
+        average.update_parameters(method.generators[direction].network)
+    return log
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:

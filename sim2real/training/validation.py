@@ -1,6 +1,5 @@
 """Validation on held-out images: how real the translations look, whether content is kept, and advice for the user."""
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -277,6 +276,19 @@ _ADVICE = {
 }
 
 
+@dataclass(slots=True)
+class _Seen:
+    """The state of a monitor: the problems reported last; how often each was found in a row; losses by discriminator.
+
+    ``first`` and ``last`` are the first and the last loss of each discriminator.
+    """
+
+    said: list[str] = field(default_factory=list)
+    runs: dict[str, Count] = field(default_factory=dict)
+    first: dict[str, float] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+
+
 class TrainingMonitor:
     """Detects problems of a training and reports each once, when it begins.
 
@@ -286,10 +298,7 @@ class TrainingMonitor:
 
     def __init__(self, levers: Levers = _ALL) -> None:
         self._words = levers.words()
-        self._said: set[str] = set()
-        self._runs: dict[str, int] = {}
-        self._first: dict[str, float] = {}
-        self._last: dict[str, float] = {}
+        self._seen = _Seen()
 
     def add(self, step: int, total: int, result: ValidationResult, losses: Mapping[str, float]) -> list[str]:
         """Add the result of a validation.
@@ -306,57 +315,40 @@ class TrainingMonitor:
         found = dict(self._about_discriminators(losses))
         if step >= _LATE * total:
             found |= self._about_translations(result)
-        sentences = [sentence for kind, sentence in found.items() if kind not in self._said]
-        self._said = set(found)
+        sentences = [sentence for kind, sentence in found.items() if kind not in self._seen.said]
+        self._seen.said = sorted(found)
         return sentences
 
     def _about_discriminators(self, losses: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+        seen = self._seen
         for discriminator, loss in losses.items():
-            first = self._first.setdefault(discriminator, loss)
+            first = seen.first.setdefault(discriminator, loss)
             faults = {
                 "victory": loss < _WON,
-                "divergence": loss > _GROWN * first and loss > self._last.get(discriminator, loss),
+                "divergence": loss > _GROWN * first and loss > seen.last.get(discriminator, loss),
             }
-            self._last[discriminator] = loss
+            seen.last[discriminator] = loss
             for fault, is_so in faults.items():
                 kind = f"{fault} of {discriminator}"
-                self._runs[kind] = self._runs.get(kind, 0) + 1 if is_so else 0
-                if self._runs[kind] >= _LONG:
+                seen.runs[kind] = seen.runs.get(kind, 0) + 1 if is_so else 0
+                if seen.runs[kind] >= _LONG:
                     yield kind, _ADVICE[fault].format(discriminator=discriminator, loss=loss, **self._words)
 
     def _about_translations(self, result: ValidationResult) -> dict[str, str]:
+        faults = [fault.text for name, fault in FAULTS.items() if result.artefacts.get(name, 0.0) >= fault.sure]
         signs = {
             "collapse": result.diversity < _ALIKE,
             "identity": result.change < _INERT and result.score > _NO_NEARER,
             "harm": result.is_harmful,
-            "artefacts": bool(faults := _faults(result)),
+            "artefacts": bool(faults),
         }
         known = {**asdict(result), **self._words, "fault": " and ".join(faults)}
         return {kind: _ADVICE[kind].format(**known) for kind, is_so in signs.items() if is_so}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been observed and reported, as plain values."""
-        seen = {"runs": self._runs, "first": self._first, "last": self._last}
-        return {"said": sorted(self._said), **copy.deepcopy(seen)}
+        return asdict(self._seen)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state that ``state_dict`` returned."""
-        kept = fit(_Seen, state)
-        self._said = set(kept.said)
-        self._runs, self._first, self._last = kept.runs, kept.first, kept.last
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The state of a monitor."""
-
-    said: list[str]
-    runs: dict[str, Count]
-    first: dict[str, float]
-    last: dict[str, float]
-
-
-def _faults(result: ValidationResult) -> list[str]:
-    """Return the texts of the faults that are clearly visible."""
-    found = result.artefacts
-    return [fault.text for name, fault in FAULTS.items() if found.get(name, 0.0) >= fault.sure]
+        self._seen = fit(_Seen, state)

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim2real.stored import fit
-from sim2real.training.data import RawBatch
+from sim2real.training.data import SKIPPED, RawBatch
 from sim2real.training.processes import Processes
-
-_SKIPPED = "skipped: "
 
 
 class Warnings:
@@ -19,8 +17,6 @@ class Warnings:
 
     def take(self, batch: RawBatch) -> None:
         """Keep the notes of a batch."""
-        self._waiting += [f"{_SKIPPED}{reason}" for reason in batch.skipped]
-        self._waiting += [f"changed since the training started: {path}" for path in batch.changed]
         self._waiting += batch.notes
 
     def collect(self, processes: Processes) -> list[str]:
@@ -33,7 +29,7 @@ class Warnings:
 
     def summary(self) -> list[str]:
         """Return a sentence about the skipped files, if there were any."""
-        reasons = sorted(text.removeprefix(_SKIPPED) for text in self._reported if text.startswith(_SKIPPED))
+        reasons = sorted(text.removeprefix(SKIPPED) for text in self._reported if text.startswith(SKIPPED))
         return [f"{len(reasons)} images could not be read and were skipped; the first: {reasons[0]}"] if reasons else []
 
     def state_dict(self) -> dict[str, Any]:

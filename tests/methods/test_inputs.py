@@ -12,7 +12,7 @@ from sim2real.errors import PluginError, SettingsError
 from sim2real.losses import Cycle, LossInputs
 from sim2real.methods.base import Batch
 from sim2real.networks import RangeAdapter
-from sim2real.training.wants import Asked, wants_of
+from sim2real.training.specs import SideSpec, spec_of
 from tests.methods.making import numbers
 from tests.methods.test_cyclegan import make, patch, resnet
 
@@ -194,11 +194,11 @@ def test_what_has_no_weights_is_not_trained() -> None:
 
 def test_all_that_see_clips_see_the_same() -> None:
     clips = make(terms={"steady": (1.0, _Asking(3)), "cycle": (1.0, Cycle())})
-    assert wants_of(clips).sim == Asked({}, 3, "the loss 'steady'")
+    assert spec_of(clips).sim == SideSpec({}, 3, "the loss 'steady'")
     with pytest.raises(PluginError, match=r"^the loss 'smooth' asks for clips of 2 frames, the loss 'steady' for"):
-        wants_of(make(terms={"steady": (1.0, _Asking(3)), "smooth": (1.0, _Asking(2))}))
+        spec_of(make(terms={"steady": (1.0, _Asking(3)), "smooth": (1.0, _Asking(2))}))
     with pytest.raises(PluginError, match=r"^the loss 'odd' has the attribute 'clip_length', .* not '2'"):
-        wants_of(make(terms={"odd": (1.0, _Asking("2"))}))
+        spec_of(make(terms={"odd": (1.0, _Asking("2"))}))
 
 
 class _Asking:

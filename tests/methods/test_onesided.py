@@ -151,7 +151,7 @@ def test_guided_pictures_are_what_the_discriminator_sees_where_they_are_trained(
         method = make(Inventing)
         method.generators["sim2real"].guided = guided
         batch = Batch(images(1), images(2))
-        made, _ = method._translate(batch, torch.arange(2).numpy().astype("uint64"))["real"]
+        made, _ = method.translate(method._part(batch, torch.arange(2).numpy().astype("uint64")))["real"]
         seen[guided] = made
         made.sum().backward()
         assert method.generators["sim2real"].network.gain.grad is not None
@@ -245,7 +245,6 @@ def test_consistency_holds_a_generator_back_from_flipping_a_class() -> None:
         segmenter = method.segmenter
         assert segmenter
         for seed in range(60):  # it knows the simulation by then
-            method.optimization.zero_grad()
             method._teach(segmenter, [turned_round(seed)])
         segmenter.steps.fill_(1000)
         for seed in range(60, 110):
@@ -379,17 +378,16 @@ def test_pseudo_labels_take_the_place_of_masks_that_real_pictures_do_not_have(mo
     assert method.sides["D_real"] == ("sim",)
     with_masks = blocks(0, (-0.4, 0.4), (-0.4, 0.4), (0.5, 0.5))
     batch = Batch(with_masks.sim, with_masks.real, with_masks.sim_inputs)
-    masks = method._masks(batch)
+    masks = method._part(batch, torch.arange(len(batch.sim)).numpy().astype("uint64")).masks
     assert masks
     assert set(masks.known("sim").unique().tolist()) == {NOTHING}  # neither side's, while the segmenter knows nothing
     assert set(masks.known("real").unique().tolist()) == {NOTHING}
     assert masks.alike("sim", "real").min() == 1
     assert method.segmenter
     for seed in range(200):
-        method.optimization.zero_grad()
         method._teach(method.segmenter, [blocks(seed, (-0.4, 0.4), (-0.4, 0.4), (0.5, 0.5))])
     method.segmenter.steps.fill_(1000)
-    masks = method._masks(batch)
+    masks = method._part(batch, torch.arange(len(batch.sim)).numpy().astype("uint64")).masks
     assert masks
     for side in ("sim", "real"):
         true = getattr(with_masks, f"{side}_inputs")["segmentation"]

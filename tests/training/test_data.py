@@ -152,7 +152,7 @@ def test_unreadable_images_are_replaced_and_named(tmp_path: Path, paint: Paint) 
     broken = damage(tmp_path / "real", 0, 2)
     images = unpaired(tmp_path, names=(), batch_size=1)
     batches = [batch_of(images, step) for step in range(60)]
-    named = {reason for batch in batches for reason in batch.skipped}
+    named = {reason for batch in batches for reason in batch.notes}
     assert len(named) == 2
     assert all(any(path in reason for reason in named) for path in broken)
     assert all(batch.real.float().std() > 0 for batch in batches)
@@ -171,10 +171,10 @@ def test_a_vanished_image_is_skipped(tmp_path: Path, paint: Paint, cached: bool)
     paint(tmp_path / "sim", 2), paint(tmp_path / "real", 2)
     images = unpaired(tmp_path, batch_size=1, cache=tmp_path / "cache" if cached else None)
     for step in range(4):
-        assert not batch_of(images, step).skipped
+        assert not batch_of(images, step).notes
     (tmp_path / "real" / "0001.png").unlink()
-    skipped = {reason for step in range(4) for reason in batch_of(images, step).skipped}
-    assert skipped == {f"{tmp_path}/real/0001.png: cannot be read as an image: No such file or directory"}
+    skipped = {reason for step in range(4) for reason in batch_of(images, step).notes}
+    assert skipped == {f"skipped: {tmp_path}/real/0001.png: cannot be read as an image: No such file or directory"}
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -182,10 +182,10 @@ def test_a_changed_image_is_named_and_trained_on_as_it_is_now(tmp_path: Path, pa
     paint(tmp_path / "sim", 1), paint(tmp_path / "real", 1), paint(tmp_path / "new", 1, seed=9)
     images = unpaired(tmp_path, batch_size=1, cache=tmp_path / "cache" if cached else None)
     before = batch_of(images, 0)
-    assert before.changed == ()
+    assert before.notes == ()
     shutil.copy(tmp_path / "new/0000.png", tmp_path / "sim/0000.png")
     after = batch_of(images, 0)
-    assert after.changed == (str(tmp_path / "sim/0000.png"),)
+    assert after.notes == (f"changed since the training started: {tmp_path}/sim/0000.png",)
     assert not torch.equal(after.sim, before.sim)
     assert torch.equal(after.real, before.real)
 
@@ -198,7 +198,8 @@ def test_an_image_that_changes_after_it_was_listed_is_noticed(
     touched = sim.train[1].path
     os.utime(touched, ns=(0, touched.stat().st_mtime_ns + 1))
     images = UnpairedImages(sim, real, Augment((32, 32)), batch_size=1, seed=0)
-    assert {path for step in range(4) for path in batch_of(images, step).changed} == {str(touched)}
+    notes = {note for step in range(4) for note in batch_of(images, step).notes}
+    assert notes == {f"changed since the training started: {touched}"}
 
 
 # ------------------------------------------------------------------------------------------------------- the cache
@@ -213,7 +214,7 @@ def test_a_cache_changes_no_pixel(photos: Path, tmp_path: Path) -> None:
             batch = batch_of(images, step)
             assert torch.equal(batch.sim, expected.sim)
             assert torch.equal(batch.real, expected.real)
-            assert batch[2:] == ({}, {}, (), (), ())
+            assert batch[2:] == ({}, {}, ())
 
 
 def test_a_kept_image_is_not_decoded_again(tmp_path: Path, paint: Paint) -> None:
@@ -226,7 +227,7 @@ def test_a_kept_image_is_not_decoded_again(tmp_path: Path, paint: Paint) -> None
     for step, batch in enumerate(batches):
         again = batch_of(unpaired(tmp_path, cache=tmp_path / "cache"), step)
         assert torch.equal(again.sim, batch.sim)
-        assert not again.skipped
+        assert not again.notes
 
 
 @pytest.mark.parametrize("left", [0, 60, 1000])
@@ -317,8 +318,8 @@ def test_what_changes_is_told_once(tmp_path: Path, paint: Paint, workers: int) -
     for name in ("0000.png", "0001.png"):
         os.utime(tmp_path / "sim" / name, ns=(0, 0))
     batches = list(build_loader(images, range(12), workers, "cpu", 0))
-    told = [path for batch in batches if isinstance(batch, RawBatch) for path in batch.changed]
-    assert sorted(told) == [f"{tmp_path}/sim/0000.png", f"{tmp_path}/sim/0001.png"]
+    told = [path for batch in batches if isinstance(batch, RawBatch) for path in batch.notes]
+    assert sorted(told) == [f"changed since the training started: {tmp_path}/sim/{n:04}.png" for n in range(2)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -12,7 +12,7 @@ from sim2real.methods.base import Batch
 from sim2real.training import Trainer, foresight
 from sim2real.training.foresight import Need, _Alive, foresee, require_memory
 from sim2real.training.setup import build_averages, build_method
-from sim2real.training.wants import Wants
+from sim2real.training.specs import PLAIN, DataSpec
 
 Configure = Callable[..., Config]
 
@@ -22,10 +22,10 @@ def _once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Go through the steps of the same settings once: one time is like another."""
     found: dict[str, Need] = {}
 
-    def foresee_once(config: Config, wants: Wants | None = None) -> Need:
+    def foresee_once(config: Config, spec: DataSpec = PLAIN) -> Need:
         key = config.model_dump_json()
         if key not in found:
-            found[key] = foresee(config, wants)
+            found[key] = foresee(config, spec)
         return found[key]
 
     monkeypatch.setattr(foresight, "foresee", foresee_once)

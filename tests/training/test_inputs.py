@@ -24,7 +24,7 @@ from sim2real.errors import DatasetError
 from sim2real.training.data import RawBatch, UnpairedImages, build_loader
 from sim2real.training.domains import Domain, find_classes, open_domains
 from sim2real.training.samples import HeldOut
-from sim2real.training.wants import Asked, Wants, followers
+from sim2real.training.specs import DataSpec, SideSpec, followers
 from sim2real_toytown import render_dataset
 
 Configure = Callable[..., Config]
@@ -48,17 +48,15 @@ def frames(town: Path) -> list[Frame]:
 @pytest.fixture(scope="module")
 def classes(frames: list[Frame]) -> Vocabulary:
     domain = Domain("sim", frames, [], "")
-    return Vocabulary(find_classes(Config(), [(domain, Asked({"segmentation": "a test"}))]).names)
+    return Vocabulary(find_classes(Config(), [(domain, SideSpec({"segmentation": "a test"}))]).names)
 
 
 def images_of(
     frames: list[Frame], augment: Augment, vocabulary: Vocabulary, cache: Path | None = None
 ) -> UnpairedImages:
     domain = Domain("sim", frames, [], "")
-    wants = Wants(Asked(KINDS), Asked({"depth": "a test"}))
-    return UnpairedImages(
-        domain, domain, augment, batch_size=1, seed=0, cache=cache, wants=wants, vocabulary=vocabulary
-    )
+    spec = DataSpec(SideSpec(KINDS), SideSpec({"depth": "a test"}))
+    return UnpairedImages(domain, domain, augment, batch_size=1, seed=0, cache=cache, spec=spec, vocabulary=vocabulary)
 
 
 def batch_of(images: UnpairedImages, step: int) -> RawBatch:
@@ -167,16 +165,16 @@ def test_what_nobody_asks_for_is_not_read(town: Path, frames: list[Frame], monke
     monkeypatch.setattr(Frame, "load_label", lambda *_: pytest.fail("a label was read"))
     domain = Domain("sim", frames, [], "")
     assert batch_of(UnpairedImages(domain, domain, Augment((32, 24)), batch_size=1, seed=0), 0).sim_inputs == {}
-    assert find_classes(Config(), [(domain, Asked({"depth": "it"}))]).names == []
+    assert find_classes(Config(), [(domain, SideSpec({"depth": "it"}))]).names == []
 
 
 # ------------------------------------------------------------------------------------------------------------ clips
 
 
 def test_clips_are_consecutive_frames_of_one_sequence_in_one_window(frames: list[Frame]) -> None:
-    wants = Wants(Asked({"depth": "it"}, 2, "it"), Asked())
+    spec = DataSpec(SideSpec({"depth": "it"}, 2, "it"), SideSpec())
     domain = Domain("sim", frames, [], "")
-    images = UnpairedImages(domain, domain, Augment((163, 61), names=["hflip"]), batch_size=2, seed=1, wants=wants)
+    images = UnpairedImages(domain, domain, Augment((163, 61), names=["hflip"]), batch_size=2, seed=1, spec=spec)
     runs = followers(frames, 2)
     assert {frames[first].index + 1 for first in runs} == {frames[second].index for _, second in runs.values()}
     assert len(runs) == 4, "two sequences of three frames"
@@ -198,12 +196,12 @@ def test_clips_are_consecutive_frames_of_one_sequence_in_one_window(frames: list
 
 
 def test_held_out_clips_are_whole_and_never_trained_on(configure: Configure, town: Path) -> None:
-    wants = Wants(Asked({}, 2, "a test"), Asked())
-    sim, _ = open_domains(configure("data.validation=2", sim=town), wants=wants)
+    spec = DataSpec(SideSpec({}, 2, "a test"), SideSpec())
+    sim, _ = open_domains(configure("data.validation=2", sim=town), spec=spec)
     assert len(sim.held_out) == 2
     assert len(followers(sim.held_out, 2)) == 1
     assert {frame.image for frame in sim.held_out}.isdisjoint(frame.image for frame in sim.train)
-    held_out = HeldOut(sim, sim, Augment((32, 24)), "cpu", wants=Wants(Asked({"depth": "it"}, 2, "it")))
+    held_out = HeldOut(sim, sim, Augment((32, 24)), "cpu", spec=DataSpec(SideSpec({"depth": "it"}, 2, "it")))
     (batch,) = held_out.batches(5)
     assert batch.sim.shape == (1, 2, 3, 24, 32)
     assert batch.sim_inputs["depth"].shape == (1, 2, 1, 24, 32)
@@ -211,11 +209,11 @@ def test_held_out_clips_are_whole_and_never_trained_on(configure: Configure, tow
 
 @pytest.mark.parametrize(("kind", "place"), [("flow", -1), ("backward_flow", 0)])
 def test_motion_out_of_a_sequence_is_known_nowhere(configure: Configure, town: Path, kind: str, place: int) -> None:
-    wants = Wants(Asked({kind: "it"}, 2, "it"))
-    sim, real = open_domains(configure("data.validation=2", sim=town), wants=wants)
+    spec = DataSpec(SideSpec({kind: "it"}, 2, "it"))
+    sim, real = open_domains(configure("data.validation=2", sim=town), spec=spec)
     ends = {frame.image for frame in sim.frames if kind not in frame.labels}
     assert len(ends) == 2, "of two sequences"
-    images = UnpairedImages(sim, real, Augment((32, 24), names=["hflip"]), batch_size=1, seed=0, wants=wants)
+    images = UnpairedImages(sim, real, Augment((32, 24), names=["hflip"]), batch_size=1, seed=0, spec=spec)
     runs, met = followers(sim.train, 2), 0
     for step in range(2 * len(runs)):
         flow = batch_of(images, step).sim_inputs[kind][0]
@@ -226,7 +224,7 @@ def test_motion_out_of_a_sequence_is_known_nowhere(configure: Configure, town: P
             met += 1
             assert not flow[place].any()
     assert met
-    held_out = HeldOut(sim, real, Augment((32, 24)), "cpu", wants=wants)
+    held_out = HeldOut(sim, real, Augment((32, 24)), "cpu", spec=spec)
     held_out.sides = {"sim": sim.frames, "real": real.frames}
     assert len([*held_out.batches(9)]) == 4, "the last clips of the sequences are among them"
 
@@ -235,35 +233,35 @@ def test_motion_that_is_missing_within_a_sequence_is_an_error(configure: Configu
     folder = tmp_path / "sim"
     shutil.copytree(town, folder)
     config = configure("data.validation=0", sim=folder)
-    wants = Wants(Asked({"flow": "the loss 'flow'"}, 2, "the loss 'flow'"))
-    whole = open_domains(config, wants=wants)[0].fingerprint
+    spec = DataSpec(SideSpec({"flow": "the loss 'flow'"}, 2, "the loss 'flow'"))
+    whole = open_domains(config, spec=spec)[0].fingerprint
     (gone,) = folder.rglob("Scene01/**/flow_00001.png")
     gone.rename(tmp_path / "flow.png")
     with pytest.raises(
         DatasetError, match=r"the loss 'flow' needs 'flow' of the simulated images, and 1 of 8 have none.*00001\.jpg"
     ):
-        open_domains(config, wants=wants)
-    one_by_one = Wants(Asked({"flow": "it"}))
+        open_domains(config, spec=spec)
+    one_by_one = DataSpec(SideSpec({"flow": "it"}))
     (tmp_path / "flow.png").rename(gone)
     with pytest.raises(DatasetError, match="2 of 8 have none"):  # as ever, where no clip says what leads out of it
-        open_domains(config, wants=one_by_one)
+        open_domains(config, spec=one_by_one)
     gone.write_bytes(gone.read_bytes() + b"\0")
-    assert open_domains(config, wants=wants)[0].fingerprint != whole
+    assert open_domains(config, spec=spec)[0].fingerprint != whole
 
 
 # ------------------------------------------------------------------------------------------------- what is missing
 
 
 def test_a_side_that_lacks_a_label_is_told_who_needs_it(configure: Configure, town: Path) -> None:
-    asked = Wants(Asked({"flow": "the loss 'steady'"}), Asked())
+    asked = DataSpec(SideSpec({"flow": "the loss 'steady'"}), SideSpec())
     with pytest.raises(
         DatasetError, match=r"the loss 'steady' needs 'flow' of the simulated images, and 2 of 8 have none"
     ):
-        open_domains(configure(sim=town), wants=asked)
+        open_domains(configure(sim=town), spec=asked)
     with pytest.raises(DatasetError, match=r"needs 'depth' of the real images, and \d+ of .* none, .*: none; excl"):
-        open_domains(configure(sim=town), wants=Wants(Asked(), Asked({"depth": "the network D_real (Told)"})))
+        open_domains(configure(sim=town), spec=DataSpec(SideSpec(), SideSpec({"depth": "the network D_real (Told)"})))
     with pytest.raises(DatasetError, match="it needs 2 consecutive frames of real sequences, and there are none"):
-        open_domains(configure(sim=town), wants=Wants(Asked(), Asked({}, 2, "it")))
+        open_domains(configure(sim=town), spec=DataSpec(SideSpec(), SideSpec({}, 2, "it")))
 
 
 def test_labels_that_are_asked_for_are_part_of_the_fingerprint(
@@ -271,17 +269,17 @@ def test_labels_that_are_asked_for_are_part_of_the_fingerprint(
 ) -> None:
     shutil.copytree(town, tmp_path / "sim")
     config = configure(sim=tmp_path / "sim")
-    wants = [Wants(), Wants(Asked({"depth": "it"}))]
-    before = [open_domains(config, wants=each)[0].fingerprint for each in wants]
+    spec = [DataSpec(), DataSpec(SideSpec({"depth": "it"}))]
+    before = [open_domains(config, spec=each)[0].fingerprint for each in spec]
     depth = min((tmp_path / "sim").rglob("depth_*.png"))
     depth.write_bytes(depth.read_bytes() + b"\0")
-    after = [open_domains(config, wants=each)[0].fingerprint for each in wants]
+    after = [open_domains(config, spec=each)[0].fingerprint for each in spec]
     assert before[0] == after[0]
     assert len({*before, after[1]}) == 3
 
 
 def test_classes_of_both_sides_meet_by_name(town: Path, frames: list[Frame]) -> None:
-    masks = Asked({"segmentation": "a test"})
+    masks = SideSpec({"segmentation": "a test"})
     sides = [(Domain(side, frames, [], ""), masks) for side in ("sim", "real")]
     found = find_classes(Config(), sides)
     assert {"Car", "Road", "Sky", "Tree", "Vegetation"} <= set(found.names)
@@ -291,7 +289,7 @@ def test_classes_of_both_sides_meet_by_name(town: Path, frames: list[Frame]) -> 
     notes: list[str] = []
     domain = Domain("sim", frames, [], "")
     images = UnpairedImages(
-        domain, domain, Augment((32, 24)), batch_size=1, seed=0, wants=Wants(masks), vocabulary=Vocabulary(["Sky"])
+        domain, domain, Augment((32, 24)), batch_size=1, seed=0, spec=DataSpec(masks), vocabulary=Vocabulary(["Sky"])
     )
     for raw in build_loader(images, range(4), 0, "cpu", 0):
         assert isinstance(raw, RawBatch)
@@ -314,7 +312,7 @@ def test_the_search_for_classes_does_not_grow_with_the_dataset(
 
     monkeypatch.setattr(Frame, "load_label", look)
     many = [Frame(f"{number}.png", sequence=str(number), labels={"segmentation": "x"}) for number in range(20_000)]
-    found = find_classes(Config(), [(Domain("sim", many, [], ""), Asked({"segmentation": "a test"}))])
+    found = find_classes(Config(), [(Domain("sim", many, [], ""), SideSpec({"segmentation": "a test"}))])
     assert "Car" in found.names
     assert len(looked_at) < 300
     assert len({int(image.partition(".")[0]) // 1000 for image in looked_at}) == 20

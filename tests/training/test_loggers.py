@@ -15,7 +15,7 @@ from sim2real.errors import SettingsError
 from sim2real.imageio import encode_png
 from sim2real.training.loggers import Loggers
 
-SETTINGS = {"seed": 3, "run": None, "data": {"size": [32, 24], "load_size": None}}
+SETTINGS = {"seed": 3, "data": {"size": [32, 24]}}
 GRID = np.tile(np.arange(0, 240, 10, dtype=np.uint8)[:, None, None], (1, 40, 3))
 
 

@@ -21,17 +21,17 @@ from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import SettingsError
 from sim2real.training.data import RawBatch, UnpairedImages, build_loader
 from sim2real.training.domains import Domain, find_classes, open_domains
-from sim2real.training.foresight import foreseen_wants
+from sim2real.training.foresight import foreseen_spec
 from sim2real.training.matching import agreement, matched_corners
-from sim2real.training.wants import Asked, Wants
+from sim2real.training.specs import DataSpec, SideSpec
 from sim2real_toytown import render_dataset
 
 Configure = Callable[..., Config]
 NAMES = {0: "Sky", 1: "Road"}
 WINDOW = (24, 24)
-MATCHED = Wants(matched=True)
-MASKS = Asked({"segmentation": "a test"})
-BY_MASKS = Wants(MASKS, MASKS, matched=True)
+MATCHED = DataSpec(matched=True)
+MASKS = SideSpec({"segmentation": "a test"})
+BY_MASKS = DataSpec(MASKS, MASKS, matched=True)
 
 sides = st.tuples(st.integers(8, 90), st.integers(8, 90))
 
@@ -115,14 +115,14 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Domain, Domain]:
 
 
 def images_of(
-    streets: tuple[Domain, Domain], wants: Wants, *, names: tuple[str, ...] = (), **more: Any
+    streets: tuple[Domain, Domain], spec: DataSpec, *, names: tuple[str, ...] = (), **more: Any
 ) -> UnpairedImages:
     vocabulary = Vocabulary(["Sky", "Road"])
     return UnpairedImages(
         *streets,
         Augment(WINDOW, names=names),
         **{"batch_size": 4, "seed": 0, "vocabulary": vocabulary, **more},
-        wants=wants,
+        spec=spec,
     )
 
 
@@ -135,8 +135,8 @@ def batch_of(images: UnpairedImages, step: int) -> RawBatch:
 def test_windows_of_a_pair_show_the_same_part_of_the_scene(streets: tuple[Domain, Domain]) -> None:
     """What it is for: a discriminator of these cannot learn that simulated skies stand where real roads are."""
     apart, agreeing = dict[str, float](), dict[str, float]()
-    for name, wants in {"drawn": Wants(), "matched": MATCHED, "by masks": BY_MASKS}.items():
-        images = images_of(streets, wants)
+    for name, spec in {"drawn": DataSpec(), "matched": MATCHED, "by masks": BY_MASKS}.items():
+        images = images_of(streets, spec)
         batches = [batch_of(images, step) for step in range(50)]
         sims, reals = (torch.cat([getattr(raw, side) for raw in batches]).float() for side in ("sim", "real"))
         apart[name] = float((sims[:, 0] - reals[:, 0]).abs().mean() / 200)
@@ -180,7 +180,7 @@ def test_draws_depend_on_seed_and_step_alone(streets: tuple[Domain, Domain], tmp
 def test_workers_change_nothing(tmp_path: Path, paint: Callable[..., Path]) -> None:
     frames = [sorted(paint(tmp_path / side, 4, seed=seed).iterdir()) for seed, side in enumerate(("sim", "real"))]
     augment = Augment((16, 16), names=["hflip"])
-    images = UnpairedImages(frames[0], frames[1], augment, batch_size=2, seed=0, wants=MATCHED)
+    images = UnpairedImages(frames[0], frames[1], augment, batch_size=2, seed=0, spec=MATCHED)
     for step, raw in enumerate(build_loader(images, range(4), 2, "cpu", 0)):
         assert isinstance(raw, RawBatch)
         assert torch.equal(raw.sim, batch_of(images, step).sim)
@@ -188,7 +188,7 @@ def test_workers_change_nothing(tmp_path: Path, paint: Callable[..., Path]) -> N
 
 
 def test_without_it_each_side_draws_for_itself_as_ever(streets: tuple[Domain, Domain]) -> None:
-    augment, images = Augment(WINDOW, names=["hflip"]), images_of(streets, Wants(), names=("hflip",))
+    augment, images = Augment(WINDOW, names=["hflip"]), images_of(streets, DataSpec(), names=("hflip",))
     raw = batch_of(images, 1)
     for side, shown in enumerate((raw.sim, raw.real)):
         for place, image in enumerate(shown, 4):
@@ -202,9 +202,9 @@ def test_clips_have_one_window_beside_that_of_an_image(tmp_path: Path) -> None:
     frames = list(open_dataset(tmp_path / "sim").frames())
     masks = {"segmentation": "a test"}
     domain = Domain("sim", frames, [], "")
-    vocabulary = Vocabulary(find_classes(Config(), [(domain, Asked(masks))]).names)
-    wants = Wants(Asked({**masks, "depth": "it"}, 2, "it"), Asked(masks), matched=True)
-    images = UnpairedImages(domain, domain, Augment((32, 24)), batch_size=2, seed=1, wants=wants, vocabulary=vocabulary)
+    vocabulary = Vocabulary(find_classes(Config(), [(domain, SideSpec(masks))]).names)
+    spec = DataSpec(SideSpec({**masks, "depth": "it"}, 2, "it"), SideSpec(masks), matched=True)
+    images = UnpairedImages(domain, domain, Augment((32, 24)), batch_size=2, seed=1, spec=spec, vocabulary=vocabulary)
     shared = []
     for step in range(6):
         raw = batch_of(images, step)
@@ -227,10 +227,10 @@ def test_masks_are_read_where_both_sides_have_them(configure: Configure, tmp_pat
     both = configure("data.matched=true", sim=tmp_path / "sim", real=tmp_path / "real")
     off = configure(sim=tmp_path / "sim", real=tmp_path / "real")
     for config, kinds in ((one, set()), (both, {"segmentation"}), (off, set())):
-        wants = foreseen_wants(config)
-        assert wants.matched == config.data.matched
-        sim, real = open_domains(config, wants=wants)
-        met = wants.met_by(sim.frames, real.frames)
+        spec = foreseen_spec(config)
+        assert spec.matched == config.data.matched
+        sim, real = open_domains(config, spec=spec)
+        met = spec.met_by(sim.frames, real.frames)
         assert set(met.sim.kinds) == set(met.real.kinds) == kinds
         assert met.matched == config.data.matched
     assert open_domains(both)[0].fingerprint != open_domains(off)[0].fingerprint

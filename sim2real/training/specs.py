@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from sim2real.capabilities import clip_length_of, inputs_of, names_of
 from sim2real.datasets.base import Frame, Side
@@ -17,13 +17,13 @@ _OF_REAL = frozenset({"real", "fake_sim", "cycled_real", "identity_real", "real_
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SideSpec:
     """The labels and clips that are needed of the images of one side.
 
     Attributes:
         kinds: Kind of label -> the first component that needs it; every image must have it, except for motion that
             leads out of a sequence.
-        welcome: Optional kinds, used only if every image has them.
+        optional: Optional kinds, used only if every image has them.
         clip_length: Number of consecutive frames.
         clips_for: The component that needs clips.
     """
@@ -31,16 +31,16 @@ class Asked:
     kinds: Mapping[str, str] = field(default_factory=dict)
     clip_length: int = 1
     clips_for: str = ""
-    welcome: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
-    def met_by(self, frames: Sequence[Frame]) -> "Asked":
+    def met_by(self, frames: Sequence[Frame]) -> "SideSpec":
         """Return the same, with the optional kinds that the frames have added to the needed ones."""
-        there = {kind: "" for kind in self.welcome if not _lacking(frames, kind, self.clip_length)}
-        return replace(self, kinds={**there, **self.kinds}, welcome=())
+        there = {kind: "" for kind in self.optional if not _lacking(frames, kind, self.clip_length)}
+        return replace(self, kinds={**there, **self.kinds}, optional=())
 
 
 @dataclass(frozen=True, slots=True)
-class Wants:
+class DataSpec:
     """The labels and clips that are needed of the images of both sides.
 
     Attributes:
@@ -49,42 +49,46 @@ class Wants:
         matched: Whether the windows of both sides are matched, see :mod:`sim2real.training.matching`.
     """
 
-    sim: Asked = Asked()
-    real: Asked = Asked()
+    sim: SideSpec = SideSpec()
+    real: SideSpec = SideSpec()
     matched: bool = False
 
-    def of(self, side: Side) -> Asked:
+    def of(self, side: Side) -> SideSpec:
         """Return what is needed of one side."""
         return self.sim if side == "sim" else self.real
 
-    def met_by(self, sim: Sequence[Frame], real: Sequence[Frame]) -> "Wants":
+    def met_by(self, sim: Sequence[Frame], real: Sequence[Frame]) -> "DataSpec":
         """Return the same, with optional kinds that the frames have; also masks if windows are matched by them."""
         masked = self.matched and all("segmentation" in frame.labels for frame in (*sim, *real))
         masks = {"segmentation": "data.matched"} if masked else {}
         of_sim, of_real = self.sim.met_by(sim), self.real.met_by(real)
-        return Wants(
+        return DataSpec(
             replace(of_sim, kinds={**masks, **of_sim.kinds}),
             replace(of_real, kinds={**masks, **of_real.kinds}),
             self.matched,
         )
 
 
-def wants_of(method: Method) -> Wants:
+PLAIN: Final = DataSpec()
+"""No labels and no clips."""
+
+
+def spec_of(method: Method) -> DataSpec:
     """Return the labels and clips that a method, its networks and its losses need.
 
     Raises:
         PluginError: If one of them needs an unknown kind of label, or two need clips of different lengths.
     """
-    asked: dict[Side, tuple[dict[str, str], dict[int, str]]] = {side: ({}, {1: ""}) for side in _SIDES}
+    needed: dict[Side, tuple[dict[str, str], dict[int, str]]] = {side: ({}, {1: ""}) for side in _SIDES}
     for who, part, label_sides, clip_sides in _parts(method):
         for kind in inputs_of(part, who):
             for side in label_sides:
-                asked[side][0].setdefault(kind, who)
+                needed[side][0].setdefault(kind, who)
         length = clip_length_of(part, who)
         for side in clip_sides:
-            asked[side][1].setdefault(length, who)
-    sim, real = (Asked(kinds, *_agreed(lengths)) for kinds, lengths in asked.values())
-    return Wants(sim, replace(real, welcome=tuple(method.inputs)))
+            needed[side][1].setdefault(length, who)
+    sim, real = (SideSpec(kinds, *_agreed(lengths)) for kinds, lengths in needed.values())
+    return DataSpec(sim, replace(real, optional=tuple(method.inputs)))
 
 
 def _agreed(lengths: Mapping[int, str]) -> tuple[int, str]:
@@ -116,7 +120,7 @@ def _named(network: Any) -> str:  # noqa: ANN401  a network, wrapped or not
     return type(getattr(network, "network", network)).__name__
 
 
-def require_labels(side: Side, frames: Sequence[Frame], asked: Asked) -> None:
+def require_labels(side: Side, frames: Sequence[Frame], spec: SideSpec) -> None:
     """Make sure that every frame of a side has the needed labels.
 
     In clips, motion that leads out of a sequence is not needed, see :data:`sim2real.datasets.inputs.LEADS_TO`.
@@ -124,8 +128,8 @@ def require_labels(side: Side, frames: Sequence[Frame], asked: Asked) -> None:
     Raises:
         DatasetError: If some frames lack a label; the message names the component that needs it and the first frame.
     """
-    for kind, who in asked.kinds.items():
-        if lacking := _lacking(frames, kind, asked.clip_length):
+    for kind, who in spec.kinds.items():
+        if lacking := _lacking(frames, kind, spec.clip_length):
             there = sorted({known for frame in frames for known in frame.labels})
             raise DatasetError(
                 f"{who} needs '{kind}' of the {_WORDS[side]} images, and {len(lacking)} of {len(frames)} have none, "
@@ -143,37 +147,30 @@ def _lacking(frames: Sequence[Frame], kind: str, clip_length: int) -> list[Frame
     return [frame for frame in lacking if not frame.sequence or _key(frame, LEADS_TO[kind]) in places]
 
 
-def starts(frames: Sequence[Frame], length: int) -> Sequence[int]:
-    """Return the numbers of the frames that start a clip: ``length`` consecutive frames of one sequence."""
-    return range(len(frames)) if length == 1 else [number for number, _ in _runs(frames, length)]
-
-
 def followers(frames: Sequence[Frame], length: int) -> dict[int, list[int]]:
     """Return, for the number of each frame that starts a clip, the numbers of the clip's frames."""
-    return dict(_runs(frames, length))
-
-
-def _runs(frames: Sequence[Frame], length: int) -> Iterator[tuple[int, list[int]]]:
     places = {_key(frame, 0): number for number, frame in enumerate(frames) if frame.sequence}
-    for number, frame in enumerate(frames):
-        run = [places.get(_key(frame, ahead), -1) for ahead in range(length)]
-        if frame.sequence and -1 not in run:
-            yield number, run
+    clips = {
+        number: [places.get(_key(frame, ahead), -1) for ahead in range(length)]
+        for number, frame in enumerate(frames)
+        if frame.sequence
+    }
+    return {number: clip for number, clip in clips.items() if -1 not in clip}
 
 
 def _key(frame: Frame, ahead: int) -> tuple[int, str, int]:
     return id(frame.dataset), frame.sequence, frame.index + ahead
 
 
-def require_clips(side: Side, frames: Sequence[Frame], asked: Asked, *, least: int) -> None:
+def require_clips(side: Side, frames: Sequence[Frame], spec: SideSpec, *, least: int) -> None:
     """Make sure that a side has enough clips, if clips are needed.
 
     Raises:
         DatasetError: If it has fewer than ``least``.
     """
-    if asked.clip_length > 1 and (count := len(starts(frames, asked.clip_length))) < least:
+    if spec.clip_length > 1 and (count := len(followers(frames, spec.clip_length))) < least:
         raise DatasetError(
-            f"{asked.clips_for} needs {asked.clip_length} consecutive frames of {_WORDS[side]} sequences, and "
+            f"{spec.clips_for} needs {spec.clip_length} consecutive frames of {_WORDS[side]} sequences, and "
             f"{'there are none' if not count else f'only {count} images start a clip'} among {len(frames)} images to "
             "train on; use a dataset of sequences, or lower data.validation"
         )
