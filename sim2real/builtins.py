@@ -48,6 +48,7 @@ def register_losses(register: Register) -> None:  # noqa: D103
         "identity", "sim2real.losses:Identity", summary="L1 between an image and what its own domain's generator makes"
     )
     register("new-edges", "sim2real.losses:NewEdges", summary="edges of translated frames that the frames do not have")
+    register("teacher", "sim2real.losses:Teacher", summary="L1 to what another program made of the frames")
     register("flow", "sim2real.losses:FlowConsistency", summary="flicker along the simulation's optical flow")
 
 
@@ -187,6 +188,7 @@ def register_recipes(register: Register) -> None:  # noqa: D103
         "class-distribution": "two minutes: each class's colours in a real image; for simulations with masks",
         "fda": "seconds, no training: the low frequencies of a real image (Fourier Domain Adaptation)",
         "camera": "seconds, no training: only the blur and the noise of the real images' camera",
+        "distil": "a small network that learns what another program made of the frames; see import-frames",
         "augment": "seconds, no training: strong hand-made augmentation, frame by frame",
     }
     for name, summary in recipes.items():

@@ -261,6 +261,20 @@ class NewEdges:
         return (after - allowed - self.slack).relu().mean()
 
 
+class Teacher:
+    """L1 between translations and those that another program made of the same frames.
+
+    The run needs them: ``data.translations`` names a run of ``sim2real import-frames``.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("fake_real",)
+    inputs: ClassVar[tuple[str, ...]] = ("translation",)
+
+    def __call__(self, images: LossInputs) -> Tensor:
+        """Return a scalar of at least 0, for a range of 2 from black to white."""
+        return (images.fake_real.float() - images.sim_inputs["translation"].float()).abs().mean()
+
+
 class FlowConsistency:
     """Difference between the changes made to a frame and to the next one, along the simulator's optical flow.
 

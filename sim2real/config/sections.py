@@ -140,6 +140,8 @@ class Data(Section):
         real_exclude: As ``sim_exclude``, for the real side.
         sim_as_image: Globs of files on the sim side that are camera images, whatever their names and pixels suggest.
         real_as_image: As ``sim_as_image``, for the real side.
+        translations: Run of ``sim2real import-frames``: what another program made of the simulated images, for the loss
+            ``teacher``.
         video_every: Seconds between two frames that are extracted from a video of the real side.
         video_frames: Maximum number of frames that are extracted from one video; in longer videos they lie farther
             apart.
@@ -163,6 +165,7 @@ class Data(Section):
     real_exclude: _Words = []
     sim_as_image: _Words = []
     real_as_image: _Words = []
+    translations: str = ""
     video_every: PositiveFloat = 1.0
     video_frames: PositiveInt = 1000
     video_change: NonNegativeFloat = 2.0

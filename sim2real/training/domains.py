@@ -1,7 +1,7 @@
 """The images of each side: which are trained on, which are held out, and which classes they show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -13,9 +13,11 @@ from sim2real.datasets.base import Frame, Side
 from sim2real.datasets.inputs import NAMED
 from sim2real.datasets.partners import evenly
 from sim2real.datasets.sources import Source, one_domain, open_folder, open_sources
+from sim2real.datasets.translated import GENERATOR, with_translations
 from sim2real.datasets.video import Extracted, Extraction
 from sim2real.datasets.vocabulary import Vocabulary, names_of
 from sim2real.errors import DatasetError
+from sim2real.model import find_model, read_info
 from sim2real.progress import Progress, quiet
 from sim2real.training.specs import PLAIN, DataSpec, SideSpec, followers, require_clips, require_labels
 
@@ -98,6 +100,15 @@ def open_domains(
     """
     data = config.data
     simulated = open_folder(config.sim_place, data.sim_include, data.sim_exclude, data.sim_as_image)
+    if data.translations:
+        info = read_info(find_model(Path(data.translations), None))
+        if info.name != GENERATOR:
+            raise DatasetError(
+                f"data.translations = '{data.translations}': not a run of sim2real import-frames, but one of the "
+                f"generator '{info.name}'"
+            )
+        frames = tuple(with_translations(simulated.frames, info.name, info.options))
+        simulated = replace(simulated, frames=frames)
     sim = _open_domain(config, "sim", [simulated], spec.sim)
     if config.real:
         real = open_sources(

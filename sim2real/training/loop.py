@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 
@@ -55,6 +55,9 @@ from sim2real.training.warnings import Warnings
 
 if TYPE_CHECKING:
     from sim2real.methods.base import RankState, Stateful
+
+
+_PLACES: Any = {"convert": True, "start_from": True, "data": {"translations"}}  # paths
 
 
 class Images(NamedTuple):
@@ -202,7 +205,7 @@ class Trainer:
         names = self.config.log.to if self.is_first else []
         places = {"sim": [Path(self.config.sim)], "real": self.config.real_places, "run": [self.run.path]}
         settings = {  # without paths, as others may read the logs
-            **self.config.model_dump(mode="json", exclude={"convert", "start_from"}, exclude_none=True),
+            **self.config.model_dump(mode="json", exclude=_PLACES, exclude_none=True),
             **{name: ", ".join(place.resolve().name for place in each) for name, each in places.items()},
         }
         return Loggers(names, self.run.path, settings, self.run.path.name, step=self.step)

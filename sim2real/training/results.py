@@ -16,7 +16,7 @@ from sim2real.networks import RangeAdapter
 
 _BOOKS: Any = {  # settings that do not change the generators
     **dict.fromkeys(("sim", "real", "run", "start_from", "device", "convert", "log", "checkpoint", "sample"), True),
-    "data": {"workers", "cache"},
+    "data": {"workers", "cache", "translations"},
 }
 
 _SAMPLE = 200  # the approximate number of images whose encoding is read

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sim2real.capabilities import clip_length_of, inputs_of, names_of
 from sim2real.datasets.base import Frame, Side
 from sim2real.datasets.inputs import LEADS_TO
+from sim2real.datasets.translated import KIND as TRANSLATION
 from sim2real.errors import DatasetError, PluginError
 from sim2real.methods.base import Method
 
@@ -130,6 +131,11 @@ def require_labels(side: Side, frames: Sequence[Frame], spec: SideSpec) -> None:
     """
     for kind, who in spec.kinds.items():
         if lacking := _lacking(frames, kind, spec.clip_length):
+            if kind == TRANSLATION and len(lacking) == len(frames):
+                raise DatasetError(
+                    f"{who} needs translations of another program: make a run of them with sim2real import-frames, and "
+                    "name it in data.translations"
+                )
             there = sorted({known for frame in frames for known in frame.labels})
             raise DatasetError(
                 f"{who} needs '{kind}' of the {_WORDS[side]} images, and {len(lacking)} of {len(frames)} have none, "
