@@ -17,7 +17,7 @@ from sim2real.training.data import UnpairedImages
 from sim2real.training.domains import open_domains
 from sim2real.training.importing import import_frames
 from sim2real.training.specs import DataSpec, SideSpec
-from tests.commands import Cli, generators, refused, succeed
+from tests.commands import Cli, refused, succeed
 
 SPEC = DataSpec(SideSpec({"translation": "a test"}))
 
@@ -44,6 +44,7 @@ def test_windows_of_both_show_the_same_place(places: Path, scaled: tuple[int, in
     seen = 0.0
     for step in range(3):
         batch = images[step]
+        assert not isinstance(batch, DatasetError)
         frames, made = torch.as_tensor(batch.sim).float(), torch.as_tensor(batch.sim_inputs["translation"])
         frames = frames.div(127.5).sub(1) if frames.max() > 1 else frames
         frames = frames.movedim(-1, 1) if frames.shape[-1] == 3 else frames
@@ -62,14 +63,18 @@ def test_the_loss_is_the_mean_difference() -> None:
 
 
 SMALL = [
-    *(
-        "data.size=[64,64]",
-        "data.load_size=[96,64]",
-        "data.workers=0",
-        "data.validation=1",
-        "generator.options.side=32",
-    ),
-    *("discriminator.options.width=4", "device=cpu", "precision=fp32", "ema_decay=0", "train.steps=60", "log.every=20"),
+    "data.size=[64,64]",
+    "data.load_size=[96,64]",
+    "data.batch_size=2",
+    "data.workers=0",
+    "data.validation=1",
+    "generator.options.side=32",
+    "discriminator.options.width=4",
+    "device=cpu",
+    "precision=fp32",
+    "ema_decay=0",
+    "train.steps=60",
+    "log.every=20",
 ]
 
 
@@ -78,7 +83,7 @@ def test_a_student_comes_nearer_to_its_teacher(places: Path, cli: Cli) -> None:
     taught = ("--set", "data.translations=teacher")
     command = ("train", "sim", "made", "--recipe", "distil", *sets)
     succeed(cli(*command, *taught, "--run", "student", cwd=places))
-    assert [path.name for path in generators(places / "student")] == ["sim2real.safetensors"]
+    assert [path.name for path in (places / "student").glob("*.safetensors")] == ["sim2real.safetensors"]
     shutil.rmtree(places / "made")
     shutil.rmtree(places / "teacher")  # it needs neither any more
     succeed(cli("convert", "sim", "out", "--model", "student", cwd=places))
