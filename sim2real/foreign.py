@@ -4,6 +4,9 @@ Known are the generators of pytorch-CycleGAN-and-pix2pix (Zhu et al. 2017, Isola
 2020): ResNets with any number of blocks and U-Nets. Files are read without running code in them.
 """
 
+import math
+import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,8 @@ from sim2real.config import Config, resolve
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.graphs import onnx_options
 from sim2real.inside import require_regular
-from sim2real.places import absent, is_onnx, what_is
+from sim2real.networks.blocks import check_counts, choose, pair
+from sim2real.places import TORCH, absent, is_onnx, what_is
 from sim2real.registry import registry
 from sim2real.stored import one_line
 
@@ -27,6 +31,11 @@ Weights = dict[str, Tensor]
 _ZHU: Final = "pytorch-CycleGAN-and-pix2pix"
 _CUT: Final = "contrastive-unpaired-translation"
 _known_options: dict[tuple[object, ...], dict[str, Any]] = {}
+_NUMBERED: Final = re.compile(r"model\.([0-9]{1,4})\.")
+NAMED_BY_EPOCH: Final = re.compile(r"(latest|best|\d+)_net_G(_[AB])?")
+"""Names of the reference's files; ``_A`` translates A to B, ``_B`` B to A."""
+_GIVEN: Final = ("value_range", "layout", "stride")
+_NOTHING: Final = torch.empty(0)
 _STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -83,9 +92,26 @@ def read_weights(file: Path, key: str | None = None) -> Weights:
     while len(wrappers := {name.partition(".")[0] for name in tensors}) == 1 and wrappers <= {"module", "_orig_mod"}:
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise Sim2RealError(f"{file}: {name} contains values that are not finite; use another checkpoint")
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+        if fault := _fault(name, tensor):
+            raise Sim2RealError(f"{file}: {name} {fault}")
+    result = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    for name, tensor in result.items():
+        if not tensor.isfinite().all():
+            raise Sim2RealError(
+                f"{file}: {name} contains values that are not finite in float32; use another checkpoint"
+            )
+    return result
+
+
+def _fault(name: str, tensor: Tensor) -> str:
+    """Return why a tensor cannot be one of a network's weights; empty if it can."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return "is sparse, quantized or has no values; save it as an ordinary tensor"
+    if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
+        return f"has the type {tensor.dtype}, which is none of weights"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return "declares more values than it has; save it with .contiguous()"
+    return ""
 
 
 def _loaded(file: Path) -> object:
@@ -93,6 +119,8 @@ def _loaded(file: Path) -> object:
     _require_file(file)
     thing = what_is(file)
     try:
+        if thing.name == TORCH:
+            _require_plain(file)
         if thing.name == "a safetensors file":
             return load_file(file)
         if thing.kind == "weights" and thing.name != "a TorchScript model":
@@ -109,6 +137,21 @@ def _loaded(file: Path) -> object:
     raise Sim2RealError(f"{file}: {thing.name}, not a file of weights; name one such as latest_net_G_A.pth")
 
 
+def _require_plain(file: Path) -> None:
+    """Refuse what torch never writes: compressed records, which may unpack to any size.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            records = archive.infolist()
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records) or (
+            sum(record.file_size for record in records) > file.stat().st_size
+        ):
+            raise ValueError("compressed records")
+
+
 def _require_file(file: Path) -> None:
     try:
         require_regular(file)
@@ -122,6 +165,9 @@ def _tensors(file: Path, loaded: object, key: str | None) -> Weights:
     found = dict(_mappings(loaded))
     if key is not None and key in found:
         return found[key]
+    for weights in found.values() if key else ():  # one mapping of all networks, with their names before the weights'
+        if own := {name[len(f"{key}.") :]: tensor for name, tensor in weights.items() if name.startswith(f"{key}.")}:
+            return own
     if key is None and len(found) == 1:
         return next(iter(found.values()))
     names = ", ".join(name or "the file itself" for name in found)
@@ -156,7 +202,8 @@ def recognise(weights: Mapping[str, Tensor]) -> Recognised:
         return _resnet(weights)
     raise UnknownWeightsError(
         f"no known generator has weights with such names ({', '.join(sorted(weights)[:3])}, ...); known are the "
-        f"ResNets and U-Nets of {_ZHU} and {_CUT}; for a generator of a plugin, name it with --generator"
+        f"ResNets and U-Nets of {_ZHU} and {_CUT}; name a network within the file with --key, or a plugin's generator "
+        "with --generator"
     )
 
 
@@ -164,9 +211,9 @@ def _resnet(weights: Mapping[str, Tensor]) -> Recognised:
     """Recognise a ResNet: a list of layers, whose numbers depend on the options of the program."""
     left = dict(weights)
     norm = _norm_of(left, "model.1", "model.2")
-    layers = sorted({int(number) for name in left if (number := name.split(".")[1]).isdigit()})
+    layers = sorted({int(found[1]) for name in left if (found := _NUMBERED.match(name))})
     blocks = [index for index in layers if f"model.{index}.conv_block.1.weight" in left]
-    convolutions = [index for index in layers if left.get(f"model.{index}.weight", torch.empty(0)).dim() == 4]
+    convolutions = [index for index in layers if left.get(f"model.{index}.weight", _NOTHING).dim() == 4]
     filters = {index: left.pop(f"model.{index}.filt") for index in layers if f"model.{index}.filt" in left}
     if not blocks:
         raise UnknownWeightsError("its residual blocks are padded by zeros; only those padded by reflection are known")
@@ -178,10 +225,10 @@ def _resnet(weights: Mapping[str, Tensor]) -> Recognised:
         raise UnknownWeightsError(
             f"its ResNet has {len(before)} convolutions before the blocks and {len(after)} after them, not 3 and 3"
         )
-    taps = [_taps(tensor) for index, tensor in filters.items() if index < blocks[0]]
-    up_taps = [_taps(tensor) for index, tensor in filters.items() if index > blocks[-1]]
+    taps = [_taps(tensor, 1) for index, tensor in filters.items() if index < blocks[0]]
+    up_taps = [_taps(tensor, 4) for index, tensor in filters.items() if index > blocks[-1]]
     if taps not in ([], [3, 3], [4, 4]) or up_taps not in ([], [4, 4]):
-        raise UnknownWeightsError(f"its filters have {[*taps, *up_taps]} taps; known are 3 or 4, and 4 for doubling")
+        raise UnknownWeightsError("its filters are not binomial ones of 3 or 4 taps, of 4 for doubling")
     found: Weights = {}
     names = ["first", "down1", "down2", *(f"block{count}" for count in range(1, len(blocks) + 1)), "up1", "up2", "last"]
     for index, name in zip([*before, *blocks, *after], names, strict=True):
@@ -198,7 +245,7 @@ def _resnet(weights: Mapping[str, Tensor]) -> Recognised:
             _move(left, found, f"model.{index}", f"{name}.conv")
             _move(left, found, f"model.{index + 1}", f"{name}.norm")
     _require_none(left, "ResNet")
-    options: dict[str, Any] = {"width": len(found["first.conv.weight"]), "blocks": len(blocks), "norm": norm}
+    options: dict[str, Any] = {"width": _width(found["first.conv.weight"]), "blocks": len(blocks), "norm": norm}
     if taps:
         options["down"] = "blur3" if taps == [3, 3] else "blur"
     if up_taps:
@@ -236,7 +283,7 @@ def _unet(weights: Mapping[str, Tensor]) -> Recognised:
     _require_none(left, "U-Net")
     return Recognised(
         generator="unet",
-        options={"width": len(found["down.0.weight"]), "stages": stages, "norm": norm},
+        options={"width": _width(found["down.0.weight"]), "stages": stages, "norm": norm},
         recipe="cyclegan",
         weights=found,
         description=f"unet_{2**stages} of {_ZHU}, {_words(norm)}",
@@ -260,8 +307,18 @@ def _words(norm: str) -> str:
     return "no norm" if norm == "none" else f"{norm} norm"
 
 
-def _taps(kernel: Tensor) -> int:
-    return kernel.shape[-1]
+def _taps(kernel: Tensor, total: float) -> int:
+    """Return the width of a binomial filter with this sum; 0 if it is none."""
+    taps = kernel.shape[-1] if kernel.dim() == 4 else 0
+    line = torch.tensor([float(math.comb(taps - 1, index)) for index in range(taps)])
+    binomial = total * torch.outer(line, line) / 4 ** (taps - 1) if taps else _NOTHING
+    return taps if kernel.shape[2:] == binomial.shape and torch.allclose(kernel, binomial.expand_as(kernel)) else 0
+
+
+def _width(weight: Tensor) -> int:
+    if weight.dim() != 4:
+        raise UnknownWeightsError(f"its first convolution has weights of the shape {tuple(weight.shape)}")
+    return len(weight)
 
 
 def _move(source: Weights, target: Weights, old: str, new: str) -> None:
@@ -285,22 +342,54 @@ def build(recognised: Recognised) -> nn.Module:
         SettingsError: If an option does not fit the generator.
         UnknownNameError: If no such generator is registered.
     """
-    network: nn.Module = registry().create(
-        "generators", recognised.generator, 3, 3, options=recognised.options, place="--generator"
-    )
-    own = network.state_dict()
+
+    def create() -> nn.Module:
+        network: nn.Module = registry().create(
+            "generators", recognised.generator, 3, 3, options=recognised.options, place="--generator"
+        )
+        return network
+
+    try:
+        with torch.device("meta"):  # shapes alone: options may ask for more memory than there is
+            own = create().state_dict()
+    except (RuntimeError, MemoryError, ArithmeticError, TypeError, ValueError) as error:
+        raise UnknownWeightsError(
+            f"the generator '{recognised.generator}' cannot be built: {one_line(error)}"
+        ) from error
     biases = {
-        name: torch.zeros_like(tensor)
+        name: torch.zeros(tensor.shape)
         for name, tensor in own.items()
         if name.endswith(".bias") and name not in recognised.weights and own[f"{name[:-5]}.weight"].dim() == 4
     }
-    try:
-        network.load_state_dict(recognised.weights | (biases if recognised.options.get("norm") != "instance" else {}))
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        message = f"its weights do not fit the generator '{recognised.generator}': {(lines[1:] or lines)[0]}"
-        raise UnknownWeightsError(message) from error
+    weights = recognised.weights | (biases if recognised.options.get("norm") != "instance" else {})
+    if odd := next((name for name in sorted({*own, *weights}) if _shape(own, name) != _shape(weights, name)), ""):
+        shapes = (
+            f"{odd} is {_shape(weights, odd) or 'missing'} in the file, {_shape(own, odd) or 'missing'} in the network"
+        )
+        raise UnknownWeightsError(f"its weights do not fit the generator '{recognised.generator}': {shapes}")
+    network = create()
+    network.load_state_dict(weights)
     return network.eval()
+
+
+def _shape(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(weights[name].shape) if name in weights else None
+
+
+def _given_options(sets: Iterable[str]) -> Mapping[str, Any]:
+    """Return the options of an ONNX file that the user gave, checked."""
+    for text in sets:
+        if not text.startswith(tuple(f"generator.options.{name}=" for name in _GIVEN)):
+            names = ", ".join(f"generator.options.{name}" for name in _GIVEN)
+            raise SettingsError(f"--set {text}: of an ONNX file only {names} can be set")
+    given = resolve("cyclegan", sets=["generator.name=onnx", *sets]).generator.options
+    if "value_range" in given and pair("value_range", given["value_range"])[0] >= given["value_range"][1]:
+        raise SettingsError(f"value_range = {given['value_range']} must be a smaller and a larger number")
+    if "stride" in given:
+        check_counts(stride=given["stride"])
+    if "layout" in given:
+        choose("layout", given["layout"], {"NCHW": None, "NHWC": None})
+    return given
 
 
 def _onnx(file: Path, given: Mapping[str, Any]) -> Recognised:
@@ -322,6 +411,12 @@ def _onnx(file: Path, given: Mapping[str, Any]) -> Recognised:
     )
 
 
+def default_direction(file: Path) -> str:
+    """Return the direction of a generator by its file's name: A is the simulation, as in CycleGAN folders."""
+    match = NAMED_BY_EPOCH.fullmatch(file.stem)
+    return "real2sim" if match and match[2] == "_B" else "sim2real"
+
+
 def generator_of(
     file: Path, generator: str | None = None, sets: Iterable[str] = (), key: str | None = None
 ) -> tuple[nn.Module, Recognised]:
@@ -337,9 +432,11 @@ def generator_of(
         Sim2RealError: If the file cannot be read, or is of no known network.
     """
     sets = list(sets)
+    _require_file(file)
     if is_onnx(file):
-        _require_file(file)
-        found = _onnx(file, resolve("cyclegan", sets=["generator.name=onnx", *sets]).generator.options)
+        if generator not in {None, "onnx"} or key:
+            raise SettingsError(f"{file}: an ONNX file holds one network, so --generator and --key do not apply")
+        found = _onnx(file, _given_options(sets))
         return build(found), found
     weights = read_weights(file, key)
     try:

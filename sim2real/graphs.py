@@ -1,5 +1,7 @@
 """ONNX files: what they say of their networks, and onnxruntime's sessions."""
 
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +23,13 @@ TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "ten
 _STANDARD: Final = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 _RANGES: Final = {"Tanh": [-1.0, 1.0], "Sigmoid": [0.0, 1.0]}
 _TRANSPARENT: Final = {"Cast", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Clip"}
-_STRIDES: Final = (1, 2, 4, 8, 16, 32, 64)
+_STRIDES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_LOOPS: Final = {"Loop", "Scan"}
+_BYTES: Final = "tensor(uint8)"
+_LARGEST: Final = 2**26  # pixels of a fixed size
+_TWO_GIGABYTES: Final = 2**31
 _SIDE: Final = 192  # pixels, approximately, of images that a network is tried on
-_KEEPS: Final = "only networks that keep the size of images are supported"
+_KEEPS: Final = "only networks from an image to one of the same size are supported"
 
 
 def open_session(data: bytes, device: str = "cpu", threads: int = 0) -> Any:  # noqa: ANN401  onnxruntime ships no types
@@ -47,7 +53,8 @@ def open_session(data: bytes, device: str = "cpu", threads: int = 0) -> Any:  # 
     wanted = ["CUDAExecutionProvider"] * (device == "cuda") + ["CPUExecutionProvider"]
     providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
     try:
-        return onnxruntime.InferenceSession(data, options, providers=providers)
+        with contextlib.redirect_stdout(io.StringIO()):  # on an error it prints which provider it tries next
+            return onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime raises errors of its own, without a common base
         raise Sim2RealError(f"onnxruntime cannot load the network: {one_line(error)}") from error
 
@@ -69,31 +76,51 @@ def onnx_options(file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     model = check_onnx(file)
     data = file.read_bytes()
-    session = open_session(data)
-    [image] = session.get_inputs()
-    shape, kind = image.shape, image.type
-    layout = given.get("layout") or ("NHWC" if len(shape) == 4 and shape[3] == 3 and shape[1] != 3 else "NCHW")
-    channel, rows = (1, 2) if layout == "NCHW" else (3, 1)
-    if len(shape) != 4 or (isinstance(shape[channel], int) and shape[channel] != 3) or kind not in TYPES:
-        raise Sim2RealError(
-            f"{file}: its input '{image.name}' is {kind} {shape}; expected images of 3 channels, float or uint8, "
-            "(N, 3, H, W) or (N, H, W, 3)"
-        )
-    if isinstance(shape[0], int) and shape[0] != 1:
-        raise Sim2RealError(f"{file}: takes batches of {shape[0]} images only; export it with a free batch size, or 1")
-    values = given.get("value_range") or ([0.0, 255.0] if kind == "tensor(uint8)" else _range_of(model))
+    try:
+        session = open_session(data)
+        [image], result = session.get_inputs(), session.get_outputs()[0]
+        shape, kind = image.shape, image.type
+        layout = given.get("layout") or ("NHWC" if len(shape) == 4 and shape[3] == 3 and shape[1] != 3 else "NCHW")
+        fault = _mismatch(image, result, layout)
+    except UnicodeDecodeError as error:
+        raise Sim2RealError(f"{file}: a damaged ONNX file: a name is not UTF-8; copy it again") from error
+    except Sim2RealError as error:
+        raise Sim2RealError(f"{file}: {error}") from error
+    if fault:
+        raise Sim2RealError(f"{file}: {fault}")
+    values = given.get("value_range") or ([0.0, 255.0] if kind == _BYTES else _range_of(model))
     if not values:
         raise Sim2RealError(
-            f"{file}: the graph does not tell the range of its values; add "
+            f"{file}: the graph does not tell the range of its values; import it with it: sim2real import FILE "
             "--set generator.options.value_range=[0,1], or [-1,1] or [0,255]"
         )
-    height, width = shape[rows : rows + 2]
+    height, width = shape[2:] if layout == "NCHW" else shape[1:3]
     options: dict[str, Any] = {"file_size": len(data), "value_range": list(values), "layout": layout}
-    if isinstance(height, int) and isinstance(width, int):
-        if (size := _translated(session, layout, height, width)) != (height, width):
-            raise Sim2RealError(f"{file}: it returns {size[1]}x{size[0]} for an image of {width}x{height}; {_KEEPS}")
+    if isinstance(height, int):
+        if fault := _fault(session, layout, height, width):
+            raise Sim2RealError(f"{file}: {fault}; {_KEEPS}")
         return options | {"fixed_size": [width, height]}
     return options | {"stride": given.get("stride") or _stride_of(file, session, layout)}
+
+
+def _mismatch(image: Any, result: Any, layout: str) -> str:  # noqa: ANN401  onnxruntime ships no types
+    """Return why an input and an output are not images of three channels; empty if they are."""
+    shape, channel = image.shape, 1 if layout == "NCHW" else 3
+    if len(shape) != 4 or (isinstance(shape[channel], int) and shape[channel] != 3) or image.type not in TYPES:
+        return (
+            f"its input '{image.name}' is {image.type} {shape}; expected images of 3 channels, float or uint8, "
+            "(N, 3, H, W) or (N, H, W, 3)"
+        )
+    if result.type not in TYPES or (image.type == _BYTES) != (result.type == _BYTES):
+        return f"it takes {image.type} and returns {result.type}; both must be float, or both uint8"
+    if isinstance(shape[0], int) and shape[0] != 1:
+        return f"it takes batches of {shape[0]} images only; export it with a free batch size, or 1"
+    height, width = shape[2:] if layout == "NCHW" else shape[1:3]
+    if isinstance(height, int) != isinstance(width, int):
+        return "one side of its images is fixed and one free; export it with both fixed or both free"
+    if isinstance(height, int) and not 0 < height * width <= _LARGEST:
+        return f"it takes images of {width}x{height} pixels; the most is {_LARGEST} pixels"
+    return ""
 
 
 def check_onnx(file: Path) -> "onnx.ModelProto":
@@ -110,6 +137,8 @@ def check_onnx(file: Path) -> "onnx.ModelProto":
         import onnx  # noqa: PLC0415  an extra
     except ModuleNotFoundError as error:
         raise _needs("onnx") from error
+    if file.stat().st_size >= _TWO_GIGABYTES:
+        raise Sim2RealError(f"{file}: ONNX files of 2 GiB or more cannot be read")
     try:
         model = onnx.load(file, load_external_data=False)
     except Exception as error:  # protobuf raises errors of its own
@@ -121,6 +150,12 @@ def check_onnx(file: Path) -> "onnx.ModelProto":
         )
     if foreign := sorted({f"{n.domain}.{n.op_type}" for n in _nodes(model.graph) if n.domain not in _STANDARD}):
         raise Sim2RealError(f"{file}: the custom operator {foreign[0]} is not supported; export it without")
+    if control := [node.op_type for node in _nodes(model.graph) if node.op_type in _LOOPS]:
+        raise Sim2RealError(
+            f"{file}: the operator {control[0]} is not supported, as it may never end; export it without"
+        )
+    if not model.graph.output:
+        raise Sim2RealError(f"{file}: the network has no output")
     stored = {tensor.name for tensor in model.graph.initializer}  # old files list weights as inputs, too
     if len(inputs := [each.name for each in model.graph.input if each.name not in stored]) != 1:
         names = ", ".join(inputs) or "none"
@@ -128,30 +163,26 @@ def check_onnx(file: Path) -> "onnx.ModelProto":
     return model
 
 
-def _translated(session: Any, layout: str, height: int, width: int) -> tuple[int, int]:  # noqa: ANN401  see open_session
-    """Return (H, W) of the translation of an image of this size."""
+def _fault(session: Any, layout: str, height: int, width: int) -> str:  # noqa: ANN401  see open_session
+    """Return why the network does not translate images of this size; empty if it does."""
     [given] = session.get_inputs()
     image = np.zeros((1, 3, height, width) if layout == "NCHW" else (1, height, width, 3), TYPES[given.type])
-    result = session.run(None, {given.name: image})[0]
-    rows = 2 if layout == "NCHW" else 1
-    return result.shape[rows], result.shape[rows + 1]
+    try:
+        shape = tuple(session.run(None, {given.name: image})[0].shape)
+    except Exception as error:  # noqa: BLE001  onnxruntime raises errors of its own, without a common base
+        return f"onnxruntime cannot run it on {width}x{height} pixels: {one_line(error)}"
+    return "" if shape == image.shape else f"it returns {shape} for an image {image.shape}"
 
 
 def _stride_of(file: Path, session: Any, layout: str) -> int:  # noqa: ANN401  see open_session
     """Return the smallest number of which the sides of images must be multiples."""
-    problem = ""
+    fault = ""
     for stride in _STRIDES:
         units = _SIDE // stride
-        height, width = (units | 1) * stride, ((units + 2) | 1) * stride
-        try:
-            size = _translated(session, layout, height, width)
-        except Exception as error:  # noqa: BLE001  onnxruntime raises errors of its own, without a common base
-            problem = f"onnxruntime cannot run it: {one_line(error)}"
-            continue
-        if size == (height, width):
+        fault = _fault(session, layout, (units | 1) * stride, ((units + 2) | 1) * stride)
+        if not fault:
             return stride
-        problem = f"it returns {size[1]}x{size[0]} for an image of {width}x{height}"
-    raise Sim2RealError(f"{file}: {problem}; {_KEEPS}")
+    raise Sim2RealError(f"{file}: {fault}; {_KEEPS}")
 
 
 def _range_of(model: "onnx.ModelProto") -> list[float] | None:

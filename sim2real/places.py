@@ -24,7 +24,8 @@ _START: Final = 512  # bytes; the tar signature is at 257
 _SIMILAR: Final = 0.6
 _TAR: Final = "a tar archive"
 _ZIP: Final = "a ZIP archive"
-_TORCH: Final = "a checkpoint of PyTorch (pickle)"
+TORCH: Final = "a checkpoint of PyTorch (pickle)"
+"""The name that files of torch.save get from :func:`what_is`."""
 
 _ADVICE: Final[dict[Kind, str]] = {
     "archive": "unpack it and name the folder",
@@ -79,7 +80,7 @@ _SIGNATURES: Final[tuple[tuple[bytes, str, Kind], ...]] = (  # as the formats pu
     (rb"RIFF.{4}AVI ", "a video", "video"),
     (rb"(?:\xef\xbb\xbf)?\s*<(?i:!doctype html|html|head)", "a web page", "page"),
     (rb"GGUF", "a GGUF model", "weights"),
-    (rb"\x80[\x02-\x05][\x8a\x95c}\]()\x8cXU]", _TORCH, "weights"),
+    (rb"\x80[\x02-\x05][\x8a\x95c}\]()\x8cXU]", TORCH, "weights"),
     (rb".{5}\x00{3}\{", "a safetensors file", "weights"),  # the length of its header, then the header
 )
 _NAMES: Final[tuple[tuple[str, str, Kind], ...]] = (  # for files without a signature, or with a damaged one
@@ -94,6 +95,7 @@ _NAMES: Final[tuple[tuple[str, str, Kind], ...]] = (  # for files without a sign
     (r"\.onnx", "an ONNX model", "weights"),
     (r"\.safetensors", "a damaged safetensors file", "weights"),
 )
+_ONNX_NAME: Final = "an ONNX model"
 _ONNX: Final = re.compile(rb"\x08[\x01-\x7f](?:\x12.|\x3a|\x42)", re.DOTALL)  # ir_version, then producer, graph, opset
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
@@ -119,7 +121,7 @@ def what_is(path: Path) -> Thing:
 
 def _by_signature(start: bytes) -> Thing | None:
     kinds = (Thing(name, kind) for signature, name, kind in _SIGNATURES if re.match(signature, start, re.DOTALL))
-    return next(kinds, Thing("an ONNX model", "weights") if _ONNX.match(start) else None)
+    return next(kinds, Thing(_ONNX_NAME, "weights") if _ONNX.match(start) else None)
 
 
 def _by_name(name: str) -> Thing | None:
@@ -131,13 +133,13 @@ def _zipped(path: Path) -> Thing:
     """Identify a ZIP file, which may also be written by PyTorch or NumPy."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name.rpartition("/")[2] for name in archive.namelist()[:64]]
-    except (OSError, zipfile.BadZipFile, NotImplementedError):
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+    except Exception:  # noqa: BLE001  of a damaged archive zipfile raises errors of many kinds
         return Thing("a damaged ZIP archive", "archive")
     if "constants.pkl" in names:
         return Thing("a TorchScript model", "weights")
     if "data.pkl" in names:
-        return Thing(_TORCH, "weights")
+        return Thing(TORCH, "weights")
     if names and all(name.endswith(".npy") for name in names):
         return Thing("NumPy arrays (.npz)", "container")
     return Thing(_ZIP, "archive")
@@ -184,8 +186,8 @@ def is_model(path: Path) -> bool:
 
 
 def is_onnx(path: Path) -> bool:
-    """Return whether a path is an ONNX file, by its name."""
-    return path.suffix.lower() == ".onnx"
+    """Return whether a path is an ONNX file, by its name or its first bytes."""
+    return path.suffix.lower() == ".onnx" or (path.is_file() and what_is(path).name == _ONNX_NAME)
 
 
 def command_line(*words: str | Path) -> str:

@@ -142,7 +142,8 @@ def main() -> None:
     try:
         app()
     except Sim2RealError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(str(error).split()))
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.errno not in _FILE_SYSTEM_ERRORS:

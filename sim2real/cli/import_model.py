@@ -35,11 +35,13 @@ def command(
 
     The run is used like any other: convert, preview, evaluate, export. The file is read without running code in it.
     """
-    from sim2real.training.importing import default_direction, default_run, import_run
+    from sim2real.foreign import default_direction
+    from sim2real.training.importing import default_run, import_run
 
     where = run or default_run(file)
     check_writable(where)
     way = direction.value if direction else default_direction(file)
     target, found = import_run(file, where, direction=way, generator=generator, sets=sets or [], key=key)
     out.print(f"{target}: {found.description}, {byte_size(target.stat().st_size)}")
-    out.print(f"next: {command_line('sim2real', 'convert', 'SIM', 'OUT', '--model', where)}")
+    needed = ("--direction", way) if way != "sim2real" else ()
+    out.print(f"next: {command_line('sim2real', 'convert', 'SIM', 'OUT', '--model', where, *needed)}")

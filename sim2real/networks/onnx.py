@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sim2real.errors import SettingsError, Sim2RealError
 from sim2real.graphs import TYPES, open_session
@@ -14,6 +15,7 @@ from sim2real.stored import one_line
 
 Layout = Literal["NCHW", "NHWC"]
 
+_LEAST: Final = 32  # pixels of a side, to which smaller images are padded: networks reflect and halve them
 _opening: Final = threading.Lock()
 
 
@@ -81,7 +83,10 @@ class OnnxGenerator(nn.Module):
         if self.fixed_size and self.fixed_size != tuple(images.shape[:1:-1]):
             sizes = "{}x{} pixels only, not {}x{}".format(*self.fixed_size, images.shape[3], images.shape[2])
             raise SettingsError(f"this network translates images of {sizes}; use --transfer guided")
-        seen = images.float()
+        height, width = images.shape[2:]
+        least = 0 if self.fixed_size else -(-_LEAST // self.stride) * self.stride
+        edges = (0, max(0, least - width), 0, max(0, least - height))
+        seen = functional.pad(images.float(), edges, mode="replicate")
         if TYPES[given.type] is np.uint8:
             seen = seen.round().clamp(0, 255)
         values = seen.cpu().numpy().astype(TYPES[given.type])
@@ -95,7 +100,7 @@ class OnnxGenerator(nn.Module):
         result = np.concatenate(results).astype(np.float32)
         if self.layout == "NHWC":
             result = np.ascontiguousarray(result.transpose(0, 3, 1, 2))
-        return torch.from_numpy(result).to(images.device)
+        return torch.from_numpy(result)[..., :height, :width].to(images.device)
 
     def session(self, device: str) -> Any:  # noqa: ANN401  onnxruntime ships no types
         """Return the session for a device, which is created once."""

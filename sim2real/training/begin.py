@@ -138,7 +138,7 @@ def started(
     from sim2real.training.start import existing_generators
 
     sets = list(sets)
-    found = existing_generators(Path(config.start_from))["sim2real"]
+    found = next(iter(existing_generators(Path(config.start_from)).values()))
     own = Component(name=found.generator, options=found.options)
     config = resolve(named_recipe(recipe, file, sets, settings) or found.recipe, file, sets, None, settings, **flags)
     if config.generator not in (own, resolve(config.recipe).generator):

@@ -1,34 +1,25 @@
 """Write generators of other programs into run folders."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from torch import nn
 
 from sim2real.datasets import open_dataset
 from sim2real.datasets.translated import GENERATOR, Pairs, match
 from sim2real.errors import DatasetError, Sim2RealError
-from sim2real.foreign import Recognised, build, generator_of
+from sim2real.foreign import NAMED_BY_EPOCH, Recognised, build, generator_of
 from sim2real.imageio import is_image
-from sim2real.model import DIRECTIONS, info_of, save_generator
+from sim2real.model import DIRECTIONS, info_of, read_info, save_generator
 from sim2real.places import absent, is_run
 from sim2real.training.run import RunFolder
-
-_NAMED_BY_EPOCH: Final = re.compile(r"(latest|best|\d+)_net_G(_[AB])?")
 
 
 def default_run(file: Path) -> Path:
     """Return the run folder for a file: named like the file, or like its folder if it has the name of an epoch."""
-    stem = file.resolve().parent.name if _NAMED_BY_EPOCH.fullmatch(file.stem) else file.stem
+    stem = file.resolve().parent.name if NAMED_BY_EPOCH.fullmatch(file.stem) else file.stem
     return Path("runs") / (stem or file.stem)
-
-
-def default_direction(file: Path) -> str:
-    """Return the direction of a generator by its file's name: A is the simulation, as in CycleGAN folders."""
-    match = _NAMED_BY_EPOCH.fullmatch(file.stem)
-    return DIRECTIONS[1] if match and match[2] == "_B" else DIRECTIONS[0]
 
 
 def import_run(
@@ -66,13 +57,26 @@ def _write(file: Path, run: Path, direction: str, network: nn.Module, found: Rec
     """Write a generator into a run folder, a new one or that of an import in the other direction."""
     folder = RunFolder(run)
     target = run / f"{direction}.safetensors"
-    if is_run(run) and not folder.checkpoints.folder.exists():  # of an import, perhaps of one that was killed
-        if target.exists():
+    others = {file: read_info(file) for file in run.glob("*.safetensors")} if is_run(run) else {}
+    begun = folder.checkpoints.folder.exists() or folder.metrics_file.exists()
+    if is_run(run) and not begun and all(info.imported for info in others.values()):
+        if target in others:
             raise Sim2RealError(f"{run}: has a {target.name} already; choose another --run or --direction")
-    else:
-        folder.create(found.settings().model_copy(update={"run": str(run)}))
+        if other := next((info for info in others.values() if (info.name, info.options) != _network(found)), None):
+            raise Sim2RealError(
+                f"{run}: its {other.direction} generator is '{other.name}' with the options {other.options}, this is "
+                f"'{found.generator}' with {found.options}; choose another --run"
+            )
+    elif run.exists() and any(run.iterdir()):
+        raise Sim2RealError(f"{run}: exists already; choose another --run")
+    run.mkdir(parents=True, exist_ok=True)
+    folder.write_config(found.settings().model_copy(update={"run": str(run)}))
     save_generator(target, network, info_of(file, network, found, direction))
     return target
+
+
+def _network(found: Recognised) -> tuple[str, dict[str, Any]]:
+    return found.generator, found.options
 
 
 def import_frames(

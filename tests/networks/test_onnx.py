@@ -170,6 +170,45 @@ def test_files_that_are_no_translators_are_refused(tmp_path: Path) -> None:
     [twice] = [tensor for tensor in larger.graph.initializer if tensor.name == "twice"]
     twice.CopyFrom(numpy_helper.from_array(np.array([1, 1, 4, 4], np.float32), "twice"))
     refused(larger, "only networks that keep the size")
+    mixed = onnx.load(write_onnx(tmp_path / "x.onnx", kind=TensorProto.UINT8, end="Relu"))
+    mixed.graph.node[-1].attribute[0].i = TensorProto.FLOAT
+    mixed.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    refused(mixed, "both must be float, or both uint8")
+    endless = onnx.load(tmp_path / "good.onnx")
+    endless.graph.node.append(helper.make_node("Loop", ["", "", ""], ["y"], body=helper.make_graph([], "b", [], [])))
+    refused(endless, "the operator Loop")
+    silent = onnx.load(tmp_path / "good.onnx")
+    del silent.graph.output[:]
+    refused(silent, "no output")
+    huge = onnx.load(write_onnx(tmp_path / "x.onnx", size=(100_000, 100_000)))
+    refused(huge, "the most is")
     (tmp_path / "bad.onnx").write_bytes(b"\x08\x07\x12\x01x\xff\xff")
     with pytest.raises(Sim2RealError, match=r"bad\.onnx: a damaged ONNX file"):
         read_info(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["--set", "generator.options.value_range=[1,0]"], "a smaller and a larger number"),
+        (["--set", "generator.options.value_range=x"], "must be 2 numbers"),
+        (["--set", "generator.options.stride=0"], "at least 1"),
+        (["--set", "data.size=5"], "of an ONNX file only"),
+        (["--key", "G"], "--key do not apply"),
+        (["--generator", "resnet"], "--generator and --key do not apply"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(more: list[str], reason: str, tmp_path: Path, cli: Cli) -> None:
+    file = write_onnx(tmp_path / "net.onnx", end="")
+    done = cli("import", file, *more, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert reason in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_network_of_a_large_stride_and_a_file_of_another_name_are_known(tmp_path: Path) -> None:
+    file = write_onnx(tmp_path / "net.onnx", stride=128)
+    renamed = file.rename(tmp_path / "network")
+    info = read_info(renamed)
+    assert (info.name, info.options["stride"]) == ("onnx", 128)
+    assert sim2real.load(renamed, device="cpu")(image(40, 30)).shape == (30, 40, 3)

@@ -3,24 +3,30 @@
 The originals are written here from the names and shapes of their published weights, on torch's functions alone.
 """
 
+import io
 import json
 import pickle
 import subprocess
+import tempfile
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 import sim2real
 from sim2real.errors import Sim2RealError
-from sim2real.foreign import recognise
+from sim2real.foreign import default_direction, generator_of, recognise
 from sim2real.model import read_info
-from sim2real.training.importing import default_direction, default_run, import_run
+from sim2real.training.importing import default_run, import_run
 
 Weights = dict[str, Tensor]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -298,6 +304,47 @@ def altered(change: Callable[[Weights], object]) -> Weights:
     return weights
 
 
+def compressed(path: Path) -> bytes:
+    """A checkpoint whose records are compressed, as torch never writes them: they may unpack to any size."""
+    torch.save(ResNetFile(width=2, blocks=1).weights, path)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name))
+    return packed.getvalue()
+
+
+@settings(max_examples=60)
+@given(place=st.floats(0, 1), sign=st.integers(0, 255), cut=st.floats(0.2, 1.5))
+def test_a_damaged_file_is_read_or_refused(place: float, sign: int, cut: float) -> None:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "x.pth"
+        torch.save(ResNetFile(width=2, blocks=1).weights, file)
+        data = bytearray(file.read_bytes())
+        data[min(int(place * len(data)), len(data) - 1)] = sign
+        file.write_bytes(data[: int(cut * len(data))])
+        with suppress(Sim2RealError):
+            generator_of(file)
+
+
+def test_compressed_records_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(compressed(tmp_path / "plain.pth"))
+    with pytest.raises(Sim2RealError, match=r"x\.pth: damaged, or it holds Python objects"):
+        generator_of(tmp_path / "x.pth")
+
+
+def test_a_network_among_others_is_found_by_its_prefix(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    networks = {name: ResNetFile(width=2, blocks=1).weights for name in ("netG_A", "netG_B")}
+    flat = {f"{name}.{layer}": tensor for name, each in networks.items() for layer, tensor in each.items()}
+    torch.save({"state_dict": flat, "epoch": 3}, tmp_path / "last.ckpt")
+    with pytest.raises(Sim2RealError, match="--key"):
+        generator_of(tmp_path / "last.ckpt")
+    _, found = generator_of(tmp_path / "last.ckpt", key="netG_B")
+    torch.testing.assert_close(found.weights["first.conv.weight"], networks["netG_B"]["model.1.weight"])
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -313,7 +360,20 @@ def altered(change: Callable[[Weights], object]) -> Weights:
         (lambda w: w.update({"model.99.gate": torch.zeros(1)}), "weights that the known ResNets lack: model.99.gate"),
         (lambda w: w.pop("model.10.conv_block.5.weight"), "do not fit the generator 'resnet'"),
         (lambda w: w.update({"model.1.weight": torch.zeros(2, 1, 7, 7)}), "do not fit the generator 'resnet'"),
-        (lambda w: w.update({"model.7.filt": torch.zeros(8, 1, 5, 5)}), "filters have"),
+        (lambda w: w.update({"model.7.filt": torch.zeros(8, 1, 5, 5)}), "filters are not binomial"),
+        (
+            lambda w: w.update({"bias": torch.zeros(1), "model.\u00b2.x": torch.zeros(1)}),
+            "the known ResNets lack: bias",
+        ),
+        (lambda w: w.update({"model.1.weight": torch.zeros(())}), "2 convolutions before"),
+        (
+            lambda w: w.update({"model.1.weight": torch.zeros(1).expand(2, 3, 7, 10**9)}),
+            "declares more values than it has",
+        ),
+        (lambda w: w.update({"model.1.weight": torch.zeros(2, 3, 7, 7, device="meta")}), "has no values"),
+        (lambda w: w.update({"model.1.weight": torch.zeros(2, 3, 7, 7).to_sparse()}), "is sparse"),
+        (lambda w: w.update({"model.1.weight": torch.zeros(2, 3, 7, 7, dtype=torch.int32)}), "none of weights"),
+        (lambda w: w.update({"model.1.weight": torch.full((2, 3, 7, 7), 1e300, dtype=torch.float64)}), "not finite"),
         (lambda w: w.update({"model.2.weight": torch.ones(2)}), "no running statistics"),
         (lambda w: w.pop("model.4.weight"), "2 convolutions before"),
     ],
@@ -352,13 +412,17 @@ def test_both_directions_of_a_training_go_into_one_run(tmp_path: Path, cli: Cli)
         torch.save(ResNetFile(width=2, blocks=1).weights, folder / f"latest_net_G_{letter}.pth")
         done = cli("import", folder / f"latest_net_G_{letter}.pth", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert "sim2real convert SIM OUT --model runs/town" in done.stdout
+    assert "sim2real convert SIM OUT --model runs/town --direction real2sim" in done.stdout
     run = tmp_path / "runs" / "town"
     info = {way: read_info(run / f"{way}.safetensors") for way in ("sim2real", "real2sim")}
     assert info["real2sim"].imported == (
         "latest_net_G_B.pth: resnet_1blocks of pytorch-CycleGAN-and-pix2pix, instance norm"
     )
     assert (info["sim2real"].direction, info["real2sim"].direction) == ("sim2real", "real2sim")
+    torch.save(ResNetFile(width=4, blocks=1).weights, tmp_path / "wide.pth")
+    assert cli("import", "wide.pth", "--run", "one", cwd=tmp_path).returncode == 0
+    other = cli("import", folder / "latest_net_G_B.pth", "--run", "one", cwd=tmp_path)
+    assert (other.returncode, "choose another --run" in other.stderr) == (1, True)
     again = cli("import", folder / "latest_net_G_A.pth", cwd=tmp_path)
     assert (again.returncode, "has a sim2real.safetensors already" in again.stderr) == (1, True)
 
@@ -434,9 +498,9 @@ def test_a_training_starts_with_a_file_of_another_program(tmp_path: Path, cli: C
     before, after = weights_of(tmp_path / "night"), weights_of(tmp_path / "more")
     for name in (name for name in before if name.endswith("weight")):  # a learning rate of almost 0 keeps them
         torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=0)
-    settings = (tmp_path / "more/config.toml").read_text()
-    assert 'recipe = "cyclegan"' in settings
-    assert 'start_from = "night.pth"' in settings
+    written = (tmp_path / "more/config.toml").read_text()
+    assert 'recipe = "cyclegan"' in written
+    assert 'start_from = "night.pth"' in written
     resumed = begin(cli, *sides, "--run", "more", "--resume", "--steps", 2, cwd=tmp_path, sets=[])
     assert resumed.returncode == 0, resumed.stderr  # with its own weights, whatever became of the file
 
@@ -458,6 +522,19 @@ def test_a_training_starts_with_both_generators_of_a_run(
         before, after = weights_of(tmp_path / "first", direction), weights_of(tmp_path / "next", direction)
         for name, tensor in before.items():
             torch.testing.assert_close(after[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_the_other_direction_starts_the_other_generator(tmp_path: Path, cli: Cli, sides: tuple[Path, Path]) -> None:
+    torch.manual_seed(0)
+    torch.save(ResNetFile(width=2, blocks=1).weights, tmp_path / "latest_net_G_B.pth")
+    done = begin(cli, *sides, "--from", "latest_net_G_B.pth", "--run", "more", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "sim2real starts with random weights" in done.stderr
+    import_run(tmp_path / "latest_net_G_B.pth", tmp_path / "night", direction="real2sim")
+    before, after = weights_of(tmp_path / "night", "real2sim"), weights_of(tmp_path / "more", "real2sim")
+    torch.testing.assert_close(after["last.weight"], before["last.weight"], atol=1e-6, rtol=0)
+    one_way = begin(cli, *sides, "--from", "latest_net_G_B.pth", "--recipe", "cut", "--run", "cut", cwd=tmp_path)
+    assert (one_way.returncode, "translates real2sim" in one_way.stderr) == (1, True)
 
 
 def test_what_does_not_go_with_the_start_is_refused(tmp_path: Path, cli: Cli, sides: tuple[Path, Path]) -> None:
