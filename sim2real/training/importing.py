@@ -1,14 +1,16 @@
 """Write generators of other programs into run folders."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from sim2real.errors import Sim2RealError
 from sim2real.foreign import Recognised, generator_of
-from sim2real.model import DIRECTIONS, info_of, save_generator
+from sim2real.model import DIRECTIONS, info_of, load_generator, save_generator
 from sim2real.places import is_run
+from sim2real.training.card import Generator, write_card
+from sim2real.training.results import file_name
 from sim2real.training.run import RunFolder
 
 _NAMED_BY_EPOCH: Final = re.compile(r"(latest|best|\d+)_net_G(_[AB])?")
@@ -34,8 +36,9 @@ def import_run(
     generator: str | None = None,
     sets: Iterable[str] = (),
     key: str | None = None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Path, Recognised]:
-    """Write a generator of another program into a run folder, like a trained one.
+    """Write a generator of another program into a run folder, like a trained one, and the model card of the run.
 
     A second file with the other direction can be added to the run of an import.
 
@@ -46,6 +49,7 @@ def import_run(
         generator: As for :func:`generator_of`.
         sets: As for :func:`generator_of`.
         key: As for :func:`generator_of`.
+        notify: Called with a line for the user if there is one.
 
     Returns:
         The generator file, and the network that was recognised.
@@ -61,5 +65,13 @@ def import_run(
             raise Sim2RealError(f"{run}: has a {target.name} already; choose another --run or --direction")
     else:
         folder.create(found.settings().model_copy(update={"run": str(run)}))
-    save_generator(target, network, info_of(file, network, found, direction))
+    info = info_of(file, network, found, direction)
+    generators = {direction: Generator.of(network, info)}
+    for other in DIRECTIONS:
+        if other != direction and (path := run / file_name(other)).is_file():
+            generators[other] = Generator.of(*load_generator(path))
+    ordered = {each: generators[each] for each in DIRECTIONS if each in generators}
+    for note in write_card(run, folder.read_config(), ordered):
+        notify(note)
+    save_generator(target, network, info)
     return target, found
