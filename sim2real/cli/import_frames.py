@@ -34,7 +34,7 @@ def command(
 
     where = run or Path("runs") / translated.resolve().name
     check_writable(where)
-    target, pairs = import_frames(source, translated, where, by=match, dataset=dataset)
+    target, pairs = import_frames(source, translated, where, by=match, dataset=dataset, notify=err.print)
     count = len(pairs.found) + len(pairs.missing)
     out.print(f"{target}: {len(pairs.found)} of {count} frames have a translation, matched by {pairs.by}")
     for paths, words in ((pairs.missing, "frames without a translation"), (pairs.unused, "images that no frame has")):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sim2real.cli.console import byte_size, out
+from sim2real.cli.console import byte_size, err, out
 from sim2real.cli.settings import Direction
 from sim2real.files import check_writable
 from sim2real.places import command_line
@@ -41,7 +41,9 @@ def command(
     where = run or default_run(file)
     check_writable(where)
     way = direction.value if direction else default_direction(file)
-    target, found = import_run(file, where, direction=way, generator=generator, sets=sets or [], key=key)
+    target, found = import_run(
+        file, where, direction=way, generator=generator, sets=sets or [], key=key, notify=err.print
+    )
     out.print(f"{target}: {found.description}, {byte_size(target.stat().st_size)}")
     needed = ("--direction", way) if way != "sim2real" else ()
     out.print(f"next: {command_line('sim2real', 'convert', 'SIM', 'OUT', '--model', where, *needed)}")

@@ -109,11 +109,7 @@ class Checkpoints:
             partial.replace(final)
         sync(self.folder)
         self._point(best)
-        newest = self.paths()[-keep:]
-        needed = {*newest, *(self.path(_best_by(path)) for path in newest)}
-        for path in self.paths():
-            if path not in needed:
-                _drop(path)
+        self._prune(keep)
         return final
 
     def newest(self) -> tuple[Path | None, list[str]]:
@@ -138,8 +134,13 @@ class Checkpoints:
             raise SettingsError(message)
         return None, []
 
-    def go_on_from(self, step: int, *, best: int) -> None:
-        """Remove the damaged checkpoints after a step, and update the links to match that step.
+    def go_on_from(self, step: int, *, best: int, keep: int) -> None:
+        """Remove the damaged checkpoints after a step and those no longer needed, and update the links to match it.
+
+        Args:
+            step: Number of steps done.
+            best: As for :meth:`save`.
+            keep: As for :meth:`save`; the writer of the newest checkpoint may have died before it removed others.
 
         Raises:
             Sim2RealError: If one of them is intact: another training has written it in the meantime.
@@ -150,6 +151,15 @@ class Checkpoints:
                     raise Sim2RealError(f"{path}: another training has continued this run in the meantime; try again")
                 _drop(path)
         self._point(best)
+        self._prune(keep)
+
+    def _prune(self, keep: int) -> None:
+        """Remove all checkpoints but the newest ones and those that were the best at their times."""
+        newest = self.paths()[-keep:]
+        needed = {*newest, *(self.path(_best_by(path)) for path in newest)}
+        for path in self.paths():
+            if path not in needed:
+                _drop(path)
 
     def _point(self, best: int) -> None:
         newest = self.paths()[-1:]

@@ -1,6 +1,6 @@
 """Write generators of other programs into run folders."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from sim2real.datasets.translated import GENERATOR, Pairs, match
 from sim2real.errors import DatasetError, Sim2RealError
 from sim2real.foreign import NAMED_BY_EPOCH, Recognised, build, generator_of
 from sim2real.imageio import is_image
-from sim2real.model import DIRECTIONS, info_of, read_info, save_generator
+from sim2real.model import DIRECTIONS, info_of, load_generator, read_info, save_generator
 from sim2real.places import absent, is_run
+from sim2real.training.card import Generator, write_card
+from sim2real.training.results import file_name
 from sim2real.training.run import RunFolder
 
 
@@ -30,8 +32,9 @@ def import_run(
     generator: str | None = None,
     sets: Iterable[str] = (),
     key: str | None = None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Path, Recognised]:
-    """Write a generator of another program into a run folder, like a trained one.
+    """Write a generator of another program into a run folder, like a trained one, and the model card of the run.
 
     A second file with the other direction can be added to the run of an import.
 
@@ -42,6 +45,7 @@ def import_run(
         generator: As for :func:`generator_of`.
         sets: As for :func:`generator_of`.
         key: As for :func:`generator_of`.
+        notify: Called with a line for the user if there is one.
 
     Returns:
         The generator file, and the network that was recognised.
@@ -50,13 +54,15 @@ def import_run(
         Sim2RealError: If the file cannot be read or is of no known network, or the run has that generator already.
     """
     network, found = generator_of(file, generator, sets, key)
-    return _write(file, run, direction, network, found), found
+    return _write(file, run, direction, network, found, notify), found
 
 
-def _write(file: Path, run: Path, direction: str, network: nn.Module, found: Recognised) -> Path:
-    """Write a generator into a run folder, a new one or that of an import in the other direction."""
+def _write(  # noqa: PLR0917
+    file: Path, run: Path, direction: str, network: nn.Module, found: Recognised, notify: Callable[[str], None]
+) -> Path:
+    """Write a generator and its card into a run folder, a new one or that of an import in the other direction."""
     folder = RunFolder(run)
-    target = run / f"{direction}.safetensors"
+    target = run / file_name(direction)
     others = {file: read_info(file) for file in run.glob("*.safetensors")} if is_run(run) else {}
     begun = folder.checkpoints.folder.exists() or folder.metrics_file.exists()
     if is_run(run) and not begun and all(info.imported for info in others.values()):
@@ -70,8 +76,15 @@ def _write(file: Path, run: Path, direction: str, network: nn.Module, found: Rec
     elif run.exists() and any(run.iterdir()):
         raise Sim2RealError(f"{run}: exists already; choose another --run")
     run.mkdir(parents=True, exist_ok=True)
-    folder.write_config(found.settings().model_copy(update={"run": str(run)}))
-    save_generator(target, network, info_of(file, network, found, direction))
+    config = found.settings().model_copy(update={"run": str(run)})
+    folder.write_config(config)
+    info = info_of(file, network, found, direction)
+    generators = {direction: Generator.of(network, info)}
+    generators |= {other.direction: Generator.of(*load_generator(path)) for path, other in others.items()}
+    ordered = {each: generators[each] for each in DIRECTIONS if each in generators}
+    for note in write_card(run, config, ordered):
+        notify(note)
+    save_generator(target, network, info)
     return target
 
 
@@ -80,7 +93,13 @@ def _network(found: Recognised) -> tuple[str, dict[str, Any]]:
 
 
 def import_frames(
-    source: Path, translated: Path, run: Path, *, by: str | None = None, dataset: str | None = None
+    source: Path,
+    translated: Path,
+    run: Path,
+    *,
+    by: str | None = None,
+    dataset: str | None = None,
+    notify: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Path, Pairs]:
     """Write a run whose generator shows the frames that another program translated.
 
@@ -90,6 +109,7 @@ def import_frames(
         run: The run folder.
         by: ``"path"``, ``"order"``, or None, see :func:`sim2real.datasets.translated.match`.
         dataset: Layout of the dataset; None: recognised.
+        notify: Called with a line for the user if there is one.
 
     Returns:
         The generator file, and the pairs.
@@ -120,4 +140,4 @@ def import_frames(
         description=f"{len(pairs.found)} frames of {source.resolve().name}",
         transfer="guided",
     )
-    return _write(translated, run, DIRECTIONS[0], build(found), found), pairs
+    return _write(translated, run, DIRECTIONS[0], build(found), found, notify), pairs

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 
+from sim2real.camera import Camera
 from sim2real.config import Classes, Config
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import peak_memory, resolve_precision
@@ -17,10 +19,11 @@ from sim2real.errors import DatasetError, SettingsError, Sim2RealError
 from sim2real.files import write_whole
 from sim2real.imageio import Encoding, encode_png
 from sim2real.inside import inside
-from sim2real.model import with_camera
+from sim2real.model import read_info, with_camera
 from sim2real.networks import RangeAdapter
 from sim2real.progress import Note, Progress, TrainingProgress, quiet
 from sim2real.training.camera import match_camera
+from sim2real.training.card import Generator, Training, write_card
 from sim2real.training.checkpoint_manager import CheckpointManager
 from sim2real.training.checkpoints import damage
 from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
@@ -444,16 +447,41 @@ class Trainer:
         if (reason := damage(source)) is not None:
             message = f"{source}: damaged checkpoint ({reason}); set checkpoint.use = 'last' to use the last generators"
             raise SettingsError(message)
-        notes = []
+        cameras, notes = dict[str, Camera | None](), list[str]()
         if self.config.camera.match:
-            for name in map(file_name, self.method.generators):
-                camera, note = match_camera(source / name, self.sim, self.real, self.device)
-                write_whole(self.run.path / name, with_camera(source / name, camera))
+            for direction in self.method.generators:
+                file = source / file_name(direction)
+                cameras[direction], note = match_camera(file, self.sim, self.real, self.device)
                 notes.append(note)
-        else:
+        notes += self._write_card(source, cameras)  # before the generators: with them, a run is finished
+        for direction, camera in cameras.items():
+            name = file_name(direction)
+            write_whole(self.run.path / name, with_camera(source / name, camera))
+        if not cameras:
             copy_generators(source, self.run.path, self.method.generators)
         write_progress(self.run.samples)
         return notes
+
+    def _write_card(self, source: Path, cameras: Mapping[str, Camera | None]) -> list[str]:
+        generators = {
+            direction: Generator.of(
+                generator.network,
+                replace(read_info(source / file_name(direction)), camera=cameras.get(direction)),
+            )
+            for direction, generator in self.method.generators.items()
+        }
+        training = Training(
+            sim=self.sim,
+            real=self.real,
+            steps=self.total,
+            used_step=self.used_step,
+            device=self.device,
+            precision=self.precision,
+            processes=self.processes.count,
+            figures=self.run.logged(self.used_step),
+            assessment=self.standing.text,
+        )
+        return write_card(self.run.path, self.config, generators, training)
 
 
 def _is_due(every: int, step: int) -> bool:

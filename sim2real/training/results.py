@@ -14,10 +14,11 @@ from sim2real.imageio import Encoding, read_encoding, typical
 from sim2real.model import GeneratorInfo, read_info, save_generator, with_camera
 from sim2real.networks import RangeAdapter
 
-_BOOKS: Any = {  # settings that do not change the generators
+BOOKS: Any = {
     **dict.fromkeys(("sim", "real", "run", "start_from", "device", "convert", "log", "checkpoint", "sample"), True),
     "data": {"workers", "cache", "translations"},
 }
+"""The settings that do not change the generators, as ``model_dump(exclude=...)`` takes them."""
 
 _SAMPLE = 200  # the approximate number of images whose encoding is read
 
@@ -35,7 +36,7 @@ def write_generators(
     real_encoding: tuple[Encoding, ...] | None = None,
 ) -> None:
     """Write each generator with the settings to rebuild it; equal trainings give equal bytes."""
-    settings = config.model_dump(mode="json", exclude=_BOOKS)
+    settings = config.model_dump(mode="json", exclude=BOOKS)
     for direction, generator in generators.items():
         info = GeneratorInfo(
             name=config.generator.name,

@@ -120,7 +120,7 @@ class RunFolder:
                 for entry in folder.glob(".*"):
                     if LEFTOVER.fullmatch(entry.name):
                         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-            self.checkpoints.go_on_from(step, best=best)
+            self.checkpoints.go_on_from(step, best=best, keep=config.checkpoint.keep)
             self._cut(step)
             self.write_config(config)
             try:

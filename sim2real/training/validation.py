@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -21,6 +21,25 @@ CHOICE = "evaluation/choice"
 
 HARMFUL = 10.0
 """Translations with this score or more are harmful: their labels can no longer be true."""
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "score": "distance divided by distance_of_sim, and by a factor below 1 for new and lost edges; 1 is the source as "
+    "it is, less is better, 10 or more is harmful",
+    "distance": "sliced Wasserstein distance of the translations from the real images",
+    "distance_of_sim": "the same distance of the simulated images as they are",
+    "floor": "the same distance between real images: the least that can be reached",
+    "new_edges": "share of edges that the simulation does not have",
+    "lost_edges": "share of the simulation's edges that were lost",
+    "change": "mean difference from the source images, in grey levels",
+    "diversity": "ratio of the spread of the outputs to that of the inputs; near 0: all look alike",
+    "images": "number of images of the side that has fewer",
+    "artefacts.periodic": "checkerboards of 2, 4 or 8 px, in grey levels",
+    "artefacts.halos": "difference in brightness around strong edges, in grey levels",
+    "artefacts.rims": "difference of the border from the inside, in grey levels",
+    "artefacts.seams": "steps along straight lines, in grey levels",
+    "artefacts.unexplained": "share of the content that no change of light and colours explains",
+}
+"""Name of each value of :meth:`ValidationResult.record`, without ``evaluation/`` -> its meaning for users."""
 
 _MOST_NEW, _MOST_LOST = 0.2, 0.3  # a translation with these shares of edges or more is harmful
 _BARELY = 9.99  # the highest score that is not harmful

@@ -169,7 +169,7 @@ def test_files_that_are_no_translators_are_refused(tmp_path: Path) -> None:
     larger = onnx.load(write_onnx(tmp_path / "x.onnx", stride=2))
     [twice] = [tensor for tensor in larger.graph.initializer if tensor.name == "twice"]
     twice.CopyFrom(numpy_helper.from_array(np.array([1, 1, 4, 4], np.float32), "twice"))
-    refused(larger, "only networks that keep the size")
+    refused(larger, "to one of the same size")
     mixed = onnx.load(write_onnx(tmp_path / "x.onnx", kind=TensorProto.UINT8, end="Relu"))
     mixed.graph.node[-1].attribute[0].i = TensorProto.FLOAT
     mixed.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT

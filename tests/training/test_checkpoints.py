@@ -76,10 +76,18 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(tmp_path:
     assert len(notes) == 1
     assert notes[0].startswith(f"{checkpoints.path(3)}: damaged checkpoint ({name}")
     assert notes[0].endswith("continuing from an earlier one, step_00000002")
-    checkpoints.go_on_from(2, best=1)
+    checkpoints.go_on_from(2, best=1, keep=2)
     assert names(checkpoints) == [1, 2]
     assert (tmp_path / "last").resolve() == checkpoints.path(2)
     assert (tmp_path / "best").resolve() == checkpoints.path(1)
+
+
+def test_checkpoints_that_a_dead_writer_no_longer_removed_are_removed_when_the_run_goes_on(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2, 3, 4):
+        checkpoints.save(step, writer(step), best=1, keep=4)
+    checkpoints.go_on_from(4, best=1, keep=2)
+    assert names(checkpoints) == [1, 3, 4]
 
 
 def test_where_all_are_damaged_it_is_an_error(tmp_path: Path) -> None:
@@ -189,5 +197,5 @@ def test_a_checkpoint_of_a_newer_format_is_refused_and_not_passed_over(tmp_path:
     with pytest.raises(SettingsError, match=re.escape(told)):
         checkpoints.newest()
     with pytest.raises(SettingsError, match=re.escape(told)):
-        checkpoints.go_on_from(1, best=1)
+        checkpoints.go_on_from(1, best=1, keep=2)
     assert names(checkpoints) == [1, 2]
