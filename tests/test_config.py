@@ -229,7 +229,10 @@ def test_steps_and_epochs_replace_each_other() -> None:
         ("compile=maybe", ["compile: must be 'auto', true or false"]),
         ("compile=atuo", ["did you mean auto?"]),
         ("log.to=['tensorbord']", ["log.to.0: ", "did you mean tensorboard?"]),
-        ("generator.name=rsnet", ["--set generator.name=rsnet: generator.name: no generator", "did you mean resnet?"]),
+        (
+            "generator.name=rsnet",
+            ["--set generator.name=rsnet: generator.name: no generator", "did you mean resnet or unet?"],
+        ),
         ("discriminator.name=xyzzy", ["discriminator.name: no discriminator is called 'xyzzy'; known: patch, global"]),
         ("method.name=cyclegn", ["method.name: no method is called 'cyclegn'; did you mean cyclegan?"]),
         ("losses.cycl=3", ["--set losses.cycl=3: losses: no loss is called 'cycl'", "did you mean cycle?"]),

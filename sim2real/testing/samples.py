@@ -75,7 +75,9 @@ def sample_inputs(
         channels = () if form.channels is None else (form.channels,)
         shape = (*lead, *channels, *size)
         values = np.floor(random.uniform(-1, CLASSES, shape)) if form.channels is None else random.uniform(0, 40, shape)
-        if (form.channels or 1) > 1:  # the last channel is the mask of known pixels
+        if kind == "translation":  # an image
+            values = random.uniform(-1, 1, shape)
+        elif (form.channels or 1) > 1:  # the last channel is the mask of known pixels
             values[..., -1, :, :] = values[..., -1, :, :] > 5
         found[kind] = torch.from_numpy(values.astype(form.dtype))
     return found
