@@ -211,7 +211,7 @@ def _resnet(weights: Mapping[str, Tensor]) -> Recognised:
     """Recognise a ResNet: a list of layers, whose numbers depend on the options of the program."""
     left = dict(weights)
     norm = _norm_of(left, "model.1", "model.2")
-    layers = sorted({int(found[1]) for name in left if (found := _NUMBERED.match(name))})
+    layers = sorted({int(number[1]) for name in left if (number := _NUMBERED.match(name))})
     blocks = [index for index in layers if f"model.{index}.conv_block.1.weight" in left]
     convolutions = [index for index in layers if left.get(f"model.{index}.weight", _NOTHING).dim() == 4]
     filters = {index: left.pop(f"model.{index}.filt") for index in layers if f"model.{index}.filt" in left}

@@ -183,7 +183,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     """Print the verdict of an evaluation, its reasons, the deciding values and frames to look at; or all values."""
     from rich.console import Console
 
-    from sim2real.evaluation.verdict import untold
+    from sim2real.evaluation.verdict import unmeasured
 
     counts, width = found.counts, min(out.width, _WIDEST)
     out.print(
@@ -200,7 +200,7 @@ def show_evaluation(folder: Path, found: "Evaluation", *, whole: bool = False) -
     else:
         most, rows = (_MORE_REASON_LINES, _MORE_ROWS) if width >= _ROOMY else (_REASON_LINES, _ROWS)
         reasons = _reasons(found.reasons, width, most)
-        lacking = _reasons(untold(found.figures, int(found.settings.get("count", 0))), width, _LACKING)
+        lacking = _reasons(unmeasured(found.figures, int(found.settings.get("count", 0))), width, _LACKING)
         if width < _ROOMY:
             rows = min(rows, rows + most - len(reasons) - len(lacking))
         for line in reasons:
@@ -315,7 +315,7 @@ def _table(found: "Evaluation") -> "Table":
             _number(figure.floor),
             str(figure.count),
             _word(figure),
-            style=None if figure.tells else "dim",
+            style=None if figure.is_meaningful else "dim",
         )
     return table
 
@@ -330,7 +330,7 @@ def _standing(figure: "Figure") -> tuple[str, str]:
     """Return the assessment of a figure in a word, and its colour."""
     from sim2real.evaluation.verdict import assess, doubt, nearer
 
-    if not figure.tells:
+    if not figure.is_meaningful:
         return "", ""
     if doubt(figure):
         return "not judged", "dim"
@@ -358,6 +358,6 @@ def _remarks(figures: "Sequence[Figure]") -> "Mapping[tuple[str, str], list[str]
     remarks: dict[tuple[str, str], list[str]] = {}
     for figure in figures:
         few = f"measured on {figure.count}; needs at least {figure.least} to be meaningful"
-        if remark := figure.remark or (doubt(figure) if figure.tells else few):
+        if remark := figure.remark or (doubt(figure) if figure.is_meaningful else few):
             remarks.setdefault((figure.name, remark), []).append(figure.label)
     return remarks

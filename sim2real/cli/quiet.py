@@ -23,7 +23,7 @@ def keep_libraries_quiet() -> None:
     """Suppress warnings of libraries in this process and its children, unless the user has asked for them."""
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
-    if sys.warnoptions in ([], [_NONE]):  # no wish of the user; _NONE comes from a parent process
+    if sys.warnoptions in ([], [_NONE]):  # the user asked for nothing; _NONE comes from a parent process
         warnings.showwarning = _show_nothing  # not a filter, since libraries override filters
         os.environ["PYTHONWARNINGS"] = _NONE  # for child processes
     if logging.lastResort:  # prints records for which no handler is configured

@@ -34,7 +34,7 @@ from sim2real.evaluation.segmenter import STEPS, segment
 from sim2real.evaluation.segmenter import stages as segmenter_stages
 from sim2real.evaluation.table import Row, write_frames
 from sim2real.evaluation.temporal import temporal_figures
-from sim2real.evaluation.verdict import BAD_FRAME, judge, untold
+from sim2real.evaluation.verdict import BAD_FRAME, judge, unmeasured
 from sim2real.evaluation.view import Size, View, common_view
 from sim2real.files import sha256_of
 from sim2real.imageio import read_header
@@ -162,7 +162,7 @@ def evaluate(
     figures, seconds = _realism(selection, seen, seen_real, seed, progress)
     blocks = blocks_of([pair.sequence for pair in readable])
     figures += frame_figures(selection.frames, [seen.changes[pair.path] for pair in readable], blocks, seed)
-    notes = [*selection.notes, *untold(figures, options.count)]
+    notes = [*selection.notes, *unmeasured(figures, options.count)]
     notes += [*_faults(seen, "frames"), *_faults(seen_real, "real images")]
     values = {path: _values(changes) for path, changes in seen.changes.items()}
     for found, by_frame, remark in (_segmented(readable, options, device, progress), steadiness):

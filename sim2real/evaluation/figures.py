@@ -60,7 +60,7 @@ class Figure:
     remark: str = ""
 
     @property
-    def tells(self) -> bool:
+    def is_meaningful(self) -> bool:
         """Whether it was measured on enough frames or images to be meaningful."""
         return self.after is not None and self.count >= self.least
 

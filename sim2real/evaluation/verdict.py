@@ -127,7 +127,7 @@ def unchanged(figures: Sequence[Figure]) -> str:
     return f"nothing changed: frames differ from their source by {change.after:.2f} grey levels{again}"
 
 
-def untold(figures: Sequence[Figure], count: int) -> list[str]:
+def unmeasured(figures: Sequence[Figure], count: int) -> list[str]:
     """List the set metrics that have no usable value, one line for all that share a reason.
 
     Args:
@@ -136,7 +136,7 @@ def untold(figures: Sequence[Figure], count: int) -> list[str]:
     """
     alike: dict[str, list[Figure]] = {}
     for figure in figures:
-        if figure.group == "realism" and not figure.tells:
+        if figure.group == "realism" and not figure.is_meaningful:
             alike.setdefault(figure.remark, []).append(figure)
     lines = []
     for remark, those in alike.items():
@@ -149,7 +149,7 @@ def untold(figures: Sequence[Figure], count: int) -> list[str]:
 def assess(figure: Figure) -> State | None:
     """Judge a figure by its limits; None if it has no limits, no usable value, or is uncertain, see :func:`doubt`."""
     gate, value = _gate(figure), _value(figure)
-    if gate is None or value is None or not figure.tells or doubt(figure):
+    if gate is None or value is None or not figure.is_meaningful or doubt(figure):
         return None
     return "PASS" if gate.state(value) == "PASS" else gate.state(_at_best(figure, gate) or 0.0)
 
@@ -157,7 +157,7 @@ def assess(figure: Figure) -> State | None:
 def doubt(figure: Figure) -> str:
     """Return why a figure with limits is not judged; empty if it is judged or has no limits."""
     gate, value = _gate(figure), _value(figure)
-    if gate is None or value is None or not figure.tells:
+    if gate is None or value is None or not figure.is_meaningful:
         return ""
     if gate.of_before and (figure.before or 0) < gate.knows:
         return f"not judged: the value before, {figure.before:.2g}, is too small to compare with"
@@ -200,7 +200,7 @@ def _at_best(figure: Figure, gate: Gate) -> float | None:
 
 def nearer(figure: Figure) -> bool | None:
     """Return True if frames are significantly nearer to real images than before, False if farther, None if neither."""
-    if not figure.tells or figure.change is None or figure.better is None:
+    if not figure.is_meaningful or figure.change is None or figure.better is None:
         return None
     low, high = sorted(limit if figure.better == "lower" else -limit for limit in figure.change)
     return True if high < 0 else False if low > 0 else None
@@ -253,7 +253,9 @@ def _sentence(name: str, values: list[tuple[float, str]], gate: Gate) -> str:
 
 def _looks(figures: Sequence[Figure]) -> list[_Finding]:
     """Return the findings on whether frames look more real."""
-    directions = {figure.name: nearer(figure) for figure in figures if figure.group == "realism" and figure.tells}
+    directions = {
+        figure.name: nearer(figure) for figure in figures if figure.group == "realism" and figure.is_meaningful
+    }
     if not directions:
         return [("WARN", "no metric was measured on enough images to show whether frames look more real")]
     better, worse = ([name for name, way in directions.items() if way is wanted] for wanted in (True, False))

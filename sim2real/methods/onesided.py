@@ -139,7 +139,9 @@ class OneSided(AdversarialMethod[Part, _Made]):
         self.discriminators = tuple(self.trainers)
         discriminators = [way.discriminator for way in self.ways.values()]
         self.masked = masked
-        self.tells = masked or any("segmentation" in discriminator.kinds for discriminator in discriminators)
+        self.masks_for_discriminators = masked or any(
+            "segmentation" in discriminator.kinds for discriminator in discriminators
+        )
         if masked and settings.image_pool_size:
             raise SettingsError("method.options.masked: older fakes have other masks; set image_pool_size = 0")
         if masked and any(name != "color" for name in settings.regularization.augment):
@@ -148,7 +150,9 @@ class OneSided(AdversarialMethod[Part, _Made]):
                 "would move images off the masks; only color is accepted"
             )
         self.segmenter = (
-            OnlineSegmenter(len(settings.classes), settings) if self.tells or any(self.of_classes.values()) else None
+            OnlineSegmenter(len(settings.classes), settings)
+            if self.masks_for_discriminators or any(self.of_classes.values())
+            else None
         )
         if self.segmenter:
             self.inputs = ("segmentation",)
@@ -198,7 +202,9 @@ class OneSided(AdversarialMethod[Part, _Made]):
         return means([detached(each) for each in losses])
 
     def _part(self, batch: Batch, seeds: _Numbers) -> Part:
-        masks = self.segmenter.masks(batch, for_discriminators=self.tells) if self.segmenter else None
+        masks = (
+            self.segmenter.masks(batch, for_discriminators=self.masks_for_discriminators) if self.segmenter else None
+        )
         return Part(batch, seeds, masks)
 
     def translate(self, part: Part) -> _Made:

@@ -162,7 +162,7 @@ def _labels(conversion: Conversion) -> Fact:
 def _gaps(figures: Iterable[Figure]) -> Iterator[Fact]:
     """Yield the share of the distance to real images that the conversion closed, for each figure that measures it."""
     for each in figures:
-        if each.group == "realism" and each.tells and None not in {each.before, each.floor, each.after}:
+        if each.group == "realism" and each.is_meaningful and None not in {each.before, each.floor, each.after}:
             before, after, floor = float(each.before or 0), float(each.after or 0), float(each.floor or 0)
             if each.better == "lower" and before > floor:
                 yield Fact("Gap closed", f"{(before - after) / (before - floor):.0%}", f"to reality, by {each.name}")
@@ -258,14 +258,14 @@ def _effect(figure: Figure) -> tuple[str, str]:
         return "not judged", "soft"
     if state := assess(figure):
         return state, _STATES[state]
-    if figure.group != "realism" or not figure.tells or figure.change is None:
+    if figure.group != "realism" or not figure.is_meaningful or figure.change is None:
         return "", ""
     return _WAYS[nearer(figure)]
 
 
 def _explanation(figure: Figure) -> str:
     """Return the explanation of a figure: its title, its remark and the number that it needs."""
-    measured = figure.after is not None and not figure.tells
+    measured = figure.after is not None and not figure.is_meaningful
     words = (
         figure.title if not figure.label else "",
         figure.remark or doubt(figure),
@@ -278,7 +278,7 @@ def _classes(conversion: Conversion) -> Section | None:
     figures = conversion.evaluation.figures if conversion.evaluation else ()
     named: dict[str, list[Figure]] = {}
     for figure in figures:
-        if figure.label and figure.after is not None and figure.tells:
+        if figure.label and figure.after is not None and figure.is_meaningful:
             named.setdefault(figure.name, []).append(figure)
     plots: list[Drawing] = [
         Bars(

@@ -49,7 +49,7 @@ _LOSSES = {
     "augment_p": "probability of augmenting the discriminators' inputs",
 }
 _HIGHEST_SCORE = 2.0  # scores of interest are about 1; harmful ones are many times that
-_JUDGED = (
+_VALIDATED = (
     ("new_edges", "New edges", ((0.2, "harmful"),)),
     ("lost_edges", "Lost edges", ((0.3, "harmful"),)),
     ("change", "Change", ()),
@@ -193,7 +193,7 @@ def _evaluation(run: Run) -> Section | None:
     )
     others = [
         Plot(title, [Curve(points, marked=True)], MEANINGS[name], levels)
-        for name, title, levels in _JUDGED
+        for name, title, levels in _VALIDATED
         if (points := run.points(f"evaluation/{name}"))
     ]
     return Section("plots", "Held-out evaluation", {"plots": [first, second, *others], "legend": []})

@@ -155,13 +155,13 @@ def _about(config: Config, generators: Mapping[str, Generator], training: Traini
     what = "An image-to-image generator" if single else "Two image-to-image generators"
     if training:
         which = "the last" if training.used_step == training.steps else "the best on held-out images"
-        told = {"The recipe": _line(config.summary), "Its source": _line(config.source)}
+        facts = {"The recipe": _line(config.summary), "Its source": _line(config.source)}
         start = f" The training started with the weights of {_place(config.start_from)}." if config.start_from else ""
         yield (
             f"{what}, trained with sim2real on unpaired simulated and real images, by the recipe "
             f"{_code(config.recipe)} and the method {_code(config.method.name)}; "
             f"{'it is that' if single else 'they are those'} of step {training.used_step} of {training.steps}, {which}."
-            + "".join(f" {word}: {text}." for word, text in told.items() if text)
+            + "".join(f" {word}: {text}." for word, text in facts.items() if text)
             + start
         )
     else:

@@ -332,7 +332,7 @@ def build_loader(
         Batches; each note is in one of them only. An error is the last item.
 
     Raises:
-        Sim2RealError: If a worker process died, see :func:`naming_dead_workers`.
+        Sim2RealError: If a worker process died, see :func:`worker_errors`.
     """
     loader = DataLoader(
         images,
@@ -345,7 +345,7 @@ def build_loader(
         generator=torch.Generator().manual_seed(seed),
     )
     reported: set[str] = set()
-    with naming_dead_workers():
+    with worker_errors():
         for raw in loader:
             if isinstance(raw, DatasetError):
                 yield raw
@@ -355,7 +355,7 @@ def build_loader(
 
 
 @contextmanager
-def naming_dead_workers() -> Iterator[None]:
+def worker_errors() -> Iterator[None]:
     """Report a killed worker process in one line; torch raises its error anywhere in the main thread.
 
     Raises:

@@ -15,7 +15,7 @@ from sim2real.training.data import as_batch
 from sim2real.training.deterministic import deterministic
 from sim2real.training.loggers import Loggers
 from sim2real.training.loop import Trainer, open_images
-from sim2real.training.memory import telling_what_to_lower
+from sim2real.training.memory import memory_errors
 from sim2real.training.processes import Processes
 from sim2real.training.run import RunFolder
 from sim2real.training.setup import take_step
@@ -98,7 +98,7 @@ def _forecast(config: Config, run: RunFolder, steps: int, extraction: Progress) 
     loading, computing = [], []
     for step in range(steps + 1):
         began = time.perf_counter()
-        with telling_what_to_lower(config, method.generators.values(), device, lambda: "a step"):
+        with memory_errors(config, method.generators.values(), device, lambda: "a step"):
             raw = trainer.batches[step]
             if isinstance(raw, DatasetError):
                 raise raw

@@ -26,12 +26,12 @@ from sim2real.training.camera import match_camera
 from sim2real.training.card import Generator, Training, write_card
 from sim2real.training.checkpoint_manager import CheckpointManager
 from sim2real.training.checkpoints import damage
-from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, naming_dead_workers, remove_cache
+from sim2real.training.data import RawBatch, UnpairedImages, as_batch, build_loader, remove_cache, worker_errors
 from sim2real.training.deterministic import deterministic
 from sim2real.training.domains import Domain, find_classes, open_domains
 from sim2real.training.foresight import foreseen_spec, require_memory
 from sim2real.training.loggers import Loggers
-from sim2real.training.memory import telling_what_to_lower
+from sim2real.training.memory import memory_errors
 from sim2real.training.meter import Meter
 from sim2real.training.periodic_validation import PeriodicValidation, ValidationOutcome
 from sim2real.training.processes import Processes
@@ -252,10 +252,10 @@ class Trainer:
                 to the run folder, or another process of this training has ended.
         """
         with ExitStack() as stack:
-            stack.enter_context(naming_dead_workers())
+            stack.enter_context(worker_errors())
             stack.enter_context(deterministic(wanted=self.config.deterministic))
             stack.enter_context(
-                telling_what_to_lower(
+                memory_errors(
                     self.config,
                     self.method.generators.values(),
                     self.device,

@@ -36,7 +36,7 @@ class Use:
 
 
 @contextmanager
-def telling_what_to_lower(
+def memory_errors(
     config: Config, generators: Iterable[nn.Module], device: str, where: Callable[[], str], *, processes: int = 1
 ) -> Iterator[None]:
     """Turn an out-of-memory error into a message with advice.

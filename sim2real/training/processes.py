@@ -45,7 +45,7 @@ class Processes:
         self.device = resolve_device(device)
         if self.count > 1 and device == "auto" and self.device == "mps":
             self.device = "cpu"  # an Apple GPU cannot be shared
-        self._books: distributed.ProcessGroup | None = None
+        self._control: distributed.ProcessGroup | None = None
         if self.count > 1:
             self._join(nodes)
 
@@ -71,7 +71,7 @@ class Processes:
             fabric = Fabric(accelerator=kind, strategy="ddp", devices=here, num_nodes=nodes)
             fabric.launch()
             if distributed.get_backend() != "gloo":
-                self._books = cast("distributed.ProcessGroup", distributed.new_group(backend="gloo"))
+                self._control = cast("distributed.ProcessGroup", distributed.new_group(backend="gloo"))
         self.rank = fabric.global_rank
         self.device = str(fabric.device)
 
@@ -97,7 +97,7 @@ class Processes:
             return number
         numbers = torch.tensor(number)
         with _linked():
-            distributed.all_reduce(numbers, distributed.ReduceOp.MAX, group=self._books)
+            distributed.all_reduce(numbers, distributed.ReduceOp.MAX, group=self._control)
         return int(numbers)
 
     def gather(self, each: _T) -> list[_T]:
@@ -106,7 +106,7 @@ class Processes:
             return [each]
         everything: list[_T | None] | None = [None] * self.count if self.is_first else None
         with _linked():
-            distributed.gather_object(each, everything, group=self._books)
+            distributed.gather_object(each, everything, group=self._control)
         return cast("list[_T]", everything or [])
 
     def broadcast(self, thing: _T) -> _T:
@@ -115,7 +115,7 @@ class Processes:
             return thing
         things = [thing]
         with _linked():
-            distributed.broadcast_object_list(things, group=self._books)
+            distributed.broadcast_object_list(things, group=self._control)
         return things[0]
 
     def on_first(self, work: Callable[[], _T]) -> _T:

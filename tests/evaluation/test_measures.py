@@ -157,7 +157,7 @@ def test_sets_are_compared_at_equal_counts_half_of_the_smaller() -> None:
     assert figure.after is not None
     assert figure.interval is not None
     assert figure.interval[0] <= figure.after <= figure.interval[1]
-    assert figure.tells
+    assert figure.is_meaningful
 
 
 def test_a_change_is_surer_than_what_it_is_between() -> None:

@@ -68,7 +68,7 @@ def test_a_class_that_it_never_knew_has_no_figure_but_a_remark(identity: Segment
     assert pole.after is None
     assert pole.interval is None
     assert pole.remark == "not judged: too little of this class in the held-out frames (618 pixels)"
-    assert not pole.tells
+    assert not pole.is_meaningful
 
 
 @pytest.mark.parametrize(

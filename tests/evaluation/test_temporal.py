@@ -88,7 +88,7 @@ def test_what_wavers_is_told_from_what_only_looks_different(
     assert ratio[0] <= round(error.after / error.before, 9) <= ratio[1]
     assert flicker[0] <= round(steadiness.after / steadiness.before, 9) <= flicker[1]
     assert (error.count, steadiness.count) == (5, 4)
-    assert not error.tells  # of five frames
+    assert not error.is_meaningful  # of five frames
     assert error.interval
     assert error.interval[0] <= error.after <= error.interval[1]
 

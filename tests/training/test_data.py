@@ -21,7 +21,7 @@ from sim2real.augment import Augment
 from sim2real.config import Config
 from sim2real.datasets.base import Frame
 from sim2real.errors import DatasetError, SettingsError, Sim2RealError
-from sim2real.training.data import RawBatch, UnpairedImages, as_floats, build_loader, naming_dead_workers, remove_cache
+from sim2real.training.data import RawBatch, UnpairedImages, as_floats, build_loader, remove_cache, worker_errors
 from sim2real.training.domains import Domain, open_domains, stamp_of
 
 Configure = Callable[..., Config]
@@ -357,12 +357,12 @@ class Deadly(UnpairedImages):
 def test_the_death_of_a_worker_is_told_in_a_line(photos: Path) -> None:
     sim, real = (domain_of(photos / side) for side in ("sim", "real"))
     loader = build_loader(Deadly(sim, real, Augment((32, 32)), batch_size=1, seed=0), range(9), 1, "cpu", 0)
-    with pytest.raises(Sim2RealError, match=r"decodes images was killed; .*lower data\.workers"), naming_dead_workers():
+    with pytest.raises(Sim2RealError, match=r"decodes images was killed; .*lower data\.workers"), worker_errors():
         list(loader)
 
 
 def test_other_errors_are_not_taken_for_a_worker_s_death() -> None:
-    with pytest.raises(RuntimeError, match="no worker"), naming_dead_workers():
+    with pytest.raises(RuntimeError, match="no worker"), worker_errors():
         raise RuntimeError("no worker")
 
 
