@@ -68,7 +68,8 @@ def convert_on_ray(
         board: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Board).remote(
             {"converting": _sizes(frames, count), "carrying": _sizes(len(found.jobs) - frames, count)}
         )
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(_convert_shard)
+        # A worker that was interrupted while it imported torch cannot import it again, so none serves twice.
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries, max_calls=1)(_convert_shard)
         tasks = {task.remote(source, out, options, (index, count), board): index for index in range(count)}
         try:
             summaries = list(_results(tasks, lambda: ray.get(board.read.remote()), progress, notify))
