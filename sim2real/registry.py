@@ -27,6 +27,7 @@ from sim2real.refusals import reason
 GROUP: Final = "sim2real"
 BUILTIN: Final = "sim2real"
 DISABLE_VARIABLE: Final = "SIM2REAL_DISABLE_PLUGINS"
+_LONGEST_NAME: Final = 60  # characters in messages
 KINDS: Final = tuple(name.removeprefix("register_") for name in vars(hookspecs) if name.startswith("register_"))
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -123,7 +124,8 @@ class Registry:
             return entries[name]
         near = difflib.get_close_matches(name.lower(), entries, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(entries) or 'none'}"
-        raise UnknownNameError(f"no {_noun(kind)} is called '{name}'; {hint}")
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+        raise UnknownNameError(f"no {_noun(kind)} is called '{shown}'; {hint}")
 
     def load(self, kind: str, name: str) -> Any:  # noqa: ANN401  depends on the kind
         """Import and return the component with this name.

@@ -359,3 +359,10 @@ def test_a_plugin_that_misses_the_contract_leaves_nothing_behind(kennel: Registr
         "owned-dog",
     ]
     assert [plugin.name for plugin in kennel.plugins] == ["kennel"]
+
+
+def test_a_name_that_is_too_long_is_shortened_in_messages() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        registry().entry("discriminators", "x" * 5000)
+    assert "xxx...'" in str(caught.value)
+    assert len(str(caught.value)) < 500

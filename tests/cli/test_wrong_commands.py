@@ -173,7 +173,7 @@ TABLE: list[tuple[str, int, str]] = [
     ("demo vkitti", 1, "vkitti: contains other files"),
     # files of other programs
     ("convert vkitti new --model x.pth", 1, "x.pth: a checkpoint of PyTorch (pickle), not a model of sim2real"),
-    ("convert vkitti new --model x.onnx", 1, "x.onnx: the network has 0 inputs (none)"),
+    ("convert vkitti new --model x.onnx", 1, "x.onnx: the network has no output"),
     ("convert vkitti new --model models/page.safetensors", 1, "a web page, not a model: a download that failed"),
     ("convert vkitti new --model models/lfs.safetensors", 1, "a Git LFS pointer, not a model: .* git lfs pull"),
     (
