@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[1]
             ["| vkitti2kitti 256x64 ", "| cyclegan 64x64 ", "sim2real fp32", "compiled"],
             marks=pytest.mark.slow,
         ),
+        pytest.param("distil", ["| guided teacher ", "| student "], marks=pytest.mark.slow),
         ("loading", ["| Pillow and torchvision ", "| sim2real, cache, 2 workers "]),
         ("validation", ["| identity ", "| trees in the sky ", "| a validation "]),
         pytest.param(
