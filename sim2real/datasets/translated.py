@@ -18,9 +18,8 @@ from sim2real.errors import DatasetError
 KIND: Final = "translation"
 GENERATOR: Final = "frames"
 """The registered name of the generator that shows these images."""
-_FAKE: Final = re.compile(
-    r"_fake(_[ab])?$", re.IGNORECASE
-)  # as pytorch-CycleGAN-and-pix2pix names its results, beside _real and _rec
+# pytorch-CycleGAN-and-pix2pix names its results so, beside _real and _rec.
+_FAKE: Final = re.compile(r"_fake(_[ab])?$", re.IGNORECASE)
 _DIGITS: Final = re.compile(r"(\d+)")
 
 
@@ -117,18 +116,19 @@ def _by_path(images: Sequence[str], files: Sequence[str]) -> dict[str, str]:
 def _matched(images: Sequence[str], files: Sequence[str], above: int) -> dict[str, str]:
     """Match by paths, those of translations without so many folders at their start."""
     fakes = [file for file in files if _FAKE.search(PurePosixPath(file).stem)]
-    known: dict[tuple[str, str], list[tuple[tuple[str, ...], str]]] = defaultdict(list)  # by last folder and name
-    for file in fakes or files:
-        *folders, name = _parts(file, fake=bool(fakes))[above:]
-        known["".join(folders[-1:]), name].append((tuple(folders), file))
+    paths = {file: _parts(file, fake=bool(fakes))[above:] for file in fakes or files}
+    counts = Counter((folder, name) for *folders, name in paths.values() for folder in {*folders})
+    known: dict[tuple[str, str], list[str]] = defaultdict(list)  # by the rarest folder and the name
+    for file, (*folders, name) in paths.items():
+        known[min(folders, key=lambda folder: counts[folder, name], default=""), name].append(file)
     found = {}
     for image in images:
         *folders, name = _parts(image)
         fits: dict[int, list[str]] = defaultdict(list)
-        for last in {"", *folders}:
-            for others, file in known.get((last, name), ()):
-                if _is_part(others, folders):
-                    fits[len(others)].append(file)
+        for folder in {"", *folders}:
+            for file in known.get((folder, name), ()):
+                if _is_part(paths[file][:-1], folders):
+                    fits[len(paths[file])].append(file)
         if fits and len(best := fits[max(fits)]) == 1:
             found[image] = best[0]
     claims = Counter(found.values())

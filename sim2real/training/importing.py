@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -68,7 +67,8 @@ def _write(  # noqa: PLR0917
     if is_run(run) and not begun and all(info.imported for info in others.values()):
         if target in others:
             raise Sim2RealError(f"{run}: has a {target.name} already; choose another --run or --direction")
-        if other := next((info for info in others.values() if (info.name, info.options) != _network(found)), None):
+        own = (found.generator, found.options)
+        if other := next((info for info in others.values() if (info.name, info.options) != own), None):
             raise Sim2RealError(
                 f"{run}: its {other.direction} generator is '{other.name}' with the options {other.options}, this is "
                 f"'{found.generator}' with {found.options}; choose another --run"
@@ -86,10 +86,6 @@ def _write(  # noqa: PLR0917
         notify(note)
     save_generator(target, network, info)
     return target
-
-
-def _network(found: Recognised) -> tuple[str, dict[str, Any]]:
-    return found.generator, found.options
 
 
 def import_frames(
