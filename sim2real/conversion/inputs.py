@@ -14,6 +14,7 @@ from sim2real.conversion.carry import SourceError, Stat, digest_of, stat_of, unr
 from sim2real.datasets.base import Frame
 from sim2real.datasets.inputs import NAMED, Inputs, read_input
 from sim2real.datasets.labels import NOTHING, Boxes, Segmentation
+from sim2real.datasets.translated import KIND as TRANSLATION
 from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import sha256_of
@@ -43,7 +44,7 @@ def label_files(
         frames: The frames to translate, by their images.
 
     Raises:
-        DatasetError: If frames lack a label.
+        DatasetError: If frames lack a label, or translations of another program are gone.
     """
     for kind in kinds:
         if lacking := [image for image, frame in frames.items() if kind not in frame.labels]:
@@ -53,10 +54,17 @@ def label_files(
                 f"e.g. {shown}; leave them out with --exclude, or name another model"
             )
     known = cache(lambda path: stat_of(str(root / path)))  # frames may share a file
-    return {
+    files = {
         image: {kind: LabelFile(path, known(path)) for kind in kinds if (path := frame.labels[kind])}
         for image, frame in frames.items()
     }
+    made = [each[TRANSLATION] for each in files.values() if TRANSLATION in each]  # outside the dataset, so not listed
+    if gone := [file.path for file in made if file.stat is None]:
+        raise DatasetError(
+            f"{gone[0]}: this translation is gone, and {len(gone) - 1} more; put them back, or import them again: "
+            "sim2real import-frames"
+        )
+    return files
 
 
 def unknown_classes(frames: Iterable[Frame], kinds: Collection[str], vocabulary: Vocabulary) -> list[str]:

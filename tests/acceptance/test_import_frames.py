@@ -97,6 +97,16 @@ def test_frames_without_a_translation_are_named(work: Path, cli: Cli, tmp_path: 
     succeed(cli(*command, "--exclude", "Scene02/*"))
 
 
+def test_translations_that_are_gone_are_named_before_anything_is_written(work: Path, cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(work / "made", tmp_path / "made")
+    succeed(cli("import-frames", work / "sim", tmp_path / "made", "--run", tmp_path / "run"))
+    (tmp_path / "made").rename(tmp_path / "moved")
+    done = cli("convert", work / "sim", tmp_path / "out", "--model", tmp_path / "run")
+    assert done.returncode == 1
+    assert "this translation is gone, and 5 more" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_matched_is_refused_and_leaves_nothing(work: Path, cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     for number in range(5):
