@@ -1,8 +1,8 @@
 """Capabilities of generators, declared in their attributes: random samples, labels that they use, restrictions."""
 
 import zlib
-from collections.abc import Collection
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 PAST: Final = ("past_images", "past_outputs")
 """The inputs with the earlier frames of a sequence and their translations."""
+
+
+LICENCE: Final = "licence"
+"""The name in ``provenance`` of the licence of a generator's weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,11 @@ class Capabilities:
             the size that images are shrunk to by area before ``grids``, and ``tones(H, W)``, the representation of
             brightness if ``apply_grids`` does only :func:`sim2real.networks.bilateral.slice_pictures`, or None.
         cpu_only: It runs on the CPU, whatever the device; several threads may call it at once.
+        any_precision: Its images in reduced precision are as good as in fp32 although they are others, so that the
+            automatic precision is not compared with fp32.
+        provenance: What its images depend on besides its file, such as versions of libraries, name -> text, with the
+            ``"licence"`` of weights if it is known; recorded in ``conversion.json`` and the model card, and equal
+            whenever a conversion is continued.
         inputs: Kinds of labels that it uses, see :mod:`sim2real.datasets.inputs`; ``forward`` takes the mapping
             ``inputs`` that contains them.
         clip_length: Number of consecutive frames that it translates together, (N, T, C, H, W); 1 for single frames,
@@ -52,6 +61,8 @@ class Capabilities:
     fixed_size: tuple[int, int] | None = None
     by_grids: bool = False
     cpu_only: bool = False
+    any_precision: bool = False
+    provenance: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     clip_length: int = 1
     context: int = 0
@@ -91,6 +102,7 @@ def capabilities(generator: "nn.Module", name: str = "") -> Capabilities:
     flags = {each.name: each.default for each in fields(Capabilities) if each.type is bool}
     found = Capabilities(
         **{name: bool(getattr(generator, name, default)) for name, default in flags.items()},
+        provenance=dict(getattr(generator, "provenance", {})),
         fixed_size=getattr(generator, "fixed_size", None),
         inputs=inputs_of(generator, who),
         clip_length=clip_length_of(generator, who),

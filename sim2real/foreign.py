@@ -7,8 +7,8 @@ Known are the generators of pytorch-CycleGAN-and-pix2pix (Zhu et al. 2017, Isola
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,7 +23,7 @@ from sim2real.graphs import onnx_options
 from sim2real.inside import require_regular
 from sim2real.networks.blocks import check_counts, choose, pair
 from sim2real.places import TORCH, absent, is_onnx, what_is
-from sim2real.registry import registry
+from sim2real.registry import accepted_options, registry
 from sim2real.stored import one_line
 
 Weights = dict[str, Tensor]
@@ -53,7 +53,8 @@ class Recognised:
         recipe: The recipe whose other settings suit it.
         weights: Its weights, by the names that the registered generator uses.
         description: The network and its program, for users.
-        transfer: How its output is applied to frames unless the user decides otherwise.
+        transfer: How its output is applied to frames unless the user decides otherwise; None: as the recipe says.
+        sets: Further settings of the user.
     """
 
     generator: str
@@ -61,13 +62,15 @@ class Recognised:
     recipe: str
     weights: Weights
     description: str = ""
-    transfer: Literal["direct", "guided"] = "direct"
+    transfer: Literal["direct", "guided"] | None = "direct"
+    sets: Sequence[str] = ()
 
     def settings(self) -> Config:
         """Return the settings of a run with this generator."""
         options = {name: value for name, value in self.options.items() if name not in {"folder", "frames"}}
         generator = {"name": self.generator, "options": options}
-        return resolve(self.recipe, settings={"generator": generator, "transfer": {"name": self.transfer}})
+        transfer = {"transfer": {"name": self.transfer}} if self.transfer else {}
+        return resolve(self.recipe, settings={"generator": generator, **transfer}, sets=self.sets)
 
     @classmethod
     def of(cls, network: nn.Module, generator: str, options: dict[str, Any], recipe: str) -> "Recognised":
@@ -418,41 +421,72 @@ def default_direction(file: Path) -> str:
 
 
 def generator_of(
-    file: Path, generator: str | None = None, sets: Iterable[str] = (), key: str | None = None
+    file: Path,
+    generator: str | None = None,
+    sets: Iterable[str] = (),
+    key: str | None = None,
+    recipe: str | None = None,
 ) -> tuple[nn.Module, Recognised]:
-    """Read a generator from a file of another program.
+    """Read a generator from a file or a folder of another program.
 
     Args:
-        file: A ``.pth``, ``.safetensors`` or ``.onnx`` file.
-        generator: Registered name of the generator, whose own names the weights have; None: recognise the network.
-        sets: Settings ``generator.options.KEY=VALUE`` for a named generator.
+        file: A ``.pth``, ``.safetensors`` or ``.onnx`` file, or a folder for a generator with the option ``model``.
+        generator: Registered name of the generator, whose own names the weights have; None: that of the recipe, or
+            recognise the network.
+        sets: Settings ``KEY=VALUE`` for a named generator or recipe.
         key: Name of the network, if the file holds several.
+        recipe: Recipe with the settings of the run.
 
     Raises:
         Sim2RealError: If the file cannot be read, or is of no known network.
     """
     sets = list(sets)
+    if file.is_dir():
+        found = _folder(file, generator, sets, recipe)
+        return build(found), found
     _require_file(file)
     if is_onnx(file):
-        if generator not in {None, "onnx"} or key:
-            raise SettingsError(f"{file}: an ONNX file holds one network, so --generator and --key do not apply")
+        if generator not in {None, "onnx"} or key or recipe:
+            message = f"{file}: an ONNX file holds one network, so --generator, --key and --recipe do not apply"
+            raise SettingsError(message)
         found = _onnx(file, _given_options(sets))
         return build(found), found
     weights = read_weights(file, key)
     try:
-        if generator is None:
-            if sets:
-                raise SettingsError("--set is for a generator that is named with --generator; others are recognised")
-            found = recognise(weights)
+        if generator or recipe:
+            found = _named(generator, sets, recipe or "cyclegan", weights)
+        elif sets:
+            raise SettingsError("--set is for a generator that is named with --generator; others are recognised")
         else:
-            config = resolve("cyclegan", sets=[f"generator.name={generator}", *sets])
-            found = Recognised(
-                generator=generator,
-                options=config.generator.options,
-                recipe="cyclegan",
-                weights=weights,
-                description=f"weights of the generator '{generator}'",
-            )
+            found = recognise(weights)
         return build(found), found
     except UnknownWeightsError as error:
         raise Sim2RealError(f"{file}: {error}") from error
+
+
+def _folder(folder: Path, generator: str | None, sets: Sequence[str], recipe: str | None) -> Recognised:
+    """Describe a folder for a generator that reads it itself."""
+    if not (generator or recipe):
+        hint = "name a file in it, or with --recipe or --generator what reads it"
+        if (folder / "model_index.json").is_file():
+            hint = "a pipeline of diffusers is read by the plugin sim2real-diffusers: add --recipe diffusers"
+        raise SettingsError(f"{folder}: a folder; {hint}")
+    found = _named(generator, [*sets, f"generator.options.model={folder.resolve()}"], recipe or "cyclegan", {})
+    if "model" not in (accepted_options(registry().load("generators", found.generator)) or ()):
+        raise SettingsError(f"{folder}: the generator '{found.generator}' reads no folders; name a file of its weights")
+    return replace(found, description=f"a folder for the generator '{found.generator}'")
+
+
+def _named(generator: str | None, sets: Sequence[str], recipe: str, weights: Weights) -> Recognised:
+    """Describe a generator that the user or a recipe names."""
+    sets = [*([f"generator.name={generator}"] if generator else []), *sets]
+    config = resolve(recipe, sets=sets)
+    return Recognised(
+        generator=config.generator.name,
+        options=config.generator.options,
+        recipe=recipe,
+        weights=weights,
+        description=f"weights of the generator '{config.generator.name}'",
+        transfer=None,
+        sets=sets,
+    )

@@ -46,9 +46,10 @@ def register_generators(register: Register) -> None:
 
     An untrained generator has a method ``observe(source, target)``, which the method ``fit`` calls with images of both
     domains. If it needs the classes in the images that it stores, it has ``observe(source, target, masks)`` and
-    ``label(labelled_by, again=...)``, which the method ``pseudo-labels`` calls. The method ``one-sided`` calls
-    ``name_classes(names)`` with the classes of the run, and ``reach(share)`` before each step with the completed share
-    of the training, if the generator has these methods. Further optional attributes:
+    ``label(labelled_by, again=...)``, which the method ``pseudo-labels`` calls. A method ``name_classes(names)`` is
+    called with the classes of the run whenever the generator is built. The method ``one-sided`` calls ``reach(share)``
+    before each step with the completed share of the training, if the generator has this method. ``sim2real import
+    FOLDER`` sets the option ``model`` of a generator to that folder. Further optional attributes:
 
     - ``stochastic = True``: It samples at random. ``forward`` takes ``seeds``, one uint64 for each image, derived from
       its path, or None. Equal seeds must give equal images on every device. It is not compiled, and it is exported only
@@ -60,6 +61,10 @@ def register_generators(register: Register) -> None:
     - ``by_grids = True``: It predicts and applies bilateral grids in two separate steps, ``grids(images, seeds)`` ->
       (N, 12, D, h, w), and ``apply_grids(images, grids, seeds)``; grids of neighbouring frames are averaged.
     - ``cpu_only = True``: It runs on the CPU, whatever the device; several threads may call it at once.
+    - ``any_precision = True``: Its images in reduced precision are as good as in fp32 although they differ from them,
+      so that the precision ``auto`` is not compared with fp32.
+    - ``provenance = {"library": "1.2.3"}``: What its images depend on besides its file; recorded in
+      ``conversion.json``, and a conversion is continued only if it is the same.
     - ``inputs = ("depth", ...)``: The kinds of labels that it uses. ``forward`` takes ``inputs``, a mapping with one
       tensor of each kind, (N, ...), aligned with the pixels of the images; ``sim2real.datasets.inputs`` lists the kinds
       and their shapes. It is run on whole images, and a dataset whose frames lack one of the labels is refused.

@@ -306,6 +306,8 @@ def load_generator(path: Path) -> "tuple[nn.Module, GeneratorInfo]":
     except _UNBUILT as error:
         message = f"{path}: the generator '{info.name}' cannot be built with the options in the file"
         raise Sim2RealError(f"{message} ({one_line(error)}); use a file that sim2real train wrote") from error
+    if name_classes := getattr(network, "name_classes", None):
+        name_classes(info.settings.get("classes", {}).get("names", ()))
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as error:
@@ -355,6 +357,9 @@ def _without(folder: Path, name: str) -> str:
         return f"{folder}: this run has no {name}; it has {written}"
     if is_run(folder):
         return f"{folder}: this run has no {name} yet; finish its training first: sim2real train --run ... --resume"
+    if (folder / "model_index.json").is_file():
+        hint = command_line("sim2real", "import", folder, "--recipe", "diffusers")
+        return f"{folder}: a pipeline of diffusers, not a run; import it first, with sim2real-diffusers: {hint}"
     if is_conversion(folder):
         return f"{folder}: a converted dataset, not a run; name the run folder of its model, such as runs/NAME"
     runs = [path for path in sorted(folder.iterdir()) if is_run(path)]

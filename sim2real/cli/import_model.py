@@ -13,7 +13,8 @@ from sim2real.places import command_line
 
 def command(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Weights, such as latest_net_G_A.pth, .safetensors, or .onnx.")
+        Path,
+        typer.Argument(metavar="FILE", help="Weights, such as latest_net_G_A.pth, .safetensors, .onnx, or a folder."),
     ],
     run: Annotated[
         Path | None, typer.Option(help="Run folder; default: runs/ and the name of the file, or of its folder.")
@@ -27,7 +28,10 @@ def command(
     ] = None,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="generator.options.KEY=VALUE", help="Option of that generator; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Setting for that generator or recipe; repeatable."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Recipe with the generator's settings, as for a folder.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Name of the network, if the file holds several.")] = None,
 ) -> None:
@@ -42,7 +46,7 @@ def command(
     check_writable(where)
     way = direction.value if direction else default_direction(file)
     target, found = import_run(
-        file, where, direction=way, generator=generator, sets=sets or [], key=key, notify=err.print
+        file, where, direction=way, generator=generator, sets=sets or [], key=key, recipe=recipe, notify=err.print
     )
     out.print(f"{target}: {found.description}, {byte_size(target.stat().st_size)}")
     needed = ("--direction", way) if way != "sim2real" else ()

@@ -104,6 +104,7 @@ class Record:
         camera: Whether frames get the blur and noise of the model's camera, ``"match"`` or ``"off"``.
         look: Number of this look, from 0, see :mod:`sim2real.conversion.looks`.
         looks: Total number of looks.
+        provenance: What the generator's images depend on besides its file, such as versions of libraries.
         stale: What in a file still describes the old appearance, see :meth:`sim2real.datasets.Dataset.stale` -> number
             of files.
         format_version: Format version of this file and of the manifest.
@@ -143,6 +144,7 @@ class Record:
     camera: CameraChoice = "off"
     look: Count = 0
     looks: Positive = 1
+    provenance: dict[str, str] = field(default_factory=dict)
     stale: dict[str, Count] = field(default_factory=dict)
     format_version: Format = FORMAT
     original: Original = field(default_factory=dict)

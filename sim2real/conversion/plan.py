@@ -193,6 +193,7 @@ def survey(source: Path, out: Path, options: ConvertOptions) -> Plan:
         files=len(jobs),
         gate=[str(rule) for rule in gate],
         rejected=options.rejected if gate else "quarantine",
+        provenance=dict(can.provenance),
         stale=dict(Counter(job.stale for job in jobs if job.stale)),
     )
     plan = Plan(

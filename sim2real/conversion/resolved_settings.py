@@ -124,7 +124,7 @@ def _choose(  # noqa: PLR0917
     kind = kind_of(place)
     images = [plan.source / job.path for job in plan.jobs if job.translate]
     sample = cache(lambda: middle_frame(can, images, plan.read_inputs, guided_size))
-    if record.precision == "auto":
+    if record.precision == "auto" and not can.any_precision:
         precision = "fp32" if can.cpu_only else safe_precision(generator, device, precision, sample, notify)
     if tile:
         check_tiling(generator)

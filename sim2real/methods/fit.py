@@ -7,11 +7,12 @@ from sim2real.methods.base import Batch, Method, MethodSettings, Networks, StepL
 
 
 class Fit(Method):
-    """Shows each batch to both generators by calling ``observe(source, target)``.
+    """Shows each batch to the generators by calling ``observe(source, target)``.
 
-    There are no discriminators, losses or learning rates. With several processes, each one shows its own images to its
-    own generators, and the result of the training are the generators of the first process. A single process therefore
-    sees the most images.
+    There is one generator for each direction, but only the one for simulated images if it uses labels. There are no
+    discriminators, losses or learning rates. With several processes, each one shows its own images to its own
+    generators, and the result of the training are the generators of the first process. A single process therefore sees
+    the most images.
 
     Args:
         networks: Factories for the generators; they need a method ``observe``, like those of
@@ -26,20 +27,24 @@ class Fit(Method):
 
     def __init__(self, networks: Networks, settings: MethodSettings) -> None:
         super().__init__(settings)
-        self.G_sim2real, self.G_real2sim = networks.generator(), networks.generator()
-        if not hasattr(self.G_sim2real, "observe"):
+        generator = networks.generator()
+        if not hasattr(generator, "observe"):
             message = (
                 "method.name = 'fit' is for generators that only observe images, such as 'reinhard'; the one of "
                 "generator.name has to be trained: set method.name = 'cyclegan'"
             )
             raise SettingsError(message)
-        self.generators = {"sim2real": self.G_sim2real, "real2sim": self.G_real2sim}
-        self.networks = {"G_sim2real": self.G_sim2real, "G_real2sim": self.G_real2sim}
+        self.generators = {"sim2real": generator}
+        if not generator.kinds:
+            self.generators["real2sim"] = networks.generator()
+        self.networks = {f"G_{direction}": each for direction, each in self.generators.items()}
+        self.sides = {"G_sim2real": ("sim",)} if generator.kinds else {}
 
     def step(self, batch: Batch) -> StepLog:
-        """Show a batch to both generators and return no losses."""
-        self.G_sim2real.observe(batch.sim, batch.real)
-        self.G_real2sim.observe(batch.real, batch.sim)
+        """Show a batch to the generators and return no losses."""
+        self.generators["sim2real"].observe(batch.sim, batch.real)
+        if "real2sim" in self.generators:
+            self.generators["real2sim"].observe(batch.real, batch.sim)
         return StepLog({})
 
     def evaluate(self, batch: Batch) -> StepLog:  # noqa: ARG002  the contract of methods

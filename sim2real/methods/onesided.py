@@ -60,9 +60,9 @@ class OneSided(AdversarialMethod[Part, _Made]):
 
     A generator may have the methods ``paint(images, styles, seeds)``, which returns images and penalties such as
     ``roughness`` and ``unevenness``, ``style_of(images)`` and ``keep(styles)``. Its styles are then those of the images
-    sampled from the other side; see :class:`sim2real.networks.grid.Grid`. If a generator has ``name_classes(names)``,
-    it is called once with the names of the run's classes; if it has ``reach(share)``, it is called before each step
-    with the completed share of the training; see :class:`sim2real.networks.textured.TexturedGrid`.
+    sampled from the other side; see :class:`sim2real.networks.grid.Grid`. If a generator has ``reach(share)``, it is
+    called before each step with the completed share of the training; see
+    :class:`sim2real.networks.textured.TexturedGrid`.
 
     Args:
         networks: Factories for the networks.
@@ -284,9 +284,6 @@ class _Way:
         self.generator, self.discriminator = networks.generator(), networks.discriminator()
         self.trainer = DiscriminatorTrainer(self.discriminator, settings, scale=scale, seed=seed)
         self.paints = hasattr(self.generator.network, "paint")
-        name_classes: Callable[[Sequence[str]], None] | None = getattr(self.generator.network, "name_classes", None)
-        if name_classes:
-            name_classes(settings.classes)
 
     def reach(self, share: float) -> None:
         """Pass the completed share of the training to the generator if it has ``reach``."""

@@ -16,7 +16,7 @@ import tomli_w
 from torch import nn
 
 from sim2real import __version__
-from sim2real.capabilities import Capabilities, capabilities
+from sim2real.capabilities import LICENCE, Capabilities, capabilities
 from sim2real.config import Config, resolve
 from sim2real.datasets.contract import adapter_of
 from sim2real.files import write_whole
@@ -34,6 +34,7 @@ _DOES: Final = dict(
     zip(DIRECTIONS, ("makes simulated images look real", "makes real images look simulated"), strict=True)
 )
 _VALIDATION: Final = "evaluation/"
+_FOLDERS: Final = {"folder", "model"}  # options of generators whose weights or images are elsewhere
 _OWN: Final = "your own"  # how the cards of layouts begin that know no licence, see sim2real.datasets.facts
 _VIDEO: Final = "video"  # the layout of an origin that is no folder of images
 _CHOSEN_BY: Final = "the value that steps are compared by (`evaluate.score`)"
@@ -136,7 +137,7 @@ def render(name: str, config: Config, generators: Mapping[str, Generator], train
         "## Limits",
         _listed(_limits(generators, trained=training is not None)),
         "## Licences",
-        *_licences(config, training),
+        *_licences(config, generators, training),
         "## Settings",
         *_settings(config),
     ]
@@ -178,8 +179,11 @@ def _file(direction: str, generator: Generator) -> str:
     parts = [f"{_code(file_name(direction))} {_DOES[direction]}: {_code(info.name)}"]
     parts += [f"({_code(options)})"] * bool(options)
     count = [f"{generator.parameters:,} parameters"] * bool(generator.parameters)
-    origin = [f"imported from {_code(info.imported)}, SHA-256 {_code(info.fingerprint)}"] if info.imported else []
-    return ", ".join([" ".join(parts), *count, *origin])
+    origin = [f"imported from {_code(info.imported)}"] if info.imported else []
+    if info.imported and not _FOLDERS & info.options.keys():
+        origin.append(f"SHA-256 {_code(info.fingerprint)}")
+    facts = [f"{name} {_code(text)}" for name, text in generator.can.provenance.items()]
+    return ", ".join([" ".join(parts), *count, *origin, *facts])
 
 
 def _data(config: Config, generators: Mapping[str, Generator], training: Training) -> Iterator[str]:
@@ -331,11 +335,17 @@ def _camera(direction: str, info: GeneratorInfo) -> str:
     return "No camera is fitted: blur and noise are those of the generator's output."
 
 
-def _licences(config: Config, training: Training | None) -> Iterator[str]:
+def _licences(config: Config, generators: Mapping[str, Generator], training: Training | None) -> Iterator[str]:
+    known = dict.fromkeys(
+        _code(each.can.provenance[LICENCE]) for each in generators.values() if LICENCE in each.can.provenance
+    )
+    if known:
+        yield f"The weights are licensed {', '.join(known)}, as their folder says."
     if training is None:
         yield (
             "The licence of the original weights applies, and those of the images that they were trained on. They are "
-            "not recorded: look them up where the weights come from before you pass on this folder or translations."
+            f"{'not all' if known else 'not'} recorded: look them up where the weights come from before you pass on "
+            "this folder or translations."
         )
         return
     origins = dict.fromkeys(
@@ -349,7 +359,7 @@ def _licences(config: Config, training: Training | None) -> Iterator[str]:
     start = f" and of the weights of {_place(config.start_from)}" if config.start_from else ""
     yield (
         f"The licences of the training images{shown}{start} apply. Check them before you pass on this folder or "
-        "translated images. No licence of the generators themselves is recorded."
+        f"translated images.{'' if known else ' No licence of the generators themselves is recorded.'}"
     )
 
 
@@ -393,8 +403,8 @@ def _differing(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, An
 def _without_paths(value: Any) -> Any:  # noqa: ANN401  whatever settings hold
     """Return nested settings by key, without those that are paths, and without None, which TOML lacks."""
     if isinstance(value, Mapping):
-        kept = (key for key, part in value.items() if part is not None and not _is_path(part))
-        return {key: _without_paths(value[key]) for key in sorted(kept)}
+        kept = {key: _without_paths(value[key]) for key in sorted(value) if not _is_path(value[key])}
+        return {key: part for key, part in kept.items() if part is not None and (part != {} or not value[key])}
     return [_without_paths(part) for part in value] if isinstance(value, list | tuple) else value
 
 

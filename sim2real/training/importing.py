@@ -19,6 +19,8 @@ from sim2real.training.run import RunFolder
 
 def default_run(file: Path) -> Path:
     """Return the run folder for a file: named like the file, or like its folder if it has the name of an epoch."""
+    if file.is_dir():
+        return Path("runs") / file.resolve().name
     stem = file.resolve().parent.name if NAMED_BY_EPOCH.fullmatch(file.stem) else file.stem
     return Path("runs") / (stem or file.stem)
 
@@ -31,6 +33,7 @@ def import_run(
     generator: str | None = None,
     sets: Iterable[str] = (),
     key: str | None = None,
+    recipe: str | None = None,
     notify: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Path, Recognised]:
     """Write a generator of another program into a run folder, like a trained one, and the model card of the run.
@@ -38,12 +41,13 @@ def import_run(
     A second file with the other direction can be added to the run of an import.
 
     Args:
-        file: A ``.pth`` or ``.safetensors`` file.
+        file: As for :func:`generator_of`.
         run: The run folder.
         direction: ``"sim2real"`` or ``"real2sim"``.
         generator: As for :func:`generator_of`.
         sets: As for :func:`generator_of`.
         key: As for :func:`generator_of`.
+        recipe: As for :func:`generator_of`.
         notify: Called with a line for the user if there is one.
 
     Returns:
@@ -52,7 +56,7 @@ def import_run(
     Raises:
         Sim2RealError: If the file cannot be read or is of no known network, or the run has that generator already.
     """
-    network, found = generator_of(file, generator, sets, key)
+    network, found = generator_of(file, generator, sets, key, recipe)
     return _write(file, run, direction, network, found, notify), found
 
 

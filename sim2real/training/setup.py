@@ -35,7 +35,11 @@ def build_augment(config: Config) -> Augment:
 
 def build_generator(config: Config) -> nn.Module:
     """Return a generator with the initial weights of its constructor."""
-    return _build("generator", config.generator, 3, 3)
+    network = _build("generator", config.generator, 3, 3)
+    name_classes: Callable[[Sequence[str]], None] | None = getattr(network, "name_classes", None)
+    if name_classes:
+        name_classes(tuple(config.classes.names))
+    return network
 
 
 def build_discriminator(config: Config) -> nn.Module:

@@ -44,12 +44,16 @@ def installed(workshop: tuple[Path, Path], cli: Cli) -> Cli:
 
 
 def test_installed_plugins_are_listed_with_what_they_offer(installed: Cli) -> None:
-    names = ["multiscale", "openvino", "ray", "toytown"]
+    names = ["diffusers", "multiscale", "openvino", "ray", "toytown"]
     assert [folder.name for folder in FIRST_PARTY] == [f"sim2real-{name}" for name in names]
     listing = json.loads(succeed(installed("plugins", "--json")))
     assert listing["failures"] == []
     plugins = {plugin["name"]: plugin for plugin in listing["plugins"]}
     expected = {
+        "diffusers": (
+            "sim2real-diffusers",
+            {"generators": ["diffusers"], "recipes": ["diffusers", "diffusers-edit"]},
+        ),
         "multiscale": ("sim2real-multiscale", {"discriminators": ["multiscale"]}),
         "openvino": ("sim2real-openvino", {"engines": ["openvino", "openvino-int8"]}),
         "ray": ("sim2real-ray", {"commands": ["ray-convert"]}),

@@ -1,8 +1,9 @@
 """Generators that say what they can in attributes, each tried alone."""
 
+import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,27 @@ class Slow(Plain):
         return images * self.gain
 
 
+class Dependent(Plain):
+    """Depends on more than its file."""
+
+    provenance: dict[str, str] = {"library": "1.2"}  # noqa: RUF012
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.gain
+
+
+class Named(Plain):
+    """Is told the classes of its run."""
+
+    names: tuple[str, ...] = ()
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.gain
+
+
 class Old(Plain):
     by_frame = True
 
@@ -126,6 +148,30 @@ def test_what_is_drawn_depends_on_the_path_alone(
     assert np.array_equal(after, read_rgb(whole / "some/0003.png"))
     assert np.array_equal(loaded(before), loaded(before))
     assert not np.array_equal(loaded(before), after)
+
+
+def test_what_images_depend_on_is_recorded_and_has_to_stay(
+    tmp_path: Path,
+    translate: Translate,
+    paint: Callable[..., Path],
+    model: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, dependent = paint(tmp_path / "in", 2), model(Dependent)
+    assert translate(source, tmp_path / "out", model=dependent).record.provenance == {"library": "1.2"}
+    stored = json.loads((tmp_path / "out/.sim2real/conversion.json").read_text())
+    assert stored["provenance"] == {"library": "1.2"}
+    translate(source, tmp_path / "out", model=dependent)
+    monkeypatch.setattr(Dependent, "provenance", {"library": "1.3"})
+    with pytest.raises(Sim2RealError, match=r"provenance was {'library': '1.2'}, is {'library': '1.3'}"):
+        translate(source, tmp_path / "out", model=dependent)
+
+
+def test_a_generator_is_told_the_classes_of_its_run(tmp_path: Path, save_model: Save) -> None:
+    file = save_model(tmp_path / "named.safetensors", Named, classes={"names": ["road", "sky"]})
+    network = load_generator(file)[0].network
+    assert isinstance(network, Named)
+    assert network.names == ("road", "sky")
 
 
 def test_a_preview_draws_as_the_conversion_does(

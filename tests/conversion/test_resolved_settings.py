@@ -139,6 +139,31 @@ def test_a_precision_that_will_not_do_is_not_chosen(
     assert chosen((400, 30), precision="bf16", **more).precision == "bf16"
 
 
+class Coarse(nn.Module):
+    """Makes other images in reduced precision, which are as good."""
+
+    any_precision = True
+
+    def __init__(self, _in_channels: int, _out_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images if torch.is_autocast_enabled(images.device.type) else -images
+
+
+def test_a_generator_may_be_as_good_in_any_precision(
+    chosen: Callable[..., Record],
+    save_model: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    more: dict[str, Any] = {"machine": IN_HALVES, "model": save_model(tmp_path / "coarse.safetensors", Coarse)}
+    assert chosen((400, 30), precision="auto", **more).precision == "bf16"
+    monkeypatch.setattr(Coarse, "any_precision", False)
+    assert chosen((400, 30), precision="auto", **more).precision == "fp32"
+
+
 class Fake:
     """An engine that takes so long, and adds so much to every value of torch's picture."""
 

@@ -7,6 +7,7 @@ from sim2real.methods.base import Batch
 from sim2real.methods.fit import Fit
 from sim2real.networks.colour import Reinhard
 from sim2real.networks.generators import ResNet
+from sim2real.training.specs import spec_of
 from tests.methods.making import generators_of, settings_of
 
 
@@ -41,6 +42,18 @@ def test_all_batches_count_and_a_resumed_fit_goes_on() -> None:
     for direction, generator in whole.generators.items():
         assert torch.equal(resumed.generators[direction](image), generator(image))
         assert not torch.equal(begun.generators[direction](image), generator(image))
+
+
+class Labelled(Reinhard):
+    inputs = ("depth",)
+
+
+def test_a_generator_that_uses_labels_is_made_for_simulated_images_alone() -> None:
+    method = make(Labelled)
+    method.step(Batch(noise(-0.4), noise(0.5)))
+    assert list(method.generators) == ["sim2real"]
+    spec = spec_of(method)
+    assert (list(spec.sim.kinds), list(spec.real.kinds)) == (["depth"], [])
 
 
 def test_a_generator_that_has_to_be_trained_is_refused() -> None:

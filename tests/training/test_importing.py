@@ -23,10 +23,12 @@ from torch import Tensor
 from torch.nn import functional
 
 import sim2real
+from sim2real.config import resolve
 from sim2real.errors import Sim2RealError
 from sim2real.foreign import default_direction, generator_of, recognise
 from sim2real.model import read_info
 from sim2real.training.importing import default_run, import_run
+from sim2real.training.setup import build_generator
 
 Weights = dict[str, Tensor]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -399,6 +401,8 @@ def test_a_run_folder_and_a_direction_are_found_by_the_name(tmp_path: Path) -> N
     assert default_run(Path("checkpoints/gta2city/latest_net_G_A.pth")) == Path("runs/gta2city")
     assert default_run(Path("checkpoints/gta2city/120_net_G.pth")) == Path("runs/gta2city")
     assert default_run(Path("downloads/night.pth")) == Path("runs/night")
+    (tmp_path / "sdxl-1.0").mkdir()
+    assert default_run(tmp_path / "sdxl-1.0") == Path("runs/sdxl-1.0")
     names = {"latest_net_G_A.pth": "sim2real", "latest_net_G_B.pth": "real2sim", "latest_net_G.pth": "sim2real"}
     assert {name: default_direction(Path(name)) for name in names} == names
 
@@ -438,6 +442,40 @@ def test_a_named_generator_takes_weights_by_its_own_names(tmp_path: Path, cli: C
     wrong = cli("import", "mine.pth", "--generator", "resnet", "--run", "other", cwd=tmp_path)
     assert (wrong.returncode, "do not fit the generator 'resnet'" in wrong.stderr) == (1, True)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "name a file in it, or with --recipe or --generator what reads it"),
+        (["--generator", "resnet"], "the generator 'resnet' reads no folders"),
+        (["--recipe", "no-such-recipe"], "no recipe is called"),
+    ],
+)
+def test_a_folder_that_nothing_reads_is_refused(tmp_path: Path, cli: Cli, arguments: list[str], reason: str) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    done = cli("import", "checkpoints", *arguments, cwd=tmp_path)
+    assert (done.returncode, reason in " ".join(done.stderr.split())) == (1, True), done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_pipeline_of_diffusers_is_named(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "sd").mkdir()
+    (tmp_path / "sd" / "model_index.json").write_text("{}")
+    done = cli("import", "sd", cwd=tmp_path)
+    assert "read by the plugin sim2real-diffusers: add --recipe diffusers" in " ".join(done.stderr.split())
+    done = cli("convert", "sd", "out", "--model", "sd", cwd=tmp_path)
+    assert "import it first, with sim2real-diffusers" in " ".join(done.stderr.split())
+
+
+def test_a_recipe_names_the_generator_of_weights(tmp_path: Path, cli: Cli) -> None:
+    width = "generator.options.width=4"
+    torch.save(build_generator(resolve("combined", sets=[width])).state_dict(), tmp_path / "mine.pth")
+    options = ["--recipe", "combined", "--set", width, "--set", "transfer.name=guided"]
+    done = cli("import", "mine.pth", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    info = read_info(tmp_path / "runs/mine/sim2real.safetensors")
+    assert (info.name, info.recipe, info.guided_size() > 0) == ("encoder-decoder", "combined", True)
 
 
 def test_an_imported_run_is_a_run_like_any_other(tmp_path: Path, cli: Cli, write_vkitti: Callable[..., Path]) -> None:
