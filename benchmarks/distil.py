@@ -76,14 +76,7 @@ def compare(root: Path, name: str, *, steps: int, repeats: int) -> None:
     globs = [f"{street}/*" for street in held]
     teacher, run = root / "runs" / f"teacher-{name}", root / "runs" / f"student-{name}"
     import_frames(root / "sim", root / name, teacher)
-    settings = {
-        "data.translations": str(teacher),
-        "data.sim_exclude": globs,
-        "data.real_exclude": globs,
-        "data.size": [208, 64],
-        "data.load_size": [208, 64],
-        "generator.options.side": 64,
-    }
+    settings = {"data.translations": str(teacher), "data.sim_exclude": globs, "data.real_exclude": globs}
     sim2real.train(root / "sim", root / name, run=run, recipe="distil", steps=steps, settings=settings)
     student = sim2real.load(run)
     figures: dict[str, list[float]] = {"frame itself": [], "guided teacher": [], "student": []}

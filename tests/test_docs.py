@@ -25,6 +25,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("datasets/*.md")),
     *sorted(ROOT.glob("plugins/*/README.md")),
 ]
@@ -60,13 +61,27 @@ def commands(text: str) -> Iterator[list[str]]:
             yield shlex.split(line, comments=True)[1:]
 
 
+def prose(document: Path) -> str:
+    """The text of a document without blocks of code."""
+    return re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(document: Path) -> set[str]:
+    """The names of a document's headings in links."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_pictures_lead_to_something(document: Path) -> None:
-    text = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
-    assert [target for target in targets if not (target in anchors or (document.parent / target).exists())] == []
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)) if "://" not in target]
+    missing = []
+    for target in targets:
+        name, _, anchor = target.partition("#")
+        place = document.parent / name if name else document
+        if not place.exists() or (anchor and anchor not in anchors(place)):
+            missing.append(target)
+    assert missing == []
 
 
 @pytest.mark.parametrize(

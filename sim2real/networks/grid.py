@@ -64,11 +64,13 @@ class Grid(nn.Module):
         width: Channels of the first convolution; the fourth has four times this number.
         blocks: Number of convolutions after the strided ones; each sees one cell further.
         side: Shorter side, in pixels, of the image that the network sees; larger frames are shrunk to it.
-        styles: Number of styles that are stored.
+        styles: Number of styles that are stored; 0: there are none, and the frame alone decides.
         camera: Whether the generator has a camera model.
+
+    Attributes:
+        stochastic: Whether seeds make a difference.
     """
 
-    stochastic = True
     steady = True
     whole = True
     by_grids = True
@@ -89,8 +91,11 @@ class Grid(nn.Module):
         camera: bool = True,
     ) -> None:
         super().__init__()
-        counts = {"width": width, "blocks": blocks, "side": side, "styles": styles}
+        if styles != 0:
+            check_counts(**{"generator.options.styles": styles})
+        counts = {"width": width, "blocks": blocks, "side": side}
         check_counts(**{f"generator.options.{name}": count for name, count in counts.items()})
+        self.stochastic = styles > 1 or camera
         self.side = max(CELL, side)
         channels = [in_channels, *(times * width for times in _WIDTHS)]
         last = channels[-1]
@@ -191,6 +196,7 @@ class Grid(nn.Module):
         """Return the grids (N, 12, D, h, w) of images (N, 3, H, W) in [-1, 1] for styles (N, S)."""
         maps = self.down(shrink(images, CELL * self._cells(self._sides(images))))
         features = self.near(maps) + self.everywhere(maps.mean((2, 3)))[:, :, None, None]
+        styles = styles if len(self.styles) else torch.zeros_like(styles)
         gain, shift = self.by_style(styles)[:, :, None, None].chunk(2, 1)
         change = self.transforms(functional.leaky_relu(features * (1 + gain) + shift, 0.2)).tanh()
         # unflatten would turn the other sides into constants of the traced graph
@@ -241,6 +247,8 @@ class Grid(nn.Module):
 
     def sampled(self, count: int, seeds: "NDArray[np.uint64] | None" = None) -> Tensor:
         """Return stored styles (N, S), selected by seeds, or their mean without seeds."""
+        if not len(self.styles):
+            return self.curve.new_zeros(count, _STYLE)
         kept = self.styles[: max(1, self._count)].float() / _FIXED
         if seeds is None:
             return kept.mean(0, keepdim=True).expand(count, -1)

@@ -13,6 +13,7 @@ from sim2real.capabilities import capabilities
 from sim2real.engines.base import EngineSettings
 from sim2real.engines.tiling import CannotTileError, check_tiling
 from sim2real.engines.torch import TorchEngine
+from sim2real.errors import SettingsError
 from sim2real.metrics.edges import edge_changes
 from sim2real.model import GeneratorInfo, load_generator, save_generator
 from sim2real.networks import RangeAdapter
@@ -41,6 +42,24 @@ def learnt(seed: int = 0, strength: float = 0.3, **options: object) -> Grid:
 def test_it_keeps_the_contract_of_generators() -> None:
     check_generator(Grid)
     check_generator(Grid, side=32, camera=False)
+
+
+def test_without_styles_the_frame_alone_decides() -> None:
+    check_generator(Grid, styles=0, camera=False)
+    network = Grid(styles=0, camera=False)
+    assert not network.stochastic
+    assert Grid(styles=0).stochastic
+    assert Grid(styles=2, camera=False).stochastic
+    nn.init.normal_(network.transforms.weight, std=0.05)
+    for weight in network.by_style.parameters():
+        nn.init.normal_(weight, std=0.5)
+    before = images(2)
+    one, other = (network.paint(before, style)[0] for style in network.style_of(images(4)).chunk(2))
+    assert torch.equal(one, other)
+    network.keep(network.style_of(before))
+    assert torch.allclose(network(before, seeds=np.array([1 << 32, 2 << 32], np.uint64)), one.clamp(-1, 1))
+    with pytest.raises(SettingsError, match="styles = -1"):
+        Grid(styles=-1)
 
 
 def test_it_has_as_many_weights_as_told_and_begins_as_the_identity() -> None:
