@@ -57,7 +57,8 @@ def kind_of(device: str) -> str:
 def resolve_precision(precision: str, device: str) -> Precision:
     """Resolve ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"`` to the precision on a resolved device.
 
-    ``"auto"`` is bf16 on devices with native bf16 multiplication, else fp32.
+    ``"auto"`` is bf16 on devices with native bf16 multiplication, else fp32. Trainings and conversions only
+    try it: they take the precision that is faster on their own networks.
 
     Raises:
         SettingsError: If there is no such precision, or the device does not support it.

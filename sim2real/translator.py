@@ -4,8 +4,9 @@ translate = sim2real.load("runs/town")
 after = translate(before)  # RGB uint8 (H, W, 3) or (N, H, W, 3), any size
 """
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from sim2real.datasets.base import Frame
     from sim2real.datasets.inputs import Inputs
+
+_SIDE: Final = 256  # of the images on which precisions are timed
 
 
 class Translator:
@@ -180,12 +183,34 @@ def load(
         camera: ``"match"`` applies the blur and noise of the real images, ``"off"`` leaves the generator's output as
             it is; None follows the model.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:i"`` or ``"mps"``.
-        precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"`` for the faster one of the first two.
 
     Raises:
         Sim2RealError: If there is no such model, or if it cannot be rebuilt.
     """
     generator, info = load_generator(find_model(Path(run_or_file), direction))
     device = resolve_device(device)
-    settings = EngineSettings(device=device, precision=resolve_precision(precision, device))
+    found: str = resolve_precision(precision, device)
+    if precision == "auto" and found != "fp32":
+        found = _faster(generator, device, found)
+    settings = EngineSettings(device=device, precision=found)
     return Translator(generator, info, settings, guided_size=info.guided_size(transfer), camera=info.camera_of(camera))
+
+
+def _faster(generator: "nn.Module", device: str, reduced: str) -> str:
+    """Return the precision in which a generator is faster on a small image, ``"fp32"`` or the reduced one."""
+    from sim2real.capabilities import blank_inputs, capabilities
+    from sim2real.engines.torch import TorchEngine
+    from sim2real.timing import fastest
+
+    can = capabilities(generator)
+    if can.cpu_only:
+        return "fp32"
+    width, height = can.fixed_size or (_SIDE, _SIDE)
+    images = np.zeros((1, *([can.clip_length] if can.clip_length > 1 else []), height, width, 3), np.uint8)
+    inputs, seeds = blank_inputs(can, height, width), np.zeros(1, np.uint64)
+    calls = {}
+    for precision in ("fp32", reduced):
+        engine = TorchEngine(generator, EngineSettings(device=device, precision=precision))
+        calls[precision] = partial(engine, images, inputs=inputs, seeds=seeds)
+    return fastest(calls).name

@@ -48,6 +48,7 @@ class Machine:
     Attributes:
         free_memory: Returns the free memory of a device in bytes.
         precision: Returns the precision for a requested one and a device.
+        safe_precision: Returns the precision that wins a trial.
         cost_of: Returns the cost of a generator; raises RuntimeError if it cannot be estimated.
         fastest_engine: Returns the engine that wins a trial.
         compiler: Returns whether torch.compile is expected to work on a kind of device.
@@ -58,6 +59,7 @@ class Machine:
 
     free_memory: Callable[[str], int] = free_memory
     precision: Callable[[str, str], str] = resolve_precision
+    safe_precision: Callable[..., str] = safe_precision
     cost_of: "Callable[[nn.Module], Cost]" = cost_of
     fastest_engine: Callable[..., str] = fastest_engine
     compiler: Callable[[str], bool] = _compiler
@@ -124,8 +126,12 @@ def _choose(  # noqa: PLR0917
     kind = kind_of(place)
     images = [plan.source / job.path for job in plan.jobs if job.translate]
     sample = cache(lambda: middle_frame(can, images, plan.read_inputs, guided_size))
-    if record.precision == "auto" and not can.any_precision:
-        precision = "fp32" if can.cpu_only else safe_precision(generator, device, precision, sample, notify)
+    if record.precision == "auto":
+        precision = (
+            "fp32"
+            if can.cpu_only
+            else machine.safe_precision(generator, device, precision, sample, notify, frames=len(images))
+        )
     if tile:
         check_tiling(generator)
     cost = _estimated_cost(machine, generator, notify) if can.exportable else Cost(0, 0)

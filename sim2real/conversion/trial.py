@@ -1,9 +1,10 @@
 """Trial of engines on a frame of the dataset: their speed and their agreement with torch."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,15 @@ from sim2real.engines.guided import seen_size, shrunk, shrunk_inputs
 from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
 from sim2real.imageio import read_rgb
 from sim2real.registry import registry
+from sim2real.timing import Choice, fastest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
 _AGREEMENT = 45.0  # dB, least PSNR to torch's picture in fp32
-_PATCH = 384  # side in pixels of the patch that precisions are compared on
+_PATCH = 256  # side in pixels of the patch that precisions are compared on
+_SHORT = 10.0  # seconds of a whole conversion below which the most exact precision is taken
 _AHEAD = 1.05  # least speed of another engine relative to torch
 _CALLS = 3  # timed calls per stream
 
@@ -148,28 +151,42 @@ def safe_precision(
     precision: str,
     sample: Callable[[], Sample | None],
     notify: Callable[[str], None],
+    *,
+    frames: int = 1,
+    fastest: Callable[[Mapping[str, Callable[[], object]]], Choice] = fastest,
 ) -> str:
-    """Return the precision if its picture of a frame agrees with that of fp32, else ``"fp32"``.
+    """Return the precision if it is faster than fp32 and its picture of a frame agrees, else ``"fp32"``.
+
+    Short conversions are fp32.
 
     Args:
         generator: The generator to run.
         device: The device to run it on.
         precision: The precision to try.
         sample: Returns the frame; None if there is none.
-        notify: Called with a line if the precision is not used.
+        notify: Called with a line on the choice.
+        frames: Number of frames to translate.
+        fastest: Times the two precisions.
     """
     frame = sample() if precision != "fp32" else None
     if frame is None:
         return precision
     patch = frame.patch(_PATCH)
-    reduced, exact = (
-        patch.through(make_engine("torch", generator, EngineSettings(device=device, precision=numbers)))
-        for numbers in (precision, "fp32")
-    )
-    if (agreement := psnr(reduced, exact)) >= _AGREEMENT:
-        return precision
-    notify(f"{precision} is not used: its picture is {agreement:.0f} dB from that of fp32, not {_AGREEMENT:.0f}")
-    return "fp32"
+    engines = {
+        each: make_engine("torch", generator, EngineSettings(device=device, precision=each))
+        for each in ("fp32", precision)
+    }
+    choice = fastest({each: partial(patch.through, engine) for each, engine in engines.items()})
+    if choice.seconds["fp32"] * frames * frame.images.size / patch.images.size < _SHORT:
+        return "fp32"
+    if choice.name != "fp32" and not capabilities(generator).any_precision:
+        agreement = psnr(*(patch.through(engine) for engine in engines.values()))
+        if agreement < _AGREEMENT:
+            from_fp32 = f"its picture is {agreement:.0f} dB from that of fp32, not {_AGREEMENT:.0f}"
+            notify(f"{precision} is not used: {from_fp32}")
+            return "fp32"
+    notify(f"precision {choice.told}")
+    return choice.name
 
 
 def middle_frame(

@@ -16,6 +16,7 @@ from sim2real.training.deterministic import deterministic
 from sim2real.training.loggers import Loggers
 from sim2real.training.loop import Trainer, open_images
 from sim2real.training.memory import memory_errors
+from sim2real.training.precision import choose_precision
 from sim2real.training.processes import Processes
 from sim2real.training.run import RunFolder
 from sim2real.training.setup import take_step
@@ -89,6 +90,7 @@ def forecast(config: Config, *, steps: int = 3, extraction: Progress = quiet) ->
 
 def _forecast(config: Config, run: RunFolder, steps: int, extraction: Progress) -> Forecast:
     processes = Processes(config.device)
+    config = config.model_copy(update={"precision": choose_precision(config, processes.device)[0]})
     images = open_images(config, run, processes, extraction)
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(processes.device)

@@ -34,6 +34,7 @@ from sim2real.training.loggers import Loggers
 from sim2real.training.memory import memory_errors
 from sim2real.training.meter import Meter
 from sim2real.training.periodic_validation import PeriodicValidation, ValidationOutcome
+from sim2real.training.precision import choose_precision
 from sim2real.training.processes import Processes
 from sim2real.training.progress import write_progress
 from sim2real.training.results import copy_generators, file_name, is_given, usual_encoding, write_generators
@@ -92,6 +93,7 @@ class Trainer:
 
     Attributes:
         processes: The processes of the training, as seen from this one.
+        why_precision: Why this precision was chosen, empty if nothing was timed.
         total: Number of steps of the whole run.
         step: Number of steps done.
         batches: The batches of the training, by step.
@@ -116,7 +118,10 @@ class Trainer:
         """
         processes, run = Processes(config.device), RunFolder(folder)
         processes.on_first(run.require_new)
+        precision, why = processes.on_first(lambda: choose_precision(config, processes.device))
+        config = config.model_copy(update={"precision": precision})
         trainer = cls(config, run, processes, open_images(config, run, processes, extraction))
+        trainer.why_precision = why
         trainer._start()
         trainer._check()
         processes.on_first(lambda: run.create(trainer.config))
@@ -143,7 +148,7 @@ class Trainer:
     def __init__(self, config: Config, run: RunFolder, processes: Processes, images: Images) -> None:
         self.config = config = config.model_copy(update={"classes": images.classes})
         self.run, self.processes, self.device = run, processes, processes.device
-        self.precision = resolve_precision(config.precision, self.device)
+        self.precision, self.why_precision = resolve_precision(config.precision, self.device), ""
         self.sim, self.real = images.sim, images.real
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
         self.total, self.steps_per_epoch = lengths(config, max(len(self.sim.train), len(self.real.train)))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,29 @@ from sim2real.engines.cost import Cost
 from sim2real.engines.tiling import CannotTileError, TiledEngine
 from sim2real.engines.torch import TorchEngine
 from sim2real.errors import CannotCompileError, OutOfMemoryError, Sim2RealError
+from sim2real.timing import LEAD, Choice
 
 Translate = Callable[..., ConversionSummary]
 COMPILING = Machine(worth_compiling={"cpu": 0})
-IN_HALVES = Machine(precision=lambda requested, _device: "bf16" if requested == "auto" else requested)
 ReadTree = Callable[[Path], dict[str, bytes]]
+
+
+def timed(fp32: float, bf16: float) -> Machine:
+    """A machine with bf16, where a frame takes these seconds."""
+
+    def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
+        assert [*ways] == ["fp32", "bf16"]
+        for work in ways.values():
+            work()
+        return Choice("bf16" if bf16 * LEAD < fp32 else "fp32", {"fp32": fp32, "bf16": bf16})
+
+    return Machine(
+        precision=lambda requested, _device: "bf16" if requested == "auto" else requested,
+        safe_precision=partial(trial.safe_precision, fastest=fastest),
+    )
+
+
+IN_HALVES = timed(60, 15)
 
 
 def save(folder: Path, *sizes: tuple[int, int]) -> list[Path]:
@@ -135,8 +153,32 @@ def test_a_precision_that_will_not_do_is_not_chosen(
     assert chosen((400, 30), precision="auto", **more).precision == "bf16"
     monkeypatch.setattr(trial, "_AGREEMENT", 200.0)
     assert chosen((400, 30), precision="auto", **more).precision == "fp32"
-    assert told[0].startswith("bf16 is not used: its picture is ")
+    assert told[1].startswith("bf16 is not used: its picture is ")
     assert chosen((400, 30), precision="bf16", **more).precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "precision", "message"),
+    [
+        (60, 15, "bf16", ["precision bf16: 4.00 times as fast as fp32 here"]),
+        (60, 97.2, "fp32", ["precision fp32: 1.62 times as fast as bf16 here"]),
+        (60, 58, "fp32", ["precision fp32: 0.97 times as fast as bf16 here"]),
+        (0.1, 0.01, "fp32", []),  # a short conversion
+    ],
+)
+def test_the_precision_is_the_faster_one(
+    chosen: Callable[..., Record], fp32: float, bf16: float, precision: str, message: list[str]
+) -> None:
+    told: list[str] = []
+    found = chosen((64, 48), precision="auto", machine=timed(fp32, bf16), notify=told.append)
+    assert (found.precision, told) == (precision, message)
+
+
+def test_the_choice_is_kept_by_a_rerun(chosen: Callable[..., Record], run: Path, tmp_path: Path) -> None:
+    found = chosen((64, 48), precision="auto", machine=IN_HALVES)
+    requested = ConvertOptions(model=run / "sim2real.safetensors", device="cpu", precision="auto")
+    again = survey(tmp_path / "images", tmp_path / "out", requested)
+    assert resolve_settings(again, requested, found, print, timed(15, 60)).record.precision == "bf16"
 
 
 class Coarse(nn.Module):

@@ -1,0 +1,90 @@
+"""The precision that a training takes, with injected times."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from sim2real.config import Config, read_settings, resolve
+from sim2real.timing import LEAD, Choice
+from sim2real.training import Trainer, loop
+from sim2real.training import precision as module
+from sim2real.training.precision import choose_precision
+
+Configure = Callable[..., Config]
+Fastest = Callable[[Mapping[str, Callable[[], object]]], Choice]
+
+
+def timed(fp32: float, bf16: float) -> Fastest:
+    """Steps of a small image take these seconds."""
+
+    def fastest(ways: Mapping[str, Callable[[], object]]) -> Choice:
+        assert [*ways] == ["fp32", "bf16"]
+        for work in ways.values():
+            assert work() == pytest.approx(work(), rel=0.2)  # losses
+        return Choice("bf16" if bf16 * LEAD < fp32 else "fp32", {"fp32": fp32, "bf16": bf16})
+
+    return fastest
+
+
+@pytest.fixture(autouse=True)
+def _native_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(precision: str, _device: str) -> str:
+        return "bf16" if precision == "auto" else precision
+
+    monkeypatch.setattr(module, "resolve_precision", resolve)
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "precision", "message"),
+    [
+        (9.4, 15.0, "fp32", "fp32: 1.60 times as fast as bf16 here"),
+        (9.4, 2.35, "bf16", "bf16: 4.00 times as fast as fp32 here"),
+        (9.4, 9.1, "fp32", "fp32: 0.97 times as fast as bf16 here"),
+        (0.01, 0.001, "fp32", ""),  # a short training
+    ],
+)
+def test_the_faster_precision_is_taken(
+    configure: Configure, fp32: float, bf16: float, precision: str, message: str
+) -> None:
+    config = configure("precision=auto", "train.steps=100")
+    assert choose_precision(config, "cpu", timed(fp32, bf16)) == (precision, message)
+
+
+def untimed(_: object) -> Choice:
+    raise AssertionError("nothing is to be timed")
+
+
+@pytest.mark.parametrize(
+    ("sets", "precision"),
+    [
+        (["precision=bf16"], "bf16"),
+        (["precision=fp32"], "fp32"),
+        (["precision=auto", "deterministic=true"], "fp32"),
+    ],
+)
+def test_where_there_is_no_choice_nothing_is_timed(configure: Configure, sets: list[str], precision: str) -> None:
+    assert choose_precision(configure(*sets), "cpu", untimed) == (precision, "")
+
+
+def test_what_is_not_trained_by_gradients_is_not_timed() -> None:
+    assert choose_precision(resolve("reinhard", sets=["precision=auto"]), "cpu", untimed) == ("fp32", "")
+
+
+@pytest.mark.parametrize("recipe", ["default", "labelled", "cut", "cyclegan-256", "combined", "monet2photo"])
+def test_the_networks_of_each_recipe_can_be_timed(recipe: str) -> None:
+    width = ["generator.options.width=4", "discriminator.options.width=4"]
+    config = resolve(recipe, sets=["precision=auto", "train.steps=100000", *width])
+    state = torch.get_rng_state()
+    assert choose_precision(config, "cpu", timed(1, 2))[0] == "fp32"
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_choice_is_written_down_and_kept(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "choose_precision", lambda *_: ("bf16", "bf16: 4.00 times as fast as fp32 here"))
+    trainer = Trainer.begin(configure("precision=auto"), tmp_path / "run")
+    assert (trainer.precision, trainer.why_precision[:5]) == ("bf16", "bf16:")
+    assert read_settings(tmp_path / "run" / "config.toml")["precision"] == "bf16"
