@@ -16,7 +16,7 @@ _COMMANDS = {
 
 def run(arguments: list[str]) -> Callable[[], object]:
     """Return a function that runs this Python with arguments and waits for its end."""
-    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)  # noqa: S603  ours
+    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
 
 def main() -> None:

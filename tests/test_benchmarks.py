@@ -194,3 +194,34 @@ def test_the_summary_has_of_each_row_the_better_column(tmp_path: Path, capsys: p
     assert rows["toytown"][:4] == ["31.0 ± 1.0 (3)", "51.0 ± 1.0 (3)", "", "81.0 ± 1.0 (3)"]
     assert rows["toytown"][4:7] == ["", "", "91.0 ± 1.0 (3)"]
     assert rows["signs"][3] == "60.0 ± 0.0 a (2)"
+
+
+def gpu(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("SIM2REAL_TEST_DATA", None)
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--quick", "--out", out, *arguments]
+    return subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, timeout=280)
+
+
+def test_the_benchmark_of_gpus_resumes_by_part_and_says_what_is_missing(tmp_path: Path) -> None:
+    done = gpu(tmp_path, "--parts", "machine,memory,town")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "failed: none; missing: tests, training, conversion, synchronisation, exactness, several, town" in done.stdout
+    )
+    page = (tmp_path / "gpu.md").read_text()
+    assert "| 4 converted | as planned |" in page
+    assert "missing: SIM2REAL_TEST_DATA names no folder" in page
+    before = (tmp_path / "memory.json").read_bytes()
+    (tmp_path / "machine.json").write_text('{"error": "killed"}')
+    done = gpu(tmp_path, "--parts", "machine,memory")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "memory.json").read_bytes() == before
+    assert "killed" not in (tmp_path / "gpu.md").read_text()
+    assert "no part is called 'x'" in gpu(tmp_path, "--parts", "x").stderr
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_gpus_runs_whole_on_a_cpu(tmp_path: Path) -> None:
+    done = gpu(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "gpu.md").read_text()

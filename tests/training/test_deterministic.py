@@ -20,7 +20,8 @@ from sim2real.training import Trainer
 from sim2real.training.deterministic import deterministic, reflected, sampled
 
 Configure = Callable[..., Config]
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
 
 
 @settings(deadline=None)  # torch takes its time at the first call

@@ -90,6 +90,7 @@ def test_errors_of_memory_are_told_from_others() -> None:
     assert measure(raised.value, "cpu") is None
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_on_a_gpu_it_is_measured_what_a_step_took() -> None:
     weights = torch.zeros(2**28, device="cuda", dtype=torch.uint8)
