@@ -106,10 +106,10 @@ def write_pictures(folder: Path, size: tuple[int, int], number: int) -> Path:
     return folder
 
 
-def write_model(path: Path, recipe: str, width: int) -> Path:
+def write_model(path: Path, recipe: str, width: int | None) -> Path:
     """Write a recipe's untrained generator."""
     torch.manual_seed(0)
-    config = resolve(recipe, sets=[f"generator.options.width={width}"])
+    config = resolve(recipe, sets=[f"generator.options.width={width}"] if width else [])
     network = build_generator(config)
     initialise(network, config.init)
     info = GeneratorInfo(

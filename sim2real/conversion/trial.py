@@ -13,6 +13,7 @@ import numpy as np
 from sim2real.capabilities import PAST, Capabilities, capabilities
 from sim2real.conversion.carry import SourceError
 from sim2real.datasets.inputs import Inputs
+from sim2real.devices import kind_of
 from sim2real.engines.base import Engine, EngineSettings
 from sim2real.engines.guided import seen_size, shrunk, shrunk_inputs
 from sim2real.errors import DatasetError, ImageError, SettingsError, Sim2RealError
@@ -157,7 +158,7 @@ def safe_precision(
 ) -> str:
     """Return the precision if it is faster than fp32 and its picture of a frame agrees, else ``"fp32"``.
 
-    Short conversions are fp32.
+    Short conversions are fp32. A generator that is as good in any precision is not tried on a GPU.
 
     Args:
         generator: The generator to run.
@@ -168,6 +169,9 @@ def safe_precision(
         frames: Number of frames to translate.
         fastest: Times the two precisions.
     """
+    free = capabilities(generator).any_precision
+    if free and kind_of(device) != "cpu":  # it may be too large for fp32, and GPUs with bf16 are faster in it
+        return precision
     frame = sample() if precision != "fp32" else None
     if frame is None:
         return precision
@@ -179,7 +183,7 @@ def safe_precision(
     choice = fastest({each: partial(patch.through, engine) for each, engine in engines.items()})
     if choice.seconds["fp32"] * frames * frame.images.size / patch.images.size < _SHORT:
         return "fp32"
-    if choice.name != "fp32" and not capabilities(generator).any_precision:
+    if choice.name != "fp32" and not free:
         agreement = psnr(*(patch.through(engine) for engine in engines.values()))
         if agreement < _AGREEMENT:
             from_fp32 = f"its picture is {agreement:.0f} dB from that of fp32, not {_AGREEMENT:.0f}"

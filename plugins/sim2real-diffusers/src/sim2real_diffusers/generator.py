@@ -124,9 +124,12 @@ class DiffusersGenerator(nn.Module):
         self, prompt: str, negative_prompt: str, strength: float | None, steps: int, guidance: float | None
     ) -> dict[str, Any]:
         """Return the arguments of the pipeline that are the same for all images."""
+        share = strength if strength is not None or self.edits else _STRENGTH
+        if (share or 1) * steps < 1:
+            raise SettingsError(f"generator.options.steps = {steps}: no step is left with strength = {share}")
         wanted = {
             "negative_prompt": negative_prompt or None,
-            "strength": strength if strength is not None or self.edits else _STRENGTH,
+            "strength": share,
             "guidance_scale": guidance,
         }
         given = {name: value for name, value in wanted.items() if value is not None}
@@ -237,8 +240,8 @@ def _check(strength: float | None, steps: int, kinds: Sequence[str], scales: Map
     """
     if strength is not None and not 0 < strength <= 1:
         raise SettingsError(f"generator.options.strength = {strength} must be above 0 and at most 1")
-    if steps < 1 or (strength or 1) * steps < 1:
-        raise SettingsError(f"generator.options.steps = {steps}: at least one step must be left, strength x steps >= 1")
+    if steps < 1:
+        raise SettingsError(f"generator.options.steps = {steps} must be at least 1")
     known = (*LABELS, EDGES)
     if unknown := [kind for kind in kinds if kind not in known]:
         raise SettingsError(
