@@ -171,7 +171,12 @@ def resumed(
     base = own.model_dump(mode="json", exclude_none=True)
     new = resolve(recipe, file, sets, base, settings, **flags)
     refuse_changes(folder, new)
-    return new
+    return with_kept_precision(new, own)
+
+
+def with_kept_precision(config: "Config", own: "Config") -> "Config":
+    """Return settings in which the precision ``"auto"`` is replaced by what the run has chosen."""
+    return config if config.precision != "auto" else config.model_copy(update={"precision": own.precision})
 
 
 def refuse_changes(folder: Path, new: "Config") -> None:
@@ -184,7 +189,8 @@ def refuse_changes(folder: Path, new: "Config") -> None:
     from sim2real.training.run import RunFolder
 
     refuse_imported(folder)
-    if changed := differences(RunFolder(folder).read_config(), new):
+    own = RunFolder(folder).read_config()
+    if changed := differences(own, with_kept_precision(new, own)):
         raise SettingsError(
             f"{folder}: a run keeps its settings when it is resumed: {'; '.join(changed[:3])}; "
             "use the settings that it was started with, or start another --run"

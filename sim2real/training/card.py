@@ -38,7 +38,7 @@ _FOLDERS: Final = {"folder", "model"}  # options of generators whose weights or 
 _OWN: Final = "your own"  # how the cards of layouts begin that know no licence, see sim2real.datasets.facts
 _VIDEO: Final = "video"  # the layout of an origin that is no folder of images
 _CHOSEN_BY: Final = "the value that steps are compared by (`evaluate.score`)"
-_NOT_OF_THE_RECIPE: Final = {"recipe", "summary", "source", "precision"}
+_NOT_OF_THE_RECIPE: Final = {"recipe", "summary", "source"}
 
 
 @dataclass(frozen=True, slots=True)

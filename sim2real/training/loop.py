@@ -22,6 +22,7 @@ from sim2real.inside import inside
 from sim2real.model import read_info, with_camera
 from sim2real.networks import RangeAdapter
 from sim2real.progress import Note, Progress, TrainingProgress, quiet
+from sim2real.training.begin import with_kept_precision
 from sim2real.training.camera import match_camera
 from sim2real.training.card import Generator, Training, write_card
 from sim2real.training.checkpoint_manager import CheckpointManager
@@ -140,6 +141,7 @@ class Trainer:
             Sim2RealError: If the images, the settings or the checkpoints do not allow the training.
         """
         processes, run = Processes(config.device), RunFolder(folder)
+        config = with_kept_precision(config, run.read_config())
         trainer = cls(config, run, processes, open_images(config, run, processes, extraction))
         trainer._load()
         trainer._check()

@@ -448,9 +448,15 @@ def grainy(seed: int) -> Batch:
 
 
 def textured(**options: Any) -> OneSided:
-    generator = lambda: TexturedGrid(camera=False, sigma=16.0, **options)  # noqa: E731  as make takes it
+    classes = ("sky", "road")
+
+    def generator() -> TexturedGrid:
+        network = TexturedGrid(camera=False, sigma=16.0, **options)
+        network.name_classes(classes)
+        return network
+
     rates = {"generator_lr": 1e-2, "discriminator_lr": 2e-2, "betas": (0.0, 0.9)}
-    return make(generator, {"classes": ("sky", "road"), **rates})
+    return make(generator, {"classes": classes, **rates})
 
 
 def grid_of(method: OneSided) -> dict[str, Tensor]:

@@ -194,8 +194,8 @@ def test_files_that_are_no_translators_are_refused(tmp_path: Path) -> None:
         (["--set", "generator.options.value_range=x"], "must be 2 numbers"),
         (["--set", "generator.options.stride=0"], "at least 1"),
         (["--set", "data.size=5"], "of an ONNX file only"),
-        (["--key", "G"], "--key do not apply"),
-        (["--generator", "resnet"], "--generator and --key do not apply"),
+        (["--key", "G"], "--generator, --key and --recipe do not apply"),
+        (["--generator", "resnet"], "--generator, --key and --recipe do not apply"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(more: list[str], reason: str, tmp_path: Path, cli: Cli) -> None:

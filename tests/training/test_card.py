@@ -94,9 +94,9 @@ def test_a_card_says_what_the_files_of_its_run_say(configure: Configure, tmp_pat
 
 def test_recipe_and_settings_of_a_card_are_the_settings_of_the_run(configure: Configure, tmp_path: Path) -> None:
     config = configure("losses.identity=3", "data.sim_exclude=[*/odd/*]")
-    run(config, tmp_path / "run")
+    trainer, _ = run(config, tmp_path / "run")
     again = resolve("combined", settings=tomllib.loads(block(card(tmp_path / "run"), "toml")))
-    assert again.model_dump(exclude=BOOKS) == config.model_dump(exclude=BOOKS)
+    assert again.model_dump(exclude=BOOKS) == trainer.config.model_dump(exclude=BOOKS)
 
 
 def test_without_held_out_images_there_are_no_figures(configure: Configure, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from sim2real.config import Config, read_settings, resolve
+from sim2real.errors import SettingsError
 from sim2real.timing import LEAD, Choice
 from sim2real.training import Trainer, loop
 from sim2real.training import precision as module
+from sim2real.training.begin import refuse_changes
 from sim2real.training.precision import choose_precision
 
 Configure = Callable[..., Config]
@@ -88,3 +90,10 @@ def test_the_choice_is_written_down_and_kept(
     trainer = Trainer.begin(configure("precision=auto"), tmp_path / "run")
     assert (trainer.precision, trainer.why_precision[:5]) == ("bf16", "bf16:")
     assert read_settings(tmp_path / "run" / "config.toml")["precision"] == "bf16"
+    for _ in trainer.train(stop=lambda: True):
+        pass
+    config = configure("precision=auto")
+    assert Trainer.resume(config, tmp_path / "run").precision == "bf16"
+    refuse_changes(tmp_path / "run", config)
+    with pytest.raises(SettingsError, match="precision was 'bf16' and is now 'fp32'"):
+        refuse_changes(tmp_path / "run", configure("precision=fp32"))
