@@ -52,8 +52,9 @@ match = true  # frames are as soft and as noisy as the real ones
 source = "sim"
 out = "converted"
 """
-_SECONDS = 90
+_SECONDS = 270  # for everything
 _STEPS = (150, 400)
+_OTHER_WORK = 700  # steps of training that take as long as conversion, evaluation and report
 _PROBE_STEPS = 12
 _PICTURE = "before_after_real.png"
 _SHOWN = (0.1, 0.35, 0.6, 0.85)
@@ -105,7 +106,7 @@ def command(
             steps, why = scale.steps, "for an impression"
             if not steps:
                 err.print("measuring the training speed ...")
-                steps, seconds = _steps_here(folder, seed)
+                steps, seconds = _steps_here(folder, seed, begin)
                 why = f"about {duration(seconds)}, measured over {_PROBE_STEPS} steps"
             err.print(f"training for {steps} steps, {why}")
             write_whole(settings, _settings(folder, seed, steps, why).encode())
@@ -203,11 +204,10 @@ def _settings(folder: Path, seed: int, steps: int, why: str) -> str:
     return _SETTINGS.format(folder=folder, seed=seed, steps=steps, why=why)
 
 
-def _steps_here(folder: Path, seed: int) -> tuple[int, float]:
-    """Estimate the number of training steps for a minute and a half on this machine, and their actual duration.
+def _steps_here(folder: Path, seed: int, begin: float) -> tuple[int, float]:
+    """Estimate the number of training steps with which the demo ends in time on this machine, and their duration.
 
-    Both are measured over a few steps: the number from the fastest one, as if nothing else was running, and the
-    duration from their mean.
+    Both are measured over a few steps, with whatever else is running; what has passed since ``begin`` is counted.
     """
     import tempfile
     import tomllib
@@ -228,8 +228,13 @@ def _steps_here(folder: Path, seed: int) -> tuple[int, float]:
         for _ in trainer.train(stop=note_time):
             pass
     seconds = [after - before for before, after in pairwise(times[2:])]
-    steps = min(max(int(_SECONDS / min(seconds)), _STEPS[0]), _STEPS[1])
+    steps = _affordable(mean(seconds), time.monotonic() - begin)
     return steps, steps * mean(seconds)
+
+
+def _affordable(step: float, passed: float) -> int:
+    """Return the number of steps for which there is time, if each takes ``step`` seconds and ``passed`` are over."""
+    return min(max(int((_SECONDS - passed) / step) - _OTHER_WORK, _STEPS[0]), _STEPS[1])
 
 
 def _picture(config: "Config") -> bytes:
