@@ -75,7 +75,13 @@ def test_a_pipeline_is_imported_and_converts_with_the_dataset_s_own_labels(
     record = json.loads((tmp_path / "out" / ".sim2real" / "conversion.json").read_text())
     assert record["provenance"]["pipeline"] == "StableDiffusionControlNetImg2ImgPipeline"
     assert record["provenance"]["model"].startswith("sd (")
-    assert record["provenance"].keys() >= {"diffusers", "transformers", "ControlNet depth", "ControlNet segmentation"}
+    assert record["provenance"].keys() >= {
+        "diffusers",
+        "transformers",
+        "seeds",
+        "ControlNet depth",
+        "ControlNet segmentation",
+    }
     assert record["generator"]["options"]["prompt"] == "a street"
     assert record["generator"]["options"]["strength"] == 0.5
     lines = [json.loads(line) for line in (tmp_path / "out" / ".sim2real" / "manifest.jsonl").read_text().splitlines()]

@@ -108,6 +108,14 @@ def test_a_controlnet_sees_its_label(folders: Folders, kind: str) -> None:
     )
 
 
+def test_a_controlnet_of_sdxl_sees_depth(folders: Folders) -> None:
+    generator = build(folders, "stable_diffusion_xl", controlnets={"depth": str(folders["depth of XL"])})
+    assert generator.provenance["pipeline"] == "StableDiffusionXLControlNetImg2ImgPipeline"
+    near, far = (torch.linspace(*ends, 80).expand(1, 1, 48, 80) for ends in ((1, 80), (80, 1)))
+    one, other = (generator(images(), seeds=seeds(1), inputs={"depth": depth}) for depth in (near, far))
+    assert (one - other).abs().max() > 1e-3
+
+
 def test_several_controlnets_work_together(folders: Folders) -> None:
     networks = {kind: str(folders[kind]) for kind in ("depth", "segmentation", "edges")}
     generator = build(folders, controlnets=networks, scales={"edges": 0.5})
@@ -161,7 +169,7 @@ def test_its_file_has_no_weights_and_copies_work(folders: Folders) -> None:
 
 def test_what_its_images_depend_on_is_told(folders: Folders, tmp_path: Path) -> None:
     can = capabilities(build(folders, controlnets={"depth": str(folders["depth"])}))
-    assert set(can.provenance) == {"pipeline", "model", "ControlNet depth", "diffusers", "transformers"}
+    assert set(can.provenance) == {"pipeline", "model", "ControlNet depth", "seeds", "diffusers", "transformers"}
     assert can.provenance["model"].startswith("pipeline (")
     assert (can.stochastic, can.steady, can.exportable, can.whole, can.any_precision) == (True, True, False, True, True)
     other = tmp_path / "other"

@@ -3,6 +3,7 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 _WORDS = ["a", "photo", "street", "rendering"]
 _CHANNELS = (4, 8)
+_XL: dict[str, Any] = {
+    "cross_attention_dim": 16,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 4,
+    "projection_class_embeddings_input_dim": 8 + 6 * 4,
+}
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +31,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     makers = (stable_diffusion, stable_diffusion_xl, flux2_klein)
     pipelines = {make.__name__: make(root / make.__name__) for make in makers}
     kinds = enumerate(("depth", "segmentation", "edges"))
-    return {**pipelines, **{kind: controlnet(root / kind, seed) for seed, kind in kinds}}
+    networks = {kind: controlnet(root / kind, seed) for seed, kind in kinds}
+    return {**pipelines, **networks, "depth of XL": controlnet(root / "xl", **_XL)}
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +83,7 @@ def autoencoder() -> diffusers.AutoencoderKL:
     )
 
 
-def unet(**more: object) -> diffusers.UNet2DConditionModel:
+def unet(**more: Any) -> diffusers.UNet2DConditionModel:
     return diffusers.UNet2DConditionModel(
         block_out_channels=_CHANNELS,
         layers_per_block=1,
@@ -124,29 +132,25 @@ def stable_diffusion_xl(folder: Path) -> Path:
         text_encoder_2=text_encoder(projects=True),
         tokenizer=clip_tokenizer(folder / "made"),
         tokenizer_2=clip_tokenizer(folder / "made2"),
-        unet=unet(
-            cross_attention_dim=16,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=4,
-            projection_class_embeddings_input_dim=8 + 6 * 4,
-        ),
+        unet=unet(**_XL),
         scheduler=scheduler(),
         add_watermarker=False,
     )
     return _saved(pipeline, folder)
 
 
-def controlnet(folder: Path, seed: int = 1) -> Path:
+def controlnet(folder: Path, seed: int = 1, **more: Any) -> Path:
     """A ControlNet for :func:`stable_diffusion` whose outputs are not zero, as they are before training."""
     torch.manual_seed(seed)
     network = diffusers.ControlNetModel(
         block_out_channels=_CHANNELS,
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        cross_attention_dim=8,
+        cross_attention_dim=more.pop("cross_attention_dim", 8),
         attention_head_dim=2,
         norm_num_groups=2,
         conditioning_embedding_out_channels=(4, 8),
+        **more,
     )
     with torch.no_grad():
         for name, weight in network.named_parameters():

@@ -29,6 +29,7 @@ from sim2real_diffusers.pipelines import (
 
 _STRENGTH: Final = 0.5  # where the recipe sets none
 _STEPS: Final = 30
+_SEEDS: Final = "the first 4 bytes of the SHA-256 of the sequence's name, or of the frame's path if it has none"
 _LEAST: Final = 64  # pixels of a side; some pipelines refuse smaller images
 
 
@@ -58,7 +59,7 @@ class DiffusersGenerator(nn.Module):
 
     Attributes:
         inputs: The labels that the ControlNets need.
-        provenance: The pipeline, its model and the versions of the libraries.
+        provenance: The pipeline, its models and their licences, what seeds are made of, the versions of the libraries.
 
     Raises:
         SettingsError: If a model is not on this machine or an option does not fit it.
@@ -114,6 +115,7 @@ class DiffusersGenerator(nn.Module):
             "model": told(model, folder),
             **{f"ControlNet {kind}": told(name, networks[kind]) for kind, name in (controlnets or {}).items()},
             **licences_of([folder, *networks.values()]),
+            "seeds": _SEEDS,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
         }
