@@ -348,7 +348,7 @@ def build(recognised: Recognised) -> nn.Module:
 
     def create() -> nn.Module:
         network: nn.Module = registry().create(
-            "generators", recognised.generator, 3, 3, options=recognised.options, place="--generator"
+            "generators", recognised.generator, 3, 3, options=recognised.options, place="generator.options"
         )
         return network
 
