@@ -19,7 +19,7 @@ from sim2real.training.memory import memory_errors
 from sim2real.training.precision import choose_precision
 from sim2real.training.processes import Processes
 from sim2real.training.run import RunFolder
-from sim2real.training.setup import take_step
+from sim2real.training.setup import lengths, take_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,9 @@ def forecast(config: Config, *, steps: int = 3, extraction: Progress = quiet) ->
 
 def _forecast(config: Config, run: RunFolder, steps: int, extraction: Progress) -> Forecast:
     processes = Processes(config.device)
-    config = config.model_copy(update={"precision": choose_precision(config, processes.device)[0]})
     images = open_images(config, run, processes, extraction)
+    precision, _ = choose_precision(config, processes.device, lengths(config, images.larger)[0])
+    config = config.model_copy(update={"precision": precision})
     Loggers(config.log.to, config.run_folder, {}, config.run_folder.name)
     memory_free = free_memory(processes.device)
     uncached = config.data.model_copy(update={"cache": False})

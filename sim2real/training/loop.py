@@ -80,6 +80,11 @@ class Images(NamedTuple):
     spec: DataSpec
     classes: Classes
 
+    @property
+    def larger(self) -> int:
+        """Number of images of the larger side."""
+        return max(len(self.sim.train), len(self.real.train))
+
 
 class Trainer:
     """One training: its images, networks and run folder; made by :meth:`begin` or :meth:`resume`.
@@ -119,9 +124,10 @@ class Trainer:
         """
         processes, run = Processes(config.device), RunFolder(folder)
         processes.on_first(run.require_new)
-        precision, why = processes.on_first(lambda: choose_precision(config, processes.device))
-        config = config.model_copy(update={"precision": precision})
-        trainer = cls(config, run, processes, open_images(config, run, processes, extraction))
+        images = open_images(config, run, processes, extraction)
+        total, _ = lengths(config, images.larger)
+        precision, why = processes.on_first(lambda: choose_precision(config, processes.device, total))
+        trainer = cls(config.model_copy(update={"precision": precision}), run, processes, images)
         trainer.why_precision = why
         trainer._start()
         trainer._check()
@@ -153,7 +159,7 @@ class Trainer:
         self.precision, self.why_precision = resolve_precision(config.precision, self.device), ""
         self.sim, self.real = images.sim, images.real
         self.fingerprint = sha256((self.sim.fingerprint + self.real.fingerprint).encode()).hexdigest()
-        self.total, self.steps_per_epoch = lengths(config, max(len(self.sim.train), len(self.real.train)))
+        self.total, self.steps_per_epoch = lengths(config, images.larger)
         require_equal_shares(config, processes.count)
         torch.manual_seed(config.seed)
         self.method = build_method(

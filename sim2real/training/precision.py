@@ -21,7 +21,7 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Fastest = Callable[[Mapping[str, Callable[[], object]]], Choice]
 
 
-def choose_precision(config: Config, device: str, fastest: Fastest = fastest) -> tuple[str, str]:
+def choose_precision(config: Config, device: str, total: int, fastest: Fastest = fastest) -> tuple[str, str]:
     """Return the precision for ``precision = "auto"``, and a line on how it was chosen, empty if nothing was timed.
 
     Where the device can multiply in bf16, one image goes forward and backward through a generator and a discriminator
@@ -30,6 +30,7 @@ def choose_precision(config: Config, device: str, fastest: Fastest = fastest) ->
     Args:
         config: All settings.
         device: The resolved device.
+        total: Number of steps of the training.
         fastest: Times the two ways.
 
     Raises:
@@ -50,7 +51,7 @@ def choose_precision(config: Config, device: str, fastest: Fastest = fastest) ->
             return "fp32", ""
         choice = fastest({"fp32": lambda: step("fp32"), reduced: lambda: step(reduced)})
     share = min(1.0, _SIDE**2 / (config.data.size[0] * config.data.size[1]))
-    if config.train.steps and choice.seconds["fp32"] / share * config.data.batch_size * config.train.steps < _SHORT:
+    if choice.seconds["fp32"] / share * config.data.batch_size * total < _SHORT:
         return "fp32", ""
     return choice.name, choice.told
 

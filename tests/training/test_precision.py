@@ -50,8 +50,7 @@ def _native_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_faster_precision_is_taken(
     configure: Configure, fp32: float, bf16: float, precision: str, message: str
 ) -> None:
-    config = configure("precision=auto", "train.steps=100")
-    assert choose_precision(config, "cpu", timed(fp32, bf16)) == (precision, message)
+    assert choose_precision(configure("precision=auto"), "cpu", 100, timed(fp32, bf16)) == (precision, message)
 
 
 def untimed(_: object) -> Choice:
@@ -67,11 +66,11 @@ def untimed(_: object) -> Choice:
     ],
 )
 def test_where_there_is_no_choice_nothing_is_timed(configure: Configure, sets: list[str], precision: str) -> None:
-    assert choose_precision(configure(*sets), "cpu", untimed) == (precision, "")
+    assert choose_precision(configure(*sets), "cpu", 10**6, untimed) == (precision, "")
 
 
 def test_what_is_not_trained_by_gradients_is_not_timed() -> None:
-    assert choose_precision(resolve("reinhard", sets=["precision=auto"]), "cpu", untimed) == ("fp32", "")
+    assert choose_precision(resolve("reinhard", sets=["precision=auto"]), "cpu", 10**6, untimed) == ("fp32", "")
 
 
 @pytest.mark.parametrize("recipe", ["default", "labelled", "cut", "cyclegan-256", "combined", "monet2photo"])
@@ -79,7 +78,7 @@ def test_the_networks_of_each_recipe_can_be_timed(recipe: str) -> None:
     width = ["generator.options.width=4", "discriminator.options.width=4"]
     config = resolve(recipe, sets=["precision=auto", "train.steps=100000", *width])
     state = torch.get_rng_state()
-    assert choose_precision(config, "cpu", timed(1, 2))[0] == "fp32"
+    assert choose_precision(config, "cpu", 10**6, timed(1, 2))[0] == "fp32"
     assert torch.equal(state, torch.get_rng_state())
 
 
