@@ -12,11 +12,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 from benchmarks.common import in_fresh_process, make_parser, peak_memory, print_table, processor
 
@@ -55,8 +55,8 @@ def files(frames: int) -> Iterator[str]:
             yield from (f"{parent}/{name.format(number)}" for number in range(count))
 
 
-def write_tree(root: Path, frames: int) -> int:
-    """Write empty files, and return their number."""
+def write_tree(root: Path, frames: int, contents: Mapping[str, bytes] = MappingProxyType({})) -> int:
+    """Write files, empty where their archive has no ``contents``, and return their number."""
     made: set[Path] = set()
     count = 0
     for count, path in enumerate(files(frames), 1):  # noqa: B007  the last count is the total
@@ -64,7 +64,7 @@ def write_tree(root: Path, frames: int) -> int:
         if file.parent not in made:
             file.parent.mkdir(parents=True)
             made.add(file.parent)
-        file.touch()
+        file.write_bytes(contents.get(path.split("/", 1)[0].removeprefix("vkitti_2.0.3_"), b""))
     return count
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.common import in_fresh_process, make_parser, peak_memory, print_table, processor
 from benchmarks.convert import write_model
-from benchmarks.listing import files, list_dataset, write_tree
+from benchmarks.listing import list_dataset, write_tree
 from benchmarks.plain import make_picture
 from sim2real.conversion import ConvertOptions, convert, survey, verify
 from sim2real.conversion.plan import make_plan
@@ -22,28 +22,19 @@ from sim2real.imageio import encode_jpeg, encode_png
 
 _SIZE = (48, 24)
 _PER_FRAME = 5  # files
-_TEXT = b"frame cameraID\n"
 
 
 def write_dataset(root: Path, frames: int) -> int:
     """Write a tree whose images and labels are small but whole, and return the number of its files."""
     contents = {
+        "textgt": b"frame cameraID\n",
         "rgb": encode_jpeg(make_picture(_SIZE, 0)),
         "depth": encode_png(np.full(_SIZE[::-1], 1000, np.uint16)),
         "classSegmentation": encode_png(np.full((*_SIZE[::-1], 3), 90, np.uint8)),
         "instanceSegmentation": encode_png(np.zeros(_SIZE[::-1], np.uint8)),
         "forwardFlow": encode_png(np.full((*_SIZE[::-1], 3), 32768, np.uint16)),
     }
-    made: set[Path] = set()
-    count = 0
-    for count, path in enumerate(files(frames), 1):  # noqa: B007  the last count is the total
-        file = root / path
-        if file.parent not in made:
-            file.parent.mkdir(parents=True)
-            made.add(file.parent)
-        kind = path.split("/")[0].removeprefix("vkitti_2.0.3_")
-        file.write_bytes(contents.get(kind, _TEXT))
-    return count
+    return write_tree(root, frames, contents)
 
 
 def plan(source: Path, out: Path, model: Path) -> str:

@@ -265,7 +265,7 @@ def _manner(record: "Record") -> str:
     """Describe how frames are translated."""
     resized = f", resized to {record.resize[0]}x{record.resize[1]}" if record.resize else ""
     fixed = record.generator["options"].get("fixed_size")
-    size = "x".join(map(str, fixed)) if fixed else record.transfer_size
+    size = "x".join(map(str, fixed)) if isinstance(fixed, list) else record.transfer_size
     guided = f", guided at {size} pixels" if record.transfer == "guided" else ""
     steady = f", averaged over {2 * record.neighbours + 1} frames of a sequence" if record.neighbours else ""
     tiles = f", in tiles of {record.tile}" if record.tile else ""

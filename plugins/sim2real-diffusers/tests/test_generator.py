@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sim2real_diffusers import pipelines
 from sim2real_diffusers.generator import DiffusersGenerator
 from tiny import folders, no_network
@@ -308,3 +309,14 @@ def test_weights_of_half_precision_alone_are_found(tmp_path: Path, folders: Fold
     for part in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
         (folder / f"{part}.safetensors").rename(folder / f"{part}.fp16.safetensors")
     assert DiffusersGenerator(model=str(folder), prompt="", steps=2)(images(), seeds=seeds(1)).isfinite().all()
+
+
+def test_weights_of_half_precision_are_not_read_beside_whole_ones(tmp_path: Path, folders: Folders) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders["stable_diffusion"], folder)
+    before = DiffusersGenerator(model=str(folder), prompt="", steps=2)(images(), seeds=seeds(1))
+    whole = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    other = {name: torch.zeros_like(weight).half() for name, weight in whole.items()}
+    save_file(other, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors", metadata={"format": "pt"})
+    after = DiffusersGenerator(model=str(folder), prompt="", steps=2)(images(), seeds=seeds(1))
+    assert torch.equal(before, after)

@@ -234,13 +234,17 @@ def controlnet_class(kind: str, folder: Path) -> type[Any]:
 
 def _options(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """Return the arguments with which a model in a folder is loaded."""
-    variant = any(folder.rglob(f"*.{_VARIANT}*{_WEIGHTS}"))
     return {
         "dtype": dtype,
-        "variant": _VARIANT if variant else None,
+        "variant": _VARIANT if any(map(_is_reduced, {path.parent for path in folder.rglob(f"*{_WEIGHTS}")})) else None,
         "local_files_only": True,
         "use_safetensors": True,
     }
+
+
+def _is_reduced(part: Path) -> bool:
+    """Return whether all weights in a folder are in half precision; whole ones are read where there are any."""
+    return all(f".{_VARIANT}" in path.name for path in part.glob(f"*{_WEIGHTS}"))
 
 
 def multiple_of(pipeline: Any) -> int:  # noqa: ANN401  a class of diffusers
