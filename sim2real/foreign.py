@@ -442,6 +442,8 @@ def generator_of(
     """
     sets = list(sets)
     if file.is_dir():
+        if key:
+            raise SettingsError(f"{file}: a folder is one model, so --key does not apply")
         found = _folder(file, generator, sets, recipe)
         return build(found), found
     _require_file(file)

@@ -449,6 +449,7 @@ def test_a_named_generator_takes_weights_by_its_own_names(tmp_path: Path, cli: C
     [
         ([], "name a file in it, or with --recipe or --generator what reads it"),
         (["--generator", "resnet"], "the generator 'resnet' reads no folders"),
+        (["--key", "G"], "--key does not apply"),
         (["--recipe", "no-such-recipe"], "no recipe is called"),
     ],
 )
