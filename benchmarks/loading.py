@@ -1,4 +1,7 @@
-"""Measure how many images per second reach a training: PNG and JPEG, small and large, with workers, with a cache."""
+"""Measure how many images per second reach a training: PNG and JPEG, small and large, with workers, with a cache.
+
+Each row is compared with a plain dataset that has the same number of workers.
+"""
 
 import statistics
 import tempfile
@@ -10,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.common import in_turns, make_parser, print_table, processor
@@ -21,9 +24,11 @@ from sim2real.training.data import UnpairedImages, build_loader
 
 _WINDOW = (256, 256)
 _SCALES: dict[str, tuple[int, int] | None] = {"a window": None, "scaled to 286, a window": (286, 286)}
-_FRAMES = {(1242, 375): 200, (3840, 2160): 32}  # images per measurement, with newly started workers
+_FRAMES = {(1242, 375): 400, (3840, 2160): 32}  # images per measurement, with newly started workers
 _QUICK_FRAMES = {(320, 280): 4}
 _DIFFERENT = 8  # files of each kind
+_WORKERS = (0, 1, 2)
+_PLAIN = "Pillow and torchvision"
 _KEPT = 10  # a cache is fast: load this many times as many images
 
 
@@ -51,10 +56,10 @@ class PlainImages(Dataset[Tensor]):
         return tensor
 
 
-def load_plainly(images: PlainImages, count: int) -> None:
-    """Load a number of images in this process."""
-    for number in range(count):
-        images[number]
+def load_plainly(images: PlainImages, count: int, workers: int) -> None:
+    """Load a number of images as PyTorch's loader does by default."""
+    for _ in DataLoader(images, batch_size=None, sampler=range(count), num_workers=workers):
+        pass
 
 
 def load(images: UnpairedImages, count: int, workers: int) -> None:
@@ -69,24 +74,21 @@ def measure(paths: list[Path], scale: str, count: int, cache: Path, repeats: int
     load_size = _SCALES[scale]
     unpaired: Any = partial(UnpairedImages, paths, paths, Augment(_WINDOW, load_size=load_size, names=["hflip"]))
     decoding, cached = (unpaired(batch_size=1, seed=0, cache=folder) for folder in (None, cache))
-    ways: dict[str, tuple[int, Callable[[], object]]] = {
-        "Pillow and torchvision": (count, partial(load_plainly, PlainImages(paths, load_size), count))
-    }
-    for name, images, times in (("sim2real", decoding, 1), ("sim2real, cache", cached, _KEPT)):
-        for workers in (0, 1, 2):
-            total = times * count
-            ways[f"{name}, {workers} worker{'' if workers == 1 else 's'}"] = (
-                total,
-                partial(load, images, total, workers),
-            )
+    plain = PlainImages(paths, load_size)
+    ways: dict[str, tuple[int, Callable[[], object]]] = {}
+    for workers in _WORKERS:
+        by = f"{workers} worker{'' if workers == 1 else 's'}"
+        ways[f"{_PLAIN}, {by}"] = count, partial(load_plainly, plain, count, workers)
+        for name, images, times in (("sim2real", decoding, 1), ("sim2real, cache", cached, _KEPT)):
+            ways[f"{name}, {by}"] = times * count, partial(load, images, times * count, workers)
     seconds = in_turns({name: work for name, (_, work) in ways.items()}, repeats=repeats)
     rates = {name: [total / time for time in seconds[name]] for name, (total, _) in ways.items()}
-    yardstick = statistics.median(next(iter(rates.values())))
-    return [
-        [name, f"{statistics.median(rate):.1f}", f"{min(rate):.1f} to {max(rate):.1f}",
-         f"{statistics.median(rate) / yardstick:.2f}"]
-        for name, rate in rates.items()
-    ]  # fmt: skip
+    rows = []
+    for name, rate in rates.items():
+        yardstick = statistics.median(rates[f"{_PLAIN}, {name.rpartition(', ')[2]}"])
+        median = statistics.median(rate)
+        rows.append([name, f"{median:.1f}", f"{min(rate):.1f} to {max(rate):.1f}", f"{median / yardstick:.2f}"])
+    return rows
 
 
 def main() -> None:

@@ -57,6 +57,7 @@ class Augment:
         self.fit = fit
         self.load_size = load_size
         width, height = size
+        self._crop = A.Compose([A.RandomCrop(height, width)], save_applied_params=True)
         self._random = A.Compose([A.RandomCrop(height, width), *(AUGMENTATIONS[name]() for name in names)])
         self._fixed = A.Compose([A.CenterCrop(height, width)])
 
@@ -81,6 +82,16 @@ class Augment:
         Equal seeds give equal results; None gives the central window without augmentation.
         """
         return np.ascontiguousarray(self._transformed(seed, image=scaled)["image"])
+
+    def window(self, width: int, height: int, *, seed: int) -> tuple[int, int, int, int]:
+        """Return the part of a scaled frame that :meth:`cut` cuts with this seed: left, top, right, bottom.
+
+        ``cut`` returns the same if it is given this part alone.
+        """
+        self._crop.set_random_seed(seed)
+        done = self._crop(image=np.broadcast_to(np.uint8(0), (height, width)))
+        left, top, right, bottom = done["applied_transforms"][0][1]["crop_coords"]
+        return left, top, right, bottom
 
     def places(self, width: int, height: int, *, seed: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows and columns of a scaled frame that :meth:`cut` shows with this seed, in their order."""

@@ -145,6 +145,21 @@ def test_places_tell_which_pixels_a_cut_shows(
     assert np.array_equal(image[rows[:, None], columns], augment.cut(image, seed=seed))
 
 
+@given(
+    image=st.tuples(st.integers(20, 70), st.integers(20, 70)),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    seed=st.integers(0, 2**32 - 1),
+    names=st.lists(st.sampled_from(sorted(AUGMENTATIONS)), unique=True),
+)
+def test_cutting_the_window_first_changes_nothing(
+    *, image: tuple[int, int], size: tuple[int, int], seed: int, names: list[str]
+) -> None:
+    augment, frame = Augment(size, names=names), noise(*image)
+    left, top, right, bottom = augment.window(*image, seed=seed)
+    assert (right - left, bottom - top) == size
+    assert np.array_equal(augment.cut(frame[top:bottom, left:right], seed=seed), augment.cut(frame, seed=seed))
+
+
 def test_changes_of_light_move_no_places() -> None:
     every = Augment((24, 16), names=sorted(AUGMENTATIONS))
     image = gradient(60, 40)

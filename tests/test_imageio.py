@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from sim2real.errors import ImageError
 from sim2real.imageio import (
@@ -401,6 +401,72 @@ def test_a_scaled_photo_is_converted_to_srgb_too(container: str, store: Store) -
     path = store("a", saved(Image.fromarray(photo()), format=container, icc_profile=wide_profile(), quality=100))
     expected = resize(read_rgb(path), (16, 12))
     assert np.abs(read_scaled(path, lambda *_: (16, 12)).astype(int) - expected).mean() < 3
+
+
+@given(
+    stored=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    wanted=st.none() | st.tuples(st.integers(1, 160), st.integers(1, 160)),
+    corners=st.tuples(*[st.floats(0, 1)] * 4),
+    container=st.sampled_from(["PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF"]),
+    mode=st.sampled_from(["RGB", "L"]),
+    how=st.fixed_dictionaries(
+        {"subsampling": st.integers(0, 2), "progressive": st.booleans(), "optimize": st.booleans()}
+    )
+    | st.fixed_dictionaries({"restart_marker_rows": st.integers(1, 3), "subsampling": st.integers(0, 2)}),
+)
+def test_a_window_shows_exactly_what_the_whole_photo_shows_there(
+    *,
+    stored: tuple[int, int],
+    wanted: tuple[int, int] | None,
+    corners: tuple[float, float, float, float],
+    container: str,
+    mode: str,
+    how: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    image = Image.fromarray(pixels(stored[1], stored[0], 3)).convert(
+        "L" if container != "WEBP" and mode == "L" else "RGB"
+    )
+    path = tmp_path_factory.mktemp("window") / "a"
+    path.write_bytes(saved(image, format=container, **(how if container == "JPEG" else {})))
+    width, height = wanted or stored
+    (left, right), (top, bottom) = (
+        sorted(min(round(part * (side - 1)), side - 1) for part in parts)
+        for side, parts in ((width, corners[:2]), (height, corners[2:]))
+    )
+
+    def window(*size: int) -> tuple[int, int, int, int]:
+        assert size == (width, height)
+        return left, top, right + 1, bottom + 1
+
+    shown = read_scaled(path, lambda *_: (width, height), window)
+    whole = read_scaled(path, lambda *_: (width, height))
+    assert np.array_equal(shown, whole[top : bottom + 1, left : right + 1])
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_rows_below_a_window_are_not_decoded(suffix: str, store: Store) -> None:
+    values = pixels(480, 64, 3)
+    path = store(f"a.{suffix}", encode_png(values) if suffix == "png" else encode_jpeg(values))
+    decoded: list[tuple[int, int]] = []
+    loaded = ImageFile.ImageFile.load
+
+    def watched(image: ImageFile.ImageFile) -> Any:
+        decoded.append(image.size)
+        return loaded(image)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageFile.ImageFile, "load", watched)
+        read_scaled(path, lambda *size: size, lambda *_: (8, 40, 24, 64))
+    assert max(height for _, height in decoded) <= 128
+
+
+def test_a_cut_off_photo_is_refused_even_if_the_window_is_there(store: Store) -> None:
+    values = pixels(480, 64, 3)
+    for name, data in (("a.jpg", encode_jpeg(values)), ("a.png", encode_png(values))):
+        path = store(name, data[: len(data) // 2])
+        with pytest.raises(ImageError, match="truncated"):
+            read_scaled(path, lambda *size: size, lambda *_: (0, 0, 16, 16))
 
 
 def test_what_is_no_whole_photo_is_refused_at_any_size(store: Store) -> None:

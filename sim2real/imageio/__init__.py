@@ -34,9 +34,12 @@ from sim2real.imageio.encoding import Encoding, typical
 from sim2real.imageio.jpeg import after as after_jpeg
 from sim2real.imageio.jpeg import encode_jpeg
 from sim2real.imageio.pictures import (
+    Box,
+    Cutting,
     Header,
     Picture,
     Sizing,
+    View,
     described,
     require_photo,
     resize,
@@ -50,6 +53,8 @@ __all__ = [
     "ANY_SUFFIX",
     "IMAGE_SUFFIXES",
     "OTHER_PICTURES",
+    "Box",
+    "Cutting",
     "Encoding",
     "Header",
     "Picture",
@@ -101,10 +106,10 @@ class _Container(Protocol):
     def read_header(self, file: BinaryIO, length: int, /) -> Header:
         """Read the header of a file of ``length`` bytes."""
 
-    def read_picture(self, data: bytes, header: Header, size: Sizing | None, /) -> Picture:
+    def read_picture(self, data: bytes, header: Header, view: View | None, /) -> Picture:
         """Decode a photo whose header passed :func:`require_photo`.
 
-        If ``size`` is given, the photo is scaled, its pixels are read-only and its alpha is unusable.
+        If ``view`` is given, the pixels are what it shows and may be read-only, and alpha is unusable.
         """
 
     def read_label(self, data: bytes, header: Header, /) -> NDArray[Any]:
@@ -187,17 +192,20 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return read_picture(path).rgb
 
 
-def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
-    """Decode the pixels of a photo at another size, as fast as its format allows.
+def read_scaled(path: Path, size: Sizing, window: Cutting | None = None) -> NDArray[np.uint8]:
+    """Decode the pixels of a photo at another size, or a window of them, as fast as its format allows.
 
     If 1/2, 1/4 or 1/8 of a JPEG's size is still large enough, it is decoded at this size from the low frequencies of
     its 8x8 blocks (libjpeg's scaled inverse DCT), and then shrunk further. This is faster and always gives the same
     pixels, which differ slightly from ``resize(read_rgb(path), ...)``. Up to 7 rows and columns at the bottom and the
     right that do not fill a reduced pixel are left out.
 
+    Of a PNG or JPEG at its own size, only the rows down to the end of the window are decoded.
+
     Args:
         path: The file.
         size: Function from the stored (W, H) to the requested (W, H).
+        window: Function from the requested (W, H) to the part to return: left, top, right, bottom. None: all.
 
     Returns:
         RGB (H, W, 3), sRGB, not rotated; may be read-only.
@@ -206,7 +214,7 @@ def read_scaled(path: Path, size: Sizing) -> NDArray[np.uint8]:
         ImageError: See :func:`read_picture`.
     """
     with _naming(path):
-        return _decoded(path.read_bytes(), path, size).rgb
+        return _decoded(path.read_bytes(), path, size, window).rgb
 
 
 def scaled_part(path: Path, size: Sizing) -> tuple[int, int]:
@@ -243,14 +251,19 @@ def decode_picture(data: bytes, path: Path) -> Picture:
             without alpha.
     """
     with _naming(path):
-        return _decoded(data, path, None)
+        return _decoded(data, path)
 
 
-def _decoded(data: bytes, path: Path, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given, after its header was checked."""
+def _decoded(data: bytes, path: Path, size: Sizing | None = None, window: Cutting | None = None) -> Picture:
+    """Decode a photo, scaled and cut if asked for, after its header was checked."""
     container, header = _header_of(data, path)
     require_photo(header)
-    return container.read_picture(data, header, size)
+    if size is None:
+        return container.read_picture(data, header, None)
+    stored = header.width, header.height
+    wanted = size(*stored)
+    box = window(*wanted) if window else (0, 0, *wanted)
+    return container.read_picture(data, header, View(wanted, box, is_scaled=wanted != stored))
 
 
 def _header_of(data: bytes, path: Path) -> tuple[_Container, Header]:
@@ -311,8 +324,8 @@ def written_again(rgb: NDArray[np.uint8], like: Path) -> NDArray[np.uint8]:
         if container == "JPEG":
             written = jpeg.write_as_coarsely(data, rgb)
         else:
-            written = encode_picture(rgb, _decoded(data, like, None), _SUPPOSED)
-        return _decoded(written, like, None).rgb
+            written = encode_picture(rgb, _decoded(data, like), _SUPPOSED)
+        return _decoded(written, like).rgb
 
 
 def read_label(path: Path) -> NDArray[Any]:

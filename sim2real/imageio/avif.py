@@ -13,7 +13,7 @@ from sim2real.imageio.encoding import Encoding
 from sim2real.imageio.pictures import (
     Header,
     Picture,
-    Sizing,
+    View,
     decode_with_profile,
     described,
     header_of,
@@ -57,8 +57,8 @@ def _bits(data: bytes) -> int:
     return (12 if flags[0] & 0x20 else 10) if flags[0] & 0x40 else 8
 
 
-def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, _header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or holds several images.
@@ -66,7 +66,7 @@ def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     with opened(AvifImageFile, data) as image:
         if getattr(image, "n_frames", 1) > 1:
             raise ImageError("AVIF with several images; only single images can be translated")
-        pixels, options = decode_with_profile(image, size, _CARRIED)
+        pixels, options = decode_with_profile(image, view, _CARRIED)
     return without_opaque(pixels).picture("AVIF", options=options)
 
 

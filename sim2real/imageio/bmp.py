@@ -11,7 +11,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, save
+from sim2real.imageio.pictures import Header, Picture, View, decode, header_of, opened, save
 
 _START: Final = b"BM"
 _CORE: Final = 12  # bytes of the oldest header
@@ -50,14 +50,14 @@ def _depth(data: bytes) -> int:
     return int.from_bytes(data[24:26] if core else data[28:30], "little")
 
 
-def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, _header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
     """
     with opened(BmpImageFile, data) as image:
-        pixels = decode(image, _profile(data), size)
+        pixels = decode(image, _profile(data), view)
         options = {"dpi": image.info["dpi"]} if "dpi" in image.info else {}
     notes = []
     if _profile(data) is not None and not pixels.converted:

@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import USUAL_QUALITY, WRITTEN, Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, save, srgb_profile
+from sim2real.imageio.pictures import Header, Picture, Sizing, View, decode, encode, opened, save, srgb_profile
 
 START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
@@ -36,6 +36,7 @@ _SAMPLINGS: Final[dict[tuple[float, float], str]] = {
     (4, 1): "4:1:1",
     (4, 2): "4:1:0",
 }
+_LARGEST_BLOCK: Final = 32  # rows of 8x8 values with up to fourfold subsampling
 _MOST_SCANS: Final = 500  # each takes the time of a whole image; encoders write about ten
 
 
@@ -114,8 +115,19 @@ def _bare(segments: list[tuple[int, bytes]], scans: bytes) -> bytes:
     return START + b"".join(needed) + scans
 
 
-def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def _first_rows(segments: list[tuple[int, bytes]], header: Header, view: View) -> list[tuple[int, bytes]]:
+    """Return the segments of a JPEG as its decoder reads them to show a view: blocks below it are not decoded.
+
+    The blocks right below it are, since rows of reduced chroma are interpolated with them.
+    """
+    if view.is_scaled:
+        return segments
+    rows = struct.pack(">H", min(header.height, (view.box[3] // _LARGEST_BLOCK + 2) * _LARGEST_BLOCK))
+    return [(marker, part[:5] + rows + part[7:] if marker in _FRAMES else part) for marker, part in segments]
+
+
+def read_picture(data: bytes, header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
@@ -123,9 +135,9 @@ def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     segments, scans = _segments(data)
     icc = [segment for _, segment in segments if segment[4:16] == _ICC]
     profile = b"".join(segment[18:] for segment in sorted(icc, key=lambda segment: segment[16:17]))
-    with opened(JpegImageFile, _bare(segments, scans)) as image:
+    with opened(JpegImageFile, _bare(_first_rows(segments, header, view) if view else segments, scans)) as image:
         encoding = _encoding(image)
-        pixels = decode(image, profile or None, size)
+        pixels = decode(image, profile or None, view)
     metadata = [s for marker, s in segments if _is_metadata(marker) and marker != _ADOBE]
     notes: tuple[str, ...] = ()
     if any(segment[4:8] == b"MPF\x00" for segment in metadata):

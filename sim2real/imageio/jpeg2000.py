@@ -13,7 +13,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, described, header_of, opened, save
+from sim2real.imageio.pictures import Header, Picture, View, decode, described, header_of, opened, save
 
 _CODESTREAM: Final = b"\xff\x4f\xff\x51"
 _START: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -71,8 +71,8 @@ def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, i
         begin = after
 
 
-def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, _header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
@@ -81,7 +81,7 @@ def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     boxes = [] if bare else list(_boxes(io.BytesIO(data), 0, len(data)))
     profile = next((found for kind, *span in boxes if kind == b"jp2h" and (found := _profile(data, *span))), None)
     with opened(Jpeg2KImageFile, data) as image:
-        pixels = decode(image, profile, size)
+        pixels = decode(image, profile, view)
         options = {"no_jp2": bare} | {key: image.info[key] for key in _CARRIED if key in image.info}
     notes = []
     if profile and not pixels.converted:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import re
 import threading
 import warnings
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +23,8 @@ from sim2real.imageio.encoding import Encoding
 
 Opened = TypeVar("Opened", bound=ImageFile)
 Sizing = Callable[[int, int], tuple[int, int]]  # stored (W, H) -> wanted (W, H)
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+Cutting = Callable[[int, int], Box]  # wanted (W, H) -> the part to show
 
 _MODES: Final = {"1": (1, 1), "L": (1, 8), "P": (1, 8), "LA": (2, 8), "PA": (2, 8), "RGB": (3, 8), "YCbCr": (3, 8)} | {
     "LAB": (3, 8), "HSV": (3, 8), "RGBA": (4, 8), "RGBX": (4, 8), "CMYK": (4, 8), "La": (2, 8), "I": (1, 32),
@@ -31,6 +34,46 @@ _LONGEST_NAME: Final = 60
 
 Image.MAX_IMAGE_PIXELS = None  # claims.py has a limit for all formats
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # problems of files are reported as errors
+
+
+class View(NamedTuple):
+    """What is decoded of a photo.
+
+    Attributes:
+        size: The size (W, H) that the photo is scaled to.
+        box: The part of the scaled photo that is shown.
+        is_scaled: Whether ``size`` is not the stored size.
+    """
+
+    size: tuple[int, int]
+    box: Box
+    is_scaled: bool
+
+    def source(self, width: int, height: int) -> Box:
+        """Return the part of a photo, decoded to a size, that decides what is shown.
+
+        If it is scaled, this is all up to the right and lower end of what is shown: resizing counts from the origin.
+        """
+        if not self.is_scaled:
+            return self.box
+        if self.size[0] > width or self.size[1] > height:
+            return 0, 0, width, height
+        right, bottom = (
+            min(stored, math.ceil(end * stored / scaled) + 2)
+            for end, stored, scaled in zip(self.box[2:], (width, height), self.size, strict=True)
+        )
+        return 0, 0, right, bottom
+
+    def shown(self, part: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+        """Return what is shown, from the part (H, W, 3) that :meth:`source` names; they may share memory."""
+        if not self.is_scaled:
+            return part
+        left, top, right, bottom = self.box
+        if part.shape[:2] == (height, width):
+            return resize(part, self.size)[top:bottom, left:right]
+        factors = self.size[0] / width, self.size[1] / height
+        scaled = cv2.resize(part, None, fx=factors[0], fy=factors[1], interpolation=cv2.INTER_AREA)
+        return np.asarray(scaled[top:bottom, left:right], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +181,13 @@ def opened(kind: type[Opened], file: BinaryIO | bytes) -> Iterator[Opened]:
         yield image
 
 
-def decode(image: ImageFile, profile: bytes | None, size: Sizing | None, key: tuple[int, ...] | None = None) -> Pixels:
+def decode(image: ImageFile, profile: bytes | None, view: View | None, key: tuple[int, ...] | None = None) -> Pixels:
     """Decode an image that passed :func:`require_photo`.
 
     Args:
         image: The opened image.
         profile: Its ICC profile; empty if it has one that cannot be used.
-        size: Function from the stored size to the requested size; None: no scaling.
+        view: What is shown; None for the whole photo. Where nothing is scaled, rows below the view may be missing.
         key: The colour that marks transparent pixels.
 
     Raises:
@@ -153,11 +196,13 @@ def decode(image: ImageFile, profile: bytes | None, size: Sizing | None, key: tu
     notes: tuple[str, ...] = ()
     if image.mode not in {"L", "LA", "RGB", "RGBA"}:
         raise ImageError(f"{image.format} in {image.mode}; only grey and RGB photos can be translated")
-    wanted = size(*image.size) if size else None
-    drafted = image.draft(None, wanted) if wanted else None  # only supported by the JPEG decoder
+    drafted = image.draft(None, view.size) if view and view.is_scaled else None  # only supported by the JPEG decoder
     image.load()
-    colour: Image.Image = image.convert(image.mode.removesuffix("A")) if image.mode.endswith("A") else image
-    alpha = np.array(image.getchannel("A")) if image.mode.endswith("A") else None
+    width, height = map(int, drafted[1][2:]) if drafted else image.size  # only complete reduced pixels
+    part = view.source(width, height) if view else (0, 0, width, height)
+    shown: Image.Image = image if part == (0, 0, *image.size) else image.crop(part)
+    colour = shown.convert(image.mode.removesuffix("A")) if image.mode.endswith("A") else shown
+    alpha = np.array(shown.getchannel("A")) if image.mode.endswith("A") else None
     if key:
         alpha = _unlike(np.asarray(colour), key)
         notes = ("the pixels of its transparent colour are kept unchanged",)
@@ -173,20 +218,18 @@ def decode(image: ImageFile, profile: bytes | None, size: Sizing | None, key: tu
                 notes += (f"ICC profile '{name}' converted to sRGB",)
     if grey:
         colour = colour.convert("L").convert("RGB")
-    if wanted is None:
-        return Pixels(np.array(colour), grey, alpha, converted, notes)
-    width, height = map(int, drafted[1][2:]) if drafted else image.size  # only complete reduced pixels
-    return Pixels(resize(np.asarray(colour)[:height, :width], wanted), grey, alpha, converted, notes)
+    rgb = view.shown(np.asarray(colour), width, height) if view else np.array(colour)
+    return Pixels(rgb, grey, alpha, converted, notes)
 
 
 def decode_with_profile(
-    image: ImageFile, size: Sizing | None, carried: Iterable[str] = ()
+    image: ImageFile, view: View | None, carried: Iterable[str] = ()
 ) -> tuple[Pixels, dict[str, Any]]:
     """Decode an image as :func:`decode` does, with the ICC profile that Pillow found in it.
 
     Args:
         image: The opened image, which passed :func:`require_photo`.
-        size: See :func:`decode`.
+        view: See :func:`decode`.
         carried: Pillow's names of other metadata to keep.
 
     Returns:
@@ -194,7 +237,7 @@ def decode_with_profile(
     """
     options: dict[str, Any] = {key: image.info[key] for key in carried if key in image.info}
     profile = image.info.get("icc_profile")
-    pixels = decode(image, profile, size)
+    pixels = decode(image, profile, view)
     if pixels.converted:
         profile = None if pixels.grey else srgb_profile()
     if profile:

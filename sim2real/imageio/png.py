@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim, deflated
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, encode, opened, save
+from sim2real.imageio.pictures import Header, Picture, View, decode, encode, opened, save
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_END: Final = 26
@@ -76,6 +76,15 @@ def _bare(chunks: list[tuple[bytes, bytes]]) -> bytes:
     return SIGNATURE + b"".join(chunk for kind, chunk in chunks if kind in _PIXELS)
 
 
+def _first_rows(chunks: list[tuple[bytes, bytes]], view: View) -> list[tuple[bytes, bytes]]:
+    """Return a PNG as its decoder reads it to show a view: rows below it are not decoded."""
+    header = chunks[0][1][8:-4]
+    if view.is_scaled or chunks[0][1][_INTERLACED]:
+        return chunks
+    shorter = header[:4] + struct.pack(">I", view.box[3]) + header[8:]
+    return [(b"IHDR", _chunk(b"IHDR", shorter)), *chunks[1:]]
+
+
 def _rows(header: Header, chunks: list[tuple[bytes, bytes]]) -> bytes:
     """Return the rows of a PNG in all passes, each preceded by the number of its filter.
 
@@ -116,8 +125,8 @@ def _stays_true(kind: bytes) -> bool:
     return kind in _COLOUR_SPACE or kind in {b"sBIT", b"tRNS"} or kind[3:].islower()
 
 
-def read_picture(data: bytes, header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or animated.
@@ -128,9 +137,9 @@ def read_picture(data: bytes, header: Header, size: Sizing | None) -> Picture:
         raise ImageError("animated PNG; only single images can be translated")
     if chunks[0][1][_INTERLACED]:
         _rows(header, chunks)
-    with opened(PngImageFile, _bare(chunks)) as image:
+    with opened(PngImageFile, _bare(_first_rows(chunks, view) if view else chunks)) as image:
         key = _transparent_colour(content.get(b"tRNS"), image.mode)
-        pixels = decode(image, _profile(content.get(b"iCCP")), size, key)
+        pixels = decode(image, _profile(content.get(b"iCCP")), view, key)
     kept = [(kind, chunk) for kind, chunk in chunks if _stays_true(kind) and (kind != b"tRNS" or key)]
     if pixels.converted:
         kept = [(b"sRGB", _SRGB_CHUNK), *((kind, chunk) for kind, chunk in kept if kind not in _COLOUR_SPACE)]

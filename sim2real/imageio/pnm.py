@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, resize
+from sim2real.imageio.pictures import Header, Picture, View
 
 _LONGEST_HEADER: Final = 1 << 16
 _LONGEST_VALUE: Final = 10  # digits
@@ -119,8 +119,8 @@ def _binary(data: bytes, layout: _Layout) -> NDArray[Any]:
     return values
 
 
-def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, _header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged.
@@ -139,8 +139,9 @@ def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     if not layout.plain and data[layout.place + layout.height * layout.row :].strip():
         notes.append("data after the image in a PPM is not kept")
     rgb = values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
-    if size:
-        rgb = resize(rgb, size(layout.width, layout.height))
+    if view:
+        left, top, right, bottom = view.source(layout.width, layout.height)
+        rgb = view.shown(rgb[top:bottom, left:right], layout.width, layout.height)
     return Picture(rgb, "PPM", grey=layout.channels == 1, notes=tuple(notes))
 
 

@@ -14,7 +14,7 @@ from PIL.TgaImagePlugin import TgaImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode, header_of, opened, save
+from sim2real.imageio.pictures import Header, Picture, View, decode, header_of, opened, save
 
 SUFFIX: Final = ".tga"
 _END: Final = b"TRUEVISION-XFILE.\0"
@@ -46,14 +46,14 @@ def read_header(file: BinaryIO, length: int) -> Header:
         return header_of(image)
 
 
-def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, _header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or not a grey or RGB photo.
     """
     with opened(TgaImageFile, data) as image:
-        pixels = decode(image, None, size)
+        pixels = decode(image, None, view)
         options = {key: image.info[key] for key in _CARRIED if key in image.info}
     extended = data.endswith(_END) and data[-_FOOTER : -_FOOTER + 4] != bytes(4)
     notes = ["the extension area of a TGA is not kept"] * extended

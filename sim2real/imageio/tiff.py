@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode_with_profile, described, header_of, opened, save
+from sim2real.imageio.pictures import Header, Picture, View, decode_with_profile, described, header_of, opened, save
 
 _STARTS: Final = (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
 _BITS_PER_SAMPLE: Final = 258
@@ -61,8 +61,8 @@ def read_header(file: BinaryIO, length: int) -> Header:
         return header_of(image, bits)
 
 
-def read_picture(data: bytes, header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or not a single upright photo.
@@ -81,7 +81,7 @@ def read_picture(data: bytes, header: Header, size: Sizing | None) -> Picture:
         if _PREMULTIPLIED in tags.get(_EXTRA_SAMPLES, ()):
             notes.append("colours that are premultiplied by alpha are written without premultiplication")
         options = _options(image)
-        pixels, more = decode_with_profile(image, size)
+        pixels, more = decode_with_profile(image, view)
     return pixels.picture("TIFF", notes=tuple(notes), options=options | more)
 
 

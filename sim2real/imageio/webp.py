@@ -10,7 +10,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from sim2real.errors import ImageError
 from sim2real.imageio.claims import check_claim
 from sim2real.imageio.encoding import Encoding
-from sim2real.imageio.pictures import Header, Picture, Sizing, decode_with_profile, opened, save, without_opaque
+from sim2real.imageio.pictures import Header, Picture, View, decode_with_profile, opened, save, without_opaque
 
 _HEADER_END: Final = 30
 _CARRIED: Final = ("exif", "xmp")
@@ -48,8 +48,8 @@ def read_header(file: BinaryIO, length: int) -> Header:
     return Header("WEBP", width, height, 4 if alpha else 3, 8)
 
 
-def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
-    """Decode a photo, scaled if ``size`` is given.
+def read_picture(data: bytes, _header: Header, view: View | None) -> Picture:
+    """Decode a photo, or what ``view`` shows of it.
 
     Raises:
         ImageError: If the file is damaged, or contains several images.
@@ -57,7 +57,7 @@ def read_picture(data: bytes, _header: Header, size: Sizing | None) -> Picture:
     if data[12:16] == b"VP8X" and data[20] & _ANIMATED:
         raise ImageError("animated WebP; only single images can be translated")
     with opened(WebPImageFile, data) as image:
-        pixels, options = decode_with_profile(image, size, _CARRIED)
+        pixels, options = decode_with_profile(image, view, _CARRIED)
     lossless = b"VP8 " not in data[: data.find(b"VP8L") + 1 or None]
     return without_opaque(pixels).picture("WEBP", options=options | {"lossless": lossless, "exact": lossless})
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from sim2real.datasets.vocabulary import Vocabulary
 from sim2real.devices import kind_of
 from sim2real.errors import DatasetError, ImageError, Sim2RealError
 from sim2real.files import write_whole
-from sim2real.imageio import read_scaled
+from sim2real.imageio import Cutting, read_scaled
 from sim2real.methods.base import Batch
 from sim2real.orphans import end_with_parent
 from sim2real.training.domains import Domain, stamp_of
@@ -186,7 +186,8 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
 
     def _window(self, side: int, position: int, notes: list[str]) -> _Frames:
         """Return the window of a side at a position, sampled independently of the other side."""
-        return self._cut(self._read(side, position, notes), seed=self._seed(side, position))
+        seed = self._seed(side, position)
+        return self._cut(self._read(side, position, notes, seed), seed=seed)
 
     def _pair(self, position: int, notes: list[str]) -> list[_Frames]:
         """Return the windows of both sides at a position: matched, and both mirrored or neither."""
@@ -212,15 +213,21 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             labels = {kind: [cut_input(values, kind, *places) for values in each] for kind, each in labels.items()}
         return _Frames([self.augment.cut(image, seed=seed) for image in images], labels)
 
-    def _read(self, side: int, position: int, notes: list[str]) -> _Frames:
-        """Return the scaled image, or the frames of a clip, at a position, with labels."""
+    def _read(self, side: int, position: int, notes: list[str], seed: int | None = None) -> _Frames:
+        """Return the scaled image, or the frames of a clip, at a position, with labels.
+
+        With a seed, of a single image without labels no more is decoded than :meth:`_cut` cuts with this seed.
+        """
         count = len(self.starts[side])
+        window: Cutting | None = None
+        if seed is not None and not (self.cache or self.clips[side] or self.specs[side].kinds):
+            window = partial(self.augment.window, seed=seed)
         for attempt in range(position, position + 2 * count):  # the rest of this round and all of the next
             first = self._number(side, attempt)
             clips = self.clips[side]
             numbers = clips[first] if clips else [first]
             try:
-                scaled = [self._scaled(side, number, notes) for number in numbers]
+                scaled = [self._scaled(side, number, notes, window) for number in numbers]
                 labels = {
                     kind: [self._label(side, *each, kind, notes) for each in zip(numbers, scaled, strict=True)]
                     for kind in self.specs[side].kinds
@@ -233,12 +240,12 @@ class UnpairedImages(Dataset[RawBatch | DatasetError]):
             notes.append(f"{SKIPPED}{reason}")
         raise DatasetError(f"none of {count} {('sim', 'real')[side]} images can be read; the last: {reason}")
 
-    def _scaled(self, side: int, number: int, notes: list[str]) -> NDArray[np.uint8]:
+    def _scaled(self, side: int, number: int, notes: list[str], window: Cutting | None) -> NDArray[np.uint8]:
         domain = self.sides[side]
         path = domain.train[number].path
 
         def read() -> NDArray[np.uint8]:
-            return read_scaled(path, self.augment.scaled_size)
+            return read_scaled(path, self.augment.scaled_size, window)
 
         try:
             stamp = stamp_of(path)
